@@ -1,0 +1,52 @@
+# Works with Python 3.11+ and make alone; everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test check format lock clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.run ## Prepare .venv to run the service
+setup-dev: .venv/.dev ## Prepare .venv to work on it as well
+
+.venv/bin/python:
+	@echo "Creating .venv"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Framehook needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv .venv
+
+.venv/.run: .venv/bin/python pyproject.toml requirements.lock
+	@echo "Installing what the service needs (once; under a minute)"
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.dev: .venv/.run
+	@echo "Installing what its tests need (once; under a minute)"
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+run: setup ## Start the service and export a video that it makes (ARGS=--once ends after it)
+	@$(BIN)/framehook demo $(ARGS)
+
+test: setup-dev ## Run every test (ARGS=... goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup-dev ## Lint, types and the rules of the architecture
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup-dev ## Format, and mend what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: setup ## Resolve the versions anew, for every platform
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --no-header \
+		--no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+clean: ## Remove .venv, caches and the data folder
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var

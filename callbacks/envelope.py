@@ -1,0 +1,116 @@
+"""What a callback carries: one envelope, `{"type", "timestamp", "data"}`, decoded strictly by msgspec."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+MAX_BODY_BYTES = 64 * 1024
+TERMINAL_MESSAGE_CHARACTERS = 2_000
+
+
+class Phase(StrEnum):
+    """Where an export stands; the order is the order in which they come."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    DOWNLOADING = "downloading"
+    PROCESSING = "processing"
+    UPLOADING = "uploading"
+    FINALIZING = "finalizing"
+    DONE = "done"
+
+
+class EventType(StrEnum):
+    """What callbacks, streams and webhooks tell of."""
+
+    STARTED = "export.started"
+    PROGRESS = "export.progress"
+    COMPLETED = "export.completed"
+    FAILED = "export.failed"
+    CANCELLED = "export.cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}
+
+
+Text = Annotated[str, msgspec.Meta(max_length=TERMINAL_MESSAGE_CHARACTERS)]
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The object that an attempt wrote: size in bytes, checksum `sha256:<hex>`, duration in seconds."""
+
+    size: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+    checksum: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    duration: Seconds
+    width: Pixels
+    height: Pixels
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why an attempt failed: a machine code, and a sentence that a person can act on.
+
+    `transient` says that another attempt may succeed where this one did not.
+    """
+
+    code: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
+    message: Text
+    transient: bool = False
+
+
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One step of one attempt. `step` counts up from 1 within the attempt; progress is in percent."""
+
+    job_id: Identifier
+    attempt: Count
+    step: Count
+    call_id: Identifier
+    phase: Phase
+    progress: Percent
+    message: Text
+    eta_seconds: Seconds | None = None
+    gpu_seconds: Seconds | None = None
+    output: Output | None = None
+    error: Failure | None = None
+
+
+class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole body of a callback."""
+
+    type: EventType
+    timestamp: datetime
+    data: Report
+
+    def __post_init__(self) -> None:
+        if (self.type is EventType.COMPLETED) != (self.data.output is not None):
+            raise ValueError("`output` goes with export.completed, and only with it")
+        if (self.type is EventType.FAILED) != (self.data.error is not None):
+            raise ValueError("`error` goes with export.failed, and only with it")
+        if self.type is EventType.CANCELLED:
+            raise ValueError("a function does not cancel an export")
+
+
+_decoder = msgspec.json.Decoder(Callback)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(body: bytes) -> Callback:
+    """Parse a verified body; `msgspec.DecodeError` (a ValueError) says what is wrong with it."""
+    return _decoder.decode(body)
+
+
+def encode(callback: Callback) -> bytes:
+    """The bytes that are signed and sent."""
+    return _encoder.encode(callback)
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time as every contract writes it: UTC, milliseconds, `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

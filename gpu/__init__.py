@@ -1,0 +1,1 @@
+"""The work: knows video and callbacks, and nothing of the service."""

@@ -1,0 +1,18 @@
+"""Object keys as clients may write them; the user's prefix is added by the service alone."""
+
+import unicodedata
+
+MAX_KEY_BYTES = 512
+
+
+def checked_key(key: str) -> str:
+    """The key itself, or a ValueError: relative, normal, printable, with no empty or dotted part."""
+    if not key or len(key.encode(errors="replace")) > MAX_KEY_BYTES:
+        raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes")
+    if unicodedata.normalize("NFKC", key) != key:
+        raise ValueError("a key must be in normal form (NFKC)")
+    if any(unicodedata.category(character).startswith("C") for character in key) or "\\" in key or "%" in key:
+        raise ValueError("a key has no control characters, backslashes or percent signs")
+    if any(part.startswith(".") or part != part.strip() or not part for part in key.split("/")):
+        raise ValueError("no part of a key is empty, begins with a dot, or has blanks at its ends")
+    return key

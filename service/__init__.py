@@ -1,0 +1,1 @@
+"""The web service: durable jobs, verified callbacks, fan-out."""
