@@ -1,0 +1,128 @@
+"""Standard Webhooks signatures and per-attempt keys; pure. https://www.standardwebhooks.com
+
+What is signed is `id.timestamp.body`, so an id holds no dot: every byte belongs to one field only.
+"""
+
+import binascii
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+ID_HEADER: Final = "webhook-id"
+TIMESTAMP_HEADER: Final = "webhook-timestamp"
+SIGNATURE_HEADER: Final = "webhook-signature"
+TOLERANCE_SECONDS: Final = 300
+MIN_KEY_BYTES: Final = 24
+MAX_KEY_BYTES: Final = 64
+
+_SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the public prefix, not a secret
+_HASH_BYTES: Final = 32
+_MAX_SIGNATURE_HEADER: Final = 2_048
+_ID = re.compile(r"[!-\-/-~]{1,256}")  # printable ASCII but space and dot
+_TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}")
+
+
+class Refused(Exception):  # noqa: N818 - reads as the answer that it becomes
+    """The request is not from whom it claims to be; `reason` is safe to log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def attempt_key(master: bytes, job_id: str, attempt: int) -> bytes:
+    """The 32-byte key of one attempt: HKDF-SHA256 (RFC 5869) without salt, info `job_id:attempt`.
+
+    One block of output is one round of the expansion, so two HMACs are the whole of it.
+    """
+    info = f"{job_id}:{attempt}".encode("utf-8", "surrogatepass")
+    extracted = hmac.digest(bytes(_HASH_BYTES), master, "sha256")
+    return hmac.digest(extracted, info + b"\x01", "sha256")
+
+
+def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """The signature of `body`, as `v1,<base64>`; ValueError for what `verify` would never accept."""
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise ValueError(f"a signing key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
+    if not _ID.fullmatch(message_id):
+        raise ValueError("a message id has 1 to 256 printable ASCII characters, no space and no dot")
+    if not _TIMESTAMP.fullmatch(str(timestamp)):
+        raise ValueError("a timestamp is a whole number of seconds since 1970")
+    return _signature(key, f"{message_id}.{timestamp}.".encode() + body)
+
+
+def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers that carry a signature."""
+    return {
+        ID_HEADER: message_id,
+        TIMESTAMP_HEADER: str(timestamp),
+        SIGNATURE_HEADER: sign(key, message_id, timestamp, body),
+    }
+
+
+def verify(
+    keys: Sequence[bytes],
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: float,
+    tolerance_seconds: float = TOLERANCE_SECONDS,
+) -> str:
+    """The webhook-id of a request that one of `keys` signed; `Refused` is the only way to fail.
+
+    Headers are looked up in lower case. Unknown signature versions are skipped. Comparing the encoded
+    text admits only the one canonical base64 of a signature.
+    """
+    message_id = headers.get(ID_HEADER)
+    timestamp = headers.get(TIMESTAMP_HEADER)
+    signatures = headers.get(SIGNATURE_HEADER)
+    if not (isinstance(message_id, str) and isinstance(timestamp, str) and isinstance(signatures, str)):
+        raise Refused("a signature header is missing")
+    if not _ID.fullmatch(message_id):
+        raise Refused("malformed webhook-id")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        raise Refused("malformed webhook-timestamp")
+    if len(signatures) > _MAX_SIGNATURE_HEADER or not signatures.isascii():
+        raise Refused("malformed webhook-signature")
+    _check_age(now - int(timestamp), tolerance_seconds)
+    message = f"{message_id}.{timestamp}.".encode() + body
+    candidates = signatures.split(" ")
+    for key in keys:
+        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+            continue  # an empty key would let anyone sign
+        expected = _signature(key, message)
+        for candidate in candidates:
+            if hmac.compare_digest(expected, candidate):
+                return message_id
+    raise Refused("no signature matches")
+
+
+def decode_secret(secret: str) -> bytes:
+    """The key in a `whsec_…` secret; ValueError, which never quotes it, unless it is canonical."""
+    encoded = secret.removeprefix(_SECRET_PREFIX)
+    try:
+        key = binascii.a2b_base64(encoded, strict_mode=True)
+    except ValueError:
+        raise ValueError("a webhook secret is `whsec_` and base64") from None
+    if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+        raise ValueError(f"a webhook secret holds {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
+    if encode_secret(key) != secret:
+        raise ValueError("a webhook secret is `whsec_` and canonical base64")
+    return key
+
+
+def encode_secret(key: bytes) -> str:
+    """A key as consumers see it: `whsec_<base64>`."""
+    return _SECRET_PREFIX + binascii.b2a_base64(key, newline=False).decode()
+
+
+def _check_age(age_seconds: float, tolerance_seconds: float) -> None:
+    if age_seconds > tolerance_seconds:
+        raise Refused("webhook-timestamp too old")
+    if age_seconds < -tolerance_seconds:
+        raise Refused("webhook-timestamp too new")
+
+
+def _signature(key: bytes, message: bytes) -> str:
+    return "v1," + binascii.b2a_base64(hmac.digest(key, message, "sha256"), newline=False).decode()
