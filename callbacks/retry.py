@@ -1,0 +1,60 @@
+"""When to try again: backoff, Retry-After and the schedule of outbound webhooks; pure."""
+
+from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+Random = Callable[[], float]
+"""Uniform over [0, 1), as `random.random`."""
+
+SCHEDULE_SECONDS: Final = (
+    5,
+    5 * 60,
+    30 * 60,
+    2 * 3_600,
+    5 * 3_600,
+    10 * 3_600,
+    14 * 3_600,
+    20 * 3_600,
+    24 * 3_600,
+)
+JITTER: Final = 0.1
+
+_MAX_DOUBLINGS: Final = 32
+_MAX_HEADER: Final = 64
+
+
+def backoff(attempt: int, random: Random, *, base_seconds: float = 0.5, cap_seconds: float = 30.0) -> float:
+    """Seconds to wait after the `attempt`-th failure in a row, from 1: exponential, with full jitter."""
+    if attempt < 1:
+        raise ValueError("attempts count from 1")
+    ceiling = base_seconds * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS)
+    return random() * min(ceiling, cap_seconds)
+
+
+def next_delay(attempt: int, random: Random) -> float | None:
+    """Seconds until a webhook is tried again after its `attempt`-th failure, from 1; None when it is over."""
+    if attempt < 1:
+        raise ValueError("attempts count from 1")
+    if attempt > len(SCHEDULE_SECONDS):
+        return None
+    return SCHEDULE_SECONDS[attempt - 1] * (1 - JITTER + 2 * JITTER * random())
+
+
+def retry_after(header: str | None, *, now: float, max_seconds: float) -> float | None:
+    """The wait that a Retry-After header asks for, as seconds from `now` (seconds since 1970).
+
+    Both forms of RFC 9110 (seconds, or an HTTP date), held within 0 and `max_seconds`; None for garbage.
+    """
+    if header is None or not header.isascii() or len(header) > _MAX_HEADER:
+        return None
+    if header.strip().isdigit():
+        return min(float(header), max_seconds)
+    try:
+        moment = parsedate_to_datetime(header)
+        if moment.tzinfo is None:  # the asctime form names no zone; HTTP dates are UTC
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, min(moment.timestamp() - now, max_seconds))
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
