@@ -36,8 +36,10 @@ class EventType(StrEnum):
         return self in {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}
 
 
-Text = Annotated[str, msgspec.Meta(max_length=TERMINAL_MESSAGE_CHARACTERS)]
-Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+# `\Z`, for `$` would admit a newline after it; PostgreSQL holds no NUL in text.
+Text = Annotated[str, msgspec.Meta(max_length=TERMINAL_MESSAGE_CHARACTERS, pattern=r"^[^\x00]*\Z")]
+Identifier = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[!-~]+\Z")]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -48,7 +50,7 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The object that an attempt wrote: size in bytes, checksum `sha256:<hex>`, duration in seconds."""
 
     size: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
-    checksum: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
+    checksum: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
     duration: Seconds
     width: Pixels
     height: Pixels
@@ -60,7 +62,7 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     `transient` says that another attempt may succeed where this one did not.
     """
 
-    code: Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9_]{0,63}$")]
+    code: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
     message: Text
     transient: bool = False
 
@@ -85,7 +87,7 @@ class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The whole body of a callback."""
 
     type: EventType
-    timestamp: datetime
+    timestamp: Moment
     data: Report
 
     def __post_init__(self) -> None:
@@ -103,7 +105,10 @@ _encoder = msgspec.json.Encoder()
 
 def decode(body: bytes) -> Callback:
     """Parse a verified body; `msgspec.DecodeError` (a ValueError) says what is wrong with it."""
-    return _decoder.decode(body)
+    try:
+        return _decoder.decode(body)
+    except UnicodeDecodeError:
+        raise msgspec.DecodeError("the body is not UTF-8") from None
 
 
 def encode(callback: Callback) -> bytes:
