@@ -1,0 +1,115 @@
+"""Signed callbacks in. A bare ASGI application, since every tick of every export passes here."""
+
+import logging
+import sqlite3
+import time
+from functools import lru_cache
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Receive, Scope, Send
+
+from callbacks import signing
+from callbacks.envelope import MAX_BODY_BYTES, decode
+from service.api.parsing import is_json
+from service.errors import (
+    Gone,
+    Invalid,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedType,
+    render,
+)
+from service.progress import Applied, Change, Refusal
+from service.writer import Interrupted
+
+logger = logging.getLogger("framehook.callbacks")
+
+
+class _Attempt(msgspec.Struct):
+    attempt: int
+
+
+class _Claim(msgspec.Struct):
+    """The one thing that is read before the signature is checked: whose key to check it with."""
+
+    data: _Attempt
+
+
+_claim = msgspec.json.Decoder(_Claim)
+
+
+class Callbacks:
+    """`POST /api/callbacks/{job_id}`."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            sequence = await self._take_in(scope, receive)
+        except Problem as problem:
+            await render(problem, scope["path"])(scope, receive, send)
+            return
+        body = b'{"sequence":%d}' % sequence
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _take_in(self, scope: Scope, receive: Receive) -> int:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        body = await _body(headers, receive)
+        if not is_json(headers.get("content-type", "")):
+            raise UnsupportedType
+        change = _verified(scope["state"]["master_keys"], scope["path_params"]["job_id"], headers, body)
+        try:
+            outcome = await scope["state"]["outcomes"].settle(change)
+        except (sqlite3.Error, SQLAlchemyError, OSError, Interrupted) as error:
+            logger.exception("a callback could not be stored: %s", type(error).__name__)
+            raise Unavailable from error
+        match outcome:
+            case Applied(sequence):
+                return int(sequence)
+            case Refusal.UNKNOWN:
+                raise NotFound("There is no such export.")
+            case _:
+                raise Gone
+
+
+async def _body(headers: dict[str, str], receive: Receive) -> bytes:
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        raise TooLarge
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Invalid("The body ended early.")
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _verified(masters: tuple[bytes, ...], job_id: str, headers: dict[str, str], body: bytes) -> Change:
+    if signing.SIGNATURE_HEADER not in headers:
+        raise Unauthenticated("The callback is not signed.")
+    now = time.time()
+    try:
+        attempt = _claim.decode(body).data.attempt
+        signing.verify(_keys(masters, job_id, attempt), headers, body, now=now)
+        callback = decode(body)
+    except signing.Refused as refused:
+        logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
+        raise Unauthenticated("The signature does not fit.") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"The body is not a callback: {error}") from None
+    if callback.data.job_id != job_id:
+        raise Invalid("The body tells of another export.")
+    return Change(callback.type, callback.data, now)
+
+
+@lru_cache(maxsize=10_000)
+def _keys(masters: tuple[bytes, ...], job_id: str, attempt: int) -> list[bytes]:
+    return [signing.attempt_key(master, job_id, attempt) for master in masters]

@@ -1,0 +1,41 @@
+"""What the lifespan hands to every route."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from infra.database import Database
+from infra.storage import FolderStorage
+from infra.supervise import Supervisor
+from service.attempts import Attempts
+from service.auth import Authenticator
+from service.hub import Hub
+from service.outcomes import Outcomes
+from service.view import JobView
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """What one user may ask for."""
+
+    queued: int
+    upload_bytes: int
+    attempts: int
+
+
+class State(TypedDict):
+    """The long-lived objects, by name."""
+
+    database: Database
+    storage: FolderStorage
+    supervisor: Supervisor
+    attempts: Attempts
+    outcomes: Outcomes
+    authenticator: Authenticator
+    hub: Hub
+    view: JobView
+    quotas: Quotas
+    runner_name: str
+    origin: str
+    allowed_origins: tuple[str, ...]
+    upload_key: bytes
+    master_keys: tuple[bytes, ...]

@@ -1,0 +1,198 @@
+"""`create_app(settings)`: the composition root. Every long-lived object is built here, and nowhere else."""
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route, WebSocketRoute
+
+from infra.database import Database, sqlite_url
+from infra.storage import FolderStorage
+from infra.supervise import Supervisor
+from infra.telemetry import AccessLog
+from service import schema
+from service.api import exports, health, streams, uploads
+from service.api.callbacks import Callbacks
+from service.api.state import Quotas, State
+from service.attempts import Attempts, Limits
+from service.auth import Authenticator, PublishedKeys, SharedSecret, Verifier
+from service.errors import Problem, on_crash, on_http_exception, on_problem
+from service.hub import Hub
+from service.models import Job
+from service.outcomes import Outcomes
+from service.runners import LocalRunner, Runner
+from service.settings import Settings
+from service.view import JobView
+from service.writer import Writer
+
+ROUTES = [
+    Route("/api/exports", exports.create, methods=["POST"]),
+    Route("/api/exports", exports.list_),
+    Route("/api/exports/active", exports.active),
+    Route("/api/exports/recent", exports.recent),
+    Route("/api/exports/unacknowledged", exports.unacknowledged),
+    Route("/api/exports/acknowledge", exports.acknowledge, methods=["POST"]),
+    Route("/api/exports/events", streams.user_events),
+    Route("/api/exports/{job_id}", exports.get),
+    Route("/api/exports/{job_id}", exports.cancel, methods=["DELETE"]),
+    Route("/api/exports/{job_id}/retry", exports.retry, methods=["POST"]),
+    Route("/api/exports/{job_id}/events", streams.export_events),
+    Route("/api/exports/{job_id}/download", exports.download),
+    Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
+    Route("/api/uploads", uploads.create, methods=["POST"]),
+    Route("/api/uploads/{key:path}", uploads.put, methods=["PUT"]),
+    Route("/api/stream-tickets", streams.ticket, methods=["POST"]),
+    Route("/healthz", health.healthz),
+    Route("/readyz", health.readyz),
+    WebSocketRoute("/ws/export/{job_id}", streams.export_socket),
+    WebSocketRoute("/ws/exports", streams.user_socket),
+]
+
+
+def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
+    """The service as an ASGI application; `app.state.close_streams()` ends every stream before a shutdown.
+
+    `runner` replaces the one that the settings name.
+    """
+    hub = Hub()
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+        async with _running(settings, hub, runner) as state:
+            yield state
+
+    app = Starlette(
+        routes=ROUTES,
+        lifespan=lifespan,
+        middleware=_middleware(settings),
+        exception_handlers={Problem: on_problem, HTTPException: on_http_exception, Exception: on_crash},
+    )
+    app.state.close_streams = hub.close
+    return app
+
+
+@asynccontextmanager
+async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncIterator[State]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    url = settings.database_url or sqlite_url(settings.data_dir / "framehook.db")
+    await asyncio.to_thread(schema.upgrade, url)
+    masters = _master_keys(settings)
+    view = JobView(settings.origin)
+
+    def publish(job: Job) -> None:
+        hub.publish(view.publication(job))
+
+    database = Database(url)
+    storage = FolderStorage(settings.data_dir)
+    runner = given or _runner(settings)
+    writer = Writer(database, publish)
+    attempts = Attempts(
+        database,
+        storage,
+        runner,
+        publish,
+        origin=settings.callback_origin,
+        master_key=masters[0],
+        limits=_limits(settings),
+    )
+    supervisor = Supervisor()
+    state = State(
+        database=database,
+        storage=storage,
+        supervisor=supervisor,
+        attempts=attempts,
+        outcomes=Outcomes(database, storage, writer, publish),
+        authenticator=Authenticator(_verifier(settings), _derived(masters[0], "stream tickets")),
+        hub=hub,
+        view=view,
+        quotas=Quotas(settings.max_queued_per_user, settings.max_upload_bytes, settings.attempt_limit),
+        runner_name=runner.name,
+        origin=settings.origin,
+        allowed_origins=settings.allowed_origins,
+        upload_key=_derived(masters[0], "uploads"),
+        master_keys=masters,
+    )
+    await attempts.resume()
+    loops = {"writer": writer.run, "dispatch": attempts.dispatch, "watch": attempts.watch}
+    tasks = [asyncio.create_task(supervisor.keep(name, loop), name=name) for name, loop in loops.items()]
+    try:
+        yield state
+    finally:
+        hub.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await writer.drain()
+        await attempts.hand_over()
+        await runner.close()
+        await database.close()
+
+
+def _runner(settings: Settings) -> Runner:
+    return LocalRunner(settings.data_dir / "scratch", settings.local_workers)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.max_active_per_user, settings.attempt_deadline_seconds, settings.silence_seconds)
+
+
+def _verifier(settings: Settings) -> Verifier | None:
+    expected = {"audience": settings.auth_audience, "issuer": settings.auth_issuer}
+    if settings.auth_jwt_secret:
+        return SharedSecret(settings.auth_jwt_secret.get_secret_value(), **expected)
+    return PublishedKeys(settings.auth_jwks_url, **expected) if settings.auth_jwks_url else None
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    layers = [Middleware(AccessLog)]
+    if not settings.authenticated:
+        # Without users to tell apart, a page elsewhere that resolves its own name to this machine must be kept out.
+        public = urlsplit(settings.origin).hostname or "127.0.0.1"
+        layers.append(
+            Middleware(
+                TrustedHostMiddleware,
+                allowed_hosts=["localhost", "127.0.0.1", "[::1]", public],
+                www_redirect=False,
+            )
+        )
+    if settings.allowed_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(settings.allowed_origins),
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+                expose_headers=["Location", "Retry-After", "ETag", "Content-Disposition"],
+            )
+        )
+    return layers
+
+
+def _master_keys(settings: Settings) -> tuple[bytes, ...]:
+    if settings.callback_secret:
+        return tuple(secret.get_secret_value().encode() for secret in settings.callback_secret)
+    return (_kept_secret(settings.data_dir / "callback_secret"),)
+
+
+def _kept_secret(path: Path) -> bytes:
+    """The secret in the data folder, made at the first start; nobody but the owner may read it."""
+    if not path.exists():
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        part.write_text(secrets.token_urlsafe(48))
+        part.replace(path)
+    return path.read_bytes()
+
+
+def _derived(master: bytes, purpose: str) -> bytes:
+    return hmac.digest(master, purpose.encode(), "sha256")

@@ -1,0 +1,209 @@
+"""Starts pending attempts, asks after silent ones, and gives up on what is lost or late.
+
+Each step is: claim in a transaction, call the runner outside of it, record in another. Whatever dies in between,
+a lease runs out and the job goes on as its next attempt.
+"""
+
+import asyncio
+import base64
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from callbacks.signing import attempt_key as signing_key
+from gpu.spec import AttemptSpec, CallbackTarget, ExportType, LocalFile, Transfer, parse_config
+from infra.database import Database
+from infra.storage import FolderStorage
+from service import jobs
+from service.models import Job
+from service.outcomes import attempt_folder, attempt_key
+from service.runners import Failed, Refused, Runner, Running, Unknown
+
+logger = logging.getLogger("framehook.attempts")
+
+LEASE_SECONDS = 30.0
+IDLE_SECONDS = 2.0
+WATCH_SECONDS = 5.0
+LATE_BY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many at once, how long, how often."""
+
+    per_user: int
+    deadline_seconds: float
+    silence_seconds: float
+
+
+class Attempts:
+    """The dispatcher and the watch; safe to run on every replica."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: FolderStorage,
+        runner: Runner,
+        publish: Callable[[Job], None],
+        *,
+        origin: str,
+        master_key: bytes,
+        limits: Limits,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._runner = runner
+        self._publish = publish
+        self._origin = origin
+        self._master_key = master_key
+        self._limits = limits
+
+    def wake(self) -> None:
+        """There is something to start."""
+        self._runner.freed.set()
+
+    async def dispatch(self) -> None:
+        """Start what is waiting, as places become free."""
+        while True:
+            self._runner.freed.clear()
+            for job in await self._claimed():
+                await self._start(job)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._runner.freed.wait(), IDLE_SECONDS)
+
+    async def watch(self) -> None:
+        """Look after what has gone quiet, is late, or was about to be started by somebody who died."""
+        while True:
+            await self.look()
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def look(self) -> None:
+        """One round of the watch."""
+        now = time.time()
+        async with self._database.transaction() as session:
+            lapsed = await jobs.lapsed(session, now=now)
+            silent = await jobs.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
+            late = now - self._limits.deadline_seconds - LATE_BY_SECONDS
+            overdue = await jobs.overdue(session, spawned_before=late)
+        for job in lapsed:
+            await self._lose(
+                job, "run_lost", "The run could not be confirmed to have started.", transient=True
+            )
+        for job in overdue:
+            await self._lose(job, "deadline_exceeded", "The export took longer than it may.", transient=False)
+        for job in silent:
+            await self._ask_after(job)
+
+    async def resume(self) -> None:
+        """At start: what an earlier life of this service was running goes on as the next attempt, at once."""
+        if not self._runner.instance:
+            return
+        async with self._database.reading() as session:
+            found = await jobs.left_over(session, self._runner.name, of_this_instance=self._runner.instance)
+        for job in found:
+            await self._lose(job, "run_lost", "The service was restarted.", transient=True)
+
+    async def abandon(self, job: Job) -> None:
+        """End the run of an attempt that is over for the row, and remove what it left in storage."""
+        if job.call_id is not None:
+            try:
+                await self._runner.cancel(job.call_id)
+            except Refused as refused:
+                logger.warning("job %s: its run could not be cancelled: %s", job.job_id, refused.code)
+        await self._storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
+
+    async def hand_over(self) -> None:
+        """Before a shutdown: local runs end here, and their jobs wait for the next start, at no cost to them."""
+        if not self._runner.instance:
+            return
+        async with self._database.reading() as session:
+            ours = await jobs.running_here(session, self._runner.instance)
+        for job in ours:
+            async with self._database.transaction() as session:
+                given = await jobs.give_back(
+                    session,
+                    job,
+                    "Waiting for the service to start again",
+                    counted=False,
+                    not_before=0,
+                    now=time.time(),
+                )
+            if given is not None:
+                self._publish(given)
+            await self.abandon(job)
+
+    async def _claimed(self) -> list[Job]:
+        places = self._runner.places()
+        if places == 0:
+            return []
+        async with self._database.transaction() as session:
+            return await jobs.claim(
+                session,
+                places=places,
+                per_user=self._limits.per_user,
+                lease_seconds=LEASE_SECONDS,
+                now=time.time(),
+            )
+
+    async def _start(self, job: Job) -> None:
+        try:
+            call_id = await self._runner.spawn(self._spec(job))
+        except Refused as refused:
+            await self._lose(job, refused.code, refused.message, transient=refused.transient)
+            return
+        async with self._database.transaction() as session:
+            kept = await jobs.spawned(session, job, call_id, now=time.time())
+        if kept is None:  # cancelled between the claim and here
+            await self._runner.cancel(call_id)
+
+    async def _ask_after(self, job: Job) -> None:
+        assert job.call_id is not None
+        standing = await self._runner.probe(job.call_id)
+        match standing:
+            case Running() | Unknown():
+                return
+            case Failed(code, message, transient):
+                await self._lose(job, code, message, transient=transient)
+
+    async def _lose(self, job: Job, code: str, message: str, *, transient: bool) -> None:
+        """The attempt is lost: another one, or the end."""
+        now = time.time()
+        pause = random.uniform(0.5, 1.0) * 2 ** min(job.attempt, 6)  # noqa: S311 - jitter
+        async with self._database.transaction() as session:
+            changed = None
+            if transient:
+                again = f"{message} Trying again."
+                changed = await jobs.give_back(
+                    session, job, again, counted=True, not_before=now + pause, now=now
+                )
+            if changed is None:
+                changed = await jobs.fail(session, job, code, message, now=now)
+        if changed is not None:
+            self._publish(changed)
+            await self.abandon(job)
+            self.wake()
+
+    def _spec(self, job: Job) -> AttemptSpec:
+        config = parse_config(ExportType(job.type), msgspec.json.decode(job.config))
+        sources = {
+            key: LocalFile(path=str(self._storage.path(job.user_id, key))) for key in config.input_keys
+        }
+        output = self._storage.path(job.user_id, attempt_key(job.job_id, job.attempt))
+        key = signing_key(self._master_key, job.job_id, job.attempt)
+        return AttemptSpec(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            call_id=self._runner.call_for(job.job_id, job.attempt),
+            type=ExportType(job.type),
+            config=config,
+            transfer=Transfer(sources=dict(sources), output=LocalFile(path=str(output))),
+            callback=CallbackTarget(
+                url=f"{self._origin}/api/callbacks/{job.job_id}", key=base64.b64encode(key).decode()
+            ),
+            deadline_seconds=self._limits.deadline_seconds,
+        )

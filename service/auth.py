@@ -1,0 +1,101 @@
+"""Who is asking: a bearer token, a same-origin cookie, or a one-minute ticket for streams → a user id."""
+
+import asyncio
+from typing import Any, Protocol
+
+import jwt
+from starlette.requests import HTTPConnection
+
+from service.errors import Unauthenticated
+
+LOCAL_USER = "local"
+COOKIE = "framehook_token"
+TICKET_SECONDS = 60
+MAX_USER_ID_CHARACTERS = 200
+_ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
+
+
+class Verifier(Protocol):
+    """Checks a token and gives its claims; raises `jwt.PyJWTError`."""
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        """The claims of a valid token."""
+        ...
+
+
+class SharedSecret:
+    """Tokens signed with HS256 by whoever shares the secret."""
+
+    def __init__(self, secret: str, *, audience: str | None, issuer: str | None) -> None:
+        self._secret = secret
+        self._expected = {"audience": audience, "issuer": issuer}
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        return _decode(token, self._secret, ["HS256"], self._expected)
+
+
+class PublishedKeys:
+    """Tokens signed by an identity provider, whose keys are read from its JWKS URL and cached."""
+
+    def __init__(self, url: str, *, audience: str | None, issuer: str | None) -> None:
+        self._keys = jwt.PyJWKClient(url, cache_keys=True, lifespan=600, timeout=5)
+        self._expected = {"audience": audience, "issuer": issuer}
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        key = await asyncio.to_thread(self._keys.get_signing_key_from_jwt, token)
+        return _decode(token, key.key, _ASYMMETRIC, self._expected)
+
+
+class Authenticator:
+    """Tells users apart; without a verifier there is one local user."""
+
+    def __init__(self, verifier: Verifier | None, ticket_key: bytes) -> None:
+        self._verifier = verifier
+        self._ticket_key = ticket_key
+
+    async def user(self, connection: HTTPConnection[Any]) -> str:
+        """The user of a request; raises Unauthenticated."""
+        if self._verifier is None:
+            return LOCAL_USER
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            token = connection.cookies.get(COOKIE, "")
+        return await self._subject(token)
+
+    async def stream_user(self, connection: HTTPConnection[Any]) -> str:
+        """The user of a stream, who may come with a ticket instead; raises Unauthenticated."""
+        ticket = connection.query_params.get("ticket")
+        if ticket is None or self._verifier is None:
+            return await self.user(connection)
+        try:
+            return str(
+                _decode(ticket, self._ticket_key, ["HS256"], {"audience": "stream", "issuer": None})["sub"]
+            )
+        except jwt.PyJWTError as error:
+            raise Unauthenticated("The stream ticket is not valid, or no longer.") from error
+
+    def ticket(self, user_id: str, *, now: float) -> str:
+        """A ticket that opens the user's streams for a minute, as often as it takes."""
+        claims = {"sub": user_id, "aud": "stream", "exp": int(now) + TICKET_SECONDS}
+        return jwt.encode(claims, self._ticket_key, "HS256")
+
+    async def _subject(self, token: str) -> str:
+        if not token:
+            raise Unauthenticated(headers={"WWW-Authenticate": "Bearer"})
+        assert self._verifier is not None
+        try:
+            subject = (await self._verifier.claims(token)).get("sub")
+        except jwt.PyJWTError as error:
+            raise Unauthenticated(
+                "The token is not valid, or no longer.",
+                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+            ) from error
+        if not isinstance(subject, str) or not 0 < len(subject) <= MAX_USER_ID_CHARACTERS:
+            raise Unauthenticated("The token names no user.")
+        return subject
+
+
+def _decode(token: str, key: Any, algorithms: list[str], expected: dict[str, str | None]) -> dict[str, Any]:
+    options: Any = {"require": ["exp", "sub"], "verify_aud": expected["audience"] is not None}
+    claims: dict[str, Any] = jwt.decode(token, key, algorithms=algorithms, options=options, **expected)  # type: ignore[arg-type]
+    return claims

@@ -1,0 +1,73 @@
+"""The command line."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Annotated
+
+import jwt
+import typer
+
+from infra.database import sqlite_url
+from infra.telemetry import configure_logging
+from service import schema
+from service.app import create_app
+from service.server import server
+from service.settings import BadSettings, Settings, load
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Framehook: video exports that report back."
+)
+
+
+database = typer.Typer(no_args_is_help=True, help="Look after the database.")
+app.add_typer(database, name="db")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (PORT).")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where database and files are kept (DATA_DIR).")
+    ] = None,
+) -> None:
+    """Run the service until it is told to stop."""
+    settings = settings_or_exit(host=host, port=port, data_dir=data_dir)
+    configure_logging(settings.log_format)
+    logging.getLogger("framehook").info("serving on %s, data in %s", settings.origin, settings.data_dir)
+    server(create_app(settings), settings.host, settings.port).run()
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Argument(help="The user id, which becomes the token's `sub`.")],
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="How long it is valid.")] = 24.0,
+) -> None:
+    """Print a bearer token for a user, signed with AUTH_JWT_SECRET."""
+    settings = settings_or_exit()
+    if settings.auth_jwt_secret is None:
+        typer.echo("framehook: AUTH_JWT_SECRET is not set", err=True)
+        raise typer.Exit(2)
+    claims = {"sub": user, "exp": int(time.time() + hours * 3600)}
+    claims |= {"aud": settings.auth_audience} if settings.auth_audience else {}
+    claims |= {"iss": settings.auth_issuer} if settings.auth_issuer else {}
+    typer.echo(jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), "HS256"))
+
+
+@database.command()
+def upgrade() -> None:
+    """Bring the database to the newest schema."""
+    settings = settings_or_exit()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    schema.upgrade(settings.database_url or sqlite_url(settings.data_dir / "framehook.db"))
+    typer.echo("The database is up to date.")
+
+
+def settings_or_exit(**overrides: object) -> Settings:
+    """The settings, or a sentence for each bad one and exit status 2."""
+    try:
+        return load(**overrides)
+    except BadSettings as error:
+        typer.echo(f"framehook: {error}", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,181 @@
+"""Errors as types: each carries its HTTP status, a code and a sentence; rendered as RFC 9457 in one place."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, TypedDict
+
+import msgspec
+import pydantic
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+class FieldError(TypedDict):
+    """One thing wrong with a request: where, and what."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(Exception):
+    """The request could not be served."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.title = (type(self).__doc__ or "").strip().splitlines()[0]
+        self.detail = detail or self.title
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        super().__init__(self.detail)
+
+
+class Invalid(Problem):
+    """The request is not valid."""
+
+    status = 422
+    code = "invalid"
+
+
+class Unauthenticated(Problem):
+    """The request carries no valid credentials."""
+
+    status = 401
+    code = "unauthenticated"
+
+
+class Forbidden(Problem):
+    """The credentials do not allow this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(Problem):
+    """There is no such thing here."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(Problem):
+    """The request does not fit the present state."""
+
+    status = 409
+    code = "conflict"
+
+
+class AlreadyFinished(Conflict):
+    """The export has already finished."""
+
+    code = "already_finished"
+
+
+class NotRetryable(Conflict):
+    """Only a failed or cancelled export can be retried."""
+
+    code = "not_retryable"
+
+
+class NotComplete(Conflict):
+    """The export is not complete."""
+
+    code = "not_complete"
+
+
+class Gone(Problem):
+    """This attempt is over: stop now."""
+
+    status = 410
+    code = "attempt_over"
+
+
+class TooLarge(Problem):
+    """The body is too large."""
+
+    status = 413
+    code = "too_large"
+
+
+class UnsupportedType(Problem):
+    """The content type is not supported."""
+
+    status = 415
+    code = "unsupported_type"
+
+
+class TooMany(Problem):
+    """The quota is used up."""
+
+    status = 429
+    code = "quota_exceeded"
+
+
+class Unavailable(Problem):
+    """The service can't do this right now; try again shortly."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: int = 2) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
+    """What pydantic found, as a problem; the values themselves are not repeated."""
+    errors = [FieldError(loc=[*prefix, *found["loc"]], msg=found["msg"]) for found in error.errors()]
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return Invalid(f"{where}: {first['msg']}" if where else first["msg"], errors=errors)
+
+
+def render(problem: Problem, instance: str) -> Response:
+    """The problem as `application/problem+json`."""
+    body: dict[str, object] = {
+        "type": f"urn:framehook:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": instance,
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    return Response(
+        msgspec.json.encode(body),
+        status_code=problem.status,
+        headers=problem.headers,
+        media_type="application/problem+json",
+    )
+
+
+async def on_problem(request: Request, error: Exception) -> Response:
+    """Starlette's exception handler for every Problem."""
+    assert isinstance(error, Problem)
+    return render(error, request.url.path)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """What the router itself refuses (unknown path, wrong method), in the same form."""
+    assert isinstance(error, HTTPException)
+    problem = NotFound() if error.status_code == NotFound.status else _MethodProblem(error.detail)
+    problem.headers |= dict(error.headers or {})
+    return render(problem, request.url.path)
+
+
+async def on_crash(request: Request, _error: Exception) -> Response:
+    """Anything unforeseen: a bare 500; the traceback goes to the log, never to the client."""
+    return render(Problem("Something went wrong here; it has been logged."), request.url.path)
+
+
+class _MethodProblem(Problem):
+    """This method is not allowed here."""
+
+    status = 405
+    code = "method_not_allowed"

@@ -1,0 +1,107 @@
+"""Fan-out in memory: every subscriber holds at most one undelivered state per export, the newest."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from callbacks.envelope import EventType
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A committed state of a job, ready to send: `body` is the job as JSON."""
+
+    job_id: str
+    user_id: str
+    sequence: int
+    type: EventType
+    body: bytes
+
+
+class Closed(Exception):
+    """The hub has closed: the reader should come back, here or elsewhere."""
+
+
+class Subscriber:
+    """One open stream. `offer` never waits; `next` gives what is newest, export by export."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, Publication] = {}
+        self._sent: dict[str, int] = {}
+        self._ready = asyncio.Event()
+        self._closed = False
+
+    def offer(self, publication: Publication) -> None:
+        """Keep the state if it is newer than what is held or was delivered."""
+        held = self._latest.get(publication.job_id)
+        newest = max(held.sequence if held else 0, self._sent.get(publication.job_id, 0))
+        if publication.sequence > newest:
+            self._latest[publication.job_id] = publication
+            self._ready.set()
+
+    async def next(self) -> Publication:
+        """The next undelivered state, in order of arrival of its export; raises Closed after the last."""
+        while not self._latest:
+            if self._closed:
+                raise Closed
+            self._ready.clear()
+            await self._ready.wait()
+        publication = self._latest.pop(next(iter(self._latest)))
+        self._sent[publication.job_id] = publication.sequence
+        return publication
+
+    def close(self) -> None:
+        self._closed = True
+        self._ready.set()
+
+
+class Hub:
+    """Who listens to what: one export, or all of a user's."""
+
+    def __init__(self) -> None:
+        self._by_job: dict[str, set[Subscriber]] = {}
+        self._by_user: dict[str, set[Subscriber]] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        return sum(len(found) for index in (self._by_job, self._by_user) for found in index.values())
+
+    def subscribe(self, *, job_id: str | None = None, user_id: str | None = None) -> Subscriber:
+        """A new subscriber to an export, or to a user's exports."""
+        subscriber = Subscriber()
+        if self._closed:
+            subscriber.close()
+        index, key = self._place(job_id, user_id)
+        index.setdefault(key, set()).add(subscriber)
+        return subscriber
+
+    def unsubscribe(
+        self, subscriber: Subscriber, *, job_id: str | None = None, user_id: str | None = None
+    ) -> None:
+        index, key = self._place(job_id, user_id)
+        found = index.get(key, set())
+        found.discard(subscriber)
+        if not found:
+            index.pop(key, None)
+
+    def publish(self, publication: Publication) -> None:
+        """Offer a committed state to all whom it concerns."""
+        for subscriber in self._by_job.get(publication.job_id, ()):
+            subscriber.offer(publication)
+        for subscriber in self._by_user.get(publication.user_id, ()):
+            subscriber.offer(publication)
+
+    def close(self) -> None:
+        """End every stream cleanly, those to come as well."""
+        self._closed = True
+        for subscriber in self._all():
+            subscriber.close()
+
+    def _all(self) -> Iterable[Subscriber]:
+        return [one for index in (self._by_job, self._by_user) for found in index.values() for one in found]
+
+    def _place(self, job_id: str | None, user_id: str | None) -> tuple[dict[str, set[Subscriber]], str]:
+        if job_id is not None:
+            return self._by_job, job_id
+        assert user_id is not None
+        return self._by_user, user_id

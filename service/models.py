@@ -1,0 +1,166 @@
+"""The tables, and the value that travels: a `Job` is one row of `export_jobs` as it stood after a change."""
+
+from enum import StrEnum
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Index, Text, text
+from sqlmodel import Field, SQLModel
+
+from callbacks.envelope import EventType, Phase
+
+
+class Status(StrEnum):
+    """pending → processing → complete | error | cancelled; the last three are final."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETE = "complete"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+
+ACTIVE = (Status.PENDING, Status.PROCESSING)
+FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
+_IS_ACTIVE = text("status IN ('pending', 'processing')")
+
+
+class ExportJob(SQLModel, table=True):
+    """Durable state of an export. Times are seconds since the epoch (UTC), progress is in percent."""
+
+    __tablename__ = "export_jobs"
+    __table_args__ = (
+        Index("ix_export_jobs_user", "user_id", "job_id"),
+        Index("ix_export_jobs_user_completed", "user_id", "completed_at"),
+        Index(
+            "ix_export_jobs_active", "user_id", "job_id", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE
+        ),
+        Index(
+            "ix_export_jobs_heartbeat", "heartbeat_at", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE
+        ),
+    )
+
+    job_id: str = Field(primary_key=True)
+    user_id: str
+    type: str
+    config: str = Field(sa_column=Column(Text, nullable=False))
+    project_id: str | None = None
+    webhook_url: str | None = None
+    webhook_events: str | None = None
+    input_key: str
+    output_key: str
+    status: str
+    phase: str
+    progress: float = 0.0
+    message: str = Field(default="", sa_column=Column(Text, nullable=False))
+    error_code: str | None = None
+    error_message: str | None = Field(default=None, sa_column=Column(Text))
+    output_size: int | None = Field(default=None, sa_column=Column(BigInteger))
+    output_checksum: str | None = None
+    output_duration: float | None = None
+    output_width: int | None = None
+    output_height: int | None = None
+    attempt: int = 1
+    attempt_limit: int = 3
+    step: int = 0
+    sequence: int = 1
+    transition_sequence: int = 1
+    runner: str
+    call_id: str | None = None
+    lease_until: float | None = None
+    not_before: float = 0.0
+    heartbeat_at: float | None = None
+    spawned_at: float | None = None
+    created_at: float
+    started_at: float | None = None
+    completed_at: float | None = None
+    acknowledged_at: float | None = None
+    eta_seconds: float | None = None
+    gpu_seconds: float = 0.0
+
+
+class ExportEvent(SQLModel, table=True):
+    """One transition of a job: submitted, started, a new phase or attempt, the end. The timeline."""
+
+    __tablename__ = "export_events"
+
+    job_id: str = Field(primary_key=True)
+    sequence: int = Field(primary_key=True)
+    at: float
+    attempt: int
+    status: str
+    phase: str
+    progress: float
+    message: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A client's key for one request: bound to user, route and the hash of the body."""
+
+    __tablename__ = "idempotency_keys"
+
+    user_id: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    body_hash: str
+    job_id: str
+    created_at: float = Field(index=True)
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of `export_jobs`, field by field (a test holds the two together)."""
+
+    job_id: str
+    user_id: str
+    type: str
+    config: str
+    project_id: str | None
+    webhook_url: str | None
+    webhook_events: str | None
+    input_key: str
+    output_key: str
+    status: Status
+    phase: Phase
+    progress: float
+    message: str
+    error_code: str | None
+    error_message: str | None
+    output_size: int | None
+    output_checksum: str | None
+    output_duration: float | None
+    output_width: int | None
+    output_height: int | None
+    attempt: int
+    attempt_limit: int
+    step: int
+    sequence: int
+    transition_sequence: int
+    runner: str
+    call_id: str | None
+    lease_until: float | None
+    not_before: float
+    heartbeat_at: float | None
+    spawned_at: float | None
+    created_at: float
+    started_at: float | None
+    completed_at: float | None
+    acknowledged_at: float | None
+    eta_seconds: float | None
+    gpu_seconds: float
+
+    @property
+    def event_type(self) -> EventType:
+        """What this state is called on the wire."""
+        if self.status in _TERMINAL_EVENTS:
+            return _TERMINAL_EVENTS[self.status]
+        started = self.status is Status.PROCESSING and self.phase is Phase.STARTING
+        return EventType.STARTED if started else EventType.PROGRESS
+
+
+_TERMINAL_EVENTS = {
+    Status.COMPLETE: EventType.COMPLETED,
+    Status.ERROR: EventType.FAILED,
+    Status.CANCELLED: EventType.CANCELLED,
+}

@@ -1,0 +1,82 @@
+"""What a run reports, taken in: an output is checked and moved into its place before the row says `complete`."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from callbacks.envelope import EventType, Output
+from infra.database import Database
+from infra.storage import FolderStorage
+from service import jobs, queries
+from service.models import Job, Status
+from service.progress import Change, Outcome, Refusal, lost_output
+from service.writer import Writer
+
+logger = logging.getLogger("framehook.outcomes")
+
+FINALIZE_LEASE_SECONDS = 600.0
+
+
+def attempt_key(job_id: str, attempt: int) -> str:
+    """Where an attempt writes: a key of its own, which no client can name."""
+    return f"{attempt_folder(job_id, attempt)}/output.mp4"
+
+
+def attempt_folder(job_id: str, attempt: int) -> str:
+    """Everything that an attempt leaves in storage lies under this."""
+    return f".attempts/{job_id}-{attempt}"
+
+
+class Outcomes:
+    """Callbacks, and results that were recovered elsewhere, all pass through `settle`."""
+
+    def __init__(
+        self, database: Database, storage: FolderStorage, writer: Writer, publish: Callable[[Job], None]
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._writer = writer
+        self._publish = publish
+
+    async def settle(self, change: Change) -> Outcome:
+        """Take the change in; returns after its commit."""
+        if change.report.output is None:
+            return await self._writer.apply(change)
+        job = await self._finalizing(change)
+        if job is None:
+            return await self._writer.apply(change)  # it can't be applied; this tells why
+        return await self._complete(job, change, change.report.output)
+
+    async def _finalizing(self, change: Change) -> Job | None:
+        report = change.report
+        async with self._database.transaction() as session:
+            job = await jobs.finalize(
+                session,
+                (report.job_id, report.attempt, report.step),
+                lease_seconds=FINALIZE_LEASE_SECONDS,
+                now=change.now,
+            )
+        if job is not None:
+            self._publish(job)
+        return job
+
+    async def _complete(self, job: Job, change: Change, output: Output) -> Outcome:
+        written = attempt_key(job.job_id, job.attempt)
+        there = await self._storage.publish(
+            job.user_id, written, job.output_key, size=output.size, checksum=output.checksum
+        )
+        if not there:
+            logger.warning("job %s attempt %d: its output is missing or differs", job.job_id, job.attempt)
+            change = replace(change, type=EventType.FAILED, report=lost_output(change.report))
+        outcome = await self._writer.apply(change)
+        if there and outcome is Refusal.OVER:
+            await self._withdraw(job, output)
+        await self._storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
+        return outcome
+
+    async def _withdraw(self, job: Job, output: Output) -> None:
+        """A cancel came between: the output must not stay where only complete exports have one."""
+        async with self._database.reading() as session:
+            now = await queries.get(session, job.user_id, job.job_id)
+        if now is not None and now.status in (Status.CANCELLED, Status.ERROR):
+            await self._storage.discard(job.user_id, job.output_key, checksum=output.checksum)

@@ -1,0 +1,206 @@
+"""Where attempts run: the only place that knows whether that is Modal or a process on this machine."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gpu.spec import AttemptSpec
+
+logger = logging.getLogger("framehook.runners")
+
+KILL_AFTER_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """The call is known to be at work, or waiting for its turn."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The call is known to be over without a result."""
+
+    code: str
+    message: str
+    transient: bool
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Nobody can say now; nothing may change because of it."""
+
+
+Standing = Running | Failed | Unknown
+
+
+class Refused(Exception):
+    """The runner would not take the attempt."""
+
+    def __init__(self, code: str, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.transient = transient
+
+
+class Runner(Protocol):
+    """Starts attempts elsewhere and holds nothing while they run."""
+
+    name: str
+    instance: str  # what this instance's call ids begin with; empty if calls outlive it
+    freed: asyncio.Event  # set when a place has become free
+
+    def places(self) -> int:
+        """How many attempts it would take now."""
+        ...
+
+    def call_for(self, job_id: str, attempt: int) -> str:
+        """The call id that an attempt is told to begin with."""
+        ...
+
+    async def spawn(self, spec: AttemptSpec) -> str:
+        """Start the attempt, return its call id; raises Refused."""
+        ...
+
+    async def probe(self, call_id: str) -> Standing:
+        """What is known of the call."""
+        ...
+
+    async def cancel(self, call_id: str) -> None:
+        """End the call, if it is still there."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+class LocalRunner:
+    """A process per attempt, in a process group of its own, at most `workers` at a time."""
+
+    name = "local"
+
+    def __init__(self, scratch: Path, workers: int, *, instance: str | None = None) -> None:
+        self._scratch = scratch.absolute()
+        self._workers = workers
+        self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._reapers: set[asyncio.Task[None]] = set()
+        self.freed = asyncio.Event()
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        sweep(self._scratch)
+
+    def places(self) -> int:
+        return max(0, self._workers - len(self._processes))
+
+    def call_for(self, job_id: str, attempt: int) -> str:
+        return f"{self.instance}{job_id}-{attempt}"
+
+    async def spawn(self, spec: AttemptSpec) -> str:
+        folder = self._scratch / spec.call_id
+        try:
+            folder.mkdir()
+            with (folder / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                process = await self._start(folder, lock.fileno())
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Refused(
+                "spawn_failed", "The local process could not be started.", transient=True
+            ) from error
+        self._processes[spec.call_id] = process
+        self._watch(spec.call_id, process)
+        assert process.stdin is not None
+        process.stdin.write(spec.model_dump_json(by_alias=True).encode())
+        process.stdin.close()
+        return spec.call_id
+
+    async def probe(self, call_id: str) -> Standing:
+        if call_id in self._processes:
+            return Running()
+        return Failed("run_lost", "The process that ran the export is gone.", transient=True)
+
+    async def cancel(self, call_id: str) -> None:
+        process = self._processes.get(call_id)
+        if process is None:
+            return
+        _signal_group(process, signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), KILL_AFTER_SECONDS)
+        except TimeoutError:
+            _signal_group(process, signal.SIGKILL)
+            await process.wait()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self.cancel(call_id) for call_id in list(self._processes)))
+        await asyncio.gather(*self._reapers)
+
+    async def _start(self, folder: Path, lock: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gpu.worker", "--scratch", str(folder)),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=(lock,),
+            env=_worker_environment(),
+        )
+
+    def _watch(self, call_id: str, process: asyncio.subprocess.Process) -> None:
+        reaper = asyncio.create_task(self._reap(call_id, process))
+        self._reapers.add(reaper)
+        reaper.add_done_callback(self._reapers.discard)
+
+    async def _reap(self, call_id: str, process: asyncio.subprocess.Process) -> None:
+        code = await process.wait()
+        if code != 0:
+            logger.warning("the run %s ended with exit status %d", call_id, code)
+        _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
+        await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
+        del self._processes[call_id]
+        self.freed.set()
+
+
+def sweep(scratch: Path) -> int:
+    """Remove the scratch folders of runs that are gone; how many there were.
+
+    A run holds a lock on its folder for as long as any of its processes lives, however it dies.
+    """
+    removed = 0
+    for folder in scratch.glob("local-*"):
+        try:
+            with (folder / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        except OSError:
+            continue  # a run is still alive in it
+    return removed
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _worker_environment() -> dict[str, str]:
+    """What a run needs of the environment: none of the service's secrets are in it."""
+    kept = (
+        "PATH",
+        "HOME",
+        "LANG",
+        "LC_ALL",
+        "TMPDIR",
+        "VIRTUAL_ENV",
+        "PYTHONPATH",
+        "LD_LIBRARY_PATH",
+        "CUDA_VISIBLE_DEVICES",
+    )
+    return {name: os.environ[name] for name in kept if name in os.environ}

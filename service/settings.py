@@ -1,0 +1,143 @@
+"""The only reader of the environment. A bad value stops the start with a sentence that names it."""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_SECRET_BYTES = 32
+
+
+class BadSettings(Exception):
+    """The configuration can't be used; the message names each setting and what is wrong with it."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, by environment variable or `.env`."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, validate_default=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    public_url: str | None = None
+    data_dir: Path = Path("var")
+    database_url: str | None = None
+    log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
+
+    modal_enabled: bool = False
+    modal_app_name: str = "framehook"
+    modal_gpu: str = "L4"
+
+    r2_endpoint_url: str | None = None
+    r2_access_key_id: str | None = None
+    r2_secret_access_key: SecretStr | None = None
+    r2_bucket_name: str | None = None
+
+    callback_secret: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+
+    auth_jwt_secret: SecretStr | None = None
+    auth_jwks_url: str | None = None
+    auth_audience: str | None = None
+    auth_issuer: str | None = None
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+
+    max_active_per_user: Annotated[int, Field(ge=1)] = 4
+    max_queued_per_user: Annotated[int, Field(ge=1)] = 100
+    local_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
+    attempt_limit: Annotated[int, Field(ge=1, le=20)] = 3
+    attempt_deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3_600.0
+    silence_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+    @field_validator("callback_secret", "allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("callback_secret", mode="after")
+    @classmethod
+    def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES for secret in value):
+            raise ValueError(f"each secret needs at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("auth_jwt_secret", mode="after")
+    @classmethod
+    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"the secret needs at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        r2 = (self.r2_endpoint_url, self.r2_access_key_id, self.r2_secret_access_key, self.r2_bucket_name)
+        if any(r2) and not all(r2):
+            raise ValueError(
+                "R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and R2_BUCKET_NAME go together"
+            )
+        if self.auth_jwt_secret and self.auth_jwks_url:
+            raise ValueError("set AUTH_JWT_SECRET or AUTH_JWKS_URL, not both")
+        if not self.authenticated and not is_loopback(self.host):
+            raise ValueError(
+                f"HOST {self.host!r} is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
+                "the service has a single local user and listens on 127.0.0.1 only"
+            )
+        if self.modal_enabled and not self.callback_secret:
+            raise ValueError("CALLBACK_SECRET is required with MODAL_ENABLED")
+        if self.modal_enabled and not self.public_url:
+            raise ValueError(
+                "PUBLIC_URL is required with MODAL_ENABLED: functions post their callbacks there"
+            )
+        return self
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether users are told apart; if not, there is one local user."""
+        return bool(self.auth_jwt_secret or self.auth_jwks_url)
+
+    @property
+    def origin(self) -> str:
+        """Where the service is reached, without a slash at the end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def callback_origin(self) -> str:
+        """Where runs post their callbacks: the public address from elsewhere, loopback from this machine."""
+        if self.modal_enabled:
+            return self.origin
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "localhost") else self.host  # noqa: S104 - it is only compared
+        host = "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
+        return f"http://{host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load(**overrides: object) -> Settings:
+    """Read the environment; BadSettings says what to mend, and repeats no value that may be secret."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise BadSettings(
+            "\n".join(_sentence(found["loc"], found["msg"]) for found in error.errors())
+        ) from None
+
+
+def _sentence(loc: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{str(loc[0]).upper()}: {message}" if loc else message

@@ -1,0 +1,93 @@
+"""Group commit: callers hand over a change and await its commit; what has gathered is written in one transaction.
+
+Load raises the batch, not the latency. A tick that a newer one of its attempt has overtaken within the batch is
+answered with the newer one's sequence. What was committed is published, in order, before its callers go on.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+
+from infra.database import Database
+from service import progress
+from service.models import Job
+from service.progress import Change, Outcome
+
+MAX_BATCH = 500
+
+Waiting = tuple[Change, "asyncio.Future[Outcome]"]
+
+
+class Interrupted(Exception):
+    """The writer was stopped before it could tell what became of the change."""
+
+
+class Writer:
+    """The one way for callbacks into the database."""
+
+    def __init__(self, database: Database, publish: Callable[[Job], None]) -> None:
+        self._database = database
+        self._publish = publish
+        self._waiting: list[Waiting] = []
+        self._ready = asyncio.Event()
+
+    async def apply(self, change: Change) -> Outcome:
+        """Apply the change; returns after its commit, raises what kept the batch from being committed."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((change, answer))
+        self._ready.set()
+        return await answer
+
+    async def run(self) -> None:
+        """Write batch after batch, until cancelled; what is in hand then is still committed."""
+        while True:
+            await self._ready.wait()
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            if not self._waiting:
+                self._ready.clear()
+            await self._commit(batch)
+
+    async def drain(self) -> None:
+        """Commit what is waiting, for a shutdown."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            await self._commit(batch)
+
+    async def _commit(self, batch: Sequence[Waiting]) -> None:
+        try:
+            outcomes = await self._written([change for change, _ in batch])
+        except BaseException as error:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error if isinstance(error, Exception) else Interrupted())
+            if not isinstance(error, Exception):
+                raise
+            return
+        for outcome in outcomes:
+            if isinstance(outcome, progress.Applied) and outcome.job is not None:
+                self._publish(outcome.job)
+        for (_, answer), outcome in zip(batch, outcomes, strict=True):
+            if not answer.done():
+                answer.set_result(outcome)
+
+    async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
+        return await self._database.batch(lambda connection: apply_all(connection, changes))
+
+
+def apply_all(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Outcome]:
+    """Apply the changes in order, of each attempt's ticks only the newest."""
+    newest: dict[tuple[str, int], int] = {}
+    for change in changes:
+        key = (change.report.job_id, change.report.attempt)
+        if change.tick:
+            newest[key] = max(newest.get(key, 0), change.report.step)
+    outcomes: list[Outcome | None] = [None] * len(changes)
+    overtaken = [
+        change.tick and change.report.step < newest[change.report.job_id, change.report.attempt]
+        for change in changes
+    ]
+    for wanted in (False, True):  # the overtaken ones last, so that they learn what overtook them
+        for index, change in enumerate(changes):
+            if overtaken[index] is wanted:
+                outcomes[index] = progress.apply(connection, change)
+    return [outcome for outcome in outcomes if outcome is not None]
