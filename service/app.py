@@ -95,10 +95,12 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
     storage = FolderStorage(settings.data_dir)
     runner = given or _runner(settings)
     writer = Writer(database, publish)
+    outcomes = Outcomes(database, storage, writer, publish)
     attempts = Attempts(
         database,
         storage,
         runner,
+        outcomes,
         publish,
         origin=settings.callback_origin,
         master_key=masters[0],
@@ -110,7 +112,7 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
         storage=storage,
         supervisor=supervisor,
         attempts=attempts,
-        outcomes=Outcomes(database, storage, writer, publish),
+        outcomes=outcomes,
         authenticator=Authenticator(_verifier(settings), _derived(masters[0], "stream tickets")),
         hub=hub,
         view=view,

@@ -21,8 +21,9 @@ from infra.database import Database
 from infra.storage import FolderStorage
 from service import jobs
 from service.models import Job
-from service.outcomes import attempt_folder, attempt_key
-from service.runners import Failed, Refused, Runner, Running, Unknown
+from service.outcomes import Outcomes, attempt_folder, attempt_key
+from service.progress import Change
+from service.runners import Failed, Finished, Refused, Runner, Running, Unknown
 
 logger = logging.getLogger("framehook.attempts")
 
@@ -49,6 +50,7 @@ class Attempts:
         database: Database,
         storage: FolderStorage,
         runner: Runner,
+        outcomes: Outcomes,
         publish: Callable[[Job], None],
         *,
         origin: str,
@@ -58,6 +60,7 @@ class Attempts:
         self._database = database
         self._storage = storage
         self._runner = runner
+        self._outcomes = outcomes
         self._publish = publish
         self._origin = origin
         self._master_key = master_key
@@ -66,6 +69,10 @@ class Attempts:
     def wake(self) -> None:
         """There is something to start."""
         self._runner.freed.set()
+
+    async def check_runner(self) -> None:
+        """Raise Refused if attempts could not be started now."""
+        await self._runner.check()
 
     async def dispatch(self) -> None:
         """Start what is waiting, as places become free."""
@@ -106,7 +113,7 @@ class Attempts:
         async with self._database.reading() as session:
             found = await jobs.left_over(session, self._runner.name, of_this_instance=self._runner.instance)
         for job in found:
-            await self._lose(job, "run_lost", "The service was restarted.", transient=True)
+            await self._lose(job, "run_lost", "The service was restarted.", transient=True, pause=False)
 
     async def abandon(self, job: Job) -> None:
         """End the run of an attempt that is over for the row, and remove what it left in storage."""
@@ -154,7 +161,9 @@ class Attempts:
         try:
             call_id = await self._runner.spawn(self._spec(job))
         except Refused as refused:
-            await self._lose(job, refused.code, refused.message, transient=refused.transient)
+            await self._lose(
+                job, refused.code, refused.message, transient=refused.transient, counted=refused.counted
+            )
             return
         async with self._database.transaction() as session:
             kept = await jobs.spawned(session, job, call_id, now=time.time())
@@ -167,13 +176,17 @@ class Attempts:
         match standing:
             case Running() | Unknown():
                 return
+            case Finished(callback):
+                await self._outcomes.settle(Change(callback.type, callback.data, time.time()))
             case Failed(code, message, transient):
                 await self._lose(job, code, message, transient=transient)
 
-    async def _lose(self, job: Job, code: str, message: str, *, transient: bool) -> None:
+    async def _lose(
+        self, job: Job, code: str, message: str, *, transient: bool, counted: bool = True, pause: bool = True
+    ) -> None:
         """The attempt is lost: another one, or the end."""
         now = time.time()
-        pause = random.uniform(0.5, 1.0) * 2 ** min(job.attempt, 6)  # noqa: S311 - jitter
+        wait = random.uniform(0.5, 1.0) * 2 ** min(job.attempt, 6) if pause else 0.0  # noqa: S311 - jitter
         async with self._database.transaction() as session:
             changed = None
             if transient:

@@ -23,12 +23,13 @@ async def readyz(request: Request[State]) -> Response:
     checks = {
         "database": await _works(state["database"].check),
         "storage": await _works(state["storage"].check),
+        "runner": await _works(state["attempts"].check_runner),
         "loops": not state["supervisor"].down,
     }
     ready = all(checks.values())
     shown = {name: "ok" if fine else "failing" for name, fine in checks.items()}
     return answer(
-        {"status": "ok" if ready else "failing", "runner": state["runner_name"], **shown},
+        {"status": "ok" if ready else "failing", "runs_on": state["runner_name"], **shown},
         200 if ready else 503,
     )
 

@@ -1,4 +1,4 @@
-"""Where attempts run: the only place that knows whether that is Modal or a process on this machine."""
+"""Attempts on this machine: a process each, in a process group of its own."""
 
 import asyncio
 import fcntl
@@ -9,79 +9,14 @@ import signal
 import sys
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from gpu.spec import AttemptSpec
+from service.runners.base import Failed, Refused, Running, Standing
 
 logger = logging.getLogger("framehook.runners")
 
 KILL_AFTER_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Running:
-    """The call is known to be at work, or waiting for its turn."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The call is known to be over without a result."""
-
-    code: str
-    message: str
-    transient: bool
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """Nobody can say now; nothing may change because of it."""
-
-
-Standing = Running | Failed | Unknown
-
-
-class Refused(Exception):
-    """The runner would not take the attempt."""
-
-    def __init__(self, code: str, message: str, *, transient: bool) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.transient = transient
-
-
-class Runner(Protocol):
-    """Starts attempts elsewhere and holds nothing while they run."""
-
-    name: str
-    instance: str  # what this instance's call ids begin with; empty if calls outlive it
-    freed: asyncio.Event  # set when a place has become free
-
-    def places(self) -> int:
-        """How many attempts it would take now."""
-        ...
-
-    def call_for(self, job_id: str, attempt: int) -> str:
-        """The call id that an attempt is told to begin with."""
-        ...
-
-    async def spawn(self, spec: AttemptSpec) -> str:
-        """Start the attempt, return its call id; raises Refused."""
-        ...
-
-    async def probe(self, call_id: str) -> Standing:
-        """What is known of the call."""
-        ...
-
-    async def cancel(self, call_id: str) -> None:
-        """End the call, if it is still there."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of everything."""
-        ...
 
 
 class LocalRunner:
@@ -139,6 +74,9 @@ class LocalRunner:
         except TimeoutError:
             _signal_group(process, signal.SIGKILL)
             await process.wait()
+
+    async def check(self) -> None:
+        """A process can always be tried."""
 
     async def close(self) -> None:
         await asyncio.gather(*(self.cancel(call_id) for call_id in list(self._processes)))

@@ -1,0 +1,87 @@
+"""What every runner is, and what can be known of a call."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from callbacks.envelope import Callback
+from gpu.spec import AttemptSpec
+
+
+@dataclass(frozen=True)
+class Running:
+    """The call is known to be at work, or waiting for its turn."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The call is over, and its value is the terminal callback that it sent or could not send."""
+
+    callback: Callback
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The call is known to be over without a result."""
+
+    code: str
+    message: str
+    transient: bool
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """Nobody can say now; nothing may change because of it."""
+
+
+Standing = Running | Finished | Failed | Unknown
+
+
+class Refused(Exception):
+    """The runner would not take the attempt.
+
+    `transient` says that a later try may succeed; `counted` whether it uses up one of the job's attempts.
+    """
+
+    def __init__(self, code: str, message: str, *, transient: bool, counted: bool = True) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.transient = transient
+        self.counted = counted
+
+
+class Runner(Protocol):
+    """Starts attempts elsewhere and holds nothing while they run."""
+
+    name: str
+    instance: str  # what this instance's call ids begin with; empty if calls outlive it
+    freed: asyncio.Event  # set when a place has become free
+
+    def places(self) -> int:
+        """How many attempts it would take now."""
+        ...
+
+    def call_for(self, job_id: str, attempt: int) -> str:
+        """The call id that an attempt is told to begin with."""
+        ...
+
+    async def spawn(self, spec: AttemptSpec) -> str:
+        """Start the attempt, return its call id; raises Refused."""
+        ...
+
+    async def probe(self, call_id: str) -> Standing:
+        """What is known of the call."""
+        ...
+
+    async def cancel(self, call_id: str) -> None:
+        """End the call, if it is still there."""
+        ...
+
+    async def check(self) -> None:
+        """Raise Refused if attempts could not be started now."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
