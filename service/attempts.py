@@ -192,7 +192,7 @@ class Attempts:
             if transient:
                 again = f"{message} Trying again."
                 changed = await jobs.give_back(
-                    session, job, again, counted=True, not_before=now + pause, now=now
+                    session, job, again, counted=counted, not_before=now + wait, now=now
                 )
             if changed is None:
                 changed = await jobs.fail(session, job, code, message, now=now)
