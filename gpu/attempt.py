@@ -1,0 +1,88 @@
+"""One attempt from its first report to its last, whoever runs it: a local process or a Modal function."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from callbacks.envelope import Failure, Output
+from callbacks.reporter import Reporter, ReporterError, Stopped
+from gpu.errors import ExportError
+from gpu.pipeline import Attempt, run
+from gpu.spec import AttemptSpec
+
+log = logging.getLogger(__name__)
+
+Terminal = dict[str, Any]
+
+INTERNAL = Failure(
+    code="internal_error",
+    message="The export failed for a reason that lies with the service.",
+    transient=True,
+)
+OUT_OF_TIME = Failure(code="deadline_exceeded", message="The export took longer than it may.")
+
+
+def execute(
+    spec: AttemptSpec, scratch: Path, reporter: Reporter, before_end: Callable[[], None] = lambda: None
+) -> Terminal:
+    """Run the attempt and report on it; returns what its last report said: `output` or `error`, or `stopped`.
+
+    `before_end` is called just before that report, so that a watchdog can stand down. A last report that can't be
+    delivered changes nothing in what is returned: who runs this has it from here.
+    """
+    begun = time.monotonic()
+    try:
+        reporter.started("Starting")
+        ending = _worked(run(spec, scratch), reporter)
+        before_end()
+        return _told(spec, reporter, ending, time.monotonic() - begun)
+    except Stopped:
+        return _terminal(spec, 0.0, stopped=True)
+
+
+def _worked(attempt: Attempt, reporter: Reporter) -> Output | Failure:
+    """The pipeline run to its end, every tick reported; `Stopped` ends it within a frame, and leaves nothing."""
+    with closing(attempt):
+        try:
+            while True:
+                tick = next(attempt)
+                reporter.progress(tick.phase, tick.progress, tick.message, tick.eta_seconds)
+        except StopIteration as stop:
+            output: Output = stop.value
+            return output
+        except ExportError as error:
+            log.info("export failed: %s", error.code, exc_info=error.__cause__)
+            return Failure(code=error.code, message=error.message, transient=error.transient)
+        except ReporterError:
+            raise
+        except Exception:  # the edge of the process: whatever it is, the service must be told
+            log.exception("export failed unexpectedly")
+            return INTERNAL
+
+
+def _told(spec: AttemptSpec, reporter: Reporter, ending: Output | Failure, gpu_seconds: float) -> Terminal:
+    try:
+        if isinstance(ending, Output):
+            reporter.completed(ending, "Finished", gpu_seconds)
+        else:
+            reporter.failed(ending, gpu_seconds)
+    except Stopped:
+        # Published, but no longer wanted: this attempt's own path, that nobody else writes.
+        with suppress(OSError):
+            Path(spec.transfer.output.path).unlink(missing_ok=True)
+        raise
+    except ReporterError as error:
+        log.warning("the last report was not taken: %s", error)
+    if isinstance(ending, Output):
+        return _terminal(spec, gpu_seconds, output=msgspec.to_builtins(ending))
+    return _terminal(spec, gpu_seconds, error=msgspec.to_builtins(ending))
+
+
+def _terminal(spec: AttemptSpec, gpu_seconds: float, **ending: object) -> Terminal:
+    identity = {"job_id": spec.job_id, "attempt": spec.attempt, "call_id": spec.call_id}
+    return identity | {"gpu_seconds": round(gpu_seconds, 3)} | ending

@@ -1,0 +1,132 @@
+"""Frames of a source, alike and in rising order of time, put on the clock of the output."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from gpu import accelerate
+from gpu.errors import ExportError
+from gpu.normalize import Normalizer
+from gpu.source import UNDECODABLE, Source, decoded, open_container, picture_stream
+from gpu.timeline import EARLY, Clock, Piece, slots
+
+# Headers may count the sound's tail as the picture's: less than this missing is no damage.
+_MISSING_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One frame (yuv420p, bt709), the source's time that it shows, and when and how long the output shows it.
+
+    `time` is in seconds; `pts` and `duration` are in ticks of the output's time base.
+    """
+
+    frame: VideoFrame
+    time: float
+    pts: int = 0
+    duration: int = 1
+
+
+Pictures = Generator[Picture, None, None]
+
+
+def pictures(source: Source, cut: Sequence[Piece], clock: Clock) -> Pictures:
+    """What the pieces show, frame by frame, on the output's clock.
+
+    The pieces follow on one another in the source. Raises ExportError: decode_failed, source_truncated.
+    """
+    with closing(_between(source, cut[0].start, cut[-1].end)) as shown:
+        yield from _sampled(shown, cut, clock) if clock.steady else _kept(shown, cut[0], clock)
+
+
+def _sampled(shown: Pictures, cut: Sequence[Piece], clock: Clock) -> Pictures:
+    """The frame on screen at each tick of a steady clock: some frames twice, some not at all."""
+    current = next(shown)
+    upcoming = next(shown, None)
+    for number, latest in enumerate(slots(cut, clock)):
+        while upcoming is not None and upcoming.time <= latest:
+            current, upcoming = upcoming, next(shown, None)
+        yield replace(current, pts=number)
+
+
+def _kept(shown: Pictures, piece: Piece, clock: Clock) -> Pictures:
+    """Every frame at its own time; the one on screen when the piece begins is shown from its beginning."""
+    early = EARLY / float(clock.rate)
+    end = max(1, round(piece.length / clock.time_base))
+    current = next(shown)
+    begun = 0
+    for upcoming in shown:
+        if upcoming.time > piece.start + early:
+            pts = round((upcoming.time - piece.start) / clock.time_base)
+            if pts >= end - early / clock.time_base:
+                break
+            if pts > begun:
+                yield replace(current, pts=begun, duration=pts - begun)
+                begun = pts
+        current = upcoming
+    yield replace(current, pts=begun, duration=end - begun)
+
+
+def _between(source: Source, start: float, end: float) -> Pictures:
+    """Alike frames from the one on screen at `start` to the last before `end`; there is always one."""
+    held: Picture | None = None
+    for picture in _from(source, start):
+        if held is not None and picture.time <= held.time:
+            continue
+        if held is not None and picture.time >= end:
+            break
+        if held is not None and picture.time > start:
+            yield held
+        held = picture
+    else:
+        _check_whole(held, end)
+    if held is None:
+        raise ExportError("decode_failed", UNDECODABLE)
+    yield held
+
+
+def _check_whole(last: Picture | None, end: float) -> None:
+    if last is None:
+        raise ExportError("decode_failed", UNDECODABLE)
+    if last.time < end - _MISSING_SECONDS:
+        message = f"The source breaks off at {last.time:.1f} s; it may not have been uploaded whole."
+        raise ExportError("source_truncated", message)
+
+
+def _from(source: Source, start: float) -> Pictures:
+    """Frames from a keyframe at or before `start`; from the very beginning where seeking lands too late."""
+    with closing(_decoded(source, start)) as found:
+        first = next(found, None)
+        if first is not None and (first.time <= start or start <= 0):
+            yield first
+            yield from found
+            return
+    if start > 0:
+        yield from _decoded(source, 0.0)
+
+
+def _decoded(source: Source, start: float) -> Pictures:
+    with open_container(source.path, accelerate.decoder()) as container:
+        stream = picture_stream(container, source.video)
+        _seek(container, stream, source, start)
+        time_base = stream.time_base or 1 / source.rate
+        normalizer = Normalizer(source.width, source.height, time_base)
+        time = -1 / float(source.rate)
+        for frame in _alike(decoded(container, stream), normalizer):
+            time = time + 1 / float(source.rate) if frame.pts is None else frame.time - source.origin
+            yield Picture(frame, time)
+
+
+def _alike(frames: Iterator[VideoFrame], normalizer: Normalizer) -> Iterator[VideoFrame]:
+    for frame in frames:
+        yield from normalizer.push(frame)
+    yield from normalizer.flush()
+
+
+def _seek(container: InputContainer, stream: VideoStream, source: Source, start: float) -> None:
+    if start > 0 and stream.time_base is not None:
+        container.seek(int((start + source.origin) / stream.time_base), stream=stream)

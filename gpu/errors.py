@@ -1,0 +1,36 @@
+"""The one way in which an export fails on purpose."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from av.error import FFmpegError
+
+
+class ExportError(Exception):
+    """An export that can't be made, with a code for machines and a sentence that a person can act on.
+
+    The message never holds a path, a trace or a secret. `transient` says that another attempt may succeed.
+    """
+
+    def __init__(self, code: str, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.transient = transient
+
+
+def disk_full() -> ExportError:
+    """The disk that the attempt writes to is full; another machine may have room."""
+    return ExportError("disk_full", "The disk that the export is made on is full.", transient=True)
+
+
+@contextmanager
+def failing_as(code: str, message: str, *, transient: bool = False) -> Iterator[None]:
+    """Turn what FFmpeg and the operating system raise in this block into an ExportError; a full disk stays one."""
+    try:
+        yield
+    except (FFmpegError, OSError, ValueError, OverflowError) as error:
+        if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
+            raise disk_full() from error
+        raise ExportError(code, message, transient=transient) from error

@@ -1,0 +1,134 @@
+"""The one generator behind every entry point: an AttemptSpec in, ticks on the way, a checked Output at the end.
+
+A format is a module with one function, `plan(config, sources) -> Render`: frames in, frames out. It checks its
+configuration against the probed sources (raising ExportError before anything is spent) and returns the size, clock and
+length of the output with two lazy generators. Its pictures begin as `decode.pictures(source, cut, clock)`: frames in
+rising time, upright, yuv420p, bt709, with their source time in seconds; it changes `frame` and passes the rest on (see
+`framing._framed`). Its sound begins as `sound.sound(source, cut, seconds)`. Several pieces or sources are several such
+generators, one after another, with `pts` counted on. Then it is added to `FORMATS` below, and that is all.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from callbacks.envelope import Output, Phase
+from gpu import framing, profile, transfer
+from gpu.errors import ExportError, failing_as
+from gpu.profile import Encoder
+from gpu.render import Render, write
+from gpu.source import Source, probe
+from gpu.spec import AttemptSpec, ExportConfig, ExportType
+
+# Measured shares of an attempt's time; within a phase, progress is what has been done of it.
+_SHARES = {
+    Phase.STARTING: (0.0, 1.0),
+    Phase.DOWNLOADING: (1.0, 5.0),
+    Phase.PROCESSING: (5.0, 95.0),
+    Phase.UPLOADING: (95.0, 99.9),
+}
+_TICK_SECONDS = 0.1
+_SOUND_TAIL_SECONDS = 0.03
+
+Plan = Callable[[Any, Mapping[str, Source]], Render]
+FORMATS: Mapping[ExportType, Plan] = {ExportType.FRAMING: framing.plan}
+
+
+@dataclass(frozen=True)
+class Tick:
+    """How far an attempt is; progress in percent, rising, below 100."""
+
+    phase: Phase
+    progress: float
+    message: str
+    eta_seconds: float | None = None
+
+
+Attempt = Generator[Tick, None, Output]
+
+
+def run(spec: AttemptSpec, scratch: Path) -> Attempt:
+    """Make an export. Raises ExportError for whatever can be expected to go wrong.
+
+    `scratch` is made, used and removed, however this ends; closing the generator stops the work within a frame. The
+    output's path holds either what was there before or the whole, checked result.
+    """
+    try:
+        yield _tick(Phase.STARTING, 0.0, "Starting")
+        with failing_as("scratch_unwritable", "The machine has no room to work in.", transient=True):
+            scratch.mkdir(parents=True, exist_ok=True)
+        sources = yield from _sources(spec)
+        render = _planned(spec.type, spec.config, sources)
+        encoder = profile.choose(spec.config.codec, spec.config.quality, render.width, render.height)
+        made = scratch / "output.mp4"
+        yield from _encoded(render, encoder, made)
+        checked = _checked(made, render)
+        return (yield from _published(spec, made, checked))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sources(spec: AttemptSpec) -> Generator[Tick, None, dict[str, Source]]:
+    keys = spec.config.input_keys
+    found = {}
+    for number, key in enumerate(keys):
+        yield _tick(Phase.DOWNLOADING, number / len(keys), "Reading the source")
+        found[key] = probe(transfer.fetch(key, spec.transfer.sources))
+    return found
+
+
+def _planned(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render:
+    if kind not in FORMATS:
+        raise ExportError("type_unknown", f"This version makes no exports of type {kind}.")
+    return FORMATS[kind](config, sources)
+
+
+def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, None, None]:
+    begun = told = time.monotonic()
+    yield _tick(Phase.PROCESSING, 0.0, encoder.sentence)
+    for share in write(render, encoder, made):
+        now = time.monotonic()
+        if now - told >= _TICK_SECONDS:
+            told = now
+            yield _tick(Phase.PROCESSING, share, encoder.sentence, (now - begun) * (1 - share) / share)
+
+
+def _checked(made: Path, render: Render) -> Source:
+    """The result as it can be read back; output_invalid if it's not what was asked."""
+    try:
+        found = probe(str(made))
+    except ExportError as error:
+        raise ExportError("output_invalid", "The export could not be read back.", transient=True) from error
+    frame = 1 / float(render.clock.rate)
+    for wrong, what in (
+        ((found.width, found.height) != (render.width, render.height), "size"),
+        (abs(found.duration - render.seconds) > max(frame, _SOUND_TAIL_SECONDS), "length"),
+        ((found.audio is None) != (render.sound is None), "sound"),
+    ):
+        if wrong:
+            raise ExportError("output_invalid", f"The export came out with the wrong {what}.", transient=True)
+    return found
+
+
+def _published(spec: AttemptSpec, made: Path, checked: Source) -> Generator[Tick, None, Output]:
+    size = made.stat().st_size
+    moving = transfer.publish(made, spec.transfer.output)
+    while True:
+        try:
+            yield _tick(Phase.UPLOADING, next(moving), "Storing the export")
+        except StopIteration as stop:
+            return Output(
+                size=size,
+                checksum=stop.value,
+                duration=round(checked.duration, 6),
+                width=checked.width,
+                height=checked.height,
+            )
+
+
+def _tick(phase: Phase, share: float, message: str, eta_seconds: float | None = None) -> Tick:
+    low, high = _SHARES[phase]
+    return Tick(phase, low + (high - low) * share, message, eta_seconds)

@@ -1,0 +1,71 @@
+"""The one encode profile: how good, how fast, by which encoder. Nothing is encoded but by these settings."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from gpu import accelerate
+from gpu.spec import Codec, Quality
+
+SOUND_RATE = 48_000
+SOUND_CODEC = "aac"
+SOUND_BITS_PER_SECOND = 192_000
+KEYFRAME_SECONDS = 2
+
+Options = dict[str, str]
+
+_X265_QUIET = "log-level=none"
+_SOFTWARE: dict[Codec, tuple[str, dict[Quality, Options]]] = {
+    Codec.H264: ("libx264", {
+        Quality.DRAFT: {"preset": "superfast", "crf": "27"},
+        Quality.STANDARD: {"preset": "fast", "crf": "21"},
+        Quality.HIGH: {"preset": "slow", "crf": "17"},
+    }),
+    Codec.HEVC: ("libx265", {
+        Quality.DRAFT: {"preset": "ultrafast", "crf": "30", "x265-params": _X265_QUIET},
+        Quality.STANDARD: {"preset": "fast", "crf": "24", "x265-params": _X265_QUIET},
+        Quality.HIGH: {"preset": "medium", "crf": "20", "x265-params": _X265_QUIET},
+    }),
+    Codec.AV1: ("libsvtav1", {
+        Quality.DRAFT: {"preset": "9", "crf": "42"},
+        Quality.STANDARD: {"preset": "8", "crf": "33"},
+        Quality.HIGH: {"preset": "6", "crf": "25"},
+    }),
+}  # fmt: skip
+_NVENC = {
+    Codec.H264: ("h264_nvenc", {Quality.DRAFT: "30", Quality.STANDARD: "23", Quality.HIGH: "18"}),
+    Codec.HEVC: ("hevc_nvenc", {Quality.DRAFT: "32", Quality.STANDARD: "25", Quality.HIGH: "20"}),
+    Codec.AV1: ("av1_nvenc", {Quality.DRAFT: "40", Quality.STANDARD: "32", Quality.HIGH: "25"}),
+}
+_NVENC_PRESETS = {Quality.DRAFT: "p2", Quality.STANDARD: "p4", Quality.HIGH: "p6"}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder of FFmpeg's with its options; `why` says why it's not the card's, when it isn't."""
+
+    name: str
+    options: Options
+    tag: str | None
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        """What the timeline says of it."""
+        return f"Encoding with {self.name}{f' ({self.why})' if self.why else ''}"
+
+
+def choose(codec: Codec, quality: Quality, width: int, height: int) -> Encoder:
+    """The card's encoder where the card has one for this codec and size, else the software one."""
+    tag = "hvc1" if codec is Codec.HEVC else None
+    name, constant_quality = _NVENC[codec]
+    if accelerate.can_encode(name, width, height):
+        options = {"preset": _NVENC_PRESETS[quality], "rc": "vbr", "cq": constant_quality[quality], "b": "0"}
+        return Encoder(name, options, tag, "")
+    name, by_quality = _SOFTWARE[codec]
+    why = "this card does not encode it" if accelerate.cuda_present() else "no NVENC device"
+    return Encoder(name, by_quality[quality], tag, why)
+
+
+def keyframe_interval(rate: Fraction) -> int:
+    """Frames from one keyframe to the next at most: short enough to seek in."""
+    return max(1, round(KEYFRAME_SECONDS * rate))

@@ -1,0 +1,181 @@
+"""A source's sound on the output's clock: 48 kHz stereo, cut, stretched with its pitch kept, exact to the sample."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from fractions import Fraction
+from typing import cast
+
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import BlockingIOError as NothingYet
+from av.error import EOFError as Ended
+from av.error import FFmpegError
+from av.filter import Graph
+from numpy.typing import NDArray
+
+from gpu.errors import ExportError
+from gpu.profile import SOUND_RATE
+from gpu.source import Source, open_container
+from gpu.timeline import Piece
+
+Samples = NDArray[np.float32]
+Sound = Generator[Samples, None, None]
+
+CHANNELS = 2
+_BLOCK = 4_096
+# A decoder needs a little run-up after a seek before its sound is true.
+_RUN_UP_SECONDS = 0.25
+# Clocks of containers jitter; only more than this is a gap, or an overlap, that the recording really has.
+_JITTER_SAMPLES = SOUND_RATE // 100
+_TIME_BASE = Fraction(1, SOUND_RATE)
+_SLOWEST, _FASTEST = 0.5, 2.0
+
+
+def sound(source: Source, cut: Sequence[Piece], seconds: float) -> Sound:
+    """Blocks of shape (2, n), float32 in -1..1; together exactly `seconds` long, silent where there is nothing."""
+    total = round(seconds * SOUND_RATE)
+    begun, played = 0, 0.0
+    for piece in cut:
+        played += piece.length
+        end = total if piece is cut[-1] else min(round(played * SOUND_RATE), total)
+        with closing(_piece(source, piece)) as blocks:
+            yield from _fitted(blocks, end - begun)
+        begun = end
+
+
+def _fitted(blocks: Iterator[Samples], wanted: int) -> Iterator[Samples]:
+    """Exactly so many samples: cut off, or silence added."""
+    for block in blocks:
+        if wanted <= 0:
+            return
+        yield block[:, :wanted]
+        wanted -= block.shape[1]
+    while wanted > 0:
+        yield silence(min(wanted, _BLOCK))
+        wanted -= _BLOCK
+
+
+def silence(samples: int) -> Samples:
+    """Nothing to hear, of shape (2, samples)."""
+    return np.zeros((CHANNELS, samples), np.float32)
+
+
+def _piece(source: Source, piece: Piece) -> Sound:
+    with closing(_placed(source, piece.start, piece.end)) as blocks:
+        yield from blocks if piece.speed == 1 else _stretched(blocks, piece.speed)
+
+
+def _stretched(blocks: Iterator[Samples], speed: float) -> Iterator[Samples]:
+    """The same sound slower or faster at its own pitch."""
+    graph = _graph(tempo_chain(speed))
+    begun = 0
+    for block in blocks:
+        graph.push(frame_of(block, begun))
+        begun += block.shape[1]
+        yield from _heard(graph)
+    graph.push(None)
+    yield from _heard(graph)
+
+
+def tempo_chain(speed: float) -> list[float]:
+    """Factors of at most an octave each whose product is the speed; a single larger step would skip sound."""
+    factors = []
+    while not _SLOWEST <= speed <= _FASTEST:
+        factors.append(_SLOWEST if speed < _SLOWEST else _FASTEST)
+        speed /= factors[-1]
+    return [*factors, speed]
+
+
+def frame_of(block: Samples, begun: int) -> AudioFrame:
+    """A block as a frame of FFmpeg's that begins at the given sample."""
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
+    frame.sample_rate, frame.time_base, frame.pts = SOUND_RATE, _TIME_BASE, begun
+    return frame
+
+
+def _graph(factors: Sequence[float]) -> Graph:
+    graph = Graph()
+    chain = [graph.add_abuffer(sample_rate=SOUND_RATE, format="fltp", layout="stereo", time_base=_TIME_BASE)]
+    chain += [graph.add("atempo", f"{factor:.9f}") for factor in factors]
+    graph.link_nodes(*chain, graph.add("abuffersink"))
+    graph.configure()
+    return graph
+
+
+def _heard(graph: Graph) -> Iterator[Samples]:
+    while True:
+        try:
+            frame = graph.pull()
+        except (NothingYet, Ended):
+            return
+        yield _block(cast(AudioFrame, frame))
+
+
+def _block(frame: AudioFrame) -> Samples:
+    return cast(Samples, frame.to_ndarray())
+
+
+def _placed(source: Source, start: float, end: float) -> Sound:
+    """The sound from `start` to `end`, every block where its time says it belongs, silence in the gaps."""
+    first, last = round(start * SOUND_RATE), round(end * SOUND_RATE)
+    position = first
+    for begun, block in _resampled(source, start):
+        skipped = position - begun
+        if position > first and abs(skipped) <= _JITTER_SAMPLES:
+            skipped = 0
+        if skipped < 0:
+            yield from _fitted(iter(()), min(-skipped, last - position))
+            position, skipped = min(begun, last), 0
+        if position >= last:
+            return
+        heard = block[:, skipped : skipped + last - position]
+        position += heard.shape[1]
+        if heard.shape[1]:
+            yield heard
+
+
+def _resampled(source: Source, start: float) -> Iterator[tuple[int, Samples]]:
+    """Blocks from a little before `start`, each with the sample of the source's clock that it begins at."""
+    if source.audio is None:
+        return
+    with open_container(source.path) as container:
+        stream = container.streams[source.audio]
+        if not isinstance(stream, AudioStream):
+            return
+        if start > _RUN_UP_SECONDS and stream.time_base is not None:
+            container.seek(int((start - _RUN_UP_SECONDS + source.origin) / stream.time_base), stream=stream)
+        origin = round(source.origin * SOUND_RATE)
+        for frame in _alike(_decoded(container, stream)):
+            yield (frame.pts or 0) - origin, _block(frame)
+
+
+def _alike(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+    """Every frame as 48 kHz stereo; a recording that changes its format midway gets a new resampler."""
+    resampler: AudioResampler | None = None
+    look: tuple[str, str, int] | None = None
+    for frame in frames:
+        if look != (look := (frame.format.name, frame.layout.name, frame.sample_rate)):
+            if resampler is not None:
+                yield from resampler.resample(None)
+            resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
+        if resampler is not None:
+            yield from resampler.resample(frame)
+    if resampler is not None:
+        yield from resampler.resample(None)
+
+
+def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+    """Damaged packets leave a gap; sound of which nothing can be decoded is decode_failed."""
+    frames, broken = 0, False
+    for packet in container.demux(stream):
+        try:
+            for frame in packet.decode():
+                frames += 1
+                yield frame
+        except FFmpegError:
+            broken = True
+    if broken and not frames:
+        raise ExportError("decode_failed", "The source's sound could not be decoded; export without it.")

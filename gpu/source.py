@@ -1,0 +1,207 @@
+"""What a source is, found out before anything is spent on it: opened safely, bounds checked, a frame decoded."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.audio.stream import AudioStream
+from av.codec.hwaccel import HWAccel
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from gpu.errors import ExportError, failing_as
+from gpu.normalize import displayed_size
+
+MAX_SIDE = 16_384
+MAX_FRAME_PIXELS = 8_192 * 8_192
+MAX_DURATION_SECONDS = 24 * 3_600.0
+MAX_RATE = Fraction(240)
+USUAL_RATE = Fraction(30)
+_TOLERATED_ERRORS = 25
+
+# Playlists and image patterns would open other files, or addresses, that the source names: containers only.
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,h264,hevc,obu,ivf,nut,wav,mp3"
+)
+_OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+UNREADABLE = "The source is not a video that can be read; it may be damaged or incomplete."
+UNDECODABLE = "The source's picture could not be decoded; the file may be damaged."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A video that an export reads.
+
+    `width` and `height` are those of the upright picture with square pixels; `duration` is the picture's, in seconds
+    from the source's start; `origin` is that start on the container's clock; `rate` is frames a second on average.
+    """
+
+    path: str
+    video: int
+    audio: int | None
+    width: int
+    height: int
+    duration: float
+    origin: float
+    rate: Fraction
+    codec: str
+    pixel_format: str
+
+
+def open_container(path: str, decoder: HWAccel | None = None) -> InputContainer:
+    """Open a local file as one of the known containers; it can't make FFmpeg open anything else."""
+    with failing_as("source_unreadable", UNREADABLE):
+        return av.open(f"file:{path}", "r", options=_OPTIONS, metadata_errors="replace", hwaccel=decoder)
+
+
+def probe(path: str) -> Source:
+    """Look at a source. Raises ExportError: source_unreadable, no_video_stream, source_too_large, decode_failed."""
+    with open_container(path) as container, failing_as("source_unreadable", UNREADABLE):
+        stream = _picture_stream(container)
+        _check_size(stream.width, stream.height)
+        origin = _origin(container, stream)
+        duration = _duration(container, stream) or _scanned_duration(path, stream.index, origin)
+        if duration > MAX_DURATION_SECONDS:
+            raise ExportError("source_too_large", "The source is longer than 24 hours.")
+        first = _first_frame(container, stream)
+        width, height = displayed_size(first, stream.sample_aspect_ratio)
+        return Source(
+            path=path,
+            video=stream.index,
+            audio=_sound_index(container),
+            width=width,
+            height=height,
+            duration=duration,
+            origin=origin,
+            rate=_rate(stream),
+            codec=stream.codec_context.name,
+            pixel_format=first.format.name,
+        )
+
+
+def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Every frame from where the container stands; a few damaged packets are passed over, many are decode_failed."""
+    errors = frames = 0
+    for packet in _packets(container, stream):
+        try:
+            for frame in packet.decode():
+                _check_size(frame.width, frame.height)
+                frames += 1
+                yield frame
+        except av.FFmpegError as error:
+            errors += 1
+            if errors > _TOLERATED_ERRORS + frames // 10:
+                raise ExportError("decode_failed", UNDECODABLE) from error
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """A demuxer that breaks off ends the stream: whether that is too early is judged by time."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            packet = None
+        if packet is None:
+            return
+        yield packet
+
+
+def _picture_stream(container: InputContainer) -> VideoStream:
+    """The first stream of moving pictures; a cover picture is none."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic and getattr(stream, "width", None):
+            stream.thread_type = "AUTO"
+            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+            return stream
+    raise ExportError("no_video_stream", "The source has no video in it.")
+
+
+def picture_stream(container: InputContainer, index: int) -> VideoStream:
+    """The stream that `probe` chose, set up to be decoded on every core."""
+    stream = container.streams[index]
+    if not isinstance(stream, VideoStream):
+        raise ExportError("source_unreadable", UNREADABLE)
+    stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    return stream
+
+
+def _check_size(width: int, height: int) -> None:
+    if width <= 0 or height <= 0:
+        raise ExportError("source_unreadable", UNREADABLE)
+    if max(width, height) > MAX_SIDE or width * height > MAX_FRAME_PIXELS:
+        raise ExportError("source_too_large", "The source's picture is too large.")
+
+
+def _sound_index(container: InputContainer) -> int | None:
+    """The first audio stream that can be decoded; phones add spatial tracks that can't."""
+    usable = [stream for stream in container.streams.audio if _decodable(stream)]
+    return usable[0].index if usable else None
+
+
+def _decodable(stream: AudioStream) -> bool:
+    return bool(getattr(stream, "sample_rate", None))  # a codec that FFmpeg does not know has none
+
+
+def _origin(container: InputContainer, stream: VideoStream) -> float:
+    """Where time begins: the container's start; sound that leads in below zero (encoder delay) doesn't move it."""
+    start = (container.start_time or 0) / av.time_base
+    if start >= 0:
+        return start
+    return min(0.0, _seconds(stream.start_time, stream) or 0.0)
+
+
+def _seconds(ticks: int | None, stream: VideoStream) -> float | None:
+    return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    """The picture's end as the headers tell it, in seconds from the origin, or None if they don't."""
+    origin = _origin(container, stream)
+    lasting = _seconds(stream.duration, stream)
+    if lasting:
+        return lasting + (_seconds(stream.start_time, stream) or 0.0) - origin
+    tagged = _clock(stream.metadata.get("DURATION", ""))
+    if tagged:
+        return tagged - origin
+    return container.duration / av.time_base if container.duration else None
+
+
+def _clock(text: str) -> float | None:
+    """Matroska's own tag: `00:01:02.500000000`."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3_600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
+
+
+def _scanned_duration(path: str, index: int, origin: float) -> float:
+    """The picture's end by its last packet, for recordings whose headers were never finished."""
+    end = 0.0
+    with open_container(path) as container:
+        stream = picture_stream(container, index)
+        for packet in _packets(container, stream):
+            if packet.pts is not None:
+                lasting = packet.duration or 0
+                end = max(end, float((packet.pts + lasting) * packet.time_base) - origin)
+    if end <= 0:
+        raise ExportError("source_unreadable", UNREADABLE)
+    return end
+
+
+def _rate(stream: VideoStream) -> Fraction:
+    rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
+    return min(rate, MAX_RATE) if rate > 0 else USUAL_RATE
+
+
+def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
+    first = next(decoded(container, stream), None)
+    if first is None:
+        raise ExportError("decode_failed", UNDECODABLE)
+    return first

@@ -1,0 +1,112 @@
+"""Which stretch of the source is shown when, and at what speed: pure arithmetic on seconds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from gpu.errors import ExportError
+from gpu.spec import Span, SpeedSegment
+
+FINE_TIME_BASE = Fraction(1, 90_000)
+MAX_OUTPUT_SECONDS = 24 * 3_600.0
+# Players and editors round the length, or count the sound's: so much past the end is the end.
+_PAST_END_SECONDS = 0.5
+_DECIMALS_OFF = 0.005
+# How early a frame may be shown, in output frames: millisecond clocks round frames to either side of their slot, and
+# no usual pair of frame rates has frames that fall on this fraction of one.
+EARLY = 0.3
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the source, in seconds, played at one speed."""
+
+    start: float
+    end: float
+    speed: float = 1.0
+
+    @property
+    def length(self) -> float:
+        """How long it plays, in seconds of output."""
+        return (self.end - self.start) / self.speed
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The output's frames: one every 1/`rate` second, or (`steady` false) whenever the source has one."""
+
+    rate: Fraction
+    steady: bool
+
+    @property
+    def time_base(self) -> Fraction:
+        return 1 / self.rate if self.steady else FINE_TIME_BASE
+
+
+def span(duration: float, trim: Span | None) -> tuple[float, float]:
+    """The stretch to export; clip_outside_source if the source doesn't reach that far."""
+    if trim is None:
+        return 0.0, duration
+    if trim.start >= duration or trim.end > duration + _PAST_END_SECONDS:
+        raise ExportError(
+            "clip_outside_source", f"The clip ends after the source, which is {duration:.2f} s long."
+        )
+    return trim.start, min(trim.end, duration)
+
+
+def pieces(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[Piece, ...]:
+    """The stretch cut at its speed segments; what no segment covers plays at speed 1, and equal neighbours are one."""
+    cut: list[Piece] = []
+    for piece in _cut(start, end, segments):
+        if cut and cut[-1].speed == piece.speed:
+            cut[-1] = Piece(cut[-1].start, piece.end, piece.speed)
+        elif piece.end > piece.start:
+            cut.append(piece)
+    if sum(piece.length for piece in cut) > MAX_OUTPUT_SECONDS:
+        raise ExportError("output_too_long", "The export would be longer than 24 hours.")
+    return tuple(cut)
+
+
+def _cut(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator[Piece]:
+    position = start
+    for segment in segments:
+        low, high = max(segment.start, position), min(segment.end, end)
+        if high > low:
+            yield Piece(position, low)
+            yield Piece(low, high, segment.speed)
+            position = high
+    yield Piece(position, end)
+
+
+def clock(fps: float | None, source_rate: Fraction, cut: Sequence[Piece]) -> Clock:
+    """A steady clock when a rate is asked for or speeds vary; else the source's own frame times are kept."""
+    if fps is not None:
+        return Clock(nominal(fps), steady=True)
+    return Clock(source_rate, steady=any(piece.speed != 1 for piece in cut))
+
+
+def nominal(fps: float) -> Fraction:
+    """The frame rate that a decimal stands for: 29.97 is 30000/1001."""
+    broadcast = Fraction(round(fps * 1.001) * 1_000, 1_001)
+    return (
+        broadcast if abs(float(broadcast) - fps) < _DECIMALS_OFF else Fraction(fps).limit_denominator(1_001)
+    )
+
+
+def length(cut: Sequence[Piece], ticking: Clock) -> float:
+    """Seconds of output: whole frames on a steady clock."""
+    seconds = sum(piece.length for piece in cut)
+    return float(max(1, round(seconds * ticking.rate)) / ticking.rate) if ticking.steady else seconds
+
+
+def slots(cut: Sequence[Piece], ticking: Clock) -> Iterator[float]:
+    """For each frame of a steady clock, the latest source time that it may show."""
+    count = max(1, round(sum(piece.length for piece in cut) * ticking.rate))
+    current, begun = 0, 0.0
+    for number in range(count):
+        at = float(number / ticking.rate)
+        while current < len(cut) - 1 and at >= begun + cut[current].length - 1e-9:
+            begun += cut[current].length
+            current += 1
+        piece = cut[current]
+        yield piece.start + (at - begun + EARLY / float(ticking.rate)) * piece.speed

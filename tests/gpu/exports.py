@@ -1,0 +1,47 @@
+"""Running the pipeline in a test."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from callbacks.envelope import Output
+from gpu.pipeline import Tick, run
+from gpu.spec import AttemptSpec, ExportType, LocalFile, Transfer, parse_config
+
+Yielded = TypeVar("Yielded")
+Returned = TypeVar("Returned")
+
+STILL = [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]
+
+
+def attempt(source: Path, output: Path, *, kind: str = "framing", **config: Any) -> AttemptSpec:
+    """The spec of an export of one local file; `draft` unless told otherwise."""
+    fields = {"input_key": "source", "quality": "draft"} | config
+    return AttemptSpec(
+        job_id="job",
+        attempt=1,
+        call_id="call",
+        type=ExportType(kind),
+        config=parse_config(ExportType(kind), fields),
+        transfer=Transfer(
+            sources={"source": LocalFile(path=str(source))}, output=LocalFile(path=str(output))
+        ),
+    )
+
+
+def finished(working: Generator[Yielded, None, Returned]) -> tuple[list[Yielded], Returned]:
+    """Everything that a generator yields, and what it returns."""
+    yielded = []
+    while True:
+        try:
+            yielded.append(next(working))
+        except StopIteration as stop:
+            return yielded, stop.value
+
+
+def export(source: Path, **config: Any) -> tuple[Path, Output, list[Tick]]:
+    """Run a framing to its end: where the file lies, what was said of it, and the ticks on the way."""
+    output = source.with_name("output.mp4")
+    fields = {"keyframes": STILL} | config
+    ticks, made = finished(run(attempt(source, output, **fields), source.with_name("scratch")))
+    return output, made, ticks
