@@ -49,8 +49,8 @@ def retry_after(header: str | None, *, now: float, max_seconds: float) -> float 
     """
     if header is None or not header.isascii() or len(header) > _MAX_HEADER:
         return None
-    if header.strip().isdigit():
-        return min(float(header), max_seconds)
+    if (digits := header.strip(" \t")).isdigit():
+        return min(float(digits), max_seconds)
     try:
         moment = parsedate_to_datetime(header)
         if moment.tzinfo is None:  # the asctime form names no zone; HTTP dates are UTC

@@ -64,6 +64,7 @@ def test_attempts_count_from_one(attempt: int) -> None:
         pytest.param("inf", None, id="infinity"),
         pytest.param("\u0667", None, id="other digits"),
         pytest.param("1" * 65, None, id="too long"),
+        pytest.param("0\x1f", None, id="a control character"),
         pytest.param("soon", None, id="a word"),
     ],
 )
