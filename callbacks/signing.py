@@ -23,7 +23,7 @@ _ID = re.compile(r"[!-\-/-~]{1,256}")  # printable ASCII but space and dot
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
-class Refused(Exception):  # noqa: N818 - reads as the answer that it becomes
+class Refused(Exception):
     """The request is not from whom it claims to be; `reason` is safe to log."""
 
     def __init__(self, reason: str) -> None:

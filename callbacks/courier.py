@@ -1,0 +1,130 @@
+"""Takes one signed body to the service and says what the answer means."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+
+from callbacks.retry import retry_after
+from callbacks.signing import MAX_KEY_BYTES, MIN_KEY_BYTES, signed_headers
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+READ_TIMEOUT_SECONDS: Final = 30.0
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
+
+_MAX_ANSWER_BYTES: Final = 64 * 1024
+# The client's own loggers, which write URLs.
+_CHATTY_LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11")
+
+
+class Outcome(Enum):
+    """What an answer means for the function."""
+
+    STORED = auto()
+    STOP = auto()
+    UNAUTHORIZED = auto()
+    REJECTED = auto()
+    UNAVAILABLE = auto()
+
+
+_OUTCOMES: Final = {
+    200: Outcome.STORED,
+    401: Outcome.UNAUTHORIZED,
+    404: Outcome.STOP,
+    410: Outcome.STOP,
+    413: Outcome.REJECTED,
+    415: Outcome.REJECTED,
+    422: Outcome.REJECTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; `reason` (a status, or a kind of failure) is safe to log."""
+
+    outcome: Outcome
+    reason: str
+    retry_after_seconds: float | None = None
+
+
+def outcome_of(status: int) -> Outcome:
+    """Anything the contract does not name comes from something in between, and may pass."""
+    return _OUTCOMES.get(status, Outcome.UNAVAILABLE)
+
+
+class Courier:
+    """One HTTP client for one callback URL; used by one thread."""
+
+    def __init__(
+        self,
+        url: str,
+        key: bytes,
+        *,
+        now: Callable[[], float],
+        read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
+    ) -> None:
+        """`now` gives seconds since 1970. ValueError, which quotes neither URL nor key, for a bad one."""
+        _check_url(url)
+        if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
+            raise ValueError(f"a callback key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
+        self._url = url
+        self._key = key
+        self._now = now
+        self._timeout = httpx.Timeout(read_timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS)
+
+    def __enter__(self) -> Self:
+        self._discretion = _silence_this_thread()
+        for name in _CHATTY_LOGGERS:
+            logging.getLogger(name).addFilter(self._discretion)
+        self._client = httpx.Client(timeout=self._timeout, trust_env=False, follow_redirects=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+        for name in _CHATTY_LOGGERS:
+            logging.getLogger(name).removeFilter(self._discretion)
+
+    def take(self, message_id: str, body: bytes) -> Answer:
+        """Post `body` once, signed afresh; whatever the network does is an answer too."""
+        headers = signed_headers(self._key, message_id, int(self._now()), body)
+        headers["content-type"] = "application/json"
+        try:
+            with self._client.stream("POST", self._url, content=body, headers=headers) as response:
+                _drain(response)
+        except (httpx.HTTPError, OSError) as failure:
+            return Answer(Outcome.UNAVAILABLE, type(failure).__name__)
+        wait = retry_after(
+            response.headers.get("retry-after"), now=self._now(), max_seconds=MAX_RETRY_AFTER_SECONDS
+        )
+        return Answer(outcome_of(response.status_code), str(response.status_code), wait)
+
+
+def _silence_this_thread() -> Callable[[logging.LogRecord], bool]:
+    """A log filter that drops what this thread writes."""
+    silenced = threading.get_ident()
+    return lambda _: threading.get_ident() != silenced
+
+
+def _check_url(url: str) -> None:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        raise ValueError("the callback URL is malformed") from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ValueError("the callback URL is not an http or https URL")
+
+
+def _drain(response: httpx.Response) -> None:
+    """Read what is small, so that the connection is used again; drop the rest."""
+    size = 0
+    for chunk in response.iter_raw():
+        size += len(chunk)
+        if size > _MAX_ANSWER_BYTES:
+            return

@@ -1,0 +1,41 @@
+"""A service that listens, and reporters that report to it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from callbacks.reporter import Reporter
+from tests.callbacks.receiver import FakeClock, Receiver, receiver
+from tests.callbacks.reporting import reporter_of
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def service() -> Iterator[Receiver]:
+    with receiver() as listening:
+        yield listening
+
+
+@pytest.fixture
+def reporter(service: Receiver, clock: FakeClock) -> Iterator[Reporter]:
+    """An entered reporter whose backoff is the longest possible."""
+    with reporter_of(service, clock, random=lambda: 1 - 2**-53) as entered:
+        yield entered
+
+
+@pytest.fixture
+def impatient(service: Receiver, clock: FakeClock) -> Iterator[Reporter]:
+    """An entered reporter that retries at once."""
+    with reporter_of(service, clock) as entered:
+        yield entered
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor

@@ -1,0 +1,173 @@
+"""A real HTTP server with scripted answers, and a clock that moves when told to."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Empty, Queue
+
+from callbacks.envelope import Callback, decode
+from callbacks.sender import Clock
+from callbacks.signing import verify
+
+PATIENCE_SECONDS = 10.0
+KEY = bytes(range(32))
+PATH = "/api/callbacks/job-1"
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """One answer; `held` is waited for before it is given."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b'{"sequence": 1}'
+    held: threading.Event | None = None
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request, whose signature has been verified."""
+
+    message_id: str
+    timestamp: int
+    signature: str
+    raw: bytes
+
+    @property
+    def callback(self) -> Callback:
+        return decode(self.raw)
+
+    @property
+    def step(self) -> int:
+        return self.callback.data.step
+
+
+class Receiver:
+    """Answers as scripted, and with 200 after that."""
+
+    def __init__(self, server: ThreadingHTTPServer) -> None:
+        self.url = f"http://127.0.0.1:{server.server_port}{PATH}"
+        self.paths: list[str] = []
+        self._server = server
+        self._script: deque[Scripted] = deque()
+        self._received: Queue[Received] = Queue()
+
+    def script(self, *answers: int | Scripted) -> None:
+        self._script.extend(Scripted(answer) if isinstance(answer, int) else answer for answer in answers)
+
+    def take(self) -> Received:
+        """The next request, waiting for it."""
+        return self._received.get(timeout=PATIENCE_SECONDS)
+
+    def take_all(self) -> list[Received]:
+        """The requests that have come."""
+        taken = []
+        while True:
+            try:
+                taken.append(self._received.get_nowait())
+            except Empty:
+                return taken
+
+    def listen(self) -> None:
+        """Accept connections; before this they are refused."""
+        self._server.server_activate()
+        threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
+
+    def answer(self, path: str, headers: Mapping[str, str], raw: bytes) -> Scripted:
+        self.paths.append(path)
+        timestamp = int(headers["webhook-timestamp"])
+        message_id = verify([KEY], headers, raw, now=timestamp)
+        answer = self._script.popleft() if self._script else Scripted()
+        self._received.put(Received(message_id, timestamp, headers["webhook-signature"], raw))
+        if answer.held is not None:
+            answer.held.wait(PATIENCE_SECONDS)
+        return answer
+
+
+@contextmanager
+def receiver(*, listening: bool = True) -> Iterator[Receiver]:
+    """A receiver on a free port of loopback."""
+
+    class Route(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["content-length"]))
+            answer = made.answer(
+                self.path, {name.lower(): value for name, value in self.headers.items()}, raw
+            )
+            self.send_response(answer.status)
+            for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A caller that hangs up is no error here."""
+
+    server = Server(("127.0.0.1", 0), Route, bind_and_activate=False)
+    server.server_bind()
+    made = Receiver(server)
+    try:
+        if listening:
+            made.listen()
+        yield made
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class FakeClock(Clock):
+    """Time stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self._now = 1_790_000_000.0
+        self._asleep = threading.Condition()
+        self._sleepers: dict[int, tuple[threading.Condition, float | None]] = {}
+
+    def time(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def wait(self, condition: threading.Condition, until: float | None) -> None:
+        me = threading.get_ident()
+        with self._asleep:
+            if until is not None and self._now >= until:
+                return
+            self._sleepers[me] = (condition, until)
+            self._asleep.notify_all()
+        woken = condition.wait(PATIENCE_SECONDS)
+        with self._asleep:
+            del self._sleepers[me]
+        assert woken, "nobody moved the clock"
+
+    def wait_for_sleeper(self, seconds: float | None) -> None:
+        """Return once a thread sleeps for just so long; None: until it is told of something."""
+        wanted = None if seconds is None else round(self._now + seconds, 3)
+        with self._asleep:
+            assert self._asleep.wait_for(
+                lambda: wanted in {until and round(until, 3) for _, until in self._sleepers.values()},
+                PATIENCE_SECONDS,
+            ), f"nobody sleeps for {seconds} s, but {self._sleepers.values()}"
+
+    def advance(self, seconds: float) -> None:
+        """Wait until a thread sleeps for just so long, and wake it."""
+        self.wait_for_sleeper(seconds)
+        with self._asleep:
+            self._now += seconds
+            conditions = [condition for condition, _ in self._sleepers.values()]
+        for condition in conditions:
+            with condition:
+                condition.notify_all()
