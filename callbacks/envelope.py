@@ -40,6 +40,7 @@ class EventType(StrEnum):
 Text = Annotated[str, msgspec.Meta(max_length=TERMINAL_MESSAGE_CHARACTERS, pattern=r"^[^\x00]*\Z")]
 Identifier = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[!-~]+\Z")]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+RunName = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9a-f]*\Z")]
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -68,12 +69,16 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """One step of one attempt. `step` counts up from 1 within the attempt; progress is in percent."""
+    """One step of one attempt. `step` counts up from 1 within the attempt; progress is in percent.
+
+    `run` tells apart the runs of one attempt: a preempted container's input is run again under the same attempt and
+    key while the first run may still post. Later runs have greater names; the latest one is the one that counts."""
 
     job_id: Identifier
     attempt: Count
     step: Count
     call_id: Identifier
+    run: RunName = ""
     phase: Phase
     progress: Percent
     message: Text

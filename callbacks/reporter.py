@@ -1,7 +1,9 @@
 """Inside a run: tells the service how it goes, and the run when to stop."""
 
 import random as random_module
+import secrets
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
@@ -66,6 +68,7 @@ class Reporter:
             attempt=attempt,
             step=1,  # the sender numbers what it sends
             call_id=call_id,
+            run=f"{time.time_ns():016x}{secrets.token_hex(8)}",
             phase=Phase.STARTING,
             progress=0,
             message="",

@@ -3,8 +3,9 @@
 import asyncio
 import hmac
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route, WebSocketRoute
 
-from infra.database import Database, sqlite_url
+from infra.database import sqlite_url
+from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
 from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from infra.telemetry import AccessLog
@@ -29,8 +31,9 @@ from service.errors import Problem, on_crash, on_http_exception, on_problem
 from service.hub import Hub
 from service.models import Job
 from service.outcomes import Outcomes
+from service.relay import Relay
 from service.runners import LocalRunner, Runner
-from service.settings import Settings
+from service.settings import BadSettings, Settings
 from service.view import JobView
 from service.writer import Writer
 
@@ -84,16 +87,51 @@ def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
 async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncIterator[State]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     url = settings.database_url or sqlite_url(settings.data_dir / "framehook.db")
-    await asyncio.to_thread(schema.upgrade, url)
+    await _prepared(url)
+    service = _build(settings, hub, open_database(url), given or _runner(settings))
+    if not is_postgresql(
+        url
+    ):  # one process owns a SQLite file, so whatever ran before is known to be nobody's
+        await service.attempts.resume()
+    keep = service.state["supervisor"].keep
+    tasks = [asyncio.create_task(keep(name, loop), name=name) for name, loop in service.loops.items()]
+    try:
+        yield service.state
+    finally:
+        hub.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await service.writer.drain()
+        await service.attempts.hand_over()
+        await service.runner.close()
+        await service.state["database"].close()
+
+
+async def _prepared(url: str) -> None:
+    if not is_postgresql(url):
+        await asyncio.to_thread(schema.upgrade, url)
+    elif not await schema.is_current(url):
+        raise BadSettings("DATABASE_URL: the schema is not the newest; run `framehook db upgrade` first")
+
+
+@dataclass(frozen=True)
+class _Service:
+    state: State
+    writer: Writer
+    runner: Runner
+    attempts: Attempts
+    loops: dict[str, Callable[[], Awaitable[None]]]
+
+
+def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) -> _Service:
     masters = _master_keys(settings)
     view = JobView(settings.origin)
 
     def publish(job: Job) -> None:
         hub.publish(view.publication(job))
 
-    database = Database(url)
     storage = FolderStorage(settings.data_dir)
-    runner = given or _runner(settings)
     writer = Writer(database, publish)
     outcomes = Outcomes(database, storage, writer, publish)
     attempts = Attempts(
@@ -106,11 +144,17 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
         master_key=masters[0],
         limits=_limits(settings),
     )
-    supervisor = Supervisor()
+    loops: dict[str, Callable[[], Awaitable[None]]] = {
+        "writer": writer.run,
+        "dispatch": attempts.dispatch,
+        "watch": attempts.watch,
+    }
+    if isinstance(database, PostgresDatabase):
+        loops["relay"] = Relay(database, hub, publish).run
     state = State(
         database=database,
         storage=storage,
-        supervisor=supervisor,
+        supervisor=Supervisor(),
         attempts=attempts,
         outcomes=outcomes,
         authenticator=Authenticator(_verifier(settings), _derived(masters[0], "stream tickets")),
@@ -123,23 +167,14 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
         upload_key=_derived(masters[0], "uploads"),
         master_keys=masters,
     )
-    await attempts.resume()
-    loops = {"writer": writer.run, "dispatch": attempts.dispatch, "watch": attempts.watch}
-    tasks = [asyncio.create_task(supervisor.keep(name, loop), name=name) for name, loop in loops.items()]
-    try:
-        yield state
-    finally:
-        hub.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await writer.drain()
-        await attempts.hand_over()
-        await runner.close()
-        await database.close()
+    return _Service(state, writer, runner, attempts, loops)
 
 
 def _runner(settings: Settings) -> Runner:
+    if settings.modal_enabled:
+        from service.runners.modal import ModalRunner  # the SDK takes a second to import, and only here
+
+        return ModalRunner(settings.modal_app_name)
     return LocalRunner(settings.data_dir / "scratch", settings.local_workers)
 
 

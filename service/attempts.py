@@ -17,7 +17,7 @@ import msgspec
 
 from callbacks.signing import attempt_key as signing_key
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, LocalFile, Transfer, parse_config
-from infra.database import Database
+from infra.postgresql import AnyDatabase
 from infra.storage import FolderStorage
 from service import jobs
 from service.models import Job
@@ -47,7 +47,7 @@ class Attempts:
 
     def __init__(
         self,
-        database: Database,
+        database: AnyDatabase,
         storage: FolderStorage,
         runner: Runner,
         outcomes: Outcomes,

@@ -91,6 +91,10 @@ class Hub:
         for subscriber in self._by_user.get(publication.user_id, ()):
             subscriber.offer(publication)
 
+    def watched(self) -> tuple[list[str], list[str]]:
+        """The jobs and the users that somebody here listens to."""
+        return list(self._by_job), list(self._by_user)
+
     def close(self) -> None:
         """End every stream cleanly, those to come as well."""
         self._closed = True

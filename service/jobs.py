@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, up
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from callbacks.envelope import Phase
+from callbacks.envelope import Phase, Report
 from service.models import ACTIVE, ExportEvent, ExportJob, Job, Status
 
 JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
@@ -135,19 +135,17 @@ async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) 
     return as_job(found) if found else None
 
 
-async def finalize(
-    session: AsyncSession, claimed: tuple[str, int, int], *, lease_seconds: float, now: float
-) -> Job | None:
-    """Lease an attempt that claims to be complete (job id, attempt, step) while its output is checked and moved.
+async def finalize(session: AsyncSession, report: Report, *, lease_seconds: float, now: float) -> Job | None:
+    """Lease an attempt that claims to be complete while its output is checked and moved.
 
     Nobody else gives up on the attempt meanwhile; only a cancel may still come between.
     """
-    job_id, attempt, step = claimed
+    newer = or_(
+        col(ExportJob.run) < report.run,
+        and_(col(ExportJob.run) == report.run, col(ExportJob.step) < report.step),
+    )
     current = and_(
-        col(ExportJob.job_id) == job_id,
-        col(ExportJob.attempt) == attempt,
-        col(ExportJob.step) < step,
-        _active,
+        col(ExportJob.job_id) == report.job_id, col(ExportJob.attempt) == report.attempt, newer, _active
     )
     values: dict[str, object] = {
         "status": Status.PROCESSING,
@@ -248,6 +246,7 @@ def _fresh_attempt() -> dict[str, object]:
         "phase": Phase.QUEUED,
         "progress": 0.0,
         "attempt": col(ExportJob.attempt) + 1,
+        "run": "",
         "step": 0,
         "call_id": None,
         "lease_until": None,
@@ -276,6 +275,7 @@ async def _change(
 
 
 async def _record(session: AsyncSession, job: Job, now: float) -> Job:
+    session.info.setdefault("changed", []).append(job.job_id)
     await session.execute(insert(EVENTS).values(transition(job, now)))
     return job
 

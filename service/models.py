@@ -65,6 +65,7 @@ class ExportJob(SQLModel, table=True):
     output_height: int | None = None
     attempt: int = 1
     attempt_limit: int = 3
+    run: str = ""
     step: int = 0
     sequence: int = 1
     transition_sequence: int = 1
@@ -134,6 +135,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     output_height: int | None
     attempt: int
     attempt_limit: int
+    run: str
     step: int
     sequence: int
     transition_sequence: int

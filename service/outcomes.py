@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from callbacks.envelope import EventType, Output
-from infra.database import Database
+from infra.postgresql import AnyDatabase
 from infra.storage import FolderStorage
 from service import jobs, queries
 from service.models import Job, Status
@@ -31,7 +31,7 @@ class Outcomes:
     """Callbacks, and results that were recovered elsewhere, all pass through `settle`."""
 
     def __init__(
-        self, database: Database, storage: FolderStorage, writer: Writer, publish: Callable[[Job], None]
+        self, database: AnyDatabase, storage: FolderStorage, writer: Writer, publish: Callable[[Job], None]
     ) -> None:
         self._database = database
         self._storage = storage
@@ -48,13 +48,9 @@ class Outcomes:
         return await self._complete(job, change, change.report.output)
 
     async def _finalizing(self, change: Change) -> Job | None:
-        report = change.report
         async with self._database.transaction() as session:
             job = await jobs.finalize(
-                session,
-                (report.job_id, report.attempt, report.step),
-                lease_seconds=FINALIZE_LEASE_SECONDS,
-                now=change.now,
+                session, change.report, lease_seconds=FINALIZE_LEASE_SECONDS, now=change.now
             )
         if job is not None:
             self._publish(job)

@@ -60,6 +60,13 @@ async def current(session: AsyncSession, user_id: str, *, since: float) -> list[
     return await of_user(session, user_id, or_(active, unacknowledged, completed_since(since)))
 
 
+async def watched(session: AsyncSession, job_ids: Sequence[str], user_ids: Sequence[str]) -> list[Job]:
+    """Jobs by id, and those of users that are active or finished within the last hours."""
+    of_users = and_(col(ExportJob.user_id).in_(user_ids), or_(active, unacknowledged))
+    found = select(JOBS).where(or_(col(ExportJob.job_id).in_(job_ids), of_users))
+    return [as_job(row) for row in (await session.execute(found)).mappings()]
+
+
 async def count_active(session: AsyncSession, user_id: str) -> int:
     """How many of the user's jobs are pending or processing."""
     counted = select(func.count()).select_from(JOBS).where(col(ExportJob.user_id) == user_id, active)

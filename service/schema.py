@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from infra.postgresql import dsn_of
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -19,6 +23,17 @@ def config(url: str) -> Config:
 def upgrade(url: str, revision: str = "head") -> None:
     """Apply what is missing; does nothing on a database that is up to date."""
     command.upgrade(config(url), revision)
+
+
+async def is_current(url: str) -> bool:
+    """Whether a PostgreSQL database has the newest schema."""
+    newest = ScriptDirectory.from_config(config(url)).get_current_head()
+    connection = await asyncpg.connect(dsn_of(url), timeout=10)
+    try:
+        known = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
+        return bool(known) and await connection.fetchval("SELECT version_num FROM alembic_version") == newest
+    finally:
+        await connection.close()
 
 
 def downgrade(url: str, revision: str) -> None:

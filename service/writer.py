@@ -5,10 +5,9 @@ answered with the newer one's sequence. What was committed is published, in orde
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Sequence
 
-from infra.database import Database
+from infra.postgresql import AnyDatabase
 from service import progress
 from service.models import Job
 from service.progress import Change, Outcome
@@ -25,7 +24,7 @@ class Interrupted(Exception):
 class Writer:
     """The one way for callbacks into the database."""
 
-    def __init__(self, database: Database, publish: Callable[[Job], None]) -> None:
+    def __init__(self, database: AnyDatabase, publish: Callable[[Job], None]) -> None:
         self._database = database
         self._publish = publish
         self._waiting: list[Waiting] = []
@@ -71,23 +70,4 @@ class Writer:
                 answer.set_result(outcome)
 
     async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
-        return await self._database.batch(lambda connection: apply_all(connection, changes))
-
-
-def apply_all(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Outcome]:
-    """Apply the changes in order, of each attempt's ticks only the newest."""
-    newest: dict[tuple[str, int], int] = {}
-    for change in changes:
-        key = (change.report.job_id, change.report.attempt)
-        if change.tick:
-            newest[key] = max(newest.get(key, 0), change.report.step)
-    outcomes: list[Outcome | None] = [None] * len(changes)
-    overtaken = [
-        change.tick and change.report.step < newest[change.report.job_id, change.report.attempt]
-        for change in changes
-    ]
-    for wanted in (False, True):  # the overtaken ones last, so that they learn what overtook them
-        for index, change in enumerate(changes):
-            if overtaken[index] is wanted:
-                outcomes[index] = progress.apply(connection, change)
-    return [outcome for outcome in outcomes if outcome is not None]
+        return await progress.write(self._database, changes)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypedDict
 
-from infra.database import Database
+from infra.postgresql import AnyDatabase
 from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from service.attempts import Attempts
@@ -25,7 +25,7 @@ class Quotas:
 class State(TypedDict):
     """The long-lived objects, by name."""
 
-    database: Database
+    database: AnyDatabase
     storage: FolderStorage
     supervisor: Supervisor
     attempts: Attempts

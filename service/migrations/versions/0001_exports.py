@@ -47,6 +47,7 @@ def upgrade() -> None:
         sa.Column("output_height", sa.Integer(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("attempt_limit", sa.Integer(), nullable=False),
+        sa.Column("run", sa.String(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("transition_sequence", sa.Integer(), nullable=False),

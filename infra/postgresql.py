@@ -1,0 +1,153 @@
+"""PostgreSQL: rows, queue and notifications for any number of replicas."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from infra.database import Database
+
+T = TypeVar("T")
+
+CHANNEL: Final = "framehook_jobs"
+CHANGED: Final = "changed"
+NOTIFY_BYTES: Final = 7_500
+"""PostgreSQL takes less than 8,000 bytes in a notification."""
+DEADLOCK_TRIES: Final = 5
+LISTEN_CHECK_SECONDS: Final = 10.0
+
+Connection = Any  # asyncpg brings no types
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether a database URL names PostgreSQL."""
+    return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
+
+
+def dsn_of(url: str) -> str:
+    """The URL as the driver reads it: without SQLAlchemy's driver name."""
+    scheme, _, rest = url.partition("://")
+    return f"postgresql://{rest}" if "+" in scheme or scheme == "postgres" else url
+
+
+class PostgresDatabase:
+    """Sessions over SQLAlchemy, batches over asyncpg, and word of what other replicas have changed."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = url
+        self._dsn = dsn_of(url)
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://", async_creator=self._connect, pool_size=pool_size, pool_pre_ping=True
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._batching: Connection | None = None
+        self._one_batch = asyncio.Lock()
+        self.instance = uuid.uuid4().hex[:12]
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session whose changes are not kept."""
+        async with self._sessions() as session:
+            yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session whose changes are committed at the end of the block, or none of them.
+
+        The jobs that `session.info["changed"]` names are told to the other replicas by the same commit.
+        """
+        async with self._sessions() as session, session.begin():
+            yield session
+            for payload in self._payloads(session.info.pop(CHANGED, ())):
+                await session.execute(
+                    text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
+                )
+
+    async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Sequence[str]]]]) -> T:
+        """Run `work` on the driver's connection as one transaction.
+
+        `work` gives its result, and the ids of the jobs that it changed, for the other replicas.
+        """
+        async with self._one_batch:
+            for _ in range(DEADLOCK_TRIES - 1):
+                try:
+                    return await self._batch(work)
+                except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                    continue
+            return await self._batch(work)
+
+    async def _batch(self, work: Callable[[Connection], Awaitable[tuple[T, Sequence[str]]]]) -> T:
+        connection = self._batching
+        if connection is None or connection.is_closed():
+            connection = self._batching = await self._connect()
+        async with connection.transaction():
+            result, changed = await work(connection)
+            for payload in self._payloads(changed):
+                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+        return result
+
+    async def listen(
+        self, ready: Callable[[], Awaitable[None]], heard: Callable[[Sequence[str]], Awaitable[None]]
+    ) -> None:
+        """Call `heard` with the ids of jobs that other replicas changed; returns or raises when the line is lost.
+
+        `ready` is awaited once the line stands and before anything heard is passed on: what changed while nobody
+        listened has to be read then.
+        """
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        connection = await self._connect()
+        try:
+            await connection.add_listener(CHANNEL, lambda *received: queue.put_nowait(str(received[3])))
+            await ready()
+            while not connection.is_closed():
+                try:
+                    async with asyncio.timeout(LISTEN_CHECK_SECONDS):
+                        payload = await queue.get()
+                except TimeoutError:
+                    await connection.execute("SELECT 1")  # a dead line shows itself only when it is used
+                    continue
+                instance, job_ids = json.loads(payload)
+                if instance != self.instance:
+                    await heard(job_ids)
+        finally:
+            connection.terminate()
+
+    async def check(self) -> None:
+        """Raise if the database does not answer."""
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        if self._batching is not None:
+            await self._batching.close()
+        await self._engine.dispose()
+
+    async def _connect(self) -> Any:
+        return await asyncpg.connect(
+            self._dsn, timeout=10, command_timeout=30, server_settings={"application_name": "framehook"}
+        )
+
+    def _payloads(self, job_ids: Sequence[str]) -> list[str]:
+        """One notification a batch where it fits, more where it does not."""
+        found = list(dict.fromkeys(job_ids))
+        if not found:
+            return []
+        payload = json.dumps([self.instance, found], separators=(",", ":"))
+        if len(payload) <= NOTIFY_BYTES:
+            return [payload]
+        half = len(found) // 2
+        return self._payloads(found[:half]) + self._payloads(found[half:])
+
+
+AnyDatabase = Database | PostgresDatabase
+
+
+def open_database(url: str) -> AnyDatabase:
+    """The database that a URL names; ValueError for a kind that is not spoken here."""
+    return PostgresDatabase(url) if is_postgresql(url) else Database(url)
