@@ -22,7 +22,7 @@ from infra.storage import FolderStorage
 from service import jobs
 from service.models import Job
 from service.outcomes import Outcomes, attempt_folder, attempt_key
-from service.progress import Change
+from service.progress import recovered
 from service.runners import Failed, Finished, Refused, Runner, Running, Unknown
 
 logger = logging.getLogger("framehook.attempts")
@@ -176,8 +176,8 @@ class Attempts:
         match standing:
             case Running() | Unknown():
                 return
-            case Finished(callback):
-                await self._outcomes.settle(Change(callback.type, callback.data, time.time()))
+            case Finished(ending, gpu_seconds):
+                await self._outcomes.settle(recovered(job, ending, gpu_seconds, now=time.time()))
             case Failed(code, message, transient):
                 await self._lose(job, code, message, transient=transient)
 

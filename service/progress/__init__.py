@@ -4,10 +4,20 @@ from collections.abc import Sequence
 
 from infra.postgresql import AnyDatabase, PostgresDatabase
 from service.progress import postgresql, sqlite
-from service.progress.changes import Applied, Change, Outcome, Refusal, lost_output
+from service.progress.changes import Applied, Change, Outcome, Refusal, lost_output, recovered
 from service.progress.sqlite import apply, apply_all
 
-__all__ = ["Applied", "Change", "Outcome", "Refusal", "apply", "apply_all", "lost_output", "write"]
+__all__ = [
+    "Applied",
+    "Change",
+    "Outcome",
+    "Refusal",
+    "apply",
+    "apply_all",
+    "lost_output",
+    "recovered",
+    "write",
+]
 
 
 async def write(database: AnyDatabase, changes: Sequence[Change]) -> list[Outcome]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from callbacks.envelope import EventType, Failure, Phase, Report
+from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from service.models import Job, Status
 
 RETRY_PAUSE_SECONDS = 2.0
@@ -97,6 +97,24 @@ def refused_as(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
     if status.final and (status is Status.CANCELLED or not the_end_itself):
         return Refusal.OVER
     return Applied(standing["sequence"])
+
+
+def recovered(job: Job, ending: Output | Failure, gpu_seconds: float, *, now: float) -> Change:
+    """What a call's own value tells, as the next step of the job's current run."""
+    report = Report(
+        job_id=job.job_id,
+        attempt=job.attempt,
+        run=job.run,
+        step=job.step + 1,
+        call_id=job.call_id or "unknown",
+        phase=Phase.FINALIZING,
+        progress=job.progress,
+        message="Finished" if isinstance(ending, Output) else ending.message,
+        gpu_seconds=gpu_seconds,
+        output=ending if isinstance(ending, Output) else None,
+        error=ending if isinstance(ending, Failure) else None,
+    )
+    return Change(EventType.COMPLETED if report.output else EventType.FAILED, report, now)
 
 
 def lost_output(report: Report) -> Report:

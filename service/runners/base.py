@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
-from callbacks.envelope import Callback
+from callbacks.envelope import Failure, Output
 from gpu.spec import AttemptSpec
 
 
@@ -15,9 +15,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Finished:
-    """The call is over, and its value is the terminal callback that it sent or could not send."""
+    """The call is over, and its value tells how: what its last callback said, or would have said."""
 
-    callback: Callback
+    ending: Output | Failure
+    gpu_seconds: float
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import modal
 import modal.exception
 import msgspec
 
-from callbacks.envelope import Callback
+from callbacks.envelope import Failure, Output
 from gpu.spec import AttemptSpec
 from service.runners.base import Failed, Finished, Refused, Running, Standing, Unknown
 
@@ -145,18 +145,26 @@ class ModalRunner:
                 return Refused("modal_refused", "Modal would not start the run.", transient=True)
 
 
+class _Value(msgspec.Struct):
+    """What the function returns, of which only the ending matters here."""
+
+    gpu_seconds: float = 0.0
+    output: Output | None = None
+    failure: Failure | None = None
+
+
 def finished(value: object) -> Standing:
-    """What a call's value tells: it holds the terminal callback that the run sent, or could not send."""
-    report = value.get("callback") if isinstance(value, dict) else None
+    """What a call's value tells; a run that was told to stop, or tells nothing, is lost."""
     try:
-        callback = msgspec.convert(report, Callback)
+        told = msgspec.convert(value, _Value)
     except msgspec.ValidationError:
+        return Failed(
+            "function_mismatch", "The deployed Modal app does not fit this service.", transient=False
+        )
+    ending = told.output or told.failure
+    if ending is None:
         return Failed("run_lost", "The run ended without a result.", transient=True)
-    return (
-        Finished(callback)
-        if callback.type.terminal
-        else Failed("run_lost", "The run was stopped.", transient=True)
-    )
+    return Finished(ending, told.gpu_seconds)
 
 
 def _unknown(error: Exception) -> Unknown:
