@@ -86,6 +86,7 @@ class LocalRunner:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gpu.worker", "--scratch", str(folder)),
             stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
             start_new_session=True,
             pass_fds=(lock,),
             env=_worker_environment(),
