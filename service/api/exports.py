@@ -172,12 +172,14 @@ async def download(request: Request[State]) -> Response:
     job = await found_job(request)
     if job.status is not Status.COMPLETE:
         raise NotComplete(f"The export is {job.status}; only a complete one has a file.")
-    stored = await request.state["storage"].find(job.user_id, job.output_key)
-    if stored is None:
+    storage = request.state["storage"]
+    if await storage.find(job.user_id, job.output_key) is None:
         raise NotFound("The file has been removed.")
     name = job.output_key.rpartition("/")[2]
     headers = {"ETag": f'"{job.output_checksum}"', "Cache-Control": "private, no-cache"}
-    return FileResponse(stored.path, filename=name, media_type="video/mp4", headers=headers)
+    return FileResponse(
+        storage.path(job.user_id, job.output_key), filename=name, media_type="video/mp4", headers=headers
+    )
 
 
 async def found_job(request: Request[State]) -> Job:

@@ -1,0 +1,37 @@
+"""S3 or a folder: one protocol, two implementations, one conformance suite."""
+
+from infra.storage.base import (
+    Damaged,
+    MissingBucket,
+    NoSuchUpload,
+    OutsideStorage,
+    Part,
+    Signed,
+    Storage,
+    StorageError,
+    StorageForbidden,
+    StorageUnavailable,
+    Stored,
+    WrongLength,
+    part_bytes,
+    part_sizes,
+)
+from infra.storage.folder import FolderStorage
+
+__all__ = [
+    "Damaged",
+    "FolderStorage",
+    "MissingBucket",
+    "NoSuchUpload",
+    "OutsideStorage",
+    "Part",
+    "Signed",
+    "Storage",
+    "StorageError",
+    "StorageForbidden",
+    "StorageUnavailable",
+    "Stored",
+    "WrongLength",
+    "part_bytes",
+    "part_sizes",
+]

@@ -1,0 +1,195 @@
+"""What every storage does, and the one place where a user's keys become names: no key leads out of its user's part."""
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+from urllib.parse import quote
+
+CHUNK_BYTES = 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
+MAX_PARTS = 1_000
+MAX_KEY_BYTES = 700
+MAX_KEY_PART_BYTES = 250  # file systems hold names of 255
+
+# A tilde comes first in hashed names only: else a user could be named like another's hash.
+_PLAIN_USER = re.compile(r"[A-Za-z0-9_@%-][A-Za-z0-9._@%~-]{0,127}")
+
+
+class OutsideStorage(Exception):
+    """A key leads out of its user's part of the storage, or can't be a name at all."""
+
+
+class WrongLength(Exception):
+    """A body, or what arrived in parts, is not as long as was agreed."""
+
+
+class Damaged(Exception):
+    """What arrived is not what was sent: its checksum differs."""
+
+
+class NoSuchUpload(Exception):
+    """The upload in parts is unknown: never begun, completed already, or given up."""
+
+
+class StorageError(Exception):
+    """The storage can't do its work; the message names neither keys nor URLs."""
+
+    code: ClassVar[str] = "storage_failed"
+
+
+class StorageUnavailable(StorageError):
+    """The storage is overloaded or out of reach, after a few tries; it may be back shortly."""
+
+    code = "storage_unavailable"
+
+
+class StorageForbidden(StorageError):
+    """The storage does not accept the credentials, or they do not allow this."""
+
+    code = "storage_forbidden"
+
+
+class MissingBucket(StorageError):
+    """The bucket does not exist."""
+
+    code = "bucket_missing"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is stored under a key: size in bytes, time of the last change in seconds since the epoch.
+
+    `checksum` (`sha256:<hex>`) is there where it was stated when the object was made.
+    """
+
+    size: int
+    modified_at: float
+    etag: str
+    checksum: str | None = None
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A URL that works without credentials until it expires, and the headers that have to be sent with it."""
+
+    url: str = field(repr=False)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part that has arrived: its number from 1, its size in bytes."""
+
+    number: int
+    size: int
+    etag: str
+
+
+class Storage(Protocol):
+    """Objects by user and key. Every method may raise StorageError; those that write raise OutsideStorage."""
+
+    def local_path(self, user_id: str, key: str) -> Path | None:
+        """Where the object lies or will lie on this machine; None if it does not."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """How much more can be stored; None where there is no bound."""
+        ...
+
+    async def find(self, user_id: str, key: str) -> Stored | None:
+        """What is stored under the key, or None."""
+        ...
+
+    async def read_url(
+        self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
+    ) -> Signed:
+        """Where the object is read by GET, by range too; saved as `filename` by browsers."""
+        ...
+
+    async def write_url(
+        self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
+    ) -> Signed:
+        """Where exactly this many bytes of this type are PUT."""
+        ...
+
+    async def begin(self, user_id: str, key: str, *, content_type: str, checksum: str | None = None) -> str:
+        """Begin an upload in parts, and return its id; the object is not seen before it is completed."""
+        ...
+
+    async def part_url(
+        self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
+    ) -> Signed:
+        """Where a part of exactly this many bytes is PUT, as often as it takes."""
+        ...
+
+    async def arrived(self, user_id: str, key: str, upload_id: str) -> list[Part]:
+        """The parts that are there, by number; raises NoSuchUpload."""
+        ...
+
+    async def complete(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+        """Make the object of its parts, all at once; raises NoSuchUpload."""
+        ...
+
+    async def abort(self, user_id: str, key: str, upload_id: str) -> None:
+        """Give an upload up, and remove what has arrived; an unknown one is given up already."""
+        ...
+
+    async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
+        """Move what an attempt wrote into its place; False unless it is there and is what was promised.
+
+        May be repeated: an object that already lies in its place counts.
+        """
+        ...
+
+    async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
+        """Remove an object if it is there (and, when a checksum is given, if it is that object)."""
+        ...
+
+    async def discard_folder(self, user_id: str, key: str) -> None:
+        """Remove everything under a key, uploads under way included."""
+        ...
+
+    async def check(self) -> None:
+        """Raise StorageError or OSError unless objects can be written and read."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and threads."""
+        ...
+
+
+def user_folder(user_id: str) -> str:
+    """The first part of all names of a user's objects: one name to a user, and no name to two."""
+    name = quote(user_id, safe="@", errors="surrogatepass")
+    if _PLAIN_USER.fullmatch(name):
+        return name
+    return "~" + hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def object_name(user_id: str, key: str) -> str:
+    """`{user}/{key}`; raises OutsideStorage for a key that some system in between might read as another."""
+    parts = key.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or "%" in part for part in parts):
+        raise OutsideStorage
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in key):
+        raise OutsideStorage
+    if len(key.encode()) > MAX_KEY_BYTES or max(len(part.encode()) for part in parts) > MAX_KEY_PART_BYTES:
+        raise OutsideStorage
+    return f"{user_folder(user_id)}/{key}"
+
+
+def part_bytes(size: int) -> int:
+    """How long each part but the last is: one length for all, as R2 asks; longer for larger objects."""
+    mebibytes = math.ceil(size / MAX_PARTS / 2**20)
+    return max(PART_BYTES, mebibytes * 2**20)
+
+
+def part_sizes(size: int) -> list[int]:
+    """The length of each part of an object of this size, in bytes."""
+    each = part_bytes(size)
+    return [each] * (size // each) + ([size % each] if size % each else [])

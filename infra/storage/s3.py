@@ -1,0 +1,164 @@
+"""Objects in an S3 bucket, R2 first: `{user}/{key}`, presigned for everybody who holds no credentials."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from infra.storage.base import (
+    NoSuchUpload,
+    OutsideStorage,
+    Part,
+    Signed,
+    StorageUnavailable,
+    Stored,
+    object_name,
+)
+from infra.storage.client import Bucket, NotThere
+from infra.storage.s3_publish import publish
+
+CHECK_SECONDS = 5.0
+CHECKSUM = "sha256"
+
+
+class S3Storage:
+    """One bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def local_path(self, user_id: str, key: str) -> None:
+        """Nothing lies on this machine; OutsideStorage for a bad key all the same."""
+        object_name(user_id, key)
+
+    def free_bytes(self) -> None:
+        """There is no bound."""
+
+    async def find(self, user_id: str, key: str) -> Stored | None:
+        try:
+            return await self._head(object_name(user_id, key))
+        except OutsideStorage:
+            return None
+
+    async def read_url(
+        self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
+    ) -> Signed:
+        arguments = {"Key": object_name(user_id, key)}
+        if filename is not None:
+            arguments["ResponseContentDisposition"] = attachment(filename)
+        return Signed(await self._bucket.presign("get_object", expires_seconds, **arguments))
+
+    async def write_url(
+        self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
+    ) -> Signed:
+        name = object_name(user_id, key)
+        bound = {"Key": name, "ContentLength": size, "ContentType": content_type}
+        url = await self._bucket.presign("put_object", expires_seconds, **bound)
+        return Signed(url, {"Content-Type": content_type})
+
+    async def begin(self, user_id: str, key: str, *, content_type: str, checksum: str | None = None) -> str:
+        metadata = {CHECKSUM: checksum.partition(":")[2]} if checksum else {}
+        answer = await self._bucket.call(
+            "create_multipart_upload",
+            Key=object_name(user_id, key),
+            ContentType=content_type,
+            Metadata=metadata,
+        )
+        return str(answer["UploadId"])
+
+    async def part_url(
+        self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
+    ) -> Signed:
+        upload = {"Key": object_name(user_id, key), "UploadId": upload_id}
+        bound = upload | {"PartNumber": number, "ContentLength": size}
+        return Signed(await self._bucket.presign("upload_part", expires_seconds, **bound))
+
+    async def arrived(self, user_id: str, key: str, upload_id: str) -> list[Part]:
+        name = object_name(user_id, key)
+        found = await self._bucket.pages("list_parts", "Parts", Key=name, UploadId=upload_id)
+        return [Part(part["PartNumber"], part["Size"], part["ETag"]) for part in found]
+
+    async def complete(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+        listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        await self._bucket.call(
+            "complete_multipart_upload",
+            Key=object_name(user_id, key),
+            UploadId=upload_id,
+            MultipartUpload={"Parts": listed},
+        )
+
+    async def abort(self, user_id: str, key: str, upload_id: str) -> None:
+        await self._abort(object_name(user_id, key), upload_id)
+
+    async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
+        source, target = object_name(user_id, written_key), object_name(user_id, key)
+        found = await self._head(source)
+        if found is None:  # done before, by whoever did not live to say so
+            there = await self._head(target)
+            return there is not None and (there.size, there.checksum) == (size, checksum)
+        if (found.size, found.checksum) != (size, checksum):
+            return False
+        if not await publish(self._bucket, source, target, found):
+            return False
+        await self._bucket.call("delete_object", Key=source)
+        return True
+
+    async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
+        name = object_name(user_id, key)
+        if checksum is not None:
+            found = await self._head(name)
+            if found is None or found.checksum != checksum:
+                return
+        await self._bucket.call("delete_object", Key=name)
+
+    async def discard_folder(self, user_id: str, key: str) -> None:
+        prefix = f"{object_name(user_id, key)}/"
+        uploads = await self._bucket.pages("list_multipart_uploads", "Uploads", Prefix=prefix)
+        await asyncio.gather(*(self._abort(upload["Key"], upload["UploadId"]) for upload in uploads))
+        objects = await self._bucket.pages("list_objects_v2", "Contents", Prefix=prefix)
+        await asyncio.gather(*(self._bucket.call("delete_object", Key=found["Key"]) for found in objects))
+
+    async def check(self) -> None:
+        """Raise StorageError unless the bucket is there and may be used; nothing is written for it."""
+        try:
+            await asyncio.wait_for(self._bucket.call("head_bucket"), CHECK_SECONDS)
+        except NotThere:
+            # A HEAD says no more than 404; a listing says which thing is missing.
+            await self._bucket.call("list_objects_v2", MaxKeys=1)
+        except TimeoutError:
+            raise StorageUnavailable("the storage does not answer") from None
+
+    async def close(self) -> None:
+        await self._bucket.close()
+
+    async def _head(self, name: str) -> Stored | None:
+        try:
+            answer = await self._bucket.call("head_object", Key=name)
+        except NotThere:
+            return None
+        return _stored(answer)
+
+    async def _abort(self, name: str, upload_id: str) -> None:
+        try:
+            await self._bucket.call("abort_multipart_upload", Key=name, UploadId=upload_id)
+        except (NoSuchUpload, NotThere):
+            return
+
+
+def attachment(filename: str) -> str:
+    """A Content-Disposition that saves under this name, whatever its script (RFC 6266)."""
+    plain = "".join(
+        character if character.isascii() and character.isprintable() else "_" for character in filename
+    )
+    plain = plain.replace("\\", "_").replace('"', "_")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _stored(answer: dict[str, Any]) -> Stored:
+    stated = answer.get("Metadata", {}).get(CHECKSUM)
+    return Stored(
+        size=answer["ContentLength"],
+        modified_at=answer["LastModified"].timestamp(),
+        etag=answer["ETag"].strip('"'),
+        checksum=f"sha256:{stated}" if stated else None,
+    )

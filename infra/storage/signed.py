@@ -1,0 +1,63 @@
+"""URLs that a service answers itself for objects in a folder: signed, expiring, each for one thing only."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
+
+import jwt
+
+from infra.storage.base import Signed
+
+_AUDIENCE = "file"
+
+
+class Expired(Exception):
+    """The URL was good, and is no longer."""
+
+
+class Forged(Exception):
+    """The URL was not made here, or not for this."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a URL allows: to read an object, to write one of exactly `size` bytes, or to write one part of it."""
+
+    act: Literal["read", "write", "part"]
+    user_id: str
+    key: str
+    size: int | None = None
+    content_type: str | None = None
+    filename: str | None = None
+    upload_id: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class SignedUrls:
+    """Makes and reads URLs under `{origin}/api/files/`."""
+
+    origin: str
+    key: bytes = field(repr=False)
+
+    def sign(self, grant: Grant, expires_seconds: int) -> Signed:
+        """A URL for the grant, and the headers that go with it."""
+        claims: dict[str, Any] = {name: value for name, value in vars(grant).items() if value is not None}
+        claims |= {"aud": _AUDIENCE, "exp": int(time.time()) + expires_seconds}
+        token = jwt.encode(claims, self.key, "HS256")
+        headers = {"Content-Type": grant.content_type} if grant.content_type else {}
+        return Signed(f"{self.origin}/api/files/{quote(grant.key)}?token={token}", headers)
+
+    def read(self, token: str, key: str) -> Grant:
+        """What a token allows for this key; raises Expired or Forged."""
+        try:
+            claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=_AUDIENCE)
+        except jwt.ExpiredSignatureError:
+            raise Expired from None
+        except jwt.PyJWTError:
+            raise Forged from None
+        grant = Grant(**{name: value for name, value in claims.items() if name not in ("aud", "exp")})
+        if grant.key != key:
+            raise Forged
+        return grant
