@@ -162,6 +162,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         view=view,
         quotas=Quotas(settings.max_queued_per_user, settings.max_upload_bytes, settings.attempt_limit),
         runner_name=runner.name,
+        gpu=settings.modal_gpu if settings.modal_enabled else None,
         origin=settings.origin,
         allowed_origins=settings.allowed_origins,
         upload_key=_derived(masters[0], "uploads"),
@@ -179,7 +180,12 @@ def _runner(settings: Settings) -> Runner:
 
 
 def _limits(settings: Settings) -> Limits:
-    return Limits(settings.max_active_per_user, settings.attempt_deadline_seconds, settings.silence_seconds)
+    return Limits(
+        per_user=settings.max_active_per_user,
+        deadline_seconds=settings.attempt_deadline_seconds,
+        queue_seconds=settings.queue_deadline_seconds,
+        silence_seconds=settings.silence_seconds,
+    )
 
 
 def _verifier(settings: Settings) -> Verifier | None:

@@ -20,7 +20,7 @@ from gpu.spec import AttemptSpec, CallbackTarget, ExportType, LocalFile, Transfe
 from infra.postgresql import AnyDatabase
 from infra.storage import FolderStorage
 from service import jobs
-from service.models import Job
+from service.models import Job, Status
 from service.outcomes import Outcomes, attempt_folder, attempt_key
 from service.progress import recovered
 from service.runners import Failed, Finished, Refused, Runner, Running, Unknown
@@ -33,12 +33,19 @@ WATCH_SECONDS = 5.0
 LATE_BY_SECONDS = 60.0
 
 
+_LATE = {
+    Status.PROCESSING: ("deadline_exceeded", "The export took longer than it may."),
+    Status.PENDING: ("never_started", "The export was not started in time; the service may lack capacity."),
+}
+
+
 @dataclass(frozen=True)
 class Limits:
     """How many at once, how long, how often."""
 
     per_user: int
     deadline_seconds: float
+    queue_seconds: float
     silence_seconds: float
 
 
@@ -95,14 +102,18 @@ class Attempts:
         async with self._database.transaction() as session:
             lapsed = await jobs.lapsed(session, now=now)
             silent = await jobs.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
-            late = now - self._limits.deadline_seconds - LATE_BY_SECONDS
-            overdue = await jobs.overdue(session, spawned_before=late)
+            overdue = await jobs.overdue(
+                session,
+                started_before=now - self._limits.deadline_seconds - LATE_BY_SECONDS,
+                spawned_before=now - self._limits.queue_seconds,
+            )
         for job in lapsed:
             await self._lose(
                 job, "run_lost", "The run could not be confirmed to have started.", transient=True
             )
         for job in overdue:
-            await self._lose(job, "deadline_exceeded", "The export took longer than it may.", transient=False)
+            code, message = _LATE[job.status]
+            await self._lose(job, code, message, transient=False)
         for job in silent:
             await self._ask_after(job)
 
@@ -169,6 +180,8 @@ class Attempts:
             kept = await jobs.spawned(session, job, call_id, now=time.time())
         if kept is None:  # cancelled between the claim and here
             await self._runner.cancel(call_id)
+        else:
+            self._publish(kept)
 
     async def _ask_after(self, job: Job) -> None:
         assert job.call_id is not None

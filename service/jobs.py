@@ -127,10 +127,17 @@ async def lapsed(session: AsyncSession, *, now: float) -> list[Job]:
 
 
 async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
-    """Store the call that runs the attempt; None if the attempt is over already."""
+    """Store the call that runs the attempt; None if the attempt is over already.
+
+    The run may have reported before this is written: then its phase and call stay as they are.
+    """
     same = and_(_is(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, _active)
-    values = {"call_id": call_id, "heartbeat_at": now, "spawned_at": now, "lease_until": None}
-    rows = await session.execute(update(JOBS).where(same).values(values).returning(JOBS))
+    values: dict[str, object] = {"heartbeat_at": now, "spawned_at": now, "lease_until": None}
+    starting = {"call_id": call_id, "phase": Phase.STARTING, "message": "Waiting for the run to start"}
+    first = await _change(session, and_(same, _waiting), values | starting, now)
+    if first is not None:
+        return first
+    rows = await session.execute(update(JOBS).where(same).values(spawned_at=now).returning(JOBS))
     found = rows.mappings().one_or_none()
     return as_job(found) if found else None
 
@@ -150,6 +157,8 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
     values: dict[str, object] = {
         "status": Status.PROCESSING,
         "phase": Phase.FINALIZING,
+        "run": report.run,
+        "step": report.step - 1,  # a tick that comes late, or an older run's, must not undo this
         "message": "Checking the exported file",
         "heartbeat_at": now,
         "started_at": func.coalesce(col(ExportJob.started_at), now),
@@ -172,10 +181,18 @@ async def silent(session: AsyncSession, *, silence_seconds: float, now: float, l
     return [as_job(row) for row in rows.mappings()]
 
 
-async def overdue(session: AsyncSession, *, spawned_before: float, limit: int = 100) -> list[Job]:
-    """Active jobs whose attempt was spawned too long ago to be let go on."""
-    late = and_(_active, col(ExportJob.spawned_at) < spawned_before)
-    return [as_job(row) for row in (await session.execute(select(JOBS).where(late).limit(limit))).mappings()]
+async def overdue(
+    session: AsyncSession, *, started_before: float, spawned_before: float, limit: int = 100
+) -> list[Job]:
+    """Active jobs that have run for too long, or have waited too long for their call to start."""
+    late = or_(
+        and_(col(ExportJob.status) == Status.PROCESSING, col(ExportJob.started_at) < started_before),
+        and_(col(ExportJob.status) == Status.PENDING, col(ExportJob.spawned_at) < spawned_before),
+    )
+    return [
+        as_job(row)
+        for row in (await session.execute(select(JOBS).where(_active, late).limit(limit))).mappings()
+    ]
 
 
 async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:

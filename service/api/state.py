@@ -35,6 +35,7 @@ class State(TypedDict):
     view: JobView
     quotas: Quotas
     runner_name: str
+    gpu: str | None
     origin: str
     allowed_origins: tuple[str, ...]
     upload_key: bytes

@@ -23,7 +23,7 @@ from service.api.state import State
 from service.errors import NotFound, Unauthenticated
 from service.hub import Closed, Publication, Subscriber
 from service.models import Job
-from service.view import moment
+from service.timeline import timeline
 
 PING_SECONDS = 15
 SEND_TIMEOUT_SECONDS = 30
@@ -74,7 +74,7 @@ async def _timeline(request: Request[State]) -> Response:
     job = await found_job(request)
     async with request.state["database"].reading() as session:
         rows = await queries.timeline(session, job.job_id)
-    return answer({"events": [{**row, "at": moment(float(str(row["at"])))} for row in rows]})
+    return answer(timeline(job, rows, gpu=request.state["gpu"], now=time.time()))
 
 
 def _event_stream(frames: AsyncIterator[bytes]) -> Response:
