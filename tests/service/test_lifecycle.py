@@ -1,0 +1,410 @@
+"""Any order of events, held against a model: what each may change is said here a second time, in Python."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import delete
+
+from callbacks.envelope import EventType, Phase
+from infra.database import Database
+from infra.postgresql import AnyDatabase, open_database
+from service import jobs
+from service.models import Job
+from service.progress import Applied, Refusal
+from service.writer import Writer
+from tests.service import changes
+from tests.service.changes import Row
+
+T = TypeVar("T")
+ACTIVE = ("pending", "processing")
+FINAL = ("complete", "error", "cancelled")
+LEASE, SILENCE, LIMIT, PER_USER = 30.0, 60.0, 2, 2
+
+attempts = st.sampled_from([0, 0, 0, 0, -1, 1])
+steps = st.sampled_from([1, 1, 1, 1, 0, -1, 3])
+phases = st.sampled_from([Phase.STARTING, Phase.DOWNLOADING, Phase.PROCESSING, Phase.UPLOADING])
+reached = st.tuples(phases, st.floats(0, 100))
+runs = st.sampled_from(["same", "same", "same", "same", "", "0a", "0b"])
+picks = st.integers(0, 9)
+
+
+class ExportLife(RuleBasedStateMachine):
+    """Up to three exports of two users, in one database."""
+
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.database = self.run(emptied(self.url))
+        self.published: list[Job] = []
+        self.writer = Writer(self.database, self.published.append)
+        self.now = 1_000_000.0
+        self.rows: dict[str, Row] = {}
+        self.moved: dict[str, list[int]] = {}  # the sequences that belong into each timeline
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run(work)
+
+    def teardown(self) -> None:
+        self.run(self.database.close())
+        self.loop.close()
+
+    # What the events do
+
+    @initialize()
+    def first(self) -> None:
+        self.submit("ada")
+
+    @precondition(lambda self: len(self.rows) < 3)
+    @rule(user=st.sampled_from(["ada", "ada", "bob"]))
+    def submit(self, user: str) -> None:
+        asked = changes.asked(f"job-{len(self.rows)}", user)
+
+        async def submit() -> Job:
+            async with self.database.transaction() as session:
+                return await jobs.submit(session, asked, runner="local", attempt_limit=LIMIT, now=self.now)
+
+        job = self.run(submit())
+        self.moved[job.job_id] = [1]
+        self.rows = self.run(changes.rows(self.database))
+        row = self.rows[job.job_id]
+        assert (row["status"], row["phase"], row["sequence"], row["attempt"]) == ("pending", "queued", 1, 1)
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, 40.0, 100.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(places=st.integers(1, 3))
+    def claim(self, places: int) -> None:
+        async def claim() -> list[Job]:
+            async with self.database.transaction() as session:
+                return await jobs.claim(
+                    session, places=places, per_user=PER_USER, lease_seconds=LEASE, now=self.now
+                )
+
+        expected = set(self.next_in_line()[:places])
+        assert {job.job_id for job in self.run(claim())} == expected
+        self.check({job_id: {"lease_until": self.now + LEASE} for job_id in expected})
+
+    @rule(pick=picks, ahead=attempts)
+    def spawned(self, pick: int, ahead: int) -> None:
+        job = self.picked(pick, ahead)
+
+        async def spawned() -> Job | None:
+            async with self.database.transaction() as session:
+                return await jobs.spawned(session, job, f"call-{job.attempt}", now=self.now)
+
+        row = self.rows[job.job_id]
+        if self.active(job) and row["status"] == "pending" and row["call_id"] is None:
+            known = {"call_id": f"call-{job.attempt}", "phase": "starting", "heartbeat_at": self.now}
+            self.changes(spawned(), job, True, {**known, "spawned_at": self.now, "lease_until": None})
+            return
+        assert (self.run(spawned()) is not None) is self.active(job)
+        self.check({job.job_id: {"spawned_at": self.now}} if self.active(job) else {})
+
+    @rule(pick=picks, ahead=attempts, run=runs, further=steps, reached=reached)
+    def tick(self, pick: int, ahead: int, run: str, further: int, reached: tuple[Phase, float]) -> None:
+        self.advance(EventType.PROGRESS, self.picked(pick, ahead, run), further, *reached)
+
+    @rule(pick=picks, ahead=attempts, run=runs, further=steps)
+    def started(self, pick: int, ahead: int, run: str, further: int) -> None:
+        self.advance(EventType.STARTED, self.picked(pick, ahead, run), further, Phase.STARTING, 0)
+
+    @rule(pick=picks, ahead=attempts, run=runs, further=steps)
+    def completed(self, pick: int, ahead: int, run: str, further: int) -> None:
+        end = {"status": "complete", "phase": "done", "progress": 100, "completed_at": self.now}
+        self.report(EventType.COMPLETED, self.picked(pick, ahead, run), further, end, moves=True)
+
+    @rule(pick=picks, ahead=attempts, run=runs, further=steps, transient=st.booleans())
+    def failed(self, pick: int, ahead: int, run: str, further: int, transient: bool) -> None:
+        job = self.picked(pick, ahead, run)
+        end: Row = {"status": "error", "phase": "done", "error_code": "broken", "completed_at": self.now}
+        if transient and job.attempt < job.attempt_limit:
+            end = fresh(job)
+        self.report(EventType.FAILED, job, further, end, moves=True, transient=transient)
+
+    @rule(pick=picks, ahead=attempts, run=runs, further=steps)
+    def finalize(self, pick: int, ahead: int, run: str, further: int) -> None:
+        job = self.picked(pick, ahead, run)
+        step = max(1, job.step + further)
+        claim = changes.change(EventType.COMPLETED, job.job_id, job.attempt, step, run=job.run, now=self.now)
+
+        async def finalize() -> Job | None:
+            async with self.database.transaction() as session:
+                return await jobs.finalize(session, claim.report, lease_seconds=LEASE, now=self.now)
+
+        expected = {"status": "processing", "phase": "finalizing", "lease_until": self.now + LEASE}
+        expected |= {"run": job.run, "step": step - 1}  # what comes late does not undo it
+        self.changes(finalize(), job, self.active(job) and self.newer(job, step), expected)
+
+    @rule(pick=picks, ahead=attempts, counted=st.booleans())
+    def give_back(self, pick: int, ahead: int, counted: bool) -> None:
+        job = self.picked(pick, ahead)
+
+        async def give_back() -> Job | None:
+            async with self.database.transaction() as session:
+                return await jobs.give_back(
+                    session, job, "Lost.", counted=counted, not_before=self.now + 5, now=self.now
+                )
+
+        may = self.active(job) and (job.attempt < job.attempt_limit or not counted)
+        expected = fresh(job) | {"not_before": self.now + 5}
+        if not counted:
+            expected["attempt_limit"] = job.attempt_limit + 1
+        self.changes(give_back(), job, may, expected)
+
+    @rule(pick=picks, ahead=attempts)
+    def fail(self, pick: int, ahead: int) -> None:
+        job = self.picked(pick, ahead)
+
+        async def fail() -> Job | None:
+            async with self.database.transaction() as session:
+                return await jobs.fail(session, job, "deadline_exceeded", "Too long.", now=self.now)
+
+        end: Row = {"status": "error", "phase": "done", "error_code": "deadline_exceeded"}
+        self.changes(fail(), job, self.active(job), end)
+
+    @rule(pick=picks, stranger=st.sampled_from([False, False, False, True]))
+    def cancel(self, pick: int, stranger: bool) -> None:
+        job = self.picked(pick)
+        user = "eve" if stranger else job.user_id
+
+        async def cancel() -> Job | None:
+            async with self.database.transaction() as session:
+                return await jobs.cancel(session, user, job.job_id, now=self.now)
+
+        end = {"status": "cancelled", "phase": "done", "completed_at": self.now, "lease_until": None}
+        self.changes(cancel(), job, self.active(job) and not stranger, end)
+
+    @rule(pick=picks, stranger=st.sampled_from([False, False, False, True]))
+    def retry(self, pick: int, stranger: bool) -> None:
+        job = self.picked(pick)
+        user = "eve" if stranger else job.user_id
+
+        async def retry() -> Job | None:
+            async with self.database.transaction() as session:
+                return await jobs.retry(session, user, job.job_id, attempts=LIMIT, now=self.now)
+
+        expected = fresh(job) | {"attempt_limit": job.attempt + LIMIT, "not_before": 0.0, "error_code": None}
+        self.changes(retry(), job, job.status in ("error", "cancelled") and not stranger, expected)
+
+    @rule(pick=picks)
+    def acknowledge(self, pick: int) -> None:
+        job = self.picked(pick)
+
+        async def acknowledge() -> list[Job]:
+            async with self.database.transaction() as session:
+                return await jobs.acknowledge(session, job.user_id, [job.job_id, "other"], now=self.now)
+
+        new = job.status in FINAL and job.acknowledged_at is None
+        assert bool(self.run(acknowledge())) is new
+        self.check({job.job_id: {"acknowledged_at": self.now}} if new else {})
+
+    @rule()
+    def look_for_the_silent(self) -> None:
+        async def silent() -> list[Job]:
+            async with self.database.transaction() as session:
+                return await jobs.silent(session, silence_seconds=SILENCE, now=self.now)
+
+        quiet = {
+            str(row["job_id"])
+            for row in self.rows.values()
+            if row["status"] in ACTIVE
+            and row["call_id"] is not None
+            and seconds(row["heartbeat_at"]) < self.now - SILENCE
+            and (row["lease_until"] is None or seconds(row["lease_until"]) < self.now)
+        }
+        assert {job.job_id for job in self.run(silent())} == quiet
+        self.check({job_id: {"lease_until": self.now + SILENCE / 2} for job_id in quiet})
+
+    @rule()
+    def look_for_lapsed_leases(self) -> None:
+        async def lapsed() -> list[Job]:
+            async with self.database.transaction() as session:
+                return await jobs.lapsed(session, now=self.now)
+
+        lost = {
+            str(row["job_id"])
+            for row in self.rows.values()
+            if row["status"] == "pending"
+            and row["call_id"] is None
+            and row["lease_until"] is not None
+            and seconds(row["lease_until"]) < self.now
+        }
+        assert {job.job_id for job in self.run(lapsed())} == lost
+        self.check({})
+
+    # What holds whatever happened
+
+    @property
+    def events(self) -> list[Row]:
+        return self.run(changes.events(self.database))
+
+    @invariant()
+    def the_timeline_tells_of_transitions_and_of_nothing_else(self) -> None:
+        for job_id, moved in self.moved.items():
+            assert [row["sequence"] for row in self.events if row["job_id"] == job_id] == moved
+
+    @invariant()
+    def an_attempt_ends_once(self) -> None:
+        for job_id in self.moved:
+            told = [row for row in self.events if row["job_id"] == job_id]
+            ends = Counter(row["attempt"] for row in told if row["status"] in FINAL)
+            assert all(count == 1 for count in ends.values())
+
+    @invariant()
+    def what_was_published_is_newer_each_time(self) -> None:
+        for job_id in self.moved:
+            published = [job.sequence for job in self.published if job.job_id == job_id]
+            assert published == sorted(set(published))
+
+    # How they are told
+
+    def picked(self, pick: int, ahead: int = 0, run: str = "same") -> Job:
+        """One of the jobs, as somebody holds it who may be behind or ahead by an attempt, or of another run."""
+        row = list(self.rows.values())[pick % len(self.rows)]
+        held = row | {"attempt": max(1, int(str(row["attempt"])) + ahead)}
+        return jobs.as_job(held | ({} if run == "same" else {"run": run, "step": 0}))
+
+    def active(self, job: Job) -> bool:
+        row = self.rows[job.job_id]
+        return row["status"] in ACTIVE and row["attempt"] == job.attempt
+
+    def newer(self, job: Job, step: int) -> bool:
+        row = self.rows[job.job_id]
+        return (job.run, step) > (str(row["run"]), int(str(row["step"])))
+
+    def next_in_line(self) -> list[str]:
+        taken = Counter(
+            row["user_id"]
+            for row in self.rows.values()
+            if row["status"] in ACTIVE and (row["call_id"] is not None or row["lease_until"] is not None)
+        )
+        line = []
+        for job_id, row in sorted(self.rows.items()):
+            ready = row["call_id"] is None and row["lease_until"] is None
+            if row["status"] == "pending" and ready and seconds(row["not_before"]) <= self.now:
+                taken[row["user_id"]] += 1
+                line.append((taken[row["user_id"]], job_id))
+        return [job_id for turn, job_id in sorted(line) if turn <= PER_USER]
+
+    def advance(self, kind: EventType, job: Job, further: int, phase: Phase, progress: float) -> None:
+        row = self.rows[job.job_id]
+        highest = max(seconds(row["progress"]), min(progress, 99.9))
+        moves = row["status"] == "pending" or row["phase"] != phase
+        self.report(
+            kind,
+            job,
+            further,
+            {"status": "processing", "phase": phase, "progress": highest},
+            moves=moves,
+            phase=phase,
+            progress=progress,
+        )
+
+    def report(
+        self, kind: EventType, job: Job, further: int, expected: Row, *, moves: bool, **of_report: Any
+    ) -> None:
+        """A callback: accepted and in the row as `expected`, or refused for the reason the contract names."""
+        row = self.rows[job.job_id]
+        step = max(1, job.step + further)
+        told = changes.change(kind, job.job_id, job.attempt, step, run=job.run, now=self.now, **of_report)
+        (outcome,) = self.run(changes.written(self.writer, told))
+        if self.active(job) and self.newer(job, step):
+            sequence = int(str(row["sequence"])) + 1
+            assert isinstance(outcome, Applied)
+            assert outcome.sequence == sequence
+            if expected["status"] != "pending":
+                expected |= {
+                    "step": step,
+                    "run": job.run,
+                    "call_id": f"call-{job.attempt}",
+                    "heartbeat_at": self.now,
+                }
+            self.check({job.job_id: {**expected, "sequence": sequence, "lease_until": None}})
+            self.moved[job.job_id] += [sequence] if moves else []
+            return
+        of_this_run = (row["attempt"], row["run"]) == (job.attempt, job.run)
+        the_end_again = row["status"] in ("complete", "error") and kind.terminal and row["step"] == step
+        known = of_this_run and (row["status"] in ACTIVE or the_end_again)
+        assert outcome == (Applied(int(str(row["sequence"]))) if known else Refusal.OVER)
+        self.check({})
+
+    def changes(self, work: Coroutine[Any, Any, Job | None], job: Job, accepted: bool, expected: Row) -> None:
+        """A change by the service itself: a transition, or nothing at all."""
+        sequence = int(str(self.rows[job.job_id]["sequence"])) + 1
+        changed = self.run(work)
+        assert (changed is not None) is accepted
+        self.check({job.job_id: {**expected, "sequence": sequence}} if accepted else {})
+        if changed is not None:
+            assert changed == jobs.as_job(self.rows[job.job_id])
+            self.moved[job.job_id].append(sequence)
+
+    def check(self, expected: dict[str, Row]) -> None:
+        """The rows are as before, but for those expected to change, which did so as expected."""
+        before, self.rows = self.rows, self.run(changes.rows(self.database))
+        for job_id, row in self.rows.items():
+            if job_id not in expected:
+                assert row == before[job_id]
+                continue
+            assert {name: row[name] for name in expected[job_id]} == expected[job_id]
+            if row["attempt"] == before[job_id]["attempt"]:
+                assert seconds(row["progress"]) >= seconds(before[job_id]["progress"])
+
+
+def fresh(job: Job) -> Row:
+    """What a new attempt begins with."""
+    begin = {
+        "status": "pending",
+        "phase": "queued",
+        "progress": 0.0,
+        "attempt": job.attempt + 1,
+        "step": 0,
+        "run": "",
+    }
+    return begin | dict.fromkeys(("call_id", "lease_until", "heartbeat_at", "completed_at", "started_at"))
+
+
+def seconds(value: object) -> float:
+    assert isinstance(value, float | int)
+    return float(value)
+
+
+async def emptied(url: str) -> AnyDatabase:
+    database = open_database(url)
+    async with database.transaction() as session:
+        await session.execute(delete(jobs.EVENTS))
+        await session.execute(delete(jobs.JOBS))
+    return database
+
+
+@pytest.mark.parametrize(
+    ("kind", "examples"),
+    [pytest.param("sqlite", 30, id="sqlite"), pytest.param("postgresql", 20, id="postgresql")],
+)
+def test_any_order_of_events_leaves_a_job_that_the_model_knows(
+    kind: str, examples: int, request: pytest.FixtureRequest
+) -> None:
+    class Life(ExportLife):
+        url = request.getfixturevalue(f"{kind}_url")
+
+    settings = hypothesis.settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much],
+    )
+    hypothesis.stateful.run_state_machine_as_test(Life, settings=settings)
+
+
+@pytest.mark.parametrize("kind", [EventType.STARTED, EventType.PROGRESS, EventType.FAILED])
+async def test_a_callback_for_an_unknown_job_is_unknown(database: Database, kind: EventType) -> None:
+    writer = Writer(database, changes.ignore)
+    told = changes.change(kind, "nobody", 1, 1, now=1.0)
+    assert await changes.written(writer, told) == [Refusal.UNKNOWN]

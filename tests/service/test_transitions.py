@@ -1,0 +1,240 @@
+"""Every pair of state and event, as a table."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from callbacks.envelope import EventType
+from infra.database import Database
+from service import jobs
+from service.models import Job
+from service.progress import Applied, Outcome, Refusal
+from service.writer import Writer
+from tests.service import changes
+from tests.service.changes import Row
+
+NOW = 1_000.0
+TABLE = """
+                   waiting  leased   spawned    running    finalizing complete  failed   cancelled
+claim              leased   .        .          .          .          .         .        .
+spawned            spawned  spawned  spawned    running    finalizing .         .        .
+started            running  running  running    running    running    410       410      410
+tick               running  running  running    running    running    410       410      410
+finalize           finalizing finalizing finalizing finalizing finalizing .      .       .
+completed          complete complete complete   complete   complete   410       410      410
+failed             failed   failed   failed     failed     failed     410       410      410
+failed_for_now     waiting  waiting  waiting    waiting    waiting    410       410      410
+last_step_again    running  running  running    200        200        410       410      410
+end_again          complete complete complete   200        200        200       200      410
+of_older_attempt   410      410      410        410        410        410       410      410
+of_later_attempt   410      410      410        410        410        410       410      410
+lost               waiting  waiting  waiting    waiting    waiting    .         .        .
+handed_over        waiting  waiting  waiting    waiting    waiting    .         .        .
+given_up           failed   failed   failed     failed     failed     .         .        .
+lost_by_an_older   .        .        .          .          .          .         .        .
+cancel             cancelled cancelled cancelled cancelled cancelled  .         .        .
+cancel_by_another  .        .        .          .          .          .         .        .
+retry              .        .        .          .          .          .         waiting  waiting
+retry_by_another   .        .        .          .          .          .         .        .
+acknowledge        .        .        .          .          .          complete  failed   cancelled
+"""
+UNCOUNTED = {"claim", "acknowledge"}
+
+Event = Callable[[Database, Job], Awaitable[Outcome | None]]
+Within = Callable[[AsyncSession, Job], Awaitable[object]]
+
+
+def callback(kind: EventType, *, attempts: int = 0, steps: int = 1, transient: bool = False) -> Event:
+    async def happen(database: Database, job: Job) -> Outcome:
+        attempt, step = job.attempt + attempts, max(1, job.step + steps)
+        told = changes.change(kind, job.job_id, attempt, step, now=NOW, transient=transient)
+        (outcome,) = await changes.written(Writer(database, changes.ignore), told)
+        return outcome
+
+    return happen
+
+
+def service(change: Within) -> Event:
+    async def happen(database: Database, job: Job) -> None:
+        async with database.transaction() as session:
+            await change(session, job)
+
+    return happen
+
+
+def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
+    return jobs.claim(session, places=9, per_user=9, lease_seconds=30, now=NOW)
+
+
+def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
+    told = changes.change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 1, now=NOW)
+    return jobs.finalize(session, told.report, lease_seconds=30, now=NOW)
+
+
+def _given_back(*, counted: bool, attempts: int = 0) -> Within:
+    def change(session: AsyncSession, job: Job) -> Awaitable[object]:
+        held = jobs.as_job(_as_row(job) | {"attempt": job.attempt + attempts})
+        return jobs.give_back(session, held, "Lost.", counted=counted, not_before=0, now=NOW)
+
+    return change
+
+
+def _as_row(job: Job) -> Row:
+    return {name: getattr(job, name) for name in job.__struct_fields__}
+
+
+EVENTS: dict[str, Event] = {
+    "claim": service(_claim),
+    "spawned": service(lambda session, job: jobs.spawned(session, job, "call-1", now=NOW)),
+    "started": callback(EventType.STARTED),
+    "tick": callback(EventType.PROGRESS),
+    "finalize": service(_finalize),
+    "completed": callback(EventType.COMPLETED),
+    "failed": callback(EventType.FAILED),
+    "failed_for_now": callback(EventType.FAILED, transient=True),
+    "last_step_again": callback(EventType.PROGRESS, steps=0),
+    "end_again": callback(EventType.COMPLETED, steps=0),
+    "of_older_attempt": callback(EventType.COMPLETED, attempts=-1),
+    "of_later_attempt": callback(EventType.COMPLETED, attempts=1),
+    "lost": service(_given_back(counted=True)),
+    "handed_over": service(_given_back(counted=False)),
+    "given_up": service(lambda session, job: jobs.fail(session, job, "lost", "Lost.", now=NOW)),
+    "lost_by_an_older": service(_given_back(counted=True, attempts=-1)),
+    "cancel": service(lambda session, job: jobs.cancel(session, "ada", job.job_id, now=NOW)),
+    "cancel_by_another": service(lambda session, job: jobs.cancel(session, "eve", job.job_id, now=NOW)),
+    "retry": service(lambda session, job: jobs.retry(session, "ada", job.job_id, attempts=3, now=NOW)),
+    "retry_by_another": service(
+        lambda session, job: jobs.retry(session, "eve", job.job_id, attempts=3, now=NOW)
+    ),
+    "acknowledge": service(lambda session, job: jobs.acknowledge(session, "ada", [job.job_id], now=NOW)),
+}
+ROADS = {
+    "waiting": [],
+    "leased": ["claim"],
+    "spawned": ["claim", "spawned"],
+    "running": ["claim", "spawned", "started", "tick"],
+    "finalizing": ["claim", "spawned", "started", "tick", "finalize"],
+    "complete": ["claim", "spawned", "started", "completed"],
+    "failed": ["claim", "spawned", "started", "failed"],
+    "cancelled": ["claim", "spawned", "started", "cancel"],
+}
+
+
+def state_of(row: Row) -> str:
+    """The table's name for the state that a row is in."""
+    match row["status"], row["phase"]:
+        case "pending", _:
+            return "spawned" if row["call_id"] else "leased" if row["lease_until"] else "waiting"
+        case "processing", phase:
+            return "finalizing" if phase == "finalizing" else "running"
+        case status, _:
+            return "failed" if status == "error" else str(status)
+
+
+def cells() -> list[tuple[str, str, str]]:
+    head, *lines = (line.split() for line in TABLE.strip().splitlines())
+    return [(state, line[0], cell) for line in lines for state, cell in zip(head, line[1:], strict=True)]
+
+
+@pytest.mark.parametrize(("state", "event", "expected"), cells(), ids=str)
+async def test_an_event_does_to_a_state_what_the_table_says(
+    state: str, event: str, expected: str, database: Database
+) -> None:
+    job = await second_attempt_in(state, database)
+    before = (await changes.rows(database))[job.job_id]
+    told_before = await changes.events(database)
+
+    outcome = await EVENTS[event](database, job)
+
+    after = (await changes.rows(database))[job.job_id]
+    if expected in (".", "200", "410"):
+        refused = {".": None, "200": Applied(job.sequence), "410": Refusal.OVER}[expected]
+        assert outcome == refused
+        assert after == before
+        assert await changes.events(database) == told_before
+        return
+    assert state_of(after) == expected
+    known_already = event == "spawned" and state not in ("waiting", "leased")
+    assert after["sequence"] == job.sequence + (event not in UNCOUNTED and not known_already)
+    if outcome is not None:
+        assert outcome == Applied(job.sequence + 1, jobs.as_job(after))
+
+
+async def second_attempt_in(state: str, database: Database) -> Job:
+    """A job in its second of three attempts, brought into a state by the events that lead there."""
+    async with database.transaction() as session:
+        asked = changes.asked("job-1")
+        job = await jobs.submit(session, asked, runner="local", attempt_limit=3, now=NOW - 9)
+    for event in ["lost", *ROADS[state]]:
+        await EVENTS[event](database, job)
+        job = jobs.as_job((await changes.rows(database))[job.job_id])
+    assert (state_of(_as_row(job)), job.attempt) == (state, 2)
+    return job
+
+
+async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Database) -> None:
+    job = await second_attempt_in("running", database)
+    told = changes.change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
+    async with database.transaction() as session:
+        await jobs.finalize(session, told.report, lease_seconds=30, now=NOW)
+    before = await changes.rows(database)
+
+    outcome = await callback(EventType.PROGRESS)(database, job)
+
+    assert outcome == Applied(job.sequence + 1)
+    assert await changes.rows(database) == before
+
+
+async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: Database) -> None:
+    job = await second_attempt_in("running", database)
+
+    async def posted(run: str, step: int) -> Outcome:
+        told = changes.change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
+        return (await changes.written(Writer(database, changes.ignore), told))[0]
+
+    assert isinstance(await posted("0b", 1), Applied)
+    before = await changes.rows(database)
+    assert await posted("0a", 9) is Refusal.OVER
+    assert await posted("", 9) is Refusal.OVER
+    assert await posted("0b", 1) == Applied(job.sequence + 1)
+    assert await changes.rows(database) == before
+
+
+async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_new_one(
+    database: Database,
+) -> None:
+    async with database.transaction() as session:
+        asked = changes.asked("job-1")
+        job = await jobs.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
+    seen = []
+    for _ in range(2):
+        for _ in range(3):
+            await EVENTS["failed_for_now"](database, job)
+            job = jobs.as_job((await changes.rows(database))[job.job_id])
+            seen.append((job.attempt, str(job.status)))
+        await EVENTS["retry"](database, job)
+        job = jobs.as_job((await changes.rows(database))[job.job_id])
+    assert seen == [
+        *((2, "pending"), (3, "pending"), (3, "error")),
+        *((5, "pending"), (6, "pending"), (6, "error")),
+    ]
+
+
+async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: Database) -> None:
+    async with database.transaction() as session:
+        for number, user in enumerate(["ada", "ada", "ada", "ada", "bob", "eve"]):
+            asked = changes.asked(f"job-{number}", user)
+            await jobs.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
+
+    async def claimed(places: int) -> set[str]:
+        async with database.transaction() as session:
+            found = await jobs.claim(session, places=places, per_user=3, lease_seconds=30, now=NOW)
+            return {job.job_id for job in found}
+
+    assert [await claimed(3), await claimed(1), await claimed(9), await claimed(9)] == [
+        {"job-0", "job-4", "job-5"},
+        {"job-1"},
+        {"job-2"},
+        set(),
+    ]
