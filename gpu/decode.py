@@ -12,10 +12,12 @@ from gpu import accelerate
 from gpu.errors import ExportError
 from gpu.normalize import Normalizer
 from gpu.source import UNDECODABLE, Source, decoded, open_container, picture_stream
-from gpu.timeline import EARLY, Clock, Piece, slots
+from gpu.timeline import Clock, Piece, slots
 
 # Headers may count the sound's tail as the picture's: less than this missing is no damage.
 _MISSING_SECONDS = 1.0
+# Clocks of containers count in milliseconds, some of them.
+_ROUNDING_SECONDS = 0.002
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,13 @@ def _sampled(shown: Pictures, cut: Sequence[Piece], clock: Clock) -> Pictures:
 
 def _kept(shown: Pictures, piece: Piece, clock: Clock) -> Pictures:
     """Every frame at its own time; the one on screen when the piece begins is shown from its beginning."""
-    early = EARLY / float(clock.rate)
     end = max(1, round(piece.length / clock.time_base))
     current = next(shown)
     begun = 0
     for upcoming in shown:
-        if upcoming.time > piece.start + early:
+        if upcoming.time > piece.start + _ROUNDING_SECONDS:
             pts = round((upcoming.time - piece.start) / clock.time_base)
-            if pts >= end - early / clock.time_base:
+            if pts >= end - _ROUNDING_SECONDS / clock.time_base:
                 break
             if pts > begun:
                 yield replace(current, pts=begun, duration=pts - begun)

@@ -43,7 +43,7 @@ def plan(config: FramingConfig, sources: Mapping[str, Source]) -> Render:
     _check_inside(config.keyframes, source)
     start, end = timeline.span(source.duration, config.trim)
     cut = timeline.pieces(start, end, config.segments)
-    clock = timeline.clock(config.fps, source.rate, cut)
+    clock = timeline.clock(config.fps, source.rate, source.variable, cut)
     seconds = timeline.length(cut, clock)
     width, height = output_size(config)
     return Render(

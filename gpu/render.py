@@ -131,6 +131,8 @@ class _Movie:
         context = stream.codec_context
         context.time_base = render.clock.time_base
         context.gop_size = keyframe_interval(rate)
+        if not render.clock.steady:
+            context.max_b_frames = 0  # decoding times of reordered uneven frames would end the film early
         context.thread_type = "AUTO"  # PyAV asks for slices, which costs x264 both quality and speed
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = LIMITED

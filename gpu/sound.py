@@ -10,15 +10,13 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.error import BlockingIOError as NothingYet
-from av.error import EOFError as Ended
 from av.error import FFmpegError
-from av.filter import Graph
 from numpy.typing import NDArray
 
 from gpu.errors import ExportError
 from gpu.profile import SOUND_RATE
 from gpu.source import Source, open_container
+from gpu.stretch import context, stretched
 from gpu.timeline import Piece
 
 Samples = NDArray[np.float32]
@@ -31,7 +29,6 @@ _RUN_UP_SECONDS = 0.25
 # Clocks of containers jitter; only more than this is a gap, or an overlap, that the recording really has.
 _JITTER_SAMPLES = SOUND_RATE // 100
 _TIME_BASE = Fraction(1, SOUND_RATE)
-_SLOWEST, _FASTEST = 0.5, 2.0
 
 
 def sound(source: Source, cut: Sequence[Piece], seconds: float) -> Sound:
@@ -64,29 +61,10 @@ def silence(samples: int) -> Samples:
 
 
 def _piece(source: Source, piece: Piece) -> Sound:
-    with closing(_placed(source, piece.start, piece.end)) as blocks:
-        yield from blocks if piece.speed == 1 else _stretched(blocks, piece.speed)
-
-
-def _stretched(blocks: Iterator[Samples], speed: float) -> Iterator[Samples]:
-    """The same sound slower or faster at its own pitch."""
-    graph = _graph(tempo_chain(speed))
-    begun = 0
-    for block in blocks:
-        graph.push(frame_of(block, begun))
-        begun += block.shape[1]
-        yield from _heard(graph)
-    graph.push(None)
-    yield from _heard(graph)
-
-
-def tempo_chain(speed: float) -> list[float]:
-    """Factors of at most an octave each whose product is the speed; a single larger step would skip sound."""
-    factors = []
-    while not _SLOWEST <= speed <= _FASTEST:
-        factors.append(_SLOWEST if speed < _SLOWEST else _FASTEST)
-        speed /= factors[-1]
-    return [*factors, speed]
+    """A piece at its speed, and more: the end is cut to length by who asked."""
+    beyond = 0 if piece.speed == 1 else context(piece.speed) / SOUND_RATE
+    with closing(_placed(source, piece.start - beyond, piece.end + beyond)) as blocks:
+        yield from blocks if piece.speed == 1 else stretched(blocks, piece.speed)
 
 
 def frame_of(block: Samples, begun: int) -> AudioFrame:
@@ -94,24 +72,6 @@ def frame_of(block: Samples, begun: int) -> AudioFrame:
     frame = AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
     frame.sample_rate, frame.time_base, frame.pts = SOUND_RATE, _TIME_BASE, begun
     return frame
-
-
-def _graph(factors: Sequence[float]) -> Graph:
-    graph = Graph()
-    chain = [graph.add_abuffer(sample_rate=SOUND_RATE, format="fltp", layout="stereo", time_base=_TIME_BASE)]
-    chain += [graph.add("atempo", f"{factor:.9f}") for factor in factors]
-    graph.link_nodes(*chain, graph.add("abuffersink"))
-    graph.configure()
-    return graph
-
-
-def _heard(graph: Graph) -> Iterator[Samples]:
-    while True:
-        try:
-            frame = graph.pull()
-        except (NothingYet, Ended):
-            return
-        yield _block(cast(AudioFrame, frame))
 
 
 def _block(frame: AudioFrame) -> Samples:
@@ -147,24 +107,35 @@ def _resampled(source: Source, start: float) -> Iterator[tuple[int, Samples]]:
             return
         if start > _RUN_UP_SECONDS and stream.time_base is not None:
             container.seek(int((start - _RUN_UP_SECONDS + source.origin) / stream.time_base), stream=stream)
-        origin = round(source.origin * SOUND_RATE)
+        origin = Fraction(source.origin)
         for frame in _alike(_decoded(container, stream)):
-            yield (frame.pts or 0) - origin, _block(frame)
+            block = _block(frame)
+            time = float((frame.pts or 0) * (frame.time_base or _TIME_BASE) - origin)
+            yield (
+                round(time * SOUND_RATE),
+                block if len(block) == CHANNELS else np.repeat(block, CHANNELS, axis=0),
+            )
 
 
 def _alike(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
-    """Every frame as 48 kHz stereo; a recording that changes its format midway gets a new resampler."""
+    """Every frame as 48 kHz stereo, or mono where it was; where the format changes, so does the resampler."""
     resampler: AudioResampler | None = None
     look: tuple[str, str, int] | None = None
     for frame in frames:
         if look != (look := (frame.format.name, frame.layout.name, frame.sample_rate)):
             if resampler is not None:
                 yield from resampler.resample(None)
-            resampler = AudioResampler(format="fltp", layout="stereo", rate=SOUND_RATE)
+            resampler = _resampler(frame)
         if resampler is not None:
             yield from resampler.resample(frame)
     if resampler is not None:
         yield from resampler.resample(None)
+
+
+def _resampler(frame: AudioFrame) -> AudioResampler:
+    """Mono stays so, for FFmpeg would make it quieter; more channels than two are mixed without overdriving."""
+    layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
+    return AudioResampler(format="fltp", layout=layout, rate=SOUND_RATE, options={"rematrix_maxval": "1.0"})
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:

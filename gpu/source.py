@@ -22,6 +22,7 @@ MAX_DURATION_SECONDS = 24 * 3_600.0
 MAX_RATE = Fraction(240)
 USUAL_RATE = Fraction(30)
 _TOLERATED_ERRORS = 25
+_UNEVEN = Fraction(1, 500)
 
 # Playlists and image patterns would open other files, or addresses, that the source names: containers only.
 _FORMATS = (
@@ -37,7 +38,8 @@ class Source:
     """A video that an export reads.
 
     `width` and `height` are those of the upright picture with square pixels; `duration` is the picture's, in seconds
-    from the source's start; `origin` is that start on the container's clock; `rate` is frames a second on average.
+    from the source's start; `origin` is that start on the container's clock; `rate` is frames a second, on average
+    where it is `variable`.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Source:
     duration: float
     origin: float
     rate: Fraction
+    variable: bool
     codec: str
     pixel_format: str
 
@@ -67,6 +70,7 @@ def probe(path: str) -> Source:
         duration = _duration(container, stream) or _scanned_duration(path, stream.index, origin)
         if duration > MAX_DURATION_SECONDS:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
+        rate, variable = _rate(stream)
         first = _first_frame(container, stream)
         width, height = displayed_size(first, stream.sample_aspect_ratio)
         return Source(
@@ -77,7 +81,8 @@ def probe(path: str) -> Source:
             height=height,
             duration=duration,
             origin=origin,
-            rate=_rate(stream),
+            rate=rate,
+            variable=variable,
             codec=stream.codec_context.name,
             pixel_format=first.format.name,
         )
@@ -195,9 +200,13 @@ def _scanned_duration(path: str, index: int, origin: float) -> float:
     return end
 
 
-def _rate(stream: VideoStream) -> Fraction:
-    rate = stream.average_rate or stream.guessed_rate or USUAL_RATE
-    return min(rate, MAX_RATE) if rate > 0 else USUAL_RATE
+def _rate(stream: VideoStream) -> tuple[Fraction, bool]:
+    """Frames a second, and whether they come unevenly: then the average is not the rate that their times suggest."""
+    average, suggested = stream.average_rate or Fraction(0), stream.base_rate or Fraction(0)
+    if not 0 < average <= MAX_RATE:
+        average = suggested if 0 < suggested <= MAX_RATE else USUAL_RATE
+    even = abs(average - suggested) <= average * _UNEVEN
+    return (suggested, False) if even else (average, True)
 
 
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:

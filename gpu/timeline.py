@@ -78,11 +78,11 @@ def _cut(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator
     yield Piece(position, end)
 
 
-def clock(fps: float | None, source_rate: Fraction, cut: Sequence[Piece]) -> Clock:
-    """A steady clock when a rate is asked for or speeds vary; else the source's own frame times are kept."""
+def clock(fps: float | None, source_rate: Fraction, variable: bool, cut: Sequence[Piece]) -> Clock:
+    """The rate asked for, else the source's; frame times of a variable source are kept unless speeds change."""
     if fps is not None:
         return Clock(nominal(fps), steady=True)
-    return Clock(source_rate, steady=any(piece.speed != 1 for piece in cut))
+    return Clock(source_rate, steady=not variable or any(piece.speed != 1 for piece in cut))
 
 
 def nominal(fps: float) -> Fraction:
