@@ -1,0 +1,70 @@
+"""`python -m gpu SPEC`: make one export here, with no service to report to. SPEC is a file, or `-` for standard input.
+
+Standard output holds a JSON object a line: ticks with `phase`, `progress` (percent), `message` and `eta_seconds`, and
+at last `output` (size, checksum, duration, width, height) or `error` (code, message, transient). Exit status: 0 made,
+1 failed, 2 a spec that can't be read, 143 ended by SIGTERM.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+from pydantic import ValidationError
+
+from gpu.errors import ExportError
+from gpu.pipeline import Attempt, run
+from gpu.spec import AttemptSpec
+
+
+def main() -> int:
+    """Run the attempt that the spec describes; the process's exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gpu", description="Make one export on this machine.")
+    parser.add_argument(
+        "spec", type=argparse.FileType("rb"), help="an AttemptSpec as JSON; - for standard input"
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
+    try:
+        spec = AttemptSpec.model_validate_json(parser.parse_args().spec.read())
+    except ValidationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    signal.signal(signal.SIGTERM, _terminated)
+    with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
+        return _told(run(spec, Path(folder) / "scratch"))
+
+
+def _told(attempt: Attempt) -> int:
+    with closing(attempt):
+        try:
+            while True:
+                _say(asdict(next(attempt)))
+        except StopIteration as stop:
+            _say({"output": msgspec.to_builtins(stop.value)})
+            return 0
+        except ExportError as error:
+            _say({"error": {"code": error.code, "message": error.message, "transient": error.transient}})
+            return 1
+
+
+def _say(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    """Every `finally` on the way out cleans up."""
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
