@@ -1,0 +1,43 @@
+"""python -m infra.modal_local: run the control plane until it is told to stop."""
+
+import argparse
+import asyncio
+import json
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+from infra.modal_local.plane import ModalLocal
+
+
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m infra.modal_local", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="of the gRPC service; 0 takes a free one")
+    parser.add_argument(
+        "--state-dir", type=Path, help="where to keep deployments and calls; none keeps nothing"
+    )
+    parser.add_argument(
+        "--max-containers", type=int, help="how many may run at a time; as many as cores if unset"
+    )
+    parser.add_argument("--json", action="store_true", help="print the environment as JSON")
+    return parser.parse_args()
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Run until SIGINT or SIGTERM."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    plane = ModalLocal(port=options.port, state_dir=options.state_dir, max_containers=options.max_containers)
+    async with plane:
+        environment = plane.environment | {"MODAL_LOCAL_CONTROL_URL": plane.control_url}
+        line = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
+        sys.stdout.write(f"{json.dumps(environment) if options.json else line}\n")
+        sys.stdout.flush()
+        await stopped.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(run(arguments()))

@@ -1,0 +1,233 @@
+"""Apps, functions and classes: what `modal deploy` creates and publishes, and what clients look up."""
+
+import time
+from collections.abc import Callable
+
+from google.protobuf.empty_pb2 import Empty
+from grpclib import GRPCError, Status
+from modal_proto import api_pb2
+
+from infra.modal_local.state import App, Function, Store, new_id
+
+EPHEMERAL = (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_INITIALIZING)
+
+
+def definition_of(function: Function) -> api_pb2.Function:
+    """Return what is deployed; of several GPUs to choose from the first is taken, for there is none here."""
+    described = api_pb2.FunctionData.FromString(function.definition)
+    definition: api_pb2.Function = described.ranked_functions[0].function
+    return definition
+
+
+def handle_of(definition: api_pb2.Function, app_id: str) -> api_pb2.FunctionHandleMetadata:
+    """Return what a client knows of a function after a look-up."""
+    handle = api_pb2.FunctionHandleMetadata(
+        app_id=app_id,
+        definition_id=new_id("de"),
+        function_name=definition.function_name,
+        function_type=definition.function_type,
+        is_method=definition.is_method,
+        class_parameter_info=definition.class_parameter_info,
+        function_schema=definition.function_schema,
+        supported_input_formats=definition.supported_input_formats,
+        supported_output_formats=definition.supported_output_formats,
+    )
+    for name, method in definition.method_definitions.items():
+        handle.method_handle_metadata[name].MergeFrom(
+            api_pb2.FunctionHandleMetadata(
+                app_id=app_id,
+                function_name=method.function_name,
+                function_type=method.function_type,
+                is_method=True,
+                use_method_name=name,
+                function_schema=method.function_schema,
+                supported_input_formats=method.supported_input_formats,
+                supported_output_formats=method.supported_output_formats,
+            )
+        )
+    return handle
+
+
+class Apps:
+    """The apps of one environment. `watchers` are called whenever what should run has changed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._apps = store.all(App)
+        self.functions = store.all(Function)
+        self.watchers: list[Callable[[], None]] = []
+
+    def is_deployed(self, function: Function) -> bool:
+        """Tell an app that stays from one that ends with its client."""
+        return self._apps[function.app_id].state not in EPHEMERAL
+
+    def layout(self, app_id: str) -> api_pb2.AppLayout:
+        """Return the ids and handles of everything that an app has published."""
+        app = self.app(app_id)
+        layout = api_pb2.AppLayout(function_ids=app.functions, class_ids=app.classes)
+        for function_id in app.functions.values():
+            handle = api_pb2.FunctionHandleMetadata.FromString(self.functions[function_id].handle)
+            layout.objects.add(object_id=function_id, function_handle_metadata=handle)
+        for name, class_id in app.classes.items():
+            layout.objects.add(object_id=class_id, class_handle_metadata=self._class_handle(app, name))
+        return layout
+
+    def exists(self, app_id: str) -> bool:
+        """Tell an app that runs from one that has been stopped."""
+        return app_id in self._apps
+
+    def app(self, app_id: str) -> App:
+        """Return an app, or raise NOT_FOUND."""
+        if app_id not in self._apps:
+            raise GRPCError(Status.NOT_FOUND, f"App {app_id} not found")
+        return self._apps[app_id]
+
+    async def app_get_by_deployment_name(
+        self, request: api_pb2.AppGetByDeploymentNameRequest
+    ) -> api_pb2.AppGetByDeploymentNameResponse:
+        """Answer with an empty id when there is no such deployment: the SDK then creates one."""
+        app = self._deployed(request.name)
+        answer = api_pb2.AppGetByDeploymentNameResponse(environment_name="main")
+        if app:
+            answer.app_id = app.id
+            answer.lifecycle.app_state = api_pb2.APP_STATE_DEPLOYED
+        return answer
+
+    async def app_create(self, request: api_pb2.AppCreateRequest) -> api_pb2.AppCreateResponse:
+        """Create an app that is published later."""
+        app = App(id=new_id("ap"), name=request.description, state=request.app_state)
+        self._apps[app.id] = app
+        self._store.put(app)
+        page = f"http://127.0.0.1/apps/{app.id}"
+        return api_pb2.AppCreateResponse(app_id=app.id, app_page_url=page, app_logs_url=page)
+
+    async def app_get_layout(self, request: api_pb2.AppGetLayoutRequest) -> api_pb2.AppGetLayoutResponse:
+        """Answer with what is published, so that a redeployment keeps its ids."""
+        return api_pb2.AppGetLayoutResponse(app_layout=self.layout(request.app_id))
+
+    async def app_heartbeat(self, _request: api_pb2.AppHeartbeatRequest) -> Empty:
+        """Take note of nothing: a client's end is known by its AppClientDisconnect."""
+        return Empty()
+
+    async def app_publish(self, request: api_pb2.AppPublishRequest) -> api_pb2.AppPublishResponse:
+        """Make an app's drafts its definitions, all at once, and drop the functions that it no longer has."""
+        app = self.app(request.app_id)
+        app.name = request.name or app.name
+        app.state = request.app_state
+        app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
+        app.deployed_at = time.time()
+        self._store.put(app)
+        kept = set(app.functions.values())
+        for function in [each for each in self.functions.values() if each.app_id == app.id]:
+            if function.id not in kept:
+                self._drop(function)
+            elif function.draft:
+                function.definition, function.draft = function.draft, b""
+                function.handle = handle_of(definition_of(function), app.id).SerializeToString()
+                self._store.put(function)
+        self._notify()
+        return api_pb2.AppPublishResponse(url=f"http://127.0.0.1/apps/{app.id}", deployed_at=app.deployed_at)
+
+    async def app_client_disconnect(self, request: api_pb2.AppClientDisconnectRequest) -> Empty:
+        """Stop an app that lives only as long as its client, or whose first deployment failed."""
+        app = self._apps.get(request.app_id)
+        if app and app.state in EPHEMERAL:
+            self._stop(app)
+        return Empty()
+
+    async def app_stop(self, request: api_pb2.AppStopRequest) -> Empty:
+        """Stop an app for good: its name is free, and its functions' ids are unknown."""
+        self._stop(self.app(request.app_id))
+        return Empty()
+
+    async def function_precreate(
+        self, request: api_pb2.FunctionPrecreateRequest
+    ) -> api_pb2.FunctionPrecreateResponse:
+        """Give a function its id before its definition, which may refer to others."""
+        function = self.functions.get(request.existing_function_id)
+        if function is None:
+            function = Function(id=new_id("fu"), app_id=request.app_id, name=request.function_name)
+            self.functions[function.id] = function
+        definition = api_pb2.Function(
+            function_name=request.function_name,
+            function_type=request.function_type,
+            method_definitions=request.method_definitions,
+            function_schema=request.function_schema,
+            supported_input_formats=request.supported_input_formats,
+            supported_output_formats=request.supported_output_formats,
+        )
+        return api_pb2.FunctionPrecreateResponse(
+            function_id=function.id, handle_metadata=handle_of(definition, request.app_id)
+        )
+
+    async def function_create(self, request: api_pb2.FunctionCreateRequest) -> api_pb2.FunctionCreateResponse:
+        """Keep a definition until its app is published."""
+        function = self.functions[request.existing_function_id]
+        described = request.function_data
+        if request.HasField("function"):
+            described = api_pb2.FunctionData()
+            described.ranked_functions.add(rank=0, function=request.function)
+        definition = described.ranked_functions[0].function
+        function.name = definition.function_name
+        function.draft = described.SerializeToString()
+        self._store.put(function)
+        return api_pb2.FunctionCreateResponse(
+            function_id=function.id,
+            function=definition,
+            function_data=described,
+            handle_metadata=handle_of(definition, request.app_id),
+        )
+
+    async def function_get(self, request: api_pb2.FunctionGetRequest) -> api_pb2.FunctionGetResponse:
+        """Look a function up by the names of its app and its own."""
+        app = self._deployed(request.app_name)
+        function = self.functions.get(app.functions.get(request.object_tag, "")) if app else None
+        if function is None:
+            raise GRPCError(
+                Status.NOT_FOUND, f"no function {request.object_tag!r} in app {request.app_name!r}"
+            )
+        return api_pb2.FunctionGetResponse(
+            function_id=function.id,
+            handle_metadata=api_pb2.FunctionHandleMetadata.FromString(function.handle),
+            function=api_pb2.FunctionData.FromString(function.definition),
+        )
+
+    async def class_create(self, request: api_pb2.ClassCreateRequest) -> api_pb2.ClassCreateResponse:
+        """Give a class its id; its methods belong to its service function."""
+        return api_pb2.ClassCreateResponse(
+            class_id=request.existing_class_id or new_id("cs"), handle_metadata=api_pb2.ClassHandleMetadata()
+        )
+
+    async def class_get(self, request: api_pb2.ClassGetRequest) -> api_pb2.ClassGetResponse:
+        """Look a class up by the names of its app and its own."""
+        app = self._deployed(request.app_name)
+        if app is None or request.object_tag not in app.classes:
+            raise GRPCError(Status.NOT_FOUND, f"no class {request.object_tag!r} in app {request.app_name!r}")
+        return api_pb2.ClassGetResponse(
+            class_id=app.classes[request.object_tag],
+            handle_metadata=self._class_handle(app, request.object_tag),
+        )
+
+    def _class_handle(self, app: App, name: str) -> api_pb2.ClassHandleMetadata:
+        function_id = app.functions[f"{name}.*"]
+        handle = api_pb2.FunctionHandleMetadata.FromString(self.functions[function_id].handle)
+        return api_pb2.ClassHandleMetadata(class_function_id=function_id, class_function_metadata=handle)
+
+    def _deployed(self, name: str) -> App | None:
+        apps = self._apps.values()
+        return next((a for a in apps if a.name == name and a.state == api_pb2.APP_STATE_DEPLOYED), None)
+
+    def _stop(self, app: App) -> None:
+        del self._apps[app.id]
+        self._store.remove(app)
+        for function in [each for each in self.functions.values() if each.app_id == app.id]:
+            self._drop(function)
+        self._notify()
+
+    def _drop(self, function: Function) -> None:
+        del self.functions[function.id]
+        self._store.remove(function)
+
+    def _notify(self) -> None:
+        for watcher in self.watchers:
+            watcher()

@@ -1,0 +1,195 @@
+"""Starts containers as processes, and sees to it that none outlives its time or the control plane."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import site
+import sys
+import tempfile
+from pathlib import Path
+from typing import Self
+
+from grpclib.server import Server
+from modal_proto import api_pb2
+
+from infra.modal_local import guard
+from infra.modal_local.assets import Assets
+from infra.modal_local.container import Container
+from infra.modal_local.logs import Logs
+from infra.modal_local.rpc import Service, open_gate
+from infra.modal_local.state import new_id
+
+INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
+READ_BYTES = 65_536
+LAST_WORDS_SECONDS = 1.0
+
+
+class Guard:
+    """The process that ends what is left when this one is killed."""
+
+    _process: asyncio.subprocess.Process
+    _input: asyncio.StreamWriter
+
+    async def start(self, sockets: Path) -> None:
+        """Start it; it removes the folder of sockets in the end."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-S",
+            guard.__file__,
+            str(sockets),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdin
+        self._input = self._process.stdin
+
+    async def stop(self) -> None:
+        """Let it end."""
+        self._input.close()
+        await self._process.wait()
+
+    def tell(self, line: str) -> None:
+        """Tell it of a process group that began or ended."""
+        self._input.write(f"{line}\n".encode())
+
+
+class Processes:
+    """What every container's process has in common. Use as an asynchronous context."""
+
+    def __init__(self, assets: Assets, logs: Logs, parts: list[object]) -> None:
+        self._assets = assets
+        self._logs = logs
+        self._parts = parts
+        # Not in the state's folder: a socket's path may have about a hundred characters.
+        self._sockets = Path(tempfile.mkdtemp(prefix="modal-local-"))
+        self._guard = Guard()
+
+    async def __aenter__(self) -> Self:
+        await self._guard.start(self._sockets)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._guard.stop()
+
+    async def run(self, container: Container, layout: api_pb2.AppLayout) -> int:
+        """Run a container to its end and return its exit code."""
+        root = await asyncio.to_thread(self._assets.lay_out, container.definition)
+        socket = self._sockets / f"{container.id}.sock"
+        scratch = self._sockets / container.id
+        scratch.mkdir()
+        server = Server([Service(container, *self._parts, gate=open_gate)])
+        await server.start(path=str(socket))
+        try:
+            arguments = self._arguments(container, layout)
+            environment = self._environment(container, root, socket, arguments)
+            return await self._run(container, root / "root", environment)
+        finally:
+            server.close()
+            await server.wait_closed()
+            shutil.rmtree(scratch, ignore_errors=True)
+            socket.unlink(missing_ok=True)
+
+    async def _run(self, container: Container, folder: Path, environment: dict[str, str]) -> int:
+        read_end, write_end = os.pipe()
+        async with asyncio.TaskGroup() as tasks:
+            pump = tasks.create_task(self._pump(container, read_end))
+            process = await start(folder, environment, write_end)
+            self._guard.tell(f"+{process.pid}")
+            killer = tasks.create_task(kill_when_told(container, process.pid))
+            try:
+                code = await process.wait()
+            finally:
+                kill_group(process.pid)
+                self._guard.tell(f"-{process.pid}")
+            killer.cancel()
+            # Whoever has left the group may hold the pipe open for ever.
+            await asyncio.wait([pump], timeout=LAST_WORDS_SECONDS)
+            pump.cancel()
+        return code
+
+    async def _pump(self, container: Container, read_end: int) -> None:
+        output = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(read_end, "rb")
+        )
+        try:
+            with self._logs.writing(container.app_id) as write:
+                while text := await output.read(READ_BYTES):
+                    write(text.decode(errors="replace"))
+        finally:
+            transport.close()
+
+    def _arguments(self, container: Container, layout: api_pb2.AppLayout) -> Path:
+        path = self._sockets / container.id / f"{new_id('arguments')}.binpb"
+        arguments = api_pb2.ContainerArguments(
+            task_id=container.id,
+            function_id=container.function_id,
+            app_id=container.app_id,
+            function_def=container.definition,
+            environment_name="main",
+            app_layout=layout,
+        )
+        known = {each.object_id for each in layout.objects}
+        for dependency in container.definition.object_dependencies:
+            if dependency.object_id not in known:
+                arguments.app_layout.objects.add(object_id=dependency.object_id)
+        path.write_bytes(arguments.SerializeToString())
+        return path
+
+    def _environment(self, container: Container, root: Path, socket: Path, arguments: Path) -> dict[str, str]:
+        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environment |= {"HOME": str(root / "root"), "TMPDIR": str(arguments.parent), "PYTHONUNBUFFERED": "1"}
+        environment |= self._assets.environment(container.definition)
+        path = [str(root / "root"), *site.getsitepackages()]
+        if extra := environment.get("PYTHONPATH"):
+            path[1:1] = [str(root / part.lstrip("/")) for part in extra.split(os.pathsep)]
+        return environment | {
+            "PYTHONPATH": os.pathsep.join(path),
+            "MODAL_SERVER_URL": f"unix://{socket}",
+            "MODAL_CONTAINER_ARGUMENTS_PATH": str(arguments),
+            "MODAL_DISABLE_API_PROXY": "1",
+            "MODAL_IS_REMOTE": "1",
+            "MODAL_TASK_ID": container.id,
+            "MODAL_IMAGE_ID": container.definition.image_id,
+            "MODAL_ENVIRONMENT": "main",
+            "MODAL_CLOUD_PROVIDER": "CLOUD_PROVIDER_LOCAL",
+            "MODAL_REGION": "local",
+        }
+
+
+async def start(folder: Path, environment: dict[str, str], output: int) -> asyncio.subprocess.Process:
+    """Start the SDK's entry point; `output` is a file descriptor that is closed here.
+
+    Without `site`, the .pth files that put a project under development on the path are not read: a container
+    imports what its image holds, and the packages that are installed for good.
+    """
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-S",
+            "-m",
+            "modal._container_entrypoint",
+            cwd=folder,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    finally:
+        os.close(output)
+
+
+async def kill_when_told(container: Container, pid: int) -> None:
+    """Wait for the end of a container that doesn't end by itself."""
+    await container.killed.wait()
+    kill_group(pid)
+
+
+def kill_group(pid: int) -> None:
+    """Kill a process and all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
