@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.envelope import Output, Phase
-from gpu import framing, profile, transfer
+from gpu import annotate, framing, profile, transfer
 from gpu.errors import ExportError, failing_as
 from gpu.profile import Encoder
 from gpu.render import Render, write
@@ -34,7 +34,10 @@ _TICK_SECONDS = 0.1
 _SOUND_TAIL_SECONDS = 0.03
 
 Plan = Callable[[Any, Mapping[str, Source]], Render]
-FORMATS: Mapping[ExportType, Plan] = {ExportType.FRAMING: framing.plan}
+FORMATS: Mapping[ExportType, Plan] = {
+    ExportType.FRAMING: framing.plan,
+    ExportType.ANNOTATE: annotate.plan,
+}
 
 
 @dataclass(frozen=True)

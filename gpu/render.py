@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -27,10 +27,22 @@ from gpu.profile import (
 from gpu.sound import Samples, Sound, frame_of
 from gpu.timeline import Clock
 
+if TYPE_CHECKING:
+    from av.container.core import Chapter as ChapterEntry  # its stubs alone have it
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A stretch of the output that players let people jump to, in seconds, and what they call it."""
+
+    start: float
+    end: float
+    title: str
+
 
 @dataclass(frozen=True)
 class Render:
-    """An export ready to be made: the size, the clock, the length in seconds, and the frames and sound to come.
+    """An export ready to be made: the size, the clock, the length in seconds, the frames and sound to come, chapters.
 
     Nothing is decoded until `pictures` and `sound` are iterated; both are closed by who writes them.
     """
@@ -41,6 +53,7 @@ class Render:
     seconds: float
     pictures: Pictures
     sound: Sound | None
+    chapters: tuple[Chapter, ...] = ()
 
 
 def write(render: Render, encoder: Encoder, path: Path) -> Generator[float, None, None]:
@@ -79,6 +92,7 @@ class _Movie:
             self._container = av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"})
             self._video = self._video_stream(render, encoder)
             self._audio = self._audio_stream() if render.sound is not None else None
+            self._container.set_chapters([_chapter(each) for each in enumerate(render.chapters)])
 
     def __enter__(self) -> Self:
         return self
@@ -147,4 +161,20 @@ class _Movie:
         return stream
 
 
+def _chapter(numbered: tuple[int, Chapter]) -> "ChapterEntry":
+    number, chapter = numbered
+    start, end = round(chapter.start * _MILLISECONDS), round(chapter.end * _MILLISECONDS)
+    # One of the two places where MP4 keeps chapters cuts titles off at so many bytes, amid a character if need be.
+    title = chapter.title.encode()[:_TITLE_BYTES].decode(errors="ignore")
+    return {
+        "id": number,
+        "start": start,
+        "end": end,
+        "time_base": Fraction(1, _MILLISECONDS),
+        "metadata": {"title": title},
+    }
+
+
+_MILLISECONDS = 1_000
+_TITLE_BYTES = 255
 _FAILED = "The export could not be encoded."
