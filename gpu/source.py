@@ -15,14 +15,12 @@ from av.video.stream import VideoStream
 
 from gpu.errors import ExportError, failing_as
 from gpu.normalize import displayed_size
+from gpu.pace import pace
 
 MAX_SIDE = 16_384
 MAX_FRAME_PIXELS = 8_192 * 8_192
 MAX_DURATION_SECONDS = 24 * 3_600.0
-MAX_RATE = Fraction(240)
-USUAL_RATE = Fraction(30)
 _TOLERATED_ERRORS = 25
-_UNEVEN = Fraction(1, 500)
 
 # Playlists and image patterns would open other files, or addresses, that the source names: containers only.
 _FORMATS = (
@@ -70,7 +68,8 @@ def probe(path: str) -> Source:
         duration = _duration(container, stream) or _scanned_duration(path, stream.index, origin)
         if duration > MAX_DURATION_SECONDS:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
-        rate, variable = _rate(stream)
+        with open_container(path) as again:
+            rate, variable = pace(stream, _packets(again, picture_stream(again, stream.index)))
         first = _first_frame(container, stream)
         width, height = displayed_size(first, stream.sample_aspect_ratio)
         return Source(
@@ -198,15 +197,6 @@ def _scanned_duration(path: str, index: int, origin: float) -> float:
     if end <= 0:
         raise ExportError("source_unreadable", UNREADABLE)
     return end
-
-
-def _rate(stream: VideoStream) -> tuple[Fraction, bool]:
-    """Frames a second, and whether they come unevenly: then the average is not the rate that their times suggest."""
-    average, suggested = stream.average_rate or Fraction(0), stream.base_rate or Fraction(0)
-    if not 0 < average <= MAX_RATE:
-        average = suggested if 0 < suggested <= MAX_RATE else USUAL_RATE
-    even = abs(average - suggested) <= average * _UNEVEN
-    return (suggested, False) if even else (average, True)
 
 
 def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:

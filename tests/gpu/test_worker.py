@@ -1,0 +1,144 @@
+"""The worker as the service starts it: a process with a spec on its standard input, reporting over HTTP."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callbacks.envelope import EventType, decode
+from gpu.spec import CallbackTarget
+from tests.callbacks.receiver import KEY, Received, Receiver, Scripted, receiver
+from tests.gpu.exports import STILL, attempt
+from tests.gpu.videos import Video, dot, make, steady
+
+ENDLESS: dict[str, Any] = {"output_width": 4096, "output_height": 2304, "quality": "high", "fps": 240}
+
+
+@pytest.fixture
+def service() -> Iterator[Receiver]:
+    with receiver() as listening:
+        yield listening
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return make(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=steady(1)))
+
+
+def begun(
+    service: Receiver, source: Path, *, deadline_seconds: float = 60.0, **config: Any
+) -> subprocess.Popen[str]:
+    """A worker that has read its spec."""
+    spec = attempt(source, source.with_name("output.mp4"), **({"keyframes": STILL} | config))
+    target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
+    spec = spec.model_copy(update={"callback": target, "deadline_seconds": deadline_seconds})
+    folder = source.with_name("scratch")
+    folder.mkdir()
+    command = [sys.executable, "-m", "gpu.worker", "--scratch", str(folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(spec.model_dump_json(by_alias=True))
+    process.stdin.close()
+    return process
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Its exit status and the last line that it printed."""
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        said = stdout.read()
+    return process.wait(30), said.strip()
+
+
+def left(source: Path) -> list[str]:
+    """Every file and folder around the source but itself."""
+    paths = source.parent.rglob("*")
+    return sorted(str(path.relative_to(source.parent)) for path in paths if path != source)
+
+
+def last(service: Receiver) -> Received:
+    return service.take_all()[-1]
+
+
+def test_a_run_reports_from_start_to_end(service: Receiver, source: Path) -> None:
+    status, said = ended(begun(service, source))
+    told = [received.callback for received in service.take_all()]
+    assert status == 0
+    assert (told[0].type, told[-1].type) == (EventType.STARTED, EventType.COMPLETED)
+    assert [callback.data.step for callback in told] == list(range(1, len(told) + 1))
+    output = told[-1].data.output
+    assert output is not None
+    assert json.loads(said)["output"]["checksum"] == output.checksum
+    assert left(source) == ["output.mp4", "scratch"]
+
+
+def test_a_failure_is_told_with_its_code(service: Receiver, source: Path) -> None:
+    source.write_bytes(b"nothing that could be decoded")
+    status, said = ended(begun(service, source))
+    error = last(service).callback.data.error
+    assert error is not None
+    assert (status, error.code, error.transient) == (0, "source_unreadable", False)
+    assert json.loads(said)["error"]["code"] == error.code
+    assert left(source) == ["scratch"]
+
+
+def test_a_run_that_is_not_wanted_ends_in_silence(service: Receiver, source: Path) -> None:
+    service.script(200, 410)
+    status, said = ended(begun(service, source, **ENDLESS))
+    assert (status, json.loads(said)["stopped"]) == (0, True)
+    assert EventType.FAILED not in {received.callback.type for received in service.take_all()}
+    assert left(source) == ["scratch"]
+
+
+def test_an_output_that_is_no_longer_wanted_is_removed(
+    service: Receiver, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = service.answer
+
+    def cancelled_at_last(path: str, headers: Mapping[str, str], raw: bytes) -> Scripted:
+        answer = stored(path, headers, raw)
+        return Scripted(410) if decode(raw).type is EventType.COMPLETED else answer
+
+    monkeypatch.setattr(service, "answer", cancelled_at_last)
+    status, said = ended(begun(service, source))
+    assert (status, json.loads(said)["stopped"]) == (0, True)
+    assert last(service).callback.type is EventType.COMPLETED
+    assert left(source) == ["scratch"]
+
+
+def test_a_terminated_run_leaves_nothing(service: Receiver, source: Path) -> None:
+    process = begun(service, source, **ENDLESS)
+    while service.take().callback.data.progress <= 5:
+        pass
+    process.terminate()
+    assert ended(process) == (143, "")
+    assert left(source) == ["scratch"]
+
+
+def test_a_run_that_takes_too_long_says_so_and_ends(service: Receiver, source: Path) -> None:
+    status, _ = ended(begun(service, source, deadline_seconds=2.0, **ENDLESS))
+    error = last(service).callback.data.error
+    assert error is not None
+    assert (status, error.code) == (124, "deadline_exceeded")
+    assert left(source) == ["scratch"]
+
+
+def test_a_service_that_comes_back_is_told(service: Receiver, source: Path) -> None:
+    service.script(503, 503)
+    status, _ = ended(begun(service, source))
+    assert status == 0
+    assert last(service).callback.type is EventType.COMPLETED
+
+
+def test_a_spec_that_can_not_be_read_is_no_attempt() -> None:
+    command = [sys.executable, "-m", "gpu.worker"]
+    done = subprocess.run(
+        command, input='{"callback": {"key": "secret"}}', text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert "secret" not in done.stderr
