@@ -8,7 +8,8 @@ from gpu.errors import ExportError
 from gpu.spec import Span, SpeedSegment
 
 FINE_TIME_BASE = Fraction(1, 90_000)
-MAX_OUTPUT_SECONDS = 24 * 3_600.0
+MIN_OUTPUT_SECONDS, MAX_OUTPUT_SECONDS = 0.001, 24 * 3_600.0
+_SLOWEST = Fraction(1)
 # Players and editors round the length, or count the sound's: so much past the end is the end.
 _PAST_END_SECONDS = 0.5
 _DECIMALS_OFF = 0.005
@@ -62,7 +63,10 @@ def pieces(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[
             cut[-1] = Piece(cut[-1].start, piece.end, piece.speed)
         elif piece.end > piece.start:
             cut.append(piece)
-    if sum(piece.length for piece in cut) > MAX_OUTPUT_SECONDS:
+    lasting = sum(piece.length for piece in cut)
+    if lasting < MIN_OUTPUT_SECONDS:
+        raise ExportError("output_too_short", "The export would be shorter than a thousandth of a second.")
+    if lasting > MAX_OUTPUT_SECONDS:
         raise ExportError("output_too_long", "The export would be longer than 24 hours.")
     return tuple(cut)
 
@@ -79,10 +83,15 @@ def _cut(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator
 
 
 def clock(fps: float | None, source_rate: Fraction, variable: bool, cut: Sequence[Piece]) -> Clock:
-    """The rate asked for, else the source's; frame times of a variable source are kept unless speeds change."""
+    """The rate asked for, else the source's; frame times of a variable source are kept unless speeds change.
+
+    So are those of a source slower than a frame a second: its frames last too long to be counted in whole ones.
+    """
     if fps is not None:
         return Clock(nominal(fps), steady=True)
-    return Clock(source_rate, steady=not variable or any(piece.speed != 1 for piece in cut))
+    rate = max(source_rate, _SLOWEST)
+    even = rate == source_rate and not variable
+    return Clock(rate, steady=even or any(piece.speed != 1 for piece in cut))
 
 
 def nominal(fps: float) -> Fraction:
