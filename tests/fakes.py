@@ -5,7 +5,7 @@ import base64
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import msgspec
@@ -78,6 +78,12 @@ class FakeRun:
         self.key = base64.b64decode(spec.callback.key)
         self.step = 0
         self._client = client
+
+    def at(self, step: int) -> Self:
+        """The same run, about to send what follows a step once more."""
+        again = type(self)(self.spec, self._client)
+        again.step = step
+        return again
 
     async def started(self) -> httpx.Response:
         return await self.send("export.started", phase="starting", progress=0)

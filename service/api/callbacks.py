@@ -5,12 +5,14 @@ import sqlite3
 import time
 from functools import lru_cache
 
+import asyncpg
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, decode
+from infra.storage import StorageError
 from service.api.parsing import is_json
 from service.errors import (
     Gone,
@@ -27,6 +29,18 @@ from service.progress import Applied, Change, Refusal
 from service.writer import Interrupted
 
 logger = logging.getLogger("framehook.callbacks")
+
+MAX_JOB_ID = 64
+NOT_NOW = (
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    SQLAlchemyError,
+    StorageError,
+    OSError,
+    Interrupted,
+)
+"""What keeps a callback from being stored, and may pass."""
 
 
 class _Attempt(msgspec.Struct):
@@ -64,7 +78,7 @@ class Callbacks:
         change = _verified(scope["state"]["master_keys"], scope["path_params"]["job_id"], headers, body)
         try:
             outcome = await scope["state"]["outcomes"].settle(change)
-        except (sqlite3.Error, SQLAlchemyError, OSError, Interrupted) as error:
+        except NOT_NOW as error:
             logger.exception("a callback could not be stored: %s", type(error).__name__)
             raise Unavailable from error
         match outcome:
@@ -78,7 +92,7 @@ class Callbacks:
 
 async def _body(headers: dict[str, str], receive: Receive) -> bytes:
     declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+    if declared.isascii() and declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
         raise TooLarge
     body = bytearray()
     while True:
@@ -95,6 +109,8 @@ async def _body(headers: dict[str, str], receive: Receive) -> bytes:
 def _verified(masters: tuple[bytes, ...], job_id: str, headers: dict[str, str], body: bytes) -> Change:
     if signing.SIGNATURE_HEADER not in headers:
         raise Unauthenticated("The callback is not signed.")
+    if len(job_id) > MAX_JOB_ID:  # keys are kept by job id, and anybody may send any
+        raise NotFound("There is no such export.")
     now = time.time()
     try:
         attempt = _claim.decode(body).data.attempt

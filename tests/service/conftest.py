@@ -1,0 +1,70 @@
+"""The service in this process, with a runner that starts nothing: a fresh data folder for each test."""
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import jwt
+import pytest
+
+from service.settings import Settings, load
+from tests.fakes import FakeRunner
+from tests.service.house import House, opened
+
+JWT_SECRET = "a shared secret that is long enough for tests"
+MASTER = "a master secret of the callbacks that is long enough"
+
+Token = Callable[..., str]
+
+
+@pytest.fixture
+def settings(data_dir: Path) -> Settings:
+    """One user; the defaults, whatever the environment of the test run says."""
+    return load(data_dir=data_dir, host="127.0.0.1", port=8000, callback_secret=MASTER, _env_file="")
+
+
+@pytest.fixture
+def users_settings(settings: Settings) -> Settings:
+    """Users who are told apart by their tokens."""
+    return load(**{**settings.model_dump(exclude_unset=True), "auth_jwt_secret": JWT_SECRET})
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """Closes, at the end of the test, whatever the test has entered."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def house(settings: Settings, stack: AsyncExitStack) -> House:
+    """The service of a single local user."""
+    return await stack.enter_async_context(opened(settings, FakeRunner()))
+
+
+@pytest.fixture
+async def shared_house(users_settings: Settings, stack: AsyncExitStack) -> House:
+    """The service of several users; requests carry no token unless they are given one."""
+    return await stack.enter_async_context(opened(users_settings, FakeRunner()))
+
+
+def token(
+    user: str | None = "ada", *, secret: str = JWT_SECRET, algorithm: str = "HS256", **claims: object
+) -> str:
+    """A bearer token for a user, valid for a minute unless `claims` say otherwise."""
+    usual = {"sub": user, "exp": int(time.time()) + 60}
+    told = {name: value for name, value in {**usual, **claims}.items() if value is not None}
+    if algorithm == "none":
+        return f"{_part({'alg': 'none'})}.{_part(told)}."
+    return jwt.encode(told, secret, algorithm)
+
+
+def bearer(user: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token(user)}"}
+
+
+def _part(claims: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
