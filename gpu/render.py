@@ -57,7 +57,7 @@ class Render:
 
 
 def write(render: Render, encoder: Encoder, path: Path) -> Generator[float, None, None]:
-    """Encode into an MP4 at `path`, yielding the share written (0 to 1) after every frame.
+    """Encode into an MP4 at `path`, yielding the share written (0 to 1) after every frame and every block of sound.
 
     Frames and sound advance together, so that neither is held back in memory. Raises ExportError: encode_failed,
     disk_full, and whatever the frames raise.
@@ -70,9 +70,11 @@ def write(render: Render, encoder: Encoder, path: Path) -> Generator[float, None
             for share in _shares(render, movie):
                 while movie.heard < share * render.seconds and (block := next(sound, None)) is not None:
                     movie.add_sound(block)
+                    yield min(share, movie.heard / render.seconds)
                 yield share
             for block in sound:
                 movie.add_sound(block)
+                yield 1.0
 
 
 def _shares(render: Render, movie: "_Movie") -> Generator[float, None, None]:

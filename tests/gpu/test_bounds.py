@@ -1,11 +1,21 @@
 """How long an export may last, and what it may take of the machine."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
+from itertools import islice
+from pathlib import Path
 
 import pytest
+from av.video.frame import VideoFrame
 
+from gpu import profile
+from gpu.decode import Picture
 from gpu.errors import ExportError
-from gpu.timeline import Piece, clock, length, pieces
+from gpu.render import Render, write
+from gpu.sound import silence
+from gpu.spec import Codec, Quality
+from gpu.timeline import Clock, Piece, clock, length, pieces
 
 
 @pytest.mark.parametrize(
@@ -21,3 +31,23 @@ def test_an_export_lasts_a_millisecond_to_a_day(end: float, code: str) -> None:
     with pytest.raises(ExportError) as caught:
         pieces(0, end, [])
     assert caught.value.code == code
+
+
+def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
+    seconds = 3_600
+
+    def still() -> Iterator[Picture]:
+        yield Picture(VideoFrame(64, 64, "yuv420p"), 0.0, duration=seconds)
+
+    render = Render(
+        width=64,
+        height=64,
+        clock=Clock(Fraction(1), steady=True),
+        seconds=seconds,
+        pictures=(picture for picture in still()),
+        sound=(silence(48_000) for _ in range(seconds)),
+    )
+    encoder = profile.choose(Codec.H264, Quality.DRAFT, 64, 64)
+    with closing(write(render, encoder, tmp_path / "output.mp4")) as writing:
+        shares = list(islice(writing, 20))
+    assert shares == pytest.approx([number / seconds for number in range(1, 21)])
