@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from callbacks.reporter import Reporter, ReporterError, Stopped
 from gpu.errors import ExportError
 from gpu.pipeline import Attempt, run
 from gpu.spec import AttemptSpec
+from gpu.transfer import withdraw
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,7 @@ def _told(spec: AttemptSpec, reporter: Reporter, ending: Output | Failure, gpu_s
             reporter.failed(ending, gpu_seconds)
     except Stopped:
         # Published, but no longer wanted: this attempt's own path, that nobody else writes.
-        with suppress(OSError):
-            Path(spec.transfer.output.path).unlink(missing_ok=True)
+        withdraw(spec.transfer.output)
         raise
     except ReporterError as error:
         log.warning("the last report was not taken: %s", error)

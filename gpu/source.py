@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from gpu.errors import ExportError, failing_as
 from gpu.normalize import displayed_size
 from gpu.pace import pace
+from gpu.remote import Place
 
 MAX_SIDE = 16_384
 MAX_FRAME_PIXELS = 8_192 * 8_192
@@ -40,7 +41,7 @@ class Source:
     where it is `variable`.
     """
 
-    path: str
+    path: Place
     video: int
     audio: int | None
     width: int
@@ -53,13 +54,14 @@ class Source:
     pixel_format: str
 
 
-def open_container(path: str, decoder: HWAccel | None = None) -> InputContainer:
-    """Open a local file as one of the known containers; it can't make FFmpeg open anything else."""
+def open_container(path: Place, decoder: HWAccel | None = None) -> InputContainer:
+    """Open a source as one of the known containers; it can't make FFmpeg open anything else."""
+    opened = f"file:{path}" if isinstance(path, str) else path.open()
     with failing_as("source_unreadable", UNREADABLE):
-        return av.open(f"file:{path}", "r", options=_OPTIONS, metadata_errors="replace", hwaccel=decoder)
+        return av.open(opened, "r", options=_OPTIONS, metadata_errors="replace", hwaccel=decoder)
 
 
-def probe(path: str) -> Source:
+def probe(path: Place) -> Source:
     """Look at a source. Raises ExportError: source_unreadable, no_video_stream, source_too_large, decode_failed."""
     with open_container(path) as container, failing_as("source_unreadable", UNREADABLE):
         stream = _picture_stream(container)
@@ -185,7 +187,7 @@ def _clock(text: str) -> float | None:
         return None
 
 
-def _scanned_duration(path: str, index: int, origin: float) -> float:
+def _scanned_duration(path: Place, index: int, origin: float) -> float:
     """The picture's end by its last packet, for recordings whose headers were never finished."""
     end = 0.0
     with open_container(path) as container:

@@ -269,14 +269,26 @@ class LocalFile(Parsed):
 class RemoteObject(Parsed):
     """An object read through a presigned GET, by range where the server allows it."""
 
+    url: Annotated[str, Field(repr=False)]
+
+
+class RemoteUpload(Parsed):
+    """An output sent in parts, to presigned URLs that are asked for at `url` once its size is known.
+
+    The requests are signed with the attempt's own key (base64). So a spec stays small whatever the output's size,
+    no URL expires while the attempt waits for its turn, and an attempt that is over gets none.
+    """
+
     url: str
+    key: Annotated[str, Field(repr=False)]
+    attempt: Annotated[int, Field(ge=1)]
 
 
 class Transfer(Parsed):
     """Where the sources are read, by key, and where the output goes."""
 
     sources: dict[str, LocalFile | RemoteObject]
-    output: LocalFile
+    output: LocalFile | RemoteUpload
 
 
 class CallbackTarget(Parsed):

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from callbacks.reporter import Reporter, ReporterError
 from gpu.attempt import OUT_OF_TIME, execute
 from gpu.spec import AttemptSpec
+from gpu.transfer import withdraw
 
 OUT_OF_TIME_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
 # What is left of the deadline to say in that it has passed.
@@ -39,7 +40,7 @@ class Watchdog:
 
     def __init__(self, spec: AttemptSpec, scratch: Path, reporter: Reporter) -> None:
         self._scratch, self._reporter = scratch, reporter
-        self._output = Path(spec.transfer.output.path)
+        self._output = spec.transfer.output
         self._seconds = spec.deadline_seconds - last_words_seconds(spec.deadline_seconds)
         self._timer = threading.Timer(self._seconds, self._bite)
         self._timer.daemon = True
@@ -68,7 +69,7 @@ class Watchdog:
             with suppress(ReporterError):
                 self._reporter.failed(OUT_OF_TIME, self._seconds)
             shutil.rmtree(self._scratch, ignore_errors=True)
-            self._output.with_name(f"{self._output.name}.part").unlink(missing_ok=True)
+            withdraw(self._output)
             os._exit(OUT_OF_TIME_STATUS)
 
 

@@ -1,0 +1,77 @@
+"""HTTP for an attempt's bytes: bounded in time, tried again where that may help, silent about addresses."""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from callbacks.retry import backoff, retry_after
+from gpu.errors import ExportError
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+READ_TIMEOUT_SECONDS = 30.0
+TRIES = 8
+MAX_PAUSE_SECONDS = 20.0
+PATIENCE_SECONDS = 6 * 3_600.0
+CHUNK_BYTES = 1024 * 1024
+
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time, as tests replace it; in seconds."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+
+class TryAgain(Exception):
+    """What failed may succeed a moment later; `wait_seconds` is what the server asked for."""
+
+    def __init__(self, wait_seconds: float | None = None) -> None:
+        super().__init__()
+        self.wait_seconds = wait_seconds
+
+
+def quiet_client() -> httpx.Client:
+    """A client of one's own. What it would log holds presigned URLs, so it logs nothing but warnings."""
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    timeout = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+    return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
+
+
+def check_passing(response: httpx.Response) -> None:
+    """Raise TryAgain for an answer that is only of the moment."""
+    if response.status_code in _AGAIN:
+        header = response.headers.get("retry-after")
+        raise TryAgain(retry_after(header, now=time.time(), max_seconds=MAX_PAUSE_SECONDS))
+
+
+@dataclass
+class Patience:
+    """How often in a row, and until when, something is tried; progress starts the count anew."""
+
+    code: str
+    message: str
+    deadline: float
+    clock: Clock = field(default_factory=Clock)
+    failures: int = 0
+
+    def progressed(self) -> None:
+        """Something arrived."""
+        self.failures = 0
+
+    def spend(self, failure: Exception) -> None:
+        """Wait before the next try, or raise ExportError if there is none."""
+        self.failures += 1
+        asked = failure.wait_seconds if isinstance(failure, TryAgain) else None
+        pause = max(backoff(self.failures, random.random), asked or 0.0)
+        if self.failures >= TRIES or self.clock.monotonic() + pause > self.deadline:
+            # Not `from failure`: its text may hold the URL.
+            raise ExportError(self.code, self.message, transient=True) from None
+        self.clock.pause(pause)
