@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format lock clean
+.PHONY: help setup setup-dev run test check bench-callbacks format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ check: setup-dev ## Lint, types and the rules of the architecture
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench-callbacks: setup-dev ## Measure callback ingestion beside a bare server and the usual code
+	@$(BIN)/python -m infra.bench.callbacks $(ARGS)
 
 format: setup-dev ## Format, and mend what the linter can
 	@$(BIN)/ruff format .

@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS = 10.0
+BUSY_PAUSE_SECONDS = 0.01
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
 
 
@@ -58,14 +59,29 @@ class Database:
             yield session
 
     async def batch(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the driver's connection, in a thread, as one transaction."""
+        """Run `work` on the driver's connection as one transaction; it returns what `work` returned.
+
+        The statements run right here: they are short, and a thread would wait for the interpreter's lock at each of
+        them. Only the commit, which waits for the disk, is left to a thread.
+        """
         async with self._writing:
-            running = asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+            connection = self._connection or self._connect()
+            await _begin(connection)
             try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await asyncio.wait([running])  # the lock stays held until the transaction has ended
+                result = work(connection)
+            except BaseException:
+                connection.rollback()
                 raise
+            committing = asyncio.get_running_loop().run_in_executor(self._thread, connection.commit)
+            try:
+                await asyncio.shield(committing)
+            except asyncio.CancelledError:
+                await asyncio.wait([committing])  # the lock stays held until the transaction has ended
+                raise
+            except BaseException:
+                connection.rollback()
+                raise
+            return result
 
     async def check(self) -> None:
         """Raise if the database does not answer."""
@@ -75,31 +91,31 @@ class Database:
     async def close(self) -> None:
         await self._reader.dispose()
         await self._writer.dispose()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
-
-    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        connection = self._connection or self._connect()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            result = work(connection)
-        except BaseException:
-            connection.rollback()
-            raise
-        connection.commit()
-        return result
+        if self._connection is not None:
+            self._connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
-        connection.row_factory = sqlite3.Row
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait in here
         self._connection = connection
         return connection
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+
+async def _begin(connection: sqlite3.Connection) -> None:
+    """Take SQLite's write lock, which another process may hold for a moment."""
+    deadline = asyncio.get_running_loop().time() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _engine(url: str, begin: str, **options: int) -> AsyncEngine:

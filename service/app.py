@@ -38,6 +38,9 @@ from service.view import JobView
 from service.writer import Writer
 
 ROUTES = [
+    Route(
+        "/api/callbacks/{job_id}", Callbacks(), methods=["POST"]
+    ),  # the busiest by far, so it is matched first
     Route("/api/exports", exports.create, methods=["POST"]),
     Route("/api/exports", exports.list_),
     Route("/api/exports/active", exports.active),
@@ -50,7 +53,6 @@ ROUTES = [
     Route("/api/exports/{job_id}/retry", exports.retry, methods=["POST"]),
     Route("/api/exports/{job_id}/events", streams.export_events),
     Route("/api/exports/{job_id}/download", exports.download),
-    Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
     Route("/api/uploads", uploads.create, methods=["POST"]),
     Route("/api/uploads/{key:path}", uploads.put, methods=["PUT"]),
     Route("/api/stream-tickets", streams.ticket, methods=["POST"]),
@@ -129,7 +131,8 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
     view = JobView(settings.origin)
 
     def publish(job: Job) -> None:
-        hub.publish(view.publication(job))
+        if hub.wanted(job.job_id, job.user_id):
+            hub.publish(view.publication(job))
 
     storage = FolderStorage(settings.data_dir)
     writer = Writer(database, publish)

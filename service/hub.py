@@ -91,6 +91,10 @@ class Hub:
         for subscriber in self._by_user.get(publication.user_id, ()):
             subscriber.offer(publication)
 
+    def wanted(self, job_id: str, user_id: str) -> bool:
+        """Whether anybody here listens to the job; if not, its state need not even be encoded."""
+        return job_id in self._by_job or user_id in self._by_user
+
     def watched(self) -> tuple[list[str], list[str]]:
         """The jobs and the users that somebody here listens to."""
         return list(self._by_job), list(self._by_user)

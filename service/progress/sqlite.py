@@ -5,9 +5,13 @@ One conditional UPDATE per change: the database decides every race. When it touc
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from service.jobs import as_job, transition
+from service.models import Job
 from service.progress.changes import Applied, Change, Outcome, refused_as, rounds, values_of
+
+COLUMNS = ", ".join(Job.__struct_fields__)
 
 FENCE = """
     sequence = sequence + 1, run = :run, step = :step, call_id = :call_id, heartbeat_at = :now, lease_until = NULL
@@ -20,7 +24,7 @@ UPDATE export_jobs SET
     transition_sequence = CASE WHEN phase <> :phase OR status = 'pending' THEN sequence + 1
         ELSE transition_sequence END,
     status = 'processing', phase = :phase, progress = max(progress, :progress), message = :message,
-    eta_seconds = :eta_seconds, started_at = coalesce(started_at, :now), {FENCE} RETURNING *
+    eta_seconds = :eta_seconds, started_at = coalesce(started_at, :now), {FENCE} RETURNING {COLUMNS}
 """  # noqa: S608 - made of constants
 
 COMPLETE = f"""
@@ -28,17 +32,17 @@ UPDATE export_jobs SET
     transition_sequence = sequence + 1, status = 'complete', phase = 'done', progress = 100, message = :message,
     output_size = :size, output_checksum = :checksum, output_duration = :duration, output_width = :width,
     output_height = :height, completed_at = :now, started_at = coalesce(started_at, :now), eta_seconds = NULL,
-    gpu_seconds = gpu_seconds + :gpu_seconds, {FENCE} RETURNING *
+    gpu_seconds = gpu_seconds + :gpu_seconds, {FENCE} RETURNING {COLUMNS}
 """  # noqa: S608 - made of constants
 
 FAIL = f"""
 UPDATE export_jobs SET
     transition_sequence = sequence + 1, status = 'error', phase = 'done', message = :message,
     error_code = :code, error_message = :message, completed_at = :now, eta_seconds = NULL,
-    gpu_seconds = gpu_seconds + :gpu_seconds, {FENCE} RETURNING *
+    gpu_seconds = gpu_seconds + :gpu_seconds, {FENCE} RETURNING {COLUMNS}
 """  # noqa: S608 - made of constants
 
-TRY_AGAIN = """
+TRY_AGAIN = f"""
 UPDATE export_jobs SET
     transition_sequence = sequence + 1, sequence = sequence + 1, status = 'pending', phase = 'queued', progress = 0,
     message = :message, attempt = attempt + 1, run = '', step = 0, call_id = NULL, heartbeat_at = NULL,
@@ -47,15 +51,18 @@ UPDATE export_jobs SET
     WHERE job_id = :job_id AND attempt = :attempt AND (run < :run OR (run = :run AND step < :step))
         AND status IN ('pending', 'processing')
         AND attempt < attempt_limit
-    RETURNING *
-"""
+    RETURNING {COLUMNS}
+"""  # noqa: S608 - made of constants
 
 RECORD = """
 INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)
 VALUES (:job_id, :sequence, :at, :attempt, :status, :phase, :progress, :message)
 """
 
-STANDING = "SELECT attempt, run, step, sequence, status FROM export_jobs WHERE job_id = ?"
+_STANDING = ("attempt", "run", "step", "sequence", "status")
+STANDING = f"SELECT {', '.join(_STANDING)} FROM export_jobs WHERE job_id = ?"  # noqa: S608 - constants
+
+Row = tuple[Any, ...]
 
 
 def apply_all(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Outcome]:
@@ -72,13 +79,13 @@ def apply(connection: sqlite3.Connection, change: Change) -> Outcome:
     row = _attempted(connection, change)
     if row is None:
         return _why_not(connection, change)
-    job = as_job(dict(row))
+    job = as_job(dict(zip(Job.__struct_fields__, row, strict=True)))
     if job.transition_sequence == job.sequence:
         connection.execute(RECORD, transition(job, change.now))
     return Applied(job.sequence, job)
 
 
-def _attempted(connection: sqlite3.Connection, change: Change) -> sqlite3.Row | None:
+def _attempted(connection: sqlite3.Connection, change: Change) -> Row | None:
     if change.report.output is not None:
         return _run(connection, COMPLETE, change)
     if change.report.error is None:
@@ -87,11 +94,11 @@ def _attempted(connection: sqlite3.Connection, change: Change) -> sqlite3.Row | 
     return again or _run(connection, FAIL, change)
 
 
-def _run(connection: sqlite3.Connection, statement: str, change: Change) -> sqlite3.Row | None:
-    row: sqlite3.Row | None = connection.execute(statement, values_of(change)).fetchone()
+def _run(connection: sqlite3.Connection, statement: str, change: Change) -> Row | None:
+    row: Row | None = connection.execute(statement, values_of(change)).fetchone()
     return row
 
 
 def _why_not(connection: sqlite3.Connection, change: Change) -> Outcome:
     row = connection.execute(STANDING, (change.report.job_id,)).fetchone()
-    return refused_as(change, dict(row) if row else None)
+    return refused_as(change, dict(zip(_STANDING, row, strict=True)) if row else None)

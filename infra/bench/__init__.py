@@ -1,0 +1,1 @@
+"""Benchmarks: ratios between things measured alternately in one run, medians of several rounds."""

