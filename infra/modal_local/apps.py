@@ -7,45 +7,10 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from infra.modal_local.state import App, Function, Store, new_id
+from infra.modal_local.definitions import definition_of, describe, handle_of, vary
+from infra.modal_local.state import App, Function, Store, digest, new_id
 
 EPHEMERAL = (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_INITIALIZING)
-
-
-def definition_of(function: Function) -> api_pb2.Function:
-    """Return what is deployed; of several GPUs to choose from the first is taken, for there is none here."""
-    described = api_pb2.FunctionData.FromString(function.definition)
-    definition: api_pb2.Function = described.ranked_functions[0].function
-    return definition
-
-
-def handle_of(definition: api_pb2.Function, app_id: str) -> api_pb2.FunctionHandleMetadata:
-    """Return what a client knows of a function after a look-up."""
-    handle = api_pb2.FunctionHandleMetadata(
-        app_id=app_id,
-        definition_id=new_id("de"),
-        function_name=definition.function_name,
-        function_type=definition.function_type,
-        is_method=definition.is_method,
-        class_parameter_info=definition.class_parameter_info,
-        function_schema=definition.function_schema,
-        supported_input_formats=definition.supported_input_formats,
-        supported_output_formats=definition.supported_output_formats,
-    )
-    for name, method in definition.method_definitions.items():
-        handle.method_handle_metadata[name].MergeFrom(
-            api_pb2.FunctionHandleMetadata(
-                app_id=app_id,
-                function_name=method.function_name,
-                function_type=method.function_type,
-                is_method=True,
-                use_method_name=name,
-                function_schema=method.function_schema,
-                supported_input_formats=method.supported_input_formats,
-                supported_output_formats=method.supported_output_formats,
-            )
-        )
-    return handle
 
 
 class Apps:
@@ -117,14 +82,7 @@ class Apps:
         app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
         app.deployed_at = time.time()
         self._store.put(app)
-        kept = set(app.functions.values())
-        for function in [each for each in self.functions.values() if each.app_id == app.id]:
-            if function.id not in kept:
-                self._drop(function)
-            elif function.draft:
-                function.definition, function.draft = function.draft, b""
-                function.handle = handle_of(definition_of(function), app.id).SerializeToString()
-                self._store.put(function)
+        self._renew(app)
         self._notify()
         return api_pb2.AppPublishResponse(url=f"http://127.0.0.1/apps/{app.id}", deployed_at=app.deployed_at)
 
@@ -165,8 +123,7 @@ class Apps:
         function = self.functions[request.existing_function_id]
         described = request.function_data
         if request.HasField("function"):
-            described = api_pb2.FunctionData()
-            described.ranked_functions.add(rank=0, function=request.function)
+            described = describe(request.function)
         definition = described.ranked_functions[0].function
         function.name = definition.function_name
         function.draft = described.SerializeToString()
@@ -192,6 +149,29 @@ class Apps:
             function=api_pb2.FunctionData.FromString(function.definition),
         )
 
+    async def function_bind_params(
+        self, request: api_pb2.FunctionBindParamsRequest
+    ) -> api_pb2.FunctionBindParamsResponse:
+        """Make a variant of a function: other options, or the parameters of its class."""
+        base = self.functions.get(request.function_id)
+        if base is None:
+            raise GRPCError(Status.NOT_FOUND, f"Function {request.function_id} not found")
+        options = request.function_options.SerializeToString(deterministic=True)
+        parameters = request.serialized_params
+        variant = Function(
+            id=f"fu-{digest(base.id, parameters.hex(), options.hex())}",
+            app_id=base.app_id,
+            name=base.name,
+            base_id=base.id,
+            parameters=parameters,
+            options=options,
+        )
+        variant = self.functions.setdefault(variant.id, variant)
+        self._derive(variant, base)
+        handle = api_pb2.FunctionHandleMetadata.FromString(base.handle)
+        handle.base_function_id = base.id
+        return api_pb2.FunctionBindParamsResponse(bound_function_id=variant.id, handle_metadata=handle)
+
     async def class_create(self, request: api_pb2.ClassCreateRequest) -> api_pb2.ClassCreateResponse:
         """Give a class its id; its methods belong to its service function."""
         return api_pb2.ClassCreateResponse(
@@ -216,6 +196,27 @@ class Apps:
     def _deployed(self, name: str) -> App | None:
         apps = self._apps.values()
         return next((a for a in apps if a.name == name and a.state == api_pb2.APP_STATE_DEPLOYED), None)
+
+    def _renew(self, app: App) -> None:
+        kept = set(app.functions.values())
+        mine = [each for each in self.functions.values() if each.app_id == app.id]
+        for function in mine:
+            if (function.base_id or function.id) not in kept:
+                self._drop(function)
+            elif function.draft:
+                function.definition, function.draft = function.draft, b""
+                function.handle = handle_of(definition_of(function), app.id).SerializeToString()
+                self._store.put(function)
+        for function in mine:
+            if function.base_id in kept:
+                self._derive(function, self.functions[function.base_id])
+
+    def _derive(self, variant: Function, base: Function) -> None:
+        options = api_pb2.FunctionOptions.FromString(variant.options)
+        definition = vary(definition_of(base), options)
+        variant.definition = describe(definition).SerializeToString(deterministic=True)
+        variant.handle = base.handle
+        self._store.put(variant)
 
     def _stop(self, app: App) -> None:
         del self._apps[app.id]

@@ -11,7 +11,7 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from infra.modal_local.blobs import Blobs
-from infra.modal_local.state import Image, Mount, Secret, Store, new_id
+from infra.modal_local.state import Image, Mount, Secret, Store, digest, new_id
 
 BUILDER_VERSION = "2025.06"
 NAMED = (
@@ -23,11 +23,6 @@ NAMELESS = (
     api_pb2.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP,
     api_pb2.OBJECT_CREATION_TYPE_EPHEMERAL,
 )
-
-
-def digest(*parts: str) -> str:
-    """Return a short name for a list of strings."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:22]
 
 
 class Assets:

@@ -8,8 +8,9 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from infra.modal_local.apps import Apps, definition_of
+from infra.modal_local.apps import Apps
 from infra.modal_local.calls import Calls
+from infra.modal_local.definitions import definition_of
 from infra.modal_local.faults import Faults, refuse
 from infra.modal_local.fleet import Fleet
 from infra.modal_local.rpc import idempotency_key

@@ -8,7 +8,8 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from infra.modal_local.calls import Calls, OpenCall
-from infra.modal_local.state import new_id
+from infra.modal_local.definitions import definition_of
+from infra.modal_local.state import Function, new_id
 
 # The SDK gives a heartbeat up after 15.1 s and begins the next 15 s after the last: no gap for a cancellation.
 HEARTBEAT_SECONDS = 14.9
@@ -41,13 +42,12 @@ class Run:
 class Container:
     """One container; its public coroutines answer the RPCs that only containers send."""
 
-    def __init__(
-        self, function_id: str, app_id: str, definition: api_pb2.Function, calls: Calls, owner: Owner
-    ):
+    def __init__(self, function: Function, calls: Calls, owner: Owner) -> None:
         self.id = new_id("ta")
-        self.function_id = function_id
-        self.app_id = app_id
-        self.definition = definition
+        self.function_id = function.id
+        self.app_id = function.app_id
+        self.parameters = function.parameters
+        self.definition = definition_of(function)
         self.runs: dict[str, Run] = {}
         self.ready = False
         self.stopping = False
@@ -90,6 +90,15 @@ class Container:
         """End it at once, with all that it runs."""
         self.stopping = True
         self.killed.set()
+
+    def crash(self) -> None:
+        """End it at once, as if by itself."""
+        self.killed.set()
+
+    def kill_unless_ready(self) -> None:
+        """End it if it hasn't come to ask for a call by now."""
+        if not self.ready:
+            self.crash()
 
     def cancel(self, open_call: OpenCall) -> None:
         """Interrupt one of its runs, which then reports that it was terminated."""

@@ -44,7 +44,7 @@ class Control:
     def crash(self, call_id: str) -> None:
         """Kill the containers that run a call; it is run again."""
         for container in self._fleet.running(call_id):
-            container.killed.set()
+            container.crash()
 
     def preempt(self, call_id: str) -> None:
         """Run a call again while its first run goes on where nothing reaches it."""

@@ -6,9 +6,10 @@ from math import inf
 
 from modal_proto import api_pb2
 
-from infra.modal_local.apps import Apps, definition_of
+from infra.modal_local.apps import Apps
 from infra.modal_local.calls import Calls, OpenCall, failed
 from infra.modal_local.container import Container
+from infra.modal_local.definitions import definition_of
 from infra.modal_local.faults import Faults
 from infra.modal_local.process import Processes
 from infra.modal_local.state import Function
@@ -17,6 +18,7 @@ logger = logging.getLogger("framehook.modal_local")
 
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 10.0
+STARTUP_SECONDS = 300
 
 
 class Setbacks:
@@ -143,7 +145,7 @@ class Fleet:
             for run in container.runs.values():
                 self._terminate(run.open_call, "the app was stopped")
             container.kill()
-        elif container.out_of_reach or definition_of(function) != container.definition:
+        elif container.out_of_reach or definition_of(function) is not container.definition:
             container.stop()
 
     def _serve(self, function: Function) -> None:
@@ -153,11 +155,10 @@ class Fleet:
             while waiting and container.give(next(iter(waiting.values()))):
                 waiting.popitem(last=False)
         missing = len(waiting) - sum(each.slots for each in mine if not each.ready and not each.stopping)
-        definition = definition_of(function)
-        limit = definition.autoscaler_settings.max_containers or inf
+        limit = definition_of(function).autoscaler_settings.max_containers or inf
         running = sum(1 for each in mine if not each.out_of_reach)
         while missing > 0 and running < limit and self._may_start(function) and self._tasks:
-            container = Container(function.id, function.app_id, definition, self._calls, self)
+            container = Container(function, self._calls, self)
             self._containers.add(container)
             self._tasks.create_task(self._live(container))
             missing -= container.slots
@@ -177,14 +178,17 @@ class Fleet:
 
     async def _live(self, container: Container) -> None:
         assert self._processes
+        await asyncio.sleep(self._faults.start_delay_seconds)
+        seconds = container.definition.startup_timeout_secs or STARTUP_SECONDS
+        late = asyncio.get_running_loop().call_later(seconds, container.kill_unless_ready)
         try:
-            await asyncio.sleep(self._faults.start_delay_seconds)
             code = await self._processes.run(container, self._apps.layout(container.app_id))
             if not container.stopping:
                 logger.warning("container %s ended unasked with code %d", container.id, code)
         except OSError:
             logger.exception("container %s did not start", container.id)
         finally:
+            late.cancel()
             self._buried(container)
 
     def _buried(self, container: Container) -> None:

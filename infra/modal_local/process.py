@@ -129,6 +129,7 @@ class Processes:
             function_id=container.function_id,
             app_id=container.app_id,
             function_def=container.definition,
+            serialized_params=container.parameters,
             environment_name="main",
             app_layout=layout,
         )

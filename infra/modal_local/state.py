@@ -1,5 +1,6 @@
 """What outlives a restart: deployments, secrets, calls and their results, as records in one SQLite file."""
 
+import hashlib
 import secrets
 import sqlite3
 import time
@@ -21,7 +22,10 @@ class App(msgspec.Struct, kw_only=True):
 
 
 class Function(msgspec.Struct, kw_only=True):
-    """A function; both definitions are serialized FunctionData, and a draft waits for its app's publishing."""
+    """A function; both definitions are serialized FunctionData, and a draft waits for its app's publishing.
+
+    A variant has a base, whose definition it takes with `options` replaced, and the `parameters` of its class.
+    """
 
     id: str
     app_id: str
@@ -29,6 +33,9 @@ class Function(msgspec.Struct, kw_only=True):
     handle: bytes = b""
     definition: bytes = b""
     draft: bytes = b""
+    base_id: str = ""
+    parameters: bytes = b""
+    options: bytes = b""
 
 
 class Mount(msgspec.Struct, kw_only=True):
@@ -92,6 +99,11 @@ CREATE INDEX IF NOT EXISTS calls_by_end ON calls (finished_at);
 def new_id(prefix: str) -> str:
     """Return an id that nobody can guess, such as fc-1f…; `prefix` is the SDK's for its kind of object."""
     return f"{prefix}-{secrets.token_hex(11)}"
+
+
+def digest(*parts: str) -> str:
+    """Return a short name for a list of strings."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:22]
 
 
 class Store:

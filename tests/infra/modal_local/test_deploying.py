@@ -1,0 +1,179 @@
+"""What the unmodified command line may do: deploy, deploy again, run, stop, keep secrets."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import modal
+import pytest
+from modal.exception import AuthError, NotFoundError, UnimplementedError
+
+from infra.modal_local import ModalLocal
+from tests.infra.modal_local.toys import APP, client_of, deploy, function, marks, modal_cli, until
+
+PACKAGE_APP = """
+import modal
+from parts import words
+
+image = modal.Image.debian_slim().add_local_python_source("parts")
+image = image.add_local_file("note.txt", "/root/notes/note.txt")
+app = modal.App("packaged", image=image, include_source=False)
+
+
+@app.function()
+def speak():
+    return words.hello(), open("notes/note.txt").read()
+
+
+@app.function(image=modal.Image.debian_slim())
+def look():
+    import parts
+"""
+CLASS_APP = """
+import modal
+
+app = modal.App("classy")
+
+
+@app.cls()
+class Greeter:
+    greeting: str = modal.parameter(default="hello")
+
+    @modal.enter()
+    def begin(self):
+        self.name = "world"
+
+    @modal.method()
+    def greet(self, mark):
+        return f"{self.greeting} {self.name}{mark}"
+"""
+
+
+@pytest.fixture
+async def bare() -> AsyncIterator[ModalLocal]:
+    """A control plane without any deployment."""
+    async with ModalLocal(max_containers=2) as running:
+        yield running
+
+
+async def test_a_module_is_deployed_with_what_its_image_is_given(bare: ModalLocal, tmp_path: Path) -> None:
+    package = tmp_path / "parts"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "words.py").write_text("def hello():\n    return 'hello'\n")
+    (package / "cloud.py").write_text(PACKAGE_APP)
+    (tmp_path / "note.txt").write_text("a note")
+    await modal_cli(bare, "deploy", "-m", "parts.cloud", cwd=tmp_path)
+    async with client_of(bare) as client:
+        speak = modal.Function.from_name("packaged", "speak", client=client)
+        assert await speak.remote.aio() == ("hello", "a note")
+
+
+async def test_a_container_that_cannot_start_is_tried_again_until_a_better_deployment(
+    bare: ModalLocal, tmp_path: Path
+) -> None:
+    await deploy(
+        bare,
+        tmp_path,
+        APP.replace("import modal\n", "import modal\nif not modal.is_local(): import service\n"),
+    )
+    async with client_of(bare) as client:
+        call = await function(client, "echo").spawn.aio("at last")
+        with pytest.raises(TimeoutError):
+            await call.get.aio(timeout=1)
+        await deploy(bare, tmp_path)
+        assert await call.get.aio(timeout=20) == "at last"
+
+
+async def test_a_deployment_keeps_its_ids_and_runs_its_new_code(bare: ModalLocal, tmp_path: Path) -> None:
+    await deploy(bare, tmp_path)
+    async with client_of(bare) as client:
+        echo, work = function(client, "echo"), function(client, "work")
+        assert await echo.remote.aio("once") == "once"
+        old = await work.spawn.aio(str(tmp_path))
+        await marks(tmp_path, 1)
+        await deploy(bare, tmp_path, APP.replace("return value", "return value * 2"))
+        assert await echo.remote.aio("once") == "onceonce"
+        (tmp_path / "go").touch()
+        assert isinstance(await old.get.aio(timeout=20), int)
+
+
+async def test_a_deployment_that_fails_changes_nothing(bare: ModalLocal, tmp_path: Path) -> None:
+    await deploy(bare, tmp_path)
+    broken = APP.replace("return value", "return None") + (
+        "\n@app.function(secrets=[modal.Secret.from_name('absent')])\ndef more(): pass\n"
+    )
+    (tmp_path / "toy.py").write_text(broken)
+    said = await modal_cli(bare, "deploy", "toy.py", cwd=tmp_path, check=False)
+    assert "'absent' not found" in said
+    async with client_of(bare) as client:
+        assert await function(client, "echo").remote.aio("as before") == "as before"
+
+
+async def test_a_stopped_app_is_not_found_and_a_new_one_has_other_ids(
+    bare: ModalLocal, tmp_path: Path
+) -> None:
+    await deploy(bare, tmp_path)
+    async with client_of(bare) as client:
+        echo, work = function(client, "echo"), function(client, "work")
+        await echo.hydrate.aio()
+        call = await work.spawn.aio(str(tmp_path))
+        (mark,) = await marks(tmp_path, 1)
+        await modal_cli(bare, "app", "stop", "toy", "--yes")
+        await until(lambda: not Path(f"/proc/{mark.name.removeprefix('run-')}").exists())
+        with pytest.raises(modal.exception.RemoteError):
+            await call.get.aio(timeout=0)
+        with pytest.raises(NotFoundError):
+            await echo.spawn.aio(1)
+        await deploy(bare, tmp_path)
+        with pytest.raises(NotFoundError):
+            await echo.spawn.aio(1)
+        assert await function(client, "echo").remote.aio("anew") == "anew"
+
+
+async def test_secrets_reach_the_containers_that_ask_for_them(bare: ModalLocal, tmp_path: Path) -> None:
+    await modal_cli(bare, "secret", "create", "keys", "PASSWORD=one", "OTHER=x")
+    await modal_cli(bare, "secret", "create", "--force", "keys", "PASSWORD=two")
+    assert "keys" in await modal_cli(bare, "secret", "list")
+    asking = APP.replace(
+        "\n@app.function(**common)\ndef surroundings",
+        "\n@app.function(**common, secrets=[modal.Secret.from_name('keys')])\ndef surroundings",
+    )
+    await deploy(bare, tmp_path, asking)
+    async with client_of(bare) as client:
+        found = await function(client, "surroundings").remote.aio()
+    assert found["secret"] == "two"
+
+
+async def test_an_app_is_run_for_as_long_as_its_entry_point(bare: ModalLocal, tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(APP.replace("return value", "print('and printed'); return value"))
+    said = await modal_cli(bare, "run", "toy.py", cwd=tmp_path)
+    assert "the entry point got an answer" in said
+    assert "and printed" in said
+
+
+async def test_a_class_keeps_its_state_between_calls(bare: ModalLocal, tmp_path: Path) -> None:
+    (tmp_path / "classy.py").write_text(CLASS_APP)
+    await modal_cli(bare, "deploy", "classy.py", cwd=tmp_path)
+    async with client_of(bare) as client:
+        greeter = modal.Cls.from_name("classy", "Greeter", client=client)()
+        assert await greeter.greet.remote.aio("!") == "hello world!"
+
+
+async def test_a_variant_has_options_of_its_own(bare: ModalLocal, tmp_path: Path) -> None:
+    await deploy(bare, tmp_path)
+    async with client_of(bare) as client:
+        hasty = function(client, "work").with_options(timeout=1, gpu="H100")
+        with pytest.raises(modal.exception.FunctionTimeoutError):
+            await hasty.remote.aio(str(tmp_path))
+
+
+async def test_a_wrong_token_is_refused(bare: ModalLocal) -> None:
+    async with client_of(bare, secret="as-wrong") as client:
+        with pytest.raises(AuthError):
+            await function(client, "echo").hydrate.aio()
+
+
+async def test_what_is_missing_says_its_name(bare: ModalLocal) -> None:
+    async with client_of(bare) as client:
+        with pytest.raises(UnimplementedError, match="DictGetOrCreate"):
+            await modal.Dict.from_name("d", create_if_missing=True, client=client).hydrate.aio()
