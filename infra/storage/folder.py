@@ -7,6 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from infra.storage.base import (
@@ -124,8 +125,9 @@ class FolderStorage:
 
     async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
         path = self.path(user_id, key)
-        if checksum is None or await asyncio.to_thread(_checksum, path) == checksum:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if checksum is None or await asyncio.to_thread(_checksum, path) == checksum:
+                path.unlink()
 
     async def discard_folder(self, user_id: str, key: str) -> None:
         folder = self.path(user_id, key)
@@ -157,15 +159,24 @@ def _sweep(incoming: Path) -> None:
 
 
 def _publish(source: Path, target: Path, size: int, checksum: str) -> bool:
-    found = source if source.is_file() else target
     try:
-        if found.stat().st_size != size or _checksum(found) != checksum:
+        if not _is(source, size, checksum):
             return False
-        if found is source:
-            _move(source, target)
+        _move(source, target)
+    except FileNotFoundError:  # done before, or just now by another who was told the same
+        return _holds(target, size, checksum)
+    return True
+
+
+def _holds(path: Path, size: int, checksum: str) -> bool:
+    try:
+        return _is(path, size, checksum)
     except FileNotFoundError:
         return False
-    return True
+
+
+def _is(path: Path, size: int, checksum: str) -> bool:
+    return path.stat().st_size == size and _checksum(path) == checksum
 
 
 def _move(source: Path, target: Path) -> None:
@@ -182,12 +193,9 @@ def _flush(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def _checksum(path: Path) -> str | None:
+def _checksum(path: Path) -> str:
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-    except FileNotFoundError:
-        return None
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"

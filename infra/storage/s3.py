@@ -93,15 +93,14 @@ class S3Storage:
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
         source, target = object_name(user_id, written_key), object_name(user_id, key)
         found = await self._head(source)
-        if found is None:  # done before, by whoever did not live to say so
-            there = await self._head(target)
-            return there is not None and (there.size, there.checksum) == (size, checksum)
-        if (found.size, found.checksum) != (size, checksum):
+        if found is not None and (found.size, found.checksum) != (size, checksum):
             return False
-        if not await publish(self._bucket, source, target, found):
-            return False
-        await self._bucket.call("delete_object", Key=source)
-        return True
+        if found is not None and await publish(self._bucket, source, target, found):
+            await self._bucket.call("delete_object", Key=source)
+            return True
+        # Done before by whoever did not live to say so, or just now by another who was told the same.
+        there = await self._head(target)
+        return there is not None and (there.size, there.checksum) == (size, checksum)
 
     async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
         name = object_name(user_id, key)
