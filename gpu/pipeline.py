@@ -5,7 +5,8 @@ configuration against the probed sources (raising ExportError before anything is
 length of the output with two lazy generators. Its pictures begin as `decode.pictures(source, cut, clock)`: frames in
 rising time, upright, yuv420p, bt709, with their source time in seconds; it changes `frame` and passes the rest on (see
 `framing._framed`). Its sound begins as `sound.sound(source, cut, seconds)`. Several pieces or sources are several such
-generators, one after another, with `pts` counted on. Then it is added to `FORMATS` below, and that is all.
+generators, one after another, with `pts` counted on. A format that would change nothing plans a `Copy` instead. Then it
+is added to `FORMATS` below, and that is all.
 """
 
 import shutil
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.envelope import Output, Phase
-from gpu import annotate, framing, profile, transfer
+from gpu import annotate, framing, overlay, profile, transfer
 from gpu.errors import ExportError, failing_as
 from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
 from gpu.spec import AttemptSpec, ExportConfig, ExportType
+from gpu.verbatim import Copy, copied
 
 # Measured shares of an attempt's time; within a phase, progress is what has been done of it.
 _SHARES = {
@@ -33,9 +35,10 @@ _SHARES = {
 _TICK_SECONDS = 0.1
 _SOUND_TAIL_SECONDS = 0.03
 
-Plan = Callable[[Any, Mapping[str, Source]], Render]
+Plan = Callable[[Any, Mapping[str, Source]], Render | Copy]
 FORMATS: Mapping[ExportType, Plan] = {
     ExportType.FRAMING: framing.plan,
+    ExportType.OVERLAY: overlay.plan,
     ExportType.ANNOTATE: annotate.plan,
 }
 
@@ -65,6 +68,8 @@ def run(spec: AttemptSpec, scratch: Path) -> Attempt:
             scratch.mkdir(parents=True, exist_ok=True)
         sources = yield from _sources(spec)
         render = _planned(spec.type, spec.config, sources)
+        if isinstance(render, Copy):
+            return (yield from _handed_on(spec, render, scratch / "output.mp4"))
         encoder = profile.choose(spec.config.codec, spec.config.quality, render.width, render.height)
         made = scratch / "output.mp4"
         yield from _encoded(render, encoder, made)
@@ -83,7 +88,7 @@ def _sources(spec: AttemptSpec) -> Generator[Tick, None, dict[str, Source]]:
     return found
 
 
-def _planned(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render:
+def _planned(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render | Copy:
     if kind not in FORMATS:
         raise ExportError("type_unknown", f"This version makes no exports of type {kind}.")
     return FORMATS[kind](config, sources)
@@ -97,6 +102,15 @@ def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, No
         if now - told >= _TICK_SECONDS:
             told = now
             yield _tick(Phase.PROCESSING, share, encoder.sentence, (now - begun) * (1 - share) / share)
+
+
+def _handed_on(spec: AttemptSpec, copy: Copy, made: Path) -> Generator[Tick, None, Output]:
+    reading = copied(copy, made)
+    while True:
+        try:
+            yield _tick(Phase.PROCESSING, next(reading), "Copying the source")
+        except StopIteration as stop:
+            return (yield from _published(spec, stop.value, copy.source))
 
 
 def _checked(made: Path, render: Render) -> Source:
