@@ -4,14 +4,12 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from av.container import InputContainer
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from gpu import accelerate
-from gpu.errors import ExportError
+from gpu.errors import ExportError, failing_as
 from gpu.normalize import Normalizer
-from gpu.source import UNDECODABLE, Source, decoded, open_container, picture_stream
+from gpu.source import UNDECODABLE, Source, decoded, open_container, picture_stream, seek
 from gpu.timeline import Clock, Piece, slots
 
 # Headers may count the sound's tail as the picture's: less than this missing is no damage.
@@ -111,9 +109,13 @@ def _from(source: Source, start: float) -> Pictures:
 
 
 def _decoded(source: Source, start: float) -> Pictures:
-    with open_container(source.path, accelerate.decoder()) as container:
+    with (
+        open_container(source.path, accelerate.decoder()) as container,
+        failing_as("decode_failed", UNDECODABLE),
+    ):
         stream = picture_stream(container, source.video)
-        _seek(container, stream, source, start)
+        if start > 0:
+            seek(container, stream, start + source.origin)
         time_base = stream.time_base or 1 / source.rate
         normalizer = Normalizer(source.width, source.height, time_base)
         time = -1 / float(source.rate)
@@ -126,8 +128,3 @@ def _alike(frames: Iterator[VideoFrame], normalizer: Normalizer) -> Iterator[Vid
     for frame in frames:
         yield from normalizer.push(frame)
     yield from normalizer.flush()
-
-
-def _seek(container: InputContainer, stream: VideoStream, source: Source, start: float) -> None:
-    if start > 0 and stream.time_base is not None:
-        container.seek(int((start + source.origin) / stream.time_base), stream=stream)

@@ -13,9 +13,9 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from gpu.errors import ExportError
+from gpu.errors import ExportError, failing_as
 from gpu.profile import SOUND_RATE
-from gpu.source import Source, open_container
+from gpu.source import Source, open_container, packets, seek
 from gpu.stretch import context, stretched
 from gpu.timeline import Piece
 
@@ -29,6 +29,7 @@ _RUN_UP_SECONDS = 0.25
 # Clocks of containers jitter; only more than this is a gap, or an overlap, that the recording really has.
 _JITTER_SAMPLES = SOUND_RATE // 100
 _TIME_BASE = Fraction(1, SOUND_RATE)
+_UNDECODABLE = "The source's sound could not be decoded; export without it."
 
 
 def sound(source: Source, cut: Sequence[Piece], seconds: float) -> Sound:
@@ -101,12 +102,12 @@ def _resampled(source: Source, start: float) -> Iterator[tuple[int, Samples]]:
     """Blocks from a little before `start`, each with the sample of the source's clock that it begins at."""
     if source.audio is None:
         return
-    with open_container(source.path) as container:
+    with open_container(source.path) as container, failing_as("decode_failed", _UNDECODABLE):
         stream = container.streams[source.audio]
         if not isinstance(stream, AudioStream):
             return
-        if start > _RUN_UP_SECONDS and stream.time_base is not None:
-            container.seek(int((start - _RUN_UP_SECONDS + source.origin) / stream.time_base), stream=stream)
+        if start > _RUN_UP_SECONDS:
+            seek(container, stream, start - _RUN_UP_SECONDS + source.origin)
         origin = Fraction(source.origin)
         for frame in _alike(_decoded(container, stream)):
             block = _block(frame)
@@ -141,7 +142,7 @@ def _resampler(frame: AudioFrame) -> AudioResampler:
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
     """Damaged packets leave a gap; sound of which nothing can be decoded is decode_failed."""
     frames, broken = 0, False
-    for packet in container.demux(stream):
+    for packet in packets(container, stream):
         try:
             for frame in packet.decode():
                 frames += 1
@@ -149,4 +150,4 @@ def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFr
         except FFmpegError:
             broken = True
     if broken and not frames:
-        raise ExportError("decode_failed", "The source's sound could not be decoded; export without it.")
+        raise ExportError("decode_failed", _UNDECODABLE)

@@ -1,8 +1,10 @@
 """What a source is, found out before anything is spent on it: opened safely, bounds checked, a frame decoded."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -22,6 +24,8 @@ MAX_SIDE = 16_384
 MAX_FRAME_PIXELS = 8_192 * 8_192
 MAX_DURATION_SECONDS = 24 * 3_600.0
 _TOLERATED_ERRORS = 25
+
+Kind = TypeVar("Kind", VideoStream, AudioStream)
 
 # Playlists and image patterns would open other files, or addresses, that the source names: containers only.
 _FORMATS = (
@@ -71,7 +75,7 @@ def probe(path: Place) -> Source:
         if duration > MAX_DURATION_SECONDS:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
         with open_container(path) as again:
-            rate, variable = pace(stream, _packets(again, picture_stream(again, stream.index)))
+            rate, variable = pace(stream, packets(again, picture_stream(again, stream.index)))
         first = _first_frame(container, stream)
         width, height = displayed_size(first, stream.sample_aspect_ratio)
         return Source(
@@ -92,7 +96,7 @@ def probe(path: Place) -> Source:
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Every frame from where the container stands; a few damaged packets are passed over, many are decode_failed."""
     errors = frames = 0
-    for packet in _packets(container, stream):
+    for packet in packets(container, stream):
         try:
             for frame in packet.decode():
                 _check_size(frame.width, frame.height)
@@ -104,12 +108,12 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
                 raise ExportError("decode_failed", UNDECODABLE) from error
 
 
-def _packets(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+def packets(container: InputContainer, stream: Kind) -> "Iterator[Packet[Kind]]":
     """A demuxer that breaks off ends the stream: whether that is too early is judged by time."""
-    packets = container.demux(stream)
+    found = container.demux(stream)
     while True:
         try:
-            packet = next(packets, None)
+            packet = next(found, None)
         except av.FFmpegError:
             packet = None
         if packet is None:
@@ -125,6 +129,13 @@ def _picture_stream(container: InputContainer) -> VideoStream:
             stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
             return stream
     raise ExportError("no_video_stream", "The source has no video in it.")
+
+
+def seek(container: InputContainer, stream: VideoStream | AudioStream, seconds: float) -> None:
+    """Move to a keyframe at or before a time of the container's clock; what can't be sought in stays where it is."""
+    if stream.time_base is not None:
+        with suppress(av.FFmpegError):
+            container.seek(int(seconds / stream.time_base), stream=stream)
 
 
 def picture_stream(container: InputContainer, index: int) -> VideoStream:
@@ -192,7 +203,7 @@ def _scanned_duration(path: Place, index: int, origin: float) -> float:
     end = 0.0
     with open_container(path) as container:
         stream = picture_stream(container, index)
-        for packet in _packets(container, stream):
+        for packet in packets(container, stream):
             if packet.pts is not None:
                 lasting = packet.duration or 0
                 end = max(end, float((packet.pts + lasting) * packet.time_base) - origin)
