@@ -1,0 +1,199 @@
+"""The Modal app: the image, the GPU, and thin wrappers around `gpu.attempt` and `gpu.pipeline`. Nothing imports it.
+
+Deployed by `framehook modal deploy`, which is `modal deploy -m gpu.modal_app`. Read at deploy time: MODAL_APP_NAME,
+MODAL_GPU (a name, or several separated by commas, the first choice first), MODAL_MAX_CONTAINERS, and
+MODAL_BUCKET_SECRET, the name of a Modal secret with R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and
+R2_BUCKET_NAME, which only callers that bring no presigned URLs need.
+"""
+
+import base64
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import modal
+
+from callbacks.envelope import Output
+from callbacks.reporter import Reporter, ReporterError
+from gpu import pipeline
+from gpu.attempt import execute
+from gpu.bucket import UserBucket
+from gpu.errors import ExportError
+from gpu.spec import AttemptSpec, CallbackTarget, ExportType, Transfer, parse_config
+from gpu.worker import Watchdog, scratch_name
+
+DEADLINE_SECONDS = 3_600.0
+TIMEOUT_SECONDS = 24 * 3_600
+"""Modal's own limit, as long as Modal allows: a run is ended by its own deadline, which comes with the call."""
+PACKAGES = ("av", "boto3", "httpx", "msgspec", "numpy", "pillow", "pydantic")
+LOCK = Path(__file__).parent.parent / "requirements.lock"
+
+app = modal.App(os.environ.get("MODAL_APP_NAME", "framehook"))
+
+
+def _image() -> modal.Image:
+    """The versions that the tests run with, the video code, and nothing of the service."""
+    return (
+        modal.Image.debian_slim(python_version="3.11")
+        .add_local_file(LOCK, "/requirements.lock", copy=True)
+        .run_commands(f"python -m pip install --no-cache-dir -c /requirements.lock {' '.join(PACKAGES)}")
+        .env({"MODAL_PAYLOAD_FORMAT": "cbor", "PYTHONUNBUFFERED": "1"})
+        .add_local_python_source("gpu", "callbacks")
+    )
+
+
+def _secrets() -> list[modal.Secret]:
+    name = os.environ.get("MODAL_BUCKET_SECRET")
+    return [modal.Secret.from_name(name)] if name else []
+
+
+def _gpu() -> str | list[str]:
+    names = [name.strip() for name in os.environ.get("MODAL_GPU", "L4").split(",") if name.strip()]
+    return names if len(names) > 1 else names[0]
+
+
+_OPTIONS: dict[str, Any] = {
+    "image": _image() if modal.is_local() else None,
+    "gpu": _gpu(),
+    "timeout": TIMEOUT_SECONDS,
+    "max_containers": int(os.environ.get("MODAL_MAX_CONTAINERS", "20")),
+    "scaledown_window": 60,
+    "secrets": _secrets(),
+}
+
+
+@app.function(retries=0, **_OPTIONS)  # attempts are counted by the service; Modal's would run behind its back
+def process_video(
+    job_id: str,
+    user_id: str,
+    job_type: str,
+    input_key: str,
+    output_key: str,
+    params: dict[str, Any],
+    callback: dict[str, Any] | None = None,
+    transfer: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Make an export; `{"status": "success", "output_key", …}` or `{"status": "error", "error", …}`.
+
+    `callback` is `{"url", "key", "attempt", "deadline_seconds"}`: signed reports go there, and its answers may end the
+    run. `transfer` says where to read and write without credentials. Without it the bucket secret is used, within the
+    user's own prefix. A failure of the export itself is returned, never raised.
+    """
+    config = {**params, "input_key": input_key}
+    if callback is not None and transfer is not None:
+        return _reported(job_id, job_type, config, output_key, callback, transfer)
+    *_, result = _on_bucket(job_id, user_id, job_type, config, output_key)
+    return result
+
+
+@app.function(**_OPTIONS)
+def process_video_with_progress(
+    job_id: str, user_id: str, job_type: str, input_key: str, output_key: str, params: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The same on the bucket secret, for `remote_gen`: `{"progress", "message"}` as it goes, the result last."""
+    yield from _on_bucket(job_id, user_id, job_type, {**params, "input_key": input_key}, output_key)
+
+
+def _reported(
+    job_id: str,
+    job_type: str,
+    config: dict[str, Any],
+    output_key: str,
+    callback: dict[str, Any],
+    transfer: dict[str, Any],
+) -> dict[str, Any]:
+    """An attempt of the service's: reports go to it, and the value tells the same."""
+    try:
+        target = CallbackTarget(url=callback["url"], key=callback["key"])
+        spec = AttemptSpec(
+            job_id=job_id,
+            attempt=callback["attempt"],
+            call_id=modal.current_function_call_id() or job_id,
+            type=ExportType(job_type),
+            config=parse_config(ExportType(job_type), config),
+            transfer=Transfer.model_validate(transfer),
+            callback=target,
+            deadline_seconds=callback.get("deadline_seconds", DEADLINE_SECONDS),
+        )
+        key = base64.b64decode(target.key, validate=True)
+    except (KeyError, ValueError) as error:
+        return _failed("invalid_call", f"The call can't be read: {type(error).__name__}")
+    with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
+        scratch = Path(folder) / scratch_name(spec)
+        with (
+            Reporter(
+                target.url,
+                key,
+                job_id=job_id,
+                attempt=spec.attempt,
+                call_id=spec.call_id,
+                deadline_seconds=spec.deadline_seconds,
+            ) as reporter,
+            Watchdog(spec, scratch, reporter) as watchdog,
+        ):
+            try:
+                told = execute(spec, scratch, reporter, watchdog.stand_down)
+            except ReporterError as error:
+                return _failed("unreported", f"The service could not be told: {type(error).__name__}")
+    return _told(told, output_key)
+
+
+def _told(told: dict[str, Any], output_key: str) -> dict[str, Any]:
+    """What the attempt said last, in the form of the plain call, with all that it said beside it."""
+    if "output" in told:
+        return {**told, "status": "success", "output_key": output_key}
+    failure = told.get("error") or {"code": "stopped", "message": "The run was told to stop."}
+    value = {**told, "status": "error", "error": failure["message"], "code": failure["code"]}
+    return value | ({"failure": failure} if "error" in told else {})
+
+
+def _on_bucket(
+    job_id: str, user_id: str, job_type: str, config: dict[str, Any], output_key: str
+) -> Iterator[dict[str, Any]]:
+    """The pipeline on the bucket secret: progress, then the result."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
+            yield from _stored(job_id, user_id, job_type, config, output_key, Path(folder))
+    except ExportError as error:
+        yield _failed(error.code, error.message)
+    except ValueError as error:
+        yield _failed("invalid_call", str(error))
+
+
+def _stored(
+    job_id: str, user_id: str, job_type: str, config: dict[str, Any], output_key: str, folder: Path
+) -> Iterator[dict[str, Any]]:
+    bucket = UserBucket(user_id)
+    parsed = parse_config(ExportType(job_type), config)
+    made = folder / "made.mp4"
+    spec = AttemptSpec(
+        job_id=job_id,
+        attempt=1,
+        call_id=job_id,
+        type=ExportType(job_type),
+        config=parsed,
+        transfer=bucket.transfer(parsed, made),
+    )
+    output = yield from _progress(pipeline.run(spec, folder / "scratch"))
+    bucket.store(made, output_key, output.checksum)
+    yield {
+        "status": "success",
+        "output_key": output_key,
+        "output": {"size": output.size, "checksum": output.checksum, "duration": output.duration},
+    }
+
+
+def _progress(attempt: pipeline.Attempt) -> Generator[dict[str, Any], None, Output]:
+    while True:
+        try:
+            tick = next(attempt)
+        except StopIteration as stop:
+            output: Output = stop.value
+            return output
+        yield {"progress": round(tick.progress, 1), "message": tick.message}
+
+
+def _failed(code: str, message: str) -> dict[str, Any]:
+    return {"status": "error", "error": message, "code": code}
