@@ -1,7 +1,6 @@
-"""What else an overlay does: text, edges, errors, and the copy that it makes when there is nothing to draw."""
+"""What else an overlay does: text, what sticks out of the picture, odd sizes, errors."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +8,6 @@ import pytest
 from gpu.errors import ExportError
 from tests.gpu.overlays import (
     GREY,
-    HEIGHT,
-    WIDTH,
     at,
     grey_source,
     key,
@@ -19,7 +16,7 @@ from tests.gpu.overlays import (
     rgb_at,
     under_black,
 )
-from tests.gpu.videos import Video, clicks, make, steady
+from tests.gpu.videos import Video, make, steady
 
 
 @pytest.fixture
@@ -83,29 +80,3 @@ def test_a_region_after_the_source_is_an_error(source: Path) -> None:
         overlaid(source, highlight_regions=[region(start=3, end=4)])
 
     assert raised.value.code == "clip_outside_source"
-
-
-def test_with_nothing_to_draw_the_object_is_copied(source: Path) -> None:
-    made = overlaid(source, highlight_regions=[region(enabled=False)])
-
-    assert made.read_bytes() == source.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("metadata", "asked"),
-    [
-        pytest.param((("location", "+48.1+016.4/"),), {}, id="it tells where it was filmed"),
-        pytest.param((), {"include_audio": False}, id="its sound isn't wanted"),
-        pytest.param((), {"fps": 15}, id="another rate is wanted"),
-    ],
-)
-def test_a_source_that_is_not_what_was_asked_for_is_encoded(
-    tmp_path: Path, metadata: Any, asked: dict[str, Any]
-) -> None:
-    grey = np.full((HEIGHT, WIDTH), GREY, np.uint8)
-    video = Video(lambda _: grey, steady(0.4), tone=clicks(0.4), metadata=metadata)
-    source = make(tmp_path / "source.mp4", video)
-    made = overlaid(source, **asked)
-
-    assert b"+48.1" not in made.read_bytes()
-    assert made.read_bytes() != source.read_bytes()
