@@ -17,12 +17,13 @@ from gpu.errors import ExportError
 from gpu.labels import label
 from gpu.letterbox import Letterbox, even_size
 from gpu.montage import Montage, Shot, montage
+from gpu.paint import dimmed
 from gpu.profile import SOUND_RATE
 from gpu.render import Chapter, Render
 from gpu.sound import Sound, silence, sound
 from gpu.source import Source
 from gpu.spec import AnnotateConfig
-from gpu.transitions import dimmed, dissolved, enveloped, equal_power, overlaid, straight
+from gpu.transitions import dissolved, enveloped, equal_power, overlaid, straight
 
 _DIP_SAMPLES = SOUND_RATE // 200
 
@@ -70,8 +71,9 @@ def _shown(shot: Shot, laid: Montage, size: Size, *, labelled: bool) -> Pictures
     with _naming(shot), closing(pictures(shot.source, (laid.piece(shot),), laid.clock)) as found:
         for picture in found:
             frame = letterbox.fitted(picture.frame)
-            frame = panel.over(frame) if panel is not None else frame
-            yield replace(picture, frame=dimmed(frame, _level(shot, picture.pts)))
+            frame = panel.over(frame, _label_level(shot, picture.pts)) if panel is not None else frame
+            level = _level(shot, picture.pts)
+            yield replace(picture, frame=frame if level >= 1 else dimmed(frame, 1 - level))
 
 
 def _level(shot: Shot, tick: int) -> float:
@@ -79,6 +81,13 @@ def _level(shot: Shot, tick: int) -> float:
     rising = tick / shot.rise if shot.rise > shot.before else 1.0
     falling = (shot.ticks - tick) / shot.fall if shot.fall > shot.after else 1.0
     return min(1.0, rising, falling)
+
+
+def _label_level(shot: Shot, tick: int) -> float:
+    """How much of a clip's label is seen: in a dissolve one goes before the other comes, for both would be a blur."""
+    coming = 2 * tick / shot.before - 1 if shot.before else 1.0
+    going = 2 * (shot.ticks - tick) / shot.after - 1 if shot.after else 1.0
+    return max(0.0, min(1.0, coming, going))
 
 
 def _joined(laid: Montage, opened: Callable[[Shot], Pictures]) -> Pictures:

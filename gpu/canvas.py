@@ -6,11 +6,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from gpu.paint import FULL, Weights, rgb
 from gpu.planes import copied, planes
 from gpu.text import Line
 
-_OPAQUE = 256
-_ROUNDING = _OPAQUE // 2
+_ROUNDING = np.uint16(FULL // 2)
 # BT.709 in limited range: what each of red, green and blue (0 to 1) adds to Y, U and V above their offsets.
 _YUV = np.array(
     [
@@ -20,12 +20,6 @@ _YUV = np.array(
     ]
 )
 _OFFSETS = (16, 128, 128)
-
-
-def rgb(color: str) -> tuple[float, float, float]:
-    """A colour `#rrggbb` as red, green and blue from 0 to 1."""
-    red, green, blue = bytes.fromhex(color[1:])
-    return red / 255, green / 255, blue / 255
 
 
 class Canvas:
@@ -57,7 +51,7 @@ class Canvas:
         """Ready to be laid over frames with its top left corner at x, y; both even."""
         return Patch(self._light, self._alpha, x, y)
 
-    def _paint(self, alpha: "NDArray[np.float64]", x: int, y: int, color: str) -> None:
+    def _paint(self, alpha: NDArray[np.float64], x: int, y: int, color: str) -> None:
         """Lay a colour over the canvas where `alpha` (0 to 1) says so; what sticks out is cut off."""
         left, top = max(0, x), max(0, y)
         right, bottom = min(self.width, x + alpha.shape[1]), min(self.height, y + alpha.shape[0])
@@ -79,22 +73,33 @@ class Patch:
         for row, offset, full in zip(_YUV, _OFFSETS, (True, False, False), strict=True):
             covered = alpha if full else _halved(alpha)
             painted = light @ row if full else _halved(light @ row)
-            kept = _OPAQUE - np.rint(covered * _OPAQUE)
-            added = (painted + covered * offset) * _OPAQUE + _ROUNDING
+            kept = FULL - np.rint(covered * FULL)
+            added = (painted + covered * offset) * FULL
             self._layers.append(
-                (kept.astype(np.uint16), np.rint(added).clip(0, 255 * _OPAQUE).astype(np.uint16))
+                (kept.astype(np.uint16), np.rint(added).clip(0, 255 * FULL).astype(np.uint16))
             )
 
-    def over(self, frame: VideoFrame) -> VideoFrame:
-        """A copy of the frame with the patch on it; samples beside the patch are untouched."""
+    def over(self, frame: VideoFrame, level: float = 1.0) -> VideoFrame:
+        """A copy of the frame with the patch on it, `level` of it (0 to 1); samples beside it are untouched."""
+        if level <= 0:
+            return frame
         drawn = copied(frame)
-        for plane, (x, y), (kept, added) in zip(planes(drawn), self._places, self._layers, strict=True):
+        for plane, (x, y), layer in zip(planes(drawn), self._places, self._layers, strict=True):
+            kept, added = layer if level >= 1 else _thinned(*layer, level)
             beneath = plane[y : y + kept.shape[0], x : x + kept.shape[1]]
             height, width = beneath.shape
             mixed = beneath * kept[:height, :width]
             mixed += added[:height, :width]
+            mixed += _ROUNDING
             np.copyto(beneath, mixed >> 8, casting="unsafe")
         return drawn
+
+
+def _thinned(kept: Weights, added: Weights, level: float) -> tuple[Weights, Weights]:
+    """A layer that covers so much less."""
+    share = np.uint32(round(level * FULL))
+    thinner = (FULL - ((FULL - kept) * share >> 8)).astype(np.uint16)
+    return thinner, (added * share >> 8).astype(np.uint16)
 
 
 def _halved(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gpu.canvas import Canvas, Patch, rgb
+from gpu.canvas import Canvas, Patch
+from gpu.paint import rgb
 from gpu.spec import Clip
 from gpu.text import line_height, measure, render_line, wrap
 

@@ -1,4 +1,4 @@
-"""How pictures and sound give way to others: mixed, or dimmed towards black and silence."""
+"""How one picture and one sound give way to the next."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from gpu.planes import blank, planes
 from gpu.sound import Samples
-
-_BLACK = (16, 128, 128)
 
 Gains = NDArray[np.float32]
 Curve = Callable[[Gains], Gains]
@@ -25,17 +23,6 @@ def dissolved(leaving: VideoFrame, coming: VideoFrame, share: float) -> VideoFra
         summed += 128
         np.copyto(target, summed >> 8, casting="unsafe")
     return mixed
-
-
-def dimmed(frame: VideoFrame, level: float) -> VideoFrame:
-    """The picture at a brightness of `level`: 1 is itself, 0 is black."""
-    if level >= 1:
-        return frame
-    dark = blank(frame)
-    for target, plane, black in zip(planes(dark), planes(frame), _BLACK, strict=True):
-        table = np.rint(black + (np.arange(256) - black) * level).clip(0, 255).astype(np.uint8)
-        np.take(table, plane, out=target)
-    return dark
 
 
 def straight(position: Gains) -> Gains:

@@ -147,3 +147,15 @@ def test_a_label_fades_with_its_picture(source: Path, tmp_path: Path) -> None:
     frames = shown(source, tmp_path / "faded", show_labels=True, transition=transition)
     assert frames[30][1].max() <= BLACK + 3
     assert frames[15][1].max() > 220
+
+
+def test_in_a_dissolve_one_label_goes_before_the_other_comes(source: Path, tmp_path: Path) -> None:
+    clips = [clip(0, 1, "Leaving", rating=1), clip(1, 2, "Coming", rating=5)]
+    transition = {"type": "dissolve", "duration": 0.5}
+    made, _ = annotate(
+        {"coded": source}, tmp_path, clips, quality="high", show_labels=True, transition=transition
+    )
+    spread = [int(luma.max()) - int(luma.min()) for _, luma in lumas(made)]
+    assert min(spread) == min(spread[21:24]) <= 12
+    assert spread[14] > 100
+    assert spread[30] > 100
