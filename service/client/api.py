@@ -1,0 +1,191 @@
+"""Exports, as the service offers them: send, submit, watch, list, cancel, retry, fetch."""
+
+import hashlib
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from service.client.calls import SILENCE_SECONDS, Calls, retry_after
+from service.client.contract import Export, Page, Upload, content_type
+from service.client.eventsource import Parser, Pauses, TooLong
+from service.client.troubles import Spoilt, Unreachable, refusal, why
+
+CHUNK_BYTES = 256 * 1024
+PAGE_LIMIT = 200
+PATIENCE_SECONDS = 600.0
+
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+Moved = Callable[[int, int], object]  # bytes so far, and of how many
+
+
+class Client:
+    """One service, used by one user; `sleep` and `chance` are how it waits between tries."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._calls = Calls(url, token, sleep=sleep, chance=chance)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._calls.close()
+
+    @property
+    def url(self) -> str:
+        return self._calls.url
+
+    def ready(self) -> bool:
+        """Whether the service says that it can do its work; asked once."""
+        return self._calls.ready()
+
+    def upload(self, path: Path, moved: Moved) -> str:
+        """Send a file, chunk by chunk; the key that it is stored under."""
+        size = path.stat().st_size
+        name = path.name.encode("utf-8", "replace").decode()[-255:]
+        asked = {"filename": name, "size": size, "content_type": content_type(path)}
+        target = self._calls.ask("POST", "/api/uploads", Upload, body=asked)
+        headers = {**target.headers, "Content-Length": str(size)}
+        self._calls.send(target.method, target.url, headers, lambda: _chunks(path, size, moved))
+        return target.key
+
+    def submit(self, type_: str, config: Mapping[str, Any]) -> Export:
+        """Start an export; should the answer get lost, asking again does not start a second one."""
+        body = {"type": type_, "config": dict(config)}
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        return self._calls.ask("POST", "/api/exports", Export, body=body, headers=key)
+
+    def get(self, job_id: str) -> Export:
+        return self._calls.ask("GET", _path(job_id), Export)
+
+    def newest(self, limit: int, *, status: str | None = None, type_: str | None = None) -> Page:
+        """At most `limit` exports, newest first, over as many pages as that takes."""
+        found: list[Export] = []
+        query = {name: value for name, value in (("status", status), ("type", type_)) if value}
+        while True:
+            query["limit"] = str(min(limit - len(found), PAGE_LIMIT))
+            page = self._calls.ask("GET", "/api/exports", Page, query=query)
+            found += page.exports
+            if len(found) >= limit or page.next_cursor is None:
+                return Page(found, page.next_cursor)
+            query["cursor"] = page.next_cursor
+
+    def cancel(self, job_id: str) -> Export:
+        return self._calls.ask("DELETE", _path(job_id), Export)
+
+    def retry(self, job_id: str) -> Export:
+        """A new attempt; asked for once, since a second call would be refused."""
+        return self._calls.ask("POST", f"{_path(job_id)}/retry", Export, tries=1)
+
+    def watch(self, job_id: str, away: Callable[[str], object] = lambda _reason: None) -> Iterator[Export]:
+        """Each newer state as it comes, the last of them final.
+
+        Lost connections and restarts of the service are sat out, and `away` is told of each: whenever the stream
+        is opened again it begins with the present state, so nothing that still matters is missed.
+        """
+        pauses, held = Pauses(self._calls.chance), 0
+        while True:
+            at_least = 0.0
+            try:
+                with self._events(job_id, held) as response:
+                    for export in self._states(response, job_id, pauses):
+                        if export.sequence > held or export.final:
+                            held = export.sequence
+                            yield export
+                        if export.final:
+                            return
+                    reason, at_least = _ending(response), retry_after(response)
+            except httpx.RequestError as error:
+                reason = why(error)
+            if pauses.waited_seconds > PATIENCE_SECONDS:
+                raise Unreachable(f"the service has been away for too long: {reason}")
+            away(reason)
+            self._calls.sleep(pauses.next(at_least))
+
+    def download(self, export: Export, path: Path, moved: Moved) -> None:
+        """Write the exported file to `path`: whole and as the service described it, or not at all."""
+        part = path.with_name(path.name + ".part")
+        try:
+            self._calls.tried(lambda: self._fetch(export, part, moved))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _events(self, job_id: str, held: int) -> Any:
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(held)} if held else {})
+        return self._calls.stream(f"{_path(job_id)}/events", headers=headers, read_seconds=SILENCE_SECONDS)
+
+    def _states(self, response: httpx.Response, job_id: str, pauses: Pauses) -> Iterator[Export]:
+        """The states that an answer carries; none if the service is busy, or on its way out."""
+        if response.status_code in _BUSY:
+            return
+        if response.status_code == httpx.codes.NO_CONTENT:  # final, and nothing newer than what is held
+            yield self.get(job_id)
+            return
+        if not response.is_success:
+            response.read()
+            raise refusal(response)
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+            raise self._calls.not_understood()
+        parser = Parser()
+        try:
+            for event in parser.events(response.iter_bytes()):
+                pauses.heard(parser.retry_milliseconds)
+                yield self._calls.read(event.data, Export)
+        except TooLong as error:
+            raise self._calls.not_understood() from error
+
+    def _fetch(self, export: Export, part: Path, moved: Moved) -> httpx.Response:
+        checksum, received = hashlib.sha256(), 0
+        with self._calls.stream(f"{_path(export.job_id)}/download") as response:
+            if not response.is_success:
+                response.read()
+                return response
+            total = int(response.headers.get("content-length", 0))
+            with part.open("wb") as file:
+                for chunk in response.iter_bytes(CHUNK_BYTES):
+                    file.write(chunk)
+                    checksum.update(chunk)
+                    received += len(chunk)
+                    moved(received, total)
+        if export.output is not None and export.output.checksum != f"sha256:{checksum.hexdigest()}":
+            raise Spoilt("the file that arrived is not the one that was exported; try again")
+        return response
+
+
+def _path(job_id: str) -> str:
+    return f"/api/exports/{quote(job_id, safe='')}"
+
+
+def _ending(response: httpx.Response) -> str:
+    if response.is_success:
+        return "it ended the stream"
+    return f"it answered {response.status_code} {response.reason_phrase}".strip().lower()
+
+
+def _chunks(path: Path, size: int, moved: Moved) -> Iterator[bytes]:
+    """The file, as large as it was when it was announced."""
+    sent = 0
+    moved(sent, size)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            sent += len(chunk)
+            if sent > size:
+                break
+            yield chunk
+            moved(sent, size)
+    if sent != size:
+        raise Spoilt(f"{path} changed while it was being sent")

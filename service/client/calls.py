@@ -1,0 +1,150 @@
+"""HTTP to one service: the token, the tries, and answers as types."""
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from service.client.eventsource import LONGEST_PAUSE_SECONDS, Pauses
+from service.client.troubles import NotUnderstood, Trouble, Unreachable, refusal, why
+
+TRIES = 3
+SILENCE_SECONDS = 45.0  # streams carry a comment every 15 s: with three missed the connection is dead
+
+_PASSING = frozenset({502, 503, 504})
+_TOKEN = re.compile(r"[!-~]+")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Told = TypeVar("Told", bound=msgspec.Struct)
+
+
+class Calls:
+    """Calls to one service as one user; `sleep` and `chance` are how it waits between tries."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.url, host = _checked(url)
+        self.sleep = sleep
+        self.chance = chance
+        self._headers = _authorization(token)
+        # A proxy that the environment names can't reach this machine's own loopback.
+        self._http = httpx.Client(timeout=httpx.Timeout(30, connect=10), trust_env=host not in _LOOPBACK)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        type_: type[Told],
+        *,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        tries: int = TRIES,
+    ) -> Told:
+        """What the service answers; one call after another unless it can only be made once."""
+        sent = self._headers | dict(headers or {})
+        content = None if body is None else json.dumps(body).encode()
+        if content is not None:
+            sent["Content-Type"] = "application/json"
+        url = self.url + path
+        response = self.tried(
+            lambda: self._http.request(method, url, content=content, params=query, headers=sent), tries
+        )
+        return self.read(response.content, type_)
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], content: Callable[[], Iterable[bytes]]
+    ) -> None:
+        """Send a body to a URL that carries its own permission.
+
+        The token stays here: the URL may lead to somebody else's storage.
+        """
+        self.tried(lambda: self._http.request(method, url, headers=headers, content=content()))
+
+    def stream(
+        self, path: str, *, headers: Mapping[str, str] | None = None, read_seconds: float = 30.0
+    ) -> AbstractContextManager[httpx.Response]:
+        """A response whose body is read bit by bit; redirects are followed, without the token."""
+        timeout = httpx.Timeout(30, connect=10, read=read_seconds)
+        sent = self._headers | dict(headers or {})
+        return self._http.stream("GET", self.url + path, headers=sent, timeout=timeout, follow_redirects=True)
+
+    def ready(self) -> bool:
+        """Whether the service says that it can do its work; asked once."""
+        try:
+            return self._http.get(f"{self.url}/readyz").is_success
+        except httpx.RequestError:
+            return False
+
+    def tried(self, send: Callable[[], httpx.Response], tries: int = TRIES) -> httpx.Response:
+        """A successful response, tried for again where the next try may fare better."""
+        pauses = Pauses(self.chance)
+        for left in range(tries - 1, -1, -1):
+            wanted = 0.0
+            try:
+                response = send()
+            except httpx.RequestError as error:
+                if not left:
+                    raise Unreachable(f"{self.url} can't be reached: {why(error)}") from error
+            except httpx.InvalidURL as error:
+                raise self.not_understood() from error
+            else:
+                if response.is_success:
+                    return response
+                wanted = retry_after(response)
+                passing = response.status_code in _PASSING and wanted <= LONGEST_PAUSE_SECONDS
+                if not (left and passing):
+                    raise refusal(response)
+            self.sleep(pauses.next(wanted))
+        raise AssertionError("there is at least one try")
+
+    def read(self, body: bytes | str, type_: type[Told]) -> Told:
+        """JSON as a type; raises NotUnderstood."""
+        try:
+            return msgspec.json.decode(body, type=type_)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise self.not_understood() from error
+
+    def not_understood(self) -> NotUnderstood:
+        return NotUnderstood(f"what answers at {self.url} does not speak as Framehook does")
+
+
+def retry_after(response: httpx.Response) -> float:
+    """The pause in seconds that a response asks for; 0 if it names none, or a date."""
+    value = response.headers.get("retry-after", "")
+    return float(value) if value.isascii() and value.isdecimal() else 0.0
+
+
+def _checked(url: str) -> tuple[str, str]:
+    """The service's URL without a slash at the end, and its host."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
+        raise Trouble(
+            "the service's URL is written like http://127.0.0.1:8000, with no user, password or query"
+        )
+    return str(parsed).rstrip("/"), parsed.host
+
+
+def _authorization(token: str | None) -> dict[str, str]:
+    token = (token or "").strip()
+    if token and not _TOKEN.fullmatch(token):
+        raise Trouble("the token holds characters that no token has")
+    return {"Authorization": f"Bearer {token}"} if token else {}

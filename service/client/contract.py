@@ -1,0 +1,94 @@
+"""The wire contract as a client sees it. Fields that a newer service adds are passed over."""
+
+import mimetypes
+from pathlib import Path
+
+import msgspec
+
+# Python's own table lacks some of these, and takes `.ts` for a translation.
+_VIDEO_TYPES = {
+    ".3g2": "video/3gpp2",
+    ".3gp": "video/3gpp",
+    ".avi": "video/x-msvideo",
+    ".m2ts": "video/mp2t",
+    ".m4v": "video/x-m4v",
+    ".mkv": "video/x-matroska",
+    ".mov": "video/quicktime",
+    ".mp4": "video/mp4",
+    ".mpeg": "video/mpeg",
+    ".mpg": "video/mpeg",
+    ".mts": "video/mp2t",
+    ".ogv": "video/ogg",
+    ".ts": "video/mp2t",
+    ".webm": "video/webm",
+}
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why an export failed."""
+
+    code: str
+    message: str
+
+
+class Output(msgspec.Struct, frozen=True):
+    """The exported file: size in bytes, checksum `sha256:<hex>`, duration in seconds."""
+
+    size: int
+    checksum: str
+    duration: float
+    width: int
+    height: int
+    url: str
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """The job object; progress is in percent."""
+
+    job_id: str
+    type: str
+    status: str
+    phase: str
+    progress: float
+    message: str
+    error: Failure | None = None
+    project_id: str | None = None
+    attempt: int
+    sequence: int
+    input_key: str
+    output_key: str | None = None
+    output: Output | None = None
+    created_at: str
+    started_at: str | None = None
+    completed_at: str | None = None
+    acknowledged_at: str | None = None
+    eta_seconds: float | None = None
+    gpu_seconds: float = 0.0
+    runner: str = ""
+    call_id: str | None = None
+
+    @property
+    def final(self) -> bool:
+        return self.status in ("complete", "error", "cancelled")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some exports, newest first."""
+
+    exports: list[Export]
+    next_cursor: str | None = None
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """Where a file is to be sent, and how."""
+
+    key: str
+    url: str
+    method: str
+    headers: dict[str, str]
+
+
+def content_type(path: Path) -> str:
+    """What a file's name says that it is."""
+    guessed = _VIDEO_TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
+    return guessed or "application/octet-stream"

@@ -1,0 +1,64 @@
+"""What can go wrong between a client and the service, each as the sentence that the user is told."""
+
+import httpx
+import msgspec
+
+
+class Trouble(Exception):
+    """Something went wrong; the message says what, and fits on a terminal."""
+
+
+class Unreachable(Trouble):
+    """The service does not answer."""
+
+
+class NotUnderstood(Trouble):
+    """What answers is not Framehook, or one that is much newer."""
+
+
+class Spoilt(Trouble):
+    """A file did not arrive as it left."""
+
+
+class Refused(Trouble):
+    """The service answered with a problem (RFC 9457)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Field(msgspec.Struct):
+    msg: str
+    loc: list[str | int] = []
+
+    def __str__(self) -> str:
+        where = ".".join(str(part) for part in self.loc)
+        return f"{where}: {self.msg}" if where else self.msg
+
+
+class _Problem(msgspec.Struct):
+    detail: str = ""
+    title: str = ""
+    errors: list[_Field] = []
+
+
+def refusal(response: httpx.Response) -> Refused:
+    """The problem that a response tells of: its detail, and each field error that this leaves out."""
+    try:
+        problem = msgspec.json.decode(response.content, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        problem = _Problem()
+    detail = problem.detail or problem.title
+    lines = [detail or f"the service answered {response.status_code} {response.reason_phrase}".strip()]
+    lines += [f"  {found}" for found in problem.errors if found.msg not in detail]
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        lines.append("  give a token with --token or FRAMEHOOK_TOKEN")
+    return Refused(response.status_code, "\n".join(lines))
+
+
+def why(error: httpx.RequestError) -> str:
+    """What befell a request, without the errno that nobody looks up."""
+    if isinstance(error, httpx.TimeoutException):
+        return "it does not answer in time"
+    return str(error).rpartition("] ")[2].strip().lower() or "the connection broke"

@@ -1,0 +1,72 @@
+"""The parser of event streams, and the pauses between connections."""
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from service.client.eventsource import (
+    LONGEST_PAUSE_SECONDS,
+    MAX_EVENT_CHARACTERS,
+    Event,
+    Parser,
+    Pauses,
+    TooLong,
+)
+
+STREAMS: dict[str, tuple[bytes, list[Event]]] = {
+    "an event": (b"id: 1\nevent: a\ndata: x\n\n", [Event("1", "a", "x")]),
+    "several lines": (b"data: x\ndata\ndata:  y\n\n", [Event("", "message", "x\n\n y")]),
+    "carriage returns": (
+        b"data: x\r\rdata: y\r\n\r\n",
+        [Event("", "message", "x"), Event("", "message", "y")],
+    ),
+    "comments and unknown fields": (b": ping\n\nfoo: bar\ndata: x\n\n", [Event("", "message", "x")]),
+    "an id that lasts": (b"id: 7\n\ndata: x\n\n", [Event("7", "message", "x")]),
+    "an id with a NUL": (b"id: 7\0\ndata: x\n\n", [Event("", "message", "x")]),
+    "a type that does not last": (
+        b"event: a\n\nevent: b\ndata: x\n\ndata: y\n\n",
+        [Event("", "b", "x"), Event("", "message", "y")],
+    ),
+    "a byte order mark": (b"\xef\xbb\xbfdata: x\n\n", [Event("", "message", "x")]),
+    "line separators inside": (
+        "data: \u2028\x0b\x85é\n\n".encode(),
+        [Event("", "message", "\u2028\x0b\x85é")],
+    ),
+    "an end that is cut off": (b"data: x\n\ndata: y\n", [Event("", "message", "x")]),
+}
+
+
+@pytest.mark.parametrize(("raw", "expected"), STREAMS.values(), ids=STREAMS.keys())
+def test_a_stream_reads_as_the_standard_says(raw: bytes, expected: list[Event]) -> None:
+    assert list(Parser().events([raw])) == expected
+
+
+@given(st.data())
+def test_a_stream_reads_the_same_however_it_falls_into_chunks(found: st.DataObject) -> None:
+    raw = b"\r\n".join(stream for stream, _ in STREAMS.values())
+    cuts = sorted(found.draw(st.sets(st.integers(0, len(raw)), max_size=40)))
+    chunks = [raw[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    assert list(Parser().events(chunks)) == list(Parser().events([raw]))
+
+
+def test_pauses_grow_up_to_a_limit_and_start_over_once_heard() -> None:
+    pauses = Pauses(lambda: 1.0)
+    assert [pauses.next() for _ in range(7)] == [
+        0.5,
+        1.0,
+        2.0,
+        4.0,
+        8.0,
+        LONGEST_PAUSE_SECONDS,
+        LONGEST_PAUSE_SECONDS,
+    ]
+    pauses.heard()
+    assert (pauses.waited_seconds, pauses.next(), pauses.next(99)) == (0.0, 0.5, LONGEST_PAUSE_SECONDS)
+
+
+@pytest.mark.parametrize("line", [b"data: ", b"data: " + bytes(1000) + b"\n"], ids=["one line", "many lines"])
+def test_an_event_without_end_is_not_gathered_for_ever(line: bytes) -> None:
+    chunk = line if line.endswith(b"\n") else b"x" * 10_000
+    endless = (chunk for _ in range(2 * MAX_EVENT_CHARACTERS // len(chunk)))
+    with pytest.raises(TooLong):
+        list(Parser().events(endless))
