@@ -1,7 +1,9 @@
 """The command line."""
 
 import logging
+import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +12,27 @@ import typer
 
 from infra.database import sqlite_url
 from infra.telemetry import configure_logging
-from service import schema
+from service import commands, schema
 from service.app import create_app
 from service.server import server
 from service.settings import BadSettings, Settings, load
 
-app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Framehook: video exports that report back."
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
+
+@app.callback()
+def every() -> None:
+    """Framehook: video exports that report back."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign gets a question mark
+
+
+app.command()(commands.export)
+app.command()(commands.watch)
+app.command("list")(commands.list_)
+app.command()(commands.cancel)
+app.command()(commands.retry)
 
 database = typer.Typer(no_args_is_help=True, help="Look after the database.")
 app.add_typer(database, name="db")
@@ -49,10 +63,7 @@ def token(
     if settings.auth_jwt_secret is None:
         typer.echo("framehook: AUTH_JWT_SECRET is not set", err=True)
         raise typer.Exit(2)
-    claims = {"sub": user, "exp": int(time.time() + hours * 3600)}
-    claims |= {"aud": settings.auth_audience} if settings.auth_audience else {}
-    claims |= {"iss": settings.auth_issuer} if settings.auth_issuer else {}
-    typer.echo(jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), "HS256"))
+    typer.echo(signed_token(settings, user, hours))
 
 
 @database.command()
@@ -64,6 +75,15 @@ def upgrade() -> None:
     typer.echo("The database is up to date.")
 
 
+def signed_token(settings: Settings, user: str, hours: float) -> str:
+    """A token that the service with these settings accepts."""
+    assert settings.auth_jwt_secret is not None
+    claims = {"sub": user, "exp": int(time.time() + hours * 3600)}
+    claims |= {"aud": settings.auth_audience} if settings.auth_audience else {}
+    claims |= {"iss": settings.auth_issuer} if settings.auth_issuer else {}
+    return jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), "HS256")
+
+
 def settings_or_exit(**overrides: object) -> Settings:
     """The settings, or a sentence for each bad one and exit status 2."""
     try:
@@ -71,3 +91,7 @@ def settings_or_exit(**overrides: object) -> Settings:
     except BadSettings as error:
         typer.echo(f"framehook: {error}", err=True)
         raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    app()
