@@ -14,8 +14,11 @@ from infra.database import sqlite_url
 from infra.telemetry import configure_logging
 from service import commands, schema
 from service.app import create_app
+from service.demo import Demo
 from service.server import server
 from service.settings import BadSettings, Settings, load
+
+DEMO_USER = "demo"
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -51,6 +54,25 @@ def serve(
     configure_logging(settings.log_format)
     logging.getLogger("framehook").info("serving on %s, data in %s", settings.origin, settings.data_dir)
     server(create_app(settings), settings.host, settings.port).run()
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the export.")] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (PORT); a free one if it is taken.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where database and files are kept (DATA_DIR).")
+    ] = None,
+    bearer: commands.Token = None,
+) -> None:
+    """Start the service, export a video that is made for it, and go on until Ctrl-C."""
+    settings = settings_or_exit(port=port, data_dir=data_dir)
+    if settings.auth_jwt_secret is not None:
+        bearer = signed_token(settings, DEMO_USER, hours=1)
+    attended = sys.stdin.isatty() and sys.stdout.isatty()
+    raise typer.Exit(Demo(settings, bearer).run(once=once or not attended))
 
 
 @app.command()
