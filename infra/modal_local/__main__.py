@@ -8,7 +8,15 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
+
+from infra.modal_local.faults import Faults
 from infra.modal_local.plane import ModalLocal
+
+
+def faults_of(text: str) -> Faults:
+    """Parse the switches to begin with."""
+    return msgspec.json.decode(text, type=Faults)
 
 
 def arguments() -> argparse.Namespace:
@@ -21,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--max-containers", type=int, help="how many may run at a time; as many as cores if unset"
     )
+    parser.add_argument("--faults", type=faults_of, default="{}", help="switches as JSON, as in PUT /faults")
     parser.add_argument("--json", action="store_true", help="print the environment as JSON")
     return parser.parse_args()
 

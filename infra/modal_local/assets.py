@@ -36,6 +36,9 @@ class Assets:
         self._secrets = store.all(Secret)
         self._files = store.directory / "files"
         self._files.mkdir(exist_ok=True)
+        # Laid out again as they are needed: those of replaced deployments go.
+        self._roots = store.directory / "roots"
+        shutil.rmtree(self._roots, ignore_errors=True)
 
     def lay_out(self, definition: api_pb2.Function) -> Path:
         """Return the folder that stands for a container's `/`: the files that its image and mounts bring.
@@ -44,7 +47,7 @@ class Assets:
         """
         image = self._images.get(definition.image_id) or Image(id="")
         copies = [*image.copies, *((mount_id, "/") for mount_id in sorted(definition.mount_ids))]
-        root = self._store.directory / "roots" / digest(*(part for copy in copies for part in copy))
+        root = self._roots / digest(*(part for copy in copies for part in copy))
         if root.exists():
             return root
         unfinished = root.with_name(f"{root.name}.{new_id('tmp')}")

@@ -19,6 +19,7 @@ class OpenCall:
         self.call = call
         self.ended = asyncio.Event()
         self.lost = False
+        self.cancelled = False
 
 
 class Stream:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Protocol
 
 from google.protobuf.empty_pb2 import Empty
@@ -28,7 +29,7 @@ class Owner(Protocol):
         """Take what a run has come to."""
 
     def overdue(self, container: "Container", open_call: OpenCall) -> None:
-        """Take note that a run has used up its time."""
+        """Take note that a run has used up its time; the container no longer answers for it."""
 
 
 class Run:
@@ -65,6 +66,11 @@ class Container:
         return max(1, self.definition.max_concurrent_inputs)
 
     @property
+    def free_slots(self) -> int:
+        """How many more calls it takes now, or as soon as it is ready."""
+        return 0 if self.stopping else self.slots - len(self.runs)
+
+    @property
     def idle(self) -> bool:
         """Whether it waits for a call and runs none."""
         return self.ready and not self.runs and not self.stopping
@@ -75,10 +81,19 @@ class Container:
             return False
         loop = asyncio.get_running_loop()
         seconds = self.definition.timeout_secs
-        deadline = loop.call_later(seconds, self._owner.overdue, self, open_call) if seconds else None
+        deadline = loop.call_later(seconds, self._overdue, open_call) if seconds else None
         self.runs[open_call.call.input_id] = Run(open_call, deadline)
+        self.stopping = self.definition.single_use_containers
         self._asking.popleft().set_result(open_call)
         return True
+
+    async def is_killed_within(self, seconds: float) -> bool:
+        """Wait, and tell whether it was killed meanwhile."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.killed.wait()
+        return self.killed.is_set()
 
     def stop(self) -> None:
         """Let it end after what it runs."""
@@ -192,6 +207,10 @@ class Container:
         """Take note of why it ends before its time, as when its image lacks what it imports."""
         self.failure = request.result
         return Empty()
+
+    def _overdue(self, open_call: OpenCall) -> None:
+        self._forget(open_call.call.input_id)
+        self._owner.overdue(self, open_call)
 
     def _forget(self, input_id: str) -> Run | None:
         run = self.runs.pop(input_id, None)

@@ -87,6 +87,7 @@ class Fleet:
 
     def cancel(self, open_call: OpenCall, *, kill: bool) -> None:
         """Cancel a call where it waits or runs; containers out of reach go on and never learn of it."""
+        open_call.cancelled = True
         reached = [each for each in self.running(open_call.call.id) if not each.out_of_reach]
         if kill or not reached:
             self._terminate(open_call, "the call was cancelled")
@@ -100,8 +101,7 @@ class Fleet:
         """Run a call anew while the containers that run it go on, unreachable."""
         for container in self.running(open_call.call.id):
             container.out_of_reach = True
-        self._calls.requeue(open_call)
-        self.wake()
+        self._rerun(open_call)
 
     def ended(
         self, container: Container, open_call: OpenCall, output: api_pb2.FunctionGetOutputsItem
@@ -118,7 +118,7 @@ class Fleet:
         elif failure and open_call.call.retries < container.definition.retry_policy.retries:
             open_call.call.retries += 1
             delay = container.definition.retry_policy.initial_delay_ms / 1000
-            asyncio.get_running_loop().call_later(delay, self._retry, open_call)
+            asyncio.get_running_loop().call_later(delay, self._rerun, open_call)
         elif not open_call.lost:
             self._calls.end(open_call, output)
         self.wake()
@@ -132,9 +132,12 @@ class Fleet:
         )
         container.kill()
 
-    def _retry(self, open_call: OpenCall) -> None:
-        self._calls.requeue(open_call)
-        self.wake()
+    def _rerun(self, open_call: OpenCall) -> None:
+        if open_call.cancelled:
+            self._terminate(open_call, "the call was cancelled")
+        else:
+            self._calls.requeue(open_call)
+            asyncio.get_running_loop().call_soon(self.wake)
 
     def _terminate(self, open_call: OpenCall, reason: str) -> None:
         self._calls.end(open_call, failed(api_pb2.GenericResult.GENERIC_STATUS_TERMINATED, reason))
@@ -154,7 +157,7 @@ class Fleet:
         for container in mine:
             while waiting and container.give(next(iter(waiting.values()))):
                 waiting.popitem(last=False)
-        missing = len(waiting) - sum(each.slots for each in mine if not each.ready and not each.stopping)
+        missing = len(waiting) - sum(each.free_slots for each in mine)
         limit = definition_of(function).autoscaler_settings.max_containers or inf
         running = sum(1 for each in mine if not each.out_of_reach)
         while missing > 0 and running < limit and self._may_start(function) and self._tasks:
@@ -178,7 +181,9 @@ class Fleet:
 
     async def _live(self, container: Container) -> None:
         assert self._processes
-        await asyncio.sleep(self._faults.start_delay_seconds)
+        if await container.is_killed_within(self._faults.start_delay_seconds):
+            self._buried(container)
+            return
         seconds = container.definition.startup_timeout_secs or STARTUP_SECONDS
         late = asyncio.get_running_loop().call_later(seconds, container.kill_unless_ready)
         try:
@@ -195,7 +200,7 @@ class Fleet:
         self._containers.discard(container)
         for open_call in reversed(container.abandon()):
             if not container.out_of_reach:
-                self._calls.requeue(open_call)
+                self._rerun(open_call)
         if not container.stopping:
             self._set_back(container)
         self.wake()

@@ -58,6 +58,10 @@ async def test_an_import_that_the_image_lacks_fails(client: Client) -> None:
         await function(client, "import_service").remote.aio()
 
 
+async def test_a_function_is_tried_again_as_often_as_it_says(client: Client, tmp_path: Path) -> None:
+    assert await function(client, "succeed_at_last").remote.aio(str(tmp_path)) == 2
+
+
 async def test_a_run_beyond_its_timeout_is_ended(client: Client) -> None:
     call = await function(client, "overstay").spawn.aio()
     with pytest.raises(FunctionTimeoutError):
@@ -72,6 +76,18 @@ async def test_a_cancelled_run_is_interrupted(client: Client, tmp_path: Path) ->
         await call.get.aio(timeout=20)
     (mark,) = await marks(tmp_path, 1, "*.interrupted")
     assert mark.read_text() == "InputCancellation"
+
+
+async def test_a_cancelled_run_is_not_run_again_when_its_container_dies(
+    plane: ModalLocal, client: Client, tmp_path: Path
+) -> None:
+    call = await function(client, "stubborn").spawn.aio(str(tmp_path))
+    await marks(tmp_path, 1)
+    await call.cancel.aio()
+    await marks(tmp_path, 1, "*.deaf")
+    plane.control.crash(call.object_id)
+    with pytest.raises(RemoteError):
+        await call.get.aio(timeout=20)
 
 
 async def test_a_container_is_killed_with_its_call(client: Client, tmp_path: Path) -> None:

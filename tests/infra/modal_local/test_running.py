@@ -120,6 +120,15 @@ async def test_calls_are_forgotten_in_time(tmp_path: Path) -> None:
         await until(expired)
 
 
+async def test_a_start_that_is_delayed_delays_no_stop(tmp_path: Path) -> None:
+    async with ModalLocal(faults=Faults(start_delay_seconds=3600)) as plane:
+        await deploy(plane, tmp_path)
+        async with client_of(plane) as client:
+            call = await function(client, "echo").spawn.aio(1)
+            with pytest.raises(TimeoutError):
+                await call.get.aio(timeout=0.5)
+
+
 async def test_without_a_state_directory_nothing_is_left(tmp_path: Path) -> None:
     async with ModalLocal() as plane:
         state = Path(plane.environment["MODAL_CONFIG_PATH"]).parent

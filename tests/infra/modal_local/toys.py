@@ -76,9 +76,28 @@ def work(folder):
     return os.getpid()
 
 
+@app.function(**common)
+def stubborn(folder):
+    """Go on when cancelled."""
+    try:
+        work.local(folder)
+    except BaseException:
+        (Path(folder) / "call.deaf").touch()
+        time.sleep(60)
+
+
 @app.function(**common | {"max_containers": 1})
 def alone(folder):
     return work.local(folder)
+
+
+@app.function(**common, retries=modal.Retries(max_retries=2, initial_delay=0))
+def succeed_at_last(folder):
+    tries = len(list(Path(folder).iterdir()))
+    (Path(folder) / f"try-{tries}").touch()
+    if tries < 2:
+        raise RuntimeError("not yet")
+    return tries
 
 
 @app.function(**common | {"timeout": 1})
