@@ -3,6 +3,7 @@
 import unicodedata
 
 MAX_KEY_BYTES = 512
+MAX_PART_BYTES = 250
 
 
 def checked_key(key: str) -> str:
@@ -15,4 +16,6 @@ def checked_key(key: str) -> str:
         raise ValueError("a key has no control characters, backslashes or percent signs")
     if any(part.startswith(".") or part != part.strip() or not part for part in key.split("/")):
         raise ValueError("no part of a key is empty, begins with a dot, or has blanks at its ends")
+    if any(len(part.encode()) > MAX_PART_BYTES for part in key.split("/")):
+        raise ValueError(f"no part of a key has more than {MAX_PART_BYTES} bytes")
     return key

@@ -18,22 +18,24 @@ from starlette.routing import Route, WebSocketRoute
 
 from infra.database import sqlite_url
 from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
-from infra.storage import FolderStorage
+from infra.storage import FolderStorage, Storage, StorageError
+from infra.storage.signed import SignedUrls
 from infra.supervise import Supervisor
 from infra.telemetry import AccessLog
 from service import schema
-from service.api import exports, health, streams, uploads
+from service.api import exports, files, health, outputs, streams, uploads
 from service.api.callbacks import Callbacks
 from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
 from service.auth import Authenticator, PublishedKeys, SharedSecret, Verifier
-from service.errors import Problem, on_crash, on_http_exception, on_problem
+from service.errors import Problem, on_crash, on_http_exception, on_problem, on_storage_error
 from service.hub import Hub
 from service.models import Job
 from service.outcomes import Outcomes
 from service.relay import Relay
 from service.runners import LocalRunner, Runner
 from service.settings import BadSettings, Settings
+from service.transfers import Transfers
 from service.view import JobView
 from service.writer import Writer
 
@@ -54,7 +56,12 @@ ROUTES = [
     Route("/api/exports/{job_id}/events", streams.export_events),
     Route("/api/exports/{job_id}/download", exports.download),
     Route("/api/uploads", uploads.create, methods=["POST"]),
-    Route("/api/uploads/{key:path}", uploads.put, methods=["PUT"]),
+    Route("/api/uploads/{upload}", uploads.get),
+    Route("/api/uploads/{upload}", uploads.abort, methods=["DELETE"]),
+    Route("/api/uploads/{upload}/complete", uploads.complete, methods=["POST"]),
+    Route("/api/files/{key:path}", files.get),
+    Route("/api/files/{key:path}", files.put, methods=["PUT"]),
+    Route("/api/callbacks/{job_id}/output", outputs.hand_over, methods=["POST"]),
     Route("/api/stream-tickets", streams.ticket, methods=["POST"]),
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),
@@ -79,7 +86,12 @@ def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
         routes=ROUTES,
         lifespan=lifespan,
         middleware=_middleware(settings),
-        exception_handlers={Problem: on_problem, HTTPException: on_http_exception, Exception: on_crash},
+        exception_handlers={
+            Problem: on_problem,
+            StorageError: on_storage_error,
+            HTTPException: on_http_exception,
+            Exception: on_crash,
+        },
     )
     app.state.close_streams = hub.close
     return app
@@ -107,6 +119,7 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
         await service.writer.drain()
         await service.attempts.hand_over()
         await service.runner.close()
+        await service.state["storage"].close()
         await service.state["database"].close()
 
 
@@ -134,7 +147,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         if hub.wanted(job.job_id, job.user_id):
             hub.publish(view.publication(job))
 
-    storage = FolderStorage(settings.data_dir)
+    storage = _storage(settings, masters[0])
     writer = Writer(database, publish)
     outcomes = Outcomes(database, storage, writer, publish)
     attempts = Attempts(
@@ -143,6 +156,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         runner,
         outcomes,
         publish,
+        transfers=_transfers(settings, storage, runner),
         origin=settings.callback_origin,
         master_key=masters[0],
         limits=_limits(settings),
@@ -180,6 +194,31 @@ def _runner(settings: Settings) -> Runner:
 
         return ModalRunner(settings.modal_app_name)
     return LocalRunner(settings.data_dir / "scratch", settings.local_workers)
+
+
+def _storage(settings: Settings, master: bytes) -> Storage:
+    secret = settings.r2_secret_access_key
+    if not (settings.r2_endpoint_url and settings.r2_access_key_id and secret and settings.r2_bucket_name):
+        return FolderStorage(settings.data_dir, SignedUrls(settings.origin, _derived(master, "files")))
+    from infra.storage.client import Bucket, S3Place  # boto3 takes half a second to import, and only here
+    from infra.storage.s3 import S3Storage
+
+    place = S3Place(
+        settings.r2_endpoint_url,
+        settings.r2_access_key_id,
+        secret.get_secret_value(),
+        settings.r2_bucket_name,
+    )
+    return S3Storage(Bucket(place))
+
+
+def _transfers(settings: Settings, storage: Storage, runner: Runner) -> Transfers:
+    return Transfers(
+        storage,
+        origin=settings.callback_origin,
+        same_machine=runner.name == LocalRunner.name,
+        url_seconds=settings.queue_deadline_seconds + settings.attempt_deadline_seconds,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 import msgspec
 
 from callbacks.signing import attempt_key as signing_key
-from gpu.spec import AttemptSpec, CallbackTarget, ExportType, LocalFile, Transfer, parse_config
+from gpu.spec import AttemptSpec, CallbackTarget, ExportType, parse_config
 from infra.postgresql import AnyDatabase
-from infra.storage import FolderStorage
+from infra.storage import Storage, StorageError
 from service import jobs
 from service.models import Job, Status
-from service.outcomes import Outcomes, attempt_folder, attempt_key
+from service.outcomes import Outcomes, clear
 from service.progress import recovered
 from service.runners import Failed, Finished, Refused, Runner, Running, Unknown
+from service.transfers import Transfers
 
 logger = logging.getLogger("framehook.attempts")
 
@@ -55,17 +56,19 @@ class Attempts:
     def __init__(
         self,
         database: AnyDatabase,
-        storage: FolderStorage,
+        storage: Storage,
         runner: Runner,
         outcomes: Outcomes,
         publish: Callable[[Job], None],
         *,
+        transfers: Transfers,
         origin: str,
         master_key: bytes,
         limits: Limits,
     ) -> None:
         self._database = database
         self._storage = storage
+        self._transfers = transfers
         self._runner = runner
         self._outcomes = outcomes
         self._publish = publish
@@ -133,7 +136,7 @@ class Attempts:
                 await self._runner.cancel(job.call_id)
             except Refused as refused:
                 logger.warning("job %s: its run could not be cancelled: %s", job.job_id, refused.code)
-        await self._storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
+        await clear(self._storage, job)
 
     async def hand_over(self) -> None:
         """Before a shutdown: local runs end here, and their jobs wait for the next start, at no cost to them."""
@@ -170,7 +173,11 @@ class Attempts:
 
     async def _start(self, job: Job) -> None:
         try:
-            call_id = await self._runner.spawn(self._spec(job))
+            call_id = await self._runner.spawn(await self._spec(job))
+        except StorageError as error:
+            message = "The storage can't be used now."
+            await self._lose(job, error.code, message, transient=True, counted=False)
+            return
         except Refused as refused:
             await self._lose(
                 job, refused.code, refused.message, transient=refused.transient, counted=refused.counted
@@ -214,12 +221,8 @@ class Attempts:
             await self.abandon(job)
             self.wake()
 
-    def _spec(self, job: Job) -> AttemptSpec:
+    async def _spec(self, job: Job) -> AttemptSpec:
         config = parse_config(ExportType(job.type), msgspec.json.decode(job.config))
-        sources = {
-            key: LocalFile(path=str(self._storage.path(job.user_id, key))) for key in config.input_keys
-        }
-        output = self._storage.path(job.user_id, attempt_key(job.job_id, job.attempt))
         key = signing_key(self._master_key, job.job_id, job.attempt)
         return AttemptSpec(
             job_id=job.job_id,
@@ -227,7 +230,7 @@ class Attempts:
             call_id=self._runner.call_for(job.job_id, job.attempt),
             type=ExportType(job.type),
             config=config,
-            transfer=Transfer(sources=dict(sources), output=LocalFile(path=str(output))),
+            transfer=await self._transfers.plan(job, config, key),
             callback=CallbackTarget(
                 url=f"{self._origin}/api/callbacks/{job.job_id}", key=base64.b64encode(key).decode()
             ),

@@ -1,5 +1,6 @@
 """Errors as types: each carries its HTTP status, a code and a sentence; rendered as RFC 9457 in one place."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypedDict
 
@@ -8,6 +9,10 @@ import pydantic
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+
+from infra.storage import StorageError, StorageUnavailable
+
+logger = logging.getLogger("framehook.errors")
 
 
 class FieldError(TypedDict):
@@ -128,6 +133,18 @@ class Unavailable(Problem):
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
+class StorageDown(Unavailable):
+    """The storage can't be reached right now; try again shortly."""
+
+    code = "storage_unavailable"
+
+
+class StorageMisconfigured(Unavailable):
+    """The storage is not set up as it should be; its operator has been told in the log."""
+
+    code = "storage_misconfigured"
+
+
 def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
     """What pydantic found, as a problem; the values themselves are not repeated."""
     errors = [FieldError(loc=[*prefix, *found["loc"]], msg=found["msg"]) for found in error.errors()]
@@ -159,6 +176,14 @@ async def on_problem(request: Request, error: Exception) -> Response:
     """Starlette's exception handler for every Problem."""
     assert isinstance(error, Problem)
     return render(error, request.url.path)
+
+
+async def on_storage_error(request: Request, error: Exception) -> Response:
+    """What the storage could not do, as a 503: nothing is wrong with the request."""
+    assert isinstance(error, StorageError)
+    logger.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
+    passing = isinstance(error, StorageUnavailable)
+    return render(StorageDown() if passing else StorageMisconfigured(), request.url.path)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

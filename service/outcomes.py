@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from callbacks.envelope import EventType, Output
 from infra.postgresql import AnyDatabase
-from infra.storage import FolderStorage
+from infra.storage import Storage, StorageError
 from service import jobs, queries
 from service.models import Job, Status
 from service.progress import Change, Outcome, Refusal, lost_output
@@ -27,11 +27,19 @@ def attempt_folder(job_id: str, attempt: int) -> str:
     return f".attempts/{job_id}-{attempt}"
 
 
+async def clear(storage: Storage, job: Job) -> None:
+    """Remove what an attempt left in storage; what can't be removed now, the bucket's own rules remove later."""
+    try:
+        await storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
+    except StorageError as error:
+        logger.warning("job %s attempt %d could not be cleared: %s", job.job_id, job.attempt, error.code)
+
+
 class Outcomes:
     """Callbacks, and results that were recovered elsewhere, all pass through `settle`."""
 
     def __init__(
-        self, database: AnyDatabase, storage: FolderStorage, writer: Writer, publish: Callable[[Job], None]
+        self, database: AnyDatabase, storage: Storage, writer: Writer, publish: Callable[[Job], None]
     ) -> None:
         self._database = database
         self._storage = storage
@@ -67,7 +75,7 @@ class Outcomes:
         outcome = await self._writer.apply(change)
         if there and outcome is Refusal.OVER:
             await self._withdraw(job, output)
-        await self._storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
+        await clear(self._storage, job)
         return outcome
 
     async def _withdraw(self, job: Job, output: Output) -> None:

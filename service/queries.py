@@ -26,6 +26,12 @@ async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
     return found[0] if found else None
 
 
+async def of_anyone(session: AsyncSession, job_id: str) -> Job | None:
+    """Whoever's job it is: for those who hold the key of one of its attempts."""
+    found = (await session.execute(select(JOBS).where(JOBS.c.job_id == job_id))).mappings().one_or_none()
+    return as_job(found) if found else None
+
+
 async def of_user(
     session: AsyncSession, user_id: str, *where: ColumnElement[bool], limit: int = MAX_RECENT
 ) -> list[Job]:

@@ -117,8 +117,10 @@ class Storage(Protocol):
         """Where exactly this many bytes of this type are PUT."""
         ...
 
-    async def begin(self, user_id: str, key: str, *, content_type: str, checksum: str | None = None) -> str:
-        """Begin an upload in parts, and return its id; the object is not seen before it is completed."""
+    async def begin(
+        self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None
+    ) -> str:
+        """Begin an upload in parts of `part_sizes(size)`, and return its id; the object is seen once it is complete."""
         ...
 
     async def part_url(
@@ -139,6 +141,10 @@ class Storage(Protocol):
         """Give an upload up, and remove what has arrived; an unknown one is given up already."""
         ...
 
+    async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
+        """Whether exactly this is stored under the key (bytes, `sha256:<hex>`)."""
+        ...
+
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
         """Move what an attempt wrote into its place; False unless it is there and is what was promised.
 
@@ -155,7 +161,7 @@ class Storage(Protocol):
         ...
 
     async def check(self) -> None:
-        """Raise StorageError or OSError unless objects can be written and read."""
+        """Raise StorageError or OSError if the storage can't be used now."""
         ...
 
     async def close(self) -> None:
@@ -176,7 +182,7 @@ def object_name(user_id: str, key: str) -> str:
     parts = key.split("/")
     if any(part in ("", ".", "..") or "\\" in part or "%" in part for part in parts):
         raise OutsideStorage
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in key):
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in key):
         raise OutsideStorage
     if len(key.encode()) > MAX_KEY_BYTES or max(len(part.encode()) for part in parts) > MAX_KEY_PART_BYTES:
         raise OutsideStorage

@@ -42,15 +42,15 @@ _BUSY = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTime
 Result = TypeVar("Result")
 
 
-class NotThere(Exception):
+class NotThere(StorageError):
     """There is no such object."""
 
 
-class AlreadyMade(Exception):
+class AlreadyMade(StorageError):
     """The bucket is there, and ours."""
 
 
-class Changed(Exception):
+class Changed(StorageError):
     """The object is another one by now."""
 
 

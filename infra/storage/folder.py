@@ -32,7 +32,7 @@ class FolderStorage:
     def __init__(self, root: Path, urls: SignedUrls | None = None) -> None:
         self._objects = (root / "objects").absolute()
         self._incoming = (root / "incoming").absolute()
-        self._urls = urls
+        self.urls = urls
         for folder in (self._objects, self._incoming):
             folder.mkdir(parents=True, exist_ok=True)
         _sweep(self._incoming)
@@ -80,9 +80,11 @@ class FolderStorage:
         self.path(user_id, key)
         return self._signed(Grant("write", user_id, key, size, content_type), expires_seconds)
 
-    async def begin(self, user_id: str, key: str, *, content_type: str, checksum: str | None = None) -> str:
-        del content_type, checksum  # a file has neither; `publish` reads it instead
-        return self.parts.begin(self.path(user_id, key))
+    async def begin(
+        self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None
+    ) -> str:
+        del content_type, checksum  # a file has neither; `holds` reads it instead
+        return self.parts.begin(self.path(user_id, key), size)
 
     async def part_url(
         self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
@@ -119,6 +121,9 @@ class FolderStorage:
         finally:
             part.unlink(missing_ok=True)
 
+    async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
+        return await asyncio.to_thread(_holds, self.path(user_id, key), size, checksum)
+
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
         source, target = self.path(user_id, written_key), self.path(user_id, key)
         return await asyncio.to_thread(_publish, source, target, size, checksum)
@@ -146,9 +151,9 @@ class FolderStorage:
         """Nothing is held open."""
 
     def _signed(self, grant: Grant, expires_seconds: int) -> Signed:
-        if self._urls is None:
+        if self.urls is None:
             raise RuntimeError("this folder was given no way to sign URLs")
-        return self._urls.sign(grant, expires_seconds)
+        return self.urls.sign(grant, expires_seconds)
 
 
 def _sweep(incoming: Path) -> None:

@@ -1,7 +1,7 @@
 """Uploads in parts into a folder: each part is written at its place in one file, so completing it copies nothing.
 
-An upload is a folder `parts-<id>`: `target` (the path that it is for), `bytes`, and an empty file named
-`<number>-<size>-<md5>` for each part that is there to its last byte.
+An upload is a folder `parts-<id>`: `target` (the path that it is for), `each` (the length of its parts), `bytes`, and
+an empty file named `<number>-<size>-<md5>` for each part that is there to its last byte.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from infra.storage.base import Damaged, NoSuchUpload, Part, WrongLength
+from infra.storage.base import Damaged, NoSuchUpload, Part, WrongLength, part_bytes
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -26,12 +26,13 @@ class PartsFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def begin(self, target: Path) -> str:
-        """A new upload for this path."""
+    def begin(self, target: Path, size: int) -> str:
+        """A new upload for this path, of so many bytes."""
         upload_id = uuid.uuid4().hex
         folder = self._root / f"parts-{upload_id}"
         folder.mkdir()
         (folder / "bytes").touch()
+        (folder / "each").write_text(str(part_bytes(size)))
         (folder / "target").write_text(str(target))
         return upload_id
 
@@ -39,16 +40,17 @@ class PartsFolder:
         self,
         target: Path,
         upload_id: str,
-        part: tuple[int, int, int],
+        part: tuple[int, int],
         chunks: AsyncIterator[bytes],
         content_md5: str | None,
     ) -> str:
-        """Write a part (number, size, offset; in bytes) and return its ETag; WrongLength, Damaged: it is not there.
+        """Write a part (its number, and its size in bytes) and return its ETag; WrongLength, Damaged: it is not there.
 
         `content_md5` is the header of that name, if one was sent.
         """
-        number, size, offset = part
+        number, size = part
         folder = self._folder(target, upload_id)
+        offset = (number - 1) * int((folder / "each").read_text())
         _forget(folder, number)
         digest = hashlib.md5(usedforsecurity=False)
         received = 0

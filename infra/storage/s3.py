@@ -56,7 +56,10 @@ class S3Storage:
         url = await self._bucket.presign("put_object", expires_seconds, **bound)
         return Signed(url, {"Content-Type": content_type})
 
-    async def begin(self, user_id: str, key: str, *, content_type: str, checksum: str | None = None) -> str:
+    async def begin(
+        self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None
+    ) -> str:
+        del size  # S3 learns it from the parts
         metadata = {CHECKSUM: checksum.partition(":")[2]} if checksum else {}
         answer = await self._bucket.call(
             "create_multipart_upload",
@@ -89,6 +92,10 @@ class S3Storage:
 
     async def abort(self, user_id: str, key: str, upload_id: str) -> None:
         await self._abort(object_name(user_id, key), upload_id)
+
+    async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
+        found = await self._head(object_name(user_id, key))
+        return found is not None and (found.size, found.checksum) == (size, checksum)
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
         source, target = object_name(user_id, written_key), object_name(user_id, key)

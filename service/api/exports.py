@@ -9,10 +9,12 @@ import msgspec
 import pydantic
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from gpu.spec import ExportConfig, ExportType, parse_config
+from infra.storage import FolderStorage
 from service import jobs, queries
+from service.api.files import served
 from service.api.parsing import answer, json_of, path_id, query_of
 from service.api.state import State
 from service.errors import (
@@ -28,6 +30,7 @@ from service.errors import (
 from service.models import IdempotencyKey, Job, Status
 
 RETRY_AFTER_SECONDS = 10
+DOWNLOAD_URL_SECONDS = 3_600
 MAX_IDEMPOTENCY_KEY = 255
 
 
@@ -172,14 +175,15 @@ async def download(request: Request[State]) -> Response:
     job = await found_job(request)
     if job.status is not Status.COMPLETE:
         raise NotComplete(f"The export is {job.status}; only a complete one has a file.")
-    storage = request.state["storage"]
+    storage, name = request.state["storage"], job.output_key.rpartition("/")[2]
+    if isinstance(storage, FolderStorage):
+        return await served(request, storage, job.user_id, job.output_key, name)
     if await storage.find(job.user_id, job.output_key) is None:
         raise NotFound("The file has been removed.")
-    name = job.output_key.rpartition("/")[2]
-    headers = {"ETag": f'"{job.output_checksum}"', "Cache-Control": "private, no-cache"}
-    return FileResponse(
-        storage.path(job.user_id, job.output_key), filename=name, media_type="video/mp4", headers=headers
+    signed = await storage.read_url(
+        job.user_id, job.output_key, expires_seconds=DOWNLOAD_URL_SECONDS, filename=name
     )
+    return RedirectResponse(signed.url, 307, {"Cache-Control": "no-store"})
 
 
 async def found_job(request: Request[State]) -> Job:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from infra.postgresql import AnyDatabase
-from infra.storage import FolderStorage
+from infra.storage import Storage
 from infra.supervise import Supervisor
 from service.attempts import Attempts
 from service.auth import Authenticator
@@ -26,7 +26,7 @@ class State(TypedDict):
     """The long-lived objects, by name."""
 
     database: AnyDatabase
-    storage: FolderStorage
+    storage: Storage
     supervisor: Supervisor
     attempts: Attempts
     outcomes: Outcomes

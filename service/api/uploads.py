@@ -1,12 +1,14 @@
-"""Getting a video in: a signed, expiring URL to PUT it to, bound to its key, size and content type."""
+"""Getting a video in: a signed, expiring URL to PUT it to, bound to its key, size and type; or one for each part.
+
+An upload in parts is known by a token that holds everything about it, so that any replica can go on with it.
+"""
 
 import re
 import time
 import unicodedata
 import uuid
 from pathlib import PurePosixPath
-from typing import Annotated
-from urllib.parse import quote
+from typing import Annotated, Any
 
 import jwt
 import pydantic
@@ -14,15 +16,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.keys import checked_key
-from infra.storage import WrongLength
+from infra.storage import NoSuchUpload, part_bytes, part_sizes
+from service import parts
 from service.api.exports import Strict
 from service.api.parsing import answer, json_of
 from service.api.state import State
-from service.errors import Forbidden, Invalid, TooLarge, Unavailable, UnsupportedType
+from service.errors import Conflict, NotFound, TooLarge, UnsupportedType
+from service.parts import Upload
 from service.view import moment
 
 EXPIRES_SECONDS = 3_600
-RESERVE_BYTES = 256 * 2**20
+PARTS_EXPIRE_SECONDS = 24 * 3_600
+# S3 takes no more than 5 GiB in one request; what is larger goes in parts whether that was asked for or not.
+MAX_SINGLE_BYTES = 4 * 2**30
+MAX_NAME_BYTES = 120
 VIDEO_TYPES = frozenset(
     {
         "video/mp4", "video/quicktime", "video/x-matroska", "video/matroska", "video/webm", "video/x-m4v",
@@ -30,6 +37,13 @@ VIDEO_TYPES = frozenset(
     }
 )  # fmt: skip
 _UNSAFE = re.compile(r"[^\w.\- ()]+")
+_AUDIENCE = "upload"
+
+
+class NotWhole(Conflict):
+    """Parts of the upload are missing."""
+
+    code = "upload_not_whole"
 
 
 class CreateUpload(Strict):
@@ -38,10 +52,11 @@ class CreateUpload(Strict):
     filename: Annotated[str, pydantic.Field(min_length=1, max_length=255)]
     size: Annotated[int, pydantic.Field(ge=1)]
     content_type: Annotated[str, pydantic.Field(max_length=100)]
+    parts: bool = False
 
 
 async def create(request: Request[State]) -> Response:
-    """Where to PUT the file."""
+    """Where to PUT the file, or its parts."""
     user_id = await request.state["authenticator"].user(request)
     asked, _ = await json_of(request, CreateUpload)
     limit = request.state["quotas"].upload_bytes
@@ -50,60 +65,91 @@ async def create(request: Request[State]) -> Response:
     if asked.content_type.lower() not in VIDEO_TYPES:
         raise UnsupportedType("Only video files can be uploaded; the content type must name a video format.")
     key = f"uploads/{uuid.uuid4().hex}/{safe_name(asked.filename)}"
-    expires_at = int(time.time()) + EXPIRES_SECONDS
-    claims = {"sub": user_id, "key": key, "size": asked.size, "type": asked.content_type, "exp": expires_at}
-    token = jwt.encode(claims | {"aud": "upload"}, request.state["upload_key"], "HS256")
-    return answer(
-        {
-            "key": key,
-            "url": f"{request.state['origin']}/api/uploads/{quote(key)}?token={token}",
-            "method": "PUT",
-            "headers": {"Content-Type": asked.content_type},
-            "expires_at": moment(expires_at),
-        },
-        201,
+    if asked.parts or asked.size > MAX_SINGLE_BYTES:
+        return await _in_parts(request, user_id, key, asked)
+    signed = await request.state["storage"].write_url(
+        user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=EXPIRES_SECONDS
     )
+    shown = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
+    return answer(shown | {"expires_at": moment(int(time.time()) + EXPIRES_SECONDS)}, 201)
 
 
-async def put(request: Request[State]) -> Response:
-    """Take the file in, to the byte; what arrives in part is not kept."""
-    claims = _claims(request)
-    size = int(claims["size"])
-    if request.headers.get("content-type", "") != claims["type"]:
-        raise UnsupportedType(f"The upload was agreed to be {claims['type']}.")
-    declared = request.headers.get("content-length")
-    if declared is not None and int(declared) != size:
-        raise Invalid(f"The upload was agreed to have {size} bytes, not {declared}.")
-    storage = request.state["storage"]
-    if storage.free_bytes() < size + RESERVE_BYTES:
-        raise Unavailable("The disk is full.", retry_after_seconds=60)
+async def get(request: Request[State]) -> Response:
+    """What has arrived of an upload in parts, and where the rest goes."""
+    upload, expires_at = await _known(request)
+    return answer(await _shown(request, upload, request.path_params["upload"], expires_at))
+
+
+async def complete(request: Request[State]) -> Response:
+    """All parts are there: the file is made of them; completing twice is as good as once."""
+    upload, _ = await _known(request)
     try:
-        await storage.receive(claims["sub"], claims["key"], request.stream(), size)
-    except WrongLength:
-        raise Invalid(f"The upload was agreed to have {size} bytes.") from None
-    return answer({"key": claims["key"], "size": size}, 201)
+        whole = await parts.joined(request.state["storage"], upload)
+    except NoSuchUpload:
+        raise NotFound("There is no such upload.") from None
+    if not whole:
+        raise NotWhole
+    return answer({"key": upload.key, "size": upload.size}, 201)
+
+
+async def abort(request: Request[State]) -> Response:
+    """The upload is given up; what has arrived of it is removed."""
+    upload, _ = await _known(request)
+    await request.state["storage"].abort(upload.user_id, upload.key, upload.upload_id)
+    return Response(status_code=204)
 
 
 def safe_name(filename: str) -> str:
     """A file name as the last part of a key: its letters and digits kept, whatever else replaced."""
     name = unicodedata.normalize("NFKC", PurePosixPath(filename.replace("\\", "/")).name)
     name = _UNSAFE.sub("_", name).strip(" .") or "video"
-    name = name.encode()[-120:].decode(errors="ignore").strip(" .") or "video"
+    name = name.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .") or "video"
     return checked_key(name)
 
 
-def _claims(request: Request[State]) -> dict[str, str]:
+async def _in_parts(request: Request[State], user_id: str, key: str, asked: CreateUpload) -> Response:
+    upload_id = await request.state["storage"].begin(
+        user_id, key, size=asked.size, content_type=asked.content_type
+    )
+    expires_at = int(time.time()) + PARTS_EXPIRE_SECONDS
+    claims = {"sub": user_id, "key": key, "size": asked.size, "upload": upload_id, "exp": expires_at}
+    token = jwt.encode(claims | {"aud": _AUDIENCE}, request.state["upload_key"], "HS256")
+    shown = await _shown(request, Upload(user_id, key, upload_id, asked.size), token, expires_at)
+    return answer(shown, 201, {"Location": f"/api/uploads/{token}"})
+
+
+async def _shown(request: Request[State], upload: Upload, token: str, expires_at: int) -> dict[str, Any]:
+    storage = request.state["storage"]
     try:
-        claims: dict[str, str] = jwt.decode(
-            request.query_params.get("token", ""),
+        numbers = await parts.missing(storage, upload)
+    except NoSuchUpload:
+        raise NotFound("There is no such upload.") from None
+    count = len(part_sizes(upload.size))
+    return {
+        "upload": token,
+        "key": upload.key,
+        "size": upload.size,
+        "part_size": part_bytes(upload.size),
+        "part_count": count,
+        "arrived": sorted(set(range(1, count + 1)) - set(numbers)),
+        "method": "PUT",
+        "parts": await parts.targets(storage, upload, numbers),
+        "expires_at": moment(expires_at),
+    }
+
+
+async def _known(request: Request[State]) -> tuple[Upload, int]:
+    """The upload in the path, if it is the caller's, and when its token expires; raises NotFound."""
+    user_id = await request.state["authenticator"].user(request)
+    try:
+        claims = jwt.decode(
+            request.path_params["upload"],
             request.state["upload_key"],
             algorithms=["HS256"],
-            audience="upload",
+            audience=_AUDIENCE,
         )
-    except jwt.ExpiredSignatureError:
-        raise Forbidden("The upload URL has expired; ask for a new one.") from None
     except jwt.PyJWTError:
-        raise Forbidden("The upload URL is not valid.") from None
-    if claims["key"] != request.path_params["key"]:
-        raise Forbidden("The upload URL is for another key.")
-    return claims
+        raise NotFound("There is no such upload, or no longer.") from None
+    if claims["sub"] != user_id:
+        raise NotFound("There is no such upload, or no longer.")
+    return Upload(user_id, claims["key"], claims["upload"], claims["size"]), claims["exp"]

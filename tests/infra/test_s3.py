@@ -104,14 +104,14 @@ async def test_a_url_expires(front: Front, storage: Storage, client: httpx.Async
 
 
 async def test_a_part_url_is_bound_to_its_size(storage: Storage, client: httpx.AsyncClient) -> None:
-    upload = await storage.begin("ann", "a.mp4", content_type="video/mp4")
+    upload = await storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")
     signed = await storage.part_url("ann", "a.mp4", upload, 1, size=5, expires_seconds=60)
     assert (await client.put(signed.url, content=b"too long")).status_code == 403
     assert (await client.put(signed.url, content=b"video")).status_code == 200
 
 
 async def test_a_damaged_part_is_refused(storage: Storage, client: httpx.AsyncClient) -> None:
-    upload = await storage.begin("ann", "a.mp4", content_type="video/mp4")
+    upload = await storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")
     signed = await storage.part_url("ann", "a.mp4", upload, 1, size=5, expires_seconds=60)
     wrong = {"Content-MD5": "rL0Y20zC+Fzt72VPzMSk2A=="}
     assert (await client.put(signed.url, content=b"video", headers=wrong)).status_code == 400
@@ -145,7 +145,7 @@ async def test_a_busy_storage_is_asked_again(front: Front, storage: Storage) -> 
 async def test_a_storage_that_stays_busy_is_unavailable(front: Front, storage: Storage) -> None:
     front.faults.busy = 1_000
     with pytest.raises(StorageUnavailable) as caught:
-        await storage.begin("ann", "a.mp4", content_type="video/mp4")
+        await storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")
     assert caught.value.code == "storage_unavailable"
     assert len([method for method, _, _ in front.seen if method == "POST"]) == 2
 
@@ -153,7 +153,7 @@ async def test_a_storage_that_stays_busy_is_unavailable(front: Front, storage: S
 async def test_a_missing_bucket_is_called_that(front: Front) -> None:
     bucket = Bucket(front.place("never-made"), attempts=1)
     storage = S3Storage(bucket)
-    for call in (storage.check(), storage.begin("ann", "a.mp4", content_type="video/mp4")):
+    for call in (storage.check(), storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")):
         with pytest.raises(MissingBucket):
             await call
     await storage.close()
