@@ -58,11 +58,12 @@ class Normalizer:
         self._size = (width, height)
         self._time_base = time_base
         self._look: _Look | None = None
+        self._turned: tuple[int, Chain] | None = None
         self._graph: Graph | None = None
 
     def push(self, frame: VideoFrame) -> Iterator[VideoFrame]:
         """Take one frame; deinterlacing gives frames back one later."""
-        look = _look(frame)
+        look = _look(frame, self._turn(frame))
         if look != self._look:
             yield from self.flush()
             self._look, self._graph = look, self._built(look)
@@ -81,6 +82,15 @@ class Normalizer:
             yield from pulled(self._graph)
             self._graph = None
 
+    def _turn(self, frame: VideoFrame) -> Chain:
+        """As `_turn`, looked up only where the angle changes.
+
+        Reading a frame's side data ties the two in a cycle, which holds the picture until the next collection.
+        """
+        if self._turned is None or self._turned[0] != frame.rotation:
+            self._turned = frame.rotation, _turn(frame)
+        return self._turned[1]
+
     def _built(self, look: _Look) -> Graph | None:
         chain = _chain(look, *self._size)
         return linked(_buffer(look, self._time_base), *chain) if chain else None
@@ -94,7 +104,7 @@ def displayed_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int
     return (height, width) if _sideways(_turn(frame)) else (width, height)
 
 
-def _look(frame: VideoFrame) -> _Look:
+def _look(frame: VideoFrame, turn: Chain) -> _Look:
     matrix = frame.colorspace
     if matrix == _UNSPECIFIED or matrix not in _MATRICES:
         matrix = BT709 if frame.width >= _HD_WIDTH or frame.height >= _HD_HEIGHT else _SD_MATRIX
@@ -108,7 +118,7 @@ def _look(frame: VideoFrame) -> _Look:
         limited=frame.color_range != _FULL and not frame.format.name.startswith("yuvj") and matrix != 0,
         wide_gamut=frame.color_primaries == _BT2020_PRIMARIES or frame.color_trc in _HDR_TRANSFERS,
         interlaced=frame.interlaced_frame,
-        turn=_turn(frame),
+        turn=turn,
     )
 
 

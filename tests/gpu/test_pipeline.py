@@ -1,5 +1,6 @@
 """What every export promises, whatever its format: phases, progress, the file, and no traces."""
 
+import gc
 import hashlib
 from pathlib import Path
 
@@ -103,6 +104,17 @@ def test_an_earlier_output_stands_until_the_new_one_is_whole(source: Path, tmp_p
     working.close()
     assert output.read_bytes() == b"before"
     assert not output.with_name("output.mp4.part").exists()
+
+
+def test_frames_are_let_go_of_at_once(source: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        export(source)
+        held = sum(isinstance(each, av.VideoFrame) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert held < 10
 
 
 def test_a_failed_export_leaves_nothing(source: Path, tmp_path: Path) -> None:
