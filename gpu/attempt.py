@@ -25,6 +25,7 @@ INTERNAL = Failure(
     message="The export failed for a reason that lies with the service.",
     transient=True,
 )
+OUT_OF_MEMORY = Failure(code="out_of_memory", message="The export needed more memory than it may take.")
 OUT_OF_TIME = Failure(code="deadline_exceeded", message="The export took longer than it may.")
 
 

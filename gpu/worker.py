@@ -1,7 +1,7 @@
 """`python -m gpu.worker`: one attempt in a process of its own. Reads an AttemptSpec as JSON, exits when it is over.
 
-Exit status: 0 reported (or no longer wanted), 1 not reported, 2 a spec that can't be read, 124 out of time, 143 ended
-by SIGTERM. The last line on standard output is the last report as JSON.
+Exit status: 0 reported (or no longer wanted), 1 not reported, 2 a spec that can't be read, 124 out of time or
+memory, 143 ended by SIGTERM. The last line on standard output is the last report as JSON.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -22,33 +23,41 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from callbacks.envelope import Failure
 from callbacks.reporter import Reporter, ReporterError
-from gpu.attempt import OUT_OF_TIME, execute
+from gpu.attempt import OUT_OF_MEMORY, OUT_OF_TIME, execute
 from gpu.spec import AttemptSpec
 from gpu.transfer import withdraw
 
-OUT_OF_TIME_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
+BITTEN_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
 # What is left of the deadline to say in that it has passed.
 _LAST_WORDS_SECONDS = 15.0
 _LAST_WORDS_SHARE = 0.1
+# A hostile index of some kilobytes makes a demuxer take a third of a gigabyte a second.
+_LOOK_SECONDS = 0.2
 
 log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Ends the process when time is up, even if the main thread hangs in a decoder."""
+    """Ends the process when time is up or memory runs out, even if the main thread hangs in a decoder.
 
-    def __init__(self, spec: AttemptSpec, scratch: Path, reporter: Reporter) -> None:
+    `memory_bytes` is half of what the machine has unless told otherwise; on systems without /proc it has no effect.
+    """
+
+    def __init__(
+        self, spec: AttemptSpec, scratch: Path, reporter: Reporter, *, memory_bytes: int | None = None
+    ) -> None:
         self._scratch, self._reporter = scratch, reporter
         self._output = spec.transfer.output
         self._seconds = spec.deadline_seconds - last_words_seconds(spec.deadline_seconds)
-        self._timer = threading.Timer(self._seconds, self._bite)
-        self._timer.daemon = True
+        self._memory_bytes = memory_bytes or machine_bytes() // 2
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._lock = threading.Lock()
-        self._asleep = False
+        self._asleep = threading.Event()
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        self._thread.start()
         return self
 
     def __exit__(
@@ -59,18 +68,39 @@ class Watchdog:
     def stand_down(self) -> None:
         """From here the main thread has the last word; if the watchdog has it already, this does not return."""
         with self._lock:
-            self._asleep = True
-        self._timer.cancel()
+            self._asleep.set()
 
-    def _bite(self) -> None:
+    def _watch(self) -> None:
+        begun, passed = time.monotonic(), 0.0
+        while not self._asleep.wait(min(_LOOK_SECONDS, max(0.0, self._seconds - passed))):
+            passed = time.monotonic() - begun
+            if passed >= self._seconds:
+                self._bite(OUT_OF_TIME, passed)
+            if resident_bytes() > self._memory_bytes:
+                self._bite(OUT_OF_MEMORY, passed)
+
+    def _bite(self, failure: Failure, gpu_seconds: float) -> None:
         with self._lock:
-            if self._asleep:
+            if self._asleep.is_set():
                 return
             with suppress(ReporterError):
-                self._reporter.failed(OUT_OF_TIME, self._seconds)
+                self._reporter.failed(failure, gpu_seconds)
             shutil.rmtree(self._scratch, ignore_errors=True)
             withdraw(self._output)
-            os._exit(OUT_OF_TIME_STATUS)
+            os._exit(BITTEN_STATUS)
+
+
+def resident_bytes() -> int:
+    """The memory that this process takes at the moment; 0 where the system doesn't tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def machine_bytes() -> int:
+    """The memory that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def last_words_seconds(deadline_seconds: float) -> float:
@@ -82,7 +112,10 @@ def main() -> int:
     """Run the attempt on standard input; the process's exit status."""
     parser = argparse.ArgumentParser(prog="python -m gpu.worker", description="Run one attempt of an export.")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="folder to work in")
-    folder: Path = parser.parse_args().scratch
+    parser.add_argument(
+        "--memory-megabytes", type=int, help="end the run beyond this (default: half the machine's)"
+    )
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     signal.signal(signal.SIGTERM, _terminated)
@@ -91,10 +124,11 @@ def main() -> int:
     except ValidationError as error:
         log.error("the spec is not valid: %s", _complaints(error))  # noqa: TRY400 - a trace would show the key
         return 2
-    return attempt(spec, folder / scratch_name(spec))
+    memory_bytes = (arguments.memory_megabytes or 0) * 1024 * 1024
+    return attempt(spec, arguments.scratch / scratch_name(spec), memory_bytes)
 
 
-def attempt(spec: AttemptSpec, scratch: Path) -> int:
+def attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int) -> int:
     """Run an attempt that has a callback target; the exit status."""
     target = spec.callback
     if target is None:
@@ -110,7 +144,7 @@ def attempt(spec: AttemptSpec, scratch: Path) -> int:
                 call_id=spec.call_id,
                 deadline_seconds=spec.deadline_seconds,
             ) as reporter,
-            Watchdog(spec, scratch, reporter) as watchdog,
+            Watchdog(spec, scratch, reporter, memory_bytes=memory_bytes) as watchdog,
         ):
             terminal = execute(spec, scratch, reporter, watchdog.stand_down)
     except (ReporterError, ValueError) as error:

@@ -1,6 +1,5 @@
 """The worker as the service starts it: a process with a spec on its standard input, reporting over HTTP."""
 
-import base64
 import json
 import subprocess
 import sys
@@ -11,10 +10,9 @@ from typing import Any
 import pytest
 
 from callbacks.envelope import EventType, decode
-from gpu.spec import CallbackTarget
-from tests.callbacks.receiver import KEY, Received, Receiver, Scripted, receiver
-from tests.gpu.exports import STILL, attempt
+from tests.callbacks.receiver import Received, Receiver, Scripted, receiver
 from tests.gpu.videos import Video, dot, make, steady
+from tests.gpu.workers import begun, ended, left
 
 ENDLESS: dict[str, Any] = {"output_width": 4096, "output_height": 2304, "quality": "high", "fps": 240}
 
@@ -28,37 +26,6 @@ def service() -> Iterator[Receiver]:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return make(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=steady(1)))
-
-
-def begun(
-    service: Receiver, source: Path, *, deadline_seconds: float = 60.0, **config: Any
-) -> subprocess.Popen[str]:
-    """A worker that has read its spec."""
-    spec = attempt(source, source.with_name("output.mp4"), **({"keyframes": STILL} | config))
-    target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
-    spec = spec.model_copy(update={"callback": target, "deadline_seconds": deadline_seconds})
-    folder = source.with_name("scratch")
-    folder.mkdir()
-    command = [sys.executable, "-m", "gpu.worker", "--scratch", str(folder)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin is not None
-    process.stdin.write(spec.model_dump_json(by_alias=True))
-    process.stdin.close()
-    return process
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit status and the last line that it printed."""
-    assert process.stdout is not None
-    with process.stdout as stdout:
-        said = stdout.read()
-    return process.wait(30), said.strip()
-
-
-def left(source: Path) -> list[str]:
-    """Every file and folder around the source but itself."""
-    paths = source.parent.rglob("*")
-    return sorted(str(path.relative_to(source.parent)) for path in paths if path != source)
 
 
 def last(service: Receiver) -> Received:
