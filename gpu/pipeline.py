@@ -66,7 +66,7 @@ def run(spec: AttemptSpec, scratch: Path) -> Attempt:
         yield _tick(Phase.STARTING, 0.0, "Starting")
         with failing_as("scratch_unwritable", "The machine has no room to work in.", transient=True):
             scratch.mkdir(parents=True, exist_ok=True)
-        sources = yield from _sources(spec)
+        sources = yield from _sources(spec, scratch)
         render = _planned(spec.type, spec.config, sources)
         if isinstance(render, Copy):
             return (yield from _handed_on(spec, render, scratch / "output.mp4"))
@@ -79,12 +79,13 @@ def run(spec: AttemptSpec, scratch: Path) -> Attempt:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _sources(spec: AttemptSpec) -> Generator[Tick, None, dict[str, Source]]:
+def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str, Source]]:
     keys = spec.config.input_keys
     found = {}
     for number, key in enumerate(keys):
         yield _tick(Phase.DOWNLOADING, number / len(keys), "Reading the source")
-        found[key] = probe(transfer.fetch(key, spec.transfer.sources))
+        place = transfer.fetch(key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds)
+        found[key] = probe(place)
     return found
 
 
@@ -132,7 +133,7 @@ def _checked(made: Path, render: Render) -> Source:
 
 def _published(spec: AttemptSpec, made: Path, checked: Source) -> Generator[Tick, None, Output]:
     size = made.stat().st_size
-    moving = transfer.publish(made, spec.transfer.output)
+    moving = transfer.publish(made, spec.transfer.output, deadline_seconds=spec.deadline_seconds)
     while True:
         try:
             yield _tick(Phase.UPLOADING, next(moving), "Storing the export")
