@@ -6,11 +6,13 @@ import random
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -178,3 +180,30 @@ def told(content: bytes, box: bytes, offset: int, value: int) -> bytes:
     """An MP4 whose box has another number, `offset` bytes after where its name begins."""
     at = content.index(box) + offset
     return content[:at] + value.to_bytes(4, "big") + content[at + 4 :]
+
+
+def bombs(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """A megabyte that unpacks into pictures of a quarter of a gigabyte; the container owns up to it, or doesn't."""
+    picture = black(16_384)
+    for declared in (SIDE, 16_384):
+        path = folder / f"declared-{declared}.mov"
+        with av.open(str(path), "w") as container:
+            stream = container.add_mux_stream("png", rate=30, width=declared, height=declared)
+            for number in range(4):
+                packet = av.Packet(picture)
+                packet.stream, packet.time_base = stream, Fraction(1, 30)
+                packet.pts = packet.dts = number
+                container.mux(packet)
+        yield path.name, path.read_bytes()
+
+
+def black(side: int) -> bytes:
+    """A PNG of so many grey samples each way, all of them black."""
+    packing = zlib.compressobj(1)
+    body = b"".join(packing.compress(bytes(side + 1)) for _ in range(side)) + packing.flush()
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)), (b"IDAT", body), (b"IEND", b""))
+    framed = (
+        struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held))
+        for kind, held in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)

@@ -13,7 +13,7 @@ import pytest
 
 from gpu.errors import ExportError
 from tests.gpu.exports import export
-from tests.gpu.hostile import FRAMES, SIDE, liars, mutants, noise, originals, strangers, told
+from tests.gpu.hostile import FRAMES, SIDE, bombs, liars, mutants, noise, originals, strangers, told
 from tests.gpu.hostile_pool import Ending, endings
 
 SEED = int(os.environ.get("HOSTILE_SEED", "20"))
@@ -58,8 +58,11 @@ def test_broken_videos(whole: dict[str, bytes], tmp_path: Path) -> None:
     assert 40 < made < 160, "the mutations are too strong, or too weak, to tell anything"
 
 
-def test_files_that_are_no_videos_or_lie_about_themselves(whole: dict[str, bytes], tmp_path: Path) -> None:
-    found = endings(chain(noise(SEED), strangers(), liars(whole)), tmp_path)
+def test_files_that_are_no_videos_or_lie_about_themselves(
+    whole: dict[str, bytes], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    made = tmp_path_factory.mktemp("bombs")
+    found = endings(chain(noise(SEED), strangers(), liars(whole), bombs(made)), tmp_path)
     assert len(found) > 100
     check(found)
 
