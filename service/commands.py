@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.console import Console
 from gpu.spec import ExportType
 from service.client import Client, Export, Trouble
 from service.models import Status
-from service.terminal import Meter, Silence, meter, moved_on, outcome, plain, show, table
+from service.terminal import Meter, Sight, Silence, meter, moved_on, outcome, plain, table
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
 MAX_CONFIG_BYTES = 2 * 2**20
@@ -174,9 +174,10 @@ def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> 
     """Watch a job to its end, save its file, and exit with the status that says how it went."""
     try:
         with _meter(as_json) as shown:
-            for state in [job] if job.final else client.watch(job.job_id, _away(shown)):
+            sight = Sight(shown)
+            for state in [job] if job.final else client.watch(job.job_id, sight.lost):
                 job = state
-                show(shown, job)
+                sight.seen(job)
                 if as_json:
                     typer.echo(msgspec.json.encode(state).decode())
         if job.status == "complete" and target is not None:
@@ -193,10 +194,6 @@ def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> 
     if not as_json:
         typer.echo(outcome(job) + place)
     raise typer.Exit
-
-
-def _away(shown: Meter) -> Callable[[str], None]:
-    return lambda reason: shown.note(f"Lost sight of the export ({reason}); it goes on, looking again.")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from rich.text import Text
 from service import sample
 from service.client import Client, Export, Trouble
 from service.settings import Settings
-from service.terminal import meter, moved_on, outcome, plain, show
+from service.terminal import Sight, meter, moved_on, outcome, plain
 
 CROP_WIDTH, OUTPUT_WIDTH = sample.HEIGHT * 9 / 16, 608  # 607.5 pixels have no even number
 START_SECONDS = 60.0
@@ -88,12 +88,13 @@ class Demo:
             if child.poll() is not None:
                 self._show_log()
                 raise Trouble(f"the service ended with status {child.returncode} while it was exporting")
-            shown.note(f"{reason}; looking again")
+            sight.lost(reason)
 
         with meter(self._console) as shown:
+            sight = Sight(shown)
             for state in client.watch(job.job_id, away):
                 job = state
-                show(shown, job)
+                sight.seen(job)
         return job
 
     def _stay(self, child: subprocess.Popen[bytes], port: int) -> None:

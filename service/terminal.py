@@ -111,9 +111,21 @@ def meter(console: Console) -> Iterator[Meter]:
         yield Bar(progress)
 
 
-def show(shown: Meter, export: Export) -> None:
-    """An export's progress, on a meter."""
-    shown.show(export.phase, export.progress, export.message, export.eta_seconds)
+class Sight:
+    """An export on a meter; that it is out of sight is said once, until it is seen again."""
+
+    def __init__(self, shown: Meter) -> None:
+        self._shown = shown
+        self._lost = False
+
+    def seen(self, export: Export) -> None:
+        self._lost = False
+        self._shown.show(export.phase, export.progress, export.message, export.eta_seconds)
+
+    def lost(self, reason: str) -> None:
+        if not self._lost:
+            self._lost = True
+            self._shown.note(f"Lost sight of the export ({reason}); it goes on, looking again.")
 
 
 def moved_on(shown: Meter, phase: str) -> Callable[[int, int], None]:

@@ -179,7 +179,6 @@ def _ending(response: httpx.Response) -> str:
 def _chunks(path: Path, size: int, moved: Moved) -> Iterator[bytes]:
     """The file, as large as it was when it was announced."""
     sent = 0
-    moved(sent, size)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             sent += len(chunk)

@@ -61,4 +61,6 @@ def why(error: httpx.RequestError) -> str:
     """What befell a request, without the errno that nobody looks up."""
     if isinstance(error, httpx.TimeoutException):
         return "it does not answer in time"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
+        return "the connection broke"
     return str(error).rpartition("] ")[2].strip().lower() or "the connection broke"

@@ -185,6 +185,29 @@ async def test_ctrl_c_leaves_the_export_running(street: Street, source: Path) ->
     assert "Traceback" not in rest
 
 
+async def test_a_restart_in_between_is_told_once(data_dir: Path, source: Path) -> None:
+    settings, runner = settings_on(free_port(), data_dir), Lasting()
+    async with serving(settings, runner) as street:
+        job_id = await submitted(street, source)
+        run = await street.run()
+        await run.tick(42)
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "service.cli", "watch", job_id, "--server", street.url),
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert command.stderr is not None
+        first = await command.stderr.readline()
+    lost = await command.stderr.readline()
+    async with serving(settings, runner) as street:
+        again = FakeRun(run.spec, street.http)
+        again.step = run.step
+        await complete(street, again)
+        rest = (await command.stderr.read()).decode()
+    assert (await command.wait(), b"42.0 %" in first, b"Lost sight of the export" in lost) == (0, True, True)
+    assert "Lost sight" not in rest
+
+
 BAD = {
     "no service": (["list"], "framehook: http://127.0.0.1:9 can't be reached: connection refused"),
     "no file": (["export", "none.mp4", "--type", "overlay"], "framehook: there is no file none.mp4"),
