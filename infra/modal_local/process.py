@@ -75,7 +75,7 @@ class Processes:
 
     async def run(self, container: Container, layout: api_pb2.AppLayout) -> int:
         """Run a container to its end and return its exit code."""
-        root = await asyncio.to_thread(self._assets.lay_out, container.definition)
+        root = self._assets.lay_out(container.definition)
         socket = self._sockets / f"{container.id}.sock"
         scratch = self._sockets / container.id
         scratch.mkdir()

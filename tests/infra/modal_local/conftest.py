@@ -1,6 +1,8 @@
-"""A control plane with the toy app deployed; its faults are mended after each test."""
+"""Control planes with the toy app deployed: one that many tests share, and copies for those that change it."""
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from modal.client import Client
@@ -9,17 +11,39 @@ from infra.modal_local import Faults, ModalLocal
 from tests.infra.modal_local.toys import client_of, deploy
 
 
-@pytest.fixture(scope="module")
-async def deployed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ModalLocal]:
-    async with ModalLocal(max_containers=4) as running:
+@pytest.fixture(scope="session")
+async def deployed_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The state directory of a control plane that has stopped: deploying anew would take each test a second."""
+    state = tmp_path_factory.mktemp("deployed") / "state"
+    async with ModalLocal(state_dir=state) as running:
         await deploy(running, tmp_path_factory.mktemp("toy"))
+    return state
+
+
+@pytest.fixture
+def state(deployed_state: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(deployed_state, tmp_path / "state")
+
+
+@pytest.fixture(scope="module")
+async def shared(deployed_state: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ModalLocal]:
+    copied = shutil.copytree(deployed_state, tmp_path_factory.mktemp("shared") / "state")
+    async with ModalLocal(state_dir=copied, max_containers=4) as running:
         yield running
 
 
 @pytest.fixture
-async def plane(deployed: ModalLocal) -> AsyncIterator[ModalLocal]:
-    yield deployed
-    deployed.control.set(Faults())
+async def plane(shared: ModalLocal) -> AsyncIterator[ModalLocal]:
+    """The shared one, whose faults are mended in the end."""
+    yield shared
+    shared.control.set(Faults())
+
+
+@pytest.fixture
+async def own(state: Path) -> AsyncIterator[ModalLocal]:
+    """One for a single test, which may deploy to it as it likes."""
+    async with ModalLocal(state_dir=state, max_containers=2) as running:
+        yield running
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from anyio.streams.text import TextReceiveStream
 from modal.exception import OutputExpiredError
 
 from infra.modal_local import Faults, ModalLocal
-from tests.infra.modal_local.toys import client_of, deploy, function, marks, until
+from tests.infra.modal_local.toys import client_of, function, marks, until
 
 
 class Program(ModalLocal):
@@ -60,16 +60,14 @@ def alive(mark: Path) -> bool:
     return Path(f"/proc/{mark.name.removeprefix('run-')}").exists()
 
 
-async def test_a_restart_keeps_deployments_results_and_open_calls(tmp_path: Path) -> None:
-    async with program(tmp_path / "state") as plane:
-        await deploy(plane, tmp_path)
-        async with client_of(plane) as client:
-            ended = await function(client, "echo").spawn.aio("kept")
-            assert await ended.get.aio(timeout=20) == "kept"
-            running = await function(client, "work").spawn.aio(str(tmp_path))
-            (mark,) = await marks(tmp_path, 1)
+async def test_a_restart_keeps_deployments_results_and_open_calls(state: Path, tmp_path: Path) -> None:
+    async with program(state) as plane, client_of(plane) as client:
+        ended = await function(client, "echo").spawn.aio("kept")
+        assert await ended.get.aio(timeout=20) == "kept"
+        running = await function(client, "work").spawn.aio(str(tmp_path))
+        (mark,) = await marks(tmp_path, 1)
     assert not alive(mark)
-    async with program(tmp_path / "state") as plane, client_of(plane) as client:
+    async with program(state) as plane, client_of(plane) as client:
         again = modal.FunctionCall.from_id(ended.object_id, client=client)
         assert await again.get.aio(timeout=0) == "kept"
         (tmp_path / "go").touch()
@@ -77,9 +75,8 @@ async def test_a_restart_keeps_deployments_results_and_open_calls(tmp_path: Path
         assert await again.get.aio(timeout=20) != int(mark.name.removeprefix("run-"))
 
 
-async def test_a_thousand_held_calls_cost_little_and_no_threads(tmp_path: Path) -> None:
-    async with program(tmp_path / "state") as plane:
-        await deploy(plane, tmp_path)
+async def test_a_thousand_held_calls_cost_little_and_no_threads(state: Path) -> None:
+    async with program(state) as plane:
         await hold(plane)
         async with client_of(plane) as client:
             echo = function(client, "echo")
@@ -93,9 +90,8 @@ async def test_a_thousand_held_calls_cost_little_and_no_threads(tmp_path: Path) 
             assert status_of(plane, "VmRSS") - memory < 16_384
 
 
-async def test_containers_die_with_a_control_plane_that_is_killed(tmp_path: Path) -> None:
-    async with program(tmp_path / "state") as plane:
-        await deploy(plane, tmp_path)
+async def test_containers_die_with_a_control_plane_that_is_killed(state: Path, tmp_path: Path) -> None:
+    async with program(state) as plane:
         async with client_of(plane) as client:
             await function(client, "work").spawn.aio(str(tmp_path))
             (mark,) = await marks(tmp_path, 1)
@@ -103,9 +99,8 @@ async def test_containers_die_with_a_control_plane_that_is_killed(tmp_path: Path
         await until(lambda: not alive(mark))
 
 
-async def test_calls_are_forgotten_in_time(tmp_path: Path) -> None:
-    async with ModalLocal(retention_seconds=0.2) as plane, client_of(plane) as client:
-        await deploy(plane, tmp_path)
+async def test_calls_are_forgotten_in_time(state: Path) -> None:
+    async with ModalLocal(state_dir=state, retention_seconds=0.2) as plane, client_of(plane) as client:
         call = await function(client, "echo").spawn.aio(1)
 
         async def expired() -> bool:
@@ -120,20 +115,19 @@ async def test_calls_are_forgotten_in_time(tmp_path: Path) -> None:
         await until(expired)
 
 
-async def test_a_start_that_is_delayed_delays_no_stop(tmp_path: Path) -> None:
-    async with ModalLocal(faults=Faults(start_delay_seconds=3600)) as plane:
-        await deploy(plane, tmp_path)
-        async with client_of(plane) as client:
-            call = await function(client, "echo").spawn.aio(1)
-            with pytest.raises(TimeoutError):
-                await call.get.aio(timeout=0.5)
+async def test_a_start_that_is_delayed_delays_no_stop(state: Path) -> None:
+    slow = ModalLocal(state_dir=state, faults=Faults(start_delay_seconds=3600))
+    async with slow as plane, client_of(plane) as client:
+        call = await function(client, "echo").spawn.aio(1)
+        with pytest.raises(TimeoutError):
+            await call.get.aio(timeout=0.5)
 
 
-async def test_without_a_state_directory_nothing_is_left(tmp_path: Path) -> None:
+async def test_without_a_state_directory_nothing_is_left() -> None:
     async with ModalLocal() as plane:
-        state = Path(plane.environment["MODAL_CONFIG_PATH"]).parent
-        assert state.exists()
-    assert not state.exists()
+        folder = Path(plane.environment["MODAL_CONFIG_PATH"]).parent
+        assert folder.exists()
+    assert not folder.exists()
 
 
 def test_a_fault_needs_a_status_that_exists() -> None:
