@@ -35,6 +35,7 @@ class Faults:
     """What goes wrong next; counts go down as it happens."""
 
     busy: int = 0
+    expired: int = 0  # writes only
     cut_answers: int = 0
     cut_bodies: int = 0
     cut_after_bytes: int = 0
@@ -102,7 +103,7 @@ class _Exchange(BaseHTTPRequestHandler):
     def _refusal(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
         if self.server.takes("busy"):
             return 503, "SlowDown"
-        if self.server.faults.forbidden:
+        if self.server.faults.forbidden or (self.command == "PUT" and self.server.takes("expired")):
             return 403, "AccessDenied"
         now = datetime.now(UTC) + timedelta(seconds=self.server.faults.ahead_seconds)
         wrong = _wrong(self.command, self.path, headers, body, now)

@@ -1,0 +1,294 @@
+"""An output on its way: the real service hands out the URLs, and storage is a bucket or the service itself."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from callbacks.reporter import Stopped
+from gpu import exchange, transfer
+from gpu.errors import ExportError
+from gpu.exchange import Clock
+from gpu.spec import AttemptSpec, RemoteObject, RemoteUpload
+from gpu.upload import upload
+from infra.storage.client import Bucket
+from service.outcomes import attempt_key
+from service.settings import Settings
+from tests.fakes import FakeRun, FakeRunner
+from tests.gpu.exports import finished
+from tests.s3 import Faults, Front, s3_server
+from tests.service.serving import FRAMING, Street, free_port, serving, settings_on
+
+pytestmark = pytest.mark.anyio
+CONTENT = random.Random(3).randbytes(20 * 2**20 + 5)  # noqa: S311 - three parts, the same bytes each time
+CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+
+
+class Elsewhere(FakeRunner):
+    """Runs that do not see this machine's files."""
+
+    name = "elsewhere"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Front]:
+    with s3_server() as front:
+        yield front
+
+
+@pytest.fixture
+def front(server: Front) -> Front:
+    server.faults = Faults()
+    server.seen.clear()
+    return server
+
+
+@dataclass
+class Town:
+    """The running service, and the user's first source in its storage."""
+
+    street: Street
+    settings: Settings
+    source: str
+
+    async def spec(self) -> AttemptSpec:
+        """A new export's attempt, as it was sent to be run."""
+        config = {"input_key": self.source, **FRAMING}
+        answer = await self.street.http.post("/api/exports", json={"type": "framing", "config": config})
+        assert answer.status_code == 202, answer.text
+        return await self.street.runner.next()
+
+
+async def opened(settings: Settings) -> AsyncIterator[Town]:
+    async with serving(settings, Elsewhere()) as street:
+        asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
+        found = (await street.http.post("/api/uploads", json=asked)).json()
+        assert (await street.http.put(found["url"], content=b"video", headers=found["headers"])).is_success
+        yield Town(street, settings, found["key"])
+
+
+async def settings_with_bucket(front: Front, data_dir: Path) -> Settings:
+    place = front.place()
+    bucket = Bucket(place)
+    await bucket.create()
+    await bucket.close()
+    return settings_on(
+        free_port(),
+        data_dir,
+        r2_endpoint_url=place.endpoint_url,
+        r2_access_key_id=place.access_key_id,
+        r2_secret_access_key=place.secret_access_key,
+        r2_bucket_name=place.bucket,
+    )
+
+
+@pytest.fixture(params=["folder", "s3"])
+async def town(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Town]:
+    if request.param == "folder":
+        settings = settings_on(free_port(), data_dir)
+    else:
+        settings = await settings_with_bucket(front, data_dir)
+    async for town in opened(settings):
+        yield town
+
+
+@pytest.fixture
+async def bucket_town(data_dir: Path, front: Front) -> AsyncIterator[Town]:
+    async for town in opened(await settings_with_bucket(front, data_dir)):
+        yield town
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    path = tmp_path / "made.mp4"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def impatient() -> Clock:
+    return Clock(pause=lambda _seconds: None)
+
+
+async def sent(made: Path, spec: AttemptSpec) -> tuple[list[float], str]:
+    target = spec.transfer.output
+    assert isinstance(target, RemoteUpload)
+    return await asyncio.to_thread(lambda: finished(upload(made, target, clock=impatient())))
+
+
+async def reported(town: Town, spec: AttemptSpec) -> httpx.Response:
+    run = FakeRun(spec, town.street.http)
+    return await run.completed(size=len(CONTENT), checksum=CHECKSUM)
+
+
+async def test_a_spec_for_elsewhere_is_small_and_holds_no_paths(town: Town) -> None:
+    spec = await town.spec()
+    assert isinstance(spec.transfer.output, RemoteUpload)
+    assert isinstance(spec.transfer.sources[town.source], RemoteObject)
+    raw = spec.model_dump_json(by_alias=True)
+    assert len(raw) < 4_096
+    assert str(town.settings.data_dir) not in raw
+    assert spec.transfer.output.key not in repr(spec.transfer)
+
+
+async def test_a_source_is_read_under_the_url_in_the_spec(town: Town, tmp_path: Path) -> None:
+    spec = await town.spec()
+    place = await asyncio.to_thread(transfer.fetch, town.source, spec.transfer.sources, tmp_path)
+    assert not isinstance(place, str)
+    assert await asyncio.to_thread(place.read_at, 1, 3) == b"ide"
+
+
+async def test_an_output_arrives_whole_and_becomes_the_export(town: Town, made: Path) -> None:
+    spec = await town.spec()
+    shares, checksum = await sent(made, spec)
+    assert checksum == CHECKSUM
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert (await reported(town, spec)).status_code == 200
+    got = await town.street.http.get(f"/api/exports/{spec.job_id}/download", follow_redirects=True)
+    assert got.content == CONTENT
+    assert f'filename="{spec.job_id}.mp4"' in got.headers["content-disposition"]
+
+
+async def test_an_output_that_was_sent_can_be_sent_again(town: Town, made: Path) -> None:
+    spec = await town.spec()
+    await sent(made, spec)
+    assert (await sent(made, spec))[1] == CHECKSUM
+
+
+async def test_an_attempt_that_is_over_may_send_nothing(town: Town, made: Path) -> None:
+    spec = await town.spec()
+    assert (await town.street.http.delete(f"/api/exports/{spec.job_id}")).status_code == 202
+    with pytest.raises(Stopped):
+        await sent(made, spec)
+
+
+async def test_a_key_of_another_attempt_opens_nothing(town: Town, made: Path) -> None:
+    one, other = await town.spec(), await town.spec()
+    assert isinstance(one.transfer.output, RemoteUpload)
+    assert isinstance(other.transfer.output, RemoteUpload)
+    mixed = one.transfer.output.model_copy(update={"key": other.transfer.output.key})
+    with pytest.raises(ExportError) as caught:
+        await asyncio.to_thread(lambda: finished(upload(made, mixed, clock=impatient())))
+    assert caught.value.code == "output_unwritable"
+
+
+async def test_a_lie_about_the_size_is_found_out(town: Town, made: Path) -> None:
+    spec = await town.spec()
+    await sent(made, spec)
+    run = FakeRun(spec, town.street.http)
+    assert (await run.completed(size=len(CONTENT) - 1, checksum=CHECKSUM)).status_code == 200
+    job = (await town.street.http.get(f"/api/exports/{spec.job_id}")).json()
+    assert job["status"] != "complete"
+
+
+async def test_what_was_cut_is_sent_again(front: Front, bucket_town: Town, made: Path) -> None:
+    spec = await bucket_town.spec()
+    front.faults.cut_bodies, front.faults.cut_after_bytes = 4, 3_000_000
+    front.seen.clear()
+    assert (await sent(made, spec))[1] == CHECKSUM
+    puts = [path for method, path, _ in front.seen if method == "PUT"]
+    assert len(puts) == 3 + 4
+    assert (await reported(bucket_town, spec)).status_code == 200
+
+
+async def test_a_busy_bucket_is_waited_for(front: Front, bucket_town: Town, made: Path) -> None:
+    spec = await bucket_town.spec()
+    target = spec.transfer.output
+    assert isinstance(target, RemoteUpload)
+
+    def busy_between_parts() -> str:
+        sending = upload(made, target, clock=impatient())
+        while True:
+            try:
+                next(sending)
+                front.faults.busy = 1
+            except StopIteration as stop:
+                return str(stop.value)
+
+    assert await asyncio.to_thread(busy_between_parts) == CHECKSUM
+
+
+async def test_a_bucket_that_stays_busy_fails_the_attempt_not_the_export(
+    front: Front, bucket_town: Town, made: Path
+) -> None:
+    spec = await bucket_town.spec()
+    target = spec.transfer.output
+    assert isinstance(target, RemoteUpload)
+
+    def cut_off() -> None:
+        for share in upload(made, target, clock=impatient()):
+            if share > exchange.TRIES / 100:
+                front.faults.cut_bodies, front.faults.cut_after_bytes = 10_000, 10
+
+    with pytest.raises(ExportError) as caught:
+        await asyncio.to_thread(cut_off)
+    assert (caught.value.code, caught.value.transient) == ("output_unwritable", True)
+
+
+async def test_urls_that_have_grown_old_are_replaced(front: Front, bucket_town: Town, made: Path) -> None:
+    spec = await bucket_town.spec()
+    target = spec.transfer.output
+    assert isinstance(target, RemoteUpload)
+    sending = upload(made, target, clock=impatient())
+
+    def grown_old() -> str:
+        shares = []
+        while True:
+            try:
+                shares.append(next(sending))
+                if len(shares) == 22:  # the file was read in 21 steps, and the first part is there
+                    refuse_once()
+            except StopIteration as stop:
+                return str(stop.value)
+
+    def refuse_once() -> None:
+        front.faults.expired = 1
+
+    assert await asyncio.to_thread(grown_old) == CHECKSUM
+    assert front.faults.expired == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda _: b"", id="nothing"),
+        pytest.param(lambda _: b"{}", id="no fields"),
+        pytest.param(lambda body: body.replace(b'"size":', b'"size":-'), id="a negative size"),
+        pytest.param(lambda body: body[:-1] + b',"more":1}', id="a field too many"),
+        pytest.param(lambda body: b"\xff" + body, id="no text"),
+        pytest.param(lambda _: b"[" * 10_000, id="deep nesting"),
+    ],
+)
+async def test_what_is_no_question_is_refused(town: Town, change: Callable[[bytes], bytes]) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    body = change(b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode())
+    answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("age_seconds", [600, -600])
+async def test_an_old_or_unsigned_question_is_refused(town: Town, age_seconds: int) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    body = b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode()
+    post: Callable[..., Awaitable[Any]] = town.street.http.post
+    stale = run.signed(body, age_seconds=age_seconds)
+    assert (await post(f"{run.url}/output", content=body, headers=stale)).status_code == 401
+    assert (await post(f"{run.url}/output", content=body)).status_code == 401
+
+
+async def test_an_upload_that_nobody_knows_is_a_conflict(town: Town) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    assert attempt_key(spec.job_id, 1).startswith(".attempts/")
+    for more in (b"", b',"complete":true'):
+        body = b'{"attempt":1,"size":5,"upload_id":"0123","checksum":"%b"%b}' % (CHECKSUM.encode(), more)
+        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+        assert answer.status_code == 409
