@@ -103,9 +103,8 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
     url = settings.database_url or sqlite_url(settings.data_dir / "framehook.db")
     await _prepared(url)
     service = _build(settings, hub, open_database(url), given or _runner(settings))
-    if not is_postgresql(
-        url
-    ):  # one process owns a SQLite file, so whatever ran before is known to be nobody's
+    if not is_postgresql(url):
+        # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
         await service.attempts.resume()
     keep = service.state["supervisor"].keep
     tasks = [asyncio.create_task(keep(name, loop), name=name) for name, loop in service.loops.items()]

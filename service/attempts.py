@@ -88,6 +88,7 @@ class Attempts:
         """Start what is waiting, as places become free."""
         while True:
             self._runner.freed.clear()
+            await self._see_to(self._runner.ended())
             for job in await self._claimed():
                 await self._start(job)
             with suppress(TimeoutError):
@@ -157,6 +158,15 @@ class Attempts:
             if given is not None:
                 self._publish(given)
             await self.abandon(job)
+
+    async def _see_to(self, call_ids: list[str]) -> None:
+        """A run that ended without saying so is not waited for."""
+        if not call_ids:
+            return
+        async with self._database.reading() as session:
+            unfinished = await jobs.by_call(session, call_ids)
+        for job in unfinished:
+            await self._ask_after(job)
 
     async def _claimed(self) -> list[Job]:
         places = self._runner.places()

@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ import jwt
 import typer
 
 from infra.database import sqlite_url
+from infra.lock import Held, holding
+from infra.postgresql import is_postgresql
 from infra.telemetry import configure_logging
 from service import commands, schema
 from service.app import create_app
@@ -52,8 +55,23 @@ def serve(
     """Run the service until it is told to stop."""
     settings = settings_or_exit(host=host, port=port, data_dir=data_dir)
     configure_logging(settings.log_format)
-    logging.getLogger("framehook").info("serving on %s, data in %s", settings.origin, settings.data_dir)
-    server(create_app(settings), settings.host, settings.port).run()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        with _alone(settings):
+            logging.getLogger("framehook").info(
+                "serving on %s, data in %s", settings.origin, settings.data_dir
+            )
+            server(create_app(settings), settings.host, settings.port).run()
+    except Held:
+        typer.echo(f"framehook: DATA_DIR: another service is running on {settings.data_dir}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _alone(settings: Settings) -> AbstractContextManager[None]:
+    """On SQLite the data folder belongs to one service: two would take each other's runs for lost ones."""
+    if settings.database_url is not None and is_postgresql(settings.database_url):
+        return nullcontext()
+    return holding(settings.data_dir / "service.lock")
 
 
 @app.command()

@@ -208,6 +208,12 @@ async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str
     return [as_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
 
 
+async def by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
+    """Active jobs whose present attempt is one of these calls."""
+    ours = and_(_active, col(ExportJob.call_id).in_(call_ids))
+    return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
+
+
 async def running_here(session: AsyncSession, instance: str) -> list[Job]:
     """Active jobs whose call belongs to this instance."""
     ours = and_(_active, col(ExportJob.call_id).startswith(instance))

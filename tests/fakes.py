@@ -30,6 +30,7 @@ class FakeRunner:
         self.free = places
         self.spawned: list[AttemptSpec] = []
         self.cancelled: list[str] = []
+        self.lost: list[str] = []
         self.refusals: list[Refused] = []
         self.standings: dict[str, Standing] = {}
         self.arrived = asyncio.Event()  # set at each spawn
@@ -49,6 +50,10 @@ class FakeRunner:
 
     async def probe(self, call_id: str) -> Standing:
         return self.standings.get(call_id, Running())
+
+    def ended(self) -> list[str]:
+        ended, self.lost = self.lost, []
+        return ended
 
     async def cancel(self, call_id: str) -> None:
         self.cancelled.append(call_id)

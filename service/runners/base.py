@@ -75,6 +75,10 @@ class Runner(Protocol):
         """What is known of the call."""
         ...
 
+    def ended(self) -> list[str]:
+        """The calls that were seen to end since this was last asked."""
+        ...
+
     async def cancel(self, call_id: str) -> None:
         """End the call, if it is still there."""
         ...

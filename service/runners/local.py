@@ -29,6 +29,7 @@ class LocalRunner:
         self._workers = workers
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._ended: list[str] = []
         self._reapers: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         self._scratch.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,10 @@ class LocalRunner:
         if call_id in self._processes:
             return Running()
         return Failed("run_lost", "The process that ran the export is gone.", transient=True)
+
+    def ended(self) -> list[str]:
+        ended, self._ended = self._ended, []
+        return ended
 
     async def cancel(self, call_id: str) -> None:
         process = self._processes.get(call_id)
@@ -104,6 +109,7 @@ class LocalRunner:
         _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
         await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
         del self._processes[call_id]
+        self._ended.append(call_id)
         self.freed.set()
 
 

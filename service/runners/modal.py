@@ -91,6 +91,10 @@ class ModalRunner:
             return next((end for kind, end in _ENDS.items() if isinstance(error, kind)), _unknown(error))
         return finished(value)
 
+    def ended(self) -> list[str]:
+        """Nothing is held, so nothing is seen: silence tells."""
+        return []
+
     async def cancel(self, call_id: str) -> None:
         call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(call_id)
         try:

@@ -1,0 +1,21 @@
+"""One process to a folder, for as long as it lives."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Held(Exception):
+    """Another process holds the folder."""
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Hold a lock file until the block, or the process, ends; raises Held if somebody else does."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Held from error
+        yield
