@@ -16,7 +16,10 @@ from infra.modal_local.plane import ModalLocal
 
 def faults_of(text: str) -> Faults:
     """Parse the switches to begin with."""
-    return msgspec.json.decode(text, type=Faults)
+    try:
+        return msgspec.json.decode(text, type=Faults)
+    except msgspec.DecodeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def arguments() -> argparse.Namespace:
