@@ -25,7 +25,7 @@ class Supervisor:
     async def keep(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Run `loop` until cancelled, starting it again whenever it ends or raises."""
         clock = asyncio.get_running_loop().time
-        pause = FIRST_PAUSE_SECONDS
+        pause = 0.0
         while True:
             began = clock()
             try:
@@ -34,8 +34,9 @@ class Supervisor:
                 reason = "ended"
             except Exception as error:
                 reason = type(error).__name__
-                logger.exception("the %s loop died; starting it again in %.1f s", name, pause)
+                logger.exception("the %s loop died", name)
             self._down[name] = reason
             steady = clock() - began > STEADY_SECONDS
-            pause = FIRST_PAUSE_SECONDS if steady else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            pause = FIRST_PAUSE_SECONDS if steady or not pause else min(pause * 2, LONGEST_PAUSE_SECONDS)
+            logger.warning("starting the %s loop again in %.1f s", name, pause)
             await asyncio.sleep(pause)

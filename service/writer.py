@@ -62,12 +62,14 @@ class Writer:
             if not isinstance(error, Exception):
                 raise
             return
-        for outcome in outcomes:
-            if isinstance(outcome, progress.Applied) and outcome.job is not None:
-                self._publish(outcome.job)
-        for (_, answer), outcome in zip(batch, outcomes, strict=True):
-            if not answer.done():
-                answer.set_result(outcome)
+        try:
+            for outcome in outcomes:
+                if isinstance(outcome, progress.Applied) and outcome.job is not None:
+                    self._publish(outcome.job)
+        finally:  # what is committed is true, whether or not it could be told
+            for (_, answer), outcome in zip(batch, outcomes, strict=True):
+                if not answer.done():
+                    answer.set_result(outcome)
 
     async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
         return await progress.write(self._database, changes)

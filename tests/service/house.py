@@ -37,7 +37,8 @@ class House:
 
     def put(self, key: str = SOURCE, content: bytes = b"video", *, user: str = "local") -> None:
         """An object in the user's storage."""
-        path = self.state["storage"].path(user, key)
+        path = self.state["storage"].local_path(user, key)
+        assert path is not None
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 

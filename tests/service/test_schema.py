@@ -1,0 +1,95 @@
+"""Migrations lead to what the models say, and back; a job that travels is a row, field by field."""
+
+import asyncio
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel import SQLModel
+
+from infra.database import sqlite_url
+from service import schema
+from service.models import ExportJob, Job
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, SQLModel.metadata))
+
+
+def tables(path: Path) -> set[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    finally:
+        connection.close()
+
+
+def test_the_newest_schema_is_what_the_models_say(empty_database: Path) -> None:
+    engine = create_engine(f"sqlite:///{empty_database}", poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+
+
+async def test_the_newest_schema_is_what_the_models_say_on_postgresql(postgresql_url: str) -> None:
+    url = postgresql_url.replace("postgresql://", "postgresql+asyncpg://")
+    engine = create_async_engine(url, poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+def test_going_back_leaves_nothing_and_the_way_is_open_again(tmp_path: Path) -> None:
+    path = tmp_path / "framehook.db"
+    schema.upgrade(sqlite_url(path))
+    whole = tables(path)
+    schema.downgrade(sqlite_url(path), "base")
+    assert tables(path) == {"alembic_version"}
+    schema.upgrade(sqlite_url(path))
+    assert tables(path) == whole
+
+
+def test_an_upgrade_of_what_is_up_to_date_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "framehook.db"
+    schema.upgrade(sqlite_url(path))
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "INSERT INTO idempotency_keys (user_id, key, body_hash, job_id, created_at) VALUES ('a', 'b', 'c', 'd', 1)"
+    )
+    connection.commit()
+    schema.upgrade(sqlite_url(path))
+    assert connection.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (1,)
+    connection.close()
+
+
+async def test_replicas_that_upgrade_at_once_find_one_schema(postgresql_url: str) -> None:
+    database = create_async_engine(
+        postgresql_url.replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT"
+    )
+    async with database.connect() as connection:
+        await connection.execute(text("CREATE DATABASE fresh"))
+    await database.dispose()
+    fresh = postgresql_url.replace("/postgres?", "/fresh?")
+    assert not await schema.is_current(fresh)
+    code = "import sys; from service import schema; schema.upgrade(sys.argv[1])"
+    replicas = [await asyncio.create_subprocess_exec(sys.executable, "-c", code, fresh) for _ in range(3)]
+    async with asyncio.timeout(60):
+        assert [await replica.wait() for replica in replicas] == [0, 0, 0]
+    assert await schema.is_current(fresh)
+
+
+@pytest.mark.parametrize("name", ["a space", "quest?ion", "per%41cent", "ha#sh", "ümlaut"])
+def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    schema.upgrade(sqlite_url(folder / "framehook.db"))
+    assert "export_jobs" in tables(folder / "framehook.db")
+
+
+def test_a_job_that_travels_has_the_fields_of_its_row() -> None:
+    assert list(Job.__struct_fields__) == list(ExportJob.model_fields)
