@@ -35,13 +35,17 @@ def plan(config: AnnotateConfig, sources: Mapping[str, Source]) -> Render:
     laid = montage(config, sources)
     first = laid.shots[0].source
     size = even_size(first.width, first.height)
+
+    def opened(shot: Shot, ticks: range) -> Pictures:
+        return _shown(shot, laid, size, ticks, labelled=config.show_labels)
+
     heard = config.include_audio and any(shot.source.audio is not None for shot in laid.shots)
     return Render(
         width=size[0],
         height=size[1],
         clock=laid.clock,
         seconds=laid.seconds(laid.ticks),
-        pictures=_joined(laid, lambda shot: _shown(shot, laid, size, labelled=config.show_labels)),
+        pictures=lambda ticks: _joined(laid, ticks, opened),
         sound=_mixed(laid) if heard else None,
         chapters=tuple(_chapters(laid)),
     )
@@ -64,11 +68,11 @@ def _naming(shot: Shot) -> Iterator[None]:
         raise ExportError(error.code, message, transient=error.transient) from error
 
 
-def _shown(shot: Shot, laid: Montage, size: Size, *, labelled: bool) -> Pictures:
+def _shown(shot: Shot, laid: Montage, size: Size, ticks: range, *, labelled: bool) -> Pictures:
     """A clip's frames as they are seen, on a clock of their own that begins at 0."""
     letterbox = Letterbox(shot.source.width, shot.source.height, *size)
     panel = label(shot.clip, *size) if labelled else None
-    with _naming(shot), closing(pictures(shot.source, (laid.piece(shot),), laid.clock)) as found:
+    with _naming(shot), closing(pictures(shot.source, (laid.piece(shot),), laid.clock, ticks)) as found:
         for picture in found:
             frame = letterbox.fitted(picture.frame)
             frame = panel.over(frame, _label_level(shot, picture.pts)) if panel is not None else frame
@@ -90,14 +94,18 @@ def _label_level(shot: Shot, tick: int) -> float:
     return max(0.0, min(1.0, coming, going))
 
 
-def _joined(laid: Montage, opened: Callable[[Shot], Pictures]) -> Pictures:
+def _joined(laid: Montage, ticks: range, opened: Callable[[Shot, range], Pictures]) -> Pictures:
     """Every clip's frames in the output's time; at most two clips are open at once."""
     ending: Pictures | None = None
     coming: Pictures | None = None
     try:
         for shot in laid.shots:
-            ending, coming = coming, opened(shot)
-            yield from _crossed(ending, coming, shot)
+            own = range(max(0, ticks.start - shot.begun), min(shot.ticks, ticks.stop - shot.begun))
+            if not own:
+                continue
+            ending, coming = coming, opened(shot, own)
+            if own.start < shot.ticks - shot.after:  # else all that is left of it dissolves into the next one
+                yield from _crossed(ending, coming, shot)
             if ending is not None:
                 ending.close()
     finally:

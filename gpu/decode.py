@@ -1,8 +1,9 @@
 """Frames of a source, alike and in rising order of time, put on the clock of the output."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain, islice
 
 from av.video.frame import VideoFrame
 
@@ -32,29 +33,50 @@ class Picture:
 
 
 Pictures = Generator[Picture, None, None]
+Opened = Callable[[range], Pictures]
+"""Opens the frames that begin within some ticks of the output's clock: the very ones that the whole has there."""
 
 
-def pictures(source: Source, cut: Sequence[Piece], clock: Clock) -> Pictures:
-    """What the pieces show, frame by frame, on the output's clock.
+def pictures(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -> Pictures:
+    """What the pieces show at some ticks, frame by frame, on the output's clock.
 
     The pieces follow on one another in the source. Raises ExportError: decode_failed, source_truncated.
     """
-    with closing(_between(source, cut[0].start, cut[-1].end)) as shown:
-        yield from _sampled(shown, cut, clock) if clock.steady else _kept(shown, cut[0], clock)
+    yield from (_sampled if clock.steady else _kept)(source, cut, clock, ticks)
 
 
-def _sampled(shown: Pictures, cut: Sequence[Piece], clock: Clock) -> Pictures:
+def _sampled(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -> Pictures:
     """The frame on screen at each tick of a steady clock: some frames twice, some not at all."""
-    current = next(shown)
-    upcoming = next(shown, None)
-    for number, latest in enumerate(slots(cut, clock)):
-        while upcoming is not None and upcoming.time <= latest:
-            current, upcoming = upcoming, next(shown, None)
-        yield replace(current, pts=number)
+    # Where a fast piece gives way to a slow one the times step back; what is on screen does not.
+    times = islice(accumulate(slots(cut, clock), max), ticks.start, ticks.stop)
+    first = next(times, cut[0].start)
+    with closing(_between(source, first if ticks.start else cut[0].start, cut[-1].end)) as shown:
+        current = next(shown)
+        upcoming = next(shown, None)
+        for number, latest in zip(ticks, chain((first,), times), strict=False):
+            while upcoming is not None and upcoming.time <= latest:
+                current, upcoming = upcoming, next(shown, None)
+            yield replace(current, pts=number)
 
 
-def _kept(shown: Pictures, piece: Piece, clock: Clock) -> Pictures:
-    """Every frame at its own time; the one on screen when the piece begins is shown from its beginning."""
+def _kept(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -> Pictures:
+    """Every frame at its own time, those that begin within the ticks."""
+    # A tick early, the frame on screen is one that began before: it is not shown, whatever its time was rounded to.
+    early = max(0, ticks.start - 1)
+    start = cut[0].start + float(early * clock.time_base)
+    with (
+        closing(_between(source, start, cut[-1].end)) as shown,
+        closing(_timed(shown, cut[0], clock)) as found,
+    ):
+        for picture in found:
+            if picture.pts >= ticks.stop:
+                return
+            if picture.pts >= ticks.start:
+                yield picture
+
+
+def _timed(shown: Pictures, piece: Piece, clock: Clock) -> Pictures:
+    """Every frame at its own time; the first one is shown from the piece's beginning."""
     end = max(1, round(piece.length / clock.time_base))
     current = next(shown)
     begun = 0

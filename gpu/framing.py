@@ -51,7 +51,7 @@ def plan(config: FramingConfig, sources: Mapping[str, Source]) -> Render:
         height=height,
         clock=clock,
         seconds=seconds,
-        pictures=_framed(pictures(source, cut, clock), config, source, (width, height)),
+        pictures=lambda ticks: _framed(pictures(source, cut, clock, ticks), config, source, (width, height)),
         sound=sound(source, cut, seconds) if config.include_audio and source.audio is not None else None,
     )
 

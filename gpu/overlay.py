@@ -62,7 +62,7 @@ def plan(config: OverlayConfig, sources: Mapping[str, Source]) -> Render | Copy:
         height=height,
         clock=clock,
         seconds=seconds,
-        pictures=_drawn(pictures(source, cut, clock), drawing),
+        pictures=lambda ticks: _drawn(pictures(source, cut, clock, ticks), drawing),
         sound=sound(source, cut, seconds) if config.include_audio and source.audio is not None else None,
     )
 

@@ -1,28 +1,19 @@
-"""The one generator behind every entry point: an AttemptSpec in, ticks on the way, a checked Output at the end.
-
-A format is a module with one function, `plan(config, sources) -> Render`: frames in, frames out. It checks its
-configuration against the probed sources (raising ExportError before anything is spent) and returns the size, clock and
-length of the output with two lazy generators. Its pictures begin as `decode.pictures(source, cut, clock)`: frames in
-rising time, upright, yuv420p, bt709, with their source time in seconds; it changes `frame` and passes the rest on (see
-`framing._framed`). Its sound begins as `sound.sound(source, cut, seconds)`. Several pieces or sources are several such
-generators, one after another, with `pts` counted on. A format that would change nothing plans a `Copy` instead. Then it
-is added to `FORMATS` below, and that is all.
-"""
+"""The one generator behind every entry point: an AttemptSpec in, ticks on the way, a checked Output at the end."""
 
 import shutil
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from callbacks.envelope import Output, Phase
-from gpu import annotate, framing, overlay, profile, transfer
+from gpu import profile, transfer
 from gpu.errors import ExportError, failing_as
+from gpu.formats import planned
 from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
-from gpu.spec import AttemptSpec, ExportConfig, ExportType
+from gpu.spec import AttemptSpec
 from gpu.verbatim import Copy, copied
 
 # Measured shares of an attempt's time; within a phase, progress is what has been done of it.
@@ -34,13 +25,6 @@ _SHARES = {
 }
 _TICK_SECONDS = 0.1
 _SOUND_TAIL_SECONDS = 0.03
-
-Plan = Callable[[Any, Mapping[str, Source]], Render | Copy]
-FORMATS: Mapping[ExportType, Plan] = {
-    ExportType.FRAMING: framing.plan,
-    ExportType.OVERLAY: overlay.plan,
-    ExportType.ANNOTATE: annotate.plan,
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +51,7 @@ def run(spec: AttemptSpec, scratch: Path) -> Attempt:
         with failing_as("scratch_unwritable", "The machine has no room to work in.", transient=True):
             scratch.mkdir(parents=True, exist_ok=True)
         sources = yield from _sources(spec, scratch)
-        render = _planned(spec.type, spec.config, sources)
+        render = planned(spec.type, spec.config, sources)
         if isinstance(render, Copy):
             return (yield from _handed_on(spec, render, scratch / "output.mp4"))
         encoder = profile.choose(spec.config.codec, spec.config.quality, render.width, render.height)
@@ -87,12 +71,6 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
         place = transfer.fetch(key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds)
         found[key] = probe(place)
     return found
-
-
-def _planned(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render | Copy:
-    if kind not in FORMATS:
-        raise ExportError("type_unknown", f"This version makes no exports of type {kind}.")
-    return FORMATS[kind](config, sources)
 
 
 def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, None, None]:

@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from gpu.decode import Picture, Pictures
+from gpu.decode import Opened, Picture, Pictures
 from gpu.errors import failing_as
 from gpu.normalize import BT709, LIMITED, PIXEL_FORMAT
 from gpu.profile import (
@@ -44,16 +44,22 @@ class Chapter:
 class Render:
     """An export ready to be made: the size, the clock, the length in seconds, the frames and sound to come, chapters.
 
-    Nothing is decoded until `pictures` and `sound` are iterated; both are closed by who writes them.
+    `pictures` opens the frames of any stretch of it. Nothing is decoded until they and `sound` are iterated; both are
+    closed by who writes them.
     """
 
     width: int
     height: int
     clock: Clock
     seconds: float
-    pictures: Pictures
+    pictures: Opened
     sound: Sound | None
     chapters: tuple[Chapter, ...] = ()
+
+    @property
+    def ticks(self) -> range:
+        """All of it, on its clock."""
+        return range(max(1, round(self.seconds / self.clock.time_base)))
 
 
 def write(render: Render, encoder: Encoder, path: Path) -> Generator[float, None, None]:
@@ -62,12 +68,12 @@ def write(render: Render, encoder: Encoder, path: Path) -> Generator[float, None
     Frames and sound advance together, so that neither is held back in memory. Raises ExportError: encode_failed,
     disk_full, and whatever the frames raise.
     """
-    with closing(render.pictures), _Movie(render, encoder, path) as movie:
+    with closing(render.pictures(render.ticks)) as pictures, _Movie(render, encoder, path) as movie:
         if render.sound is None:
-            yield from _shares(render, movie)
+            yield from _shares(pictures, render, movie)
             return
         with closing(render.sound) as sound:
-            for share in _shares(render, movie):
+            for share in _shares(pictures, render, movie):
                 while movie.heard < share * render.seconds and (block := next(sound, None)) is not None:
                     movie.add_sound(block)
                     yield min(share, movie.heard / render.seconds)
@@ -77,8 +83,8 @@ def write(render: Render, encoder: Encoder, path: Path) -> Generator[float, None
                 yield 1.0
 
 
-def _shares(render: Render, movie: "_Movie") -> Generator[float, None, None]:
-    for picture in render.pictures:
+def _shares(pictures: Pictures, render: Render, movie: "_Movie") -> Generator[float, None, None]:
+    for picture in pictures:
         movie.add_picture(picture)
         yield min(1.0, float((picture.pts + picture.duration) * render.clock.time_base) / render.seconds)
 

@@ -44,7 +44,7 @@ def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
         height=64,
         clock=Clock(Fraction(1), steady=True),
         seconds=seconds,
-        pictures=(picture for picture in still()),
+        pictures=lambda _: (picture for picture in still()),
         sound=(silence(48_000) for _ in range(seconds)),
     )
     encoder = profile.choose(Codec.H264, Quality.DRAFT, 64, 64)

@@ -157,10 +157,10 @@ def test_frames_without_anything_on_them_are_the_decoded_ones(source: Path) -> N
     found = probe(str(source))
     planned = overlay.plan(config, {"source": found})
     assert isinstance(planned, Render)
-    plain = pictures(found, timeline.pieces(0.0, found.duration, []), planned.clock)
+    plain = pictures(found, timeline.pieces(0.0, found.duration, []), planned.clock, planned.ticks)
 
     same = [
         all(bytes(one) == bytes(two) for one, two in zip(a.frame.planes, b.frame.planes, strict=True))
-        for a, b in zip(plain, planned.pictures, strict=True)
+        for a, b in zip(plain, planned.pictures(planned.ticks), strict=True)
     ]
     assert [number for number, alike in enumerate(same) if not alike] == list(range(12, 18))
