@@ -1,4 +1,4 @@
-"""Objects in an S3 bucket, R2 first: `{user}/{key}`, presigned for everybody who holds no credentials."""
+"""Objects in an S3 bucket, R2 first: presigned for everybody who holds no credentials."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,12 +13,14 @@ from infra.storage.base import (
     StorageUnavailable,
     Stored,
     object_name,
+    user_folder,
 )
 from infra.storage.client import Bucket, NotThere
 from infra.storage.s3_publish import publish
 
 CHECK_SECONDS = 5.0
 CHECKSUM = "sha256"
+SCRATCH = ".attempts/"
 
 
 class S3Storage:
@@ -29,21 +31,21 @@ class S3Storage:
 
     def local_path(self, user_id: str, key: str) -> None:
         """Nothing lies on this machine; OutsideStorage for a bad key all the same."""
-        object_name(user_id, key)
+        bucket_key(user_id, key)
 
     def free_bytes(self) -> None:
         """There is no bound."""
 
     async def find(self, user_id: str, key: str) -> Stored | None:
         try:
-            return await self._head(object_name(user_id, key))
+            return await self._head(bucket_key(user_id, key))
         except OutsideStorage:
             return None
 
     async def read_url(
         self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
     ) -> Signed:
-        arguments = {"Key": object_name(user_id, key)}
+        arguments = {"Key": bucket_key(user_id, key)}
         if filename is not None:
             arguments["ResponseContentDisposition"] = attachment(filename)
         return Signed(await self._bucket.presign("get_object", expires_seconds, **arguments))
@@ -51,7 +53,7 @@ class S3Storage:
     async def write_url(
         self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
     ) -> Signed:
-        name = object_name(user_id, key)
+        name = bucket_key(user_id, key)
         bound = {"Key": name, "ContentLength": size, "ContentType": content_type}
         url = await self._bucket.presign("put_object", expires_seconds, **bound)
         return Signed(url, {"Content-Type": content_type})
@@ -63,7 +65,7 @@ class S3Storage:
         metadata = {CHECKSUM: checksum.partition(":")[2]} if checksum else {}
         answer = await self._bucket.call(
             "create_multipart_upload",
-            Key=object_name(user_id, key),
+            Key=bucket_key(user_id, key),
             ContentType=content_type,
             Metadata=metadata,
         )
@@ -72,12 +74,12 @@ class S3Storage:
     async def part_url(
         self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
     ) -> Signed:
-        upload = {"Key": object_name(user_id, key), "UploadId": upload_id}
+        upload = {"Key": bucket_key(user_id, key), "UploadId": upload_id}
         bound = upload | {"PartNumber": number, "ContentLength": size}
         return Signed(await self._bucket.presign("upload_part", expires_seconds, **bound))
 
     async def arrived(self, user_id: str, key: str, upload_id: str) -> list[Part]:
-        name = object_name(user_id, key)
+        name = bucket_key(user_id, key)
         found = await self._bucket.pages("list_parts", "Parts", Key=name, UploadId=upload_id)
         return [Part(part["PartNumber"], part["Size"], part["ETag"]) for part in found]
 
@@ -85,20 +87,20 @@ class S3Storage:
         listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
         await self._bucket.call(
             "complete_multipart_upload",
-            Key=object_name(user_id, key),
+            Key=bucket_key(user_id, key),
             UploadId=upload_id,
             MultipartUpload={"Parts": listed},
         )
 
     async def abort(self, user_id: str, key: str, upload_id: str) -> None:
-        await self._abort(object_name(user_id, key), upload_id)
+        await self._abort(bucket_key(user_id, key), upload_id)
 
     async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
-        found = await self._head(object_name(user_id, key))
+        found = await self._head(bucket_key(user_id, key))
         return found is not None and (found.size, found.checksum) == (size, checksum)
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
-        source, target = object_name(user_id, written_key), object_name(user_id, key)
+        source, target = bucket_key(user_id, written_key), bucket_key(user_id, key)
         found = await self._head(source)
         if found is not None and (found.size, found.checksum) != (size, checksum):
             return False
@@ -110,7 +112,7 @@ class S3Storage:
         return there is not None and (there.size, there.checksum) == (size, checksum)
 
     async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
-        name = object_name(user_id, key)
+        name = bucket_key(user_id, key)
         if checksum is not None:
             found = await self._head(name)
             if found is None or found.checksum != checksum:
@@ -118,7 +120,7 @@ class S3Storage:
         await self._bucket.call("delete_object", Key=name)
 
     async def discard_folder(self, user_id: str, key: str) -> None:
-        prefix = f"{object_name(user_id, key)}/"
+        prefix = f"{bucket_key(user_id, key)}/"
         uploads = await self._bucket.pages("list_multipart_uploads", "Uploads", Prefix=prefix)
         await asyncio.gather(*(self._abort(upload["Key"], upload["UploadId"]) for upload in uploads))
         objects = await self._bucket.pages("list_objects_v2", "Contents", Prefix=prefix)
@@ -149,6 +151,17 @@ class S3Storage:
             await self._bucket.call("abort_multipart_upload", Key=name, UploadId=upload_id)
         except (NoSuchUpload, NotThere):
             return
+
+
+def bucket_key(user_id: str, key: str) -> str:
+    """An object's key in the bucket: `{user}/{key}`, and `.attempts/{user}/…` for what attempts write.
+
+    A bucket's rules go by how keys begin, and one rule has to find all scratch. No user's part begins with a dot.
+    """
+    name = object_name(user_id, key)
+    if not key.startswith(SCRATCH):
+        return name
+    return f"{SCRATCH}{user_folder(user_id)}/{key.removeprefix(SCRATCH)}"
 
 
 def attachment(filename: str) -> str:

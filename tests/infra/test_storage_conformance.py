@@ -17,7 +17,7 @@ from gpu.keys import checked_key
 from infra.storage import FolderStorage, NoSuchUpload, OutsideStorage, Part, Storage
 from infra.storage.base import object_name, part_bytes, part_sizes, user_folder
 from infra.storage.client import Bucket
-from infra.storage.s3 import S3Storage
+from infra.storage.s3 import S3Storage, bucket_key
 from infra.storage.signed import SignedUrls
 from tests.s3 import Front, s3_server
 
@@ -61,7 +61,7 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path, front: Front) -> 
 
     async def put_in_bucket(user_id: str, key: str, content: bytes) -> None:
         await bucket.call(
-            "put_object", Key=object_name(user_id, key), Body=content, Metadata={"sha256": _hex(content)}
+            "put_object", Key=bucket_key(user_id, key), Body=content, Metadata={"sha256": _hex(content)}
         )
 
     yield Case(storage, put_in_bucket)
@@ -249,7 +249,19 @@ TRICKS = st.lists(
                 ";",
                 " ",
             ),
-            *("bob", "a", "link", "C:", "file://", "x" * 300, "é", "e\u0301", "\u202e", "\ud800"),
+            *(
+                ".attempts/",
+                "bob",
+                "a",
+                "link",
+                "C:",
+                "file://",
+                "x" * 300,
+                "é",
+                "e\u0301",
+                "\u202e",
+                "\ud800",
+            ),
             *(
                 "\uff0e\uff0e",
                 "\u2024\u2024",
@@ -296,6 +308,7 @@ def test_no_user_and_no_key_lead_out_of_the_users_part(tmp_path: Path, user_id: 
     assert path.resolve().is_relative_to(own)
     assert name == f"{own.name}/{key}"
     assert not {"", ".", ".."} & set(name.split("/"))
+    assert bucket_key(user_id, key) in (name, f".attempts/{own.name}/{key.removeprefix('.attempts/')}")
 
 
 @given(key=TRICKS)
