@@ -29,6 +29,7 @@ from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
 from service.auth import Authenticator, PublishedKeys, SharedSecret, Verifier
 from service.errors import Problem, on_crash, on_http_exception, on_problem, on_storage_error
+from service.housekeeping import Housekeeping, Retention
 from service.hub import Hub
 from service.models import Job
 from service.outcomes import Outcomes
@@ -165,6 +166,8 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         "dispatch": attempts.dispatch,
         "watch": attempts.watch,
     }
+    retention = Retention(events_seconds=settings.timeline_days * 86_400)
+    loops["housekeeping"] = Housekeeping(database, retention).run
     if isinstance(database, PostgresDatabase):
         loops["relay"] = Relay(database, hub, publish).run
     state = State(

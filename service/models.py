@@ -90,7 +90,7 @@ class ExportEvent(SQLModel, table=True):
 
     job_id: str = Field(primary_key=True)
     sequence: int = Field(primary_key=True)
-    at: float
+    at: float = Field(index=True)
     attempt: int
     status: str
     phase: str

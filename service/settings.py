@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     attempt_limit: Annotated[int, Field(ge=1, le=20)] = 3
     attempt_deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3_600.0
     queue_deadline_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 6 * 3_600.0
+    timeline_days: Annotated[float, Field(gt=0)] = 30.0
     silence_seconds: Annotated[float, Field(gt=0)] = 60.0
 
     @field_validator("callback_secret", "allowed_origins", mode="before")

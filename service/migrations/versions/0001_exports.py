@@ -23,6 +23,9 @@ def upgrade() -> None:
         sa.Column("message", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "sequence"),
     )
+    with op.batch_alter_table("export_events", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_export_events_at"), ["at"], unique=False)
+
     op.create_table(
         "export_jobs",
         sa.Column("job_id", sa.String(), nullable=False),
@@ -119,5 +122,8 @@ def downgrade() -> None:
         )
 
     op.drop_table("export_jobs")
+    with op.batch_alter_table("export_events", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_export_events_at"))
+
     op.drop_table("export_events")
     # ### end Alembic commands ###
