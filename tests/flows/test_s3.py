@@ -1,0 +1,212 @@
+"""The whole way through: upload, export by a real process that sees no files of the service, download."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gpu.source import probe
+from infra.storage.client import Bucket
+from service.app import create_app
+from service.runners import LocalRunner
+from service.server import server as web_server
+from service.settings import Settings
+from tests.gpu.videos import Video, clicks, dot, make, steady
+from tests.s3 import Faults, Front, s3_server
+from tests.service.serving import free_port, settings_on
+
+pytestmark = pytest.mark.anyio
+FRAMING = {
+    "quality": "draft",
+    "keyframes": [{"time": 0, "x": 0, "y": 0, "width": 160, "height": 90}],
+    "output_width": 160,
+}
+
+
+class Elsewhere(LocalRunner):
+    """Processes of this machine that are treated as if they were on another."""
+
+    name = "elsewhere"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Front]:
+    with s3_server() as front:
+        yield front
+
+
+@pytest.fixture
+def front(server: Front) -> Front:
+    server.faults = Faults()
+    server.seen.clear()
+    return server
+
+
+@dataclass
+class House:
+    """The running service, as a client sees it."""
+
+    http: httpx.AsyncClient
+
+    async def uploaded(self, video: Path) -> str:
+        """The key of a video that was handed in."""
+        content = await asyncio.to_thread(video.read_bytes)
+        asked = {"filename": video.name, "size": len(content), "content_type": "video/mp4"}
+        found = (await self.http.post("/api/uploads", json=asked)).json()
+        answer = await self.http.put(found["url"], content=content, headers=found["headers"])
+        assert answer.is_success
+        return str(found["key"])
+
+    async def exported(self, config: dict[str, Any], kind: str = "framing") -> dict[str, Any]:
+        """The job as it ended."""
+        answer = await self.http.post("/api/exports", json={"type": kind, "config": config})
+        assert answer.status_code == 202, answer.text
+        url = f"/api/exports/{answer.json()['job_id']}"
+        async with asyncio.timeout(60), self.http.stream("GET", f"{url}/events") as events:
+            async for _line in events.aiter_lines():
+                pass
+        job: dict[str, Any] = (await self.http.get(url)).json()
+        return job
+
+    async def downloaded(self, job: dict[str, Any], path: Path) -> Path:
+        answer = await self.http.get(f"/api/exports/{job['job_id']}/download", follow_redirects=True)
+        assert answer.status_code == 200
+        await asyncio.to_thread(path.write_bytes, answer.content)
+        return path
+
+
+@asynccontextmanager
+async def housed(settings: Settings, runner: LocalRunner) -> AsyncIterator[House]:
+    listening = socket.create_server((settings.host, settings.port))
+    running = web_server(create_app(settings, runner), settings.host, settings.port)
+    task = asyncio.create_task(running.serve(sockets=[listening]))
+    try:
+        async with httpx.AsyncClient(base_url=settings.origin, timeout=30, trust_env=False) as http:
+            yield House(http)
+    finally:
+        running.should_exit = True
+        await task
+
+
+async def with_bucket(front: Front, data_dir: Path, *, made: bool = True) -> Settings:
+    place = front.place()
+    if made:
+        bucket = Bucket(place)
+        await bucket.create()
+        await bucket.close()
+    return settings_on(
+        free_port(),
+        data_dir,
+        r2_endpoint_url=place.endpoint_url,
+        r2_access_key_id=place.access_key_id,
+        r2_secret_access_key=place.secret_access_key,
+        r2_bucket_name=place.bucket,
+    )
+
+
+def runner_of(settings: Settings, kind: type[LocalRunner] = LocalRunner) -> LocalRunner:
+    return kind(settings.data_dir / "scratch", 2)
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    moving = Video(draw=lambda time: dot(50 + 60 * time, 90), times=steady(2), tone=clicks(2, 1.0))
+    return make(tmp_path / "Spiel 1.mp4", moving)
+
+
+async def objects(front: Front, settings: Settings) -> list[str]:
+    bucket = Bucket(front.place(settings.r2_bucket_name))
+    found = await bucket.pages("list_objects_v2", "Contents")
+    await bucket.close()
+    return sorted(entry["Key"] for entry in found)
+
+
+async def test_an_export_goes_from_bucket_to_bucket(
+    front: Front, data_dir: Path, video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = await with_bucket(front, data_dir)
+    with caplog.at_level(logging.INFO, "framehook"):
+        async with housed(settings, runner_of(settings)) as house:
+            key = await house.uploaded(video)
+            job = await house.exported({"input_key": key, **FRAMING})
+            assert (job["status"], job["error"]) == ("complete", None)
+            assert probe(str(await house.downloaded(job, tmp_path / "out.mp4"))).width == 160
+            assert (tmp_path / "out.mp4").stat().st_size == job["output"]["size"]
+    assert await objects(front, settings) == sorted([f"local/{key}", f"local/{job['output_key']}"])
+    assert not list((data_dir / "scratch").glob("*/*"))
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("framehook")]
+    assert ours
+    assert not [line for line in ours if "Signature" in line or "token=" in line]
+
+
+async def test_an_export_without_a_bucket_goes_through_the_service(
+    data_dir: Path, video: Path, tmp_path: Path
+) -> None:
+    settings = settings_on(free_port(), data_dir)
+    async with housed(settings, runner_of(settings, Elsewhere)) as house:
+        key = await house.uploaded(video)
+        job = await house.exported({"input_key": key, **FRAMING})
+        assert (job["status"], job["error"]) == ("complete", None)
+        assert probe(str(await house.downloaded(job, tmp_path / "out.mp4"))).width == 160
+    assert not list((data_dir / "incoming").iterdir())
+
+
+async def test_an_export_survives_cut_connections_and_a_busy_bucket(
+    front: Front, data_dir: Path, video: Path, tmp_path: Path
+) -> None:
+    settings = await with_bucket(front, data_dir)
+    async with housed(settings, runner_of(settings)) as house:
+        key = await house.uploaded(video)
+        front.faults = Faults(cut_answers=2, cut_bodies=1, cut_after_bytes=2_000, busy=1)
+        job = await house.exported({"input_key": key, **FRAMING})
+        assert (job["status"], job["error"], job["attempt"]) == ("complete", None, 1)
+        assert (front.faults.cut_answers, front.faults.cut_bodies, front.faults.busy) == (0, 0, 0)
+        assert probe(str(await house.downloaded(job, tmp_path / "out.mp4"))).width == 160
+
+
+async def test_a_source_that_is_no_video_fails_with_its_reason(
+    front: Front, data_dir: Path, tmp_path: Path
+) -> None:
+    settings = await with_bucket(front, data_dir)
+    text = tmp_path / "a.mp4"
+    text.write_bytes(b"this is no video" * 1_000)
+    async with housed(settings, runner_of(settings)) as house:
+        job = await house.exported({"input_key": await house.uploaded(text), **FRAMING})
+    assert (job["status"], job["error"]["code"]) == ("error", "source_unreadable")
+
+
+async def test_a_download_goes_to_the_bucket_under_the_name_of_the_file(
+    front: Front, data_dir: Path, video: Path
+) -> None:
+    settings = await with_bucket(front, data_dir)
+    async with housed(settings, runner_of(settings)) as house:
+        key = await house.uploaded(video)
+        job = await house.exported({"input_key": key, "output_key": "exports/Tor 1 ü.mp4", **FRAMING})
+        answer = await house.http.get(f"/api/exports/{job['job_id']}/download")
+        assert answer.status_code == 307
+        assert answer.headers["location"].startswith(front.url)
+        part = await house.http.get(answer.headers["location"], headers={"Range": "bytes=4-7"})
+        assert (part.status_code, part.content) == (206, b"ftyp")
+        assert "Tor%201%20%C3%BC.mp4" in part.headers["content-disposition"]
+
+
+async def test_a_bucket_that_is_missing_shows_on_readyz_and_nothing_is_lost(
+    front: Front, data_dir: Path, video: Path
+) -> None:
+    settings = await with_bucket(front, data_dir, made=False)
+    async with housed(settings, runner_of(settings)) as house:
+        ready = await house.http.get("/readyz")
+        assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
+        bucket = Bucket(front.place(settings.r2_bucket_name))
+        await bucket.create()
+        await bucket.close()
+        assert (await house.http.get("/readyz")).status_code == 200
+        job = await house.exported({"input_key": await house.uploaded(video), **FRAMING})
+        assert job["status"] == "complete"
