@@ -24,7 +24,7 @@ from infra.supervise import Supervisor
 from infra.telemetry import AccessLog
 from service import schema
 from service.api import exports, files, health, outputs, streams, uploads
-from service.api.callbacks import Callbacks
+from service.api.callbacks import Callbacks, FrontDoor
 from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
 from service.auth import Authenticator, PublishedKeys, SharedSecret, Verifier
@@ -41,9 +41,7 @@ from service.view import JobView
 from service.writer import Writer
 
 ROUTES = [
-    Route(
-        "/api/callbacks/{job_id}", Callbacks(), methods=["POST"]
-    ),  # the busiest by far, so it is matched first
+    Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
     Route("/api/exports", exports.create, methods=["POST"]),
     Route("/api/exports", exports.list_),
     Route("/api/exports/active", exports.active),
@@ -240,7 +238,7 @@ def _verifier(settings: Settings) -> Verifier | None:
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
-    layers = [Middleware(AccessLog)]
+    layers = [Middleware(FrontDoor), Middleware(AccessLog)]
     if not settings.authenticated:
         # Without users to tell apart, a page elsewhere that resolves its own name to this machine must be kept out.
         public = urlsplit(settings.origin).hostname or "127.0.0.1"
