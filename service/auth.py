@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import jwt
 from starlette.requests import HTTPConnection
 
-from service.errors import Unauthenticated
+from service.errors import Unauthenticated, Unavailable
 
 LOCAL_USER = "local"
 COOKIE = "framehook_token"
@@ -16,7 +16,7 @@ _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 
 
 class Verifier(Protocol):
-    """Checks a token and gives its claims; raises `jwt.PyJWTError`."""
+    """Checks a token and gives its claims; raises `jwt.PyJWTError`, or Unavailable if it can't tell."""
 
     async def claims(self, token: str) -> dict[str, Any]:
         """The claims of a valid token."""
@@ -42,8 +42,21 @@ class PublishedKeys:
         self._expected = {"audience": audience, "issuer": issuer}
 
     async def claims(self, token: str) -> dict[str, Any]:
-        key = await asyncio.to_thread(self._keys.get_signing_key_from_jwt, token)
-        return _decode(token, key.key, _ASYMMETRIC, self._expected)
+        key = await asyncio.to_thread(self._key_of, token)
+        # The key says which algorithm it is for; the token, which anybody may have made, does not.
+        allowed = [name for name in _ASYMMETRIC if name == key.algorithm_name]
+        return _decode(token, key.key, allowed, self._expected)
+
+    def _key_of(self, token: str) -> jwt.PyJWK:
+        name = str(jwt.get_unverified_header(token).get("kid"))
+        try:
+            self._keys.get_signing_keys()
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            raise Unavailable("The identity provider's keys can't be read.") from error
+        try:
+            return self._keys.get_signing_key(name)  # may read them anew, for the name of a new key
+        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError, RecursionError) as error:
+            raise Unavailable("The identity provider's keys can't be read.") from error
 
 
 class Authenticator:
@@ -90,9 +103,13 @@ class Authenticator:
                 "The token is not valid, or no longer.",
                 headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
             ) from error
-        if not isinstance(subject, str) or not 0 < len(subject) <= MAX_USER_ID_CHARACTERS:
+        if not (isinstance(subject, str) and _can_be_a_name(subject)):
             raise Unauthenticated("The token names no user.")
         return subject
+
+
+def _can_be_a_name(subject: str) -> bool:
+    return 0 < len(subject) <= MAX_USER_ID_CHARACTERS and subject.isprintable()
 
 
 def _decode(token: str, key: Any, algorithms: list[str], expected: dict[str, str | None]) -> dict[str, Any]:

@@ -4,9 +4,12 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from infra.postgresql import is_postgresql
 
 MIN_SECRET_BYTES = 32
 
@@ -21,10 +24,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, validate_default=True)
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     public_url: str | None = None
     data_dir: Path = Path("var")
-    database_url: str | None = None
+    database_url: Annotated[str | None, Field(repr=False)] = None  # it may hold a password
     log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
 
     modal_enabled: bool = False
@@ -52,7 +55,7 @@ class Settings(BaseSettings):
     attempt_deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3_600.0
     queue_deadline_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 6 * 3_600.0
     timeline_days: Annotated[float, Field(gt=0)] = 30.0
-    silence_seconds: Annotated[float, Field(gt=0)] = 60.0
+    silence_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
 
     @field_validator("callback_secret", "allowed_origins", mode="before")
     @classmethod
@@ -75,6 +78,24 @@ class Settings(BaseSettings):
     def _strong(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"the secret needs at least {MIN_SECRET_BYTES} bytes")
+        return value
+
+    @field_validator("public_url", "auth_jwks_url", "r2_endpoint_url", mode="after")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "")
+        if value and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError("it must be an http or https address, such as https://example.org")
+        return value
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _is_spoken(cls, value: str | None) -> str | None:
+        if not value or is_postgresql(value):
+            return value
+        scheme, _, path = value.partition(":///")
+        if scheme != "sqlite+aiosqlite" or path in ("", ":memory:"):
+            raise ValueError("it must be sqlite+aiosqlite:///path/to/a/file or postgresql://…")
         return value
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from service import queries
 from service.api.exports import found_job
 from service.api.parsing import answer
 from service.api.state import State
-from service.errors import NotFound, Unauthenticated
+from service.errors import NotFound, Unauthenticated, Unavailable
 from service.hub import Closed, Publication, Subscriber
 from service.models import Job
 from service.timeline import timeline
@@ -157,6 +157,9 @@ async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
         return
     except NotFound:
         await socket.close(4404)
+        return
+    except Unavailable:
+        await socket.close(1013)
         return
     try:
         await _converse(socket, user_id, job_id)

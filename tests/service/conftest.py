@@ -14,7 +14,7 @@ from service.settings import Settings, load
 from tests.fakes import FakeRunner
 from tests.service.house import House, opened
 
-JWT_SECRET = "a shared secret that is long enough for tests"
+JWT_SECRET = "a shared secret that is long enough for tests, even for those of SHA-512"
 MASTER = "a master secret of the callbacks that is long enough"
 
 Token = Callable[..., str]

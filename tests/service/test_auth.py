@@ -1,0 +1,299 @@
+"""Who is asking: nobody but the bearer of a valid token, cookie or ticket, and never a crash."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import hypothesis
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
+
+from service.auth import Authenticator, PublishedKeys, SharedSecret
+from service.errors import Unauthenticated, Unavailable
+from tests.service.conftest import JWT_SECRET, token
+from tests.service.house import House
+
+TICKET_KEY = b"t" * 32
+SHARED = Authenticator(SharedSecret(JWT_SECRET, audience=None, issuer=None), TICKET_KEY)
+STRICT = Authenticator(SharedSecret(JWT_SECRET, audience="framehook", issuer="https://issuer"), TICKET_KEY)
+
+
+def asking(bearer: str | None = None, *, cookie: str = "", query: str = "") -> HTTPConnection[Any]:
+    headers = [(b"cookie", cookie.encode("latin-1"))]
+    if bearer is not None:
+        headers.append((b"authorization", bearer.encode("latin-1")))
+    return HTTPConnection({"type": "http", "headers": headers, "query_string": query.encode(), "path": "/"})
+
+
+async def test_without_a_way_to_tell_users_apart_there_is_one() -> None:
+    assert await Authenticator(None, TICKET_KEY).user(asking("Bearer anything")) == "local"
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        pytest.param(asking(f"Bearer {token('ada')}"), id="bearer"),
+        pytest.param(asking(f"bearer {token('ada')}"), id="bearer in lower case"),
+        pytest.param(asking(cookie=f"other=1; framehook_token={token('ada')}"), id="cookie"),
+    ],
+)
+async def test_a_valid_token_tells_who_it_is(connection: HTTPConnection[Any]) -> None:
+    assert await SHARED.user(connection) == "ada"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(None, id="none"),
+        pytest.param("Bearer", id="empty"),
+        pytest.param("Bearer a.b.c", id="garbage"),
+        pytest.param("Bearer \xe9\xe8.\xff.\xb2", id="not ASCII"),
+        pytest.param(f"Basic {token()}", id="another scheme"),
+        pytest.param(f"Bearer {token(exp=int(time.time()) - 1)}", id="expired"),
+        pytest.param(f"Bearer {token(exp=None)}", id="that never expires"),
+        pytest.param(f"Bearer {token(exp='soon')}", id="that expires at no time"),
+        pytest.param(f"Bearer {token(exp=float('inf'))}", id="that expires in eternity"),
+        pytest.param(f"Bearer {token(nbf=int(time.time()) + 60)}", id="not valid yet"),
+        pytest.param(f"Bearer {token(None)}", id="of nobody"),
+        pytest.param(f"Bearer {token('')}", id="of an empty name"),
+        pytest.param(f"Bearer {token(sub=7)}", id="of a number"),
+        pytest.param(f"Bearer {token('a' * 201)}", id="of a very long name"),
+        pytest.param(f"Bearer {token(chr(0xD800))}", id="of a name that is no text"),
+        pytest.param(f"Bearer {token('a' + chr(0))}", id="of a name with a NUL"),
+        pytest.param(
+            f"Bearer {token(secret='another secret, which is as long as it has to be')}",
+            id="signed by another",
+        ),
+        pytest.param(f"Bearer {token(algorithm='HS512')}", id="signed in another way"),
+        pytest.param(f"Bearer {token(algorithm='none')}", id="not signed"),
+        pytest.param(f"Bearer {token()[:-6]}", id="cut short"),
+    ],
+)
+async def test_any_other_token_is_nobody_s(bad: str | None) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        await SHARED.user(asking(bad))
+    assert refused.value.headers.get("WWW-Authenticate", "Bearer").startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    ("claims", "welcome"),
+    [
+        pytest.param({"aud": "framehook", "iss": "https://issuer"}, True, id="both right"),
+        pytest.param({"aud": ["other", "framehook"], "iss": "https://issuer"}, True, id="one of several"),
+        pytest.param({"aud": "other", "iss": "https://issuer"}, False, id="for another"),
+        pytest.param({"iss": "https://issuer"}, False, id="for nobody"),
+        pytest.param({"aud": "framehook", "iss": "https://other"}, False, id="from another"),
+        pytest.param({"aud": "framehook"}, False, id="from nobody"),
+    ],
+)
+async def test_audience_and_issuer_must_be_the_ones_that_are_set(
+    claims: dict[str, Any], welcome: bool
+) -> None:
+    connection = asking(f"Bearer {token('ada', **claims)}")
+    if welcome:
+        assert await STRICT.user(connection) == "ada"
+        return
+    with pytest.raises(Unauthenticated):
+        await STRICT.user(connection)
+
+
+def part(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+@hypothesis.given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.dictionaries(
+                st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jwk", "sub", "exp", "aud"]),
+                st.none()
+                | st.integers()
+                | st.text(max_size=9)
+                | st.lists(st.text(), max_size=2)
+                | st.booleans(),
+            ).map(lambda value: json.dumps(value).encode()),
+        ).map(part),
+        min_size=1,
+        max_size=5,
+    )
+)
+@hypothesis.example([part(b"[" * 5_000), "e30", ""])
+@hypothesis.example([part(b'{"alg":' + b"9" * 5_000 + b"}"), "e30", ""])
+@hypothesis.example([part(b'{"alg":"HS256","crit":["b64"],"b64":false}'), "e30", "e30"])
+async def test_no_token_makes_it_fail(parts: list[str]) -> None:
+    with pytest.raises(Unauthenticated):
+        await SHARED.user(asking("Bearer " + ".".join(parts)))
+
+
+async def test_a_ticket_opens_streams_for_a_minute_as_often_as_it_takes() -> None:
+    ticket = SHARED.ticket("ada", now=time.time())
+    for _ in range(2):
+        assert await SHARED.stream_user(asking(query=f"ticket={ticket}")) == "ada"
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [
+        pytest.param(SHARED.ticket("ada", now=time.time() - 61), id="old"),
+        pytest.param(Authenticator(None, b"x" * 32).ticket("ada", now=time.time()), id="of another service"),
+        pytest.param(token("ada"), id="a bearer token"),
+        pytest.param("", id="empty"),
+        pytest.param(part(b"[" * 5_000) + ".e30.", id="very deep"),
+    ],
+)
+async def test_any_other_ticket_opens_nothing(ticket: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await SHARED.stream_user(asking(query=f"ticket={ticket}"))
+
+
+async def test_a_ticket_is_no_token() -> None:
+    ticket = SHARED.ticket("ada", now=time.time())
+    with pytest.raises(Unauthenticated):
+        await SHARED.user(asking(f"Bearer {ticket}", query=f"ticket={ticket}"))
+
+
+class Provider:
+    """An identity provider: its keys, and how its web server feels."""
+
+    def __init__(self) -> None:
+        self.rsa = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+        self.ec = ec.generate_private_key(ec.SECP256R1())
+        self.ed = ed25519.Ed25519PrivateKey.generate()
+        self.status, self.body = 200, json.dumps({"keys": self.keys()}).encode()
+        self.asked = 0
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                provider.asked += 1
+                self.send_response(provider.status)
+                self.end_headers()
+                self.wfile.write(provider.body)
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
+
+    def keys(self) -> list[dict[str, object]]:
+        algorithms: dict[str, tuple[Any, Any]] = {
+            "rsa": (jwt.algorithms.RSAAlgorithm, self.rsa),
+            "ec": (jwt.algorithms.ECAlgorithm, self.ec),
+            "ed": (jwt.algorithms.OKPAlgorithm, self.ed),
+        }
+        return [
+            {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig"}
+            for kid, (algorithm, key) in algorithms.items()
+        ]
+
+    def token(self, kid: str, algorithm: str, key: Any = None, **claims: object) -> str:
+        usual = {"sub": "ada", "exp": int(time.time()) + 60}
+        private: Any = key or {"rsa": self.rsa, "ec": self.ec, "ed": self.ed}[kid]
+        return jwt.encode({**usual, **claims}, private, algorithm, headers={"kid": kid})
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    provider = Provider()
+    thread = threading.Thread(target=provider.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield provider
+    provider.server.shutdown()
+    thread.join()
+    provider.server.server_close()
+
+
+def trusting(provider: Provider) -> Authenticator:
+    return Authenticator(PublishedKeys(provider.url, audience=None, issuer=None), TICKET_KEY)
+
+
+@pytest.mark.parametrize(("kid", "algorithm"), [("rsa", "RS256"), ("ec", "ES256"), ("ed", "EdDSA")])
+async def test_published_keys_are_trusted_and_kept(provider: Provider, kid: str, algorithm: str) -> None:
+    authenticator = trusting(provider)
+    for _ in range(3):
+        assert await authenticator.user(asking(f"Bearer {provider.token(kid, algorithm)}")) == "ada"
+    assert provider.asked == 1
+
+
+def confused(provider: Provider) -> str:
+    """Signed with a public key as if it were a shared secret."""
+    header = part(json.dumps({"alg": "HS256", "kid": "rsa"}).encode())
+    return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 32)}"
+
+
+def mixed_up(provider: Provider, algorithm: str) -> str:
+    """Names a key that is not of its algorithm's kind."""
+    header = part(json.dumps({"alg": algorithm, "kid": "rsa"}).encode())
+    return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 64)}"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda one: one.token("rsa", "RS256", exp=1), id="expired"),
+        pytest.param(
+            lambda one: one.token("ec", "ES256", ec.generate_private_key(ec.SECP256R1())), id="of another key"
+        ),
+        pytest.param(lambda one: one.token("new", "RS256", one.rsa), id="of an unknown key"),
+        pytest.param(lambda one: jwt.encode({"sub": "a", "exp": 9**9}, one.rsa, "RS256"), id="naming no key"),
+        pytest.param(lambda one: one.token("rsa", "RS512"), id="signed in another way"),
+        pytest.param(confused, id="signed with the public key"),
+        pytest.param(lambda one: mixed_up(one, "ES256"), id="ES256 with an RSA key"),
+        pytest.param(lambda one: mixed_up(one, "EdDSA"), id="EdDSA with an RSA key"),
+        pytest.param(lambda one: mixed_up(one, "none"), id="not signed"),
+        pytest.param(lambda _: "a.b.c", id="garbage"),
+    ],
+)
+async def test_tokens_that_the_provider_did_not_sign_are_nobody_s(provider: Provider, make: Any) -> None:
+    with pytest.raises(Unauthenticated):
+        await trusting(provider).user(asking(f"Bearer {make(provider)}"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        pytest.param(500, b"", id="failing"),
+        pytest.param(200, b"<html>", id="no JSON"),
+        pytest.param(200, b"[]", id="no object"),
+        pytest.param(200, b'{"keys": []}', id="no keys"),
+        pytest.param(200, b'{"keys": 7}', id="keys that are none"),
+        pytest.param(200, b"\xff\xfe", id="no text"),
+        pytest.param(200, b"[" * 100_000, id="very deep"),
+    ],
+)
+async def test_a_provider_that_is_ill_is_no_reason_to_call_a_token_invalid(
+    provider: Provider, status: int, body: bytes
+) -> None:
+    good = provider.token("rsa", "RS256")
+    provider.status, provider.body = status, body
+    with pytest.raises(Unavailable):
+        await trusting(provider).user(asking(f"Bearer {good}"))
+
+
+async def test_a_provider_out_of_reach_is_no_reason_to_call_a_token_invalid(provider: Provider) -> None:
+    keys = PublishedKeys("http://127.0.0.1:9/keys", audience=None, issuer=None)
+    with pytest.raises(Unavailable):
+        await Authenticator(keys, TICKET_KEY).user(asking(f"Bearer {provider.token('rsa', 'RS256')}"))
+
+
+async def test_the_service_asks_for_a_token_and_gives_tickets(shared_house: House) -> None:
+    client = shared_house.client
+    bare = await client.get("/api/exports")
+    assert (bare.status_code, bare.headers["www-authenticate"]) == (401, "Bearer")
+    assert bare.headers["content-type"] == "application/problem+json"
+    given = await client.post("/api/stream-tickets", headers={"authorization": f"Bearer {token('ada')}"})
+    assert given.status_code == 201
+    assert (await client.post("/api/stream-tickets")).status_code == 401
+    ticket = given.json()["ticket"]
+    unknown = await client.get(f"/api/exports/nothing/events?ticket={ticket}")
+    assert unknown.status_code == 404
+    assert (await client.get(f"/api/exports?ticket={ticket}")).status_code == 401
