@@ -38,6 +38,15 @@ class Submission:
     webhook_events: str | None = None
 
 
+async def one_at_a_time(session: AsyncSession, user_id: str) -> None:
+    """Let nobody else submit for the user until the transaction ends: what it counts and looks up stays true.
+
+    SQLite has one writer at a time anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(user_id, 0))))
+
+
 async def submit(
     session: AsyncSession, asked: Submission, *, runner: str, attempt_limit: int, now: float
 ) -> Job:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, decode
 from infra.storage import StorageError
-from service.api.parsing import is_json
+from service.api.parsing import MAX_JOB_ID, is_json
 from service.errors import (
     Gone,
     Invalid,
@@ -30,7 +30,6 @@ from service.writer import Interrupted
 
 logger = logging.getLogger("framehook.callbacks")
 
-MAX_JOB_ID = 64
 NOT_NOW = (
     sqlite3.Error,
     asyncpg.PostgresError,

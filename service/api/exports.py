@@ -15,7 +15,7 @@ from gpu.spec import ExportConfig, ExportType, parse_config
 from infra.storage import FolderStorage
 from service import jobs, queries
 from service.api.files import served
-from service.api.parsing import answer, json_of, path_id, query_of
+from service.api.parsing import MAX_JOB_ID, answer, json_of, path_id, query_of
 from service.api.state import State
 from service.errors import (
     AlreadyFinished,
@@ -32,6 +32,9 @@ from service.models import IdempotencyKey, Job, Status
 RETRY_AFTER_SECONDS = 10
 DOWNLOAD_URL_SECONDS = 3_600
 MAX_IDEMPOTENCY_KEY = 255
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL holds none in text
+
+JobId = Annotated[str, pydantic.Field(max_length=MAX_JOB_ID, pattern=r"^[!-~]*$")]
 
 
 class Strict(pydantic.BaseModel):
@@ -45,7 +48,7 @@ class CreateExport(Strict):
 
     type: ExportType
     config: dict[str, Any]
-    project_id: Annotated[str, pydantic.Field(max_length=200)] | None = None
+    project_id: Annotated[str, pydantic.Field(max_length=200, pattern=NO_NUL)] | None = None
 
 
 class ListQuery(Strict):
@@ -54,7 +57,7 @@ class ListQuery(Strict):
     status: Status | None = None
     type: ExportType | None = None
     limit: Annotated[int, pydantic.Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, pydantic.Field(max_length=64)] | None = None
+    cursor: JobId | None = None
 
 
 class RecentQuery(Strict):
@@ -66,7 +69,7 @@ class RecentQuery(Strict):
 class Acknowledge(Strict):
     """The body of `POST /api/exports/acknowledge`."""
 
-    job_ids: Annotated[list[Annotated[str, pydantic.Field(max_length=64)]], pydantic.Field(max_length=1_000)]
+    job_ids: Annotated[list[JobId], pydantic.Field(max_length=1_000)]
 
 
 async def create(request: Request[State]) -> Response:
@@ -79,6 +82,7 @@ async def create(request: Request[State]) -> Response:
         raise invalid_from(error, "config") from None
     key = _idempotency_key(request)
     async with request.state["database"].transaction() as session:
+        await jobs.one_at_a_time(session, user_id)
         job = await _earlier(session, user_id, key, raw) if key else None
         new = job is None
         if job is None:
@@ -159,6 +163,7 @@ async def retry(request: Request[State]) -> Response:
     """A new attempt of a failed or cancelled export."""
     job = await found_job(request)
     async with request.state["database"].transaction() as session:
+        await jobs.one_at_a_time(session, job.user_id)
         await _within_quota(request, session, job.user_id)
         again = await jobs.retry(
             session, job.user_id, job.job_id, attempts=request.state["quotas"].attempts, now=time.time()

@@ -4,13 +4,14 @@ from typing import Any, TypeVar
 
 import msgspec
 import pydantic
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from service.api.state import State
-from service.errors import Invalid, TooLarge, UnsupportedType, invalid_from
+from service.errors import NotFound, TooLarge, UnsupportedType, invalid_from
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_JOB_ID = 64
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
@@ -67,9 +68,9 @@ def answer(content: Any, status: int = 200, headers: dict[str, str] | None = Non
     )
 
 
-def path_id(request: Request[State]) -> str:
-    """The job id in the path, if it can be one; raises Invalid for absurd ones."""
-    job_id = str(request.path_params["job_id"])
-    if len(job_id) > 64:  # noqa: PLR2004
-        raise Invalid("That is no job id.")
+def path_id(connection: HTTPConnection[State]) -> str:
+    """The job id in the path; raises NotFound for what can't be one."""
+    job_id = str(connection.path_params["job_id"])
+    if len(job_id) > MAX_JOB_ID or not job_id.isascii() or not job_id.isprintable():
+        raise NotFound("There is no such export.")
     return job_id

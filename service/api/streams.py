@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service import queries
 from service.api.exports import found_job
-from service.api.parsing import answer
+from service.api.parsing import answer, path_id
 from service.api.state import State
 from service.errors import NotFound, Unauthenticated, Unavailable
 from service.hub import Closed, Publication, Subscriber
@@ -138,7 +138,7 @@ async def _publications(subscriber: Subscriber) -> AsyncIterator[Publication]:
 
 async def _job(connection: HTTPConnection[State], user_id: str) -> Job:
     async with connection.state["database"].reading() as session:
-        job = await queries.get(session, user_id, str(connection.path_params["job_id"])[:64])
+        job = await queries.get(session, user_id, path_id(connection))
     if job is None:
         raise NotFound("There is no such export.")
     return job
