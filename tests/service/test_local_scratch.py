@@ -1,0 +1,90 @@
+"""What a local run writes to work with is removed, however the run or the service ends."""
+
+import asyncio
+import base64
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from callbacks.envelope import Phase
+from gpu.spec import AttemptSpec, CallbackTarget
+from service.runners.base import Failed, Running
+from service.runners.local import LocalRunner
+from tests.callbacks.receiver import KEY, Receiver, receiver
+from tests.gpu.exports import STILL, attempt
+from tests.gpu.videos import Video, dot, make, steady
+
+
+@pytest.fixture
+def service() -> Iterator[Receiver]:
+    with receiver() as listening:
+        yield listening
+
+
+@pytest.fixture
+async def runner(tmp_path: Path) -> AsyncIterator[LocalRunner]:
+    found = LocalRunner(tmp_path / "scratch", 1)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def spec(tmp_path: Path, service: Receiver, runner: LocalRunner) -> AttemptSpec:
+    """An export that goes on until it is ended."""
+    source = make(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=steady(1)))
+    endless = attempt(
+        source, tmp_path / "output.mp4", keyframes=STILL, output_width=4096, quality="high", fps=240
+    )
+    target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
+    return endless.model_copy(update={"call_id": runner.call_for("job", 1), "callback": target})
+
+
+async def killed(runner: LocalRunner, spec: AttemptSpec, service: Receiver, number: signal.Signals) -> None:
+    """Start the run, and send it a signal while it encodes; returns when its place is free again."""
+    call_id = await runner.spawn(spec)
+    while (await asyncio.to_thread(service.take)).callback.data.phase is not Phase.PROCESSING:
+        pass
+    os.kill(runner._processes[call_id].pid, number)
+    await runner.freed.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["killed", "crashed"])
+async def test_a_run_that_dies_leaves_nothing_and_can_be_tried_again(
+    runner: LocalRunner, spec: AttemptSpec, service: Receiver, tmp_path: Path, number: signal.Signals
+) -> None:
+    await killed(runner, spec, service, number)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not (tmp_path / "output.mp4").exists()
+    standing = await runner.probe(spec.call_id)
+    assert isinstance(standing, Failed)
+    assert (standing.code, standing.transient) == ("run_lost", True)
+
+
+async def test_a_service_that_starts_removes_what_the_dead_left_and_spares_the_living(
+    runner: LocalRunner, spec: AttemptSpec, service: Receiver, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    dead = scratch / "local-earlier-job-1"
+    dead.mkdir()
+    (dead / "lock").touch()
+    (dead / "output.mp4").write_bytes(bytes(1_000))
+    await runner.spawn(spec)
+    LocalRunner(scratch, 1)
+    assert [folder.name for folder in scratch.iterdir()] == [spec.call_id]
+    assert isinstance(await runner.probe(spec.call_id), Running)
+
+
+async def test_a_run_outlives_its_service_with_its_scratch(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    living = scratch / "local-earlier-job-2"
+    living.mkdir(parents=True)
+    with (living / "lock").open("w") as lock:  # as its process inherits it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        LocalRunner(scratch, 1)
+        assert living.exists()
+    LocalRunner(scratch, 1)
+    assert not living.exists()
