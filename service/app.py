@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -39,6 +40,9 @@ from service.settings import BadSettings, Settings
 from service.transfers import Transfers
 from service.view import JobView
 from service.writer import Writer
+
+if TYPE_CHECKING:
+    from infra.storage.client import S3Place
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
@@ -197,19 +201,28 @@ def _runner(settings: Settings) -> Runner:
 
 
 def _storage(settings: Settings, master: bytes) -> Storage:
-    secret = settings.r2_secret_access_key
-    if not (settings.r2_endpoint_url and settings.r2_access_key_id and secret and settings.r2_bucket_name):
+    place = bucket_place(settings)
+    if place is None:
         return FolderStorage(settings.data_dir, SignedUrls(settings.origin, _derived(master, "files")))
-    from infra.storage.client import Bucket, S3Place  # boto3 takes half a second to import, and only here
+    from infra.storage.client import Bucket  # boto3 takes half a second to import, and only here
     from infra.storage.s3 import S3Storage
 
-    place = S3Place(
+    return S3Storage(Bucket(place))
+
+
+def bucket_place(settings: Settings) -> "S3Place | None":
+    """Where the bucket is, if files are kept in one."""
+    secret = settings.r2_secret_access_key
+    if not (settings.r2_endpoint_url and settings.r2_access_key_id and secret and settings.r2_bucket_name):
+        return None
+    from infra.storage.client import S3Place
+
+    return S3Place(
         settings.r2_endpoint_url,
         settings.r2_access_key_id,
         secret.get_secret_value(),
         settings.r2_bucket_name,
     )
-    return S3Storage(Bucket(place))
 
 
 def _transfers(settings: Settings, storage: Storage, runner: Runner) -> Transfers:

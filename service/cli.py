@@ -1,12 +1,13 @@
 """The command line."""
 
+import asyncio
 import logging
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import jwt
 import typer
@@ -14,12 +15,17 @@ import typer
 from infra.database import sqlite_url
 from infra.lock import Held, holding
 from infra.postgresql import is_postgresql
+from infra.storage import StorageError
 from infra.telemetry import configure_logging
 from service import commands, schema
-from service.app import create_app
+from service.app import bucket_place, create_app
 from service.demo import Demo
 from service.server import server
 from service.settings import BadSettings, Settings, load
+
+if TYPE_CHECKING:
+    from infra.bucket import Wishes
+    from infra.storage.client import S3Place
 
 DEMO_USER = "demo"
 
@@ -42,6 +48,10 @@ app.command()(commands.retry)
 
 database = typer.Typer(no_args_is_help=True, help="Look after the database.")
 app.add_typer(database, name="db")
+
+
+buckets = typer.Typer(no_args_is_help=True, help="Look after the bucket.")
+app.add_typer(buckets, name="bucket")
 
 
 @app.command()
@@ -113,6 +123,50 @@ def upgrade() -> None:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     schema.upgrade(settings.database_url or sqlite_url(settings.data_dir / "framehook.db"))
     typer.echo("The database is up to date.")
+
+
+@buckets.command("prepare")
+def prepare_bucket(
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Origin of pages that upload and play; may be repeated. (ALLOWED_ORIGINS)"),
+    ] = None,
+    upload_days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Remove uploads this many days after they came; unset keeps them."),
+    ] = None,
+    user: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose uploads are removed; may be repeated.", show_default="local"),
+    ] = None,
+) -> None:
+    """Make the bucket of R2_BUCKET_NAME, open it to pages, have it tidied, and try it out; safe to repeat."""
+    settings = settings_or_exit()
+    place = bucket_place(settings)
+    if place is None:
+        typer.echo("framehook: R2_BUCKET_NAME is not set: files are kept in the data folder", err=True)
+        raise typer.Exit(2)
+    from infra.bucket import Wishes  # boto3 takes half a second to import, and only here
+
+    pages = ([settings.origin] if settings.public_url else []) + list(settings.allowed_origins)
+    wishes = Wishes(origins=origin or pages, upload_days=upload_days, users=user or ["local"])
+    try:
+        asyncio.run(_prepare(place, wishes))
+    except StorageError as error:
+        typer.echo(f"framehook: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+async def _prepare(place: "S3Place", wishes: "Wishes") -> None:
+    from infra.bucket import prepare
+    from infra.storage.client import Bucket
+
+    bucket = Bucket(place)
+    try:
+        async for done in prepare(bucket, wishes):
+            typer.echo(done.sentence)
+    finally:
+        await bucket.close()
 
 
 def signed_token(settings: Settings, user: str, hours: float) -> str:
