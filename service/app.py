@@ -151,7 +151,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
 
     storage = _storage(settings, masters[0])
     writer = Writer(database, publish)
-    outcomes = Outcomes(database, storage, writer, publish)
+    outcomes = Outcomes(database, storage, writer, publish, lease_seconds=settings.finalize_seconds)
     attempts = Attempts(
         database,
         storage,
@@ -197,7 +197,8 @@ def _runner(settings: Settings) -> Runner:
         from service.runners.modal import ModalRunner  # the SDK takes a second to import, and only here
 
         return ModalRunner(settings.modal_app_name)
-    return LocalRunner(settings.data_dir / "scratch", settings.local_workers)
+    shared = settings.database_url is not None and is_postgresql(settings.database_url)
+    return LocalRunner(settings.data_dir / "scratch", settings.local_workers, alone=not shared)
 
 
 def _storage(settings: Settings, master: bytes) -> Storage:
@@ -240,6 +241,8 @@ def _limits(settings: Settings) -> Limits:
         deadline_seconds=settings.attempt_deadline_seconds,
         queue_seconds=settings.queue_deadline_seconds,
         silence_seconds=settings.silence_seconds,
+        lease_seconds=settings.lease_seconds,
+        watch_seconds=settings.watch_seconds,
     )
 
 

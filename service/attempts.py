@@ -28,9 +28,7 @@ from service.transfers import Transfers
 
 logger = logging.getLogger("framehook.attempts")
 
-LEASE_SECONDS = 30.0
 IDLE_SECONDS = 2.0
-WATCH_SECONDS = 5.0
 LATE_BY_SECONDS = 60.0
 
 
@@ -48,6 +46,8 @@ class Limits:
     deadline_seconds: float
     queue_seconds: float
     silence_seconds: float
+    lease_seconds: float = 30.0
+    watch_seconds: float = 5.0
 
 
 class Attempts:
@@ -98,7 +98,7 @@ class Attempts:
         """Look after what has gone quiet, is late, or was about to be started by somebody who died."""
         while True:
             await self.look()
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(self._limits.watch_seconds)
 
     async def look(self) -> None:
         """One round of the watch."""
@@ -177,7 +177,7 @@ class Attempts:
                 session,
                 places=places,
                 per_user=self._limits.per_user,
-                lease_seconds=LEASE_SECONDS,
+                lease_seconds=self._limits.lease_seconds,
                 now=time.time(),
             )
 

@@ -14,8 +14,6 @@ from service.writer import Writer
 
 logger = logging.getLogger("framehook.outcomes")
 
-FINALIZE_LEASE_SECONDS = 600.0
-
 
 def attempt_key(job_id: str, attempt: int) -> str:
     """Where an attempt writes: a key of its own, which no client can name."""
@@ -39,12 +37,20 @@ class Outcomes:
     """Callbacks, and results that were recovered elsewhere, all pass through `settle`."""
 
     def __init__(
-        self, database: AnyDatabase, storage: Storage, writer: Writer, publish: Callable[[Job], None]
+        self,
+        database: AnyDatabase,
+        storage: Storage,
+        writer: Writer,
+        publish: Callable[[Job], None],
+        *,
+        lease_seconds: float,
     ) -> None:
+        """`lease_seconds`: how long checking and moving an output may take before the run is asked after."""
         self._database = database
         self._storage = storage
         self._writer = writer
         self._publish = publish
+        self._lease_seconds = lease_seconds
 
     async def settle(self, change: Change) -> Outcome:
         """Take the change in; returns after its commit."""
@@ -58,7 +64,7 @@ class Outcomes:
     async def _finalizing(self, change: Change) -> Job | None:
         async with self._database.transaction() as session:
             job = await jobs.finalize(
-                session, change.report, lease_seconds=FINALIZE_LEASE_SECONDS, now=change.now
+                session, change.report, lease_seconds=self._lease_seconds, now=change.now
             )
         if job is not None:
             self._publish(job)

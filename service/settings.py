@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     public_url: str | None = None
+    callback_url: str | None = None
     data_dir: Path = Path("var")
     database_url: Annotated[str | None, Field(repr=False)] = None  # it may hold a password
     log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     queue_deadline_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 6 * 3_600.0
     timeline_days: Annotated[float, Field(gt=0)] = 30.0
     silence_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    lease_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30.0
+    finalize_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
+    watch_seconds: Annotated[float, Field(gt=0, le=3_600)] = 5.0
 
     @field_validator("callback_secret", "allowed_origins", mode="before")
     @classmethod
@@ -80,7 +84,7 @@ class Settings(BaseSettings):
             raise ValueError(f"the secret needs at least {MIN_SECRET_BYTES} bytes")
         return value
 
-    @field_validator("public_url", "auth_jwks_url", "r2_endpoint_url", mode="after")
+    @field_validator("public_url", "callback_url", "auth_jwks_url", "r2_endpoint_url", mode="after")
     @classmethod
     def _is_an_address(cls, value: str | None) -> str | None:
         parts = urlsplit(value or "")
@@ -133,7 +137,12 @@ class Settings(BaseSettings):
 
     @property
     def callback_origin(self) -> str:
-        """Where runs post their callbacks: the public address from elsewhere, loopback from this machine."""
+        """Where runs post their callbacks: the public address from elsewhere, loopback from this machine.
+
+        CALLBACK_URL replaces both, for runs that have to go through something in between.
+        """
+        if self.callback_url:
+            return self.callback_url.rstrip("/")
         if self.modal_enabled:
             return self.origin
         host = "127.0.0.1" if self.host in ("0.0.0.0", "localhost") else self.host  # noqa: S104 - it is only compared

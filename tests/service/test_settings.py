@@ -74,6 +74,8 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         pytest.param({"PUBLIC_URL": "example.org"}, "PUBLIC_URL", id="an address without a scheme"),
         pytest.param({"PUBLIC_URL": "ftp://example.org"}, "PUBLIC_URL", id="an address of another kind"),
         pytest.param({"PUBLIC_URL": "https://"}, "PUBLIC_URL", id="an address of no host"),
+        pytest.param({"CALLBACK_URL": "proxy:80"}, "CALLBACK_URL", id="callbacks to no address"),
+        pytest.param({"LEASE_SECONDS": "0"}, "LEASE_SECONDS", id="a lease of no time"),
         pytest.param({"DATABASE_URL": "mysql://root@db/x"}, "DATABASE_URL", id="another database"),
         pytest.param({"DATABASE_URL": "here"}, "DATABASE_URL", id="a database that is no URL"),
         pytest.param({"DATABASE_URL": "sqlite://"}, "DATABASE_URL", id="a database in memory"),
@@ -127,6 +129,7 @@ def test_without_users_the_service_listens_on_this_machine(
         ({"HOST": "::", **JWT}, "http://[::]:8000", "http://[::1]:8000"),
         ({"HOST": "localhost"}, "http://localhost:8000", "http://127.0.0.1:8000"),
         ({"PUBLIC_URL": "https://a.example/video/"}, "https://a.example/video", "http://127.0.0.1:8000"),
+        ({"CALLBACK_URL": "http://proxy:80/"}, "http://127.0.0.1:8000", "http://proxy:80"),
         (
             {"PUBLIC_URL": "https://a.example/", "MODAL_ENABLED": "true", "CALLBACK_SECRET": SECRET},
             "https://a.example",
