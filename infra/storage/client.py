@@ -27,6 +27,7 @@ from infra.storage.base import (
 THREADS = 16
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 60
+CALL_SECONDS = 180.0
 _UNNAMED_REGION = "us-east-1"
 _SERVER_FAULT = 500
 _TOO_MANY = 429
@@ -132,7 +133,7 @@ class Bucket:
         return url
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """Something that calls S3, on a thread."""
+        """Something that calls S3, on a thread, with all of its retries in bounded time."""
 
         def guarded() -> Result:
             try:
@@ -142,7 +143,11 @@ class Bucket:
             except (BotoCoreError, OSError) as error:
                 raise StorageUnavailable(f"the storage is out of reach: {type(error).__name__}") from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, guarded)
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, guarded)
+        except TimeoutError:  # the thread goes on until its own time-outs end it
+            raise StorageUnavailable("the storage does not answer") from None
 
     async def close(self) -> None:
         """Wait for calls under way, and let go of connections."""

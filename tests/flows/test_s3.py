@@ -21,6 +21,7 @@ from service.settings import Settings
 from tests.gpu.videos import Video, clicks, dot, make, steady
 from tests.s3 import Faults, Front, s3_server
 from tests.service.serving import free_port, settings_on
+from tests.town import with_bucket, with_place
 
 pytestmark = pytest.mark.anyio
 FRAMING = {
@@ -93,22 +94,6 @@ async def housed(settings: Settings, runner: LocalRunner) -> AsyncIterator[House
     finally:
         running.should_exit = True
         await task
-
-
-async def with_bucket(front: Front, data_dir: Path, *, made: bool = True) -> Settings:
-    place = front.place()
-    if made:
-        bucket = Bucket(place)
-        await bucket.create()
-        await bucket.close()
-    return settings_on(
-        free_port(),
-        data_dir,
-        r2_endpoint_url=place.endpoint_url,
-        r2_access_key_id=place.access_key_id,
-        r2_secret_access_key=place.secret_access_key,
-        r2_bucket_name=place.bucket,
-    )
 
 
 def runner_of(settings: Settings, kind: type[LocalRunner] = LocalRunner) -> LocalRunner:
@@ -200,7 +185,7 @@ async def test_a_download_goes_to_the_bucket_under_the_name_of_the_file(
 async def test_a_bucket_that_is_missing_shows_on_readyz_and_nothing_is_lost(
     front: Front, data_dir: Path, video: Path
 ) -> None:
-    settings = await with_bucket(front, data_dir, made=False)
+    settings = with_place(front.place(), data_dir)
     async with housed(settings, runner_of(settings)) as house:
         ready = await house.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")

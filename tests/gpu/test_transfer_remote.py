@@ -3,10 +3,8 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,23 +15,15 @@ from gpu.errors import ExportError
 from gpu.exchange import Clock
 from gpu.spec import AttemptSpec, RemoteObject, RemoteUpload
 from gpu.upload import upload
-from infra.storage.client import Bucket
-from service.outcomes import attempt_key
-from service.settings import Settings
-from tests.fakes import FakeRun, FakeRunner
+from tests.fakes import FakeRun
 from tests.gpu.exports import finished
 from tests.s3 import Faults, Front, s3_server
-from tests.service.serving import FRAMING, Street, free_port, serving, settings_on
+from tests.town import Town, settings_of, with_bucket
+from tests.town import town as opened
 
 pytestmark = pytest.mark.anyio
 CONTENT = random.Random(3).randbytes(20 * 2**20 + 5)  # noqa: S311 - three parts, the same bytes each time
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-
-
-class Elsewhere(FakeRunner):
-    """Runs that do not see this machine's files."""
-
-    name = "elsewhere"
 
 
 @pytest.fixture(scope="module")
@@ -49,58 +39,15 @@ def front(server: Front) -> Front:
     return server
 
 
-@dataclass
-class Town:
-    """The running service, and the user's first source in its storage."""
-
-    street: Street
-    settings: Settings
-    source: str
-
-    async def spec(self) -> AttemptSpec:
-        """A new export's attempt, as it was sent to be run."""
-        config = {"input_key": self.source, **FRAMING}
-        answer = await self.street.http.post("/api/exports", json={"type": "framing", "config": config})
-        assert answer.status_code == 202, answer.text
-        return await self.street.runner.next()
-
-
-async def opened(settings: Settings) -> AsyncIterator[Town]:
-    async with serving(settings, Elsewhere()) as street:
-        asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
-        found = (await street.http.post("/api/uploads", json=asked)).json()
-        assert (await street.http.put(found["url"], content=b"video", headers=found["headers"])).is_success
-        yield Town(street, settings, found["key"])
-
-
-async def settings_with_bucket(front: Front, data_dir: Path) -> Settings:
-    place = front.place()
-    bucket = Bucket(place)
-    await bucket.create()
-    await bucket.close()
-    return settings_on(
-        free_port(),
-        data_dir,
-        r2_endpoint_url=place.endpoint_url,
-        r2_access_key_id=place.access_key_id,
-        r2_secret_access_key=place.secret_access_key,
-        r2_bucket_name=place.bucket,
-    )
-
-
 @pytest.fixture(params=["folder", "s3"])
 async def town(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Town]:
-    if request.param == "folder":
-        settings = settings_on(free_port(), data_dir)
-    else:
-        settings = await settings_with_bucket(front, data_dir)
-    async for town in opened(settings):
+    async with opened(await settings_of(request.param, front, data_dir)) as town:
         yield town
 
 
 @pytest.fixture
 async def bucket_town(data_dir: Path, front: Front) -> AsyncIterator[Town]:
-    async for town in opened(await settings_with_bucket(front, data_dir)):
+    async with opened(await with_bucket(front, data_dir)) as town:
         yield town
 
 
@@ -198,9 +145,7 @@ async def test_what_was_cut_is_sent_again(front: Front, bucket_town: Town, made:
 
 
 async def test_a_busy_bucket_is_waited_for(front: Front, bucket_town: Town, made: Path) -> None:
-    spec = await bucket_town.spec()
-    target = spec.transfer.output
-    assert isinstance(target, RemoteUpload)
+    _, target = await bucket_town.target()
 
     def busy_between_parts() -> str:
         sending = upload(made, target, clock=impatient())
@@ -217,9 +162,7 @@ async def test_a_busy_bucket_is_waited_for(front: Front, bucket_town: Town, made
 async def test_a_bucket_that_stays_busy_fails_the_attempt_not_the_export(
     front: Front, bucket_town: Town, made: Path
 ) -> None:
-    spec = await bucket_town.spec()
-    target = spec.transfer.output
-    assert isinstance(target, RemoteUpload)
+    _, target = await bucket_town.target()
 
     def cut_off() -> None:
         for share in upload(made, target, clock=impatient()):
@@ -232,9 +175,7 @@ async def test_a_bucket_that_stays_busy_fails_the_attempt_not_the_export(
 
 
 async def test_urls_that_have_grown_old_are_replaced(front: Front, bucket_town: Town, made: Path) -> None:
-    spec = await bucket_town.spec()
-    target = spec.transfer.output
-    assert isinstance(target, RemoteUpload)
+    _, target = await bucket_town.target()
     sending = upload(made, target, clock=impatient())
 
     def grown_old() -> str:
@@ -252,43 +193,3 @@ async def test_urls_that_have_grown_old_are_replaced(front: Front, bucket_town: 
 
     assert await asyncio.to_thread(grown_old) == CHECKSUM
     assert front.faults.expired == 0
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda _: b"", id="nothing"),
-        pytest.param(lambda _: b"{}", id="no fields"),
-        pytest.param(lambda body: body.replace(b'"size":', b'"size":-'), id="a negative size"),
-        pytest.param(lambda body: body[:-1] + b',"more":1}', id="a field too many"),
-        pytest.param(lambda body: b"\xff" + body, id="no text"),
-        pytest.param(lambda _: b"[" * 10_000, id="deep nesting"),
-    ],
-)
-async def test_what_is_no_question_is_refused(town: Town, change: Callable[[bytes], bytes]) -> None:
-    spec = await town.spec()
-    run = FakeRun(spec, town.street.http)
-    body = change(b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode())
-    answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
-    assert answer.status_code == 422
-
-
-@pytest.mark.parametrize("age_seconds", [600, -600])
-async def test_an_old_or_unsigned_question_is_refused(town: Town, age_seconds: int) -> None:
-    spec = await town.spec()
-    run = FakeRun(spec, town.street.http)
-    body = b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode()
-    post: Callable[..., Awaitable[Any]] = town.street.http.post
-    stale = run.signed(body, age_seconds=age_seconds)
-    assert (await post(f"{run.url}/output", content=body, headers=stale)).status_code == 401
-    assert (await post(f"{run.url}/output", content=body)).status_code == 401
-
-
-async def test_an_upload_that_nobody_knows_is_a_conflict(town: Town) -> None:
-    spec = await town.spec()
-    run = FakeRun(spec, town.street.http)
-    assert attempt_key(spec.job_id, 1).startswith(".attempts/")
-    for more in (b"", b',"complete":true'):
-        body = b'{"attempt":1,"size":5,"upload_id":"0123","checksum":"%b"%b}' % (CHECKSUM.encode(), more)
-        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
-        assert answer.status_code == 409

@@ -1,34 +1,18 @@
 """One suite for every storage: a folder, and an S3 bucket behind a server that checks signatures."""
 
 import asyncio
-import hashlib
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
-from gpu.keys import checked_key
-from infra.storage import FolderStorage, NoSuchUpload, OutsideStorage, Part, Storage
-from infra.storage.base import object_name, part_bytes, part_sizes, user_folder
-from infra.storage.client import Bucket
-from infra.storage.s3 import S3Storage, bucket_key
-from infra.storage.signed import SignedUrls
+from infra.storage import FolderStorage, NoSuchUpload, OutsideStorage, Part
 from tests.s3 import Front, s3_server
+from tests.storages import Case, checksum, opened
 
 pytestmark = pytest.mark.anyio
-Put = Callable[[str, str, bytes], Awaitable[None]]
 MIB = 2**20
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture(scope="module")
@@ -37,35 +21,10 @@ def front() -> Iterator[Front]:
         yield front
 
 
-@dataclass
-class Case:
-    """A storage, and a way to put an object into it whole."""
-
-    storage: Storage
-    put: Put
-
-
 @pytest.fixture(params=["folder", "s3"])
 async def case(request: pytest.FixtureRequest, tmp_path: Path, front: Front) -> AsyncIterator[Case]:
-    if request.param == "folder":
-        folder = FolderStorage(tmp_path, SignedUrls("http://127.0.0.1:1", secrets.token_bytes(32)))
-
-        async def put(user_id: str, key: str, content: bytes) -> None:
-            await folder.receive(user_id, key, _chunks(content), len(content))
-
-        yield Case(folder, put)
-        return
-    bucket = Bucket(front.place(), attempts=2)
-    await bucket.create()
-    storage = S3Storage(bucket)
-
-    async def put_in_bucket(user_id: str, key: str, content: bytes) -> None:
-        await bucket.call(
-            "put_object", Key=bucket_key(user_id, key), Body=content, Metadata={"sha256": _hex(content)}
-        )
-
-    yield Case(storage, put_in_bucket)
-    await storage.close()
+    async with opened(request.param, tmp_path, front) as case:
+        yield case
 
 
 async def test_what_was_never_stored_is_not_found(case: Case) -> None:
@@ -116,9 +75,9 @@ async def test_two_who_publish_at_once_both_succeed_or_find_it_there(case: Case)
     await case.put("ann", ".attempts/1/output.mp4", b"video")
     results = await asyncio.gather(_published(case, b"video"), _published(case, b"video"))
     assert any(results)
-    assert await case.storage.holds("ann", "exports/1.mp4", size=5, checksum=_checksum(b"video"))
-    assert not await case.storage.holds("ann", "exports/1.mp4", size=6, checksum=_checksum(b"video"))
-    assert not await case.storage.holds("ann", "exports/2.mp4", size=5, checksum=_checksum(b"video"))
+    assert await case.storage.holds("ann", "exports/1.mp4", size=5, checksum=checksum(b"video"))
+    assert not await case.storage.holds("ann", "exports/1.mp4", size=6, checksum=checksum(b"video"))
+    assert not await case.storage.holds("ann", "exports/2.mp4", size=5, checksum=checksum(b"video"))
     assert await _published(case, b"video")
 
 
@@ -144,7 +103,7 @@ async def test_an_object_is_discarded_only_if_it_is_the_one_meant(case: Case) ->
     await case.put("ann", "exports/1.mp4", b"video")
     await case.storage.discard("ann", "exports/1.mp4", checksum="sha256:" + "0" * 64)
     assert await case.storage.find("ann", "exports/1.mp4") is not None
-    await case.storage.discard("ann", "exports/1.mp4", checksum=_checksum(b"video"))
+    await case.storage.discard("ann", "exports/1.mp4", checksum=checksum(b"video"))
     assert await case.storage.find("ann", "exports/1.mp4") is None
     await case.storage.discard("ann", "exports/1.mp4")
 
@@ -165,13 +124,13 @@ async def test_a_folder_goes_with_all_that_is_in_it_and_nothing_beside_it(case: 
 async def test_an_upload_in_parts_is_seen_only_when_it_is_complete(case: Case) -> None:
     first, second = b"a" * 8 * MIB, b"the rest"
     upload = await case.storage.begin(
-        "ann", "big.mp4", size=8 * MIB + 8, content_type="video/mp4", checksum=_checksum(first + second)
+        "ann", "big.mp4", size=8 * MIB + 8, content_type="video/mp4", checksum=checksum(first + second)
     )
-    await _send_part(case, upload, 2, second)
+    await case.send_part(upload, 2, second)
     assert [(part.number, part.size) for part in await case.storage.arrived("ann", "big.mp4", upload)] == [
         (2, 8)
     ]
-    await _send_part(case, upload, 1, first)
+    await case.send_part(upload, 1, first)
     assert await case.storage.find("ann", "big.mp4") is None
     parts = await case.storage.arrived("ann", "big.mp4", upload)
     assert [(part.number, part.size) for part in parts] == [(1, 8 * MIB), (2, 8)]
@@ -180,7 +139,7 @@ async def test_an_upload_in_parts_is_seen_only_when_it_is_complete(case: Case) -
     assert found is not None
     assert found.size == 8 * MIB + 8
     assert await case.storage.publish(
-        "ann", "big.mp4", "exports/big.mp4", size=found.size, checksum=_checksum(first + second)
+        "ann", "big.mp4", "exports/big.mp4", size=found.size, checksum=checksum(first + second)
     )
     with pytest.raises(NoSuchUpload):
         await case.storage.complete("ann", "big.mp4", upload, parts)
@@ -188,12 +147,12 @@ async def test_an_upload_in_parts_is_seen_only_when_it_is_complete(case: Case) -
 
 async def test_a_part_may_be_sent_again(case: Case) -> None:
     upload = await case.storage.begin("ann", "a.mp4", size=9, content_type="video/mp4")
-    await _send_part(case, upload, 1, b"first try", key="a.mp4")
-    await _send_part(case, upload, 1, b"next try!", key="a.mp4")
+    await case.send_part(upload, 1, b"first try", key="a.mp4")
+    await case.send_part(upload, 1, b"next try!", key="a.mp4")
     parts = await case.storage.arrived("ann", "a.mp4", upload)
     assert [(part.number, part.size) for part in parts] == [(1, 9)]
     await case.storage.complete("ann", "a.mp4", upload, parts)
-    assert await case.storage.publish("ann", "a.mp4", "b.mp4", size=9, checksum=_checksum(b"next try!")) is (
+    assert await case.storage.publish("ann", "a.mp4", "b.mp4", size=9, checksum=checksum(b"next try!")) is (
         isinstance(case.storage, FolderStorage)  # S3 knows only a checksum that was stated at the beginning
     )
 
@@ -226,54 +185,6 @@ EVIL = [
     "../bob/a", "..", ".", "", "/", "/etc/passwd", "a/../../bob/a", "a//b", "./a", "a/", "a/.", "%2e%2e/bob/a",
     "..%2fbob", "..\\bob", "a\0b", "a\nb", "a\ud800b", "x" * 5_000, "a/" + "y" * 300,
 ]  # fmt: skip
-TRICKS = st.lists(
-    st.sampled_from(
-        [
-            *(
-                "..",
-                ".",
-                "",
-                "/",
-                "//",
-                "%2e%2e",
-                "%2f",
-                "%00",
-                "\\",
-                "\0",
-                "\r\n",
-                "~",
-                "&",
-                "?",
-                "#",
-                "*",
-                ";",
-                " ",
-            ),
-            *(
-                ".attempts/",
-                "bob",
-                "a",
-                "link",
-                "C:",
-                "file://",
-                "x" * 300,
-                "é",
-                "e\u0301",
-                "\u202e",
-                "\ud800",
-            ),
-            *(
-                "\uff0e\uff0e",
-                "\u2024\u2024",
-                "\u2025",
-                "\uff0f",
-                "\u2215",
-                "\u2044",
-            ),  # they look like dots and slashes
-        ]
-    ),
-    max_size=12,
-).map("".join)
 
 
 @pytest.mark.parametrize("key", EVIL)
@@ -284,89 +195,10 @@ async def test_a_key_that_leads_elsewhere_is_refused(case: Case, key: str) -> No
     with pytest.raises(OutsideStorage):
         await case.storage.begin("ann", key, size=1, content_type="video/mp4")
     with pytest.raises(OutsideStorage):
-        await case.storage.publish("ann", "a", key, size=1, checksum=_checksum(b"x"))
-
-
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(user_id=TRICKS, key=TRICKS)
-@example(user_id="..", key="a")
-@example(user_id="", key="a")
-def test_no_user_and_no_key_lead_out_of_the_users_part(tmp_path: Path, user_id: str, key: str) -> None:
-    storage = FolderStorage(tmp_path)
-    (tmp_path / "objects" / "bob").mkdir(exist_ok=True)
-    own = tmp_path / "objects" / user_folder(user_id)
-    own.mkdir(exist_ok=True)
-    link = own / "link"
-    if not link.is_symlink():
-        link.symlink_to(tmp_path / "objects" / "bob")
-    try:
-        path = storage.path(user_id, key)
-        name = object_name(user_id, key)
-    except OutsideStorage:
-        return
-    assert own.parent == tmp_path / "objects"
-    assert path.resolve().is_relative_to(own)
-    assert name == f"{own.name}/{key}"
-    assert not {"", ".", ".."} & set(name.split("/"))
-    assert bucket_key(user_id, key) in (name, f".attempts/{own.name}/{key.removeprefix('.attempts/')}")
-
-
-@given(key=TRICKS)
-def test_every_key_that_clients_may_write_is_one_that_storage_takes(key: str) -> None:
-    try:
-        checked_key(key)
-    except ValueError:
-        return
-    assert object_name("ann", key) == f"ann/{key}"
-
-
-@settings(max_examples=2_000)
-@given(one=st.text(), other=st.text())
-@example(one="a/b", other="a%2Fb")
-@example(one="../x", other="~" + hashlib.sha256(b"../x").hexdigest())
-def test_no_two_users_share_a_folder(one: str, other: str) -> None:
-    assert (user_folder(one) == user_folder(other)) == (one == other)
-
-
-@given(size=st.integers(min_value=1, max_value=5 * 2**40))
-def test_parts_make_up_the_whole_and_are_alike_but_the_last(size: int) -> None:
-    each = part_bytes(size)
-    count = -(-size // each)
-    assert count <= 1_000
-    assert 8 * MIB <= each <= 6 * 2**30
-    if size < 2**40:
-        sizes = part_sizes(size)
-        assert sum(sizes) == size
-        assert set(sizes[:-1]) <= {each}
-        assert 0 < sizes[-1] <= each
+        await case.storage.publish("ann", "a", key, size=1, checksum=checksum(b"x"))
 
 
 async def _published(case: Case, promised: bytes) -> bool:
     return await case.storage.publish(
-        "ann", ".attempts/1/output.mp4", "exports/1.mp4", size=len(promised), checksum=_checksum(promised)
+        "ann", ".attempts/1/output.mp4", "exports/1.mp4", size=len(promised), checksum=checksum(promised)
     )
-
-
-async def _send_part(case: Case, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
-    if isinstance(case.storage, FolderStorage):
-        target = case.storage.path("ann", key)
-        span = (number, len(content))
-        await case.storage.parts.receive(target, upload, span, _chunks(content), None)
-        return
-    signed = await case.storage.part_url("ann", key, upload, number, size=len(content), expires_seconds=60)
-    async with httpx.AsyncClient() as client:
-        answer = await client.put(signed.url, content=content, headers=signed.headers)
-    assert answer.status_code == 200
-
-
-async def _chunks(content: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(content), MIB):
-        yield content[start : start + MIB]
-
-
-def _hex(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _checksum(content: bytes) -> str:
-    return f"sha256:{_hex(content)}"

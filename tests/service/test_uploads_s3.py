@@ -9,11 +9,11 @@ import httpx
 import jwt
 import pytest
 
-from infra.storage.client import Bucket
 from service.settings import Settings
 from tests.fakes import FakeRunner
 from tests.s3 import Faults, Front, s3_server
 from tests.service.serving import FRAMING, Street, free_port, serving, settings_on
+from tests.town import settings_of, with_bucket
 
 pytestmark = pytest.mark.anyio
 AUTH_SECRET = "a shared secret of the tokens that is long enough"
@@ -38,7 +38,6 @@ class Counter:
     """Where users hand their files in."""
 
     street: Street
-    kind: str
 
     async def ask(self, method: str, path: str, *, user: str = "ann", **more: Any) -> httpx.Response:
         token = jwt.encode({"sub": user, "exp": 4_000_000_000}, AUTH_SECRET, "HS256")
@@ -71,34 +70,14 @@ class Counter:
 
 
 async def bucket_settings(front: Front, data_dir: Path) -> Settings:
-    place = front.place()
-    bucket = Bucket(place)
-    await bucket.create()
-    await bucket.close()
-    return with_bucket(data_dir, front, place.bucket)
-
-
-def with_bucket(data_dir: Path, front: Front, name: str) -> Settings:
-    place = front.place(name)
-    return settings_on(
-        free_port(),
-        data_dir,
-        auth_jwt_secret=AUTH_SECRET,
-        r2_endpoint_url=place.endpoint_url,
-        r2_access_key_id=place.access_key_id,
-        r2_secret_access_key=place.secret_access_key,
-        r2_bucket_name=name,
-    )
+    return await with_bucket(front, data_dir, auth_jwt_secret=AUTH_SECRET)
 
 
 @pytest.fixture(params=["folder", "s3"])
 async def counter(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Counter]:
-    if request.param == "folder":
-        settings = settings_on(free_port(), data_dir, auth_jwt_secret=AUTH_SECRET)
-    else:
-        settings = await bucket_settings(front, data_dir)
+    settings = await settings_of(request.param, front, data_dir, auth_jwt_secret=AUTH_SECRET)
     async with serving(settings, FakeRunner()) as street:
-        yield Counter(street, request.param)
+        yield Counter(street)
 
 
 async def test_a_file_is_put_where_it_was_told_and_can_be_exported(counter: Counter) -> None:
@@ -206,7 +185,7 @@ async def test_an_upload_is_its_users_alone(counter: Counter, method: str, path:
 
 async def test_a_url_in_the_bucket_expires(front: Front, data_dir: Path) -> None:
     async with serving(await bucket_settings(front, data_dir), FakeRunner()) as street:
-        counter = Counter(street, "s3")
+        counter = Counter(street)
         found = await counter.begun(5)
         front.faults.ahead_seconds = 3_601
         assert (await counter.put(found, b"video")).status_code == 403
@@ -216,7 +195,7 @@ async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
     front: Front, data_dir: Path
 ) -> None:
     async with serving(await bucket_settings(front, data_dir), FakeRunner()) as street:
-        counter = Counter(street, "s3")
+        counter = Counter(street)
         found = await counter.begun(len(CONTENT))
         front.faults.cut_bodies, front.faults.cut_after_bytes = 1, 1_000_000
         with pytest.raises(httpx.TransportError):
@@ -232,12 +211,12 @@ async def test_a_bucket_that_stays_busy_is_a_503_that_says_when_to_come_again(
     async with serving(await bucket_settings(front, data_dir), FakeRunner()) as street:
         front.faults.busy = 1_000
         asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        answer = await Counter(street, "s3").ask("POST", "/api/uploads", json=asked)
+        answer = await Counter(street).ask("POST", "/api/uploads", json=asked)
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         assert answer.json()["type"] == "urn:framehook:problem:storage_unavailable"
         front.faults.busy = 0
-        assert (await Counter(street, "s3").ask("POST", "/api/uploads", json=asked)).status_code == 201
+        assert (await Counter(street).ask("POST", "/api/uploads", json=asked)).status_code == 201
 
 
 async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(front: Front, data_dir: Path) -> None:
@@ -246,7 +225,7 @@ async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(front: Front, 
         ready = await street.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
         asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        answer = await Counter(street, "s3").ask("POST", "/api/uploads", json=asked)
+        answer = await Counter(street).ask("POST", "/api/uploads", json=asked)
         assert (answer.status_code, answer.json()["type"]) == (
             503,
             "urn:framehook:problem:storage_misconfigured",
@@ -261,6 +240,6 @@ async def test_a_body_of_undeclared_length_is_taken_as_it_comes(data_dir: Path) 
             yield CONTENT[start : start + 100_000]
 
     async with serving(settings, FakeRunner()) as street, httpx.AsyncClient(trust_env=False) as client:
-        found = await Counter(street, "folder").begun(len(CONTENT))
+        found = await Counter(street).begun(len(CONTENT))
         answer = await client.put(found["url"], content=drops(), headers=found["headers"])
     assert answer.status_code == 201

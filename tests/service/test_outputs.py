@@ -1,0 +1,65 @@
+"""What an attempt asks about its output is verified before anything is begun for it."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeRun
+from tests.s3 import Front, s3_server
+from tests.town import Town, settings_of
+from tests.town import town as opened
+
+pytestmark = pytest.mark.anyio
+CHECKSUM = "sha256:" + "0" * 64
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[Front]:
+    with s3_server() as front:
+        yield front
+
+
+@pytest.fixture(params=["folder", "s3"])
+async def town(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Town]:
+    async with opened(await settings_of(request.param, front, data_dir)) as town:
+        yield town
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda _: b"", id="nothing"),
+        pytest.param(lambda _: b"{}", id="no fields"),
+        pytest.param(lambda body: body.replace(b'"size":', b'"size":-'), id="a negative size"),
+        pytest.param(lambda body: body[:-1] + b',"more":1}', id="a field too many"),
+        pytest.param(lambda body: b"\xff" + body, id="no text"),
+        pytest.param(lambda _: b"[" * 10_000, id="deep nesting"),
+    ],
+)
+async def test_what_is_no_question_is_refused(town: Town, change: Callable[[bytes], bytes]) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    body = change(b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode())
+    answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("age_seconds", [600, -600])
+async def test_an_old_or_unsigned_question_is_refused(town: Town, age_seconds: int) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    body = b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode()
+    post = town.street.http.post
+    stale = run.signed(body, age_seconds=age_seconds)
+    assert (await post(f"{run.url}/output", content=body, headers=stale)).status_code == 401
+    assert (await post(f"{run.url}/output", content=body)).status_code == 401
+
+
+async def test_an_upload_that_nobody_knows_is_a_conflict(town: Town) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    for more in (b"", b',"complete":true'):
+        body = b'{"attempt":1,"size":5,"upload_id":"0123","checksum":"%b"%b}' % (CHECKSUM.encode(), more)
+        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+        assert answer.status_code == 409
