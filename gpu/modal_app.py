@@ -28,16 +28,18 @@ DEADLINE_SECONDS = 3_600.0
 TIMEOUT_SECONDS = 24 * 3_600
 """Modal's own limit, as long as Modal allows: a run is ended by its own deadline, which comes with the call."""
 PACKAGES = ("av", "boto3", "httpx", "msgspec", "numpy", "pillow", "pydantic")
-LOCK = Path(__file__).parent.parent / "requirements.lock"
+LOCKS = (Path(__file__).with_name("requirements.lock"), Path(__file__).parents[1] / "requirements.lock")
+"""Where the lock lies: in the package that was installed, or at the root of the sources."""
 
 app = modal.App(os.environ.get("MODAL_APP_NAME", "framehook"))
 
 
 def _image() -> modal.Image:
     """The versions that the tests run with, the video code, and nothing of the service."""
+    lock = next(path for path in LOCKS if path.exists())
     return (
         modal.Image.debian_slim(python_version="3.11")
-        .add_local_file(LOCK, "/requirements.lock", copy=True)
+        .add_local_file(lock, "/requirements.lock", copy=True)
         .run_commands(f"python -m pip install --no-cache-dir -c /requirements.lock {' '.join(PACKAGES)}")
         .env({"MODAL_PAYLOAD_FORMAT": "cbor", "PYTHONUNBUFFERED": "1"})
         .add_local_python_source("gpu", "callbacks")
