@@ -1,5 +1,6 @@
 """The thread that sends. It holds what is to be sent next, not a queue: at most one awaited letter (a caller
-waits for its answer), and at most one tick, the newest. So a service that is down never holds the encode up.
+waits for its answer), and of each phase at most one tick, the newest. So a service that is down never holds the
+encode up, and none of the phases is lost, however short.
 """
 
 import logging
@@ -13,7 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from callbacks.courier import Answer, Courier, Outcome
-from callbacks.envelope import Callback, EventType, Report, encode
+from callbacks.envelope import Callback, EventType, Phase, Report, encode
 from callbacks.retry import Random, backoff
 
 TICK_SECONDS: Final = 0.25
@@ -65,7 +66,8 @@ class Sender:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"callbacks of {name}", daemon=True)
         self._awaited: Letter | None = None
-        self._tick: Letter | None = None
+        self._ticks: dict[Phase, Letter] = {}  # phases still to be told, in order, or else the last one told
+        self._told: Phase | None = None  # the last phase that was stored
         self._beat: Report | None = None  # what a heartbeat repeats, while the run lasts
         self._step = 0
         self._failures = 0  # in a row
@@ -92,12 +94,15 @@ class Sender:
             self._thread.join(CLOSE_SECONDS)
 
     def offer(self, report: Report) -> None:
-        """Make `report` the newest tick, in place of one that is not sent yet; never blocks."""
+        """Make `report` the newest tick, in place of one of the same phase that is not sent yet; never blocks."""
         with self._changed:
             if self._finished:
                 return
             self._beat = report
-            self._tick = Letter(EventType.PROGRESS, report)
+            self._ticks.pop(report.phase, None)
+            if self._told is not None:
+                self._ticks.pop(self._told, None)  # its time is known, and its progress is overtaken
+            self._ticks[report.phase] = Letter(EventType.PROGRESS, report)
             self._changed.notify_all()
 
     def deliver(self, kind: EventType, report: Report, deadline: float) -> Answer | None:
@@ -105,8 +110,7 @@ class Sender:
         letter = Letter(kind, report, deadline)
         with self._changed:
             if kind.terminal:
-                self._tick = self._beat = None
-            self._seal(letter)
+                self._beat = None
             self._awaited = letter
             self._changed.notify_all()
             try:
@@ -141,7 +145,7 @@ class Sender:
                 now = self._clock.monotonic()
                 if letter is not None and now >= due:
                     if letter is not self._awaited:
-                        self._tick = letter
+                        self._ticks[letter.report.phase] = letter
                     self._sent_at = now
                     self._seal(letter)
                     return letter
@@ -149,11 +153,17 @@ class Sender:
             return None
 
     def _choose(self) -> tuple[Letter | None, float]:
-        """The next letter and when it is due: the awaited one, the newest tick, or else a heartbeat."""
+        """The next letter and when it is due: the awaited one, the newest tick, or else a heartbeat.
+
+        A new phase is told at once, and even ahead of the awaited one while the service takes what it is sent.
+        """
+        tick = next(iter(self._ticks.values()), None)
+        news = tick is not None and tick.report.phase is not self._told
         if self._awaited is not None and self._awaited.answer is None:
-            return self._awaited, self._awaited.due
-        if self._tick is not None:
-            return self._tick, max(self._ticks_due, self._sent_at + TICK_SECONDS)
+            ahead = tick if news and not self._failures and self._awaited.kind.terminal else None
+            return ahead or self._awaited, self._awaited.due
+        if tick is not None:
+            return tick, max(self._ticks_due, self._sent_at + (0 if news else TICK_SECONDS))
         if self._beat is not None:
             beat = Letter(EventType.PROGRESS, self._beat)
             return beat, max(self._ticks_due, self._sent_at + HEARTBEAT_SECONDS)
@@ -180,14 +190,17 @@ class Sender:
                 self._postpone(letter, answer)
             if not self._worth_retrying(letter, answer):
                 letter.answer = answer
-                if self._tick is letter:
-                    self._tick = None
+                phase = letter.report.phase
+                if self._ticks.get(phase) is letter or (phase is self._told and len(self._ticks) > 1):
+                    self._ticks.pop(phase, None)
             self._changed.notify_all()
 
     def _note_stored(self, letter: Letter) -> None:
+        self._told = letter.report.phase
         if letter.kind.terminal:
             self._finished = True
-            self._tick = self._beat = None
+            self._ticks.clear()
+            self._beat = None
         elif self._beat is None and letter.kind is EventType.STARTED:
             self._beat = letter.report
 
