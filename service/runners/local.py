@@ -20,11 +20,16 @@ KILL_AFTER_SECONDS = 2.0
 
 
 class LocalRunner:
-    """A process per attempt, in a process group of its own, at most `workers` at a time."""
+    """A process per attempt, in a process group of its own, at most `workers` at a time.
+
+    `alone` says that no other service uses the scratch folder: runs found alive in it are left over, and are ended.
+    """
 
     name = "local"
 
-    def __init__(self, scratch: Path, workers: int, *, instance: str | None = None) -> None:
+    def __init__(
+        self, scratch: Path, workers: int, *, instance: str | None = None, alone: bool = False
+    ) -> None:
         self._scratch = scratch.absolute()
         self._workers = workers
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
@@ -33,7 +38,7 @@ class LocalRunner:
         self._reapers: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         self._scratch.mkdir(parents=True, exist_ok=True)
-        sweep(self._scratch)
+        sweep(self._scratch, end_runs=alone)
 
     def places(self) -> int:
         return max(0, self._workers - len(self._processes))
@@ -48,6 +53,7 @@ class LocalRunner:
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 process = await self._start(folder, lock.fileno())
+            (folder / "group").write_text(str(process.pid))
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise Refused(
@@ -113,21 +119,36 @@ class LocalRunner:
         self.freed.set()
 
 
-def sweep(scratch: Path) -> int:
+def sweep(scratch: Path, *, end_runs: bool = False) -> int:
     """Remove the scratch folders of runs that are gone; how many there were.
 
-    A run holds a lock on its folder for as long as any of its processes lives, however it dies.
+    A run holds a lock on its folder for as long as any of its processes lives, however it dies. `end_runs` ends those
+    that still live, where nobody else can own them: they would be answered 410, but use the machine until they ask.
     """
     removed = 0
     for folder in scratch.glob("local-*"):
-        try:
-            with (folder / "lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-        except OSError:
-            continue  # a run is still alive in it
+        if not _abandoned(folder):
+            if not end_runs:
+                continue
+            _end(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        removed += 1
     return removed
+
+
+def _abandoned(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _end(folder: Path) -> None:
+    """The lock is held, so the group still has a member, and its number is nobody else's."""
+    with suppress(OSError, ValueError):
+        os.killpg(int((folder / "group").read_text()), signal.SIGKILL)
 
 
 def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

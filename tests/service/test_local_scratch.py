@@ -88,3 +88,14 @@ async def test_a_run_outlives_its_service_with_its_scratch(tmp_path: Path) -> No
         assert living.exists()
     LocalRunner(scratch, 1)
     assert not living.exists()
+
+
+async def test_a_service_that_is_alone_ends_what_an_earlier_one_left_running(
+    runner: LocalRunner, spec: AttemptSpec, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    await runner.spawn(spec)
+    LocalRunner(scratch, 1, alone=True)
+    assert list(scratch.iterdir()) == []
+    await asyncio.wait_for(runner.freed.wait(), 10)
+    assert runner.ended() == [spec.call_id]
