@@ -4,6 +4,7 @@ import base64
 import hashlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,16 @@ import msgspec
 from callbacks.reporter import Stopped
 from callbacks.signing import signed_headers
 from gpu.errors import ExportError, failing_as
-from gpu.exchange import CHUNK_BYTES, PATIENCE_SECONDS, Clock, Patience, TryAgain, check_passing, quiet_client
+from gpu.exchange import (
+    CHUNK_BYTES,
+    PATIENCE_SECONDS,
+    TRIES,
+    Clock,
+    Patience,
+    TryAgain,
+    check_passing,
+    quiet_client,
+)
 from gpu.spec import RemoteUpload
 
 _CODE, _MESSAGE = "output_unwritable", "The export could not be stored."
@@ -63,8 +73,12 @@ class Upload:
     def sent(self) -> Generator[float, None, None]:
         """Send every part that is not there, then have them joined and compared; yields the share done."""
         granted = self._asked(Granted)
+        tries: Counter[int] = Counter()
         while granted.parts:
             for part in granted.parts:
+                tries[part.number] += 1
+                if tries[part.number] > TRIES:  # it was taken each time, and yet it is not there
+                    raise ExportError(_CODE, _MESSAGE, transient=True)
                 if not self._put(part, granted.part_size):
                     break  # its URL is too old: those that are asked for below are new
                 yield min(1.0, part.number * granted.part_size / self.size)

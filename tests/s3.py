@@ -36,6 +36,7 @@ class Faults:
 
     busy: int = 0
     expired: int = 0  # writes only
+    lost: int = 0  # writes that are said to be kept
     cut_answers: int = 0
     cut_bodies: int = 0
     cut_after_bytes: int = 0
@@ -95,6 +96,8 @@ class _Exchange(BaseHTTPRequestHandler):
         refusal = self._refusal(headers, body)
         if refusal:
             self._refuse(*refusal)
+        elif self.command == "PUT" and self.server.takes("lost"):
+            self._refuse(200, "")
         else:
             self._forward(headers, body)
 

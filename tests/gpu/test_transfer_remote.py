@@ -174,6 +174,23 @@ async def test_a_bucket_that_stays_busy_fails_the_attempt_not_the_export(
     assert (caught.value.code, caught.value.transient) == ("output_unwritable", True)
 
 
+async def test_a_part_that_storage_lost_is_sent_again(front: Front, bucket_town: Town, made: Path) -> None:
+    spec = await bucket_town.spec()
+    front.faults.lost = 2
+    assert (await sent(made, spec))[1] == CHECKSUM
+    assert front.faults.lost == 0
+
+
+async def test_storage_that_keeps_nothing_fails_the_attempt(
+    front: Front, bucket_town: Town, made: Path
+) -> None:
+    spec = await bucket_town.spec()
+    front.faults.lost = 10_000
+    with pytest.raises(ExportError) as caught:
+        await sent(made, spec)
+    assert (caught.value.code, caught.value.transient) == ("output_unwritable", True)
+
+
 async def test_urls_that_have_grown_old_are_replaced(front: Front, bucket_town: Town, made: Path) -> None:
     _, target = await bucket_town.target()
     sending = upload(made, target, clock=impatient())
