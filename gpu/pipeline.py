@@ -2,18 +2,23 @@
 
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from callbacks.envelope import Output, Phase
-from gpu import profile, transfer
+from gpu import profile, split, transfer
+from gpu.crew import made_by_crew, remaining_seconds
 from gpu.errors import ExportError, failing_as
 from gpu.formats import planned
+from gpu.join import join, write_sound
 from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
 from gpu.spec import AttemptSpec
+from gpu.split import Order
 from gpu.verbatim import Copy, copied
 
 # Measured shares of an attempt's time; within a phase, progress is what has been done of it.
@@ -24,7 +29,13 @@ _SHARES = {
     Phase.UPLOADING: (95.0, 99.9),
 }
 _TICK_SECONDS = 0.1
+# More at once than this would only take memory.
+_PIECES_PER_CORE = 2
+# Joining is copying: beside the encoding it is next to nothing.
+_PIECES_SHARE = 0.98
 _SOUND_TAIL_SECONDS = 0.03
+
+Step = TypeVar("Step")
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,11 @@ def run(spec: AttemptSpec, scratch: Path) -> Attempt:
             return (yield from _handed_on(spec, render, scratch / "output.mp4"))
         encoder = profile.choose(spec.config.codec, spec.config.quality, render.width, render.height)
         made = scratch / "output.mp4"
-        yield from _encoded(render, encoder, made)
+        cut = split.cuts(render, min(spec.config.parallelism, _PIECES_PER_CORE * profile.cores()))
+        if len(cut) > 1:
+            yield from _in_pieces(render, split.orders(spec, sources, encoder, cut, scratch), made)
+        else:
+            yield from _encoded(render, encoder, made)
         checked = _checked(made, render)
         return (yield from _published(spec, made, checked))
     finally:
@@ -74,13 +89,39 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
 
 
 def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, None, None]:
-    begun = told = time.monotonic()
-    yield _tick(Phase.PROCESSING, 0.0, encoder.sentence)
-    for share in write(render, encoder, made):
-        now = time.monotonic()
-        if now - told >= _TICK_SECONDS:
-            told = now
-            yield _tick(Phase.PROCESSING, share, encoder.sentence, (now - begun) * (1 - share) / share)
+    begun = time.monotonic()
+    yield _tick(Phase.PROCESSING, 0.0, encoder.sentence())
+    for share in _paced(write(render, encoder, made)):
+        eta = remaining_seconds(time.monotonic() - begun, share)
+        yield _tick(Phase.PROCESSING, share, encoder.sentence(), eta)
+
+
+def _in_pieces(render: Render, orders: Sequence[Order], made: Path) -> Generator[Tick, None, None]:
+    """The pieces by processes of their own, the sound meanwhile by this one; then all in one file."""
+    encoder, begun = orders[0].encoder, time.monotonic()
+    message = encoder.sentence(len(orders))
+    yield _tick(Phase.PROCESSING, 0.0, message)
+    sound = made.with_name("sound.mp4")
+    sounding = None if render.sound is None else write_sound(render.sound, sound)
+    for standing in _paced(made_by_crew(orders, sounding)):
+        eta = standing.eta_seconds(time.monotonic() - begun)
+        yield _tick(Phase.PROCESSING, standing.share * _PIECES_SHARE, message, eta)
+    pieces = [(order.ticks, order.path) for order in orders]
+    for share in _paced(join(render, pieces, None if sounding is None else sound, encoder.tag, made)):
+        whole = _PIECES_SHARE + (1 - _PIECES_SHARE) * share
+        yield _tick(Phase.PROCESSING, whole, f"Joining {len(orders)} pieces")
+    for path in (sound, *(order.path for order in orders)):
+        path.unlink(missing_ok=True)
+
+
+def _paced(steps: Generator[Step, None, None]) -> Generator[Step, None, None]:
+    """No more of the steps than can be told of."""
+    told = time.monotonic()
+    with closing(steps):
+        for step in steps:
+            if (now := time.monotonic()) - told >= _TICK_SECONDS:
+                told = now
+                yield step
 
 
 def _handed_on(spec: AttemptSpec, copy: Copy, made: Path) -> Generator[Tick, None, Output]:

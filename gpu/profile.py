@@ -1,6 +1,7 @@
 """The one encode profile: how good, how fast, by which encoder. Nothing is encoded but by these settings."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from gpu import accelerate
@@ -41,17 +42,39 @@ _NVENC_PRESETS = {Quality.DRAFT: "p2", Quality.STANDARD: "p4", Quality.HIGH: "p6
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder of FFmpeg's with its options; `why` says why it's not the card's, when it isn't."""
+    """An encoder of FFmpeg's with its options; `why` says why it's not the card's, when it isn't.
+
+    `threads` is how many it may use; 0 leaves it to the encoder, which takes the whole machine.
+    """
 
     name: str
     options: Options
     tag: str | None
     why: str
+    threads: int = 0
 
-    @property
-    def sentence(self) -> str:
+    def sentence(self, pieces: int = 1) -> str:
         """What the timeline says of it."""
-        return f"Encoding with {self.name}{f' ({self.why})' if self.why else ''}"
+        how = f"Encoding in {pieces} pieces" if pieces > 1 else "Encoding"
+        return f"{how} with {self.name}{f' ({self.why})' if self.why else ''}"
+
+    def shared(self, pieces: int) -> "Encoder":
+        """The same for several at once on this machine, each with its part of the cores."""
+        threads = max(1, cores() // pieces)
+        options = dict(self.options)
+        if self.name in _THREADS:
+            option, text = _THREADS[self.name]
+            options[option] = ":".join(filter(None, (options.get(option), text.format(threads))))
+        return replace(self, options=options, threads=threads)
+
+
+# These two have pools of their own, and go by their own options.
+_THREADS = {"libx265": ("x265-params", "pools={}"), "libsvtav1": ("svtav1-params", "lp={}")}
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose(codec: Codec, quality: Quality, width: int, height: int) -> Encoder:

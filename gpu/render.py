@@ -1,6 +1,6 @@
 """What a format hands to the pipeline, and the one place that writes it: a Render in, an MP4 out."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import av
 from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -29,6 +30,9 @@ from gpu.timeline import Clock
 
 if TYPE_CHECKING:
     from av.container.core import Chapter as ChapterEntry  # its stubs alone have it
+
+PLAYABLE = {"movflags": "+faststart"}
+"""The index before the pictures, so that players can begin at once."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,15 @@ class Render:
         return range(max(1, round(self.seconds / self.clock.time_base)))
 
 
-def write(render: Render, encoder: Encoder, path: Path) -> Generator[float, None, None]:
+def write(
+    render: Render, encoder: Encoder, path: Path, layout: Mapping[str, str] = PLAYABLE
+) -> Generator[float, None, None]:
     """Encode into an MP4 at `path`, yielding the share written (0 to 1) after every frame and every block of sound.
 
-    Frames and sound advance together, so that neither is held back in memory. Raises ExportError: encode_failed,
-    disk_full, and whatever the frames raise.
+    `layout` is how the file is laid out, in options of FFmpeg's. Frames and sound advance together, so that neither is
+    held back in memory. Raises ExportError: encode_failed, disk_full, and whatever the frames raise.
     """
-    with closing(render.pictures(render.ticks)) as pictures, _Movie(render, encoder, path) as movie:
+    with closing(render.pictures(render.ticks)) as pictures, _Movie(render, encoder, path, layout) as movie:
         if render.sound is None:
             yield from _shares(pictures, render, movie)
             return
@@ -92,15 +98,15 @@ def _shares(pictures: Pictures, render: Render, movie: "_Movie") -> Generator[fl
 class _Movie:
     """An MP4 being written; leaving the block finishes it."""
 
-    def __init__(self, render: Render, encoder: Encoder, path: Path) -> None:
+    def __init__(self, render: Render, encoder: Encoder, path: Path, layout: Mapping[str, str]) -> None:
         self._clock = render.clock
         self._durations: dict[int, int] = {}
         self._heard = 0
         with failing_as("encode_failed", _FAILED):
-            self._container = av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"})
+            self._container = av.open(f"file:{path}", "w", format="mp4", options=dict(layout))
             self._video = self._video_stream(render, encoder)
-            self._audio = self._audio_stream() if render.sound is not None else None
-            self._container.set_chapters([_chapter(each) for each in enumerate(render.chapters)])
+            self._audio = sound_stream(self._container) if render.sound is not None else None
+            set_chapters(self._container, render.chapters)
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +161,7 @@ class _Movie:
         context.gop_size = keyframe_interval(rate)
         if not render.clock.steady:
             context.max_b_frames = 0  # decoding times of reordered uneven frames would end the film early
+        context.thread_count = encoder.threads
         context.thread_type = "AUTO"  # PyAV asks for slices, which costs x264 both quality and speed
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = LIMITED
@@ -162,11 +169,18 @@ class _Movie:
             context.codec_tag = encoder.tag
         return stream
 
-    def _audio_stream(self) -> AudioStream:
-        stream = cast(AudioStream, self._container.add_stream(SOUND_CODEC, rate=SOUND_RATE))
-        stream.codec_context.layout = "stereo"
-        stream.codec_context.bit_rate = SOUND_BITS_PER_SECOND
-        return stream
+
+def sound_stream(container: OutputContainer) -> AudioStream:
+    """A new stream in a file, set up as every export's sound is."""
+    stream = cast(AudioStream, container.add_stream(SOUND_CODEC, rate=SOUND_RATE))
+    stream.codec_context.layout = "stereo"
+    stream.codec_context.bit_rate = SOUND_BITS_PER_SECOND
+    return stream
+
+
+def set_chapters(container: OutputContainer, chapters: Sequence[Chapter]) -> None:
+    """Tell of the chapters in a file whose beginning is yet to be written."""
+    container.set_chapters([_chapter(each) for each in enumerate(chapters)])
 
 
 def _chapter(numbered: tuple[int, Chapter]) -> "ChapterEntry":

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -40,7 +40,8 @@ Frame = tuple[int, int, float, str]
 def pattern(time: float) -> Luma:
     """A picture that no other time has."""
     down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
-    return (120 + 90 * np.sin(across / 5 + 9 * time) * np.cos(down / 7 - 4 * time)).astype(np.uint8)
+    waves = 120 + 90 * np.sin(across / 5 + 9 * time) * np.cos(down / 7 - 4 * time)
+    return cast(Luma, waves.astype(np.uint8))
 
 
 @pytest.fixture(scope="module")

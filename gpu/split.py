@@ -1,0 +1,117 @@
+"""One export in pieces: where it is cut, and how a piece is made, on this machine or on another.
+
+A piece is a film of its own that begins with a keyframe and refers to nothing outside it; `gpu.join` puts pieces
+together again. The functions here and there are all that is needed to make them in containers of their own.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from gpu import transfer
+from gpu.decode import Pictures
+from gpu.errors import ExportError
+from gpu.formats import planned
+from gpu.profile import KEYFRAME_SECONDS, Encoder, keyframe_interval
+from gpu.render import Render, write
+from gpu.source import Source, probe
+from gpu.spec import AttemptSpec, LocalFile, Parsed, RemoteObject, Transfer
+
+SHORTEST_SECONDS = 2.0
+
+
+class Order(Parsed):
+    """A piece to be made: of which attempt, the ticks from `first` up to `last`, by which encoder, into which file.
+
+    `pieces` is how many are made on the same machine at once.
+    """
+
+    spec: AttemptSpec
+    first: int
+    last: int
+    encoder: Encoder
+    path: Path
+    pieces: int = 1
+
+    @property
+    def ticks(self) -> range:
+        return range(self.first, self.last)
+
+
+def cuts(render: Render, count: int) -> list[range]:
+    """The ticks of at most `count` pieces, alike in length, none much shorter than two seconds.
+
+    They are cut where the whole would have had a keyframe anyway, unless a change of scene moved it.
+    """
+    ticks, clock = render.ticks, render.clock
+    count = max(1, min(count, int(render.seconds / SHORTEST_SECONDS)))
+    step = keyframe_interval(clock.rate) if clock.steady else round(KEYFRAME_SECONDS / clock.time_base)
+    inner = {round(len(ticks) * number / count / step) * step for number in range(1, count)}
+    bounds = [0, *sorted(bound for bound in inner if 0 < bound < ticks.stop), ticks.stop]
+    return [range(first, last) for first, last in pairwise(bounds)]
+
+
+def orders(
+    spec: AttemptSpec, sources: Mapping[str, Source], encoder: Encoder, ticks: list[range], folder: Path
+) -> list[Order]:
+    """What to tell those who make the pieces; of the attempt's keys they learn none."""
+    places = {key: _where(key, source, spec) for key, source in sources.items()}
+    piecework = Transfer(sources=places, output=LocalFile(path=str(folder)))
+    bare = spec.model_copy(update={"callback": None, "transfer": piecework})
+    shared = encoder.shared(len(ticks))
+    return [
+        Order(
+            spec=bare,
+            first=each.start,
+            last=each.stop,
+            encoder=shared,
+            path=folder / f"piece-{number}.mp4",
+            pieces=len(ticks),
+        )
+        for number, each in enumerate(ticks)
+    ]
+
+
+def _where(key: str, source: Source, spec: AttemptSpec) -> LocalFile | RemoteObject:
+    """What had to be fetched whole is not fetched again."""
+    return LocalFile(path=source.path) if isinstance(source.path, str) else spec.transfer.sources[key]
+
+
+def render_piece(order: Order) -> Generator[int, None, None]:
+    """Make a piece, yielding the ticks done; its file is empty if no frame begins in it. Raises as the whole would."""
+    spec = order.spec
+    sources = {
+        key: probe(
+            transfer.fetch(
+                key, spec.transfer.sources, order.path.parent, deadline_seconds=spec.deadline_seconds
+            )
+        )
+        for key in spec.config.input_keys
+    }
+    render = planned(spec.type, spec.config, sources)
+    if not isinstance(render, Render) or order.last > render.ticks.stop:
+        raise ExportError("source_changed", "The source changed while it was read.", transient=True)
+    for share in write(part(render, order.ticks), order.encoder, order.path, _layout(render)):
+        yield round(share * len(order.ticks))
+    order.path.touch()  # where the source has a long pause a piece may be without frames, and its file unwritten
+
+
+def part(render: Render, ticks: range) -> Render:
+    """A stretch of the pictures as a film that begins at 0."""
+
+    def shifted(within: range) -> Pictures:
+        with closing(
+            render.pictures(range(ticks.start + within.start, ticks.start + within.stop))
+        ) as pictures:
+            for picture in pictures:
+                yield replace(picture, pts=picture.pts - ticks.start)
+
+    seconds = float(len(ticks) * render.clock.time_base)
+    return replace(render, seconds=seconds, pictures=shifted, sound=None, chapters=())
+
+
+def _layout(render: Render) -> dict[str, str]:
+    """A piece whose first frame comes late says by how much in the film's time, which counts milliseconds usually."""
+    return {"movie_timescale": str(render.clock.time_base.denominator)}

@@ -1,0 +1,260 @@
+"""An export in pieces is the export: frame for frame, sound for sound, and nothing is left of the pieces."""
+
+import itertools
+import os
+import signal
+from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from callbacks.envelope import EventType, Phase
+from gpu import profile, split
+from gpu.crew import remaining_seconds
+from gpu.errors import ExportError
+from gpu.formats import planned
+from gpu.pipeline import run
+from gpu.render import Render, write
+from gpu.source import probe
+from gpu.spec import CallbackTarget, Codec, Quality, RemoteUpload
+from gpu.timeline import Clock
+from tests.callbacks.receiver import receiver
+from tests.gpu import pieces
+from tests.gpu.clips import chapters
+from tests.gpu.exports import attempt
+from tests.gpu.pieces import STILL, UNEVEN, Film, beat, children, likeness, made, pattern, watched
+from tests.gpu.videos import SOUND_RATE, Video, click_times, make, samples, steady
+from tests.gpu.workers import begun, ended, left
+
+pytestmark = pytest.mark.skipif(profile.cores() < 2, reason="pieces take cores")
+
+PAN = [
+    {"time": 0, "x": 0, "y": 0, "width": 96, "height": 64},
+    {"time": 7, "x": 60, "y": 30, "width": 96, "height": 64},
+]
+SPEEDS = [{"start": 0.5, "end": 3.5, "speed": 2}, {"start": 3.5, "end": 5.0, "speed": 0.5}]
+REGION = {
+    "start_time": 1.0,
+    "end_time": 6.0,
+    "keyframes": [
+        {"time": 1, "x": 20, "y": 20, "radiusX": 15, "radiusY": 15},
+        {"time": 6, "x": 120, "y": 60, "radiusX": 15, "radiusY": 25},
+    ],
+}
+# With a dissolve of a second, one of them crosses each cut of three pieces.
+CLIPS = [
+    {"start_time": 0.0, "end_time": 2.5, "name": "one"},
+    {"start_time": 3.0, "end_time": 6.0, "name": "two"},
+    {"start_time": 1.0, "end_time": 3.5, "name": "three"},
+]
+DISSOLVE = {"clips": CLIPS, "transition": {"type": "dissolve", "duration": 1.0}}
+EXPORTS: list[tuple[str, dict[str, Any], tuple[float, ...]]] = [
+    ("framing", {"keyframes": PAN}, steady(pieces.SECONDS)),
+    ("framing", {"keyframes": PAN}, UNEVEN),
+    ("framing", {"keyframes": STILL, "segments": SPEEDS}, steady(pieces.SECONDS)),
+    ("framing", {"keyframes": STILL, "fps": 23.976}, UNEVEN),
+    ("framing", {"keyframes": STILL, "codec": "hevc"}, steady(pieces.SECONDS)),
+    ("framing", {"keyframes": STILL, "codec": "av1"}, steady(pieces.SECONDS)),
+    ("overlay", {"highlight_regions": [REGION]}, steady(pieces.SECONDS)),
+    ("annotate", DISSOLVE, steady(pieces.SECONDS)),
+    ("annotate", {"clips": CLIPS}, UNEVEN),
+]
+ENDLESS: dict[str, Any] = {
+    "keyframes": STILL, "output_width": 4096, "output_height": 2304, "quality": "high", "fps": 240, "parallelism": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "times"),
+    EXPORTS,
+    ids=["steady", "uneven", "speeds", "resampled", "hevc", "av1", "overlay", "dissolves", "uneven cuts"],
+)
+def test_an_export_in_pieces_is_the_whole(
+    tmp_path: Path, kind: str, config: dict[str, Any], times: tuple[float, ...]
+) -> None:
+    source = beat(tmp_path / "source.mp4", times)
+    whole, _ = made(source, 1, kind=kind, **config)
+    joined, ticks = made(source, 3, kind=kind, **config)
+    assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
+    expected, actual = Film.of(whole), Film.of(joined)
+    assert (actual.times, actual.begins, actual.lengths) == (
+        expected.times,
+        expected.begins,
+        expected.lengths,
+    )
+    assert actual.tag == expected.tag
+    assert min(itertools.starmap(likeness, zip(expected.pictures, actual.pictures, strict=True))) > 40
+    assert np.array_equal(samples(whole), samples(joined))
+    assert click_times(whole) == pytest.approx(click_times(joined), abs=1 / SOUND_RATE)
+    assert chapters(whole) == chapters(joined)
+    content = joined.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_pieces_of_a_source_with_a_long_pause_may_be_empty(tmp_path: Path) -> None:
+    source = make(tmp_path / "source.mp4", Video(pattern, (0.0, 0.1, 0.23, 6.8, 6.9, 6.96)))
+    whole, joined = (Film.of(made(source, count, keyframes=STILL)[0]) for count in (1, 3))
+    assert (joined.times, joined.lengths) == (whole.times, whole.lengths)
+
+
+def render(seconds: float, rate: Fraction = Fraction(30), *, steady: bool = True) -> Render:
+    """One whose pictures nobody asks for."""
+    clock = Clock(rate, steady=steady)
+    return Render(16, 16, clock, seconds, lambda _: (_ for _ in ()), None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "lengths"),
+    [
+        (1.9, 4, [57]),
+        (3.9, 4, [117]),
+        (4, 4, [60, 60]),
+        (9, 4, [60, 60, 60, 90]),
+        (600, 3, [6_000, 6_000, 6_000]),
+        (600, 1, [18_000]),
+    ],
+)
+def test_cuts_lie_where_keyframes_do_and_short_pieces_are_not_worth_it(
+    seconds: float, count: int, lengths: list[int]
+) -> None:
+    found = split.cuts(render(seconds), count)
+    assert [len(ticks) for ticks in found] == lengths
+    assert [ticks.start for ticks in found] == list(itertools.accumulate(lengths[:-1], initial=0))
+
+
+@pytest.mark.parametrize(
+    "rate", [Fraction(24_000, 1_001), Fraction(25), Fraction(60_000, 1_001), Fraction(240)]
+)
+@pytest.mark.parametrize("steady", [True, False], ids=["steady", "uneven"])
+@pytest.mark.parametrize("seconds", [4.1, 5.0, 9.99, 61.0])
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_cuts_leave_nothing_out(rate: Fraction, steady: bool, seconds: float, count: int) -> None:
+    whole = render(round(seconds * rate) / float(rate), rate, steady=steady)
+    found = split.cuts(whole, count)
+    assert len(found) <= count
+    assert (found[0].start, found[-1].stop) == (0, whole.ticks.stop)
+    assert all(one.stop == other.start for one, other in itertools.pairwise(found))
+    assert min(len(ticks) * whole.clock.time_base for ticks in found) > 1.9
+
+
+def test_progress_rises_through_the_pieces_and_the_joining(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    _, ticks = made(source, 3, keyframes=STILL)
+    with closing(run(attempt(source, source, **ENDLESS), tmp_path / "scratch")) as working:
+        early = list(itertools.islice((tick for tick in working if tick.eta_seconds), 5))
+    for progress in ([tick.progress for tick in ticks], [tick.progress for tick in early]):
+        assert progress == sorted(progress)
+        assert progress[-1] < 100
+    assert {tick.phase for tick in early} == {Phase.PROCESSING}
+
+
+def test_the_time_left_is_right_from_early_on(tmp_path: Path) -> None:
+    source = make(tmp_path / "source.mp4", Video(pattern, steady(4)))
+    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL)
+    film = planned(spec.type, spec.config, {"source": probe(str(source))})
+    assert isinstance(film, Render)
+    encoder = profile.choose(Codec.H264, Quality.DRAFT, film.width, film.height)
+    with closing(write(film, encoder, tmp_path / "output.mp4")) as writing:
+        shares = list(writing)
+    # On a clock that ticks once a frame.
+    for elapsed in range(len(shares) // 3, len(shares)):
+        told = remaining_seconds(elapsed, shares[elapsed - 1])
+        assert told == pytest.approx(len(shares) - elapsed, rel=0.05, abs=0.5)
+
+
+def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
+    assert remaining_seconds(3.0, 0.0) is None
+
+
+def test_threads_are_shared_out() -> None:
+    for codec in Codec:
+        whole = profile.choose(codec, Quality.DRAFT, 64, 64)
+        assert whole.shared(10_000).threads == 1
+        assert whole.shared(1).threads == profile.cores()
+    hevc = replace(profile.choose(Codec.HEVC, Quality.DRAFT, 64, 64).shared(10_000))
+    assert hevc.options.get("x265-params", "pools=1") in {"log-level=none:pools=1", "pools=1"}
+
+
+def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL)
+    upload = RemoteUpload(url="http://127.0.0.1/parts", key="c2VjcmV0", attempt=1)
+    callback = CallbackTarget(url="http://127.0.0.1/callbacks", key="c2VjcmV0")
+    spec = spec.model_copy(
+        update={"callback": callback, "transfer": spec.transfer.model_copy(update={"output": upload})}
+    )
+    encoder = profile.choose(Codec.H264, Quality.DRAFT, 64, 64)
+    ordered = split.orders(
+        spec, {"source": probe(str(source))}, encoder, [range(60), range(60, 120)], tmp_path
+    )
+    assert not [order for order in ordered if "c2VjcmV0" in order.model_dump_json()]
+
+
+def test_a_piece_that_fails_ends_the_export_with_its_error(tmp_path: Path) -> None:
+    layout = (("movflags", "faststart"),)
+    source = make(tmp_path / "source.mp4", Video(pattern, steady(pieces.SECONDS), container_options=layout))
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    caught = []
+    for count in (1, 3):
+        with pytest.raises(ExportError) as failure:
+            made(source, count, keyframes=STILL)
+        caught.append((failure.value.code, failure.value.message, failure.value.transient))
+    assert caught[0][0] == "source_truncated"
+    assert caught[1] == caught[0]
+    assert (list(tmp_path.iterdir()), children()) == ([source], [])
+
+
+def test_a_piece_whose_process_dies_ends_the_export_and_the_other_pieces(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    working = run(attempt(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
+    while next(working).progress <= 5:
+        pass
+    with watched(children()) as processes:
+        assert len(processes) == 3
+        os.kill(children()[1], signal.SIGKILL)
+        with pytest.raises(ExportError) as caught:
+            list(working)
+        assert (caught.value.code, caught.value.transient) == ("piece_lost", True)
+        assert pieces.ended(processes, 0)
+    assert (list(tmp_path.iterdir()), children()) == ([source], [])
+
+
+def test_a_closed_generator_stops_the_pieces(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    working = run(attempt(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
+    while next(working).progress <= 5:
+        pass
+    working.close()
+    assert (list(tmp_path.iterdir()), children()) == ([source], [])
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["terminated", "killed"]
+)
+def test_a_worker_that_ends_leaves_no_process(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    source = beat(tmp_path / "source.mp4")
+    with receiver() as service:
+        worker = begun(service, source, **ENDLESS)
+        while service.take().callback.data.progress <= 5:
+            pass
+        with watched(children(worker.pid)) as processes:
+            assert len(processes) == 3
+            worker.send_signal(number)
+            assert ended(worker)[0] == status
+            assert pieces.ended(processes)
+    if number is signal.SIGTERM:
+        assert left(source) == ["scratch"]
+
+
+def test_a_run_that_is_not_wanted_stops_its_pieces(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    with receiver() as service:
+        service.script(200, 200, 200, 410)
+        worker = begun(service, source, **ENDLESS)
+        assert ended(worker)[0] == 0
+        assert EventType.FAILED not in {received.callback.type for received in service.take_all()}
+    assert left(source) == ["scratch"]
