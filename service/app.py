@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route, WebSocketRoute
 
 from infra.database import sqlite_url
@@ -29,7 +30,7 @@ from service.api.callbacks import Callbacks, FrontDoor
 from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
 from service.auth import Authenticator, PublishedKeys, SharedSecret, Verifier
-from service.errors import Problem, on_crash, on_http_exception, on_problem, on_storage_error
+from service.errors import Problem, on_crash, on_disconnect, on_http_exception, on_problem, on_storage_error
 from service.housekeeping import Housekeeping, Retention
 from service.hub import Hub
 from service.models import Job
@@ -93,6 +94,7 @@ def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
             Problem: on_problem,
             StorageError: on_storage_error,
             HTTPException: on_http_exception,
+            ClientDisconnect: on_disconnect,
             Exception: on_crash,
         },
     )

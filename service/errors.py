@@ -194,6 +194,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return render(problem, request.url.path)
 
 
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """The client went away within its body: nobody is left to read an answer, and nothing here is at fault."""
+    return Response(status_code=400)
+
+
 async def on_crash(request: Request, _error: Exception) -> Response:
     """Anything unforeseen: a bare 500; the traceback goes to the log, never to the client."""
     return render(Problem("Something went wrong here; it has been logged."), request.url.path)

@@ -201,7 +201,7 @@ async def _listen(socket: WebSocket[State]) -> int:
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1005))
         text = message.get("text") or ""
-        if len(text) > MAX_MESSAGE_BYTES or len(message.get("bytes") or b"") > MAX_MESSAGE_BYTES:
+        if len(text.encode()) > MAX_MESSAGE_BYTES or len(message.get("bytes") or b"") > MAX_MESSAGE_BYTES:
             return 1009
         now = time.monotonic()
         if len(recent) == MESSAGES_PER_WINDOW and now - recent[0] < WINDOW_SECONDS:
