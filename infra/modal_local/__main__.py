@@ -3,15 +3,18 @@
 import argparse
 import asyncio
 import json
+import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from infra.modal_local.faults import Faults
-from infra.modal_local.plane import ModalLocal
+from infra.modal_local.plane import LOOPBACK, ModalLocal
+from infra.modal_local.state import Token
 
 
 def faults_of(text: str) -> Faults:
@@ -22,10 +25,20 @@ def faults_of(text: str) -> Faults:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def token_of(environment: Mapping[str, str]) -> Token | None:
+    """The token that clients are to have, if it was chosen; else one is made and kept."""
+    name, secret = environment.get("MODAL_TOKEN_ID"), environment.get("MODAL_TOKEN_SECRET")
+    return Token(id=name, secret=secret) if name and secret else None
+
+
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.modal_local", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="of the gRPC service; 0 takes a free one")
+    parser.add_argument(
+        "--address", default=LOOPBACK, help="to listen on; whoever knows the token runs code here"
+    )
+    parser.add_argument("--host", default=LOOPBACK, help="the name that clients know it by")
     parser.add_argument(
         "--state-dir", type=Path, help="where to keep deployments and calls; none keeps nothing"
     )
@@ -42,7 +55,15 @@ async def run(options: argparse.Namespace) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    plane = ModalLocal(port=options.port, state_dir=options.state_dir, max_containers=options.max_containers)
+    plane = ModalLocal(
+        port=options.port,
+        address=options.address,
+        host=options.host,
+        token=token_of(os.environ),
+        state_dir=options.state_dir,
+        max_containers=options.max_containers,
+        faults=options.faults,
+    )
     async with plane:
         environment = plane.environment | {"MODAL_LOCAL_CONTROL_URL": plane.control_url}
         line = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())

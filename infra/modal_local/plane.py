@@ -32,11 +32,11 @@ RETENTION_SECONDS = 7 * 86_400.0
 SWEEP_SECONDS = 60.0
 
 
-def listen(port: int) -> socket.socket:
+def listen(port: int, address: str = LOOPBACK) -> socket.socket:
     """Return a bound socket; asyncio turns Nagle's delay of 40 ms off only where it sees that it is TCP."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((LOOPBACK, port))
+    bound.bind((address, port))
     return bound
 
 
@@ -50,7 +50,10 @@ class HttpServer(uvicorn.Server):
 
 
 class ModalLocal:
-    """A control plane on 127.0.0.1. Use as an asynchronous context, and give clients its `environment`.
+    """A control plane. Use as an asynchronous context, and give clients its `environment`.
+
+    Whoever knows its token runs code on this machine: `address` other than loopback belongs in a network of its own,
+    where `host` is the name that clients know it by.
 
     Without a state directory nothing outlives the context. Finished calls keep their outputs for
     `retention_seconds`, as Modal does for a week.
@@ -60,12 +63,18 @@ class ModalLocal:
         self,
         *,
         port: int = 0,
+        address: str = LOOPBACK,
+        host: str = LOOPBACK,
+        token: Token | None = None,
         state_dir: Path | None = None,
         max_containers: int | None = None,
         retention_seconds: float = RETENTION_SECONDS,
         faults: Faults | None = None,
     ) -> None:
         self._port = port
+        self._address = address
+        self._host = host
+        self._given = token
         self._state_dir = state_dir
         self._max_containers = max_containers or os.cpu_count() or 1
         self._retention_seconds = retention_seconds
@@ -109,7 +118,7 @@ class ModalLocal:
         sweeping = tasks.create_task(self._sweep(store, blobs))
         stack.callback(sweeping.cancel)
         self.environment = {
-            "MODAL_SERVER_URL": f"http://{LOOPBACK}:{port}",
+            "MODAL_SERVER_URL": f"http://{self._host}:{port}",
             "MODAL_TOKEN_ID": token.id,
             "MODAL_TOKEN_SECRET": token.secret,
             "MODAL_CONFIG_PATH": str(directory / "no-such-config.toml"),
@@ -117,6 +126,8 @@ class ModalLocal:
         }
 
     def _token(self, store: Store) -> Token:
+        if self._given is not None:
+            return self._given
         for token in store.all(Token).values():
             return token
         token = Token(id=new_id("ak"), secret=new_id("as"))
@@ -126,18 +137,18 @@ class ModalLocal:
     async def _serve_http(
         self, stack: AsyncExitStack, tasks: asyncio.TaskGroup, blobs: Blobs, control: Control
     ) -> str:
-        listening = listen(0)
+        listening = listen(0, self._address)
         app = Starlette(routes=[*blobs.routes, *control.routes])
         config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         server = HttpServer(config)
         serving = tasks.create_task(server.serve([listening]))
         stack.push_async_callback(asyncio.wait, [serving])
         stack.callback(setattr, server, "should_exit", True)
-        return f"http://{LOOPBACK}:{listening.getsockname()[1]}"
+        return f"http://{self._host}:{listening.getsockname()[1]}"
 
     async def _serve_grpc(self, stack: AsyncExitStack, parts: list[object], token: Token) -> int:
         server = Server([Service(*parts, gate=token_gate(token, self._faults))])
-        listening = listen(self._port)
+        listening = listen(self._port, self._address)
         await server.start(sock=listening)
         stack.push_async_callback(server.wait_closed)
         stack.callback(server.close)
