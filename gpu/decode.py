@@ -17,6 +17,8 @@ from gpu.timeline import Clock, Piece, slots
 _MISSING_SECONDS = 1.0
 # Clocks of containers count in milliseconds, some of them.
 _ROUNDING_SECONDS = 0.002
+# Transport streams have no index, and the first frames after an open keyframe can't be decoded: a seek may miss.
+_EARLIER_SECONDS = (0.0, 1.5, 10.0)
 
 
 @dataclass(frozen=True)
@@ -119,15 +121,15 @@ def _check_whole(last: Picture | None, end: float) -> None:
 
 
 def _from(source: Source, start: float) -> Pictures:
-    """Frames from a keyframe at or before `start`; from the very beginning where seeking lands too late."""
-    with closing(_decoded(source, start)) as found:
-        first = next(found, None)
-        if first is not None and (first.time <= start or start <= 0):
-            yield first
-            yield from found
-            return
-    if start > 0:
-        yield from _decoded(source, 0.0)
+    """Frames from a keyframe at or before `start`; a seek that lands too late is tried again from earlier."""
+    for earlier in (*_EARLIER_SECONDS, start):
+        begun = max(0.0, start - earlier)
+        with closing(_decoded(source, begun)) as found:
+            first = next(found, None)
+            if first is not None and (first.time <= start or begun <= 0):
+                yield first
+                yield from found
+                return
 
 
 def _decoded(source: Source, start: float) -> Pictures:

@@ -17,6 +17,7 @@ from tests.gpu.videos import Luma, Video, make, steady
 
 WIDTH, HEIGHT = 64, 48
 REORDERED = (("preset", "veryfast"), ("bf", "3"), ("g", "25"), ("x264-params", "open-gop=1"))
+BROADCAST = (("bf", "2"), ("g", "15"), ("b", "800k"))
 UNEVEN = tuple(time + 0.012 * (number % 3) for number, time in enumerate(steady(4, 24)) if number % 7 != 5)
 STILL = [{"time": 0, "x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}]
 SPEEDS = [{"start": 0.7, "end": 1.9, "speed": 8}, {"start": 1.9, "end": 2.5, "speed": 0.4}]
@@ -53,8 +54,23 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Source]:
         "fast": Video(pattern, steady(4, 60), rate=Fraction(60), options=REORDERED),
         "uneven": Video(pattern, UNEVEN, options=REORDERED),
         "transport": Video(pattern, steady(4), options=REORDERED, start=10.0),
+        "old": Video(
+            pattern, steady(4), time_base=Fraction(1, 30), codec="mpeg4", options=(("bf", "2"), ("g", "25"))
+        ),
+        "broadcast": Video(
+            pattern,
+            steady(4, 25),
+            rate=Fraction(25),
+            time_base=Fraction(1, 25),
+            codec="mpeg2video",
+            options=BROADCAST,
+        ),
+        "open": Video(
+            pattern, steady(4), codec="libx265", options=(("x265-params", "log-level=none:keyint=25"),)
+        ),
+        "web": Video(pattern, steady(4), codec="libvpx-vp9", options=(("deadline", "realtime"), ("g", "40"))),
     }
-    suffixes = {"transport": "ts"}
+    suffixes = {"transport": "ts", "old": "avi", "broadcast": "ts", "web": "webm"}
     return {
         key: probe(str(make(folder / f"{key}.{suffixes.get(key, 'mp4')}", video)))
         for key, video in videos.items()
@@ -69,7 +85,7 @@ def frames(render: Render, ticks: range) -> Iterator[Frame]:
             yield picture.pts, picture.duration, picture.time, hashlib.sha256(content).hexdigest()
 
 
-@pytest.mark.parametrize("key", ["steady", "fast", "uneven", "transport"])
+@pytest.mark.parametrize("key", ["steady", "fast", "uneven", "transport", "old", "broadcast", "open", "web"])
 @pytest.mark.parametrize(
     ("kind", "config"),
     [
