@@ -25,7 +25,7 @@ from infra.storage.signed import SignedUrls
 from infra.supervise import Supervisor
 from infra.telemetry import AccessLog
 from service import schema
-from service.api import exports, files, health, outputs, streams, uploads
+from service.api import exports, files, health, metrics, outputs, streams, uploads
 from service.api.callbacks import Callbacks, FrontDoor
 from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
@@ -69,6 +69,7 @@ ROUTES = [
     Route("/api/stream-tickets", streams.ticket, methods=["POST"]),
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),
+    Route("/metrics", metrics.metrics),
     WebSocketRoute("/ws/export/{job_id}", streams.export_socket),
     WebSocketRoute("/ws/exports", streams.user_socket),
 ]
@@ -180,6 +181,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         supervisor=Supervisor(),
         attempts=attempts,
         outcomes=outcomes,
+        writer=writer,
         authenticator=Authenticator(_verifier(settings), _derived(masters[0], "stream tickets")),
         hub=hub,
         view=view,

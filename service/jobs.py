@@ -14,13 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase, Report
-from service.models import ACTIVE, ExportEvent, ExportJob, Job, Status
+from service.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
 
 JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
 EVENTS: Table = ExportEvent.__table__  # type: ignore[attr-defined]
 
-_active = col(ExportJob.status).in_(ACTIVE)
-_waiting = and_(col(ExportJob.status) == Status.PENDING, col(ExportJob.call_id).is_(None))
+_waiting = and_(IS_ACTIVE, col(ExportJob.status) == Status.PENDING, col(ExportJob.call_id).is_(None))
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ async def cancel(session: AsyncSession, user_id: str, job_id: str, *, now: float
         "lease_until": None,
         "eta_seconds": None,
     }
-    return await _change(session, and_(_is(job_id, user_id), _active), ended, now)
+    return await _change(session, and_(_is(job_id, user_id), IS_ACTIVE), ended, now)
 
 
 async def retry(session: AsyncSession, user_id: str, job_id: str, *, attempts: int, now: float) -> Job | None:
@@ -110,7 +109,7 @@ async def claim(
     taken = or_(col(ExportJob.call_id).is_not(None), col(ExportJob.lease_until).is_not(None))
     running = (
         select(JOBS.c.user_id, func.count().label("running"))
-        .where(_active, taken)
+        .where(IS_ACTIVE, taken)
         .group_by(JOBS.c.user_id)
         .subquery()
     )
@@ -140,7 +139,7 @@ async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) 
 
     The run may have reported before this is written: then its phase and call stay as they are.
     """
-    same = and_(_is(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, _active)
+    same = and_(_is(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
     values: dict[str, object] = {"heartbeat_at": now, "spawned_at": now, "lease_until": None}
     starting = {"call_id": call_id, "phase": Phase.STARTING, "message": "Waiting for the run to start"}
     first = await _change(session, and_(same, _waiting), values | starting, now)
@@ -161,7 +160,7 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
         and_(col(ExportJob.run) == report.run, col(ExportJob.step) < report.step),
     )
     current = and_(
-        col(ExportJob.job_id) == report.job_id, col(ExportJob.attempt) == report.attempt, newer, _active
+        col(ExportJob.job_id) == report.job_id, col(ExportJob.attempt) == report.attempt, newer, IS_ACTIVE
     )
     values: dict[str, object] = {
         "status": Status.PROCESSING,
@@ -179,7 +178,7 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
 async def silent(session: AsyncSession, *, silence_seconds: float, now: float, limit: int = 100) -> list[Job]:
     """Active jobs whose call has not been heard of for a while, leased to the caller for one look."""
     quiet = and_(
-        _active,
+        IS_ACTIVE,
         col(ExportJob.call_id).is_not(None),
         col(ExportJob.heartbeat_at) < now - silence_seconds,
         or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until) < now),
@@ -200,14 +199,14 @@ async def overdue(
     )
     return [
         as_job(row)
-        for row in (await session.execute(select(JOBS).where(_active, late).limit(limit))).mappings()
+        for row in (await session.execute(select(JOBS).where(IS_ACTIVE, late).limit(limit))).mappings()
     ]
 
 
 async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
     """Active jobs whose call belongs to an earlier life of this service."""
     foreign = and_(
-        _active,
+        IS_ACTIVE,
         col(ExportJob.runner) == runner,
         or_(
             col(ExportJob.call_id).is_not(None) & ~col(ExportJob.call_id).startswith(of_this_instance),
@@ -219,26 +218,36 @@ async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str
 
 async def by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
     """Active jobs whose present attempt is one of these calls."""
-    ours = and_(_active, col(ExportJob.call_id).in_(call_ids))
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids))
     return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 
 
 async def running_here(session: AsyncSession, instance: str) -> list[Job]:
     """Active jobs whose call belongs to this instance."""
-    ours = and_(_active, col(ExportJob.call_id).startswith(instance))
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).startswith(instance))
     return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 
 
 async def give_back(
-    session: AsyncSession, job: Job, message: str, *, counted: bool, not_before: float, now: float
+    session: AsyncSession,
+    job: Job,
+    message: str,
+    *,
+    counted: bool,
+    not_before: float,
+    now: float,
+    unstarted: bool = False,
 ) -> Job | None:
     """The attempt was lost: pending again, as the next attempt. None if it is not current, or was the last.
 
     `counted=False` is for losses that are nobody's failure, such as a shutdown: the allowance grows by one.
+    `unstarted=True` spares an attempt that has a call by now.
     """
-    current = and_(_is(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, _active)
+    current = and_(_is(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
     if counted:
         current = and_(current, col(ExportJob.attempt) < ExportJob.attempt_limit)
+    if unstarted:
+        current = and_(current, _waiting)
     values = _fresh_attempt() | {
         "attempt_limit": col(ExportJob.attempt_limit) + (0 if counted else 1),
         "message": message,
@@ -247,9 +256,13 @@ async def give_back(
     return await _change(session, current, values, now)
 
 
-async def fail(session: AsyncSession, job: Job, code: str, message: str, *, now: float) -> Job | None:
+async def fail(
+    session: AsyncSession, job: Job, code: str, message: str, *, now: float, unstarted: bool = False
+) -> Job | None:
     """Active → error, for failures that the service itself finds. None if the attempt is not current."""
-    current = and_(_is(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, _active)
+    current = and_(_is(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
+    if unstarted:
+        current = and_(current, _waiting)
     values = {
         "status": Status.ERROR,
         "phase": Phase.DONE,

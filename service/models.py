@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Index, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, Text, literal_column, text
 from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType, Phase
@@ -26,6 +26,11 @@ class Status(StrEnum):
 ACTIVE = (Status.PENDING, Status.PROCESSING)
 FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
 _IS_ACTIVE = text("status IN ('pending', 'processing')")
+_IS_UNSEEN = text("completed_at IS NOT NULL AND acknowledged_at IS NULL")
+
+# Word for word what the partial indexes say, and without parameters: else no database may use them for it.
+IS_ACTIVE: ColumnElement[bool] = literal_column(_IS_ACTIVE.text, Boolean)
+IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text, Boolean)
 
 
 class ExportJob(SQLModel, table=True):
@@ -34,7 +39,11 @@ class ExportJob(SQLModel, table=True):
     __tablename__ = "export_jobs"
     __table_args__ = (
         Index("ix_export_jobs_user", "user_id", "job_id"),
+        Index("ix_export_jobs_user_status", "user_id", "status", "job_id"),
         Index("ix_export_jobs_user_completed", "user_id", "completed_at"),
+        Index(
+            "ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN
+        ),
         Index(
             "ix_export_jobs_active", "user_id", "job_id", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE
         ),

@@ -1,23 +1,19 @@
 """Reading jobs: always within one user, newest first."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, UnaryExpression, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from service.jobs import EVENTS, JOBS, as_job
-from service.models import ACTIVE, FINAL, ExportEvent, ExportJob, Job, Status
+from service.models import ACTIVE, IS_ACTIVE, IS_UNSEEN, ExportEvent, ExportJob, Job, Status
 
 MAX_RECENT = 1_000
 
-active = col(ExportJob.status).in_(ACTIVE)
-unacknowledged = and_(col(ExportJob.status).in_(FINAL), col(ExportJob.acknowledged_at).is_(None))
-
-
-def completed_since(since: float) -> ColumnElement[bool]:
-    """Finished at or after a time."""
-    return col(ExportJob.completed_at) >= since
+NEWEST = col(ExportJob.job_id).desc()
+LATEST_FINISHED = col(ExportJob.completed_at).desc()
 
 
 async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
@@ -33,12 +29,40 @@ async def of_anyone(session: AsyncSession, job_id: str) -> Job | None:
 
 
 async def of_user(
-    session: AsyncSession, user_id: str, *where: ColumnElement[bool], limit: int = MAX_RECENT
+    session: AsyncSession,
+    user_id: str,
+    *where: ColumnElement[bool],
+    limit: int = MAX_RECENT,
+    order: UnaryExpression[Any] = NEWEST,
 ) -> list[Job]:
     """The user's jobs that meet every condition."""
     found = select(JOBS).where(col(ExportJob.user_id) == user_id, *where)
-    rows = await session.execute(found.order_by(col(ExportJob.job_id).desc()).limit(limit))
+    rows = await session.execute(found.order_by(order).limit(limit))
     return [as_job(row) for row in rows.mappings()]
+
+
+async def active(session: AsyncSession, user_id: str) -> list[Job]:
+    """What is pending or processing, newest first."""
+    return await of_user(session, user_id, IS_ACTIVE)
+
+
+async def unacknowledged(session: AsyncSession, user_id: str) -> list[Job]:
+    """What has finished and was not marked as seen, newest first."""
+    return await of_user(session, user_id, IS_UNSEEN)
+
+
+async def recent(session: AsyncSession, user_id: str, *, since: float) -> list[Job]:
+    """What is active or has finished since, newest first."""
+    finished = col(ExportJob.completed_at) >= since
+    return _merged(
+        await active(session, user_id), await of_user(session, user_id, finished, order=LATEST_FINISHED)
+    )
+
+
+def _merged(*lists: list[Job]) -> list[Job]:
+    """One list, newest first. Each is read by an index of its own: joined by OR they would be a scan of history."""
+    found = {job.job_id: job for jobs in lists for job in jobs}
+    return sorted(found.values(), key=lambda job: job.job_id, reverse=True)[:MAX_RECENT]
 
 
 async def page(
@@ -63,19 +87,24 @@ async def page(
 
 async def current(session: AsyncSession, user_id: str, *, since: float) -> list[Job]:
     """What a stream of all exports begins with: active, not yet acknowledged, or finished since."""
-    return await of_user(session, user_id, or_(active, unacknowledged, completed_since(since)))
+    return _merged(await recent(session, user_id, since=since), await unacknowledged(session, user_id))
 
 
-async def watched(session: AsyncSession, job_ids: Sequence[str], user_ids: Sequence[str]) -> list[Job]:
-    """Jobs by id, and those of users that are active or finished within the last hours."""
-    of_users = and_(col(ExportJob.user_id).in_(user_ids), or_(active, unacknowledged))
-    found = select(JOBS).where(or_(col(ExportJob.job_id).in_(job_ids), of_users))
+async def by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job]:
+    """Jobs by id, whoever's they are."""
+    found = select(JOBS).where(col(ExportJob.job_id).in_(job_ids))
     return [as_job(row) for row in (await session.execute(found)).mappings()]
+
+
+async def active_by_status(session: AsyncSession) -> dict[str, int]:
+    """How many jobs are pending, and how many processing."""
+    counted = select(col(ExportJob.status), func.count()).where(IS_ACTIVE).group_by(col(ExportJob.status))
+    return dict.fromkeys(ACTIVE, 0) | {row[0]: row[1] for row in await session.execute(counted)}
 
 
 async def count_active(session: AsyncSession, user_id: str) -> int:
     """How many of the user's jobs are pending or processing."""
-    counted = select(func.count()).select_from(JOBS).where(col(ExportJob.user_id) == user_id, active)
+    counted = select(func.count()).select_from(JOBS).where(col(ExportJob.user_id) == user_id, IS_ACTIVE)
     return int((await session.execute(counted)).scalar_one())
 
 

@@ -1,6 +1,7 @@
 """Word from other replicas: what they commit reaches the readers here."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from infra.postgresql import PostgresDatabase
@@ -9,6 +10,8 @@ from service.hub import Hub
 from service.models import Job
 
 logger = logging.getLogger("framehook.relay")
+
+LOOK_BACK_SECONDS = 24 * 3_600.0
 
 
 class Relay:
@@ -27,13 +30,16 @@ class Relay:
     async def _catch_up(self) -> None:
         """Nothing was heard until now: every state that a reader here waits for is read again."""
         job_ids, user_ids = self._hub.watched()
+        since = time.time() - LOOK_BACK_SECONDS
         async with self._database.reading() as session:
-            found = await queries.watched(session, job_ids, user_ids)
+            found = await queries.by_ids(session, job_ids)
+            for user_id in user_ids:
+                found += await queries.current(session, user_id, since=since)
         for job in found:
             self._publish(job)
 
     async def _heard(self, job_ids: Sequence[str]) -> None:
         async with self._database.reading() as session:
-            found = await queries.watched(session, job_ids, ())
+            found = await queries.by_ids(session, job_ids)
         for job in found:
             self._publish(job)

@@ -6,6 +6,7 @@ answered with the newer one's sequence. What was committed is published, in orde
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from infra.postgresql import AnyDatabase
 from service import progress
@@ -15,6 +16,15 @@ from service.progress import Change, Outcome
 MAX_BATCH = 500
 
 Waiting = tuple[Change, "asyncio.Future[Outcome]"]
+
+
+@dataclass
+class Written:
+    """What this process has committed since its start."""
+
+    changes: int = 0
+    batches: int = 0
+    failures: int = 0
 
 
 class Interrupted(Exception):
@@ -29,6 +39,7 @@ class Writer:
         self._publish = publish
         self._waiting: list[Waiting] = []
         self._ready = asyncio.Event()
+        self.written = Written()
 
     async def apply(self, change: Change) -> Outcome:
         """Apply the change; returns after its commit, raises what kept the batch from being committed."""
@@ -56,12 +67,15 @@ class Writer:
         try:
             outcomes = await self._written([change for change, _ in batch])
         except BaseException as error:
+            self.written.failures += 1
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error if isinstance(error, Exception) else Interrupted())
             if not isinstance(error, Exception):
                 raise
             return
+        self.written.batches += 1
+        self.written.changes += len(batch)
         try:
             for outcome in outcomes:
                 if isinstance(outcome, progress.Applied) and outcome.job is not None:

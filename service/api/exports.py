@@ -3,6 +3,8 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -127,7 +129,7 @@ async def unacknowledged(request: Request[State]) -> Response:
 async def recent(request: Request[State]) -> Response:
     """Everything that is active or finished lately."""
     since = time.time() - query_of(request, RecentQuery).hours * 3600
-    return await _listed(request, queries.active | queries.completed_since(since))
+    return await _listed(request, partial(queries.recent, since=since))
 
 
 async def acknowledge(request: Request[State]) -> Response:
@@ -201,10 +203,13 @@ async def found_job(request: Request[State]) -> Job:
     return job
 
 
-async def _listed(request: Request[State], condition: Any) -> Response:
+Read = Callable[[AsyncSession, str], Awaitable[list[Job]]]
+
+
+async def _listed(request: Request[State], read: Read) -> Response:
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
-        found = await queries.of_user(session, user_id, condition)
+        found = await read(session, user_id)
     return answer({"exports": _all(request, found)})
 
 

@@ -12,6 +12,7 @@ from service.hub import Hub
 from service.outcomes import Outcomes
 from service.view import JobView
 
+from service.writer import Writer
 
 @dataclass(frozen=True)
 class Quotas:
@@ -31,6 +32,7 @@ class State(TypedDict):
     attempts: Attempts
     outcomes: Outcomes
     authenticator: Authenticator
+    writer: Writer
     hub: Hub
     view: JobView
     quotas: Quotas

@@ -85,6 +85,14 @@ def upgrade() -> None:
         )
         batch_op.create_index("ix_export_jobs_user", ["user_id", "job_id"], unique=False)
         batch_op.create_index("ix_export_jobs_user_completed", ["user_id", "completed_at"], unique=False)
+        batch_op.create_index("ix_export_jobs_user_status", ["user_id", "status", "job_id"], unique=False)
+        batch_op.create_index(
+            "ix_export_jobs_unseen",
+            ["user_id", "job_id"],
+            unique=False,
+            sqlite_where=sa.text("completed_at IS NOT NULL AND acknowledged_at IS NULL"),
+            postgresql_where=sa.text("completed_at IS NOT NULL AND acknowledged_at IS NULL"),
+        )
 
     op.create_table(
         "idempotency_keys",
@@ -108,6 +116,8 @@ def downgrade() -> None:
 
     op.drop_table("idempotency_keys")
     with op.batch_alter_table("export_jobs", schema=None) as batch_op:
+        batch_op.drop_index("ix_export_jobs_unseen")
+        batch_op.drop_index("ix_export_jobs_user_status")
         batch_op.drop_index("ix_export_jobs_user_completed")
         batch_op.drop_index("ix_export_jobs_user")
         batch_op.drop_index(
