@@ -36,7 +36,7 @@ from service.hub import Hub
 from service.models import Job
 from service.outcomes import Outcomes
 from service.relay import Relay
-from service.runners import LocalRunner, Runner
+from service.runners import LocalRunner, Runner, RunnerCheck
 from service.settings import BadSettings, Settings
 from service.transfers import Transfers
 from service.view import JobView
@@ -187,6 +187,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         view=view,
         quotas=Quotas(settings.max_queued_per_user, settings.max_upload_bytes, settings.attempt_limit),
         runner_name=runner.name,
+        runner_check=RunnerCheck(runner),
         gpu=settings.modal_gpu if settings.modal_enabled else None,
         origin=settings.origin,
         allowed_origins=settings.allowed_origins,
@@ -200,7 +201,12 @@ def _runner(settings: Settings) -> Runner:
     if settings.modal_enabled:
         from service.runners.modal import ModalRunner  # the SDK takes a second to import, and only here
 
-        return ModalRunner(settings.modal_app_name)
+        return ModalRunner(
+            settings.modal_app_name,
+            settings.modal_token,
+            patience_seconds=settings.silence_seconds / 2,
+            spawn_seconds=min(20.0, settings.lease_seconds * 2 / 3),
+        )
     shared = settings.database_url is not None and is_postgresql(settings.database_url)
     return LocalRunner(settings.data_dir / "scratch", settings.local_workers, alone=not shared)
 

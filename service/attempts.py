@@ -9,7 +9,7 @@ import base64
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -29,6 +29,7 @@ from service.transfers import Transfers
 logger = logging.getLogger("framehook.attempts")
 
 IDLE_SECONDS = 2.0
+ASKED_AT_ONCE = 16
 LATE_BY_SECONDS = 60.0
 
 
@@ -75,24 +76,24 @@ class Attempts:
         self._origin = origin
         self._master_key = master_key
         self._limits = limits
+        self._starting: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         """There is something to start."""
         self._runner.freed.set()
 
-    async def check_runner(self) -> None:
-        """Raise Refused if attempts could not be started now."""
-        await self._runner.check()
-
     async def dispatch(self) -> None:
-        """Start what is waiting, as places become free."""
-        while True:
-            self._runner.freed.clear()
-            await self._see_to(self._runner.ended())
-            for job in await self._claimed():
-                await self._start(job)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._runner.freed.wait(), IDLE_SECONDS)
+        """Start what is waiting, as places become free; a start that takes long keeps no other waiting."""
+        async with asyncio.TaskGroup() as starts:
+            while True:
+                self._runner.freed.clear()
+                await self._see_to(self._runner.ended())
+                for job in await self._claimed():
+                    start = starts.create_task(self._start(job))
+                    self._starting.add(start)
+                    start.add_done_callback(self._started)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._runner.freed.wait(), IDLE_SECONDS)
 
     async def watch(self) -> None:
         """Look after what has gone quiet, is late, or was about to be started by somebody who died."""
@@ -112,19 +113,18 @@ class Attempts:
                 spawned_before=now - self._limits.queue_seconds,
             )
         for job in lapsed:
-            await self._lose(
-                job, "run_lost", "The run could not be confirmed to have started.", transient=True
-            )
+            message = "The run could not be confirmed to have started."
+            await self._lose(job, "run_lost", message, transient=True, unstarted=True)
         for job in overdue:
             code, message = _LATE[job.status]
             await self._lose(job, code, message, transient=False)
-        for job in silent:
-            await self._ask_after(job)
+        await self._ask_after_all(silent)
 
     async def resume(self) -> None:
-        """At start: what an earlier life of this service was running goes on as the next attempt, at once."""
-        if not self._runner.instance:
-            return
+        """At start: what an earlier life of this service was running goes on as the next attempt, at once.
+
+        Calls that outlive the service go on, too; only what was about to be started is started anew.
+        """
         async with self._database.reading() as session:
             found = await jobs.left_over(session, self._runner.name, of_this_instance=self._runner.instance)
         for job in found:
@@ -133,10 +133,7 @@ class Attempts:
     async def abandon(self, job: Job) -> None:
         """End the run of an attempt that is over for the row, and remove what it left in storage."""
         if job.call_id is not None:
-            try:
-                await self._runner.cancel(job.call_id)
-            except Refused as refused:
-                logger.warning("job %s: its run could not be cancelled: %s", job.job_id, refused.code)
+            await self._end(job, job.call_id)
         await clear(self._storage, job)
 
     async def hand_over(self) -> None:
@@ -165,12 +162,11 @@ class Attempts:
             return
         async with self._database.reading() as session:
             unfinished = await jobs.by_call(session, call_ids)
-        for job in unfinished:
-            await self._ask_after(job)
+        await self._ask_after_all(unfinished)
 
     async def _claimed(self) -> list[Job]:
-        places = self._runner.places()
-        if places == 0:
+        places = self._runner.places() - len(self._starting)
+        if places <= 0:
             return []
         async with self._database.transaction() as session:
             return await jobs.claim(
@@ -184,21 +180,38 @@ class Attempts:
     async def _start(self, job: Job) -> None:
         try:
             call_id = await self._runner.spawn(await self._spec(job))
-        except StorageError as error:
-            message = "The storage can't be used now."
-            await self._lose(job, error.code, message, transient=True, counted=False)
-            return
-        except Refused as refused:
+        except (StorageError, Refused) as error:
+            refused = error if isinstance(error, Refused) else _storage_away(error)
+            # A call that was refused may still run, and may have reported: then it is as good as any.
             await self._lose(
-                job, refused.code, refused.message, transient=refused.transient, counted=refused.counted
+                job,
+                refused.code,
+                refused.message,
+                transient=refused.transient,
+                counted=refused.counted,
+                unstarted=True,
             )
             return
         async with self._database.transaction() as session:
             kept = await jobs.spawned(session, job, call_id, now=time.time())
         if kept is None:  # cancelled between the claim and here
-            await self._runner.cancel(call_id)
+            await self._end(job, call_id)
         else:
             self._publish(kept)
+
+    def _started(self, start: asyncio.Task[None]) -> None:
+        self._starting.discard(start)
+        self.wake()
+
+    async def _ask_after_all(self, silent: Sequence[Job]) -> None:
+        async def turn(job: Job) -> None:
+            async with at_once:
+                await self._ask_after(job)
+
+        at_once = asyncio.Semaphore(ASKED_AT_ONCE)
+        async with asyncio.TaskGroup() as asking:
+            for job in silent:
+                asking.create_task(turn(job))
 
     async def _ask_after(self, job: Job) -> None:
         assert job.call_id is not None
@@ -211,10 +224,25 @@ class Attempts:
             case Failed(code, message, transient):
                 await self._lose(job, code, message, transient=transient)
 
+    async def _end(self, job: Job, call_id: str) -> None:
+        """What can't be told to end now is told by the answer to its next callback."""
+        try:
+            await self._runner.cancel(call_id)
+        except Refused as refused:
+            logger.warning("job %s: its run could not be cancelled: %s", job.job_id, refused.code)
+
     async def _lose(
-        self, job: Job, code: str, message: str, *, transient: bool, counted: bool = True, pause: bool = True
+        self,
+        job: Job,
+        code: str,
+        message: str,
+        *,
+        transient: bool,
+        counted: bool = True,
+        pause: bool = True,
+        unstarted: bool = False,
     ) -> None:
-        """The attempt is lost: another one, or the end."""
+        """The attempt is lost: another one, or the end. `unstarted`: unless a run of it has reported meanwhile."""
         now = time.time()
         wait = random.uniform(0.5, 1.0) * 2 ** min(job.attempt, 6) if pause else 0.0  # noqa: S311 - jitter
         async with self._database.transaction() as session:
@@ -222,10 +250,16 @@ class Attempts:
             if transient:
                 again = f"{message} Trying again."
                 changed = await jobs.give_back(
-                    session, job, again, counted=counted, not_before=now + wait, now=now
+                    session,
+                    job,
+                    again,
+                    counted=counted,
+                    unstarted=unstarted,
+                    not_before=now + wait,
+                    now=now,
                 )
             if changed is None:
-                changed = await jobs.fail(session, job, code, message, now=now)
+                changed = await jobs.fail(session, job, code, message, unstarted=unstarted, now=now)
         if changed is not None:
             self._publish(changed)
             await self.abandon(job)
@@ -246,3 +280,7 @@ class Attempts:
             ),
             deadline_seconds=self._limits.deadline_seconds,
         )
+
+
+def _storage_away(error: StorageError) -> Refused:
+    return Refused(error.code, "The storage can't be used now.", transient=True, counted=False)

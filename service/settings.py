@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
 
     modal_enabled: bool = False
+    modal_token_id: str | None = None
+    modal_token_secret: SecretStr | None = None
     modal_app_name: str = "framehook"
     modal_gpu: str = "L4"
 
@@ -116,6 +118,8 @@ class Settings(BaseSettings):
                 f"HOST {self.host!r} is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
                 "the service has a single local user and listens on 127.0.0.1 only"
             )
+        if bool(self.modal_token_id) != bool(self.modal_token_secret):
+            raise ValueError("MODAL_TOKEN_ID and MODAL_TOKEN_SECRET go together")
         if self.modal_enabled and not self.callback_secret:
             raise ValueError("CALLBACK_SECRET is required with MODAL_ENABLED")
         if self.modal_enabled and not self.public_url:
@@ -128,6 +132,13 @@ class Settings(BaseSettings):
     def authenticated(self) -> bool:
         """Whether users are told apart; if not, there is one local user."""
         return bool(self.auth_jwt_secret or self.auth_jwks_url)
+
+    @property
+    def modal_token(self) -> tuple[str, str] | None:
+        """Id and secret; None leaves it to the SDK to find them."""
+        if not (self.modal_token_id and self.modal_token_secret):
+            return None
+        return self.modal_token_id, self.modal_token_secret.get_secret_value()
 
     @property
     def origin(self) -> str:

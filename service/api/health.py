@@ -18,16 +18,19 @@ async def healthz(_request: Request[State]) -> Response:
 
 
 async def readyz(request: Request[State]) -> Response:
-    """Database, storage and loops are all there."""
+    """Database, storage, runner and loops are all there; what the runner lacks is told by its code."""
     state = request.state
+    problem = await state["runner_check"].problem()
     checks = {
         "database": await _works(state["database"].check),
         "storage": await _works(state["storage"].check),
-        "runner": await _works(state["attempts"].check_runner),
+        "runner": problem is None,
         "loops": not state["supervisor"].down,
     }
     ready = all(checks.values())
-    shown = {name: "ok" if fine else "failing" for name, fine in checks.items()}
+    shown: dict[str, object] = {name: "ok" if fine else "failing" for name, fine in checks.items()}
+    if problem is not None:
+        shown["runner_error"] = {"code": problem.code, "message": problem.message}
     return answer(
         {"status": "ok" if ready else "failing", "runs_on": state["runner_name"], **shown},
         200 if ready else 503,

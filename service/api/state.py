@@ -10,6 +10,7 @@ from service.attempts import Attempts
 from service.auth import Authenticator
 from service.hub import Hub
 from service.outcomes import Outcomes
+from service.runners import RunnerCheck
 from service.view import JobView
 
 from service.writer import Writer
@@ -37,6 +38,7 @@ class State(TypedDict):
     view: JobView
     quotas: Quotas
     runner_name: str
+    runner_check: RunnerCheck
     gpu: str | None
     origin: str
     allowed_origins: tuple[str, ...]
