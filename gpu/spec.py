@@ -69,7 +69,11 @@ class Span(Parsed):
 
 
 class Common(Parsed):
-    """Fields that every export has."""
+    """Fields that every export has.
+
+    `parallelism` is how many pieces the output may be cut into, to be made at once: fewer if they would be shorter
+    than two seconds, or more than two for each core of the machine.
+    """
 
     input_key: Key
     output_key: Key | None = None

@@ -1,8 +1,6 @@
 """An export in pieces is the export: frame for frame, sound for sound, and nothing is left of the pieces."""
 
 import itertools
-import os
-import signal
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -12,23 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from callbacks.envelope import EventType, Phase
+from callbacks.envelope import Phase
 from gpu import profile, split
-from gpu.crew import remaining_seconds
+from gpu.crew import Standing, remaining_seconds
 from gpu.errors import ExportError
 from gpu.formats import planned
+from gpu.join import join
 from gpu.pipeline import run
 from gpu.render import Render, write
 from gpu.source import probe
-from gpu.spec import CallbackTarget, Codec, Quality, RemoteUpload
+from gpu.spec import Codec, Quality
 from gpu.timeline import Clock
-from tests.callbacks.receiver import receiver
 from tests.gpu import pieces
 from tests.gpu.clips import chapters
 from tests.gpu.exports import attempt
-from tests.gpu.pieces import STILL, UNEVEN, Film, beat, children, likeness, made, pattern, watched
+from tests.gpu.pieces import ENDLESS, STILL, UNEVEN, Film, beat, likeness, made, pattern
 from tests.gpu.videos import SOUND_RATE, Video, click_times, make, samples, steady
-from tests.gpu.workers import begun, ended, left
 
 pytestmark = pytest.mark.skipif(profile.cores() < 2, reason="pieces take cores")
 
@@ -63,9 +60,6 @@ EXPORTS: list[tuple[str, dict[str, Any], tuple[float, ...]]] = [
     ("annotate", DISSOLVE, steady(pieces.SECONDS)),
     ("annotate", {"clips": CLIPS}, UNEVEN),
 ]
-ENDLESS: dict[str, Any] = {
-    "keyframes": STILL, "output_width": 4096, "output_height": 2304, "quality": "high", "fps": 240, "parallelism": 3,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -166,6 +160,21 @@ def test_the_time_left_is_right_from_early_on(tmp_path: Path) -> None:
         assert told == pytest.approx(len(shares) - elapsed, rel=0.05, abs=0.5)
 
 
+def test_the_piece_that_is_furthest_behind_tells_how_long_it_takes() -> None:
+    assert Standing(share=0.75, last=0.5).eta_seconds(30.0) == 30.0
+
+
+def test_pieces_that_were_not_encoded_alike_are_not_joined(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    one, other = (
+        made(source, count, keyframes=STILL, codec=codec)[0] for count, codec in ((1, "h264"), (2, "av1"))
+    )
+    halves = [(range(210), one), (range(210, 420), other)]
+    with pytest.raises(ExportError) as caught:
+        list(join(render(14.0), halves, None, None, tmp_path / "joined.mp4"))
+    assert caught.value.code == "pieces_differ"
+
+
 def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
     assert remaining_seconds(3.0, 0.0) is None
 
@@ -177,84 +186,3 @@ def test_threads_are_shared_out() -> None:
         assert whole.shared(1).threads == profile.cores()
     hevc = replace(profile.choose(Codec.HEVC, Quality.DRAFT, 64, 64).shared(10_000))
     assert hevc.options.get("x265-params", "pools=1") in {"log-level=none:pools=1", "pools=1"}
-
-
-def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
-    source = beat(tmp_path / "source.mp4")
-    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL)
-    upload = RemoteUpload(url="http://127.0.0.1/parts", key="c2VjcmV0", attempt=1)
-    callback = CallbackTarget(url="http://127.0.0.1/callbacks", key="c2VjcmV0")
-    spec = spec.model_copy(
-        update={"callback": callback, "transfer": spec.transfer.model_copy(update={"output": upload})}
-    )
-    encoder = profile.choose(Codec.H264, Quality.DRAFT, 64, 64)
-    ordered = split.orders(
-        spec, {"source": probe(str(source))}, encoder, [range(60), range(60, 120)], tmp_path
-    )
-    assert not [order for order in ordered if "c2VjcmV0" in order.model_dump_json()]
-
-
-def test_a_piece_that_fails_ends_the_export_with_its_error(tmp_path: Path) -> None:
-    layout = (("movflags", "faststart"),)
-    source = make(tmp_path / "source.mp4", Video(pattern, steady(pieces.SECONDS), container_options=layout))
-    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
-    caught = []
-    for count in (1, 3):
-        with pytest.raises(ExportError) as failure:
-            made(source, count, keyframes=STILL)
-        caught.append((failure.value.code, failure.value.message, failure.value.transient))
-    assert caught[0][0] == "source_truncated"
-    assert caught[1] == caught[0]
-    assert (list(tmp_path.iterdir()), children()) == ([source], [])
-
-
-def test_a_piece_whose_process_dies_ends_the_export_and_the_other_pieces(tmp_path: Path) -> None:
-    source = beat(tmp_path / "source.mp4")
-    working = run(attempt(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
-    while next(working).progress <= 5:
-        pass
-    with watched(children()) as processes:
-        assert len(processes) == 3
-        os.kill(children()[1], signal.SIGKILL)
-        with pytest.raises(ExportError) as caught:
-            list(working)
-        assert (caught.value.code, caught.value.transient) == ("piece_lost", True)
-        assert pieces.ended(processes, 0)
-    assert (list(tmp_path.iterdir()), children()) == ([source], [])
-
-
-def test_a_closed_generator_stops_the_pieces(tmp_path: Path) -> None:
-    source = beat(tmp_path / "source.mp4")
-    working = run(attempt(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
-    while next(working).progress <= 5:
-        pass
-    working.close()
-    assert (list(tmp_path.iterdir()), children()) == ([source], [])
-
-
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)], ids=["terminated", "killed"]
-)
-def test_a_worker_that_ends_leaves_no_process(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    source = beat(tmp_path / "source.mp4")
-    with receiver() as service:
-        worker = begun(service, source, **ENDLESS)
-        while service.take().callback.data.progress <= 5:
-            pass
-        with watched(children(worker.pid)) as processes:
-            assert len(processes) == 3
-            worker.send_signal(number)
-            assert ended(worker)[0] == status
-            assert pieces.ended(processes)
-    if number is signal.SIGTERM:
-        assert left(source) == ["scratch"]
-
-
-def test_a_run_that_is_not_wanted_stops_its_pieces(tmp_path: Path) -> None:
-    source = beat(tmp_path / "source.mp4")
-    with receiver() as service:
-        service.script(200, 200, 200, 410)
-        worker = begun(service, source, **ENDLESS)
-        assert ended(worker)[0] == 0
-        assert EventType.FAILED not in {received.callback.type for received in service.take_all()}
-    assert left(source) == ["scratch"]
