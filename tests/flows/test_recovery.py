@@ -1,0 +1,218 @@
+"""Whatever dies on the way, an export ends once and as it should: real processes, real video."""
+
+import asyncio
+import io
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import av
+import pytest
+
+from service import sample
+from tests.flows.serving import CROP, Job, Service, runs_of, until
+
+FINAL = ("complete", "error", "cancelled")
+
+
+@pytest.fixture(scope="session")
+def match(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Ten seconds of video, large enough to be met in the middle of its encoding."""
+    path = tmp_path_factory.mktemp("match") / "match.mp4"
+    sample.make(path)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """One for all tests that let it live."""
+    async with Service(tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture
+async def mortal(tmp_path: Path) -> AsyncIterator[Service]:
+    """One to be killed; an export has a single attempt, but for losses that are nobody's failure."""
+    async with Service(tmp_path / "service", {"ATTEMPT_LIMIT": "2"}) as service:
+        yield service
+
+
+async def framing(service: Service, match: bytes) -> str:
+    """A framing export that takes some seconds."""
+    key = await service.uploaded(match)
+    config = {"input_key": key, "keyframes": [CROP], "trim": {"start": 0, "end": 5}, "quality": "high"}
+    return await service.submitted(config)
+
+
+async def check_whole(service: Service, job: Job) -> None:
+    """The job is complete, its file is the video that was asked for, and it ended once."""
+    assert job["status"] == "complete", job
+    assert job["progress"] == 100
+    answer = await service.http.get(f"/api/exports/{job['job_id']}/download")
+    assert len(answer.content) == job["output"]["size"]
+    with av.open(io.BytesIO(answer.content), "r") as container:
+        frames = [(frame.width, frame.height) for frame in container.decode(video=0)]
+    assert frames == [(1080, 1080)] * 150
+    await check_told_once(service, job["job_id"])
+
+
+async def check_told_once(service: Service, job_id: str) -> None:
+    told = await service.timeline(job_id)
+    sequences = [event["sequence"] for event in told]
+    assert sequences == sorted(set(sequences))
+    ends = Counter(event["attempt"] for event in told if event["status"] in FINAL)
+    assert sum(ends.values()) == 1
+
+
+async def test_a_run_that_is_killed_is_tried_again_and_completes(service: Service, match: bytes) -> None:
+    job_id = await framing(service, match)
+    before = await service.encoding(job_id)
+    (run,) = runs_of(job_id)
+    os.kill(run, signal.SIGKILL)
+    second = await service.once(job_id, lambda job: job["attempt"] == 2)
+    assert second["sequence"] > before["sequence"]
+    job = await service.ended(job_id)
+    assert job["attempt"] == 2
+    await check_whole(service, job)
+    await until(lambda: service.scratch == [], service)
+    attempts = (service.folder / "var" / "objects").rglob(".attempts/*")
+    assert list(attempts) == []
+
+
+async def test_a_service_that_is_killed_goes_on_at_its_next_start(mortal: Service, match: bytes) -> None:
+    job_id = await framing(mortal, match)
+    before = await mortal.encoding(job_id)
+    (zombie,) = runs_of(job_id)
+    mortal.end(signal.SIGKILL)
+    await mortal.start()
+    again = await mortal.once(job_id, lambda job: job["attempt"] == 2)
+    assert again["sequence"] > before["sequence"]
+    await until(lambda: zombie not in runs_of(job_id), mortal)
+    await check_whole(mortal, await mortal.ended(job_id))
+    await until(lambda: mortal.scratch == [], mortal)
+
+
+async def test_shutdowns_within_an_export_cost_it_nothing(mortal: Service, match: bytes) -> None:
+    job_id = await framing(mortal, match)
+    for attempt in (1, 2):
+        before = await mortal.encoding(job_id, attempt)
+        (run,) = runs_of(job_id)
+        assert mortal.end(signal.SIGTERM) in (0, -signal.SIGTERM)
+        assert run not in runs_of(job_id)
+        assert mortal.scratch == []
+        await mortal.start()
+        assert (await mortal.shown(job_id))["sequence"] > before["sequence"]
+    job = await mortal.ended(job_id)
+    assert job["attempt"] == 3
+    await check_whole(mortal, job)
+
+
+async def test_a_cancel_ends_the_run_and_leaves_nothing_and_a_retry_completes(
+    service: Service, match: bytes
+) -> None:
+    job_id = await framing(service, match)
+    await service.encoding(job_id)
+    (run,) = runs_of(job_id)
+    answer = await service.http.delete(f"/api/exports/{job_id}")
+    assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+    await until(lambda: run not in runs_of(job_id), service)
+    await until(lambda: service.scratch == [], service)
+    left = (service.folder / "var" / "objects").rglob(f"*{job_id}*")
+    assert list(left) == []
+    assert (await service.shown(job_id)) == answer.json()
+    await check_told_once(service, job_id)
+    assert (await service.http.post(f"/api/exports/{job_id}/retry")).status_code == 202
+    job = await service.ended(job_id)
+    assert (job["status"], job["attempt"]) == ("complete", 2)
+
+
+async def test_progress_never_falls_within_an_attempt_and_100_is_the_end_alone(
+    service: Service, match: bytes
+) -> None:
+    job_id = await framing(service, match)
+    seen: list[Job] = []
+
+    async def look() -> bool:
+        seen.append(await service.shown(job_id))
+        return seen[-1]["status"] in FINAL
+
+    await until(look, service)
+    assert [job["progress"] for job in seen] == sorted(job["progress"] for job in seen)
+    assert [job["sequence"] for job in seen] == sorted(job["sequence"] for job in seen)
+    assert len({job["progress"] for job in seen}) > 5
+    assert all((job["progress"] == 100) == (job["status"] == "complete") for job in seen)
+    phases = [event["phase"] for event in await service.timeline(job_id)]
+    order = ["queued", "starting", "downloading", "processing", "uploading", "finalizing", "done"]
+    assert [order.index(phase) for phase in phases] == sorted(order.index(phase) for phase in phases)
+
+
+def text(_match: bytes) -> bytes:
+    return b"This is no video, whatever its name says.\n" * 100
+
+
+def cut(match: bytes) -> bytes:
+    return match[: len(match) // 3]
+
+
+def nothing_but_zeros(_match: bytes) -> bytes:
+    return bytes(100_000)
+
+
+def whole(match: bytes) -> bytes:
+    return match
+
+
+@pytest.mark.parametrize(
+    ("damage", "config"),
+    [
+        pytest.param(text, {}, id="a text that is called a video"),
+        pytest.param(cut, {}, id="a video that was cut off"),
+        pytest.param(nothing_but_zeros, {}, id="zeros"),
+        pytest.param(whole, {"trim": {"start": 60, "end": 70}}, id="a trim beyond the end"),
+        pytest.param(whole, {"keyframes": [{**CROP, "x": 9_000, "y": 9_000}]}, id="a crop beyond the frame"),
+    ],
+)
+async def test_bad_input_ends_in_an_error_that_says_why(
+    service: Service, match: bytes, damage: object, config: Job
+) -> None:
+    assert callable(damage)
+    key = await service.uploaded(damage(match))
+    job_id = await service.submitted({"input_key": key, "keyframes": [CROP], "quality": "draft", **config})
+    job = await service.ended(job_id)
+    assert (job["status"], job["attempt"], job["output"]) == ("error", 1, None)
+    error = job["error"]
+    assert error["code"].isidentifier()
+    assert error["message"].endswith(".")
+    assert str(service.folder) not in error["message"]
+    assert "Traceback" not in error["message"]
+    assert (await service.http.get(f"/api/exports/{job_id}/download")).status_code == 409
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param({"input_key": "uploads/none.mp4", "keyframes": [CROP]}, id="a missing file"),
+        pytest.param({"keyframes": [{**CROP, "width": 0}]}, id="a crop of no width"),
+        pytest.param({"keyframes": [CROP], "zoom": 2}, id="an unknown field"),
+        pytest.param({"keyframes": [CROP], "trim": {"start": 2, "end": 2}}, id="a trim of no length"),
+    ],
+)
+async def test_what_is_wrong_on_its_face_is_refused_at_once(
+    service: Service, match: bytes, config: Job
+) -> None:
+    key = await service.uploaded(match)
+    body = {"type": "framing", "config": {"input_key": key} | config}
+    answer = await service.http.post("/api/exports", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"]
+
+
+async def test_more_exports_than_places_all_complete(service: Service, match: bytes) -> None:
+    key = await service.uploaded(match)
+    config = {"input_key": key, "keyframes": [CROP], "quality": "draft", "trim": {"start": 0, "end": 0.5}}
+    ids = await asyncio.gather(*(service.submitted(config) for _ in range(6)))
+    jobs = await asyncio.gather(*(service.ended(job_id) for job_id in ids))
+    assert [(job["status"], job["attempt"]) for job in jobs] == [("complete", 1)] * 6
+    assert [line for line in service.log.splitlines() if " ERROR " in line] == []
