@@ -4,10 +4,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check bench-callbacks format lock clean
+.PHONY: help setup setup-dev run test check bench-callbacks bench-video contact-sheets format lock clean
 
 help: ## Show what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 setup: .venv/.run ## Prepare .venv to run the service
 setup-dev: .venv/.dev ## Prepare .venv to work on it as well
@@ -41,6 +41,12 @@ check: setup-dev ## Lint, types and the rules of the architecture
 
 bench-callbacks: setup-dev ## Measure callback ingestion beside a bare server and the usual code
 	@$(BIN)/python -m infra.bench.callbacks $(ARGS)
+
+bench-video: setup-dev ## Measure exports beside plain ffmpeg, MoviePy and OpenCV
+	@$(BIN)/python -m infra.bench.video $(ARGS)
+
+contact-sheets: setup-dev ## Draw what each export does into .images
+	@$(BIN)/python -m infra.contact_sheets $(ARGS)
 
 format: setup-dev ## Format, and mend what the linter can
 	@$(BIN)/ruff format .

@@ -1,5 +1,6 @@
 """How long an export may last, and what it may take of the machine."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
@@ -16,6 +17,10 @@ from gpu.render import Render, write
 from gpu.sound import silence
 from gpu.spec import Codec, Quality
 from gpu.timeline import Clock, Piece, clock, length, pieces
+from infra.bench.memory import repeated
+from infra.bench.processes import measured
+from tests.gpu.exports import STILL, attempt
+from tests.gpu.videos import Video, clicks, dot, make, steady
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,16 @@ def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
     with closing(write(render, encoder, tmp_path / "output.mp4")) as writing:
         shares = list(islice(writing, 20))
     assert shares == pytest.approx([number / seconds for number in range(1, 21)])
+
+
+def peak_megabytes(source: Path) -> float:
+    """The most memory that a process takes for an export of this film."""
+    spec = attempt(source, source.with_suffix(".out"), keyframes=STILL)
+    return measured((sys.executable, "-m", "gpu", "-"), spec.model_dump_json(by_alias=True)).peak_megabytes
+
+
+def test_memory_does_not_grow_with_the_length_of_the_source(tmp_path: Path) -> None:
+    video = Video(draw=lambda time: dot(60 + 40 * time, 90), times=steady(2), tone=clicks(2, 1.0))
+    short = make(tmp_path / "short.mp4", video)
+    long = repeated(short, 20)
+    assert peak_megabytes(long) - peak_megabytes(short) < 30

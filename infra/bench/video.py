@@ -1,0 +1,112 @@
+"""`make bench-video`: an export by Framehook beside plain ffmpeg, a MoviePy script and an OpenCV loop.
+
+Whole processes are measured in turn, round after round, with the same film and the same settings of x264; the table
+holds medians. What Framehook takes to start, before it has opened the film, is in its figures and told apart as well.
+The rivals live in an environment of their own, `var/bench/venv`, made at the first run.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from infra.bench import footage
+from infra.bench.processes import Cost, measured
+from infra.bench.tasks import Command, Stage, commands
+
+ROOT = Path("var") / "bench"
+PACKAGES = ("moviepy", "imageio-ffmpeg", "opencv-python-headless")
+KINDS = ("framing", "overlay")
+_START = Command((sys.executable, "-c", "import gpu.__main__"))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m infra.bench.video", description="Measure exports.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of film")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--only", nargs="+", help="contenders to measure, by name")
+    asked = parser.parse_args()
+    stage = _stage(asked.seconds)
+    print(
+        f"{asked.seconds:g} s of 1920 x 1080 at 30/s with sound, {asked.rounds} rounds, medians; {_machine(stage)}"
+    )
+    for kind in asked.kinds:
+        contenders = {
+            name: command
+            for name, command in commands(kind, stage).items()
+            if not asked.only or name in asked.only
+        }
+        sys.stdout.flush()
+        _tell(kind, _measured(contenders | {"(start alone)": _START}, asked.rounds))
+
+
+def _stage(seconds: float) -> Stage:
+    folder = ROOT.absolute()
+    film = folder / f"film-{seconds:g}.mp4"
+    if not film.exists():
+        footage.make(film, seconds)
+    python = folder / "venv" / "bin" / "python"
+    if not (folder / "venv" / ".installed").exists():
+        venv.create(folder / "venv", with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        (folder / "venv" / ".installed").touch()
+    ffmpeg = _said(python, "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())")
+    return Stage(film, folder, python, ffmpeg, seconds)
+
+
+def _said(python: Path, script: str) -> str:
+    return subprocess.run([python, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _measured(contenders: Mapping[str, Command], rounds: int) -> dict[str, list[Cost]]:
+    """A B C, A B C, …: whatever else the machine does falls on all alike."""
+    costs: dict[str, list[Cost]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, command in contenders.items():
+            costs[name].append(measured(command.arguments, command.stdin))
+    return costs
+
+
+def _tell(kind: str, costs: Mapping[str, Sequence[Cost]]) -> None:
+    """A table; its ratios say how many times as long as Framehook each took in the same round."""
+    print(f"\n{kind:14} {'wall s':>8} {'cpu s':>8} {'wall ratio':>11} {'cpu ratio':>10} {'peak MB':>8}")
+    ours = costs.get("Framehook", ())
+    for name, found in costs.items():
+        wall = statistics.median(cost.wall_seconds for cost in found)
+        cpu = statistics.median(cost.cpu_seconds for cost in found)
+        peak = statistics.median(cost.peak_megabytes for cost in found)
+        pairs = list(zip(found, ours, strict=True)) if ours else []
+        ratios = ""
+        if pairs and name != "(start alone)":
+            walls = statistics.median(one.wall_seconds / own.wall_seconds for one, own in pairs)
+            ratios = (
+                f"{walls:11.2f} {statistics.median(a.cpu_seconds / b.cpu_seconds for a, b in pairs):10.2f}"
+            )
+        print(f"{name:14} {wall:8.2f} {cpu:8.2f} {ratios:22} {peak:8.0f}")
+
+
+def _machine(stage: Stage) -> str:
+    rivals = _said(
+        stage.python,
+        "from importlib.metadata import version as v; "
+        f"print(', '.join(f'{{name}} {{v(name)}}' for name in {PACKAGES!r}))",
+    )
+    plain = subprocess.run(
+        [stage.ffmpeg, "-version"], check=True, capture_output=True, text=True
+    ).stdout.split()[2]
+    return (
+        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
+        f"PyAV {version('av')}, ffmpeg {plain}, {rivals}"
+    )
+
+
+if __name__ == "__main__":
+    main()
