@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check bench-callbacks bench-video contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test check bench-callbacks bench-video contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -29,6 +29,9 @@ setup-dev: .venv/.dev ## Prepare .venv to work on it as well
 
 run: setup ## Start the service and export a video that it makes (ARGS=--once ends after it)
 	@$(BIN)/framehook demo $(ARGS)
+
+run-modal: setup ## The same on Modal: its SDK and `modal deploy` against a control plane on this machine
+	@$(BIN)/framehook demo --modal $(ARGS)
 
 test: setup-dev ## Run every test (ARGS=... goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)

@@ -1,5 +1,6 @@
 """Inside a run: tells the service how it goes, and the run when to stop."""
 
+import math
 import random as random_module
 import secrets
 import threading
@@ -52,16 +53,21 @@ class Reporter:
         attempt: int,
         call_id: str,
         deadline_seconds: float,
+        patience_seconds: float = math.inf,
         read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
         clock: Clock | None = None,
         random: Random = random_module.random,
     ) -> None:
-        """ValueError for a URL or a key that can't be right."""
+        """ValueError for a URL or a key that can't be right.
+
+        `patience_seconds`: how long one report is tried at most, where the run has another way of telling the same.
+        """
         self._clock = clock or Clock()
         courier = Courier(url, key, now=self._clock.time, read_timeout_seconds=read_timeout_seconds)
         name = f"{job_id} attempt {attempt}"
         self._sender = Sender(courier, name=name, clock=self._clock, random=random)
         self._deadline = self._clock.monotonic() + deadline_seconds
+        self._patience_seconds = patience_seconds
         self._lock = threading.RLock()  # between reading the latest report and offering a later one
         self._latest = Report(
             job_id=job_id,
@@ -139,7 +145,8 @@ class Reporter:
 
     def _deliver(self, kind: EventType, report: Report) -> None:
         self._raise_if_stopped()
-        answer = self._sender.deliver(kind, report, self._deadline)
+        until = min(self._deadline, self._clock.monotonic() + self._patience_seconds)
+        answer = self._sender.deliver(kind, report, until)
         self._raise_if_stopped()
         if answer is None:
             raise Undeliverable(f"{kind}: no answer before the deadline, or the reporter is closed")

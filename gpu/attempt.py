@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from callbacks.envelope import Failure, Output
-from callbacks.reporter import Reporter, ReporterError, Stopped
+from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
 from gpu.errors import ExportError
 from gpu.pipeline import Attempt, run
 from gpu.spec import AttemptSpec
@@ -39,12 +39,20 @@ def execute(
     """
     begun = time.monotonic()
     try:
-        reporter.started("Starting")
+        _announced(reporter)
         ending = _worked(run(spec, scratch), reporter)
         before_end()
         return _told(spec, reporter, ending, time.monotonic() - begun)
     except Stopped:
         return _terminal(spec, 0.0, stopped=True)
+
+
+def _announced(reporter: Reporter) -> None:
+    """Begin even if the service is away for longer than a run waits for it: later reports tell the same."""
+    try:
+        reporter.started("Starting")
+    except Undeliverable as error:
+        log.warning("the start was not taken: %s", error)
 
 
 def _worked(attempt: Attempt, reporter: Reporter) -> Output | Failure:

@@ -7,6 +7,7 @@ R2_BUCKET_NAME, which only callers that bring no presigned URLs need.
 """
 
 import base64
+import logging
 import os
 import tempfile
 from collections.abc import Generator, Iterator
@@ -18,18 +19,36 @@ import modal
 from callbacks.envelope import Output
 from callbacks.reporter import Reporter, ReporterError
 from gpu import pipeline
-from gpu.attempt import execute
+from gpu.attempt import INTERNAL, execute
 from gpu.bucket import UserBucket
 from gpu.errors import ExportError
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, Transfer, parse_config
 from gpu.worker import Watchdog, scratch_name
 
 DEADLINE_SECONDS = 3_600.0
+PATIENCE_SECONDS = 30.0
 TIMEOUT_SECONDS = 24 * 3_600
 """Modal's own limit, as long as Modal allows: a run is ended by its own deadline, which comes with the call."""
-PACKAGES = ("av", "boto3", "httpx", "msgspec", "numpy", "pillow", "pydantic")
+PACKAGES = (
+    "av",
+    "boto3",
+    "fontpkg-noto-sans",
+    "httpx",
+    "justmytype-intl-rtl",
+    "justmytype-intl-sea",
+    "justmytype-intl-south-asia",
+    "msgspec",
+    "noto-cjk-sans-otc",
+    "numpy",
+    "pillow",
+    "pydantic",
+    "uharfbuzz",
+)
+"""What the video code imports, and the fonts that it draws with."""
 LOCKS = (Path(__file__).with_name("requirements.lock"), Path(__file__).parents[1] / "requirements.lock")
 """Where the lock lies: in the package that was installed, or at the root of the sources."""
+
+log = logging.getLogger(__name__)
 
 app = modal.App(os.environ.get("MODAL_APP_NAME", "framehook"))
 
@@ -79,9 +98,10 @@ def process_video(
 ) -> dict[str, Any]:
     """Make an export; `{"status": "success", "output_key", …}` or `{"status": "error", "error", …}`.
 
-    `callback` is `{"url", "key", "attempt", "deadline_seconds"}`: signed reports go there, and its answers may end the
-    run. `transfer` says where to read and write without credentials. Without it the bucket secret is used, within the
-    user's own prefix. A failure of the export itself is returned, never raised.
+    `callback` is `{"url", "key", "attempt", "deadline_seconds", "patience_seconds"}`: signed reports go there, and its
+    answers may end the run; a report that is not taken for so long is left to the value. `transfer` says where to read
+    and write without credentials. Without it the bucket secret is used, within the user's own prefix. A failure of the
+    export itself is returned, never raised.
     """
     config = {**params, "input_key": input_key}
     if callback is not None and transfer is not None:
@@ -108,30 +128,21 @@ def _reported(
 ) -> dict[str, Any]:
     """An attempt of the service's: reports go to it, and the value tells the same."""
     try:
-        target = CallbackTarget(url=callback["url"], key=callback["key"])
-        spec = AttemptSpec(
-            job_id=job_id,
-            attempt=callback["attempt"],
-            call_id=modal.current_function_call_id() or job_id,
-            type=ExportType(job_type),
-            config=parse_config(ExportType(job_type), config),
-            transfer=Transfer.model_validate(transfer),
-            callback=target,
-            deadline_seconds=callback.get("deadline_seconds", DEADLINE_SECONDS),
-        )
-        key = base64.b64decode(target.key, validate=True)
+        spec = _spec(job_id, job_type, config, callback, transfer)
+        key = base64.b64decode(callback["key"], validate=True)
     except (KeyError, ValueError) as error:
         return _failed("invalid_call", f"The call can't be read: {type(error).__name__}")
     with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
         scratch = Path(folder) / scratch_name(spec)
         with (
             Reporter(
-                target.url,
+                callback["url"],
                 key,
                 job_id=job_id,
                 attempt=spec.attempt,
                 call_id=spec.call_id,
                 deadline_seconds=spec.deadline_seconds,
+                patience_seconds=callback.get("patience_seconds", PATIENCE_SECONDS),
             ) as reporter,
             Watchdog(spec, scratch, reporter) as watchdog,
         ):
@@ -140,6 +151,22 @@ def _reported(
             except ReporterError as error:
                 return _failed("unreported", f"The service could not be told: {type(error).__name__}")
     return _told(told, output_key)
+
+
+def _spec(
+    job_id: str, job_type: str, config: dict[str, Any], callback: dict[str, Any], transfer: dict[str, Any]
+) -> AttemptSpec:
+    """The call's arguments, checked; raises KeyError or ValueError."""
+    return AttemptSpec(
+        job_id=job_id,
+        attempt=callback["attempt"],
+        call_id=modal.current_function_call_id() or job_id,
+        type=ExportType(job_type),
+        config=parse_config(ExportType(job_type), config),
+        transfer=Transfer.model_validate(transfer),
+        callback=CallbackTarget(url=callback["url"], key=callback["key"]),
+        deadline_seconds=callback.get("deadline_seconds", DEADLINE_SECONDS),
+    )
 
 
 def _told(told: dict[str, Any], output_key: str) -> dict[str, Any]:
@@ -162,6 +189,9 @@ def _on_bucket(
         yield _failed(error.code, error.message)
     except ValueError as error:
         yield _failed("invalid_call", str(error))
+    except Exception:  # the edge of the process: a job's failure is never the call's
+        log.exception("the export failed unexpectedly")
+        yield _failed(INTERNAL.code, INTERNAL.message)
 
 
 def _stored(

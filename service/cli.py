@@ -20,6 +20,7 @@ from infra.telemetry import configure_logging
 from service import commands, schema
 from service.app import bucket_place, create_app
 from service.demo import Demo
+from service.deploying import deploy, look_up
 from service.server import server
 from service.settings import BadSettings, Settings, load
 
@@ -46,6 +47,8 @@ app.command("list")(commands.list_)
 app.command()(commands.cancel)
 app.command()(commands.retry)
 
+modal_app = typer.Typer(no_args_is_help=True, help="Look after the Modal app.")
+app.add_typer(modal_app, name="modal")
 database = typer.Typer(no_args_is_help=True, help="Look after the database.")
 app.add_typer(database, name="db")
 
@@ -94,13 +97,26 @@ def demo(
         Path | None, typer.Option(help="Where database and files are kept (DATA_DIR).")
     ] = None,
     bearer: commands.Token = None,
+    modal: Annotated[
+        bool, typer.Option("--modal", help="Run the export on Modal's own SDK, against a control plane here.")
+    ] = False,
 ) -> None:
     """Start the service, export a video that is made for it, and go on until Ctrl-C."""
     settings = settings_or_exit(port=port, data_dir=data_dir)
     if settings.auth_jwt_secret is not None:
         bearer = signed_token(settings, DEMO_USER, hours=1)
     attended = sys.stdin.isatty() and sys.stdout.isatty()
-    raise typer.Exit(Demo(settings, bearer).run(once=once or not attended))
+    raise typer.Exit(Demo(settings, bearer, modal=modal).run(once=once or not attended))
+
+
+@modal_app.command("deploy")
+def modal_deploy() -> None:
+    """Deploy the functions that exports run in, as MODAL_APP_NAME on MODAL_GPU, and see that they are there."""
+    settings = settings_or_exit()
+    with commands.spoken():
+        deploy(settings)
+        look_up(settings)
+    typer.echo(f"The app {settings.modal_app_name!r} is deployed and ready for MODAL_ENABLED=true.")
 
 
 @app.command()

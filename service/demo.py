@@ -4,38 +4,36 @@ The service is a process of its own, started as anyone would start it; everythin
 """
 
 import fcntl
-import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import IO, NoReturn
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
 
 from service import sample
+from service.children import ended_by_signals, start, stop
 from service.client import Client, Export, Trouble
+from service.modal_here import modal_here
 from service.settings import Settings
-from service.terminal import Sight, meter, moved_on, outcome, plain
+from service.terminal import Sight, meter, moved_on, outcome, plain, spans
 
 CROP_WIDTH, OUTPUT_WIDTH = sample.HEIGHT * 9 / 16, 608  # 607.5 pixels have no even number
 START_SECONDS = 60.0
-STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
 LOG_LINES_SHOWN = 15
 INTERRUPTED = 130
 
 
 class Demo:
-    """One run of the demo, in a data folder of its own or the service's."""
+    """One run of the demo, in a data folder of its own or the service's; `modal` runs the export on Modal, here."""
 
-    def __init__(self, settings: Settings, token: str | None) -> None:
+    def __init__(self, settings: Settings, token: str | None, *, modal: bool = False) -> None:
         self._settings = settings
+        self._modal = modal
         self._token = token
         self._folder = settings.data_dir / "demo"
         self._log = settings.data_dir / "demo.log"
@@ -45,9 +43,9 @@ class Demo:
         """Show it all; the exit status."""
         exported = False
         try:
-            with _ended_by_signals(), self._alone():
+            with ended_by_signals(), self._alone(), self._platform() as environment:
                 port = self._free_port()
-                with self._service(port) as child:
+                with self._service(port, environment) as child:
                     exported = self._export(child, port)
                     if exported and not once:
                         self._stay(child, port)
@@ -79,7 +77,10 @@ class Demo:
                 return False
             target = self._folder / "vertical.mp4"
             client.download(job, target, lambda _done, _total: None)
+            timeline = client.timeline(job.job_id)
         self._step(outcome(job))
+        for line in spans(timeline):
+            self._console.print(f"  {line}", soft_wrap=True, highlight=False)
         self._step(f"Saved to {target}, made from {source}")
         return True
 
@@ -102,6 +103,10 @@ class Demo:
         status = child.wait()
         self._show_log()
         raise Trouble(f"the service ended by itself, with status {status}")
+
+    def _platform(self) -> AbstractContextManager[Mapping[str, str]]:
+        """Where exports run, as the service's environment."""
+        return modal_here(self._settings, self._step) if self._modal else nullcontext({})
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -127,15 +132,24 @@ class Demo:
         return port
 
     @contextmanager
-    def _service(self, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    def _service(self, port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         """The service as a child in a session of its own, so that Ctrl-C reaches it through here only."""
         self._step(f"Starting the service (its log: {self._log})")
+        where = (
+            "--host",
+            self._settings.host,
+            "--port",
+            str(port),
+            "--data-dir",
+            str(self._settings.data_dir),
+        )
+        public = {"PUBLIC_URL": self._url(port)} if self._modal else {}
         with self._log.open("wb") as log:
-            child = _start(self._settings, port, log)
+            child = start(("service.cli", "serve", *where), log=log, environment={**environment, **public})
         try:
             yield child
         finally:
-            _stop(child)
+            stop(child)
 
     def _await_ready(self, child: subprocess.Popen[bytes], client: Client) -> None:
         give_up_at = time.monotonic() + START_SECONDS
@@ -170,45 +184,6 @@ def _config(key: str) -> dict[str, object]:
         "output_width": OUTPUT_WIDTH,
         "output_height": sample.HEIGHT,
     }
-
-
-def _start(settings: Settings, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    where = ("--host", settings.host, "--port", str(port), "--data-dir", str(settings.data_dir))
-    return subprocess.Popen(  # noqa: S603 - this interpreter, and settings that have been checked
-        [sys.executable, "-m", "service.cli", "serve", *where],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the child and whatever is left in its group; a second Ctrl-C does not leave it behind."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    child.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, and Ctrl-C even where a shell has switched it off."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [(number, signal.signal(number, _interrupt)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, found in before:
-            signal.signal(number, found)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from service.client import Export
+from service.client import Export, Timeline
 
 LINE_EVERY_SECONDS = 5.0
 LINE_EVERY_PERCENT = 10.0
@@ -170,6 +170,14 @@ def outcome(export: Export) -> str:
             return plain(f"The export failed: {export.error.message} ({export.error.code})")
         case _:
             return plain(f"The export is {export.status}.")
+
+
+def spans(timeline: Timeline) -> list[str]:
+    """What an export spent its time on, a line each, then what the GPU did and cost."""
+    lines = [f"{plain(span.phase).replace('_', ' '):<12}{span.seconds:7.2f} s" for span in timeline.phases]
+    cost = timeline.estimated_cost_usd
+    price = f", about ${cost:.6f}" if cost is not None else ""
+    return [*lines, f"{'run':<12}{timeline.gpu_seconds:7.2f} s{price}"]
 
 
 def plain(text: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from service.client.calls import SILENCE_SECONDS, Calls, retry_after
-from service.client.contract import Export, Page, Upload, content_type
+from service.client.contract import Export, Page, Timeline, Upload, content_type
 from service.client.eventsource import Parser, Pauses, TooLong
 from service.client.troubles import Spoilt, Unreachable, refusal, why
 
@@ -70,6 +70,11 @@ class Client:
 
     def get(self, job_id: str) -> Export:
         return self._calls.ask("GET", _path(job_id), Export)
+
+    def timeline(self, job_id: str) -> Timeline:
+        """What it has spent its time on so far."""
+        headers = {"Accept": "application/json"}
+        return self._calls.ask("GET", f"{_path(job_id)}/events", Timeline, headers=headers)
 
     def newest(self, limit: int, *, status: str | None = None, type_: str | None = None) -> Page:
         """At most `limit` exports, newest first, over as many pages as that takes."""

@@ -72,6 +72,22 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in ("complete", "error", "cancelled")
 
 
+class Span(msgspec.Struct, frozen=True):
+    """How long one phase of an attempt took."""
+
+    phase: str
+    attempt: int
+    seconds: float
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """What an export spent its time on, and what that cost, in US dollars, where there is a price."""
+
+    phases: list[Span]
+    gpu_seconds: float = 0.0
+    estimated_cost_usd: float | None = None
+
+
 class Page(msgspec.Struct, frozen=True):
     """Some exports, newest first."""
 
