@@ -100,9 +100,10 @@ class PostgresDatabase:
         `ready` is awaited once the line stands and before anything heard is passed on: what changed while nobody
         listened has to be read then.
         """
-        queue: asyncio.Queue[str] = asyncio.Queue()
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
         connection = await self._connect()
         try:
+            connection.add_termination_listener(lambda _: queue.put_nowait(None))
             await connection.add_listener(CHANNEL, lambda *received: queue.put_nowait(str(received[3])))
             await ready()
             while not connection.is_closed():
@@ -112,6 +113,8 @@ class PostgresDatabase:
                 except TimeoutError:
                     await connection.execute("SELECT 1")  # a dead line shows itself only when it is used
                     continue
+                if payload is None:
+                    return
                 instance, job_ids = json.loads(payload)
                 if instance != self.instance:
                     await heard(job_ids)

@@ -30,7 +30,16 @@ from service.api.callbacks import Callbacks, FrontDoor
 from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
 from service.auth import Authenticator, PublishedKeys, SharedSecret, Verifier
-from service.errors import Problem, on_crash, on_disconnect, on_http_exception, on_problem, on_storage_error
+from service.errors import (
+    DATABASE_AWAY,
+    Problem,
+    on_crash,
+    on_database_error,
+    on_disconnect,
+    on_http_exception,
+    on_problem,
+    on_storage_error,
+)
 from service.housekeeping import Housekeeping, Retention
 from service.hub import Hub
 from service.models import Job
@@ -96,6 +105,7 @@ def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
             StorageError: on_storage_error,
             HTTPException: on_http_exception,
             ClientDisconnect: on_disconnect,
+            **dict.fromkeys(DATABASE_AWAY, on_database_error),
             Exception: on_crash,
         },
     )

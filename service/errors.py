@@ -1,11 +1,14 @@
 """Errors as types: each carries its HTTP status, a code and a sentence; rendered as RFC 9457 in one place."""
 
 import logging
+import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypedDict
 
+import asyncpg
 import msgspec
 import pydantic
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +16,9 @@ from starlette.responses import Response
 from infra.storage import StorageError, StorageUnavailable
 
 logger = logging.getLogger("framehook.errors")
+
+DATABASE_AWAY = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What a database raises that is stopped, starting, out of reach or out of room."""
 
 
 class FieldError(TypedDict):
@@ -184,6 +190,14 @@ async def on_storage_error(request: Request, error: Exception) -> Response:
     logger.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
     passing = isinstance(error, StorageUnavailable)
     return render(StorageDown() if passing else StorageMisconfigured(), request.url.path)
+
+
+async def on_database_error(request: Request, error: Exception) -> Response:
+    """A database that is away, as a 503; one that objects to what it was told is a crash like any other."""
+    if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
+        raise error
+    logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    return render(Unavailable(), request.url.path)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:

@@ -1,13 +1,10 @@
 """Signed callbacks in. A bare ASGI application, since every tick of every export passes here."""
 
 import logging
-import sqlite3
 import time
 from functools import lru_cache
 
-import asyncpg
 import msgspec
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callbacks import signing
@@ -15,6 +12,7 @@ from callbacks.envelope import MAX_BODY_BYTES, decode
 from infra.storage import StorageError
 from service.api.parsing import MAX_JOB_ID, is_json
 from service.errors import (
+    DATABASE_AWAY,
     Gone,
     Invalid,
     NotFound,
@@ -30,15 +28,7 @@ from service.writer import Interrupted
 
 logger = logging.getLogger("framehook.callbacks")
 
-NOT_NOW = (
-    sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    SQLAlchemyError,
-    StorageError,
-    OSError,
-    Interrupted,
-)
+NOT_NOW = (*DATABASE_AWAY, StorageError, Interrupted)
 """What keeps a callback from being stored, and may pass."""
 
 

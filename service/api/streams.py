@@ -20,7 +20,7 @@ from service import queries
 from service.api.exports import found_job
 from service.api.parsing import answer, path_id
 from service.api.state import State
-from service.errors import NotFound, Unauthenticated, Unavailable
+from service.errors import DATABASE_AWAY, NotFound, Unauthenticated, Unavailable
 from service.hub import Closed, Publication, Subscriber
 from service.models import Job
 from service.timeline import timeline
@@ -41,7 +41,10 @@ async def export_events(request: Request[State]) -> Response:
     if "application/json" in request.headers.get("accept", ""):
         return await _timeline(request)
     user_id = await request.state["authenticator"].stream_user(request)
-    job = await _job(request, user_id)
+    try:
+        job = await _job(request, user_id)
+    except DATABASE_AWAY:
+        return _event_stream(_come_back())  # an EventSource that is answered 503 never asks again
     seen = request.headers.get("last-event-id", "")
     if job.status.final and seen.isdecimal() and len(seen) < 19 and int(seen) >= job.sequence:  # noqa: PLR2004
         return Response(status_code=204)
@@ -102,6 +105,10 @@ async def _frames(request: Request[State], user_id: str, job_id: str | None) -> 
                 return
 
 
+async def _come_back() -> AsyncIterator[bytes]:
+    yield _OPENING
+
+
 @asynccontextmanager
 async def _subscribed(
     connection: HTTPConnection[State], user_id: str, job_id: str | None
@@ -158,7 +165,7 @@ async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
     except NotFound:
         await socket.close(4404)
         return
-    except Unavailable:
+    except (Unavailable, *DATABASE_AWAY):
         await socket.close(1013)
         return
     try:

@@ -1,0 +1,152 @@
+"""The database as a witness: what is committed, read beside the service and never through it."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+
+from infra.postgresql import dsn_of
+
+PATIENCE_SECONDS = 30.0
+PAUSE_SECONDS = 0.05
+FINAL = ("complete", "error", "cancelled")
+
+
+class OutOfReach(Exception):
+    """The database can't be read now."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the invariants need of a job's row."""
+
+    job_id: str
+    user_id: str
+    status: str
+    phase: str
+    progress: float
+    attempt: int
+    run: str
+    step: int
+    sequence: int
+    output_key: str
+    output_size: int | None
+    output_checksum: str | None
+
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One row of a job's timeline."""
+
+    sequence: int
+    attempt: int
+    status: str
+    progress: float
+
+
+class Source(Protocol):
+    """One way into a database; `$1` stands for the argument in both."""
+
+    async def fetch(self, statement: str, argument: str) -> Sequence[Sequence[Any]]:
+        """The rows; raises OutOfReach."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+class SqliteSource:
+    """A file, opened for reading alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def fetch(self, statement: str, argument: str) -> Sequence[Sequence[Any]]:
+        try:
+            connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=0.2)
+            try:
+                return connection.execute(statement.replace("$1", "?"), (argument,)).fetchall()
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise OutOfReach(str(error)) from error
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+
+class PostgresSource:
+    """One connection, made anew after a restart."""
+
+    def __init__(self, url: str) -> None:
+        self._dsn = dsn_of(url)
+        self._connection: Any = None
+        self._one = asyncio.Lock()
+
+    async def fetch(self, statement: str, argument: str) -> Sequence[Sequence[Any]]:
+        async with self._one:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await asyncpg.connect(self._dsn, timeout=5, command_timeout=5)
+                return list(await self._connection.fetch(statement, argument))
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                if self._connection is not None:
+                    self._connection.terminate()
+                    self._connection = None
+                raise OutOfReach(str(error)) from error
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+
+
+class Ledger:
+    """Rows and timelines, as they are committed."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    async def row(self, job_id: str) -> Row | None:
+        """The row as it stands now; raises OutOfReach."""
+        found = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE job_id = $1", job_id)  # noqa: S608
+        return Row(*found[0]) if found else None
+
+    async def surely(self, job_id: str) -> Row | None:
+        """The row, waiting for a database that is down: rows only go forward, so later is as good."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self.row(job_id)
+            except OutOfReach:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def of_user(self, user_id: str) -> list[Row]:
+        """All of a user's rows; raises OutOfReach."""
+        found = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE user_id = $1", user_id)  # noqa: S608
+        return [Row(*each) for each in found]
+
+    async def timeline(self, job_id: str) -> list[Moment]:
+        """The job's transitions, oldest first; raises OutOfReach."""
+        found = await self._source.fetch(
+            "SELECT sequence, attempt, status, progress FROM export_events WHERE job_id = $1 ORDER BY sequence",
+            job_id,
+        )
+        return [Moment(*each) for each in found]
+
+    async def close(self) -> None:
+        await self._source.close()
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Row))

@@ -1,0 +1,150 @@
+"""Plays a schedule against a world, and tells what was violated."""
+
+import asyncio
+import random
+import time
+
+from tests.faults.ledger import OutOfReach
+from tests.faults.readers import EventReader, Reader, SocketReader
+from tests.faults.record import Record
+from tests.faults.replicas import kill_run
+from tests.faults.schedule import Act, Schedule, Step
+from tests.faults.user import User
+from tests.faults.verdict import ended, ends_well
+from tests.faults.witness import Witness
+from tests.faults.world import World
+
+CONVERGE_SECONDS = 60.0
+LOOK_SECONDS = 0.1
+
+
+class Play:
+    """One schedule, with a user and readers of its own."""
+
+    def __init__(self, world: World, schedule: Schedule) -> None:
+        self.record = Record()
+        self._world = world
+        self._schedule = schedule
+        self._user_id = f"user-{schedule.name.replace('/', '-')}-{time.time_ns():x}"
+        self._bearer = world.move_in(self._user_id)
+        self._user = User(world, self._bearer, self.record)
+        self._readers: list[Reader] = []
+        self._chance = random.Random(schedule.name)  # noqa: S311 - chance, not secrecy
+
+    async def run(self) -> list[str]:
+        """Every violation, as a sentence."""
+        world = self._world
+        world.proxy.chance = random.Random(self._schedule.name)  # noqa: S311
+        world.proxy.weather = self._schedule.weather
+        for kind in (EventReader, SocketReader):
+            self._read(kind, None)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for step in self._schedule.steps:
+                    group.create_task(self._at(step))
+            world.proxy.weather = type(world.proxy.weather)()
+            await world.heal()
+            await self._converged()
+            await world.judge.settled()
+            await ends_well(world, self._user_id, self.record)
+        finally:
+            world.proxy.weather = type(world.proxy.weather)()
+            await asyncio.gather(*(reader.stop() for reader in self._readers))
+            world.move_out(self._user_id)
+        return self.record.violations
+
+    def _read(self, kind: type[Reader], job_id: str | None) -> None:
+        name = f"{kind.__name__} {len(self._readers)}"
+        world = self._world
+        witness = Witness(name, self.record, world.ledger, world.objects)
+        reader = kind(name, world.proxy.port, self._bearer, job_id, witness)
+        self._readers.append(reader)
+        reader.start()
+
+    async def _at(self, step: Step) -> None:
+        await asyncio.sleep(step.at)
+        self.record.count(step.act)
+        match step.act:
+            case Act.SUBMIT:
+                job_id = await self._user.submit(step.index, step.word)
+                self._world.judge.records[job_id] = self.record
+                for kind in (EventReader, SocketReader):
+                    self._read(kind, job_id)
+            case Act.CANCEL:
+                await self._user.cancel(step.index)
+            case Act.RETRY:
+                await self._user.retry(step.index)
+            case Act.KILL | Act.FREEZE:
+                await self._replica(step)
+            case Act.KILL_RUN:
+                if found := self._world.runs():
+                    kill_run(found[step.index % len(found)])
+            case Act.DATABASE | Act.CRASH | Act.LINES:
+                await self._database(step)
+            case Act.DISK:
+                await asyncio.to_thread(self._world.disk.fill)
+                await asyncio.sleep(step.seconds)
+                self._world.disk.empty()
+            case Act.PAUSE | Act.CUT:
+                await self._reader(step)
+
+    async def _replica(self, step: Step) -> None:
+        replica = self._world.replicas[step.index % len(self._world.replicas)]
+        async with replica.busy:
+            if step.act is Act.KILL:
+                replica.kill()
+                await asyncio.sleep(step.seconds)
+                replica.start()
+                return
+            replica.freeze()
+            await asyncio.sleep(step.seconds)
+            replica.thaw()
+
+    async def _database(self, step: Step) -> None:
+        postgres = self._world.postgres
+        assert postgres is not None
+        async with postgres.busy:
+            if step.act is Act.LINES:
+                await postgres.cut_lines()
+                return
+            await postgres.stop(crash=step.act is Act.CRASH)
+            await asyncio.sleep(step.seconds)
+            await postgres.start()
+
+    async def _reader(self, step: Step) -> None:
+        reader = self._readers[self._chance.randrange(len(self._readers))]
+        if step.act is Act.CUT:
+            reader.cut()
+            return
+        reader.pause()
+        await asyncio.sleep(step.seconds)
+        reader.resume()
+
+    async def _converged(self) -> None:
+        """Wait until every job has ended and every reader knows it, or note who does not."""
+        deadline = time.monotonic() + CONVERGE_SECONDS
+        while True:
+            missing = await self._missing()
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                for sentence in missing:
+                    self.record.broken(sentence)
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _missing(self) -> list[str]:
+        try:
+            rows = {row.job_id: row for row in await self._world.ledger.of_user(self._user_id)}
+        except OutOfReach as error:
+            return [f"the database can't be read: {error}"]
+        missing = [f"job {row.job_id[-6:]} has not ended: {row}" for row in rows.values() if not ended(row)]
+        for reader in self._readers:
+            wanted = rows.values() if reader.job_id is None else [rows[reader.job_id]]
+            missing += [
+                f"{reader.name} does not know the end of job {row.job_id[-6:]}: it holds "
+                f"{reader.witness.held.get(row.job_id, {}).get('sequence')}, the row is at {row.sequence}"
+                for row in wanted
+                if not reader.witness.agrees(row)
+            ]
+        return missing

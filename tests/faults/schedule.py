@@ -1,0 +1,117 @@
+"""A schedule: what users do and what breaks, at which moment; all of it follows from a seed."""
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tests.faults.proxy import Weather
+
+LONGEST_SECONDS = 4.0
+CLIPS = ("short", "short", "middle", "long", "broken")
+
+
+class Act(StrEnum):
+    """Something that happens at a moment; `index` says to which of several, `seconds` for how long."""
+
+    SUBMIT = "submit"
+    CANCEL = "cancel"
+    RETRY = "retry"
+    KILL = "kill a replica"
+    FREEZE = "freeze a replica"
+    KILL_RUN = "kill a run"
+    DATABASE = "stop the database"
+    CRASH = "crash the database"
+    LINES = "cut the lines to the database"
+    DISK = "fill the disk"
+    PAUSE = "stop a reader from reading"
+    CUT = "cut a reader off"
+
+
+@dataclass(frozen=True)
+class Step:
+    """An act at `at` seconds from the beginning."""
+
+    at: float
+    act: Act
+    index: int = 0
+    seconds: float = 0.0
+    word: str = ""
+
+    def __str__(self) -> str:
+        lasting = f" for {self.seconds:.1f} s" if self.seconds else ""
+        return f"{self.at:4.1f} s  {self.act} {self.index}{lasting} {self.word}".rstrip()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps in order of time, the weather that callbacks meet, and the seed that decides single callbacks."""
+
+    name: str
+    steps: tuple[Step, ...]
+    weather: Weather
+    jobs: int
+
+    def __str__(self) -> str:
+        return "\n".join((f"{self.name}: {self.weather}", *(f"  {step}" for step in self.steps)))
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """What there is to break."""
+
+    replicas: int
+    postgresql: bool
+    disk: bool
+
+
+_ODDS = {
+    Act.CANCEL: 3,
+    Act.RETRY: 3,
+    Act.KILL: 3,
+    Act.FREEZE: 2,
+    Act.KILL_RUN: 4,
+    Act.PAUSE: 2,
+    Act.CUT: 3,
+    Act.DISK: 1,
+    Act.DATABASE: 1,
+    Act.CRASH: 1,
+    Act.LINES: 2,
+}
+_LONGEST = {Act.KILL: 1.5, Act.FREEZE: 3.5, Act.DATABASE: 1.5, Act.CRASH: 1.5, Act.DISK: 2.5, Act.PAUSE: 3.0}
+
+
+def generate(seed: int, number: int, terrain: Terrain) -> Schedule:
+    """The schedule of this number; the same for the same seed and terrain."""
+    name = f"{seed}/{number}"
+    chance = random.Random(name)  # noqa: S311 - chance, not secrecy
+    jobs = chance.randint(1, 4)
+    steps = [
+        Step(chance.choice((0.0, chance.uniform(0, 2))), Act.SUBMIT, index, word=chance.choice(CLIPS))
+        for index in range(jobs)
+    ]
+    steps += [_fault(chance, jobs, terrain) for _ in range(chance.randint(1, 6))]
+    ordered = tuple(sorted(steps, key=lambda step: (step.at, step.act)))
+    return Schedule(name, ordered, _weather(chance), jobs)
+
+
+def _fault(chance: random.Random, jobs: int, terrain: Terrain) -> Step:
+    possible = {act: odds for act, odds in _ODDS.items() if _there(act, terrain)}
+    act = chance.choices(list(possible), list(possible.values()))[0]
+    among = terrain.replicas if act in (Act.KILL, Act.FREEZE) else jobs
+    longest = _LONGEST.get(act, 0.0)
+    lasting = chance.uniform(0.1, longest) if longest else 0.0
+    return Step(chance.uniform(0, LONGEST_SECONDS), act, chance.randrange(among), lasting)
+
+
+def _there(act: Act, terrain: Terrain) -> bool:
+    if act in (Act.DATABASE, Act.CRASH, Act.LINES):
+        return terrain.postgresql
+    return act is not Act.DISK or terrain.disk
+
+
+def _weather(chance: random.Random) -> Weather:
+    if chance.random() < 0.2:
+        return Weather()
+    often = chance.choice((4, 10, 16))
+    odds = {fate: chance.randint(0, often) for fate in ("twice", "slow", "late", "lost", "mute")}
+    return Weather(**odds, seconds=chance.uniform(0.1, 1.2))

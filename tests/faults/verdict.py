@@ -1,0 +1,62 @@
+"""What must hold when everything has calmed down, whatever has happened."""
+
+import itertools
+from collections.abc import Sequence
+
+from tests.faults.ledger import FINAL, Moment, Row
+from tests.faults.record import Record
+from tests.faults.witness import whole
+from tests.faults.world import World
+
+
+def ended(row: Row) -> bool:
+    """Whether the job is over."""
+    return row.final
+
+
+async def ends_well(world: World, user_id: str, record: Record) -> None:
+    """Hold rows, timelines and objects against each other, and against what was promised."""
+    rows = await world.ledger.of_user(user_id)
+    promised = set(record.accepted.values())
+    found = {row.job_id for row in rows}
+    record.require(found == promised, f"accepted were {sorted(promised)}, there are {sorted(found)}")
+    for row in rows:
+        _objects(world, row, record)
+        for sentence in history(
+            row, await world.ledger.timeline(row.job_id), record.retried.get(row.job_id, 0)
+        ):
+            record.broken(f"job {row.job_id[-6:]}: {sentence}")
+    for (job_id, attempt), sequences in record.endings.items():
+        told = f"job {job_id[-6:]} attempt {attempt}: readers were told of ends {sorted(sequences)}"
+        record.require(len(sequences) == 1, told)
+
+
+def _objects(world: World, row: Row, record: Record) -> None:
+    there = (world.objects / row.user_id / row.output_key).exists()
+    if row.status == "complete":
+        record.require(
+            whole(world.objects, row), f"job {row.job_id[-6:]} is complete without its object: {row}"
+        )
+    else:
+        record.require(not there, f"job {row.job_id[-6:]} is {row.status} and has an object")
+
+
+def history(row: Row, moments: Sequence[Moment], retries: int) -> list[str]:
+    """What is wrong with a timeline, for a job that a user has retried at most this often."""
+    wrong = []
+    ends = [moment for moment in moments if moment.status in FINAL]
+    if len({moment.attempt for moment in ends}) < len(ends):
+        wrong.append(f"an attempt ended twice: {ends}")
+    if not 1 <= len(ends) <= 1 + retries:
+        wrong.append(f"{len(ends)} ends for {retries} retries")
+    last = moments[-1]
+    if (last.status, last.sequence) != (row.status, row.sequence) and row.final:
+        wrong.append(f"the timeline ends with {last}, the row says {row}")
+    for before, after in itertools.pairwise(moments):
+        if after.attempt < before.attempt or after.sequence <= before.sequence:
+            wrong.append(f"{before} was followed by {after}")
+        if after.attempt == before.attempt and after.progress < before.progress:
+            wrong.append(f"progress fell from {before} to {after}")
+        if before.status in FINAL and after.attempt == before.attempt:
+            wrong.append(f"the end {before} was followed by {after}")
+    return wrong
