@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, ColumnElement, Index, Text, literal_column, text
+from sqlalchemy import BigInteger, Column, ColumnElement, Index, Text, literal_column, text
 from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType, Phase
@@ -29,8 +29,9 @@ _IS_ACTIVE = text("status IN ('pending', 'processing')")
 _IS_UNSEEN = text("completed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 # Word for word what the partial indexes say, and without parameters: else no database may use them for it.
-IS_ACTIVE: ColumnElement[bool] = literal_column(_IS_ACTIVE.text, Boolean)
-IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text, Boolean)
+# No type either: SQLite's dialect would compare a boolean with 1.
+IS_ACTIVE: ColumnElement[bool] = literal_column(_IS_ACTIVE.text)
+IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text)
 
 
 class ExportJob(SQLModel, table=True):
@@ -45,7 +46,12 @@ class ExportJob(SQLModel, table=True):
             "ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN
         ),
         Index(
-            "ix_export_jobs_active", "user_id", "job_id", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE
+            "ix_export_jobs_active",
+            "status",
+            "user_id",
+            "job_id",
+            sqlite_where=_IS_ACTIVE,
+            postgresql_where=_IS_ACTIVE,
         ),
         Index(
             "ix_export_jobs_heartbeat", "heartbeat_at", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE

@@ -71,7 +71,7 @@ def upgrade() -> None:
     with op.batch_alter_table("export_jobs", schema=None) as batch_op:
         batch_op.create_index(
             "ix_export_jobs_active",
-            ["user_id", "job_id"],
+            ["status", "user_id", "job_id"],
             unique=False,
             sqlite_where=sa.text("status IN ('pending', 'processing')"),
             postgresql_where=sa.text("status IN ('pending', 'processing')"),
