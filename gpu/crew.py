@@ -5,6 +5,7 @@ import os
 import selectors
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -20,20 +21,26 @@ _LOST = "A part of the export was lost: the process that made it came to an end.
 
 
 @dataclass(frozen=True)
+class Mark:
+    """So much was done at a time, in seconds of any clock."""
+
+    at: float
+    done: float
+
+
+@dataclass(frozen=True)
 class Standing:
-    """How much is done, 0 to 1: of the whole, and of the piece that is furthest behind."""
+    """How much of the whole is done, 0 to 1, and how long the piece that takes longest still takes."""
 
     share: float
-    last: float
-
-    def eta_seconds(self, elapsed: float) -> float | None:
-        """What is left lasts as long as the last piece does."""
-        return remaining_seconds(elapsed, self.last)
+    eta_seconds: float | None
 
 
-def remaining_seconds(elapsed: float, share: float) -> float | None:
-    """How much longer it takes if it goes on as it went; unknown before anything is done."""
-    return elapsed * (1 - share) / share if share > 0 else None
+def seconds_left(first: Mark, latest: Mark, total: float) -> float | None:
+    """How much longer it takes if it goes on as it went between two marks; unknown if it did not."""
+    if latest.done <= first.done:
+        return None
+    return (latest.at - first.at) * (total - latest.done) / (latest.done - first.done)
 
 
 def made_by_crew(
@@ -73,6 +80,7 @@ class _Piece:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.done = 0
+        self._first: Mark | None = None
         self._unread = b""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gpu.piece"],
@@ -104,9 +112,16 @@ class _Piece:
             if "error" in said:
                 raise ExportError(**said["error"])
             self.done = said["done"]
+            self._first = self._first or Mark(time.monotonic(), self.done)  # before that it only came up
         if not heard and (self.process.wait() or self.done < len(self.order.ticks)):
             raise ExportError("piece_lost", _LOST, transient=True)
         return bool(heard)
+
+    def seconds_left(self, now: float) -> float | None:
+        """How much longer this piece takes at its pace so far."""
+        if self.done == len(self.order.ticks):
+            return 0.0
+        return seconds_left(self._first, Mark(now, self.done), len(self.order.ticks)) if self._first else None
 
     def end(self) -> None:
         """Wait until it is gone, once it has been killed; an order that it never took is of no more use."""
@@ -134,7 +149,9 @@ def _crew(orders: Sequence[Order]) -> Iterator[list[_Piece]]:
 
 def _standing(crew: Sequence[_Piece]) -> Standing:
     done, total = sum(piece.done for piece in crew), sum(len(piece.order.ticks) for piece in crew)
-    return Standing(done / total, min(piece.done / len(piece.order.ticks) for piece in crew))
+    now = time.monotonic()
+    left = [seconds for piece in crew if (seconds := piece.seconds_left(now)) is not None]
+    return Standing(done / total, max(left) if len(left) == len(crew) else None)
 
 
 def _search_path() -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from callbacks.envelope import Output, Phase
 from gpu import profile, split, transfer
-from gpu.crew import made_by_crew, remaining_seconds
+from gpu.crew import Mark, made_by_crew, seconds_left
 from gpu.errors import ExportError, failing_as
 from gpu.formats import planned
 from gpu.join import join, write_sound
@@ -89,23 +89,22 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
 
 
 def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, None, None]:
-    begun = time.monotonic()
+    begun = Mark(time.monotonic(), 0.0)
     yield _tick(Phase.PROCESSING, 0.0, encoder.sentence())
     for share in _paced(write(render, encoder, made)):
-        eta = remaining_seconds(time.monotonic() - begun, share)
+        eta = seconds_left(begun, Mark(time.monotonic(), share), 1.0)
         yield _tick(Phase.PROCESSING, share, encoder.sentence(), eta)
 
 
 def _in_pieces(render: Render, orders: Sequence[Order], made: Path) -> Generator[Tick, None, None]:
     """The pieces by processes of their own, the sound meanwhile by this one; then all in one file."""
-    encoder, begun = orders[0].encoder, time.monotonic()
+    encoder = orders[0].encoder
     message = encoder.sentence(len(orders))
     yield _tick(Phase.PROCESSING, 0.0, message)
     sound = made.with_name("sound.mp4")
     sounding = None if render.sound is None else write_sound(render.sound, sound)
     for standing in _paced(made_by_crew(orders, sounding)):
-        eta = standing.eta_seconds(time.monotonic() - begun)
-        yield _tick(Phase.PROCESSING, standing.share * _PIECES_SHARE, message, eta)
+        yield _tick(Phase.PROCESSING, standing.share * _PIECES_SHARE, message, standing.eta_seconds)
     pieces = [(order.ticks, order.path) for order in orders]
     for share in _paced(join(render, pieces, None if sounding is None else sound, encoder.tag, made)):
         whole = _PIECES_SHARE + (1 - _PIECES_SHARE) * share

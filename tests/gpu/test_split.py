@@ -12,7 +12,7 @@ import pytest
 
 from callbacks.envelope import Phase
 from gpu import profile, split
-from gpu.crew import Standing, remaining_seconds
+from gpu.crew import Mark, seconds_left
 from gpu.errors import ExportError
 from gpu.formats import planned
 from gpu.join import join
@@ -156,12 +156,12 @@ def test_the_time_left_is_right_from_early_on(tmp_path: Path) -> None:
         shares = list(writing)
     # On a clock that ticks once a frame.
     for elapsed in range(len(shares) // 3, len(shares)):
-        told = remaining_seconds(elapsed, shares[elapsed - 1])
+        told = seconds_left(Mark(0, 0.0), Mark(elapsed, shares[elapsed - 1]), 1.0)
         assert told == pytest.approx(len(shares) - elapsed, rel=0.05, abs=0.5)
 
 
-def test_the_piece_that_is_furthest_behind_tells_how_long_it_takes() -> None:
-    assert Standing(share=0.75, last=0.5).eta_seconds(30.0) == 30.0
+def test_the_time_that_it_takes_to_come_up_does_not_count() -> None:
+    assert seconds_left(Mark(5.0, 10), Mark(15.0, 60), 210) == pytest.approx(30.0)
 
 
 def test_pieces_that_were_not_encoded_alike_are_not_joined(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_pieces_that_were_not_encoded_alike_are_not_joined(tmp_path: Path) -> No
 
 
 def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
-    assert remaining_seconds(3.0, 0.0) is None
+    assert seconds_left(Mark(0.0, 0.0), Mark(3.0, 0.0), 1.0) is None
 
 
 def test_threads_are_shared_out() -> None:
