@@ -69,4 +69,4 @@ async def test_every_statement_is_served_by_an_index(database: Database, read: R
 async def _plan(session: AsyncSession, statement: str, parameters: Any) -> list[str]:
     connection = await session.connection()
     rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
-    return [str(row[3]) for row in rows]
+    return [str(row["detail"]) for row in rows.mappings()]
