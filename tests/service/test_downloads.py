@@ -82,9 +82,7 @@ async def test_a_head_tells_the_length_without_the_file(house: House) -> None:
     assert answer.headers["content-length"] == str(len(VIDEO))
 
 
-@pytest.mark.parametrize(
-    "name", ["final.mp4", "Größe, 決勝.mp4", 'the "best" goal; really.mp4', "a,b=c.mp4"]
-)
+@pytest.mark.parametrize("name", ["final.mp4", "Größe, 決勝.mp4", 'the "best" goal; really.mp4', "a,b=c.mp4"])
 async def test_a_file_is_saved_under_its_own_name(house: House, name: str) -> None:
     name = unicodedata.normalize("NFKC", name)
     answer = await download(house, await exported(house, f"exports/{name}"))
