@@ -1,0 +1,54 @@
+"""A control plane with the app deployed by the unmodified `modal` command, and small sources to export."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from anyio import run_process
+
+from infra.modal_local import Faults, ModalLocal
+from tests.flows.on_modal.house import House, housed
+from tests.gpu.videos import Video, dot, make, steady
+
+
+async def deployed(plane: ModalLocal, *words: str, **environment: str) -> str:
+    """Run `modal deploy`, and return what it says."""
+    done = await run_process(
+        [sys.executable, "-m", "modal", "deploy", *words],
+        env={**os.environ, **plane.environment, **environment},
+        check=False,
+    )
+    said = (done.stdout + done.stderr).decode()
+    assert done.returncode == 0, said
+    return said
+
+
+@pytest.fixture(scope="session")
+async def shared_plane() -> AsyncIterator[ModalLocal]:
+    async with ModalLocal(max_containers=3) as plane:
+        await deployed(plane, "-m", "gpu.modal_app", MODAL_APP_NAME="framehook")
+        yield plane
+
+
+@pytest.fixture
+async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ModalLocal]:
+    """The shared one, where the SDK in this process finds it, and whose faults are mended in the end."""
+    for name, value in shared_plane.environment.items():
+        monkeypatch.setenv(name, value)
+    yield shared_plane
+    shared_plane.control.set(Faults())
+
+
+@pytest.fixture
+async def house(plane: ModalLocal, data_dir: Path) -> AsyncIterator[House]:
+    async with housed(plane, data_dir) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A second of video."""
+    moving = Video(draw=lambda time: dot(50 + 60 * time, 90), times=steady(1))
+    return make(tmp_path_factory.mktemp("source") / "source.mp4", moving).read_bytes()
