@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test check bench-callbacks bench-video contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults check bench-callbacks bench-video contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -35,6 +35,9 @@ run-modal: setup ## The same on Modal: its SDK and `modal deploy` against a cont
 
 test: setup-dev ## Run every test (ARGS=... goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: setup-dev ## Break everything around the service, hundreds of times (ARGS="--seed N --planted --minutes M ...")
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 check: setup-dev ## Lint, types and the rules of the architecture
 	@$(BIN)/ruff format --check .

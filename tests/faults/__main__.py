@@ -2,82 +2,70 @@
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from functools import partial
 
-from tests.faults.play import Play
-from tests.faults.replicas import SERVE, described
-from tests.faults.schedule import Schedule, generate
-from tests.faults.world import World, opened
+from tests.faults.tour import Tour, bugs_for
 
-RENEW_AFTER = 40
-"""Schedules that one deployment goes through before a new one takes its place."""
-
-
-async def tour(
-    world: World, schedules: Sequence[Schedule], *, until: float, counts: Counter[str]
-) -> list[str]:
-    """Play until one is violated; the violations, with the schedule that led to them."""
-    for schedule in schedules:
-        if time.monotonic() > until:
-            return []
-        begun = time.monotonic()
-        play = Play(world, schedule)
-        violations = await play.run()
-        counts.update(play.record.counts)
-        counts["schedules"] += 1
-        print(f"{schedule.name}: {time.monotonic() - begun:.1f} s, {len(violations)} violations", flush=True)
-        if violations:
-            logs = [described(pid) for pid in world.runs()]
-            logs += [f"--- {replica.log.name}\n{replica.tail()}" for replica in world.replicas]
-            return [str(schedule), *violations, *logs]
-    return []
-
-
-async def go(arguments: argparse.Namespace, database: str, seed: int) -> tuple[Counter[str], list[str]]:
-    """As many schedules as were asked for, on one database."""
-    counts: Counter[str] = Counter()
-    until = time.monotonic() + arguments.minutes * 60
-    numbers = [arguments.only] if arguments.only is not None else list(range(arguments.schedules))
-    replicas = arguments.replicas if database == "postgresql" else 1
-    while numbers and time.monotonic() < until:
-        few, numbers = numbers[:RENEW_AFTER], numbers[RENEW_AFTER:]
-        async with opened(postgresql=database == "postgresql", replicas=replicas, program=SERVE) as world:
-            if not world.terrain.disk:
-                print("no disk is filled: mounting a small one takes root", flush=True)
-            plans = [generate(seed, number, world.terrain) for number in few]
-            violations = await tour(world, plans, until=until, counts=counts)
-        if violations:
-            return counts, violations
-    return counts, []
+say = partial(print, flush=True)
 
 
 def main() -> int:
-    """The exit status: 1 after a violation."""
+    """The exit status: 1 after a violation, or for a planted bug that was not found."""
+    arguments = _parser().parse_args()
+    failed = False
+    for database in ("sqlite", "postgresql"):
+        if arguments.database in (database, "both"):
+            say(f"{database}: seed {arguments.seed} (--seed {arguments.seed} --database {database})")
+            failed |= (_planted if arguments.planted else _played)(arguments, database)
+    return int(failed)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    seed = os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6)
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--schedules", type=int, default=250, help="per database")
     parser.add_argument("--minutes", type=float, default=10.0, help="at most, per database")
     parser.add_argument("--only", type=int, help="the number of the one schedule to play")
     parser.add_argument("--replicas", type=int, default=3)
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
-    arguments = parser.parse_args()
-    found = 0
-    for database in ("sqlite", "postgresql"):
-        if arguments.database not in (database, "both"):
-            continue
-        print(
-            f"{database}: seed {arguments.seed} (--seed {arguments.seed} --database {database})", flush=True
+    parser.add_argument(
+        "--planted", action="store_true", help="plant each bug in turn, and say if it is found"
+    )
+    parser.add_argument("--tries", type=int, default=12, help="schedules to find a planted bug in")
+    return parser
+
+
+def _tour(arguments: argparse.Namespace, database: str) -> Tour:
+    until = time.monotonic() + arguments.minutes * 60
+    return Tour(database, arguments.seed, say, replicas=arguments.replicas, until=until)
+
+
+def _played(arguments: argparse.Namespace, database: str) -> bool:
+    tour = _tour(arguments, database)
+    numbers = [arguments.only] if arguments.only is not None else range(arguments.schedules)
+    violations = asyncio.run(tour.play(numbers))
+    say("\n".join(violations))
+    say(f"{database}: {tour.counts['schedules']} schedules, {'VIOLATED' if violations else 'no violation'}")
+    say("  " + ", ".join(f"{what}: {count}" for what, count in sorted(tour.counts.items())))
+    return bool(violations)
+
+
+def _planted(arguments: argparse.Namespace, database: str) -> bool:
+    missed = False
+    for bug in bugs_for(database):
+        tour = _tour(arguments, database)
+        violations = asyncio.run(tour.with_bug(bug, tries=arguments.tries))
+        found = (
+            f"caught in schedule {tour.counts['schedules']}: {violations[0]}" if violations else "NOT CAUGHT"
         )
-        counts, violations = asyncio.run(go(arguments, database, arguments.seed))
-        print("\n".join(violations))
-        print(f"{database}: {counts['schedules']} schedules, {'VIOLATED' if violations else 'no violation'}")
-        print("  " + ", ".join(f"{what}: {count}" for what, count in sorted(counts.items())))
-        found |= bool(violations)
-    return int(found)
+        say(f"{database}: {bug}: {found}")
+        missed |= not violations
+    return missed
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ PAUSE_SECONDS = 0.05
 FINAL = ("complete", "error", "cancelled")
 
 
+_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+
 class OutOfReach(Exception):
     """The database can't be read now."""
 
@@ -99,11 +102,15 @@ class PostgresSource:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await asyncpg.connect(self._dsn, timeout=5, command_timeout=5)
                 return list(await self._connection.fetch(statement, argument))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                if self._connection is not None:
+            except BaseException as error:
+                if (
+                    self._connection is not None
+                ):  # a reader that was stopped meanwhile leaves it unusable, too
                     self._connection.terminate()
                     self._connection = None
-                raise OutOfReach(str(error)) from error
+                if isinstance(error, _AWAY):
+                    raise OutOfReach(str(error)) from error
+                raise
 
     async def close(self) -> None:
         if self._connection is not None:

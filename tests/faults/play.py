@@ -21,9 +21,13 @@ LOOK_SECONDS = 0.1
 class Play:
     """One schedule, with a user and readers of its own."""
 
-    def __init__(self, world: World, schedule: Schedule) -> None:
+    def __init__(
+        self, world: World, schedule: Schedule, *, patience_seconds: float = CONVERGE_SECONDS
+    ) -> None:
+        """`patience_seconds`: how long jobs may take to end, and readers to know it, once everything is healed."""
         self.record = Record()
         self._world = world
+        self._patience_seconds = patience_seconds
         self._schedule = schedule
         self._user_id = f"user-{schedule.name.replace('/', '-')}-{time.time_ns():x}"
         self._bearer = world.move_in(self._user_id)
@@ -45,6 +49,8 @@ class Play:
             world.proxy.weather = type(world.proxy.weather)()
             await world.heal()
             await self._converged()
+            self._come_late()
+            await self._converged()
             await world.judge.settled()
             await ends_well(world, self._user_id, self.record)
         finally:
@@ -52,6 +58,13 @@ class Play:
             await asyncio.gather(*(reader.stop() for reader in self._readers))
             world.move_out(self._user_id)
         return self.record.violations
+
+    def _come_late(self) -> None:
+        """Readers who have seen nothing of it all, and must be shown where everything stands."""
+        for job_id in list(self.record.accepted.values()):
+            for kind in (EventReader, SocketReader):
+                self._read(kind, job_id)
+        self._read(EventReader, None)
 
     def _read(self, kind: type[Reader], job_id: str | None) -> None:
         name = f"{kind.__name__} {len(self._readers)}"
@@ -122,7 +135,7 @@ class Play:
 
     async def _converged(self) -> None:
         """Wait until every job has ended and every reader knows it, or note who does not."""
-        deadline = time.monotonic() + CONVERGE_SECONDS
+        deadline = time.monotonic() + self._patience_seconds
         while True:
             missing = await self._missing()
             if not missing:

@@ -17,6 +17,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.05
 SERVE = ("-m", "service.cli")
+HERE = Path(__file__).parents[2]
 _CHATTER = ("framehook.access", "WebSocket /ws/", "connection open", "connection closed")
 
 
@@ -45,7 +46,7 @@ class Replica:
             self._process = subprocess.Popen(
                 [sys.executable, *self._program, "serve", "--host", "127.0.0.1", "--port", str(self.port)],
                 cwd=self._folder,
-                env={**_surroundings(), **self._settings},
+                env={**_surroundings(), "PYTHONPATH": str(HERE), **self._settings},
                 stdout=log,
                 stderr=log,
             )
@@ -121,5 +122,5 @@ def kill_run(pid: int) -> None:
 
 def _surroundings() -> dict[str, str]:
     """This environment without the settings that somebody may have made for themselves."""
-    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV", "PYTHONPATH")
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
     return {name: os.environ[name] for name in kept if name in os.environ}

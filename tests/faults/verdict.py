@@ -1,12 +1,17 @@
 """What must hold when everything has calmed down, whatever has happened."""
 
+import asyncio
 import itertools
+import time
 from collections.abc import Sequence
 
 from tests.faults.ledger import FINAL, Moment, Row
 from tests.faults.record import Record
 from tests.faults.witness import whole
 from tests.faults.world import World
+
+WITHDRAW_SECONDS = 5.0
+LOOK_SECONDS = 0.1
 
 
 def ended(row: Row) -> bool:
@@ -20,8 +25,9 @@ async def ends_well(world: World, user_id: str, record: Record) -> None:
     promised = set(record.accepted.values())
     found = {row.job_id for row in rows}
     record.require(found == promised, f"accepted were {sorted(promised)}, there are {sorted(found)}")
+    for sentence in await _objects(world, rows):
+        record.broken(sentence)
     for row in rows:
-        _objects(world, row, record)
         for sentence in history(
             row, await world.ledger.timeline(row.job_id), record.retried.get(row.job_id, 0)
         ):
@@ -31,14 +37,22 @@ async def ends_well(world: World, user_id: str, record: Record) -> None:
         record.require(len(sequences) == 1, told)
 
 
-def _objects(world: World, row: Row, record: Record) -> None:
-    there = (world.objects / row.user_id / row.output_key).exists()
+async def _objects(world: World, rows: Sequence[Row]) -> list[str]:
+    """Where a row and its object disagree; one that a cancel has overtaken may take a moment to be withdrawn."""
+    deadline = time.monotonic() + WITHDRAW_SECONDS
+    while wrong := [sentence for row in rows if (sentence := _object(world, row))]:
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    return wrong
+
+
+def _object(world: World, row: Row) -> str | None:
     if row.status == "complete":
-        record.require(
-            whole(world.objects, row), f"job {row.job_id[-6:]} is complete without its object: {row}"
-        )
-    else:
-        record.require(not there, f"job {row.job_id[-6:]} is {row.status} and has an object")
+        holds = whole(world.objects, row)
+        return None if holds else f"job {row.job_id[-6:]} is complete without its object: {row}"
+    there = (world.objects / row.user_id / row.output_key).exists()
+    return f"job {row.job_id[-6:]} is {row.status} and has an object: {row}" if there else None
 
 
 def history(row: Row, moments: Sequence[Moment], retries: int) -> list[str]:

@@ -1,0 +1,103 @@
+"""A few schedules of faults against each database, and what the suite is worth: it finds the bugs that are planted.
+
+`make faults` plays hundreds; `make faults ARGS="--seed N --only M --database …"` plays one of them again.
+"""
+
+import os
+import random
+
+import pytest
+
+from tests.faults.judge import Told, kept, over
+from tests.faults.ledger import Moment, Row
+from tests.faults.schedule import Terrain, generate
+from tests.faults.tour import Tour
+from tests.faults.verdict import history
+
+DATABASES = ("sqlite", "postgresql")
+FIXED_SEED = 4
+
+
+@pytest.mark.parametrize("database", DATABASES)
+async def test_no_fault_breaks_what_was_promised(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    seed = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
+    with capsys.disabled():
+        print(f"\nfaults on {database}: FAULT_SEED={seed}")
+    said: list[str] = []
+    fixed = Tour(database, FIXED_SEED, said.append, replicas=2)
+    assert await fixed.play(range(2), and_then=(seed, 0)) == [], said
+    assert fixed.counts["schedules"] == 3
+
+
+@pytest.mark.parametrize(
+    ("database", "bug"),
+    [("sqlite", "acknowledge-before-commit"), ("sqlite", "publish-before-commit")],
+)
+async def test_a_planted_bug_is_caught(database: str, bug: str) -> None:
+    said: list[str] = []
+    assert await Tour(database, FIXED_SEED, said.append).with_bug(bug, tries=2), said
+
+
+def test_a_seed_gives_the_same_schedule_again() -> None:
+    terrain = Terrain(replicas=3, postgresql=True, disk=True)
+    assert generate(7, 3, terrain) == generate(7, 3, terrain)
+    assert generate(7, 3, terrain) != generate(7, 4, terrain)
+
+
+def row(**changes: object) -> Row:
+    usual: dict[str, object] = {
+        "job_id": "job",
+        "user_id": "ada",
+        "status": "processing",
+        "phase": "processing",
+        "progress": 10.0,
+        "attempt": 2,
+        "run": "0b",
+        "step": 5,
+        "sequence": 9,
+        "output_key": "out.mp4",
+        "output_size": None,
+        "output_checksum": None,
+    }
+    return Row(**{**usual, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("told", "is_kept", "is_over"),
+    [
+        pytest.param(Told("job", 2, "0b", 5, False), True, False, id="the step that the row holds"),
+        pytest.param(Told("job", 2, "0b", 4, False), True, False, id="a step before it"),
+        pytest.param(Told("job", 2, "0b", 6, False), False, False, id="a step that is lost"),
+        pytest.param(Told("job", 2, "0c", 1, False), False, False, id="a later run that is lost"),
+        pytest.param(Told("job", 2, "0a", 9, False), True, True, id="an earlier run"),
+        pytest.param(Told("job", 1, "0c", 9, True), True, True, id="the end of an earlier attempt"),
+        pytest.param(Told("job", 2, "0b", 5, True), False, False, id="an end that is lost"),
+    ],
+)
+def test_an_answer_is_held_against_the_row(told: Told, is_kept: bool, is_over: bool) -> None:
+    assert (kept(told, row()), over(told, row())) == (is_kept, is_over)
+
+
+def test_a_last_step_may_be_told_again_unless_it_was_cancelled() -> None:
+    told = Told("job", 2, "0b", 5, True)
+    assert not over(told, row(status="complete"))
+    assert over(told, row(status="cancelled"))
+    assert over(Told("job", 2, "0b", 4, True), row(status="complete"))
+
+
+@pytest.mark.parametrize(
+    ("moments", "retries", "wrong"),
+    [
+        pytest.param([(1, 1, "pending", 0), (9, 2, "complete", 100)], 0, 0, id="one end"),
+        pytest.param([(1, 1, "error", 5), (2, 2, "pending", 0), (9, 2, "complete", 100)], 1, 0, id="retried"),
+        pytest.param([(1, 1, "error", 5), (9, 2, "complete", 100)], 0, 1, id="two ends without a retry"),
+        pytest.param([(1, 2, "error", 5), (9, 2, "complete", 100)], 1, 2, id="two ends of an attempt"),
+        pytest.param([(1, 2, "processing", 5), (9, 1, "complete", 100)], 0, 1, id="an attempt comes back"),
+        pytest.param([(1, 2, "processing", 50), (9, 2, "complete", 10)], 0, 1, id="progress falls"),
+    ],
+)
+def test_a_timeline_tells_of_one_end(
+    moments: list[tuple[int, int, str, float]], retries: int, wrong: int
+) -> None:
+    found = history(row(status="complete"), [Moment(*each) for each in moments], retries)
+    assert len(found) == wrong, found
