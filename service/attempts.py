@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
+from pydantic import ValidationError
 
 from callbacks.signing import attempt_key as signing_key
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, parse_config
 from infra.postgresql import AnyDatabase
-from infra.storage import Storage, StorageError
+from infra.storage import OutsideStorage, Storage, StorageError
 from service import jobs
 from service.models import Job, Status
 from service.outcomes import Outcomes, clear
@@ -76,7 +77,8 @@ class Attempts:
         self._origin = origin
         self._master_key = master_key
         self._limits = limits
-        self._starting: set[asyncio.Task[None]] = set()
+        self._starting: dict[asyncio.Task[None], Job] = {}
+        self._cut_off: list[Job] = []  # whose start was cancelled: perhaps begun, and not recorded
 
     def wake(self) -> None:
         """There is something to start."""
@@ -84,16 +86,19 @@ class Attempts:
 
     async def dispatch(self) -> None:
         """Start what is waiting, as places become free; a start that takes long keeps no other waiting."""
+        await self._return_cut_off()
         async with asyncio.TaskGroup() as starts:
             while True:
                 self._runner.freed.clear()
                 await self._see_to(self._runner.ended())
                 for job in await self._claimed():
                     start = starts.create_task(self._start(job))
-                    self._starting.add(start)
+                    self._starting[start] = job
                     start.add_done_callback(self._started)
+                # Not `wait_for`: before Python 3.12 it drops a cancellation that comes together with what it waits for.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._runner.freed.wait(), IDLE_SECONDS)
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._runner.freed.wait()
 
     async def watch(self) -> None:
         """Look after what has gone quiet, is late, or was about to be started by somebody who died."""
@@ -140,38 +145,53 @@ class Attempts:
         """Before a shutdown: local runs end here, and their jobs wait for the next start, at no cost to them."""
         if not self._runner.instance:
             return
+        await self._return_cut_off()
         async with self._database.reading() as session:
             ours = await jobs.running_here(session, self._runner.instance)
         for job in ours:
-            async with self._database.transaction() as session:
-                given = await jobs.give_back(
-                    session,
-                    job,
-                    "Waiting for the service to start again",
-                    counted=False,
-                    not_before=0,
-                    now=time.time(),
-                )
-            if given is not None:
-                self._publish(given)
+            await self._return(job, unstarted=False)
             await self.abandon(job)
+
+    async def _return_cut_off(self) -> None:
+        """Starts that were cut off by a shutdown, or by the loop's own death, are nobody's failure."""
+        while self._cut_off:
+            job = self._cut_off.pop()
+            # Where calls outlive the service their names are the runner's; their callbacks are answered 410.
+            if self._runner.instance:
+                await self._end(job, self._runner.call_for(job.job_id, job.attempt))
+            await self._return(job, unstarted=True)
+
+    async def _return(self, job: Job, *, unstarted: bool) -> None:
+        async with self._database.transaction() as session:
+            given = await jobs.give_back(
+                session,
+                job,
+                "Waiting for the service to start again",
+                counted=False,
+                unstarted=unstarted,
+                not_before=0,
+                now=time.time(),
+            )
+        if given is not None:
+            self._publish(given)
 
     async def _see_to(self, call_ids: list[str]) -> None:
         """A run that ended without saying so is not waited for."""
         if not call_ids:
             return
         async with self._database.reading() as session:
-            unfinished = await jobs.by_call(session, call_ids)
+            unfinished = await jobs.by_call(session, call_ids, now=time.time())
         await self._ask_after_all(unfinished)
 
     async def _claimed(self) -> list[Job]:
-        places = self._runner.places() - len(self._starting)
-        if places <= 0:
+        places = self._runner.places()
+        free = places - len(self._starting)
+        if free < max(1, places // 2):  # the search for whose turn it is pays off for several at once
             return []
         async with self._database.transaction() as session:
             return await jobs.claim(
                 session,
-                places=places,
+                places=free,
                 per_user=self._limits.per_user,
                 lease_seconds=self._limits.lease_seconds,
                 now=time.time(),
@@ -180,6 +200,10 @@ class Attempts:
     async def _start(self, job: Job) -> None:
         try:
             call_id = await self._runner.spawn(await self._spec(job))
+        except (ValidationError, OutsideStorage):  # written by another version, or a link that was made since
+            message = "The export's configuration can't be used any more."
+            await self._lose(job, "config_unusable", message, transient=False)
+            return
         except (StorageError, Refused) as error:
             refused = error if isinstance(error, Refused) else _storage_away(error)
             # A call that was refused may still run, and may have reported: then it is as good as any.
@@ -200,7 +224,9 @@ class Attempts:
             self._publish(kept)
 
     def _started(self, start: asyncio.Task[None]) -> None:
-        self._starting.discard(start)
+        job = self._starting.pop(start)
+        if start.cancelled():
+            self._cut_off.append(job)
         self.wake()
 
     async def _ask_after_all(self, silent: Sequence[Job]) -> None:

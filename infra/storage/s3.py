@@ -129,7 +129,8 @@ class S3Storage:
     async def check(self) -> None:
         """Raise StorageError unless the bucket is there and may be used; nothing is written for it."""
         try:
-            await asyncio.wait_for(self._bucket.call("head_bucket"), CHECK_SECONDS)
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._bucket.call("head_bucket")
         except NotThere:
             # A HEAD says no more than 404; a listing says which thing is missing.
             await self._bucket.call("list_objects_v2", MaxKeys=1)

@@ -193,7 +193,8 @@ async def _send_states(socket: WebSocket[State], user_id: str, job_id: str | Non
             done = publication.type.terminal
             text = f'{publication.body[:-1].decode()},"done":{"true" if done else "false"}}}'
             try:
-                await asyncio.wait_for(socket.send_text(text), SEND_TIMEOUT_SECONDS)
+                async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+                    await socket.send_text(text)
             except TimeoutError:
                 return 1008
             if job_id is not None and done:

@@ -81,7 +81,8 @@ class LocalRunner:
             return
         _signal_group(process, signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), KILL_AFTER_SECONDS)
+            async with asyncio.timeout(KILL_AFTER_SECONDS):
+                await process.wait()
         except TimeoutError:
             _signal_group(process, signal.SIGKILL)
             await process.wait()
