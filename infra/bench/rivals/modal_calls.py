@@ -1,0 +1,70 @@
+"""Calls of a Modal function, held in flight in one of three ways: spawn, executor or threads; and how many of them.
+
+Says `ready` once it is connected, begins at a line on standard input, and stays until it is ended.
+"""
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import modal
+
+AT_ONCE = 16
+ARGUMENTS = {
+    "job_id": "01a20ac0-8b78-7d40-9786-c87dafe2d681",
+    "user_id": "",
+    "job_type": "framing",
+    "input_key": "uploads/match.mp4",
+    "output_key": "",
+    "params": {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]},
+    "callback": {"url": "http://127.0.0.1:8000/api/callbacks/" + "x" * 36, "key": "x" * 44, "attempt": 1},
+    "transfer": {
+        "sources": {"uploads/match.mp4": {"url": "x" * 200}},
+        "output": {"url": "x" * 90, "key": "x" * 44},
+    },
+}
+
+
+async def begun() -> None:
+    """Say that all is ready, and wait for the word."""
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+async def spawn(function: "modal.Function[..., Any, Any]", count: int) -> None:
+    """Spawn every call, and hold nothing."""
+    await begun()
+    few = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> None:
+        async with few:
+            await function.spawn.aio(**ARGUMENTS)
+
+    await asyncio.gather(*(one() for _ in range(count)))
+    await asyncio.Event().wait()
+
+
+async def executor(function: "modal.Function[..., Any, Any]", count: int, threads: int | None) -> None:
+    """Wait for every call in a thread; the usual executor has a few more than there are cores."""
+    await begun()
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(threads) if threads else None
+    await asyncio.gather(
+        *(loop.run_in_executor(pool, lambda: function.remote(**ARGUMENTS)) for _ in range(count))
+    )
+
+
+async def main(way: str, count: int) -> None:
+    function: modal.Function[..., Any, Any] = modal.Function.from_name("framehook", "process_video")
+    await function.hydrate.aio()
+    match way:
+        case "spawn":
+            await spawn(function, count)
+        case "executor":
+            await executor(function, count, None)
+        case _:
+            await executor(function, count, count)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
