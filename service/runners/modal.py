@@ -7,6 +7,7 @@ server takes most of a minute to say so on a cold connection, hence the bounds.
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +22,10 @@ from gpu.spec import AttemptSpec
 from service.runners.base import Failed, Finished, Refused, Running, Standing, Unknown
 
 logger = logging.getLogger("framehook.modal")
+
+# A call's value comes back in the form that its arguments went out in. As pickles, exceptions of a run would be raised
+# here as what they are: a TimeoutError would look like a call that goes on, a SystemExit would end the service.
+os.environ.setdefault("MODAL_PAYLOAD_FORMAT", "cbor")
 
 FUNCTION = "process_video"
 PLACES = 16
