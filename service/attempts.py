@@ -289,6 +289,7 @@ class Attempts:
         if changed is not None:
             self._publish(changed)
             await self.abandon(job)
+            await self._outcomes.withdraw(changed)
             self.wake()
 
     async def _spec(self, job: Job) -> AttemptSpec:

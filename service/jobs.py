@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Table, and_, false, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -83,6 +83,8 @@ async def retry(session: AsyncSession, user_id: str, job_id: str, *, attempts: i
         "attempt_limit": col(ExportJob.attempt) + attempts,
         "message": "Waiting for a free place",
         "not_before": 0.0,
+        "output_size": None,
+        "output_checksum": None,
     }
     return await _change(session, and_(_is(job_id, user_id), over), values, now)
 
@@ -171,6 +173,9 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
         "heartbeat_at": now,
         "started_at": func.coalesce(col(ExportJob.started_at), now),
         "lease_until": now + lease_seconds,
+        # Whoever ends the job otherwise, after a crash as well, knows by these what to withdraw.
+        "output_size": report.output.size if report.output else None,
+        "output_checksum": report.output.checksum if report.output else None,
     }
     return await _change(session, current, values, now)
 
@@ -216,9 +221,10 @@ async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str
     return [as_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
 
 
-async def by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
-    """Active jobs whose present attempt is one of these calls."""
-    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids))
+async def by_call(session: AsyncSession, call_ids: Sequence[str], *, now: float) -> list[Job]:
+    """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
+    finalizing = and_(col(ExportJob.phase) == Phase.FINALIZING, col(ExportJob.lease_until) >= now)
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), ~func.coalesce(finalizing, false()))
     return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 
 

@@ -9,7 +9,7 @@ from infra.postgresql import AnyDatabase
 from infra.storage import Storage, StorageError
 from service import jobs, queries
 from service.models import Job, Status
-from service.progress import Change, Outcome, Refusal, lost_output
+from service.progress import Applied, Change, Outcome, Refusal, lost_output
 from service.writer import Writer
 
 logger = logging.getLogger("framehook.outcomes")
@@ -55,7 +55,10 @@ class Outcomes:
     async def settle(self, change: Change) -> Outcome:
         """Take the change in; returns after its commit."""
         if change.report.output is None:
-            return await self._writer.apply(change)
+            outcome = await self._writer.apply(change)
+            if isinstance(outcome, Applied) and outcome.job is not None:
+                await self.withdraw(outcome.job)
+            return outcome
         job = await self._finalizing(change)
         if job is None:
             return await self._writer.apply(change)  # it can't be applied; this tells why
@@ -80,13 +83,15 @@ class Outcomes:
             change = replace(change, type=EventType.FAILED, report=lost_output(change.report))
         outcome = await self._writer.apply(change)
         if there and outcome is Refusal.OVER:
-            await self._withdraw(job, output)
+            await self.withdraw(job)
         await clear(self._storage, job)
         return outcome
 
-    async def _withdraw(self, job: Job, output: Output) -> None:
-        """A cancel came between: the output must not stay where only complete exports have one."""
+    async def withdraw(self, job: Job) -> None:
+        """An output that was in its place before its job ended otherwise must not stay there."""
+        if job.output_checksum is None or job.status is Status.COMPLETE:
+            return
         async with self._database.reading() as session:
             now = await queries.get(session, job.user_id, job.job_id)
         if now is not None and now.status in (Status.CANCELLED, Status.ERROR):
-            await self._storage.discard(job.user_id, job.output_key, checksum=output.checksum)
+            await self._storage.discard(job.user_id, job.output_key, checksum=job.output_checksum)

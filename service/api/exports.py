@@ -158,6 +158,7 @@ async def cancel(request: Request[State]) -> Response:
         return _shown(request, job, 202)
     request.state["hub"].publish(request.state["view"].publication(cancelled))
     await request.state["attempts"].abandon(cancelled)
+    await request.state["outcomes"].withdraw(cancelled)
     return _shown(request, cancelled, 202)
 
 

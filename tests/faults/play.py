@@ -14,7 +14,7 @@ from tests.faults.verdict import ended, ends_well
 from tests.faults.witness import Witness
 from tests.faults.world import World
 
-CONVERGE_SECONDS = 60.0
+CONVERGE_SECONDS = 90.0
 LOOK_SECONDS = 0.1
 
 

@@ -34,7 +34,7 @@ READS: dict[str, Read] = {
     "lapsed": lambda session: jobs.lapsed(session, now=NOW),
     "silent": lambda session: jobs.silent(session, silence_seconds=60, now=NOW),
     "overdue": lambda session: jobs.overdue(session, started_before=NOW, spawned_before=NOW),
-    "ended": lambda session: jobs.by_call(session, ["call"]),
+    "ended": lambda session: jobs.by_call(session, ["call"], now=0.0),
     "left over": lambda session: jobs.left_over(session, "local", of_this_instance="local-1-"),
 }
 
