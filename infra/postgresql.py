@@ -20,6 +20,7 @@ CHANGED: Final = "changed"
 NOTIFY_BYTES: Final = 7_500
 """PostgreSQL takes less than 8,000 bytes in a notification."""
 DEADLOCK_TRIES: Final = 5
+PASSING: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 LISTEN_CHECK_SECONDS: Final = 10.0
 
 Connection = Any  # asyncpg brings no types
@@ -78,7 +79,7 @@ class PostgresDatabase:
             for _ in range(DEADLOCK_TRIES - 1):
                 try:
                     return await self._batch(work)
-                except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                except PASSING:
                     continue
             return await self._batch(work)
 
@@ -86,10 +87,17 @@ class PostgresDatabase:
         connection = self._batching
         if connection is None or connection.is_closed():
             connection = self._batching = await self._connect()
-        async with connection.transaction():
-            result, changed = await work(connection)
-            for payload in self._payloads(changed):
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+        try:
+            async with connection.transaction():
+                result, changed = await work(connection)
+                for payload in self._payloads(changed):
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+        except PASSING:
+            raise
+        except BaseException:  # cut off, or cancelled: what state it is in, nobody knows
+            connection.terminate()
+            self._batching = None
+            raise
         return result
 
     async def listen(

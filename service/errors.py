@@ -17,7 +17,14 @@ from infra.storage import StorageError, StorageUnavailable
 
 logger = logging.getLogger("framehook.errors")
 
-DATABASE_AWAY = (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+DATABASE_AWAY = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was cut off within a conversation
+    OSError,
+)
 """What a database raises that is stopped, starting, out of reach or out of room."""
 
 
