@@ -19,7 +19,7 @@ from infra.storage import StorageError
 from infra.telemetry import configure_logging
 from service import commands, schema
 from service.app import bucket_place, create_app
-from service.demo import Demo
+from service.demo import Demo, any_port
 from service.deploying import deploy, look_up
 from service.server import server
 from service.settings import BadSettings, Settings, load
@@ -91,7 +91,7 @@ def _alone(settings: Settings) -> AbstractContextManager[None]:
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the export.")] = False,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on (PORT); a free one if it is taken.")
+        int | None, typer.Option(help="Port to listen on (PORT); a free one if it is taken, or 0.")
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where database and files are kept (DATA_DIR).")
@@ -102,7 +102,7 @@ def demo(
     ] = False,
 ) -> None:
     """Start the service, export a video that is made for it, and go on until Ctrl-C."""
-    settings = settings_or_exit(port=port, data_dir=data_dir)
+    settings = settings_or_exit(port=any_port() if port == 0 else port, data_dir=data_dir)
     if settings.auth_jwt_secret is not None:
         bearer = signed_token(settings, DEMO_USER, hours=1)
     attended = sys.stdin.isatty() and sys.stdout.isatty()

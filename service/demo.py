@@ -123,12 +123,10 @@ class Demo:
 
     def _free_port(self) -> int:
         wanted = self._settings.port
-        if wanted and _is_free(self._settings.host, wanted):
+        if _is_free(self._settings.host, wanted):
             return wanted
-        with socket.create_server((self._settings.host, 0), family=_family(self._settings.host)) as found:
-            port = int(found.getsockname()[1])
-        if wanted:
-            self._step(f"Port {wanted} is taken; using {port}")
+        port = any_port(self._settings.host)
+        self._step(f"Port {wanted} is taken; using {port}")
         return port
 
     @contextmanager
@@ -188,6 +186,12 @@ def _config(key: str) -> dict[str, object]:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def any_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server((host, 0), family=_family(host)) as found:
+        return int(found.getsockname()[1])
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -54,8 +54,8 @@ async def shared_house(users_settings: Settings, stack: AsyncExitStack) -> House
 def token(
     user: str | None = "ada", *, secret: str = JWT_SECRET, algorithm: str = "HS256", **claims: object
 ) -> str:
-    """A bearer token for a user, valid for a minute unless `claims` say otherwise."""
-    usual = {"sub": user, "exp": int(time.time()) + 60}
+    """A bearer token for a user, valid for an hour unless `claims` say otherwise."""
+    usual = {"sub": user, "exp": int(time.time()) + 3_600}
     told = {name: value for name, value in {**usual, **claims}.items() if value is not None}
     if algorithm == "none":
         return f"{_part({'alg': 'none'})}.{_part(told)}."
