@@ -17,7 +17,13 @@ PAUSE_SECONDS = 0.05
 FINAL = ("complete", "error", "cancelled")
 
 
-_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_AWAY = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 
 class OutOfReach(Exception):
