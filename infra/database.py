@@ -6,13 +6,13 @@ meets SQLite's own busy timeout, which sleeps and polls.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import event, text
+from sqlalchemy import Result, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -29,6 +29,31 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite+aiosqlite", database=str(path.absolute())).render_as_string()
 
 
+async def whole(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which runs to its end before a cancellation is let through.
+
+    A statement that is cut off leaves its cursor half read, and that holds SQLite's write lock until it is collected.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # it was looked at; the cancellation is what counts
+        raise
+
+
+class WholeSession(AsyncSession):
+    """A session that may be cancelled between its statements, and not within them."""
+
+    async def execute(self, *args: Any, **options: Any) -> Result[Any]:
+        return await whole(super().execute(*args, **options))
+
+    async def get(self, *args: Any, **options: Any) -> Any:
+        return await whole(super().get(*args, **options))
+
+
 class Database:
     """One SQLite database: sessions over SQLAlchemy, and batches over the driver itself."""
 
@@ -40,8 +65,8 @@ class Database:
         self._path = parsed.database
         self._reader = _engine(url, "BEGIN")
         self._writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1)
-        self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)
-        self._write_sessions = async_sessionmaker(self._writer, expire_on_commit=False)
+        self._read_sessions = async_sessionmaker(self._reader, class_=WholeSession, expire_on_commit=False)
+        self._write_sessions = async_sessionmaker(self._writer, class_=WholeSession, expire_on_commit=False)
         self._writing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._connection: sqlite3.Connection | None = None
@@ -49,14 +74,22 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session on one consistent snapshot; nothing that it changes is kept."""
-        async with self._read_sessions() as session:
+        session = self._read_sessions()
+        try:
             yield session
+        finally:
+            await whole(session.close())
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session whose changes are committed at the end of the block, or none of them."""
-        async with self._writing, self._write_sessions() as session, session.begin():
-            yield session
+        async with self._writing:
+            session = self._write_sessions()
+            try:
+                yield session
+                await whole(session.commit())
+            finally:
+                await whole(session.close())  # what is not committed is rolled back
 
     async def batch(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the driver's connection as one transaction; it returns what `work` returned.
