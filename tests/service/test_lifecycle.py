@@ -387,7 +387,7 @@ async def emptied(url: str) -> AnyDatabase:
 
 @pytest.mark.parametrize(
     ("kind", "examples"),
-    [pytest.param("sqlite", 30, id="sqlite"), pytest.param("postgresql", 20, id="postgresql")],
+    [pytest.param("sqlite", 20, id="sqlite"), pytest.param("postgresql", 12, id="postgresql")],
 )
 def test_any_order_of_events_leaves_a_job_that_the_model_knows(
     kind: str, examples: int, request: pytest.FixtureRequest
