@@ -1,7 +1,8 @@
-"""The app by itself: what an interrupted run leaves behind, and what its image holds."""
+"""The functions of the app, called by others than the service: on the bucket secret, as a generator, interrupted."""
 
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,89 @@ from typing import Any
 import modal
 import pytest
 from anyio import run_process
+from modal.client import Client
 
 from gpu import fonts, modal_app
-from tests.flows.on_modal.house import House
+from infra.modal_local import ModalLocal
+from infra.storage.client import Bucket
+from tests.flows.on_modal.conftest import deployed
+from tests.flows.on_modal.house import FRAMING, House
 from tests.flows.on_modal.road import OUTPUT
-from tests.infra.modal_local.toys import client_of, until
+from tests.infra.modal_local.toys import client_of, modal_cli, until
+from tests.s3 import Front, s3_server
 
 pytestmark = pytest.mark.anyio
+
+BUCKET = "b-of-the-functions"
+ARGUMENTS: dict[str, Any] = {
+    "job_id": "job-1",
+    "user_id": "ada",
+    "job_type": "framing",
+    "input_key": "match.mp4",
+    "output_key": "vertical.mp4",
+    "params": FRAMING,
+}
+Answer = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[Front]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+async def client(shared_plane: ModalLocal, front: Front, source: bytes) -> AsyncIterator[Client]:
+    """The app with its bucket secret, and a source in the bucket."""
+    place = front.place(BUCKET)
+    names = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
+    values = (place.endpoint_url, place.access_key_id, place.secret_access_key, place.bucket)
+    pairs = [f"{name}={value}" for name, value in zip(names, values, strict=True)]
+    await modal_cli(shared_plane, "secret", "create", "bucket", *pairs)
+    await deployed(shared_plane, "-m", "gpu.modal_app", MODAL_APP_NAME="direct", MODAL_BUCKET_SECRET="bucket")
+    bucket = Bucket(place)
+    await bucket.create()
+    await bucket.call("put_object", Key="ada/match.mp4", Body=source)
+    await bucket.close()
+    async with client_of(shared_plane) as opened:
+        yield opened
+
+
+def function(client: Client, name: str) -> "modal.Function[..., Any, Any]":
+    return modal.Function.from_name("direct", name, client=client)
+
+
+async def test_a_plain_call_reads_and_writes_the_user_s_part_of_the_bucket(client: Client) -> None:
+    answer: Answer = await function(client, "process_video").remote.aio(**ARGUMENTS)
+    assert (answer["status"], answer["output_key"]) == ("success", "vertical.mp4")
+    assert answer["output"]["size"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"input_key": "missing.mp4"}, "source_missing"),
+        ({"input_key": "../bob/match.mp4"}, "invalid_call"),
+        ({"job_type": "nothing"}, "invalid_call"),
+        ({"params": {}}, "invalid_call"),
+    ],
+)
+async def test_what_can_t_be_made_is_returned_and_never_raised(
+    client: Client, changes: Answer, code: str
+) -> None:
+    answer: Answer = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **changes})
+    assert (answer["status"], answer["code"]) == ("error", code)
+
+
+async def test_the_generator_yields_progress_and_the_result_last(client: Client) -> None:
+    told: list[Answer] = [
+        item async for item in function(client, "process_video_with_progress").remote_gen.aio(**ARGUMENTS)
+    ]
+    *ticks, result = told
+    assert result["status"] == "success"
+    progress = [tick["progress"] for tick in ticks]
+    assert progress == sorted(progress)
+    assert (len(progress) > 2, progress[-1] < 100) == (True, True)
 
 
 async def test_a_run_that_is_interrupted_leaves_no_scratch(house: House, source: bytes) -> None:
