@@ -12,8 +12,8 @@ from service.hub import Hub
 from service.outcomes import Outcomes
 from service.runners import RunnerCheck
 from service.view import JobView
-
 from service.writer import Writer
+
 
 @dataclass(frozen=True)
 class Quotas:
@@ -32,8 +32,8 @@ class State(TypedDict):
     supervisor: Supervisor
     attempts: Attempts
     outcomes: Outcomes
-    authenticator: Authenticator
     writer: Writer
+    authenticator: Authenticator
     hub: Hub
     view: JobView
     quotas: Quotas
