@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,11 +131,12 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await service.writer.drain()
-        await service.attempts.hand_over()
-        await service.runner.close()
-        await service.state["storage"].close()
-        await service.state["database"].close()
+        async with AsyncExitStack() as closing:  # from the last to the first, whatever fails on the way
+            closing.push_async_callback(service.state["database"].close)
+            closing.push_async_callback(service.state["storage"].close)
+            closing.push_async_callback(service.runner.close)
+            closing.push_async_callback(service.attempts.hand_over)
+            closing.push_async_callback(service.writer.drain)
 
 
 async def _prepared(url: str) -> None:

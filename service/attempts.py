@@ -111,12 +111,14 @@ class Attempts:
         now = time.time()
         async with self._database.transaction() as session:
             lapsed = await jobs.lapsed(session, now=now)
-            silent = await jobs.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
             overdue = await jobs.overdue(
                 session,
                 started_before=now - self._limits.deadline_seconds - LATE_BY_SECONDS,
                 spawned_before=now - self._limits.queue_seconds,
+                now=now,
             )
+            # After the overdue, which must not be leased: asking after a job leases it.
+            silent = await jobs.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
         for job in lapsed:
             message = "The run could not be confirmed to have started."
             await self._lose(job, "run_lost", message, transient=True, unstarted=True)

@@ -195,17 +195,19 @@ async def silent(session: AsyncSession, *, silence_seconds: float, now: float, l
 
 
 async def overdue(
-    session: AsyncSession, *, started_before: float, spawned_before: float, limit: int = 100
+    session: AsyncSession, *, started_before: float, spawned_before: float, now: float, limit: int = 100
 ) -> list[Job]:
-    """Active jobs that have run for too long, or have waited too long for their call to start."""
+    """Active jobs that have run for too long, or have waited too long for their call to start.
+
+    One that is leased, because its output is being taken in or it is being asked after, is left alone meanwhile.
+    """
     late = or_(
         and_(col(ExportJob.status) == Status.PROCESSING, col(ExportJob.started_at) < started_before),
         and_(col(ExportJob.status) == Status.PENDING, col(ExportJob.spawned_at) < spawned_before),
     )
-    return [
-        as_job(row)
-        for row in (await session.execute(select(JOBS).where(IS_ACTIVE, late).limit(limit))).mappings()
-    ]
+    free = or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until) < now)
+    found = select(JOBS).where(IS_ACTIVE, free, late).limit(limit)
+    return [as_job(row) for row in (await session.execute(found)).mappings()]
 
 
 async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:

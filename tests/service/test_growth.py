@@ -33,7 +33,7 @@ READS: dict[str, Read] = {
     "claim": lambda session: jobs.claim(session, places=4, per_user=2, lease_seconds=30, now=NOW),
     "lapsed": lambda session: jobs.lapsed(session, now=NOW),
     "silent": lambda session: jobs.silent(session, silence_seconds=60, now=NOW),
-    "overdue": lambda session: jobs.overdue(session, started_before=NOW, spawned_before=NOW),
+    "overdue": lambda session: jobs.overdue(session, started_before=NOW, spawned_before=NOW, now=NOW),
     "ended": lambda session: jobs.by_call(session, ["call"], now=0.0),
     "left over": lambda session: jobs.left_over(session, "local", of_this_instance="local-1-"),
 }
