@@ -85,9 +85,10 @@ def likeness(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def children(pid: int | str = "self") -> list[int]:
-    """The processes that a process has started and that are still there."""
+    """The pieces that a process has started and that are still there; it may have started more than pieces."""
     found = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for listed in found for child in listed.read_text().split()]
+    started = [int(child) for listed in found for child in listed.read_text().split()]
+    return [child for child in started if b"gpu.piece" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 @contextmanager

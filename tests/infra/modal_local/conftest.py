@@ -11,6 +11,12 @@ from infra.modal_local import Faults, ModalLocal
 from tests.infra.modal_local.toys import client_of, deploy
 
 
+@pytest.fixture(autouse=True)
+def _sdk_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service chooses another format for its calls, for the whole process; these tests tell of the SDK's own."""
+    monkeypatch.setenv("MODAL_PAYLOAD_FORMAT", "pickle")
+
+
 @pytest.fixture(scope="session")
 async def deployed_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The state directory of a control plane that has stopped: deploying anew would take each test a second."""
