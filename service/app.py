@@ -268,10 +268,13 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _verifier(settings: Settings) -> Verifier | None:
-    expected = {"audience": settings.auth_audience, "issuer": settings.auth_issuer}
+    audience, issuer = settings.auth_audience, settings.auth_issuer
     if settings.auth_jwt_secret:
-        return SharedSecret(settings.auth_jwt_secret.get_secret_value(), **expected)
-    return PublishedKeys(settings.auth_jwks_url, **expected) if settings.auth_jwks_url else None
+        secret = settings.auth_jwt_secret.get_secret_value()
+        return SharedSecret(secret, audience=audience, issuer=issuer)
+    if settings.auth_jwks_url:
+        return PublishedKeys(settings.auth_jwks_url, audience=audience, issuer=issuer)
+    return None
 
 
 def _middleware(settings: Settings) -> list[Middleware]:

@@ -1,6 +1,8 @@
 """Who is asking: a bearer token, a same-origin cookie, or a one-minute ticket for streams → a user id."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import jwt
@@ -12,6 +14,11 @@ LOCAL_USER = "local"
 COOKIE = "framehook_token"
 TICKET_SECONDS = 60
 MAX_USER_ID_CHARACTERS = 200
+KEYS_KEPT_SECONDS = 600.0
+# A token may name any key that comes to anybody's mind: what it names is looked for no more often than this.
+LOOKS_APART_SECONDS = 30.0
+ILL_SECONDS = 5.0
+_UNREADABLE = "The identity provider's keys can't be read."
 _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 
 
@@ -35,28 +42,61 @@ class SharedSecret:
 
 
 class PublishedKeys:
-    """Tokens signed by an identity provider, whose keys are read from its JWKS URL and cached."""
+    """Tokens signed by an identity provider, whose keys are read from its JWKS URL and kept for a while.
 
-    def __init__(self, url: str, *, audience: str | None, issuer: str | None) -> None:
-        self._keys = jwt.PyJWKClient(url, cache_keys=True, lifespan=600, timeout=5)
+    Whatever tokens say, the provider is asked by one at a time, and not before a pause: after an answer that did not
+    hold the key, and after one that could not be read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        audience: str | None,
+        issuer: str | None,
+        kept_seconds: float = KEYS_KEPT_SECONDS,
+        apart_seconds: float = LOOKS_APART_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keys = jwt.PyJWKClient(url, lifespan=kept_seconds, timeout=5, cooldown_duration=apart_seconds)
         self._expected = {"audience": audience, "issuer": issuer}
+        self._clock = clock
+        self._ill_until = 0.0
+        self._asking = asyncio.Lock()
 
     async def claims(self, token: str) -> dict[str, Any]:
-        key = await asyncio.to_thread(self._key_of, token)
+        name = str(jwt.get_unverified_header(token).get("kid"))
+        key = self._kept(name) or await self._looked_for(name)
         # The key says which algorithm it is for; the token, which anybody may have made, does not.
-        allowed = [name for name in _ASYMMETRIC if name == key.algorithm_name]
+        allowed = [algorithm for algorithm in _ASYMMETRIC if algorithm == key.algorithm_name]
         return _decode(token, key.key, allowed, self._expected)
 
-    def _key_of(self, token: str) -> jwt.PyJWK:
-        name = str(jwt.get_unverified_header(token).get("kid"))
+    def _kept(self, name: str) -> jwt.PyJWK | None:
+        """The key, if it is among those read last and those are not too old."""
+        cache = self._keys.jwk_set_cache
+        kept = cache.get() if cache else None
+        signing = [key for key in kept.keys if key.public_key_use in ("sig", None)] if kept else []
+        return self._keys.match_kid(signing, name)
+
+    async def _looked_for(self, name: str) -> jwt.PyJWK:
+        async with self._asking:
+            if self._clock() < self._ill_until:
+                raise Unavailable(_UNREADABLE)
+            try:
+                return await asyncio.to_thread(self._key_of, name)
+            except Unavailable:
+                self._ill_until = self._clock() + ILL_SECONDS
+                raise
+
+    def _key_of(self, name: str) -> jwt.PyJWK:
         try:
             self._keys.get_signing_keys()
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise Unavailable("The identity provider's keys can't be read.") from error
+            raise Unavailable(_UNREADABLE) from error
         try:
             return self._keys.get_signing_key(name)  # may read them anew, for the name of a new key
         except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError, RecursionError) as error:
-            raise Unavailable("The identity provider's keys can't be read.") from error
+            raise Unavailable(_UNREADABLE) from error
 
 
 class Authenticator:

@@ -2,21 +2,16 @@
 
 import base64
 import json
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import hypothesis
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from service.auth import Authenticator, PublishedKeys, SharedSecret
-from service.errors import Unauthenticated, Unavailable
+from service.auth import Authenticator, SharedSecret
+from service.errors import Unauthenticated
 from tests.service.conftest import JWT_SECRET, token
 from tests.service.house import House
 
@@ -158,131 +153,6 @@ async def test_a_ticket_is_no_token() -> None:
     ticket = SHARED.ticket("ada", now=time.time())
     with pytest.raises(Unauthenticated):
         await SHARED.user(asking(f"Bearer {ticket}", query=f"ticket={ticket}"))
-
-
-class Provider:
-    """An identity provider: its keys, and how its web server feels."""
-
-    def __init__(self) -> None:
-        self.rsa = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-        self.ec = ec.generate_private_key(ec.SECP256R1())
-        self.ed = ed25519.Ed25519PrivateKey.generate()
-        self.status, self.body = 200, json.dumps({"keys": self.keys()}).encode()
-        self.asked = 0
-        provider = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                provider.asked += 1
-                self.send_response(provider.status)
-                self.end_headers()
-                self.wfile.write(provider.body)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
-
-    def keys(self) -> list[dict[str, object]]:
-        algorithms: dict[str, tuple[Any, Any]] = {
-            "rsa": (jwt.algorithms.RSAAlgorithm, self.rsa),
-            "ec": (jwt.algorithms.ECAlgorithm, self.ec),
-            "ed": (jwt.algorithms.OKPAlgorithm, self.ed),
-        }
-        return [
-            {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig"}
-            for kid, (algorithm, key) in algorithms.items()
-        ]
-
-    def token(self, kid: str, algorithm: str, key: Any = None, **claims: object) -> str:
-        usual = {"sub": "ada", "exp": int(time.time()) + 60}
-        private: Any = key or {"rsa": self.rsa, "ec": self.ec, "ed": self.ed}[kid]
-        return jwt.encode({**usual, **claims}, private, algorithm, headers={"kid": kid})
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    thread = threading.Thread(target=provider.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield provider
-    provider.server.shutdown()
-    thread.join()
-    provider.server.server_close()
-
-
-def trusting(provider: Provider) -> Authenticator:
-    return Authenticator(PublishedKeys(provider.url, audience=None, issuer=None), TICKET_KEY)
-
-
-@pytest.mark.parametrize(("kid", "algorithm"), [("rsa", "RS256"), ("ec", "ES256"), ("ed", "EdDSA")])
-async def test_published_keys_are_trusted_and_kept(provider: Provider, kid: str, algorithm: str) -> None:
-    authenticator = trusting(provider)
-    for _ in range(3):
-        assert await authenticator.user(asking(f"Bearer {provider.token(kid, algorithm)}")) == "ada"
-    assert provider.asked == 1
-
-
-def confused(provider: Provider) -> str:
-    """Signed with a public key as if it were a shared secret."""
-    header = part(json.dumps({"alg": "HS256", "kid": "rsa"}).encode())
-    return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 32)}"
-
-
-def mixed_up(provider: Provider, algorithm: str) -> str:
-    """Names a key that is not of its algorithm's kind."""
-    header = part(json.dumps({"alg": algorithm, "kid": "rsa"}).encode())
-    return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 64)}"
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        pytest.param(lambda one: one.token("rsa", "RS256", exp=1), id="expired"),
-        pytest.param(
-            lambda one: one.token("ec", "ES256", ec.generate_private_key(ec.SECP256R1())), id="of another key"
-        ),
-        pytest.param(lambda one: one.token("new", "RS256", one.rsa), id="of an unknown key"),
-        pytest.param(lambda one: jwt.encode({"sub": "a", "exp": 9**9}, one.rsa, "RS256"), id="naming no key"),
-        pytest.param(lambda one: one.token("rsa", "RS512"), id="signed in another way"),
-        pytest.param(confused, id="signed with the public key"),
-        pytest.param(lambda one: mixed_up(one, "ES256"), id="ES256 with an RSA key"),
-        pytest.param(lambda one: mixed_up(one, "EdDSA"), id="EdDSA with an RSA key"),
-        pytest.param(lambda one: mixed_up(one, "none"), id="not signed"),
-        pytest.param(lambda _: "a.b.c", id="garbage"),
-    ],
-)
-async def test_tokens_that_the_provider_did_not_sign_are_nobody_s(provider: Provider, make: Any) -> None:
-    with pytest.raises(Unauthenticated):
-        await trusting(provider).user(asking(f"Bearer {make(provider)}"))
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        pytest.param(500, b"", id="failing"),
-        pytest.param(200, b"<html>", id="no JSON"),
-        pytest.param(200, b"[]", id="no object"),
-        pytest.param(200, b'{"keys": []}', id="no keys"),
-        pytest.param(200, b'{"keys": 7}', id="keys that are none"),
-        pytest.param(200, b"\xff\xfe", id="no text"),
-        pytest.param(200, b"[" * 100_000, id="very deep"),
-    ],
-)
-async def test_a_provider_that_is_ill_is_no_reason_to_call_a_token_invalid(
-    provider: Provider, status: int, body: bytes
-) -> None:
-    good = provider.token("rsa", "RS256")
-    provider.status, provider.body = status, body
-    with pytest.raises(Unavailable):
-        await trusting(provider).user(asking(f"Bearer {good}"))
-
-
-async def test_a_provider_out_of_reach_is_no_reason_to_call_a_token_invalid(provider: Provider) -> None:
-    keys = PublishedKeys("http://127.0.0.1:9/keys", audience=None, issuer=None)
-    with pytest.raises(Unavailable):
-        await Authenticator(keys, TICKET_KEY).user(asking(f"Bearer {provider.token('rsa', 'RS256')}"))
 
 
 async def test_the_service_asks_for_a_token_and_gives_tickets(shared_house: House) -> None:
