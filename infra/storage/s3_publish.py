@@ -21,15 +21,13 @@ async def publish(
     part_bytes: int = PART_COPY_BYTES,
 ) -> bool:
     """Copy an object with its metadata; False if it changed, or went, meanwhile. Sizes in bytes."""
-    origin: dict[str, object] = {
-        "CopySource": {"Bucket": bucket.name, "Key": source},
-        "CopySourceIfMatch": f'"{found.etag}"',
-    }
+    origin = {"CopySource": {"Bucket": bucket.name, "Key": source}}
     try:
         if found.size <= single_bytes:
-            await bucket.call("copy_object", Key=target, MetadataDirective="COPY", **origin)
+            same = {"CopySourceIfMatch": f'"{found.etag}"'}
+            await bucket.call("copy_object", Key=target, MetadataDirective="COPY", **origin, **same)
         else:
-            await _copy_in_parts(bucket, target, found, origin, part_bytes)
+            await _copy_in_parts(bucket, source, target, found, part_bytes)
         copy = await bucket.call("head_object", Key=target)
     except (Changed, NotThere):
         return False
@@ -37,29 +35,16 @@ async def publish(
     return (copy["ContentLength"], f"sha256:{stated}") == (found.size, found.checksum)
 
 
-async def _copy_in_parts(
-    bucket: Bucket, target: str, found: Stored, origin: dict[str, object], part_bytes: int
-) -> None:
+async def _copy_in_parts(bucket: Bucket, source: str, target: str, found: Stored, part_bytes: int) -> None:
+    """R2 copies parts without conditions: that the source is still the same is asked before they are joined."""
     checksum = (found.checksum or "").partition(":")[2]
     begun = await bucket.call(
         "create_multipart_upload", Key=target, ContentType="video/mp4", Metadata={"sha256": checksum}
     )
     upload = {"Key": target, "UploadId": begun["UploadId"]}
-    places = asyncio.Semaphore(PARTS_AT_ONCE)
-
-    async def copied(number: int) -> dict[str, object]:
-        first = (number - 1) * part_bytes
-        last = min(first + part_bytes, found.size) - 1
-        span = {"PartNumber": number, "CopySourceRange": f"bytes={first}-{last}"}
-        async with places:
-            answer = await bucket.call("upload_part_copy", **upload, **span, **origin)
-        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
-
     try:
-        count = -(-found.size // part_bytes)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(copied(number)) for number in range(1, count + 1)]
-        parts = [task.result() for task in tasks]
+        parts = await _copied(bucket, source, upload, found.size, part_bytes)
+        await _check_same(bucket, source, found)
         await bucket.call("complete_multipart_upload", **upload, MultipartUpload={"Parts": parts})
     except BaseExceptionGroup as failed:
         await bucket.call("abort_multipart_upload", **upload)
@@ -67,3 +52,28 @@ async def _copy_in_parts(
     except BaseException:
         await bucket.call("abort_multipart_upload", **upload)
         raise
+
+
+async def _check_same(bucket: Bucket, source: str, found: Stored) -> None:
+    now = await bucket.call("head_object", Key=source)
+    if now["ETag"].strip('"') != found.etag:
+        raise Changed
+
+
+async def _copied(
+    bucket: Bucket, source: str, upload: dict[str, str], size: int, part_bytes: int
+) -> list[dict[str, object]]:
+    """All parts of the source, copied a few at a time; as the store wants to be told of them."""
+    places = asyncio.Semaphore(PARTS_AT_ONCE)
+
+    async def copied(number: int) -> dict[str, object]:
+        first = (number - 1) * part_bytes
+        span = {"PartNumber": number, "CopySourceRange": f"bytes={first}-{min(first + part_bytes, size) - 1}"}
+        origin = {"CopySource": {"Bucket": bucket.name, "Key": source}}
+        async with places:
+            answer = await bucket.call("upload_part_copy", **upload, **span, **origin)
+        return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(copied(number)) for number in range(1, -(-size // part_bytes) + 1)]
+    return [task.result() for task in tasks]

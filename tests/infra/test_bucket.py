@@ -50,6 +50,7 @@ async def test_a_bucket_is_made_opened_tidied_and_tried(bucket: Bucket) -> None:
     (cors,) = (await bucket.call("get_bucket_cors"))["CORSRules"]
     assert cors["AllowedOrigins"] == ["https://a.example", "https://b.example"]
     assert set(cors["AllowedMethods"]) == {"GET", "HEAD", "PUT"}
+    assert {"Content-Type", "Content-MD5", "Range"} <= set(cors["AllowedHeaders"])
     found = await rules(bucket)
     assert found["framehook-unfinished"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
     assert found["framehook-scratch"]["Filter"] == {"Prefix": ".attempts/"}

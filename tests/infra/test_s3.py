@@ -19,7 +19,8 @@ from infra.storage import (
 from infra.storage.client import Bucket, S3Place
 from infra.storage.s3 import S3Storage, attachment
 from infra.storage.s3_publish import publish
-from tests.s3 import SECRET_KEY, Faults, Front, s3_server
+from tests.s3 import Faults, Front, s3_server
+from tests.s3_signatures import SECRET_KEY
 
 pytestmark = pytest.mark.anyio
 MIB = 2**20
@@ -142,6 +143,12 @@ async def test_a_busy_storage_is_asked_again(front: Front, storage: Storage) -> 
     assert len([method for method, _, _ in front.seen if method == "HEAD"]) == 2
 
 
+async def test_a_storage_that_is_written_to_too_often_is_asked_again(front: Front, storage: Storage) -> None:
+    front.faults.throttled = 1  # R2 takes one write a second for a key
+    await storage.discard("ann", "a.mp4")
+    assert len([method for method, _, _ in front.seen if method == "DELETE"]) == 2
+
+
 async def test_a_storage_that_stays_busy_is_unavailable(front: Front, storage: Storage) -> None:
     front.faults.busy = 1_000
     with pytest.raises(StorageUnavailable) as caught:
@@ -223,6 +230,18 @@ async def test_a_copy_of_what_went_meanwhile_fails_and_leaves_nothing(
     found = await storage.find("ann", "from")
     assert found is not None
     await storage.discard("ann", "from")
+    assert not await publish(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
+    assert await bucket.pages("list_multipart_uploads", "Uploads") == []
+    assert await storage.find("ann", "to") is None
+
+
+async def test_a_large_object_that_is_replaced_while_it_is_copied_is_not_published(
+    bucket: Bucket, storage: Storage
+) -> None:
+    await bucket.call("put_object", Key="ann/from", Body=b"x" * 6 * MIB, Metadata={"sha256": "0" * 64})
+    found = await storage.find("ann", "from")
+    assert found is not None
+    await bucket.call("put_object", Key="ann/from", Body=b"y" * 6 * MIB, Metadata={"sha256": "0" * 64})
     assert not await publish(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
     assert await bucket.pages("list_multipart_uploads", "Uploads") == []
     assert await storage.find("ann", "to") is None
