@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from gpu.spec import ExportType
-from service.client import Client, Export, Trouble
+from service.client import Client, Export, Trouble, usual_folder
 from service.models import Status
 from service.terminal import Meter, Sight, Silence, meter, moved_on, outcome, plain, table
 
@@ -45,13 +45,12 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Send a video and export it."""
-    with spoken(), Client(server, token) as client:
+    with spoken(), Client(server, token, unfinished=usual_folder()) as client:
         parameters = read_config(config)
         if not file.is_file():
             raise Trouble(f"there is no file {file}")
         target = checked_target(output)
-        with _meter(as_json) as shown:
-            key = client.upload(file, moved_on(shown, "sending"))
+        key = _sent(client, file, as_json)
         job = client.submit(type_.value, parameters | {"input_key": key})
         if watch or target:
             _follow(client, job, target, as_json)
@@ -168,6 +167,23 @@ def checked_target(output: Path | None) -> Path | None:
     if not output.parent.is_dir():
         raise Trouble(f"there is no folder {output.parent}")
     return output
+
+
+def _sent(client: Client, file: Path, as_json: bool) -> str:
+    """The key of the file, once it is stored; what was cut is told how to go on."""
+    try:
+        with _meter(as_json) as shown:
+            if client.goes_on(file):
+                shown.note("Going on with an upload that was cut.")
+            return client.upload(file, moved_on(shown, "sending"))
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, f"interrupted{_how_to_go_on(client, file)}")
+    except Trouble as trouble:
+        raise Trouble(f"{trouble}{_how_to_go_on(client, file)}") from trouble
+
+
+def _how_to_go_on(client: Client, file: Path) -> str:
+    return "; the same command goes on with the upload" if client.goes_on(file) else ""
 
 
 def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> NoReturn:

@@ -37,6 +37,7 @@ class Faults:
     """What goes wrong next; counts go down as it happens."""
 
     busy: int = 0
+    busy_parts: int = 0
     throttled: int = 0
     expired: int = 0  # writes only
     lost: int = 0  # writes that are said to be kept
@@ -107,7 +108,7 @@ class _Exchange(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = _serve  # noqa: N815
 
     def _refusal(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
-        if self.server.takes("busy"):
+        if self.server.takes("busy") or ("partNumber=" in self.path and self.server.takes("busy_parts")):
             return 503, "SlowDown"
         if self.server.takes("throttled"):
             return 429, "TooManyRequests"

@@ -7,3 +7,4 @@ from service.client.contract import Timeline as Timeline
 from service.client.troubles import Refused as Refused
 from service.client.troubles import Trouble as Trouble
 from service.client.troubles import Unreachable as Unreachable
+from service.client.unfinished import usual_folder as usual_folder

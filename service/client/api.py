@@ -11,32 +11,34 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.calls import SILENCE_SECONDS, Calls, retry_after
-from service.client.contract import Export, Page, Timeline, Upload, content_type
+from service.client.calls import BUSY, SILENCE_SECONDS, Calls, retry_after
+from service.client.contract import Export, Page, Timeline
 from service.client.eventsource import Parser, Pauses, TooLong
+from service.client.sending import CHUNK_BYTES, Moved, Sending
 from service.client.troubles import Spoilt, Unreachable, refusal, why
+from service.client.unfinished import Unfinished
 
-CHUNK_BYTES = 256 * 1024
 PAGE_LIMIT = 200
 PATIENCE_SECONDS = 600.0
 
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-Moved = Callable[[int, int], object]  # bytes so far, and of how many
-
 
 class Client:
-    """One service, used by one user; `sleep` and `chance` are how it waits between tries."""
+    """One service, used by one user; `sleep` and `chance` are how it waits between tries.
+
+    `unfinished` is a folder to remember uploads in that were cut.
+    """
 
     def __init__(
         self,
         url: str,
         token: str | None = None,
         *,
+        unfinished: Path | None = None,
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._calls = Calls(url, token, sleep=sleep, chance=chance)
+        self._unfinished = Unfinished(unfinished)
 
     def __enter__(self) -> Self:
         return self
@@ -53,14 +55,12 @@ class Client:
         return self._calls.ready()
 
     def upload(self, path: Path, moved: Moved) -> str:
-        """Send a file, chunk by chunk; the key that it is stored under."""
-        size = path.stat().st_size
-        name = path.name.encode("utf-8", "replace").decode()[-255:]
-        asked = {"filename": name, "size": size, "content_type": content_type(path)}
-        target = self._calls.ask("POST", "/api/uploads", Upload, body=asked)
-        headers = {**target.headers, "Content-Length": str(size)}
-        self._calls.send(target.method, target.url, headers, lambda: _chunks(path, size, moved))
-        return target.key
+        """Send a file; the key that it is stored under. A large one that was cut goes on where it was."""
+        return Sending(self._calls, path, moved, self._unfinished).to_storage()
+
+    def goes_on(self, path: Path) -> bool:
+        """Whether sending this file again would go on with what was sent before."""
+        return self._unfinished.token(self.url, path) is not None
 
     def submit(self, type_: str, config: Mapping[str, Any]) -> Export:
         """Start an export; should the answer get lost, asking again does not start a second one."""
@@ -135,7 +135,7 @@ class Client:
 
     def _states(self, response: httpx.Response, job_id: str, pauses: Pauses) -> Iterator[Export]:
         """The states that an answer carries; none if the service is busy, or on its way out."""
-        if response.status_code in _BUSY:
+        if response.status_code in BUSY:
             return
         if response.status_code == httpx.codes.NO_CONTENT:  # final, and nothing newer than what is held
             yield self.get(job_id)
@@ -179,17 +179,3 @@ def _ending(response: httpx.Response) -> str:
     if response.is_success:
         return "it ended the stream"
     return f"it answered {response.status_code} {response.reason_phrase}".strip().lower()
-
-
-def _chunks(path: Path, size: int, moved: Moved) -> Iterator[bytes]:
-    """The file, as large as it was when it was announced."""
-    sent = 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            sent += len(chunk)
-            if sent > size:
-                break
-            yield chunk
-            moved(sent, size)
-    if sent != size:
-        raise Spoilt(f"{path} changed while it was being sent")

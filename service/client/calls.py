@@ -4,7 +4,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -16,6 +16,8 @@ from service.client.troubles import NotUnderstood, Trouble, Unreachable, refusal
 
 TRIES = 3
 SILENCE_SECONDS = 45.0  # streams carry a comment every 15 s: with three missed the connection is dead
+
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _PASSING = frozenset({502, 503, 504})
 _TOKEN = re.compile(r"[!-~]+")
@@ -68,13 +70,21 @@ class Calls:
         return self.read(response.content, type_)
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], content: Callable[[], Iterable[bytes]]
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        content: Callable[[], Iterable[bytes]],
+        tries: int = TRIES,
+        passing: Set[int] = _PASSING,
     ) -> None:
         """Send a body to a URL that carries its own permission.
 
         The token stays here: the URL may lead to somebody else's storage.
         """
-        self.tried(lambda: self._http.request(method, url, headers=headers, content=content()))
+        self.tried(
+            lambda: self._http.request(method, url, headers=headers, content=content()), tries, passing
+        )
 
     def stream(
         self, path: str, *, headers: Mapping[str, str] | None = None, read_seconds: float = 30.0
@@ -91,7 +101,9 @@ class Calls:
         except httpx.RequestError:
             return False
 
-    def tried(self, send: Callable[[], httpx.Response], tries: int = TRIES) -> httpx.Response:
+    def tried(
+        self, send: Callable[[], httpx.Response], tries: int = TRIES, passing: Set[int] = _PASSING
+    ) -> httpx.Response:
         """A successful response, tried for again where the next try may fare better."""
         pauses = Pauses(self.chance)
         for left in range(tries - 1, -1, -1):
@@ -100,15 +112,15 @@ class Calls:
                 response = send()
             except httpx.RequestError as error:
                 if not left:
-                    raise Unreachable(f"{self.url} can't be reached: {why(error)}") from error
+                    raise Unreachable(f"{_origin(error)} can't be reached: {why(error)}") from error
             except httpx.InvalidURL as error:
                 raise self.not_understood() from error
             else:
                 if response.is_success:
                     return response
                 wanted = retry_after(response)
-                passing = response.status_code in _PASSING and wanted <= LONGEST_PAUSE_SECONDS
-                if not (left and passing):
+                again = response.status_code in passing and wanted <= LONGEST_PAUSE_SECONDS
+                if not (left and again):
                     raise refusal(response)
             self.sleep(pauses.next(wanted))
         raise AssertionError("there is at least one try")
@@ -128,6 +140,12 @@ def retry_after(response: httpx.Response) -> float:
     """The pause in seconds that a response asks for; 0 if it names none, or a date."""
     value = response.headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdecimal() else 0.0
+
+
+def _origin(error: httpx.RequestError) -> str:
+    """Whom a request went to; the rest of its URL may be a secret."""
+    url = error.request.url
+    return f"{url.scheme}://{url.netloc.decode()}"
 
 
 def _checked(url: str) -> tuple[str, str]:

@@ -95,13 +95,35 @@ class Page(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
-class Upload(msgspec.Struct, frozen=True):
-    """Where a file is to be sent, and how."""
+class Part(msgspec.Struct, frozen=True):
+    """Where one part is PUT: its number from 1, its size in bytes."""
+
+    number: int
+    size: int
+    url: str
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a file is to be sent, and how: to `url`, or, if there is an `upload`, each of its parts to its own.
+
+    Each part but the last has `part_size` bytes; `arrived` are the numbers of those that are there. `parts` are some of
+    the others: once they are sent, the next are asked for.
+    """
 
     key: str
-    url: str
-    method: str
-    headers: dict[str, str]
+    method: str = "PUT"
+    url: str = ""
+    headers: dict[str, str] = {}
+    upload: str = ""
+    part_size: int = 0
+    arrived: list[int] = []
+    parts: list[Part] = []
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What a file is stored under."""
+
+    key: str
 
 
 def content_type(path: Path) -> str:

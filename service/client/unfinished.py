@@ -1,0 +1,70 @@
+"""Uploads that were begun and not finished, remembered in a folder, so that the next try goes on with them."""
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+KEPT_SECONDS = 24 * 3_600.0  # as long as the service keeps them
+
+
+class Unfinished:
+    """Tokens of uploads by service and file, as the file is now; without a folder nothing is remembered.
+
+    That nothing can be remembered is no reason not to send a file.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def token(self, service: str, path: Path) -> str | None:
+        """The upload of exactly this file that was kept last."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            place = self._place(service, path)
+            if place and time.time() - place.stat().st_mtime < KEPT_SECONDS:
+                return str(json.loads(place.read_text())["upload"])
+        return None
+
+    def keep(self, service: str, path: Path, token: str) -> None:
+        """Remember an upload; whoever may read this may not use it without a token of the user's."""
+        with suppress(OSError):
+            place = self._place(service, path)
+            if place is None:
+                return
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._sweep(place.parent)
+            part = place.with_suffix(".part")
+            part.touch(mode=0o600)
+            part.write_text(json.dumps({"upload": token}))
+            part.replace(place)
+
+    def forget(self, service: str, path: Path) -> None:
+        """It is finished, or can't be gone on with."""
+        with suppress(OSError):
+            place = self._place(service, path)
+            if place:
+                place.unlink(missing_ok=True)
+
+    def _place(self, service: str, path: Path) -> Path | None:
+        if self._folder is None:
+            return None
+        facts = path.stat()
+        named = [service, str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns)]
+        return (
+            self._folder / f"{hashlib.sha256(chr(0).join(named).encode(errors='replace')).hexdigest()}.json"
+        )
+
+    def _sweep(self, folder: Path) -> None:
+        for place in folder.iterdir():
+            if time.time() - place.stat().st_mtime > KEPT_SECONDS:
+                place.unlink(missing_ok=True)
+
+
+def usual_folder() -> Path | None:
+    """Where the user's programs keep their state (XDG base directories)."""
+    with suppress(RuntimeError):  # a user without a home
+        state = os.environ.get("XDG_STATE_HOME")
+        return (Path(state) if state else Path.home() / ".local" / "state") / "framehook" / "uploads"
+    return None
