@@ -1,0 +1,112 @@
+"""Which addresses may be connected to; pure.
+
+Public unicast is allowed and nothing else: `ipaddress.is_global` says True of NAT64, 6to4, site-local and multicast
+addresses. Sources: the IANA special-purpose registries for IPv4 and IPv6, and what clouds document of their metadata.
+"""
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Final
+
+from infra.egress.outcomes import Address, Network
+
+_METADATA: Final = "a cloud's metadata address"
+_TRANSITION: Final = "an IPv6 form of an IPv4 address"
+
+_KINDS: Final = tuple(
+    (ip_network(text), kind)
+    for text, kind in [
+        ("169.254.169.254/32", _METADATA),
+        ("169.254.170.2/32", _METADATA),  # containers on ECS
+        ("169.254.170.23/32", _METADATA),  # pods on EKS
+        ("100.100.100.200/32", _METADATA),  # Alibaba
+        ("168.63.129.16/32", _METADATA),  # Azure: a public address that every machine there reaches
+        ("192.0.0.192/32", _METADATA),  # Oracle
+        ("fd00:ec2::254/128", _METADATA),
+        ("fd00:ec2::23/128", _METADATA),
+        ("fd20:ce::254/128", _METADATA),  # Google
+        ("0.0.0.0/8", "an unspecified address"),
+        ("10.0.0.0/8", "a private address"),
+        ("100.64.0.0/10", "a carrier's private address"),
+        ("127.0.0.0/8", "a loopback address"),
+        ("169.254.0.0/16", "a link-local address"),
+        ("172.16.0.0/12", "a private address"),
+        ("192.0.0.0/24", "a reserved address"),
+        ("192.0.2.0/24", "an address for documentation"),
+        ("192.88.99.0/24", "a reserved address"),
+        ("192.168.0.0/16", "a private address"),
+        ("198.18.0.0/15", "an address for benchmarks"),
+        ("198.51.100.0/24", "an address for documentation"),
+        ("203.0.113.0/24", "an address for documentation"),
+        ("224.0.0.0/4", "a multicast address"),
+        ("255.255.255.255/32", "the broadcast address"),
+        ("240.0.0.0/4", "a reserved address"),
+        ("::/128", "an unspecified address"),
+        ("::1/128", "a loopback address"),
+        ("::/96", _TRANSITION),  # IPv4-compatible
+        ("::ffff:0:0/96", _TRANSITION),  # IPv4-mapped
+        ("::ffff:0:0:0/96", _TRANSITION),  # IPv4-translated
+        ("64:ff9b::/96", _TRANSITION),  # NAT64
+        ("64:ff9b:1::/48", _TRANSITION),  # NAT64, local use
+        ("2001::/32", _TRANSITION),  # Teredo
+        ("2001::/23", "a reserved address"),
+        ("2001:db8::/32", "an address for documentation"),
+        ("2002::/16", _TRANSITION),  # 6to4
+        ("3fff::/20", "an address for documentation"),
+        ("fc00::/7", "a private address"),
+        ("fe80::/10", "a link-local address"),
+        ("fec0::/10", "a site-local address"),
+        ("ff00::/8", "a multicast address"),
+    ]
+)
+_PUBLIC_IPV6: Final = ip_network("2000::/3")
+_LOW_32_BITS: Final = tuple(
+    ip_network(text)
+    for text in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
+)
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+
+
+def refused_as(address: Address, allowed: Sequence[Network]) -> str | None:
+    """What an address is that may not be connected to, such as "a private address"; None if it may be.
+
+    One of the `allowed` networks lets an address through, but an IPv4 address that it embeds is judged by itself as
+    well, and a metadata address wants a network of its own: who allows 10.0.0.0/8, or everything, didn't mean it.
+    """
+    kind = _kind(address)
+    if kind is not None and not _by_name(address, allowed, alone=kind == _METADATA):
+        return kind
+    for embedded in _embedded(address):
+        kind = refused_as(embedded, allowed)
+        if kind is not None:
+            return kind
+    return None
+
+
+def _by_name(address: Address, allowed: Sequence[Network], *, alone: bool) -> bool:
+    return any(address in network and (not alone or network.num_addresses == 1) for network in allowed)
+
+
+def _kind(address: Address) -> str | None:
+    for network, kind in _KINDS:
+        if address in network:
+            return kind
+    if isinstance(address, IPv4Address):
+        return None
+    if _isatap(address):
+        return _TRANSITION
+    return None if address in _PUBLIC_IPV6 else "a reserved address"
+
+
+def _embedded(address: Address) -> Iterator[IPv4Address]:
+    if isinstance(address, IPv4Address) or int(address) <= 1:  # `::` and `::1` embed nothing
+        return
+    if _isatap(address) or any(address in network for network in _LOW_32_BITS):
+        yield IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    yield from address.teredo or ()
+
+
+def _isatap(address: IPv6Address) -> bool:
+    return (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP

@@ -1,0 +1,107 @@
+"""Which URLs may be called; pure. What was checked is the parsed URL, and that is what is called."""
+
+import re
+from ipaddress import ip_address
+from typing import Final
+
+import httpx
+
+from infra.egress.outcomes import Address, Forbidden, Rules
+
+MAX_CHARACTERS: Final = 2_048
+_MAX_HOST: Final = 253
+_HIGHEST_PORT: Final = 65_535
+
+_SHAPE = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<rest>[^#]*)(?P<fragment>#.*)?"
+)
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]+)(:[1-9][0-9]{0,4})?")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+# Ports of services that are not HTTP, which browsers don't connect to either: https://fetch.spec.whatwg.org/#port-blocking
+BAD_PORTS: Final = frozenset(
+    {
+        1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+        110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530,
+        531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190,
+        5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+    }
+)  # fmt: skip
+
+
+def parse(url: str, rules: Rules) -> httpx.URL:
+    """The URL, if every parser would read it alike and nothing but its addresses is left to judge; or Forbidden."""
+    shape = _shape(url)
+    _check_scheme(shape["scheme"], rules)
+    if shape["fragment"] is not None:
+        raise Forbidden("The URL has a fragment (#…), which is never sent.")
+    if "@" in shape["authority"]:
+        raise Forbidden("The URL holds credentials; deliveries are signed instead.")
+    if not _AUTHORITY.fullmatch(shape["authority"]):
+        raise Forbidden("The URL's host or port is missing or malformed.")
+    try:
+        parsed = httpx.URL(url)
+        parsed.host  # noqa: B018 - decodes international names, and may fail at that
+    except (httpx.InvalidURL, UnicodeError, ValueError):
+        raise Forbidden("The URL's host is no valid name or address.") from None
+    _check_host(host_of(parsed))
+    _check_port(parsed.port)
+    return parsed
+
+
+def host_of(url: httpx.URL) -> str:
+    """The host as it is resolved, sent and compared with certificates: ASCII, lower case, no brackets."""
+    return url.raw_host.decode("ascii")
+
+
+def literal(host: str) -> Address | None:
+    """The address that a host spells out, if it is none to be resolved."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def is_localhost(host: str) -> bool:
+    """Whether a name means this machine whatever a resolver says of it (RFC 6761)."""
+    name = host.lower().rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _shape(url: str) -> re.Match[str]:
+    if len(url) > MAX_CHARACTERS:
+        raise Forbidden(f"The URL is longer than {MAX_CHARACTERS} characters.")
+    if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
+        raise Forbidden("The URL holds a space, a backslash or a control character.")
+    shape = _SHAPE.fullmatch(url)
+    if shape is None:
+        raise Forbidden("The URL is not of the form https://host/path.")
+    return shape
+
+
+def _check_scheme(scheme: str, rules: Rules) -> None:
+    if scheme.lower() == "https" or (scheme.lower() == "http" and rules.allow_http):
+        return
+    raise Forbidden(
+        "The URL does not begin with http:// or https://." if rules.allow_http else "The URL is not https."
+    )
+
+
+def _check_host(host: str) -> None:
+    if literal(host) is not None:
+        return
+    labels = host.split(".")
+    if not labels[-1] and len(labels) > 1:
+        raise Forbidden("The URL's host ends in a dot; leave it out.")
+    if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
+        raise Forbidden("The URL's host is no valid name or address.")
+    if _NUMBER.fullmatch(labels[-1]):
+        raise Forbidden(
+            "The URL's host is an unusual spelling of an IPv4 address; write four decimal numbers."
+        )
+
+
+def _check_port(port: int | None) -> None:
+    if port is not None and (port > _HIGHEST_PORT or port in BAD_PORTS):
+        raise Forbidden(f"Port {port} is not for web servers.")

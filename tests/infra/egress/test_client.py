@@ -1,0 +1,247 @@
+"""One POST: what is sent, what is said of the answer, and how hostile receivers are borne."""
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import respx
+
+from infra.egress import Answer, Egress, Forbidden, Rules, Unreachable
+from tests.infra.egress import receivers
+from tests.infra.egress.receivers import HTTP_200, LOOPBACK, Conduct, Names, answering, receiving
+
+SECONDS = 0.6
+BODY = b'{"type": "export.completed"}'
+
+
+@pytest.fixture
+async def egress() -> AsyncIterator[Egress]:
+    made = Egress(LOOPBACK, resolve=Names({"good.test": [["127.0.0.1"]]}), total_seconds=SECONDS)
+    yield made
+    await made.close()
+
+
+async def post(egress: Egress, port: int, host: str = "127.0.0.1") -> Answer:
+    return await egress.post(f"http://{host}:{port}/hook?x=1", body=BODY, headers={"webhook-id": "msg_1"})
+
+
+async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: Egress) -> None:
+    got: list[tuple[bytes, bytes]] = []
+
+    async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await receivers.request(reader))
+        writer.write(HTTP_200 + b"Set-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok")
+
+    async with receiving(conduct) as port:
+        for _ in range(2):
+            answer = await egress.post(
+                f"http://good.test:{port}/hook?x=1",
+                body=BODY,
+                headers={"Webhook-Id": "msg_1", "host": "elsewhere.test", "accept-encoding": "gzip"},
+            )
+    assert (answer.status, answer.excerpt, answer.retry_after) == (200, "ok", None)
+    assert 0 < answer.seconds < SECONDS
+    head, body = got[1]
+    assert body == BODY
+    assert sorted(head.decode().strip().split("\r\n")) == sorted(
+        [
+            "POST /hook?x=1 HTTP/1.1",
+            f"Host: good.test:{port}",
+            "Webhook-Id: msg_1",
+            "User-Agent: Framehook",
+            "Accept-Encoding: identity",
+            "Connection: close",
+            f"Content-Length: {len(BODY)}",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("conduct", "status", "excerpt", "retry_after"),
+    [
+        pytest.param(receivers.redirect, 302, "", None, id="a redirect to loopback is an answer"),
+        pytest.param(receivers.ten_gigabytes, 200, "z" * 16_384, None, id="ten gigabytes"),
+        pytest.param(receivers.endless_body, 200, "z" * 16_384, None, id="a body without end"),
+        pytest.param(
+            receivers.bomb, 200, "(compressed, though that was not asked for)", None, id="a gzip bomb"
+        ),
+        pytest.param(
+            answering(b"HTTP/1.1 503 No\r\nRetry-After: 120\r\n\r\nbusy"),
+            503,
+            "busy",
+            "120",
+            id="retry after",
+        ),
+        pytest.param(
+            answering(b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * 65 + b"\r\n\r\n"),
+            503,
+            "",
+            None,
+            id="an endless retry after",
+        ),
+        pytest.param(
+            answering(HTTP_200 + b"\r\na\x00b\xff\xf0\x9f"), 200, "ab\ufffd\ufffd", None, id="no text at all"
+        ),
+        pytest.param(answering(b"HTTP/1.0 204 Empty\r\n\r\n"), 204, "", None, id="no content"),
+        pytest.param(
+            answering(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 410 Gone\r\n\r\n"), 410, "", None, id="continue"
+        ),
+    ],
+)
+async def test_an_answer_is_a_status_and_a_beginning(
+    egress: Egress, conduct: Conduct, status: int, excerpt: str, retry_after: str | None
+) -> None:
+    async with receiving(conduct) as port:
+        answer = await post(egress, port)
+    assert (answer.status, answer.excerpt, answer.retry_after) == (status, excerpt, retry_after)
+
+
+async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egress: Egress) -> None:
+    async with receiving(receivers.crumbs) as port:
+        answer = await post(egress, port)
+    assert (answer.status, set(answer.excerpt)) == (200, {"x"})
+    assert len(answer.excerpt) < 100
+
+
+@pytest.mark.parametrize(
+    ("conduct", "code", "message"),
+    [
+        pytest.param(receivers.hang, "timeout", "waiting for the answer", id="accepts and hangs"),
+        pytest.param(receivers.read_and_hang, "timeout", "waiting for the answer", id="reads and hangs"),
+        pytest.param(receivers.drip_headers, "timeout", "waiting for the answer", id="drips headers"),
+        pytest.param(receivers.drip_body, "timeout", "reading the answer's body", id="drips a body"),
+        pytest.param(receivers.endless_headers, "protocol", "no end in 65536", id="headers without end"),
+        pytest.param(receivers.endless_header, "protocol", "no end in 65536", id="a header without end"),
+        pytest.param(receivers.endless_status, "protocol", "no end in 65536", id="a status without end"),
+        pytest.param(receivers.continue_storm, "protocol", "no end in 65536", id="a storm of early hints"),
+        pytest.param(receivers.old_http, "protocol", "is not HTTP", id="HTTP/0.9"),
+        pytest.param(receivers.silence, "protocol", "without an answer", id="closes without a word"),
+        pytest.param(receivers.half, "protocol", "broke off", id="closes in the middle"),
+        pytest.param(receivers.bad_chunk, "protocol", "framing is not HTTP", id="bad chunks"),
+        pytest.param(receivers.upgrade, "protocol", "is not HTTP", id="another protocol"),
+        pytest.param(receivers.reset, "closed", "reading the answer's body", id="resets in the middle"),
+    ],
+)
+async def test_hostile_receivers_end_in_time(
+    egress: Egress, conduct: Conduct, code: str, message: str
+) -> None:
+    began = time.monotonic()
+    async with receiving(conduct) as port:
+        with pytest.raises(Unreachable, match=message) as ended:
+            await post(egress, port)
+    assert ended.value.code == code
+    assert time.monotonic() - began < 4 * SECONDS
+
+
+async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
+    """Fifty hostile calls at a time, and the good ones between them answer as ever."""
+    egress = Egress(LOOPBACK, total_seconds=2)
+    hostile = [
+        receivers.hang,
+        receivers.read_and_hang,
+        receivers.drip_headers,
+        receivers.drip_body,
+        receivers.ten_gigabytes,
+        receivers.endless_headers,
+        receivers.continue_storm,
+        receivers.bomb,
+        receivers.old_http,
+        receivers.reset,
+    ]
+    async with AsyncExitStack() as open_receivers:
+        ports = [await open_receivers.enter_async_context(receiving(conduct)) for conduct in hostile]
+        good = await open_receivers.enter_async_context(receiving(receivers.healthy))
+        tracemalloc.start()
+        under_way = [asyncio.ensure_future(post(egress, port)) for port in ports * 5]
+        answers = [await post(egress, good) for _ in range(20)]
+        ended = await asyncio.gather(*under_way, return_exceptions=True)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert {answer.excerpt for answer in answers} == {"fine"}
+    assert all(isinstance(end, Answer | Unreachable) for end in ended)
+    assert peak_bytes < 64 << 20  # most of it is what the receivers have written and nobody read
+
+
+async def test_a_deadline_leaves_no_socket_behind(egress: Egress) -> None:
+    closed = asyncio.Event()
+
+    async def conduct(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read()
+        closed.set()
+
+    async with receiving(conduct) as port:
+        with pytest.raises(Unreachable):
+            await post(egress, port)
+        await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_a_cancelled_call_hangs_up(egress: Egress) -> None:
+    arrived, closed = asyncio.Event(), asyncio.Event()
+
+    async def conduct(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await receivers.request(reader)
+        arrived.set()
+        await reader.read()
+        closed.set()
+
+    async with receiving(conduct) as port:
+        calling = asyncio.ensure_future(post(egress, port))
+        await asyncio.wait_for(arrived.wait(), 5)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_a_closed_port_is_unreachable(egress: Egress) -> None:
+    async with receiving(receivers.hang) as port:
+        pass
+    with pytest.raises(Unreachable, match="refused the connection") as ended:
+        await post(egress, port)
+    assert ended.value.code == "connect"
+
+
+async def test_proxies_and_netrc_of_the_environment_are_not_used(
+    egress: Egress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    got: list[bytes] = []
+
+    async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append((await receivers.request(reader))[0])
+        writer.write(HTTP_200 + b"\r\n")
+
+    async with receiving(receivers.silence) as proxy, receiving(conduct) as port:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
+        assert (await post(egress, port)).status == 200
+    assert b"uthorization" not in got[0]
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        pytest.param(httpx.ConnectError("no"), "closed", id="network"),
+        pytest.param(httpx.ReadTimeout("no"), "timeout", id="time-out"),
+        pytest.param(httpx.RemoteProtocolError("no"), "protocol", id="protocol"),
+    ],
+)
+async def test_another_transport_takes_the_place_of_sockets(failure: Exception, code: str) -> None:
+    router = respx.Router()
+    router.post("https://hooks.test/a").mock(side_effect=[httpx.Response(410, text="gone"), failure])
+    egress = Egress(Rules(), transport=httpx.MockTransport(router.async_handler))
+    answer = await egress.post("https://hooks.test/a", body=b"", headers={})
+    assert (answer.status, answer.excerpt) == (410, "gone")
+    with pytest.raises(Unreachable) as ended:
+        await egress.post("https://hooks.test/a", body=b"", headers={})
+    assert ended.value.code == code
+    with pytest.raises(Forbidden):
+        await egress.post("https://10.0.0.1/", body=b"", headers={})
+    await egress.close()
