@@ -6,11 +6,11 @@ meets SQLite's own busy timeout, which sleeps and polls.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Result, event, text
 from sqlalchemy.engine import URL, make_url
@@ -19,6 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 T = TypeVar("T")
+
+CHANGED: Final = "changed"
+"""In a session's info: the ids of what the transaction changed, which other replicas are told."""
+BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
+"""What belongs into every transaction, last: whoever builds the database says what that is."""
+
 BUSY_TIMEOUT_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.01
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
@@ -27,6 +33,10 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_tim
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite database in a file."""
     return URL.create("sqlite+aiosqlite", database=str(path.absolute())).render_as_string()
+
+
+async def nothing_more(_session: AsyncSession) -> None:
+    """The transaction is complete as it is."""
 
 
 async def whole(work: Coroutine[Any, Any, T]) -> T:
@@ -53,6 +63,15 @@ class WholeSession(AsyncSession):
     async def get(self, *args: Any, **options: Any) -> Any:
         return await whole(super().get(*args, **options))
 
+    async def scalar(self, *args: Any, **options: Any) -> Any:
+        return await whole(super().scalar(*args, **options))
+
+    async def scalars(self, *args: Any, **options: Any) -> Any:
+        return await whole(super().scalars(*args, **options))
+
+    async def flush(self, *args: Any, **options: Any) -> None:
+        await whole(super().flush(*args, **options))
+
 
 class Database:
     """One SQLite database: sessions over SQLAlchemy, and batches over the driver itself."""
@@ -67,6 +86,7 @@ class Database:
         self._writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1)
         self._read_sessions = async_sessionmaker(self._reader, class_=WholeSession, expire_on_commit=False)
         self._write_sessions = async_sessionmaker(self._writer, class_=WholeSession, expire_on_commit=False)
+        self.before_commit: BeforeCommit = nothing_more
         self._writing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._connection: sqlite3.Connection | None = None
@@ -87,6 +107,8 @@ class Database:
             session = self._write_sessions()
             try:
                 yield session
+                await self.before_commit(session)
+                session.info.pop(CHANGED, None)  # there is nobody else to tell
                 await whole(session.commit())
             finally:
                 await whole(session.close())  # what is not committed is rolled back

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,12 +12,11 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from infra.database import Database
+from infra.database import CHANGED, BeforeCommit, Database, nothing_more
 
 T = TypeVar("T")
 
 CHANNEL: Final = "framehook_jobs"
-CHANGED: Final = "changed"
 NOTIFY_BYTES: Final = 7_500
 """PostgreSQL takes less than 8,000 bytes in a notification."""
 DEADLOCK_TRIES: Final = 5
@@ -37,6 +37,20 @@ def dsn_of(url: str) -> str:
     return f"postgresql://{rest}" if "+" in scheme or scheme == "postgres" else url
 
 
+def positional(statement: str) -> tuple[str, list[str]]:
+    """A statement with `:names` as one with `$1`, and the names in order; each use is a parameter of its own.
+
+    SQLite's `max` of two values is written out as PostgreSQL spells it.
+    """
+    names: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        names.append(match[1])
+        return f"${len(names)}"
+
+    return re.sub(r"(?<!:):(\w+)", numbered, statement.replace("max(progress", "greatest(progress")), names
+
+
 class PostgresDatabase:
     """Sessions over SQLAlchemy, batches over asyncpg, and word of what other replicas have changed."""
 
@@ -47,6 +61,7 @@ class PostgresDatabase:
             "postgresql+asyncpg://", async_creator=self._connect, pool_size=pool_size, pool_pre_ping=True
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self.before_commit: BeforeCommit = nothing_more
         self._batching: Connection | None = None
         self._one_batch = asyncio.Lock()
         self.instance = uuid.uuid4().hex[:12]
@@ -65,6 +80,7 @@ class PostgresDatabase:
         """
         async with self._sessions() as session, session.begin():
             yield session
+            await self.before_commit(session)
             for payload in self._payloads(session.info.pop(CHANGED, ())):
                 await session.execute(
                     text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}

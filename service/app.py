@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,13 +20,14 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route, WebSocketRoute
 
 from infra.database import sqlite_url
+from infra.egress import Egress, Rules
 from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
 from infra.storage import FolderStorage, Storage, StorageError
 from infra.storage.signed import SignedUrls
 from infra.supervise import Supervisor
 from infra.telemetry import AccessLog
 from service import schema
-from service.api import exports, files, health, metrics, outputs, streams, uploads
+from service.api import exports, files, health, metrics, outputs, streams, submissions, uploads, webhooks
 from service.api.callbacks import Callbacks, FrontDoor
 from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
@@ -41,7 +43,7 @@ from service.errors import (
     on_storage_error,
 )
 from service.housekeeping import Housekeeping, Retention
-from service.hub import Hub
+from service.hub import Hub, NoticeType, Publication
 from service.models import Job
 from service.outcomes import Outcomes
 from service.relay import Relay
@@ -49,6 +51,10 @@ from service.runners import LocalRunner, Runner, RunnerCheck
 from service.settings import BadSettings, Settings
 from service.transfers import Transfers
 from service.view import JobView
+from service.webhooks import log
+from service.webhooks.deliverer import Deliverer
+from service.webhooks.outbox import Outbox
+from service.webhooks.tables import Endpoint
 from service.writer import Writer
 
 if TYPE_CHECKING:
@@ -56,7 +62,7 @@ if TYPE_CHECKING:
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
-    Route("/api/exports", exports.create, methods=["POST"]),
+    Route("/api/exports", submissions.create, methods=["POST"]),
     Route("/api/exports", exports.list_),
     Route("/api/exports/active", exports.active),
     Route("/api/exports/recent", exports.recent),
@@ -75,6 +81,18 @@ ROUTES = [
     Route("/api/files/{key:path}", files.get),
     Route("/api/files/{key:path}", files.put, methods=["PUT"]),
     Route("/api/callbacks/{job_id}/output", outputs.hand_over, methods=["POST"]),
+    Route("/api/webhooks", webhooks.create, methods=["POST"]),
+    Route("/api/webhooks", webhooks.list_),
+    Route("/api/webhooks/{id}", webhooks.get),
+    Route("/api/webhooks/{id}", webhooks.change, methods=["PATCH"]),
+    Route("/api/webhooks/{id}", webhooks.remove, methods=["DELETE"]),
+    Route("/api/webhooks/{id}/rotate", webhooks.rotate, methods=["POST"]),
+    Route("/api/webhooks/{id}/public-key", webhooks.public_key),
+    Route("/api/webhooks/{id}/test", webhooks.test, methods=["POST"]),
+    Route("/api/webhooks/{id}/recover", webhooks.recover, methods=["POST"]),
+    Route("/api/webhooks/{id}/deliveries", webhooks.deliveries),
+    Route("/api/webhooks/{id}/deliveries/{delivery_id}", webhooks.delivery),
+    Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", webhooks.redeliver, methods=["POST"]),
     Route("/api/stream-tickets", streams.ticket, methods=["POST"]),
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),
@@ -135,6 +153,8 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
             closing.push_async_callback(service.state["database"].close)
             closing.push_async_callback(service.state["storage"].close)
             closing.push_async_callback(service.runner.close)
+            closing.push_async_callback(service.state["egress"].close)
+            closing.push_async_callback(service.state["deliverer"].stop)
             closing.push_async_callback(service.attempts.hand_over)
             closing.push_async_callback(service.writer.drain)
 
@@ -159,12 +179,22 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
     masters = _master_keys(settings)
     view = JobView(settings.origin)
 
+    outbox = Outbox(view)
+    database.before_commit = outbox.in_session
+    egress = Egress(Rules(settings.webhook_allowed_networks, settings.webhook_allow_http))
+
+    def tell(endpoint: Endpoint) -> None:
+        hub.publish(_disabled(endpoint))
+
+    deliverer = Deliverer(database, egress, outbox, tell)
+
     def publish(job: Job) -> None:
+        deliverer.noticed()
         if hub.wanted(job.job_id, job.user_id):
             hub.publish(view.publication(job))
 
     storage = _storage(settings, masters[0])
-    writer = Writer(database, publish)
+    writer = Writer(database, publish, outbox)
     outcomes = Outcomes(database, storage, writer, publish, lease_seconds=settings.finalize_seconds)
     attempts = Attempts(
         database,
@@ -181,11 +211,12 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         "writer": writer.run,
         "dispatch": attempts.dispatch,
         "watch": attempts.watch,
+        "webhooks": deliverer.run,
     }
     retention = Retention(events_seconds=settings.timeline_days * 86_400)
     loops["housekeeping"] = Housekeeping(database, retention).run
     if isinstance(database, PostgresDatabase):
-        loops["relay"] = Relay(database, hub, publish).run
+        loops["relay"] = Relay(database, hub, publish, tell).run
     state = State(
         database=database,
         storage=storage,
@@ -195,8 +226,16 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         writer=writer,
         authenticator=Authenticator(_verifier(settings), _derived(masters[0], "stream tickets")),
         hub=hub,
+        publish=publish,
+        egress=egress,
+        deliverer=deliverer,
         view=view,
-        quotas=Quotas(settings.max_queued_per_user, settings.max_upload_bytes, settings.attempt_limit),
+        quotas=Quotas(
+            settings.max_queued_per_user,
+            settings.max_upload_bytes,
+            settings.attempt_limit,
+            settings.max_webhooks_per_user,
+        ),
         runner_name=runner.name,
         runner_check=RunnerCheck(runner),
         gpu=settings.modal_gpu if settings.modal_enabled else None,
@@ -206,6 +245,13 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         master_keys=masters,
     )
     return _Service(state, writer, runner, attempts, loops)
+
+
+def _disabled(endpoint: Endpoint) -> Publication:
+    """The notice to its owner that an endpoint is sent nothing more."""
+    body = msgspec.json.encode(log.show_endpoint(endpoint))
+    moment = round((endpoint.disabled_at or 0) * 1000)
+    return Publication(endpoint.endpoint_id, endpoint.user_id, moment, NoticeType.WEBHOOK_DISABLED, body)
 
 
 def _runner(settings: Settings) -> Runner:

@@ -1,16 +1,17 @@
-"""Forgets what is old enough: timelines, clients' idempotency keys. A little at a time, so that nobody waits for it."""
+"""Forgets what is old enough: timelines, the log of webhooks, idempotency keys. Little by little, so nobody waits."""
 
 import asyncio
 import logging
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.postgresql import AnyDatabase
-from service.jobs import EVENTS
-from service.models import IdempotencyKey
+from service.jobs import EVENTS, JOBS
+from service.models import IS_ACTIVE, IdempotencyKey
+from service.webhooks.tables import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState
 
 logger = logging.getLogger("framehook.housekeeping")
 
@@ -22,7 +23,7 @@ IDEMPOTENCY_SECONDS = 24 * 3_600.0
 
 @dataclass(frozen=True)
 class Retention:
-    """How long a finished job's timeline is kept, in seconds."""
+    """How long a finished job's timeline, and the log of what was sent of it, are kept, in seconds."""
 
     events_seconds: float
     idempotency_seconds: float = IDEMPOTENCY_SECONDS
@@ -44,19 +45,33 @@ class Housekeeping:
     async def tidy(self, *, now: float) -> int:
         """Forget everything that is due; how many rows that were."""
         forgotten = 0
-        for table, column, keep in (
-            (EVENTS, EVENTS.c.at, self._retention.events_seconds),
-            (KEYS, KEYS.c.created_at, self._retention.idempotency_seconds),
+        old = now - self._retention.events_seconds
+        for table, due in (
+            (EVENTS, EVENTS.c.at < old),
+            (ATTEMPTS, ATTEMPTS.c.at < old),
+            (DELIVERIES, DELIVERIES.c.ended_at < old),
+            (ENDPOINTS, _of_ended_jobs(old)),
+            (KEYS, KEYS.c.created_at < now - self._retention.idempotency_seconds),
         ):
             while True:
                 async with self._database.transaction() as session:
-                    few = await _forget(session, table, column < now - keep)
+                    few = await _forget(session, table, due)
                 forgotten += few
                 if few < AT_A_TIME:
                     break
         if forgotten:
             logger.info("forgot %d old rows", forgotten)
         return forgotten
+
+
+def _of_ended_jobs(old: float) -> ColumnElement[bool]:
+    """Endpoints of single exports that are over and told of."""
+    active = exists().where(JOBS.c.job_id == ENDPOINTS.c.job_id, IS_ACTIVE)
+    waiting = exists().where(
+        DELIVERIES.c.endpoint_id == ENDPOINTS.c.endpoint_id,
+        DELIVERIES.c.state == DeliveryState.PENDING.value,
+    )
+    return and_(ENDPOINTS.c.job_id.is_not(None), ENDPOINTS.c.created_at < old, ~active, ~waiting)
 
 
 async def _forget(session: AsyncSession, table: Table, old: ColumnElement[bool]) -> int:

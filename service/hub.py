@@ -3,19 +3,34 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from callbacks.envelope import EventType
 
 
+class NoticeType(StrEnum):
+    """What a user is told on the stream of all their exports that is no state of an export."""
+
+    WEBHOOK_DISABLED = "webhook.disabled"
+
+
 @dataclass(frozen=True)
 class Publication:
-    """A committed state of a job, ready to send: `body` is the job as JSON."""
+    """A committed state of a job, ready to send: `body` is the job as JSON.
+
+    A notice is one as well: with the id of what it tells of for a job's.
+    """
 
     job_id: str
     user_id: str
     sequence: int
-    type: EventType
+    type: EventType | NoticeType
     body: bytes
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return isinstance(self.type, EventType) and self.type.terminal
 
 
 class Closed(Exception):

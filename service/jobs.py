@@ -14,10 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase, Report
+from infra.database import CHANGED
 from service.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
 
 JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
 EVENTS: Table = ExportEvent.__table__  # type: ignore[attr-defined]
+
+UNTOLD = "untold"
+"""In a session's info: the jobs as they stood after each change of the transaction, for the outbox."""
 
 _waiting = and_(IS_ACTIVE, col(ExportJob.status) == Status.PENDING, col(ExportJob.call_id).is_(None))
 
@@ -33,8 +37,7 @@ class Submission:
     input_key: str
     output_key: str
     project_id: str | None = None
-    webhook_url: str | None = None
-    webhook_events: str | None = None
+    traceparent: str | None = None
 
 
 async def one_at_a_time(session: AsyncSession, user_id: str) -> None:
@@ -328,7 +331,8 @@ async def _change(
 
 
 async def _record(session: AsyncSession, job: Job, now: float) -> Job:
-    session.info.setdefault("changed", []).append(job.job_id)
+    session.info.setdefault(CHANGED, []).append(job.job_id)
+    session.info.setdefault(UNTOLD, []).append(job)
     await session.execute(insert(EVENTS).values(transition(job, now)))
     return job
 

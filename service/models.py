@@ -63,8 +63,6 @@ class ExportJob(SQLModel, table=True):
     type: str
     config: str = Field(sa_column=Column(Text, nullable=False))
     project_id: str | None = None
-    webhook_url: str | None = None
-    webhook_events: str | None = None
     input_key: str
     output_key: str
     status: str
@@ -96,6 +94,7 @@ class ExportJob(SQLModel, table=True):
     acknowledged_at: float | None = None
     eta_seconds: float | None = None
     gpu_seconds: float = 0.0
+    traceparent: str | None = None
 
 
 class ExportEvent(SQLModel, table=True):
@@ -133,8 +132,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     config: str
     project_id: str | None
-    webhook_url: str | None
-    webhook_events: str | None
     input_key: str
     output_key: str
     status: Status
@@ -166,6 +163,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_at: float | None
     eta_seconds: float | None
     gpu_seconds: float
+    traceparent: str | None
 
     @property
     def event_type(self) -> EventType:

@@ -8,6 +8,8 @@ from infra.postgresql import PostgresDatabase
 from service import queries
 from service.hub import Hub
 from service.models import Job
+from service.webhooks import endpoints
+from service.webhooks.tables import ENDPOINT_PREFIX, Endpoint
 
 logger = logging.getLogger("framehook.relay")
 
@@ -17,10 +19,18 @@ LOOK_BACK_SECONDS = 24 * 3_600.0
 class Relay:
     """Listens to the database, and publishes here what was changed elsewhere."""
 
-    def __init__(self, database: PostgresDatabase, hub: Hub, publish: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        database: PostgresDatabase,
+        hub: Hub,
+        publish: Callable[[Job], None],
+        tell: Callable[[Endpoint], None],
+    ) -> None:
+        """`tell` is given the endpoints that were disabled elsewhere."""
         self._database = database
         self._hub = hub
         self._publish = publish
+        self._tell = tell
 
     async def run(self) -> None:
         """Listen until the line is lost; whoever keeps this alive calls it again."""
@@ -38,8 +48,13 @@ class Relay:
         for job in found:
             self._publish(job)
 
-    async def _heard(self, job_ids: Sequence[str]) -> None:
+    async def _heard(self, ids: Sequence[str]) -> None:
+        of_endpoints = [one for one in ids if one.startswith(ENDPOINT_PREFIX)]
         async with self._database.reading() as session:
-            found = await queries.by_ids(session, job_ids)
+            found = await queries.by_ids(session, [one for one in ids if not one.startswith(ENDPOINT_PREFIX)])
+            changed = await endpoints.by_ids(session, of_endpoints) if of_endpoints else []
         for job in found:
             self._publish(job)
+        for endpoint in changed:
+            if not endpoint.enabled:
+                self._tell(endpoint)

@@ -13,6 +13,8 @@ from infra.postgresql import is_postgresql
 
 MIN_SECRET_BYTES = 32
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 class BadSettings(Exception):
     """The configuration can't be used; the message names each setting and what is wrong with it."""
@@ -62,8 +64,11 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30.0
     finalize_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     watch_seconds: Annotated[float, Field(gt=0, le=3_600)] = 5.0
+    webhook_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()
+    webhook_allow_http: bool = False
+    max_webhooks_per_user: Annotated[int, Field(ge=1)] = 50
 
-    @field_validator("callback_secret", "allowed_origins", mode="before")
+    @field_validator("callback_secret", "allowed_origins", "webhook_allowed_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

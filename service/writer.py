@@ -12,6 +12,7 @@ from infra.postgresql import AnyDatabase
 from service import progress
 from service.models import Job
 from service.progress import Change, Outcome
+from service.webhooks.outbox import Outbox
 
 MAX_BATCH = 500
 
@@ -34,9 +35,12 @@ class Interrupted(Exception):
 class Writer:
     """The one way for callbacks into the database."""
 
-    def __init__(self, database: AnyDatabase, publish: Callable[[Job], None]) -> None:
+    def __init__(
+        self, database: AnyDatabase, publish: Callable[[Job], None], outbox: Outbox | None = None
+    ) -> None:
         self._database = database
         self._publish = publish
+        self._outbox = outbox
         self._waiting: list[Waiting] = []
         self._ready = asyncio.Event()
         self.written = Written()
@@ -86,4 +90,4 @@ class Writer:
                     answer.set_result(outcome)
 
     async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
-        return await progress.write(self._database, changes)
+        return await progress.write(self._database, changes, self._outbox)

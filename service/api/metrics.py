@@ -33,6 +33,14 @@ class _Now(Collector):
         yield CounterMetricFamily(
             "framehook_commit_failures", "Transactions that failed", value=written.failures
         )
+        sent = self._state["deliverer"].sent
+        webhooks = CounterMetricFamily("framehook_webhooks", "Webhook attempts recorded", labels=["outcome"])
+        for outcome, count in (("delivered", sent.delivered), ("failed", sent.failed)):
+            webhooks.add_metric([outcome], count)
+        yield webhooks
+        yield CounterMetricFamily(
+            "framehook_webhooks_superseded", "Deliveries dropped for newer ones", value=sent.superseded
+        )
         down = len(self._state["supervisor"].down)
         yield GaugeMetricFamily(
             "framehook_loops_down", "Loops of this process that are not running", value=down

@@ -1,17 +1,21 @@
 """What the lifespan hands to every route."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
+from infra.egress import Egress
 from infra.postgresql import AnyDatabase
 from infra.storage import Storage
 from infra.supervise import Supervisor
 from service.attempts import Attempts
 from service.auth import Authenticator
 from service.hub import Hub
+from service.models import Job
 from service.outcomes import Outcomes
 from service.runners import RunnerCheck
 from service.view import JobView
+from service.webhooks.deliverer import Deliverer
 from service.writer import Writer
 
 
@@ -22,6 +26,7 @@ class Quotas:
     queued: int
     upload_bytes: int
     attempts: int
+    endpoints: int
 
 
 class State(TypedDict):
@@ -35,6 +40,9 @@ class State(TypedDict):
     writer: Writer
     authenticator: Authenticator
     hub: Hub
+    publish: Callable[[Job], None]
+    egress: Egress
+    deliverer: Deliverer
     view: JobView
     quotas: Quotas
     runner_name: str

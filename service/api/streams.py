@@ -21,7 +21,7 @@ from service.api.exports import found_job
 from service.api.parsing import answer, path_id
 from service.api.state import State
 from service.errors import DATABASE_AWAY, NotFound, Unauthenticated, Unavailable
-from service.hub import Closed, Publication, Subscriber
+from service.hub import Closed, NoticeType, Publication, Subscriber
 from service.models import Job
 from service.timeline import timeline
 
@@ -101,7 +101,7 @@ async def _frames(request: Request[State], user_id: str, job_id: str | None) -> 
                 publication.type.encode(),
                 publication.body,
             )
-            if job_id is not None and publication.type.terminal:
+            if job_id is not None and publication.terminal:
                 return
 
 
@@ -190,7 +190,9 @@ async def _converse(socket: WebSocket[State], user_id: str, job_id: str | None) 
 async def _send_states(socket: WebSocket[State], user_id: str, job_id: str | None) -> int:
     async with _subscribed(socket, user_id, job_id) as subscriber:
         async for publication in _publications(subscriber):
-            done = publication.type.terminal
+            if isinstance(publication.type, NoticeType):
+                continue  # what comes here is a job, always
+            done = publication.terminal
             text = f'{publication.body[:-1].decode()},"done":{"true" if done else "false"}}}'
             try:
                 async with asyncio.timeout(SEND_TIMEOUT_SECONDS):

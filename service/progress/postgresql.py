@@ -3,10 +3,10 @@
 The statements are those of `service.progress.sqlite`, word for word but for what the two databases spell differently.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from infra.postgresql import positional
 from service.jobs import as_job, transition
 from service.progress import sqlite
 from service.progress.changes import Applied, Change, Outcome, refused_as, rounds, values_of
@@ -48,21 +48,10 @@ _STANDING = (
 )
 
 
-def _positional(statement: str) -> tuple[str, list[str]]:
-    """A statement with `:names` as one with `$1`, and the names in order; each use is a parameter of its own."""
-    names: list[str] = []
-
-    def numbered(match: re.Match[str]) -> str:
-        names.append(match[1])
-        return f"${len(names)}"
-
-    return re.sub(r":(\w+)", numbered, statement.replace("max(progress", "greatest(progress")), names
-
-
-_COMPLETE = _positional(sqlite.COMPLETE)
-_FAIL = _positional(sqlite.FAIL)
-_TRY_AGAIN = _positional(sqlite.TRY_AGAIN)
-_RECORD = _positional(sqlite.RECORD)
+_COMPLETE = positional(sqlite.COMPLETE)
+_FAIL = positional(sqlite.FAIL)
+_TRY_AGAIN = positional(sqlite.TRY_AGAIN)
+_RECORD = positional(sqlite.RECORD)
 
 
 async def apply_all(connection: Any, changes: Sequence[Change]) -> tuple[list[Outcome], list[str]]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from infra.database import Database
-from infra.postgresql import PostgresDatabase
+from infra.postgresql import PostgresDatabase, positional
 from service import cli
 from service.api import streams
 from service.models import Job
@@ -51,7 +51,7 @@ def ignore_attempt() -> None:
         assert _FENCE in statement
         _put(sqlite, name, statement.replace(_FENCE, "AND :attempt > 0 AND"))
         if name != "ADVANCE":
-            _put(postgresql, f"_{name}", postgresql._positional(getattr(sqlite, name)))
+            _put(postgresql, f"_{name}", positional(getattr(sqlite, name)))
     fence = "AND job.attempt = told.attempt"
     assert fence in postgresql._ADVANCE_ALL
     _put(postgresql, "_ADVANCE_ALL", postgresql._ADVANCE_ALL.replace(fence, ""))

@@ -28,18 +28,19 @@ async def stored(database: Database) -> list[int]:
         return [int(row[0]) for row in found]
 
 
-async def pair(database: Database, first: int) -> None:
+async def pair(database: Database, first: int, statement: str = "execute") -> None:
     async with database.transaction() as session:
-        await session.execute(text(ADD), {"number": first})
-        await session.execute(text(ADD), {"number": first + 1})
+        for number in (first, first + 1):
+            await getattr(session, statement)(text(ADD), {"number": number})
 
 
+@pytest.mark.parametrize("statement", ["execute", "scalar", "scalars"])
 async def test_a_transaction_that_is_cancelled_anywhere_is_whole_and_holds_nobody_up(
-    database: Database,
+    database: Database, statement: str
 ) -> None:
     kept: list[asyncio.Task[None]] = []  # as a shutdown keeps its tasks, and with them all that they hold
     for turns in range(60):
-        writing = asyncio.create_task(pair(database, turns * 10))
+        writing = asyncio.create_task(pair(database, turns * 10, statement))
         kept.append(writing)
         for _ in range(turns):
             await asyncio.sleep(0)

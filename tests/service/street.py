@@ -52,6 +52,12 @@ class Street:
         found: dict[str, Any] = (await self.client.get(f"/api/exports/{run.spec.job_id}")).json()
         return found
 
+    async def settled(self, run: FakeRun) -> None:
+        """Wait until the dispatcher has stored the call, after which only the run changes the job."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while (await self.shown(run))["call_id"] is None:
+                await asyncio.sleep(0.01)
+
     @asynccontextmanager
     async def events(self, path: str, **headers: str) -> AsyncIterator["Events"]:
         async with self.client.stream("GET", path, headers=headers) as response:

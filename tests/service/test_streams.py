@@ -339,6 +339,7 @@ async def test_a_shutdown_ends_every_stream_cleanly_and_at_once(
     street: Street, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = await street.submitted()
+    await street.settled(run)
     async with (
         street.events(path_of(run)) as of_one,
         street.events("/api/exports/events") as of_all,

@@ -1,0 +1,287 @@
+"""Outbound webhooks: endpoints, their secrets, what was sent to them, and sending it again."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+import pydantic
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callbacks.envelope import EventType
+from infra import egress
+from service.api.parsing import answer, json_of, query_of
+from service.api.state import State
+from service.errors import Conflict, FieldError, Invalid, NotFound
+from service.webhooks import endpoints, log, recovery
+from service.webhooks.signatures import public_keys_of
+from service.webhooks.tables import Delivery, DeliveryState, Endpoint
+
+NO_NUL = r"^[^\x00]*$"
+MAX_URL = 2_048
+
+Url = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_URL)]
+Events = Annotated[list[EventType], pydantic.Field(min_length=1, max_length=len(EventType))]
+Description = Annotated[str, pydantic.Field(max_length=500, pattern=NO_NUL)]
+Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
+
+
+class Strict(pydantic.BaseModel):
+    """Requests with fields that nobody knows are refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class CreateEndpoint(Strict):
+    """The body of `POST /api/webhooks`; without `events`, all but progress."""
+
+    url: Url
+    events: Events = list(endpoints.USUAL_EVENTS)
+    description: Description = ""
+    ed25519: bool = False
+
+
+class ChangeEndpoint(Strict):
+    """The body of `PATCH /api/webhooks/{id}`: what is given is changed."""
+
+    url: Url | None = None
+    events: Events | None = None
+    description: Description | None = None
+    enabled: bool | None = None
+
+
+class Since(Strict):
+    """The body of `POST /api/webhooks/{id}/recover`."""
+
+    since: pydantic.AwareDatetime
+
+
+class ListQuery(Strict):
+    """`?state=&limit=&cursor=`."""
+
+    state: DeliveryState | None = None
+    limit: Annotated[int, pydantic.Field(ge=1, le=100)] = 50
+    cursor: Cursor | None = None
+
+
+class EndpointsQuery(Strict):
+    """`?job_id=`: the endpoint of one export, instead of the user's own."""
+
+    job_id: Cursor | None = None
+
+
+class EndpointDisabled(Conflict):
+    """The endpoint is disabled; enable it first."""
+
+    code = "endpoint_disabled"
+
+
+async def create(request: Request[State]) -> Response:
+    """A new endpoint; this answer alone shows its secret."""
+    user_id = await request.state["authenticator"].user(request)
+    asked, _ = await json_of(request, CreateEndpoint)
+    await check_url(request, asked.url, "url")
+    limit = request.state["quotas"].endpoints
+    async with request.state["database"].transaction() as session:
+        if await endpoints.count(session, user_id) >= limit:
+            raise Conflict(f"There are {limit} endpoints already; remove one first.")
+        made = await endpoints.create(
+            session,
+            user_id,
+            asked.url,
+            events=in_order(asked.events),
+            description=asked.description,
+            ed25519=asked.ed25519,
+            now=time.time(),
+        )
+    return answer(log.show_secrets(made), 201, {"Location": f"/api/webhooks/{made.endpoint_id}"})
+
+
+async def list_(request: Request[State]) -> Response:
+    """The user's endpoints, oldest first."""
+    user_id = await request.state["authenticator"].user(request)
+    query = query_of(request, EndpointsQuery)
+    async with request.state["database"].reading() as session:
+        if query.job_id is None:
+            found = await endpoints.of_user(session, user_id)
+        else:
+            found = await endpoints.of_job(session, user_id, query.job_id)
+    return answer({"webhooks": [log.show_endpoint(one) for one in found]})
+
+
+async def get(request: Request[State]) -> Response:
+    """The endpoint."""
+    return answer(log.show_endpoint(await _endpoint(request)))
+
+
+async def change(request: Request[State]) -> Response:
+    """Another URL, filter or description; on or off."""
+    endpoint = await _endpoint(request)
+    asked, _ = await json_of(request, ChangeEndpoint)
+    if asked.url is not None and asked.url != endpoint.url:
+        await check_url(request, asked.url, "url")
+    given = asked.model_dump(exclude_none=True, exclude={"enabled", "events"})
+    if asked.events is not None:
+        given["events"] = ",".join(in_order(asked.events))
+    user_id, endpoint_id = endpoint.user_id, endpoint.endpoint_id
+    async with request.state["database"].transaction() as session:
+        changed: Endpoint | None = endpoint
+        if given:
+            changed = await endpoints.change(session, user_id, endpoint_id, given)
+        if asked.enabled:
+            changed = await endpoints.enable(session, user_id, endpoint_id)
+        elif asked.enabled is False:
+            await endpoints.disable(session, endpoint_id, endpoints.BY_USER, now=time.time())
+            changed = await endpoints.get(session, user_id, endpoint_id)
+    if changed is None:
+        raise _nowhere()
+    request.state["deliverer"].wake()
+    return answer(log.show_endpoint(changed))
+
+
+async def remove(request: Request[State]) -> Response:
+    """The endpoint goes, and what waited for it."""
+    endpoint = await _endpoint(request)
+    async with request.state["database"].transaction() as session:
+        await endpoints.remove(session, endpoint.user_id, endpoint.endpoint_id)
+    return Response(status_code=204)
+
+
+async def rotate(request: Request[State]) -> Response:
+    """A new secret, shown here alone; the one before signs beside it for a day."""
+    endpoint = await _endpoint(request)
+    async with request.state["database"].transaction() as session:
+        rotated = await endpoints.rotate(session, endpoint, now=time.time())
+    if rotated is None:
+        raise Conflict("The secret was rotated just now by another request.")
+    return answer(log.show_secrets(rotated))
+
+
+async def public_key(request: Request[State]) -> Response:
+    """The ed25519 keys that verify `v1a` signatures, the newest first."""
+    endpoint = await _endpoint(request)
+    keys = public_keys_of(endpoint, now=time.time())
+    if not keys:
+        raise NotFound("The endpoint was created without `ed25519`.")
+    return answer({"public_key": keys[0], "public_keys": keys})
+
+
+async def test(request: Request[State]) -> Response:
+    """Send an event that tells of nothing; its delivery tells what came back."""
+    endpoint = await _enabled(request)
+    async with request.state["database"].transaction() as session:
+        made = await recovery.test(session, endpoint, now=time.time())
+    return _accepted(request, made)
+
+
+async def deliveries(request: Request[State]) -> Response:
+    """What was sent to the endpoint, newest first, with every attempt."""
+    endpoint = await _endpoint(request)
+    query = query_of(request, ListQuery)
+    async with request.state["database"].reading() as session:
+        found = await log.page(
+            session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
+        )
+        page, more = found[: query.limit], len(found) > query.limit
+        attempts = await log.attempts_of(session, page)
+    shown = [log.show_delivery(one, attempts) for one in page]
+    return answer({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
+
+
+async def delivery(request: Request[State]) -> Response:
+    """One delivery: what was sent, and all that was kept of the answers."""
+    endpoint = await _endpoint(request)
+    found = await _delivery(request, endpoint)
+    async with request.state["database"].reading() as session:
+        attempts = await log.attempts_of(session, [found])
+    return answer(log.show_delivery(found, attempts, whole=True))
+
+
+async def redeliver(request: Request[State]) -> Response:
+    """Send it again, at once, with the same `webhook-id`."""
+    endpoint = await _enabled(request)
+    found = await _delivery(request, endpoint)
+    async with request.state["database"].transaction() as session:
+        again = await recovery.redeliver(session, found, now=time.time())
+    return _accepted(request, again or await _delivery(request, endpoint))
+
+
+async def recover(request: Request[State]) -> Response:
+    """Send what the endpoint missed: the outcome of every export that ended since, unless it has taken it."""
+    endpoint = await _enabled(request)
+    asked, _ = await json_of(request, Since)
+    made, after = 0, ""
+    while True:
+        async with request.state["database"].transaction() as session:
+            few, on = await recovery.recover(
+                session,
+                endpoint,
+                request.state["view"],
+                since=_seconds(asked.since),
+                after=after,
+                now=time.time(),
+            )
+        made += few
+        request.state["deliverer"].wake()
+        if on is None:
+            return answer({"recovered": made}, 202)
+        after = on
+
+
+async def check_url(request: Request[State], url: str, *loc: str) -> None:
+    """Refuse a target that may not be sent to, before anything is kept of it."""
+    try:
+        await request.state["egress"].check(url)
+    except (egress.Forbidden, egress.Unreachable) as error:
+        reason = error.reason if isinstance(error, egress.Forbidden) else error.message
+        raise Invalid(f"{'.'.join(loc)}: {reason}", errors=[FieldError(loc=[*loc], msg=reason)]) from None
+
+
+async def _endpoint(request: Request[State]) -> Endpoint:
+    user_id = await request.state["authenticator"].user(request)
+    async with request.state["database"].reading() as session:
+        found = await endpoints.get(session, user_id, _path(request, "id"))
+    if found is None:
+        raise _nowhere()
+    return found
+
+
+async def _enabled(request: Request[State]) -> Endpoint:
+    endpoint = await _endpoint(request)
+    if not endpoint.enabled:
+        raise EndpointDisabled
+    return endpoint
+
+
+async def _delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
+    async with request.state["database"].reading() as session:
+        found = await log.get(session, endpoint.endpoint_id, _path(request, "delivery_id"))
+    if found is None:
+        raise NotFound("There is no such delivery.")
+    return found
+
+
+def _accepted(request: Request[State], made: Delivery) -> Response:
+    request.state["deliverer"].wake()
+    return answer(log.show_delivery(made, {}), 202)
+
+
+def _path(request: Request[State], name: str) -> str:
+    found = str(request.path_params[name])
+    if len(found) > 64 or not found.isascii() or not found.isprintable():  # noqa: PLR2004
+        raise _nowhere()
+    return found
+
+
+def _nowhere() -> NotFound:
+    return NotFound("There is no such webhook.")
+
+
+def in_order(events: Sequence[EventType]) -> list[str]:
+    """Each type once, in the order in which they come."""
+    return [one.value for one in EventType if one in events]
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()

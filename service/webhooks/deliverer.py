@@ -1,0 +1,192 @@
+"""Sends what the outbox holds: claims in batches, sends side by side, records in batches.
+
+An attempt is in the log before it is sent and its lease outlives every exchange, so whatever dies in between, it is
+made again with the same `webhook-id`: at least once. Safe to run on every replica.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.egress import Egress, Forbidden, Unreachable
+from infra.postgresql import AnyDatabase
+from service.webhooks import deliveries
+from service.webhooks.deliveries import Claimed, Finished
+from service.webhooks.outbox import Outbox
+from service.webhooks.schedule import Result, answered
+from service.webhooks.signatures import headers
+from service.webhooks.tables import Delivery, Endpoint
+from service.webhooks.turns import chosen
+
+logger = logging.getLogger("framehook.webhooks")
+
+IDLE_SECONDS = 1.0
+_CLAIMS = 5_211_867_730
+"""PostgreSQL's lock for whoever is claiming: what one replica has just taken, the next one sees."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many at once, in this process, and how long an attempt is nobody else's."""
+
+    places: int = 64
+    per_endpoint: int = 8
+    lease_seconds: float = 60.0
+
+
+@dataclass
+class Sent:
+    """What this process has sent since its start."""
+
+    delivered: int = 0
+    failed: int = 0
+    superseded: int = 0
+
+
+class Deliverer:
+    """The loop behind outbound webhooks."""
+
+    def __init__(
+        self,
+        database: AnyDatabase,
+        egress: Egress,
+        outbox: Outbox,
+        tell: Callable[[Endpoint], None],
+        *,
+        pace: Pace | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`tell` is given every endpoint that is disabled for what it answers, after the commit."""
+        self._database = database
+        self._egress = egress
+        self._outbox = outbox
+        self._tell = tell
+        self._pace = pace or Pace()
+        self._clock = clock
+        self._awake = asyncio.Event()
+        self._under_way: dict[asyncio.Task[None], Delivery] = {}
+        self._finished: list[Finished] = []
+        self.sent = Sent()
+
+    def wake(self) -> None:
+        """There is, or may be, something to send."""
+        self._awake.set()
+
+    def noticed(self) -> None:
+        """Something was committed: look, if the outbox had a part in it."""
+        if self._outbox.stirred:
+            self.wake()
+
+    async def run(self) -> None:
+        """Round after round, until cancelled: what is under way then is left to the next start."""
+        while True:
+            self._awake.clear()
+            self._outbox.stirred = False
+            if await self.round():
+                continue
+            # Not `wait_for`: before Python 3.12 it drops a cancellation that comes together with what it waits for.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._awake.wait()
+
+    async def round(self) -> bool:
+        """Record what has come back, and begin what is due; whether there may be more to do at once."""
+        finished = list(self._finished)
+        async with self._database.transaction() as session:
+            now = self._clock()
+            disabled = await deliveries.record(session, finished, random=random.random, now=now)
+            overtaken, claimed = await self._claimed(session, now)
+        del self._finished[: len(finished)]  # only now: what could not be recorded is recorded next time
+        self._count(finished, overtaken)
+        for endpoint in disabled:
+            logger.warning("endpoint %s is disabled: %s", endpoint.endpoint_id, endpoint.disabled_reason)
+            self._tell(endpoint)
+        for one in claimed:
+            attempt = asyncio.create_task(self._attempt(one))
+            self._under_way[attempt] = one.delivery
+            attempt.add_done_callback(self._ended)
+        return bool(overtaken)
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way, for tests and shutdowns."""
+        while self._under_way:
+            await asyncio.wait(list(self._under_way))
+
+    async def stop(self) -> None:
+        """Record what has come back, and give up what has not: somebody makes those attempts again, at once."""
+        begun = list(self._under_way.values())
+        for attempt in list(self._under_way):
+            attempt.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        done = {one.delivery.delivery_id for one in self._finished}
+        async with self._database.transaction() as session:
+            now = self._clock()
+            await deliveries.record(session, self._finished, random=random.random, now=now)
+            unknown = [one for one in begun if one.delivery_id not in done]
+            await deliveries.release(session, unknown, now=now)
+        self._finished.clear()
+
+    async def _claimed(self, session: AsyncSession, now: float) -> tuple[set[str], list[Claimed]]:
+        places = self._pace.places - len(self._under_way)
+        if places <= 0:
+            return set(), []
+        await _one_claims(session)
+        waiting = await deliveries.waiting(session, each=self._pace.per_endpoint, now=now)
+        under_way = Counter(one.endpoint_id for one in self._under_way.values())
+        ids = chosen(waiting, under_way, places=places, per_endpoint=self._pace.per_endpoint)
+        if not ids:
+            return set(), []
+        overtaken = await deliveries.supersede(session, ids, now=now)
+        kept = [one for one in ids if one not in overtaken]
+        return overtaken, await deliveries.claim(
+            session, kept, lease_seconds=self._pace.lease_seconds, now=now
+        )
+
+    async def _attempt(self, claimed: Claimed) -> None:
+        result = await self._result(claimed.delivery, claimed.endpoint)
+        self._finished.append(Finished(claimed.delivery, result))
+
+    async def _result(self, delivery: Delivery, endpoint: Endpoint) -> Result:
+        began = time.monotonic()
+        signed = headers(endpoint, delivery, now=self._clock())
+        try:
+            answer = await self._egress.post(endpoint.url, body=delivery.payload.encode(), headers=signed)
+        except Forbidden as refused:
+            return _without_answer(began, "forbidden", refused.reason)
+        except Unreachable as failure:
+            return _without_answer(began, failure.code, failure.message)
+        return answered(answer.status, answer.seconds, answer.retry_after, answer.excerpt)
+
+    def _ended(self, attempt: "asyncio.Task[None]") -> None:
+        delivery = self._under_way.pop(attempt)
+        if not attempt.cancelled() and (error := attempt.exception()) is not None:
+            logger.error("delivery %s: %s", delivery.delivery_id, type(error).__name__, exc_info=error)
+            result = Result(
+                0.0, error_code="internal_error", error_message="The service failed to send this."
+            )
+            self._finished.append(Finished(delivery, result))
+        self.wake()
+
+    def _count(self, finished: Sequence[Finished], overtaken: set[str]) -> None:
+        delivered = sum(one.result.delivered for one in finished)
+        self.sent.delivered += delivered
+        self.sent.failed += len(finished) - delivered
+        self.sent.superseded += len(overtaken)
+
+
+def _without_answer(began: float, code: str, message: str) -> Result:
+    return Result(time.monotonic() - began, error_code=code, error_message=message)
+
+
+async def _one_claims(session: AsyncSession) -> None:
+    """Two that claim at once could take two states of one export, and send them in any order."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(select(func.pg_advisory_xact_lock(_CLAIMS)))

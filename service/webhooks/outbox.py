@@ -1,0 +1,135 @@
+"""The outbox: with whatever changes a job, in one transaction, go deliveries to all endpoints that want the event.
+
+Two statements, the same for all three roads into the databases. Progress that was not sent yet is replaced where it
+lies, so that an export that reports all the time leaves one row for an endpoint that does not answer.
+"""
+
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.postgresql import positional
+from service.ids import new_id
+from service.jobs import UNTOLD
+from service.models import Job
+from service.view import JobView, moment
+from service.webhooks.tables import UNTRIED_PROGRESS
+
+# `each` spells a JSON array as rows: the two databases have other names for that, and for nothing else here.
+_WHO = """
+SELECT endpoint_id, user_id, job_id, events FROM webhook_endpoints
+WHERE job_id IS NULL AND user_id IN (SELECT value FROM {each_user}) AND enabled
+UNION ALL
+SELECT endpoint_id, user_id, job_id, events FROM webhook_endpoints
+WHERE job_id IN (SELECT value FROM {each_job}) AND enabled
+"""
+_WHO_SQLITE = _WHO.format(each_user="json_each(:users)", each_job="json_each(:jobs)")
+_WHO_POSTGRESQL = _WHO.format(
+    each_user="json_array_elements_text(CAST(:users AS json))",
+    each_job="json_array_elements_text(CAST(:jobs AS json))",
+)
+
+RECORD = f"""
+INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, traceparent,
+    state, tries, attempts, requested, next_at, created_at)
+VALUES (:delivery_id, :endpoint_id, :user_id, :job_id, :sequence, :type, :payload, :traceparent,
+    'pending', 0, 0, false, :now, :now)
+ON CONFLICT (endpoint_id, job_id) WHERE {UNTRIED_PROGRESS}
+DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_at = excluded.created_at
+    WHERE webhook_deliveries.sequence < excluded.sequence
+"""  # noqa: S608 - made of constants
+
+_who_positional, _who_names = positional(_WHO_POSTGRESQL)
+_record_positional, _record_names = positional(RECORD)
+
+Row = dict[str, object]
+Who = Iterable[Sequence[Any]]
+
+
+class Outbox:
+    """Writes deliveries within the transactions of others; `stirred` says that there are new ones to look for."""
+
+    def __init__(self, view: JobView, clock: Callable[[], float] = time.time) -> None:
+        self._view = view
+        self._clock = clock
+        self.stirred = False
+
+    async def in_session(self, session: AsyncSession) -> None:
+        """For transactions over SQLAlchemy: the jobs that these have noted are told of."""
+        untold: list[Job] = session.info.pop(UNTOLD, [])
+        if not untold:
+            return
+        sqlite = session.get_bind().dialect.name == "sqlite"
+        asked = text(_WHO_SQLITE if sqlite else _WHO_POSTGRESQL)
+        who = (await session.execute(asked, _concerned(untold))).all()
+        if deliveries := self._deliveries(untold, who):
+            await session.execute(text(RECORD), deliveries)
+
+    def on_sqlite(self, connection: sqlite3.Connection, untold: Sequence[Job]) -> None:
+        """For batches over SQLite's own driver."""
+        if not untold:
+            return
+        who = connection.execute(_WHO_SQLITE, _concerned(untold)).fetchall()
+        if deliveries := self._deliveries(untold, who):
+            connection.executemany(RECORD, deliveries)
+
+    async def on_postgresql(self, connection: Any, untold: Sequence[Job]) -> None:
+        """For batches over asyncpg."""
+        if not untold:
+            return
+        concerned = _concerned(untold)
+        who = await connection.fetch(_who_positional, *(concerned[name] for name in _who_names))
+        if deliveries := self._deliveries(untold, who):
+            rows = [[row[name] for name in _record_names] for row in deliveries]
+            await connection.executemany(_record_positional, rows)
+
+    def _deliveries(self, untold: Sequence[Job], who: Who) -> list[Row]:
+        by_owner: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
+        for endpoint_id, user_id, job_id, events in who:
+            by_owner[job_id or user_id].append((endpoint_id, events.split(",")))
+        if not by_owner:
+            return []
+        now = self._clock()
+        found = []
+        for job in untold:
+            for endpoint_id, wants in (*by_owner[job.user_id], *by_owner[job.job_id]):
+                if job.event_type in wants:
+                    found.append(delivery_of(job, endpoint_id, payload_of(job, self._view, now), now))
+        self.stirred = self.stirred or bool(found)
+        return found
+
+
+def payload_of(job: Job, view: JobView, now: float) -> str:
+    """The envelope that tells of a job as it stands."""
+    return msgspec.json.encode(
+        {"type": job.event_type, "timestamp": moment(now), "data": view.show(job)}
+    ).decode()
+
+
+def delivery_of(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
+    """What `RECORD` takes."""
+    return {
+        "delivery_id": new_id(now),
+        "endpoint_id": endpoint_id,
+        "user_id": job.user_id,
+        "job_id": job.job_id,
+        "sequence": job.sequence,
+        "type": job.event_type.value,
+        "payload": payload,
+        "traceparent": job.traceparent,
+        "now": now,
+    }
+
+
+def _concerned(untold: Sequence[Job]) -> Mapping[str, str]:
+    users, jobs = {job.user_id for job in untold}, {job.job_id for job in untold}
+    return {
+        "users": msgspec.json.encode(list(users)).decode(),
+        "jobs": msgspec.json.encode(list(jobs)).decode(),
+    }

@@ -1,0 +1,76 @@
+"""When a delivery is tried again, and what an attempt's result means; pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from callbacks.envelope import EventType
+from callbacks.retry import Random, next_delay, retry_after
+
+TEST_EVENT: Final = "webhook.test"
+PROGRESS_DELAYS_SECONDS: Final = (2.0, 10.0)
+"""Progress is news for a moment: three tries."""
+MAX_RETRY_AFTER_SECONDS: Final = 24 * 3_600.0
+DISABLED_AFTER_SECONDS: Final = 5 * 24 * 3_600.0
+"""An endpoint that has failed for so long, without a success between, is disabled."""
+
+_GONE, _TOO_MANY, _UNAVAILABLE = 410, 429, 503
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one attempt: an answer, or the reason why there is none."""
+
+    seconds: float
+    status: int | None = None
+    retry_after: str | None = None
+    excerpt: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - 2xx
+
+    @property
+    def gone(self) -> bool:
+        """The consumer says that it wants no more."""
+        return self.status == _GONE
+
+
+def answered(status: int, seconds: float, after: str | None, excerpt: str) -> Result:
+    """The result that an answer is; anything but 2xx is a failure, and says so."""
+    code, message = _meaning(status)
+    return Result(seconds, status, after, excerpt, code, message)
+
+
+def next_try(kind: str, tries: int, result: Result, *, now: float, random: Random) -> float | None:
+    """When to try again after the `tries`-th failure, in seconds since the epoch; None when it is over.
+
+    An answer of 429 or 503 may ask for more time than the schedule gives, and never gets less.
+    """
+    delay = _delay(kind, tries, random)
+    if delay is None:
+        return None
+    asked = None
+    if result.status in (_TOO_MANY, _UNAVAILABLE):
+        asked = retry_after(result.retry_after, now=now, max_seconds=MAX_RETRY_AFTER_SECONDS)
+    return now + max(delay, asked or 0.0)
+
+
+def _delay(kind: str, tries: int, random: Random) -> float | None:
+    if kind == TEST_EVENT:
+        return None  # whoever tests an endpoint is looking at it
+    if kind == EventType.PROGRESS:
+        left = PROGRESS_DELAYS_SECONDS[tries - 1 :]
+        return left[0] if left else None
+    return next_delay(tries, random)
+
+
+def _meaning(status: int) -> tuple[str | None, str | None]:
+    if 200 <= status < 300:  # noqa: PLR2004
+        return None, None
+    if 300 <= status < 400:  # noqa: PLR2004
+        return "redirect", f"The endpoint answered {status}; redirects are not followed."
+    if status == _GONE:
+        return "gone", "The endpoint answered 410: it wants no more."
+    return "status", f"The endpoint answered {status}."
