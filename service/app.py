@@ -27,7 +27,18 @@ from infra.storage.signed import SignedUrls
 from infra.supervise import Supervisor
 from infra.telemetry import AccessLog
 from service import schema
-from service.api import exports, files, health, metrics, outputs, streams, submissions, uploads, webhooks
+from service.api import (
+    exports,
+    files,
+    health,
+    metrics,
+    outputs,
+    streams,
+    submissions,
+    uploads,
+    verification,
+    webhooks,
+)
 from service.api.callbacks import Callbacks, FrontDoor
 from service.api.state import Quotas, State
 from service.attempts import Attempts, Limits
@@ -83,6 +94,7 @@ ROUTES = [
     Route("/api/callbacks/{job_id}/output", outputs.hand_over, methods=["POST"]),
     Route("/api/webhooks", webhooks.create, methods=["POST"]),
     Route("/api/webhooks", webhooks.list_),
+    Route("/api/webhooks/verify", verification.verify, methods=["POST"]),
     Route("/api/webhooks/{id}", webhooks.get),
     Route("/api/webhooks/{id}", webhooks.change, methods=["PATCH"]),
     Route("/api/webhooks/{id}", webhooks.remove, methods=["DELETE"]),

@@ -71,6 +71,10 @@ class EndpointsQuery(Strict):
     job_id: Cursor | None = None
 
 
+class NoSuchWebhook(NotFound):
+    """There is no such webhook."""
+
+
 class EndpointDisabled(Conflict):
     """The endpoint is disabled; enable it first."""
 
@@ -135,7 +139,7 @@ async def change(request: Request[State]) -> Response:
             await endpoints.disable(session, endpoint_id, endpoints.BY_USER, now=time.time())
             changed = await endpoints.get(session, user_id, endpoint_id)
     if changed is None:
-        raise _nowhere()
+        raise NoSuchWebhook
     request.state["deliverer"].wake()
     return answer(log.show_endpoint(changed))
 
@@ -243,7 +247,7 @@ async def _endpoint(request: Request[State]) -> Endpoint:
     async with request.state["database"].reading() as session:
         found = await endpoints.get(session, user_id, _path(request, "id"))
     if found is None:
-        raise _nowhere()
+        raise NoSuchWebhook
     return found
 
 
@@ -270,12 +274,8 @@ def _accepted(request: Request[State], made: Delivery) -> Response:
 def _path(request: Request[State], name: str) -> str:
     found = str(request.path_params[name])
     if len(found) > 64 or not found.isascii() or not found.isprintable():  # noqa: PLR2004
-        raise _nowhere()
+        raise NoSuchWebhook
     return found
-
-
-def _nowhere() -> NotFound:
-    return NotFound("There is no such webhook.")
 
 
 def in_order(events: Sequence[EventType]) -> list[str]:

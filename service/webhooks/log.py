@@ -43,6 +43,12 @@ async def get(session: AsyncSession, endpoint_id: str, delivery_id: str) -> Deli
     return as_delivery(row) if row else None
 
 
+async def endpoint_of(session: AsyncSession, user_id: str, delivery_id: str) -> str | None:
+    """Which of the user's endpoints a delivery was for."""
+    one = (DELIVERIES.c.delivery_id == delivery_id, DELIVERIES.c.user_id == user_id)
+    return (await session.execute(select(DELIVERIES.c.endpoint_id).where(*one))).scalar_one_or_none()
+
+
 async def attempts_of(session: AsyncSession, found: Sequence[Delivery]) -> Attempts:
     """What was sent for each of the deliveries, oldest first."""
     ids = [one.delivery_id for one in found]

@@ -13,7 +13,8 @@ def headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, 
         for secret in secrets_of(endpoint, now=now)
     ]
     signatures += [
-        asymmetric.sign(asymmetric.decode_private(key), delivery.delivery_id, timestamp, body) for key in keys_of(endpoint, now=now)
+        asymmetric.sign(asymmetric.decode_private(key), delivery.delivery_id, timestamp, body)
+        for key in keys_of(endpoint, now=now)
     ]
     found = {
         "content-type": "application/json",

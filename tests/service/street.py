@@ -55,7 +55,7 @@ class Street:
     async def settled(self, run: FakeRun) -> None:
         """Wait until the dispatcher has stored the call, after which only the run changes the job."""
         async with asyncio.timeout(WITHIN_SECONDS):
-            while (await self.shown(run))["call_id"] is None:
+            while (await self.shown(run))["call_id"] is None:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.01)
 
     @asynccontextmanager

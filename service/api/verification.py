@@ -1,0 +1,133 @@
+"""`POST /api/webhooks/verify`: a consumer shows what it received, and is told what is wrong with it."""
+
+import asyncio
+import binascii
+import time
+from typing import Annotated, Any, Self
+
+import pydantic
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callbacks.signing import ID_HEADER, decode_secret
+from service import asymmetric
+from service.api.parsing import answer, json_of
+from service.api.state import State
+from service.api.webhooks import Cursor, NoSuchWebhook, Strict
+from service.diagnosis import Diagnosis, Keys, Sent, diagnose
+from service.webhooks import endpoints, log
+from service.webhooks.signatures import public_keys_of
+from service.webhooks.tables import Endpoint
+
+LATEST = 20
+MAX_BODY_CHARACTERS = 1_000_000
+
+Headers = Annotated[
+    dict[str, Annotated[str, pydantic.Field(max_length=4_096)]], pydantic.Field(max_length=100)
+]
+Body = Annotated[str, pydantic.Field(max_length=MAX_BODY_CHARACTERS)]
+
+
+class Received(Strict):
+    """What came: the headers, and the body as text or, byte for byte, as base64.
+
+    `id` names the endpoint, which is otherwise found by the webhook-id; `expected` is the signature that the receiver
+    computed, if it differs; `received_at` is the receiver's clock, unless it is showing this at once.
+    """
+
+    id: Cursor | None = None
+    headers: Headers
+    body: Body | None = None
+    body_base64: Body | None = None
+    expected: Annotated[str, pydantic.Field(max_length=1_024)] | None = None
+    received_at: pydantic.AwareDatetime | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _one_body(self) -> Self:
+        if (self.body is None) == (self.body_base64 is None):
+            raise ValueError("give body or body_base64, one of them")
+        return self
+
+    @pydantic.field_validator("body_base64", mode="after")
+    @classmethod
+    def _is_base64(cls, value: str | None) -> str | None:
+        try:
+            binascii.a2b_base64(value or "", strict_mode=True)
+        except ValueError:
+            raise ValueError("it is not base64") from None
+        return value
+
+    @property
+    def raw(self) -> bytes:
+        if self.body_base64 is not None:
+            return binascii.a2b_base64(self.body_base64)
+        return (self.body or "").encode()
+
+    @property
+    def message_id(self) -> str:
+        found = {name.lower(): value for name, value in self.headers.items()}
+        return found.get(ID_HEADER, "")[:64]
+
+
+async def verify(request: Request[State]) -> Response:
+    """Whether the message is valid; if not, why, as far as can be told."""
+    user_id = await request.state["authenticator"].user(request)
+    asked, _ = await json_of(request, Received)
+    async with request.state["database"].reading() as session:
+        endpoint = await _endpoint(session, user_id, asked)
+        if endpoint is None:
+            raise NoSuchWebhook("Say by `id` which webhook received this: its webhook-id is not known here.")
+        others = [one for one in await endpoints.of_user(session, user_id) if one != endpoint]
+        sent = await _sent(session, endpoint, asked.message_id)
+    received = asked.received_at.timestamp() if asked.received_at else time.time()
+    found = await asyncio.to_thread(  # it tries thousands of signatures
+        diagnose,
+        asked.headers,
+        asked.raw,
+        _keys(endpoint, others[:LATEST]),
+        now=received,
+        expected=asked.expected,
+        sent=sent,
+    )
+    return answer(_shown(found, endpoint))
+
+
+async def _endpoint(session: AsyncSession, user_id: str, asked: Received) -> Endpoint | None:
+    if asked.id is not None:
+        return await endpoints.get(session, user_id, asked.id)
+    endpoint_id = await log.endpoint_of(session, user_id, asked.message_id)
+    if endpoint_id is not None:
+        return await endpoints.get(session, user_id, endpoint_id)
+    mine = await endpoints.of_user(session, user_id)
+    return mine[0] if len(mine) == 1 else None
+
+
+async def _sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[Sent]:
+    one = await log.get(session, endpoint.endpoint_id, message_id)
+    latest = (
+        [one] if one else await log.page(session, endpoint.endpoint_id, state=None, before=None, limit=LATEST)
+    )
+    return [Sent(each.delivery_id, each.payload.encode()) for each in latest]
+
+
+def _keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
+    public = public_keys_of(endpoint, now=time.time())
+    return Keys(
+        current=decode_secret(endpoint.secret),
+        previous=(decode_secret(endpoint.previous_secret),) if endpoint.previous_secret else (),
+        public=asymmetric.decode_public(public[0]) if public else None,
+        others=tuple(decode_secret(one.secret) for one in others),
+    )
+
+
+def _shown(found: Diagnosis, endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "valid": found.valid,
+        "problem": found.problem,
+        "detail": found.detail,
+        "problems": found.problems,
+        "header": found.header,
+        "clock_off_seconds": found.clock_off_seconds,
+        "id": endpoint.endpoint_id,
+    }
