@@ -20,7 +20,7 @@ from callbacks.signing import attempt_key as signing_key
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, parse_config
 from infra.postgresql import AnyDatabase
 from infra.storage import OutsideStorage, Storage, StorageError
-from service import jobs
+from service import jobs, leases
 from service.models import Job, Status
 from service.outcomes import Outcomes, clear
 from service.progress import recovered
@@ -110,15 +110,15 @@ class Attempts:
         """One round of the watch."""
         now = time.time()
         async with self._database.transaction() as session:
-            lapsed = await jobs.lapsed(session, now=now)
-            overdue = await jobs.overdue(
+            lapsed = await leases.lapsed(session, now=now)
+            overdue = await leases.overdue(
                 session,
                 started_before=now - self._limits.deadline_seconds - LATE_BY_SECONDS,
                 spawned_before=now - self._limits.queue_seconds,
                 now=now,
             )
             # After the overdue, which must not be leased: asking after a job leases it.
-            silent = await jobs.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
+            silent = await leases.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
         for job in lapsed:
             message = "The run could not be confirmed to have started."
             await self._lose(job, "run_lost", message, transient=True, unstarted=True)
@@ -133,7 +133,7 @@ class Attempts:
         Calls that outlive the service go on, too; only what was about to be started is started anew.
         """
         async with self._database.reading() as session:
-            found = await jobs.left_over(session, self._runner.name, of_this_instance=self._runner.instance)
+            found = await leases.left_over(session, self._runner.name, of_this_instance=self._runner.instance)
         for job in found:
             await self._lose(job, "run_lost", "The service was restarted.", transient=True, pause=False)
 
@@ -149,7 +149,7 @@ class Attempts:
             return
         await self._return_cut_off()
         async with self._database.reading() as session:
-            ours = await jobs.running_here(session, self._runner.instance)
+            ours = await leases.running_here(session, self._runner.instance)
         for job in ours:
             await self._return(job, unstarted=False)
             await self.abandon(job)
@@ -182,7 +182,7 @@ class Attempts:
         if not call_ids:
             return
         async with self._database.reading() as session:
-            unfinished = await jobs.by_call(session, call_ids, now=time.time())
+            unfinished = await leases.by_call(session, call_ids, now=time.time())
         await self._ask_after_all(unfinished)
 
     async def _claimed(self) -> list[Job]:
@@ -191,7 +191,7 @@ class Attempts:
         if free < max(1, places // 2):  # the search for whose turn it is pays off for several at once
             return []
         async with self._database.transaction() as session:
-            return await jobs.claim(
+            return await leases.claim(
                 session,
                 places=free,
                 per_user=self._limits.per_user,
@@ -219,7 +219,7 @@ class Attempts:
             )
             return
         async with self._database.transaction() as session:
-            kept = await jobs.spawned(session, job, call_id, now=time.time())
+            kept = await leases.spawned(session, job, call_id, now=time.time())
         if kept is None:  # cancelled between the claim and here
             await self._end(job, call_id)
         else:

@@ -18,9 +18,10 @@ from infra.postgresql import is_postgresql
 from infra.storage import StorageError
 from infra.telemetry import configure_logging
 from service import commands, schema
-from service.app import bucket_place, create_app
+from service.app import create_app
 from service.demo import Demo, any_port
 from service.deploying import deploy, look_up
+from service.furnishing import bucket_place
 from service.server import server
 from service.settings import BadSettings, Settings, load
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from callbacks.envelope import EventType, Output
 from infra.postgresql import AnyDatabase
 from infra.storage import Storage, StorageError
-from service import jobs, queries
+from service import leases, queries
 from service.models import Job, Status
 from service.progress import Applied, Change, Outcome, Refusal, lost_output
 from service.writer import Writer
@@ -66,7 +66,7 @@ class Outcomes:
 
     async def _finalizing(self, change: Change) -> Job | None:
         async with self._database.transaction() as session:
-            job = await jobs.finalize(
+            job = await leases.finalize(
                 session, change.report, lease_seconds=self._lease_seconds, now=change.now
             )
         if job is not None:

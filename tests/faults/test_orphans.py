@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callbacks.envelope import Output, Phase, Report
-from service import jobs
+from service import leases
 from service.outcomes import attempt_key
 from service.runners import Failed
 from service.settings import load
@@ -49,7 +49,7 @@ async def died_finalizing(house: House, *, now: float = 0.0) -> FakeRun:
         output=OUTPUT,
     )
     async with house.database.transaction() as session:
-        job = await jobs.finalize(session, report, lease_seconds=60, now=now)
+        job = await leases.finalize(session, report, lease_seconds=60, now=now)
     assert job is not None
     written = attempt_key(job.job_id, 1)
     storage = house.state["storage"]

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database import Database, sqlite_url
-from service import jobs, queries, schema
+from service import leases, queries, schema
 from service.models import Status
 
 pytestmark = pytest.mark.anyio
@@ -30,12 +30,12 @@ READS: dict[str, Read] = {
     ),
     "quota": lambda session: queries.count_active(session, "alice"),
     "metrics": queries.active_by_status,
-    "claim": lambda session: jobs.claim(session, places=4, per_user=2, lease_seconds=30, now=NOW),
-    "lapsed": lambda session: jobs.lapsed(session, now=NOW),
-    "silent": lambda session: jobs.silent(session, silence_seconds=60, now=NOW),
-    "overdue": lambda session: jobs.overdue(session, started_before=NOW, spawned_before=NOW, now=NOW),
-    "ended": lambda session: jobs.by_call(session, ["call"], now=0.0),
-    "left over": lambda session: jobs.left_over(session, "local", of_this_instance="local-1-"),
+    "claim": lambda session: leases.claim(session, places=4, per_user=2, lease_seconds=30, now=NOW),
+    "lapsed": lambda session: leases.lapsed(session, now=NOW),
+    "silent": lambda session: leases.silent(session, silence_seconds=60, now=NOW),
+    "overdue": lambda session: leases.overdue(session, started_before=NOW, spawned_before=NOW, now=NOW),
+    "ended": lambda session: leases.by_call(session, ["call"], now=0.0),
+    "left over": lambda session: leases.left_over(session, "local", of_this_instance="local-1-"),
 }
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import delete
 from callbacks.envelope import EventType, Phase
 from infra.database import Database
 from infra.postgresql import AnyDatabase, open_database
-from service import jobs
+from service import jobs, leases
 from service.models import Job
 from service.progress import Applied, Refusal
 from service.writer import Writer
@@ -85,7 +85,7 @@ class ExportLife(RuleBasedStateMachine):
     def claim(self, places: int) -> None:
         async def claim() -> list[Job]:
             async with self.database.transaction() as session:
-                return await jobs.claim(
+                return await leases.claim(
                     session, places=places, per_user=PER_USER, lease_seconds=LEASE, now=self.now
                 )
 
@@ -99,7 +99,7 @@ class ExportLife(RuleBasedStateMachine):
 
         async def spawned() -> Job | None:
             async with self.database.transaction() as session:
-                return await jobs.spawned(session, job, f"call-{job.attempt}", now=self.now)
+                return await leases.spawned(session, job, f"call-{job.attempt}", now=self.now)
 
         row = self.rows[job.job_id]
         if self.active(job) and row["status"] == "pending" and row["call_id"] is None:
@@ -138,7 +138,7 @@ class ExportLife(RuleBasedStateMachine):
 
         async def finalize() -> Job | None:
             async with self.database.transaction() as session:
-                return await jobs.finalize(session, claim.report, lease_seconds=LEASE, now=self.now)
+                return await leases.finalize(session, claim.report, lease_seconds=LEASE, now=self.now)
 
         expected = {"status": "processing", "phase": "finalizing", "lease_until": self.now + LEASE}
         expected |= {"run": job.run, "step": step - 1}  # what comes late does not undo it
@@ -211,7 +211,7 @@ class ExportLife(RuleBasedStateMachine):
     def look_for_the_silent(self) -> None:
         async def silent() -> list[Job]:
             async with self.database.transaction() as session:
-                return await jobs.silent(session, silence_seconds=SILENCE, now=self.now)
+                return await leases.silent(session, silence_seconds=SILENCE, now=self.now)
 
         quiet = {
             str(row["job_id"])
@@ -228,7 +228,7 @@ class ExportLife(RuleBasedStateMachine):
     def look_for_lapsed_leases(self) -> None:
         async def lapsed() -> list[Job]:
             async with self.database.transaction() as session:
-                return await jobs.lapsed(session, now=self.now)
+                return await leases.lapsed(session, now=self.now)
 
         lost = {
             str(row["job_id"])

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from infra.database import Database
-from service import jobs
+from service import jobs, leases
 from service.models import Job
 from service.progress import Applied, Outcome, Refusal
 from service.writer import Writer
@@ -64,12 +64,12 @@ def service(change: Within) -> Event:
 
 
 def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
-    return jobs.claim(session, places=9, per_user=9, lease_seconds=30, now=NOW)
+    return leases.claim(session, places=9, per_user=9, lease_seconds=30, now=NOW)
 
 
 def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
     told = changes.change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 1, now=NOW)
-    return jobs.finalize(session, told.report, lease_seconds=30, now=NOW)
+    return leases.finalize(session, told.report, lease_seconds=30, now=NOW)
 
 
 def _given_back(*, counted: bool, attempts: int = 0) -> Within:
@@ -86,7 +86,7 @@ def _as_row(job: Job) -> Row:
 
 EVENTS: dict[str, Event] = {
     "claim": service(_claim),
-    "spawned": service(lambda session, job: jobs.spawned(session, job, "call-1", now=NOW)),
+    "spawned": service(lambda session, job: leases.spawned(session, job, "call-1", now=NOW)),
     "started": callback(EventType.STARTED),
     "tick": callback(EventType.PROGRESS),
     "finalize": service(_finalize),
@@ -177,7 +177,7 @@ async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Databas
     job = await second_attempt_in("running", database)
     told = changes.change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
     async with database.transaction() as session:
-        await jobs.finalize(session, told.report, lease_seconds=30, now=NOW)
+        await leases.finalize(session, told.report, lease_seconds=30, now=NOW)
     before = await changes.rows(database)
 
     outcome = await callback(EventType.PROGRESS)(database, job)
@@ -229,7 +229,7 @@ async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(databa
 
     async def claimed(places: int) -> set[str]:
         async with database.transaction() as session:
-            found = await jobs.claim(session, places=places, per_user=3, lease_seconds=30, now=NOW)
+            found = await leases.claim(session, places=places, per_user=3, lease_seconds=30, now=NOW)
             return {job.job_id for job in found}
 
     assert [await claimed(3), await claimed(1), await claimed(9), await claimed(9)] == [

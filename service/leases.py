@@ -1,0 +1,147 @@
+"""Who may do what with an active job, and until when: claims, leases, and the rows that nobody has heard of.
+
+The dispatcher's and the watch's half of the state machine; like the other, it takes a session and never commits.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, false, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from callbacks.envelope import Phase, Report
+from service.jobs import JOBS, UNSTARTED, as_job, changed, is_job
+from service.models import IS_ACTIVE, ExportJob, Job, Status
+
+
+async def claim(
+    session: AsyncSession, *, places: int, per_user: int, lease_seconds: float, now: float
+) -> list[Job]:
+    """Lease waiting jobs, round-robin over users, to whoever is about to spawn them."""
+    ready = and_(UNSTARTED, col(ExportJob.lease_until).is_(None), col(ExportJob.not_before) <= now)
+    taken = or_(col(ExportJob.call_id).is_not(None), col(ExportJob.lease_until).is_not(None))
+    running = (
+        select(JOBS.c.user_id, func.count().label("running"))
+        .where(IS_ACTIVE, taken)
+        .group_by(JOBS.c.user_id)
+        .subquery()
+    )
+    place_in_line = func.row_number().over(partition_by=JOBS.c.user_id, order_by=JOBS.c.job_id)
+    turn = (place_in_line + func.coalesce(running.c.running, 0)).label("turn")
+    ranked = (
+        select(JOBS.c.job_id, turn)
+        .select_from(JOBS.outerjoin(running, running.c.user_id == JOBS.c.user_id))
+        .where(ready)
+        .subquery()
+    )
+    fair = select(ranked.c.job_id).where(ranked.c.turn <= per_user).order_by(ranked.c.turn, ranked.c.job_id)
+    chosen = select(JOBS.c.job_id).where(ready, JOBS.c.job_id.in_(fair.limit(places)))
+    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen.with_for_update(skip_locked=True)))
+    rows = await session.execute(leased.values(lease_until=now + lease_seconds).returning(JOBS))
+    return [as_job(row) for row in rows.mappings()]
+
+
+async def lapsed(session: AsyncSession, *, now: float) -> list[Job]:
+    """Jobs whose lease ran out before a call was stored: the holder died, and may have spawned a run."""
+    found = select(JOBS).where(UNSTARTED, col(ExportJob.lease_until) < now)
+    return [as_job(row) for row in (await session.execute(found)).mappings()]
+
+
+async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
+    """Store the call that runs the attempt; None if the attempt is over already.
+
+    The run may have reported before this is written: then its phase and call stay as they are.
+    """
+    same = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
+    values: dict[str, object] = {"heartbeat_at": now, "spawned_at": now, "lease_until": None}
+    starting = {"call_id": call_id, "phase": Phase.STARTING, "message": "Waiting for the run to start"}
+    first = await changed(session, and_(same, UNSTARTED), values | starting, now)
+    if first is not None:
+        return first
+    rows = await session.execute(update(JOBS).where(same).values(spawned_at=now).returning(JOBS))
+    found = rows.mappings().one_or_none()
+    return as_job(found) if found else None
+
+
+async def finalize(session: AsyncSession, report: Report, *, lease_seconds: float, now: float) -> Job | None:
+    """Lease an attempt that claims to be complete while its output is checked and moved.
+
+    Nobody else gives up on the attempt meanwhile; only a cancel may still come between.
+    """
+    newer = or_(
+        col(ExportJob.run) < report.run,
+        and_(col(ExportJob.run) == report.run, col(ExportJob.step) < report.step),
+    )
+    current = and_(
+        col(ExportJob.job_id) == report.job_id, col(ExportJob.attempt) == report.attempt, newer, IS_ACTIVE
+    )
+    values: dict[str, object] = {
+        "status": Status.PROCESSING,
+        "phase": Phase.FINALIZING,
+        "run": report.run,
+        "step": report.step - 1,  # a tick that comes late, or an older run's, must not undo this
+        "message": "Checking the exported file",
+        "heartbeat_at": now,
+        "started_at": func.coalesce(col(ExportJob.started_at), now),
+        "lease_until": now + lease_seconds,
+        # Whoever ends the job otherwise, after a crash as well, knows by these what to withdraw.
+        "output_size": report.output.size if report.output else None,
+        "output_checksum": report.output.checksum if report.output else None,
+    }
+    return await changed(session, current, values, now)
+
+
+async def silent(session: AsyncSession, *, silence_seconds: float, now: float, limit: int = 100) -> list[Job]:
+    """Active jobs whose call has not been heard of for a while, leased to the caller for one look."""
+    quiet = and_(
+        IS_ACTIVE,
+        col(ExportJob.call_id).is_not(None),
+        col(ExportJob.heartbeat_at) < now - silence_seconds,
+        or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until) < now),
+    )
+    chosen = select(JOBS.c.job_id).where(quiet).limit(limit).with_for_update(skip_locked=True)
+    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(lease_until=now + silence_seconds / 2)
+    rows = await session.execute(leased.returning(JOBS))
+    return [as_job(row) for row in rows.mappings()]
+
+
+async def overdue(
+    session: AsyncSession, *, started_before: float, spawned_before: float, now: float, limit: int = 100
+) -> list[Job]:
+    """Active jobs that have run for too long, or have waited too long for their call to start.
+
+    One that is leased, because its output is being taken in or it is being asked after, is left alone meanwhile.
+    """
+    late = or_(
+        and_(col(ExportJob.status) == Status.PROCESSING, col(ExportJob.started_at) < started_before),
+        and_(col(ExportJob.status) == Status.PENDING, col(ExportJob.spawned_at) < spawned_before),
+    )
+    free = or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until) < now)
+    found = select(JOBS).where(IS_ACTIVE, free, late).limit(limit)
+    return [as_job(row) for row in (await session.execute(found)).mappings()]
+
+
+async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
+    """Active jobs whose call belongs to an earlier life of this service."""
+    foreign = and_(
+        IS_ACTIVE,
+        col(ExportJob.runner) == runner,
+        or_(
+            col(ExportJob.call_id).is_not(None) & ~col(ExportJob.call_id).startswith(of_this_instance),
+            col(ExportJob.call_id).is_(None) & col(ExportJob.lease_until).is_not(None),
+        ),
+    )
+    return [as_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
+
+
+async def by_call(session: AsyncSession, call_ids: Sequence[str], *, now: float) -> list[Job]:
+    """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
+    finalizing = and_(col(ExportJob.phase) == Phase.FINALIZING, col(ExportJob.lease_until) >= now)
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), ~func.coalesce(finalizing, false()))
+    return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
+
+
+async def running_here(session: AsyncSession, instance: str) -> list[Job]:
+    """Active jobs whose call belongs to this instance."""
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).startswith(instance))
+    return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
