@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults check bench-callbacks bench-modal bench-video contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults check bench-callbacks bench-large bench-modal bench-video contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -56,6 +56,9 @@ contact-sheets: setup-dev ## Draw what each export does into .images
 
 bench-modal: setup-dev ## Measure a thousand exports in flight on Modal beside the bare SDK and the usual code
 	@$(BIN)/python -m infra.bench.in_flight $(ARGS)
+
+bench-large: setup-dev ## Measure what sources of more than 2 GB cost the service, and when their reading begins
+	@$(BIN)/python -m infra.bench.large $(ARGS)
 
 format: setup-dev ## Format, and mend what the linter can
 	@$(BIN)/ruff format .

@@ -25,6 +25,7 @@ _FIELD_WIDTH, _STAND = 2_400, 230
 _WHISTLE_SECONDS = 0.6
 _SKIN, _SHADOW, _BALL = (224, 176, 140), (32, 84, 40), (248, 248, 244)
 _BT709, _LIMITED = 1, 1
+USUAL = {"preset": "veryfast", "crf": "19", "g": str(RATE)}
 
 
 @dataclass(frozen=True)
@@ -141,16 +142,15 @@ def crowd(seconds: float) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", (murmur + whistle).clip(-1, 1).astype(np.float32))
 
 
-def make(path: Path, seconds: float, scale: float = 1.0) -> Path:
-    """Film it: H.264 and AAC, as a camera would."""
+def make(path: Path, seconds: float, scale: float = 1.0, *, options: dict[str, str] = USUAL) -> Path:
+    """Film it: H.264, with these options for x264, and AAC, as a camera would."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp4") as container:
-        options = {"preset": "veryfast", "crf": "19"}
         video = container.add_stream("libx264", rate=RATE, options=options)
         video.width, video.height, video.pix_fmt = round(WIDTH * scale), round(HEIGHT * scale), "yuv420p"
         context = video.codec_context
         context.color_primaries = context.color_trc = context.colorspace = _BT709
-        context.color_range, context.gop_size = _LIMITED, RATE
+        context.color_range = _LIMITED
         audio = container.add_stream("aac", rate=SOUND_RATE)
         audio.codec_context.layout = "stereo"
         for picture in frames(seconds, scale):

@@ -63,9 +63,9 @@ class Plane:
 
 
 @contextmanager
-def plane(folder: Path) -> Iterator[Plane]:
-    """A control plane that holds every call, with the app deployed to it."""
-    held = json.dumps({"hold_calls": True})
+def plane(folder: Path, *, hold_calls: bool = True) -> Iterator[Plane]:
+    """A control plane that holds every call, or runs it, with the app deployed to it."""
+    held = json.dumps({"hold_calls": hold_calls})
     command = [
         sys.executable,
         "-m",
