@@ -77,7 +77,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="large-", dir=ROOT.absolute()) as folder:
             width = asked.megabytes_per_second * MEGABYTE
             with PLACES[kind](Path(folder), width) as place:
-                measure(place, kind, short, film)
+                measure(place, kind, short, film, SECONDS * asked.times / 2)
     film.unlink()
 
 
@@ -137,7 +137,7 @@ async def presigned(place: S3Place, key: str) -> str:
     return signed.url
 
 
-def measure(place: Place, kind: str, short: Path, film: Path) -> None:
+def measure(place: Place, kind: str, short: Path, film: Path, middle: float) -> None:
     """Each way that a large file may take; then what an export of a stretch of it does when."""
     user, size = place.user, film.stat().st_size
     # Whatever the service loads at its first export is there when it counts as idle.
@@ -152,7 +152,7 @@ def measure(place: Place, kind: str, short: Path, film: Path) -> None:
     _, whole = place.step("download of the source", lambda: user.drained(place.readable(key)))
     before = place.link.down_bytes
     told, _ = place.step(
-        "export of 5 s of it", lambda: complete(user.exported("framing", stretch(key, 45.0)))
+        "export of 5 s of it", lambda: complete(user.exported("framing", stretch(key, middle)))
     )
     timeline(told, whole, place.link.down_bytes - before, size)
     told, _ = place.step(

@@ -1,0 +1,129 @@
+"""The image's entry command as a plain process: its exact environment, a user who owns nothing but the data folder."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.infra.deployment.reading import SECRET, fly, health_command, image_environment, only
+
+BIN = Path(sys.executable).parent
+STARTS_SECONDS, STOPS_SECONDS = 30, 15
+
+
+class Image:
+    """What the image's entry command is run with: its environment and a user who owns nothing but the data folder."""
+
+    def __init__(self, data_dir: Path, port: int) -> None:
+        self.data_dir = data_dir
+        self.environment = image_environment() | {
+            "PATH": f"{BIN}{os.pathsep}/usr/bin:/bin",
+            "PORT": str(port),
+            "DATA_DIR": str(data_dir),
+            "HOME": str(data_dir),
+        }
+        self.url = f"http://127.0.0.1:{port}"
+        self.user = unused_user() if os.geteuid() == 0 and shutil.which("setpriv") else None
+        self.as_user: list[str] = []
+        if self.user:
+            os.chown(data_dir, self.user, self.user)
+            # Reads what it likes, for the interpreter may lie in root's home; writes what it owns.
+            reads = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+            self.as_user = [
+                "setpriv",
+                f"--reuid={self.user}",
+                f"--regid={self.user}",
+                "--clear-groups",
+                *reads,
+            ]
+
+    def start(self, command: list[str], **environment: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*self.as_user, *command],
+            cwd="/",
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, command: list[str], **environment: str) -> tuple[int, str]:
+        with self.start(command, **environment) as process:
+            said, _ = process.communicate(timeout=STARTS_SECONDS)
+            return process.returncode, said
+
+    @contextmanager
+    def serving(self) -> Iterator["subprocess.Popen[str]"]:
+        """The service, once it answers."""
+        with self.start(json.loads(only("CMD")), AUTH_JWT_SECRET=SECRET) as process:
+            try:
+                for line in process.stdout or ():
+                    if "Uvicorn running" in line:
+                        break
+                yield process
+            finally:
+                process.kill()
+
+
+def unused_user() -> int:
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {
+        found.stat().st_uid for found in Path(tempfile.gettempdir()).iterdir()
+    }
+    return next(number for number in range(10_001, 60_000) if number not in taken)
+
+
+@pytest.fixture
+def image() -> Iterator[Image]:
+    folder = Path(tempfile.mkdtemp(prefix="framehook-image-"))
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = int(found.getsockname()[1])
+    yield Image(folder, port)
+    shutil.rmtree(folder)
+
+
+def test_without_authentication_the_image_says_why_it_does_not_start(image: Image) -> None:
+    status, said = image.run(json.loads(only("CMD")))
+    assert status == 2
+    assert said == (
+        "framehook: HOST '0.0.0.0' is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
+        "the service has a single local user and listens on 127.0.0.1 only\n"
+    )
+
+
+def test_the_image_starts_answers_its_own_health_check_and_stops_when_told(image: Image) -> None:
+    assert image.run(health_command())[0] != 0
+    with image.serving() as process:
+        assert image.run(health_command()) == (0, "")
+        assert httpx.get(f"{image.url}/readyz", trust_env=False).status_code == 200
+        assert httpx.get(f"{image.url}/api/exports", trust_env=False).status_code == 401
+        process.send_signal(signal.Signals[only("STOPSIGNAL")])
+        process.communicate(timeout=STOPS_SECONDS)
+        assert process.returncode in (0, -signal.Signals[only("STOPSIGNAL")])
+    assert (image.data_dir / "framehook.db").exists()
+    if image.user:
+        places = [Path(place) for place in ("/tmp", "/var/tmp", "/dev/shm") if Path(place).is_dir()]  # noqa: S108
+        written = {found for place in places for found in place.iterdir() if owner(found) == image.user}
+        assert written == {image.data_dir}
+
+
+def owner(path: Path) -> int | None:
+    try:
+        return path.lstat().st_uid
+    except FileNotFoundError:
+        return None
+
+
+def test_the_image_upgrades_a_database_before_it_serves(image: Image) -> None:
+    command = fly()["deploy"]["release_command"].split()
+    assert image.run(command, AUTH_JWT_SECRET=SECRET) == (0, "The database is up to date.\n")

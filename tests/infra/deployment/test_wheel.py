@@ -1,0 +1,43 @@
+"""What the image installs: a wheel with all that runs, and nothing else."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.infra.deployment.reading import INFRA, ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_the_wheel_holds_all_that_runs_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    sources = {
+        str(path.relative_to(ROOT))
+        for package in ("callbacks", "gpu", "infra", "service")
+        for path in (ROOT / package).rglob("*.py")
+        if (INFRA / "bench") not in path.parents
+    }
+    markers = {f"{package}/py.typed" for package in ("callbacks", "gpu", "infra", "service")}
+    others = {"service/migrations/script.py.mako", "gpu/requirements.lock"}
+    assert names >= sources | markers | others
+    assert not [name for name in names if name.startswith(("tests/", "infra/bench/", "var/"))]
+    assert {Path(name).suffix for name in names - sources - markers - others} <= {
+        ".js",
+        ".html",
+        ".css",
+        ".svg",
+        ".py",
+    }
+
+
+def test_the_versions_for_the_modal_image_come_with_the_wheel(wheel: zipfile.ZipFile) -> None:
+    assert wheel.read("gpu/requirements.lock") == (ROOT / "requirements.lock").read_bytes()
