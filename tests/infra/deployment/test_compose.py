@@ -45,6 +45,14 @@ def environment_of(name: str, given: dict[str, str]) -> dict[str, str]:
     return {name: filled(str(value), given) for name, value in variables.items()}
 
 
+def test_compose_is_what_its_specification_allows() -> None:
+    command = (str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
+    found = subprocess.run(
+        [*command, str(INFRA / "compose.yaml")], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout
+
+
 OURS = ["service", "upgrade", "bucket", "modal-local", "modal-deploy"]
 
 
