@@ -1,6 +1,7 @@
 """From a host to the addresses that may be connected to: resolved once, and every one of them judged."""
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +14,9 @@ from infra.egress.urls import is_localhost, literal
 
 Resolver = Callable[[str], Awaitable[Sequence[Address]]]
 """The addresses of a name, best first; OSError or none at all if it has none."""
+
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors of a machine that has run out of something."""
 
 _LOOPBACK: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
@@ -34,7 +38,10 @@ async def system_resolver(host: str) -> Sequence[Address]:
         else:
             _tell(loop, answer, [ip_address(entry[4][0]) for entry in found])
 
-    threading.Thread(target=ask, name="resolve", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name="resolve", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(errno.ENOMEM, "no more threads") from error
     return await answer
 
 
@@ -80,7 +87,9 @@ class Guard:
         except TimeoutError:
             raise Unreachable("dns", f"{host} could not be resolved in {self._seconds:g} s.") from None
         except OSError as error:
-            raise Unreachable("dns", f"{host} could not be resolved.") from error
+            if error.errno in EXHAUSTED:
+                raise Unreachable("local", "This service can resolve no more names just now.") from error
+            raise Unreachable("dns", f"{host} could not be resolved: {error.strerror or error}.") from error
         if not found:
             raise Unreachable("dns", f"{host} has no address.")
         return found

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import httpcore
 
-from infra.egress.guard import Guard
+from infra.egress.guard import EXHAUSTED, Guard
 from infra.egress.outcomes import Address, Unreachable
 
 _MOST_ADDRESSES: Final = 4
@@ -48,6 +48,8 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
                 return await self._sockets.connect_tcp(str(address), port, timeout=seconds)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
+        if any(getattr(cause, "errno", None) in EXHAUSTED for cause in _causes(failure)):
+            raise Unreachable("local", "This service can open no more connections just now.") from failure
         raise Unreachable("connect", f"{host} port {port} {_fault(failure)}.") from failure
 
 

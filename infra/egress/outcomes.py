@@ -26,8 +26,9 @@ class Forbidden(Exception):
 class Unreachable(Exception):
     """No whole answer came; `message` is a sentence to act on, and quotes nothing that was received.
 
-    Codes: `dns`, `connect`, `tls`, `timeout` (the whole exchange took too long), `closed` (the connection was reset)
-    and `protocol` (no HTTP, or an answer that ends in the middle).
+    Codes: `dns`, `connect`, `tls`, `timeout` (the whole exchange took too long), `closed` (the connection was reset),
+    `protocol` (no HTTP, or an answer that ends in the middle), and `local`: this machine has no sockets or threads
+    left, which says nothing of the other side.
     """
 
     def __init__(self, code: str, message: str) -> None:

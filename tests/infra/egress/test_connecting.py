@@ -1,9 +1,12 @@
 """Where connections go: names that change, addresses that are down, and TLS by the name in the URL."""
 
 import asyncio
+import errno
 import os
+import resource
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,23 @@ SECONDS = 0.9
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
+
+
+@contextmanager
+def no_file_left() -> Iterator[None]:
+    """This process can open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened[0] + 100, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for file in opened:
+            os.close(file)
 
 
 async def test_a_name_that_is_rebound_after_the_check_is_refused_at_the_connect() -> None:
@@ -131,7 +151,7 @@ async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
         return []
 
     table: list[tuple[Resolver, str]] = [
-        (Names(), "hooks.test could not be resolved."),
+        (Names(), "hooks.test could not be resolved: no such name."),
         (Names({"hooks.test": [[]]}), "hooks.test has no address."),
         (hanging, "hooks.test could not be resolved in 0.03 s."),
     ]
@@ -153,3 +173,18 @@ async def test_the_system_resolves_names() -> None:
         await system_resolver("nowhere.invalid")
     with pytest.raises(OSError, match="no name"):
         await system_resolver("a" * 64 + ".invalid")
+
+
+async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
+    async def exhausted(_: str) -> Sequence[Address]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with pytest.raises(Unreachable) as ended:
+        await Egress(Rules(), resolve=exhausted).check("https://hooks.test/")
+    assert ended.value.code == "local"
+    egress = Egress(LOOPBACK)
+    async with receiving(receivers.healthy) as port:
+        with no_file_left(), pytest.raises(Unreachable) as ended:
+            await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})
+        assert ended.value.code == "local"
+        assert (await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})).status == 200
