@@ -109,6 +109,13 @@ async def read_and_hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -
     await asyncio.Event().wait()
 
 
+async def enough_and_hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A little more than is kept of a body, and then nothing."""
+    await request(reader)
+    writer.write(HTTP_200 + b"Content-Length: 999999\r\n\r\n" + b"z" * 20_000)
+    await asyncio.Event().wait()
+
+
 async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await request(reader)
     writer.write(HTTP_200 + b"Content-Length: 10\r\n\r\n12345")

@@ -4,20 +4,20 @@ import asyncio
 import errno
 import os
 import resource
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from infra.egress import Egress, Forbidden, Resolver, Rules, Unreachable, system_resolver
+from infra.egress.client import TOTAL_SECONDS
 from infra.egress.outcomes import Address
 from tests.infra.egress import receivers
 from tests.infra.egress.certificates import Authority
 from tests.infra.egress.receivers import HTTP_200, LOOPBACK, Conduct, Names, receiving
-
-SECONDS = 0.9
 
 
 @pytest.fixture
@@ -63,11 +63,39 @@ async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next()
 
 
 async def test_one_address_that_is_down_leaves_the_others() -> None:
-    egress = Egress(
-        LOOPBACK, resolve=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}), total_seconds=SECONDS
-    )
+    egress = Egress(LOOPBACK, resolve=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
     async with receiving(receivers.healthy) as port:
         assert (await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})).status == 200
+
+
+@contextmanager
+def swallowing(address: str, port: int) -> Iterator[None]:
+    """Whoever connects there waits for ever: the queue of a socket that accepts nobody is full."""
+    with socket.socket() as listening, ExitStack() as waiting:
+        listening.bind((address, port))
+        listening.listen(0)
+        for _ in range(3):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((address, port))
+        yield
+
+
+async def test_one_address_that_swallows_everything_leaves_time_for_the_others() -> None:
+    egress = Egress(LOOPBACK, resolve=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}), total_seconds=2.4)
+    async with receiving(receivers.healthy) as port:
+        with swallowing("127.0.0.2", port):
+            assert (await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})).status == 200
+            with pytest.raises(Unreachable, match="did not answer in time") as ended:
+                await egress.post(f"http://127.0.0.2:{port}/", body=b"", headers={})
+            assert ended.value.code == "connect"
+
+
+async def test_what_is_read_is_bounded_within_tls(authority: Authority) -> None:
+    egress = Egress(LOOPBACK, ssl_context=authority.trusted())
+    async with receiving(receivers.continue_storm, ssl=authority.serving("127.0.0.1")) as port:
+        with pytest.raises(Unreachable, match="no end in 65536"):
+            await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "hooks.test"])
@@ -103,8 +131,8 @@ async def tls_failure(egress: Egress, context: ssl.SSLContext, conduct: Conduct 
 
 async def test_certificates_are_checked(authority: Authority, tmp_path: Path) -> None:
     names = Names({"hooks.test": [["127.0.0.1"]]})
-    egress = Egress(LOOPBACK, resolve=names, ssl_context=authority.trusted(), total_seconds=SECONDS)
-    strangers = Egress(LOOPBACK, resolve=names, total_seconds=SECONDS)
+    egress = Egress(LOOPBACK, resolve=names, ssl_context=authority.trusted())
+    strangers = Egress(LOOPBACK, resolve=names)
     assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("other.test"))
     assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("127.0.0.1"))
     assert "has expired" in await tls_failure(egress, authority.serving("hooks.test", days=-1))
@@ -116,7 +144,6 @@ async def test_tls_that_fails_is_told_as_such(authority: Authority) -> None:
         LOOPBACK,
         resolve=Names({"hooks.test": [["127.0.0.1"]]}),
         ssl_context=authority.trusted(),
-        total_seconds=SECONDS,
     )
     old = authority.serving("hooks.test")
     old.set_ciphers("AES128-SHA")
@@ -137,8 +164,8 @@ async def test_a_receiver_that_speaks_no_tls_is_told_as_such(authority: Authorit
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    egress = Egress(LOOPBACK, ssl_context=authority.trusted(), total_seconds=SECONDS)
-    for conduct, code in [(plain, "tls"), (receivers.hang, "timeout")]:
+    for conduct, code, seconds in [(plain, "tls", TOTAL_SECONDS), (receivers.hang, "timeout", 0.5)]:
+        egress = Egress(LOOPBACK, ssl_context=authority.trusted(), total_seconds=seconds)
         async with receiving(conduct) as port:
             with pytest.raises(Unreachable) as ended:
                 await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
