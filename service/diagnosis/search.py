@@ -78,14 +78,12 @@ class Search:
         small = len(body) <= LARGE_BODY_BYTES
         self._most_mistakes = MOST_MISTAKES if small else 1
         self._most_seconds = TOLERANCE_SECONDS if small else _NEAR_SECONDS
-        self._contents = sorted(
-            _contents(received, body, sent[:MOST_SENT]), key=lambda content: len(content.mistakes)
-        )
-        self._secrets = sorted(_secrets(keys), key=lambda secret: len(secret.mistakes))
+        self._contents = tuple(_contents(received, body, sent[:MOST_SENT]))
+        self._secrets = tuple(_secrets(keys))
 
     def symmetric(self, targets: Sequence[Digest]) -> Mistakes | None:
         """The mistakes that lead to one of `targets`, none if it is right; None if nothing does."""
-        wanted = {target.raw: target.mistakes for target in reversed(targets)}
+        wanted = {target.raw: target.mistakes for target in targets}
         if not wanted:
             return None
         for content, secret in self._by_number_of_mistakes():

@@ -74,7 +74,9 @@ def test_what_others_accept_is_valid(
 
 def test_an_asymmetric_signature_alone_is_valid() -> None:
     assert asked(sign(PRIVATE, "msg_1", NOW, BODY)).valid
-    assert asked(f"{theirs(bytes(24))} {sign(PRIVATE, 'msg_1', NOW, BODY)}").valid
+    strange = sign(private_key(KEY), "msg_1", NOW, BODY)
+    for other in (theirs(bytes(24)), theirs(OLD), strange):
+        assert asked(f"{other} {sign(PRIVATE, 'msg_1', NOW, BODY)}").valid
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def changed_by(**layout: object) -> bytes:
     ("received", "mistake"),
     [
         pytest.param(BODY + b"\n", "body_line_ends", id="a line end added"),
-        pytest.param(BODY + b" \r\n ", "body_line_ends", id="white space added"),
+        pytest.param(b" \r\n" + BODY + b"\n ", "body_line_ends", id="white space added"),
         pytest.param(b"\xef\xbb\xbf" + BODY, "body_encoding", id="a byte order mark"),
         pytest.param(BODY.decode().encode("utf-16"), "body_encoding", id="UTF-16"),
         pytest.param(BODY.decode("latin-1").encode(), "body_encoding", id="UTF-8 taken for Latin-1"),
@@ -199,6 +201,7 @@ def test_a_body_that_was_changed_on_the_way_is_recognised(received: bytes, mista
         pytest.param(b'{"a":1}\r\n', b'{"a":1}\n', "body_line_ends", id="CRLF to LF"),
         pytest.param(b'{"a":1}\n', b'{"a":1}\r\n', "body_line_ends", id="LF to CRLF"),
         pytest.param(b'{"a":1}\n', b'{"a":1}', "body_line_ends", id="a line end stripped"),
+        pytest.param(b'{\n"a":1}', b'{\r\n"a":1}\r\n', "body_line_ends", id="other line ends, and one more"),
         pytest.param(b'\xef\xbb\xbf{"a":1}', b'{"a":1}', "body_encoding", id="a byte order mark stripped"),
         pytest.param(b'{"a": 1, "b": 2}', b'{"b":2,"a":1}', "body_reserialised", id="unsorted"),
     ],
@@ -260,6 +263,11 @@ MISTAKEN = [
         ["body_reserialised"],
         id="sorted and indented",
     ),
+    pytest.param(
+        mac(KEY, signed(changed_by(separators=(",", ":")).replace(b"/", b"\\/"))),
+        ["body_reserialised"],
+        id="PHP's",
+    ),
     pytest.param(mac(KEY, signed(BODY + b"\n")), ["body_line_ends"], id="a line end added"),
     pytest.param(theirs(timestamp=NOW + 12), ["timestamp_changed"], id="its own clock"),
     pytest.param(theirs(OLD), ["old_key"], id="the old secret"),
@@ -301,6 +309,26 @@ def test_a_strange_signature_and_what_was_computed_are_told_apart() -> None:
     assert "What you computed is right" in right.detail
     wrong = diagnose(strange, BODY, KEYS, now=NOW, expected=mac(SECRET.encode(), signed()))
     assert list(wrong.problems) == ["wrong_secret", "secret_with_prefix"]
+
+
+def test_what_is_tried_has_an_end() -> None:
+    many = tuple(Sent(f"msg_{number}", BODY) for number in range(10, 30))
+    assert asked(theirs(message_id="msg_29"), sent=many).problem == Mistake.ID_CHANGED
+    assert (
+        asked(theirs(message_id="msg_29"), sent=(Sent("msg_9", BODY), *many)).problem == Mistake.WRONG_SECRET
+    )
+    assert asked(f"{'v9,a ' * 19}{theirs()}").valid
+    assert not asked(f"{'v9,a ' * 20}{theirs()}").valid
+    long = b'"' + b"a" * 20_000 + b'"'
+    text = SECRET[6:].encode()
+    assert asked("v1," + mac(text, signed(long)), long).problem == Mistake.SECRET_NOT_DECODED
+    assert asked("v1," + mac(text, long), long).problem == Mistake.WRONG_SECRET
+    deep = b"[" * 65 + b"]" * 65
+    assert (
+        asked("v1," + mac(KEY, signed(deep[1:-1])), deep[1:64] + b" " + deep[64:-1]).problem
+        == "body_reserialised"
+    )
+    assert asked("v1," + mac(KEY, signed(deep)), deep[:64] + b" " + deep[64:]).problem == Mistake.WRONG_SECRET
 
 
 @given(
