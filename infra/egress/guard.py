@@ -18,6 +18,7 @@ Resolver = Callable[[str], Awaitable[Sequence[Address]]]
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors of a machine that has run out of something."""
 
+MOST_THREADS: Final = 256
 _LOOPBACK: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
@@ -25,7 +26,8 @@ async def system_resolver(host: str) -> Sequence[Address]:
     """What the operating system says, asked in a thread of its own.
 
     An executor's few threads could all be held up by names whose servers never answer, and would hold up the end of
-    the process as well. A caller that gives up leaves the thread behind until the system gives up too.
+    the process as well. A caller that gives up leaves the thread behind until the system gives up too, so there is an
+    end to how many there may be.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[list[Address]] = loop.create_future()
@@ -38,6 +40,8 @@ async def system_resolver(host: str) -> Sequence[Address]:
         else:
             _tell(loop, answer, [ip_address(entry[4][0]) for entry in found])
 
+    if threading.active_count() >= MOST_THREADS:
+        raise OSError(errno.ENOMEM, "too many threads")
     try:
         threading.Thread(target=ask, name="resolve", daemon=True).start()
     except RuntimeError as error:

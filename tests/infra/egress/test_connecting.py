@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import ssl
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from infra.egress import Egress, Forbidden, Resolver, Rules, Unreachable, system_resolver
 from infra.egress.client import TOTAL_SECONDS
+from infra.egress.guard import MOST_THREADS
 from infra.egress.outcomes import Address
 from tests.infra.egress import receivers
 from tests.infra.egress.certificates import Authority
@@ -215,3 +217,15 @@ async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
             await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})
         assert ended.value.code == "local"
         assert (await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})).status == 200
+
+
+async def test_names_that_never_resolve_take_so_many_threads_and_no_more() -> None:
+    over = threading.Event()
+    try:
+        while threading.active_count() < MOST_THREADS:
+            threading.Thread(target=over.wait, daemon=True).start()
+        with pytest.raises(Unreachable, match="no more names") as ended:
+            await Egress(Rules()).check("https://hooks.test/")
+        assert ended.value.code == "local"
+    finally:
+        over.set()
