@@ -7,6 +7,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 ID_HEADER: Final = "webhook-id"
@@ -125,4 +126,12 @@ def _check_age(age_seconds: float, tolerance_seconds: float) -> None:
 
 
 def _signature(key: bytes, message: bytes) -> str:
-    return "v1," + binascii.b2a_base64(hmac.digest(key, message, "sha256"), newline=False).decode()
+    signing = _keyed(key).copy()
+    signing.update(message)
+    return "v1," + binascii.b2a_base64(signing.digest(), newline=False).decode()
+
+
+@lru_cache(maxsize=10_000)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """HMAC-SHA256 with the key taken in: a copy of it signs in two thirds of the time that starting anew takes."""
+    return hmac.new(key, digestmod="sha256")

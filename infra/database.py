@@ -21,7 +21,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 T = TypeVar("T")
 
 CHANGED: Final = "changed"
-"""In a session's info: the ids of what the transaction changed, which other replicas are told."""
+"""In a session's info: what the transaction changed, which other replicas are told."""
+Changed = tuple[str, str]
+"""The id of what was changed, and whose it is."""
 BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
 """What belongs into every transaction, last: whoever builds the database says what that is."""
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
-from infra.database import CHANGED, BeforeCommit, Database, nothing_more
+from infra.database import CHANGED, BeforeCommit, Changed, Database, nothing_more
 
 T = TypeVar("T")
 
@@ -38,17 +38,14 @@ def dsn_of(url: str) -> str:
 
 
 def positional(statement: str) -> tuple[str, list[str]]:
-    """A statement with `:names` as one with `$1`, and the names in order; each use is a parameter of its own.
-
-    SQLite's `max` of two values is written out as PostgreSQL spells it.
-    """
+    """A statement with `:names` as one with `$1`, and the names in order; each use is a parameter of its own."""
     names: list[str] = []
 
     def numbered(match: re.Match[str]) -> str:
         names.append(match[1])
         return f"${len(names)}"
 
-    return re.sub(r"(?<!:):(\w+)", numbered, statement.replace("max(progress", "greatest(progress")), names
+    return re.sub(r"(?<!:):(\w+)", numbered, statement), names
 
 
 class PostgresDatabase:
@@ -76,7 +73,7 @@ class PostgresDatabase:
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session whose changes are committed at the end of the block, or none of them.
 
-        The jobs that `session.info["changed"]` names are told to the other replicas by the same commit.
+        What `session.info["changed"]` names is told to the other replicas by the same commit.
         """
         async with self._sessions() as session, session.begin():
             yield session
@@ -86,10 +83,10 @@ class PostgresDatabase:
                     text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
                 )
 
-    async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Sequence[str]]]]) -> T:
+    async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[Changed]]]]) -> T:
         """Run `work` on the driver's connection as one transaction.
 
-        `work` gives its result, and the ids of the jobs that it changed, for the other replicas.
+        `work` gives its result, and what it changed, for the other replicas.
         """
         async with self._one_batch:
             for _ in range(DEADLOCK_TRIES - 1):
@@ -99,7 +96,7 @@ class PostgresDatabase:
                     continue
             return await self._batch(work)
 
-    async def _batch(self, work: Callable[[Connection], Awaitable[tuple[T, Sequence[str]]]]) -> T:
+    async def _batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[Changed]]]]) -> T:
         connection = self._batching
         if connection is None or connection.is_closed():
             connection = self._batching = await self._connect()
@@ -117,9 +114,9 @@ class PostgresDatabase:
         return result
 
     async def listen(
-        self, ready: Callable[[], Awaitable[None]], heard: Callable[[Sequence[str]], Awaitable[None]]
+        self, ready: Callable[[], Awaitable[None]], heard: Callable[[Sequence[Changed]], Awaitable[None]]
     ) -> None:
-        """Call `heard` with the ids of jobs that other replicas changed; returns or raises when the line is lost.
+        """Call `heard` with what other replicas changed; returns or raises when the line is lost.
 
         `ready` is awaited once the line stands and before anything heard is passed on: what changed while nobody
         listened has to be read then.
@@ -139,9 +136,9 @@ class PostgresDatabase:
                     continue
                 if payload is None:
                     return
-                instance, job_ids = json.loads(payload)
+                instance, _, changed = payload.partition(" ")
                 if instance != self.instance:
-                    await heard(job_ids)
+                    await heard([(name, owner) for name, owner in json.loads(changed)])
         finally:
             connection.terminate()
 
@@ -160,12 +157,12 @@ class PostgresDatabase:
             self._dsn, timeout=10, command_timeout=30, server_settings={"application_name": "framehook"}
         )
 
-    def _payloads(self, job_ids: Sequence[str]) -> list[str]:
+    def _payloads(self, changed: Iterable[Changed]) -> list[str]:
         """One notification a batch where it fits, more where it does not."""
-        found = list(dict.fromkeys(job_ids))
+        found = list(dict.fromkeys(changed))
         if not found:
             return []
-        payload = json.dumps([self.instance, found], separators=(",", ":"))
+        payload = f"{self.instance} {json.dumps(found, separators=(',', ':'))}"
         if len(payload) <= NOTIFY_BYTES:
             return [payload]
         half = len(found) // 2

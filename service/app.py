@@ -16,6 +16,7 @@ from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_
 from infra.storage import StorageError
 from infra.supervise import Supervisor
 from service import schema
+from service.api.callbacks import FrontDoor
 from service.api.routes import ROUTES
 from service.api.state import Quotas, State
 from service.attempts import Attempts
@@ -80,6 +81,7 @@ def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
             Exception: on_crash,
         },
     )
+    app.middleware_stack = FrontDoor(app.build_middleware_stack())
     app.state.close_streams = hub.close
     return app
 
@@ -147,7 +149,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
             hub.publish(view.publication(job))
 
     storage = storage_of(settings, masters[0])
-    writer = Writer(database, publish, outbox)
+    writer = Writer(database, publish, outbox, wanted=hub.wanted, committed=deliverer.noticed)
     outcomes = Outcomes(database, storage, writer, publish, lease_seconds=settings.finalize_seconds)
     attempts = Attempts(
         database,

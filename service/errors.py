@@ -222,7 +222,12 @@ async def on_disconnect(_request: Request, _error: Exception) -> Response:
 
 async def on_crash(request: Request, _error: Exception) -> Response:
     """Anything unforeseen: a bare 500; the traceback goes to the log, never to the client."""
-    return render(Problem("Something went wrong here; it has been logged."), request.url.path)
+    return render(crashed(), request.url.path)
+
+
+def crashed() -> Problem:
+    """All that a client learns of what nobody foresaw."""
+    return Problem("Something went wrong here; it has been logged.")
 
 
 class _MethodProblem(Problem):

@@ -14,7 +14,6 @@ from infra.postgresql import is_postgresql
 from infra.storage import FolderStorage, Storage
 from infra.storage.signed import SignedUrls
 from infra.telemetry import AccessLog
-from service.api.callbacks import FrontDoor
 from service.attempts import Limits
 from service.auth import PublishedKeys, SharedSecret, Verifier
 from service.runners import LocalRunner, Runner
@@ -101,7 +100,7 @@ def verifier_of(settings: Settings) -> Verifier | None:
 
 def middleware_of(settings: Settings) -> list[Middleware]:
     """What every request passes, outermost first."""
-    layers = [Middleware(FrontDoor), Middleware(AccessLog)]
+    layers = [Middleware(AccessLog)]
     if not settings.authenticated:
         # Without users to tell apart, a page elsewhere that resolves its own name to this machine must be kept out.
         public = urlsplit(settings.origin).hostname or "127.0.0.1"

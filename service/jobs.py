@@ -200,7 +200,7 @@ async def changed(
 
 
 async def _record(session: AsyncSession, job: Job, now: float) -> Job:
-    session.info.setdefault(CHANGED, []).append(job.job_id)
+    session.info.setdefault(CHANGED, []).append((job.job_id, job.user_id))
     session.info.setdefault(UNTOLD, []).append(job)
     await session.execute(insert(EVENTS).values(transition(job, now)))
     return job

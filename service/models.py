@@ -1,6 +1,7 @@
 """The tables, and the value that travels: a `Job` is one row of `export_jobs` as it stood after a change."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, Text, literal_column, text
@@ -52,9 +53,6 @@ class ExportJob(SQLModel, table=True):
             "job_id",
             sqlite_where=_IS_ACTIVE,
             postgresql_where=_IS_ACTIVE,
-        ),
-        Index(
-            "ix_export_jobs_heartbeat", "heartbeat_at", sqlite_where=_IS_ACTIVE, postgresql_where=_IS_ACTIVE
         ),
     )
 
@@ -173,6 +171,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         started = self.status is Status.PROCESSING and self.phase is Phase.STARTING
         return EventType.STARTED if started else EventType.PROGRESS
 
+
+COLUMNS: Final = ", ".join(Job.__struct_fields__)
+"""What a statement in plain SQL reads a job from."""
 
 _TERMINAL_EVENTS = {
     Status.COMPLETE: EventType.COMPLETED,

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Output
 from infra.postgresql import AnyDatabase

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from infra.database import Changed
 from infra.postgresql import PostgresDatabase
 from service import queries
 from service.hub import Hub
@@ -48,10 +49,13 @@ class Relay:
         for job in found:
             self._publish(job)
 
-    async def _heard(self, ids: Sequence[str]) -> None:
-        of_endpoints = [one for one in ids if one.startswith(ENDPOINT_PREFIX)]
+    async def _heard(self, told: Sequence[Changed]) -> None:
+        of_endpoints = [name for name, _ in told if name.startswith(ENDPOINT_PREFIX)]
+        of_jobs = [name for name, owner in told if self._hub.wanted(name, owner)]
+        if not (of_endpoints or of_jobs):
+            return
         async with self._database.reading() as session:
-            found = await queries.by_ids(session, [one for one in ids if not one.startswith(ENDPOINT_PREFIX)])
+            found = await queries.by_ids(session, of_jobs) if of_jobs else []
             changed = await endpoints.by_ids(session, of_endpoints) if of_endpoints else []
         for job in found:
             self._publish(job)

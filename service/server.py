@@ -1,5 +1,6 @@
 """Uvicorn, made to end the streams first: they would otherwise hold a shutdown up until its time-out."""
 
+import gc
 import socket
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ from starlette.applications import Starlette
 
 GRACEFUL_SHUTDOWN_SECONDS = 10
 MAX_SOCKET_MESSAGE_BYTES = 64 * 1024
+COLLECT_AFTER_OBJECTS = 50_000
 
 
 class Server(uvicorn.Server):
@@ -16,6 +18,14 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, close_streams: Callable[[], None]) -> None:
         super().__init__(config)
         self._close_streams = close_streams
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # What stands now stands as long as the process, and what requests leave behind is hardly ever a cycle:
+        # the collector looked at the same objects over and over, which took a seventh of a busy server's time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 50)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._close_streams()

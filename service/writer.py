@@ -1,7 +1,7 @@
 """Group commit: callers hand over a change and await its commit; what has gathered is written in one transaction.
 
 Load raises the batch, not the latency. A tick that a newer one of its attempt has overtaken within the batch is
-answered with the newer one's sequence. What was committed is published, in order, before its callers go on.
+answered with the newer one's sequence. What was committed is published before its callers go on, to those who want it.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infra.postgresql import AnyDatabase
-from service import progress
+from service import progress, queries
 from service.models import Job
 from service.progress import Change, Outcome
 from service.webhooks.outbox import Outbox
@@ -36,21 +36,30 @@ class Writer:
     """The one way for callbacks into the database."""
 
     def __init__(
-        self, database: AnyDatabase, publish: Callable[[Job], None], outbox: Outbox | None = None
+        self,
+        database: AnyDatabase,
+        publish: Callable[[Job], None],
+        outbox: Outbox | None = None,
+        *,
+        wanted: Callable[[str, str], bool] = lambda _job_id, _user_id: True,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`wanted(job_id, user_id)` says whether anybody would read what is published of the job."""
         self._database = database
         self._publish = publish
         self._outbox = outbox
+        self._wanted = wanted
+        self._committed = committed
         self._waiting: list[Waiting] = []
         self._ready = asyncio.Event()
         self.written = Written()
 
-    async def apply(self, change: Change) -> Outcome:
-        """Apply the change; returns after its commit, raises what kept the batch from being committed."""
+    def apply(self, change: Change) -> "asyncio.Future[Outcome]":
+        """Apply the change: done after its commit, or with what kept the batch from being committed."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((change, answer))
         self._ready.set()
-        return await answer
+        return answer
 
     async def run(self) -> None:
         """Write batch after batch, until cancelled; what is in hand then is still committed."""
@@ -68,8 +77,9 @@ class Writer:
             await self._commit(batch)
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
+        changes = [change for change, _ in batch]
         try:
-            outcomes = await self._written([change for change, _ in batch])
+            outcomes = await self._written(changes)
         except BaseException as error:
             self.written.failures += 1
             for _, answer in batch:
@@ -81,9 +91,8 @@ class Writer:
         self.written.batches += 1
         self.written.changes += len(batch)
         try:
-            for outcome in outcomes:
-                if isinstance(outcome, progress.Applied) and outcome.job is not None:
-                    self._publish(outcome.job)
+            self._committed()
+            await self._tell(changes, outcomes)
         finally:  # what is committed is true, whether or not it could be told
             for (_, answer), outcome in zip(batch, outcomes, strict=True):
                 if not answer.done():
@@ -91,3 +100,17 @@ class Writer:
 
     async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
         return await progress.write(self._database, changes, self._outbox)
+
+    async def _tell(self, changes: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
+        """Publish the jobs that were changed as they now stand; most are read by nobody, and not read here either."""
+        unread = []
+        for job_id, outcome in progress.newest(changes, outcomes).items():
+            if outcome.job is not None:
+                self._publish(outcome.job)
+            elif self._wanted(job_id, str(outcome.user_id)):
+                unread.append(job_id)
+        if unread:
+            async with self._database.reading() as session:
+                found = await queries.by_ids(session, unread)
+            for job in found:
+                self._publish(job)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -21,12 +22,15 @@ from service.errors import (
     Unauthenticated,
     Unavailable,
     UnsupportedType,
+    crashed,
     render,
 )
 from service.progress import Applied, Change, Refusal
 from service.writer import Interrupted
 
 logger = logging.getLogger("framehook.callbacks")
+
+Headers = Mapping[bytes, bytes]
 
 NOT_NOW = (*DATABASE_AWAY, StorageError, Interrupted)
 """What keeps a callback from being stored, and may pass."""
@@ -44,14 +48,10 @@ class _Claim(msgspec.Struct):
 
 _claim = msgspec.json.Decoder(_Claim)
 
-_NAMES = (
-    signing.ID_HEADER,
-    signing.TIMESTAMP_HEADER,
-    signing.SIGNATURE_HEADER,
-    "content-type",
-    "content-length",
+_SIGNED = tuple(
+    (name, name.encode()) for name in (signing.ID_HEADER, signing.TIMESTAMP_HEADER, signing.SIGNATURE_HEADER)
 )
-_HEADERS = tuple((name.encode(), name) for name in _NAMES)
+_JSON = b"application/json"
 PREFIX = "/api/callbacks/"
 
 
@@ -64,16 +64,18 @@ class Callbacks:
         except Problem as problem:
             await render(problem, scope["path"])(scope, receive, send)
             return
+        except Exception:  # nobody else stands between this and the server
+            await render(crashed(), scope["path"])(scope, receive, send)
+            raise
         body = b'{"sequence":%d}' % sequence
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     async def _take_in(self, scope: Scope, receive: Receive) -> int:
-        raw = dict(scope["headers"])
-        headers = {name: raw[key].decode("latin-1") for key, name in _HEADERS if key in raw}
-        body = await _body(headers, receive)
-        if not is_json(headers.get("content-type", "")):
+        headers = dict(scope["headers"])
+        body = await _body(receive)
+        if headers.get(b"content-type") != _JSON and not is_json(_text(headers, b"content-type")):
             raise UnsupportedType
         change = _verified(scope["state"]["master_keys"], scope["path_params"]["job_id"], headers, body)
         try:
@@ -81,17 +83,13 @@ class Callbacks:
         except NOT_NOW as error:
             logger.exception("a callback could not be stored: %s", type(error).__name__)
             raise Unavailable from error
-        match outcome:
-            case Applied(sequence):
-                return int(sequence)
-            case Refusal.UNKNOWN:
-                raise NotFound("There is no such export.")
-            case _:
-                raise Gone
+        if isinstance(outcome, Applied):
+            return outcome.sequence
+        raise NotFound("There is no such export.") if outcome is Refusal.UNKNOWN else Gone()
 
 
 class FrontDoor:
-    """Lets callbacks in past the middleware and the routes: measured, those cost as much as the rest.
+    """Lets callbacks in past all middleware and the routes: measured, those cost as much as the rest.
 
     Nothing is lost by it: what they check of a request, its signature answers for.
     """
@@ -110,11 +108,12 @@ class FrontDoor:
         await self._app(scope, receive, send)
 
 
-async def _body(headers: dict[str, str], receive: Receive) -> bytes:
-    declared = headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:20]) > MAX_BODY_BYTES:
-        raise TooLarge
-    body = bytearray()
+def _text(headers: Headers, name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
+
+
+async def _body(receive: Receive) -> bytes:
+    body: bytes = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -123,18 +122,19 @@ async def _body(headers: dict[str, str], receive: Receive) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise TooLarge
         if not message.get("more_body", False):
-            return bytes(body)
+            return body
 
 
-def _verified(masters: tuple[bytes, ...], job_id: str, headers: dict[str, str], body: bytes) -> Change:
-    if signing.SIGNATURE_HEADER not in headers:
+def _verified(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: bytes) -> Change:
+    signed = {name: headers[key].decode("latin-1") for name, key in _SIGNED if key in headers}
+    if signing.SIGNATURE_HEADER not in signed:
         raise Unauthenticated("The callback is not signed.")
     if len(job_id) > MAX_JOB_ID:  # keys are kept by job id, and anybody may send any
         raise NotFound("There is no such export.")
     now = time.time()
     try:
         attempt = _claim.decode(body).data.attempt
-        signing.verify(_keys(masters, job_id, attempt), headers, body, now=now)
+        signing.verify(_keys(masters, job_id, attempt), signed, body, now=now)
         callback = decode(body)
     except signing.Refused as refused:
         logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)

@@ -1,9 +1,11 @@
 """What callbacks change, and what became of each change; the same for every database."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from service.models import Job, Status
@@ -19,8 +21,7 @@ class Refusal(StrEnum):
     OVER = "over"
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A verified callback, and when it came (seconds since the epoch)."""
 
     type: EventType
@@ -31,37 +32,99 @@ class Change:
     def tick(self) -> bool:
         return self.type is EventType.PROGRESS
 
+    @property
+    def ends(self) -> bool:
+        return self.report.output is not None or self.report.error is not None
 
-@dataclass(frozen=True)
-class Applied:
-    """The change is in the row, or was before: the row's sequence, and the row itself if this changed it."""
+
+class Told(msgspec.Struct, frozen=True):
+    """What a change that does not end its attempt says, column by column of the table `told`."""
+
+    job_id: str
+    attempt: int
+    run: str
+    step: int
+    call_id: str
+    phase: str
+    progress: float
+    message: str
+    eta_seconds: float | None
+    now: float
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """The change is in the row, or was before: the row's sequence.
+
+    If this changed the row: whose job it is, and the job itself where the change was a transition.
+    """
 
     sequence: int
+    user_id: str | None = None
     job: Job | None = None
 
 
 Outcome = Applied | Refusal
 
 
-def rounds(changes: Sequence[Change]) -> Iterator[list[int]]:
-    """The order to apply changes in, as indexes: of each attempt's ticks the newest first, then those it overtook."""
+def changed(job: Job) -> Applied:
+    """What became of the change that left a job like this."""
+    return Applied(job.sequence, job.user_id, job)
+
+
+def groups(changes: Sequence[Change]) -> list[dict[str, int]]:
+    """The order to apply changes in, as indexes by job; each group names a job once.
+
+    Of each attempt's ticks the newest goes first, then those that it overtook.
+    """
+    once = {change.report.job_id: index for index, change in enumerate(changes)}
+    if len(once) == len(changes):
+        return [once]
+    found: list[dict[str, int]] = []
+    places: Counter[str] = Counter()
+    for index in _newest_first(changes):
+        job_id = changes[index].report.job_id
+        if places[job_id] == len(found):
+            found.append({})
+        found[places[job_id]][job_id] = index
+        places[job_id] += 1
+    return found
+
+
+def _newest_first(changes: Sequence[Change]) -> list[int]:
     newest: dict[tuple[str, int, str], int] = {}
     for change in changes:
         if change.tick:
             newest[_line(change)] = max(newest.get(_line(change), 0), change.report.step)
 
-    def overtaken(change: Change) -> bool:
+    def overtaken(index: int) -> bool:
+        change = changes[index]
         return change.tick and change.report.step < newest[_line(change)]
 
-    yield [index for index, change in enumerate(changes) if not overtaken(change)]
-    yield [index for index, change in enumerate(changes) if overtaken(change)]
+    return sorted(range(len(changes)), key=overtaken)
 
 
 def _line(change: Change) -> tuple[str, int, str]:
     return change.report.job_id, change.report.attempt, change.report.run
 
 
+def told(change: Change) -> Told:
+    report = change.report
+    return Told(
+        report.job_id,
+        report.attempt,
+        report.run,
+        report.step,
+        report.call_id,
+        report.phase.value,
+        min(report.progress, HIGHEST_UNFINISHED_PROGRESS),
+        report.message,
+        report.eta_seconds,
+        change.now,
+    )
+
+
 def values_of(change: Change) -> dict[str, object]:
+    """The parameters of the statements that end an attempt."""
     report = change.report
     values: dict[str, object] = {
         "job_id": report.job_id,
@@ -69,10 +132,7 @@ def values_of(change: Change) -> dict[str, object]:
         "run": report.run,
         "step": report.step,
         "call_id": report.call_id,
-        "phase": report.phase.value,
-        "progress": min(report.progress, HIGHEST_UNFINISHED_PROGRESS),
         "message": report.message,
-        "eta_seconds": report.eta_seconds,
         "gpu_seconds": report.gpu_seconds or 0.0,
         "now": change.now,
         "not_before": change.now + RETRY_PAUSE_SECONDS * 2 ** min(report.attempt, 6),

@@ -117,7 +117,7 @@ async def disable(
         )
         ended = {"state": DeliveryState.FAILED.value, "ended_at": now, "lease_until": None}
         await session.execute(update(DELIVERIES).where(waiting).values(ended))
-        session.info.setdefault(CHANGED, []).append(endpoint_id)
+        session.info.setdefault(CHANGED, []).append((endpoint_id, disabled.user_id))
     return disabled
 
 

@@ -1,23 +1,25 @@
 """The outbox: with whatever changes a job, in one transaction, go deliveries to all endpoints that want the event.
 
-Two statements, the same for all three roads into the databases. Progress that was not sent yet is replaced where it
+The same statements for all three roads into the databases. Progress that was not sent yet is replaced where it
 lies, so that an export that reports all the time leaves one row for an endpoint that does not answer.
 """
 
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from callbacks.envelope import EventType
 from infra.postgresql import positional
 from service.ids import new_id
-from service.jobs import UNTOLD
-from service.models import Job
+from service.jobs import UNTOLD, as_job
+from service.models import COLUMNS, Job
 from service.view import JobView, moment
 from service.webhooks.tables import UNTRIED_PROGRESS
 
@@ -35,6 +37,10 @@ _WHO_POSTGRESQL = _WHO.format(
     each_job="json_array_elements_text(CAST(:jobs AS json))",
 )
 
+_STANDING = f"SELECT {COLUMNS} FROM export_jobs WHERE job_id IN (SELECT value FROM {{each_job}})"  # noqa: S608
+_STANDING_SQLITE = _STANDING.format(each_job="json_each(:jobs)")
+_STANDING_POSTGRESQL = _STANDING.format(each_job="json_array_elements_text(CAST(:jobs AS json))")
+
 RECORD = f"""
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, traceparent,
     state, tries, attempts, requested, next_at, created_at)
@@ -46,10 +52,30 @@ DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_
 """  # noqa: S608 - made of constants
 
 _who_positional, _who_names = positional(_WHO_POSTGRESQL)
+_standing_positional, _ = positional(_STANDING_POSTGRESQL)
 _record_positional, _record_names = positional(RECORD)
 
 Row = dict[str, object]
-Who = Iterable[Sequence[Any]]
+Who = Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Untold:
+    """The jobs that a transaction has changed: whose they are, by id, and how they stand.
+
+    Transitions are in hand; the jobs in `unread` have moved on since, and are read only for those who want to know.
+    """
+
+    owners: Mapping[str, str]
+    jobs: Sequence[Job]
+    unread: Sequence[str] = ()
+
+    def wanted(self, who: Who) -> list[str]:
+        """Of the unread ones those whose progress some endpoint wants to hear of."""
+        told = {
+            job_id or user_id for _, user_id, job_id, events in who if EventType.PROGRESS in events.split(",")
+        }
+        return [job_id for job_id in self.unread if job_id in told or self.owners[job_id] in told]
 
 
 class Outbox:
@@ -62,34 +88,40 @@ class Outbox:
 
     async def in_session(self, session: AsyncSession) -> None:
         """For transactions over SQLAlchemy: the jobs that these have noted are told of."""
-        untold: list[Job] = session.info.pop(UNTOLD, [])
-        if not untold:
+        moved: list[Job] = session.info.pop(UNTOLD, [])
+        if not moved:
             return
         sqlite = session.get_bind().dialect.name == "sqlite"
         asked = text(_WHO_SQLITE if sqlite else _WHO_POSTGRESQL)
-        who = (await session.execute(asked, _concerned(untold))).all()
-        if deliveries := self._deliveries(untold, who):
+        owners = {job.job_id: job.user_id for job in moved}
+        who = (await session.execute(asked, _concerned(owners))).all()
+        if deliveries := self._deliveries(moved, who):
             await session.execute(text(RECORD), deliveries)
 
-    def on_sqlite(self, connection: sqlite3.Connection, untold: Sequence[Job]) -> None:
+    def on_sqlite(self, connection: sqlite3.Connection, untold: Untold) -> None:
         """For batches over SQLite's own driver."""
-        if not untold:
-            return
-        who = connection.execute(_WHO_SQLITE, _concerned(untold)).fetchall()
-        if deliveries := self._deliveries(untold, who):
+        who = connection.execute(_WHO_SQLITE, _concerned(untold.owners)).fetchall() if untold.owners else []
+        moved = list(untold.jobs)
+        if wanted := untold.wanted(who):
+            rows = connection.execute(_STANDING_SQLITE, {"jobs": _json(wanted)})
+            moved += [as_job(dict(zip(Job.__struct_fields__, row, strict=True))) for row in rows]
+        if deliveries := self._deliveries(moved, who):
             connection.executemany(RECORD, deliveries)
 
-    async def on_postgresql(self, connection: Any, untold: Sequence[Job]) -> None:
+    async def on_postgresql(self, connection: Any, untold: Untold) -> None:
         """For batches over asyncpg."""
-        if not untold:
+        if not untold.owners:
             return
-        concerned = _concerned(untold)
+        concerned = _concerned(untold.owners)
         who = await connection.fetch(_who_positional, *(concerned[name] for name in _who_names))
-        if deliveries := self._deliveries(untold, who):
+        moved = list(untold.jobs)
+        if wanted := untold.wanted(who):
+            moved += map(as_job, await connection.fetch(_standing_positional, _json(wanted)))
+        if deliveries := self._deliveries(moved, who):
             rows = [[row[name] for name in _record_names] for row in deliveries]
             await connection.executemany(_record_positional, rows)
 
-    def _deliveries(self, untold: Sequence[Job], who: Who) -> list[Row]:
+    def _deliveries(self, moved: Sequence[Job], who: Who) -> list[Row]:
         by_owner: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
         for endpoint_id, user_id, job_id, events in who:
             by_owner[job_id or user_id].append((endpoint_id, events.split(",")))
@@ -97,7 +129,7 @@ class Outbox:
             return []
         now = self._clock()
         found = []
-        for job in untold:
+        for job in moved:
             for endpoint_id, wants in (*by_owner[job.user_id], *by_owner[job.job_id]):
                 if job.event_type in wants:
                     found.append(delivery_of(job, endpoint_id, payload_of(job, self._view, now), now))
@@ -127,9 +159,9 @@ def delivery_of(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
     }
 
 
-def _concerned(untold: Sequence[Job]) -> Mapping[str, str]:
-    users, jobs = {job.user_id for job in untold}, {job.job_id for job in untold}
-    return {
-        "users": msgspec.json.encode(list(users)).decode(),
-        "jobs": msgspec.json.encode(list(jobs)).decode(),
-    }
+def _concerned(owners: Mapping[str, str]) -> Mapping[str, str]:
+    return {"users": _json(list(set(owners.values()))), "jobs": _json(list(owners))}
+
+
+def _json(names: Sequence[str]) -> str:
+    return msgspec.json.encode(names).decode()

@@ -5,25 +5,27 @@ wrong order or the missing check alone; where the order matters, the disk is a l
 """
 
 import asyncio
+import importlib
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infra.database import Database
-from infra.postgresql import PostgresDatabase, positional
+from infra.database import Changed, Database
+from infra.postgresql import PostgresDatabase
 from service import cli
 from service.api import streams
 from service.models import Job
-from service.progress import Applied, Change, Outcome, postgresql, sqlite
+from service.progress import Applied, Change, Outcome, newest, postgresql, sqlite, statements
 from service.relay import Relay
 from service.writer import Writer
 from tests.faults.proxy import Weather
 from tests.faults.schedule import Act, Schedule, Step
 
 SLOW_DISK_SECONDS = 0.03
-_FENCE = "AND attempt = :attempt AND"
+_FENCE = "AND export_jobs.attempt ="
 _later: set[asyncio.Task[Outcome]] = set()
 
 
@@ -46,15 +48,11 @@ def acknowledge_before_commit() -> None:
 
 def ignore_attempt() -> None:
     """A callback changes the row whichever attempt it is of."""
-    for name in ("ADVANCE", "COMPLETE", "FAIL", "TRY_AGAIN"):
-        statement = getattr(sqlite, name)
+    for name in ("TICK", "ADVANCE", "COMPLETE", "FAIL", "TRY_AGAIN"):
+        statement = getattr(statements, name)
         assert _FENCE in statement
-        _put(sqlite, name, statement.replace(_FENCE, "AND :attempt > 0 AND"))
-        if name != "ADVANCE":
-            _put(postgresql, f"_{name}", positional(getattr(sqlite, name)))
-    fence = "AND job.attempt = told.attempt"
-    assert fence in postgresql._ADVANCE_ALL
-    _put(postgresql, "_ADVANCE_ALL", postgresql._ADVANCE_ALL.replace(fence, ""))
+        _put(statements, name, re.sub(rf"{_FENCE} \S+", "", statement))
+    importlib.reload(postgresql)
 
 
 def skip_stored_state() -> None:
@@ -93,11 +91,12 @@ def publish_before_commit() -> None:
             database._thread.submit(time.sleep, SLOW_DISK_SECONDS)  # the commit stands in line behind it
             return outcomes
 
-        async def on_server(connection: Any) -> tuple[list[Outcome], list[str]]:
-            outcomes, changed = await postgresql.apply_all(connection, changes)
+        async def on_server(connection: Any) -> tuple[list[Outcome], list[Changed]]:
+            outcomes = await postgresql.apply_all(connection, changes)
             told(writer, outcomes)
             await asyncio.sleep(SLOW_DISK_SECONDS)
-            return outcomes, changed
+            found = newest(changes, outcomes)
+            return outcomes, [(job_id, str(one.user_id)) for job_id, one in found.items()]
 
         if isinstance(database, PostgresDatabase):
             return await database.batch(on_server)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import httpx
 import pytest
 
+from infra.database import Changed
 from infra.postgresql import PostgresDatabase
 from tests.faults.postgres import Postgres
 from tests.faults.world import World, opened
@@ -53,7 +54,7 @@ async def test_a_lost_line_is_noticed_at_once(world: World) -> None:
     async def ready() -> None:
         listening.set()
 
-    async def heard(_job_ids: Sequence[str]) -> None:
+    async def heard(_changed: Sequence[Changed]) -> None:
         return
 
     line = asyncio.create_task(database.listen(ready, heard))

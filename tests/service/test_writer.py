@@ -156,7 +156,27 @@ async def test_what_waits_at_a_shutdown_is_still_committed(database: Database) -
     await submitted(database, "job-1")
     writer = Writer(database, changes.ignore)
     (outcome,) = await changes.written(writer, tick("job-1", 1))
-    assert outcome == Applied(2, jobs.as_job((await changes.rows(database))["job-1"]))
+    assert outcome == Applied(2, "ada", jobs.as_job((await changes.rows(database))["job-1"]))
+
+
+async def test_only_what_somebody_wants_is_read_and_published_once_as_it_stands(
+    database: AnyDatabase,
+) -> None:
+    await submitted(database, "job-1", "job-2", "job-3")
+    published: list[Job] = []
+    writer = Writer(
+        database,
+        published.append,
+        wanted=lambda job_id, user_id: (job_id, user_id) == ("job-1", "ada"),
+    )
+    await changes.written(writer, *(tick(job_id, 1) for job_id in ("job-1", "job-2", "job-3")))
+    published.clear()  # what began is a transition, which is in hand anyway
+
+    told = [tick("job-1", 2), tick("job-2", 2), tick("job-1", 3), tick("job-3", 2)]
+    outcomes = await changes.written(writer, *told)
+
+    assert outcomes == [Applied(3), Applied(3, "ada"), Applied(3, "ada"), Applied(3, "ada")]
+    assert published == [jobs.as_job((await changes.rows(database))["job-1"])]
 
 
 async def test_a_publisher_that_fails_leaves_no_caller_without_an_answer(database: Database) -> None:

@@ -7,6 +7,7 @@ import pytest
 from callbacks.envelope import EventType, Phase
 from infra.postgresql import open_database
 from service import jobs
+from tests.service.changes import change, written
 from tests.service.webhooks import shop as shops
 from tests.service.webhooks.shop import Shop
 
@@ -38,6 +39,20 @@ async def test_progress_that_was_not_sent_is_replaced_where_it_lies(shop: Shop) 
     assert len(await shop.deliveries()) == 1
     await shop.sent()
     assert shop.sequences() == [6]
+
+
+async def test_what_one_batch_wrote_of_an_export_is_all_told(shop: Shop) -> None:
+    await shop.endpoint(events=["export.started", "export.progress"])
+    await shop.submitted("job-1")
+    now = shop.clock.now
+    await written(
+        shop.writer,
+        change(EventType.STARTED, "job-1", 1, 1, phase=Phase.STARTING, now=now),
+        change(EventType.STARTED, "job-1", 1, 2, phase=Phase.PROCESSING, now=now),
+        change(EventType.PROGRESS, "job-1", 1, 3, phase=Phase.PROCESSING, progress=7, now=now),
+    )
+    told = [(row["type"], row["sequence"]) for row in await shop.deliveries()]
+    assert told == [("export.started", 2), ("export.progress", 4)]
 
 
 async def test_nothing_is_told_of_a_change_that_was_not_committed(shop: Shop) -> None:
