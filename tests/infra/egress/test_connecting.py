@@ -221,11 +221,14 @@ async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
 
 async def test_names_that_never_resolve_take_so_many_threads_and_no_more() -> None:
     over = threading.Event()
+    waiting = [threading.Thread(target=over.wait, daemon=True) for _ in range(MOST_THREADS)]
     try:
-        while threading.active_count() < MOST_THREADS:
-            threading.Thread(target=over.wait, daemon=True).start()
+        for thread in waiting:
+            thread.start()
         with pytest.raises(Unreachable, match="no more names") as ended:
             await Egress(Rules()).check("https://hooks.test/")
         assert ended.value.code == "local"
     finally:
         over.set()
+        for thread in waiting:
+            thread.join()
