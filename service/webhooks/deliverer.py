@@ -18,13 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.egress import Egress, Forbidden, Unreachable
 from infra.postgresql import AnyDatabase
-from service.webhooks import deliveries
+from service.webhooks import deliveries, endpoints
+from service.webhooks.acquaintance import BRISK_SECONDS, Acquaintance
 from service.webhooks.deliveries import Claimed, Finished
+from service.webhooks.due import Waiting, waiting
 from service.webhooks.outbox import Outbox
 from service.webhooks.schedule import Result, answered
 from service.webhooks.signatures import headers
 from service.webhooks.tables import Delivery, Endpoint
-from service.webhooks.turns import chosen
+from service.webhooks.turns import Candidate, Places, chosen
 
 logger = logging.getLogger("framehook.webhooks")
 
@@ -37,7 +39,7 @@ _CLAIMS = 5_211_867_730
 class Pace:
     """How many at once, in this process, and how long an attempt is nobody else's."""
 
-    places: int = 64
+    places: int = 128
     per_endpoint: int = 8
     lease_seconds: float = 60.0
 
@@ -49,6 +51,23 @@ class Sent:
     delivered: int = 0
     failed: int = 0
     superseded: int = 0
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """An attempt under way, and since when, by the monotonic clock."""
+
+    delivery: Delivery
+    at: float
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What a round has taken from the outbox."""
+
+    claimed: Sequence[Claimed] = ()
+    superseded: int = 0
+    more: bool = False
 
 
 class Deliverer:
@@ -72,7 +91,9 @@ class Deliverer:
         self._pace = pace or Pace()
         self._clock = clock
         self._awake = asyncio.Event()
-        self._under_way: dict[asyncio.Task[None], Delivery] = {}
+        self._under_way: dict[asyncio.Task[None], _Begun] = {}
+        self._about_to_begin: list[Delivery] = []
+        self._acquaintance = Acquaintance()
         self._finished: list[Finished] = []
         self.sent = Sent()
 
@@ -80,16 +101,16 @@ class Deliverer:
         """There is, or may be, something to send."""
         self._awake.set()
 
-    def noticed(self) -> None:
-        """Something was committed: look, if the outbox had a part in it."""
-        if self._outbox.stirred:
+    def noticed(self, job_id: str) -> None:
+        """A change of this job was committed: look, if the outbox had a part in it."""
+        if job_id in self._outbox.stirred:
+            self._outbox.stirred.discard(job_id)
             self.wake()
 
     async def run(self) -> None:
         """Round after round, until cancelled: what is under way then is left to the next start."""
         while True:
             self._awake.clear()
-            self._outbox.stirred = False
             if await self.round():
                 continue
             # Not `wait_for`: before Python 3.12 it drops a cancellation that comes together with what it waits for.
@@ -103,17 +124,17 @@ class Deliverer:
         async with self._database.transaction() as session:
             now = self._clock()
             disabled = await deliveries.record(session, finished, random=random.random, now=now)
-            overtaken, claimed = await self._claimed(session, now)
+            taken = await self._taken(session, now)
+            self._about_to_begin = [
+                one.delivery for one in taken.claimed
+            ]  # a cancellation may follow the commit
         del self._finished[: len(finished)]  # only now: what could not be recorded is recorded next time
-        self._count(finished, overtaken)
+        self._count(finished, taken.superseded)
+        self._begin(taken.claimed)
         for endpoint in disabled:
             logger.warning("endpoint %s is disabled: %s", endpoint.endpoint_id, endpoint.disabled_reason)
             self._tell(endpoint)
-        for one in claimed:
-            attempt = asyncio.create_task(self._attempt(one))
-            self._under_way[attempt] = one.delivery
-            attempt.add_done_callback(self._ended)
-        return bool(overtaken)
+        return taken.more
 
     async def idle(self) -> None:
         """Wait until nothing is under way, for tests and shutdowns."""
@@ -122,7 +143,7 @@ class Deliverer:
 
     async def stop(self) -> None:
         """Record what has come back, and give up what has not: somebody makes those attempts again, at once."""
-        begun = list(self._under_way.values())
+        begun = [one.delivery for one in self._under_way.values()] + self._about_to_begin
         for attempt in list(self._under_way):
             attempt.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -134,24 +155,58 @@ class Deliverer:
             await deliveries.release(session, unknown, now=now)
         self._finished.clear()
 
-    async def _claimed(self, session: AsyncSession, now: float) -> tuple[set[str], list[Claimed]]:
-        places = self._pace.places - len(self._under_way)
-        if places <= 0:
-            return set(), []
+    async def _taken(self, session: AsyncSession, now: float) -> "_Taken":
+        if len(self._under_way) >= self._pace.places:
+            return _Taken()
         await _one_claims(session)
-        waiting = await deliveries.waiting(session, each=self._pace.per_endpoint, now=now)
-        under_way = Counter(one.endpoint_id for one in self._under_way.values())
-        ids = chosen(waiting, under_way, places=places, per_endpoint=self._pace.per_endpoint)
-        if not ids:
-            return set(), []
-        overtaken = await deliveries.supersede(session, ids, now=now)
-        kept = [one for one in ids if one not in overtaken]
-        return overtaken, await deliveries.claim(
-            session, kept, lease_seconds=self._pace.lease_seconds, now=now
+        found = await waiting(
+            session,
+            each=self._pace.per_endpoint,
+            under_way_here=[one.delivery.delivery_id for one in self._under_way.values()],
+            now=now,
         )
+        dead = [one.endpoint_id for one in found if not one.enabled]
+        given_up = bool(dead) and await endpoints.give_up(session, dead, now=now)
+        ids = self._chosen([one for one in found if one.enabled])
+        if not ids:
+            return _Taken(more=given_up)
+        superseded = await deliveries.supersede(session, ids, now=now)
+        kept = [one for one in ids if one not in superseded]
+        claimed = await deliveries.claim(session, kept, lease_seconds=self._pace.lease_seconds, now=now)
+        return _Taken(claimed, len(superseded), more=given_up or bool(superseded))
+
+    def _chosen(self, found: Sequence[Waiting]) -> list[str]:
+        under_way = Counter(one.delivery.endpoint_id for one in self._under_way.values())
+        long_ago = time.monotonic() - BRISK_SECONDS
+        late = {one.delivery.endpoint_id for one in self._under_way.values() if one.at < long_ago}
+        known = self._acquaintance
+        brisk = sum(count for one, count in under_way.items() if known.brisk(one) and one not in late)
+        candidates = [
+            Candidate(
+                one.endpoint_id,
+                one.due,
+                brisk=known.brisk(one.endpoint_id) and one.endpoint_id not in late and not one.failing,
+                under_way=under_way[one.endpoint_id],
+                last_turn=known.last_turn(one.endpoint_id),
+            )
+            for one in found
+        ]
+        total = under_way.total()
+        return chosen(candidates, Places(self._pace.places, self._pace.per_endpoint, brisk, total - brisk))
+
+    def _begin(self, claimed: Sequence[Claimed]) -> None:
+        for one in claimed:
+            attempt = asyncio.create_task(self._attempt(one))
+            self._under_way[attempt] = _Begun(one.delivery, time.monotonic())
+            self._acquaintance.begun(one.delivery.endpoint_id)
+            attempt.add_done_callback(self._ended)
+        self._about_to_begin = []
 
     async def _attempt(self, claimed: Claimed) -> None:
         result = await self._result(claimed.delivery, claimed.endpoint)
+        self._acquaintance.ended(
+            claimed.endpoint.endpoint_id, delivered=result.delivered, seconds=result.seconds
+        )
         self._finished.append(Finished(claimed.delivery, result))
 
     async def _result(self, delivery: Delivery, endpoint: Endpoint) -> Result:
@@ -166,7 +221,7 @@ class Deliverer:
         return answered(answer.status, answer.seconds, answer.retry_after, answer.excerpt)
 
     def _ended(self, attempt: "asyncio.Task[None]") -> None:
-        delivery = self._under_way.pop(attempt)
+        delivery = self._under_way.pop(attempt).delivery
         if not attempt.cancelled() and (error := attempt.exception()) is not None:
             logger.error("delivery %s: %s", delivery.delivery_id, type(error).__name__, exc_info=error)
             result = Result(
@@ -175,11 +230,11 @@ class Deliverer:
             self._finished.append(Finished(delivery, result))
         self.wake()
 
-    def _count(self, finished: Sequence[Finished], overtaken: set[str]) -> None:
+    def _count(self, finished: Sequence[Finished], superseded: int) -> None:
         delivered = sum(one.result.delivered for one in finished)
         self.sent.delivered += delivered
         self.sent.failed += len(finished) - delivered
-        self.sent.superseded += len(overtaken)
+        self.sent.superseded += superseded
 
 
 def _without_answer(began: float, code: str, message: str) -> Result:

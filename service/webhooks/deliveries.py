@@ -7,7 +7,6 @@ failed once is dropped as soon as there is a newer one, and progress even before
 holds up no later one, and no state is ever followed by an older one.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,44 +18,30 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from callbacks.envelope import EventType
 from callbacks.retry import Random
 from service.webhooks import endpoints
-from service.webhooks.schedule import TEST_EVENT, Result, next_try
+from service.webhooks.schedule import PROGRESS_SECONDS, TEST_EVENT, Result, next_try
 from service.webhooks.tables import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
-
-# Endpoint by endpoint, by the index on what is pending: a backlog of one costs the others nothing.
-_WAITING = """
-WITH RECURSIVE waiting (endpoint_id) AS (
-    SELECT min(endpoint_id) FROM webhook_deliveries WHERE state = 'pending'
-    UNION ALL
-    SELECT (SELECT min(later.endpoint_id) FROM webhook_deliveries AS later
-        WHERE later.state = 'pending' AND later.endpoint_id > waiting.endpoint_id)
-    FROM waiting WHERE waiting.endpoint_id IS NOT NULL
-)
-SELECT endpoint.endpoint_id, endpoint.failing_since, (SELECT {json_array}(few.delivery_id) FROM (
-    SELECT due.delivery_id FROM webhook_deliveries AS due
-    WHERE due.endpoint_id = endpoint.endpoint_id AND due.state = 'pending' AND due.next_at <= :now
-        AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS older
-            WHERE older.endpoint_id = due.endpoint_id AND older.job_id = due.job_id
-                AND older.sequence < due.sequence AND older.state = 'pending'
-                AND (older.lease_until > :now OR (older.tries = 0 AND older.type <> 'export.progress')))
-    ORDER BY due.next_at LIMIT :each) AS few)
-FROM waiting JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
-WHERE endpoint.enabled
-"""
-_WAITING_IN = {
-    "sqlite": text(_WAITING.format(json_array="json_group_array")),
-    "postgresql": text(_WAITING.format(json_array="json_agg")),
-}
 
 INTERRUPTED = "The service stopped before it knew what came of this."
 
-
-@dataclass(frozen=True)
-class Waiting:
-    """What is due for one endpoint."""
-
-    endpoint_id: str
-    failing: bool
-    due: tuple[str, ...]
+_COMPLETED = text("""
+UPDATE webhook_attempts SET seconds = :took, status = :answered, error_code = :code, error_message = :says,
+    excerpt = :kept
+WHERE delivery_id = :delivery AND attempt = :number
+""")
+# A success counts whoever made it.
+_DELIVERED = text("""
+UPDATE webhook_deliveries SET state = 'delivered', ended_at = :now, lease_until = NULL
+WHERE delivery_id = :delivery AND state <> 'delivered'
+""")
+# A failure counts only if nobody has begun another attempt since; of what was given up meanwhile just the lease ends.
+_FAILED = text("""
+UPDATE webhook_deliveries SET
+    tries = CASE WHEN state = 'pending' THEN :tried ELSE tries END,
+    next_at = CASE WHEN state = 'pending' THEN :again ELSE next_at END,
+    ended_at = CASE WHEN state = 'pending' THEN :over_at ELSE ended_at END,
+    state = CASE WHEN state = 'pending' THEN :then ELSE state END, lease_until = NULL
+WHERE delivery_id = :delivery AND attempts = :number
+""")
 
 
 @dataclass(frozen=True)
@@ -75,30 +60,25 @@ class Finished:
     result: Result
 
 
-async def waiting(session: AsyncSession, *, each: int, now: float) -> list[Waiting]:
-    """What is due, at most `each` for an endpoint."""
-    asked = _WAITING_IN[session.get_bind().dialect.name]
-    rows = (await session.execute(asked, {"now": now, "each": each})).all()
-    found = [(row[0], row[1] is not None, _ids(row[2])) for row in rows]
-    return [Waiting(endpoint_id, failing, due) for endpoint_id, failing, due in found if due]
-
-
 async def supersede(session: AsyncSession, delivery_ids: Sequence[str], *, now: float) -> set[str]:
-    """Drop those that newer news has overtaken; their ids."""
+    """Drop those that newer news has overtaken, and progress that is no news any more; their ids."""
     newer = DELIVERIES.alias("newer")
     overtaken = exists().where(
         newer.c.endpoint_id == DELIVERIES.c.endpoint_id,
         newer.c.job_id == DELIVERIES.c.job_id,
         newer.c.sequence > DELIVERIES.c.sequence,
     )
+    is_progress = DELIVERIES.c.type == EventType.PROGRESS.value
+    old = and_(is_progress, DELIVERIES.c.created_at < now - PROGRESS_SECONDS)
     stale = and_(
         _due(delivery_ids, now),
         ~DELIVERIES.c.requested,
-        or_(DELIVERIES.c.tries > 0, DELIVERIES.c.type == EventType.PROGRESS.value),
-        overtaken,
+        or_(and_(or_(DELIVERIES.c.tries > 0, is_progress), overtaken), old),
     )
+    free = select(DELIVERIES.c.delivery_id).where(stale).with_for_update(skip_locked=True)
     values = {"state": DeliveryState.SUPERSEDED.value, "ended_at": now, "lease_until": None}
-    dropped = update(DELIVERIES).where(stale).values(values).returning(DELIVERIES.c.delivery_id)
+    these = DELIVERIES.c.delivery_id.in_(free)
+    dropped = update(DELIVERIES).where(these).values(values).returning(DELIVERIES.c.delivery_id)
     return set((await session.execute(dropped)).scalars())
 
 
@@ -119,32 +99,31 @@ async def claim(
     if not found:
         return []
     await _log(session, found, now)
-    by_id = {
-        one.endpoint_id: one
-        for one in await endpoints.by_ids(session, list({one.endpoint_id for one in found}))
-    }
-    return [Claimed(one, by_id[one.endpoint_id]) for one in found if one.endpoint_id in by_id]
+    concerned = await endpoints.by_ids(session, list({one.endpoint_id for one in found}))
+    enabled = {one.endpoint_id: one for one in concerned if one.enabled}
+    return [Claimed(one, enabled[one.endpoint_id]) for one in found if one.endpoint_id in enabled]
 
 
 async def record(
     session: AsyncSession, finished: Sequence[Finished], *, random: Random, now: float
 ) -> list[Endpoint]:
     """Write down what came of attempts; the endpoints that are disabled for it."""
-    disabled: list[Endpoint | None] = []
-    for one in finished:
-        await _complete_log(session, one)
-        await session.execute(
-            update(DELIVERIES).where(_is_attempt(one)).values(_after(one, random=random, now=now))
-        )
-    healthy = {one.delivery.endpoint_id for one in finished if one.result.delivered}
-    if healthy:
-        await endpoints.succeeded(session, sorted(healthy))
-    for one in finished:
-        endpoint_id = one.delivery.endpoint_id
-        if one.result.gone:
-            disabled.append(await endpoints.disable(session, endpoint_id, endpoints.GONE, now=now))
-        elif not one.result.delivered and endpoint_id not in healthy and one.delivery.type != TEST_EVENT:
-            disabled.append(await endpoints.failed(session, endpoint_id, now=now))
+    if not finished:
+        return []
+    well = {one.delivery.endpoint_id for one in finished if one.result.delivered}
+    gone = {one.delivery.endpoint_id for one in finished if one.result.gone}
+    ill = {one.delivery.endpoint_id for one in finished if one.delivery.type != TEST_EVENT} - well
+    troubled = await endpoints.troubled(session, well=well, ill=ill | gone)
+    await session.execute(_COMPLETED, [_logged(one) for one in finished])
+    if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.delivered]:
+        await session.execute(_DELIVERED, delivered)
+    if failures := [_failure(one, random=random, now=now) for one in finished if not one.result.delivered]:
+        await session.execute(_FAILED, failures)
+    if not troubled:
+        return []
+    await endpoints.succeeded(session, well)
+    disabled = [await endpoints.disable(session, one, endpoints.GONE, now=now) for one in sorted(gone)]
+    disabled += await endpoints.failed(session, ill, now=now)
     return [endpoint for endpoint in disabled if endpoint is not None]
 
 
@@ -172,25 +151,21 @@ def _is_current(one: Delivery) -> ColumnElement[bool]:
     return and_(DELIVERIES.c.delivery_id == one.delivery_id, DELIVERIES.c.attempts == one.attempts)
 
 
-def _is_attempt(one: Finished) -> ColumnElement[bool]:
-    """A success counts whoever made it; a failure only if nobody has begun another attempt since."""
-    if one.result.delivered:
-        return and_(
-            DELIVERIES.c.delivery_id == one.delivery.delivery_id,
-            DELIVERIES.c.state != DeliveryState.DELIVERED.value,
-        )
-    return and_(_is_current(one.delivery), DELIVERIES.c.state == DeliveryState.PENDING.value)
+def _attempt(one: Delivery) -> dict[str, object]:
+    return {"delivery": one.delivery_id, "number": one.attempts}
 
 
-def _after(one: Finished, *, random: Random, now: float) -> dict[str, object]:
-    ended: dict[str, object] = {"ended_at": now, "lease_until": None}
-    if one.result.delivered:
-        return ended | {"state": DeliveryState.DELIVERED.value}
+def _failure(one: Finished, *, random: Random, now: float) -> dict[str, object]:
+    """What `_FAILED` takes: pending until the next try, or failed for good."""
     tries = one.delivery.tries + 1
     again = next_try(one.delivery.type, tries, one.result, now=now, random=random)
-    if again is None or one.result.gone:
-        return ended | {"state": DeliveryState.FAILED.value, "tries": tries}
-    return {"tries": tries, "next_at": again, "lease_until": None}
+    over = again is None or one.result.gone
+    return _attempt(one.delivery) | {
+        "then": DeliveryState.FAILED.value if over else DeliveryState.PENDING.value,
+        "tried": tries,
+        "again": now if again is None else again,
+        "over_at": now if over else None,
+    }
 
 
 async def _log(session: AsyncSession, begun: Sequence[Delivery], now: float) -> None:
@@ -206,21 +181,13 @@ async def _log(session: AsyncSession, begun: Sequence[Delivery], now: float) -> 
     await session.execute(insert(ATTEMPTS), rows)
 
 
-async def _complete_log(session: AsyncSession, one: Finished) -> None:
+def _logged(one: Finished) -> dict[str, object]:
+    """What `_COMPLETED` takes."""
     result = one.result
-    this = and_(
-        ATTEMPTS.c.delivery_id == one.delivery.delivery_id, ATTEMPTS.c.attempt == one.delivery.attempts
-    )
-    values = {
-        "seconds": result.seconds,
-        "status": result.status,
-        "error_code": result.error_code,
-        "error_message": result.error_message,
-        "excerpt": result.excerpt,
+    return _attempt(one.delivery) | {
+        "took": result.seconds,
+        "answered": result.status,
+        "code": result.error_code,
+        "says": result.error_message,
+        "kept": result.excerpt,
     }
-    await session.execute(update(ATTEMPTS).where(this).values(values))
-
-
-def _ids(array: Any) -> tuple[str, ...]:
-    """A JSON array: text in SQLite, decoded in PostgreSQL, nothing where there is nothing."""
-    return tuple(json.loads(array) if isinstance(array, str) else array or ())

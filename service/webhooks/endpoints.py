@@ -1,11 +1,24 @@
 """Endpoints: the only writer of `webhook_endpoints`. These functions take a session and never commit."""
 
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, delete, func, insert, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
@@ -13,7 +26,7 @@ from callbacks.signing import encode_secret
 from infra.database import CHANGED
 from service import asymmetric
 from service.ids import new_id
-from service.webhooks.schedule import DISABLED_AFTER_SECONDS
+from service.webhooks.schedule import DISABLED_AFTER_SECONDS, FORGIVEN_AFTER_SECONDS
 from service.webhooks.tables import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, DeliveryState, Endpoint
 
 SECRET_BYTES = 32
@@ -23,6 +36,26 @@ USUAL_EVENTS = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventT
 """What an endpoint is told of unless it says otherwise: everything but progress."""
 
 BY_USER, GONE, FAILING = "disabled", "gone", "failing"
+
+GIVEN_UP_AT_A_TIME: Final = 500
+_enabled = exists().where(ENDPOINTS.c.endpoint_id == DELIVERIES.c.endpoint_id, ENDPOINTS.c.enabled)
+_theirs = and_(
+    DELIVERIES.c.endpoint_id.in_(bindparam("endpoints", expanding=True)),
+    DELIVERIES.c.state == literal_column("'pending'"),
+)
+_few = (
+    select(DELIVERIES.c.delivery_id)
+    .where(_theirs, ~_enabled)
+    .limit(GIVEN_UP_AT_A_TIME)
+    .with_for_update(skip_locked=True)
+)
+
+# Of endpoints that are disabled or gone. The lease stays: an attempt may be under way, and newer news waits for it.
+GIVE_UP = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.delivery_id.in_(_few))
+    .values(state=DeliveryState.FAILED.value, ended_at=bindparam("now"))
+)
 
 
 async def create(
@@ -94,45 +127,63 @@ async def change(
 
 async def enable(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint | None:
     """Begin anew, whatever it was disabled for."""
-    values = {"enabled": True, "disabled_reason": None, "disabled_at": None, "failing_since": None}
+    anew = dict.fromkeys(("disabled_reason", "disabled_at", "failing_since", "failed_at"))
+    values = {"enabled": True} | anew
     return await _changed(session, _is(user_id, endpoint_id), values)
 
 
-async def disable(
-    session: AsyncSession,
-    endpoint_id: str,
-    reason: str,
-    *,
-    now: float,
-    where: ColumnElement[bool] | None = None,
-) -> Endpoint | None:
-    """Send it nothing more; what waits for it has failed. None if it was disabled before."""
-    one = ENDPOINTS.c.endpoint_id == endpoint_id
-    condition = and_(one, ENDPOINTS.c.enabled, true() if where is None else where)
+async def disable(session: AsyncSession, endpoint_id: str, reason: str, *, now: float) -> Endpoint | None:
+    """Send it nothing more; what waits for it has failed. None if it was disabled before.
+
+    Of a long backlog only the beginning ends here: the deliverer ends the rest, little by little.
+    """
+    enabled = and_(ENDPOINTS.c.endpoint_id == endpoint_id, ENDPOINTS.c.enabled)
     values = {"enabled": False, "disabled_reason": reason, "disabled_at": now}
-    disabled = await _changed(session, condition, values)
+    disabled = await _changed(session, enabled, values)
     if disabled is not None:
-        waiting = and_(
-            DELIVERIES.c.endpoint_id == endpoint_id, DELIVERIES.c.state == DeliveryState.PENDING.value
-        )
-        ended = {"state": DeliveryState.FAILED.value, "ended_at": now, "lease_until": None}
-        await session.execute(update(DELIVERIES).where(waiting).values(ended))
+        await session.execute(GIVE_UP, {"endpoints": [endpoint_id], "now": now})
         session.info.setdefault(CHANGED, []).append((endpoint_id, disabled.user_id))
     return disabled
 
 
-async def succeeded(session: AsyncSession, endpoint_ids: Sequence[str]) -> None:
+async def troubled(session: AsyncSession, *, well: Collection[str], ill: Collection[str]) -> bool:
+    """Lock those rows that `succeeded` and `failed` will change, in one order for all; whether there are any.
+
+    Whoever changes an endpoint and its deliveries begins with the endpoint: nobody waits for each other.
+    """
+    recovering = and_(ENDPOINTS.c.endpoint_id.in_(well), ENDPOINTS.c.failing_since.is_not(None))
+    either = select(ENDPOINTS.c.endpoint_id).where(or_(recovering, ENDPOINTS.c.endpoint_id.in_(ill)))
+    locked = await session.execute(either.order_by(ENDPOINTS.c.endpoint_id).with_for_update())
+    return bool(locked.all())
+
+
+async def succeeded(session: AsyncSession, endpoint_ids: Collection[str]) -> None:
     """They answer as they should."""
     failing = and_(ENDPOINTS.c.endpoint_id.in_(endpoint_ids), ENDPOINTS.c.failing_since.is_not(None))
-    await session.execute(update(ENDPOINTS).where(failing).values(failing_since=None))
+    await session.execute(update(ENDPOINTS).where(failing).values(failing_since=None, failed_at=None))
 
 
-async def failed(session: AsyncSession, endpoint_id: str, *, now: float) -> Endpoint | None:
-    """It has failed once more; the endpoint, if it has for too long and is disabled for it."""
-    first = and_(ENDPOINTS.c.endpoint_id == endpoint_id, ENDPOINTS.c.failing_since.is_(None))
-    await session.execute(update(ENDPOINTS).where(first).values(failing_since=now))
-    too_long = ENDPOINTS.c.failing_since <= now - DISABLED_AFTER_SECONDS
-    return await disable(session, endpoint_id, FAILING, now=now, where=too_long)
+async def failed(session: AsyncSession, endpoint_ids: Collection[str], *, now: float) -> list[Endpoint]:
+    """They have failed once more; those that have for too long and are disabled for it."""
+    these = and_(ENDPOINTS.c.endpoint_id.in_(endpoint_ids), ENDPOINTS.c.enabled)
+    since = ENDPOINTS.c.failing_since
+    anew = or_(since.is_(None), ENDPOINTS.c.failed_at < now - FORGIVEN_AFTER_SECONDS)
+    counted = {"failing_since": case((anew, now), else_=since), "failed_at": now}
+    await session.execute(update(ENDPOINTS).where(these).values(counted))
+    too_long = and_(these, since <= now - DISABLED_AFTER_SECONDS)
+    found = (await session.execute(select(ENDPOINTS.c.endpoint_id).where(too_long))).scalars().all()
+    disabled = [await disable(session, one, FAILING, now=now) for one in found]
+    return [one for one in disabled if one is not None]
+
+
+async def give_up(session: AsyncSession, endpoint_ids: Sequence[str], *, now: float) -> bool:
+    """What waits for endpoints that are disabled or gone has failed; whether any did, and there may be more.
+
+    Little by little, and again whenever something is found: a transaction that saw the endpoint as it was may have
+    written another delivery since.
+    """
+    given_up = GIVE_UP.returning(DELIVERIES.c.delivery_id)
+    return bool((await session.execute(given_up, {"endpoints": endpoint_ids, "now": now})).all())
 
 
 async def rotate(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Endpoint | None:

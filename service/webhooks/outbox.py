@@ -79,12 +79,15 @@ class Untold:
 
 
 class Outbox:
-    """Writes deliveries within the transactions of others; `stirred` says that there are new ones to look for."""
+    """Writes deliveries within the transactions of others; `stirred` are the jobs that there are new ones of.
+
+    Whoever hears that a job's change is committed takes it from there: looking earlier would find nothing.
+    """
 
     def __init__(self, view: JobView, clock: Callable[[], float] = time.time) -> None:
         self._view = view
         self._clock = clock
-        self.stirred = False
+        self.stirred: set[str] = set()
 
     async def in_session(self, session: AsyncSession) -> None:
         """For transactions over SQLAlchemy: the jobs that these have noted are told of."""
@@ -122,18 +125,22 @@ class Outbox:
             await connection.executemany(_record_positional, rows)
 
     def _deliveries(self, moved: Sequence[Job], who: Who) -> list[Row]:
-        by_owner: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
+        of_user: dict[str, list[str]] = defaultdict(list)
+        of_job: dict[str, list[str]] = defaultdict(list)
+        wants: dict[str, list[str]] = {}
         for endpoint_id, user_id, job_id, events in who:
-            by_owner[job_id or user_id].append((endpoint_id, events.split(",")))
-        if not by_owner:
+            (of_job[job_id] if job_id else of_user[user_id]).append(endpoint_id)
+            wants[endpoint_id] = events.split(",")
+        if not wants:
             return []
         now = self._clock()
-        found = []
+        found: list[Row] = []
         for job in moved:
-            for endpoint_id, wants in (*by_owner[job.user_id], *by_owner[job.job_id]):
-                if job.event_type in wants:
-                    found.append(delivery_of(job, endpoint_id, payload_of(job, self._view, now), now))
-        self.stirred = self.stirred or bool(found)
+            concerned = (*of_user[job.user_id], *of_job[job.job_id])
+            if told := [one for one in concerned if job.event_type in wants[one]]:
+                payload = payload_of(job, self._view, now)
+                found += [delivery_of(job, one, payload, now) for one in told]
+                self.stirred.add(job.job_id)
         return found
 
 

@@ -55,7 +55,7 @@ async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) ->
             DELIVERIES.c.lease_until < now,
         ),
     )
-    return await _again(session, free, now)
+    return await _again(session, free, now, requested=True)
 
 
 async def recover(
@@ -95,7 +95,8 @@ async def _missed(session: AsyncSession, endpoint: Endpoint, job: Job, view: Job
         DELIVERIES.c.sequence == job.sequence,
     )
     given_up = DELIVERIES.c.state.in_((DeliveryState.FAILED.value, DeliveryState.SUPERSEDED.value))
-    if await _again(session, and_(this, given_up), now) is not None:
+    # Not as one that was requested: it is the newest now, and makes way for what is newer still.
+    if await _again(session, and_(this, given_up), now, requested=False) is not None:
         return 1
     if (await session.execute(select(exists().where(this)))).scalar_one():
         return 0
@@ -104,11 +105,11 @@ async def _missed(session: AsyncSession, endpoint: Endpoint, job: Job, view: Job
     return 1
 
 
-async def _again(session: AsyncSession, where: object, now: float) -> Delivery | None:
+async def _again(session: AsyncSession, where: object, now: float, *, requested: bool) -> Delivery | None:
     values = {
         "state": DeliveryState.PENDING.value,
         "tries": 0,
-        "requested": True,
+        "requested": requested,
         "next_at": now,
         "lease_until": None,
         "ended_at": None,

@@ -9,9 +9,13 @@ from callbacks.retry import Random, next_delay, retry_after
 TEST_EVENT: Final = "webhook.test"
 PROGRESS_DELAYS_SECONDS: Final = (2.0, 10.0)
 """Progress is news for a moment: three tries."""
+PROGRESS_SECONDS: Final = 120.0
+"""And for no longer than this: what could not be told by then is dropped, whether or not there is newer news."""
 MAX_RETRY_AFTER_SECONDS: Final = 24 * 3_600.0
 DISABLED_AFTER_SECONDS: Final = 5 * 24 * 3_600.0
 """An endpoint that has failed for so long, without a success between, is disabled."""
+FORGIVEN_AFTER_SECONDS: Final = 36 * 3_600.0
+"""Between two failures that are further apart than any schedule puts them, nobody has tried: the days start anew."""
 
 _GONE, _TOO_MANY, _UNAVAILABLE = 410, 429, 503
 
@@ -51,10 +55,12 @@ def next_try(kind: str, tries: int, result: Result, *, now: float, random: Rando
     delay = _delay(kind, tries, random)
     if delay is None:
         return None
-    asked = None
     if result.status in (_TOO_MANY, _UNAVAILABLE):
         asked = retry_after(result.retry_after, now=now, max_seconds=MAX_RETRY_AFTER_SECONDS)
-    return now + max(delay, asked or 0.0)
+        delay = max(delay, asked or 0.0)
+    if kind == EventType.PROGRESS and delay > PROGRESS_SECONDS:
+        return None
+    return now + delay
 
 
 def _delay(kind: str, tries: int, random: Random) -> float | None:

@@ -20,7 +20,10 @@ UNTRIED_PROGRESS = (
 
 
 class DeliveryState(StrEnum):
-    """pending → delivered | failed | superseded; `redeliver` makes it pending again."""
+    """pending → delivered | failed | superseded; `redeliver` makes it pending again.
+
+    Superseded is what newer news has overtaken, and progress that could not be told while it was news.
+    """
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -58,6 +61,7 @@ class WebhookEndpoint(SQLModel, table=True):
     disabled_reason: str | None = None
     disabled_at: float | None = None
     failing_since: float | None = None
+    failed_at: float | None = None
     created_at: float
 
 
@@ -65,7 +69,8 @@ class WebhookDelivery(SQLModel, table=True):
     """One event for one endpoint: the outbox. Its id is the `webhook-id` of every attempt.
 
     `tries` counts failures along the schedule, `attempts` everything that was ever sent. While an attempt is under
-    way `lease_until` says until when nobody else may make one, and `next_at` is the same moment.
+    way `lease_until` says until when nobody else may make one, and `next_at` is the same moment. A lease outlives a
+    delivery that is given up while it is under way: what is newer waits for its end all the same.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -143,6 +148,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None
     disabled_at: float | None
     failing_since: float | None
+    failed_at: float | None
     created_at: float
 
     @property

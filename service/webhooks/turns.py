@@ -1,27 +1,55 @@
-"""Whose turn it is: endpoints one after the other, those that answer before those that do not; pure."""
+"""Whose turn it is: endpoints one after the other, those that answer at once before those that may not; pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from service.webhooks.deliveries import Waiting
+
+@dataclass(frozen=True)
+class Candidate:
+    """An endpoint with something due: whether it is known to answer at once, and what is under way for it."""
+
+    endpoint_id: str
+    due: tuple[str, ...]
+    brisk: bool = True
+    under_way: int = 0
+    last_turn: int = 0
 
 
-def chosen(
-    waiting: Sequence[Waiting], under_way: Mapping[str, int], *, places: int, per_endpoint: int
-) -> list[str]:
-    """The deliveries to send next: at most `places`, and `per_endpoint` at a time for one that answers.
+@dataclass(frozen=True)
+class Places:
+    """How many attempts may be under way, and how many are; `doubtful` are those for endpoints that are not brisk."""
 
-    One that fails has one at a time, and all of those together at most half of the places that are free: whatever they
-    do with them, the others find room.
+    total: int
+    per_endpoint: int
+    brisk: int = 0
+    doubtful: int = 0
+
+    @property
+    def free(self) -> int:
+        return self.total - self.brisk - self.doubtful
+
+    @property
+    def for_brisk(self) -> int:
+        """A quarter is not theirs: who is new must find a place beside whoever is always busy."""
+        return min(self.free, self.total - self.total // 4 - self.brisk)
+
+    @property
+    def for_doubtful(self) -> int:
+        """Half at most of all there are: however many endpoints hang, the others find room."""
+        return min(self.free, max(1, self.total // 2) - self.doubtful)
+
+
+def chosen(candidates: Sequence[Candidate], places: Places) -> list[str]:
+    """The deliveries to send next.
+
+    A brisk endpoint has `per_endpoint` at a time, any other one; whoever's turn was longest ago comes first.
     """
-    room = {
-        one.endpoint_id: (1 if one.failing else per_endpoint) - under_way.get(one.endpoint_id, 0)
-        for one in waiting
-    }
-    healthy = [one for one in waiting if not one.failing]
-    failing = [one for one in waiting if one.failing]
-    first = _in_turns([one.due[: max(0, room[one.endpoint_id])] for one in healthy])[:places]
-    then = _in_turns([one.due[: max(0, room[one.endpoint_id])] for one in failing])
-    return first + then[: min(places // 2, places - len(first))]
+    waiting = sorted(candidates, key=lambda one: one.last_turn)
+    brisk = [one.due[: max(0, places.per_endpoint - one.under_way)] for one in waiting if one.brisk]
+    doubtful = [one.due[: max(0, 1 - one.under_way)] for one in waiting if not one.brisk]
+    first = _in_turns(brisk)[: max(0, places.for_brisk)]
+    then = _in_turns(doubtful)[: max(0, min(places.for_doubtful, places.free - len(first)))]
+    return first + then
 
 
 def _in_turns(lists: Sequence[Sequence[str]]) -> list[str]:

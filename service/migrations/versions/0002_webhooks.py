@@ -95,6 +95,7 @@ def upgrade() -> None:
         sa.Column("disabled_reason", sa.String(), nullable=True),
         sa.Column("disabled_at", sa.Float(), nullable=True),
         sa.Column("failing_since", sa.Float(), nullable=True),
+        sa.Column("failed_at", sa.Float(), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("endpoint_id"),
     )

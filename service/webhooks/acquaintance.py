@@ -1,0 +1,47 @@
+"""What this process has seen of endpoints: which of them answer at once, and when each had its last turn."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+BRISK_SECONDS: Final = 2.0
+"""Whoever answers within this time holds up nobody."""
+MOST_KNOWN: Final = 10_000
+
+
+@dataclass
+class _Seen:
+    turn: int = 0
+    brisk: bool = False
+
+
+class Acquaintance:
+    """Forgets first whoever had no turn for longest; a stranger is not taken for brisk."""
+
+    def __init__(self, most: int = MOST_KNOWN) -> None:
+        self._most = most
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+        self._turns = 0
+
+    def begun(self, endpoint_id: str) -> None:
+        """It has a turn."""
+        self._turns += 1
+        self._seen.setdefault(endpoint_id, _Seen()).turn = self._turns
+        self._seen.move_to_end(endpoint_id)
+        if len(self._seen) > self._most:
+            self._seen.popitem(last=False)
+
+    def ended(self, endpoint_id: str, *, delivered: bool, seconds: float) -> None:
+        """It has answered, or not."""
+        if (seen := self._seen.get(endpoint_id)) is not None:
+            seen.brisk = delivered and seconds < BRISK_SECONDS
+
+    def brisk(self, endpoint_id: str) -> bool:
+        """Whether its last answer was a good one, and came at once."""
+        seen = self._seen.get(endpoint_id)
+        return seen is not None and seen.brisk
+
+    def last_turn(self, endpoint_id: str) -> int:
+        """Grows with every turn of anybody; 0 for whoever had none."""
+        seen = self._seen.get(endpoint_id)
+        return seen.turn if seen else 0
