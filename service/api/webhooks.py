@@ -149,6 +149,10 @@ async def remove(request: Request[State]) -> Response:
     endpoint = await _endpoint(request)
     async with request.state["database"].transaction() as session:
         await endpoints.remove(session, endpoint.user_id, endpoint.endpoint_id)
+    more = True
+    while more:
+        async with request.state["database"].transaction() as session:
+            more = await endpoints.forget(session, endpoint.endpoint_id)
     return Response(status_code=204)
 
 

@@ -37,7 +37,7 @@ USUAL_EVENTS = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventT
 
 BY_USER, GONE, FAILING = "disabled", "gone", "failing"
 
-GIVEN_UP_AT_A_TIME: Final = 500
+AT_A_TIME: Final = 500
 _enabled = exists().where(ENDPOINTS.c.endpoint_id == DELIVERIES.c.endpoint_id, ENDPOINTS.c.enabled)
 _theirs = and_(
     DELIVERIES.c.endpoint_id.in_(bindparam("endpoints", expanding=True)),
@@ -46,7 +46,8 @@ _theirs = and_(
 _few = (
     select(DELIVERIES.c.delivery_id)
     .where(_theirs, ~_enabled)
-    .limit(GIVEN_UP_AT_A_TIME)
+    .order_by(DELIVERIES.c.next_at)  # by the index on what is pending, past a log that may be long
+    .limit(AT_A_TIME)
     .with_for_update(skip_locked=True)
 )
 
@@ -200,14 +201,23 @@ async def rotate(session: AsyncSession, endpoint: Endpoint, *, now: float) -> En
 
 
 async def remove(session: AsyncSession, user_id: str, endpoint_id: str) -> bool:
-    """The endpoint goes, and its deliveries; their log is forgotten with the old ones."""
+    """The endpoint goes; its deliveries are for `forget`."""
     gone = await session.execute(
         delete(ENDPOINTS).where(_is(user_id, endpoint_id)).returning(ENDPOINTS.c.endpoint_id)
     )
-    if gone.one_or_none() is None:
-        return False
-    await session.execute(delete(DELIVERIES).where(DELIVERIES.c.endpoint_id == endpoint_id))
-    return True
+    return gone.one_or_none() is not None
+
+
+async def forget(session: AsyncSession, endpoint_id: str) -> bool:
+    """The deliveries of an endpoint that is gone, little by little; whether there may be more.
+
+    The log of attempts is forgotten with the old ones, and so is what is left if this is never called to the end.
+    """
+    few = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.endpoint_id == endpoint_id).limit(AT_A_TIME)
+    forgotten = (
+        delete(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(few)).returning(DELIVERIES.c.delivery_id)
+    )
+    return len((await session.execute(forgotten)).all()) == AT_A_TIME
 
 
 def as_endpoint(row: Mapping[Any, Any]) -> Endpoint:

@@ -7,17 +7,17 @@ from typing import Any
 
 import httpx
 import msgspec
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 
-from callbacks.envelope import EventType
+from callbacks.envelope import EventType, Phase
 from infra.egress import Egress, Rules
 from infra.postgresql import AnyDatabase
 from service import jobs
-from service.models import Job
+from service.models import Job, Status
 from service.view import JobView
 from service.webhooks import endpoints
 from service.webhooks.deliverer import Deliverer, Pace
-from service.webhooks.outbox import Outbox
+from service.webhooks.outbox import RECORD, Outbox, delivery_of
 from service.webhooks.tables import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
 from service.writer import Writer
 from tests.service.changes import Row, asked, change, ignore, written
@@ -83,9 +83,23 @@ class Shop:
                 session, asked(job_id, user), runner="local", attempt_limit=3, now=self.clock.now
             )
 
-    async def told(self, kind: EventType, job_id: str, step: int, **report: Any) -> None:
+    async def told(self, kind: EventType, job_id: str, step: int, *, attempt: int = 1, **report: Any) -> None:
         """A callback, taken in."""
-        await written(self.writer, change(kind, job_id, 1, step, now=self.clock.now, **report))
+        await written(self.writer, change(kind, job_id, attempt, step, now=self.clock.now, **report))
+
+    async def retried(self, job_id: str, user: str = "ada") -> None:
+        """A new attempt of an export that has failed."""
+        async with self.database.transaction() as session:
+            await jobs.retry(session, user, job_id, attempts=3, now=self.clock.now)
+
+    async def backlog(self, endpoint: Endpoint, count: int) -> None:
+        """Deliveries that are due, each of another export."""
+        rows = [
+            delivery_of(_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
+            for number in range(count)
+        ]
+        async with self.database.transaction() as session:
+            await session.execute(text(RECORD), rows)
 
     async def sent(self) -> None:
         """Send what is due, and all that becomes due by that, until nothing is."""
@@ -97,6 +111,11 @@ class Shop:
             await self.deliverer.idle()
             await self.deliverer.round()
             await self.deliverer.idle()
+
+    async def completed(self, job_id: str = "job-1") -> None:
+        """An export, from its submission to its end."""
+        await self.submitted(job_id)
+        await self.told(EventType.COMPLETED, job_id, 1)
 
     async def deliveries(self) -> list[Row]:
         return await self._rows(select(DELIVERIES).order_by(DELIVERIES.c.job_id, DELIVERIES.c.sequence))
@@ -119,9 +138,23 @@ class Shop:
         return [msgspec.json.decode(request.content)["data"]["sequence"] for request in self.received]
 
 
+def _ended_job(job_id: str) -> Job:
+    fields: dict[str, Any] = dict.fromkeys(Job.__struct_fields__)
+    known = {
+        "job_id": job_id,
+        "user_id": "ada",
+        "status": Status.COMPLETE,
+        "phase": Phase.DONE,
+        "sequence": 2,
+    }
+    return Job(**fields | known)
+
+
 @asynccontextmanager
-async def opened(database: AnyDatabase, *, pace: Pace | None = None) -> AsyncIterator[Shop]:
-    """A shop on a database that other tests may have used."""
+async def opened(
+    database: AnyDatabase, *, pace: Pace | None = None, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Shop]:
+    """A shop on a database that other tests may have used; `transport` leads elsewhere than to its street."""
     async with database.transaction() as session:
         for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, jobs.EVENTS, jobs.JOBS):
             await session.execute(delete(table))
@@ -129,7 +162,7 @@ async def opened(database: AnyDatabase, *, pace: Pace | None = None) -> AsyncIte
     outbox = Outbox(JobView("https://exports.example"), clock)
     database.before_commit = outbox.in_session
     street = Street()
-    egress = Egress(Rules(), transport=httpx.MockTransport(street.answer))
+    egress = Egress(Rules(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
     deliverer = Deliverer(database, egress, outbox, disabled.append, pace=pace, clock=clock)
     yield Shop(database, clock, Writer(database, ignore, outbox), deliverer, street, disabled)

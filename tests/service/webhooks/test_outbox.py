@@ -1,23 +1,11 @@
 """What is told, to whom: written with the change, once, and conflated where it is only news for a moment."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from callbacks.envelope import EventType, Phase
-from infra.postgresql import open_database
 from service import jobs
 from tests.service.changes import change, written
-from tests.service.webhooks import shop as shops
 from tests.service.webhooks.shop import Shop
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def shop(request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
-    database = open_database(request.getfixturevalue(f"{request.param}_url"))
-    async with shops.opened(database) as found:
-        yield found
-    await database.close()
 
 
 async def test_each_event_that_is_wanted_is_delivered_once_and_in_order(shop: Shop) -> None:
