@@ -22,14 +22,14 @@ async def next_at(shop: Shop, job_id: str = "job-1") -> float:
 
 
 async def failed_for(shop: Shop, seconds: float) -> None:
-    """An export ends every twelve hours, and the endpoint takes none of them."""
+    """An export ends every thirty hours, and the endpoint takes none of them."""
     until = shop.clock.now + seconds
     number = 0
     while shop.clock.now < until:
         number += 1
         await shop.completed(f"job-{shop.clock.now:.0f}")
         await shop.sent()
-        shop.clock.forward(12 * HOUR)
+        shop.clock.forward(30 * HOUR)
 
 
 async def test_a_delivery_is_tried_along_the_whole_schedule_and_then_has_failed(shop: Shop) -> None:
