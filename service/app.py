@@ -144,7 +144,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
     deliverer = Deliverer(database, egress, outbox, tell)
 
     def publish(job: Job) -> None:
-        deliverer.noticed(job.job_id)
+        deliverer.noticed((job.job_id,))
         if hub.wanted(job.job_id, job.user_id):
             hub.publish(view.publication(job))
 

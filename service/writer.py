@@ -5,13 +5,13 @@ answered with the newer one's sequence. What was committed is published before i
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.postgresql import AnyDatabase
 from service import progress, queries
 from service.models import Job
-from service.progress import Change, Outcome
+from service.progress import Applied, Change, Outcome
 from service.webhooks.outbox import Outbox
 
 MAX_BATCH = 500
@@ -42,9 +42,12 @@ class Writer:
         outbox: Outbox | None = None,
         *,
         wanted: Callable[[str, str], bool] = lambda _job_id, _user_id: True,
-        committed: Callable[[], None] = lambda: None,
+        committed: Callable[[Collection[str]], None] = lambda _job_ids: None,
     ) -> None:
-        """`wanted(job_id, user_id)` says whether anybody would read what is published of the job."""
+        """`wanted(job_id, user_id)` says whether anybody would read what is published of the job.
+
+        `committed(job_ids)` hears after each commit which jobs it changed.
+        """
         self._database = database
         self._publish = publish
         self._outbox = outbox
@@ -91,8 +94,9 @@ class Writer:
         self.written.batches += 1
         self.written.changes += len(batch)
         try:
-            self._committed()
-            await self._tell(changes, outcomes)
+            changed = progress.newest(changes, outcomes)
+            self._committed(changed.keys())
+            await self._tell(changed)
         finally:  # what is committed is true, whether or not it could be told
             for (_, answer), outcome in zip(batch, outcomes, strict=True):
                 if not answer.done():
@@ -101,10 +105,10 @@ class Writer:
     async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
         return await progress.write(self._database, changes, self._outbox)
 
-    async def _tell(self, changes: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
+    async def _tell(self, changed: Mapping[str, Applied]) -> None:
         """Publish the jobs that were changed as they now stand; most are read by nobody, and not read here either."""
         unread = []
-        for job_id, outcome in progress.newest(changes, outcomes).items():
+        for job_id, outcome in changed.items():
             if outcome.job is not None:
                 self._publish(outcome.job)
             elif self._wanted(job_id, str(outcome.user_id)):

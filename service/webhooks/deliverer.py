@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -30,18 +30,18 @@ from service.webhooks.turns import Candidate, Places, chosen
 
 logger = logging.getLogger("framehook.webhooks")
 
-IDLE_SECONDS = 1.0
 _CLAIMS = 5_211_867_730
 """PostgreSQL's lock for whoever is claiming: what one replica has just taken, the next one sees."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How many at once, in this process, and how long an attempt is nobody else's."""
+    """How many at once, in this process; how long an attempt is nobody else's; how often to look unasked."""
 
     places: int = 128
     per_endpoint: int = 8
     lease_seconds: float = 60.0
+    idle_seconds: float = 1.0
 
 
 @dataclass
@@ -101,10 +101,10 @@ class Deliverer:
         """There is, or may be, something to send."""
         self._awake.set()
 
-    def noticed(self, job_id: str) -> None:
-        """A change of this job was committed: look, if the outbox had a part in it."""
-        if job_id in self._outbox.stirred:
-            self._outbox.stirred.discard(job_id)
+    def noticed(self, job_ids: Collection[str]) -> None:
+        """Changes of these jobs are committed: look, if the outbox had a part in it."""
+        if not self._outbox.stirred.isdisjoint(job_ids):
+            self._outbox.stirred.difference_update(job_ids)
             self.wake()
 
     async def run(self) -> None:
@@ -119,7 +119,7 @@ class Deliverer:
                 continue
             # Not `wait_for`: before Python 3.12 it drops a cancellation that comes together with what it waits for.
             with suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_SECONDS):
+                async with asyncio.timeout(self._pace.idle_seconds):
                     await self._awake.wait()
 
     async def round(self) -> bool:

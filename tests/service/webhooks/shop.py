@@ -165,5 +165,6 @@ async def opened(
     egress = Egress(Rules(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
     deliverer = Deliverer(database, egress, outbox, disabled.append, pace=pace, clock=clock)
-    yield Shop(database, clock, Writer(database, ignore, outbox), deliverer, street, disabled)
+    writer = Writer(database, ignore, outbox, committed=deliverer.noticed)
+    yield Shop(database, clock, writer, deliverer, street, disabled)
     await deliverer.stop()
