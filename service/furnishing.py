@@ -117,7 +117,13 @@ def middleware_of(settings: Settings) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=list(settings.allowed_origins),
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+                allow_headers=[
+                    "Authorization",
+                    "Content-Type",
+                    "Idempotency-Key",
+                    "Last-Event-ID",
+                    "traceparent",
+                ],
                 expose_headers=["Location", "Retry-After", "ETag", "Content-Disposition"],
             )
         )

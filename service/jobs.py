@@ -41,7 +41,7 @@ class Submission:
 
 
 async def one_at_a_time(session: AsyncSession, user_id: str) -> None:
-    """Let nobody else submit for the user until the transaction ends: what it counts and looks up stays true.
+    """Let nobody else do this for the user until the transaction ends: what is counted and looked up stays true.
 
     SQLite has one writer at a time anyway.
     """

@@ -60,5 +60,5 @@ class Relay:
         for job in found:
             self._publish(job)
         for endpoint in changed:
-            if not endpoint.enabled:
+            if not endpoint.enabled and endpoint.disabled_reason != endpoints.BY_USER:  # who did it knows
                 self._tell(endpoint)

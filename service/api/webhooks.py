@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from callbacks.envelope import EventType
 from infra import egress
+from service import jobs
 from service.api.parsing import answer, json_of, query_of
 from service.api.state import State
 from service.errors import Conflict, FieldError, Invalid, NotFound
@@ -88,6 +89,7 @@ async def create(request: Request[State]) -> Response:
     await check_url(request, asked.url, "url")
     limit = request.state["quotas"].endpoints
     async with request.state["database"].transaction() as session:
+        await jobs.one_at_a_time(session, user_id)
         if await endpoints.count(session, user_id) >= limit:
             raise Conflict(f"There are {limit} endpoints already; remove one first.")
         made = await endpoints.create(
@@ -222,6 +224,7 @@ async def recover(request: Request[State]) -> Response:
     made, after = 0, ""
     while True:
         async with request.state["database"].transaction() as session:
+            await jobs.one_at_a_time(session, endpoint.user_id)  # two that recover at once send nothing twice
             few, on = await recovery.recover(
                 session,
                 endpoint,

@@ -1,12 +1,16 @@
-"""A shop on each of the two databases."""
+"""A shop on each of the two databases; and the service as it is set up where consumers are on this machine."""
 
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 
 import pytest
 
 from infra.postgresql import AnyDatabase, open_database
+from service.settings import Settings, load
 from tests.service.webhooks import shop as shops
 from tests.service.webhooks.shop import Shop
+
+LOOPBACK = ip_network("127.0.0.0/8")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -21,3 +25,10 @@ async def either(request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
 async def shop(either: AnyDatabase) -> AsyncIterator[Shop]:
     async with shops.opened(either) as found:
         yield found
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Receivers on loopback, without TLS, are allowed."""
+    changes = {"webhook_allowed_networks": (LOOPBACK,), "webhook_allow_http": True}
+    return load(**{**settings.model_dump(exclude_unset=True), **changes}, _env_file="")
