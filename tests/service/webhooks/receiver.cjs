@@ -1,0 +1,33 @@
+// A consumer of webhooks on Node: verifies each delivery as the package `standardwebhooks` does, answers 204 or 400.
+// Its argument is the folder where the package is installed; the secrets that it is to know come over standard input.
+
+const { createServer } = require("node:http");
+const { createRequire } = require("node:module");
+const { join } = require("node:path");
+const { createInterface } = require("node:readline");
+
+const { Webhook } = createRequire(join(process.argv[2], "package.json"))("standardwebhooks");
+
+let secret = "";
+
+const server = createServer((request, response) => {
+  const chunks = [];
+  request.on("data", (chunk) => chunks.push(chunk));
+  request.on("end", () => {
+    try {
+      new Webhook(secret).verify(Buffer.concat(chunks).toString(), request.headers);
+      response.writeHead(204).end();
+    } catch (error) {
+      response.writeHead(400).end(String(error));
+    }
+  });
+});
+
+createInterface({ input: process.stdin })
+  .on("line", (line) => {
+    secret = line;
+    console.log("known");
+  })
+  .on("close", () => process.exit());
+
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
