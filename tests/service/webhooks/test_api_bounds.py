@@ -14,7 +14,7 @@ from tests.fakes import FakeRunner
 from tests.service.conftest import bearer
 from tests.service.house import House, opened
 from tests.service.serving import Answer, scripted
-from tests.service.webhooks.consumer import created, path, settled
+from tests.service.webhooks.consumer import checked, created, path
 
 URL = "http://127.0.0.1:2/hook"
 ROUTES = [
@@ -45,35 +45,30 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("method", "rest"), ROUTES, ids=[f"{method} {rest}" for method, rest in ROUTES])
-async def test_anothers_endpoint_is_not_there(shared_house: House, method: str, rest: str) -> None:
-    client = shared_house.client
+async def test_anothers_endpoint_is_not_there(shared_house: House, subtests: pytest.Subtests) -> None:
+    client, ada, bob = shared_house.client, bearer("ada"), bearer("bob")
     with scripted(Answer(204)) as receiver:
-        endpoint = await created(client, f"{receiver.url}/hook", headers=bearer("ada"), ed25519=True)
-        client.headers.update(bearer("ada"))
-        made = (await client.post(path(endpoint, "test"))).json()["delivery_id"]
-        await settled(client, endpoint, made)
+        client.headers.update(ada)
+        endpoint = await created(client, f"{receiver.url}/hook", ed25519=True)
+        made = (await checked(client, endpoint))["delivery_id"]
         before = (await client.get(path(endpoint))).json()
-        at = path(endpoint, rest.format(delivery_id=made))
-        client.headers.update(bearer("bob"))
-        refused = await client.request(method, at, **body_for(method, rest))
-        unknown = await client.request(method, at.replace(endpoint["id"], "ep_0"), **body_for(method, rest))
         del client.headers["authorization"]
-        unauthenticated = await client.request(method, at, **body_for(method, rest))
-        client.headers.update(bearer("ada"))
-        after = (await client.get(path(endpoint))).json()
-    mine, nobodys = problem(refused, 404), problem(unknown, 404)
-    assert (mine["type"], mine["detail"]) == (nobodys["type"], nobodys["detail"])
-    problem(unauthenticated, 401)
-    assert after == before
+        for method, rest in ROUTES:
+            at, body = path(endpoint, rest.format(delivery_id=made)), body_for(method, rest)
+            nowhere = at.replace(endpoint["id"], "ep_0")
+            with subtests.test(method=method, rest=rest):
+                refused = problem(await client.request(method, at, headers=bob, **body), 404)
+                unknown = problem(await client.request(method, nowhere, headers=bob, **body), 404)
+                assert (refused["type"], refused["detail"]) == (unknown["type"], unknown["detail"])
+                problem(await client.request(method, at, **body), 401)
+        assert (await client.get(path(endpoint), headers=ada)).json() == before
     assert len(receiver.asked) == 1
 
 
 async def test_a_delivery_is_found_at_its_own_endpoint_alone(house: House) -> None:
     with scripted(Answer(204)) as receiver:
         first, second = [await created(house.client, f"{receiver.url}/{n}") for n in "12"]
-        made = (await house.client.post(path(first, "test"))).json()["delivery_id"]
-        await settled(house.client, first, made)
+        made = (await checked(house.client, first))["delivery_id"]
     problem(await house.client.get(path(second, f"deliveries/{made}")), 404)
     problem(await house.client.post(path(second, f"deliveries/{made}/redeliver")), 404)
 
@@ -92,11 +87,12 @@ async def test_lists_hold_nothing_of_others(shared_house: House) -> None:
     problem(await client.get(f"/api/webhooks/{job['webhook']['id']}", headers=bearer("bob")), 404)
 
 
-@pytest.mark.parametrize("odd", ["x" * 65, "%00", "%C3%A4", "%0A"])
-async def test_what_can_be_no_id_is_not_there(house: House, odd: str) -> None:
+async def test_what_can_be_no_id_is_not_there(house: House, subtests: pytest.Subtests) -> None:
     endpoint = await created(house.client, URL)
-    problem(await house.client.get(f"/api/webhooks/{odd}"), 404)
-    problem(await house.client.get(path(endpoint, f"deliveries/{odd}")), 404)
+    for odd in ("x" * 65, "%00", "%C3%A4", "%0A"):
+        with subtests.test(odd):
+            problem(await house.client.get(f"/api/webhooks/{odd}"), 404)
+            problem(await house.client.get(path(endpoint, f"deliveries/{odd}")), 404)
 
 
 FORBIDDEN = {
@@ -116,22 +112,22 @@ FORBIDDEN = {
 }
 
 
-@pytest.mark.parametrize("url", FORBIDDEN.values(), ids=FORBIDDEN.keys())
-async def test_a_forbidden_url_is_refused_wherever_it_is_given(house: House, url: str) -> None:
+async def test_a_forbidden_url_is_refused_wherever_it_is_given(
+    house: House, subtests: pytest.Subtests
+) -> None:
     endpoint = await created(house.client, URL)
     house.put()
-    refused = {
-        "url": [
-            await house.client.post("/api/webhooks", json={"url": url}),
-            await house.client.patch(path(endpoint), json={"url": url}),
-        ],
-        "webhook_url": [await house.client.post("/api/exports", json=house.body(webhook_url=url))],
-    }
-    for field, answers in refused.items():
-        for answer in answers:
-            assert [error["loc"] for error in problem(answer, 422)["errors"]] == [[field]]
-    assert len((await house.client.get("/api/webhooks")).json()["webhooks"]) == 1
-    assert (await house.client.get(path(endpoint))).json()["url"] == URL
+    for name, url in FORBIDDEN.items():
+        with subtests.test(name):
+            refused = [
+                ("url", await house.client.post("/api/webhooks", json={"url": url})),
+                ("url", await house.client.patch(path(endpoint), json={"url": url})),
+                ("webhook_url", await house.client.post("/api/exports", json=house.body(webhook_url=url))),
+            ]
+            for field, answer in refused:
+                assert [error["loc"] for error in problem(answer, 422)["errors"]] == [[field]]
+    [kept] = (await house.client.get("/api/webhooks")).json()["webhooks"]
+    assert kept["url"] == URL
     assert (await house.client.get("/api/exports")).json()["exports"] == []
 
 
@@ -167,25 +163,28 @@ BAD_BODIES: dict[str, tuple[str, str, object]] = {
 }
 
 
-@pytest.mark.parametrize(("method", "rest", "body"), BAD_BODIES.values(), ids=BAD_BODIES.keys())
-async def test_a_bad_body_is_refused_and_told_why(house: House, method: str, rest: str, body: object) -> None:
+async def test_a_bad_body_is_refused_and_told_why(house: House, subtests: pytest.Subtests) -> None:
     endpoint = await created(house.client, URL)
-    at = "/api/webhooks" + ("/" + rest.format(id=endpoint["id"]) if rest else "")
-    assert problem(await house.client.request(method, at, json=body), 422)["errors"]
+    for name, (method, rest, body) in BAD_BODIES.items():
+        at = "/api/webhooks" + ("/" + rest.format(id=endpoint["id"]) if rest else "")
+        with subtests.test(name):
+            assert problem(await house.client.request(method, at, json=body), 422)["errors"]
     del endpoint["secret"]
     assert (await house.client.get("/api/webhooks")).json()["webhooks"] == [endpoint]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "state=lost", "cursor=%00", "offset=1"])
-async def test_a_bad_query_is_refused(house: House, query: str) -> None:
+async def test_a_bad_query_is_refused(house: House, subtests: pytest.Subtests) -> None:
     endpoint = await created(house.client, URL)
-    problem(await house.client.get(path(endpoint, f"deliveries?{query}")), 422)
+    for query in ("limit=0", "limit=101", "state=lost", "cursor=%00", "offset=1"):
+        with subtests.test(query):
+            problem(await house.client.get(path(endpoint, f"deliveries?{query}")), 422)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"url": "\\ud800"}', b"\xff"])
-async def test_what_is_no_json_is_refused(house: House, content: bytes) -> None:
+async def test_what_is_no_json_is_refused(house: House, subtests: pytest.Subtests) -> None:
     json = {"content-type": "application/json"}
-    problem(await house.client.post("/api/webhooks", content=content, headers=json), 422)
+    for content in (b"", b"{", b'{"url": "\\ud800"}', b"\xff"):
+        with subtests.test(content=content):
+            problem(await house.client.post("/api/webhooks", content=content, headers=json), 422)
 
 
 async def test_a_form_is_refused(house: House) -> None:
