@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults check bench-callbacks bench-large bench-modal bench-video contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults check bench-callbacks bench-growth bench-replicas bench-large bench-modal bench-video contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -47,6 +47,12 @@ check: setup-dev ## Lint, types and the rules of the architecture
 
 bench-callbacks: setup-dev ## Measure callback ingestion beside a bare server and the usual code
 	@$(BIN)/python -m infra.bench.callbacks $(ARGS)
+
+bench-growth: setup-dev ## Measure what everything costs with a million finished exports, and with ten thousand
+	@$(BIN)/python -m infra.bench.growth $(ARGS)
+
+bench-replicas: setup-dev ## Measure how soon readers hear of a callback that another replica took in
+	@$(BIN)/python -m infra.bench.replicas $(ARGS)
 
 bench-video: setup-dev ## Measure exports beside plain ffmpeg, MoviePy and OpenCV
 	@$(BIN)/python -m infra.bench.video $(ARGS)

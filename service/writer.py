@@ -68,7 +68,7 @@ class Writer:
         """Write batch after batch, until cancelled; what is in hand then is still committed."""
         while True:
             await self._ready.wait()
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            batch = self._next()
             if not self._waiting:
                 self._ready.clear()
             await self._commit(batch)
@@ -76,8 +76,11 @@ class Writer:
     async def drain(self) -> None:
         """Commit what is waiting, for a shutdown."""
         while self._waiting:
-            batch, self._waiting = self._waiting, []
-            await self._commit(batch)
+            await self._commit(self._next())
+
+    def _next(self) -> list[Waiting]:
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        return batch
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
         changes = [change for change, _ in batch]

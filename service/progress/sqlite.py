@@ -22,8 +22,13 @@ from service.progress.changes import (
 )
 
 _FIELDS = Told.__struct_fields__
-_ROOM = f"CREATE TEMP TABLE IF NOT EXISTS told ({', '.join(_FIELDS)})"
-_TELL = f"INSERT INTO told VALUES ({', '.join('?' * len(_FIELDS))})"  # noqa: S608 - made of constants
+_ROOM = f"CREATE TEMP TABLE IF NOT EXISTS batch ({', '.join(_FIELDS)})"
+_TELL = f"INSERT INTO batch VALUES ({', '.join('?' * len(_FIELDS))})"  # noqa: S608 - made of constants
+# The limit is for the planner: a table that it knows nothing of it takes for a long one, and would read all jobs first.
+_MOST = 1_000
+_TOLD = f"WITH told AS (SELECT * FROM batch LIMIT {_MOST})"  # noqa: S608
+_TICK = _TOLD + statements.TICK
+_ADVANCE = _TOLD + statements.ADVANCE
 _STANDING = f"{statements.STANDING} = ?"
 
 Row = tuple[Any, ...]
@@ -53,15 +58,16 @@ def _apply(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> dic
 
 
 def _advanced(connection: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, Applied]:
+    assert len(changes) <= _MOST
     connection.execute(_ROOM)
     connection.executemany(_TELL, [msgspec.structs.astuple(told(change)) for change in changes])
-    ticked = connection.execute(statements.TICK).fetchall()
+    ticked = connection.execute(_TICK).fetchall()
     found = {job_id: Applied(sequence, user_id) for job_id, user_id, sequence in ticked}
     if len(found) < len(changes):
         by_job = {change.report.job_id: change for change in changes}
-        for row in connection.execute(statements.ADVANCE).fetchall():
+        for row in connection.execute(_ADVANCE).fetchall():
             found[row[0]] = _recorded(connection, row, by_job[row[0]])
-    connection.execute("DELETE FROM told")
+    connection.execute("DELETE FROM batch")
     return found
 
 

@@ -1,17 +1,20 @@
 """No statement that runs for a user, a callback or a claim may scan what has finished long ago."""
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from callbacks.envelope import EventType
 from infra.database import Database, sqlite_url
-from service import leases, queries, schema
+from service import leases, progress, queries, schema
 from service.models import Status
+from tests.service.changes import change
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +67,34 @@ async def test_every_statement_is_served_by_an_index(database: Database, read: R
     assert plans
     scans = [step for plan in plans for step in plan if step.startswith("SCAN export_jobs")]
     assert [step for step in scans if "USING" not in step or "ix_export_jobs_active" not in step] == []
+
+
+async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_table(
+    database: Database,
+) -> None:
+    seen: list[str] = []
+
+    def batch(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "INSERT INTO sqlite_stat1 VALUES ('export_jobs', 'sqlite_autoindex_export_jobs_1', '9 1')"
+        )
+        connection.execute("ANALYZE sqlite_schema")  # reads that in
+        connection.set_trace_callback(seen.append)
+        progress.sqlite.apply_all(connection, [change(EventType.PROGRESS, "a", 1, 1, now=NOW)])
+        connection.set_trace_callback(None)
+        plans = [
+            step[3]
+            for statement in seen
+            if "UPDATE" in statement
+            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+        assert [plan for plan in plans if "export_jobs" in plan] == [
+            "SEARCH export_jobs USING INDEX sqlite_autoindex_export_jobs_1 (job_id=?)"
+        ] * 2
+
+    async with database.transaction() as session:
+        await session.execute(text("ANALYZE"))
+    await database.batch(batch)
 
 
 async def _plan(session: AsyncSession, statement: str, parameters: Any) -> list[str]:

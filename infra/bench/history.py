@@ -1,0 +1,123 @@
+"""A database as it looks after many exports: written by the database itself, in a few statements."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import asyncpg
+
+USERS = 10
+ACTIVE = 200
+"""Jobs that are under way, whatever the history: half of them run, half of them wait to be claimed."""
+UNSEEN = 200
+"""Finished exports that their users have not acknowledged yet, the newest."""
+_STEP_SECONDS = 2.5
+"""A million exports in a month."""
+
+_JOBS = """
+INSERT INTO export_jobs (job_id, user_id, type, config, input_key, output_key, status, phase, progress, message,
+    output_size, output_checksum, output_duration, output_width, output_height, attempt, attempt_limit, run, step,
+    sequence, transition_sequence, runner, call_id, not_before, heartbeat_at, spawned_at, created_at, started_at,
+    completed_at, acknowledged_at, gpu_seconds)
+SELECT {id}, 'user-' || (n % {users}), 'framing', {config}, 'uploads/match.mp4', 'exports/' || {id} || '.mp4',
+    'complete', 'done', 100, 'Finished', 1048576, 'sha256:' || {id}, 12.5, 1280, 720, 1, 3, '', 9, 12, 12, 'modal',
+    'fc-' || n, 0, {at}, {at}, {at}, {at}, {at}, CASE WHEN n <= {seen} THEN {at} END, 12.5 FROM {numbers}
+"""
+_EVENTS = """
+INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)
+SELECT {id}, {sequence}, {at}, 1, 'complete', '{phase}', 100, 'Finished' FROM {numbers}
+"""
+_UNDER_WAY = """
+INSERT INTO export_jobs (job_id, user_id, type, config, input_key, output_key, status, phase, progress, message,
+    attempt, attempt_limit, run, step, sequence, transition_sequence, runner, call_id, not_before, heartbeat_at,
+    created_at, started_at, gpu_seconds)
+SELECT 'active-' || {padded}, 'user-' || (n % {users}), 'framing', {config}, 'uploads/match.mp4', 'exports/a.mp4',
+    CASE WHEN n % 2 = 0 THEN 'processing' ELSE 'pending' END, CASE WHEN n % 2 = 0 THEN 'processing' ELSE 'queued' END,
+    0, '', 1, 3, '', 0, 1, 1, 'modal', CASE WHEN n % 2 = 0 THEN 'fc-' || n END, 0, {now}, {now}, {now}, 0
+FROM {numbers}
+"""
+_ENDPOINTS = """
+INSERT INTO webhook_endpoints (endpoint_id, user_id, url, description, events, secret, enabled, created_at)
+SELECT 'ep_' || n, 'user-' || (n % {users}), 'https://example.com', '', 'export.completed', '', {true}, 0 FROM {numbers}
+"""
+_DELIVERIES = """
+INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, state, tries,
+    attempts, requested, next_at, created_at, ended_at)
+SELECT {id}, 'ep_' || (1 + n % {users}), 'user-' || (n % {users}), {id}, 12, 'export.completed', {config}, 'delivered',
+    0, 1, {false}, {at}, {at}, {at} FROM {numbers}
+"""
+_NUMBERS = """(
+    WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
+    SELECT n FROM numbers
+)"""
+_FILLED = ("export_jobs", "export_events", "webhook_deliveries", "webhook_endpoints")
+
+
+def statements(
+    finished: int, now: float, *, numbers: str, padded: str, booleans: tuple[str, str]
+) -> list[str]:
+    """What fills a database: `numbers` makes rows `n` from 1 to a count, `padded` writes n with leading zeros."""
+    common = {
+        "users": USERS,
+        "id": f"'01890000-0000-7000-8000-' || {padded}",
+        "padded": padded,
+        "config": f"'{'x' * 300}'",
+        "seen": finished - UNSEEN,
+        "at": f"({now} - ({finished} - n) * {_STEP_SECONDS})",
+        "now": now,
+        "true": booleans[0],
+        "false": booleans[1],
+    }
+    many = numbers.format(count=finished)
+    events = [
+        _EVENTS.format(**common, sequence=sequence, phase=phase, numbers=many)
+        for sequence, phase in ((1, "queued"), (12, "done"))
+    ]
+    return [
+        _JOBS.format(**common, numbers=many),
+        *events,
+        _UNDER_WAY.format(**common, numbers=numbers.format(count=ACTIVE)),
+        _ENDPOINTS.format(**common, numbers=numbers.format(count=USERS)),
+        _DELIVERIES.format(**common, numbers=many),
+    ]
+
+
+def fill_sqlite(path: Path, finished: int, now: float) -> None:
+    """Write the history into a SQLite file whose schema is there."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA cache_size = -500000")
+    with connection:
+        for statement in statements(
+            finished,
+            now,
+            numbers=_NUMBERS,
+            padded="printf('%012d', n)",
+            booleans=("1", "0"),
+        ):
+            connection.execute(statement)
+    connection.execute("ANALYZE")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    os.sync()  # what is written out later would be waited for by whoever commits then
+
+
+async def fill_postgresql(url: str, finished: int, now: float) -> None:
+    """Write the history into a PostgreSQL database whose schema is there."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("SET synchronous_commit = off")
+        for statement in statements(
+            finished,
+            now,
+            numbers="generate_series(1, {count}) AS numbers (n)",
+            padded="lpad(n::text, 12, '0')",
+            booleans=("true", "false"),
+        ):
+            await connection.execute(statement)
+        for table in _FILLED:
+            await connection.execute(f"VACUUM ANALYZE {table}")
+        await connection.execute("CHECKPOINT")
+        os.sync()
+    finally:
+        await connection.close()
