@@ -23,7 +23,7 @@ from infra.database import sqlite_url
 from infra.postgresql import AnyDatabase, open_database
 from service import leases, progress, queries, schema
 from service.progress import Applied, Change
-from service.webhooks import deliveries
+from service.webhooks.due import waiting
 
 FEW, MANY = 10_000, 1_000_000
 USER = "user-3"
@@ -99,7 +99,7 @@ QUESTIONS: dict[str, tuple[Question, int]] = {
     "unacknowledged": (read(queries.unacknowledged, "user-1"), 1),
     "quota of a user": (read(queries.count_active, USER), 1),
     "watch over silent attempts": (watch, 1),
-    "webhooks that are due": (read(deliveries.waiting, each=4, now=4e9), 1),
+    "webhooks that are due": (read(waiting, each=4, under_way_here=[], now=4e9), 1),
 }
 
 
