@@ -1,5 +1,6 @@
 """What the machine's graphics card can do, asked of the card itself."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
 from typing import cast
@@ -25,15 +26,17 @@ def decoder() -> HWAccel | None:
     return HWAccel("cuda", allow_software_fallback=True) if cuda_present() else None
 
 
-def can_encode(codec: str, width: int, height: int) -> bool:
-    """Whether the card opens this encoder at this size; A100- and H100-class cards have none at all."""
-    if not cuda_present():
-        return False
-    trial = cast(VideoCodecContext, av.CodecContext.create(codec, "w"))
+def refusal(encoder: str, options: Mapping[str, str], width: int, height: int) -> str | None:
+    """Why the card doesn't open this encoder, in FFmpeg's words; None if it does.
+
+    A100- and H100-class cards have none at all, others take no such size, or have no session left to give.
+    """
+    trial = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
     trial.width, trial.height, trial.pix_fmt = width, height, "yuv420p"
     trial.time_base = Fraction(1, 30)
+    trial.options = dict(options)
     try:
         trial.open()
-    except FFmpegError:
-        return False
-    return True
+    except FFmpegError as error:
+        return error.strerror
+    return None

@@ -1,10 +1,12 @@
 """Frames of a source, alike and in rising order of time, put on the clock of the output."""
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, islice
 
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from gpu import accelerate
@@ -12,6 +14,8 @@ from gpu.errors import ExportError, failing_as
 from gpu.normalize import Normalizer
 from gpu.source import UNDECODABLE, Source, decoded, open_container, picture_stream, seek
 from gpu.timeline import Clock, Piece, slots
+
+log = logging.getLogger(__name__)
 
 # Headers may count the sound's tail as the picture's: less than this missing is no damage.
 _MISSING_SECONDS = 1.0
@@ -134,7 +138,7 @@ def _from(source: Source, start: float) -> Pictures:
 
 def _decoded(source: Source, start: float) -> Pictures:
     with (
-        open_container(source.path, accelerate.decoder()) as container,
+        _opened(source) as container,
         failing_as("decode_failed", UNDECODABLE),
     ):
         stream = picture_stream(container, source.video)
@@ -146,6 +150,17 @@ def _decoded(source: Source, start: float) -> Pictures:
         for frame in _alike(decoded(container, stream), normalizer):
             time = time + 1 / float(source.rate) if frame.pts is None else frame.time - source.origin
             yield Picture(frame, time)
+
+
+def _opened(source: Source) -> InputContainer:
+    """On the card, where there is one that can be had; one whose memory is taken keeps no source from being read."""
+    card = accelerate.decoder()
+    if card is not None:
+        try:
+            return open_container(source.path, card)
+        except ExportError as error:
+            log.warning("decoding without the card: %s", error.__cause__)
+    return open_container(source.path)
 
 
 def _alike(frames: Iterator[VideoFrame], normalizer: Normalizer) -> Iterator[VideoFrame]:

@@ -5,11 +5,13 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-
-import httpx
+from typing import TYPE_CHECKING
 
 from callbacks.retry import backoff, retry_after
 from gpu.errors import ExportError
+
+if TYPE_CHECKING:
+    import httpx  # takes a fifth of a start, and only exports over HTTP need it
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -37,15 +39,17 @@ class TryAgain(Exception):
         self.wait_seconds = wait_seconds
 
 
-def quiet_client() -> httpx.Client:
+def quiet_client() -> "httpx.Client":
     """A client of one's own. What it would log holds presigned URLs, so it logs nothing but warnings."""
+    import httpx
+
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     timeout = httpx.Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
     return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
 
 
-def check_passing(response: httpx.Response) -> None:
+def check_passing(response: "httpx.Response") -> None:
     """Raise TryAgain for an answer that is only of the moment."""
     if response.status_code in _AGAIN:
         header = response.headers.get("retry-after")

@@ -1,10 +1,11 @@
 """The one generator behind every entry point: an AttemptSpec in, ticks on the way, a checked Output at the end."""
 
+import logging
 import shutil
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,9 +18,11 @@ from gpu.join import join, write_sound
 from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
-from gpu.spec import AttemptSpec
+from gpu.spec import AttemptSpec, Codec, Quality
 from gpu.split import Order
 from gpu.verbatim import Copy, copied
+
+log = logging.getLogger(__name__)
 
 # Measured shares of an attempt's time; within a phase, progress is what has been done of it.
 _SHARES = {
@@ -49,13 +52,14 @@ class Tick:
 
 
 Attempt = Generator[Tick, None, Output]
+Choose = Callable[[Codec, Quality, int, int], Encoder]
 
 
-def run(spec: AttemptSpec, scratch: Path) -> Attempt:
+def run(spec: AttemptSpec, scratch: Path, choose: Choose = profile.choose) -> Attempt:
     """Make an export. Raises ExportError for whatever can be expected to go wrong.
 
     `scratch` is made, used and removed, however this ends; closing the generator stops the work within a frame. The
-    output's path holds either what was there before or the whole, checked result.
+    output's path holds either what was there before or the whole, checked result. `choose` names the encoder.
     """
     try:
         yield _tick(Phase.STARTING, 0.0, "Starting")
@@ -65,13 +69,8 @@ def run(spec: AttemptSpec, scratch: Path) -> Attempt:
         render = planned(spec.type, spec.config, sources)
         if isinstance(render, Copy):
             return (yield from _handed_on(spec, render, scratch / "output.mp4"))
-        encoder = profile.choose(spec.config.codec, spec.config.quality, render.width, render.height)
         made = scratch / "output.mp4"
-        cut = split.cuts(render, min(spec.config.parallelism, _PIECES_PER_CORE * profile.cores()))
-        if len(cut) > 1:
-            yield from _in_pieces(render, split.orders(spec, sources, encoder, cut, scratch), made)
-        else:
-            yield from _encoded(render, encoder, made)
+        yield from _made(spec, sources, render, choose, made)
         checked = _checked(made, render)
         return (yield from _published(spec, made, checked))
     finally:
@@ -88,12 +87,49 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
     return found
 
 
+def _made(
+    spec: AttemptSpec, sources: dict[str, Source], render: Render, choose: Choose, made: Path
+) -> Generator[Tick, None, None]:
+    """By the encoder that is chosen; if that is the card's and fails, all over again by software."""
+    codec, quality = spec.config.codec, spec.config.quality
+    encoder = choose(codec, quality, render.width, render.height)
+    reached = 0.0
+    try:
+        with closing(_made_by(encoder, spec, sources, render, made)) as working:
+            for tick in working:
+                reached = tick.progress
+                yield tick
+    except ExportError as error:
+        again = planned(spec.type, spec.config, sources)
+        if error.code != "encode_failed" or not encoder.on_card or not isinstance(again, Render):
+            raise
+        log.warning("%s failed, and the export begins anew: %s", encoder.name, error.__cause__ or error)
+        instead = profile.software(codec, quality, f"{encoder.name} failed")
+        with closing(_made_by(instead, spec, sources, again, made)) as working:
+            for tick in working:
+                yield replace(tick, progress=max(tick.progress, reached))
+
+
+def _made_by(
+    encoder: Encoder, spec: AttemptSpec, sources: dict[str, Source], render: Render, made: Path
+) -> Generator[Tick, None, None]:
+    cut = split.cuts(render, min(spec.config.parallelism, _PIECES_PER_CORE * profile.cores()))
+    if len(cut) > 1:
+        yield from _in_pieces(render, split.orders(spec, sources, encoder, cut, made.parent), made)
+    else:
+        yield from _encoded(render, encoder, made)
+
+
 def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, None, None]:
-    begun = Mark(time.monotonic(), 0.0)
-    yield _tick(Phase.PROCESSING, 0.0, encoder.sentence())
-    for share in _paced(write(render, encoder, made)):
-        eta = seconds_left(begun, Mark(time.monotonic(), share), 1.0)
-        yield _tick(Phase.PROCESSING, share, encoder.sentence(), eta)
+    """The first tick follows the first frame: only then is it certain that the encoder works."""
+    with closing(write(render, encoder, made)) as writing:
+        begun = Mark(time.monotonic(), next(writing, 1.0))
+        yield _tick(Phase.PROCESSING, begun.done, encoder.sentence())
+        for share in _paced(writing):
+            latest = Mark(time.monotonic(), share)
+            if not begun.done:
+                begun = latest  # until the encoder gives its first frame back, it only fills up
+            yield _tick(Phase.PROCESSING, share, encoder.sentence(), seconds_left(begun, latest, 1.0))
 
 
 def _in_pieces(render: Render, orders: Sequence[Order], made: Path) -> Generator[Tick, None, None]:

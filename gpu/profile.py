@@ -37,6 +37,7 @@ _NVENC = {
     Codec.HEVC: ("hevc_nvenc", {Quality.DRAFT: "32", Quality.STANDARD: "25", Quality.HIGH: "20"}),
     Codec.AV1: ("av1_nvenc", {Quality.DRAFT: "40", Quality.STANDARD: "32", Quality.HIGH: "25"}),
 }
+_TAGS = {Codec.HEVC: "hvc1"}  # Apple's players take no other
 _NVENC_PRESETS = {Quality.DRAFT: "p2", Quality.STANDARD: "p4", Quality.HIGH: "p6"}
 
 
@@ -52,6 +53,7 @@ class Encoder:
     tag: str | None
     why: str
     threads: int = 0
+    on_card: bool = False
 
     def sentence(self, pieces: int = 1) -> str:
         """What the timeline says of it."""
@@ -79,14 +81,24 @@ def cores() -> int:
 
 def choose(codec: Codec, quality: Quality, width: int, height: int) -> Encoder:
     """The card's encoder where the card has one for this codec and size, else the software one."""
-    tag = "hvc1" if codec is Codec.HEVC else None
+    if not accelerate.cuda_present():
+        return software(codec, quality, "no NVENC device")
+    encoder = on_the_card(codec, quality)
+    refusal = accelerate.refusal(encoder.name, encoder.options, width, height)
+    return encoder if refusal is None else software(codec, quality, f"{encoder.name} refused: {refusal}")
+
+
+def on_the_card(codec: Codec, quality: Quality) -> Encoder:
+    """The encoder of a card, whether or not there is one."""
     name, constant_quality = _NVENC[codec]
-    if accelerate.can_encode(name, width, height):
-        options = {"preset": _NVENC_PRESETS[quality], "rc": "vbr", "cq": constant_quality[quality], "b": "0"}
-        return Encoder(name, options, tag, "")
+    options = {"preset": _NVENC_PRESETS[quality], "rc": "vbr", "cq": constant_quality[quality], "b": "0"}
+    return Encoder(name, options, _TAGS.get(codec), "", on_card=True)
+
+
+def software(codec: Codec, quality: Quality, why: str) -> Encoder:
+    """The encoder that every machine has."""
     name, by_quality = _SOFTWARE[codec]
-    why = "this card does not encode it" if accelerate.cuda_present() else "no NVENC device"
-    return Encoder(name, by_quality[quality], tag, why)
+    return Encoder(name, by_quality[quality], _TAGS.get(codec), why)
 
 
 def keyframe_interval(rate: Fraction) -> int:

@@ -1,6 +1,6 @@
 """What a format hands to the pipeline, and the one place that writes it: a Render in, an MP4 out."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +15,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from gpu.ahead import ahead
 from gpu.decode import Opened, Picture, Pictures
 from gpu.errors import failing_as
 from gpu.normalize import BT709, LIMITED, PIXEL_FORMAT
@@ -31,6 +32,8 @@ from gpu.timeline import Clock
 if TYPE_CHECKING:
     from av.container.core import Chapter as ChapterEntry  # its stubs alone have it
 
+# Frames drawn while earlier ones are encoded: some dozens of megabytes at most.
+_MOST_AHEAD, _AHEAD_PIXELS = 8, 4_096 * 4_096
 PLAYABLE = {"movflags": "+faststart"}
 """The index before the pictures, so that players can begin at once."""
 
@@ -71,28 +74,29 @@ def write(
 ) -> Generator[float, None, None]:
     """Encode into an MP4 at `path`, yielding the share written (0 to 1) after every frame and every block of sound.
 
-    `layout` is how the file is laid out, in options of FFmpeg's. Frames and sound advance together, so that neither is
-    held back in memory. Raises ExportError: encode_failed, disk_full, and whatever the frames raise.
+    What an encoder still holds back is not written yet. `layout` is how the file is laid out, in options of FFmpeg's.
+    Frames and sound advance together, so that neither is held back in memory. Raises ExportError: encode_failed,
+    disk_full, and whatever the frames raise.
     """
-    with closing(render.pictures(render.ticks)) as pictures, _Movie(render, encoder, path, layout) as movie:
-        if render.sound is None:
-            yield from _shares(pictures, render, movie)
-            return
-        with closing(render.sound) as sound:
-            for share in _shares(pictures, render, movie):
-                while movie.heard < share * render.seconds and (block := next(sound, None)) is not None:
-                    movie.add_sound(block)
-                    yield min(share, movie.heard / render.seconds)
-                yield share
-            for block in sound:
+    count = min(_MOST_AHEAD, max(1, _AHEAD_PIXELS // (render.width * render.height)))
+    with (
+        closing(ahead(render.pictures(render.ticks), count)) as pictures,
+        closing(render.sound or _nothing()) as sound,
+        _Movie(render, encoder, path, layout) as movie,
+    ):
+        for _ in movie.shown(pictures):
+            while movie.heard < movie.seen and (block := next(sound, None)) is not None:
                 movie.add_sound(block)
-                yield 1.0
+                yield min(movie.seen, movie.heard) / render.seconds
+            yield min(1.0, movie.seen / render.seconds)
+        for block in sound:
+            movie.add_sound(block)
+            yield 1.0
 
 
-def _shares(pictures: Pictures, render: Render, movie: "_Movie") -> Generator[float, None, None]:
-    for picture in pictures:
-        movie.add_picture(picture)
-        yield min(1.0, float((picture.pts + picture.duration) * render.clock.time_base) / render.seconds)
+def _nothing() -> Sound:
+    """No sound: unlike silence, not a stream either."""
+    yield from ()
 
 
 class _Movie:
@@ -101,7 +105,7 @@ class _Movie:
     def __init__(self, render: Render, encoder: Encoder, path: Path, layout: Mapping[str, str]) -> None:
         self._clock = render.clock
         self._durations: dict[int, int] = {}
-        self._heard = 0
+        self._seen = self._heard = 0
         with failing_as("encode_failed", _FAILED):
             self._container = av.open(f"file:{path}", "w", format="mp4", options=dict(layout))
             self._video = self._video_stream(render, encoder)
@@ -116,18 +120,33 @@ class _Movie:
     ) -> None:
         with failing_as("encode_failed", _FAILED):
             try:
-                if kind is None:
-                    self._mux(self._video.encode(None))
-                    self._mux(self._audio.encode(None) if self._audio else [])
+                if kind is None and self._audio is not None:
+                    self._mux(self._audio.encode(None))
             finally:
                 self._container.close()
+
+    @property
+    def seen(self) -> float:
+        """Seconds of pictures written so far."""
+        return float(self._seen * self._clock.time_base)
 
     @property
     def heard(self) -> float:
         """Seconds of sound written so far."""
         return self._heard / SOUND_RATE
 
-    def add_picture(self, picture: Picture) -> None:
+    def shown(self, pictures: Pictures) -> Iterator[None]:
+        """Encode every picture, and at last what the encoder held back, frame by frame."""
+        for picture in pictures:
+            self._add_picture(picture)
+            yield
+        with failing_as("encode_failed", _FAILED):
+            for packet in self._video.encode_lazy(None):
+                packet.stream = self._video
+                self._mux([packet])
+                yield
+
+    def _add_picture(self, picture: Picture) -> None:
         frame = picture.frame
         frame.pts, frame.time_base = picture.pts, self._clock.time_base
         frame.duration = picture.duration
@@ -148,6 +167,7 @@ class _Movie:
             # Not every encoder passes a frame's duration on, and the last one's ends the film.
             if packet.stream is self._video and packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, packet.duration)
+                self._seen += packet.duration or 0
             self._container.mux(packet)
 
     def _video_stream(self, render: Render, encoder: Encoder) -> VideoStream:

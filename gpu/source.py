@@ -1,10 +1,10 @@
 """What a source is, found out before anything is spent on it: opened safely, bounds checked, a frame decoded."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -18,7 +18,9 @@ from av.video.stream import VideoStream
 from gpu.errors import ExportError, failing_as
 from gpu.normalize import displayed_size
 from gpu.pace import pace
-from gpu.remote import Place
+
+if TYPE_CHECKING:
+    from gpu.remote import Place
 
 MAX_SIDE = 16_384
 MAX_FRAME_PIXELS = 8_192 * 8_192
@@ -45,7 +47,7 @@ class Source:
     where it is `variable`.
     """
 
-    path: Place
+    path: "Place"
     video: int
     audio: int | None
     width: int
@@ -58,14 +60,14 @@ class Source:
     pixel_format: str
 
 
-def open_container(path: Place, decoder: HWAccel | None = None) -> InputContainer:
+def open_container(path: "Place", decoder: HWAccel | None = None) -> InputContainer:
     """Open a source as one of the known containers; it can't make FFmpeg open anything else."""
     opened = f"file:{path}" if isinstance(path, str) else path.open()
     with failing_as("source_unreadable", UNREADABLE):
         return av.open(opened, "r", options=_OPTIONS, metadata_errors="replace", hwaccel=decoder)
 
 
-def probe(path: Place) -> Source:
+def probe(path: "Place") -> Source:
     """Look at a source. Raises ExportError: source_unreadable, no_video_stream, source_too_large, decode_failed."""
     with open_container(path) as container, failing_as("source_unreadable", UNREADABLE):
         stream = _picture_stream(container)
@@ -74,8 +76,8 @@ def probe(path: Place) -> Source:
         duration = _duration(container, stream) or _scanned_duration(path, stream.index, origin)
         if duration > MAX_DURATION_SECONDS:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
-        with open_container(path) as again:
-            rate, variable = pace(stream, packets(again, picture_stream(again, stream.index)))
+        with closing(_packets_anew(path, stream.index)) as anew:
+            rate, variable = pace(stream, anew)
         first = _first_frame(container, stream)
         width, height = displayed_size(first, stream.sample_aspect_ratio)
         return Source(
@@ -119,6 +121,12 @@ def packets(container: InputContainer, stream: Kind) -> "Iterator[Packet[Kind]]"
         if packet is None:
             return
         yield packet
+
+
+def _packets_anew(path: "Place", index: int) -> "Generator[Packet[VideoStream], None, None]":
+    """The picture's packets from the beginning, in a container that is opened when the first is asked for."""
+    with open_container(path) as container:
+        yield from packets(container, picture_stream(container, index))
 
 
 def _picture_stream(container: InputContainer) -> VideoStream:
@@ -198,7 +206,7 @@ def _clock(text: str) -> float | None:
         return None
 
 
-def _scanned_duration(path: Place, index: int, origin: float) -> float:
+def _scanned_duration(path: "Place", index: int, origin: float) -> float:
     """The picture's end by its last packet, for recordings whose headers were never finished."""
     end = 0.0
     with open_container(path) as container:

@@ -28,7 +28,9 @@ Key = Annotated[str, AfterValidator(checked_key)]
 class Parsed(BaseModel):
     """Every model here refuses what it does not know, and numbers that are none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True, defer_build=True
+    )
 
 
 class ExportType(StrEnum):

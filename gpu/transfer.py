@@ -9,12 +9,14 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gpu.errors import ExportError, failing_as
 from gpu.exchange import PATIENCE_SECONDS
-from gpu.remote import Place, located
 from gpu.spec import LocalFile, RemoteObject, RemoteUpload
-from gpu.upload import upload
+
+if TYPE_CHECKING:
+    from gpu.remote import Place
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 
@@ -25,7 +27,7 @@ def fetch(
     scratch: Path | None = None,
     *,
     deadline_seconds: float = PATIENCE_SECONDS,
-) -> Place:
+) -> "Place":
     """Where a source can be opened; `scratch` is for objects that can only be read whole.
 
     Raises ExportError: source_missing, source_unreadable, and what RemoteSource raises.
@@ -35,6 +37,8 @@ def fetch(
         case None:
             raise ExportError("source_missing", "The export's source does not exist.")
         case RemoteObject(url=url):
+            from gpu.remote import located  # with its HTTP client, which takes a fifth of a start
+
             folder = scratch or Path(tempfile.gettempdir())
             return located(url, folder, deadline_seconds=deadline_seconds)
         case LocalFile():
@@ -49,6 +53,8 @@ def publish(
     Raises ExportError: disk_full, output_unwritable; `callbacks.reporter.Stopped` when the attempt is over.
     """
     if isinstance(target, RemoteUpload):
+        from gpu.upload import upload  # as above
+
         return (yield from upload(made, target, deadline_seconds=deadline_seconds))
     return (yield from _placed(made, Path(target.path)))
 

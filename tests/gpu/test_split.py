@@ -14,11 +14,9 @@ from callbacks.envelope import Phase
 from gpu import profile, split
 from gpu.crew import Mark, seconds_left
 from gpu.errors import ExportError
-from gpu.formats import planned
 from gpu.join import join
 from gpu.pipeline import run
-from gpu.render import Render, write
-from gpu.source import probe
+from gpu.render import Render
 from gpu.spec import Codec, Quality
 from gpu.timeline import Clock
 from tests.gpu import pieces
@@ -144,20 +142,6 @@ def test_progress_rises_through_the_pieces_and_the_joining(tmp_path: Path) -> No
         assert progress == sorted(progress)
         assert progress[-1] < 100
     assert {tick.phase for tick in early} == {Phase.PROCESSING}
-
-
-def test_the_time_left_is_right_from_early_on(tmp_path: Path) -> None:
-    source = make(tmp_path / "source.mp4", Video(pattern, steady(4)))
-    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL)
-    film = planned(spec.type, spec.config, {"source": probe(str(source))})
-    assert isinstance(film, Render)
-    encoder = profile.choose(Codec.H264, Quality.DRAFT, film.width, film.height)
-    with closing(write(film, encoder, tmp_path / "output.mp4")) as writing:
-        shares = list(writing)
-    # On a clock that ticks once a frame.
-    for elapsed in range(len(shares) // 3, len(shares)):
-        told = seconds_left(Mark(0, 0.0), Mark(elapsed, shares[elapsed - 1]), 1.0)
-        assert told == pytest.approx(len(shares) - elapsed, rel=0.05, abs=0.5)
 
 
 def test_the_time_that_it_takes_to_come_up_does_not_count() -> None:
