@@ -6,7 +6,7 @@ It swings by 600 pixels to either side of a frame of 1920 x 1080, once in ten se
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,17 +46,77 @@ class Stage:
 
 def commands(kind: str, stage: Stage) -> Mapping[str, Command]:
     """Every contender's command for `framing` or `overlay`, by its name."""
+    python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
     shades, cover = _masks(stage.folder)
-    script = [kind, str(stage.film), str(stage.folder / "rival.mp4"), str(shades)]
-    python = str(stage.python)
+    given = (kind, film, output, str(shades))
     return {
         "Framehook": _framehook(kind, stage),
         "ffmpeg": _ffmpeg(kind, stage, cover),
-        "MoviePy": Command((python, str(RIVALS / "moviepy_script.py"), *script, json.dumps(PICTURE))),
-        "OpenCV": Command(
-            (python, str(RIVALS / "opencv_loop.py"), *script, stage.ffmpeg, json.dumps([*PICTURE, *SOUND]))
-        ),
+        "MoviePy": _moviepy(python, given, "write", _MOVIEPY_EQUAL),
+        "MoviePy, usual": _moviepy(python, given, "write", {}),
+        "OpenCV": _opencv(python, given, "write", stage.ffmpeg, (*PICTURE, *SOUND)),
+        "OpenCV, usual": _opencv(python, given, "write", stage.ffmpeg, ()),
     }
+
+
+def stages(kind: str, stage: Stage) -> Mapping[str, Mapping[str, Command]]:
+    """What shows where a contender's time goes: it starts; it reads the film as well; it draws every frame as well."""
+    python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
+    shades, cover = _masks(stage.folder)
+    given = (kind, film, output, str(shades))
+    ours = _framehook(kind, stage)
+    moviepy = {part: _moviepy(python, given, part, {}) for part in ("read", "draw")}
+    opencv = {part: _opencv(python, given, part, stage.ffmpeg, ()) for part in ("read", "draw")}
+    return {
+        "Framehook": {
+            "start": Command((sys.executable, "-c", "import gpu.__main__")),
+            "read": Command(
+                (
+                    sys.executable,
+                    "-c",
+                    _OURS.format("decode.pictures(film, cut, render.clock, render.ticks)"),
+                ),
+                ours.stdin,
+            ),
+            "draw": Command(
+                (sys.executable, "-c", _OURS.format("render.pictures(render.ticks)")), ours.stdin
+            ),
+        },
+        "ffmpeg": {
+            "start": Command((stage.ffmpeg, "-version")),
+            "read": Command((*_started(stage), "-an", *_NOWHERE)),
+            "draw": Command((*_started(stage), "-an", *_filters(kind, cover), *_NOWHERE)),
+        },
+        "MoviePy": {"start": Command((python, "-c", "import moviepy")), **moviepy},
+        "OpenCV": {"start": Command((python, "-c", "import cv2")), **opencv},
+    }
+
+
+_MOVIEPY_EQUAL = {"preset": "fast", "audio_bitrate": "192k", "ffmpeg_params": PICTURE}
+_NOWHERE = ("-f", "null", "-")
+# This package knows nothing of the one that is measured, so what goes on in it is said as a script.
+_OURS = """
+import sys
+from gpu import decode, timeline
+from gpu.formats import planned
+from gpu.source import probe
+from gpu.spec import AttemptSpec
+
+spec = AttemptSpec.model_validate_json(sys.stdin.read())
+film = probe(spec.transfer.sources["film"].path)
+render = planned(spec.type, spec.config, {{"film": film}})
+cut = timeline.pieces(0.0, film.duration, [])
+for _ in {}:
+    pass
+"""
+
+
+def _moviepy(python: str, given: Sequence[str], part: str, encoder: Mapping[str, Any]) -> Command:
+    return Command((python, str(RIVALS / "moviepy_script.py"), *given, part, json.dumps(encoder)))
+
+
+def _opencv(python: str, given: Sequence[str], part: str, ffmpeg: str, encoder: Sequence[str]) -> Command:
+    return Command((python, str(RIVALS / "opencv_loop.py"), *given, part, ffmpeg, json.dumps(encoder)))
 
 
 def _framehook(kind: str, stage: Stage) -> Command:
@@ -110,19 +170,23 @@ def _swung(time: float) -> float:
 
 
 def _ffmpeg(kind: str, stage: Stage, cover: Path) -> Command:
+    output = str(stage.folder / "plain.mp4")
+    return Command((*_started(stage), *_filters(kind, cover), *PICTURE, *SOUND, output))
+
+
+def _started(stage: Stage) -> tuple[str, ...]:
+    return stage.ffmpeg, "-y", "-loglevel", "error", "-i", str(stage.film)
+
+
+def _filters(kind: str, cover: Path) -> tuple[str, ...]:
     """The cheapest way in ffmpeg: for the overlay, a cover drawn beforehand is moved over the frame.
 
     Dimming with `lutyuv` and laying the undimmed ellipse over that takes as long; `geq` takes ten times that.
     """
-    start = (stage.ffmpeg, "-y", "-loglevel", "error", "-i", str(stage.film))
-    filters = {
-        "framing": ("-vf", f"crop=w=607:h=1080:x='656.5+{_SWING}':y=0:exact=1,scale=608:1080:flags=lanczos"),
-        "overlay": (
-            *("-i", str(cover), "-filter_complex"),
-            f"[1]format=yuva420p[cover];[0][cover]overlay=x='{_SWING}-960':y=-540:format=yuv420",
-        ),
-    }
-    return Command((*start, *filters[kind], *PICTURE, *SOUND, str(stage.folder / "plain.mp4")))
+    if kind == "framing":
+        return "-vf", f"crop=w=607:h=1080:x='656.5+{_SWING}':y=0:exact=1,scale=608:1080:flags=lanczos"
+    moved = f"[1]format=yuva420p[cover];[0][cover]overlay=x='{_SWING}-960':y=-540:format=yuv420"
+    return "-i", str(cover), "-filter_complex", moved
 
 
 def _masks(folder: Path) -> tuple[Path, Path]:

@@ -1,8 +1,11 @@
-"""`make bench-video`: an export by Framehook beside plain ffmpeg, a MoviePy script and an OpenCV loop.
+"""`make bench-video`: an export by Framehook beside plain ffmpeg, MoviePy scripts and OpenCV loops.
 
-Whole processes are measured in turn, round after round, with the same film and the same settings of x264; the table
-holds medians. What Framehook takes to start, before it has opened the film, is in its figures and told apart as well.
-The rivals live in an environment of their own, `var/bench/venv`, made at the first run.
+Whole processes are measured in turn, round after round, on the same film; the tables hold medians. ffmpeg, MoviePy and
+OpenCV are given Framehook's settings of x264. The rows called usual are what people write instead: MoviePy's own
+settings (preset medium), and a loop that writes a film of OpenCV's own and has ffmpeg encode it anew with the sound.
+A second table says where the processor's time goes: to start, to read the film, to draw, and the rest, which is
+encoding; each by what a run takes that ends there. The rivals live in an environment of their own, `var/bench/venv`,
+made at the first run.
 """
 
 import argparse
@@ -12,25 +15,27 @@ import statistics
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 from infra.bench import footage
 from infra.bench.processes import Cost, measured
-from infra.bench.tasks import Command, Stage, commands
+from infra.bench.tasks import Command, Stage, commands, stages
 
 ROOT = Path("var") / "bench"
 PACKAGES = ("moviepy", "imageio-ffmpeg", "opencv-python-headless")
 KINDS = ("framing", "overlay")
-_START = Command((sys.executable, "-c", "import gpu.__main__"))
+PARTS = ("start", "read", "draw")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench.video", description="Measure exports.")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of film")
+    parser.add_argument("--part-rounds", type=int, default=3, help="of the second table")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of film")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--only", nargs="+", help="contenders to measure, by name")
     asked = parser.parse_args()
@@ -45,7 +50,9 @@ def main() -> None:
             if not asked.only or name in asked.only
         }
         sys.stdout.flush()
-        _tell(kind, _measured(contenders | {"(start alone)": _START}, asked.rounds))
+        costs = _measured(contenders, asked.rounds)
+        _tell(kind, costs)
+        _tell_parts(kind, stage, costs, asked.part_rounds)
 
 
 def _stage(seconds: float) -> Stage:
@@ -76,21 +83,43 @@ def _measured(contenders: Mapping[str, Command], rounds: int) -> dict[str, list[
 
 
 def _tell(kind: str, costs: Mapping[str, Sequence[Cost]]) -> None:
-    """A table; its ratios say how many times as long as Framehook each took in the same round."""
-    print(f"\n{kind:14} {'wall s':>8} {'cpu s':>8} {'wall ratio':>11} {'cpu ratio':>10} {'peak MB':>8}")
+    """A table; its ratios say how many times as long as Framehook each took in the same round.
+
+    Cores busy say how much of the machine it had: on one that others keep busy, wall time tells of them as well.
+    """
+    print(
+        f"\n{kind:14} {'wall s':>8} {'cpu s':>8} {'cores busy':>11} {'wall ratio':>11} {'cpu ratio':>10} {'peak MB':>8}"
+    )
     ours = costs.get("Framehook", ())
     for name, found in costs.items():
-        wall = statistics.median(cost.wall_seconds for cost in found)
-        cpu = statistics.median(cost.cpu_seconds for cost in found)
-        peak = statistics.median(cost.peak_megabytes for cost in found)
-        pairs = list(zip(found, ours, strict=True)) if ours else []
+        wall, cpu = _median(cost.wall_seconds for cost in found), _median(cost.cpu_seconds for cost in found)
+        busy = _median(cost.cpu_seconds / cost.wall_seconds for cost in found)
+        peak = _median(cost.peak_megabytes for cost in found)
         ratios = ""
-        if pairs and name != "(start alone)":
-            walls = statistics.median(one.wall_seconds / own.wall_seconds for one, own in pairs)
-            ratios = (
-                f"{walls:11.2f} {statistics.median(a.cpu_seconds / b.cpu_seconds for a, b in pairs):10.2f}"
-            )
-        print(f"{name:14} {wall:8.2f} {cpu:8.2f} {ratios:22} {peak:8.0f}")
+        if pairs := list(zip(found, ours, strict=True)) if ours else []:
+            walls = _median(one.wall_seconds / own.wall_seconds for one, own in pairs)
+            ratios = f"{walls:11.2f} {_median(a.cpu_seconds / b.cpu_seconds for a, b in pairs):10.2f}"
+        print(f"{name:14} {wall:8.2f} {cpu:8.2f} {busy:11.2f} {ratios:22} {peak:8.0f}")
+
+
+def _tell_parts(kind: str, stage: Stage, costs: Mapping[str, Sequence[Cost]], rounds: int) -> None:
+    """Where the processor's seconds go, each part by the difference of two medians."""
+    if not rounds:
+        return
+    print(f"\n{'cpu s of which':14} {'start':>8} {'read':>8} {'draw':>8} {'the rest':>9}")
+    for name, parts in stages(kind, stage).items():
+        if name not in costs:
+            continue
+        reached = [0.0]
+        found_parts = _measured({part: parts[part] for part in PARTS}, rounds).values()
+        reached += [_median(cost.cpu_seconds for cost in found) for found in found_parts]
+        reached.append(_median(cost.cpu_seconds for cost in costs[name]))
+        start, read, draw, rest = (after - before for before, after in pairwise(reached))
+        print(f"{name:14} {start:8.2f} {read:8.2f} {draw:8.2f} {rest:9.2f}")
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
 
 
 def _machine(stage: Stage) -> str:

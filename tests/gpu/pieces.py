@@ -22,7 +22,7 @@ CLICKS = (0.5, 1.98, 2.02, 3.3, 4.4, 5.9)
 UNEVEN = tuple(time + 0.012 * (number % 3) for number, time in enumerate(steady(SECONDS)) if number % 7 != 5)
 STILL = [{"time": 0, "x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}]
 ENDLESS: dict[str, Any] = {
-    "keyframes": STILL, "output_width": 4096, "output_height": 2304, "quality": "high", "fps": 240, "parallelism": 3,
+    "keyframes": STILL, "output_width": 4096, "output_height": 2304, "quality": "draft", "fps": 240, "parallelism": 3,
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from tests.callbacks.receiver import Received, Receiver, Scripted, receiver
 from tests.gpu.videos import Video, dot, make, steady
 from tests.gpu.workers import begun, ended, left
 
-ENDLESS: dict[str, Any] = {"output_width": 4096, "output_height": 2304, "quality": "high", "fps": 240}
+ENDLESS: dict[str, Any] = {"output_width": 4096, "output_height": 2304, "quality": "draft", "fps": 240}
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
-"""`moviepy_script.py framing|overlay SOURCE OUTPUT MASK ENCODER`: an export as a MoviePy script.
+"""`moviepy_script.py framing|overlay SOURCE OUTPUT MASK STAGE ENCODER`: an export as a MoviePy script.
 
-MASK is a grey picture, twice as large as the frame each way, that says how bright each pixel is to be; ENCODER is a
-JSON list of arguments for ffmpeg.
+MASK is a grey picture, twice as large as the frame each way, that says how bright each pixel is to be. STAGE is
+`read` or `draw`, to go no further than that, or `write`. ENCODER is a JSON object of arguments for `write_videofile`.
 """
 
 import json
@@ -40,23 +40,21 @@ def overlay(mask: NDArray[np.float32]) -> Callable[[Callable[[float], Frame], fl
     return drawn
 
 
-def main(kind: str, source: str, output: str, mask: str, encoder: str) -> None:
+def main(kind: str, source: str, output: str, mask: str, stage: str, encoder: str) -> None:
     """Make the export."""
     clip: Any = VideoFileClip(source)
-    if kind == "framing":
+    if stage == "read":
+        made = clip
+    elif kind == "framing":
         made = clip.transform(framing).resized((608, 1080))
     else:
         shades = np.asarray(Image.open(mask), np.float32)[:, :, np.newaxis] / np.float32(255)
         made = clip.transform(overlay(shades))
-    made.write_videofile(
-        output,
-        codec="libx264",
-        preset="fast",
-        audio_codec="aac",
-        audio_bitrate="192k",
-        ffmpeg_params=json.loads(encoder),
-        logger=None,
-    )
+    if stage == "write":
+        made.write_videofile(output, codec="libx264", audio_codec="aac", logger=None, **json.loads(encoder))
+        return
+    for _ in made.iter_frames():
+        pass
 
 
 if __name__ == "__main__":
