@@ -60,13 +60,18 @@ def _stage(seconds: float) -> Stage:
     film = folder / f"film-{seconds:g}.mp4"
     if not film.exists():
         footage.make(film, seconds)
+    python, ffmpeg = rivals(folder)
+    return Stage(film, folder, python, ffmpeg, seconds)
+
+
+def rivals(folder: Path) -> tuple[Path, str]:
+    """The rivals' Python, and their ffmpeg; installed at the first call."""
     python = folder / "venv" / "bin" / "python"
     if not (folder / "venv" / ".installed").exists():
         venv.create(folder / "venv", with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
         (folder / "venv" / ".installed").touch()
-    ffmpeg = _said(python, "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())")
-    return Stage(film, folder, python, ffmpeg, seconds)
+    return python, _said(python, "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())")
 
 
 def _said(python: Path, script: str) -> str:
