@@ -160,7 +160,10 @@ class StorageMisconfigured(Unavailable):
 
 def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
     """What pydantic found, as a problem; the values themselves are not repeated."""
-    errors = [FieldError(loc=[*prefix, *found["loc"]], msg=found["msg"]) for found in error.errors()]
+    errors = [
+        FieldError(loc=[*prefix, *found["loc"]], msg=found["msg"].removeprefix("Value error, "))
+        for found in error.errors()
+    ]
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"])
     return Invalid(f"{where}: {first['msg']}" if where else first["msg"], errors=errors)

@@ -2,6 +2,7 @@
 
 import asyncio
 import binascii
+import re
 import time
 from typing import Annotated, Any, Self
 
@@ -22,6 +23,7 @@ from service.webhooks.tables import Endpoint
 
 LATEST = 20
 MAX_BODY_CHARACTERS = 1_000_000
+_ID = re.compile(r"[!-~]{1,64}")
 
 Headers = Annotated[
     dict[str, Annotated[str, pydantic.Field(max_length=4_096)]], pydantic.Field(max_length=100)
@@ -66,8 +68,8 @@ class Received(Strict):
 
     @property
     def message_id(self) -> str:
-        found = {name.lower(): value for name, value in self.headers.items()}
-        return found.get(ID_HEADER, "")[:64]
+        found = {name.lower(): value for name, value in self.headers.items()}.get(ID_HEADER, "")
+        return found if _ID.fullmatch(found) else ""
 
 
 async def verify(request: Request[State]) -> Response:

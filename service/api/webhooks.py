@@ -182,7 +182,7 @@ async def test(request: Request[State]) -> Response:
     endpoint = await _enabled(request)
     async with request.state["database"].transaction() as session:
         made = await recovery.test(session, endpoint, now=time.time())
-    return _accepted(request, made)
+    return _accepted(request, made, {})
 
 
 async def deliveries(request: Request[State]) -> Response:
@@ -214,7 +214,8 @@ async def redeliver(request: Request[State]) -> Response:
     found = await _delivery(request, endpoint)
     async with request.state["database"].transaction() as session:
         again = await recovery.redeliver(session, found, now=time.time())
-    return _accepted(request, again or await _delivery(request, endpoint))
+        attempts = await log.attempts_of(session, [found])
+    return _accepted(request, again or await _delivery(request, endpoint), attempts)
 
 
 async def recover(request: Request[State]) -> Response:
@@ -273,9 +274,9 @@ async def _delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
     return found
 
 
-def _accepted(request: Request[State], made: Delivery) -> Response:
+def _accepted(request: Request[State], made: Delivery, attempts: log.Attempts) -> Response:
     request.state["deliverer"].wake()
-    return answer(log.show_delivery(made, {}), 202)
+    return answer(log.show_delivery(made, attempts), 202)
 
 
 def _path(request: Request[State], name: str) -> str:

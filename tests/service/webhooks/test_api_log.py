@@ -107,6 +107,7 @@ async def test_a_delivery_is_sent_again_with_the_same_id(house: House) -> None:
         again = await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
         found = await settled(house.client, endpoint, first["delivery_id"])
     assert (again.status_code, again.json()["state"]) == (202, "pending")
+    assert again.json()["attempts"] == first["attempts"]
     assert found["state"] == "delivered"
     assert [one["status"] for one in found["attempts"]] == [500, 204]
     assert len({sent.headers["webhook-id"] for sent in receiver.asked}) == 1
