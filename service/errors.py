@@ -102,6 +102,25 @@ class NotRetryable(Conflict):
     code = "not_retryable"
 
 
+class StillEnding(Conflict):
+    """The export was cancelled while its file was put into its place; try again in a moment."""
+
+    code = "still_ending"
+
+
+class KeyTaken(Conflict):
+    """Another export has this output key."""
+
+    code = "output_key_taken"
+
+
+class OutputReplaced(Problem):
+    """The file that was exported is not there any more: another lies in its place."""
+
+    status = 410
+    code = "output_replaced"
+
+
 class NotComplete(Conflict):
     """The export is not complete."""
 

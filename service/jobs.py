@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, and_, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -67,13 +67,14 @@ async def submit(
 
 
 async def cancel(session: AsyncSession, user_id: str, job_id: str, *, now: float) -> Job | None:
-    """Active → cancelled."""
+    """Active → cancelled. A lease under which its output is being put into its place goes on until that has ended."""
+    putting = col(ExportJob.phase) == Phase.FINALIZING
     ended = {
         "status": Status.CANCELLED,
         "phase": Phase.DONE,
         "message": "Cancelled",
         "completed_at": now,
-        "lease_until": None,
+        "lease_until": case((putting, col(ExportJob.lease_until)), else_=None),
         "eta_seconds": None,
     }
     return await changed(session, and_(is_job(job_id, user_id), IS_ACTIVE), ended, now)
@@ -81,7 +82,8 @@ async def cancel(session: AsyncSession, user_id: str, job_id: str, *, now: float
 
 async def retry(session: AsyncSession, user_id: str, job_id: str, *, attempts: int, now: float) -> Job | None:
     """Failed or cancelled → pending, as a new attempt with a full allowance of attempts."""
-    over = col(ExportJob.status).in_((Status.ERROR, Status.CANCELLED))
+    still = func.coalesce(col(ExportJob.lease_until), 0.0) > now  # its last output may still be on the way
+    over = and_(col(ExportJob.status).in_((Status.ERROR, Status.CANCELLED)), ~still)
     values = _fresh_attempt() | {
         "attempt_limit": col(ExportJob.attempt) + attempts,
         "message": "Waiting for a free place",

@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from callbacks.envelope import Phase, Report
 from service.jobs import JOBS, UNSTARTED, as_job, changed, is_job
-from service.models import IS_ACTIVE, ExportJob, Job, Status
+from service.models import FINAL, IS_ACTIVE, ExportJob, Job, Status
 
 
 async def claim(
@@ -89,6 +89,13 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
         "output_checksum": report.output.checksum if report.output else None,
     }
     return await changed(session, current, values, now)
+
+
+async def let_go(session: AsyncSession, job: Job) -> None:
+    """Of an attempt that has ended otherwise nothing is on the way to its place any more."""
+    over = col(ExportJob.status).in_(FINAL)
+    ended = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, over)
+    await session.execute(update(JOBS).where(ended).values(lease_until=None))
 
 
 async def silent(session: AsyncSession, *, silence_seconds: float, now: float, limit: int = 100) -> list[Job]:

@@ -43,6 +43,7 @@ class ExportJob(SQLModel, table=True):
         Index("ix_export_jobs_user", "user_id", "job_id"),
         Index("ix_export_jobs_user_status", "user_id", "status", "job_id"),
         Index("ix_export_jobs_user_completed", "user_id", "completed_at"),
+        Index("ix_export_jobs_output", "user_id", "output_key"),
         Index(
             "ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN
         ),

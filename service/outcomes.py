@@ -1,19 +1,27 @@
 """What a run reports, taken in: an output is checked and moved into its place before the row says `complete`."""
 
 import logging
+import time
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from callbacks.envelope import EventType, Output
+from callbacks.envelope import EventType, Failure, Output
 from infra.postgresql import AnyDatabase
-from infra.storage import Storage, StorageError
+from infra.storage import Obstructed, Storage, StorageError
 from service import leases, queries
 from service.models import Job, Status
 from service.progress import Applied, Change, Outcome, Refusal, lost_output
 from service.writer import Writer
 
 logger = logging.getLogger("framehook.outcomes")
+
+MISSING = Failure(
+    code="output_missing", message="The exported file did not arrive in storage whole.", transient=True
+)
+OBSTRUCTED = Failure(
+    code="output_key_obstructed", message="A folder, or another file, is in the way of the exported file."
+)
 
 
 def attempt_key(job_id: str, attempt: int) -> str:
@@ -75,18 +83,35 @@ class Outcomes:
         return job
 
     async def _complete(self, job: Job, change: Change, output: Output) -> Outcome:
-        written = attempt_key(job.job_id, job.attempt)
-        there = await self._storage.publish(
-            job.user_id, written, job.output_key, size=output.size, checksum=output.checksum
-        )
-        if not there:
-            logger.warning("job %s attempt %d: its output is missing or differs", job.job_id, job.attempt)
-            change = replace(change, type=EventType.FAILED, report=lost_output(change.report))
-        outcome = await self._writer.apply(change)
-        if there and outcome is Refusal.OVER:
-            await self.withdraw(job)
+        outcome: Outcome | None = None
+        try:
+            failure = await self._placed(job, output)
+            if failure is not None:
+                logger.warning("job %s attempt %d: %s", job.job_id, job.attempt, failure.code)
+                change = replace(change, type=EventType.FAILED, report=lost_output(change.report, failure))
+            outcome = await self._writer.apply(change)
+            if failure is None and outcome is Refusal.OVER:
+                await self.withdraw(job)
+        finally:
+            if not isinstance(outcome, Applied):
+                await self._let_go(job)
         await clear(self._storage, job)
         return outcome
+
+    async def _placed(self, job: Job, output: Output) -> Failure | None:
+        """Move an output into its place; why that could not be, if it could not."""
+        written = attempt_key(job.job_id, job.attempt)
+        try:
+            there = await self._storage.publish(
+                job.user_id, written, job.output_key, size=output.size, checksum=output.checksum
+            )
+        except Obstructed:
+            return OBSTRUCTED
+        return None if there else MISSING
+
+    async def _let_go(self, job: Job) -> None:
+        async with self._database.transaction() as session:
+            await leases.let_go(session, job)
 
     async def withdraw(self, job: Job) -> None:
         """An output that was in its place before its job ended otherwise must not stay there."""
@@ -94,5 +119,9 @@ class Outcomes:
             return
         async with self._database.reading() as session:
             now = await queries.get(session, job.user_id, job.job_id)
-        if now is not None and now.status in (Status.CANCELLED, Status.ERROR):
+            # Another may have taken the key since, and have made the very same file.
+            holder = await queries.holder(
+                session, job.user_id, job.output_key, now=time.time(), besides=job.job_id
+            )
+        if holder is None and now is not None and now.status in (Status.CANCELLED, Status.ERROR):
             await self._storage.discard(job.user_id, job.output_key, checksum=job.output_checksum)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, func, select
+from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -20,6 +20,19 @@ async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
     """One of the user's jobs."""
     found = await of_user(session, user_id, col(ExportJob.job_id) == job_id, limit=1)
     return found[0] if found else None
+
+
+async def holder(
+    session: AsyncSession, user_id: str, output_key: str, *, now: float, besides: str = ""
+) -> str | None:
+    """The user's export that has this output key, other than `besides`: its file lies there, or may come to.
+
+    Active and complete ones have it; one that was cancelled while its output was put into its place, until that ends.
+    """
+    has = or_(col(ExportJob.status).in_((*ACTIVE, Status.COMPLETE)), col(ExportJob.lease_until) > now)
+    same = (col(ExportJob.user_id) == user_id, col(ExportJob.output_key) == output_key)
+    found = select(JOBS.c.job_id).where(*same, col(ExportJob.job_id) != besides, has).limit(1)
+    return (await session.execute(found)).scalar_one_or_none()
 
 
 async def of_anyone(session: AsyncSession, job_id: str) -> Job | None:

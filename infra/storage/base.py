@@ -24,6 +24,10 @@ class OutsideStorage(Exception):
     """A key leads out of its user's part of the storage, or can't be a name at all."""
 
 
+class Obstructed(Exception):
+    """A folder lies where an object should, or an object where its folder should."""
+
+
 class WrongLength(Exception):
     """A body, or what arrived in parts, is not as long as was agreed."""
 
@@ -97,6 +101,10 @@ class Storage(Protocol):
         """Where the object lies or will lie on this machine; None if it does not."""
         ...
 
+    def obstructed(self, user_id: str, key: str) -> bool:
+        """Whether something of another kind lies in the way of an object under this key."""
+        ...
+
     def free_bytes(self) -> int | None:
         """How much more can be stored; None where there is no bound."""
         ...
@@ -146,7 +154,7 @@ class Storage(Protocol):
         ...
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
-        """Move what an attempt wrote into its place; False unless it is there and is what was promised.
+        """Move what an attempt wrote into its place; False unless it is there and is what was promised, or Obstructed.
 
         May be repeated: an object that already lies in its place counts.
         """

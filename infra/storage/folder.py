@@ -12,6 +12,7 @@ from pathlib import Path
 
 from infra.storage.base import (
     CHUNK_BYTES,
+    Obstructed,
     OutsideStorage,
     Part,
     Signed,
@@ -52,6 +53,11 @@ class FolderStorage:
 
     def local_path(self, user_id: str, key: str) -> Path:
         return self.path(user_id, key)
+
+    def obstructed(self, user_id: str, key: str) -> bool:
+        path = self.path(user_id, key)
+        above = path.parents[: key.count("/")]
+        return path.is_dir() or any(folder.exists() and not folder.is_dir() for folder in above)
 
     def free_bytes(self) -> int:
         """What the disk still holds."""
@@ -170,6 +176,8 @@ def _publish(source: Path, target: Path, size: int, checksum: str) -> bool:
         _move(source, target)
     except FileNotFoundError:  # done before, or just now by another who was told the same
         return _holds(target, size, checksum)
+    except (IsADirectoryError, NotADirectoryError, FileExistsError):
+        raise Obstructed from None
     return True
 
 

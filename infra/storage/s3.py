@@ -33,6 +33,11 @@ class S3Storage:
         """Nothing lies on this machine; OutsideStorage for a bad key all the same."""
         bucket_key(user_id, key)
 
+    def obstructed(self, user_id: str, key: str) -> bool:
+        """A bucket has no folders."""
+        bucket_key(user_id, key)
+        return False
+
     def free_bytes(self) -> None:
         """There is no bound."""
 

@@ -18,14 +18,19 @@ from service.api.parsing import MAX_JOB_ID, answer, json_of, path_id, query_of
 from service.api.state import State
 from service.errors import (
     AlreadyFinished,
+    FieldError,
+    KeyTaken,
     NotComplete,
     NotFound,
     NotRetryable,
+    OutputReplaced,
+    StillEnding,
     TooMany,
 )
 from service.models import Job, Status
 
 RETRY_AFTER_SECONDS = 10
+RETRYABLE = (Status.ERROR, Status.CANCELLED)
 DOWNLOAD_URL_SECONDS = 3_600
 MAX_IDEMPOTENCY_KEY = 255
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL holds none in text
@@ -129,11 +134,13 @@ async def retry(request: Request[State]) -> Response:
     async with request.state["database"].transaction() as session:
         await jobs.one_at_a_time(session, job.user_id)
         await within_quota(request, session, job.user_id)
+        await check_free(session, job.user_id, job.output_key, besides=job.job_id)
         again = await jobs.retry(
             session, job.user_id, job.job_id, attempts=request.state["quotas"].attempts, now=time.time()
         )
     if again is None:
-        raise NotRetryable
+        now = await found_job(request)
+        raise StillEnding(headers={"Retry-After": "2"}) if now.status in RETRYABLE else NotRetryable
     request.state["publish"](again)
     request.state["attempts"].wake()
     return shown(request, again, 202)
@@ -145,10 +152,13 @@ async def download(request: Request[State]) -> Response:
     if job.status is not Status.COMPLETE:
         raise NotComplete(f"The export is {job.status}; only a complete one has a file.")
     storage, name = request.state["storage"], job.output_key.rpartition("/")[2]
+    found = await storage.find(job.user_id, job.output_key)
+    if found is None:
+        raise NotFound("The file has been removed.")
+    if found.size != job.output_size or found.checksum not in (None, job.output_checksum):
+        raise OutputReplaced
     if isinstance(storage, FolderStorage):
         return await served(request, storage, job.user_id, job.output_key, name)
-    if await storage.find(job.user_id, job.output_key) is None:
-        raise NotFound("The file has been removed.")
     signed = await storage.read_url(
         job.user_id, job.output_key, expires_seconds=DOWNLOAD_URL_SECONDS, filename=name
     )
@@ -183,6 +193,17 @@ def shown(
     request: Request[State], job: Job, status: Literal[200, 202] = 200, headers: dict[str, str] | None = None
 ) -> Response:
     return answer(request.state["view"].show(job), status, headers)
+
+
+async def check_free(session: AsyncSession, user_id: str, output_key: str, *, besides: str = "") -> None:
+    """Raise KeyTaken if another export has the key; to be asked, and acted on, one at a time for a user."""
+    holder = await queries.holder(session, user_id, output_key, now=time.time(), besides=besides)
+    if holder is not None:
+        taken = f"the export {holder} has this key; name another, or none"
+        errors = [FieldError(loc=["config", "output_key"], msg=taken)]
+        raise KeyTaken(
+            f"The export {holder} has the key {output_key!r}; name another, or none.", errors=errors
+        )
 
 
 async def within_quota(request: Request[State], session: AsyncSession, user_id: str) -> None:

@@ -12,10 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.spec import ExportConfig, ExportType, parse_config
+from infra.storage import OutsideStorage
 from service import jobs, queries
-from service.api.exports import NO_NUL, Strict, within_quota
+from service.api.exports import NO_NUL, Strict, check_free, within_quota
 from service.api.parsing import answer, json_of
 from service.api.state import State
+from service.api.uploads import UPLOADS
 from service.api.webhooks import Events, Url, check_url, in_order
 from service.errors import FieldError, Invalid, invalid_from
 from service.ids import new_id
@@ -60,6 +62,7 @@ async def create(request: Request[State]) -> Response:
         job = await _earlier(session, user_id, key, raw)
     if job is None:
         await _sources_exist(request, user_id, config)
+        _check_place(request, user_id, config)
         if asked.webhook_url is not None:
             await check_url(request, asked.webhook_url, "webhook_url")
         job = await _submitted(request, user_id, asked, config, key, raw)
@@ -86,6 +89,8 @@ async def _submitted(
         if (earlier := await _earlier(session, user_id, key, raw)) is not None:
             return earlier
         await within_quota(request, session, user_id)
+        if config.output_key is not None:
+            await check_free(session, user_id, config.output_key)
         job = await _submit(request, session, user_id, asked, config)
         if key:
             await _remember(session, user_id, key, raw, job)
@@ -134,6 +139,26 @@ async def _sources_exist(request: Request[State], user_id: str, config: ExportCo
                 loc=["config", "input_key"], msg=f"there is no object {key!r}; upload it first"
             )
             raise Invalid(f"There is no object {key!r}; upload it first.", errors=[missing])
+
+
+def _check_place(request: Request[State], user_id: str, config: ExportConfig) -> None:
+    """An output goes where nothing of another kind lies; raises Invalid."""
+    key = config.output_key
+    if key is None:
+        return
+    try:
+        obstructed = request.state["storage"].obstructed(user_id, key)
+    except OutsideStorage:
+        obstructed = True
+    if obstructed or key.startswith(UPLOADS):
+        why = (
+            "is where uploads lie"
+            if key.startswith(UPLOADS)
+            else "can't be a file: a folder or a file is in the way"
+        )
+        raise Invalid(
+            f"The key {key!r} {why}.", errors=[FieldError(loc=["config", "output_key"], msg=f"it {why}")]
+        )
 
 
 def _traceparent(request: Request[State]) -> str | None:

@@ -30,6 +30,7 @@ PARTS_EXPIRE_SECONDS = 24 * 3_600
 # S3 takes no more than 5 GiB in one request; what is larger goes in parts whether that was asked for or not.
 MAX_SINGLE_BYTES = 4 * 2**30
 MAX_NAME_BYTES = 120
+UPLOADS = "uploads/"
 VIDEO_TYPES = frozenset(
     {
         "video/mp4", "video/quicktime", "video/x-matroska", "video/matroska", "video/webm", "video/x-m4v",
@@ -64,7 +65,7 @@ async def create(request: Request[State]) -> Response:
         raise TooLarge(f"A file may have {limit} bytes.")
     if asked.content_type.lower() not in VIDEO_TYPES:
         raise UnsupportedType("Only video files can be uploaded; the content type must name a video format.")
-    key = f"uploads/{uuid.uuid4().hex}/{safe_name(asked.filename)}"
+    key = f"{UPLOADS}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
     if asked.parts or asked.size > MAX_SINGLE_BYTES:
         return await _in_parts(request, user_id, key, asked)
     signed = await request.state["storage"].write_url(

@@ -177,11 +177,8 @@ def recovered(job: Job, ending: Output | Failure, gpu_seconds: float, *, now: fl
     return Change(EventType.COMPLETED if report.output else EventType.FAILED, report, now)
 
 
-def lost_output(report: Report) -> Report:
-    """The same step, told as the failure that it is: what the run claims to have written is not there."""
-    missing = Failure(
-        code="output_missing", message="The exported file did not arrive in storage whole.", transient=True
-    )
+def lost_output(report: Report, failure: Failure) -> Report:
+    """The same step, told as the failure that it is: what the run claims to have written is not in its place."""
     return Report(
         job_id=report.job_id,
         attempt=report.attempt,
@@ -190,7 +187,7 @@ def lost_output(report: Report) -> Report:
         run=report.run,
         phase=Phase.FINALIZING,
         progress=report.progress,
-        message=missing.message,
+        message=failure.message,
         gpu_seconds=report.gpu_seconds,
-        error=missing,
+        error=failure,
     )

@@ -73,7 +73,10 @@ async def test_a_download_goes_on_only_if_the_file_is_still_the_same(house: Hous
     house.put("exports/final.mp4", b"another video")
     other = await download(house, run, range="bytes=10-", **{"if-range": etag})
     assert (same.status_code, same.content) == (206, VIDEO[10:])
-    assert (other.status_code, other.content) == (200, b"another video")
+    problem(other, 410)
+    house.put("exports/final.mp4", VIDEO)  # the same again: whole, for a reader can't know
+    again = await download(house, run, range="bytes=10-", **{"if-range": etag})
+    assert (again.status_code, again.content) == (200, VIDEO)
 
 
 async def test_a_head_tells_the_length_without_the_file(house: House) -> None:

@@ -23,6 +23,7 @@ NOW = time.time()
 
 READS: dict[str, Read] = {
     "get": lambda session: queries.get(session, "alice", "a"),
+    "holder": lambda session: queries.holder(session, "alice", "a.mp4", now=NOW),
     "active": lambda session: queries.active(session, "alice"),
     "recent": lambda session: queries.recent(session, "alice", since=NOW),
     "unacknowledged": lambda session: queries.unacknowledged(session, "alice"),

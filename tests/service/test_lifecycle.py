@@ -180,7 +180,8 @@ class ExportLife(RuleBasedStateMachine):
             async with self.database.transaction() as session:
                 return await jobs.cancel(session, user, job.job_id, now=self.now)
 
-        end = {"status": "cancelled", "phase": "done", "completed_at": self.now, "lease_until": None}
+        held = job.lease_until if job.phase is Phase.FINALIZING else None  # until its output has come to rest
+        end = {"status": "cancelled", "phase": "done", "completed_at": self.now, "lease_until": held}
         self.changes(cancel(), job, self.active(job) and not stranger, end)
 
     @rule(pick=picks, stranger=st.sampled_from([False, False, False, True]))
@@ -193,7 +194,20 @@ class ExportLife(RuleBasedStateMachine):
                 return await jobs.retry(session, user, job.job_id, attempts=LIMIT, now=self.now)
 
         expected = fresh(job) | {"attempt_limit": job.attempt + LIMIT, "not_before": 0.0, "error_code": None}
-        self.changes(retry(), job, job.status in ("error", "cancelled") and not stranger, expected)
+        free = job.lease_until is None or job.lease_until <= self.now
+        self.changes(retry(), job, job.status in ("error", "cancelled") and free and not stranger, expected)
+
+    @rule(pick=picks, ahead=attempts)
+    def let_go(self, pick: int, ahead: int) -> None:
+        job = self.picked(pick, ahead)
+
+        async def let_go() -> None:
+            async with self.database.transaction() as session:
+                await leases.let_go(session, job)
+
+        self.run(let_go())
+        current = job.attempt == self.rows[job.job_id]["attempt"]
+        self.check({job.job_id: {"lease_until": None}} if current and job.status in FINAL else {})
 
     @rule(pick=picks)
     def acknowledge(self, pick: int) -> None:
