@@ -43,9 +43,12 @@ class S3Storage:
 
     async def find(self, user_id: str, key: str) -> Stored | None:
         try:
-            return await self._head(bucket_key(user_id, key))
+            found = await self._head(bucket_key(user_id, key))
         except OutsideStorage:
             return None
+        if found is None:
+            await self._check_bucket()
+        return found
 
     async def read_url(
         self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
@@ -114,6 +117,8 @@ class S3Storage:
             return True
         # Done before by whoever did not live to say so, or just now by another who was told the same.
         there = await self._head(target)
+        if found is None and there is None:
+            await self._check_bucket()
         return there is not None and (there.size, there.checksum) == (size, checksum)
 
     async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
@@ -137,8 +142,7 @@ class S3Storage:
             async with asyncio.timeout(CHECK_SECONDS):
                 await self._bucket.call("head_bucket")
         except NotThere:
-            # A HEAD says no more than 404; a listing says which thing is missing.
-            await self._bucket.call("list_objects_v2", MaxKeys=1)
+            await self._check_bucket()
         except TimeoutError:
             raise StorageUnavailable("the storage does not answer") from None
 
@@ -151,6 +155,10 @@ class S3Storage:
         except NotThere:
             return None
         return _stored(answer)
+
+    async def _check_bucket(self) -> None:
+        """A HEAD says no more than 404; a listing says whether it is the bucket that is missing."""
+        await self._bucket.call("list_objects_v2", MaxKeys=1)
 
     async def _abort(self, name: str, upload_id: str) -> None:
         try:

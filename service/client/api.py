@@ -1,6 +1,5 @@
 """Exports, as the service offers them: send, submit, watch, list, cancel, retry, fetch."""
 
-import hashlib
 import random
 import time
 import uuid
@@ -14,8 +13,9 @@ import httpx
 from service.client.calls import BUSY, SILENCE_SECONDS, Calls, retry_after
 from service.client.contract import Export, Page, Timeline
 from service.client.eventsource import Parser, Pauses, TooLong
-from service.client.sending import CHUNK_BYTES, Moved, Sending
-from service.client.troubles import Spoilt, Unreachable, refusal, why
+from service.client.fetching import Moved, fetched
+from service.client.sending import Sending
+from service.client.troubles import Unreachable, refusal, why
 from service.client.unfinished import Unfinished
 
 PAGE_LIMIT = 200
@@ -122,12 +122,8 @@ class Client:
 
     def download(self, export: Export, path: Path, moved: Moved) -> None:
         """Write the exported file to `path`: whole and as the service described it, or not at all."""
-        part = path.with_name(path.name + ".part")
-        try:
-            self._calls.tried(lambda: self._fetch(export, part, moved))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        expected = export.output.checksum if export.output else None
+        fetched(self._calls, f"{_path(export.job_id)}/download", path, expected, moved)
 
     def _events(self, job_id: str, held: int) -> Any:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": str(held)} if held else {})
@@ -152,23 +148,6 @@ class Client:
                 yield self._calls.read(event.data, Export)
         except TooLong as error:
             raise self._calls.not_understood() from error
-
-    def _fetch(self, export: Export, part: Path, moved: Moved) -> httpx.Response:
-        checksum, received = hashlib.sha256(), 0
-        with self._calls.stream(f"{_path(export.job_id)}/download") as response:
-            if not response.is_success:
-                response.read()
-                return response
-            total = int(response.headers.get("content-length", 0))
-            with part.open("wb") as file:
-                for chunk in response.iter_bytes(CHUNK_BYTES):
-                    file.write(chunk)
-                    checksum.update(chunk)
-                    received += len(chunk)
-                    moved(received, total)
-        if export.output is not None and export.output.checksum != f"sha256:{checksum.hexdigest()}":
-            raise Spoilt("the file that arrived is not the one that was exported; try again")
-        return response
 
 
 def _path(job_id: str) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import httpx
 
 from service.client.calls import BUSY, Calls
 from service.client.contract import Key, Part, Place, content_type
+from service.client.fetching import Moved
 from service.client.troubles import Refused, Spoilt
 from service.client.unfinished import Unfinished
 
@@ -23,8 +24,6 @@ TRIES = 8  # of one part, with pauses: a service that restarts is waited for
 ROUNDS = 3  # in which nothing arrives
 
 _OLD = frozenset({400, 401, 403, 404})
-
-Moved = Callable[[int, int], object]  # bytes so far, and of how many
 
 
 class Cut(Exception):
