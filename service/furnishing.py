@@ -23,6 +23,13 @@ from service.transfers import Transfers
 if TYPE_CHECKING:
     from infra.storage.client import S3Place
 
+# What pages elsewhere may send and read: the API's own, and what a folder's URLs take as a bucket's do.
+SENT = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"),
+    *("Content-MD5", "If-Range", "Range"),
+)
+READ = ("Location", "Retry-After", "ETag", "Content-Disposition", "Content-Range")
+
 
 def runner_of(settings: Settings) -> Runner:
     """Where runs take place: on Modal, or here."""
@@ -117,14 +124,8 @@ def middleware_of(settings: Settings) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=list(settings.allowed_origins),
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=[
-                    "Authorization",
-                    "Content-Type",
-                    "Idempotency-Key",
-                    "Last-Event-ID",
-                    "traceparent",
-                ],
-                expose_headers=["Location", "Retry-After", "ETag", "Content-Disposition"],
+                allow_headers=SENT,
+                expose_headers=READ,
             )
         )
     return layers

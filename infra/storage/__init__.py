@@ -14,6 +14,7 @@ from infra.storage.base import (
     StorageUnavailable,
     Stored,
     WrongLength,
+    attachment,
     part_bytes,
     part_sizes,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "StorageUnavailable",
     "Stored",
     "WrongLength",
+    "attachment",
     "part_bytes",
     "part_sizes",
 ]

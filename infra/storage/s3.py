@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from infra.storage.base import (
     NoSuchUpload,
@@ -12,6 +11,7 @@ from infra.storage.base import (
     Signed,
     StorageUnavailable,
     Stored,
+    attachment,
     object_name,
     user_folder,
 )
@@ -176,15 +176,6 @@ def bucket_key(user_id: str, key: str) -> str:
     if not key.startswith(SCRATCH):
         return name
     return f"{SCRATCH}{user_folder(user_id)}/{key.removeprefix(SCRATCH)}"
-
-
-def attachment(filename: str) -> str:
-    """A Content-Disposition that saves under this name, whatever its script (RFC 6266)."""
-    plain = "".join(
-        character if character.isascii() and character.isprintable() else "_" for character in filename
-    )
-    plain = plain.replace("\\", "_").replace('"', "_")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _stored(answer: dict[str, Any]) -> Stored:

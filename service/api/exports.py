@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gpu.spec import ExportType
-from infra.storage import FolderStorage
+from infra.storage import FolderStorage, Stored, attachment
 from service import jobs, queries
 from service.api.files import served
 from service.api.parsing import MAX_JOB_ID, answer, json_of, path_id, query_of
@@ -159,10 +159,24 @@ async def download(request: Request[State]) -> Response:
         raise OutputReplaced
     if isinstance(storage, FolderStorage):
         return await served(request, storage, job.user_id, job.output_key, name)
+    if request.method == "HEAD":  # a URL that is signed for GET takes no other method
+        return _described(found, name)
     signed = await storage.read_url(
         job.user_id, job.output_key, expires_seconds=DOWNLOAD_URL_SECONDS, filename=name
     )
     return RedirectResponse(signed.url, 307, {"Cache-Control": "no-store"})
+
+
+def _described(found: Stored, name: str) -> Response:
+    """What a GET would be led to."""
+    headers = {
+        "Content-Length": str(found.size),
+        "Content-Disposition": attachment(name),
+        "ETag": f'"{found.etag}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-store",
+    }
+    return Response(headers=headers, media_type="video/mp4")
 
 
 async def found_job(request: Request[State]) -> Job:

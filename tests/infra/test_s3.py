@@ -15,9 +15,10 @@ from infra.storage import (
     StorageError,
     StorageForbidden,
     StorageUnavailable,
+    attachment,
 )
 from infra.storage.client import Bucket, S3Place
-from infra.storage.s3 import S3Storage, attachment
+from infra.storage.s3 import S3Storage
 from infra.storage.s3_publish import publish
 from tests.s3 import Faults, Front, s3_server
 from tests.s3_signatures import SECRET_KEY

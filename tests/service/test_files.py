@@ -51,6 +51,22 @@ async def test_an_object_is_read_whole(http: httpx.AsyncClient, url: str) -> Non
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_a_page_elsewhere_may_send_parts_and_read_ranges(data_dir: Path) -> None:
+    page = "https://page.example"
+    settings = settings_on(free_port(), data_dir, allowed_origins=page)
+    async with serving(settings, FakeRunner()) as street:
+        asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
+        place = (await street.http.post("/api/uploads", json=asked)).json()
+        (part,) = place["parts"]
+        wants = {"Origin": page, "Access-Control-Request-Method": "PUT"}
+        for name in ("content-md5", "content-type", "range", "if-range"):
+            asking = wants | {"Access-Control-Request-Headers": name}
+            assert (await street.http.options(part["url"], headers=asking)).status_code == 200
+        sent = await street.http.put(part["url"], content=b"video", headers={"Origin": page})
+        assert sent.headers["access-control-allow-origin"] == page
+        assert "ETag" in sent.headers["access-control-expose-headers"]
+
+
 async def test_a_head_tells_what_a_get_would(http: httpx.AsyncClient, url: str) -> None:
     whole, head = await http.get(url), await http.head(url)
     assert head.content == b""

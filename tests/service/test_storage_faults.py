@@ -193,6 +193,16 @@ async def test_a_download_url_expires(front: Front, town: Town, tmp_path: Path) 
     assert (await town.street.http.get(answer.headers["location"])).status_code == 403
 
 
+async def test_a_head_tells_what_a_download_would_bring(town: Town, tmp_path: Path) -> None:
+    job = await complete(town, tmp_path)
+    url = f"/api/exports/{job['job_id']}/download"
+    head = await town.street.http.head(url)
+    got = await town.street.http.get(url, follow_redirects=True)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-length", "etag", "content-disposition"):
+        assert head.headers[name] == got.headers[name]
+
+
 async def test_what_is_another_user_s_is_not_there(front: Front, data_dir: Path, tmp_path: Path) -> None:
     settings = await with_bucket(front, data_dir, auth_jwt_secret=AUTH_SECRET)
 
