@@ -12,8 +12,9 @@ In a test:
 
 A container is a process: the SDK's own entry point, on this Python with its installed packages, but with no more of
 the project than the image's mounts bring. Images are not built, GPUs are not looked for, and a file that is mounted
-outside /root is not at its absolute path. There is no map, no web endpoint, no schedule, no volume, queue, dict or
-sandbox: what is missing answers UNIMPLEMENTED with its name.
+outside /root is not at its absolute path. Functions may call functions, and share ephemeral dicts. There is no map,
+no web endpoint, no schedule, no volume, queue, named dict or sandbox: what is missing answers UNIMPLEMENTED with its
+name.
 
 `plane.control` breaks things from Python, and over HTTP at `plane.control_url` with the token's secret as bearer:
 GET and PUT /faults (the switches of `Faults`, all of them at once), and POST /calls/{call id}/{crash, preempt, lose

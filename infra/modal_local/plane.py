@@ -20,6 +20,7 @@ from infra.modal_local.blobs import Blobs
 from infra.modal_local.calls import Calls
 from infra.modal_local.client import ClientApi
 from infra.modal_local.control import Control
+from infra.modal_local.dicts import Dicts
 from infra.modal_local.faults import Faults
 from infra.modal_local.fleet import Fleet
 from infra.modal_local.logs import Logs
@@ -106,7 +107,7 @@ class ModalLocal:
         fleet = Fleet(apps, calls, self._faults, self._max_containers)
         self.control = Control(self._faults, calls, fleet, token)
         apps.watchers.extend([fleet.wake, logs.wake])
-        parts = [ClientApi(apps, calls, fleet, self._faults), apps, assets, blobs, logs]
+        parts = [ClientApi(apps, calls, fleet, self._faults), apps, assets, blobs, logs, Dicts()]
 
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         processes = await stack.enter_async_context(Processes(assets, logs, parts))

@@ -5,7 +5,7 @@ from pathlib import Path
 import modal
 import pytest
 from modal.client import Client
-from modal.exception import FunctionTimeoutError, RemoteError
+from modal.exception import FunctionTimeoutError, NotFoundError, RemoteError
 
 from infra.modal_local import ModalLocal
 from tests.infra.modal_local.toys import function, marks, until
@@ -27,6 +27,16 @@ async def test_a_function_knows_its_call_its_image_and_that_it_is_remote(client:
     found = await call.get.aio(timeout=20)
     expected = {"call": call.object_id, "remote": "1", "image": "an image's", "credentials": None}
     assert expected.items() <= found.items()
+
+
+async def test_a_function_calls_another_and_shares_a_dict_with_it(client: Client) -> None:
+    found = await function(client, "ask").remote.aio(41)
+    assert found == {"question": 41, "answer": 42, "nothing": None}
+
+
+async def test_a_dict_that_nobody_has_made_is_not_found(client: Client) -> None:
+    with pytest.raises(NotFoundError):
+        await modal.Dict.from_id("di-0", client=client).get.aio("question")
 
 
 async def test_a_container_is_used_again(client: Client) -> None:

@@ -52,6 +52,21 @@ def count(to):
 
 
 @app.function(**common)
+def answer(shared_id):
+    shared = modal.Dict.from_id(shared_id)
+    shared["answer"] = shared["question"] + 1
+    shared.put("question", 0, skip_if_exists=True)
+
+
+@app.function(**common)
+def ask(question):
+    with modal.Dict.ephemeral() as shared:
+        shared["question"] = question
+        answer.remote(shared.object_id)
+        return {**dict(shared.items()), "nothing": shared.get("nothing")}
+
+
+@app.function(**common)
 def fail(message):
     raise ValueError(message)
 
