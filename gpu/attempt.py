@@ -11,8 +11,10 @@ import msgspec
 
 from callbacks.envelope import Failure, Output
 from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
+from gpu.crew import Places
 from gpu.errors import ExportError
 from gpu.pipeline import Attempt, run
+from gpu.processes import OwnMachine
 from gpu.spec import AttemptSpec
 from gpu.transfer import withdraw
 
@@ -30,19 +32,23 @@ OUT_OF_TIME = Failure(code="deadline_exceeded", message="The export took longer 
 
 
 def execute(
-    spec: AttemptSpec, scratch: Path, reporter: Reporter, before_end: Callable[[], None] = lambda: None
+    spec: AttemptSpec,
+    scratch: Path,
+    reporter: Reporter,
+    before_end: Callable[[], None] = lambda: None,
+    places: Places | None = None,
 ) -> Terminal:
     """Run the attempt and report on it; returns what its last report said: `output` or `error`, or `stopped`.
 
     `before_end` is called just before that report, so that a watchdog can stand down. A last report that can't be
-    delivered changes nothing in what is returned: who runs this has it from here.
+    delivered changes nothing in what is returned: who runs this has it from here. `places` is where pieces are made.
     """
-    begun = time.monotonic()
+    begun, places = time.monotonic(), places or OwnMachine()
     try:
         _announced(reporter)
-        ending = _worked(run(spec, scratch), reporter)
+        ending = _worked(run(spec, scratch, places=places), reporter)
         before_end()
-        return _told(spec, reporter, ending, time.monotonic() - begun)
+        return _told(spec, reporter, ending, time.monotonic() - begun + places.seconds_elsewhere)
     except Stopped:
         return _terminal(spec, 0.0, stopped=True)
 

@@ -1,23 +1,92 @@
-"""The pieces of an export made at once, by a process each; whatever happens, none of them is left."""
+"""The pieces of an export made at once, each at a place of its own; whatever happens, none of them goes on.
+
+Where those places are is known to `Places` alone: processes of this machine (`gpu.processes`), or other containers
+(`gpu.modal_pieces`). Whoever makes a piece says in lines of JSON how it goes: `{"done": ticks}`, or `{"error": …}`.
+"""
 
 import json
 import os
 import selectors
-import subprocess
-import sys
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 from gpu.errors import ExportError, failing_as
+from gpu.render import Render
 from gpu.split import Order
 
-# How long a process may say nothing before whoever waits here is given the chance to stop.
+# How long nobody may say anything before whoever waits here is given the chance to stop.
 _LOOK_SECONDS = 0.1
 _READ_BYTES = 65_536
-_LOST = "A part of the export was lost: the process that made it came to an end."
+_LOST = "A part of the export was lost: what made it came to an end."
+
+
+class Making(Protocol):
+    """A piece being made."""
+
+    @property
+    def told(self) -> int:
+        """The file descriptor on which is said how it goes; its end is the end of the piece."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun, and has waited for a machine for longer than is worth it."""
+        ...
+
+    def give_order(self) -> None:
+        """Begin; all that are started together are started before the first begins."""
+        ...
+
+    def failed(self) -> bool:
+        """Whether it came to a bad end, once it has come to its end."""
+        ...
+
+    def stop(self) -> None:
+        """Have it stop, and do not wait for that."""
+        ...
+
+    def close(self) -> None:
+        """Wait until it is over, and keep nothing of it."""
+        ...
+
+
+class Place(Protocol):
+    """Where one piece at a time is made. `at_hand`: it begins at once, and need not wait for a machine."""
+
+    at_hand: bool
+
+    def start(self, order: Order) -> Making:
+        """Raises OSError."""
+        ...
+
+
+class Places(Protocol):
+    """Where pieces can be made."""
+
+    def at_once(self, asked: int) -> int:
+        """How many can be made at once, of so many that were asked for."""
+        ...
+
+    def longest_seconds(self, render: Render) -> float:
+        """How long a piece of this film may be at most."""
+        ...
+
+    def on_one_machine(self, count: int) -> int:
+        """How many of so many made at once share a machine."""
+        ...
+
+    def opened(self, count: int) -> AbstractContextManager[Sequence[Place]]:
+        """That many places."""
+        ...
+
+    @property
+    def seconds_elsewhere(self) -> float:
+        """How long other machines have been at work, together."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +99,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Standing:
-    """How much of the whole is done, 0 to 1, and how long the piece that takes longest still takes."""
+    """How much of the whole is done, 0 to 1, and how long it still takes."""
 
     share: float
     eta_seconds: float | None
@@ -44,27 +113,18 @@ def seconds_left(first: Mark, latest: Mark, total: float) -> float | None:
 
 
 def made_by_crew(
-    orders: Sequence[Order], beside: Generator[None, None, None] | None = None
+    orders: Sequence[Order], places: Sequence[Place], beside: Generator[None, None, None] | None = None
 ) -> Generator[Standing, None, None]:
     """Make every piece, and the sound `beside`; yields at least ten times a second how it stands.
 
     The first piece that fails ends it: raises its ExportError, or piece_lost. Closing this stops all at once.
     """
-    with (
-        _crew(orders) as crew,
-        selectors.DefaultSelector() as selector,
-        closing(beside or _nothing()) as sounding,
-    ):
-        for piece in crew:
-            selector.register(piece.told, selectors.EVENT_READ, piece)
+    with _crew(orders, places) as crew, closing(beside or _nothing()) as sounding:
         going_on = True
-        while going_on or selector.get_map():
+        while going_on or crew.at_work:
             going_on = going_on and next(sounding, _OVER) is not _OVER
-            for key, _ in selector.select(0 if going_on else _LOOK_SECONDS):
-                piece = key.data
-                if not piece.listen():
-                    selector.unregister(piece.told)
-            yield _standing(crew)
+            crew.look(0 if going_on else _LOOK_SECONDS)
+            yield crew.standing()
 
 
 def _nothing() -> Generator[None, None, None]:
@@ -75,45 +135,28 @@ _OVER = object()
 
 
 class _Piece:
-    """A process that makes a piece, and what it has told."""
+    """A piece that somebody makes, and what was told of it."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, order: Order, place: Place) -> None:
+        self.order, self.place = order, place
+        self.making = place.start(order)
         self.done = 0
-        self._first: Mark | None = None
+        self.first: Mark | None = None
         self._unread = b""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gpu.piece"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": _search_path()},
-            # What this process was told to hand on (a lock, say) is held for as long as any of them lives.
-            close_fds=False,
-        )
-
-    @property
-    def told(self) -> int:
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
-
-    def give_order(self) -> None:
-        """Its standard input stays open: where that ends, so does the process."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it is gone already, which will show
-            self.process.stdin.write(self.order.model_dump_json(by_alias=True).encode() + b"\n")
-            self.process.stdin.flush()
 
     def listen(self) -> bool:
-        """Take in what it says; whether it may say more. Raises the ExportError that it ended in, or piece_lost."""
-        heard = os.read(self.told, _READ_BYTES)
+        """Take in what is said; whether more may come. Raises the ExportError that it ended in, or piece_lost."""
+        heard = os.read(self.making.told, _READ_BYTES)
         *lines, self._unread = (self._unread + heard).split(b"\n")
         for line in lines:
             said = json.loads(line)
             if "error" in said:
                 raise ExportError(**said["error"])
-            self.done = said["done"]
-            self._first = self._first or Mark(time.monotonic(), self.done)  # before that it only came up
-        if not heard and (self.process.wait() or self.done < len(self.order.ticks)):
+            self.done = max(
+                self.done, said["done"]
+            )  # what is made again elsewhere does not undo what was told
+            self.first = self.first or Mark(time.monotonic(), self.done)  # before that it only came up
+        if not heard and (self.making.failed() or self.done < len(self.order.ticks)):
             raise ExportError("piece_lost", _LOST, transient=True)
         return bool(heard)
 
@@ -121,40 +164,82 @@ class _Piece:
         """How much longer this piece takes at its pace so far."""
         if self.done == len(self.order.ticks):
             return 0.0
-        return seconds_left(self._first, Mark(now, self.done), len(self.order.ticks)) if self._first else None
+        return seconds_left(self.first, Mark(now, self.done), len(self.order.ticks)) if self.first else None
 
-    def end(self) -> None:
-        """Wait until it is gone, once it has been killed; an order that it never took is of no more use."""
-        with suppress(BrokenPipeError), self.process:
-            pass
+
+class _Crew:
+    """Who is at work on what, and what waits."""
+
+    def __init__(
+        self, orders: Sequence[Order], places: Sequence[Place], told: selectors.BaseSelector
+    ) -> None:
+        self._waiting = deque(orders)
+        self._idle = list(places)
+        self._told = told
+        self._total, self._made = sum(len(order.ticks) for order in orders), 0
+        self.at_work: list[_Piece] = []
+
+    def look(self, seconds: float) -> None:
+        """Wait so long for something to be said, and hand out what waits to whom is free."""
+        for key, _ in self._told.select(seconds):
+            piece: _Piece = key.data
+            if not piece.listen():
+                self._made += len(piece.order.ticks)
+                self._leave(piece)
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Everybody who is idle takes the next piece; whoever can begin at once, one that waits for a machine."""
+        begun: list[_Piece] = []
+        for place in tuple(self._idle):
+            if order := self._order_for(place):
+                self._idle.remove(place)
+                with failing_as("spawn_failed", "A part of the export could not be started.", transient=True):
+                    piece = _Piece(order, place)
+                self.at_work.append(piece)
+                self._told.register(piece.making.told, selectors.EVENT_READ, piece)
+                begun.append(piece)
+        for piece in begun:
+            piece.making.give_order()
+
+    def standing(self) -> Standing:
+        done = self._made + sum(piece.done for piece in self.at_work)
+        now = time.monotonic()
+        left = [seconds for piece in self.at_work if (seconds := piece.seconds_left(now)) is not None]
+        known = len(left) == len(self.at_work) and not self._waiting
+        return Standing(done / self._total, max(left, default=0.0) if known else None)
+
+    def close(self) -> None:
+        """End everything, all of it at once."""
+        for piece in self.at_work:
+            piece.making.stop()
+        for piece in self.at_work:
+            piece.making.close()
+
+    def _order_for(self, place: Place) -> Order | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        late = (piece for piece in self.at_work if place.at_hand and piece.making.waits)
+        if piece := next(late, None):
+            piece.making.stop()
+            self._leave(piece, idle=False)  # there is no machine for it: no other piece is sent there
+            return piece.order
+        return None
+
+    def _leave(self, piece: _Piece, *, idle: bool = True) -> None:
+        self._told.unregister(piece.making.told)
+        self.at_work.remove(piece)
+        piece.making.close()
+        if idle:
+            self._idle.append(piece.place)
 
 
 @contextmanager
-def _crew(orders: Sequence[Order]) -> Iterator[list[_Piece]]:
-    """All of them started before the first is told what to do: they come up together."""
-    crew: list[_Piece] = []
-    try:
-        with failing_as("spawn_failed", "A part of the export could not be started.", transient=True):
-            for order in orders:
-                crew.append(_Piece(order))  # noqa: PERF401 - if one can't be started, the others must be known
-        for piece in crew:
-            piece.give_order()
-        yield crew
-    finally:
-        for piece in crew:
-            piece.process.kill()
-        for piece in crew:
-            piece.end()
-
-
-def _standing(crew: Sequence[_Piece]) -> Standing:
-    done, total = sum(piece.done for piece in crew), sum(len(piece.order.ticks) for piece in crew)
-    now = time.monotonic()
-    left = [seconds for piece in crew if (seconds := piece.seconds_left(now)) is not None]
-    return Standing(done / total, max(left) if len(left) == len(crew) else None)
-
-
-def _search_path() -> str:
-    """Where this package was found, first."""
-    found = str(Path(__file__).parent.parent)
-    return os.pathsep.join(filter(None, (found, os.environ.get("PYTHONPATH"))))
+def _crew(orders: Sequence[Order], places: Sequence[Place]) -> Iterator[_Crew]:
+    with selectors.DefaultSelector() as told:
+        crew = _Crew(orders, places, told)
+        try:
+            crew.hand_out()
+            yield crew
+        finally:
+            crew.close()

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from callbacks.envelope import Output, Phase
 from gpu import profile, split, transfer
-from gpu.crew import Mark, made_by_crew, seconds_left
+from gpu.crew import Mark, Place, Places, made_by_crew, seconds_left
 from gpu.errors import ExportError, failing_as
 from gpu.formats import planned
 from gpu.join import join, write_sound
+from gpu.processes import OwnMachine
 from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
@@ -32,8 +33,6 @@ _SHARES = {
     Phase.UPLOADING: (95.0, 99.9),
 }
 _TICK_SECONDS = 0.1
-# More at once than this would only take memory.
-_PIECES_PER_CORE = 2
 # Joining is copying: beside the encoding it is next to nothing.
 _PIECES_SHARE = 0.98
 _SOUND_TAIL_SECONDS = 0.03
@@ -55,12 +54,16 @@ Attempt = Generator[Tick, None, Output]
 Choose = Callable[[Codec, Quality, int, int], Encoder]
 
 
-def run(spec: AttemptSpec, scratch: Path, choose: Choose = profile.choose) -> Attempt:
+def run(
+    spec: AttemptSpec, scratch: Path, choose: Choose = profile.choose, places: Places | None = None
+) -> Attempt:
     """Make an export. Raises ExportError for whatever can be expected to go wrong.
 
     `scratch` is made, used and removed, however this ends; closing the generator stops the work within a frame. The
-    output's path holds either what was there before or the whole, checked result. `choose` names the encoder.
+    output's path holds either what was there before or the whole, checked result. `places` is where the pieces of a
+    split export are made, this machine unless told otherwise; `choose` names the encoder.
     """
+    places = places or OwnMachine()
     try:
         yield _tick(Phase.STARTING, 0.0, "Starting")
         with failing_as("scratch_unwritable", "The machine has no room to work in.", transient=True):
@@ -70,7 +73,7 @@ def run(spec: AttemptSpec, scratch: Path, choose: Choose = profile.choose) -> At
         if isinstance(render, Copy):
             return (yield from _handed_on(spec, render, scratch / "output.mp4"))
         made = scratch / "output.mp4"
-        yield from _made(spec, sources, render, choose, made)
+        yield from _made(spec, sources, render, choose, places, made)
         checked = _checked(made, render)
         return (yield from _published(spec, made, checked))
     finally:
@@ -88,14 +91,19 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
 
 
 def _made(
-    spec: AttemptSpec, sources: dict[str, Source], render: Render, choose: Choose, made: Path
+    spec: AttemptSpec,
+    sources: dict[str, Source],
+    render: Render,
+    choose: Choose,
+    places: Places,
+    made: Path,
 ) -> Generator[Tick, None, None]:
     """By the encoder that is chosen; if that is the card's and fails, all over again by software."""
     codec, quality = spec.config.codec, spec.config.quality
     encoder = choose(codec, quality, render.width, render.height)
     reached = 0.0
     try:
-        with closing(_made_by(encoder, spec, sources, render, made)) as working:
+        with closing(_made_by(encoder, spec, sources, render, places, made)) as working:
             for tick in working:
                 reached = tick.progress
                 yield tick
@@ -105,19 +113,29 @@ def _made(
             raise
         log.warning("%s failed, and the export begins anew: %s", encoder.name, error.__cause__ or error)
         instead = profile.software(codec, quality, f"{encoder.name} failed")
-        with closing(_made_by(instead, spec, sources, again, made)) as working:
+        with closing(_made_by(instead, spec, sources, again, places, made)) as working:
             for tick in working:
                 yield replace(tick, progress=max(tick.progress, reached))
 
 
 def _made_by(
-    encoder: Encoder, spec: AttemptSpec, sources: dict[str, Source], render: Render, made: Path
+    encoder: Encoder,
+    spec: AttemptSpec,
+    sources: dict[str, Source],
+    render: Render,
+    places: Places,
+    made: Path,
 ) -> Generator[Tick, None, None]:
-    cut = split.cuts(render, min(spec.config.parallelism, _PIECES_PER_CORE * profile.cores()))
-    if len(cut) > 1:
-        yield from _in_pieces(render, split.orders(spec, sources, encoder, cut, made.parent), made)
-    else:
+    at_once = places.at_once(spec.config.parallelism)
+    cut = split.cuts(render, at_once, places.longest_seconds(render)) if at_once > 1 else []
+    if len(cut) <= 1:
         yield from _encoded(render, encoder, made)
+        return
+    at_once = min(at_once, len(cut))
+    shared = places.on_one_machine(at_once)
+    orders = split.orders(spec, sources, encoder, cut, made.parent, shared)
+    with places.opened(at_once) as opened:
+        yield from _in_pieces(render, orders, opened, made)
 
 
 def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, None, None]:
@@ -132,14 +150,16 @@ def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, No
             yield _tick(Phase.PROCESSING, share, encoder.sentence(), seconds_left(begun, latest, 1.0))
 
 
-def _in_pieces(render: Render, orders: Sequence[Order], made: Path) -> Generator[Tick, None, None]:
-    """The pieces by processes of their own, the sound meanwhile by this one; then all in one file."""
+def _in_pieces(
+    render: Render, orders: Sequence[Order], places: Sequence[Place], made: Path
+) -> Generator[Tick, None, None]:
+    """The pieces elsewhere, the sound meanwhile by this process; then all in one file."""
     encoder = orders[0].encoder
     message = encoder.sentence(len(orders))
     yield _tick(Phase.PROCESSING, 0.0, message)
     sound = made.with_name("sound.mp4")
     sounding = None if render.sound is None else write_sound(render.sound, sound)
-    for standing in _paced(made_by_crew(orders, sounding)):
+    for standing in _paced(made_by_crew(orders, places, sounding)):
         yield _tick(Phase.PROCESSING, standing.share * _PIECES_SHARE, message, standing.eta_seconds)
     pieces = [(order.ticks, order.path) for order in orders]
     for share in _paced(join(render, pieces, None if sounding is None else sound, encoder.tag, made)):

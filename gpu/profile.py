@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
+from pathlib import Path
 
 from gpu import accelerate
 from gpu.spec import Codec, Quality
@@ -61,7 +63,12 @@ class Encoder:
         return f"{how} with {self.name}{f' ({self.why})' if self.why else ''}"
 
     def shared(self, pieces: int) -> "Encoder":
-        """The same for several at once on this machine, each with its part of the cores."""
+        """The same for several at once on this machine, each with its part of the cores.
+
+        But x264 decides otherwise with another number of threads, so theirs is the whole's, wherever a piece is made.
+        """
+        if self.name == "libx264":
+            return self
         threads = max(1, cores() // pieces)
         options = dict(self.options)
         if self.name in _THREADS:
@@ -70,6 +77,8 @@ class Encoder:
         return replace(self, options=options, threads=threads)
 
 
+# As x264 itself would take, but for machines with a great many cores: there it only costs memory and quality.
+_MOST_THREADS = 16
 # These two have pools of their own, and go by their own options.
 _THREADS = {"libx265": ("x265-params", "pools={}"), "libsvtav1": ("svtav1-params", "lp={}")}
 
@@ -98,7 +107,25 @@ def on_the_card(codec: Codec, quality: Quality) -> Encoder:
 def software(codec: Codec, quality: Quality, why: str) -> Encoder:
     """The encoder that every machine has."""
     name, by_quality = _SOFTWARE[codec]
-    return Encoder(name, by_quality[quality], _TAGS.get(codec), why)
+    threads = min(_MOST_THREADS, max(1, cores() * 3 // 2)) if name == "libx264" else 0
+    return Encoder(name, by_quality[quality] | _repeatable(name), _TAGS.get(codec), why, threads)
+
+
+def _repeatable(name: str) -> Options:
+    """What makes the same of the same film every time: else pieces would not fit a whole.
+
+    x264 does not where it uses AVX-512 (found: with mbtree, from one run to the next); without it takes as long. Told
+    to use AVX2 it does so without a look at the processor, so that is asked first.
+    """
+    return {"x264-params": "asm=AVX2"} if name == "libx264" and _has_avx512() else {}
+
+
+@cache
+def _has_avx512() -> bool:
+    try:
+        return "avx512bw" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def keyframe_interval(rate: Fraction) -> int:

@@ -1,18 +1,19 @@
 """What a format hands to the pipeline, and the one place that writes it: a Render in, an MP4 out."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import av
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext, Flags
 from av.container import OutputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from gpu.ahead import ahead
@@ -26,6 +27,7 @@ from gpu.profile import (
     Encoder,
     keyframe_interval,
 )
+from gpu.reels import Reels, reel_ticks
 from gpu.sound import Samples, Sound, frame_of
 from gpu.timeline import Clock
 
@@ -52,7 +54,8 @@ class Render:
     """An export ready to be made: the size, the clock, the length in seconds, the frames and sound to come, chapters.
 
     `pictures` opens the frames of any stretch of it. Nothing is decoded until they and `sound` are iterated; both are
-    closed by who writes them.
+    closed by who writes them. `reel_ticks` says after how much film the encoder begins anew; a film that is part of
+    another goes by that one's.
     """
 
     width: int
@@ -62,6 +65,11 @@ class Render:
     pictures: Opened
     sound: Sound | None
     chapters: tuple[Chapter, ...] = ()
+    reel_of_whole: int | None = None
+
+    @property
+    def reel_ticks(self) -> int:
+        return self.reel_of_whole or reel_ticks(self.clock, self.seconds)
 
     @property
     def ticks(self) -> range:
@@ -109,6 +117,9 @@ class _Movie:
         with failing_as("encode_failed", _FAILED):
             self._container = av.open(f"file:{path}", "w", format="mp4", options=dict(layout))
             self._video = self._video_stream(render, encoder)
+            self._reels = Reels(
+                self._video, lambda: self._another_encoder(render, encoder), render.reel_ticks
+            )
             self._audio = sound_stream(self._container) if render.sound is not None else None
             set_chapters(self._container, render.chapters)
 
@@ -123,6 +134,7 @@ class _Movie:
                 if kind is None and self._audio is not None:
                     self._mux(self._audio.encode(None))
             finally:
+                self._reels.close()
                 self._container.close()
 
     @property
@@ -141,8 +153,7 @@ class _Movie:
             self._add_picture(picture)
             yield
         with failing_as("encode_failed", _FAILED):
-            for packet in self._video.encode_lazy(None):
-                packet.stream = self._video
+            for packet in self._reels.finish():
                 self._mux([packet])
                 yield
 
@@ -153,7 +164,7 @@ class _Movie:
         frame.pict_type = 0
         self._durations[picture.pts] = picture.duration
         with failing_as("encode_failed", _FAILED):
-            self._mux(self._video.encode(frame))
+            self._mux(self._reels.encode(frame))
 
     def add_sound(self, block: Samples) -> None:
         frame = frame_of(block, self._heard)
@@ -162,7 +173,7 @@ class _Movie:
             with failing_as("encode_failed", _FAILED):
                 self._mux(self._audio.encode(frame))
 
-    def _mux(self, packets: "list[Packet[Stream]]") -> None:
+    def _mux(self, packets: "Iterable[Packet[Any]]") -> None:
         for packet in packets:
             # Not every encoder passes a frame's duration on, and the last one's ends the film.
             if packet.stream is self._video and packet.pts is not None:
@@ -171,23 +182,40 @@ class _Movie:
             self._container.mux(packet)
 
     def _video_stream(self, render: Render, encoder: Encoder) -> VideoStream:
-        rate = Fraction(render.clock.rate).limit_denominator(1_001)
-        stream = cast(
-            VideoStream, self._container.add_stream(encoder.name, rate=rate, options=encoder.options)
-        )
-        stream.width, stream.height, stream.pix_fmt = render.width, render.height, PIXEL_FORMAT
-        context = stream.codec_context
-        context.time_base = render.clock.time_base
-        context.gop_size = keyframe_interval(rate)
-        if not render.clock.steady:
-            context.max_b_frames = 0  # decoding times of reordered uneven frames would end the film early
-        context.thread_count = encoder.threads
-        context.thread_type = "AUTO"  # PyAV asks for slices, which costs x264 both quality and speed
-        context.color_primaries = context.color_trc = context.colorspace = BT709
-        context.color_range = LIMITED
-        if encoder.tag is not None:
-            context.codec_tag = encoder.tag
+        options = dict(encoder.options)
+        stream = self._container.add_stream(encoder.name, rate=_rate(render.clock), options=options)
+        assert isinstance(stream, VideoStream)
+        _set_up(stream.codec_context, render, encoder)
         return stream
+
+    def _another_encoder(self, render: Render, encoder: Encoder) -> VideoCodecContext:
+        """One that goes on where the stream's own stops, in the same form."""
+        context = CodecContext.create(encoder.name, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.options = dict(encoder.options)
+        context.framerate = _rate(render.clock)
+        context.flags |= Flags.global_header  # as MP4 has it: headers come once, and not amid the packets
+        context.bit_rate = 0  # a stream's own has none, another's 200 kbit/s
+        _set_up(context, render, encoder)
+        return context
+
+
+def _rate(clock: Clock) -> Fraction:
+    return Fraction(clock.rate).limit_denominator(1_001)
+
+
+def _set_up(context: VideoCodecContext, render: Render, encoder: Encoder) -> None:
+    context.width, context.height, context.pix_fmt = render.width, render.height, PIXEL_FORMAT
+    context.time_base = render.clock.time_base
+    context.gop_size = keyframe_interval(_rate(render.clock))
+    if not render.clock.steady:
+        context.max_b_frames = 0  # decoding times of reordered uneven frames would end the film early
+    context.thread_count = encoder.threads
+    context.thread_type = "AUTO"  # PyAV asks for slices, which costs x264 both quality and speed
+    context.color_primaries = context.color_trc = context.colorspace = BT709
+    context.color_range = LIMITED
+    if encoder.tag is not None:
+        context.codec_tag = encoder.tag
 
 
 def sound_stream(container: OutputContainer) -> AudioStream:

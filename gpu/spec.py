@@ -73,8 +73,8 @@ class Span(Parsed):
 class Common(Parsed):
     """Fields that every export has.
 
-    `parallelism` is how many pieces the output may be cut into, to be made at once: fewer if they would be shorter
-    than two seconds, or more than two for each core of the machine.
+    `parallelism` is how many pieces of the output may be made at once: fewer if they would be shorter than two
+    seconds, or on one machine more than two for each of its cores.
     """
 
     input_key: Key

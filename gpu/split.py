@@ -4,6 +4,7 @@ A piece is a film of its own that begins with a keyframe and refers to nothing o
 together again. The functions here and there are all that is needed to make them in containers of their own.
 """
 
+import math
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from gpu import transfer
 from gpu.decode import Pictures
 from gpu.errors import ExportError
 from gpu.formats import planned
-from gpu.profile import KEYFRAME_SECONDS, Encoder, keyframe_interval
+from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
 from gpu.spec import AttemptSpec, LocalFile, Parsed, RemoteObject, Transfer
@@ -40,27 +41,33 @@ class Order(Parsed):
         return range(self.first, self.last)
 
 
-def cuts(render: Render, count: int) -> list[range]:
-    """The ticks of at most `count` pieces, alike in length, none much shorter than two seconds.
+def cuts(render: Render, at_once: int, longest_seconds: float = math.inf) -> list[range]:
+    """The ticks of as many pieces as are made at once, alike in length, none much shorter than two seconds.
 
-    They are cut where the whole would have had a keyframe anyway, unless a change of scene moved it.
+    There are more, and turns of them, where pieces would be longer than `longest_seconds` (and than a reel). They are
+    cut where reels are: there the encoder begins anew in any case.
     """
-    ticks, clock = render.ticks, render.clock
-    count = max(1, min(count, int(render.seconds / SHORTEST_SECONDS)))
-    step = keyframe_interval(clock.rate) if clock.steady else round(KEYFRAME_SECONDS / clock.time_base)
+    ticks, step = render.ticks, render.reel_ticks
+    turns = max(1, math.ceil(render.seconds / longest_seconds / at_once))
+    count = max(1, min(at_once * turns, int(render.seconds / SHORTEST_SECONDS)))
     inner = {round(len(ticks) * number / count / step) * step for number in range(1, count)}
     bounds = [0, *sorted(bound for bound in inner if 0 < bound < ticks.stop), ticks.stop]
     return [range(first, last) for first, last in pairwise(bounds)]
 
 
 def orders(
-    spec: AttemptSpec, sources: Mapping[str, Source], encoder: Encoder, ticks: list[range], folder: Path
+    spec: AttemptSpec,
+    sources: Mapping[str, Source],
+    encoder: Encoder,
+    ticks: list[range],
+    folder: Path,
+    on_one_machine: int,
 ) -> list[Order]:
     """What to tell those who make the pieces; of the attempt's keys they learn none."""
     places = {key: _where(key, source, spec) for key, source in sources.items()}
     piecework = Transfer(sources=places, output=LocalFile(path=str(folder)))
     bare = spec.model_copy(update={"callback": None, "transfer": piecework})
-    shared = encoder.shared(len(ticks))
+    shared = encoder.shared(on_one_machine)
     return [
         Order(
             spec=bare,
@@ -68,7 +75,7 @@ def orders(
             last=each.stop,
             encoder=shared,
             path=folder / f"piece-{number}.mp4",
-            pieces=len(ticks),
+            pieces=on_one_machine,
         )
         for number, each in enumerate(ticks)
     ]
@@ -109,7 +116,14 @@ def part(render: Render, ticks: range) -> Render:
                 yield replace(picture, pts=picture.pts - ticks.start)
 
     seconds = float(len(ticks) * render.clock.time_base)
-    return replace(render, seconds=seconds, pictures=shifted, sound=None, chapters=())
+    return replace(
+        render,
+        seconds=seconds,
+        pictures=shifted,
+        sound=None,
+        chapters=(),
+        reel_of_whole=render.reel_ticks,
+    )
 
 
 def _layout(render: Render) -> dict[str, str]:

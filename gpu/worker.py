@@ -26,6 +26,8 @@ from pydantic import ValidationError
 from callbacks.envelope import Failure
 from callbacks.reporter import Reporter, ReporterError
 from gpu.attempt import OUT_OF_MEMORY, OUT_OF_TIME, execute
+from gpu.crew import Places
+from gpu.processes import OwnMachine
 from gpu.spec import AttemptSpec
 from gpu.transfer import withdraw
 
@@ -46,9 +48,16 @@ class Watchdog:
     """
 
     def __init__(
-        self, spec: AttemptSpec, scratch: Path, reporter: Reporter, *, memory_bytes: int | None = None
+        self,
+        spec: AttemptSpec,
+        scratch: Path,
+        reporter: Reporter,
+        *,
+        memory_bytes: int | None = None,
+        places: Places | None = None,
     ) -> None:
         self._scratch, self._reporter = scratch, reporter
+        self._places = places or OwnMachine()
         self._output = spec.transfer.output
         self._seconds = spec.deadline_seconds - last_words_seconds(spec.deadline_seconds)
         self._memory_bytes = memory_bytes or machine_bytes() // 2
@@ -84,7 +93,7 @@ class Watchdog:
             if self._asleep.is_set():
                 return
             with suppress(ReporterError):
-                self._reporter.failed(failure, gpu_seconds)
+                self._reporter.failed(failure, gpu_seconds + self._places.seconds_elsewhere)
             shutil.rmtree(self._scratch, ignore_errors=True)
             withdraw(self._output)
             os._exit(BITTEN_STATUS)

@@ -1,4 +1,7 @@
-"""`python -m infra.bench.split`: an export in pieces beside the same in one, where one encoder doesn't fill the cores.
+"""`python -m infra.bench.split`: exports in pieces beside the same in one, drafts and one of the best quality.
+
+A draft's encoder waits for what decodes and draws, which one core does: there pieces win. The best quality fills the
+cores by itself: there they can't.
 
 Whole processes are measured in turn, round after round; the table holds medians, and ratios of the same round. Cores
 busy tell whether there was anything to win: an export that has both to itself and fills them can't be made faster by
@@ -21,6 +24,7 @@ from infra.bench.processes import Cost, measured
 
 ROOT = Path("var") / "bench"
 WIDTH, HEIGHT = 640, 360
+CASES = (("framing", "draft"), ("overlay", "draft"), ("annotate", "draft"), ("framing", "high"))
 _REGION = {
     "start_time": 0.5,
     "keyframes": [
@@ -45,13 +49,14 @@ def main() -> None:
     film = folder / f"film-{asked.seconds:g}-{HEIGHT}.mp4"
     if not film.exists():
         footage.make(film, asked.seconds, HEIGHT / footage.HEIGHT)
-    print(f"{asked.seconds:g} s of {WIDTH} x {HEIGHT}, draft, {asked.rounds} rounds, medians")
-    for kind, config in _configs(asked.seconds).items():
+    print(f"{asked.seconds:g} s of {WIDTH} x {HEIGHT}, {asked.rounds} rounds, medians")
+    for kind, quality in CASES:
+        config = _configs(asked.seconds)[kind] | {"quality": quality}
         specs = {
             pieces: _written(folder, film, kind, config | {"parallelism": pieces})
             for pieces in (1, asked.pieces)
         }
-        _tell(kind, _measured(specs, asked.rounds))
+        _tell(f"{kind}, {quality},", _measured(specs, asked.rounds))
         for pieces, spec in specs.items():
             told, took = _foretold(spec)
             print(f"  after a third in {pieces}: {told:.2f} s left, it said; {took:.2f} s it was")
@@ -68,13 +73,13 @@ def _configs(seconds: float) -> dict[str, dict[str, Any]]:
 
 def _written(folder: Path, film: Path, kind: str, config: Mapping[str, Any]) -> Path:
     """The attempt as a file that `python -m gpu` reads."""
-    place = folder / f"split-{kind}-{config['parallelism']}"
+    place = folder / f"split-{kind}-{config['quality']}-{config['parallelism']}"
     spec = {
         "job_id": "bench",
         "attempt": 1,
         "call_id": "bench",
         "type": kind,
-        "config": {"input_key": "film", "quality": "draft", **config},
+        "config": {"input_key": "film", **config},
         "transfer": {
             "sources": {"film": {"path": str(film)}},
             "output": {"path": str(place.with_suffix(".mp4"))},

@@ -33,6 +33,14 @@ def pattern(time: float) -> Luma:
     return cast(Luma, waves.astype(np.uint8))
 
 
+def harsh(time: float) -> Luma:
+    """Hard edges on the move, and grain: what an encoder gets wrong, and never the same way twice."""
+    down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
+    grain = np.random.default_rng(round(time * 1_000)).normal(0, 25, (HEIGHT, WIDTH))
+    edges = 60 * np.sign(np.sin(across / 3 + time * 20)) * np.sign(np.sin(down / 4 - time * 15))
+    return cast(Luma, np.clip(128 + edges + grain, 0, 255).astype(np.uint8))
+
+
 def beat(path: Path, times: tuple[float, ...] = steady(SECONDS)) -> Path:
     """Seven seconds whose pictures tell the time and whose sound is clicks."""
     return make(path, Video(pattern, times, tone=clicks(SECONDS, *CLICKS)))
@@ -76,12 +84,6 @@ class Film:
             begins=begins,
             tag=tag,
         )
-
-
-def likeness(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """The peak signal to noise ratio of two pictures, in decibels."""
-    error = float(np.mean((one.astype(np.float64) - other) ** 2))
-    return 10 * float(np.log10(255**2 / max(error, 1e-9)))
 
 
 def children(pid: int | str = "self") -> list[int]:

@@ -2,21 +2,25 @@
 
 import os
 import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from callbacks.envelope import EventType
 from gpu import profile, split
+from gpu.crew import Place
 from gpu.errors import ExportError
 from gpu.piece import memory_bytes
 from gpu.pipeline import run
+from gpu.processes import OwnMachine, OwnProcess
 from gpu.source import probe
 from gpu.spec import CallbackTarget, Codec, Quality, RemoteUpload
 from gpu.worker import machine_bytes
 from tests.callbacks.receiver import receiver
 from tests.gpu import pieces
-from tests.gpu.exports import attempt
+from tests.gpu.exports import attempt, finished
 from tests.gpu.pieces import ENDLESS, STILL, Film, beat, children, made, pattern, watched
 from tests.gpu.videos import Video, make, steady
 from tests.gpu.workers import begun, ended, left
@@ -35,7 +39,7 @@ def test_together_the_pieces_leave_the_machine_some_memory(tmp_path: Path) -> No
     spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL)
     encoder = profile.choose(Codec.H264, Quality.DRAFT, 64, 64)
     cut = [range(60), range(60, 120), range(120, 180)]
-    ordered = split.orders(spec, {"source": probe(str(source))}, encoder, cut, tmp_path)
+    ordered = split.orders(spec, {"source": probe(str(source))}, encoder, cut, tmp_path, len(cut))
     assert sum(map(memory_bytes, ordered)) <= 0.75 * machine_bytes()
 
 
@@ -49,7 +53,7 @@ def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
     )
     encoder = profile.choose(Codec.H264, Quality.DRAFT, 64, 64)
     ordered = split.orders(
-        spec, {"source": probe(str(source))}, encoder, [range(60), range(60, 120)], tmp_path
+        spec, {"source": probe(str(source))}, encoder, [range(60), range(60, 120)], tmp_path, 2
     )
     assert not [order for order in ordered if "c2VjcmV0" in order.model_dump_json()]
 
@@ -118,3 +122,48 @@ def test_a_run_that_is_not_wanted_stops_its_pieces(tmp_path: Path) -> None:
         assert ended(worker)[0] == 0
         assert EventType.FAILED not in {received.callback.type for received in service.take_all()}
     assert left(source) == ["scratch"]
+
+
+class Nobody:
+    """A place where no machine is to be had: a piece waits there for ever."""
+
+    at_hand = False
+
+    def start(self, order: split.Order) -> "Waiting":  # noqa: ARG002 - nobody reads it
+        return Waiting()
+
+
+class Waiting:
+    """A piece that has waited for long enough."""
+
+    waits = True
+
+    def __init__(self) -> None:
+        self.told, self._other = os.pipe()
+
+    def give_order(self) -> None: ...
+
+    def failed(self) -> bool:
+        return False
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None:
+        os.close(self.told)
+        os.close(self._other)
+
+
+class Deserted(OwnMachine):
+    """This machine, and others that do not come."""
+
+    @contextmanager
+    def opened(self, count: int) -> Iterator[Sequence[Place]]:
+        yield [OwnProcess(), *(Nobody() for _ in range(count - 1))]
+
+
+def test_pieces_that_wait_for_a_machine_are_made_by_the_one_that_is_there(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL, parallelism=3)
+    ticks, _ = finished(run(spec, tmp_path / "scratch", places=Deserted()))
+    assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
+    assert len(Film.of(tmp_path / "output.mp4").times) == pieces.SECONDS * 30
