@@ -1,5 +1,7 @@
 """The Modal app: the image, the GPU, and thin wrappers around `gpu.attempt` and `gpu.pipeline`. Nothing imports it.
 
+A split export calls `make_piece` for its pieces, and joins them itself.
+
 Deployed by `framehook modal deploy`, which is `modal deploy -m gpu.modal_app`. Read at deploy time: MODAL_APP_NAME,
 MODAL_GPU (a name, or several separated by commas, the first choice first), MODAL_MAX_CONTAINERS, and
 MODAL_BUCKET_SECRET, the name of a Modal secret with R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and
@@ -18,10 +20,11 @@ import modal
 
 from callbacks.envelope import Output
 from callbacks.reporter import Reporter, ReporterError
-from gpu import pipeline
+from gpu import hand, pipeline
 from gpu.attempt import INTERNAL, execute
 from gpu.bucket import UserBucket
 from gpu.errors import ExportError
+from gpu.hired import Containers
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, Transfer, parse_config
 from gpu.worker import Watchdog, scratch_name
 
@@ -60,7 +63,8 @@ def _image() -> modal.Image:
         modal.Image.debian_slim(python_version="3.11")
         .add_local_file(lock, "/requirements.lock", copy=True)
         .run_commands(f"python -m pip install --no-cache-dir -c /requirements.lock {' '.join(PACKAGES)}")
-        .env({"PYTHONUNBUFFERED": "1"} | _same_secrets())
+        # As pickles, exceptions of a piece would be raised in the export as what they are.
+        .env({"PYTHONUNBUFFERED": "1", "MODAL_PAYLOAD_FORMAT": "cbor"} | _same_secrets())
         .add_local_python_source("gpu", "callbacks")
     )
 
@@ -87,11 +91,18 @@ _OPTIONS: dict[str, Any] = {
     "timeout": TIMEOUT_SECONDS,
     "max_containers": int(os.environ.get("MODAL_MAX_CONTAINERS", "20")),
     "scaledown_window": 60,
-    "secrets": _secrets(),
 }
 
 
-@app.function(retries=0, **_OPTIONS)  # attempts are counted by the service; Modal's would run behind its back
+@app.function(retries=0, **_OPTIONS)  # no secrets: it reads by the URLs in its order
+def make_piece(order: dict[str, Any], board_id: str, name: str) -> dict[str, Any]:
+    """A piece of a split export, for the functions below: `{"content", "seconds"}`, or `{"error", "seconds"}`."""
+    return hand.made(order, board_id, name)
+
+
+@app.function(
+    retries=0, secrets=_secrets(), **_OPTIONS
+)  # attempts are counted by the service; Modal's would run behind its back
 def process_video(
     job_id: str,
     user_id: str,
@@ -116,7 +127,7 @@ def process_video(
     return result
 
 
-@app.function(**_OPTIONS)
+@app.function(secrets=_secrets(), **_OPTIONS)
 def process_video_with_progress(
     job_id: str, user_id: str, job_type: str, input_key: str, output_key: str, params: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
@@ -138,6 +149,7 @@ def _reported(
         key = base64.b64decode(callback["key"], validate=True)
     except (KeyError, ValueError) as error:
         return _failed("invalid_call", f"The call can't be read: {type(error).__name__}")
+    places = Containers(make_piece, spec.transfer.sources)
     with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
         scratch = Path(folder) / scratch_name(spec)
         with (
@@ -150,10 +162,10 @@ def _reported(
                 deadline_seconds=spec.deadline_seconds,
                 patience_seconds=callback.get("patience_seconds", PATIENCE_SECONDS),
             ) as reporter,
-            Watchdog(spec, scratch, reporter) as watchdog,
+            Watchdog(spec, scratch, reporter, places=places) as watchdog,
         ):
             try:
-                told = execute(spec, scratch, reporter, watchdog.stand_down)
+                told = execute(spec, scratch, reporter, watchdog.stand_down, places)
             except ReporterError as error:
                 return _failed("unreported", f"The service could not be told: {type(error).__name__}")
     return _told(told, output_key)
@@ -214,7 +226,8 @@ def _stored(
         config=parsed,
         transfer=bucket.transfer(parsed, made),
     )
-    output = yield from _progress(pipeline.run(spec, folder / "scratch"))
+    places = Containers(make_piece, spec.transfer.sources)
+    output = yield from _progress(pipeline.run(spec, folder / "scratch", places=places))
     bucket.store(made, output_key, output.checksum)
     yield {
         "status": "success",

@@ -10,7 +10,8 @@ from anyio import run_process
 
 from infra.modal_local import Faults, ModalLocal
 from tests.flows.on_modal.house import House, housed
-from tests.gpu.videos import Video, dot, make, steady
+from tests.gpu.pieces import CLICKS, SECONDS, pattern
+from tests.gpu.videos import Video, clicks, dot, make, steady
 
 
 async def deployed(plane: ModalLocal, *words: str, **environment: str) -> str:
@@ -39,6 +40,14 @@ async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> As
         monkeypatch.setenv(name, value)
     yield shared_plane
     shared_plane.control.set(Faults())
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Seven seconds of video and clicks, of which pieces can be made, with the index first."""
+    first = (("movflags", "faststart"),)
+    moving = Video(pattern, steady(SECONDS), tone=clicks(SECONDS, *CLICKS), container_options=first)
+    return make(tmp_path_factory.mktemp("long") / "source.mp4", moving).read_bytes()
 
 
 @pytest.fixture

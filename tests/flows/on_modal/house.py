@@ -46,9 +46,9 @@ class House:
         (await self.http.put(found["url"], content=content, headers=found["headers"])).raise_for_status()
         return str(found["key"])
 
-    async def submitted(self, source: bytes) -> str:
-        """The id of a job that was accepted."""
-        config = {"input_key": await self.uploaded(source), **FRAMING}
+    async def submitted(self, source: bytes, **config: object) -> str:
+        """The id of a job that was accepted; `config` in place of the usual."""
+        config = {"input_key": await self.uploaded(source), **(config or FRAMING)}
         answer = await self.http.post("/api/exports", json={"type": "framing", "config": config})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])

@@ -7,6 +7,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import anyio
 import modal
 import pytest
 from anyio import run_process
@@ -17,6 +18,7 @@ from infra.modal_local import ModalLocal
 from infra.storage.client import Bucket
 from tests.flows.on_modal.conftest import deployed
 from tests.flows.on_modal.house import FRAMING, House
+from tests.flows.on_modal.pieces import SPLIT, assert_alike, unsplit
 from tests.flows.on_modal.road import OUTPUT
 from tests.infra.modal_local.toys import client_of, modal_cli, until
 from tests.s3 import Front, s3_server
@@ -42,7 +44,7 @@ def front() -> Iterator[Front]:
 
 
 @pytest.fixture(scope="module")
-async def client(shared_plane: ModalLocal, front: Front, source: bytes) -> AsyncIterator[Client]:
+async def client(shared_plane: ModalLocal, front: Front, source: bytes, long: Path) -> AsyncIterator[Client]:
     """The app with its bucket secret, and a source in the bucket."""
     place = front.place(BUCKET)
     names = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
@@ -53,6 +55,7 @@ async def client(shared_plane: ModalLocal, front: Front, source: bytes) -> Async
     bucket = Bucket(place)
     await bucket.create()
     await bucket.call("put_object", Key="ada/match.mp4", Body=source)
+    await bucket.call("put_object", Key="ada/long.mp4", Body=long)
     await bucket.close()
     async with client_of(shared_plane) as opened:
         yield opened
@@ -66,6 +69,22 @@ async def test_a_plain_call_reads_and_writes_the_user_s_part_of_the_bucket(clien
     answer: Answer = await function(client, "process_video").remote.aio(**ARGUMENTS)
     assert (answer["status"], answer["output_key"]) == ("success", "vertical.mp4")
     assert answer["output"]["size"] > 0
+
+
+async def test_a_plain_call_is_split_and_leaves_nothing_but_its_output(
+    client: Client, front: Front, long: bytes, tmp_path: Path
+) -> None:
+    asked = {"input_key": "long.mp4", "output_key": "split.mp4", "params": {**SPLIT, "parallelism": 3}}
+    answer: Answer = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **asked})
+    assert answer["status"] == "success", answer
+    bucket = Bucket(front.place(BUCKET))
+    stored = await bucket.call("get_object", Key="ada/split.mp4")
+    joined = tmp_path / "joined.mp4"
+    await anyio.Path(joined).write_bytes(stored["Body"].read())
+    listed = await bucket.call("list_objects_v2", Prefix="ada/")
+    await bucket.close()
+    assert not [each["Key"] for each in listed["Contents"] if "piece" in each["Key"]]
+    assert_alike(joined, unsplit(long, tmp_path))
 
 
 @pytest.mark.parametrize(
