@@ -24,6 +24,7 @@ from service.deploying import deploy, look_up
 from service.furnishing import bucket_place
 from service.server import server
 from service.settings import BadSettings, Settings, load
+from service.webhook_commands import webhooks
 
 if TYPE_CHECKING:
     from infra.bucket import Wishes
@@ -48,6 +49,7 @@ app.command("list")(commands.list_)
 app.command()(commands.cancel)
 app.command()(commands.retry)
 
+app.add_typer(webhooks, name="webhooks")
 modal_app = typer.Typer(no_args_is_help=True, help="Look after the Modal app.")
 app.add_typer(modal_app, name="modal")
 database = typer.Typer(no_args_is_help=True, help="Look after the database.")

@@ -17,6 +17,7 @@ from service.client.fetching import Moved, fetched
 from service.client.sending import Sending
 from service.client.troubles import Unreachable, refusal, why
 from service.client.unfinished import Unfinished
+from service.client.webhooks import Webhooks
 
 PAGE_LIMIT = 200
 PATIENCE_SECONDS = 600.0
@@ -39,6 +40,7 @@ class Client:
     ) -> None:
         self._calls = Calls(url, token, sleep=sleep, chance=chance)
         self._unfinished = Unfinished(unfinished)
+        self.webhooks = Webhooks(self._calls)
 
     def __enter__(self) -> Self:
         return self

@@ -69,6 +69,10 @@ class Calls:
         )
         return self.read(response.content, type_)
 
+    def do(self, method: str, path: str) -> None:
+        """What the service answers with nothing but a success."""
+        self.tried(lambda: self._http.request(method, self.url + path, headers=self._headers))
+
     def send(
         self,
         method: str,
