@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults check bench-callbacks bench-growth bench-replicas bench-large bench-modal bench-video contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills check bench-callbacks bench-growth bench-replicas bench-large bench-modal bench-video contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -38,6 +38,9 @@ test: setup-dev ## Run every test (ARGS=... goes to pytest)
 
 faults: setup-dev ## Break everything around the service, hundreds of times (ARGS="--seed N --planted --minutes M ...")
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS="--seed N --kills K --database D")
+	@$(BIN)/python -m tests.faults.kills $(ARGS)
 
 check: setup-dev ## Lint, types and the rules of the architecture
 	@$(BIN)/ruff format --check .

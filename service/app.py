@@ -50,10 +50,13 @@ from service.runners import Runner, RunnerCheck
 from service.settings import BadSettings, Settings
 from service.view import JobView
 from service.webhooks import log
-from service.webhooks.deliverer import Deliverer
+from service.webhooks.deliverer import Deliverer, Pace
 from service.webhooks.outbox import Outbox
 from service.webhooks.tables import Endpoint
 from service.writer import Writer
+
+LEASE_TIMEOUTS = 4
+"""An attempt to deliver is its sender's for so many times as long as it may take."""
 
 
 def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
@@ -95,6 +98,7 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncI
     if not is_postgresql(url):
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
         await service.attempts.resume()
+        await service.state["deliverer"].resume()
     keep = service.state["supervisor"].keep
     tasks = [asyncio.create_task(keep(name, loop), name=name) for name, loop in service.loops.items()]
     try:
@@ -136,12 +140,16 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
 
     outbox = Outbox(view)
     database.before_commit = outbox.in_session
-    egress = Egress(Rules(settings.webhook_allowed_networks, settings.webhook_allow_http))
+    egress = Egress(
+        Rules(settings.webhook_allowed_networks, settings.webhook_allow_http),
+        total_seconds=settings.webhook_timeout_seconds,
+    )
 
     def tell(endpoint: Endpoint) -> None:
         hub.publish(_disabled(endpoint))
 
-    deliverer = Deliverer(database, egress, outbox, tell)
+    pace = Pace(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
+    deliverer = Deliverer(database, egress, outbox, tell, pace=pace)
 
     def publish(job: Job) -> None:
         deliverer.noticed((job.job_id,))

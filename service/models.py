@@ -170,7 +170,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         if self.status in _TERMINAL_EVENTS:
             return _TERMINAL_EVENTS[self.status]
         started = self.status is Status.PROCESSING and self.phase is Phase.STARTING
-        return EventType.STARTED if started else EventType.PROGRESS
+        first = (
+            self.sequence == self.transition_sequence
+        )  # a run may report more than once before its next phase
+        return EventType.STARTED if started and first else EventType.PROGRESS
 
 
 COLUMNS: Final = ", ".join(Job.__struct_fields__)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from infra.egress import TOTAL_SECONDS
 from infra.postgresql import is_postgresql
 
 MIN_SECRET_BYTES = 32
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     watch_seconds: Annotated[float, Field(gt=0, le=3_600)] = 5.0
     webhook_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()
     webhook_allow_http: bool = False
+    webhook_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = TOTAL_SECONDS
     max_webhooks_per_user: Annotated[int, Field(ge=1)] = 50
 
     @field_validator("callback_secret", "allowed_origins", "webhook_allowed_networks", mode="before")

@@ -1,7 +1,16 @@
 """The HTTP client for outbound webhooks: it connects only to checked addresses, and is bounded in time and bytes."""
 
-from infra.egress.client import Egress
+from infra.egress.client import TOTAL_SECONDS, Egress
 from infra.egress.guard import Resolver, system_resolver
 from infra.egress.outcomes import Answer, Forbidden, Rules, Unreachable
 
-__all__ = ["Answer", "Egress", "Forbidden", "Resolver", "Rules", "Unreachable", "system_resolver"]
+__all__ = [
+    "TOTAL_SECONDS",
+    "Answer",
+    "Egress",
+    "Forbidden",
+    "Resolver",
+    "Rules",
+    "Unreachable",
+    "system_resolver",
+]

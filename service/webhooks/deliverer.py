@@ -43,6 +43,11 @@ class Pace:
     lease_seconds: float = 60.0
     idle_seconds: float = 1.0
 
+    @property
+    def begun_within_seconds(self) -> float:
+        """An attempt that is begun later, by a process that stood still, might reach into somebody else's lease."""
+        return self.lease_seconds / 2
+
 
 @dataclass
 class Sent:
@@ -125,6 +130,7 @@ class Deliverer:
     async def round(self) -> bool:
         """Record what has come back, and begin what is due; whether there may be more to do at once."""
         finished = list(self._finished)
+        last_moment = time.monotonic() + self._pace.begun_within_seconds
         async with self._database.transaction() as session:
             now = self._clock()
             disabled = await deliveries.record(session, finished, random=random.random, now=now)
@@ -134,11 +140,16 @@ class Deliverer:
             ]  # a cancellation may follow the commit
         del self._finished[: len(finished)]  # only now: what could not be recorded is recorded next time
         self._count(finished, taken.superseded)
-        self._begin(taken.claimed)
+        self._begin(taken.claimed, last_moment)
         for endpoint in disabled:
             logger.warning("endpoint %s is disabled: %s", endpoint.endpoint_id, endpoint.disabled_reason)
             self._tell(endpoint)
         return taken.more
+
+    async def resume(self) -> None:
+        """At the start of a service that is alone: what an earlier life of it was sending is due again, at once."""
+        async with self._database.transaction() as session:
+            await deliveries.release_all(session, now=self._clock())
 
     async def idle(self) -> None:
         """Wait until nothing is under way, for tests and shutdowns."""
@@ -198,15 +209,17 @@ class Deliverer:
         total = under_way.total()
         return chosen(candidates, Places(self._pace.places, self._pace.per_endpoint, brisk, total - brisk))
 
-    def _begin(self, claimed: Sequence[Claimed]) -> None:
+    def _begin(self, claimed: Sequence[Claimed], last_moment: float) -> None:
         for one in claimed:
-            attempt = asyncio.create_task(self._attempt(one))
+            attempt = asyncio.create_task(self._attempt(one, last_moment))
             self._under_way[attempt] = _Begun(one.delivery, time.monotonic())
             self._acquaintance.begun(one.delivery.endpoint_id)
             attempt.add_done_callback(self._ended)
         self._about_to_begin = []
 
-    async def _attempt(self, claimed: Claimed) -> None:
+    async def _attempt(self, claimed: Claimed, last_moment: float) -> None:
+        if time.monotonic() > last_moment:
+            return  # whoever comes next may have sent newer news by now
         result = await self._result(claimed.delivery, claimed.endpoint)
         self._acquaintance.ended(
             claimed.endpoint.endpoint_id, delivered=result.delivered, seconds=result.seconds

@@ -17,11 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from callbacks.retry import Random
-from service.webhooks import endpoints
+from service.webhooks import attempts, endpoints
 from service.webhooks.schedule import PROGRESS_SECONDS, TEST_EVENT, Result, next_try
 from service.webhooks.tables import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
-
-INTERRUPTED = "The service stopped before it knew what came of this."
 
 _COMPLETED = text("""
 UPDATE webhook_attempts SET seconds = :took, status = :answered, error_code = :code, error_message = :says,
@@ -79,7 +77,9 @@ async def supersede(session: AsyncSession, delivery_ids: Sequence[str], *, now: 
     values = {"state": DeliveryState.SUPERSEDED.value, "ended_at": now, "lease_until": None}
     these = DELIVERIES.c.delivery_id.in_(free)
     dropped = update(DELIVERIES).where(these).values(values).returning(DELIVERIES.c.delivery_id)
-    return set((await session.execute(dropped)).scalars())
+    found = set((await session.execute(dropped)).scalars())
+    await attempts.interrupted(session, sorted(found))
+    return found
 
 
 async def claim(
@@ -88,7 +88,9 @@ async def claim(
     """Lease what is due to whoever is about to send it, and log the attempts that are now begun."""
     if not delivery_ids:
         return []
-    free = select(DELIVERIES.c.delivery_id).where(_due(delivery_ids, now)).with_for_update(skip_locked=True)
+    # Progress that was replaced since it was found due may tell of what has to wait for another event.
+    ready = and_(_due(delivery_ids, now), ~_waits(now))
+    free = select(DELIVERIES.c.delivery_id).where(ready).with_for_update(skip_locked=True)
     values = {
         "lease_until": now + lease_seconds,
         "next_at": now + lease_seconds,
@@ -134,6 +136,12 @@ async def release(session: AsyncSession, begun: Sequence[Delivery], *, now: floa
         await session.execute(update(DELIVERIES).where(current).values(next_at=now, lease_until=now))
 
 
+async def release_all(session: AsyncSession, *, now: float) -> None:
+    """Nobody is sending anything: what was under way is due again."""
+    leased = and_(DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.lease_until > now)
+    await session.execute(update(DELIVERIES).where(leased).values(next_at=now, lease_until=now))
+
+
 def as_delivery(row: Mapping[Any, Any]) -> Delivery:
     """A row as the value that travels."""
     return msgspec.convert({**row, "requested": bool(row["requested"])}, Delivery)
@@ -144,6 +152,22 @@ def _due(delivery_ids: Sequence[str], now: float) -> ColumnElement[bool]:
         DELIVERIES.c.delivery_id.in_(delivery_ids),
         DELIVERIES.c.state == DeliveryState.PENDING.value,
         DELIVERIES.c.next_at <= now,
+    )
+
+
+def _waits(now: float) -> ColumnElement[bool]:
+    """Whether an older event of the same export is under way, or was never sent."""
+    older = DELIVERIES.alias("older")
+    unsent = and_(
+        older.c.state == DeliveryState.PENDING.value,
+        older.c.tries == 0,
+        older.c.type != EventType.PROGRESS.value,
+    )
+    return exists().where(
+        older.c.endpoint_id == DELIVERIES.c.endpoint_id,
+        older.c.job_id == DELIVERIES.c.job_id,
+        older.c.sequence < DELIVERIES.c.sequence,
+        or_(older.c.lease_until > now, unsent),
     )
 
 
@@ -170,13 +194,7 @@ def _failure(one: Finished, *, random: Random, now: float) -> dict[str, object]:
 
 async def _log(session: AsyncSession, begun: Sequence[Delivery], now: float) -> None:
     """The attempts that are begun; those before them that nobody completed were interrupted."""
-    again = [one.delivery_id for one in begun if one.attempts > 1]
-    if again:
-        open_ = and_(
-            ATTEMPTS.c.delivery_id.in_(again), ATTEMPTS.c.seconds.is_(None), ATTEMPTS.c.error_code.is_(None)
-        )
-        cut_off = {"error_code": "interrupted", "error_message": INTERRUPTED}
-        await session.execute(update(ATTEMPTS).where(open_).values(cut_off))
+    await attempts.interrupted(session, [one.delivery_id for one in begun if one.attempts > 1])
     rows = [{"delivery_id": one.delivery_id, "attempt": one.attempts, "at": now} for one in begun]
     await session.execute(insert(ATTEMPTS), rows)
 

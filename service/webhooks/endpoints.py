@@ -26,6 +26,7 @@ from callbacks.signing import encode_secret
 from infra.database import CHANGED
 from service import asymmetric
 from service.ids import new_id
+from service.webhooks import attempts
 from service.webhooks.schedule import DISABLED_AFTER_SECONDS, FORGIVEN_AFTER_SECONDS
 from service.webhooks.tables import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, DeliveryState, Endpoint
 
@@ -184,7 +185,9 @@ async def give_up(session: AsyncSession, endpoint_ids: Sequence[str], *, now: fl
     written another delivery since.
     """
     given_up = GIVE_UP.returning(DELIVERIES.c.delivery_id)
-    return bool((await session.execute(given_up, {"endpoints": endpoint_ids, "now": now})).all())
+    found = (await session.execute(given_up, {"endpoints": endpoint_ids, "now": now})).scalars().all()
+    await attempts.interrupted(session, found)
+    return bool(found)
 
 
 async def rotate(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Endpoint | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import and_, exists, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -49,11 +49,7 @@ async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) ->
     """Send it again at once, with a whole schedule before it; None while an attempt is under way."""
     free = and_(
         DELIVERIES.c.delivery_id == delivery.delivery_id,
-        or_(
-            DELIVERIES.c.state != DeliveryState.PENDING.value,
-            DELIVERIES.c.lease_until.is_(None),
-            DELIVERIES.c.lease_until < now,
-        ),
+        or_(DELIVERIES.c.state != DeliveryState.PENDING.value, _unsent(now)),
     )
     return await _again(session, free, now, requested=True)
 
@@ -95,14 +91,23 @@ async def _missed(session: AsyncSession, endpoint: Endpoint, job: Job, view: Job
         DELIVERIES.c.sequence == job.sequence,
     )
     given_up = DELIVERIES.c.state.in_((DeliveryState.FAILED.value, DeliveryState.SUPERSEDED.value))
+    # Whoever asks is there again, and need not wait for the next try along the schedule.
+    failed_before = and_(
+        DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.tries > 0, _unsent(now)
+    )
     # Not as one that was requested: it is the newest now, and makes way for what is newer still.
-    if await _again(session, and_(this, given_up), now, requested=False) is not None:
+    if await _again(session, and_(this, or_(given_up, failed_before)), now, requested=False) is not None:
         return 1
     if (await session.execute(select(exists().where(this)))).scalar_one():
         return 0
     made = delivery_of(job, endpoint.endpoint_id, payload_of(job, view, now), now)
     await session.execute(_record, made)
     return 1
+
+
+def _unsent(now: float) -> ColumnElement[bool]:
+    """Nobody is sending it now."""
+    return or_(DELIVERIES.c.lease_until.is_(None), DELIVERIES.c.lease_until < now)
 
 
 async def _again(session: AsyncSession, where: object, now: float, *, requested: bool) -> Delivery | None:

@@ -8,8 +8,11 @@ import sys
 import time
 from functools import partial
 
+from tests.faults.schedule import Act
 from tests.faults.tour import Tour, bugs_for
 
+LANES = 2 * (os.cpu_count() or 1)
+"""A schedule mostly waits: for leases, pauses and processes."""
 say = partial(print, flush=True)
 
 
@@ -32,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10.0, help="at most, per database")
     parser.add_argument("--only", type=int, help="the number of the one schedule to play")
     parser.add_argument("--replicas", type=int, default=3)
+    parser.add_argument("--lanes", type=int, default=LANES, help="deployments at a time")
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument(
         "--planted", action="store_true", help="plant each bug in turn, and say if it is found"
@@ -42,16 +46,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tour(arguments: argparse.Namespace, database: str) -> Tour:
     until = time.monotonic() + arguments.minutes * 60
-    return Tour(database, arguments.seed, say, replicas=arguments.replicas, until=until)
+    return Tour(
+        database, arguments.seed, say, replicas=arguments.replicas, lanes=arguments.lanes, until=until
+    )
 
 
 def _played(arguments: argparse.Namespace, database: str) -> bool:
     tour = _tour(arguments, database)
     numbers = [arguments.only] if arguments.only is not None else range(arguments.schedules)
-    violations = asyncio.run(tour.play(numbers))
+    begun = time.monotonic()
+    violations = asyncio.run(tour.play([(arguments.seed, number) for number in numbers]))
     say("\n".join(violations))
-    say(f"{database}: {tour.counts['schedules']} schedules, {'VIOLATED' if violations else 'no violation'}")
-    say("  " + ", ".join(f"{what}: {count}" for what, count in sorted(tour.counts.items())))
+    verdict = "VIOLATED" if violations else "no violation"
+    say(f"{database}: {tour.counts['schedules']} schedules in {time.monotonic() - begun:.0f} s, {verdict}")
+    for what, names in (("done", set(Act)), ("seen", set(tour.counts) - set(Act))):
+        told = sorted((name, tour.counts[name]) for name in names if tour.counts[name])
+        say(f"  {what}: " + ", ".join(f"{name}: {count}" for name, count in told))
     return bool(violations)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from infra.postgresql import dsn_of
+from tests.faults.bookkeeping import Moment, Sending, Try
 
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.05
@@ -50,16 +52,6 @@ class Row:
     @property
     def final(self) -> bool:
         return self.status in FINAL
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One row of a job's timeline."""
-
-    sequence: int
-    attempt: int
-    status: str
-    progress: float
 
 
 class Source(Protocol):
@@ -153,13 +145,29 @@ class Ledger:
     async def timeline(self, job_id: str) -> list[Moment]:
         """The job's transitions, oldest first; raises OutOfReach."""
         found = await self._source.fetch(
-            "SELECT sequence, attempt, status, progress FROM export_events WHERE job_id = $1 ORDER BY sequence",
+            "SELECT sequence, attempt, status, phase, progress FROM export_events WHERE job_id = $1 ORDER BY sequence",
             job_id,
         )
         return [Moment(*each) for each in found]
+
+    async def sendings(self, user_id: str) -> list[Sending]:
+        """The outbox of a user, oldest first; raises OutOfReach."""
+        statement = f"SELECT {_SENDING} FROM webhook_deliveries WHERE user_id = $1 ORDER BY delivery_id"  # noqa: S608
+        return [Sending(*each) for each in await self._source.fetch(statement, user_id)]
+
+    async def tries(self, user_id: str) -> dict[str, list[Try]]:
+        """The log of what was sent to a user's endpoints, by delivery; raises OutOfReach."""
+        mine = "(SELECT delivery_id FROM webhook_deliveries WHERE user_id = $1)"
+        statement = f"SELECT {_TRY} FROM webhook_attempts WHERE delivery_id IN {mine} ORDER BY attempt"  # noqa: S608
+        found: dict[str, list[Try]] = defaultdict(list)
+        for each in await self._source.fetch(statement, user_id):
+            found[each[0]].append(Try(*each))
+        return found
 
     async def close(self) -> None:
         await self._source.close()
 
 
+_SENDING = ", ".join(field.name for field in fields(Sending))
+_TRY = ", ".join(field.name for field in fields(Try))
 _COLUMNS = ", ".join(field.name for field in fields(Row))

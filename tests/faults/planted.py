@@ -1,4 +1,4 @@
-"""`python -m tests.faults.planted BUG serve …`: the command line with a bug in it, to show that the suite finds it.
+"""The command line with a bug in it, to show that the suite finds it.
 
 The one place where anything of the service is replaced: in a process of its own, and on purpose. Each bug is the
 wrong order or the missing check alone; where the order matters, the disk is a little slow.
@@ -7,21 +7,31 @@ wrong order or the missing check alone; where the order matters, the disk is a l
 import asyncio
 import importlib
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace as replace_struct
+from sqlalchemy import false, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from infra.database import Changed, Database
 from infra.postgresql import PostgresDatabase
-from service import cli
 from service.api import streams
+from service.ids import new_id
+from service.jobs import UNTOLD
 from service.models import Job
 from service.progress import Applied, Change, Outcome, newest, postgresql, sqlite, statements
 from service.relay import Relay
+from service.webhooks import deliverer, deliveries, due, signatures
+from service.webhooks.deliverer import Deliverer
+from service.webhooks.outbox import Outbox, Untold
+from service.webhooks.tables import Delivery, Endpoint
 from service.writer import Writer
+from tests.faults import served
 from tests.faults.proxy import Weather
+from tests.faults.receiver import Temper
 from tests.faults.schedule import Act, Schedule, Step
 
 SLOW_DISK_SECONDS = 0.03
@@ -105,6 +115,66 @@ def publish_before_commit() -> None:
     _put(Writer, "_written", written)
 
 
+def outbox_after_commit() -> None:
+    """What consumers are to be told is written down in a transaction of its own, a moment after the change."""
+    owed: list[Job] = []
+    in_session, claimed = Outbox.in_session, Deliverer.round
+
+    async def later_in_session(outbox: Outbox, session: AsyncSession) -> None:
+        owe(outbox, session.info.pop(UNTOLD, ()))
+
+    def owe(outbox: Outbox, jobs: Sequence[Job]) -> None:
+        owed.extend(jobs)
+        outbox.stirred.update(job.job_id for job in jobs)
+
+    def on_sqlite(outbox: Outbox, _connection: object, untold: Untold) -> None:
+        owe(outbox, untold.jobs)
+
+    async def on_postgresql(outbox: Outbox, _connection: object, untold: Untold) -> None:
+        owe(outbox, untold.jobs)
+
+    async def round_(deliverer: Deliverer) -> bool:
+        due, owed[:] = list(owed), []
+        if due:
+            await asyncio.sleep(SLOW_DISK_SECONDS)
+            async with deliverer._database.transaction() as session:
+                session.info[UNTOLD] = due
+                await in_session(deliverer._outbox, session)
+        return await claimed(deliverer)
+
+    _put(Outbox, "in_session", later_in_session)
+    _put(Outbox, "on_sqlite", on_sqlite)
+    _put(Outbox, "on_postgresql", on_postgresql)
+    _put(Deliverer, "round", round_)
+
+
+def new_id_per_attempt() -> None:
+    """Whoever takes an event twice can't tell that it is the same."""
+    signed = signatures.headers
+
+    def headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
+        again = delivery.attempts > 1
+        return signed(
+            endpoint, replace_struct(delivery, delivery_id=new_id(now)) if again else delivery, now=now
+        )
+
+    _put(deliverer, "headers", headers)
+
+
+def send_older_after_newer() -> None:
+    """An event waits for nothing, and what newer ones have overtaken is still sent."""
+
+    async def nothing(*_: object, **__: object) -> set[str]:
+        return set()
+
+    fence = re.compile(r"AND NOT EXISTS \(SELECT 1 .*?'export\.progress'\)\)\)", re.DOTALL)
+    assert fence.search(due._WAITING)
+    unordered = {name: text(fence.sub("", statement.text)) for name, statement in due._WAITING_IN.items()}
+    _put(due, "_WAITING_IN", unordered)
+    _put(deliveries, "_waits", lambda _now: false())
+    _put(deliveries, "supersede", nothing)
+
+
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__.replace("_", "-"): bug
     for bug in (
@@ -113,6 +183,9 @@ BUGS: dict[str, Callable[[], None]] = {
         skip_stored_state,
         skip_catch_up,
         publish_before_commit,
+        outbox_after_commit,
+        new_id_per_attempt,
+        send_older_after_newer,
     )
 }
 POSTGRESQL_ONLY = ("skip-catch-up",)
@@ -128,6 +201,13 @@ def provoked(bug: str, schedule: Schedule) -> Schedule:
     if bug == "skip-catch-up":
         more = [Step(0.4 * number, Act.LINES) for number in range(10)]
         return replace(schedule, steps=(*schedule.steps, *more))
+    if bug == "outbox-after-commit":
+        more = [Step(0.3 + 0.35 * number, Act.KILL, number, seconds=0.1) for number in range(10)]
+        return replace(schedule, steps=(*schedule.steps, *more))
+    if bug in ("new-id-per-attempt", "send-older-after-newer"):
+        # Longer than the first pause of the schedule, so that what has failed is sent again within it.
+        more = [Step(10.0, Act.CUT)]
+        return replace(schedule, steps=(*schedule.steps, *more), temper=Temper(failing=60))
     return schedule
 
 
@@ -136,10 +216,8 @@ def _put(where: object, name: str, value: object) -> None:
     setattr(where, name, value)
 
 
-def main() -> None:
-    BUGS[sys.argv.pop(1)]()
-    cli.app()
-
-
-if __name__ == "__main__":
-    main()
+def serve(words: list[str]) -> None:
+    """`BUG serve …`."""
+    bug, *others = words
+    BUGS[bug]()
+    served.serve(others)

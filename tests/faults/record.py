@@ -18,8 +18,8 @@ class Record:
         if sentence not in self.violations:
             self.violations.append(sentence)
 
-    def count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
+    def count(self, what: str, times: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + times
 
     def require(self, holds: bool, sentence: str) -> None:
         if not holds:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tests.faults.proxy import Weather
+from tests.faults.receiver import Temper
 
 LONGEST_SECONDS = 4.0
 CLIPS = ("short", "short", "middle", "long", "broken")
@@ -44,15 +45,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps in order of time, the weather that callbacks meet, and the seed that decides single callbacks."""
+    """Steps in order of time, the weather that callbacks meet, and the temper of the user's own server."""
 
     name: str
     steps: tuple[Step, ...]
     weather: Weather
     jobs: int
+    temper: Temper
 
     def __str__(self) -> str:
-        return "\n".join((f"{self.name}: {self.weather}", *(f"  {step}" for step in self.steps)))
+        return "\n".join(
+            (f"{self.name}: {self.weather}, {self.temper}", *(f"  {step}" for step in self.steps))
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ _ODDS = {
     Act.CRASH: 1,
     Act.LINES: 2,
 }
-_LONGEST = {Act.KILL: 1.5, Act.FREEZE: 3.5, Act.DATABASE: 1.5, Act.CRASH: 1.5, Act.DISK: 2.5, Act.PAUSE: 3.0}
+_LONGEST = {Act.KILL: 1.5, Act.FREEZE: 5.5, Act.DATABASE: 1.5, Act.CRASH: 1.5, Act.DISK: 2.5, Act.PAUSE: 3.0}
 
 
 def generate(seed: int, number: int, terrain: Terrain) -> Schedule:
@@ -91,7 +95,7 @@ def generate(seed: int, number: int, terrain: Terrain) -> Schedule:
     ]
     steps += [_fault(chance, jobs, terrain) for _ in range(chance.randint(1, 6))]
     ordered = tuple(sorted(steps, key=lambda step: (step.at, step.act)))
-    return Schedule(name, ordered, _weather(chance), jobs)
+    return Schedule(name, ordered, _weather(chance), jobs, _temper(chance))
 
 
 def _fault(chance: random.Random, jobs: int, terrain: Terrain) -> Step:
@@ -115,3 +119,11 @@ def _weather(chance: random.Random) -> Weather:
     often = chance.choice((4, 10, 16))
     odds = {fate: chance.randint(0, often) for fate in ("twice", "slow", "late", "lost", "mute")}
     return Weather(**odds, seconds=chance.uniform(0.1, 1.2))
+
+
+def _temper(chance: random.Random) -> Temper:
+    if chance.random() < 0.3:
+        return Temper()
+    often = chance.choice((5, 15, 30))
+    odds = {kind: chance.randint(0, often) for kind in ("slow", "failing", "dropping")}
+    return Temper(**odds, seconds=chance.uniform(0.1, 1.5))  # longer than the service waits for

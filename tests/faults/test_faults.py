@@ -8,8 +8,9 @@ import random
 
 import pytest
 
+from tests.faults.bookkeeping import Moment
 from tests.faults.judge import Told, kept, over
-from tests.faults.ledger import Moment, Row
+from tests.faults.ledger import Row
 from tests.faults.schedule import Terrain, generate
 from tests.faults.tour import Tour
 from tests.faults.verdict import history
@@ -24,8 +25,8 @@ async def test_no_fault_breaks_what_was_promised(database: str, capsys: pytest.C
     with capsys.disabled():
         print(f"\nfaults on {database}: FAULT_SEED={seed}")
     said: list[str] = []
-    fixed = Tour(database, FIXED_SEED, said.append, replicas=2)
-    assert await fixed.play(range(2), and_then=(seed, 0)) == [], said
+    fixed = Tour(database, FIXED_SEED, said.append, replicas=2, lanes=3)
+    assert await fixed.play([(FIXED_SEED, 0), (FIXED_SEED, 1), (seed, 0)]) == [], said
     assert fixed.counts["schedules"] == 3
 
 
@@ -99,5 +100,7 @@ def test_a_last_step_may_be_told_again_unless_it_was_cancelled() -> None:
 def test_a_timeline_tells_of_one_end(
     moments: list[tuple[int, int, str, float]], retries: int, wrong: int
 ) -> None:
-    found = history(row(status="complete"), [Moment(*each) for each in moments], retries)
+    found = history(
+        row(status="complete"), [Moment(*each[:3], "processing", each[3]) for each in moments], retries
+    )
     assert len(found) == wrong, found

@@ -1,7 +1,8 @@
-"""Many schedules in a row, and the same with bugs planted."""
+"""Many schedules, several at a time, and the same with bugs planted."""
 
+import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,47 +26,59 @@ class Tour:
     seed: int
     say: Say
     replicas: int = 3
+    lanes: int = 1
     until: float = float("inf")  # monotonic
     counts: Counter[str] = field(default_factory=Counter)
+    _violations: list[str] = field(default_factory=list)
 
-    async def play(self, numbers: Sequence[int], *, and_then: tuple[int, int] | None = None) -> list[str]:
+    async def play(self, plans: Sequence[tuple[int, int]]) -> list[str]:
         """Until one is violated: the violations, the schedule that led to them, and the replicas' logs.
 
-        `and_then`: the seed and number of one more schedule.
+        `plans`: the seed and number of each schedule. Each lane has a deployment of its own, and takes the next one.
         """
-        left = [(self.seed, number) for number in numbers] + ([and_then] if and_then else [])
-        while left and time.monotonic() < self.until:
-            few, left = left[:RENEW_AFTER], left[RENEW_AFTER:]
-            async with opened(postgresql=self._postgresql, replicas=self._replicas, program=SERVE) as world:
-                if not world.terrain.disk:
-                    self.say("no disk is filled: mounting a small one takes root")
-                plans = [generate(*each, world.terrain) for each in few]
-                if violations := await self._through(world, plans, CONVERGE_SECONDS):
-                    return violations
-        return []
+        left = deque(plans)
+        async with asyncio.TaskGroup() as lanes:
+            for _ in range(min(self.lanes, len(plans))):
+                lanes.create_task(self._lane(left))
+        return self._violations
 
     async def with_bug(self, bug: str, *, tries: int) -> list[str]:
         """The violations that a planted bug leads to, within this many schedules."""
-        program = ("-m", "tests.faults.planted", bug)
+        program = ("tests.faults.planted:serve", bug)
         async with opened(postgresql=self._postgresql, replicas=self._replicas, program=program) as world:
-            plans = [provoked(bug, generate(self.seed, number, world.terrain)) for number in range(tries)]
-            return await self._through(world, plans, PLANTED_PATIENCE_SECONDS)
+            for number in range(tries):
+                if self._over:
+                    break
+                plan = provoked(bug, generate(self.seed, number, world.terrain))
+                await self._through(world, plan, PLANTED_PATIENCE_SECONDS)
+        return self._violations
 
-    async def _through(self, world: World, plans: Sequence[Schedule], patience_seconds: float) -> list[str]:
-        for schedule in plans:
-            if time.monotonic() > self.until:
-                break
-            begun = time.monotonic()
-            play = Play(world, schedule, patience_seconds=patience_seconds)
-            violations = await play.run()
-            self.counts.update(play.record.counts)
-            self.counts["schedules"] += 1
-            self.say(f"{schedule.name}: {time.monotonic() - begun:.1f} s, {len(violations)} violations")
-            if violations:
-                told = [described(pid) for pid in world.runs()]
-                told += [f"--- {replica.log.name}\n{replica.tail()}" for replica in world.replicas]
-                return [*violations, str(schedule), *told]
-        return []
+    async def _lane(self, left: deque[tuple[int, int]]) -> None:
+        while left and not self._over:
+            async with opened(postgresql=self._postgresql, replicas=self._replicas, program=SERVE) as world:
+                if not world.terrain.disk:
+                    self.say("no disk is filled: mounting a small one takes root")
+                for _ in range(RENEW_AFTER):
+                    if not left or self._over:
+                        break
+                    await self._through(world, generate(*left.popleft(), world.terrain), CONVERGE_SECONDS)
+                self.counts.update({f"callback {fate}": count for fate, count in world.proxy.fates.items()})
+
+    async def _through(self, world: World, schedule: Schedule, patience_seconds: float) -> None:
+        begun = time.monotonic()
+        play = Play(world, schedule, patience_seconds=patience_seconds)
+        violations = await play.run()
+        self.counts.update(play.record.counts)
+        self.counts["schedules"] += 1
+        self.say(f"{schedule.name}: {time.monotonic() - begun:.1f} s, {len(violations)} violations")
+        if violations:
+            told = [described(pid) for pid in world.runs()]
+            told += [f"--- {replica.log.name}\n{replica.tail()}" for replica in world.replicas]
+            self._violations += [*violations, str(schedule), *told]
+
+    @property
+    def _over(self) -> bool:
+        return bool(self._violations) or time.monotonic() > self.until
 
     @property
     def _postgresql(self) -> bool:

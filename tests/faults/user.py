@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -64,6 +65,16 @@ class User:
         kept = row is not None and row.attempt >= answer.json()["attempt"]
         self._record.require(kept, f"job {job_id[-6:]} was to be retried, and the row says {row}")
 
+    async def endpoint(self, url: str, events: Sequence[str]) -> dict[str, Any]:
+        """An endpoint for webhooks, as it was answered; an answer that is lost leaves another one behind."""
+        body = {"url": url, "events": list(events)}
+        made: dict[str, Any] = (await self._insist("POST", "/api/webhooks", 201, json=body)).json()
+        return made
+
+    async def recover(self, endpoint_id: str, since: str) -> None:
+        """Ask for the ends of exports that the endpoint has not taken."""
+        await self._tried("POST", f"/api/webhooks/{endpoint_id}/recover", json={"since": since})
+
     async def _job(self, index: int) -> str:
         return await self._submitted.setdefault(index, asyncio.get_running_loop().create_future())
 
@@ -86,6 +97,6 @@ class User:
         except httpx.HTTPError:
             return None
         self._record.count(f"{method} {answer.status_code}")
-        passing = answer.status_code in (200, 202, 409, 502, 503)
+        passing = answer.status_code in (200, 201, 202, 409, 502, 503)
         self._record.require(passing, f"{method} {path}: {answer.status_code} {answer.text[:200]}")
         return answer

@@ -5,7 +5,8 @@ import itertools
 import time
 from collections.abc import Sequence
 
-from tests.faults.ledger import FINAL, Moment, Row
+from tests.faults.bookkeeping import Moment
+from tests.faults.ledger import FINAL, Row
 from tests.faults.record import Record
 from tests.faults.witness import whole
 from tests.faults.world import World

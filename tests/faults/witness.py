@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from tests.faults.bookkeeping import ENDS
 from tests.faults.ledger import FINAL, Ledger, Row
 from tests.faults.record import Record
 
-_ENDS = {"complete": "export.completed", "error": "export.failed", "cancelled": "export.cancelled"}
 _STABLE = ("status", "phase", "progress", "attempt", "message", "error", "output")
 
 
@@ -39,11 +39,10 @@ class Witness:
         """One frame, held against the ones before, and against what is committed."""
         self._in_order(job)
         if event is not None and job["status"] in FINAL:
-            self.record.require(event == _ENDS[job["status"]], f"{self.name}: {event} on {job['status']}")
+            self.record.require(event == ENDS[job["status"]], f"{self.name}: {event} on {job['status']}")
         self.held[job["job_id"]] = job
         self._here.add(job["job_id"])
-        row = await self._ledger.surely(job["job_id"])
-        self._committed(job, row)
+        await self.committed(job)
 
     def agrees(self, row: Row) -> bool:
         """Whether this reader holds what the row says."""
@@ -71,7 +70,9 @@ class Witness:
             revived = same and before["status"] in FINAL
             self.record.require(not revived, f"{told}: {before['status']} was followed by {job['status']}")
 
-    def _committed(self, job: dict[str, Any], row: Row | None) -> None:
+    async def committed(self, job: dict[str, Any]) -> None:
+        """Hold one state against the row, whose state or a later one it must be."""
+        row = await self._ledger.surely(job["job_id"])
         told = f"{self.name}: job {job['job_id'][-6:]} sequence {job['sequence']} {job['status']}"
         if row is None:
             self.record.broken(f"{told}: there is no such row")

@@ -17,6 +17,7 @@ from tests.faults.judge import Judge
 from tests.faults.ledger import Ledger, PostgresSource, SqliteSource
 from tests.faults.postgres import Postgres
 from tests.faults.proxy import Proxy
+from tests.faults.receiver import Receiver
 from tests.faults.replicas import SERVE, Replica, kill_run, runs
 from tests.faults.schedule import Terrain
 from tests.gpu import videos
@@ -32,6 +33,9 @@ SETTINGS = {
     "LEASE_SECONDS": "2",
     "FINALIZE_SECONDS": "4",
     "WATCH_SECONDS": "0.5",
+    "WEBHOOK_ALLOW_HTTP": "true",
+    "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "WEBHOOK_TIMEOUT_SECONDS": "1",
 }
 
 
@@ -51,6 +55,7 @@ class World:
         self.http = httpx.AsyncClient(
             trust_env=False, timeout=5, limits=httpx.Limits(max_keepalive_connections=0)
         )
+        self.receiver = Receiver()
         self.replicas: list[Replica] = []
         self.terrain = Terrain(replicas, postgres is not None, disk.mounted)
         self._clips = folder / "clips"
@@ -64,6 +69,7 @@ class World:
             self.replicas.append(Replica(self.folder, f"replica-{number}", settings, program=program))
         self.proxy = Proxy([replica.port for replica in self.replicas], self.judge)
         await self.proxy.open()
+        await self.receiver.open()
         settings["PUBLIC_URL"] = settings["CALLBACK_URL"] = f"http://127.0.0.1:{self.proxy.port}"
         for replica in self.replicas:
             replica.start()
@@ -89,6 +95,7 @@ class World:
         for pid in self.runs():
             kill_run(pid)
         await self.proxy.close()
+        await self.receiver.close()
         await self.judge.settled()
         await self.http.aclose()
         await self.ledger.close()
