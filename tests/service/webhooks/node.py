@@ -19,7 +19,7 @@ def packages(cache: pytest.Cache) -> Path:
     if (folder / "node_modules" / "standardwebhooks").is_dir():
         return folder
     installing = executable.npm(
-        ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", PACKAGE],
+        ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0", PACKAGE],
         return_completed_process=True,
         cwd=folder,
         capture_output=True,
@@ -28,7 +28,7 @@ def packages(cache: pytest.Cache) -> Path:
     )
     if installing.returncode == 0:
         return folder
-    return required(f"npm could not install {PACKAGE}: {str(installing.stderr).strip()[-500:]}")
+    return required(f"npm could not install {PACKAGE}: {str(installing.stderr).strip()[:300]}")
 
 
 def required(missing: str) -> NoReturn:

@@ -2,11 +2,15 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.service.house import House
+from service.settings import Settings
+from tests.fakes import FakeRunner
+from tests.service.house import House, opened
 from tests.service.serving import Answer, scripted
 from tests.service.webhooks.consumer import (
     Shown,
@@ -127,7 +131,14 @@ async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(house: House)
     assert found["next_attempt_at"] is None
 
 
-async def test_what_was_missed_while_disabled_is_recovered_exactly_once(house: House) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_what_was_missed_while_disabled_is_recovered_exactly_once(
+    request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack, database: str
+) -> None:
+    since = {"since": datetime.now(UTC).isoformat()}
+    url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
+    on_it = settings.model_copy(update={"database_url": url})
+    house = await stack.enter_async_context(opened(on_it, FakeRunner()))
     with scripted(Answer(204)) as receiver:
         endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])
         taken = await ended(house)
@@ -135,9 +146,9 @@ async def test_what_was_missed_while_disabled_is_recovered_exactly_once(house: H
         await patched(house.client, endpoint, enabled=False)
         missed = [await ended(house) for _ in range(3)]
         await patched(house.client, endpoint, enabled=True)
-        counts = await asyncio.gather(*(recovered(house, endpoint) for _ in range(3)))
+        counts = await asyncio.gather(*(recovered(house, endpoint, since) for _ in range(4)))
         found = await all_settled(house.client, endpoint, 4)
-        assert await recovered(house, endpoint) == 0
+        assert await recovered(house, endpoint, since) == 0
     assert sum(counts) == 3
     assert sorted(one["job_id"] for one in found) == sorted([taken, *missed])
     assert len(receiver.asked) == 4

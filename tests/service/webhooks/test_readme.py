@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from callbacks.signing import decode_secret, sign
+from service.diagnosis import Mistake
 from tests.service.house import House
 from tests.service.serving import Answer, Asked, scripted
 from tests.service.webhooks.consumer import checked, created, rotated
@@ -26,10 +27,14 @@ verify(given.secret, given.headers, Buffer.from(given.body));
 """
 
 
+def section() -> str:
+    """README's section on webhooks."""
+    return README.read_text("utf-8").split("\n## Webhooks\n")[1].split("\n## ")[0]
+
+
 def snippet(language: str) -> str:
-    """The one block in that language of README's section on webhooks."""
-    section = README.read_text("utf-8").split("\n## Webhooks\n")[1].split("\n## ")[0]
-    [found] = re.findall(rf"^```{language}\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    """The one block of it in that language."""
+    [found] = re.findall(rf"^```{language}\n(.*?)^```$", section(), re.DOTALL | re.MULTILINE)
     return str(found)
 
 
@@ -108,3 +113,10 @@ async def test_what_readme_says_refuses_what_is_old(
     old = {"webhook-id": "msg-1", "webhook-timestamp": "1700000000", "webhook-signature": signature}
     with pytest.raises((ValueError, subprocess.CalledProcessError)):
         verify(endpoint["secret"], old, b"{}")
+
+
+def test_the_mistakes_that_readme_names_are_those_that_are_told() -> None:
+    rows = [row.split("|")[2] for row in section().splitlines() if row.startswith("| ")]
+    named = re.findall(r"`(\w+)`", "".join(rows))
+    assert len(named) > 10
+    assert set(named) <= set(Mistake)
