@@ -4,6 +4,7 @@ import json
 import os
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
@@ -23,14 +24,25 @@ _START = {
 }
 
 
-async def ceiling(scope: Scope, receive: Receive, send: Send) -> None:
+class Ceiling:
     """Reads the body and answers 200: what uvicorn itself can do."""
-    if scope["type"] == "lifespan":
-        return
-    while (await receive()).get("more_body"):
-        pass
-    await send(_START)
-    await send({"type": "http.response.body", "body": _ANSWER})
+
+    def __init__(self) -> None:
+        self.state = SimpleNamespace(close_streams=lambda: None)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        while (await receive()).get("more_body"):
+            pass
+        await send(_START)
+        await send({"type": "http.response.body", "body": _ANSWER})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
 
 
 class UsualJob(SQLModel, table=True):

@@ -1,6 +1,7 @@
 """`make bench-callbacks`: how many signed callbacks a second one server process takes in, beside what else could be.
 
-Every variant is served by the same uvicorn, and is measured in turn, round after round. The load is signed before the
+Every variant is served by the same uvicorn, the ceiling set up as Framehook's own server is, and is measured in turn,
+round after round. The load is signed before the
 clock starts. Wall time and the server's own processor time are both shown: the latter is steadier on a busy machine.
 """
 
@@ -23,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.bench.rows import Insert, postgresql_rows, sqlite_rows, usual_rows
-from infra.bench.servers import Server, framehook, postgresql, serve
+from infra.bench.servers import Server, framehook, postgresql, serve, serve_alike
 
 CONNECTIONS = 64
 SECRET = "a secret that is long enough for a benchmark"  # noqa: S105 - of servers that live for a minute
@@ -157,8 +158,8 @@ def measure(variant: Variant, requests: int) -> Measured:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m infra.bench.callbacks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=20_000, help="a round, of the fast variants")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=10_000, help="a round, of the fast variants")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         variants = list(_variants(stack))
@@ -177,14 +178,14 @@ def _variants(stack: ExitStack) -> Iterator[Variant]:
         "BENCH_KEY": "whsec_" + base64.b64encode(usual_key).decode(),
         "BENCH_DATABASE": f"sqlite+aiosqlite:///{folder}/usual.db",
     }
-    bare = stack.enter_context(serve("infra.bench.apps:ceiling"))
+    bare = stack.enter_context(serve_alike("infra.bench.apps:Ceiling"))
     yield Variant("ceiling: a bare ASGI application", bare, lambda _job_ids: None, attempt_key)
     sqlite = stack.enter_context(framehook(folder / "sqlite", {}, secret=SECRET))
     yield Variant("Framehook, SQLite", sqlite, sqlite_rows(folder / "sqlite" / "framehook.db"), attempt_key)
     url = stack.enter_context(postgresql())
     postgres = stack.enter_context(framehook(folder / "postgresql", {"DATABASE_URL": url}, secret=SECRET))
     yield Variant("Framehook, PostgreSQL", postgres, postgresql_rows(url), attempt_key)
-    usual = stack.enter_context(serve("infra.bench.apps:usual", factory=True, environment=usual_environment))
+    usual = stack.enter_context(serve("infra.bench.apps:usual", environment=usual_environment))
     yield Variant(
         "usual: a session and a commit each, SQLite",
         usual,

@@ -44,21 +44,22 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(app: str, *, factory: bool = False, environment: dict[str, str] | None = None) -> Iterator[Server]:
-    """Any ASGI application on uvicorn, set up as Framehook's own server is."""
+def serve(app: str, *, environment: dict[str, str] | None = None) -> Iterator[Server]:
+    """What makes any ASGI application, on uvicorn as people start it, with neither access log nor chatter."""
     port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        app,
-        "--port",
-        str(port),
-        "--no-access-log",
-        "--log-level",
-        "error",
-    ]
-    with running([*command, *(["--factory"] if factory else [])], port, environment or {}) as server:
+    command = [sys.executable, "-m", "uvicorn", "--factory", app, "--port", str(port)]
+    with running([*command, "--no-access-log", "--log-level", "error"], port, environment or {}) as server:
+        yield server
+
+
+@contextmanager
+def serve_alike(app: str) -> Iterator[Server]:
+    """What makes an ASGI application, on uvicorn set up as Framehook's own server is, to the last option."""
+    port = free_port()
+    module, _, name = app.partition(":")
+    code = f"from {module} import {name}; from service.server import server; "
+    code += f"server({name}(), '127.0.0.1', {port}).run()"
+    with running([sys.executable, "-c", code], port, {}) as server:
         yield server
 
 
