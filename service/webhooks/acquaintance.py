@@ -6,6 +6,10 @@ from typing import Final
 
 BRISK_SECONDS: Final = 2.0
 """Whoever answers within this time holds up nobody."""
+FAILURES_BEFORE_REST: Final = 3
+LONGEST_REST_SECONDS: Final = 16.0
+"""Whoever fails so often in a row is left alone for a moment, longer each time: a backlog that fails at once must not
+cost the others."""
 MOST_KNOWN: Final = 10_000
 
 
@@ -13,6 +17,8 @@ MOST_KNOWN: Final = 10_000
 class _Seen:
     turn: int = 0
     brisk: bool = False
+    failures: int = 0
+    rests_until: float = 0.0
 
 
 class Acquaintance:
@@ -31,10 +37,20 @@ class Acquaintance:
         if len(self._seen) > self._most:
             self._seen.popitem(last=False)
 
-    def ended(self, endpoint_id: str, *, delivered: bool, seconds: float) -> None:
+    def ended(self, endpoint_id: str, *, delivered: bool, seconds: float, now: float) -> None:
         """It has answered, or not."""
-        if (seen := self._seen.get(endpoint_id)) is not None:
-            seen.brisk = delivered and seconds < BRISK_SECONDS
+        seen = self._seen.get(endpoint_id)
+        if seen is None:
+            return
+        seen.brisk = delivered and seconds < BRISK_SECONDS
+        seen.failures = 0 if delivered else seen.failures + 1
+        doubled = 2.0 ** min(seen.failures - FAILURES_BEFORE_REST, 9)
+        seen.rests_until = now + min(doubled, LONGEST_REST_SECONDS) if doubled >= 1 else 0.0
+
+    def rests(self, endpoint_id: str, *, now: float) -> bool:
+        """Whether it has just failed again; a clock that was set back ends that as well."""
+        seen = self._seen.get(endpoint_id)
+        return seen is not None and 0 < seen.rests_until - now <= LONGEST_REST_SECONDS
 
     def brisk(self, endpoint_id: str) -> bool:
         """Whether its last answer was a good one, and came at once."""

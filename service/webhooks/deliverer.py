@@ -30,6 +30,7 @@ from service.webhooks.turns import Candidate, Places, chosen
 
 logger = logging.getLogger("framehook.webhooks")
 
+LONGEST_PAUSE_SECONDS = 0.02
 _CLAIMS = 5_211_867_730
 """PostgreSQL's lock for whoever is claiming: what one replica has just taken, the next one sees."""
 
@@ -118,8 +119,8 @@ class Deliverer:
             self._awake.clear()
             began = time.monotonic()
             more = await self.round()
-            # What comes back meanwhile is recorded together, and half of the time at least the database is others'.
-            await asyncio.sleep(time.monotonic() - began)
+            # What comes back meanwhile is recorded together, and the database is others' for as long as it was ours.
+            await asyncio.sleep(min(time.monotonic() - began, LONGEST_PAUSE_SECONDS))
             if more:
                 continue
             # Not `wait_for`: before Python 3.12 it drops a cancellation that comes together with what it waits for.
@@ -182,7 +183,7 @@ class Deliverer:
         )
         dead = [one.endpoint_id for one in found if not one.enabled]
         given_up = bool(dead) and await endpoints.give_up(session, dead, now=now)
-        ids = self._chosen([one for one in found if one.enabled])
+        ids = self._chosen([one for one in found if one.enabled], now)
         if not ids:
             return _Taken(more=given_up)
         superseded = await deliveries.supersede(session, ids, now=now)
@@ -190,7 +191,7 @@ class Deliverer:
         claimed = await deliveries.claim(session, kept, lease_seconds=self._pace.lease_seconds, now=now)
         return _Taken(claimed, len(superseded), more=given_up or bool(superseded))
 
-    def _chosen(self, found: Sequence[Waiting]) -> list[str]:
+    def _chosen(self, found: Sequence[Waiting], now: float) -> list[str]:
         under_way = Counter(one.delivery.endpoint_id for one in self._under_way.values())
         long_ago = time.monotonic() - BRISK_SECONDS
         late = {one.delivery.endpoint_id for one in self._under_way.values() if one.at < long_ago}
@@ -205,6 +206,7 @@ class Deliverer:
                 last_turn=known.last_turn(one.endpoint_id),
             )
             for one in found
+            if not known.rests(one.endpoint_id, now=now)
         ]
         total = under_way.total()
         return chosen(candidates, Places(self._pace.places, self._pace.per_endpoint, brisk, total - brisk))
@@ -222,7 +224,10 @@ class Deliverer:
             return  # whoever comes next may have sent newer news by now
         result = await self._result(claimed.delivery, claimed.endpoint)
         self._acquaintance.ended(
-            claimed.endpoint.endpoint_id, delivered=result.delivered, seconds=result.seconds
+            claimed.endpoint.endpoint_id,
+            delivered=result.delivered,
+            seconds=result.seconds,
+            now=self._clock(),
         )
         self._finished.append(Finished(claimed.delivery, result))
 

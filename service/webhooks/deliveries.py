@@ -116,11 +116,12 @@ async def record(
     gone = {one.delivery.endpoint_id for one in finished if one.result.gone}
     ill = {one.delivery.endpoint_id for one in finished if one.delivery.type != TEST_EVENT} - well
     troubled = await endpoints.troubled(session, well=well, ill=ill | gone)
-    await session.execute(_COMPLETED, [_logged(one) for one in finished])
+    await _lock(session, finished)
     if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.delivered]:
         await session.execute(_DELIVERED, delivered)
     if failures := [_failure(one, random=random, now=now) for one in finished if not one.result.delivered]:
         await session.execute(_FAILED, failures)
+    await session.execute(_COMPLETED, [_logged(one) for one in finished])
     if not troubled:
         return []
     await endpoints.succeeded(session, well)
@@ -173,6 +174,16 @@ def _waits(now: float) -> ColumnElement[bool]:
 
 def _is_current(one: Delivery) -> ColumnElement[bool]:
     return and_(DELIVERIES.c.delivery_id == one.delivery_id, DELIVERIES.c.attempts == one.attempts)
+
+
+async def _lock(session: AsyncSession, finished: Sequence[Finished]) -> None:
+    """Endpoints, then deliveries, then the log, each by its id: whoever comes late with what another has in hand waits.
+
+    In any other order two replicas could wait for each other.
+    """
+    ids = [one.delivery.delivery_id for one in finished]
+    these = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id.in_(ids))
+    await session.execute(these.order_by(DELIVERIES.c.delivery_id).with_for_update())
 
 
 def _attempt(one: Delivery) -> dict[str, object]:

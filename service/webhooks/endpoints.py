@@ -216,7 +216,8 @@ async def forget(session: AsyncSession, endpoint_id: str) -> bool:
 
     The log of attempts is forgotten with the old ones, and so is what is left if this is never called to the end.
     """
-    few = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.endpoint_id == endpoint_id).limit(AT_A_TIME)
+    theirs = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.endpoint_id == endpoint_id)
+    few = theirs.order_by(DELIVERIES.c.delivery_id).limit(AT_A_TIME).with_for_update()
     forgotten = (
         delete(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(few)).returning(DELIVERIES.c.delivery_id)
     )

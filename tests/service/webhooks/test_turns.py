@@ -96,7 +96,7 @@ def test_a_stranger_is_not_taken_for_brisk_and_is_once_it_has_answered_at_once()
     assert not known.brisk("a")
     known.begun("a")
     assert not known.brisk("a")
-    known.ended("a", delivered=True, seconds=BRISK_SECONDS / 2)
+    known.ended("a", delivered=True, seconds=BRISK_SECONDS / 2, now=0)
     assert known.brisk("a")
 
 
@@ -104,8 +104,8 @@ def test_whoever_fails_or_takes_its_time_is_not_brisk_any_more() -> None:
     known = Acquaintance()
     for delivered, seconds in ((False, 0.1), (True, BRISK_SECONDS)):
         known.begun("a")
-        known.ended("a", delivered=True, seconds=0.1)
-        known.ended("a", delivered=delivered, seconds=seconds)
+        known.ended("a", delivered=True, seconds=0.1, now=0)
+        known.ended("a", delivered=delivered, seconds=seconds, now=0)
         assert not known.brisk("a")
 
 
@@ -114,5 +114,24 @@ def test_of_many_endpoints_the_last_to_have_had_a_turn_are_remembered() -> None:
     for endpoint_id in ("a", "b", "a", "c"):
         known.begun(endpoint_id)
     assert [known.last_turn(one) for one in ("a", "b", "c")] == [3, 0, 4]
-    known.ended("b", delivered=True, seconds=0.1)
+    known.ended("b", delivered=True, seconds=0.1, now=0)
     assert not known.brisk("b")
+
+
+def test_whoever_fails_rests_a_little_longer_each_time_and_not_at_all_once_it_takes_something() -> None:
+    known = Acquaintance()
+    known.begun("a")
+    rests = []
+    for _ in range(8):
+        known.ended("a", delivered=False, seconds=0.1, now=100)
+        rests.append(next(n for n in range(100) if not known.rests("a", now=100 + n)))
+    assert rests == [0, 0, 1, 2, 4, 8, 16, 16]
+    known.ended("a", delivered=True, seconds=0.1, now=100)
+    assert not known.rests("a", now=100)
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_at_rest() -> None:
+    known = Acquaintance()
+    known.begun("a")
+    known.ended("a", delivered=False, seconds=0.1, now=100_000)
+    assert not known.rests("a", now=100)
