@@ -11,7 +11,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
     func,
     insert,
     literal_column,
@@ -39,20 +38,21 @@ USUAL_EVENTS = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventT
 BY_USER, GONE, FAILING = "disabled", "gone", "failing"
 
 AT_A_TIME: Final = 500
-_enabled = exists().where(ENDPOINTS.c.endpoint_id == DELIVERIES.c.endpoint_id, ENDPOINTS.c.enabled)
 _theirs = and_(
     DELIVERIES.c.endpoint_id.in_(bindparam("endpoints", expanding=True)),
     DELIVERIES.c.state == literal_column("'pending'"),
 )
 _few = (
     select(DELIVERIES.c.delivery_id)
-    .where(_theirs, ~_enabled)
-    .order_by(DELIVERIES.c.next_at)  # by the index on what is pending, past a log that may be long
+    .where(_theirs)
+    .order_by(
+        DELIVERIES.c.endpoint_id, DELIVERIES.c.next_at
+    )  # by the index on what is pending, past a long log
     .limit(AT_A_TIME)
     .with_for_update(skip_locked=True)
 )
 
-# Of endpoints that are disabled or gone. The lease stays: an attempt may be under way, and newer news waits for it.
+# For endpoints that are disabled or gone. The lease stays: an attempt may be under way, and newer news waits for it.
 GIVE_UP = (
     update(DELIVERIES)
     .where(DELIVERIES.c.delivery_id.in_(_few))
@@ -184,8 +184,14 @@ async def give_up(session: AsyncSession, endpoint_ids: Sequence[str], *, now: fl
     Little by little, and again whenever something is found: a transaction that saw the endpoint as it was may have
     written another delivery since.
     """
+    these = ENDPOINTS.c.endpoint_id.in_(endpoint_ids)
+    disabled = select(ENDPOINTS.c.endpoint_id).where(these, ~ENDPOINTS.c.enabled)
+    # Nobody enables them meanwhile; and nobody is waited for, since deliveries may be locked already.
+    locked = await session.execute(disabled.with_for_update(skip_locked=True))
+    there = await session.execute(select(ENDPOINTS.c.endpoint_id).where(these))
+    dead = {*endpoint_ids}.difference(there.scalars()).union(locked.scalars())
     given_up = GIVE_UP.returning(DELIVERIES.c.delivery_id)
-    found = (await session.execute(given_up, {"endpoints": endpoint_ids, "now": now})).scalars().all()
+    found = (await session.execute(given_up, {"endpoints": sorted(dead), "now": now})).scalars().all()
     await attempts.interrupted(session, found)
     return bool(found)
 
