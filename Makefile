@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills check bench-callbacks bench-growth bench-replicas bench-large bench-modal bench-video contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -56,6 +56,9 @@ bench-growth: setup-dev ## Measure what everything costs with a million finished
 
 bench-replicas: setup-dev ## Measure how soon readers hear of a callback that another replica took in
 	@$(BIN)/python -m infra.bench.replicas $(ARGS)
+
+bench-webhooks: setup-dev ## Measure deliveries beside hostile consumers, and what they cost
+	@$(BIN)/python -m infra.bench.webhooks $(ARGS)
 
 bench-video: setup-dev ## Measure exports beside plain ffmpeg, MoviePy and OpenCV
 	@$(BIN)/python -m infra.bench.video $(ARGS)
