@@ -118,6 +118,18 @@ async def test_a_delivery_is_sent_again_with_the_same_id(house: House) -> None:
     assert len({sent.body for sent in receiver.asked}) == 1
 
 
+async def test_what_went_to_a_wrong_url_is_sent_again_to_the_right_one(house: House) -> None:
+    with scripted(Answer(404)) as wrong, scripted(Answer(204)) as right:
+        endpoint = await created(house.client, f"{wrong.url}/hok")
+        first = await checked(house.client, endpoint)
+        await patched(house.client, endpoint, url=f"{right.url}/hook")
+        await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
+        found = await settled(house.client, endpoint, first["delivery_id"])
+    assert [one["status"] for one in found["attempts"]] == [404, 204]
+    assert [asked.path for asked in right.asked] == ["/hook"]
+    assert wrong.asked[0].headers["webhook-id"] == right.asked[0].headers["webhook-id"]
+
+
 async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(house: House) -> None:
     with scripted(Answer(500), Answer(204)) as receiver:
         endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])

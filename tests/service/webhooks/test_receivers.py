@@ -75,6 +75,17 @@ async def test_for_a_day_after_a_rotation_either_secret_verifies_and_then_the_ne
     }
 
 
+async def test_two_rotations_void_the_first_secret_at_once(house: House) -> None:
+    with receivers.in_python(receivers.by_standardwebhooks) as receiver:
+        endpoint = await created(house.client, receiver.url)
+        secrets = [endpoint["secret"], *[(await rotated(house.client, endpoint))["secret"] for _ in "12"]]
+        found = []
+        for secret in secrets:
+            await receiver.knows(secret)
+            found.append(await accepted(house, endpoint))
+    assert found == [False, True, True]
+
+
 async def test_the_public_key_verifies_before_during_and_after_a_rotation(house: House) -> None:
     with receivers.in_python(receivers.by_public_key) as receiver:
         endpoint = await created(house.client, receiver.url, ed25519=True)
