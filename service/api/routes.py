@@ -3,6 +3,7 @@
 from starlette.routing import Route, WebSocketRoute
 
 from service.api import (
+    deliveries,
     exports,
     files,
     health,
@@ -45,11 +46,11 @@ ROUTES = [
     Route("/api/webhooks/{id}", webhooks.remove, methods=["DELETE"]),
     Route("/api/webhooks/{id}/rotate", webhooks.rotate, methods=["POST"]),
     Route("/api/webhooks/{id}/public-key", webhooks.public_key),
-    Route("/api/webhooks/{id}/test", webhooks.test, methods=["POST"]),
-    Route("/api/webhooks/{id}/recover", webhooks.recover, methods=["POST"]),
-    Route("/api/webhooks/{id}/deliveries", webhooks.deliveries),
-    Route("/api/webhooks/{id}/deliveries/{delivery_id}", webhooks.delivery),
-    Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", webhooks.redeliver, methods=["POST"]),
+    Route("/api/webhooks/{id}/test", deliveries.test, methods=["POST"]),
+    Route("/api/webhooks/{id}/recover", deliveries.recover, methods=["POST"]),
+    Route("/api/webhooks/{id}/deliveries", deliveries.list_),
+    Route("/api/webhooks/{id}/deliveries/{delivery_id}", deliveries.get),
+    Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
     Route("/api/stream-tickets", streams.ticket, methods=["POST"]),
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),

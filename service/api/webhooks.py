@@ -1,8 +1,7 @@
-"""Outbound webhooks: endpoints, their secrets, what was sent to them, and sending it again."""
+"""Outbound webhooks: endpoints and their secrets."""
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 import pydantic
@@ -15,9 +14,9 @@ from service import jobs
 from service.api.parsing import answer, json_of, query_of
 from service.api.state import State
 from service.errors import Conflict, FieldError, Invalid, NotFound
-from service.webhooks import endpoints, log, recovery
+from service.webhooks import endpoints, log
 from service.webhooks.signatures import public_keys_of
-from service.webhooks.tables import Delivery, DeliveryState, Endpoint
+from service.webhooks.tables import Endpoint
 
 NO_NUL = r"^[^\x00]*$"
 MAX_URL = 2_048
@@ -52,20 +51,6 @@ class ChangeEndpoint(Strict):
     enabled: bool | None = None
 
 
-class Since(Strict):
-    """The body of `POST /api/webhooks/{id}/recover`."""
-
-    since: pydantic.AwareDatetime
-
-
-class ListQuery(Strict):
-    """`?state=&limit=&cursor=`."""
-
-    state: DeliveryState | None = None
-    limit: Annotated[int, pydantic.Field(ge=1, le=100)] = 50
-    cursor: Cursor | None = None
-
-
 class EndpointsQuery(Strict):
     """`?job_id=`: the endpoint of one export, instead of the user's own."""
 
@@ -74,12 +59,6 @@ class EndpointsQuery(Strict):
 
 class NoSuchWebhook(NotFound):
     """There is no such webhook."""
-
-
-class EndpointDisabled(Conflict):
-    """The endpoint is disabled; enable it first."""
-
-    code = "endpoint_disabled"
 
 
 async def create(request: Request[State]) -> Response:
@@ -118,12 +97,12 @@ async def list_(request: Request[State]) -> Response:
 
 async def get(request: Request[State]) -> Response:
     """The endpoint."""
-    return answer(log.show_endpoint(await _endpoint(request)))
+    return answer(log.show_endpoint(await found_endpoint(request)))
 
 
 async def change(request: Request[State]) -> Response:
     """Another URL, filter or description; on or off."""
-    endpoint = await _endpoint(request)
+    endpoint = await found_endpoint(request)
     asked, _ = await json_of(request, ChangeEndpoint)
     if asked.url is not None and asked.url != endpoint.url:
         await check_url(request, asked.url, "url")
@@ -148,7 +127,7 @@ async def change(request: Request[State]) -> Response:
 
 async def remove(request: Request[State]) -> Response:
     """The endpoint goes, and what waited for it."""
-    endpoint = await _endpoint(request)
+    endpoint = await found_endpoint(request)
     async with request.state["database"].transaction() as session:
         await endpoints.remove(session, endpoint.user_id, endpoint.endpoint_id)
     more = True
@@ -160,7 +139,7 @@ async def remove(request: Request[State]) -> Response:
 
 async def rotate(request: Request[State]) -> Response:
     """A new secret, shown here alone; the one before signs beside it for a day."""
-    endpoint = await _endpoint(request)
+    endpoint = await found_endpoint(request)
     async with request.state["database"].transaction() as session:
         rotated = await endpoints.rotate(session, endpoint, now=time.time())
     if rotated is None:
@@ -170,75 +149,11 @@ async def rotate(request: Request[State]) -> Response:
 
 async def public_key(request: Request[State]) -> Response:
     """The ed25519 keys that verify `v1a` signatures, the newest first."""
-    endpoint = await _endpoint(request)
+    endpoint = await found_endpoint(request)
     keys = public_keys_of(endpoint, now=time.time())
     if not keys:
         raise NotFound("The endpoint was created without `ed25519`.")
     return answer({"public_key": keys[0], "public_keys": keys})
-
-
-async def test(request: Request[State]) -> Response:
-    """Send an event that tells of nothing; its delivery tells what came back."""
-    endpoint = await _enabled(request)
-    async with request.state["database"].transaction() as session:
-        made = await recovery.test(session, endpoint, now=time.time())
-    return _accepted(request, made, {})
-
-
-async def deliveries(request: Request[State]) -> Response:
-    """What was sent to the endpoint, newest first, with every attempt."""
-    endpoint = await _endpoint(request)
-    query = query_of(request, ListQuery)
-    async with request.state["database"].reading() as session:
-        found = await log.page(
-            session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
-        )
-        page, more = found[: query.limit], len(found) > query.limit
-        attempts = await log.attempts_of(session, page)
-    shown = [log.show_delivery(one, attempts) for one in page]
-    return answer({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
-
-
-async def delivery(request: Request[State]) -> Response:
-    """One delivery: what was sent, and all that was kept of the answers."""
-    endpoint = await _endpoint(request)
-    found = await _delivery(request, endpoint)
-    async with request.state["database"].reading() as session:
-        attempts = await log.attempts_of(session, [found])
-    return answer(log.show_delivery(found, attempts, whole=True))
-
-
-async def redeliver(request: Request[State]) -> Response:
-    """Send it again, at once, with the same `webhook-id`."""
-    endpoint = await _enabled(request)
-    found = await _delivery(request, endpoint)
-    async with request.state["database"].transaction() as session:
-        again = await recovery.redeliver(session, found, now=time.time())
-        attempts = await log.attempts_of(session, [found])
-    return _accepted(request, again or await _delivery(request, endpoint), attempts)
-
-
-async def recover(request: Request[State]) -> Response:
-    """Send what the endpoint missed: the outcome of every export that ended since, unless it has taken it."""
-    endpoint = await _enabled(request)
-    asked, _ = await json_of(request, Since)
-    made, after = 0, ""
-    while True:
-        async with request.state["database"].transaction() as session:
-            await jobs.one_at_a_time(session, endpoint.user_id)  # two that recover at once send nothing twice
-            few, on = await recovery.recover(
-                session,
-                endpoint,
-                request.state["view"],
-                since=_seconds(asked.since),
-                after=after,
-                now=time.time(),
-            )
-        made += few
-        request.state["deliverer"].wake()
-        if on is None:
-            return answer({"recovered": made}, 202)
-        after = on
 
 
 async def check_url(request: Request[State], url: str, *loc: str) -> None:
@@ -250,36 +165,18 @@ async def check_url(request: Request[State], url: str, *loc: str) -> None:
         raise Invalid(f"{'.'.join(loc)}: {reason}", errors=[FieldError(loc=[*loc], msg=reason)]) from None
 
 
-async def _endpoint(request: Request[State]) -> Endpoint:
+async def found_endpoint(request: Request[State]) -> Endpoint:
+    """The endpoint in the path; raises NoSuchWebhook for what is not there, or not the user's."""
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
-        found = await endpoints.get(session, user_id, _path(request, "id"))
+        found = await endpoints.get(session, user_id, path_part(request, "id"))
     if found is None:
         raise NoSuchWebhook
     return found
 
 
-async def _enabled(request: Request[State]) -> Endpoint:
-    endpoint = await _endpoint(request)
-    if not endpoint.enabled:
-        raise EndpointDisabled
-    return endpoint
-
-
-async def _delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
-    async with request.state["database"].reading() as session:
-        found = await log.get(session, endpoint.endpoint_id, _path(request, "delivery_id"))
-    if found is None:
-        raise NotFound("There is no such delivery.")
-    return found
-
-
-def _accepted(request: Request[State], made: Delivery, attempts: log.Attempts) -> Response:
-    request.state["deliverer"].wake()
-    return answer(log.show_delivery(made, attempts), 202)
-
-
-def _path(request: Request[State], name: str) -> str:
+def path_part(request: Request[State], name: str) -> str:
+    """An id in the path; raises NoSuchWebhook for what can be none."""
     found = str(request.path_params[name])
     if len(found) > 64 or not found.isascii() or not found.isprintable():  # noqa: PLR2004
         raise NoSuchWebhook
@@ -289,7 +186,3 @@ def _path(request: Request[State], name: str) -> str:
 def in_order(events: Sequence[EventType]) -> list[str]:
     """Each type once, in the order in which they come."""
     return [one.value for one in EventType if one in events]
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()

@@ -1,0 +1,120 @@
+"""What was sent to an endpoint, and sending it again."""
+
+import time
+from typing import Annotated
+
+import pydantic
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import jobs
+from service.api.parsing import answer, json_of, query_of
+from service.api.state import State
+from service.api.webhooks import Cursor, Strict, found_endpoint, path_part
+from service.errors import Conflict, NotFound
+from service.webhooks import log, recovery
+from service.webhooks.tables import Delivery, DeliveryState, Endpoint
+
+
+class Since(Strict):
+    """The body of `POST /api/webhooks/{id}/recover`."""
+
+    since: pydantic.AwareDatetime
+
+
+class ListQuery(Strict):
+    """`?state=&limit=&cursor=`."""
+
+    state: DeliveryState | None = None
+    limit: Annotated[int, pydantic.Field(ge=1, le=100)] = 50
+    cursor: Cursor | None = None
+
+
+class EndpointDisabled(Conflict):
+    """The endpoint is disabled; enable it first."""
+
+    code = "endpoint_disabled"
+
+
+async def test(request: Request[State]) -> Response:
+    """Send an event that tells of nothing; its delivery tells what came back."""
+    endpoint = await _enabled(request)
+    async with request.state["database"].transaction() as session:
+        made = await recovery.test(session, endpoint, now=time.time())
+    return _accepted(request, made, {})
+
+
+async def list_(request: Request[State]) -> Response:
+    """What was sent to the endpoint, newest first, with every attempt."""
+    endpoint = await found_endpoint(request)
+    query = query_of(request, ListQuery)
+    async with request.state["database"].reading() as session:
+        found = await log.page(
+            session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
+        )
+        page, more = found[: query.limit], len(found) > query.limit
+        attempts = await log.attempts_of(session, page)
+    shown = [log.show_delivery(one, attempts) for one in page]
+    return answer({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
+
+
+async def get(request: Request[State]) -> Response:
+    """One delivery: what was sent, and all that was kept of the answers."""
+    endpoint = await found_endpoint(request)
+    found = await _delivery(request, endpoint)
+    async with request.state["database"].reading() as session:
+        attempts = await log.attempts_of(session, [found])
+    return answer(log.show_delivery(found, attempts, whole=True))
+
+
+async def redeliver(request: Request[State]) -> Response:
+    """Send it again, at once, with the same `webhook-id`."""
+    endpoint = await _enabled(request)
+    found = await _delivery(request, endpoint)
+    async with request.state["database"].transaction() as session:
+        again = await recovery.redeliver(session, found, now=time.time())
+        attempts = await log.attempts_of(session, [found])
+    return _accepted(request, again or await _delivery(request, endpoint), attempts)
+
+
+async def recover(request: Request[State]) -> Response:
+    """Send what the endpoint missed: the outcome of every export that ended since, unless it has taken it."""
+    endpoint = await _enabled(request)
+    asked, _ = await json_of(request, Since)
+    made, after = 0, ""
+    while True:
+        async with request.state["database"].transaction() as session:
+            await jobs.one_at_a_time(session, endpoint.user_id)  # two that recover at once send nothing twice
+            few, on = await recovery.recover(
+                session,
+                endpoint,
+                request.state["view"],
+                since=asked.since.timestamp(),
+                after=after,
+                now=time.time(),
+            )
+        made += few
+        request.state["deliverer"].wake()
+        if on is None:
+            return answer({"recovered": made}, 202)
+        after = on
+
+
+async def _enabled(request: Request[State]) -> Endpoint:
+    endpoint = await found_endpoint(request)
+    if not endpoint.enabled:
+        raise EndpointDisabled
+    return endpoint
+
+
+async def _delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
+    async with request.state["database"].reading() as session:
+        found = await log.get(session, endpoint.endpoint_id, path_part(request, "delivery_id"))
+    if found is None:
+        raise NotFound("There is no such delivery.")
+    return found
+
+
+def _accepted(request: Request[State], made: Delivery, attempts: log.Attempts) -> Response:
+    request.state["deliverer"].wake()
+    return answer(log.show_delivery(made, attempts), 202)
