@@ -1,7 +1,11 @@
 """What can go wrong between a client and the service, each as the sentence that the user is told."""
 
+import re
+
 import httpx
 import msgspec
+
+_STORE_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w{1,64})</Code>", re.DOTALL)
 
 
 class Trouble(Exception):
@@ -50,11 +54,18 @@ def refusal(response: httpx.Response) -> Refused:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = _Problem()
     detail = problem.detail or problem.title
-    lines = [detail or f"the service answered {response.status_code} {response.reason_phrase}".strip()]
+    lines = [detail or _bare(response)]
     lines += [f"  {found}" for found in problem.errors if found.msg not in detail]
     if response.status_code == httpx.codes.UNAUTHORIZED:
         lines.append("  give a token with --token or FRAMEHOOK_TOKEN")
     return Refused(response.status_code, "\n".join(lines))
+
+
+def _bare(response: httpx.Response) -> str:
+    """An answer that is no problem of ours: a proxy's, or a store's, which says in XML what it objects to."""
+    answered = f"answered {response.status_code} {response.reason_phrase}".strip()
+    code = _STORE_CODE.search(response.content)
+    return f"the storage {answered}: {code[1].decode()}" if code else f"the service {answered}"
 
 
 def why(error: httpx.RequestError) -> str:

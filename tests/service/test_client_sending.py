@@ -128,7 +128,7 @@ async def test_parts_that_do_not_arrive_are_sent_again(
     [
         pytest.param(Faults(cut_bodies=10_000), "the connection broke", id="cut"),
         pytest.param(Faults(busy_parts=10_000), "503", id="busy"),
-        pytest.param(Faults(expired=10_000), "403", id="refused"),
+        pytest.param(Faults(expired=10_000), "the storage answered 403.*: AccessDenied", id="refused"),
         pytest.param(Faults(lost=10_000), "does not arrive", id="losing everything"),
     ],
 )
