@@ -22,6 +22,7 @@ NOTIFY_BYTES: Final = 7_500
 DEADLOCK_TRIES: Final = 5
 PASSING: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 LISTEN_CHECK_SECONDS: Final = 10.0
+IDLE_IN_TRANSACTION: Final = "10s"
 
 Connection = Any  # asyncpg brings no types
 
@@ -153,9 +154,12 @@ class PostgresDatabase:
         await self._engine.dispose()
 
     async def _connect(self) -> Any:
-        return await asyncpg.connect(
-            self._dsn, timeout=10, command_timeout=30, server_settings={"application_name": "framehook"}
-        )
+        settings = {
+            "application_name": "framehook",
+            # A process that stands still keeps its locks for so long, and no longer; no other waits in a transaction.
+            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
+        }
+        return await asyncpg.connect(self._dsn, timeout=10, command_timeout=30, server_settings=settings)
 
     def _payloads(self, changed: Iterable[Changed]) -> list[str]:
         """One notification a batch where it fits, more where it does not."""

@@ -272,7 +272,7 @@ class Attempts:
     ) -> None:
         """The attempt is lost: another one, or the end. `unstarted`: unless a run of it has reported meanwhile."""
         now = time.time()
-        wait = random.uniform(0.5, 1.0) * 2 ** min(job.attempt, 6) if pause else 0.0  # noqa: S311 - jitter
+        wait = random.uniform(0.25, 0.5) * jobs.pause_after(job.attempt) if pause else 0.0  # noqa: S311 - jitter
         async with self._database.transaction() as session:
             changed = None
             if transient:

@@ -20,6 +20,9 @@ from service.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
 JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
 EVENTS: Table = ExportEvent.__table__  # type: ignore[attr-defined]
 
+FIRST_PAUSE_SECONDS = 4.0
+LONGEST_PAUSE_SECONDS = 30.0
+
 UNTOLD = "untold"
 """In a session's info: the jobs as they stood after each change of the transaction, for the outbox."""
 
@@ -38,6 +41,14 @@ class Submission:
     output_key: str
     project_id: str | None = None
     traceparent: str | None = None
+
+
+def pause_after(attempt: int) -> float:
+    """How many seconds a job waits after an attempt that was lost; they end long before its user gives up.
+
+    Attempts count on over a user's retries, and every crash of the service may cost one.
+    """
+    return min(FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
 
 
 async def one_at_a_time(session: AsyncSession, user_id: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
+from service.jobs import pause_after
 from service.models import Job, Status
 
-RETRY_PAUSE_SECONDS = 2.0
 HIGHEST_UNFINISHED_PROGRESS = 99.9
 
 
@@ -135,7 +135,7 @@ def values_of(change: Change) -> dict[str, object]:
         "message": report.message,
         "gpu_seconds": report.gpu_seconds or 0.0,
         "now": change.now,
-        "not_before": change.now + RETRY_PAUSE_SECONDS * 2 ** min(report.attempt, 6),
+        "not_before": change.now + pause_after(report.attempt),
     }
     if report.output is not None:
         output = report.output

@@ -62,7 +62,8 @@ def ignore_attempt() -> None:
         statement = getattr(statements, name)
         assert _FENCE in statement
         _put(statements, name, re.sub(rf"{_FENCE} \S+", "", statement))
-    importlib.reload(postgresql)
+    for module in (sqlite, postgresql):  # they have taken the statements in
+        importlib.reload(module)
 
 
 def skip_stored_state() -> None:
@@ -193,9 +194,12 @@ POSTGRESQL_ONLY = ("skip-catch-up",)
 
 def provoked(bug: str, schedule: Schedule) -> Schedule:
     """A schedule with more of what brings a bug out."""
+    more: list[Step] = []
     if bug == "ignore-attempt":
-        more = [Step(2.5, Act.CANCEL, index) for index in range(schedule.jobs)]
-        more += [Step(2.6, Act.RETRY, index) for index in range(schedule.jobs)]
+        # Again and again: a run has to report before it is cancelled, and machines differ.
+        for moment in (1.5, 2.5, 4.0, 6.0):
+            more += [Step(moment, Act.CANCEL, index) for index in range(schedule.jobs)]
+            more += [Step(moment + 0.1, Act.RETRY, index) for index in range(schedule.jobs)]
         weather = Weather(late=50, seconds=1.0)
         return replace(schedule, steps=(*schedule.steps, *more), weather=weather)
     if bug == "skip-catch-up":

@@ -57,7 +57,10 @@ class Play:
             await self._converged()
             await world.judge.settled()
             await ends_well(world, self._user_id, self.record)
-            await self._consumer.ends_well(await world.ledger.of_user(self._user_id))
+            rows = await world.ledger.of_user(self._user_id)
+            await self._consumer.ends_well(rows)
+            for row in rows:
+                self.record.count(f"jobs on attempt {row.attempt}")
         finally:
             world.proxy.weather = type(world.proxy.weather)()
             await asyncio.gather(*(reader.stop() for reader in self._readers))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from infra.database import Changed
 from infra.postgresql import PostgresDatabase
@@ -64,3 +65,11 @@ async def test_a_lost_line_is_noticed_at_once(world: World) -> None:
     await asyncio.wait_for(line, 9)  # less than the pause between its own looks
     assert time.monotonic() - begun < 5
     await database.close()
+
+
+async def test_no_process_keeps_locks_while_it_stands_still(world: World) -> None:
+    database = PostgresDatabase(database_of(world).url)
+    async with database.reading() as session:
+        bound = (await session.execute(text("SHOW idle_in_transaction_session_timeout"))).scalar_one()
+    await database.close()
+    assert bound == "10s"
