@@ -11,7 +11,7 @@ from functools import partial
 from tests.faults.schedule import Act
 from tests.faults.tour import Tour, bugs_for
 
-LANES = 2 * (os.cpu_count() or 1)
+LANES = 3 * (os.cpu_count() or 1)
 """A schedule mostly waits: for leases, pauses and processes."""
 say = partial(print, flush=True)
 
