@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -62,6 +62,9 @@ bench-webhooks: setup-dev ## Measure deliveries beside hostile consumers, and wh
 
 bench-video: setup-dev ## Measure exports beside plain ffmpeg, MoviePy and OpenCV
 	@$(BIN)/python -m infra.bench.video $(ARGS)
+
+bench-split: setup-dev ## Measure exports in pieces beside the same in one
+	@$(BIN)/python -m infra.bench.split $(ARGS)
 
 contact-sheets: setup-dev ## Draw what each export does into .images
 	@$(BIN)/python -m infra.contact_sheets $(ARGS)

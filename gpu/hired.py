@@ -137,7 +137,9 @@ class Hire:
     def close(self) -> None:
         """Wait for the end of the call, but not for long: without this one's beat it ends in any case."""
         self.stop()
-        if self._thread.ident is not None:
+        if self._thread.ident is None:
+            os.close(self._say_to)
+        else:
             self._thread.join(_LEAVING_SECONDS)
         if self._seconds is None:
             self._seconds = self.seconds

@@ -130,6 +130,15 @@ def test_cuts_lie_where_keyframes_do_and_short_pieces_are_not_worth_it(
     assert [ticks.start for ticks in found] == list(itertools.accumulate(lengths[:-1], initial=0))
 
 
+@pytest.mark.parametrize(("seconds", "reel_seconds"), [(1, 2), (7, 2), (100, 6), (160, 10), (7_200, 10)])
+@pytest.mark.parametrize("steady", [True, False], ids=["steady", "uneven"])
+def test_reels_are_whole_keyframe_intervals_and_ten_seconds_at_most(
+    seconds: int, reel_seconds: int, steady: bool
+) -> None:
+    film = render(seconds, steady=steady)
+    assert film.reel_ticks * film.clock.time_base == reel_seconds
+
+
 @pytest.mark.parametrize(
     "rate", [Fraction(24_000, 1_001), Fraction(25), Fraction(60_000, 1_001), Fraction(240)]
 )

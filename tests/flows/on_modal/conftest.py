@@ -10,6 +10,7 @@ from anyio import run_process
 
 from infra.modal_local import Faults, ModalLocal
 from tests.flows.on_modal.house import House, housed
+from tests.flows.on_modal.pieces import unsplit
 from tests.gpu.pieces import CLICKS, SECONDS, pattern
 from tests.gpu.videos import Video, clicks, dot, make, steady
 
@@ -48,6 +49,12 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     first = (("movflags", "faststart"),)
     moving = Video(pattern, steady(SECONDS), tone=clicks(SECONDS, *CLICKS), container_options=first)
     return make(tmp_path_factory.mktemp("long") / "source.mp4", moving).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def whole(long: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its export in one piece, made without Modal."""
+    return unsplit(long, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from infra.modal_local import ModalLocal
 from infra.storage.client import Bucket
 from tests.flows.on_modal.conftest import deployed
 from tests.flows.on_modal.house import FRAMING, House
-from tests.flows.on_modal.pieces import SPLIT, assert_alike, unsplit
+from tests.flows.on_modal.pieces import SPLIT, assert_alike
 from tests.flows.on_modal.road import OUTPUT
 from tests.infra.modal_local.toys import client_of, modal_cli, until
 from tests.s3 import Front, s3_server
@@ -72,7 +72,7 @@ async def test_a_plain_call_reads_and_writes_the_user_s_part_of_the_bucket(clien
 
 
 async def test_a_plain_call_is_split_and_leaves_nothing_but_its_output(
-    client: Client, front: Front, long: bytes, tmp_path: Path
+    client: Client, front: Front, whole: Path, tmp_path: Path
 ) -> None:
     asked = {"input_key": "long.mp4", "output_key": "split.mp4", "params": {**SPLIT, "parallelism": 3}}
     answer: Answer = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **asked})
@@ -84,7 +84,7 @@ async def test_a_plain_call_is_split_and_leaves_nothing_but_its_output(
     listed = await bucket.call("list_objects_v2", Prefix="ada/")
     await bucket.close()
     assert not [each["Key"] for each in listed["Contents"] if "piece" in each["Key"]]
-    assert_alike(joined, unsplit(long, tmp_path))
+    assert_alike(joined, whole)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Exports whose pieces are made by containers of their own: joined, lost, cancelled, and run again."""
 
 from pathlib import Path
+from typing import Any
 
+import modal
 import pytest
 
+from infra.modal_local import Faults
 from tests.flows.on_modal.house import House
-from tests.flows.on_modal.pieces import SPLIT, assert_alike, at_work, piece_calls, scratch, unsplit
+from tests.flows.on_modal.pieces import SPLIT, assert_alike, at_work, piece_calls, scratch
 from tests.gpu.pieces import ENDLESS
-from tests.infra.modal_local.toys import until
+from tests.infra.modal_local.toys import client_of, until
 
 pytestmark = pytest.mark.anyio
 
@@ -26,13 +29,13 @@ def stored(house: House) -> list[str]:
 
 
 async def test_pieces_are_made_by_several_containers_and_joined_to_the_same_film(
-    house: House, long: bytes, tmp_path: Path
+    house: House, long: bytes, whole: Path, tmp_path: Path
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
     await until(lambda: len(at_work()) >= 2)
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
-    assert_alike(await downloaded(house, job_id, tmp_path), unsplit(long, tmp_path))
+    assert_alike(await downloaded(house, job_id, tmp_path), whole)
     progress = [each.told["data"]["progress"] for each in house.road.passed if "data" in each.told]
     assert progress == sorted(progress)
     messages = {each.told["data"]["message"] for each in house.road.passed if "data" in each.told}
@@ -52,14 +55,14 @@ async def test_a_piece_that_fails_ends_the_export_with_its_error(house: House, l
 
 
 async def test_a_piece_whose_container_crashes_is_made_again(
-    house: House, long: bytes, tmp_path: Path
+    house: House, long: bytes, whole: Path, tmp_path: Path
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
     await until(lambda: bool(piece_calls(house.plane)) and len(at_work()) >= 2)
     house.plane.control.crash(piece_calls(house.plane)[0])
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
-    assert_alike(await downloaded(house, job_id, tmp_path), unsplit(long, tmp_path))
+    assert_alike(await downloaded(house, job_id, tmp_path), whole)
 
 
 async def test_a_cancelled_export_leaves_no_piece_at_work_and_nothing_of_any(
@@ -73,13 +76,36 @@ async def test_a_cancelled_export_leaves_no_piece_at_work_and_nothing_of_any(
     assert stored(house) == []
 
 
+async def test_where_no_other_container_can_be_had_the_export_s_own_makes_all_pieces(
+    house: House, long: bytes, whole: Path, tmp_path: Path
+) -> None:
+    release = house.road.hold("export.started")
+    job_id = await house.submitted(long, **SPLIT, parallelism=3)
+    await house.road.came("export.started")
+    house.plane.control.set(Faults(refuse_spawns="RESOURCE_EXHAUSTED"))
+    release.set()
+    job = await house.ended(job_id)
+    assert (job["status"], job["attempt"]) == ("complete", 1)
+    assert_alike(await downloaded(house, job_id, tmp_path), whole)
+
+
+async def test_an_export_that_is_interrupted_stops_its_pieces(house: House, long: bytes) -> None:
+    job_id = await house.submitted(long, **ENDLESS)
+    await until(lambda: len(at_work()) == 3)
+    async with client_of(house.plane) as client:
+        call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(await house.calls(job_id), client=client)
+        await call.cancel.aio()  # as Modal does: an exception in the run
+        await until(lambda: not at_work() and not scratch() and not piece_calls(house.plane))
+    assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
+
+
 async def test_of_a_preempted_export_the_second_run_s_pieces_count(
-    house: House, long: bytes, tmp_path: Path
+    house: House, long: bytes, whole: Path, tmp_path: Path
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
     await until(lambda: len(at_work()) >= 2)
     house.plane.control.preempt(await house.calls(job_id))
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
-    assert_alike(await downloaded(house, job_id, tmp_path), unsplit(long, tmp_path))
+    assert_alike(await downloaded(house, job_id, tmp_path), whole)
     await until(lambda: not at_work())
