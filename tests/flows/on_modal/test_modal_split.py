@@ -80,7 +80,7 @@ async def test_where_no_other_container_can_be_had_the_export_s_own_makes_all_pi
     house: House, long: bytes, whole: Path, tmp_path: Path
 ) -> None:
     release = house.road.hold("export.started")
-    job_id = await house.submitted(long, **SPLIT, parallelism=3)
+    job_id = await house.submitted(long, **SPLIT, parallelism=2)
     await house.road.came("export.started")
     house.plane.control.set(Faults(refuse_spawns="RESOURCE_EXHAUSTED"))
     release.set()
