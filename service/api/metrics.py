@@ -1,22 +1,27 @@
 """`GET /metrics`: what an operator watches, in Prometheus's text format. It tells of no user and no job."""
 
 from collections.abc import Iterator
+from itertools import accumulate
+from math import isinf
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service import queries
 from service.api.state import State
+from service.webhooks.due import pending
+from service.webhooks.sending import DELAY_BUCKETS
 
 
 class _Now(Collector):
     """The figures of one moment."""
 
-    def __init__(self, active: dict[str, int], state: State) -> None:
+    def __init__(self, active: dict[str, int], webhooks_pending: int, state: State) -> None:
         self._active = active
+        self._webhooks_pending = webhooks_pending
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
@@ -33,6 +38,13 @@ class _Now(Collector):
         yield CounterMetricFamily(
             "framehook_commit_failures", "Transactions that failed", value=written.failures
         )
+        yield from self._webhooks()
+        down = len(self._state["supervisor"].down)
+        yield GaugeMetricFamily(
+            "framehook_loops_down", "Loops of this process that are not running", value=down
+        )
+
+    def _webhooks(self) -> Iterator[Metric]:
         sent = self._state["deliverer"].sent
         webhooks = CounterMetricFamily("framehook_webhooks", "Webhook attempts recorded", labels=["outcome"])
         for outcome, count in (("delivered", sent.delivered), ("failed", sent.failed)):
@@ -41,16 +53,30 @@ class _Now(Collector):
         yield CounterMetricFamily(
             "framehook_webhooks_superseded", "Deliveries dropped for newer ones", value=sent.superseded
         )
-        down = len(self._state["supervisor"].down)
         yield GaugeMetricFamily(
-            "framehook_loops_down", "Loops of this process that are not running", value=down
+            "framehook_webhooks_pending",
+            "Deliveries in the database that are to be made, or tried again",
+            value=self._webhooks_pending,
+        )
+        yield GaugeMetricFamily(
+            "framehook_webhooks_under_way",
+            "Attempts that this process is making",
+            value=self._state["deliverer"].under_way,
+        )
+        bounds = ["+Inf" if isinf(bound) else str(bound) for bound in DELAY_BUCKETS]
+        yield HistogramMetricFamily(
+            "framehook_webhook_delay_seconds",
+            "From an event's commit to its delivery, where the first attempt succeeded",
+            buckets=list(zip(bounds, accumulate(sent.delays), strict=True)),
+            sum_value=sent.delays_seconds,
         )
 
 
 async def metrics(request: Request[State]) -> Response:
-    """Counts of this process since its start, and of active jobs in the database."""
+    """Counts of this process since its start, and of what is active and pending in the database."""
     async with request.state["database"].reading() as session:
         active = await queries.active_by_status(session)
+        webhooks_pending = await pending(session)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Now(active, request.state))
+    registry.register(_Now(active, webhooks_pending, request.state))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.egress import Egress, Forbidden, Unreachable
+from infra.egress import Egress
 from infra.postgresql import AnyDatabase
 from service.webhooks import deliveries, endpoints
 from service.webhooks.acquaintance import BRISK_SECONDS, Acquaintance
 from service.webhooks.deliveries import Claimed, Finished
 from service.webhooks.due import Waiting, waiting
 from service.webhooks.outbox import Outbox
-from service.webhooks.schedule import Result, answered
-from service.webhooks.signatures import headers
+from service.webhooks.schedule import Result
+from service.webhooks.sending import Sent, attempted
 from service.webhooks.tables import Delivery, Endpoint
 from service.webhooks.turns import Candidate, Places, chosen
 
@@ -48,15 +48,6 @@ class Pace:
     def begun_within_seconds(self) -> float:
         """An attempt that is begun later, by a process that stood still, might reach into somebody else's lease."""
         return self.lease_seconds / 2
-
-
-@dataclass
-class Sent:
-    """What this process has sent since its start."""
-
-    delivered: int = 0
-    failed: int = 0
-    superseded: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,6 +94,11 @@ class Deliverer:
         self._finished: list[Finished] = []
         self.sent = Sent()
 
+    @property
+    def under_way(self) -> int:
+        """How many attempts this process is making now."""
+        return len(self._under_way)
+
     def wake(self) -> None:
         """There is, or may be, something to send."""
         self._awake.set()
@@ -140,7 +136,7 @@ class Deliverer:
                 one.delivery for one in taken.claimed
             ]  # a cancellation may follow the commit
         del self._finished[: len(finished)]  # only now: what could not be recorded is recorded next time
-        self._count(finished, taken.superseded)
+        self.sent.count(finished, taken.superseded, now=now)
         self._begin(taken.claimed, last_moment)
         for endpoint in disabled:
             logger.warning("endpoint %s is disabled: %s", endpoint.endpoint_id, endpoint.disabled_reason)
@@ -222,7 +218,7 @@ class Deliverer:
     async def _attempt(self, claimed: Claimed, last_moment: float) -> None:
         if time.monotonic() > last_moment:
             return  # whoever comes next may have sent newer news by now
-        result = await self._result(claimed.delivery, claimed.endpoint)
+        result = await attempted(self._egress, claimed, now=self._clock())
         self._acquaintance.ended(
             claimed.endpoint.endpoint_id,
             delivered=result.delivered,
@@ -230,17 +226,6 @@ class Deliverer:
             now=self._clock(),
         )
         self._finished.append(Finished(claimed.delivery, result))
-
-    async def _result(self, delivery: Delivery, endpoint: Endpoint) -> Result:
-        began = time.monotonic()
-        signed = headers(endpoint, delivery, now=self._clock())
-        try:
-            answer = await self._egress.post(endpoint.url, body=delivery.payload.encode(), headers=signed)
-        except Forbidden as refused:
-            return _without_answer(began, "forbidden", refused.reason)
-        except Unreachable as failure:
-            return _without_answer(began, failure.code, failure.message)
-        return answered(answer.status, answer.seconds, answer.retry_after, answer.excerpt)
 
     def _ended(self, attempt: "asyncio.Task[None]") -> None:
         delivery = self._under_way.pop(attempt).delivery
@@ -251,16 +236,6 @@ class Deliverer:
             )
             self._finished.append(Finished(delivery, result))
         self.wake()
-
-    def _count(self, finished: Sequence[Finished], superseded: int) -> None:
-        delivered = sum(one.result.delivered for one in finished)
-        self.sent.delivered += delivered
-        self.sent.failed += len(finished) - delivered
-        self.sent.superseded += superseded
-
-
-def _without_answer(began: float, code: str, message: str) -> Result:
-    return Result(time.monotonic() - began, error_code=code, error_message=message)
 
 
 async def _one_claims(session: AsyncSession) -> None:

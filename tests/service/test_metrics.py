@@ -21,3 +21,12 @@ async def test_metrics_count_what_is_active_and_what_was_committed(house: House)
     assert "framehook_callbacks_total 1.0" in lines
     assert "framehook_loops_down 0.0" in lines
     assert "local" not in answer.text
+
+
+async def test_metrics_tell_how_webhooks_fare(house: House) -> None:
+    answer = await house.client.get("/metrics")
+    lines = answer.text.splitlines()
+    assert "framehook_webhooks_pending 0.0" in lines
+    assert "framehook_webhooks_under_way 0.0" in lines
+    assert 'framehook_webhook_delay_seconds_bucket{le="+Inf"} 0.0' in lines
+    assert "framehook_webhook_delay_seconds_count 0.0" in lines
