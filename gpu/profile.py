@@ -24,7 +24,7 @@ _SOFTWARE: dict[Codec, tuple[str, dict[Quality, Options]]] = {
         Quality.HIGH: {"preset": "slow", "crf": "17"},
     }),
     Codec.HEVC: ("libx265", {
-        Quality.DRAFT: {"preset": "ultrafast", "crf": "30", "x265-params": _X265_QUIET},
+        Quality.DRAFT: {"preset": "ultrafast", "crf": "24", "x265-params": _X265_QUIET},
         Quality.STANDARD: {"preset": "fast", "crf": "24", "x265-params": _X265_QUIET},
         Quality.HIGH: {"preset": "medium", "crf": "20", "x265-params": _X265_QUIET},
     }),

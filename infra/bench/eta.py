@@ -20,6 +20,7 @@ from infra.bench.processes import Broken
 from infra.bench.tasks import spec
 
 ROOT = Path("var") / "bench"
+KINDS = ("framing", "overlay", "annotate")
 PARTS = {"a third": 1 / 3, "a half": 1 / 2, "two thirds": 2 / 3}
 _CROP = {"x": 100, "y": 0, "width": 405, "height": 720}
 _ELLIPSE = {"x": 640, "y": 360, "radiusX": 80, "radiusY": 130}
@@ -33,14 +34,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infra.bench.eta", description="Measure foretold times.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0, help="of film, 1280 x 720")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     asked = parser.parse_args()
     film = ROOT.absolute() / f"film-{asked.seconds:g}-720.mp4"
     if not film.exists():
         footage.make(film, asked.seconds, 2 / 3)
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in _configs(asked.seconds)}
+    configs = {kind: config for kind, config in _configs(asked.seconds).items() if kind in asked.kinds}
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in configs}
     took: dict[str, list[float]] = {kind: [] for kind in found}
     for _ in range(asked.rounds):
-        for kind, config in _configs(asked.seconds).items():
+        for kind, config in configs.items():
             seconds, told = _run(spec(kind, {"input_key": "film"} | config, film, film.with_name("eta.mp4")))
             found[kind].append({part: _error(told, seconds, share) for part, share in PARTS.items()})
             took[kind].append(seconds)

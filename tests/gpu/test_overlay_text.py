@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpu.errors import ExportError
+from gpu.text import render_line
 from tests.gpu.overlays import (
     GREY,
     at,
@@ -44,6 +45,18 @@ def test_text_is_where_and_when_it_was_asked_for_and_nowhere_else(source: Path) 
     red, green, blue = rgb_at(made, 0.5)[50:105, 98:180].reshape(-1, 3).max(axis=0)
     assert red > 200
     assert max(green, blue) < 160
+
+
+@pytest.mark.parametrize(("x", "y"), [(100, 50), (37, 81)])
+def test_a_text_has_the_corner_of_its_box_where_it_was_asked_for(source: Path, x: int, y: int) -> None:
+    layer = {"text": "H", "start_time": 0, "end_time": 1, "x": x, "y": y, "size": 40}
+    inked = at(overlaid(source, text_layers=[layer]), 0.5).astype(int) > (GREY + 235) / 2
+
+    line = render_line("H", 40)
+    down, across = np.nonzero(inked)
+    assert (across.min(), down.min()) == pytest.approx((x + line.left, y + line.top), abs=1)
+    height, width = line.alpha.shape
+    assert (np.ptp(across) + 1, np.ptp(down) + 1) == pytest.approx((width, height), abs=1)
 
 
 def test_lines_of_text_stand_below_one_another(source: Path) -> None:
