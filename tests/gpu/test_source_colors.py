@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.gpu.exports import export
+from tests.gpu.overlays import overlaid
 from tests.gpu.videos import (
     Video,
     centre,
@@ -45,6 +46,13 @@ def test_ten_bit_hevc_of_a_phone(tmp_path: Path) -> None:
 
 def test_colours_of_standard_definition_are_converted(tmp_path: Path) -> None:
     made, _, _ = export(tinted(tmp_path / "sd.mkv", (120, 90, 200), (6, 6, 6, 1)))
+    assert tint(made) == pytest.approx((108, 98, 199), abs=3)
+
+
+def test_what_is_drawn_on_has_its_colours_converted_as_well(tmp_path: Path) -> None:
+    """No filter that scales comes after, which would do it unasked."""
+    source = tinted(tmp_path / "sd.mkv", (120, 90, 200), (6, 6, 6, 1))
+    made = overlaid(source, text_layers=[{"text": "H", "start_time": 0, "end_time": 1, "x": 8, "y": 8}])
     assert tint(made) == pytest.approx((108, 98, 199), abs=3)
 
 
