@@ -114,7 +114,8 @@ async def record(
         return []
     well = {one.delivery.endpoint_id for one in finished if one.result.delivered}
     gone = {one.delivery.endpoint_id for one in finished if one.result.gone}
-    ill = {one.delivery.endpoint_id for one in finished if one.delivery.type != TEST_EVENT} - well
+    blamed = [one for one in finished if one.delivery.type != TEST_EVENT and not one.result.ours]
+    ill = {one.delivery.endpoint_id for one in blamed} - well
     troubled = await endpoints.troubled(session, well=well, ill=ill | gone)
     await _lock(session, finished)
     if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.delivered]:
@@ -192,7 +193,7 @@ def _attempt(one: Delivery) -> dict[str, object]:
 
 def _failure(one: Finished, *, random: Random, now: float) -> dict[str, object]:
     """What `_FAILED` takes: pending until the next try, or failed for good."""
-    tries = one.delivery.tries + 1
+    tries = one.delivery.tries + (0 if one.result.ours else 1)
     again = next_try(one.delivery.type, tries, one.result, now=now, random=random)
     over = again is None or one.result.gone
     return _attempt(one.delivery) | {

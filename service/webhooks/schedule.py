@@ -17,6 +17,9 @@ DISABLED_AFTER_SECONDS: Final = 5 * 24 * 3_600.0
 FORGIVEN_AFTER_SECONDS: Final = 36 * 3_600.0
 """Between two failures that are further apart than any schedule puts them, nobody has tried: the days start anew."""
 
+OUR_PAUSE_SECONDS: Final = 10.0
+"""After a failure of this machine, which costs no delivery a try and no endpoint its name."""
+
 _GONE, _TOO_MANY, _UNAVAILABLE = 410, 429, 503
 
 
@@ -36,6 +39,11 @@ class Result:
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - 2xx
 
     @property
+    def ours(self) -> bool:
+        """Nothing was sent, for want of sockets or threads here: the consumer has no part in it."""
+        return self.error_code == "local"
+
+    @property
     def gone(self) -> bool:
         """The consumer says that it wants no more."""
         return self.status == _GONE
@@ -52,6 +60,8 @@ def next_try(kind: str, tries: int, result: Result, *, now: float, random: Rando
 
     An answer of 429 or 503 may ask for more time than the schedule gives, and never gets less.
     """
+    if result.ours:
+        return now + OUR_PAUSE_SECONDS
     delay = _delay(kind, tries, random)
     if delay is None:
         return None

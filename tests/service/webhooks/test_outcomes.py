@@ -143,6 +143,20 @@ async def test_no_answer_is_a_failure_that_the_log_explains(
     assert attempt["seconds"] is not None
 
 
+async def test_what_fails_on_this_machine_costs_neither_a_try_nor_the_endpoint_its_name(
+    consumer: Consumer,
+) -> None:
+    consumer.route.mock(side_effect=Unreachable("local", "This service can open no more connections."))
+    await consumer.shop.sent()
+    (row,), (endpoint,) = await consumer.shop.deliveries(), await consumer.shop.endpoints()
+    assert (row["state"], row["tries"], delay(row)) == ("pending", 0, 10.0)
+    assert endpoint["failing_since"] is None
+    consumer.route.respond(204)
+    consumer.shop.clock.forward(10)
+    await consumer.shop.sent()
+    assert [row["state"] for row in await consumer.shop.deliveries()] == ["delivered"]
+
+
 async def test_410_disables_the_endpoint_and_tells_its_owner(consumer: Consumer) -> None:
     await consumer.shop.completed("job-2")
     consumer.route.mock(side_effect=[httpx.Response(410), httpx.Response(204), httpx.Response(204)])
