@@ -120,6 +120,10 @@ async def record(
     await _lock(session, finished)
     if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.delivered]:
         await session.execute(_DELIVERED, delivered)
+        # Another attempt may have been begun since by somebody who could not send it: nobody will make one after it.
+        await attempts.interrupted(
+            session, [one.delivery.delivery_id for one in finished if one.result.delivered]
+        )
     if failures := [_failure(one, random=random, now=now) for one in finished if not one.result.delivered]:
         await session.execute(_FAILED, failures)
     await session.execute(_COMPLETED, [_logged(one) for one in finished])

@@ -8,6 +8,7 @@ import sys
 import time
 from functools import partial
 
+from tests.faults.planted import BUGS
 from tests.faults.schedule import Act
 from tests.faults.tour import Tour, bugs_for
 
@@ -23,7 +24,7 @@ def main() -> int:
     for database in ("sqlite", "postgresql"):
         if arguments.database in (database, "both"):
             say(f"{database}: seed {arguments.seed} (--seed {arguments.seed} --database {database})")
-            failed |= (_planted if arguments.planted else _played)(arguments, database)
+            failed |= (_planted if arguments.planted or arguments.bug else _played)(arguments, database)
     return int(failed)
 
 
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--planted", action="store_true", help="plant each bug in turn, and say if it is found"
     )
+    parser.add_argument("--bug", choices=sorted(BUGS), help="plant this one alone")
     parser.add_argument("--tries", type=int, default=12, help="schedules to find a planted bug in")
     return parser
 
@@ -67,7 +69,7 @@ def _played(arguments: argparse.Namespace, database: str) -> bool:
 
 def _planted(arguments: argparse.Namespace, database: str) -> bool:
     missed = False
-    for bug in bugs_for(database):
+    for bug in (bug for bug in bugs_for(database) if arguments.bug in (None, bug)):
         tour = _tour(arguments, database)
         violations = asyncio.run(tour.with_bug(bug, tries=arguments.tries))
         found = (

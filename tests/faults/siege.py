@@ -46,6 +46,7 @@ class Plan:
     deliveries: int
     seed: int
     replicas: int = 1
+    timeout_seconds: float = 2.0  # what a killed replica was sending is another's after four times as long
 
     @property
     def jobs(self) -> int:
@@ -71,7 +72,7 @@ class Siege:
             "MAX_QUEUED_PER_USER": "1000",
             "ATTEMPT_LIMIT": "20",  # each kill may cost an export that is about to start an attempt
             "SILENCE_SECONDS": "60",
-            "WEBHOOK_TIMEOUT_SECONDS": "2",
+            "WEBHOOK_TIMEOUT_SECONDS": str(plan.timeout_seconds),
         }
         if postgres is not None:
             settings["DATABASE_URL"] = postgres.url

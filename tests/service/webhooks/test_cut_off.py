@@ -3,7 +3,9 @@
 from callbacks.envelope import EventType, Phase
 from service.view import JobView
 from service.webhooks import deliveries, recovery
+from service.webhooks.deliveries import Claimed, Finished
 from service.webhooks.due import waiting
+from service.webhooks.schedule import Result
 from service.webhooks.tables import Endpoint
 from tests.service.webhooks.shop import BEGIN, Shop
 
@@ -12,11 +14,15 @@ LEASE_SECONDS = 60.0
 
 async def claimed(shop: Shop) -> list[str]:
     """What is due is claimed, by somebody who dies before sending any of it."""
+    return [one.delivery.type for one in await begun(shop)]
+
+
+async def begun(shop: Shop) -> list[Claimed]:
+    """What is due is claimed."""
     async with shop.database.transaction() as session:
         found = await waiting(session, each=8, under_way_here=(), now=shop.clock.now)
         ids = [one for each in found for one in each.due]
-        begun = await deliveries.claim(session, ids, lease_seconds=LEASE_SECONDS, now=shop.clock.now)
-        return [one.delivery.type for one in begun]
+        return await deliveries.claim(session, ids, lease_seconds=LEASE_SECONDS, now=shop.clock.now)
 
 
 async def recovered(shop: Shop, endpoint: Endpoint) -> int:
@@ -49,6 +55,19 @@ async def test_the_log_says_what_came_of_an_attempt_whose_news_was_overtaken(sho
     await shop.sent()
     assert shop.types() == ["export.completed"]
     assert [row["error_code"] for row in await shop.attempts()] == ["interrupted", None]
+
+
+async def test_the_log_says_what_came_of_an_attempt_that_another_success_has_overtaken(shop: Shop) -> None:
+    await shop.endpoint()
+    await shop.completed()
+    (first,) = await begun(shop)
+    shop.clock.forward(LEASE_SECONDS + 1)
+    assert await claimed(shop) == ["export.completed"]
+    taken = Finished(first.delivery, Result(0.1, status=204))
+    async with shop.database.transaction() as session:
+        await deliveries.record(session, [taken], random=lambda: 0.5, now=shop.clock.now)
+    assert [row["state"] for row in await shop.deliveries()] == ["delivered"]
+    assert [row["error_code"] for row in await shop.attempts()] == [None, "interrupted"]
 
 
 async def test_progress_that_is_replaced_while_it_is_claimed_waits_for_older_events(shop: Shop) -> None:
