@@ -152,8 +152,10 @@ class Siege:
         self._go_on()
         for number in range(1, self.plan.kills + 1):
             replica = self._chance.choice(self._replicas)
+            if amid := self._chance.random() < 0.9:  # the others fall into the start, and whatever that does
+                await replica.ready(self._client.http)
             await asyncio.sleep(min(self._chance.expovariate(1 / MEAN_LIFE_SECONDS), 1.0))
-            if self._chance.random() < 0.9:  # the others fall into the start, and whatever that does
+            if amid:
                 await self._under_way()
             cut_off = self.receiver.open_requests
             await asyncio.to_thread(replica.kill)
