@@ -162,5 +162,5 @@ async def test_a_wrong_token_is_refused(own: ModalLocal) -> None:
 
 async def test_what_is_missing_says_its_name(own: ModalLocal) -> None:
     async with client_of(own) as client:
-        with pytest.raises(UnimplementedError, match="DictGetOrCreate"):
-            await modal.Dict.from_name("d", create_if_missing=True, client=client).hydrate.aio()
+        with pytest.raises(UnimplementedError, match="QueueGetOrCreate"):
+            await modal.Queue.from_name("q", create_if_missing=True, client=client).hydrate.aio()
