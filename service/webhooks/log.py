@@ -1,7 +1,8 @@
 """Reading what was sent, and to whom: endpoints and deliveries as the wire shows them."""
 
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -59,8 +60,9 @@ async def attempts_of(session: AsyncSession, found: Sequence[Delivery]) -> Attem
     return attempts
 
 
-def show_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+def show_endpoint(endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> dict[str, Any]:
     """The endpoint as its owner sees it: everything but its secrets."""
+    overlap = endpoint.previous_until
     return {
         "id": endpoint.endpoint_id,
         "url": endpoint.url,
@@ -72,7 +74,7 @@ def show_endpoint(endpoint: Endpoint) -> dict[str, Any]:
         "disabled_at": moment(endpoint.disabled_at),
         "failing_since": moment(endpoint.failing_since),
         "public_key": next(iter(public_keys_of(endpoint, now=0.0)), None),
-        "previous_secret_until": moment(endpoint.previous_until),
+        "previous_secret_until": moment(overlap) if overlap and overlap > clock() else None,
         "created_at": moment(endpoint.created_at),
     }
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import pytest
 
 from service.settings import Settings
+from service.webhooks import endpoints, log
 from tests.fakes import FakeRunner
 from tests.service.house import House, opened
 from tests.service.serving import Answer, Asked, scripted
@@ -131,6 +132,14 @@ async def test_a_rotation_gives_another_secret_and_a_day(house: House) -> None:
     assert renewed["public_key"] != endpoint["public_key"]
     until = datetime.fromisoformat(renewed["previous_secret_until"]).timestamp()
     assert until == pytest.approx(time.time() + 86_400, abs=60)
+
+
+async def test_a_secret_that_has_had_its_day_is_not_told_of(house: House) -> None:
+    await rotated(house.client, await created(house.client, URL))
+    async with house.database.reading() as session:
+        (endpoint,) = await endpoints.of_user(session, "local")
+    assert log.show_endpoint(endpoint, clock=lambda: time.time() + 86_000)["previous_secret_until"]
+    assert log.show_endpoint(endpoint, clock=lambda: time.time() + 86_500)["previous_secret_until"] is None
 
 
 async def test_only_an_endpoint_with_ed25519_has_public_keys(house: House) -> None:
