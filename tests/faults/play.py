@@ -18,6 +18,7 @@ from tests.faults.world import World
 
 CONVERGE_SECONDS = 90.0
 WEATHER_SECONDS = 5.0
+SUPERVISED_SECONDS = 0.5
 LOOK_SECONDS = 0.1
 
 
@@ -47,6 +48,7 @@ class Play:
         world.proxy.weather = self._schedule.weather
         for kind in (EventReader, SocketReader):
             self._read(kind, None)
+        supervising = asyncio.create_task(self._supervise())
         try:
             async with asyncio.TaskGroup() as group:
                 for step in self._schedule.steps:
@@ -66,10 +68,20 @@ class Play:
             for row in rows:
                 self.record.count(f"jobs on attempt {row.attempt}")
         finally:
+            supervising.cancel()
             world.proxy.weather = type(world.proxy.weather)()
             await asyncio.gather(*(reader.stop() for reader in self._readers))
             world.move_out(self._user_id)
         return self.record.violations
+
+    async def _supervise(self) -> None:
+        """A replica that has ended by itself, since the disk was full at its start, say, is started again."""
+        while True:
+            for replica in self._world.replicas:
+                if not replica.busy.locked() and not replica.running:
+                    self.record.count("a replica ended")
+                    replica.start()
+            await asyncio.sleep(SUPERVISED_SECONDS)
 
     async def _weathered(self) -> None:
         """Runs go on in bad weather for a while: where a machine is slow, they have hardly begun when all is broken."""
