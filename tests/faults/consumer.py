@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tests.faults.bookkeeping import forgotten, mistakes
+from tests.faults.bookkeeping import Sending, Try, forgotten, mistakes
 from tests.faults.inbox import Arrival
 from tests.faults.ledger import Row
 from tests.faults.receiver import Temper
@@ -65,12 +65,19 @@ class Consumer:
         """Hold the outbox against the timelines, and its log against what was received."""
         await asyncio.gather(*self._checks)
         await self._compare(rows)
-        ledger = self._world.ledger
-        sendings, tries = await ledger.sendings(self._user_id), await ledger.tries(self._user_id)
+        sendings, tries = await self._books()
         for sentence in mistakes(sendings, tries, self._inbox.arrivals):
             self._record.broken(f"webhooks: {sentence}")
         self._record.count("webhooks", sum(map(len, self._inbox.arrivals.values())))
         self._record.count("webhooks again", sum(len(seen) > 1 for seen in self._inbox.arrivals.values()))
+
+    async def _books(self) -> tuple[list[Sending], dict[str, list[Try]]]:
+        """Outbox and log as of a moment in which nothing came or was answered: else they tell less than was seen."""
+        while True:
+            before = self._inbox.heard
+            books = await self._world.ledger.books(self._user_id)
+            if self._inbox.heard == before:
+                return books
 
     async def _compare(self, rows: Sequence[Row]) -> None:
         """What happened is in the outbox. Looked at before anything is asked for again, which could hide it."""

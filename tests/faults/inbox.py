@@ -56,6 +56,12 @@ class Inbox:
         """The secret that the service showed when the endpoint was made."""
         self._signed = standardwebhooks.Webhook(secret)
 
+    @property
+    def heard(self) -> tuple[int, int]:
+        """How many requests came so far, and how many of them were answered."""
+        seen = [arrival for each in self.arrivals.values() for arrival in each]
+        return len(seen), sum(arrival.status is not None for arrival in seen)
+
     def take(self, headers: dict[str, str], body: bytes) -> Arrival:
         """A request has come, whole: note it, and whatever is wrong with it.
 

@@ -155,19 +155,28 @@ class Ledger:
         statement = f"SELECT {_SENDING} FROM webhook_deliveries WHERE user_id = $1 ORDER BY delivery_id"  # noqa: S608
         return [Sending(*each) for each in await self._source.fetch(statement, user_id)]
 
-    async def tries(self, user_id: str) -> dict[str, list[Try]]:
-        """The log of what was sent to a user's endpoints, by delivery; raises OutOfReach."""
-        mine = "(SELECT delivery_id FROM webhook_deliveries WHERE user_id = $1)"
-        statement = f"SELECT {_TRY} FROM webhook_attempts WHERE delivery_id IN {mine} ORDER BY attempt"  # noqa: S608
-        found: dict[str, list[Try]] = defaultdict(list)
+    async def books(self, user_id: str) -> tuple[list[Sending], dict[str, list[Try]]]:
+        """The outbox of a user, and the log of what was sent, by delivery, as of one moment; raises OutOfReach."""
+        columns = [f"delivery.{name}" for name in _SENT] + [f"try.{name}" for name in _TRIED]
+        statement = f"""
+            SELECT {", ".join(columns)} FROM webhook_deliveries AS delivery
+            LEFT JOIN webhook_attempts AS try ON try.delivery_id = delivery.delivery_id
+            WHERE delivery.user_id = $1 ORDER BY delivery.delivery_id, try.attempt
+        """  # noqa: S608 - made of constants
+        sendings: dict[str, Sending] = {}
+        tries: dict[str, list[Try]] = defaultdict(list)
         for each in await self._source.fetch(statement, user_id):
-            found[each[0]].append(Try(*each))
-        return found
+            sending, tried = Sending(*each[: len(_SENT)]), each[len(_SENT) :]
+            sendings[sending.delivery_id] = sending
+            if tried[0] is not None:
+                tries[sending.delivery_id].append(Try(*tried))
+        return list(sendings.values()), tries
 
     async def close(self) -> None:
         await self._source.close()
 
 
-_SENDING = ", ".join(field.name for field in fields(Sending))
-_TRY = ", ".join(field.name for field in fields(Try))
+_SENT = [field.name for field in fields(Sending)]
+_SENDING = ", ".join(_SENT)
+_TRIED = [field.name for field in fields(Try)]
 _COLUMNS = ", ".join(field.name for field in fields(Row))

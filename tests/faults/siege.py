@@ -184,7 +184,7 @@ class Siege:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _judge(self) -> None:
-        sendings, tries = await self._ledger.sendings(USER), await self._ledger.tries(USER)
+        sendings, tries = await self._ledger.books(USER)
         jobs = set(self.record.accepted.values())
         self.record.require(
             len(jobs) == self.plan.jobs, f"{len(jobs)} exports were accepted, not {self.plan.jobs}"
