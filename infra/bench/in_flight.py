@@ -28,6 +28,7 @@ SECRET = "a secret that is long enough for a benchmark"  # noqa: S105 - of serve
 SCRIPT = Path(__file__).parent / "rivals" / "modal_calls.py"
 WAYS = {
     "bare: spawn.aio, nothing stored": "spawn",
+    "Framehook's runner alone": "runner",
     "usual: run_in_executor(None, fn.remote)": "executor",
     "usual: a thread each": "threads",
 }

@@ -24,7 +24,7 @@ from service.jobs import UNTOLD
 from service.models import Job
 from service.progress import Applied, Change, Outcome, newest, postgresql, sqlite, statements
 from service.relay import Relay
-from service.webhooks import deliverer, deliveries, due, signatures
+from service.webhooks import deliveries, due, sending, signatures
 from service.webhooks.deliverer import Deliverer
 from service.webhooks.outbox import Outbox, Untold
 from service.webhooks.tables import Delivery, Endpoint
@@ -159,7 +159,7 @@ def new_id_per_attempt() -> None:
             endpoint, replace_struct(delivery, delivery_id=new_id(now)) if again else delivery, now=now
         )
 
-    _put(deliverer, "headers", headers)
+    _put(sending, "headers", headers)
 
 
 def send_older_after_newer() -> None:

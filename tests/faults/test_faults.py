@@ -5,6 +5,8 @@
 
 import os
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -37,6 +39,12 @@ async def test_no_fault_breaks_what_was_promised(database: str, capsys: pytest.C
 async def test_a_planted_bug_is_caught(database: str, bug: str) -> None:
     said: list[str] = []
     assert await Tour(database, FIXED_SEED, said.append).with_bug(bug, tries=2), said
+
+
+def test_every_bug_finds_the_place_to_be_planted_in() -> None:
+    code = "from tests.faults.planted import BUGS; [plant() for plant in BUGS.values()]"  # they stay, so not in here
+    planting = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert planting.returncode == 0, planting.stderr
 
 
 def test_a_seed_gives_the_same_schedule_again() -> None:

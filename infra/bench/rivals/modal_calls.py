@@ -1,17 +1,21 @@
-"""Calls of a Modal function, held in flight in one of three ways: spawn, executor or threads; and how many of them.
+"""Calls of a Modal function, held in flight in one of four ways: spawn, runner, executor or threads; how many of them.
 
 Says `ready` once it is connected, begins at a line on standard input, and stays until it is ended.
 """
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import modal
 
+from gpu.spec import AttemptSpec
+from service.runners.modal import ModalRunner
+
 AT_ONCE = 16
-ARGUMENTS = {
+ARGUMENTS: dict[str, Any] = {
     "job_id": "01a20ac0-8b78-7d40-9786-c87dafe2d681",
     "user_id": "",
     "job_type": "framing",
@@ -21,9 +25,21 @@ ARGUMENTS = {
     "callback": {"url": "http://127.0.0.1:8000/api/callbacks/" + "x" * 36, "key": "x" * 44, "attempt": 1},
     "transfer": {
         "sources": {"uploads/match.mp4": {"url": "x" * 200}},
-        "output": {"url": "x" * 90, "key": "x" * 44},
+        "output": {"url": "x" * 90, "key": "x" * 44, "attempt": 1},
     },
 }
+
+SPEC = AttemptSpec.model_validate(
+    {
+        "job_id": ARGUMENTS["job_id"],
+        "attempt": 1,
+        "call_id": "modal-bench-1",
+        "type": "framing",
+        "config": {"input_key": ARGUMENTS["input_key"], **ARGUMENTS["params"]},
+        "transfer": ARGUMENTS["transfer"],
+        "callback": {"url": ARGUMENTS["callback"]["url"], "key": ARGUMENTS["callback"]["key"]},
+    }
+)
 
 
 async def begun() -> None:
@@ -32,14 +48,14 @@ async def begun() -> None:
     await asyncio.to_thread(sys.stdin.readline)
 
 
-async def spawn(function: "modal.Function[..., Any, Any]", count: int) -> None:
+async def spawn(each: Callable[[], Awaitable[object]], count: int) -> None:
     """Spawn every call, and hold nothing."""
     await begun()
     few = asyncio.Semaphore(AT_ONCE)
 
     async def one() -> None:
         async with few:
-            await function.spawn.aio(**ARGUMENTS)
+            await each()
 
     await asyncio.gather(*(one() for _ in range(count)))
     await asyncio.Event().wait()
@@ -59,7 +75,11 @@ async def main(way: str, count: int) -> None:
     await function.hydrate.aio()
     match way:
         case "spawn":
-            await spawn(function, count)
+            await spawn(lambda: function.spawn.aio(**ARGUMENTS), count)
+        case "runner":
+            runner = ModalRunner("framehook")
+            await runner.check()
+            await spawn(lambda: runner.spawn(SPEC), count)
         case "executor":
             await executor(function, count, None)
         case _:
