@@ -6,6 +6,7 @@ import warnings
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from infra.database import Database
 from infra.database import sqlite_url as url_of
 from service import schema
+
+if TYPE_CHECKING:
+    from tests.s3 import Front
 
 hypothesis.settings.register_profile("framehook", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("framehook")
@@ -63,6 +67,22 @@ def postgresql_url() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def s3() -> "Iterator[Front]":
+    from tests.s3 import s3_server  # importing moto takes a while, and only here
+
+    with s3_server() as front:
+        yield front
+
+
+@pytest.fixture
+def front(s3: "Front") -> "Front":
+    """An S3 server that was asked for nothing yet, and fails in nothing."""
+    s3.faults = type(s3.faults)()
+    s3.seen.clear()
+    return s3
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import ssl
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from ssl import SSLContext, SSLError
 
 Conduct = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -25,7 +25,7 @@ class Arrivals:
 
     async def conduct(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one delivery, and answer 204 at once."""
-        body = await request(reader)
+        _, body = await request(reader)
         self.at.append((json.loads(body)["data"].get("job_id", ""), time.perf_counter()))
         writer.write(_FINE)
         self._more.set()
@@ -40,11 +40,11 @@ class Arrivals:
         return len(self.at) >= count
 
 
-async def request(reader: asyncio.StreamReader) -> bytes:
-    """The body of one request."""
+async def request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """The head and the body of a request that says its length."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return await reader.readexactly(int(length.partition(b":")[2]))
+    return head, await reader.readexactly(int(length.partition(b":")[2]))
 
 
 async def hang(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
@@ -112,7 +112,7 @@ HOSTILE: dict[str, Conduct] = {
 
 
 @asynccontextmanager
-async def receiving(conduct: Conduct, *, ssl_context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def receiving(conduct: Conduct, *, ssl: SSLContext | None = None) -> AsyncIterator[int]:
     """The port of a receiver that treats every connection so."""
     open_now: set[asyncio.Task[None]] = set()
 
@@ -121,7 +121,7 @@ async def receiving(conduct: Conduct, *, ssl_context: ssl.SSLContext | None = No
         assert task is not None
         open_now.add(task)
         try:
-            with suppress(ConnectionError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            with suppress(ConnectionError, SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await conduct(reader, writer)
                 await writer.drain()
                 writer.close()
@@ -130,7 +130,7 @@ async def receiving(conduct: Conduct, *, ssl_context: ssl.SSLContext | None = No
             writer.transport.abort()
             open_now.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=512, ssl=ssl_context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=512, ssl=ssl)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -98,7 +98,7 @@ async def connections(rounds: int) -> None:
         results: dict[str, list[float]] = {}
         async with AsyncExitStack() as stack:
             plain = await stack.enter_async_context(receiving(_keeping))
-            tls = await stack.enter_async_context(receiving(_keeping, ssl_context=serving))
+            tls = await stack.enter_async_context(receiving(_keeping, ssl=serving))
             client = await stack.enter_async_context(httpx.AsyncClient(verify=trusted, trust_env=False))
             rules = Rules((ipaddress.ip_network("127.0.0.0/8"),), allow_http=True)
             egress = Egress(rules, ssl_context=trusted)

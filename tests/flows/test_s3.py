@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from service.runners import LocalRunner
 from service.server import server as web_server
 from service.settings import Settings
 from tests.gpu.videos import Video, clicks, dot, make, steady
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Faults, Front
 from tests.service.serving import free_port, settings_on
 from tests.town import with_bucket, with_place
 
@@ -35,19 +35,6 @@ class Elsewhere(LocalRunner):
     """Processes of this machine that are treated as if they were on another."""
 
     name = "elsewhere"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    server.seen.clear()
-    return server
 
 
 @dataclass

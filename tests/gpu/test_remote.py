@@ -3,7 +3,7 @@
 import asyncio
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,23 +17,11 @@ from gpu.spec import RemoteObject
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from tests.gpu.videos import Video, clicks, dot, make, steady
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Front
 
 SIZE = 3 * 2**20 + 17
 CONTENT = random.Random(1).randbytes(SIZE)  # noqa: S311 - the same bytes each time
 Put = Callable[[bytes], str]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    return server
 
 
 @pytest.fixture

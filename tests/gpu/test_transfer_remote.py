@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -17,26 +17,13 @@ from gpu.spec import AttemptSpec, RemoteObject, RemoteUpload
 from gpu.upload import upload
 from tests.fakes import FakeRun
 from tests.gpu.exports import finished
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Front
 from tests.town import Town, settings_of, with_bucket
 from tests.town import town as opened
 
 pytestmark = pytest.mark.anyio
 CONTENT = random.Random(3).randbytes(20 * 2**20 + 5)  # noqa: S311 - three parts, the same bytes each time
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    server.seen.clear()
-    return server
 
 
 @pytest.fixture(params=["folder", "s3"])

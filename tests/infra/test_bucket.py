@@ -1,6 +1,6 @@
 """A bucket is prepared from nothing, and left alone when it is as it should be."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,22 +9,10 @@ from infra.bucket import Done, Wishes, prepare
 from infra.storage import StorageForbidden, StorageUnavailable
 from infra.storage.client import Bucket
 from infra.storage.s3 import bucket_key
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Front
 
 pytestmark = pytest.mark.anyio
 WISHES = Wishes(origins=["https://b.example", "https://a.example"], upload_days=30, users=["local", "a/b"])
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    return server
 
 
 @pytest.fixture

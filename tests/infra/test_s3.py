@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -20,7 +20,7 @@ from infra.storage import (
 from infra.storage.client import Bucket, S3Place
 from infra.storage.s3 import S3Storage
 from infra.storage.s3_publish import publish
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Front
 from tests.s3_signatures import SECRET_KEY
 
 pytestmark = pytest.mark.anyio
@@ -30,19 +30,6 @@ MIB = 2**20
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    server.seen.clear()
-    return server
 
 
 @pytest.fixture

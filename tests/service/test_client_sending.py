@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from infra.storage.client import Bucket
 from service.client import Client, Refused, Trouble
 from service.settings import Settings
 from tests.fakes import FakeRunner
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Faults, Front
 from tests.service.serving import Answer, Street, scripted, serving
 from tests.service.test_cli import exporting, run
 from tests.town import settings_of, with_bucket
@@ -24,19 +24,6 @@ pytestmark = pytest.mark.anyio
 MIB = 2**20
 CONTENT = random.Random(5).randbytes(33 * MIB)  # noqa: S311 - five parts, the same bytes each time
 PARTS = 5
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    server.seen.clear()
-    return server
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from infra.storage.client import Bucket
 from service.client import Client, Export, Trouble
 from tests.fakes import FakeRun
 from tests.gpu.exports import finished
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Faults, Front
 from tests.service.serving import FRAMING, serving
 from tests.service.test_uploads_s3 import AUTH_SECRET
 from tests.town import Elsewhere, Town, with_bucket, with_place
@@ -26,19 +26,6 @@ from tests.town import town as opened
 pytestmark = pytest.mark.anyio
 VIDEO = bytes(range(256)) * 8_000  # about 2 MB
 CHECKSUM = f"sha256:{hashlib.sha256(VIDEO).hexdigest()}"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    server.seen.clear()
-    return server
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Uploads into a bucket and into the folder, whole and in parts, and what the service does when storage fails."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 
 from service.settings import Settings
 from tests.fakes import FakeRunner
-from tests.s3 import Faults, Front, s3_server
+from tests.s3 import Front
 from tests.service.serving import FRAMING, Street, free_port, serving, settings_on
 from tests.town import settings_of, with_bucket
 
@@ -19,18 +19,6 @@ pytestmark = pytest.mark.anyio
 AUTH_SECRET = "a shared secret of the tokens that is long enough"
 MIB = 2**20
 CONTENT = bytes(range(256)) * 40_000  # 10,240,000 bytes: two parts
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
-
-
-@pytest.fixture
-def front(server: Front) -> Front:
-    server.faults = Faults()
-    return server
 
 
 @dataclass

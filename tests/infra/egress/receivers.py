@@ -7,15 +7,12 @@ import asyncio
 import gzip
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
-from ssl import SSLContext, SSLError
 
+from infra.bench.receivers import Conduct, request
 from infra.egress import Rules
 from infra.egress.outcomes import Address
-
-Conduct = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 LOOPBACK = Rules(allowed_networks=(ip_network("127.0.0.0/8"),), allow_http=True)
 HTTP_200 = b"HTTP/1.1 200 OK\r\n"
@@ -36,42 +33,6 @@ class Names:
         if answers is None:
             raise OSError("no such name")
         return [ip_address(text) for text in (answers.pop(0) if len(answers) > 1 else answers[0])]
-
-
-@asynccontextmanager
-async def receiving(conduct: Conduct, *, ssl: SSLContext | None = None) -> AsyncIterator[int]:
-    """The port, on loopback, of a receiver that treats every connection so."""
-    open_now: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        open_now.add(task)
-        try:
-            with suppress(ConnectionError, SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await conduct(reader, writer)
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        finally:
-            writer.transport.abort()
-            open_now.discard(task)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ssl)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in list(open_now):
-            task.cancel()
-        await asyncio.gather(*open_now, return_exceptions=True)
-
-
-async def request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """The head and the body of a request that says its length."""
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    return head, await reader.readexactly(int(length.partition(b":")[2]))
 
 
 def answering(raw: bytes) -> Conduct:
@@ -101,11 +62,6 @@ def repeating(first: bytes, again: bytes, *, every_seconds: float = 0) -> Conduc
 async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     """Accept, read nothing and say nothing."""
     reader._transport.pause_reading()  # type: ignore[attr-defined]
-    await asyncio.Event().wait()
-
-
-async def read_and_hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    await request(reader)
     await asyncio.Event().wait()
 
 

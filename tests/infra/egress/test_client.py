@@ -11,10 +11,11 @@ import httpx
 import pytest
 import respx
 
+from infra.bench.receivers import Conduct, read_and_hang, receiving, request
 from infra.egress import Answer, Egress, Forbidden, Rules, Unreachable
 from infra.egress.client import TOTAL_SECONDS
 from tests.infra.egress import receivers
-from tests.infra.egress.receivers import HTTP_200, LOOPBACK, Conduct, Names, answering, receiving
+from tests.infra.egress.receivers import HTTP_200, LOOPBACK, Names, answering
 
 SECONDS = 1.5
 UNUSED = SSLContext(PROTOCOL_TLS_CLIENT)  # reading the usual certificates takes longer than a call
@@ -42,7 +43,7 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
     got: list[tuple[bytes, bytes]] = []
 
     async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.append(await receivers.request(reader))
+        got.append(await request(reader))
         writer.write(HTTP_200 + b"Set-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok")
 
     async with receiving(conduct) as port:
@@ -121,7 +122,7 @@ async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: Egress) -> None:
     """All at once, for each takes as long as it may."""
     stages: dict[Conduct, str] = {
         receivers.hang: "waiting for the answer",
-        receivers.read_and_hang: "waiting for the answer",
+        read_and_hang: "waiting for the answer",
         receivers.drip_headers: "waiting for the answer",
         receivers.drip_body: "reading the answer's body",
     }
@@ -161,7 +162,7 @@ async def test_what_is_no_answer_is_told_as_such(
 async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
     """Fifty hostile calls at a time, and the good ones between them are over while the bad ones still wait."""
     egress = Egress(LOOPBACK, total_seconds=120, ssl_context=UNUSED)
-    lasting = [receivers.hang, receivers.read_and_hang, receivers.drip_headers, receivers.drip_body]
+    lasting = [receivers.hang, read_and_hang, receivers.drip_headers, receivers.drip_body]
     loud = [
         receivers.ten_gigabytes,
         receivers.endless_headers,
@@ -207,7 +208,7 @@ async def test_a_cancelled_call_hangs_up(egress: Egress) -> None:
     arrived, closed = asyncio.Event(), asyncio.Event()
 
     async def conduct(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        await receivers.request(reader)
+        await request(reader)
         arrived.set()
         await reader.read()
         closed.set()
@@ -237,7 +238,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
     got: list[bytes] = []
 
     async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.append((await receivers.request(reader))[0])
+        got.append((await request(reader))[0])
         writer.write(HTTP_200 + b"\r\n")
 
     async with receiving(receivers.silence) as proxy, receiving(conduct) as port:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.bench.receivers import Conduct, receiving, request
 from infra.egress import Answer, Egress, Forbidden, Resolver, Rules, Unreachable, system_resolver
 from infra.egress.client import TOTAL_SECONDS
 from infra.egress.guard import MOST_THREADS
 from infra.egress.outcomes import Address
 from tests.infra.egress import receivers
 from tests.infra.egress.certificates import Authority
-from tests.infra.egress.receivers import HTTP_200, LOOPBACK, Conduct, Names, receiving
+from tests.infra.egress.receivers import HTTP_200, LOOPBACK, Names
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_tls_is_by_the_name_in_the_url(authority: Authority, address: str)
     context.sni_callback = lambda _, name, __: asked.append(name)
 
     async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.append((await receivers.request(reader))[0])
+        got.append((await request(reader))[0])
         writer.write(HTTP_200 + b"Content-Length: 2\r\n\r\nok")
 
     egress = Egress(
@@ -159,7 +160,7 @@ async def test_tls_that_fails_is_told_as_such(authority: Authority) -> None:
     assert "handshake failed" in await tls_failure(egress, old)
 
     async def damaged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await receivers.request(reader)
+        await request(reader)
         os.write(writer.get_extra_info("socket").fileno(), b"no record of TLS at all")
         await reader.read()
 
