@@ -1,7 +1,7 @@
 """The pieces of an export made at once, each at a place of its own; whatever happens, none of them goes on.
 
 Where those places are is known to `Places` alone: processes of this machine (`gpu.processes`), or other containers
-(`gpu.modal_pieces`). Whoever makes a piece says in lines of JSON how it goes: `{"done": ticks}`, or `{"error": …}`.
+(`gpu.hired`). Whoever makes a piece says in lines of JSON how it goes: `{"done": ticks}`, or `{"error": …}`.
 """
 
 import json

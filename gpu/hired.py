@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -89,12 +89,11 @@ class _Container:
 
     at_hand = False
 
-    def __init__(self, hire: Any, board: modal.Dict) -> None:
+    def __init__(self, hire: "Callable[[Order, modal.Dict], Hire]", board: modal.Dict) -> None:
         self._hire, self._board = hire, board
 
     def start(self, order: Order) -> "Hire":
-        hire: Hire = self._hire(order, self._board)
-        return hire
+        return self._hire(order, self._board)
 
 
 class Hire:

@@ -23,8 +23,6 @@ from gpu.timeline import Clock
 _FEWEST = 3
 _LONGEST_SECONDS = 10
 
-Packets = "list[Packet[VideoStream]]"
-
 
 def reel_ticks(clock: Clock, seconds: float) -> int:
     """How long a reel of a film of this length is, in whole keyframe intervals."""

@@ -150,15 +150,15 @@ def _check_place(request: Request[State], user_id: str, config: ExportConfig) ->
         obstructed = request.state["storage"].obstructed(user_id, key)
     except OutsideStorage:
         obstructed = True
-    if obstructed or key.startswith(UPLOADS):
-        why = (
-            "is where uploads lie"
-            if key.startswith(UPLOADS)
-            else "can't be a file: a folder or a file is in the way"
-        )
-        raise Invalid(
-            f"The key {key!r} {why}.", errors=[FieldError(loc=["config", "output_key"], msg=f"it {why}")]
-        )
+    if key.startswith(UPLOADS):
+        why = "is where uploads lie"
+    elif obstructed:
+        why = "can't be a file: a folder or a file is in the way"
+    else:
+        return
+    raise Invalid(
+        f"The key {key!r} {why}.", errors=[FieldError(loc=["config", "output_key"], msg=f"it {why}")]
+    )
 
 
 def _traceparent(request: Request[State]) -> str | None:
