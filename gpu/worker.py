@@ -1,5 +1,8 @@
 """`python -m gpu.worker`: one attempt in a process of its own. Reads an AttemptSpec as JSON, exits when it is over.
 
+With `--end-with-stdin` the spec is a line on standard input, which whoever started the run keeps open: the run ends
+within seconds of that process, however it ends, and removes its scratch folder. Nobody could take its reports any more.
+
 Exit status: 0 reported (or no longer wanted), 1 not reported, 2 a spec that can't be read, 124 out of time or
 memory, 143 ended by SIGTERM. The last line on standard output is the last report as JSON.
 """
@@ -37,6 +40,8 @@ _LAST_WORDS_SECONDS = 15.0
 _LAST_WORDS_SHARE = 0.1
 # A hostile index of some kilobytes makes a demuxer take a third of a gigabyte a second.
 _LOOK_SECONDS = 0.2
+# How long a main thread that hangs in a decoder may take to clean up once the service is gone.
+_CLEAN_UP_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -124,17 +129,45 @@ def main() -> int:
     parser.add_argument(
         "--memory-megabytes", type=int, help="end the run beyond this (default: half the machine's)"
     )
+    parser.add_argument(
+        "--end-with-stdin",
+        action="store_true",
+        help="end when standard input does, and remove the scratch folder",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     signal.signal(signal.SIGTERM, _terminated)
+    memory_bytes = (arguments.memory_megabytes or 0) * 1024 * 1024
+    if not arguments.end_with_stdin:
+        return run_spec(sys.stdin.buffer.read(), arguments.scratch, memory_bytes)
+    spec = sys.stdin.buffer.readline()
+    threading.Thread(target=end_with_stdin, args=(arguments.scratch,), name="service", daemon=True).start()
     try:
-        spec = AttemptSpec.model_validate_json(sys.stdin.buffer.read())
+        return run_spec(spec, arguments.scratch, memory_bytes)
+    finally:
+        shutil.rmtree(arguments.scratch, ignore_errors=True)
+
+
+def run_spec(text: bytes, folder: Path, memory_bytes: int) -> int:
+    """Run the attempt that this JSON describes; the exit status."""
+    try:
+        spec = AttemptSpec.model_validate_json(text)
     except ValidationError as error:
         log.error("the spec is not valid: %s", _complaints(error))  # noqa: TRY400 - a trace would show the key
         return 2
-    memory_bytes = (arguments.memory_megabytes or 0) * 1024 * 1024
-    return attempt(spec, arguments.scratch / scratch_name(spec), memory_bytes)
+    return attempt(spec, folder / scratch_name(spec), memory_bytes)
+
+
+def end_with_stdin(folder: Path) -> None:
+    """Wait until standard input ends, then end this process and what it started, even amid a decoder."""
+    while os.read(0, 1):
+        pass
+    log.warning("the service that started this run is gone, and the run ends")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_CLEAN_UP_SECONDS)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(TERMINATED_STATUS)  # the processes that make pieces end with their standard input
 
 
 def attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int) -> int:

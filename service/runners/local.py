@@ -22,7 +22,8 @@ KILL_AFTER_SECONDS = 2.0
 class LocalRunner:
     """A process per attempt, in a process group of its own, at most `workers` at a time.
 
-    `alone` says that no other service uses the scratch folder: runs found alive in it are left over, and are ended.
+    A run ends by itself within seconds of the service that started it. `alone` says that no other service uses the
+    scratch folder: runs found alive in it are left over, and are ended at once.
     """
 
     name = "local"
@@ -62,12 +63,12 @@ class LocalRunner:
         self._processes[spec.call_id] = process
         self._watch(spec.call_id, process)
         assert process.stdin is not None
-        process.stdin.write(spec.model_dump_json(by_alias=True).encode())
-        process.stdin.close()
+        # It stays open: its end tells the run that this service is gone.
+        process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
         return spec.call_id
 
     async def probe(self, call_id: str) -> Standing:
-        if call_id in self._processes:
+        if call_id in self._processes or _is_alive(self._scratch / call_id):
             return Running()
         return Failed("run_lost", "The process that ran the export is gone.", transient=True)
 
@@ -96,7 +97,7 @@ class LocalRunner:
 
     async def _start(self, folder: Path, lock: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gpu.worker", "--scratch", str(folder)),
+            *(sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(folder)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
             start_new_session=True,
@@ -111,6 +112,8 @@ class LocalRunner:
 
     async def _reap(self, call_id: str, process: asyncio.subprocess.Process) -> None:
         code = await process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
         if code != 0:
             logger.warning("the run %s ended with exit status %d", call_id, code)
         _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
@@ -135,6 +138,11 @@ def sweep(scratch: Path, *, end_runs: bool = False) -> int:
         shutil.rmtree(folder, ignore_errors=True)
         removed += 1
     return removed
+
+
+def _is_alive(folder: Path) -> bool:
+    """Whether another service that shares the scratch folder has this run at work."""
+    return folder.is_dir() and not _abandoned(folder)
 
 
 def _abandoned(folder: Path) -> bool:

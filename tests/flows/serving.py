@@ -149,6 +149,19 @@ def runs_of(job_id: str) -> list[int]:
     return sorted(found)
 
 
+def group_of(run: int) -> list[int]:
+    """The process ids of a run and of the processes that it started, while they live."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(group) == run and state != "Z":
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
 async def until(holds: "Callable[[], Any]", service: Service | None = None) -> None:
     """Wait for what tells nobody when it comes true; `holds` may be a coroutine function."""
     try:

@@ -12,7 +12,7 @@ import av
 import pytest
 
 from service import sample
-from tests.flows.serving import CROP, Job, Service, runs_of, until
+from tests.flows.serving import CROP, Job, Service, group_of, runs_of, until
 
 FINAL = ("complete", "error", "cancelled")
 
@@ -39,11 +39,11 @@ async def mortal(tmp_path: Path) -> AsyncIterator[Service]:
         yield service
 
 
-async def framing(service: Service, match: bytes) -> str:
+async def framing(service: Service, match: bytes, **config: object) -> str:
     """A framing export that takes some seconds."""
     key = await service.uploaded(match)
-    config = {"input_key": key, "keyframes": [CROP], "trim": {"start": 0, "end": 5}, "quality": "high"}
-    return await service.submitted(config)
+    usual = {"input_key": key, "keyframes": [CROP], "trim": {"start": 0, "end": 5}, "quality": "high"}
+    return await service.submitted(usual | config)
 
 
 async def check_whole(service: Service, job: Job) -> None:
@@ -91,6 +91,16 @@ async def test_a_service_that_is_killed_goes_on_at_its_next_start(mortal: Servic
     assert again["sequence"] > before["sequence"]
     await until(lambda: zombie not in runs_of(job_id), mortal)
     await check_whole(mortal, await mortal.ended(job_id))
+    await until(lambda: mortal.scratch == [], mortal)
+
+
+async def test_a_run_and_its_pieces_end_with_a_service_that_is_killed(mortal: Service, match: bytes) -> None:
+    job_id = await framing(mortal, match, parallelism=2)
+    await mortal.encoding(job_id)
+    (run,) = runs_of(job_id)
+    assert len(group_of(run)) > 2
+    mortal.end(signal.SIGKILL)
+    await until(lambda: group_of(run) == [], mortal)
     await until(lambda: mortal.scratch == [], mortal)
 
 

@@ -54,6 +54,27 @@ def test_a_failure_is_told_with_its_code(service: Receiver, source: Path) -> Non
     assert left(source) == ["scratch"]
 
 
+@pytest.mark.parametrize("answer", [200, 503], ids=["while it encodes", "while it can't report"])
+def test_a_run_whose_service_is_gone_ends_at_once_and_leaves_nothing(
+    service: Receiver, source: Path, answer: int
+) -> None:
+    service.script(*[answer] * 1_000)
+    process = begun(service, source, end_with_stdin=True, **ENDLESS)
+    service.take()
+    assert process.stdin is not None
+    process.stdin.close()
+    assert ended(process) == (143, "")
+    assert left(source) == []
+
+
+def test_a_run_whose_service_dies_before_the_spec_is_written_leaves_nothing(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(scratch)]
+    assert subprocess.run(command, input=b'{"job_id": "jo', check=False, timeout=60).returncode != 0
+    assert not scratch.exists()
+
+
 def test_a_run_that_is_not_wanted_ends_in_silence(service: Receiver, source: Path) -> None:
     service.script(200, 410)
     status, said = ended(begun(service, source, **ENDLESS))

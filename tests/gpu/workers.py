@@ -17,6 +17,7 @@ def begun(
     *,
     deadline_seconds: float = 60.0,
     memory_megabytes: int | None = None,
+    end_with_stdin: bool = False,
     **config: Any,
 ) -> subprocess.Popen[str]:
     """A worker that has read its spec."""
@@ -28,10 +29,15 @@ def begun(
     command = [sys.executable, "-m", "gpu.worker", "--scratch", str(folder)]
     if memory_megabytes is not None:
         command += ["--memory-megabytes", str(memory_megabytes)]
+    if end_with_stdin:
+        command.append("--end-with-stdin")
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
-    process.stdin.write(spec.model_dump_json(by_alias=True))
-    process.stdin.close()
+    process.stdin.write(spec.model_dump_json(by_alias=True) + "\n")
+    if end_with_stdin:
+        process.stdin.flush()
+    else:
+        process.stdin.close()
     return process
 
 

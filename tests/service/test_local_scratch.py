@@ -78,6 +78,17 @@ async def test_a_service_that_starts_removes_what_the_dead_left_and_spares_the_l
     assert isinstance(await runner.probe(spec.call_id), Running)
 
 
+async def test_a_replica_that_shares_the_folder_knows_whether_anothers_run_lives(
+    runner: LocalRunner, spec: AttemptSpec, service: Receiver, tmp_path: Path
+) -> None:
+    replica = LocalRunner(tmp_path / "scratch", 1)
+    await runner.spawn(spec)
+    assert isinstance(await replica.probe(spec.call_id), Running)
+    await runner.cancel(spec.call_id)
+    await runner.freed.wait()
+    assert isinstance(await replica.probe(spec.call_id), Failed)
+
+
 async def test_a_run_outlives_its_service_with_its_scratch(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     living = scratch / "local-earlier-job-2"
