@@ -6,8 +6,8 @@ length of the output, what opens its pictures, and its sound, both lazy. Its pic
 for, begin as `decode.pictures(source, cut, clock, ticks)`: frames in rising time, upright, yuv420p, bt709, with their
 source time in seconds; it changes `frame` and passes the rest on (see `framing._framed`). Its sound begins as
 `sound.sound(source, cut, seconds)`. Several pieces or sources are several such generators, one after another, with
-`pts` counted on. A format that would change nothing plans a `Copy` instead. Then it gets its case below, and
-that is all.
+`pts` counted on. A format that would change nothing plans a `Copy`, which holds the Render too. Then it gets its case
+below, and that is all.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,6 +24,12 @@ Plan = Callable[[Any, Mapping[str, Source]], Render | Copy]
 def planned(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render | Copy:
     """What is to be made. Raises ExportError: whatever the format finds wrong."""
     return _format(kind)(config, sources)
+
+
+def rendered(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render:
+    """What is to be made, encoded in any case."""
+    plan = planned(kind, config, sources)
+    return plan.render if isinstance(plan, Copy) else plan
 
 
 def _format(kind: ExportType) -> Plan:

@@ -104,6 +104,12 @@ def displayed_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int
     return (height, width) if _sideways(_turn(frame)) else (width, height)
 
 
+def is_output_ready(frame: VideoFrame, width: int, height: int) -> bool:
+    """Whether a frame is what an output promises, in a size, and says so itself: nothing about it is guessed."""
+    tags = {frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range}
+    return tags == {BT709} and not _chain(_look(frame, _turn(frame)), width, height)
+
+
 def _look(frame: VideoFrame, turn: Chain) -> _Look:
     matrix = frame.colorspace
     if matrix == _UNSPECIFIED or matrix not in _MATRICES:

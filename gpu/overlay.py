@@ -19,9 +19,9 @@ from gpu.planes import copied, planes
 from gpu.render import Render
 from gpu.sound import sound
 from gpu.source import Source
-from gpu.spec import Codec, EffectType, OverlayConfig, OverlaySettings, TextLayer
+from gpu.spec import EffectType, OverlayConfig, OverlaySettings, TextLayer
 from gpu.text import line_height, render_line
-from gpu.verbatim import Copy, shareable
+from gpu.verbatim import Copy, is_copyable
 
 _REFERENCE_HEIGHT = 1_080
 _THINNEST_STROKE = 2.0
@@ -43,8 +43,6 @@ def plan(config: OverlayConfig, sources: Mapping[str, Source]) -> Render | Copy:
     source = sources[config.input_key]
     _check_inside(config, source)
     regions = [region for region in config.highlight_regions if region.enabled]
-    if not regions and not config.text_layers and _may_be_copied(config, source):
-        return Copy(source)
     width, height = source.width - source.width % 2, source.height - source.height % 2
     settings = config.overlay_settings
     drawing = Drawing(
@@ -57,14 +55,18 @@ def plan(config: OverlayConfig, sources: Mapping[str, Source]) -> Render | Copy:
     cut = timeline.pieces(0.0, source.duration, [])
     clock = timeline.clock(config.fps, source.rate, source.variable, cut)
     seconds = timeline.length(cut, clock)
-    return Render(
+    audio = source.audio if config.include_audio else None
+    render = Render(
         width=width,
         height=height,
         clock=clock,
         seconds=seconds,
         pictures=lambda ticks: _drawn(pictures(source, cut, clock, ticks), drawing),
-        sound=sound(source, cut, seconds) if config.include_audio and source.audio is not None else None,
+        sound=sound(source, cut, seconds) if audio is not None else None,
     )
+    if not regions and not config.text_layers and is_copyable(source, config):
+        return Copy(source, config.codec, audio, render)
+    return render
 
 
 def _check_inside(config: OverlayConfig, source: Source) -> None:
@@ -73,12 +75,6 @@ def _check_inside(config: OverlayConfig, source: Source) -> None:
     if max(begun, default=0.0) >= source.duration:
         message = f"A region or text begins after the source, which is {source.duration:.2f} s long."
         raise ExportError("clip_outside_source", message)
-
-
-def _may_be_copied(config: OverlayConfig, source: Source) -> bool:
-    """Whether the source is what was asked for as it lies there."""
-    as_asked = config.fps is None and (config.include_audio or source.audio is None)
-    return as_asked and config.codec in {Codec.H264, source.codec} and shareable(source)
 
 
 def _caption(layer: TextLayer, width: int, height: int) -> Caption:

@@ -13,7 +13,7 @@ from callbacks.envelope import Output, Phase
 from gpu import profile, split, transfer
 from gpu.crew import Mark, Place, Places, made_by_crew, seconds_left
 from gpu.errors import ExportError, failing_as
-from gpu.formats import planned
+from gpu.formats import planned, rendered
 from gpu.join import join, write_sound
 from gpu.processes import OwnMachine
 from gpu.profile import Encoder
@@ -21,7 +21,7 @@ from gpu.render import Render, write
 from gpu.source import Source, probe
 from gpu.spec import AttemptSpec, Codec, Quality
 from gpu.split import Order
-from gpu.verbatim import Copy, copied
+from gpu.verbatim import Copy, copy_streams
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +69,9 @@ def run(
         with failing_as("scratch_unwritable", "The machine has no room to work in.", transient=True):
             scratch.mkdir(parents=True, exist_ok=True)
         sources = yield from _sources(spec, scratch)
-        render = planned(spec.type, spec.config, sources)
-        if isinstance(render, Copy):
-            return (yield from _handed_on(spec, render, scratch / "output.mp4"))
+        plan = planned(spec.type, spec.config, sources)
         made = scratch / "output.mp4"
-        yield from _made(spec, sources, render, choose, places, made)
-        checked = _checked(made, render)
+        checked = yield from _written(spec, sources, plan, choose, places, made)
         return (yield from _published(spec, made, checked))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -88,6 +85,34 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
         place = transfer.fetch(key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds)
         found[key] = probe(place)
     return found
+
+
+def _written(
+    spec: AttemptSpec,
+    sources: dict[str, Source],
+    plan: Render | Copy,
+    choose: Choose,
+    places: Places,
+    made: Path,
+) -> Generator[Tick, None, Source]:
+    """The output in a file, checked: copied where that is planned and turns out to do, else encoded."""
+    reached = 0.0
+    if isinstance(plan, Copy):
+        yield _tick(Phase.PROCESSING, 0.0, "Copying the source")
+        try:
+            with closing(_paced(copy_streams(plan, made))) as copying:
+                for share in copying:
+                    reached = share
+                    yield _tick(Phase.PROCESSING, share, "Copying the source")
+            return _checked(made, plan.render)
+        except ExportError as error:
+            log.info("not copied, but encoded: %s", error.message)
+    render = plan.render if isinstance(plan, Copy) else plan
+    floor = _tick(Phase.PROCESSING, reached, "").progress
+    with closing(_made(spec, sources, render, choose, places, made)) as working:
+        for tick in working:
+            yield replace(tick, progress=max(tick.progress, floor))
+    return _checked(made, render)
 
 
 def _made(
@@ -108,9 +133,9 @@ def _made(
                 reached = tick.progress
                 yield tick
     except ExportError as error:
-        again = planned(spec.type, spec.config, sources)
-        if error.code != "encode_failed" or not encoder.on_card or not isinstance(again, Render):
+        if error.code != "encode_failed" or not encoder.on_card:
             raise
+        again = rendered(spec.type, spec.config, sources)
         log.warning("%s failed, and the export begins anew: %s", encoder.name, error.__cause__ or error)
         instead = profile.software(codec, quality, f"{encoder.name} failed")
         with closing(_made_by(instead, spec, sources, again, places, made)) as working:
@@ -177,15 +202,6 @@ def _paced(steps: Generator[Step, None, None]) -> Generator[Step, None, None]:
             if (now := time.monotonic()) - told >= _TICK_SECONDS:
                 told = now
                 yield step
-
-
-def _handed_on(spec: AttemptSpec, copy: Copy, made: Path) -> Generator[Tick, None, Output]:
-    reading = copied(copy, made)
-    while True:
-        try:
-            yield _tick(Phase.PROCESSING, next(reading), "Copying the source")
-        except StopIteration as stop:
-            return (yield from _published(spec, stop.value, copy.source))
 
 
 def _checked(made: Path, render: Render) -> Source:

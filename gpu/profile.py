@@ -39,7 +39,7 @@ _NVENC = {
     Codec.HEVC: ("hevc_nvenc", {Quality.DRAFT: "32", Quality.STANDARD: "25", Quality.HIGH: "20"}),
     Codec.AV1: ("av1_nvenc", {Quality.DRAFT: "40", Quality.STANDARD: "32", Quality.HIGH: "25"}),
 }
-_TAGS = {Codec.HEVC: "hvc1"}  # Apple's players take no other
+CODEC_TAGS = {Codec.HEVC: "hvc1"}  # Apple's players take no other
 _NVENC_PRESETS = {Quality.DRAFT: "p2", Quality.STANDARD: "p4", Quality.HIGH: "p6"}
 
 
@@ -101,14 +101,14 @@ def on_the_card(codec: Codec, quality: Quality) -> Encoder:
     """The encoder of a card, whether or not there is one."""
     name, constant_quality = _NVENC[codec]
     options = {"preset": _NVENC_PRESETS[quality], "rc": "vbr", "cq": constant_quality[quality], "b": "0"}
-    return Encoder(name, options, _TAGS.get(codec), "", on_card=True)
+    return Encoder(name, options, CODEC_TAGS.get(codec), "", on_card=True)
 
 
 def software(codec: Codec, quality: Quality, why: str) -> Encoder:
     """The encoder that every machine has."""
     name, by_quality = _SOFTWARE[codec]
     threads = min(_MOST_THREADS, max(1, cores() * 3 // 2)) if name == "libx264" else 0
-    return Encoder(name, by_quality[quality] | _repeatable(name), _TAGS.get(codec), why, threads)
+    return Encoder(name, by_quality[quality] | _repeatable(name), CODEC_TAGS.get(codec), why, threads)
 
 
 def _repeatable(name: str) -> Options:

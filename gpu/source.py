@@ -78,7 +78,7 @@ def probe(path: "Place") -> Source:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
         with closing(_packets_anew(path, stream.index)) as anew:
             rate, variable = pace(stream, anew)
-        first = _first_frame(container, stream)
+        first = decode_first_frame(container, stream)
         width, height = displayed_size(first, stream.sample_aspect_ratio)
         return Source(
             path=path,
@@ -220,7 +220,8 @@ def _scanned_duration(path: "Place", index: int, origin: float) -> float:
     return end
 
 
-def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
+def decode_first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame:
+    """The first frame that can be decoded. Raises ExportError: decode_failed."""
     first = next(decoded(container, stream), None)
     if first is None:
         raise ExportError("decode_failed", UNDECODABLE)

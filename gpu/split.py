@@ -14,7 +14,7 @@ from pathlib import Path
 from gpu import transfer
 from gpu.decode import Pictures
 from gpu.errors import ExportError
-from gpu.formats import planned
+from gpu.formats import rendered
 from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
@@ -97,8 +97,8 @@ def render_piece(order: Order) -> Generator[int, None, None]:
         )
         for key in spec.config.input_keys
     }
-    render = planned(spec.type, spec.config, sources)
-    if not isinstance(render, Render) or order.last > render.ticks.stop:
+    render = rendered(spec.type, spec.config, sources)
+    if order.last > render.ticks.stop:
         raise ExportError("source_changed", "The source changed while it was read.", transient=True)
     for share in write(part(render, order.ticks), order.encoder, order.path, _layout(render)):
         yield round(share * len(order.ticks))
