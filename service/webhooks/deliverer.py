@@ -8,7 +8,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,12 +20,12 @@ from infra.postgresql import AnyDatabase
 from service.webhooks import deliveries, endpoints
 from service.webhooks.acquaintance import BRISK_SECONDS, Acquaintance
 from service.webhooks.deliveries import Claimed, Finished
-from service.webhooks.due import Waiting, waiting
+from service.webhooks.due import waiting
 from service.webhooks.outbox import Outbox
 from service.webhooks.schedule import Result
+from service.webhooks.selection import InFlight, count_by_endpoint, select_due
 from service.webhooks.sending import Sent, attempted
 from service.webhooks.tables import Delivery, Endpoint
-from service.webhooks.turns import Candidate, Places, chosen
 
 logger = logging.getLogger("framehook.webhooks")
 
@@ -37,25 +36,21 @@ _CLAIMS = 5_211_867_730
 
 @dataclass(frozen=True)
 class Pace:
-    """How many at once, in this process; how long an attempt is nobody else's; how often to look unasked."""
+    """How many at once, in this process; how long an attempt is nobody else's; how often to look unasked.
+
+    An answer within `healthy_seconds` holds up nobody.
+    """
 
     places: int = 128
     per_endpoint: int = 8
     lease_seconds: float = 60.0
     idle_seconds: float = 1.0
+    healthy_seconds: float = BRISK_SECONDS
 
     @property
     def begun_within_seconds(self) -> float:
         """An attempt that is begun later, by a process that stood still, might reach into somebody else's lease."""
         return self.lease_seconds / 2
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """An attempt under way, and since when, by the monotonic clock."""
-
-    delivery: Delivery
-    at: float
 
 
 @dataclass(frozen=True)
@@ -88,9 +83,9 @@ class Deliverer:
         self._pace = pace or Pace()
         self._clock = clock
         self._awake = asyncio.Event()
-        self._under_way: dict[asyncio.Task[None], _Begun] = {}
+        self._under_way: dict[asyncio.Task[None], InFlight] = {}
         self._about_to_begin: list[Delivery] = []
-        self._acquaintance = Acquaintance()
+        self._acquaintance = Acquaintance(brisk_seconds=self._pace.healthy_seconds)
         self._finished: list[Finished] = []
         self.sent = Sent()
 
@@ -179,7 +174,14 @@ class Deliverer:
         )
         dead = [one.endpoint_id for one in found if not one.enabled]
         given_up = bool(dead) and await endpoints.give_up(session, dead, now=now)
-        ids = self._chosen([one for one in found if one.enabled], now)
+        ids = select_due(
+            [one for one in found if one.enabled],
+            list(self._under_way.values()),
+            self._acquaintance,
+            total=self._pace.places,
+            per_endpoint=self._pace.per_endpoint,
+            now=now,
+        )
         if not ids:
             return _Taken(more=given_up)
         superseded = await deliveries.supersede(session, ids, now=now)
@@ -187,35 +189,17 @@ class Deliverer:
         claimed = await deliveries.claim(session, kept, lease_seconds=self._pace.lease_seconds, now=now)
         return _Taken(claimed, len(superseded), more=given_up or bool(superseded))
 
-    def _chosen(self, found: Sequence[Waiting], now: float) -> list[str]:
-        under_way = Counter(one.delivery.endpoint_id for one in self._under_way.values())
-        long_ago = time.monotonic() - BRISK_SECONDS
-        late = {one.delivery.endpoint_id for one in self._under_way.values() if one.at < long_ago}
-        known = self._acquaintance
-        brisk = sum(count for one, count in under_way.items() if known.brisk(one) and one not in late)
-        candidates = [
-            Candidate(
-                one.endpoint_id,
-                one.due,
-                brisk=known.brisk(one.endpoint_id) and one.endpoint_id not in late and not one.failing,
-                under_way=under_way[one.endpoint_id],
-                last_turn=known.last_turn(one.endpoint_id),
-            )
-            for one in found
-            if not known.rests(one.endpoint_id, now=now)
-        ]
-        total = under_way.total()
-        return chosen(candidates, Places(self._pace.places, self._pace.per_endpoint, brisk, total - brisk))
-
     def _begin(self, claimed: Sequence[Claimed], last_moment: float) -> None:
+        together = count_by_endpoint(self._under_way.values())
+        together.update(one.delivery.endpoint_id for one in claimed)
         for one in claimed:
-            attempt = asyncio.create_task(self._attempt(one, last_moment))
-            self._under_way[attempt] = _Begun(one.delivery, time.monotonic())
+            attempt = asyncio.create_task(self._attempt(one, last_moment, together[one.delivery.endpoint_id]))
+            self._under_way[attempt] = InFlight(one.delivery, time.monotonic())
             self._acquaintance.begun(one.delivery.endpoint_id)
             attempt.add_done_callback(self._ended)
         self._about_to_begin = []
 
-    async def _attempt(self, claimed: Claimed, last_moment: float) -> None:
+    async def _attempt(self, claimed: Claimed, last_moment: float, together: int) -> None:
         if time.monotonic() > last_moment:
             return  # whoever comes next may have sent newer news by now
         result = await attempted(self._egress, claimed, now=self._clock())
@@ -224,8 +208,13 @@ class Deliverer:
             delivered=result.delivered,
             seconds=result.seconds,
             now=self._clock(),
+            in_flight=max(together, self._in_flight(claimed.endpoint.endpoint_id)),
+            maximum=self._pace.per_endpoint,
         )
         self._finished.append(Finished(claimed.delivery, result))
+
+    def _in_flight(self, endpoint_id: str) -> int:
+        return count_by_endpoint(self._under_way.values())[endpoint_id]
 
     def _ended(self, attempt: "asyncio.Task[None]") -> None:
         delivery = self._under_way.pop(attempt).delivery

@@ -155,9 +155,13 @@ def _ended_job(job_id: str) -> Job:
 
 @asynccontextmanager
 async def opened(
-    database: AnyDatabase, *, pace: Pace | None = None, transport: httpx.AsyncBaseTransport | None = None
+    database: AnyDatabase,
+    *,
+    pace: Pace | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    egress: Egress | None = None,
 ) -> AsyncIterator[Shop]:
-    """A shop on a database that other tests may have used; `transport` leads elsewhere than to its street."""
+    """A shop on a database that other tests may have used; `transport` or `egress` leads elsewhere than its street."""
     async with database.transaction() as session:
         for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, jobs.EVENTS, jobs.JOBS):
             await session.execute(delete(table))
@@ -165,7 +169,7 @@ async def opened(
     outbox = Outbox(JobView("https://exports.example"), clock)
     database.before_commit = outbox.in_session
     street = Street()
-    egress = Egress(Rules(), transport=transport or httpx.MockTransport(street.answer))
+    egress = egress or Egress(Rules(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
     deliverer = Deliverer(database, egress, outbox, disabled.append, pace=pace, clock=clock)
     writer = Writer(database, ignore, outbox, committed=deliverer.noticed)

@@ -1,5 +1,7 @@
 """Whose turn it is, decided without a database: nobody's slowness is anybody else's."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +56,35 @@ def test_a_new_endpoint_finds_a_place_beside_those_that_are_always_busy() -> Non
     assert chosen([*busy, doubtful("new")], Places(64, 8, brisk=taken)) == ["new0"]
 
 
+def slow(endpoint_id: str, limit: int, *, under_way: int = 0) -> Candidate:
+    return Candidate(endpoint_id, due(endpoint_id, 9), False, under_way, 0, limit)
+
+
+def test_a_slow_endpoint_has_as_many_at_a_time_as_it_has_earned_and_no_more_than_any_other() -> None:
+    assert chosen([slow("a", 3)], Places(100, 8)) == ["a0", "a1", "a2"]
+    assert chosen([slow("a", 3, under_way=2)], Places(100, 8, doubtful=2, extra=1)) == ["a0"]
+    assert len(chosen([slow("a", 99)], Places(100, 8))) == 8
+
+
+def test_slow_endpoints_that_have_earned_more_leave_room_for_new_and_for_healthy_ones() -> None:
+    in_flight: Counter[str] = Counter()
+    for _ in range(20):
+        extra = sum(count - 1 for count in in_flight.values())
+        waiting = [slow(f"{n:03}", 8, under_way=in_flight[f"{n:03}"]) for n in range(12)]
+        picked = chosen(waiting, Places(64, 8, doubtful=in_flight.total(), extra=extra))
+        in_flight.update(delivery[:3] for delivery in picked)
+    assert in_flight.total() == 12 + 64 // 4
+    new = [doubtful(f"new{number}") for number in range(9)]
+    assert len(chosen(new, Places(64, 8, doubtful=28, extra=16))) == 4
+    assert chosen(new[:1], Places(64, 8, brisk=28, doubtful=28, extra=16)) == ["new00"]
+    assert len(chosen([brisk("a")], Places(64, 8, doubtful=28, extra=16))) == 8
+
+
+def test_nobody_grows_into_the_last_places() -> None:
+    assert chosen([slow("a", 8, under_way=1)], Places(64, 8, brisk=48, doubtful=8)) == []
+    assert chosen([slow("a", 8, under_way=1)], Places(64, 8, brisk=48, doubtful=7)) == ["a0"]
+
+
 def test_with_a_single_place_somebody_is_sent_something() -> None:
     assert chosen([doubtful("a")], Places(1, 8)) == ["a0"]
     assert chosen([brisk("a")], Places(1, 8)) == ["a0"]
@@ -67,6 +98,7 @@ candidates = st.lists(
         brisk=st.booleans(),
         under_way=st.integers(0, 9),
         last_turn=st.integers(0, 99),
+        limit=st.integers(1, 9),
     ),
     max_size=30,
     unique_by=lambda one: one.endpoint_id,
@@ -81,14 +113,19 @@ def test_no_bound_is_ever_passed(
 ) -> None:
     busy = sum(one.under_way for one in waiting if one.brisk)
     slow = sum(one.under_way for one in waiting if not one.brisk) + elsewhere
-    picked = chosen(waiting, Places(total, per_endpoint, busy, slow))
+    extra = sum(max(0, one.under_way - 1) for one in waiting if not one.brisk)
+    picked = chosen(waiting, Places(total, per_endpoint, busy, slow, extra))
     assert len(picked) == len(set(picked)) <= max(0, total - busy - slow)
     for one in waiting:
         own = [delivery for delivery in picked if delivery in one.due]
         assert tuple(own) == one.due[: len(own)]
-        assert not own or len(own) + one.under_way <= (per_endpoint if one.brisk else 1)
-    begun = [one for one in waiting if not one.brisk and set(one.due) & set(picked)]
-    assert not begun or len(begun) + slow <= max(1, total // 2)
+        most = per_endpoint if one.brisk else max(1, min(one.limit, per_endpoint))
+        assert not own or len(own) + one.under_way <= most
+    begun = sum(len(set(one.due) & set(picked)) for one in waiting if not one.brisk)
+    assert not begun or begun + slow <= max(1, total // 2)
+    firsts = sum(one.under_way == 0 and one.due[0] in picked for one in waiting if not one.brisk)
+    assert begun == firsts or begun - firsts + extra <= total // 4
+    assert begun == firsts or len(picked) + busy + slow <= total - max(1, total // 8)
 
 
 def test_a_stranger_is_not_taken_for_brisk_and_is_once_it_has_answered_at_once() -> None:
