@@ -5,6 +5,7 @@ import random as random_module
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -97,6 +98,13 @@ class Reporter:
     def stopped(self) -> bool:
         """Whether the service has answered 404 or 410 to anything."""
         return self._sender.stopped
+
+    def measure(self, gpu_seconds: Callable[[], float]) -> None:
+        """Tell with every report how long the run has been at work, so that one that is lost is counted too.
+
+        `gpu_seconds` is called by the thread that sends.
+        """
+        self._sender.measure_gpu_seconds = gpu_seconds
 
     def started(self, message: str = "") -> None:
         """Announce the run; returns once that is stored, or raises a `ReporterError`."""

@@ -7,12 +7,14 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from msgspec.structs import replace
 
+from callbacks.cleaning import clean_seconds
 from callbacks.courier import Answer, Courier, Outcome
 from callbacks.envelope import Callback, EventType, Phase, Report, encode
 from callbacks.retry import Random, backoff
@@ -76,6 +78,7 @@ class Sender:
         self._finished = False
         self._stopped = False
         self._closed = True
+        self.measure_gpu_seconds: Callable[[], float] | None = None
 
     @property
     def stopped(self) -> bool:
@@ -173,6 +176,8 @@ class Sender:
         if letter.body:
             return
         report = replace(letter.report, step=self._step + 1)
+        if report.gpu_seconds is None and self.measure_gpu_seconds is not None:
+            report = replace(report, gpu_seconds=clean_seconds(self.measure_gpu_seconds()))
         moment = datetime.fromtimestamp(self._clock.time(), UTC)
         letter.body = encode(Callback(type=letter.kind, timestamp=moment, data=report))
         letter.message_id = f"msg_{uuid.uuid4().hex}"

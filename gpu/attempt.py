@@ -44,13 +44,18 @@ def execute(
     delivered changes nothing in what is returned: who runs this has it from here. `places` is where pieces are made.
     """
     begun, places = time.monotonic(), places or OwnMachine()
+
+    def gpu_seconds() -> float:
+        return time.monotonic() - begun + places.seconds_elsewhere
+
+    reporter.measure(gpu_seconds)
     try:
         _announced(reporter)
         ending = _worked(run(spec, scratch, places=places), reporter)
         before_end()
-        return _told(spec, reporter, ending, time.monotonic() - begun + places.seconds_elsewhere)
+        return _told(spec, reporter, ending, gpu_seconds())
     except Stopped:
-        return _terminal(spec, 0.0, stopped=True)
+        return _terminal(spec, gpu_seconds(), stopped=True)
 
 
 def _announced(reporter: Reporter) -> None:

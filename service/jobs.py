@@ -195,6 +195,7 @@ def _fresh_attempt() -> dict[str, object]:
         "acknowledged_at": None,
         "eta_seconds": None,
         "started_at": None,
+        "gpu_seconds_before": col(ExportJob.gpu_seconds),
     }
 
 

@@ -5,7 +5,7 @@ The dispatcher's and the watch's half of the state machine; like the other, it t
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, false, func, or_, select, update
+from sqlalchemy import and_, case, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -79,6 +79,10 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
         "status": Status.PROCESSING,
         "phase": Phase.FINALIZING,
         "run": report.run,
+        "gpu_seconds_before": case(
+            (col(ExportJob.run) == report.run, col(ExportJob.gpu_seconds_before)),
+            else_=col(ExportJob.gpu_seconds),
+        ),
         "step": report.step - 1,  # a tick that comes late, or an older run's, must not undo this
         "message": "Checking the exported file",
         "heartbeat_at": now,

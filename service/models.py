@@ -36,7 +36,10 @@ IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text)
 
 
 class ExportJob(SQLModel, table=True):
-    """Durable state of an export. Times are seconds since the epoch (UTC), progress is in percent."""
+    """Durable state of an export. Times are seconds since the epoch (UTC), progress is in percent.
+
+    `gpu_seconds` sums all runs of all attempts; `gpu_seconds_before` all but the latest run.
+    """
 
     __tablename__ = "export_jobs"
     __table_args__ = (
@@ -93,6 +96,7 @@ class ExportJob(SQLModel, table=True):
     acknowledged_at: float | None = None
     eta_seconds: float | None = None
     gpu_seconds: float = 0.0
+    gpu_seconds_before: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
     traceparent: str | None = None
 
 
@@ -162,6 +166,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_at: float | None
     eta_seconds: float | None
     gpu_seconds: float
+    gpu_seconds_before: float
     traceparent: str | None
 
     @property

@@ -49,6 +49,7 @@ class Told(msgspec.Struct, frozen=True):
     progress: float
     message: str
     eta_seconds: float | None
+    gpu_seconds: float
     now: float
 
 
@@ -119,6 +120,7 @@ def told(change: Change) -> Told:
         min(report.progress, HIGHEST_UNFINISHED_PROGRESS),
         report.message,
         report.eta_seconds,
+        report.gpu_seconds or 0.0,
         change.now,
     )
 

@@ -13,7 +13,8 @@ from service.progress.changes import Applied, Change, Outcome, changed, groups, 
 # One parameter of JSON costs the driver, and so this process, a third of what an array for each column costs it.
 _TOLD = """
 WITH told AS (SELECT * FROM json_to_recordset($1) AS told (job_id text, attempt int, run text, step int,
-    call_id text, phase text, progress float8, message text, eta_seconds float8, now float8))
+    call_id text, phase text, progress float8, message text, eta_seconds float8, gpu_seconds float8,
+    now float8))
 """
 _TICK = _TOLD + statements.TICK
 _ADVANCE = _TOLD + statements.ADVANCE

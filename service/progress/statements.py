@@ -11,9 +11,18 @@ database decides every race.
 
 from service.models import COLUMNS, Job
 
-_REPORTED = """
-    sequence = export_jobs.sequence + 1, run = {of}run, step = {of}step, call_id = {of}call_id,
-    heartbeat_at = {of}now, lease_until = NULL
+# A run says how long it has been at work altogether, and may say so again, or less: what it adds is counted once.
+_BEFORE = """
+    CASE WHEN export_jobs.run = {of}run THEN export_jobs.gpu_seconds_before ELSE export_jobs.gpu_seconds END
+"""
+_GPU_SECONDS = f"""
+    CASE WHEN {_BEFORE} + {{of}}gpu_seconds > export_jobs.gpu_seconds
+        THEN {_BEFORE} + {{of}}gpu_seconds ELSE export_jobs.gpu_seconds END
+"""
+_REPORTED = f"""
+    gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_BEFORE},
+    sequence = export_jobs.sequence + 1, run = {{of}}run, step = {{of}}step, call_id = {{of}}call_id,
+    heartbeat_at = {{of}}now, lease_until = NULL
 """
 _BEHIND = """
     export_jobs.job_id = {of}job_id AND export_jobs.attempt = {of}attempt
@@ -47,14 +56,14 @@ UPDATE export_jobs SET
     transition_sequence = sequence + 1, status = 'complete', phase = 'done', progress = 100, message = :message,
     output_size = :size, output_checksum = :checksum, output_duration = :duration, output_width = :width,
     output_height = :height, completed_at = :now, started_at = coalesce(started_at, :now), eta_seconds = NULL,
-    gpu_seconds = gpu_seconds + :gpu_seconds, {_ENDED}
+    {_ENDED}
 """  # noqa: S608
 
 FAIL = f"""
 UPDATE export_jobs SET
     transition_sequence = sequence + 1, status = 'error', phase = 'done', message = :message,
     error_code = :code, error_message = :message, completed_at = :now, eta_seconds = NULL,
-    gpu_seconds = gpu_seconds + :gpu_seconds, {_ENDED}
+    {_ENDED}
 """  # noqa: S608
 
 TRY_AGAIN = f"""
@@ -62,7 +71,7 @@ UPDATE export_jobs SET
     transition_sequence = sequence + 1, sequence = sequence + 1, status = 'pending', phase = 'queued', progress = 0,
     message = :message, attempt = attempt + 1, run = '', step = 0, call_id = NULL, heartbeat_at = NULL,
     spawned_at = NULL, started_at = NULL, eta_seconds = NULL, lease_until = NULL, not_before = :not_before,
-    gpu_seconds = gpu_seconds + :gpu_seconds
+    gpu_seconds = {_GPU_SECONDS.format(of=":")}, gpu_seconds_before = {_GPU_SECONDS.format(of=":")}
     WHERE {_BEHIND.format(of=":")} AND {_ACTIVE} AND attempt < attempt_limit
     RETURNING {COLUMNS}
 """  # noqa: S608

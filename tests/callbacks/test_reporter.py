@@ -43,6 +43,21 @@ def test_the_life_of_an_attempt(service: Receiver, reporter: Reporter) -> None:
     assert {(report.job_id, report.attempt, report.call_id) for report in reports} == {("job-1", 2, "fc-1")}
 
 
+def test_every_report_tells_how_long_the_run_has_been_at_work(
+    service: Receiver, reporter: Reporter, clock: FakeClock
+) -> None:
+    began = clock.monotonic()
+    reporter.measure(lambda: clock.monotonic() - began + 2)
+    reporter.started()
+    first = service.take()
+    clock.advance(HEARTBEAT_SECONDS)
+    beat = service.take()
+    reporter.failed(FAILURE, gpu_seconds=20)
+    last = service.take()
+    told = [report.callback.data.gpu_seconds for report in (first, beat, last)]
+    assert told == [2, 2 + HEARTBEAT_SECONDS, 20]
+
+
 def test_a_failure_keeps_phase_and_progress(service: Receiver, reporter: Reporter) -> None:
     reporter.progress(Phase.UPLOADING, 80, "Uploading")
     service.take()

@@ -73,8 +73,10 @@ async def test_a_run_that_is_killed_is_tried_again_and_completes(service: Servic
     os.kill(run, signal.SIGKILL)
     second = await service.once(job_id, lambda job: job["attempt"] == 2)
     assert second["sequence"] > before["sequence"]
+    assert second["gpu_seconds"] >= before["gpu_seconds"] > 0
     job = await service.ended(job_id)
     assert job["attempt"] == 2
+    assert job["gpu_seconds"] > second["gpu_seconds"]
     await check_whole(service, job)
     await until(lambda: service.scratch == [], service)
     attempts = (service.folder / "var" / "objects").rglob(".attempts/*")

@@ -39,6 +39,7 @@ def change(
     phase: Phase = Phase.PROCESSING,
     progress: float = 50,
     transient: bool = False,
+    gpu_seconds: float | None = None,
 ) -> Change:
     """A verified callback; terminal ones carry what they have to."""
     ended = kind is EventType.FAILED
@@ -51,10 +52,15 @@ def change(
         phase=phase,
         progress=progress,
         message=f"step {step}",
+        gpu_seconds=gpu_seconds,
         output=OK if kind is EventType.COMPLETED else None,
-        error=Failure(code="broken", message="It broke.", transient=transient) if ended else None,
+        error=failure(transient=transient) if ended else None,
     )
     return Change(kind, report, now)
+
+
+def failure(*, transient: bool) -> Failure:
+    return Failure(code="broken", message="It broke.", transient=transient)
 
 
 async def written(writer: Writer, *changes: Change) -> list[Outcome]:
