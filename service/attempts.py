@@ -26,6 +26,7 @@ from service.outcomes import Outcomes, clear
 from service.progress import recovered
 from service.runners import Failed, Finished, Refused, Runner, Running, Unknown
 from service.transfers import Transfers
+from service.transitions import requeue_message, retry_at
 
 logger = logging.getLogger("framehook.attempts")
 
@@ -272,18 +273,17 @@ class Attempts:
     ) -> None:
         """The attempt is lost: another one, or the end. `unstarted`: unless a run of it has reported meanwhile."""
         now = time.time()
-        wait = random.uniform(0.25, 0.5) * jobs.pause_after(job.attempt) if pause else 0.0  # noqa: S311 - jitter
+        not_before = retry_at(job.attempt, now, random.random()) if pause else now  # noqa: S311 - jitter
         async with self._database.transaction() as session:
             changed = None
             if transient:
-                again = f"{message} Trying again."
                 changed = await jobs.give_back(
                     session,
                     job,
-                    again,
+                    requeue_message(message),
                     counted=counted,
                     unstarted=unstarted,
-                    not_before=now + wait,
+                    not_before=not_before,
                     now=now,
                 )
             if changed is None:

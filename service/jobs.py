@@ -9,24 +9,43 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, and_, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, TextClause, and_, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase
 from infra.database import CHANGED
+from service import transitions
 from service.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
 
 JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
 EVENTS: Table = ExportEvent.__table__  # type: ignore[attr-defined]
 
-FIRST_PAUSE_SECONDS = 4.0
-LONGEST_PAUSE_SECONDS = 30.0
-
 UNTOLD = "untold"
 """In a session's info: the jobs as they stood after each change of the transaction, for the outbox."""
 
 UNSTARTED = and_(IS_ACTIVE, col(ExportJob.status) == Status.PENDING, col(ExportJob.call_id).is_(None))
+
+_SPENT = "gpu_seconds_before = gpu_seconds"
+_OF_USER = "job_id = :job_id AND user_id = :user_id"
+_CANCEL = text(transitions.update(transitions.CANCEL, _OF_USER, transitions.ACTIVE))
+_RETRY = text(
+    transitions.update(
+        f"{transitions.RETRY}, {_SPENT}",
+        _OF_USER,
+        "status IN ('error', 'cancelled')",
+        "coalesce(lease_until, 0) <= :now",  # its last output may still be on the way
+    )
+)
+# Whether an attempt must not have started yet → the statement.
+_REQUEUE = {
+    unstarted: text(transitions.update(f"{transitions.REQUEUE}, {_SPENT}", guard, transitions.ALLOWED))
+    for unstarted, guard in ((False, transitions.CURRENT), (True, transitions.UNSTARTED))
+}
+_FAIL = {
+    unstarted: text(transitions.update(transitions.FAIL, guard))
+    for unstarted, guard in ((False, transitions.CURRENT), (True, transitions.UNSTARTED))
+}
 
 
 @dataclass(frozen=True)
@@ -41,14 +60,6 @@ class Submission:
     output_key: str
     project_id: str | None = None
     traceparent: str | None = None
-
-
-def pause_after(attempt: int) -> float:
-    """How many seconds a job waits after an attempt that was lost; they end long before its user gives up.
-
-    Attempts count on over a user's retries, and every crash of the service may cost one.
-    """
-    return min(FIRST_PAUSE_SECONDS * 2.0 ** (attempt - 1), LONGEST_PAUSE_SECONDS)
 
 
 async def one_at_a_time(session: AsyncSession, user_id: str) -> None:
@@ -79,30 +90,19 @@ async def submit(
 
 async def cancel(session: AsyncSession, user_id: str, job_id: str, *, now: float) -> Job | None:
     """Active → cancelled. A lease under which its output is being put into its place goes on until that has ended."""
-    putting = col(ExportJob.phase) == Phase.FINALIZING
-    ended = {
-        "status": Status.CANCELLED,
-        "phase": Phase.DONE,
-        "message": "Cancelled",
-        "completed_at": now,
-        "lease_until": case((putting, col(ExportJob.lease_until)), else_=None),
-        "eta_seconds": None,
-    }
-    return await changed(session, and_(is_job(job_id, user_id), IS_ACTIVE), ended, now)
+    values = {"job_id": job_id, "user_id": user_id, "message": "Cancelled"}
+    return await _apply(session, _CANCEL, values, now)
 
 
 async def retry(session: AsyncSession, user_id: str, job_id: str, *, attempts: int, now: float) -> Job | None:
     """Failed or cancelled → pending, as a new attempt with a full allowance of attempts."""
-    still = func.coalesce(col(ExportJob.lease_until), 0.0) > now  # its last output may still be on the way
-    over = and_(col(ExportJob.status).in_((Status.ERROR, Status.CANCELLED)), ~still)
-    values = _fresh_attempt() | {
-        "attempt_limit": col(ExportJob.attempt) + attempts,
+    values = {
+        "job_id": job_id,
+        "user_id": user_id,
         "message": "Waiting for a free place",
-        "not_before": 0.0,
-        "output_size": None,
-        "output_checksum": None,
+        "attempts": attempts,
     }
-    return await changed(session, and_(is_job(job_id, user_id), over), values, now)
+    return await _apply(session, _RETRY, values, now)
 
 
 async def acknowledge(
@@ -134,37 +134,22 @@ async def give_back(
     `counted=False` is for losses that are nobody's failure, such as a shutdown: the allowance grows by one.
     `unstarted=True` spares an attempt that has a call by now.
     """
-    current = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
-    if counted:
-        current = and_(current, col(ExportJob.attempt) < ExportJob.attempt_limit)
-    if unstarted:
-        current = and_(current, UNSTARTED)
-    values = _fresh_attempt() | {
-        "attempt_limit": col(ExportJob.attempt_limit) + (0 if counted else 1),
-        "message": message,
+    values = {
+        "job_id": job.job_id,
+        "attempt": job.attempt,
+        "requeue_message": message,
         "not_before": not_before,
+        "extra_attempts": 0 if counted else 1,
     }
-    return await changed(session, current, values, now)
+    return await _apply(session, _REQUEUE[unstarted], values, now)
 
 
 async def fail(
     session: AsyncSession, job: Job, code: str, message: str, *, now: float, unstarted: bool = False
 ) -> Job | None:
     """Active → error, for failures that the service itself finds. None if the attempt is not current."""
-    current = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
-    if unstarted:
-        current = and_(current, UNSTARTED)
-    values = {
-        "status": Status.ERROR,
-        "phase": Phase.DONE,
-        "message": message,
-        "error_code": code,
-        "error_message": message,
-        "completed_at": now,
-        "lease_until": None,
-        "eta_seconds": None,
-    }
-    return await changed(session, current, values, now)
+    values = {"job_id": job.job_id, "attempt": job.attempt, "code": code, "message": message}
+    return await _apply(session, _FAIL[unstarted], values, now)
 
 
 def as_job(row: Mapping[Any, Any]) -> Job:
@@ -175,28 +160,6 @@ def as_job(row: Mapping[Any, Any]) -> Job:
 def is_job(job_id: str, user_id: str) -> ColumnElement[bool]:
     """The one job, if it is the user's."""
     return and_(col(ExportJob.job_id) == job_id, col(ExportJob.user_id) == user_id)
-
-
-def _fresh_attempt() -> dict[str, object]:
-    return {
-        "status": Status.PENDING,
-        "phase": Phase.QUEUED,
-        "progress": 0.0,
-        "attempt": col(ExportJob.attempt) + 1,
-        "run": "",
-        "step": 0,
-        "call_id": None,
-        "lease_until": None,
-        "heartbeat_at": None,
-        "spawned_at": None,
-        "error_code": None,
-        "error_message": None,
-        "completed_at": None,
-        "acknowledged_at": None,
-        "eta_seconds": None,
-        "started_at": None,
-        "gpu_seconds_before": col(ExportJob.gpu_seconds),
-    }
 
 
 async def changed(
@@ -210,6 +173,14 @@ async def changed(
         .mappings()
         .one_or_none()
     )
+    return await _record(session, as_job(row), now) if row else None
+
+
+async def _apply(
+    session: AsyncSession, transition: TextClause, values: Mapping[str, object], now: float
+) -> Job | None:
+    """Make a transition and record it; the row after it, or None if it met no row."""
+    row = (await session.execute(transition, {**values, "now": now})).mappings().one_or_none()
     return await _record(session, as_job(row), now) if row else None
 
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from sqlalchemy import delete
+from sqlmodel import SQLModel
 
 from infra.database import Database
 from infra.database import sqlite_url as url_of
+from infra.postgresql import AnyDatabase, open_database
 from service import schema
 
 if TYPE_CHECKING:
@@ -88,5 +91,16 @@ def front(s3: "Front") -> "Front":
 @pytest.fixture
 async def database(sqlite_url: str) -> AsyncIterator[Database]:
     found = Database(sqlite_url)
+    yield found
+    await found.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
+    """Each database in turn, without rows."""
+    found = open_database(request.getfixturevalue(f"{request.param}_url"))
+    async with found.transaction() as session:
+        for table in SQLModel.metadata.sorted_tables:
+            await session.execute(delete(table))
     yield found
     await found.close()

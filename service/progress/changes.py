@@ -1,5 +1,6 @@
 """What callbacks change, and what became of each change; the same for every database."""
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -8,8 +9,8 @@ from typing import Any
 import msgspec
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
-from service.jobs import pause_after
 from service.models import Job, Status
+from service.transitions import requeue_message, retry_at
 
 HIGHEST_UNFINISHED_PROGRESS = 99.9
 
@@ -137,14 +138,16 @@ def values_of(change: Change) -> dict[str, object]:
         "message": report.message,
         "gpu_seconds": report.gpu_seconds or 0.0,
         "now": change.now,
-        "not_before": change.now + pause_after(report.attempt),
+        "not_before": retry_at(report.attempt, change.now, random.random()),  # noqa: S311 - jitter
+        "extra_attempts": 0,
     }
     if report.output is not None:
         output = report.output
         values |= {"size": output.size, "checksum": output.checksum, "duration": output.duration}
         values |= {"width": output.width, "height": output.height}
     if report.error is not None:
-        values |= {"code": report.error.code, "message": report.error.message}
+        reason = report.error.message
+        values |= {"code": report.error.code, "message": reason, "requeue_message": requeue_message(reason)}
     return values
 
 

@@ -5,11 +5,12 @@ what a row's place in the indexes depends on is written only when it changes. Bo
 SQLite leaves its indexes alone, and PostgreSQL puts the new version of the row beside the old one.
 
 A batch of changes lies in `told`, a table of one row for each job; a change that ends an attempt is applied alone, with
-its values as `:parameters`. Every statement names the job, its attempt and the step that it must be behind of: the
-database decides every race.
+its values as `:parameters`, by the same transitions that the service itself makes. Every statement names the job, its
+attempt and the step that it must be behind of: the database decides every race.
 """
 
-from service.models import COLUMNS, Job
+from service import transitions
+from service.models import Job
 
 # A run says how long it has been at work altogether, and may say so again, or less: what it adds is counted once.
 _BEFORE = """
@@ -19,23 +20,20 @@ _GPU_SECONDS = f"""
     CASE WHEN {_BEFORE} + {{of}}gpu_seconds > export_jobs.gpu_seconds
         THEN {_BEFORE} + {{of}}gpu_seconds ELSE export_jobs.gpu_seconds END
 """
-_REPORTED = f"""
+_HEARD = f"""
     gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_BEFORE},
-    sequence = export_jobs.sequence + 1, run = {{of}}run, step = {{of}}step, call_id = {{of}}call_id,
-    heartbeat_at = {{of}}now, lease_until = NULL
+    run = {{of}}run, step = {{of}}step, call_id = {{of}}call_id, heartbeat_at = {{of}}now
 """
-_BEHIND = """
-    export_jobs.job_id = {of}job_id AND export_jobs.attempt = {of}attempt
-    AND (export_jobs.run < {of}run OR (export_jobs.run = {of}run AND export_jobs.step < {of}step))
-"""
-_ACTIVE = "export_jobs.status IN ('pending', 'processing')"
+_BEHIND = f"{transitions.ATTEMPT} AND {transitions.BEHIND}".format(of="told.")
+_ENDED = _HEARD.format(of=":")
+_SPENT = f"gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_GPU_SECONDS}".format(of=":")
 
 _ADVANCED = f"""
     progress = CASE WHEN told.progress > export_jobs.progress THEN told.progress ELSE export_jobs.progress END,
-    message = told.message, eta_seconds = told.eta_seconds, {_REPORTED.format(of="told.")}
-    FROM told WHERE {_BEHIND.format(of="told.")}
+    message = told.message, eta_seconds = told.eta_seconds, sequence = export_jobs.sequence + 1, lease_until = NULL,
+    {_HEARD.format(of="told.")}
+    FROM told WHERE {_BEHIND}
 """
-_ENDED = f"{_REPORTED} WHERE {_BEHIND} AND {_ACTIVE} RETURNING {COLUMNS}".format(of=":")
 
 TICK = f"""
 UPDATE export_jobs SET {_ADVANCED} AND export_jobs.status = 'processing' AND export_jobs.phase = told.phase
@@ -47,34 +45,13 @@ UPDATE export_jobs SET
     transition_sequence = CASE WHEN export_jobs.phase <> told.phase OR export_jobs.status = 'pending'
         THEN export_jobs.sequence + 1 ELSE export_jobs.transition_sequence END,
     status = 'processing', phase = told.phase, started_at = coalesce(export_jobs.started_at, told.now),
-    {_ADVANCED} AND {_ACTIVE}
+    {_ADVANCED} AND {transitions.ACTIVE}
 RETURNING {", ".join(f"export_jobs.{column}" for column in Job.__struct_fields__)}
 """  # noqa: S608
 
-COMPLETE = f"""
-UPDATE export_jobs SET
-    transition_sequence = sequence + 1, status = 'complete', phase = 'done', progress = 100, message = :message,
-    output_size = :size, output_checksum = :checksum, output_duration = :duration, output_width = :width,
-    output_height = :height, completed_at = :now, started_at = coalesce(started_at, :now), eta_seconds = NULL,
-    {_ENDED}
-"""  # noqa: S608
-
-FAIL = f"""
-UPDATE export_jobs SET
-    transition_sequence = sequence + 1, status = 'error', phase = 'done', message = :message,
-    error_code = :code, error_message = :message, completed_at = :now, eta_seconds = NULL,
-    {_ENDED}
-"""  # noqa: S608
-
-TRY_AGAIN = f"""
-UPDATE export_jobs SET
-    transition_sequence = sequence + 1, sequence = sequence + 1, status = 'pending', phase = 'queued', progress = 0,
-    message = :message, attempt = attempt + 1, run = '', step = 0, call_id = NULL, heartbeat_at = NULL,
-    spawned_at = NULL, started_at = NULL, eta_seconds = NULL, lease_until = NULL, not_before = :not_before,
-    gpu_seconds = {_GPU_SECONDS.format(of=":")}, gpu_seconds_before = {_GPU_SECONDS.format(of=":")}
-    WHERE {_BEHIND.format(of=":")} AND {_ACTIVE} AND attempt < attempt_limit
-    RETURNING {COLUMNS}
-"""  # noqa: S608
+COMPLETE = transitions.update(f"{transitions.COMPLETE}, {_ENDED}", transitions.REPORTED)
+FAIL = transitions.update(f"{transitions.FAIL}, {_ENDED}", transitions.REPORTED)
+TRY_AGAIN = transitions.update(f"{transitions.REQUEUE}, {_SPENT}", transitions.REPORTED, transitions.ALLOWED)
 
 RECORD = """
 INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)

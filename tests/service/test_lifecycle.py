@@ -422,11 +422,3 @@ async def test_a_callback_for_an_unknown_job_is_unknown(database: Database, kind
     writer = Writer(database, changes.ignore)
     told = changes.change(kind, "nobody", 1, 1, now=1.0)
     assert await changes.written(writer, told) == [Refusal.UNKNOWN]
-
-
-@pytest.mark.parametrize(
-    ("attempt", "seconds"),
-    [pytest.param(1, 4, id="first"), pytest.param(2, 8, id="second"), pytest.param(9, 30, id="after many")],
-)
-def test_the_pause_after_a_lost_attempt_grows_and_has_an_end(attempt: int, seconds: float) -> None:
-    assert jobs.pause_after(attempt) == seconds

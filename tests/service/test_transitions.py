@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
-from infra.database import Database
+from infra.postgresql import AnyDatabase
 from service import jobs, leases
 from service.models import Job
 from service.progress import Applied, Outcome, Refusal
@@ -41,12 +41,18 @@ acknowledge        .        .        .          .          .          complete  
 """
 UNCOUNTED = {"claim", "acknowledge"}
 
-Event = Callable[[Database, Job], Awaitable[Outcome | None]]
+Event = Callable[[AnyDatabase, Job], Awaitable[Outcome | None]]
 Within = Callable[[AsyncSession, Job], Awaitable[object]]
 
 
+@pytest.fixture
+def database(any_database: AnyDatabase) -> AnyDatabase:
+    """Each kind in turn: a transition is one statement, which both have to understand alike."""
+    return any_database
+
+
 def callback(kind: EventType, *, attempts: int = 0, steps: int = 1, transient: bool = False) -> Event:
-    async def happen(database: Database, job: Job) -> Outcome:
+    async def happen(database: AnyDatabase, job: Job) -> Outcome:
         attempt, step = job.attempt + attempts, max(1, job.step + steps)
         told = changes.change(kind, job.job_id, attempt, step, now=NOW, transient=transient)
         (outcome,) = await changes.written(Writer(database, changes.ignore), told)
@@ -56,7 +62,7 @@ def callback(kind: EventType, *, attempts: int = 0, steps: int = 1, transient: b
 
 
 def service(change: Within) -> Event:
-    async def happen(database: Database, job: Job) -> None:
+    async def happen(database: AnyDatabase, job: Job) -> None:
         async with database.transaction() as session:
             await change(session, job)
 
@@ -139,7 +145,7 @@ def cells() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("state", "event", "expected"), cells(), ids=str)
 async def test_an_event_does_to_a_state_what_the_table_says(
-    state: str, event: str, expected: str, database: Database
+    state: str, event: str, expected: str, database: AnyDatabase
 ) -> None:
     job = await second_attempt_in(state, database)
     before = (await changes.rows(database))[job.job_id]
@@ -162,7 +168,7 @@ async def test_an_event_does_to_a_state_what_the_table_says(
         assert outcome == Applied(job.sequence + 1, "ada", jobs.as_job(after) if moved else None)
 
 
-async def second_attempt_in(state: str, database: Database) -> Job:
+async def second_attempt_in(state: str, database: AnyDatabase) -> Job:
     """A job in its second of three attempts, brought into a state by the events that lead there."""
     async with database.transaction() as session:
         asked = changes.asked("job-1")
@@ -174,7 +180,7 @@ async def second_attempt_in(state: str, database: Database) -> Job:
     return job
 
 
-async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Database) -> None:
+async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: AnyDatabase) -> None:
     job = await second_attempt_in("running", database)
     told = changes.change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
     async with database.transaction() as session:
@@ -187,7 +193,7 @@ async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Databas
     assert await changes.rows(database) == before
 
 
-async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: Database) -> None:
+async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: AnyDatabase) -> None:
     job = await second_attempt_in("running", database)
 
     async def posted(run: str, step: int) -> Outcome:
@@ -203,7 +209,7 @@ async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database
 
 
 async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_new_one(
-    database: Database,
+    database: AnyDatabase,
 ) -> None:
     async with database.transaction() as session:
         asked = changes.asked("job-1")
@@ -222,7 +228,7 @@ async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_ne
     ]
 
 
-async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: Database) -> None:
+async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: AnyDatabase) -> None:
     async with database.transaction() as session:
         for number, user in enumerate(["ada", "ada", "ada", "ada", "bob", "eve"]):
             asked = changes.asked(f"job-{number}", user)

@@ -1,0 +1,62 @@
+"""The transitions that end an attempt or begin one, each written once, in the SQL that both databases speak.
+
+What a run reports goes over the driver (`service.progress`), what the service itself finds over SQLAlchemy
+(`service.jobs`). Both run these statements; they differ in what a row must match, and in what a report adds.
+"""
+
+from service.models import COLUMNS
+
+FIRST_PAUSE_SECONDS = 4.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+ATTEMPT = "export_jobs.job_id = {of}job_id AND export_jobs.attempt = {of}attempt"
+BEHIND = "(export_jobs.run < {of}run OR (export_jobs.run = {of}run AND export_jobs.step < {of}step))"
+ACTIVE = "export_jobs.status IN ('pending', 'processing')"
+
+CURRENT = f"{ATTEMPT.format(of=':')} AND {ACTIVE}"
+"""The job is active, and in this attempt."""
+REPORTED = f"{CURRENT} AND {BEHIND.format(of=':')}"
+"""The same, and the report is newer than what the row holds."""
+UNSTARTED = f"{CURRENT} AND export_jobs.status = 'pending' AND export_jobs.call_id IS NULL"
+"""The same as the first, and no run of the attempt is known."""
+ALLOWED = "attempt < attempt_limit + :extra_attempts"
+"""The job may have another attempt."""
+
+_NUMBERED = "sequence = sequence + 1, transition_sequence = sequence + 1"
+_ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now, eta_seconds = NULL"
+_NEXT_ATTEMPT = f"""{_NUMBERED}, status = 'pending', phase = 'queued', progress = 0, attempt = attempt + 1,
+    run = '', step = 0, call_id = NULL, lease_until = NULL, heartbeat_at = NULL, spawned_at = NULL, started_at = NULL,
+    completed_at = NULL, acknowledged_at = NULL, eta_seconds = NULL, error_code = NULL, error_message = NULL"""
+
+COMPLETE = f"""{_ENDED}, status = 'complete', progress = 100, lease_until = NULL, output_size = :size,
+    output_checksum = :checksum, output_duration = :duration, output_width = :width, output_height = :height,
+    started_at = coalesce(started_at, :now)"""
+FAIL = f"{_ENDED}, status = 'error', lease_until = NULL, error_code = :code, error_message = :message"
+# A lease under which the output is being put into its place goes on until that has ended.
+CANCEL = f"""{_ENDED}, status = 'cancelled',
+    lease_until = CASE WHEN phase = 'finalizing' THEN lease_until ELSE NULL END"""
+REQUEUE = f"""{_NEXT_ATTEMPT}, message = :requeue_message, not_before = :not_before,
+    attempt_limit = attempt_limit + :extra_attempts"""
+RETRY = f"""{_NEXT_ATTEMPT}, message = :message, not_before = 0, attempt_limit = attempt + :attempts,
+    output_size = NULL, output_checksum = NULL"""
+
+
+def update(changes: str, *conditions: str) -> str:
+    """Return the statement that makes these changes to the job that meets every condition, and returns it."""
+    return f"UPDATE export_jobs SET {changes} WHERE {' AND '.join(conditions)} RETURNING {COLUMNS}"  # noqa: S608
+
+
+def requeue_message(reason: str) -> str:
+    """Return what a job shows while it waits for another attempt."""
+    return f"{reason} Trying again."
+
+
+def retry_at(attempt: int, now: float, random: float) -> float:
+    """Return when a job may start again after this attempt failed, whoever found that out.
+
+    The pause doubles with each attempt, up to a limit that ends long before its user gives up: attempts count on over
+    a user's retries. `random`, from 0 to 1, takes up to half of the pause away, so that jobs which failed together do
+    not start together.
+    """
+    pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 10), LONGEST_PAUSE_SECONDS)
+    return now + pause * (1 - random / 2)

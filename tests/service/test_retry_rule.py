@@ -1,0 +1,119 @@
+"""When a job is tried again, and what becomes of its row: the same, whoever found that the attempt had failed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callbacks.envelope import EventType
+from infra.postgresql import AnyDatabase
+from service import jobs, leases
+from service.models import Job
+from service.transitions import requeue_message, retry_at
+from service.writer import Writer
+from tests.service import changes
+from tests.service.changes import Row
+
+NOW = 1_000.0
+OF_A_REPORT = {"run", "step", "heartbeat_at", "gpu_seconds", "gpu_seconds_before", "call_id"}
+"""What a report says of itself, which the service can't say of a run that it has lost."""
+
+
+@pytest.mark.parametrize(
+    ("attempt", "shortest", "longest"),
+    [
+        pytest.param(1, 2, 4, id="first"),
+        pytest.param(2, 4, 8, id="second"),
+        pytest.param(9, 15, 30, id="after many"),
+        pytest.param(2**31 - 1, 15, 30, id="after more than any export has"),
+    ],
+)
+def test_the_pause_after_a_failed_attempt_grows_and_has_an_end(
+    attempt: int, shortest: float, longest: float
+) -> None:
+    assert [retry_at(attempt, NOW, random) - NOW for random in (0, 1)] == [longest, shortest]
+
+
+@given(st.integers(1, 2**31), st.floats(0, 2e9), st.floats(0, 1), st.floats(0, 1))
+def test_a_pause_is_never_longer_for_a_greater_random_number_nor_shorter_than_half(
+    attempt: int, now: float, one: float, other: float
+) -> None:
+    first, second = (retry_at(attempt, now, random) for random in sorted((one, other)))
+    assert now < second <= first <= now + 30
+    assert first - now <= 2 * (second - now) + 1e-6
+
+
+async def report_failure(database: AnyDatabase, job: Job, retryable: bool) -> None:
+    """The run says that it has failed."""
+    told = changes.change(
+        EventType.FAILED, job.job_id, job.attempt, job.step + 1, now=NOW, transient=retryable
+    )
+    await changes.written(Writer(database, changes.ignore), told)
+
+
+async def lose_attempt(database: AnyDatabase, job: Job, retryable: bool) -> None:
+    """The service finds the run lost."""
+    async with database.transaction() as session:
+        changed = None
+        if retryable:
+            changed = await jobs.give_back(
+                session,
+                job,
+                requeue_message("It broke."),
+                counted=True,
+                not_before=retry_at(job.attempt, NOW, 0.5),
+                now=NOW,
+            )
+        if changed is None:
+            await jobs.fail(session, job, "broken", "It broke.", now=NOW)
+
+
+async def start_job(database: AnyDatabase, name: str, *, attempts: int) -> Job:
+    """A job whose run has reported twice, with something in every column that a transition has to reset."""
+    async with database.transaction() as session:
+        job = await jobs.submit(
+            session, changes.asked(name), runner="local", attempt_limit=attempts, now=NOW - 9
+        )
+        await leases.claim(session, places=1, per_user=99, lease_seconds=30, now=NOW - 8)
+        assert await leases.spawned(session, job, f"call-{job.attempt}", now=NOW - 7)
+    writer = Writer(database, changes.ignore)
+    for step, kind in enumerate((EventType.STARTED, EventType.PROGRESS), 1):
+        await changes.written(writer, changes.change(kind, name, job.attempt, step, now=NOW - 5))
+    return jobs.as_job((await changes.rows(database))[name])
+
+
+def comparable(row: Row) -> Row:
+    told = {"job_id", "output_key", "not_before"} | OF_A_REPORT
+    return {name: value for name, value in row.items() if name not in told}
+
+
+@pytest.mark.parametrize(
+    ("retryable", "attempts", "status"),
+    [
+        pytest.param(True, 3, "pending", id="that may pass"),
+        pytest.param(True, 1, "error", id="that may pass, in the last attempt"),
+        pytest.param(False, 3, "error", id="for good"),
+    ],
+)
+async def test_a_failure_does_the_same_to_a_job_whoever_found_it(
+    any_database: AnyDatabase, retryable: bool, attempts: int, status: str
+) -> None:
+    rows = []
+    for name, fail in (("by-run", report_failure), ("by-service", lose_attempt)):
+        job = await start_job(any_database, name, attempts=attempts)
+        await fail(any_database, job, retryable)
+        rows.append((await changes.rows(any_database))[name])
+    assert [row["status"] for row in rows] == [status, status]
+    assert comparable(rows[0]) == comparable(rows[1])
+    timelines = [
+        [
+            (event["sequence"], event["message"])
+            for event in await changes.events(any_database)
+            if event["job_id"] == name
+        ]
+        for name in ("by-run", "by-service")
+    ]
+    assert timelines[0] == timelines[1]
+    if status == "pending":
+        for row in rows:
+            assert NOW + 2 <= float(str(row["not_before"])) <= NOW + 4
+            assert row["message"] == "It broke. Trying again."
