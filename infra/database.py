@@ -6,17 +6,19 @@ meets SQLite's own busy timeout, which sleeps and polls.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from sqlalchemy import Result, event, text
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from infra.sessions import DatabaseTasks, open_session, sessions_of
 
 T = TypeVar("T")
 
@@ -29,6 +31,9 @@ BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
 
 BUSY_TIMEOUT_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.01
+POOL_SECONDS = 10.0
+"""How long to wait for a free connection: each is held for milliseconds."""
+CLOSE_SECONDS = 3.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
 
 
@@ -39,40 +44,6 @@ def sqlite_url(path: Path) -> str:
 
 async def nothing_more(_session: AsyncSession) -> None:
     """The transaction is complete as it is."""
-
-
-async def whole(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which runs to its end before a cancellation is let through.
-
-    A statement that is cut off leaves its cursor half read, and that holds SQLite's write lock until it is collected.
-    """
-    running = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # it was looked at; the cancellation is what counts
-        raise
-
-
-class WholeSession(AsyncSession):
-    """A session that may be cancelled between its statements, and not within them."""
-
-    async def execute(self, *args: Any, **options: Any) -> Result[Any]:
-        return await whole(super().execute(*args, **options))
-
-    async def get(self, *args: Any, **options: Any) -> Any:
-        return await whole(super().get(*args, **options))
-
-    async def scalar(self, *args: Any, **options: Any) -> Any:
-        return await whole(super().scalar(*args, **options))
-
-    async def scalars(self, *args: Any, **options: Any) -> Any:
-        return await whole(super().scalars(*args, **options))
-
-    async def flush(self, *args: Any, **options: Any) -> None:
-        await whole(super().flush(*args, **options))
 
 
 class Database:
@@ -86,8 +57,9 @@ class Database:
         self._path = parsed.database
         self._reader = _engine(url, "BEGIN")
         self._writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1)
-        self._read_sessions = async_sessionmaker(self._reader, class_=WholeSession, expire_on_commit=False)
-        self._write_sessions = async_sessionmaker(self._writer, class_=WholeSession, expire_on_commit=False)
+        self._tasks = DatabaseTasks()
+        self._read_sessions = sessions_of(self._reader, self._tasks)
+        self._write_sessions = sessions_of(self._writer, self._tasks)
         self.before_commit: BeforeCommit = nothing_more
         self._writing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
@@ -96,24 +68,21 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session on one consistent snapshot; nothing that it changes is kept."""
-        session = self._read_sessions()
-        try:
+        async with open_session(self._read_sessions) as session:
             yield session
-        finally:
-            await whole(session.close())
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session whose changes are committed at the end of the block, or none of them."""
-        async with self._writing:
-            session = self._write_sessions()
-            try:
-                yield session
-                await self.before_commit(session)
-                session.info.pop(CHANGED, None)  # there is nobody else to tell
-                await whole(session.commit())
-            finally:
-                await whole(session.close())  # what is not committed is rolled back
+        await self._writing.acquire()
+        session = self._write_sessions()
+        try:
+            yield session
+            await self.before_commit(session)
+            session.info.pop(CHANGED, None)  # there is nobody else to tell
+            await session.commit()
+        finally:
+            await self._tasks.run(self._end_transaction(session))
 
     async def batch(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the driver's connection as one transaction; it returns what `work` returned.
@@ -121,24 +90,16 @@ class Database:
         The statements run right here: they are short, and a thread would wait for the interpreter's lock at each of
         them. Only the commit, which waits for the disk, is left to a thread.
         """
-        async with self._writing:
+        await self._writing.acquire()
+        try:
             connection = self._connection or self._connect()
             await _begin(connection)
-            try:
-                result = work(connection)
-            except BaseException:
-                connection.rollback()
-                raise
-            committing = asyncio.get_running_loop().run_in_executor(self._thread, connection.commit)
-            try:
-                await asyncio.shield(committing)
-            except asyncio.CancelledError:
-                await asyncio.wait([committing])  # the lock stays held until the transaction has ended
-                raise
-            except BaseException:
-                connection.rollback()
-                raise
-            return result
+            result = _apply(work, connection)
+        except BaseException:
+            self._writing.release()
+            raise
+        await self._tasks.run(self._commit_batch(connection))
+        return result
 
     async def check(self) -> None:
         """Raise if the database does not answer."""
@@ -146,11 +107,29 @@ class Database:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        await self._tasks.finish(within_seconds=CLOSE_SECONDS)
         await self._reader.dispose()
         await self._writer.dispose()
         self._thread.shutdown()
         if self._connection is not None:
             self._connection.close()
+
+    async def _end_transaction(self, session: AsyncSession) -> None:
+        """Give the session back, and only then let the next writer in; what is not committed is rolled back."""
+        try:
+            await session.close()
+        finally:
+            self._writing.release()
+
+    async def _commit_batch(self, connection: sqlite3.Connection) -> None:
+        """Commit in a thread, and let the next writer in once that has ended."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, connection.commit)
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            self._writing.release()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -159,6 +138,14 @@ class Database:
         connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait in here
         self._connection = connection
         return connection
+
+
+def _apply(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    try:
+        return work(connection)
+    except BaseException:
+        connection.rollback()
+        raise
 
 
 async def _begin(connection: sqlite3.Connection) -> None:
@@ -176,7 +163,9 @@ async def _begin(connection: sqlite3.Connection) -> None:
 
 
 def _engine(url: str, begin: str, **options: int) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, **options)
+    engine = create_async_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_timeout=POOL_SECONDS, **options
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

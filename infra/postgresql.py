@@ -5,14 +5,23 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from infra.database import CHANGED, BeforeCommit, Changed, Database, nothing_more
+from infra.database import (
+    CHANGED,
+    CLOSE_SECONDS,
+    POOL_SECONDS,
+    BeforeCommit,
+    Changed,
+    Database,
+    nothing_more,
+)
+from infra.sessions import DatabaseTasks, open_session, sessions_of
 
 T = TypeVar("T")
 
@@ -56,9 +65,14 @@ class PostgresDatabase:
         self.url = url
         self._dsn = dsn_of(url)
         self._engine = create_async_engine(
-            "postgresql+asyncpg://", async_creator=self._connect, pool_size=pool_size, pool_pre_ping=True
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            pool_size=pool_size,
+            pool_timeout=POOL_SECONDS,
+            pool_pre_ping=True,
         )
-        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._tasks = DatabaseTasks()
+        self._sessions = sessions_of(self._engine, self._tasks)
         self.before_commit: BeforeCommit = nothing_more
         self._batching: Connection | None = None
         self._one_batch = asyncio.Lock()
@@ -67,7 +81,7 @@ class PostgresDatabase:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
         """A session whose changes are not kept."""
-        async with self._sessions() as session:
+        async with open_session(self._sessions) as session:
             yield session
 
     @asynccontextmanager
@@ -76,13 +90,14 @@ class PostgresDatabase:
 
         What `session.info["changed"]` names is told to the other replicas by the same commit.
         """
-        async with self._sessions() as session, session.begin():
+        async with open_session(self._sessions) as session:
             yield session
             await self.before_commit(session)
             for payload in self._payloads(session.info.pop(CHANGED, ())):
                 await session.execute(
                     text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
                 )
+            await session.commit()
 
     async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[Changed]]]]) -> T:
         """Run `work` on the driver's connection as one transaction.
@@ -149,9 +164,12 @@ class PostgresDatabase:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        await self._tasks.finish(within_seconds=CLOSE_SECONDS)
         if self._batching is not None:
-            await self._batching.close()
-        await self._engine.dispose()
+            self._batching.terminate()
+        with suppress(TimeoutError):  # a connection that is cut off answers no goodbye
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._engine.dispose()
 
     async def _connect(self) -> Any:
         settings = {

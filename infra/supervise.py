@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 logger = logging.getLogger("framehook.supervise")
@@ -14,20 +15,31 @@ STEADY_SECONDS = 30.0
 class Supervisor:
     """The loops of one process, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._down: dict[str, str] = {}
+        self._began: dict[str, float] = {}
+        self._failing_since: dict[str, float] = {}
 
     @property
     def down(self) -> dict[str, str]:
         """The loops that are not running now, and the class of what ended each."""
         return dict(self._down)
 
+    def failing_seconds(self) -> dict[str, float]:
+        """How long each loop has been dying again and again; one that has run steadily since is left out."""
+        now = self._clock()
+        return {
+            name: now - since
+            for name, since in self._failing_since.items()
+            if name in self._down or not self._is_steady(name, now)
+        }
+
     async def keep(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Run `loop` until cancelled, starting it again whenever it ends or raises."""
-        clock = asyncio.get_running_loop().time
         pause = 0.0
         while True:
-            began = clock()
+            self._began[name] = self._clock()
             try:
                 self._down.pop(name, None)
                 await loop()
@@ -35,8 +47,19 @@ class Supervisor:
             except Exception as error:
                 reason = type(error).__name__
                 logger.exception("the %s loop died", name)
-            self._down[name] = reason
-            steady = clock() - began > STEADY_SECONDS
+            steady = self._note_death(name, reason)
             pause = FIRST_PAUSE_SECONDS if steady or not pause else min(pause * 2, LONGEST_PAUSE_SECONDS)
             logger.warning("starting the %s loop again in %.1f s", name, pause)
             await asyncio.sleep(pause)
+
+    def _note_death(self, name: str, reason: str) -> bool:
+        """Remember that a loop is down, and since when it fails; whether it had run steadily before."""
+        now = self._clock()
+        steady = self._is_steady(name, now)
+        if steady or name not in self._failing_since:
+            self._failing_since[name] = now
+        self._down[name] = reason
+        return steady
+
+    def _is_steady(self, name: str, now: float) -> bool:
+        return now - self._began[name] > STEADY_SECONDS

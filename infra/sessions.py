@@ -1,0 +1,117 @@
+"""Database sessions that no cancellation can lose: whatever touches a connection runs in a task of its own.
+
+A statement that is cut off keeps its cursor half read, and with it SQLite's write lock; a session that is closed
+while a statement runs keeps its connection, which is lost to the pool until the garbage collector comes by. anyio
+cancels again and again until a task ends, so one cancellation that is waited out is not enough.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+from sqlalchemy import Result
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+
+T = TypeVar("T")
+
+SETTLE_SECONDS = 2.0
+
+
+class DatabaseTasks:
+    """Tasks that run to their end, whatever becomes of those who wait for them."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()  # the event loop itself keeps only weak references
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start `work`, which nobody else is to cancel."""
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`, which goes on when the caller is cancelled."""
+        return await wait_for_task(self.start(work))
+
+    async def finish(self, *, within_seconds: float) -> None:
+        """Wait until nothing runs any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_seconds):
+                while self._running:
+                    await asyncio.wait(list(self._running))
+
+
+async def wait_for_task(task: asyncio.Task[T]) -> T:
+    """Return the result of a task that goes on when the caller is cancelled.
+
+    The caller is let go once the task has ended, so that what it left behind is settled; but at once after a second
+    cancellation, and after a moment when the database takes long.
+    """
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=SETTLE_SECONDS)
+        raise
+
+
+class WholeSession(AsyncSession):
+    """A session whose statements always end, even if the caller was cancelled in the middle of one."""
+
+    def __init__(self, *args: Any, tasks: DatabaseTasks, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tasks = tasks
+        self._statement: asyncio.Task[Any] | None = None
+
+    async def execute(self, *args: Any, **options: Any) -> Result[Any]:
+        return await self._whole(super().execute(*args, **options))
+
+    async def get(self, *args: Any, **options: Any) -> Any:
+        return await self._whole(super().get(*args, **options))
+
+    async def scalar(self, *args: Any, **options: Any) -> Any:
+        return await self._whole(super().scalar(*args, **options))
+
+    async def scalars(self, *args: Any, **options: Any) -> Any:
+        return await self._whole(super().scalars(*args, **options))
+
+    async def connection(self, *args: Any, **options: Any) -> AsyncConnection:
+        return await self._whole(super().connection(*args, **options))
+
+    async def flush(self, *args: Any, **options: Any) -> None:
+        await self._whole(super().flush(*args, **options))
+
+    async def commit(self) -> None:
+        await self._whole(super().commit())
+
+    async def rollback(self) -> None:
+        await self._whole(super().rollback())
+
+    async def close(self) -> None:
+        """Give the connection back, once the statement that is still running has ended."""
+        await self._tasks.run(self._close())
+
+    async def _close(self) -> None:
+        if self._statement is not None:
+            await asyncio.wait([self._statement])
+        await super().close()
+
+    async def _whole(self, statement: Coroutine[Any, Any, T]) -> T:
+        task = self._statement = self._tasks.start(statement)
+        return await wait_for_task(task)
+
+
+def sessions_of(engine: AsyncEngine, tasks: DatabaseTasks) -> async_sessionmaker[WholeSession]:
+    """Sessions on an engine, whose work runs among `tasks`."""
+    return async_sessionmaker(engine, class_=WholeSession, expire_on_commit=False, tasks=tasks)
+
+
+@asynccontextmanager
+async def open_session(make_session: async_sessionmaker[WholeSession]) -> AsyncIterator[WholeSession]:
+    """A session that is given back at the end of the block; what was not committed is rolled back."""
+    session = make_session()
+    try:
+        yield session
+    finally:
+        await session.close()
