@@ -42,7 +42,7 @@ class Making(Protocol):
         ...
 
     def failed(self) -> bool:
-        """Whether it came to a bad end, once it has come to its end."""
+        """Whether it came to a bad end, once it has come to its end; raises the ExportError where that is known."""
         ...
 
     def stop(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gpu import profile
+from gpu.crashes import crash_error, is_crash
 from gpu.crew import Place
 from gpu.render import Render
 from gpu.split import Order
@@ -74,7 +75,10 @@ class PieceProcess:
             self.process.stdin.flush()
 
     def failed(self) -> bool:
-        return self.process.wait() != 0
+        status = self.process.wait()
+        if is_crash(status):
+            raise crash_error()
+        return status != 0
 
     def stop(self) -> None:
         self.process.kill()

@@ -7,12 +7,12 @@ from typing import cast
 
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from gpu.channels import StereoMixer, describe_layout, open_without_layout
 from gpu.errors import ExportError, failing_as
 from gpu.profile import SOUND_RATE
 from gpu.source import Source, open_container, packets, seek
@@ -109,7 +109,8 @@ def _resampled(source: Source, start: float) -> Iterator[tuple[int, Samples]]:
         if start > _RUN_UP_SECONDS:
             seek(container, stream, start - _RUN_UP_SECONDS + source.origin)
         origin = Fraction(source.origin)
-        for frame in _alike(_decoded(container, stream)):
+        layout = open_without_layout(stream)
+        for frame in _alike(_decoded(container, stream), layout):
             block = _block(frame)
             time = float((frame.pts or 0) * (frame.time_base or _TIME_BASE) - origin)
             yield (
@@ -118,25 +119,23 @@ def _resampled(source: Source, start: float) -> Iterator[tuple[int, Samples]]:
             )
 
 
-def _alike(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
-    """Every frame as 48 kHz stereo, or mono where it was; where the format changes, so does the resampler."""
-    resampler: AudioResampler | None = None
-    look: tuple[str, str, int] | None = None
+def _alike(frames: Iterator[AudioFrame], layout: str) -> Iterator[AudioFrame]:
+    """Every frame as 48 kHz stereo, or mono where it was; where the format changes, so does the mixer.
+
+    `layout` is the container's, for decoders that know none.
+    """
+    mixer: StereoMixer | None = None
+    look: tuple[str, str, int, int] | None = None
     for frame in frames:
-        if look != (look := (frame.format.name, frame.layout.name, frame.sample_rate)):
-            if resampler is not None:
-                yield from resampler.resample(None)
-            resampler = _resampler(frame)
-        if resampler is not None:
-            yield from resampler.resample(frame)
-    if resampler is not None:
-        yield from resampler.resample(None)
-
-
-def _resampler(frame: AudioFrame) -> AudioResampler:
-    """Mono stays so, for FFmpeg would make it quieter; more channels than two are mixed without overdriving."""
-    layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
-    return AudioResampler(format="fltp", layout=layout, rate=SOUND_RATE, options={"rematrix_maxval": "1.0"})
+        described = describe_layout(frame, layout)
+        if look != (look := (frame.format.name, described, frame.layout.nb_channels, frame.sample_rate)):
+            if mixer is not None:
+                yield from mixer.push(None)
+            mixer = StereoMixer(frame, described)
+        if mixer is not None:
+            yield from mixer.push(frame)
+    if mixer is not None:
+        yield from mixer.push(None)
 
 
 def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:

@@ -8,15 +8,18 @@ import shutil
 import signal
 import sys
 import uuid
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from gpu.crashes import crash_error, is_crash
 from gpu.spec import AttemptSpec
 from service.runners.base import Failed, Refused, Running, Standing
 
 logger = logging.getLogger("framehook.runners")
 
 KILL_AFTER_SECONDS = 2.0
+CRASHES_KEPT = 1_000
 
 
 class LocalRunner:
@@ -36,6 +39,7 @@ class LocalRunner:
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._ended: list[str] = []
+        self._crashed: deque[str] = deque(maxlen=CRASHES_KEPT)
         self._reapers: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         self._scratch.mkdir(parents=True, exist_ok=True)
@@ -70,6 +74,9 @@ class LocalRunner:
     async def probe(self, call_id: str) -> Standing:
         if call_id in self._processes or _is_alive(self._scratch / call_id):
             return Running()
+        if call_id in self._crashed:
+            crash = crash_error()
+            return Failed(crash.code, crash.message, transient=crash.transient)
         return Failed("run_lost", "The process that ran the export is gone.", transient=True)
 
     def ended(self) -> list[str]:
@@ -116,6 +123,8 @@ class LocalRunner:
         process.stdin.close()
         if code != 0:
             logger.warning("the run %s ended with exit status %d", call_id, code)
+        if is_crash(code):
+            self._crashed.append(call_id)
         _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
         await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
         del self._processes[call_id]

@@ -72,17 +72,24 @@ def test_a_piece_that_fails_ends_the_export_with_its_error(tmp_path: Path) -> No
     assert (list(tmp_path.iterdir()), children()) == ([source], [])
 
 
-def test_a_piece_whose_process_dies_ends_the_export_and_the_other_pieces(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "ending"),
+    [(signal.SIGKILL, ("piece_lost", True)), (signal.SIGSEGV, ("source_unreadable", False))],
+    ids=["killed", "crashed"],
+)
+def test_a_piece_whose_process_dies_ends_the_export_and_the_other_pieces(
+    tmp_path: Path, number: signal.Signals, ending: tuple[str, bool]
+) -> None:
     source = beat(tmp_path / "source.mp4")
     working = run(attempt(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
     while next(working).progress <= 5:
         pass
     with watched(children()) as processes:
         assert len(processes) == 3
-        os.kill(children()[1], signal.SIGKILL)
+        os.kill(children()[1], number)
         with pytest.raises(ExportError) as caught:
             list(working)
-        assert (caught.value.code, caught.value.transient) == ("piece_lost", True)
+        assert (caught.value.code, caught.value.transient) == ending
         assert pieces.ended(processes, 0)
     assert (list(tmp_path.iterdir()), children()) == ([source], [])
 

@@ -57,6 +57,7 @@ class Video:
     layout: str = "mono"
     sound_rate: int = SOUND_RATE
     sound_codec: str = "aac"
+    sound_options: tuple[tuple[str, str], ...] = ()
     codec: str = "libx264"
     options: tuple[tuple[str, str], ...] = (("preset", "ultrafast"), ("crf", "16"))
     pixel_format: str = "yuv420p"
@@ -106,7 +107,10 @@ def make(path: Path, video: Video) -> Path:
 def _sound_stream(container: av.container.OutputContainer, video: Video) -> AudioStream | None:
     if video.tone is None:
         return None
-    stream = cast(AudioStream, container.add_stream(video.sound_codec, rate=video.sound_rate))
+    options = dict(video.sound_options)
+    stream = cast(
+        AudioStream, container.add_stream(video.sound_codec, rate=video.sound_rate, options=options)
+    )
     stream.codec_context.layout = video.layout
     return stream
 
@@ -134,7 +138,8 @@ def _fill(frame: VideoFrame, plane: int, values: Luma) -> None:
 def _tone(video: Video) -> AudioFrame:
     assert video.tone is not None
     tone = video.tone if video.tone.ndim == 2 else video.tone[np.newaxis]
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(tone), format="fltp", layout=video.layout)
+    interleaved = np.ascontiguousarray(tone.T).reshape(1, -1)  # PyAV can't fill more than seven planes
+    frame = AudioFrame.from_ndarray(interleaved, format="flt", layout=video.layout)
     frame.sample_rate = video.sound_rate
     frame.time_base = Fraction(1, video.sound_rate)
     frame.pts = round(video.start * video.sound_rate)

@@ -52,16 +52,33 @@ async def killed(runner: LocalRunner, spec: AttemptSpec, service: Receiver, numb
     await runner.freed.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=["killed", "crashed"])
-async def test_a_run_that_dies_leaves_nothing_and_can_be_tried_again(
-    runner: LocalRunner, spec: AttemptSpec, service: Receiver, tmp_path: Path, number: signal.Signals
+@pytest.mark.parametrize(
+    ("number", "code", "transient"),
+    [
+        (signal.SIGKILL, "run_lost", True),
+        (signal.SIGSEGV, "source_unreadable", False),
+        (signal.SIGABRT, "source_unreadable", False),
+        (signal.SIGFPE, "source_unreadable", False),
+        (signal.SIGBUS, "source_unreadable", False),
+        (signal.SIGILL, "source_unreadable", False),
+    ],
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else "",
+)
+async def test_a_run_that_dies_leaves_nothing_and_only_one_that_was_killed_is_tried_again(
+    runner: LocalRunner,
+    spec: AttemptSpec,
+    service: Receiver,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: str,
+    transient: bool,
 ) -> None:
     await killed(runner, spec, service, number)
     assert list((tmp_path / "scratch").iterdir()) == []
     assert not (tmp_path / "output.mp4").exists()
     standing = await runner.probe(spec.call_id)
     assert isinstance(standing, Failed)
-    assert (standing.code, standing.transient) == ("run_lost", True)
+    assert (standing.code, standing.transient) == (code, transient)
 
 
 async def test_a_service_that_starts_removes_what_the_dead_left_and_spares_the_living(
