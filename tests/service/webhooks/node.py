@@ -1,6 +1,8 @@
 """Node, packages of npm in a folder of the cache, and what to do where they can't be had."""
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,21 +16,41 @@ MUST = "NOTHING_LEFT_OUT"
 
 
 def packages(cache: pytest.Cache) -> Path:
-    """The folder with the package, installed once; skips where npm reaches no registry."""
-    folder = cache.mkdir(PACKAGE.replace("@", "-"))
-    if (folder / "node_modules" / "standardwebhooks").is_dir():
-        return folder
-    installing = executable.npm(
-        ["install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0", PACKAGE],
-        return_completed_process=True,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if installing.returncode == 0:
-        return folder
-    return required(f"npm could not install {PACKAGE}: {str(installing.stderr).strip()[:300]}")
+    """Return the folder with the package, installed once; skip where npm reaches no registry.
+
+    Several test processes may install it at the same time: each does so in a folder of its own, and the first one's
+    is kept.
+    """
+    folder = cache.mkdir("npm") / PACKAGE.replace("@", "-")
+    if not folder.is_dir():
+        _install(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        fresh = Path(place) / "package"
+        fresh.mkdir()
+        installing = executable.npm(
+            [
+                "install",
+                "--no-save",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--fetch-retries=0",
+                PACKAGE,
+            ],
+            return_completed_process=True,
+            cwd=fresh,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if installing.returncode != 0:
+            required(f"npm could not install {PACKAGE}: {str(installing.stderr).strip()[:300]}")
+        with suppress(OSError):  # another process was first
+            fresh.rename(folder)
 
 
 def required(missing: str) -> NoReturn:
