@@ -13,6 +13,7 @@ from av.container import InputContainer
 _HEADING = re.compile(r"  (?:Program \d+ |No Program)")
 _PROGRAMME = "  Program"
 _STREAM = re.compile(r"  Stream #0:(\d+)[^:]*(?:\([^)]*\))?: (\w+): (.*)")
+_NAME_END = re.compile(r"[ ,]")
 _RATE = re.compile(r"\d+ Hz, ([^,]+)")
 _COUNTED = re.compile(r"(\d+) channels|(\d+)\.(\d)(?:\.(\d))?")
 _NAMED = {
@@ -23,8 +24,9 @@ _NAMED = {
 
 @dataclass(frozen=True)
 class Listing:
-    """Channels of each sound track by its stream's index, and the programmes as sets of such indexes."""
+    """Codec and channels of each sound track by its stream's index, and the programmes as sets of such indexes."""
 
+    codecs: dict[int, str]
     channels: dict[int, int]
     programmes: tuple[frozenset[int], ...]
 
@@ -35,6 +37,7 @@ class Listing:
 
 def read_listing(container: InputContainer) -> Listing:
     """List a file that is open. Lines of metadata never look like these: each has its key before it."""
+    codecs: dict[int, str] = {}
     channels: dict[int, int] = {}
     programmes: list[set[int]] = []
     current: set[int] = set()
@@ -46,8 +49,9 @@ def read_listing(container: InputContainer) -> Listing:
         elif stream := _STREAM.match(line):
             current.add(int(stream[1]))
             if stream[2] == "Audio":
+                codecs[int(stream[1])] = _NAME_END.split(stream[3], maxsplit=1)[0]
                 channels[int(stream[1])] = _channels(stream[3])
-    return Listing(channels, tuple(frozenset(programme) for programme in programmes))
+    return Listing(codecs, channels, tuple(frozenset(programme) for programme in programmes))
 
 
 def _describe(container: InputContainer) -> str:

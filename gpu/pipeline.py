@@ -18,6 +18,7 @@ from gpu.join import join, write_sound
 from gpu.processes import OwnMachine
 from gpu.profile import Encoder
 from gpu.render import Render, write
+from gpu.soundtrack import choose_sound
 from gpu.source import Source, probe
 from gpu.spec import AttemptSpec, Codec, Quality
 from gpu.split import Order
@@ -83,7 +84,7 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
     for number, key in enumerate(keys):
         yield _tick(Phase.DOWNLOADING, number / len(keys), "Reading the source")
         place = transfer.fetch(key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds)
-        found[key] = probe(place)
+        found[key] = choose_sound(probe(place), spec.config)
     return found
 
 
@@ -97,13 +98,15 @@ def _written(
 ) -> Generator[Tick, None, Source]:
     """The output in a file, checked: copied where that is planned and turns out to do, else encoded."""
     reached = 0.0
+    notes = " ".join(dict.fromkeys(note for source in sources.values() for note in source.notes))
     if isinstance(plan, Copy):
-        yield _tick(Phase.PROCESSING, 0.0, "Copying the source")
+        message = f"Copying the source. {notes}" if notes else "Copying the source"
+        yield _tick(Phase.PROCESSING, 0.0, message)
         try:
             with closing(_paced(copy_streams(plan, made))) as copying:
                 for share in copying:
                     reached = share
-                    yield _tick(Phase.PROCESSING, share, "Copying the source")
+                    yield _tick(Phase.PROCESSING, share, message)
             return _checked(made, plan.render)
         except ExportError as error:
             log.info("not copied, but encoded: %s", error.message)
@@ -111,7 +114,8 @@ def _written(
     floor = _tick(Phase.PROCESSING, reached, "").progress
     with closing(_made(spec, sources, render, choose, places, made)) as working:
         for tick in working:
-            yield replace(tick, progress=max(tick.progress, floor))
+            message = f"{tick.message}. {notes}" if notes else tick.message
+            yield replace(tick, progress=max(tick.progress, floor), message=message)
     return _checked(made, render)
 
 

@@ -1,7 +1,7 @@
 """A source's sound on the output's clock: 48 kHz stereo, cut, stretched with its pitch kept, exact to the sample."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from typing import cast
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gpu.channels import StereoMixer, describe_layout, open_without_layout
 from gpu.errors import ExportError, failing_as
+from gpu.mixing import add_up, place_left_and_right
 from gpu.profile import SOUND_RATE
 from gpu.source import Source, open_container, packets, seek
 from gpu.stretch import context, stretched
@@ -64,7 +65,7 @@ def silence(samples: int) -> Samples:
 def _piece(source: Source, piece: Piece) -> Sound:
     """A piece at its speed, and more: the end is cut to length by who asked."""
     beyond = 0 if piece.speed == 1 else context(piece.speed) / SOUND_RATE
-    with closing(_placed(source, piece.start - beyond, piece.end + beyond)) as blocks:
+    with closing(_mixed(source, piece.start - beyond, piece.end + beyond)) as blocks:
         yield from blocks if piece.speed == 1 else stretched(blocks, piece.speed)
 
 
@@ -79,11 +80,26 @@ def _block(frame: AudioFrame) -> Samples:
     return cast(Samples, frame.to_ndarray())
 
 
-def _placed(source: Source, start: float, end: float) -> Sound:
-    """The sound from `start` to `end`, every block where its time says it belongs, silence in the gaps."""
+def _mixed(source: Source, start: float, end: float) -> Sound:
+    """All that is heard of the source, from `start` to `end`."""
+    if source.audio is None:
+        return
+    samples = round(end * SOUND_RATE) - round(start * SOUND_RATE)
+
+    def opened(index: int) -> Iterator[Samples]:
+        return _fitted(stack.enter_context(closing(_placed(source, index, start, end))), samples)
+
+    with ExitStack() as stack:
+        parts = [[opened(index) for index in part] for part in source.audio.parts]
+        sides = [part[0] if len(part) == 1 else place_left_and_right(part) for part in parts]
+        yield from sides[0] if len(sides) == 1 else add_up(sides)
+
+
+def _placed(source: Source, index: int, start: float, end: float) -> Sound:
+    """A track's sound from `start` to `end`, every block where its time says it belongs, silence in the gaps."""
     first, last = round(start * SOUND_RATE), round(end * SOUND_RATE)
     position = first
-    for begun, block in _resampled(source, start):
+    for begun, block in _resampled(source, index, start):
         skipped = position - begun
         if position > first and abs(skipped) <= _JITTER_SAMPLES:
             skipped = 0
@@ -98,12 +114,10 @@ def _placed(source: Source, start: float, end: float) -> Sound:
             yield heard
 
 
-def _resampled(source: Source, start: float) -> Iterator[tuple[int, Samples]]:
+def _resampled(source: Source, index: int, start: float) -> Iterator[tuple[int, Samples]]:
     """Blocks from a little before `start`, each with the sample of the source's clock that it begins at."""
-    if source.audio is None:
-        return
     with open_container(source.path) as container, failing_as("decode_failed", _UNDECODABLE):
-        stream = container.streams[source.audio]
+        stream = container.streams[index]
         if not isinstance(stream, AudioStream):
             return
         if start > _RUN_UP_SECONDS:

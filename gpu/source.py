@@ -4,20 +4,21 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import av
 from av.audio.stream import AudioStream
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from gpu.errors import ExportError, failing_as
+from gpu.listing import read_listing
 from gpu.normalize import displayed_size
 from gpu.pace import pace
+from gpu.tracks import Mix, Track, choose_picture, list_tracks, rank_sounds
 
 if TYPE_CHECKING:
     from gpu.remote import Place
@@ -44,12 +45,13 @@ class Source:
 
     `width` and `height` are those of the upright picture with square pixels; `duration` is the picture's, in seconds
     from the source's start; `origin` is that start on the container's clock; `rate` is frames a second, on average
-    where it is `variable`.
+    where it is `variable`. `audio` is what is heard of its sound `tracks`, and `sounds` is what might be, best first;
+    `notes` are sentences for the timeline.
     """
 
     path: "Place"
     video: int
-    audio: int | None
+    audio: Mix | None
     width: int
     height: int
     duration: float
@@ -58,6 +60,9 @@ class Source:
     variable: bool
     codec: str
     pixel_format: str
+    tracks: tuple[Track, ...] = ()
+    sounds: tuple[Mix, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def open_container(path: "Place", decoder: HWAccel | None = None) -> InputContainer:
@@ -70,7 +75,7 @@ def open_container(path: "Place", decoder: HWAccel | None = None) -> InputContai
 def probe(path: "Place") -> Source:
     """Look at a source. Raises ExportError: source_unreadable, no_video_stream, source_too_large, decode_failed."""
     with open_container(path) as container, failing_as("source_unreadable", UNREADABLE):
-        stream = _picture_stream(container)
+        stream = _picture_stream(container, path)
         _check_size(stream.width, stream.height)
         origin = _origin(container, stream)
         duration = _duration(container, stream) or _scanned_duration(path, stream.index, origin)
@@ -80,10 +85,13 @@ def probe(path: "Place") -> Source:
             rate, variable = pace(stream, anew)
         first = decode_first_frame(container, stream)
         width, height = displayed_size(first, stream.sample_aspect_ratio)
+        listing = read_listing(container)
+        tracks = list_tracks(container, listing)
+        sounds = rank_sounds(container, tracks, listing.related(stream.index))
         return Source(
             path=path,
             video=stream.index,
-            audio=_sound_index(container),
+            audio=sounds[0] if sounds else None,
             width=width,
             height=height,
             duration=duration,
@@ -92,6 +100,8 @@ def probe(path: "Place") -> Source:
             variable=variable,
             codec=stream.codec_context.name,
             pixel_format=first.format.name,
+            tracks=tracks,
+            sounds=sounds,
         )
 
 
@@ -129,14 +139,19 @@ def _packets_anew(path: "Place", index: int) -> "Generator[Packet[VideoStream], 
         yield from packets(container, picture_stream(container, index))
 
 
-def _picture_stream(container: InputContainer) -> VideoStream:
-    """The first stream of moving pictures; a cover picture is none."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic and getattr(stream, "width", None):
-            stream.thread_type = "AUTO"
-            stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-            return stream
-    raise ExportError("no_video_stream", "The source has no video in it.")
+def _picture_stream(container: InputContainer, path: "Place") -> VideoStream:
+    """The stream that is the film, set up to be decoded."""
+    with closing(_demuxed_anew(path)) as anew:
+        stream = choose_picture(container, anew)
+    if stream is None:
+        raise ExportError("no_video_stream", "The source has no video in it.")
+    return picture_stream(container, stream.index)
+
+
+def _demuxed_anew(path: "Place") -> "Generator[Packet[Any], None, None]":
+    """The file's packets from the beginning, in a container that is opened when the first is asked for."""
+    with open_container(path) as container, suppress(av.FFmpegError):
+        yield from container.demux()
 
 
 def seek(container: InputContainer, stream: VideoStream | AudioStream, seconds: float) -> None:
@@ -161,16 +176,6 @@ def _check_size(width: int, height: int) -> None:
         raise ExportError("source_unreadable", UNREADABLE)
     if max(width, height) > MAX_SIDE or width * height > MAX_FRAME_PIXELS:
         raise ExportError("source_too_large", "The source's picture is too large.")
-
-
-def _sound_index(container: InputContainer) -> int | None:
-    """The first audio stream that can be decoded; phones add spatial tracks that can't."""
-    usable = [stream for stream in container.streams.audio if _decodable(stream)]
-    return usable[0].index if usable else None
-
-
-def _decodable(stream: AudioStream) -> bool:
-    return bool(getattr(stream, "sample_rate", None))  # a codec that FFmpeg does not know has none
 
 
 def _origin(container: InputContainer, stream: VideoStream) -> float:

@@ -15,6 +15,7 @@ MAX_KEYFRAMES = 20_000
 MAX_REGIONS = 500
 MAX_CLIPS = 500
 MAX_SIDE = 8_192
+MAX_MIXED_TRACKS = 32
 
 Seconds = Annotated[float, Field(ge=0, le=7 * 86_400)]
 Pixels = Annotated[float, Field(ge=-65_536, le=65_536)]
@@ -22,6 +23,7 @@ Length = Annotated[float, Field(gt=0, le=65_536)]
 Opacity = Annotated[float, Field(ge=0, le=1)]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 EvenSide = Annotated[int, Field(ge=16, le=MAX_SIDE, multiple_of=2)]
+TrackNumber = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Key = Annotated[str, AfterValidator(checked_key)]
 
 
@@ -70,8 +72,22 @@ class Span(Parsed):
         return self
 
 
+class AudioTrack(Parsed):
+    """One sound track, by its number in the file, counted from 0."""
+
+    track: TrackNumber
+
+
+class AudioMix(Parsed):
+    """Several sound tracks at once, each as loud as it is."""
+
+    mix: Annotated[list[TrackNumber], Field(min_length=1, max_length=MAX_MIXED_TRACKS)]
+
+
 class Common(Parsed):
     """Fields that every export has.
+
+    `audio` says which sound tracks are heard; by default the film's own.
 
     `parallelism` is how many pieces of the output may be made at once: fewer if they would be shorter than two
     seconds, or on one machine more than two for each of its cores.
@@ -81,6 +97,7 @@ class Common(Parsed):
     output_key: Key | None = None
     fps: Annotated[float, Field(ge=1, le=240)] | None = None
     include_audio: bool = True
+    audio: AudioTrack | AudioMix | Literal["all"] | None = None
     quality: Quality = Quality.STANDARD
     codec: Codec = Codec.H264
     parallelism: Annotated[int, Field(ge=1, le=32)] = 1

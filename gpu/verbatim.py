@@ -26,6 +26,7 @@ from gpu.render import PLAYABLE, Render
 from gpu.sound import CHANNELS
 from gpu.source import Source, decode_first_frame, open_container, picture_stream
 from gpu.spec import Codec, Common
+from gpu.tracks import Mix
 
 _MP4 = "mov,mp4"
 # What decoding needs of each codec; the rest are messages and units that any maker may fill as he likes.
@@ -48,7 +49,7 @@ class Copy:
 
     source: Source
     codec: Codec
-    audio: int | None
+    audio: Mix | None
     render: Render
 
 
@@ -69,13 +70,13 @@ def is_copyable(source: Source, config: Common) -> bool:
         )
 
 
-def _is_sound_ready(container: InputContainer, index: int) -> bool:
-    """Whether a sound track is as every export's is; its channels are read from FFmpeg's description of it."""
-    stream = container.streams[index]
+def _is_sound_ready(container: InputContainer, audio: Mix) -> bool:
+    """Whether what is heard is one track, and as every export's is."""
+    stream = container.streams[audio.indexes[0]]
     if not isinstance(stream, AudioStream) or stream.codec.canonical_name != SOUND_CODEC:
         return False
-    is_alike = stream.profile == "LC" and stream.sample_rate == SOUND_RATE
-    return is_alike and read_listing(container).channels.get(index) == CHANNELS
+    is_alike = len(audio.indexes) == 1 and stream.profile == "LC" and stream.sample_rate == SOUND_RATE
+    return is_alike and read_listing(container).channels.get(stream.index) == CHANNELS
 
 
 def copy_streams(copy: Copy, path: Path) -> Generator[float, None, None]:
@@ -93,7 +94,7 @@ def copy_streams(copy: Copy, path: Path) -> Generator[float, None, None]:
         picture.codec_context.skip_frame = "NONKEY"
         tracks: dict[int, _Track] = {picture.index: _PictureTrack(picture, target, copy.codec)}
         if copy.audio is not None:
-            tracks[copy.audio] = _Track(container.streams[copy.audio], target)
+            tracks[copy.audio.indexes[0]] = _Track(container.streams[copy.audio.indexes[0]], target)
         for packet in container.demux([container.streams[index] for index in tracks]):
             if packet.stream is picture:
                 _check_picture(packet, source)
