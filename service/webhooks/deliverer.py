@@ -166,12 +166,8 @@ class Deliverer:
         if len(self._under_way) >= self._pace.places:
             return _Taken()
         await _one_claims(session)
-        found = await waiting(
-            session,
-            each=self._pace.per_endpoint,
-            under_way_here=[one.delivery.delivery_id for one in self._under_way.values()],
-            now=now,
-        )
+        here = [one.delivery.delivery_id for one in self._under_way.values()]
+        found = await waiting(session, each=self._pace.per_endpoint, under_way_here=here, now=now)
         dead = [one.endpoint_id for one in found if not one.enabled]
         given_up = bool(dead) and await endpoints.give_up(session, dead, now=now)
         ids = select_due(
@@ -186,7 +182,9 @@ class Deliverer:
             return _Taken(more=given_up)
         superseded = await deliveries.supersede(session, ids, now=now)
         kept = [one for one in ids if one not in superseded]
-        claimed = await deliveries.claim(session, kept, lease_seconds=self._pace.lease_seconds, now=now)
+        claimed = await deliveries.claim(
+            session, kept, lease_seconds=self._pace.lease_seconds, now=now, under_way_here=here
+        )
         return _Taken(claimed, len(superseded), more=given_up or bool(superseded))
 
     def _begin(self, claimed: Sequence[Claimed], last_moment: float) -> None:

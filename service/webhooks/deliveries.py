@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from callbacks.envelope import EventType
 from callbacks.retry import Random
 from service.webhooks import attempts, endpoints
+from service.webhooks.ordering import in_flight_json, is_blocked
 from service.webhooks.schedule import PROGRESS_SECONDS, TEST_EVENT, Result, next_try
 from service.webhooks.tables import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
 
@@ -83,14 +84,21 @@ async def supersede(session: AsyncSession, delivery_ids: Sequence[str], *, now: 
 
 
 async def claim(
-    session: AsyncSession, delivery_ids: Sequence[str], *, lease_seconds: float, now: float
+    session: AsyncSession,
+    delivery_ids: Sequence[str],
+    *,
+    lease_seconds: float,
+    now: float,
+    under_way_here: Sequence[str] = (),
 ) -> list[Claimed]:
     """Lease what is due to whoever is about to send it, and log the attempts that are now begun."""
     if not delivery_ids:
         return []
     # Progress that was replaced since it was found due may tell of what has to wait for another event.
-    ready = and_(_due(delivery_ids, now), ~_waits(now))
-    free = select(DELIVERIES.c.delivery_id).where(ready).with_for_update(skip_locked=True)
+    blocked = is_blocked(DELIVERIES.name, session.get_bind().dialect.name)
+    unblocked = text(f"NOT {blocked}").bindparams(now=now, here=in_flight_json(under_way_here))
+    ready = select(DELIVERIES.c.delivery_id).where(_due(delivery_ids, now), unblocked)
+    free = ready.with_for_update(skip_locked=True)
     values = {
         "lease_until": now + lease_seconds,
         "next_at": now + lease_seconds,
@@ -158,22 +166,6 @@ def _due(delivery_ids: Sequence[str], now: float) -> ColumnElement[bool]:
         DELIVERIES.c.delivery_id.in_(delivery_ids),
         DELIVERIES.c.state == DeliveryState.PENDING.value,
         DELIVERIES.c.next_at <= now,
-    )
-
-
-def _waits(now: float) -> ColumnElement[bool]:
-    """Whether an older event of the same export is under way, or was never sent."""
-    older = DELIVERIES.alias("older")
-    unsent = and_(
-        older.c.state == DeliveryState.PENDING.value,
-        older.c.tries == 0,
-        older.c.type != EventType.PROGRESS.value,
-    )
-    return exists().where(
-        older.c.endpoint_id == DELIVERIES.c.endpoint_id,
-        older.c.job_id == DELIVERIES.c.job_id,
-        older.c.sequence < DELIVERIES.c.sequence,
-        or_(older.c.lease_until > now, unsent),
     )
 
 

@@ -1,7 +1,4 @@
-"""What is due, endpoint by endpoint: one statement a round, whose work does not grow with anybody's backlog.
-
-An event waits for older ones of the same export and endpoint that are under way or were never sent.
-"""
+"""What is due, endpoint by endpoint: one statement a round, whose work does not grow with anybody's backlog."""
 
 import json
 from collections.abc import Sequence
@@ -11,8 +8,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
+
 # Endpoint by endpoint, by the index on what is pending: a backlog of one costs the others nothing.
-# What is under way `here` is so, whatever the clock and its leases say.
 _WAITING = """
 WITH RECURSIVE waiting (endpoint_id) AS (
     SELECT min(endpoint_id) FROM webhook_deliveries WHERE state = 'pending'
@@ -25,27 +23,21 @@ SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since, CASE WHEN 
     (SELECT {json_array}(few.delivery_id) FROM (
         SELECT due.delivery_id FROM webhook_deliveries AS due
         WHERE due.endpoint_id = waiting.endpoint_id AND due.state = 'pending' AND due.next_at <= :now
-            AND due.delivery_id NOT IN (SELECT value FROM {each_here})
-            AND NOT EXISTS (SELECT 1 FROM webhook_deliveries AS older
-                WHERE older.endpoint_id = due.endpoint_id AND older.job_id = due.job_id
-                    AND older.sequence < due.sequence
-                    AND (older.lease_until > :now
-                        OR older.delivery_id IN (SELECT value FROM {each_here})
-                        OR (older.state = 'pending' AND older.tries = 0 AND older.type <> 'export.progress')))
+            AND NOT {is_in_flight_here} AND NOT {is_blocked}
         ORDER BY due.next_at LIMIT :each) AS few) END
 FROM waiting LEFT JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
 WHERE waiting.endpoint_id IS NOT NULL
 """
 _WAITING_IN = {
-    "sqlite": text(_WAITING.format(json_array="json_group_array", each_here="json_each(:here)")),
-    "postgresql": text(
+    dialect: text(
         _WAITING.format(
-            json_array="json_agg", each_here="json_array_elements_text(CAST(:here AS json)) AS here (value)"
+            json_array=json_array,
+            is_in_flight_here=is_in_flight_here("due", dialect),
+            is_blocked=is_blocked("due", dialect),
         )
-    ),
+    )
+    for dialect, json_array in (("sqlite", "json_group_array"), ("postgresql", "json_agg"))
 }
-
-
 _PENDING = text("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'")
 
 
@@ -64,7 +56,7 @@ async def waiting(
 ) -> list[Waiting]:
     """What is due, at most `each` for an endpoint, but for what this process is sending."""
     asked = _WAITING_IN[session.get_bind().dialect.name]
-    parameters = {"now": now, "each": each, "here": json.dumps(list(under_way_here))}
+    parameters = {"now": now, "each": each, "here": in_flight_json(under_way_here)}
     rows = (await session.execute(asked, parameters)).all()
     found = [Waiting(row[0], bool(row[1]), row[2] is not None, _ids(row[3])) for row in rows]
     return [one for one in found if one.due or not one.enabled]
