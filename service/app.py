@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect
 
 from infra.database import sqlite_url
 from infra.egress import Egress, Rules
-from infra.liveness import Liveness
 from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
 from infra.storage import StorageError
 from infra.supervise import Supervisor
@@ -85,6 +84,7 @@ def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
             Exception: on_crash,
         },
     )
+    app.router.redirect_slashes = False  # it would lead to http:// and whatever Host says
     app.middleware_stack = FrontDoor(app.build_middleware_stack())
     app.state.close_streams = hub.close
     return app
@@ -171,10 +171,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         master_key=masters[0],
         limits=limits_of(settings),
     )
-    supervisor = Supervisor()
-    liveness = Liveness(database.check, supervisor)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
-        "liveness": liveness.run,
         "writer": writer.run,
         "dispatch": attempts.dispatch,
         "watch": attempts.watch,
@@ -187,8 +184,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
     state = State(
         database=database,
         storage=storage,
-        supervisor=supervisor,
-        liveness=liveness,
+        supervisor=Supervisor(),
         attempts=attempts,
         outcomes=outcomes,
         writer=writer,

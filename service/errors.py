@@ -12,6 +12,7 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from infra.storage import StorageError, StorageUnavailable
 
@@ -36,8 +37,9 @@ class FieldError(TypedDict):
 
 
 class Problem(Exception):
-    """The request could not be served."""
+    """A refusal of a request, as the client is told it; each kind is a class with a title of its own."""
 
+    title: ClassVar[str] = "The request could not be served."
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
 
@@ -48,7 +50,6 @@ class Problem(Exception):
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        self.title = (type(self).__doc__ or "").strip().splitlines()[0]
         self.detail = detail or self.title
         self.errors = list(errors)
         self.headers = dict(headers or {})
@@ -56,108 +57,92 @@ class Problem(Exception):
 
 
 class Invalid(Problem):
-    """The request is not valid."""
-
+    title = "The request is not valid."
     status = 422
     code = "invalid"
 
 
 class Unauthenticated(Problem):
-    """The request carries no valid credentials."""
-
+    title = "The request carries no valid credentials."
     status = 401
     code = "unauthenticated"
 
 
 class Forbidden(Problem):
-    """The credentials do not allow this."""
-
+    title = "The credentials do not allow this."
     status = 403
     code = "forbidden"
 
 
 class NotFound(Problem):
-    """There is no such thing here."""
-
+    title = "There is no such thing here."
     status = 404
     code = "not_found"
 
 
 class Conflict(Problem):
-    """The request does not fit the present state."""
-
+    title = "The request does not fit the present state."
     status = 409
     code = "conflict"
 
 
 class AlreadyFinished(Conflict):
-    """The export has already finished."""
-
+    title = "The export has already finished."
     code = "already_finished"
 
 
 class NotRetryable(Conflict):
-    """Only a failed or cancelled export can be retried."""
-
+    title = "Only a failed or cancelled export can be retried."
     code = "not_retryable"
 
 
 class StillEnding(Conflict):
-    """The export was cancelled while its file was put into its place; try again in a moment."""
-
+    title = "The export was cancelled while its file was put into its place; try again in a moment."
     code = "still_ending"
 
 
 class KeyTaken(Conflict):
-    """Another export has this output key."""
-
+    title = "Another export has this output key."
     code = "output_key_taken"
 
 
 class OutputReplaced(Problem):
-    """The file that was exported is not there any more: another lies in its place."""
-
+    title = "The file that was exported is not there any more: another lies in its place."
     status = 410
     code = "output_replaced"
 
 
 class NotComplete(Conflict):
-    """The export is not complete."""
-
+    title = "The export is not complete."
     code = "not_complete"
 
 
 class Gone(Problem):
-    """This attempt is over: stop now."""
-
+    title = "This attempt is over: stop now."
     status = 410
     code = "attempt_over"
 
 
 class TooLarge(Problem):
-    """The body is too large."""
-
+    title = "The body is too large."
     status = 413
     code = "too_large"
 
 
 class UnsupportedType(Problem):
-    """The content type is not supported."""
-
+    title = "The content type is not supported."
     status = 415
     code = "unsupported_type"
 
 
 class TooMany(Problem):
-    """The quota is used up."""
-
+    title = "The quota is used up."
     status = 429
     code = "quota_exceeded"
 
 
 class Unavailable(Problem):
-    """The service can't do this right now; try again shortly."""
-
+    title = "The service can't do this right now; try again shortly."
     status = 503
     code = "unavailable"
 
@@ -165,15 +150,18 @@ class Unavailable(Problem):
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
-class StorageDown(Unavailable):
-    """The storage can't be reached right now; try again shortly."""
+class Overloaded(Unavailable):
+    title = "Too many connections are open; try again shortly."
+    code = "too_many_connections"
 
+
+class StorageDown(Unavailable):
+    title = "The storage can't be reached right now; try again shortly."
     code = "storage_unavailable"
 
 
 class StorageMisconfigured(Unavailable):
-    """The storage is not set up as it should be; its operator has been told in the log."""
-
+    title = "The storage is not set up as it should be; its operator has been told in the log."
     code = "storage_misconfigured"
 
 
@@ -230,11 +218,24 @@ async def on_database_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself refuses (unknown path, wrong method), in the same form."""
+    """What the router itself refuses (unknown path, wrong method), in the same form; OPTIONS is answered."""
     assert isinstance(error, HTTPException)
-    problem = NotFound() if error.status_code == NotFound.status else _MethodProblem(error.detail)
-    problem.headers |= dict(error.headers or {})
-    return render(problem, request.url.path)
+    if error.status_code == NotFound.status:
+        return render(NotFound(), request.url.path)
+    allow = {"Allow": ", ".join(_allowed_methods(request))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=allow)
+    return render(MethodNotAllowed(headers=allow), request.url.path)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """List what may be done with a path: it has a route for each method, or each few of them."""
+    routes = [
+        route
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({"OPTIONS"}.union(*(route.methods or () for route in routes)))
 
 
 async def on_disconnect(_request: Request, _error: Exception) -> Response:
@@ -252,8 +253,25 @@ def crashed() -> Problem:
     return Problem("Something went wrong here; it has been logged.")
 
 
-class _MethodProblem(Problem):
-    """This method is not allowed here."""
+class Malformed(Problem):
+    title = "The request is not valid HTTP."
+    status = 400
+    code = "malformed_request"
 
+
+class TooSlow(Problem):
+    title = "The request did not come in time; send it again."
+    status = 408
+    code = "request_timeout"
+
+
+class HeadTooLarge(Problem):
+    title = "The request's head is too large."
+    status = 431
+    code = "head_too_large"
+
+
+class MethodNotAllowed(Problem):
+    title = "This method is not allowed here."
     status = 405
     code = "method_not_allowed"

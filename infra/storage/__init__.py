@@ -14,10 +14,10 @@ from infra.storage.base import (
     StorageUnavailable,
     Stored,
     WrongLength,
-    attachment,
     part_bytes,
     part_sizes,
 )
+from infra.storage.disposition import attachment
 from infra.storage.folder import FolderStorage
 
 __all__ = [

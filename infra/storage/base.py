@@ -207,12 +207,3 @@ def part_sizes(size: int) -> list[int]:
     """The length of each part of an object of this size, in bytes."""
     each = part_bytes(size)
     return [each] * (size // each) + ([size % each] if size % each else [])
-
-
-def attachment(filename: str) -> str:
-    """A Content-Disposition that saves under this name, whatever its script (RFC 6266)."""
-    plain = "".join(
-        character if character.isascii() and character.isprintable() else "_" for character in filename
-    )
-    plain = plain.replace("\\", "_").replace('"', "_")
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -11,11 +11,11 @@ from infra.storage.base import (
     Signed,
     StorageUnavailable,
     Stored,
-    attachment,
     object_name,
     user_folder,
 )
 from infra.storage.client import Bucket, NotThere
+from infra.storage.disposition import attachment
 from infra.storage.s3_publish import publish
 
 CHECK_SECONDS = 5.0

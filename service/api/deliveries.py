@@ -31,8 +31,7 @@ class ListQuery(Strict):
 
 
 class EndpointDisabled(Conflict):
-    """The endpoint is disabled; enable it first."""
-
+    title = "The endpoint is disabled; enable it first."
     code = "endpoint_disabled"
 
 

@@ -6,7 +6,15 @@ from mimetypes import guess_type
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from infra.storage import Damaged, FolderStorage, NoSuchUpload, OutsideStorage, Stored, WrongLength
+from infra.storage import (
+    Damaged,
+    FolderStorage,
+    NoSuchUpload,
+    OutsideStorage,
+    Stored,
+    WrongLength,
+    attachment,
+)
 from infra.storage.signed import Expired, Forged, Grant
 from service.api.parsing import answer
 from service.api.state import State
@@ -54,6 +62,7 @@ async def served(
         "ETag": f'"{found.etag}"',
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": attachment(filename or key.rpartition("/")[2]),
     }
     if _expected_another(request, found):
         return Response(status_code=412, headers=headers)
@@ -62,7 +71,6 @@ async def served(
     kind = guess_type(key)[0] or "application/octet-stream"
     return FileResponse(
         storage.path(user_id, key),
-        filename=filename or key.rpartition("/")[2],
         media_type=kind if kind.startswith("video/") else "application/octet-stream",
         headers=headers,
     )

@@ -34,8 +34,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NotWhole(Conflict):
-    """Parts of the upload are missing, or differ from what was stated."""
-
+    title = "Parts of the upload are missing, or differ from what was stated."
     code = "upload_not_whole"
 
 

@@ -42,8 +42,7 @@ _AUDIENCE = "upload"
 
 
 class NotWhole(Conflict):
-    """Parts of the upload are missing."""
-
+    title = "Parts of the upload are missing."
     code = "upload_not_whole"
 
 

@@ -58,7 +58,7 @@ class EndpointsQuery(Strict):
 
 
 class NoSuchWebhook(NotFound):
-    """There is no such webhook."""
+    title = "There is no such webhook."
 
 
 async def create(request: Request[State]) -> Response:

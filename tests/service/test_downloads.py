@@ -1,7 +1,7 @@
 """Files in and out on local storage, through the contract's own calls."""
 
 import unicodedata
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import hypothesis
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from gpu.keys import checked_key
+from infra.storage import attachment
 from service.api.uploads import safe_name
 from service.settings import Settings
 from tests.fakes import FakeRun, FakeRunner
@@ -90,8 +91,27 @@ async def test_a_file_is_saved_under_its_own_name(house: House, name: str) -> No
     name = unicodedata.normalize("NFKC", name)
     answer = await download(house, await exported(house, f"exports/{name}"))
     disposition = answer.headers["content-disposition"]
-    assert disposition.startswith("attachment")
-    assert f'"{name}"' in disposition or f"filename*=utf-8''{quote(name)}" in disposition
+    assert disposition.startswith('attachment; filename="')
+    assert disposition.endswith(f"filename*=UTF-8''{quote(name, safe='')}")
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("final.mp4", "final.mp4"),
+        ("Größe über Łódź.mp4", "Grosse uber Lodz.mp4"),
+        ("決勝.mp4", "video.mp4"),
+        ("決勝 2.mp4", "__ 2.mp4"),
+        ("🎬.MOV", "video.MOV"),
+        ("без имени", "video"),
+        ('a"b\\c%41/d.mp4', "a_b_c_41_d.mp4"),
+        ("a\r\nSet-Cookie: b.mp4", "a__Set-Cookie: b.mp4"),
+    ],
+)
+def test_clients_that_know_ascii_alone_save_under_the_nearest_name(name: str, saved: str) -> None:
+    plain, _, extended = attachment(name).partition("; filename*=UTF-8''")
+    assert plain == f'attachment; filename="{saved}"'
+    assert unquote(extended) == name
 
 
 async def test_there_is_nothing_to_download_before_an_export_is_complete(house: House) -> None:

@@ -430,6 +430,9 @@ async def test_another_s_object_is_no_source(shared_house: House) -> None:
     [
         ("GET", "/api/nothing", 404),
         ("GET", "/", 404),
+        ("POST", "/api/exports/", 404),
+        ("GET", "/api/webhooks/", 404),
+        ("GET", "/healthz/", 404),
         ("PUT", "/api/exports", 405),
         ("PATCH", "/api/exports/x", 405),
         ("GET", "/api/callbacks/x", 405),
@@ -439,6 +442,22 @@ async def test_what_the_router_refuses_is_a_problem_too(
     house: House, method: str, path: str, status: int
 ) -> None:
     problem(await house.client.request(method, path), status)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/healthz", "GET, HEAD, OPTIONS"),
+        ("/readyz", "GET, HEAD, OPTIONS"),
+        ("/api/exports", "GET, HEAD, OPTIONS, POST"),
+        ("/api/webhooks/x", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+    ],
+)
+async def test_a_path_tells_what_may_be_done_with_it(house: House, path: str, allowed: str) -> None:
+    answer = await house.client.options(path)
+    assert (answer.status_code, answer.headers["allow"]) == (204, allowed)
+    assert (await house.client.request("LOCK", path)).headers["allow"] == allowed
+    assert (await house.client.options("/nothing")).status_code == 404
 
 
 async def test_a_page_elsewhere_that_names_itself_this_machine_is_kept_out(house: House) -> None:
