@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from infra.database import sqlite_url
 from infra.egress import Egress, Rules
+from infra.liveness import Liveness
 from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
 from infra.storage import StorageError
 from infra.supervise import Supervisor
@@ -171,7 +172,10 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         master_key=masters[0],
         limits=limits_of(settings),
     )
+    supervisor = Supervisor()
+    liveness = Liveness(database.check, supervisor)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
+        "liveness": liveness.run,
         "writer": writer.run,
         "dispatch": attempts.dispatch,
         "watch": attempts.watch,
@@ -184,7 +188,8 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
     state = State(
         database=database,
         storage=storage,
-        supervisor=Supervisor(),
+        supervisor=supervisor,
+        liveness=liveness,
         attempts=attempts,
         outcomes=outcomes,
         writer=writer,

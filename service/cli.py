@@ -21,7 +21,7 @@ from service import commands, schema
 from service.app import create_app
 from service.demo import Demo, any_port
 from service.deploying import deploy, look_up
-from service.furnishing import bucket_place
+from service.furnishing import bucket_place, http_limits_of
 from service.server import server
 from service.settings import BadSettings, Settings, load
 from service.webhook_commands import webhooks
@@ -77,7 +77,8 @@ def serve(
             logging.getLogger("framehook").info(
                 "serving on %s, data in %s", settings.origin, settings.data_dir
             )
-            server(create_app(settings), settings.host, settings.port).run()
+            limits = http_limits_of(settings)
+            server(create_app(settings), settings.host, settings.port, limits).run()
     except Held:
         typer.echo(f"framehook: DATA_DIR: another service is running on {settings.data_dir}", err=True)
         raise typer.Exit(2) from None

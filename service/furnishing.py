@@ -16,6 +16,7 @@ from infra.storage.signed import SignedUrls
 from infra.telemetry import AccessLog
 from service.attempts import Limits
 from service.auth import PublishedKeys, SharedSecret, Verifier
+from service.http_limits import ConnectionLimits, HttpLimits
 from service.runners import LocalRunner, Runner
 from service.settings import Settings
 from service.transfers import Transfers
@@ -92,6 +93,12 @@ def limits_of(settings: Settings) -> Limits:
         lease_seconds=settings.lease_seconds,
         watch_seconds=settings.watch_seconds,
     )
+
+
+def http_limits_of(settings: Settings) -> HttpLimits:
+    """What clients may take up."""
+    connections = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
+    return HttpLimits(connections=connections)
 
 
 def verifier_of(settings: Settings) -> Verifier | None:

@@ -1,15 +1,29 @@
-"""Uvicorn, made to end the streams first: they would otherwise hold a shutdown up until its time-out."""
+"""Uvicorn with bounds on what clients may take up, made to end the streams first when it stops.
 
+Streams would otherwise hold a shutdown up until its time-out.
+"""
+
+import asyncio
 import gc
 import socket
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.applications import Starlette
 
+from service.connections import Connections, CountedWebSocket
+from service.http_limits import HttpLimits, affordable, open_file_limit
+from service.http_protocol import BoundedHttpProtocol
+
 GRACEFUL_SHUTDOWN_SECONDS = 10
 MAX_SOCKET_MESSAGE_BYTES = 64 * 1024
 COLLECT_AFTER_OBJECTS = 50_000
+TICKS_APART = 10
+"""A tenth of a second each: clients' times are looked at once a second."""
+STANDSTILL_SECONDS = 5.0
 
 
 class Server(uvicorn.Server):
@@ -18,6 +32,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, close_streams: Callable[[], None]) -> None:
         super().__init__(config)
         self._close_streams = close_streams
+        self._checked_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -27,13 +42,33 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 50)
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_APART == 0:
+            self.check_times(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    def check_times(self, now: float) -> None:
+        """End what clients have not sent in time, unless this process stood still and could not read it."""
+        stood_still = self._checked_at is not None and now - self._checked_at > STANDSTILL_SECONDS
+        self._checked_at = now
+        for connection in list(self.server_state.connections):
+            if not isinstance(connection, BoundedHttpProtocol):
+                continue
+            if stood_still:
+                connection.restart_clock(now)
+            else:
+                connection.check_time(now)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._close_streams()
         await super().shutdown(sockets)
 
 
-def server(app: Starlette, host: str, port: int) -> Server:
+def server(app: Starlette, host: str, port: int, limits: HttpLimits | None = None) -> Server:
     """The app, ready to be served."""
+    limits = limits or HttpLimits()
+    limits = replace(limits, connections=affordable(limits.connections, open_file_limit()))
+    protocol = partial(BoundedHttpProtocol, limits=limits, open_connections=Connections(limits.connections))
     config = uvicorn.Config(
         app,
         host=host,
@@ -44,7 +79,8 @@ def server(app: Starlette, host: str, port: int) -> Server:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        http=cast(type[asyncio.Protocol], protocol),  # it is only called
+        ws=CountedWebSocket,
         ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
-        ws="websockets-sansio",
     )
     return Server(config, app.state.close_streams)

@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     auth_issuer: str | None = None
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
 
+    max_connections: Annotated[int, Field(ge=1)] = 4_096
+    max_connections_per_address: Annotated[int | None, Field(ge=1)] = None
     max_active_per_user: Annotated[int, Field(ge=1)] = 4
     max_queued_per_user: Annotated[int, Field(ge=1)] = 100
     local_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1

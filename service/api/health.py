@@ -1,5 +1,6 @@
 """Is the process alive, and can it do its work?"""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -11,10 +12,16 @@ from service.api.state import State
 
 logger = logging.getLogger("framehook.health")
 
+CHECK_SECONDS = 5.0
 
-async def healthz(_request: Request[State]) -> Response:
-    """The process answers."""
-    return answer({"status": "ok"})
+
+async def healthz(request: Request[State]) -> Response:
+    """The process answers, and neither its loops nor its database have been dead for long."""
+    dead = request.state["liveness"].dead_seconds()
+    if not dead:
+        return answer({"status": "ok"})
+    rounded = {name: round(seconds) for name, seconds in dead.items()}
+    return answer({"status": "failing", "dead_seconds": rounded}, 503)
 
 
 async def readyz(request: Request[State]) -> Response:
@@ -39,7 +46,8 @@ async def readyz(request: Request[State]) -> Response:
 
 async def _works(check: Callable[[], Awaitable[None]]) -> bool:
     try:
-        await check()
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check()
     except Exception:
         logger.exception("a readiness check failed")
         return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from infra.egress import Egress
+from infra.liveness import Liveness
 from infra.postgresql import AnyDatabase
 from infra.storage import Storage
 from infra.supervise import Supervisor
@@ -35,6 +36,7 @@ class State(TypedDict):
     database: AnyDatabase
     storage: Storage
     supervisor: Supervisor
+    liveness: Liveness
     attempts: Attempts
     outcomes: Outcomes
     writer: Writer

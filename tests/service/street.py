@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from service.app import create_app
+from service.http_limits import HttpLimits
 from service.server import Server, server
 from service.settings import Settings
 from tests.fakes import FakeRun, FakeRunner
@@ -127,12 +128,14 @@ async def until(holds: Callable[[], bool], within_seconds: float = WITHIN_SECOND
 
 
 @asynccontextmanager
-async def opened(settings: Settings, runner: FakeRunner | None = None) -> AsyncIterator[Street]:
+async def opened(
+    settings: Settings, runner: FakeRunner | None = None, limits: HttpLimits | None = None
+) -> AsyncIterator[Street]:
     """The service, served on a free port."""
     runner = runner or FakeRunner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
-        running = server(create_app(settings, runner), settings.host, settings.port)
+        running = server(create_app(settings, runner), settings.host, settings.port, limits)
         serving = asyncio.create_task(running.serve(sockets=[listening]))
         await until(lambda: running.started)
         origin = f"http://127.0.0.1:{settings.port}"
