@@ -159,10 +159,10 @@ class Attempts:
         """Starts that were cut off by a shutdown, or by the loop's own death, are nobody's failure."""
         while self._cut_off:
             job = self._cut_off.pop()
-            # Where calls outlive the service their names are the runner's; their callbacks are answered 410.
+            # Where calls outlive the service, one that has reported goes on, and others are answered 410.
             if self._runner.instance:
                 await self._end(job, self._runner.call_for(job.job_id, job.attempt))
-            await self._return(job, unstarted=True)
+            await self._return(job, unstarted=not self._runner.instance)
 
     async def _return(self, job: Job, *, unstarted: bool) -> None:
         async with self._database.transaction() as session:
@@ -243,7 +243,11 @@ class Attempts:
                 asking.create_task(turn(job))
 
     async def _ask_after(self, job: Job) -> None:
-        assert job.call_id is not None
+        if (
+            job.call_id is None
+        ):  # whoever started the run died before the call was stored: nobody can be asked
+            await self._lose(job, "run_lost", "The run has stopped reporting.", transient=True)
+            return
         standing = await self._runner.probe(job.call_id)
         match standing:
             case Running() | Unknown():

@@ -166,14 +166,23 @@ async def changed(
     session: AsyncSession, where: ColumnElement[bool], values: dict[str, object], now: float
 ) -> Job | None:
     """One conditional change, numbered and recorded; the row after it, or None if it met no row."""
-    sequence = col(ExportJob.sequence) + 1
-    numbered = values | {"sequence": sequence, "transition_sequence": sequence}
-    row = (
-        (await session.execute(update(JOBS).where(where).values(numbered).returning(JOBS)))
-        .mappings()
-        .one_or_none()
-    )
-    return await _record(session, as_job(row), now) if row else None
+    job = await _update(session, where, values | {"transition_sequence": col(ExportJob.sequence) + 1})
+    return await _record(session, job, now) if job else None
+
+
+async def annotate(
+    session: AsyncSession, where: ColumnElement[bool], values: dict[str, object]
+) -> Job | None:
+    """Make a change that is numbered, but no transition; return the row after it, or None if it met no row."""
+    job = await _update(session, where, values)
+    return _note(session, job) if job else None
+
+
+async def _update(session: AsyncSession, where: ColumnElement[bool], values: dict[str, object]) -> Job | None:
+    numbered = values | {"sequence": col(ExportJob.sequence) + 1}
+    rows = await session.execute(update(JOBS).where(where).values(numbered).returning(JOBS))
+    row = rows.mappings().one_or_none()
+    return as_job(row) if row else None
 
 
 async def _apply(
@@ -185,9 +194,14 @@ async def _apply(
 
 
 async def _record(session: AsyncSession, job: Job, now: float) -> Job:
+    await session.execute(insert(EVENTS).values(transition(job, now)))
+    return _note(session, job)
+
+
+def _note(session: AsyncSession, job: Job) -> Job:
+    """Note that the transaction has changed the job: for other replicas, and for the outbox."""
     session.info.setdefault(CHANGED, []).append((job.job_id, job.user_id))
     session.info.setdefault(UNTOLD, []).append(job)
-    await session.execute(insert(EVENTS).values(transition(job, now)))
     return job
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase, Report
-from service.jobs import JOBS, UNSTARTED, as_job, changed, is_job
+from service.jobs import JOBS, UNSTARTED, annotate, as_job, changed, is_job
 from service.models import FINAL, IS_ACTIVE, ExportJob, Job, Status
 
 
@@ -19,7 +19,7 @@ async def claim(
 ) -> list[Job]:
     """Lease waiting jobs, round-robin over users, to whoever is about to spawn them."""
     ready = and_(UNSTARTED, col(ExportJob.lease_until).is_(None), col(ExportJob.not_before) <= now)
-    taken = or_(col(ExportJob.call_id).is_not(None), col(ExportJob.lease_until).is_not(None))
+    taken = or_(~UNSTARTED, col(ExportJob.lease_until).is_not(None))
     running = (
         select(JOBS.c.user_id, func.count().label("running"))
         .where(IS_ACTIVE, taken)
@@ -50,17 +50,30 @@ async def lapsed(session: AsyncSession, *, now: float) -> list[Job]:
 async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
     """Store the call that runs the attempt; None if the attempt is over already.
 
-    The run may have reported before this is written: then its phase and call stay as they are.
+    A run may have reported before this is written. If it named this call, it goes on where it is; if it named another
+    one, which nobody knows of, whatever it reported is taken back, and nothing more of it will be taken in.
     """
     same = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
-    values: dict[str, object] = {"heartbeat_at": now, "spawned_at": now, "lease_until": None}
-    starting = {"call_id": call_id, "phase": Phase.STARTING, "message": "Waiting for the run to start"}
-    first = await changed(session, and_(same, UNSTARTED), values | starting, now)
-    if first is not None:
-        return first
-    rows = await session.execute(update(JOBS).where(same).values(spawned_at=now).returning(JOBS))
-    found = rows.mappings().one_or_none()
-    return as_job(found) if found else None
+    unknown = and_(same, col(ExportJob.call_id).is_(None))
+    values: dict[str, object] = {"call_id": call_id, "spawned_at": now}
+    reported = await annotate(session, and_(unknown, col(ExportJob.reported_call_id) == call_id), values)
+    if reported is not None:
+        return reported
+    starting = {
+        "status": Status.PENDING,
+        "phase": Phase.STARTING,
+        "progress": 0.0,
+        "message": "Waiting for the run to start",
+        "run": "",
+        "step": 0,
+        "reported_call_id": None,
+        "gpu_seconds": col(ExportJob.gpu_seconds_before),
+        "eta_seconds": None,
+        "started_at": None,
+        "heartbeat_at": now,
+        "lease_until": None,
+    }
+    return await changed(session, unknown, values | starting, now)
 
 
 async def finalize(session: AsyncSession, report: Report, *, lease_seconds: float, now: float) -> Job | None:
@@ -72,13 +85,19 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
         col(ExportJob.run) < report.run,
         and_(col(ExportJob.run) == report.run, col(ExportJob.step) < report.step),
     )
+    known = or_(col(ExportJob.call_id).is_(None), col(ExportJob.call_id) == report.call_id)
     current = and_(
-        col(ExportJob.job_id) == report.job_id, col(ExportJob.attempt) == report.attempt, newer, IS_ACTIVE
+        col(ExportJob.job_id) == report.job_id,
+        col(ExportJob.attempt) == report.attempt,
+        known,
+        newer,
+        IS_ACTIVE,
     )
     values: dict[str, object] = {
         "status": Status.PROCESSING,
         "phase": Phase.FINALIZING,
         "run": report.run,
+        "reported_call_id": report.call_id,
         "gpu_seconds_before": case(
             (col(ExportJob.run) == report.run, col(ExportJob.gpu_seconds_before)),
             else_=col(ExportJob.gpu_seconds),
@@ -103,10 +122,10 @@ async def let_go(session: AsyncSession, job: Job) -> None:
 
 
 async def silent(session: AsyncSession, *, silence_seconds: float, now: float, limit: int = 100) -> list[Job]:
-    """Active jobs whose call has not been heard of for a while, leased to the caller for one look."""
+    """Active jobs whose run has not been heard of for a while, leased to the caller for one look."""
     quiet = and_(
         IS_ACTIVE,
-        col(ExportJob.call_id).is_not(None),
+        ~UNSTARTED,
         col(ExportJob.heartbeat_at) < now - silence_seconds,
         or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until) < now),
     )
@@ -133,13 +152,18 @@ async def overdue(
 
 
 async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
-    """Active jobs whose call belongs to an earlier life of this service."""
+    """Active jobs whose call belongs to an earlier life of this service, or whose call nobody knows.
+
+    Where calls outlive the service (`of_this_instance` is empty), a run that has reported goes on.
+    """
+    reported = col(ExportJob.reported_call_id)
     foreign = and_(
         IS_ACTIVE,
         col(ExportJob.runner) == runner,
         or_(
             col(ExportJob.call_id).is_not(None) & ~col(ExportJob.call_id).startswith(of_this_instance),
-            col(ExportJob.call_id).is_(None) & col(ExportJob.lease_until).is_not(None),
+            col(ExportJob.call_id).is_(None) & reported.is_(None) & col(ExportJob.lease_until).is_not(None),
+            col(ExportJob.call_id).is_(None) & ~reported.startswith(of_this_instance),
         ),
     )
     return [as_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]

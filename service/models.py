@@ -38,7 +38,8 @@ IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text)
 class ExportJob(SQLModel, table=True):
     """Durable state of an export. Times are seconds since the epoch (UTC), progress is in percent.
 
-    `gpu_seconds` sums all runs of all attempts; `gpu_seconds_before` all but the latest run.
+    `gpu_seconds` sums all runs of all attempts; `gpu_seconds_before` all but the latest run. `call_id` is the call that
+    the runner started, and `reported_call_id` the one that the newest report named.
     """
 
     __tablename__ = "export_jobs"
@@ -97,6 +98,7 @@ class ExportJob(SQLModel, table=True):
     eta_seconds: float | None = None
     gpu_seconds: float = 0.0
     gpu_seconds_before: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    reported_call_id: str | None = None
     traceparent: str | None = None
 
 
@@ -167,6 +169,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     eta_seconds: float | None
     gpu_seconds: float
     gpu_seconds_before: float
+    reported_call_id: str | None
     traceparent: str | None
 
     @property

@@ -10,13 +10,17 @@ FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 ATTEMPT = "export_jobs.job_id = {of}job_id AND export_jobs.attempt = {of}attempt"
+KNOWN_CALL = "(export_jobs.call_id IS NULL OR export_jobs.call_id = {of}call_id)"
 BEHIND = "(export_jobs.run < {of}run OR (export_jobs.run = {of}run AND export_jobs.step < {of}step))"
 ACTIVE = "export_jobs.status IN ('pending', 'processing')"
 
 CURRENT = f"{ATTEMPT.format(of=':')} AND {ACTIVE}"
 """The job is active, and in this attempt."""
-REPORTED = f"{CURRENT} AND {BEHIND.format(of=':')}"
-"""The same, and the report is newer than what the row holds."""
+REPORTED = f"{CURRENT} AND {KNOWN_CALL.format(of=':')} AND {BEHIND.format(of=':')}"
+"""The same, and the report is newer than what the row holds, and of the call that the runner started.
+
+A run may report before its call is known: until then any call may.
+"""
 UNSTARTED = f"{CURRENT} AND export_jobs.status = 'pending' AND export_jobs.call_id IS NULL"
 """The same as the first, and no run of the attempt is known."""
 ALLOWED = "attempt < attempt_limit + :extra_attempts"
@@ -25,8 +29,9 @@ ALLOWED = "attempt < attempt_limit + :extra_attempts"
 _NUMBERED = "sequence = sequence + 1, transition_sequence = sequence + 1"
 _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now, eta_seconds = NULL"
 _NEXT_ATTEMPT = f"""{_NUMBERED}, status = 'pending', phase = 'queued', progress = 0, attempt = attempt + 1,
-    run = '', step = 0, call_id = NULL, lease_until = NULL, heartbeat_at = NULL, spawned_at = NULL, started_at = NULL,
-    completed_at = NULL, acknowledged_at = NULL, eta_seconds = NULL, error_code = NULL, error_message = NULL"""
+    run = '', step = 0, call_id = NULL, reported_call_id = NULL, lease_until = NULL, heartbeat_at = NULL,
+    spawned_at = NULL, started_at = NULL, completed_at = NULL, acknowledged_at = NULL, eta_seconds = NULL,
+    error_code = NULL, error_message = NULL"""
 
 COMPLETE = f"""{_ENDED}, status = 'complete', progress = 100, lease_until = NULL, output_size = :size,
     output_checksum = :checksum, output_duration = :duration, output_width = :width, output_height = :height,

@@ -152,10 +152,12 @@ def values_of(change: Change) -> dict[str, object]:
 
 
 def refused_as(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
-    """Why a change touched no row: the row's attempt, step, sequence and status tell."""
+    """Why a change touched no row: the row's attempt, step, call, sequence and status tell."""
     if standing is None:
         return Refusal.UNKNOWN
     if (standing["attempt"], standing["run"]) != (change.report.attempt, change.report.run):
+        return Refusal.OVER
+    if standing["call_id"] not in (None, change.report.call_id):
         return Refusal.OVER
     the_end_itself = change.type.terminal and standing["step"] == change.report.step
     status = Status(standing["status"])

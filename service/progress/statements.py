@@ -22,9 +22,9 @@ _GPU_SECONDS = f"""
 """
 _HEARD = f"""
     gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_BEFORE},
-    run = {{of}}run, step = {{of}}step, call_id = {{of}}call_id, heartbeat_at = {{of}}now
+    run = {{of}}run, step = {{of}}step, reported_call_id = {{of}}call_id, heartbeat_at = {{of}}now
 """
-_BEHIND = f"{transitions.ATTEMPT} AND {transitions.BEHIND}".format(of="told.")
+_BEHIND = f"{transitions.ATTEMPT} AND {transitions.KNOWN_CALL} AND {transitions.BEHIND}".format(of="told.")
 _ENDED = _HEARD.format(of=":")
 _SPENT = f"gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_GPU_SECONDS}".format(of=":")
 
@@ -58,4 +58,4 @@ INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progres
 VALUES (:job_id, :sequence, :at, :attempt, :status, :phase, :progress, :message)
 """
 
-STANDING = "SELECT job_id, attempt, run, step, sequence, status FROM export_jobs WHERE job_id"
+STANDING = "SELECT job_id, attempt, run, step, call_id, sequence, status FROM export_jobs WHERE job_id"

@@ -16,7 +16,7 @@ from infra.database import Database
 from infra.postgresql import AnyDatabase, open_database
 from service import jobs, leases
 from service.models import Job
-from service.progress import Applied, Refusal
+from service.progress import Applied, Change, Refusal
 from service.writer import Writer
 from tests.service import changes
 from tests.service.changes import Row
@@ -47,6 +47,8 @@ class ExportLife(RuleBasedStateMachine):
         self.writer = Writer(self.database, self.published.append)
         self.now = 1_000_000.0
         self.rows: dict[str, Row] = {}
+        self.another_call: str | None = None
+        self.taken_back: set[str] = set()  # whose progress was another call's, and has fallen
         self.moved: dict[str, list[int]] = {}  # the sequences that belong into each timeline
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -102,12 +104,22 @@ class ExportLife(RuleBasedStateMachine):
                 return await leases.spawned(session, job, f"call-{job.attempt}", now=self.now)
 
         row = self.rows[job.job_id]
-        if self.active(job) and row["status"] == "pending" and row["call_id"] is None:
-            known = {"call_id": f"call-{job.attempt}", "phase": "starting", "heartbeat_at": self.now}
-            self.changes(spawned(), job, True, {**known, "spawned_at": self.now, "lease_until": None})
+        may = self.active(job) and row["call_id"] is None
+        expected: Row = {"call_id": f"call-{job.attempt}", "spawned_at": self.now}
+        if may and row["reported_call_id"] == expected["call_id"]:  # it goes on where it is
+            sequence = int(str(row["sequence"])) + 1
+            assert self.run(spawned()) is not None
+            self.check({job.job_id: {**expected, "sequence": sequence, "step": row["step"]}})
             return
-        assert (self.run(spawned()) is not None) is self.active(job)
-        self.check({job.job_id: {"spawned_at": self.now}} if self.active(job) else {})
+        nothing_yet = {"status": "pending", "phase": "starting", "progress": 0, "run": "", "step": 0}
+        expected |= nothing_yet | {"heartbeat_at": self.now, "lease_until": None}
+        self.taken_back |= {job.job_id} if may and row["reported_call_id"] else set()
+        self.changes(spawned(), job, may, expected)
+
+    @rule(another=st.sampled_from([False, False, True]))
+    def report_as(self, another: bool) -> None:
+        """From here on reports name the call that the runner started, or another one."""
+        self.another_call = "call-of-another" if another else None
 
     @rule(pick=picks, ahead=attempts, run=runs, further=steps, reached=reached)
     def tick(self, pick: int, ahead: int, run: str, further: int, reached: tuple[Phase, float]) -> None:
@@ -134,15 +146,16 @@ class ExportLife(RuleBasedStateMachine):
     def finalize(self, pick: int, ahead: int, run: str, further: int) -> None:
         job = self.picked(pick, ahead, run)
         step = max(1, job.step + further)
-        claim = changes.change(EventType.COMPLETED, job.job_id, job.attempt, step, run=job.run, now=self.now)
+        claim = self.change(EventType.COMPLETED, job, step)
 
         async def finalize() -> Job | None:
             async with self.database.transaction() as session:
                 return await leases.finalize(session, claim.report, lease_seconds=LEASE, now=self.now)
 
+        ours = self.rows[job.job_id]["call_id"] in (None, claim.report.call_id)
         expected = {"status": "processing", "phase": "finalizing", "lease_until": self.now + LEASE}
         expected |= {"run": job.run, "step": step - 1}  # what comes late does not undo it
-        self.changes(finalize(), job, self.active(job) and self.newer(job, step), expected)
+        self.changes(finalize(), job, self.active(job) and self.newer(job, step) and ours, expected)
 
     @rule(pick=picks, ahead=attempts, counted=st.booleans())
     def give_back(self, pick: int, ahead: int, counted: bool) -> None:
@@ -231,7 +244,7 @@ class ExportLife(RuleBasedStateMachine):
             str(row["job_id"])
             for row in self.rows.values()
             if row["status"] in ACTIVE
-            and row["call_id"] is not None
+            and (row["call_id"] is not None or row["status"] == "processing")
             and seconds(row["heartbeat_at"]) < self.now - SILENCE
             and (row["lease_until"] is None or seconds(row["lease_until"]) < self.now)
         }
@@ -299,7 +312,8 @@ class ExportLife(RuleBasedStateMachine):
         taken = Counter(
             row["user_id"]
             for row in self.rows.values()
-            if row["status"] in ACTIVE and (row["call_id"] is not None or row["lease_until"] is not None)
+            if row["status"] == "processing"
+            or (row["status"] == "pending" and (row["call_id"] is not None or row["lease_until"] is not None))
         )
         line = []
         for job_id, row in sorted(self.rows.items()):
@@ -308,6 +322,19 @@ class ExportLife(RuleBasedStateMachine):
                 taken[row["user_id"]] += 1
                 line.append((taken[row["user_id"]], job_id))
         return [job_id for turn, job_id in sorted(line) if turn <= PER_USER]
+
+    def change(self, kind: EventType, job: Job, step: int, **of_report: Any) -> Change:
+        """A callback of the job's run, by the call that reports now."""
+        return changes.change(
+            kind,
+            job.job_id,
+            job.attempt,
+            step,
+            run=job.run,
+            call_id=self.another_call,
+            now=self.now,
+            **of_report,
+        )
 
     def advance(self, kind: EventType, job: Job, further: int, phase: Phase, progress: float) -> None:
         row = self.rows[job.job_id]
@@ -329,9 +356,10 @@ class ExportLife(RuleBasedStateMachine):
         """A callback: accepted and in the row as `expected`, or refused for the reason the contract names."""
         row = self.rows[job.job_id]
         step = max(1, job.step + further)
-        told = changes.change(kind, job.job_id, job.attempt, step, run=job.run, now=self.now, **of_report)
+        told = self.change(kind, job, step, **of_report)
+        call_id = told.report.call_id
         (outcome,) = self.run(changes.written(self.writer, told))
-        if self.active(job) and self.newer(job, step):
+        if self.active(job) and self.newer(job, step) and row["call_id"] in (None, call_id):
             sequence = int(str(row["sequence"])) + 1
             assert isinstance(outcome, Applied)
             assert outcome.sequence == sequence
@@ -339,13 +367,15 @@ class ExportLife(RuleBasedStateMachine):
                 expected |= {
                     "step": step,
                     "run": job.run,
-                    "call_id": f"call-{job.attempt}",
+                    "call_id": row["call_id"],
+                    "reported_call_id": call_id,
                     "heartbeat_at": self.now,
                 }
             self.check({job.job_id: {**expected, "sequence": sequence, "lease_until": None}})
             self.moved[job.job_id] += [sequence] if moves else []
             return
         of_this_run = (row["attempt"], row["run"]) == (job.attempt, job.run)
+        of_this_run &= row["call_id"] in (None, call_id)
         the_end_again = row["status"] in ("complete", "error") and kind.terminal and row["step"] == step
         known = of_this_run and (row["status"] in ACTIVE or the_end_again)
         assert outcome == (Applied(int(str(row["sequence"]))) if known else Refusal.OVER)
@@ -369,7 +399,7 @@ class ExportLife(RuleBasedStateMachine):
                 assert row == before[job_id]
                 continue
             assert {name: row[name] for name in expected[job_id]} == expected[job_id]
-            if row["attempt"] == before[job_id]["attempt"]:
+            if row["attempt"] == before[job_id]["attempt"] and job_id not in self.taken_back:
                 assert seconds(row["progress"]) >= seconds(before[job_id]["progress"])
 
 
