@@ -171,13 +171,18 @@ class PostgresDatabase:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._engine.dispose()
 
-    async def _connect(self) -> Any:
-        settings = {
-            "application_name": "framehook",
+    async def _connect(self) -> Connection:
+        """Open a connection. Its settings follow once it stands: poolers refuse most of them at the start."""
+        connection = await asyncpg.connect(
+            self._dsn, timeout=10, command_timeout=30, server_settings={"application_name": "framehook"}
+        )
+        try:
             # A process that stands still keeps its locks for so long, and no longer; no other waits in a transaction.
-            "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
-        }
-        return await asyncpg.connect(self._dsn, timeout=10, command_timeout=30, server_settings=settings)
+            await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}'")
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def _payloads(self, changed: Iterable[Changed]) -> list[str]:
         """One notification a batch where it fits, more where it does not."""

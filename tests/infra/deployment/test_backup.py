@@ -1,0 +1,40 @@
+"""The commands for a backup of SQLite work as they are typed, the first time and every day after."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).parents[3] / "infra" / "DEPLOY.md"
+
+
+VACUUM, CLI = "VACUUM INTO", ".backup"
+
+
+def commands(kind: str) -> str:
+    """The commands of one of the two ways to back SQLite up."""
+    section = DEPLOY.read_text("utf-8").split("\n## Backup and restore\n")[1]
+    block = section.split("```sh\n")[1].split("pg_dump")[0]
+    first, _, rest = block.partition("\n")
+    return {CLI: first, VACUUM: rest}[kind]
+
+
+@pytest.mark.parametrize("kind", [VACUUM, CLI])
+def test_a_backup_is_made_again_and_again(kind: str, tmp_path: Path) -> None:
+    if kind == CLI and shutil.which("sqlite3") is None:
+        pytest.skip("there is no sqlite3 here")
+    (tmp_path / "var").mkdir()
+    with sqlite3.connect(tmp_path / "var" / "framehook.db") as database:
+        database.execute("CREATE TABLE jobs (id INTEGER)")
+    typed = commands(kind).replace("python -c", f"{sys.executable} -c")
+    for count in range(1, 4):
+        with sqlite3.connect(tmp_path / "var" / "framehook.db") as database:
+            database.execute("INSERT INTO jobs VALUES (1)")
+        subprocess.run(["sh", "-ec", typed], cwd=tmp_path, check=True)
+        with sqlite3.connect(tmp_path / "framehook-backup.db") as backup:
+            assert backup.execute("SELECT count(*) FROM jobs").fetchone() == (count,)
+    database.close()
+    backup.close()

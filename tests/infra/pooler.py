@@ -1,0 +1,73 @@
+"""A pooler in session mode in front of PostgreSQL: like PgBouncer it takes few parameters at the start."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
+KNOWN = {"user", "database", "client_encoding", "datestyle", "timezone", "application_name"} | {
+    "standard_conforming_strings"
+}
+
+
+@dataclass
+class Pooler:
+    """Where it listens, and what it was given at the start of each connection."""
+
+    url: str = ""
+    started: list[dict[str, str]] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def pooler(postgresql_url: str) -> AsyncIterator[Pooler]:
+    """Run a pooler in front of the server of a URL."""
+    target = urlsplit(postgresql_url)
+    folder = parse_qs(target.query).get("host", [""])[0]
+    found = Pooler()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await _serve(found, folder, reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    found.url = f"postgresql://{target.username}@127.0.0.1:{port}{target.path}?sslmode=disable"
+    try:
+        yield found
+    finally:
+        server.close()
+
+
+async def _serve(
+    found: Pooler, folder: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    length, code = struct.unpack("!II", await reader.readexactly(8))
+    body = await reader.readexactly(length - 8)
+    words = body.decode().split("\0")
+    parameters = dict(zip(words[:-2:2], words[1:-2:2], strict=True)) if code != CANCEL_REQUEST else {}
+    unknown = [name for name in parameters if name.lower() not in KNOWN]
+    if unknown:
+        writer.write(_error(f"unsupported startup parameter: {unknown[0]}"))
+        await writer.drain()
+        return
+    found.started.append(parameters)
+    upstream, downstream = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+    downstream.write(struct.pack("!II", length, code) + body)
+    await asyncio.gather(_copy(reader, downstream), _copy(upstream, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def _error(message: str) -> bytes:
+    fields = f"SFATAL\0VFATAL\0C08P01\0M{message}\0\0".encode()
+    return b"E" + struct.pack("!I", 4 + len(fields)) + fields
