@@ -24,7 +24,7 @@ _NAMED = {
 
 @dataclass(frozen=True)
 class Listing:
-    """Codec and channels of each sound track by its stream's index, and the programmes as sets of such indexes."""
+    """Codecs of all streams and channels of sound by the streams' indexes, the programmes as sets of such indexes."""
 
     codecs: dict[int, str]
     channels: dict[int, int]
@@ -48,8 +48,8 @@ def read_listing(container: InputContainer) -> Listing:
                 programmes.append(current)
         elif stream := _STREAM.match(line):
             current.add(int(stream[1]))
+            codecs[int(stream[1])] = _NAME_END.split(stream[3], maxsplit=1)[0]
             if stream[2] == "Audio":
-                codecs[int(stream[1])] = _NAME_END.split(stream[3], maxsplit=1)[0]
                 channels[int(stream[1])] = _channels(stream[3])
     return Listing(codecs, channels, tuple(frozenset(programme) for programme in programmes))
 

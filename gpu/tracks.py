@@ -78,7 +78,7 @@ def _track(number: int, stream: AudioStream, listing: Listing) -> Track:
         channels=listing.channels.get(stream.index, 0),
         sample_rate=getattr(stream, "sample_rate", None) or None,
         language=None if language == "und" else language,
-        title=stream.metadata.get("title"),
+        title=stream.metadata.get("title") or None,
         default=bool(stream.disposition & Disposition.default),
     )
 

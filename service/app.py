@@ -46,6 +46,7 @@ from service.housekeeping import Housekeeping, Retention
 from service.hub import Hub, NoticeType, Publication
 from service.models import Job
 from service.outcomes import Outcomes
+from service.prober import Prober
 from service.relay import Relay
 from service.runners import Runner, RunnerCheck
 from service.settings import BadSettings, Settings
@@ -198,6 +199,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         publish=publish,
         egress=egress,
         deliverer=deliverer,
+        prober=Prober(),
         view=view,
         quotas=Quotas(
             settings.max_queued_per_user,

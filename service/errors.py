@@ -41,7 +41,7 @@ class Problem(Exception):
 
     title: ClassVar[str] = "The request could not be served."
     status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from service.auth import Authenticator
 from service.hub import Hub
 from service.models import Job
 from service.outcomes import Outcomes
+from service.prober import Prober
 from service.runners import RunnerCheck
 from service.view import JobView
 from service.webhooks.deliverer import Deliverer
@@ -45,6 +46,7 @@ class State(TypedDict):
     publish: Callable[[Job], None]
     egress: Egress
     deliverer: Deliverer
+    prober: Prober
     view: JobView
     quotas: Quotas
     runner_name: str

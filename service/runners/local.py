@@ -109,7 +109,7 @@ class LocalRunner:
             stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
             start_new_session=True,
             pass_fds=(lock,),
-            env=_worker_environment(),
+            env=worker_environment(),
         )
 
     def _watch(self, call_id: str, process: asyncio.subprocess.Process) -> None:
@@ -174,7 +174,7 @@ def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -
         os.killpg(process.pid, number)
 
 
-def _worker_environment() -> dict[str, str]:
+def worker_environment() -> dict[str, str]:
     """What a run needs of the environment: none of the service's secrets are in it."""
     kept = (
         "PATH",
