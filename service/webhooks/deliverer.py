@@ -19,6 +19,7 @@ from infra.egress import Egress
 from infra.postgresql import AnyDatabase
 from service.webhooks import deliveries, endpoints
 from service.webhooks.acquaintance import BRISK_SECONDS, Acquaintance
+from service.webhooks.clock_steps import ClockCheck, correct_times
 from service.webhooks.deliveries import Claimed, Finished
 from service.webhooks.due import waiting
 from service.webhooks.outbox import Outbox
@@ -87,6 +88,7 @@ class Deliverer:
         self._about_to_begin: list[Delivery] = []
         self._acquaintance = Acquaintance(brisk_seconds=self._pace.healthy_seconds)
         self._finished: list[Finished] = []
+        self._clock_check = ClockCheck()
         self.sent = Sent()
 
     @property
@@ -121,6 +123,7 @@ class Deliverer:
 
     async def round(self) -> bool:
         """Record what has come back, and begin what is due; whether there may be more to do at once."""
+        await self._correct_times()
         finished = list(self._finished)
         last_moment = time.monotonic() + self._pace.begun_within_seconds
         async with self._database.transaction() as session:
@@ -161,6 +164,13 @@ class Deliverer:
             unknown = [one for one in begun if one.delivery_id not in done]
             await deliveries.release(session, unknown, now=now)
         self._finished.clear()
+
+    async def _correct_times(self) -> None:
+        """Where the clock may have been ahead, let nothing wait for what it showed then."""
+        now = self._clock()
+        if is_due := self._clock_check.is_due(now):
+            await correct_times(self._database, lease_seconds=self._pace.lease_seconds, now=now)
+        self._clock_check.record(now, checked=is_due)
 
     async def _taken(self, session: AsyncSession, now: float) -> "_Taken":
         if len(self._under_way) >= self._pace.places:

@@ -37,6 +37,7 @@ _FAILED = text("""
 UPDATE webhook_deliveries SET
     tries = CASE WHEN state = 'pending' THEN :tried ELSE tries END,
     next_at = CASE WHEN state = 'pending' THEN :again ELSE next_at END,
+    scheduled_at = CASE WHEN state = 'pending' THEN :now ELSE scheduled_at END,
     ended_at = CASE WHEN state = 'pending' THEN :over_at ELSE ended_at END,
     state = CASE WHEN state = 'pending' THEN :then ELSE state END, lease_until = NULL
 WHERE delivery_id = :delivery AND attempts = :number
@@ -102,6 +103,7 @@ async def claim(
     values = {
         "lease_until": now + lease_seconds,
         "next_at": now + lease_seconds,
+        "scheduled_at": now,
         "attempts": DELIVERIES.c.attempts + 1,
     }
     leased = update(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(free)).values(values).returning(DELIVERIES)
@@ -145,15 +147,16 @@ async def record(
 
 async def release(session: AsyncSession, begun: Sequence[Delivery], *, now: float) -> None:
     """Attempts that were cut off by a shutdown are made again at once, by whoever comes next."""
+    released = _due_at(now)
     for one in begun:
         current = and_(_is_current(one), DELIVERIES.c.state == DeliveryState.PENDING.value)
-        await session.execute(update(DELIVERIES).where(current).values(next_at=now, lease_until=now))
+        await session.execute(update(DELIVERIES).where(current).values(released))
 
 
 async def release_all(session: AsyncSession, *, now: float) -> None:
     """Nobody is sending anything: what was under way is due again."""
     leased = and_(DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.lease_until > now)
-    await session.execute(update(DELIVERIES).where(leased).values(next_at=now, lease_until=now))
+    await session.execute(update(DELIVERIES).where(leased).values(_due_at(now)))
 
 
 def as_delivery(row: Mapping[Any, Any]) -> Delivery:
@@ -167,6 +170,10 @@ def _due(delivery_ids: Sequence[str], now: float) -> ColumnElement[bool]:
         DELIVERIES.c.state == DeliveryState.PENDING.value,
         DELIVERIES.c.next_at <= now,
     )
+
+
+def _due_at(now: float) -> dict[str, float]:
+    return {"next_at": now, "lease_until": now, "scheduled_at": now}
 
 
 def _is_current(one: Delivery) -> ColumnElement[bool]:
@@ -197,6 +204,7 @@ def _failure(one: Finished, *, random: Random, now: float) -> dict[str, object]:
         "tried": tries,
         "again": now if again is None else again,
         "over_at": now if over else None,
+        "now": now,
     }
 
 

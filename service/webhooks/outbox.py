@@ -43,9 +43,9 @@ _STANDING_POSTGRESQL = _STANDING.format(each_job="json_array_elements_text(CAST(
 
 RECORD = f"""
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, traceparent,
-    state, tries, attempts, requested, next_at, created_at)
+    state, tries, attempts, requested, next_at, scheduled_at, created_at)
 VALUES (:delivery_id, :endpoint_id, :user_id, :job_id, :sequence, :type, :payload, :traceparent,
-    'pending', 0, 0, false, :now, :now)
+    'pending', 0, 0, false, :now, :now, :now)
 ON CONFLICT (endpoint_id, job_id) WHERE {UNTRIED_PROGRESS}
 DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_at = excluded.created_at
     WHERE webhook_deliveries.sequence < excluded.sequence

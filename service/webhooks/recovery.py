@@ -39,6 +39,7 @@ async def test(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Deli
         "attempts": 0,
         "requested": True,
         "next_at": now,
+        "scheduled_at": now,
         "created_at": now,
     }
     row = await session.execute(insert(DELIVERIES).values(values).returning(DELIVERIES))
@@ -116,6 +117,7 @@ async def _again(session: AsyncSession, where: object, now: float, *, requested:
         "tries": 0,
         "requested": requested,
         "next_at": now,
+        "scheduled_at": now,
         "lease_until": None,
         "ended_at": None,
     }

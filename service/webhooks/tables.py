@@ -70,7 +70,8 @@ class WebhookDelivery(SQLModel, table=True):
 
     `tries` counts failures along the schedule, `attempts` everything that was ever sent. While an attempt is under
     way `lease_until` says until when nobody else may make one, and `next_at` is the same moment. A lease outlives a
-    delivery that is given up while it is under way: what is newer waits for its end all the same.
+    delivery that is given up while it is under way: what is newer waits for its end all the same. `scheduled_at` is
+    when `next_at` and `lease_until` were set: a moment to come means that the clock was set back.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -111,6 +112,7 @@ class WebhookDelivery(SQLModel, table=True):
     requested: bool = False
     next_at: float
     lease_until: float | None = None
+    scheduled_at: float | None = None
     created_at: float
     ended_at: float | None = None
 
@@ -174,6 +176,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     requested: bool
     next_at: float
     lease_until: float | None
+    scheduled_at: float | None
     created_at: float
     ended_at: float | None
 

@@ -90,6 +90,12 @@ class Replicas:
                 held.answer.set_exception(httpx.ReadTimeout("late"))
         await self._arrived()
 
+    def set_clock_back(self, seconds: float) -> None:
+        """Set the clock back; what is in flight has lasted as long as it has."""
+        self.shop.clock.forward(-seconds)
+        for held in self.held:
+            held.at -= seconds
+
     async def served(self) -> None:
         """Everybody answers as they should, until there is nothing left to send."""
         self.polite = True

@@ -36,6 +36,7 @@ steps = st.one_of(
     st.tuples(st.just("rounds"), st.sampled_from([(0,), (1,), (0, 1)])),
     st.tuples(st.just("answer"), st.integers(0, 9), _answers),
     st.tuples(st.just("forward"), st.sampled_from([1, 3, 20, 61, 400, 8_000, 100_000])),
+    st.tuples(st.just("set back"), st.sampled_from([1, 61, 8_000, 100_000])),
     st.tuples(st.just("kill"), _replica),
     st.tuples(st.just("stop"), _replica),
     st.tuples(st.just("switch"), st.sampled_from(sorted(WANTS)), st.booleans()),
@@ -61,6 +62,8 @@ class Town:
                 await self._replicas.answer(which, status, headers)
             case "forward", seconds:
                 await self._replicas.forward(seconds)
+            case "set back", seconds:
+                self._replicas.set_clock_back(seconds)
             case "kill", which:
                 await self._replicas.kill(which)
             case "stop", which:

@@ -1,0 +1,99 @@
+"""Correct what was written while the clock was ahead: nothing waits for a time that was set by a wrong clock.
+
+Every wait keeps its length: a retry in five minutes that was scheduled a day ahead comes five minutes from now.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Table, case, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.postgresql import AnyDatabase
+from service.webhooks.endpoints import OVERLAP_SECONDS
+from service.webhooks.tables import DELIVERIES, ENDPOINTS, DeliveryState
+
+SLACK_SECONDS: Final = 5.0
+"""The clocks of replicas differ by less than this."""
+CHECK_SECONDS: Final = 3_600.0
+AT_A_TIME: Final = 500
+
+
+@dataclass
+class ClockCheck:
+    """When to look for times that are ahead: at the start, after a step back, and hourly for what others wrote."""
+
+    latest: float = math.inf
+    checked_at: float = math.inf
+
+    def is_due(self, now: float) -> bool:
+        """Return whether the clock was set back since the last `record`, or the last check is long ago."""
+        return now < self.latest or now - self.checked_at >= CHECK_SECONDS
+
+    def record(self, now: float, *, checked: bool) -> None:
+        """Note the time, and whether everything was checked."""
+        self.latest = now
+        self.checked_at = now if checked else self.checked_at
+
+
+async def correct_times(database: AnyDatabase, *, lease_seconds: float, now: float) -> None:
+    """Correct all times that are ahead of `now`, little by little."""
+    corrections = (_correct_endpoints, _correct_pending, partial(_correct_ended, lease_seconds=lease_seconds))
+    for correct in corrections:
+        may_be_more = True
+        while may_be_more:
+            async with database.transaction() as session:
+                may_be_more = await correct(session, now=now)
+
+
+async def _correct_endpoints(session: AsyncSession, *, now: float) -> bool:
+    """Correct failures and overlaps of secrets that began ahead of `now`; return whether there may be more."""
+    ahead = now + SLACK_SECONDS
+    wrong = or_(
+        ENDPOINTS.c.failing_since > ahead,
+        ENDPOINTS.c.failed_at > ahead,
+        ENDPOINTS.c.previous_until > ahead + OVERLAP_SECONDS,
+    )
+    values = {
+        "failing_since": _at_most(ENDPOINTS.c.failing_since, now),
+        "failed_at": _at_most(ENDPOINTS.c.failed_at, now),
+        "previous_until": _at_most(ENDPOINTS.c.previous_until, now + OVERLAP_SECONDS),
+    }
+    return await _correct(session, ENDPOINTS, ENDPOINTS.c.endpoint_id, wrong, values)
+
+
+async def _correct_pending(session: AsyncSession, *, now: float) -> bool:
+    """Schedule anew what was scheduled ahead of `now`, leases too; return whether there may be more."""
+    is_pending = DELIVERIES.c.state == DeliveryState.PENDING.value
+    wrong = is_pending & (DELIVERIES.c.scheduled_at > now + SLACK_SECONDS)
+    values = {
+        "next_at": now + DELIVERIES.c.next_at - DELIVERIES.c.scheduled_at,
+        "lease_until": now + DELIVERIES.c.lease_until - DELIVERIES.c.scheduled_at,
+        "created_at": _at_most(DELIVERIES.c.created_at, now),
+        "scheduled_at": now,
+    }
+    return await _correct(session, DELIVERIES, DELIVERIES.c.delivery_id, wrong, values)
+
+
+async def _correct_ended(session: AsyncSession, *, lease_seconds: float, now: float) -> bool:
+    """Correct the end, and a lease that outlives it, of what ended ahead of `now`; return whether there may be more."""
+    wrong = DELIVERIES.c.ended_at > now + SLACK_SECONDS
+    values = {
+        "ended_at": now,
+        "lease_until": _at_most(DELIVERIES.c.lease_until, now + lease_seconds),
+    }
+    return await _correct(session, DELIVERIES, DELIVERIES.c.delivery_id, wrong, values)
+
+
+def _at_most(column: Any, moment: float) -> Any:
+    """Return the column's value where that is earlier, or nothing."""
+    return case((column > moment, moment), else_=column)
+
+
+async def _correct(session: AsyncSession, table: Table, key: Any, wrong: Any, values: Any) -> bool:
+    """Correct a few rows that nobody has locked: whoever has is writing better times."""
+    few = select(key).where(wrong).limit(AT_A_TIME).with_for_update(skip_locked=True)
+    corrected = await session.execute(update(table).where(key.in_(few)).values(values).returning(key))
+    return len(corrected.all()) == AT_A_TIME
