@@ -21,12 +21,13 @@ from gpu.spec import AttemptSpec, CallbackTarget, ExportType, parse_config
 from infra.postgresql import AnyDatabase
 from infra.storage import OutsideStorage, Storage, StorageError
 from service import jobs, leases
+from service.attempt_failures import AttemptFailure, end_attempt, interruption
 from service.models import Job, Status
 from service.outcomes import Outcomes, clear
 from service.progress import recovered
 from service.runners import Failed, Finished, Refused, Runner, Running, Unknown
 from service.transfers import Transfers
-from service.transitions import requeue_message, retry_at
+from service.transitions import Charge
 
 logger = logging.getLogger("framehook.attempts")
 
@@ -35,9 +36,16 @@ ASKED_AT_ONCE = 16
 LATE_BY_SECONDS = 60.0
 
 
+_CONFIG_UNUSABLE = AttemptFailure(
+    "config_unusable", "The export's configuration can't be used any more.", retryable=False
+)
 _LATE = {
-    Status.PROCESSING: ("deadline_exceeded", "The export took longer than it may."),
-    Status.PENDING: ("never_started", "The export was not started in time; the service may lack capacity."),
+    Status.PROCESSING: AttemptFailure(
+        "deadline_exceeded", "The export took longer than it may.", retryable=False
+    ),
+    Status.PENDING: AttemptFailure(
+        "never_started", "The export was not started in time; the service may lack capacity.", retryable=False
+    ),
 }
 
 
@@ -122,10 +130,9 @@ class Attempts:
             silent = await leases.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
         for job in lapsed:
             message = "The run could not be confirmed to have started."
-            await self._lose(job, "run_lost", message, transient=True, unstarted=True)
+            await self._fail_attempt(job, interruption(message, only_if_unstarted=True))
         for job in overdue:
-            code, message = _LATE[job.status]
-            await self._lose(job, code, message, transient=False)
+            await self._fail_attempt(job, _LATE[job.status])
         await self._ask_after_all(silent)
 
     async def resume(self) -> None:
@@ -136,7 +143,7 @@ class Attempts:
         async with self._database.reading() as session:
             found = await leases.left_over(session, self._runner.name, of_this_instance=self._runner.instance)
         for job in found:
-            await self._lose(job, "run_lost", "The service was restarted.", transient=True, pause=False)
+            await self._fail_attempt(job, interruption("The service was restarted."))
 
     async def abandon(self, job: Job) -> None:
         """End the run of an attempt that is over for the row, and remove what it left in storage."""
@@ -170,7 +177,7 @@ class Attempts:
                 session,
                 job,
                 "Waiting for the service to start again",
-                counted=False,
+                charge=Charge.NOTHING,
                 unstarted=unstarted,
                 not_before=0,
                 now=time.time(),
@@ -204,20 +211,10 @@ class Attempts:
         try:
             call_id = await self._runner.spawn(await self._spec(job))
         except (ValidationError, OutsideStorage):  # written by another version, or a link that was made since
-            message = "The export's configuration can't be used any more."
-            await self._lose(job, "config_unusable", message, transient=False)
+            await self._fail_attempt(job, _CONFIG_UNUSABLE)
             return
         except (StorageError, Refused) as error:
-            refused = error if isinstance(error, Refused) else _storage_away(error)
-            # A call that was refused may still run, and may have reported: then it is as good as any.
-            await self._lose(
-                job,
-                refused.code,
-                refused.message,
-                transient=refused.transient,
-                counted=refused.counted,
-                unstarted=True,
-            )
+            await self._fail_attempt(job, _not_started(error))
             return
         async with self._database.transaction() as session:
             kept = await leases.spawned(session, job, call_id, now=time.time())
@@ -243,10 +240,8 @@ class Attempts:
                 asking.create_task(turn(job))
 
     async def _ask_after(self, job: Job) -> None:
-        if (
-            job.call_id is None
-        ):  # whoever started the run died before the call was stored: nobody can be asked
-            await self._lose(job, "run_lost", "The run has stopped reporting.", transient=True)
+        if job.call_id is None:  # the service died before it could store which call to ask about
+            await self._fail_attempt(job, interruption("The run has stopped reporting."))
             return
         standing = await self._runner.probe(job.call_id)
         match standing:
@@ -254,8 +249,9 @@ class Attempts:
                 return
             case Finished(ending, gpu_seconds):
                 await self._outcomes.settle(recovered(job, ending, gpu_seconds, now=time.time()))
-            case Failed(code, message, transient):
-                await self._lose(job, code, message, transient=transient)
+            case Failed(code, message, transient, interrupted):
+                charge = Charge.INTERRUPTION if interrupted else Charge.FAILURE
+                await self._fail_attempt(job, AttemptFailure(code, message, transient, charge))
 
     async def _end(self, job: Job, call_id: str) -> None:
         """What can't be told to end now is told by the answer to its next callback."""
@@ -264,34 +260,11 @@ class Attempts:
         except Refused as refused:
             logger.warning("job %s: its run could not be cancelled: %s", job.job_id, refused.code)
 
-    async def _lose(
-        self,
-        job: Job,
-        code: str,
-        message: str,
-        *,
-        transient: bool,
-        counted: bool = True,
-        pause: bool = True,
-        unstarted: bool = False,
-    ) -> None:
-        """The attempt is lost: another one, or the end. `unstarted`: unless a run of it has reported meanwhile."""
-        now = time.time()
-        not_before = retry_at(job.attempt, now, random.random()) if pause else now  # noqa: S311 - jitter
+    async def _fail_attempt(self, job: Job, failure: AttemptFailure) -> None:
+        """Give the job another attempt or end it, and end what is left of this attempt."""
+        chance = random.random()  # noqa: S311 - jitter
         async with self._database.transaction() as session:
-            changed = None
-            if transient:
-                changed = await jobs.give_back(
-                    session,
-                    job,
-                    requeue_message(message),
-                    counted=counted,
-                    unstarted=unstarted,
-                    not_before=not_before,
-                    now=now,
-                )
-            if changed is None:
-                changed = await jobs.fail(session, job, code, message, unstarted=unstarted, now=now)
+            changed = await end_attempt(session, job, failure, now=time.time(), random=chance)
         if changed is not None:
             self._publish(changed)
             await self.abandon(job)
@@ -315,5 +288,13 @@ class Attempts:
         )
 
 
-def _storage_away(error: StorageError) -> Refused:
-    return Refused(error.code, "The storage can't be used now.", transient=True, counted=False)
+def _not_started(error: StorageError | Refused) -> AttemptFailure:
+    """Return the failure of an attempt that the runner refused, or that needs what the storage does not give now.
+
+    A call that was refused may still run, and may have reported: then it is as good as any.
+    """
+    if isinstance(error, StorageError):
+        message = "The storage can't be used now."
+        return AttemptFailure(error.code, message, True, Charge.NOTHING, only_if_unstarted=True)
+    charge = Charge.FAILURE if error.counted else Charge.NOTHING
+    return AttemptFailure(error.code, error.message, error.transient, charge, only_if_unstarted=True)

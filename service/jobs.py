@@ -17,6 +17,7 @@ from callbacks.envelope import Phase
 from infra.database import CHANGED
 from service import transitions
 from service.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
+from service.transitions import Charge
 
 JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
 EVENTS: Table = ExportEvent.__table__  # type: ignore[attr-defined]
@@ -124,14 +125,13 @@ async def give_back(
     job: Job,
     message: str,
     *,
-    counted: bool,
+    charge: Charge,
     not_before: float,
     now: float,
     unstarted: bool = False,
 ) -> Job | None:
     """The attempt was lost: pending again, as the next attempt. None if it is not current, or was the last.
 
-    `counted=False` is for losses that are nobody's failure, such as a shutdown: the allowance grows by one.
     `unstarted=True` spares an attempt that has a call by now.
     """
     values = {
@@ -139,7 +139,7 @@ async def give_back(
         "attempt": job.attempt,
         "requeue_message": message,
         "not_before": not_before,
-        "extra_attempts": 0 if counted else 1,
+        **charge.values,
     }
     return await _apply(session, _REQUEUE[unstarted], values, now)
 

@@ -40,6 +40,7 @@ class ExportJob(SQLModel, table=True):
 
     `gpu_seconds` sums all runs of all attempts; `gpu_seconds_before` all but the latest run. `call_id` is the call that
     the runner started, and `reported_call_id` the one that the newest report named.
+    `interruptions` counts the attempts under which the service died; `attempt_limit` grows by each.
     """
 
     __tablename__ = "export_jobs"
@@ -99,6 +100,7 @@ class ExportJob(SQLModel, table=True):
     gpu_seconds: float = 0.0
     gpu_seconds_before: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
     reported_call_id: str | None = None
+    interruptions: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     traceparent: str | None = None
 
 
@@ -170,6 +172,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     gpu_seconds: float
     gpu_seconds_before: float
     reported_call_id: str | None
+    interruptions: int
     traceparent: str | None
 
     @property

@@ -4,8 +4,12 @@ What a run reports goes over the driver (`service.progress`), what the service i
 (`service.jobs`). Both run these statements; they differ in what a row must match, and in what a report adds.
 """
 
+from enum import Enum
+
 from service.models import COLUMNS
 
+MAX_INTERRUPTIONS = 20
+"""How often the service may die under an export: one that brings it down must end some time."""
 FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -23,7 +27,8 @@ A run may report before its call is known: until then any call may.
 """
 UNSTARTED = f"{CURRENT} AND export_jobs.status = 'pending' AND export_jobs.call_id IS NULL"
 """The same as the first, and no run of the attempt is known."""
-ALLOWED = "attempt < attempt_limit + :extra_attempts"
+ALLOWED = f"""attempt < attempt_limit + :extra_attempts
+    AND interruptions + :extra_interruptions <= {MAX_INTERRUPTIONS}"""
 """The job may have another attempt."""
 
 _NUMBERED = "sequence = sequence + 1, transition_sequence = sequence + 1"
@@ -41,9 +46,26 @@ FAIL = f"{_ENDED}, status = 'error', lease_until = NULL, error_code = :code, err
 CANCEL = f"""{_ENDED}, status = 'cancelled',
     lease_until = CASE WHEN phase = 'finalizing' THEN lease_until ELSE NULL END"""
 REQUEUE = f"""{_NEXT_ATTEMPT}, message = :requeue_message, not_before = :not_before,
-    attempt_limit = attempt_limit + :extra_attempts"""
+    attempt_limit = attempt_limit + :extra_attempts, interruptions = interruptions + :extra_interruptions"""
 RETRY = f"""{_NEXT_ATTEMPT}, message = :message, not_before = 0, attempt_limit = attempt + :attempts,
-    output_size = NULL, output_checksum = NULL"""
+    interruptions = 0, output_size = NULL, output_checksum = NULL"""
+
+
+class Charge(Enum):
+    """What an attempt that is lost is counted as."""
+
+    FAILURE = (0, 0)
+    """The export's own failure, or its run's: it uses up one of the attempts that the export has."""
+    INTERRUPTION = (1, 1)
+    """The service died under it: it costs the export nothing, but for a limit that only poison reaches."""
+    NOTHING = (1, 0)
+    """The runner takes nothing now, or the service shuts down: it costs the export nothing at all."""
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The parameters that this is for `REQUEUE` and `ALLOWED`."""
+        attempts, interruptions = self.value
+        return {"extra_attempts": attempts, "extra_interruptions": interruptions}
 
 
 def update(changes: str, *conditions: str) -> str:

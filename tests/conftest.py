@@ -95,12 +95,18 @@ async def database(sqlite_url: str) -> AsyncIterator[Database]:
     await found.close()
 
 
+async def open_emptied(url: str) -> AnyDatabase:
+    """Open a database whose schema is there, and remove all of its rows."""
+    database = open_database(url)
+    async with database.transaction() as session:
+        for table in SQLModel.metadata.sorted_tables:
+            await session.execute(delete(table))
+    return database
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
     """Each database in turn, without rows."""
-    found = open_database(request.getfixturevalue(f"{request.param}_url"))
-    async with found.transaction() as session:
-        for table in SQLModel.metadata.sorted_tables:
-            await session.execute(delete(table))
+    found = await open_emptied(request.getfixturevalue(f"{request.param}_url"))
     yield found
     await found.close()

@@ -10,7 +10,7 @@ import msgspec
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from service.models import Job, Status
-from service.transitions import requeue_message, retry_at
+from service.transitions import Charge, requeue_message, retry_at
 
 HIGHEST_UNFINISHED_PROGRESS = 99.9
 
@@ -139,7 +139,7 @@ def values_of(change: Change) -> dict[str, object]:
         "gpu_seconds": report.gpu_seconds or 0.0,
         "now": change.now,
         "not_before": retry_at(report.attempt, change.now, random.random()),  # noqa: S311 - jitter
-        "extra_attempts": 0,
+        **Charge.FAILURE.values,
     }
     if report.output is not None:
         output = report.output

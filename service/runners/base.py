@@ -23,11 +23,12 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The call is known to be over without a result."""
+    """The call is known to be over without a result; `interrupted`: with the service that had started it."""
 
     code: str
     message: str
     transient: bool
+    interrupted: bool = False
 
 
 @dataclass(frozen=True)

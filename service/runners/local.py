@@ -77,7 +77,9 @@ class LocalRunner:
         if call_id in self._crashed:
             crash = crash_error()
             return Failed(crash.code, crash.message, transient=crash.transient)
-        return Failed("run_lost", "The process that ran the export is gone.", transient=True)
+        message = "The process that ran the export is gone."
+        of_another = not call_id.startswith(self.instance)  # a run ends with the service that started it
+        return Failed("run_lost", message, transient=True, interrupted=of_another)
 
     def ended(self) -> list[str]:
         ended, self._ended = self._ended, []

@@ -13,6 +13,7 @@ from service import jobs, leases
 from service.models import Job
 from service.progress import recovered
 from service.runners import Failed, Finished
+from service.transitions import Charge
 from service.writer import Writer
 from tests.service import changes
 from tests.service.house import House
@@ -56,7 +57,7 @@ async def test_the_seconds_of_all_runs_and_attempts_add_up(either: AnyDatabase) 
     assert await report(either, tick, 2, 1, 4.0) == 11
     async with either.transaction() as session:
         lost = await job_in(either)
-        assert await jobs.give_back(session, lost, "Lost.", counted=True, not_before=0, now=NOW)
+        assert await jobs.give_back(session, lost, "Lost.", charge=Charge.FAILURE, not_before=0, now=NOW)
     assert await report(either, tick, 3, 1, 6.0) == 17
     async with either.transaction() as session:
         assert await jobs.cancel(session, "ada", "job-1", now=NOW)

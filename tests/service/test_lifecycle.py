@@ -17,6 +17,7 @@ from infra.postgresql import AnyDatabase, open_database
 from service import jobs, leases
 from service.models import Job
 from service.progress import Applied, Change, Refusal
+from service.transitions import Charge
 from service.writer import Writer
 from tests.service import changes
 from tests.service.changes import Row
@@ -157,20 +158,21 @@ class ExportLife(RuleBasedStateMachine):
         expected |= {"run": job.run, "step": step - 1}  # what comes late does not undo it
         self.changes(finalize(), job, self.active(job) and self.newer(job, step) and ours, expected)
 
-    @rule(pick=picks, ahead=attempts, counted=st.booleans())
-    def give_back(self, pick: int, ahead: int, counted: bool) -> None:
+    @rule(pick=picks, ahead=attempts, charge=st.sampled_from(Charge))
+    def give_back(self, pick: int, ahead: int, charge: Charge) -> None:
         job = self.picked(pick, ahead)
 
         async def give_back() -> Job | None:
             async with self.database.transaction() as session:
                 return await jobs.give_back(
-                    session, job, "Lost.", counted=counted, not_before=self.now + 5, now=self.now
+                    session, job, "Lost.", charge=charge, not_before=self.now + 5, now=self.now
                 )
 
-        may = self.active(job) and (job.attempt < job.attempt_limit or not counted)
+        may = self.active(job) and (job.attempt < job.attempt_limit or charge is not Charge.FAILURE)
         expected = fresh(job) | {"not_before": self.now + 5}
-        if not counted:
+        if charge is not Charge.FAILURE:
             expected["attempt_limit"] = job.attempt_limit + 1
+        expected["interruptions"] = job.interruptions + (charge is Charge.INTERRUPTION)
         self.changes(give_back(), job, may, expected)
 
     @rule(pick=picks, ahead=attempts)

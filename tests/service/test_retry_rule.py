@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from callbacks.envelope import EventType
 from infra.postgresql import AnyDatabase
 from service import jobs, leases
+from service.attempt_failures import AttemptFailure, end_attempt
 from service.models import Job
-from service.transitions import requeue_message, retry_at
+from service.transitions import retry_at
 from service.writer import Writer
 from tests.service import changes
 from tests.service.changes import Row
@@ -52,19 +53,9 @@ async def report_failure(database: AnyDatabase, job: Job, retryable: bool) -> No
 
 async def lose_attempt(database: AnyDatabase, job: Job, retryable: bool) -> None:
     """The service finds the run lost."""
+    failure = AttemptFailure("broken", "It broke.", retryable)
     async with database.transaction() as session:
-        changed = None
-        if retryable:
-            changed = await jobs.give_back(
-                session,
-                job,
-                requeue_message("It broke."),
-                counted=True,
-                not_before=retry_at(job.attempt, NOW, 0.5),
-                now=NOW,
-            )
-        if changed is None:
-            await jobs.fail(session, job, "broken", "It broke.", now=NOW)
+        await end_attempt(session, job, failure, now=NOW, random=0.5)
 
 
 async def start_job(database: AnyDatabase, name: str, *, attempts: int) -> Job:

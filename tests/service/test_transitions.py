@@ -11,6 +11,7 @@ from infra.postgresql import AnyDatabase
 from service import jobs, leases
 from service.models import Job
 from service.progress import Applied, Outcome, Refusal
+from service.transitions import Charge
 from service.writer import Writer
 from tests.service import changes
 from tests.service.changes import Row
@@ -35,6 +36,7 @@ of_older_attempt   410      410      410        410        410        410       
 of_later_attempt   410      410      410        410        410        410       410      410
 lost               waiting  waiting  waiting    waiting    waiting    .         .        .
 handed_over        waiting  waiting  waiting    waiting    waiting    .         .        .
+interrupted        waiting  waiting  waiting    waiting    waiting    .         .        .
 given_up           failed   failed   failed     failed     failed     .         .        .
 lost_by_an_older   .        .        .          .          .          .         .        .
 cancel             cancelled cancelled cancelled cancelled cancelled  .         .        .
@@ -86,10 +88,10 @@ def _completed(job: Job, **of_report: Any) -> Report:
     return changes.change(kind, job.job_id, job.attempt, job.step + 1, now=NOW, **of_report).report
 
 
-def _given_back(*, counted: bool, attempts: int = 0) -> Within:
+def _requeued(charge: Charge, *, attempts: int = 0) -> Within:
     def change(session: AsyncSession, job: Job) -> Awaitable[object]:
         held = jobs.as_job(_as_row(job) | {"attempt": job.attempt + attempts})
-        return jobs.give_back(session, held, "Lost.", counted=counted, not_before=0, now=NOW)
+        return jobs.give_back(session, held, "Lost.", charge=charge, not_before=0, now=NOW)
 
     return change
 
@@ -118,10 +120,11 @@ EVENTS: dict[str, Event] = {
     ),
     "of_older_attempt": callback(EventType.COMPLETED, attempts=-1),
     "of_later_attempt": callback(EventType.COMPLETED, attempts=1),
-    "lost": service(_given_back(counted=True)),
-    "handed_over": service(_given_back(counted=False)),
+    "lost": service(_requeued(Charge.FAILURE)),
+    "handed_over": service(_requeued(Charge.NOTHING)),
+    "interrupted": service(_requeued(Charge.INTERRUPTION)),
     "given_up": service(lambda session, job: jobs.fail(session, job, "lost", "Lost.", now=NOW)),
-    "lost_by_an_older": service(_given_back(counted=True, attempts=-1)),
+    "lost_by_an_older": service(_requeued(Charge.FAILURE, attempts=-1)),
     "cancel": service(lambda session, job: jobs.cancel(session, "ada", job.job_id, now=NOW)),
     "cancel_by_another": service(lambda session, job: jobs.cancel(session, "eve", job.job_id, now=NOW)),
     "retry": service(lambda session, job: jobs.retry(session, "ada", job.job_id, attempts=3, now=NOW)),
