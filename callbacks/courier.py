@@ -12,6 +12,7 @@ import httpx
 
 from callbacks.retry import retry_after
 from callbacks.signing import MAX_KEY_BYTES, MIN_KEY_BYTES, signed_headers
+from callbacks.signing_clock import SigningClock
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 READ_TIMEOUT_SECONDS: Final = 30.0
@@ -75,6 +76,7 @@ class Courier:
         self._url = url
         self._key = key
         self._now = now
+        self._clock = SigningClock(now)
         self._timeout = httpx.Timeout(read_timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS)
 
     def __enter__(self) -> Self:
@@ -93,13 +95,15 @@ class Courier:
 
     def take(self, message_id: str, body: bytes) -> Answer:
         """Post `body` once, signed afresh; whatever the network does is an answer too."""
-        headers = signed_headers(self._key, message_id, int(self._now()), body)
+        headers = signed_headers(self._key, message_id, int(self._clock.time()), body)
         headers["content-type"] = "application/json"
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                 _drain(response)
         except (httpx.HTTPError, OSError) as failure:
             return Answer(Outcome.UNAVAILABLE, type(failure).__name__)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            self._clock.correct(response.headers)  # the next try is signed anew
         wait = retry_after(
             response.headers.get("retry-after"), now=self._now(), max_seconds=MAX_RETRY_AFTER_SECONDS
         )

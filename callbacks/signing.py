@@ -32,6 +32,10 @@ class Refused(Exception):
         self.reason = reason
 
 
+class WrongTime(Refused):
+    """The request was signed too long ago, or too far ahead."""
+
+
 def attempt_key(master: bytes, job_id: str, attempt: int) -> bytes:
     """The 32-byte key of one attempt: HKDF-SHA256 (RFC 5869) without salt, info `job_id:attempt`.
 
@@ -120,9 +124,9 @@ def encode_secret(key: bytes) -> str:
 
 def _check_age(age_seconds: float, tolerance_seconds: float) -> None:
     if age_seconds > tolerance_seconds:
-        raise Refused("webhook-timestamp too old")
+        raise WrongTime("webhook-timestamp too old")
     if age_seconds < -tolerance_seconds:
-        raise Refused("webhook-timestamp too new")
+        raise WrongTime("webhook-timestamp too new")
 
 
 def _signature(key: bytes, message: bytes) -> str:

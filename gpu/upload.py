@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ import msgspec
 
 from callbacks.reporter import Stopped
 from callbacks.signing import signed_headers
+from callbacks.signing_clock import SigningClock
 from gpu.errors import ExportError, failing_as
 from gpu.exchange import (
     CHUNK_BYTES,
@@ -33,6 +34,7 @@ _CODE, _MESSAGE = "output_unwritable", "The export could not be stored."
 _HASHING_SHARE = 0.1
 _EXPIRED = frozenset({400, 401, 403})
 _OVER = frozenset({404, 410})
+_UNAUTHORIZED = 401
 
 Answer = TypeVar("Answer")
 
@@ -69,6 +71,7 @@ class Upload:
     patience: Patience
     size: int
     checksum: str
+    signing_clock: SigningClock = field(default_factory=lambda: SigningClock(time.time))
 
     def sent(self) -> Generator[float, None, None]:
         """Send every part that is not there, then have them joined and compared; yields the share done."""
@@ -120,7 +123,8 @@ class Upload:
         body = msgspec.json.encode(asked)
         while True:
             try:
-                response = self.client.post(self.target.url, content=body, headers=_signed(self.target, body))
+                response = self.client.post(self.target.url, content=body, headers=self._signed(body))
+                self._check_time(response)
                 check_passing(response)
             except (TryAgain, httpx.HTTPError) as failure:
                 self.patience.spend(failure)
@@ -130,6 +134,17 @@ class Upload:
             if not response.is_success:
                 raise ExportError(_CODE, _MESSAGE, transient=True)
             return _decoded(response.content, answer)
+
+    def _check_time(self, response: httpx.Response) -> None:
+        """Raise TryAgain if the request was signed by a wrong clock: the next one is signed by the service's."""
+        if response.status_code == _UNAUTHORIZED and self.signing_clock.correct(response.headers):
+            raise TryAgain
+
+    def _signed(self, body: bytes) -> dict[str, str]:
+        key = base64.b64decode(self.target.key)
+        moment = int(self.signing_clock.time())
+        headers = signed_headers(key, f"upload_{uuid.uuid4().hex}", moment, body)
+        return headers | {"content-type": "application/json"}
 
 
 def upload(
@@ -156,12 +171,6 @@ def upload(
         for share in Upload(made, target, client, patience, size, checksum).sent():
             yield _HASHING_SHARE + (1 - _HASHING_SHARE) * share
     return checksum
-
-
-def _signed(target: RemoteUpload, body: bytes) -> dict[str, str]:
-    key = base64.b64decode(target.key)
-    headers = signed_headers(key, f"upload_{uuid.uuid4().hex}", int(time.time()), body)
-    return headers | {"content-type": "application/json"}
 
 
 def _decoded(content: bytes, answer: type[Answer]) -> Answer:

@@ -22,6 +22,7 @@ from service.api.routes import ROUTES
 from service.api.state import Quotas, State
 from service.attempts import Attempts
 from service.auth import Authenticator
+from service.clock import Clock
 from service.errors import (
     DATABASE_AWAY,
     Problem,
@@ -61,16 +62,16 @@ LEASE_TIMEOUTS = 4
 """An attempt to deliver is its sender's for so many times as long as it may take."""
 
 
-def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
+def create_app(settings: Settings, runner: Runner | None = None, clock: Clock | None = None) -> Starlette:
     """The service as an ASGI application; `app.state.close_streams()` ends every stream before a shutdown.
 
-    `runner` replaces the one that the settings name.
+    `runner` replaces the one that the settings name, `clock` the machine's.
     """
     hub = Hub()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        async with _running(settings, hub, runner) as state:
+        async with _running(settings, hub, runner, clock or Clock()) as state:
             yield state
 
     app = Starlette(
@@ -93,11 +94,11 @@ def create_app(settings: Settings, runner: Runner | None = None) -> Starlette:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, hub: Hub, given: Runner | None) -> AsyncIterator[State]:
+async def _running(settings: Settings, hub: Hub, given: Runner | None, clock: Clock) -> AsyncIterator[State]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     url = settings.database_url or sqlite_url(settings.data_dir / "framehook.db")
     await _prepared(url)
-    service = _build(settings, hub, open_database(url), given or runner_of(settings))
+    service = _build(settings, hub, open_database(url), given or runner_of(settings), clock)
     if not is_postgresql(url):
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
         await service.attempts.resume()
@@ -137,7 +138,7 @@ class _Service:
     loops: dict[str, Callable[[], Awaitable[None]]]
 
 
-def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) -> _Service:
+def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner, clock: Clock) -> _Service:
     masters = master_keys_of(settings)
     view = JobView(settings.origin)
 
@@ -172,6 +173,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
         origin=settings.callback_origin,
         master_key=masters[0],
         limits=limits_of(settings),
+        clock=clock,
     )
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
@@ -187,6 +189,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner) 
     if isinstance(database, PostgresDatabase):
         loops["relay"] = Relay(database, hub, publish, tell).run
     state = State(
+        clock=clock,
         database=database,
         storage=storage,
         supervisor=supervisor,

@@ -8,10 +8,8 @@ import asyncio
 import base64
 import logging
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 from pydantic import ValidationError
@@ -22,7 +20,9 @@ from infra.postgresql import AnyDatabase
 from infra.storage import OutsideStorage, Storage, StorageError
 from service import jobs, leases
 from service.attempt_failures import AttemptFailure, end_attempt, interruption
+from service.clock import Clock
 from service.models import Job, Status
+from service.observation import Limits, Observation
 from service.outcomes import Outcomes, clear
 from service.progress import recovered
 from service.runners import Failed, Finished, Refused, Runner, Running, Unknown
@@ -33,8 +33,7 @@ logger = logging.getLogger("framehook.attempts")
 
 IDLE_SECONDS = 2.0
 ASKED_AT_ONCE = 16
-LATE_BY_SECONDS = 60.0
-
+LATE_AT_ONCE = 100
 
 _CONFIG_UNUSABLE = AttemptFailure(
     "config_unusable", "The export's configuration can't be used any more.", retryable=False
@@ -47,18 +46,6 @@ _LATE = {
         "never_started", "The export was not started in time; the service may lack capacity.", retryable=False
     ),
 }
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many at once, how long, how often."""
-
-    per_user: int
-    deadline_seconds: float
-    queue_seconds: float
-    silence_seconds: float
-    lease_seconds: float = 30.0
-    watch_seconds: float = 5.0
 
 
 class Attempts:
@@ -76,6 +63,7 @@ class Attempts:
         origin: str,
         master_key: bytes,
         limits: Limits,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._storage = storage
@@ -86,6 +74,8 @@ class Attempts:
         self._origin = origin
         self._master_key = master_key
         self._limits = limits
+        self._clock = clock
+        self._observation = Observation(limits, clock.monotonic)
         self._starting: dict[asyncio.Task[None], Job] = {}
         self._cut_off: list[Job] = []  # whose start was cancelled: perhaps begun, and not recorded
 
@@ -117,23 +107,25 @@ class Attempts:
 
     async def look(self) -> None:
         """One round of the watch."""
-        now = time.time()
+        now = self._clock.wall()
+        async with self._database.reading() as session:
+            held = await leases.held(session)
+        late = self._observation.find_late(held)
         async with self._database.transaction() as session:
-            lapsed = await leases.lapsed(session, now=now)
-            overdue = await leases.overdue(
+            await leases.end_long_pauses(session, now=now)
+            lapsed = await leases.unchanged(session, late.lapsed[:LATE_AT_ONCE])
+            overdue = await leases.unchanged(session, late.overdue[:LATE_AT_ONCE])
+            silent = await leases.lease_silent(
                 session,
-                started_before=now - self._limits.deadline_seconds - LATE_BY_SECONDS,
-                spawned_before=now - self._limits.queue_seconds,
+                late.silent[:LATE_AT_ONCE],
+                lease_seconds=self._limits.silence_seconds / 2,
                 now=now,
             )
-            # After the overdue, which must not be leased: asking after a job leases it.
-            silent = await leases.silent(session, silence_seconds=self._limits.silence_seconds, now=now)
         for job in lapsed:
             message = "The run could not be confirmed to have started."
             await self._fail_attempt(job, interruption(message, only_if_unstarted=True))
-        for job in overdue:
-            await self._fail_attempt(job, _LATE[job.status])
-        await self._ask_after_all(silent)
+        await self._probe_all(overdue, self._end_overdue)
+        await self._probe_all(silent, self._ask_after)
 
     async def resume(self) -> None:
         """At start: what an earlier life of this service was running goes on as the next attempt, at once.
@@ -180,7 +172,7 @@ class Attempts:
                 charge=Charge.NOTHING,
                 unstarted=unstarted,
                 not_before=0,
-                now=time.time(),
+                now=self._clock.wall(),
             )
         if given is not None:
             self._publish(given)
@@ -190,8 +182,8 @@ class Attempts:
         if not call_ids:
             return
         async with self._database.reading() as session:
-            unfinished = await leases.by_call(session, call_ids, now=time.time())
-        await self._ask_after_all(unfinished)
+            unfinished = await leases.by_call(session, call_ids)
+        await self._probe_all(unfinished, self._ask_after)
 
     async def _claimed(self) -> list[Job]:
         places = self._runner.places()
@@ -204,7 +196,7 @@ class Attempts:
                 places=free,
                 per_user=self._limits.per_user,
                 lease_seconds=self._limits.lease_seconds,
-                now=time.time(),
+                now=self._clock.wall(),
             )
 
     async def _start(self, job: Job) -> None:
@@ -217,7 +209,7 @@ class Attempts:
             await self._fail_attempt(job, _not_started(error))
             return
         async with self._database.transaction() as session:
-            kept = await leases.spawned(session, job, call_id, now=time.time())
+            kept = await leases.spawned(session, job, call_id, now=self._clock.wall())
         if kept is None:  # cancelled between the claim and here
             await self._end(job, call_id)
         else:
@@ -229,15 +221,15 @@ class Attempts:
             self._cut_off.append(job)
         self.wake()
 
-    async def _ask_after_all(self, silent: Sequence[Job]) -> None:
-        async def turn(job: Job) -> None:
+    async def _probe_all(self, late: Sequence[Job], probe: Callable[[Job], Awaitable[None]]) -> None:
+        async def probe_in_turn(job: Job) -> None:
             async with at_once:
-                await self._ask_after(job)
+                await probe(job)
 
         at_once = asyncio.Semaphore(ASKED_AT_ONCE)
-        async with asyncio.TaskGroup() as asking:
-            for job in silent:
-                asking.create_task(turn(job))
+        async with asyncio.TaskGroup() as probing:
+            for job in late:
+                probing.create_task(probe_in_turn(job))
 
     async def _ask_after(self, job: Job) -> None:
         if job.call_id is None:  # the service died before it could store which call to ask about
@@ -247,11 +239,23 @@ class Attempts:
         match standing:
             case Running() | Unknown():
                 return
-            case Finished(ending, gpu_seconds):
-                await self._outcomes.settle(recovered(job, ending, gpu_seconds, now=time.time()))
+            case Finished():
+                await self._settle(job, standing)
             case Failed(code, message, transient, interrupted):
                 charge = Charge.INTERRUPTION if interrupted else Charge.FAILURE
                 await self._fail_attempt(job, AttemptFailure(code, message, transient, charge))
+
+    async def _end_overdue(self, job: Job) -> None:
+        """A run that has ended in time, and could not say so, is taken as it ended."""
+        standing = Unknown() if job.call_id is None else await self._runner.probe(job.call_id)
+        if isinstance(standing, Finished):
+            await self._settle(job, standing)
+            return
+        await self._fail_attempt(job, _LATE[job.status])
+
+    async def _settle(self, job: Job, finished: Finished) -> None:
+        change = recovered(job, finished.ending, finished.gpu_seconds, now=self._clock.wall())
+        await self._outcomes.settle(change)
 
     async def _end(self, job: Job, call_id: str) -> None:
         """What can't be told to end now is told by the answer to its next callback."""
@@ -264,7 +268,7 @@ class Attempts:
         """Give the job another attempt or end it, and end what is left of this attempt."""
         chance = random.random()  # noqa: S311 - jitter
         async with self._database.transaction() as session:
-            changed = await end_attempt(session, job, failure, now=time.time(), random=chance)
+            changed = await end_attempt(session, job, failure, now=self._clock.wall(), random=chance)
         if changed is not None:
             self._publish(changed)
             await self.abandon(job)

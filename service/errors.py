@@ -68,6 +68,19 @@ class Unauthenticated(Problem):
     code = "unauthenticated"
 
 
+class ClockOff(Unauthenticated):
+    """The request was signed more than five minutes before or after the service's time."""
+
+    code = "clock_off"
+
+    def __init__(self, now: float) -> None:
+        super().__init__(
+            "The request was signed more than five minutes before or after the service's time; "
+            "sign it anew by the time in this answer's webhook-timestamp.",
+            headers={"webhook-timestamp": str(int(now))},
+        )
+
+
 class Forbidden(Problem):
     title = "The credentials do not allow this."
     status = 403

@@ -14,9 +14,9 @@ from infra.postgresql import is_postgresql
 from infra.storage import FolderStorage, Storage
 from infra.storage.signed import SignedUrls
 from infra.telemetry import AccessLog
-from service.attempts import Limits
 from service.auth import PublishedKeys, SharedSecret, Verifier
 from service.http_limits import ConnectionLimits, HttpLimits
+from service.observation import Limits
 from service.runners import LocalRunner, Runner
 from service.settings import Settings
 from service.transfers import Transfers
@@ -91,6 +91,7 @@ def limits_of(settings: Settings) -> Limits:
         queue_seconds=settings.queue_deadline_seconds,
         silence_seconds=settings.silence_seconds,
         lease_seconds=settings.lease_seconds,
+        finalize_seconds=settings.finalize_seconds,
         watch_seconds=settings.watch_seconds,
     )
 

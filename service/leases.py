@@ -5,13 +5,32 @@ The dispatcher's and the watch's half of the state machine; like the other, it t
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, case, false, func, or_, select, update
+import msgspec
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase, Report
 from service.jobs import JOBS, UNSTARTED, annotate, as_job, changed, is_job
 from service.models import FINAL, IS_ACTIVE, ExportJob, Job, Status
+from service.transitions import LONGEST_PAUSE_SECONDS
+
+
+class HeldJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What the watch goes by; `sequence` counts up with every report."""
+
+    job_id: str
+    attempt: int
+    status: Status
+    phase: Phase
+    sequence: int
+    call_id: str | None
+    lease_until: float | None
+
+    @property
+    def is_unstarted(self) -> bool:
+        """Whether somebody is about to start the attempt, or died over it."""
+        return self.status is Status.PENDING and self.call_id is None
 
 
 async def claim(
@@ -41,10 +60,43 @@ async def claim(
     return [as_job(row) for row in rows.mappings()]
 
 
-async def lapsed(session: AsyncSession, *, now: float) -> list[Job]:
-    """Jobs whose lease ran out before a call was stored: the holder died, and may have spawned a run."""
-    found = select(JOBS).where(UNSTARTED, col(ExportJob.lease_until) < now)
+async def held(session: AsyncSession) -> list[HeldJob]:
+    """Every active job that a replica has leased, or that a run is known of."""
+    somebodys = or_(~UNSTARTED, col(ExportJob.lease_until).is_not(None))
+    columns = (JOBS.c[name] for name in HeldJob.__struct_fields__)
+    rows = await session.execute(select(*columns).where(IS_ACTIVE, somebodys))
+    return [msgspec.convert(dict(row), HeldJob) for row in rows.mappings()]
+
+
+async def unchanged(session: AsyncSession, seen: Sequence[HeldJob]) -> list[Job]:
+    """Those of the jobs that nobody has changed or leased since they were seen."""
+    found = select(JOBS).where(_is_unchanged(seen))
     return [as_job(row) for row in (await session.execute(found)).mappings()]
+
+
+async def lease_silent(
+    session: AsyncSession, seen: Sequence[HeldJob], *, lease_seconds: float, now: float
+) -> list[Job]:
+    """Lease to the caller, for one look, those of the jobs that nobody has changed or leased since."""
+    chosen = select(JOBS.c.job_id).where(_is_unchanged(seen)).with_for_update(skip_locked=True)
+    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(lease_until=now + lease_seconds)
+    rows = await session.execute(leased.returning(JOBS))
+    return [as_job(row) for row in rows.mappings()]
+
+
+async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
+    """A pause that ends later than any pause can was written before the clock went back: end it."""
+    too_late = now + LONGEST_PAUSE_SECONDS
+    waiting = and_(UNSTARTED, col(ExportJob.lease_until).is_(None), col(ExportJob.not_before) > too_late)
+    await session.execute(update(JOBS).where(waiting).values(not_before=now))
+
+
+def _is_unchanged(seen: Sequence[HeldJob]) -> ColumnElement[bool]:
+    ids = col(ExportJob.job_id).in_([job.job_id for job in seen])
+    same = tuple_(JOBS.c.job_id, JOBS.c.sequence).in_([(job.job_id, job.sequence) for job in seen])
+    leases = {job.lease_until for job in seen if job.lease_until is not None}
+    free = or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until).in_(leases))
+    return and_(IS_ACTIVE, ids, same, free)
 
 
 async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
@@ -121,36 +173,6 @@ async def let_go(session: AsyncSession, job: Job) -> None:
     await session.execute(update(JOBS).where(ended).values(lease_until=None))
 
 
-async def silent(session: AsyncSession, *, silence_seconds: float, now: float, limit: int = 100) -> list[Job]:
-    """Active jobs whose run has not been heard of for a while, leased to the caller for one look."""
-    quiet = and_(
-        IS_ACTIVE,
-        ~UNSTARTED,
-        col(ExportJob.heartbeat_at) < now - silence_seconds,
-        or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until) < now),
-    )
-    chosen = select(JOBS.c.job_id).where(quiet).limit(limit).with_for_update(skip_locked=True)
-    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(lease_until=now + silence_seconds / 2)
-    rows = await session.execute(leased.returning(JOBS))
-    return [as_job(row) for row in rows.mappings()]
-
-
-async def overdue(
-    session: AsyncSession, *, started_before: float, spawned_before: float, now: float, limit: int = 100
-) -> list[Job]:
-    """Active jobs that have run for too long, or have waited too long for their call to start.
-
-    One that is leased, because its output is being taken in or it is being asked after, is left alone meanwhile.
-    """
-    late = or_(
-        and_(col(ExportJob.status) == Status.PROCESSING, col(ExportJob.started_at) < started_before),
-        and_(col(ExportJob.status) == Status.PENDING, col(ExportJob.spawned_at) < spawned_before),
-    )
-    free = or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until) < now)
-    found = select(JOBS).where(IS_ACTIVE, free, late).limit(limit)
-    return [as_job(row) for row in (await session.execute(found)).mappings()]
-
-
 async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
     """Active jobs whose call belongs to an earlier life of this service, or whose call nobody knows.
 
@@ -169,9 +191,9 @@ async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str
     return [as_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
 
 
-async def by_call(session: AsyncSession, call_ids: Sequence[str], *, now: float) -> list[Job]:
+async def by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
     """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
-    finalizing = and_(col(ExportJob.phase) == Phase.FINALIZING, col(ExportJob.lease_until) >= now)
+    finalizing = and_(col(ExportJob.phase) == Phase.FINALIZING, col(ExportJob.lease_until).is_not(None))
     ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), ~func.coalesce(finalizing, false()))
     return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 

@@ -23,14 +23,17 @@ def timeline(job: Job, events: Sequence[Mapping[str, Any]], *, gpu: str | None, 
 
 
 def phases(events: Sequence[Mapping[str, Any]], *, now: float | None) -> list[dict[str, Any]]:
-    """Each phase between two transitions, in order; the present one lasts until `now`."""
+    """Each phase between two transitions, in order; the present one lasts until `now`.
+
+    The wall clock may have gone back in between: then a phase counts for nothing.
+    """
     ends = [later["at"] for _, later in pairwise(events)] + ([now] if now is not None else [])
     return [
         {
             "phase": _name(event),
             "attempt": event["attempt"],
             "started_at": moment(event["at"]),
-            "seconds": round(end - event["at"], 3),
+            "seconds": round(max(0.0, end - event["at"]), 3),
         }
         for event, end in zip(events, ends, strict=False)
     ]

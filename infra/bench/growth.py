@@ -76,11 +76,10 @@ async def claim(asked: Asked) -> None:
 
 async def watch(asked: Asked) -> None:
     """What every replica asks every few seconds."""
-    now = time.time()
     async with asked.database.transaction() as session:
-        await leases.lapsed(session, now=now)
-        await leases.silent(session, silence_seconds=86_400, now=now)
-        await leases.overdue(session, started_before=0, spawned_before=0, now=now)
+        await leases.held(session)
+        await leases.end_long_pauses(session, now=time.time())
+        await leases.unchanged(session, [])
 
 
 def read(ask: Callable[..., Awaitable[object]], *arguments: object, **options: object) -> Question:

@@ -1,7 +1,6 @@
 """Signed callbacks in. A bare ASGI application, since every tick of every export passes here."""
 
 import logging
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -14,6 +13,7 @@ from infra.storage import StorageError
 from service.api.parsing import MAX_JOB_ID, is_json
 from service.errors import (
     DATABASE_AWAY,
+    ClockOff,
     Gone,
     Invalid,
     NotFound,
@@ -77,9 +77,10 @@ class Callbacks:
         body = await _body(receive)
         if headers.get(b"content-type") != _JSON and not is_json(_text(headers, b"content-type")):
             raise UnsupportedType
-        change = _verified(scope["state"]["master_keys"], scope["path_params"]["job_id"], headers, body)
+        state, job_id = scope["state"], scope["path_params"]["job_id"]
+        change = _verified(state["master_keys"], job_id, headers, body, state["clock"].wall())
         try:
-            outcome = await scope["state"]["outcomes"].settle(change)
+            outcome = await state["outcomes"].settle(change)
         except NOT_NOW as error:
             logger.exception("a callback could not be stored: %s", type(error).__name__)
             raise Unavailable from error
@@ -125,17 +126,19 @@ async def _body(receive: Receive) -> bytes:
             return body
 
 
-def _verified(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: bytes) -> Change:
+def _verified(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: bytes, now: float) -> Change:
     signed = {name: headers[key].decode("latin-1") for name, key in _SIGNED if key in headers}
     if signing.SIGNATURE_HEADER not in signed:
         raise Unauthenticated("The callback is not signed.")
     if len(job_id) > MAX_JOB_ID:  # keys are kept by job id, and anybody may send any
         raise NotFound("There is no such export.")
-    now = time.time()
     try:
         attempt = _claim.decode(body).data.attempt
         signing.verify(_keys(masters, job_id, attempt), signed, body, now=now)
         callback = decode(body)
+    except signing.WrongTime as refused:
+        logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
+        raise ClockOff(now) from None
     except signing.Refused as refused:
         logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
         raise Unauthenticated("The signature does not fit.") from None

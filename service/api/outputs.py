@@ -4,7 +4,6 @@ Signed as callbacks are. The service completes the upload itself: R2 does not pr
 what is joined is then what storage lists, compared with what the attempt has stated before anybody is told of it.
 """
 
-import time
 from typing import Annotated
 
 import msgspec
@@ -17,7 +16,7 @@ from infra.storage import NoSuchUpload, part_bytes
 from service import parts, queries
 from service.api.parsing import answer, body_of, path_id
 from service.api.state import State
-from service.errors import Conflict, Gone, Invalid, NotFound, Unauthenticated
+from service.errors import ClockOff, Conflict, Gone, Invalid, NotFound, Unauthenticated
 from service.models import ACTIVE, Job
 from service.outcomes import attempt_key
 from service.parts import Upload
@@ -74,8 +73,11 @@ def _verified(request: Request[State], body: bytes) -> Asked:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Invalid("The body does not ask for an upload.") from None
     keys = [signing.attempt_key(master, job_id, asked.attempt) for master in request.state["master_keys"]]
+    now = request.state["clock"].wall()
     try:
-        signing.verify(keys, request.headers, body, now=time.time())
+        signing.verify(keys, request.headers, body, now=now)
+    except signing.WrongTime:
+        raise ClockOff(now) from None
     except signing.Refused:
         raise Unauthenticated("The signature does not fit.") from None
     return asked

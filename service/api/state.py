@@ -11,6 +11,7 @@ from infra.storage import Storage
 from infra.supervise import Supervisor
 from service.attempts import Attempts
 from service.auth import Authenticator
+from service.clock import Clock
 from service.hub import Hub
 from service.models import Job
 from service.outcomes import Outcomes
@@ -34,6 +35,7 @@ class Quotas:
 class State(TypedDict):
     """The long-lived objects, by name."""
 
+    clock: Clock
     database: AnyDatabase
     storage: Storage
     supervisor: Supervisor

@@ -82,6 +82,21 @@ def test_what_is_rejected_is_not_sent_again(service: Receiver, impatient: Report
     assert [one.step for one in service.take_all()] == [1, 2]
 
 
+@pytest.mark.parametrize("offset", [7_200, -7_200])
+def test_a_report_is_signed_anew_by_the_time_that_the_service_tells(
+    service: Receiver, reporter: Reporter, clock: FakeClock, offset: int
+) -> None:
+    told = int(clock.time()) + offset
+    service.script(Scripted(401, {"webhook-timestamp": str(told)}))
+    reporter.progress(Phase.PROCESSING, 1, "")
+    clock.advance(0.5)
+    first, second = service.take(), service.take()
+    assert (first.raw, first.message_id) == (second.raw, second.message_id)
+    assert abs(second.timestamp - told) <= 1
+    reporter.completed(OUTPUT, "Done", 0)
+    assert abs(service.take().timestamp - told) <= 2
+
+
 @pytest.mark.parametrize("status", [401, 413, 422, 503])
 def test_ticks_that_are_not_taken_never_raise(
     service: Receiver, reporter: Reporter, clock: FakeClock, status: int

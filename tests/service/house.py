@@ -14,6 +14,7 @@ from gpu.spec import AttemptSpec, LocalFile
 from infra.postgresql import AnyDatabase
 from service.api.state import State
 from service.app import create_app
+from service.clock import Clock
 from service.settings import Settings
 from tests.fakes import FakeRun, FakeRunner
 from tests.service.changes import Row, events, rows
@@ -83,9 +84,9 @@ class House:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, runner: FakeRunner) -> AsyncIterator[House]:
+async def opened(settings: Settings, runner: FakeRunner, clock: Clock | None = None) -> AsyncIterator[House]:
     """The whole application, its loops included, behind an in-process transport."""
-    app = create_app(settings, runner)
+    app = create_app(settings, runner, clock)
     async with app.router.lifespan_context(app) as state:
 
         async def stated(scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from gpu.spec import LocalFile
 from service.app import create_app
 from service.client import Client, Export
+from service.clock import Clock
 from service.server import server
 from service.settings import Settings, load
 from tests.fakes import FakeRun, FakeRunner
@@ -65,10 +66,12 @@ class Street:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, runner: FakeRunner) -> AsyncIterator[Street]:
+async def serving(
+    settings: Settings, runner: FakeRunner, clock: Clock | None = None
+) -> AsyncIterator[Street]:
     """The service, as `framehook serve` runs it."""
     listening = socket.create_server((settings.host, settings.port))
-    service = server(create_app(settings, runner), settings.host, settings.port)
+    service = server(create_app(settings, runner, clock), settings.host, settings.port)
     running = asyncio.create_task(service.serve(sockets=[listening]))
     try:
         async with httpx.AsyncClient(base_url=settings.origin, timeout=20, trust_env=False) as http:

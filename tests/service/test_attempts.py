@@ -12,6 +12,7 @@ from service import jobs
 from service.runners import Failed, Refused, Running, Unknown
 from service.settings import Settings
 from tests.fakes import FakeRunner
+from tests.service.clocks import MovableClock
 from tests.service.conftest import bearer
 from tests.service.house import House, opened
 from tests.service.street import until
@@ -29,6 +30,16 @@ class Slow(FakeRunner):
         self.asked.set()
         await self.allowed.wait()
         return await super().spawn(spec)
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def house(settings: Settings, stack: AsyncExitStack, clock: MovableClock) -> House:
+    return await stack.enter_async_context(opened(settings, FakeRunner(), clock.clock))
 
 
 async def set_back(house: House, job_id: str, **values: float) -> None:
@@ -115,25 +126,25 @@ async def test_an_attempt_that_is_refused_is_tried_again_or_over(
 
 @pytest.mark.parametrize("standing", [Running(), Unknown()], ids=["running", "unknown"])
 async def test_a_silent_run_that_is_not_known_to_be_lost_is_left_alone(
-    house: House, standing: Running | Unknown
+    house: House, clock: MovableClock, standing: Running | Unknown
 ) -> None:
     job = await house.submitted()
     run = await house.run()
     await run.started()
     house.runner.standings[run.spec.call_id] = standing
-    await set_back(house, job["job_id"], heartbeat_at=1.0)
     before = await shown(house, job["job_id"])
-    await house.state["attempts"].look()
+    await clock.pass_time(house, 100)
     assert await shown(house, job["job_id"]) == before
 
 
-async def test_a_silent_run_that_is_known_to_be_lost_is_replaced(house: House) -> None:
+async def test_a_silent_run_that_is_known_to_be_lost_is_replaced(house: House, clock: MovableClock) -> None:
     job = await house.submitted()
     run = await house.run()
     await run.started()
     house.runner.standings[run.spec.call_id] = Failed("preempted", "The machine was taken.", transient=True)
-    await set_back(house, job["job_id"], heartbeat_at=1.0)
-    await house.state["attempts"].look()
+    await clock.pass_time(house, 59)
+    assert (await shown(house, job["job_id"]))["attempt"] == 1
+    await clock.pass_time(house, 2)
     assert (await shown(house, job["job_id"]))["attempt"] == 2
     assert (await run.tick(50)).status_code == 410
     await set_back(house, job["job_id"], not_before=0.0)
@@ -142,20 +153,25 @@ async def test_a_silent_run_that_is_known_to_be_lost_is_replaced(house: House) -
 
 
 @pytest.mark.parametrize(
-    ("started", "column", "code"),
+    ("started", "code"),
     [
-        pytest.param(True, "started_at", "deadline_exceeded", id="that runs too long"),
-        pytest.param(False, "spawned_at", "never_started", id="that never starts"),
+        pytest.param(True, "deadline_exceeded", id="that runs too long"),
+        pytest.param(False, "never_started", id="that never starts"),
     ],
 )
-async def test_a_run_has_a_deadline(house: House, started: bool, column: str, code: str) -> None:
+async def test_a_run_has_a_deadline(
+    settings: Settings, stack: AsyncExitStack, clock: MovableClock, started: bool, code: str
+) -> None:
+    brief = settings.model_copy(update={"attempt_deadline_seconds": 40.0, "queue_deadline_seconds": 100.0})
+    house = await stack.enter_async_context(opened(brief, FakeRunner(), clock.clock))
     job = await house.submitted()
     run = await house.run()
     await once(house, job["job_id"], phase="starting")
     if started:
         await run.started()
-    await set_back(house, job["job_id"], **{column: 1.0})
-    await house.state["attempts"].look()
+    await clock.pass_time(house, 99)
+    assert house.runner.cancelled == []
+    await clock.pass_time(house, 30)  # it was being asked after meanwhile
     ended = await shown(house, job["job_id"])
     assert (ended["status"], ended["error"]["code"]) == ("error", code)
     assert house.runner.cancelled == [run.spec.call_id]

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from callbacks.envelope import EventType
+from callbacks.envelope import EventType, Phase
 from infra.database import Database, sqlite_url
 from service import leases, progress, queries, schema
 from service.models import Status
@@ -20,6 +20,19 @@ pytestmark = pytest.mark.anyio
 
 Read = Callable[[AsyncSession], Awaitable[Any]]
 NOW = time.time()
+
+HELD = [
+    leases.HeldJob(
+        job_id=f"job-{number}",
+        attempt=1,
+        status=Status.PROCESSING,
+        phase=Phase.PROCESSING,
+        sequence=4,
+        call_id="call",
+        lease_until=NOW,
+    )
+    for number in range(3)
+]
 
 READS: dict[str, Read] = {
     "get": lambda session: queries.get(session, "alice", "a"),
@@ -35,10 +48,11 @@ READS: dict[str, Read] = {
     "quota": lambda session: queries.count_active(session, "alice"),
     "metrics": queries.active_by_status,
     "claim": lambda session: leases.claim(session, places=4, per_user=2, lease_seconds=30, now=NOW),
-    "lapsed": lambda session: leases.lapsed(session, now=NOW),
-    "silent": lambda session: leases.silent(session, silence_seconds=60, now=NOW),
-    "overdue": lambda session: leases.overdue(session, started_before=NOW, spawned_before=NOW, now=NOW),
-    "ended": lambda session: leases.by_call(session, ["call"], now=0.0),
+    "held": leases.held,
+    "late": lambda session: leases.unchanged(session, HELD),
+    "silent": lambda session: leases.lease_silent(session, HELD, lease_seconds=60, now=NOW),
+    "long pauses": lambda session: leases.end_long_pauses(session, now=NOW),
+    "ended": lambda session: leases.by_call(session, ["call"]),
     "left over": lambda session: leases.left_over(session, "local", of_this_instance="local-1-"),
 }
 

@@ -240,7 +240,8 @@ class ExportLife(RuleBasedStateMachine):
     def look_for_the_silent(self) -> None:
         async def silent() -> list[Job]:
             async with self.database.transaction() as session:
-                return await leases.silent(session, silence_seconds=SILENCE, now=self.now)
+                seen = [job for job in await leases.held(session) if job.job_id in quiet]
+                return await leases.lease_silent(session, seen, lease_seconds=SILENCE / 2, now=self.now)
 
         quiet = {
             str(row["job_id"])
@@ -257,7 +258,9 @@ class ExportLife(RuleBasedStateMachine):
     def look_for_lapsed_leases(self) -> None:
         async def lapsed() -> list[Job]:
             async with self.database.transaction() as session:
-                return await leases.lapsed(session, now=self.now)
+                seen = [job for job in await leases.held(session) if job.job_id in lost]
+                assert all(job.is_unstarted for job in seen)
+                return await leases.unchanged(session, seen)
 
         lost = {
             str(row["job_id"])
