@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from msgspec.structs import replace as replace_struct
-from sqlalchemy import false, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database import Changed, Database
@@ -24,7 +24,7 @@ from service.jobs import UNTOLD
 from service.models import Job
 from service.progress import Applied, Change, Outcome, newest, postgresql, sqlite, statements
 from service.relay import Relay
-from service.webhooks import deliveries, due, sending, signatures
+from service.webhooks import deliveries, due, ordering, sending, signatures
 from service.webhooks.deliverer import Deliverer
 from service.webhooks.outbox import Outbox, Untold
 from service.webhooks.tables import Delivery, Endpoint
@@ -169,10 +169,11 @@ def send_older_after_newer() -> None:
         return set()
 
     fence = re.compile(r"AND NOT EXISTS \(SELECT 1 .*?'export\.progress'\)\)\)", re.DOTALL)
-    assert fence.search(due._WAITING)
+    assert all(fence.search(statement.text) for statement in due._WAITING_IN.values())
     unordered = {name: text(fence.sub("", statement.text)) for name, statement in due._WAITING_IN.items()}
+    rule = ordering.is_blocked
     _put(due, "_WAITING_IN", unordered)
-    _put(deliveries, "_waits", lambda _now: false())
+    _put(deliveries, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
     _put(deliveries, "supersede", nothing)
 
 
