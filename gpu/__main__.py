@@ -20,6 +20,7 @@ from types import FrameType
 import msgspec
 from pydantic import ValidationError
 
+from callbacks.log_lines import configure_lines
 from gpu.errors import ExportError
 from gpu.pipeline import Attempt, run
 from gpu.spec import AttemptSpec
@@ -31,7 +32,7 @@ def main() -> int:
     parser.add_argument(
         "spec", type=argparse.FileType("rb"), help="an AttemptSpec as JSON; - for standard input"
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    configure_lines(os.environ.get("LOG_FORMAT", "text"), logging.WARNING)
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     try:
         spec = AttemptSpec.model_validate_json(parser.parse_args().spec.read())

@@ -12,7 +12,7 @@ import msgspec
 from callbacks.envelope import Failure, Output
 from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
 from gpu.crew import Places
-from gpu.errors import ExportError
+from gpu.errors import ExportError, describe
 from gpu.pipeline import Attempt, run
 from gpu.processes import OwnMachine
 from gpu.spec import AttemptSpec
@@ -77,7 +77,7 @@ def _worked(attempt: Attempt, reporter: Reporter) -> Output | Failure:
             output: Output = stop.value
             return output
         except ExportError as error:
-            log.info("export failed: %s", error.code, exc_info=error.__cause__)
+            log.info("export failed: %s", describe(error))
             return Failure(code=error.code, message=error.message, transient=error.transient)
         except ReporterError:
             raise

@@ -20,6 +20,12 @@ class ExportError(Exception):
         self.transient = transient
 
 
+def describe(error: ExportError) -> str:
+    """Say in one line for a log what failed, and what it came from."""
+    cause = error.__cause__
+    return f"{error.code}: {error.message}" + (f" ({type(cause).__name__}: {cause})" if cause else "")
+
+
 def disk_full() -> ExportError:
     """The disk that the attempt writes to is full; another machine may have room."""
     return ExportError("disk_full", "The disk that the export is made on is full.", transient=True)

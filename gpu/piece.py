@@ -18,8 +18,9 @@ from contextlib import closing
 from pydantic import ValidationError
 
 from callbacks.envelope import Failure
+from callbacks.log_lines import configure_lines
 from gpu.attempt import INTERNAL, OUT_OF_MEMORY
-from gpu.errors import ExportError
+from gpu.errors import ExportError, describe
 from gpu.split import Order, render_piece
 from gpu.worker import machine_bytes, resident_bytes
 
@@ -35,7 +36,7 @@ def main() -> int:
     # A signal to the whole group is for the process that made this one: it ends this one too, and cleans up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    configure_lines(os.environ.get("LOG_FORMAT", "text"))
     try:
         order = Order.model_validate_json(sys.stdin.buffer.readline())
     except ValidationError:
@@ -44,7 +45,7 @@ def main() -> int:
     try:
         _made(order)
     except ExportError as error:
-        log.info("piece failed: %s", error.code, exc_info=error.__cause__)
+        log.info("piece failed: %s", describe(error))
         return _failed(Failure(code=error.code, message=error.message, transient=error.transient))
     except Exception:  # the edge of the process: whatever it is, the other side must be told
         log.exception("piece failed unexpectedly")

@@ -27,6 +27,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from callbacks.envelope import Failure
+from callbacks.log_lines import configure_lines, name_attempt
 from callbacks.reporter import Reporter, ReporterError
 from gpu.attempt import OUT_OF_MEMORY, OUT_OF_TIME, execute
 from gpu.crew import Places
@@ -135,7 +136,7 @@ def main() -> int:
         help="end when standard input does, and remove the scratch folder",
     )
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    configure_lines(os.environ.get("LOG_FORMAT", "text"))
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     signal.signal(signal.SIGTERM, _terminated)
     memory_bytes = (arguments.memory_megabytes or 0) * 1024 * 1024
@@ -156,6 +157,7 @@ def run_spec(text: bytes, folder: Path, memory_bytes: int) -> int:
     except ValidationError as error:
         log.error("the spec is not valid: %s", _complaints(error))  # noqa: TRY400 - a trace would show the key
         return 2
+    name_attempt(spec.job_id, spec.attempt)
     return attempt(spec, folder / scratch_name(spec), memory_bytes)
 
 

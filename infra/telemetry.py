@@ -1,41 +1,11 @@
-"""Logs: one line a record, as text for people or JSON for machines; and one record a request, without its query."""
+"""One log record a request, without its query."""
 
-import json
 import logging
-import sys
 import time
-from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("framehook.access")
-
-QUIET = ("aiosqlite", "alembic", "httpcore", "httpx", "sse_starlette", "uvicorn.access", "websockets")
-
-
-class JsonLines(logging.Formatter):
-    """A record as one JSON object."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        shown = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            shown["exception"] = self.formatException(record.exc_info)
-        return json.dumps(shown, ensure_ascii=False)
-
-
-def configure_logging(log_format: str, level: int = logging.INFO) -> None:
-    """Send every record to standard error."""
-    stream = logging.StreamHandler(sys.stderr)
-    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    stream.setFormatter(JsonLines() if log_format == "json" else text)
-    logging.basicConfig(level=level, handlers=[stream], force=True)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class AccessLog:

@@ -262,7 +262,7 @@ class Attempts:
         try:
             await self._runner.cancel(call_id)
         except Refused as refused:
-            logger.warning("job %s: its run could not be cancelled: %s", job.job_id, refused.code)
+            logger.warning("the run could not be cancelled: %s", refused.code, extra=job.log_fields)
 
     async def _fail_attempt(self, job: Job, failure: AttemptFailure) -> None:
         """Give the job another attempt or end it, and end what is left of this attempt."""

@@ -16,12 +16,12 @@ from infra.database import sqlite_url
 from infra.lock import Held, holding
 from infra.postgresql import is_postgresql
 from infra.storage import StorageError
-from infra.telemetry import configure_logging
 from service import commands, schema
 from service.app import create_app
 from service.demo import Demo, any_port
 from service.deploying import deploy, look_up
 from service.furnishing import bucket_place, http_limits_of
+from service.log_setup import configure_logging
 from service.server import server
 from service.settings import BadSettings, Settings, load
 from service.webhook_commands import webhooks

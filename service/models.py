@@ -176,6 +176,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None
 
     @property
+    def log_fields(self) -> dict[str, object]:
+        """What a log record about this attempt carries, as its `extra`."""
+        return {"job": self.job_id, "attempt": self.attempt}
+
+    @property
     def event_type(self) -> EventType:
         """What this state is called on the wire."""
         if self.status in _TERMINAL_EVENTS:

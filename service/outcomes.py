@@ -39,7 +39,7 @@ async def clear(storage: Storage, job: Job) -> None:
     try:
         await storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
     except StorageError as error:
-        logger.warning("job %s attempt %d could not be cleared: %s", job.job_id, job.attempt, error.code)
+        logger.warning("what the attempt left could not be removed: %s", error.code, extra=job.log_fields)
 
 
 class Outcomes:
@@ -87,7 +87,7 @@ class Outcomes:
         try:
             failure = await self._placed(job, output)
             if failure is not None:
-                logger.warning("job %s attempt %d: %s", job.job_id, job.attempt, failure.code)
+                logger.warning("the output was not taken: %s", failure.code, extra=job.log_fields)
                 change = replace(change, type=EventType.FAILED, report=lost_output(change.report, failure))
             outcome = await self._writer.apply(change)
             if failure is None and outcome is Refusal.OVER:

@@ -15,11 +15,13 @@ from pathlib import Path
 from gpu.crashes import crash_error, is_crash
 from gpu.spec import AttemptSpec
 from service.runners.base import Failed, Refused, Running, Standing
+from service.runners.run_log import log_run
 
 logger = logging.getLogger("framehook.runners")
 
 KILL_AFTER_SECONDS = 2.0
 CRASHES_KEPT = 1_000
+LAST_LINES_SECONDS = 2.0
 
 
 class LocalRunner:
@@ -65,7 +67,7 @@ class LocalRunner:
                 "spawn_failed", "The local process could not be started.", transient=True
             ) from error
         self._processes[spec.call_id] = process
-        self._watch(spec.call_id, process)
+        self._watch(spec, process)
         assert process.stdin is not None
         # It stays open: its end tells the run that this service is gone.
         process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
@@ -109,25 +111,32 @@ class LocalRunner:
             *(sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(folder)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
+            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             pass_fds=(lock,),
-            env=worker_environment(),
+            env=worker_environment() | {"LOG_FORMAT": "json"},
         )
 
-    def _watch(self, call_id: str, process: asyncio.subprocess.Process) -> None:
-        reaper = asyncio.create_task(self._reap(call_id, process))
+    def _watch(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
+        reaper = asyncio.create_task(self._reap(spec, process))
         self._reapers.add(reaper)
         reaper.add_done_callback(self._reapers.discard)
 
-    async def _reap(self, call_id: str, process: asyncio.subprocess.Process) -> None:
-        code = await process.wait()
+    async def _reap(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
+        call_id = spec.call_id
         assert process.stdin is not None
+        assert process.stderr is not None
+        logging_run = asyncio.create_task(log_run(process.stderr, spec.job_id, spec.attempt))
+        code = await process.wait()
         process.stdin.close()
         if code != 0:
-            logger.warning("the run %s ended with exit status %d", call_id, code)
+            extra = {"job": spec.job_id, "attempt": spec.attempt}
+            logger.warning("the run ended with exit status %d", code, extra=extra)
         if is_crash(code):
             self._crashed.append(call_id)
         _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
+        await asyncio.wait((logging_run,), timeout=LAST_LINES_SECONDS)
+        logging_run.cancel()
         await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
         del self._processes[call_id]
         self._ended.append(call_id)

@@ -13,9 +13,9 @@ import uvicorn.loops.uvloop
 import uvicorn.protocols.http.httptools_impl
 import uvicorn.protocols.websockets.websockets_sansio_impl
 
-from infra.telemetry import configure_logging
 from service import cli
 from service.app import create_app
+from service.log_setup import configure_logging
 from service.server import server
 from service.settings import load
 from tests.fakes import FakeRunner

@@ -1,0 +1,148 @@
+"""Log lines of every process: one record is one line that nothing from outside can forge, and that holds no secret.
+
+Text is for people: what follows a line of text indented, such as a traceback, belongs to it. JSON is for machines: an
+object a line with `time`, `level`, `logger`, `message`, and `job`, `attempt` and `exception` where there are some.
+"""
+
+import json
+import logging
+import re
+import sys
+import threading
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Literal
+
+LogFormat = Literal["text", "json"]
+
+MAX_MESSAGE_CHARACTERS: Final = 4_096
+MAX_TRACE_CHARACTERS: Final = 32_768
+
+logger = logging.getLogger("framehook")
+
+# Control characters, line and paragraph separators, what changes the direction of text, and halves of characters.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_SECRETS = (
+    (re.compile(r"eyJ[\w-]{8,}\.[\w-]*\.?[\w-]*"), "[token]"),
+    (re.compile(r"(whsec_|whsk_)[\w+/=-]+"), r"\1[secret]"),
+    (re.compile(r"(://[^/?#\s:@]*:)[^/?#\s@]+@"), r"\1[secret]@"),
+    (re.compile(r"(?i)\b(bearer )[\w.~+/=-]+"), r"\1[token]"),
+    (
+        re.compile(
+            r"(?i)((?:token|ticket|secret|password|signature|credential|access_?key(?:_?id)?)=)[^&\s\"']+"
+        ),
+        r"\1[secret]",
+    ),
+)
+
+
+def clean_line(text: str) -> str:
+    """Return `text` as one printable line without tokens, signatures or passwords."""
+    return _UNSAFE.sub(_escape, mask_secrets(text))
+
+
+def mask_secrets(text: str) -> str:
+    """Return `text` with a word in place of each secret that is known by its form or by its name."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _escape(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    return {10: "\\n", 13: "\\r", 9: "\\t"}.get(number) or (
+        f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"  # noqa: PLR2004
+    )
+
+
+class Lines(logging.Formatter):
+    """What both formats share: a record's message, cut, and its traceback."""
+
+    def message_of(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        if len(message) > MAX_MESSAGE_CHARACTERS:
+            message = message[:MAX_MESSAGE_CHARACTERS] + "…"
+        return mask_secrets(message.rstrip("\n"))
+
+    def trace_of(self, record: logging.LogRecord) -> str:
+        """Return the traceback, or its end if it is long; empty without one."""
+        trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
+        if record.stack_info:
+            trace = f"{trace}\n{record.stack_info}".strip()
+        return mask_secrets(trace[-MAX_TRACE_CHARACTERS:])
+
+
+class TextLines(Lines):
+    """A record as a line; its traceback follows, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        name = f"{record.name} {job}" if (job := _attempt_of(record)) else record.name
+        line = f"{self.formatTime(record)} {record.levelname:<7} {clean_line(name)}: "
+        line += clean_line(self.message_of(record))
+        return "\n    ".join([line, *(clean_line(part) for part in self.trace_of(record).splitlines())])
+
+
+class JsonLines(Lines):
+    """A record as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": clean_line(self.message_of(record)),
+        }
+        for name in ("job", "attempt"):
+            if (value := getattr(record, name, None)) is not None:
+                shown[name] = value
+        if trace := self.trace_of(record):
+            shown["exception"] = "\n".join(clean_line(part) for part in trace.splitlines())
+        line = json.dumps(shown, ensure_ascii=False, default=str)
+        return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)  # in other fields; all are strings
+
+
+def _attempt_of(record: logging.LogRecord) -> str:
+    job, attempt = getattr(record, "job", None), getattr(record, "attempt", None)
+    return "" if job is None else f"[{job}]" if attempt is None else f"[{job} attempt {attempt}]"
+
+
+def configure_lines(log_format: str, level: int = logging.INFO) -> None:
+    """Send all that this process has to say to standard error: records, warnings, and what nobody caught."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread
+
+
+def name_attempt(job_id: str, attempt: int) -> None:
+    """Give every record of this process from here on the attempt that it is about."""
+
+    def add_attempt(record: logging.LogRecord) -> bool:
+        record.__dict__.update({"job": job_id, "attempt": attempt})
+        return True
+
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(add_attempt)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        logger.error("interrupted")
+        return
+    logger.critical("ended by an error that nobody caught", exc_info=(kind, error, trace))
+
+
+def _log_unraisable(found: "sys.UnraisableHookArgs") -> None:
+    error = found.exc_value
+    logger.error(
+        "an error could not be raised: %s", found.err_msg or "", exc_info=error if error is not None else None
+    )
+
+
+def _log_thread(found: threading.ExceptHookArgs) -> None:
+    if found.exc_type is SystemExit or found.exc_value is None:
+        return
+    logger.error("a thread ended by an error that nobody caught", exc_info=found.exc_value)
