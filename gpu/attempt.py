@@ -12,7 +12,7 @@ import msgspec
 from callbacks.envelope import Failure, Output
 from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
 from gpu.crew import Places
-from gpu.errors import ExportError, describe
+from gpu.errors import ExportError, describe, disk_full
 from gpu.pipeline import Attempt, run
 from gpu.processes import OwnMachine
 from gpu.spec import AttemptSpec
@@ -27,6 +27,7 @@ INTERNAL = Failure(
     message="The export failed for a reason that lies with the service.",
     transient=True,
 )
+DISK_FULL = Failure(code=disk_full().code, message=disk_full().message, transient=True)
 OUT_OF_MEMORY = Failure(code="out_of_memory", message="The export needed more memory than it may take.")
 OUT_OF_TIME = Failure(code="deadline_exceeded", message="The export took longer than it may.")
 

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from callbacks.envelope import Failure
 from callbacks.log_lines import configure_lines, name_attempt
 from callbacks.reporter import Reporter, ReporterError
-from gpu.attempt import OUT_OF_MEMORY, OUT_OF_TIME, execute
+from gpu.attempt import DISK_FULL, OUT_OF_MEMORY, OUT_OF_TIME, execute
 from gpu.crew import Places
 from gpu.processes import OwnMachine
 from gpu.spec import AttemptSpec
@@ -51,6 +51,7 @@ class Watchdog:
     """Ends the process when time is up or memory runs out, even if the main thread hangs in a decoder.
 
     `memory_bytes` is half of what the machine has unless told otherwise; on systems without /proc it has no effect.
+    `keep_free_bytes` of the disk that it works on are left for others.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Watchdog:
         *,
         memory_bytes: int | None = None,
         places: Places | None = None,
+        keep_free_bytes: int = 0,
     ) -> None:
         self._scratch, self._reporter = scratch, reporter
+        self._keep_free_bytes = keep_free_bytes
         self._places = places or OwnMachine()
         self._output = spec.transfer.output
         self._seconds = spec.deadline_seconds - last_words_seconds(spec.deadline_seconds)
@@ -93,6 +96,8 @@ class Watchdog:
                 self._bite(OUT_OF_TIME, passed)
             if resident_bytes() > self._memory_bytes:
                 self._bite(OUT_OF_MEMORY, passed)
+            if self._keep_free_bytes and free_bytes(self._scratch.parent) < self._keep_free_bytes:
+                self._bite(DISK_FULL, passed)
 
     def _bite(self, failure: Failure, gpu_seconds: float) -> None:
         with self._lock:
@@ -111,6 +116,14 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+def free_bytes(folder: Path) -> int:
+    """What the disk of a folder still holds; the disk of a folder that is gone does not matter."""
+    try:
+        return shutil.disk_usage(folder).free
+    except FileNotFoundError:
+        return sys.maxsize
 
 
 def machine_bytes() -> int:
@@ -135,22 +148,25 @@ def main() -> int:
         action="store_true",
         help="end when standard input does, and remove the scratch folder",
     )
+    parser.add_argument(
+        "--keep-free-bytes", type=int, default=0, help="end the run when its disk holds less than this"
+    )
     arguments = parser.parse_args()
     configure_lines(os.environ.get("LOG_FORMAT", "text"))
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     signal.signal(signal.SIGTERM, _terminated)
-    memory_bytes = (arguments.memory_megabytes or 0) * 1024 * 1024
+    bounds = ((arguments.memory_megabytes or 0) * 1024 * 1024, arguments.keep_free_bytes)
     if not arguments.end_with_stdin:
-        return run_spec(sys.stdin.buffer.read(), arguments.scratch, memory_bytes)
+        return run_spec(sys.stdin.buffer.read(), arguments.scratch, *bounds)
     spec = sys.stdin.buffer.readline()
     threading.Thread(target=end_with_stdin, args=(arguments.scratch,), name="service", daemon=True).start()
     try:
-        return run_spec(spec, arguments.scratch, memory_bytes)
+        return run_spec(spec, arguments.scratch, *bounds)
     finally:
         shutil.rmtree(arguments.scratch, ignore_errors=True)
 
 
-def run_spec(text: bytes, folder: Path, memory_bytes: int) -> int:
+def run_spec(text: bytes, folder: Path, memory_bytes: int, keep_free_bytes: int) -> int:
     """Run the attempt that this JSON describes; the exit status."""
     try:
         spec = AttemptSpec.model_validate_json(text)
@@ -158,7 +174,7 @@ def run_spec(text: bytes, folder: Path, memory_bytes: int) -> int:
         log.error("the spec is not valid: %s", _complaints(error))  # noqa: TRY400 - a trace would show the key
         return 2
     name_attempt(spec.job_id, spec.attempt)
-    return attempt(spec, folder / scratch_name(spec), memory_bytes)
+    return attempt(spec, folder / scratch_name(spec), memory_bytes, keep_free_bytes)
 
 
 def end_with_stdin(folder: Path) -> None:
@@ -172,7 +188,7 @@ def end_with_stdin(folder: Path) -> None:
     os._exit(TERMINATED_STATUS)  # the processes that make pieces end with their standard input
 
 
-def attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int) -> int:
+def attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int, keep_free_bytes: int = 0) -> int:
     """Run an attempt that has a callback target; the exit status."""
     target = spec.callback
     if target is None:
@@ -188,7 +204,9 @@ def attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int) -> int:
                 call_id=spec.call_id,
                 deadline_seconds=spec.deadline_seconds,
             ) as reporter,
-            Watchdog(spec, scratch, reporter, memory_bytes=memory_bytes) as watchdog,
+            Watchdog(
+                spec, scratch, reporter, memory_bytes=memory_bytes, keep_free_bytes=keep_free_bytes
+            ) as watchdog,
         ):
             terminal = execute(spec, scratch, reporter, watchdog.stand_down)
     except (ReporterError, ValueError) as error:

@@ -17,6 +17,7 @@ from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_
 from infra.storage import StorageError
 from infra.supervise import Supervisor
 from service import schema
+from service.abandoned_uploads import AbandonedUploads
 from service.api.callbacks import FrontDoor
 from service.api.routes import ROUTES
 from service.api.state import Quotas, State
@@ -186,6 +187,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner, 
     }
     retention = Retention(events_seconds=settings.timeline_days * 86_400)
     loops["housekeeping"] = Housekeeping(database, retention).run
+    loops["uploads"] = AbandonedUploads(storage).run
     if isinstance(database, PostgresDatabase):
         loops["relay"] = Relay(database, hub, publish, tell).run
     state = State(

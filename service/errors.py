@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from infra.storage import StorageError, StorageUnavailable
+from infra.storage import DiskFull, StorageError, StorageUnavailable
 
 logger = logging.getLogger("framehook.errors")
 
@@ -27,6 +27,9 @@ DATABASE_AWAY = (
     OSError,
 )
 """What a database raises that is stopped, starting, out of reach or out of room."""
+
+
+NO_ROOM_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
 
 
 class FieldError(TypedDict):
@@ -119,6 +122,12 @@ class KeyTaken(Conflict):
     code = "output_key_taken"
 
 
+class AlreadyUploaded(Conflict):
+    """Another file was uploaded to this URL before; ask for a new one with POST /api/uploads."""
+
+    code = "already_uploaded"
+
+
 class OutputReplaced(Problem):
     title = "The file that was exported is not there any more: another lies in its place."
     status = 410
@@ -178,6 +187,13 @@ class StorageMisconfigured(Unavailable):
     code = "storage_misconfigured"
 
 
+class NoRoom(Problem):
+    """The service's disk has no room for this file; remove what is not needed, or ask for a larger disk."""
+
+    status = 507
+    code = "disk_full"
+
+
 def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
     """What pydantic found, as a problem; the values themselves are not repeated."""
     errors = [
@@ -217,6 +233,9 @@ async def on_problem(request: Request, error: Exception) -> Response:
 async def on_storage_error(request: Request, error: Exception) -> Response:
     """What the storage could not do, as a 503: nothing is wrong with the request."""
     assert isinstance(error, StorageError)
+    if isinstance(error, DiskFull):
+        logger.warning("%s %s: %s", request.method, request.url.path, NO_ROOM_ADVICE)
+        return render(NoRoom(), request.url.path)
     logger.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
     passing = isinstance(error, StorageUnavailable)
     return render(StorageDown() if passing else StorageMisconfigured(), request.url.path)

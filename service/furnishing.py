@@ -12,6 +12,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from infra.postgresql import is_postgresql
 from infra.storage import FolderStorage, Storage
+from infra.storage.reserve import DiskReserve
 from infra.storage.signed import SignedUrls
 from infra.telemetry import AccessLog
 from service.auth import PublishedKeys, SharedSecret, Verifier
@@ -44,7 +45,12 @@ def runner_of(settings: Settings) -> Runner:
             spawn_seconds=min(20.0, settings.lease_seconds * 2 / 3),
         )
     shared = settings.database_url is not None and is_postgresql(settings.database_url)
-    return LocalRunner(settings.data_dir / "scratch", settings.local_workers, alone=not shared)
+    return LocalRunner(
+        settings.data_dir / "scratch",
+        settings.local_workers,
+        alone=not shared,
+        reserve=DiskReserve((settings.data_dir / "incoming").absolute()),
+    )
 
 
 def storage_of(settings: Settings, master: bytes) -> Storage:

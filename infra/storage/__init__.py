@@ -1,7 +1,9 @@
 """S3 or a folder: one protocol, two implementations, one conformance suite."""
 
 from infra.storage.base import (
+    AlreadyStored,
     Damaged,
+    DiskFull,
     MissingBucket,
     NoSuchUpload,
     Obstructed,
@@ -21,7 +23,9 @@ from infra.storage.disposition import attachment
 from infra.storage.folder import FolderStorage
 
 __all__ = [
+    "AlreadyStored",
     "Damaged",
+    "DiskFull",
     "FolderStorage",
     "MissingBucket",
     "NoSuchUpload",

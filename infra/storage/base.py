@@ -4,7 +4,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -13,6 +13,10 @@ from urllib.parse import quote
 CHUNK_BYTES = 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
 MAX_PARTS = 1_000
+CONCURRENT_PARTS = 4
+"""How many parts of one upload clients usually send at once."""
+ABANDONED_SECONDS = 26 * 3_600.0
+"""An upload that was begun so long ago can't be completed any more: what permits it lasts for a day."""
 MAX_KEY_BYTES = 700
 MAX_KEY_PART_BYTES = 250  # file systems hold names of 255
 
@@ -64,6 +68,16 @@ class MissingBucket(StorageError):
     code = "bucket_missing"
 
 
+class DiskFull(StorageError):
+    """The disk has no room for this beside what was promised to others."""
+
+    code = "disk_full"
+
+
+class AlreadyStored(Exception):
+    """Another object lies under the key already."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What is stored under a key: size in bytes, time of the last change in seconds since the epoch.
@@ -105,8 +119,8 @@ class Storage(Protocol):
         """Whether something of another kind lies in the way of an object under this key."""
         ...
 
-    def free_bytes(self) -> int | None:
-        """How much more can be stored; None where there is no bound."""
+    async def check_room(self, size: int) -> None:
+        """Raise DiskFull if an object of `size` bytes could not be begun now."""
         ...
 
     async def find(self, user_id: str, key: str) -> Stored | None:
@@ -168,6 +182,10 @@ class Storage(Protocol):
         """Remove everything under a key, uploads under way included."""
         ...
 
+    async def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+        """Remove uploads that were begun so long ago and never completed; how many. Several may do it at once."""
+        ...
+
     async def check(self) -> None:
         """Raise StorageError or OSError if the storage can't be used now."""
         ...
@@ -207,3 +225,15 @@ def part_sizes(size: int) -> list[int]:
     """The length of each part of an object of this size, in bytes."""
     each = part_bytes(size)
     return [each] * (size // each) + ([size % each] if size % each else [])
+
+
+async def until_whole(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """The chunks of a body of exactly `size` bytes; raises WrongLength at the first byte too many, or at the end."""
+    received = 0
+    async for chunk in chunks:
+        received += len(chunk)
+        if received > size:
+            raise WrongLength
+        yield chunk
+    if received != size:
+        raise WrongLength

@@ -1,30 +1,33 @@
 """Objects in a folder, keyed by user: written beside and renamed into place, so that none is ever seen half done."""
 
 import asyncio
+import errno
+import filecmp
 import hashlib
 import os
 import shutil
-import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from infra.private import make_private_folder
 from infra.storage.base import (
+    ABANDONED_SECONDS,
     CHUNK_BYTES,
+    AlreadyStored,
     Obstructed,
     OutsideStorage,
     Part,
     Signed,
     Stored,
-    WrongLength,
     object_name,
+    until_whole,
     user_folder,
 )
 from infra.storage.folder_parts import PartsFolder
+from infra.storage.reserve import DiskReserve
 from infra.storage.signed import Grant, SignedUrls
-
-_ABANDONED_SECONDS = 2 * 86_400.0
 
 
 class FolderStorage:
@@ -35,9 +38,9 @@ class FolderStorage:
         self._incoming = (root / "incoming").absolute()
         self.urls = urls
         for folder in (self._objects, self._incoming):
-            folder.mkdir(parents=True, exist_ok=True)
-        _sweep(self._incoming)
-        self.parts = PartsFolder(self._incoming)
+            make_private_folder(folder)
+        self.reserve = DiskReserve(self._incoming)
+        self.parts = PartsFolder(self._incoming, self.reserve)
 
     def path(self, user_id: str, key: str) -> Path:
         """Where a user's object lies or will lie; OutsideStorage if the key or a link leads elsewhere."""
@@ -59,9 +62,8 @@ class FolderStorage:
         above = path.parents[: key.count("/")]
         return path.is_dir() or any(folder.exists() and not folder.is_dir() for folder in above)
 
-    def free_bytes(self) -> int:
-        """What the disk still holds."""
-        return shutil.disk_usage(self._objects).free
+    async def check_room(self, size: int) -> None:
+        await asyncio.to_thread(self.reserve.check, size)
 
     async def find(self, user_id: str, key: str) -> Stored | None:
         try:
@@ -90,7 +92,7 @@ class FolderStorage:
         self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None
     ) -> str:
         del content_type, checksum  # a file has neither; `holds` reads it instead
-        return self.parts.begin(self.path(user_id, key), size)
+        return await asyncio.to_thread(self.parts.begin, self.path(user_id, key), size)
 
     async def part_url(
         self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
@@ -108,31 +110,28 @@ class FolderStorage:
     async def abort(self, user_id: str, key: str, upload_id: str) -> None:
         await asyncio.to_thread(self.parts.abort, self.path(user_id, key), upload_id)
 
-    async def receive(self, user_id: str, key: str, chunks: AsyncIterator[bytes], size: int) -> None:
-        """Store a body of exactly `size` bytes under the key; WrongLength leaves what was there before."""
+    async def receive(
+        self, user_id: str, key: str, chunks: AsyncIterator[bytes], size: int, *, replace: bool = True
+    ) -> None:
+        """Store a body of exactly `size` bytes under the key; WrongLength and DiskFull leave what was there before.
+
+        Unless it may `replace` what is there, raises AlreadyStored for another content than that.
+        """
         target = self.path(user_id, key)
-        part = self._incoming / f"{uuid.uuid4().hex}.part"
-        try:
-            with part.open("wb") as file:
-                received = 0
-                async for chunk in chunks:
-                    received += len(chunk)
-                    if received > size:
-                        raise WrongLength
-                    await asyncio.to_thread(file.write, chunk)
-                if received != size:
-                    raise WrongLength
-                await asyncio.to_thread(_flush, file.fileno())
-            await asyncio.to_thread(_move, part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        async with self.reserve.receiving(size) as file:
+            async for chunk in until_whole(chunks, size):
+                await asyncio.to_thread(file.write, chunk)
+            await asyncio.to_thread(file.flush)
+            await asyncio.to_thread(os.fsync, file.fileno())
+            put = _move if replace else _put_once
+            await asyncio.to_thread(put, Path(file.name), target)
 
     async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
         return await asyncio.to_thread(_holds, self.path(user_id, key), size, checksum)
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
         source, target = self.path(user_id, written_key), self.path(user_id, key)
-        return await asyncio.to_thread(_publish, source, target, size, checksum)
+        return await asyncio.to_thread(_publish, self._incoming, source, target, size, checksum)
 
     async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
         path = self.path(user_id, key)
@@ -144,6 +143,10 @@ class FolderStorage:
         folder = self.path(user_id, key)
         await asyncio.to_thread(self.parts.abort_under, folder)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+        swept = await asyncio.to_thread(self.reserve.remove_dead_files, older_than_seconds)
+        return swept + await asyncio.to_thread(self.parts.sweep, older_than_seconds)
 
     async def check(self) -> None:
         """Raise OSError if the folder can't be written."""
@@ -162,23 +165,51 @@ class FolderStorage:
         return self.urls.sign(grant, expires_seconds)
 
 
-def _sweep(incoming: Path) -> None:
-    """Remove uploads that nobody has gone on with: their URLs have long expired."""
-    for path in incoming.iterdir():
-        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _publish(source: Path, target: Path, size: int, checksum: str) -> bool:
+def _publish(incoming: Path, source: Path, target: Path, size: int, checksum: str) -> bool:
+    """Move what was checked, and nothing else: another may put another file in the source's place meanwhile."""
+    name = incoming / f"{uuid.uuid4().hex}.held"
     try:
-        if not _is(source, size, checksum):
+        held = _second_name(source, name)
+        if not _is(held, size, checksum):
             return False
-        _move(source, target)
+        _move(held, target)
+        source.unlink(missing_ok=True)
     except FileNotFoundError:  # done before, or just now by another who was told the same
         return _holds(target, size, checksum)
     except (IsADirectoryError, NotADirectoryError, FileExistsError):
         raise Obstructed from None
+    finally:
+        name.unlink(missing_ok=True)
     return True
+
+
+def _put_once(source: Path, target: Path) -> None:
+    """Give a file a name that nothing has; raises AlreadyStored unless what has it is the same to the byte."""
+    make_private_folder(target.parent)
+    try:
+        if _second_name(source, target) == source:
+            _rename_to_new(source, target)
+    except FileExistsError:
+        if target.is_dir() or not filecmp.cmp(source, target, shallow=False):
+            raise AlreadyStored from None
+    _sync_folder(target.parent)
+
+
+def _second_name(source: Path, name: Path) -> Path:
+    """Give a file another name, and return it; the name that it has where the file system knows no second ones."""
+    try:
+        os.link(source, name)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        return source
+    return name
+
+
+def _rename_to_new(source: Path, target: Path) -> None:
+    if target.exists():
+        raise FileExistsError
+    source.replace(target)
 
 
 def _holds(path: Path, size: int, checksum: str) -> bool:
@@ -193,17 +224,18 @@ def _is(path: Path, size: int, checksum: str) -> bool:
 
 
 def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(target.parent)
     source.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _sync_folder(target.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a change of names in a folder last through a loss of power."""
+    folder = os.open(path, os.O_RDONLY)
     try:
-        _flush(folder)
+        os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _flush(descriptor: int) -> None:
-    os.fsync(descriptor)
 
 
 def _checksum(path: Path) -> str:

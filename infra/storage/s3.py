@@ -1,10 +1,13 @@
 """Objects in an S3 bucket, R2 first: presigned for everybody who holds no credentials."""
 
 import asyncio
+import re
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from infra.storage.base import (
+    ABANDONED_SECONDS,
     NoSuchUpload,
     OutsideStorage,
     Part,
@@ -22,6 +25,9 @@ CHECK_SECONDS = 5.0
 CHECKSUM = "sha256"
 SCRATCH = ".attempts/"
 
+# What the service itself begins in parts: users' uploads, what attempts write, copies to where outputs usually go.
+_OURS = re.compile(r"\.attempts/|[^/]+/uploads/[0-9a-f]{32}/|[^/]+/exports/[0-9a-f-]{36}\.mp4\Z")
+
 
 class S3Storage:
     """One bucket."""
@@ -38,7 +44,7 @@ class S3Storage:
         bucket_key(user_id, key)
         return False
 
-    def free_bytes(self) -> None:
+    async def check_room(self, size: int) -> None:
         """There is no bound."""
 
     async def find(self, user_id: str, key: str) -> Stored | None:
@@ -136,6 +142,17 @@ class S3Storage:
         objects = await self._bucket.pages("list_objects_v2", "Contents", Prefix=prefix)
         await asyncio.gather(*(self._bucket.call("delete_object", Key=found["Key"]) for found in objects))
 
+    async def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+        """Abort uploads of ours, whatever user's; those of other programs in the bucket are left alone."""
+        before = time.time() - older_than_seconds
+        uploads = await self._bucket.pages("list_multipart_uploads", "Uploads")
+        begun_before = [
+            upload
+            for upload in uploads
+            if _OURS.match(upload["Key"]) and upload["Initiated"].timestamp() < before
+        ]
+        return sum(await asyncio.gather(*(self._abort_idle(upload, before) for upload in begun_before)))
+
     async def check(self) -> None:
         """Raise StorageError unless the bucket is there and may be used; nothing is written for it."""
         try:
@@ -159,6 +176,18 @@ class S3Storage:
     async def _check_bucket(self) -> None:
         """A HEAD says no more than 404; a listing says whether it is the bucket that is missing."""
         await self._bucket.call("list_objects_v2", MaxKeys=1)
+
+    async def _abort_idle(self, upload: dict[str, Any], before: float) -> bool:
+        """Abort an upload unless a part of it came since: not every store tells truly when one was begun."""
+        name, upload_id = upload["Key"], upload["UploadId"]
+        try:
+            parts = await self._bucket.pages("list_parts", "Parts", Key=name, UploadId=upload_id)
+        except (NoSuchUpload, NotThere):
+            return False
+        if any(part["LastModified"].timestamp() >= before for part in parts):
+            return False
+        await self._abort(name, upload_id)
+        return True
 
     async def _abort(self, name: str, upload_id: str) -> None:
         try:

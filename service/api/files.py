@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from infra.storage import (
+    AlreadyStored,
     Damaged,
     FolderStorage,
     NoSuchUpload,
@@ -18,9 +19,7 @@ from infra.storage import (
 from infra.storage.signed import Expired, Forged, Grant
 from service.api.parsing import answer
 from service.api.state import State
-from service.errors import Forbidden, Invalid, NotFound, Unavailable, UnsupportedType
-
-RESERVE_BYTES = 256 * 2**20
+from service.errors import AlreadyUploaded, Forbidden, Invalid, NotFound, UnsupportedType
 
 
 async def get(request: Request[State]) -> Response:
@@ -38,8 +37,6 @@ async def put(request: Request[State]) -> Response:
         raise UnsupportedType(f"The upload was agreed to be {grant.content_type}.")
     if declared is not None and declared != str(size):
         raise Invalid(f"The upload was agreed to have {size} bytes.")
-    if storage.free_bytes() < size + RESERVE_BYTES:
-        raise Unavailable("The disk is full.", retry_after_seconds=60)
     try:
         etag = await _received(request, storage, grant, size)
     except WrongLength:
@@ -48,6 +45,8 @@ async def put(request: Request[State]) -> Response:
         raise Invalid("What arrived is not what was sent.") from None
     except NoSuchUpload:
         raise NotFound("The upload is complete, or was given up.") from None
+    except AlreadyStored:
+        raise AlreadyUploaded from None
     return answer({"key": grant.key, "size": size}, 201, {"ETag": f'"{etag}"'})
 
 
@@ -94,7 +93,7 @@ def _granted(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]
 
 async def _received(request: Request[State], storage: FolderStorage, grant: Grant, size: int) -> str:
     if grant.act == "write":
-        await storage.receive(grant.user_id, grant.key, request.stream(), size)
+        await storage.receive(grant.user_id, grant.key, request.stream(), size, replace=False)
         found = await storage.find(grant.user_id, grant.key)
         return found.etag if found else ""
     assert grant.upload_id is not None

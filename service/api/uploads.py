@@ -67,6 +67,7 @@ async def create(request: Request[State]) -> Response:
     key = f"{UPLOADS}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
     if asked.parts or asked.size > MAX_SINGLE_BYTES:
         return await _in_parts(request, user_id, key, asked)
+    await request.state["storage"].check_room(asked.size)
     signed = await request.state["storage"].write_url(
         user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=EXPIRES_SECONDS
     )

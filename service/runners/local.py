@@ -9,12 +9,17 @@ import signal
 import sys
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from gpu.crashes import crash_error, is_crash
 from gpu.spec import AttemptSpec
+from infra.private import make_private_folder
+from infra.storage import DiskFull
+from infra.storage.reserve import DiskReserve
 from service.runners.base import Failed, Refused, Running, Standing
+from service.runners.room import RunRoom
 from service.runners.run_log import log_run
 
 logger = logging.getLogger("framehook.runners")
@@ -29,14 +34,22 @@ class LocalRunner:
 
     A run ends by itself within seconds of the service that started it. `alone` says that no other service uses the
     scratch folder: runs found alive in it are left over, and are ended at once.
+    `reserve` is the disk that runs write to; without one they may fill it.
     """
 
     name = "local"
 
     def __init__(
-        self, scratch: Path, workers: int, *, instance: str | None = None, alone: bool = False
+        self,
+        scratch: Path,
+        workers: int,
+        *,
+        instance: str | None = None,
+        alone: bool = False,
+        reserve: DiskReserve | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
+        self._room = RunRoom(reserve)
         self._workers = workers
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -44,7 +57,7 @@ class LocalRunner:
         self._crashed: deque[str] = deque(maxlen=CRASHES_KEPT)
         self._reapers: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
-        self._scratch.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._scratch)
         sweep(self._scratch, end_runs=alone)
 
     def places(self) -> int:
@@ -56,11 +69,20 @@ class LocalRunner:
     async def spawn(self, spec: AttemptSpec) -> str:
         folder = self._scratch / spec.call_id
         try:
-            folder.mkdir()
+            folder.mkdir(mode=0o700)
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                process = await self._start(folder, lock.fileno())
+                with await asyncio.to_thread(self._room.promise, spec) as room:
+                    process = await self._start(folder, (lock.fileno(), room.fileno()))
             (folder / "group").write_text(str(process.pid))
+        except DiskFull:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Refused(
+                "disk_full",
+                "The disk that exports are made on is full; waiting for room.",
+                transient=True,
+                counted=False,
+            ) from None
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise Refused(
@@ -106,14 +128,16 @@ class LocalRunner:
         await asyncio.gather(*(self.cancel(call_id) for call_id in list(self._processes)))
         await asyncio.gather(*self._reapers)
 
-    async def _start(self, folder: Path, lock: int) -> asyncio.subprocess.Process:
+    async def _start(self, folder: Path, held: Sequence[int]) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(folder)),
+            *("--keep-free-bytes", str(self._room.keep_bytes)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            pass_fds=(lock,),
+            umask=0o077,
+            pass_fds=held,
             env=worker_environment() | {"LOG_FORMAT": "json"},
         )
 
@@ -138,6 +162,7 @@ class LocalRunner:
         await asyncio.wait((logging_run,), timeout=LAST_LINES_SECONDS)
         logging_run.cancel()
         await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
+        self._room.release(call_id)
         del self._processes[call_id]
         self._ended.append(call_id)
         self.freed.set()
