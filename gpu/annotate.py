@@ -70,7 +70,7 @@ def _naming(shot: Shot) -> Iterator[None]:
 
 def _shown(shot: Shot, laid: Montage, size: Size, ticks: range, *, labelled: bool) -> Pictures:
     """A clip's frames as they are seen, on a clock of their own that begins at 0."""
-    letterbox = Letterbox(shot.source.width, shot.source.height, *size)
+    letterbox = Letterbox(shot.source.width, shot.source.height, *size, shot.source.background)
     panel = label(shot.clip, *size) if labelled else None
     with _naming(shot), closing(pictures(shot.source, (laid.piece(shot),), laid.clock, ticks)) as found:
         for picture in found:

@@ -10,6 +10,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from gpu import accelerate
+from gpu.decoders import PixelShape
 from gpu.errors import ExportError, failing_as
 from gpu.normalize import Normalizer
 from gpu.source import UNDECODABLE, Source, decoded, open_container, picture_stream, seek
@@ -145,9 +146,10 @@ def _decoded(source: Source, start: float) -> Pictures:
         if start > 0:
             seek(container, stream, start + source.origin)
         time_base = stream.time_base or 1 / source.rate
-        normalizer = Normalizer(source.width, source.height, time_base)
+        normalizer = Normalizer(source.width, source.height, time_base, source.background)
+        shape = PixelShape(stream)
         time = -1 / float(source.rate)
-        for frame in _alike(decoded(container, stream), normalizer):
+        for frame in _alike(decoded(container, stream), normalizer, shape):
             time = time + 1 / float(source.rate) if frame.pts is None else frame.time - source.origin
             yield Picture(frame, time)
 
@@ -163,7 +165,7 @@ def _opened(source: Source) -> InputContainer:
     return open_container(source.path)
 
 
-def _alike(frames: Iterator[VideoFrame], normalizer: Normalizer) -> Iterator[VideoFrame]:
+def _alike(frames: Iterator[VideoFrame], normalizer: Normalizer, shape: PixelShape) -> Iterator[VideoFrame]:
     for frame in frames:
-        yield from normalizer.push(frame)
+        yield from normalizer.push(frame, shape.latest())
     yield from normalizer.flush()

@@ -11,6 +11,7 @@ below, and that is all.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gpu.render import Render
@@ -23,7 +24,8 @@ Plan = Callable[[Any, Mapping[str, Source]], Render | Copy]
 
 def planned(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render | Copy:
     """What is to be made. Raises ExportError: whatever the format finds wrong."""
-    return _format(kind)(config, sources)
+    grounded = {key: replace(source, background=config.background) for key, source in sources.items()}
+    return _format(kind)(config, grounded)
 
 
 def rendered(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render:

@@ -2,6 +2,9 @@
 
 The crop's edges lie between pixels, and a crop filter knows whole ones. So the frame is cropped a little wider, scaled
 by the exact factor, and cropped once more among the finer pixels of the output: a slow pan glides.
+
+Nothing is distorted: a crop of another shape than the output is fitted into it, and where it reaches beyond the picture
+the background is seen.
 """
 
 import math
@@ -15,8 +18,11 @@ from av.video.frame import VideoFrame
 from gpu import timeline
 from gpu.decode import Pictures, pictures
 from gpu.errors import ExportError
+from gpu.fitting import even
 from gpu.keyframes import Spline, Values
 from gpu.normalize import PIXEL_FORMAT
+from gpu.paint import background_yuv
+from gpu.planes import planes
 from gpu.render import Render
 from gpu.sound import sound
 from gpu.source import Source
@@ -25,6 +31,8 @@ from gpu.spec import MAX_SIDE, CropKeyframe, FramingConfig
 # Lanczos looks this far beyond the crop's edge, so that the edge shows the picture and no repeated border.
 _MARGIN = 2
 _SMALLEST_CROP = 2.0
+# Crops are told in whole pixels: one of nearly the output's shape is meant to have it.
+_ROUNDED = 1.02
 
 
 @dataclass(frozen=True)
@@ -90,18 +98,21 @@ def crop_path(keyframes: list[CropKeyframe]) -> Spline:
 
 
 def clamped(values: Values, source: Source) -> Crop:
-    """The crop (x, y, width, height) moved, and if need be shrunk, until it lies within the frame."""
+    """The crop (x, y, width, height) moved until it lies within the frame, or all of the frame within it."""
     x, y, width, height = values
-    width = min(max(width, _SMALLEST_CROP), source.width)
-    height = min(max(height, _SMALLEST_CROP), source.height)
-    return Crop(
-        min(max(x, 0.0), source.width - width), min(max(y, 0.0), source.height - height), width, height
-    )
+    width, height = max(width, _SMALLEST_CROP), max(height, _SMALLEST_CROP)
+    return Crop(_moved(x, width, source.width), _moved(y, height, source.height), width, height)
+
+
+def _moved(start: float, length: float, frame: float) -> float:
+    return min(max(start, min(0.0, frame - length)), max(0.0, frame - length))
 
 
 def _framed(found: Pictures, config: FramingConfig, source: Source, size: tuple[int, int]) -> Pictures:
     path = crop_path(config.keyframes)
-    window = Window(source.width, source.height, *size, rotation=config.rotation)
+    window = Window(
+        source.width, source.height, *size, rotation=config.rotation, background=source.background
+    )
     try:
         for picture in found:
             crop = clamped(path.at(picture.time), source)
@@ -129,16 +140,47 @@ def axis(start: float, length: float, frame: int, out: int) -> Axis:
     return Axis(begin, taken, scaled, min(max(0, round(centre - out / 2)), scaled - out))
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What a crop shows along one axis: `length` of the frame from `start`, as `out` pixels from `offset`."""
+
+    start: float
+    length: float
+    out: int
+    offset: int
+
+
+def fit_crop(crop: Crop, frame: tuple[int, int], out: tuple[int, int]) -> tuple[Extent, Extent]:
+    """Fit a crop into the output as large as it can be; what of it lies beyond the frame is not shown."""
+    scale = min(out[0] / crop.width, out[1] / crop.height)
+    across = _fit_axis(crop.x, crop.width, frame[0], out[0], scale)
+    return across, _fit_axis(crop.y, crop.height, frame[1], out[1], scale)
+
+
+def _fit_axis(start: float, length: float, frame: int, out: int, scale: float) -> Extent:
+    """As `fit_crop`, along one axis; a crop of nearly the output's shape is made to have it."""
+    filling = out / scale
+    if filling <= length * _ROUNDED:
+        start, length = _moved(start - (filling - length) / 2, filling, frame), filling
+    begin, end = max(0.0, start), min(float(frame), start + length)
+    shown = min(out, max(2, even((end - begin) * scale)))
+    offset = even((out - length * scale) / 2 + (begin - start) * scale)
+    return Extent(begin, end - begin, shown, min(max(0, offset), out - shown))
+
+
 class Window:
     """The filter graph behind a moving crop; one frame in, one frame of the output's size out."""
 
-    def __init__(self, width: int, height: int, out_width: int, out_height: int, *, rotation: float) -> None:
+    def __init__(
+        self, width: int, height: int, out_width: int, out_height: int, *, rotation: float, background: str
+    ) -> None:
         self._frame = (width, height)
-        self._out = (out_width, out_height)
+        self._out = self._shown = (out_width, out_height)
+        self._background = background_yuv(background)
         self._graph = graph = Graph()
         self._chain = [graph.add("buffer", _buffer(width, height))]
         if rotation:
-            self._chain.append(graph.add("rotate", f"a={math.radians(rotation):.9f}:fillcolor=black"))
+            self._chain.append(graph.add("rotate", f"a={math.radians(rotation):.9f}:fillcolor={background}"))
         self._wide = self._added("crop", f"w={width}:h={height}:x=0:y=0:exact=1")
         self._scale = self._added("scale", f"w={out_width}:h={out_height}:flags=lanczos")
         self._exact = self._added("crop", f"w={out_width}:h={out_height}:x=0:y=0:exact=1")
@@ -147,13 +189,33 @@ class Window:
 
     def shown(self, frame: VideoFrame, crop: Crop) -> VideoFrame:
         """What the crop shows of the frame."""
-        across = axis(crop.x, crop.width, self._frame[0], self._out[0])
-        down = axis(crop.y, crop.height, self._frame[1], self._out[1])
+        horizontal, vertical = fit_crop(crop, self._frame, self._out)
+        across = axis(horizontal.start, horizontal.length, self._frame[0], horizontal.out)
+        down = axis(vertical.start, vertical.length, self._frame[1], vertical.out)
         _tell(self._wide, w=across.length, h=down.length, x=across.start, y=down.start)
+        if self._shown != (horizontal.out, vertical.out):
+            _tell(self._exact, w=2, h=2)  # a crop is refused while it is larger than what it is taken from
         _tell(self._scale, w=across.scaled, h=down.scaled)
+        if self._shown != (horizontal.out, vertical.out):
+            self._shown = horizontal.out, vertical.out
+            _tell(self._exact, w=horizontal.out, h=vertical.out)
         _tell(self._exact, x=across.offset, y=down.offset)
         self._graph.vpush(frame)
-        return self._graph.vpull()
+        part = self._graph.vpull()
+        if (part.width, part.height) == self._out:
+            return part
+        return self._laid_on_background(part, horizontal.offset, vertical.offset)
+
+    def _laid_on_background(self, part: VideoFrame, x: int, y: int) -> VideoFrame:
+        """A frame of the output's size with a smaller one at an even place."""
+        whole = VideoFrame(*self._out, PIXEL_FORMAT)
+        for target, source, sample, step in zip(
+            planes(whole), planes(part), self._background, (1, 2, 2), strict=True
+        ):
+            target[:] = sample
+            rows, columns = source.shape
+            target[y // step : y // step + rows, x // step : x // step + columns] = source
+        return whole
 
     def _added(self, name: str, arguments: str) -> FilterContext:
         self._chain.append(self._graph.add(name, arguments))

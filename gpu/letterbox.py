@@ -1,48 +1,27 @@
-"""One size for pictures of any: scaled to fit, with black where they don't reach."""
-
-from dataclasses import dataclass
+"""One size for pictures of any: scaled to fit, with the background where they don't reach."""
 
 from av.video.frame import VideoFrame
 
+from gpu.fitting import box, even
 from gpu.graphs import linked
-from gpu.normalize import PIXEL_FORMAT
+from gpu.normalize import BLACK, PIXEL_FORMAT
 from gpu.spec import MAX_SIDE
 
 _SMALLEST_SIDE = 16
 
 
-@dataclass(frozen=True)
-class Box:
-    """Where a picture lies in a larger one, in pixels, all of them even."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-
 def even_size(width: int, height: int) -> tuple[int, int]:
     """The size nearest to this, in the same shape, that every encoder takes."""
     scale = min(1.0, MAX_SIDE / width, MAX_SIDE / height)
-    return max(_SMALLEST_SIDE, _even(width * scale)), max(_SMALLEST_SIDE, _even(height * scale))
-
-
-def box(width: int, height: int, out_width: int, out_height: int) -> Box:
-    """The largest place in the middle of the output for a picture of the given size."""
-    scale = min(out_width / width, out_height / height)
-    wide = min(out_width, max(2, _even(width * scale)))
-    high = min(out_height, max(2, _even(height * scale)))
-    return Box((out_width - wide) // 4 * 2, (out_height - high) // 4 * 2, wide, high)
-
-
-def _even(length: float) -> int:
-    return 2 * round(length / 2)
+    return max(_SMALLEST_SIDE, even(width * scale)), max(_SMALLEST_SIDE, even(height * scale))
 
 
 class Letterbox:
     """Frames of one size in, of another out; those that have it already pass untouched."""
 
-    def __init__(self, width: int, height: int, out_width: int, out_height: int) -> None:
+    def __init__(
+        self, width: int, height: int, out_width: int, out_height: int, background: str = BLACK
+    ) -> None:
         self._graph = None
         if (width, height) != (out_width, out_height):
             place = box(width, height, out_width, out_height)
@@ -50,7 +29,7 @@ class Letterbox:
                 f"video_size={width}x{height}:pix_fmt={PIXEL_FORMAT}:time_base=1/1000000:pixel_aspect=1/1"
                 ":colorspace=bt709:range=tv",
                 ("scale", f"w={place.width}:h={place.height}:flags=lanczos"),
-                ("pad", f"w={out_width}:h={out_height}:x={place.x}:y={place.y}:color=black"),
+                ("pad", f"w={out_width}:h={out_height}:x={place.x}:y={place.y}:color={background}"),
                 ("format", PIXEL_FORMAT),
             )
 

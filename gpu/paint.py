@@ -75,6 +75,11 @@ def rgb(color: str) -> Color:
     return red / 255, green / 255, blue / 255
 
 
+def background_yuv(color: str) -> Yuv:
+    """A background, `black` or `#rrggbb`, as samples."""
+    return BLACK if color == "black" else yuv(rgb(color))
+
+
 def yuv(color: Color) -> Yuv:
     """A colour as the samples of bt709 in limited range."""
     red, green, blue = color

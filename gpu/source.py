@@ -14,9 +14,10 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from gpu.decoders import Decoder
 from gpu.errors import ExportError, failing_as
 from gpu.listing import read_listing
-from gpu.normalize import displayed_size
+from gpu.normalize import BLACK, displayed_size
 from gpu.pace import pace
 from gpu.tracks import Mix, Track, choose_picture, list_tracks, rank_sounds
 
@@ -45,8 +46,8 @@ class Source:
 
     `width` and `height` are those of the upright picture with square pixels; `duration` is the picture's, in seconds
     from the source's start; `origin` is that start on the container's clock; `rate` is frames a second, on average
-    where it is `variable`. `audio` is what is heard of its sound `tracks`, and `sounds` is what might be, best first;
-    `notes` are sentences for the timeline.
+    where it is `variable`; `background` is what is seen where there is no picture. `audio` is what is heard of its
+    sound `tracks`, and `sounds` is what might be, best first; `notes` are sentences for the timeline.
     """
 
     path: "Place"
@@ -60,6 +61,7 @@ class Source:
     variable: bool
     codec: str
     pixel_format: str
+    background: str = BLACK
     tracks: tuple[Track, ...] = ()
     sounds: tuple[Mix, ...] = ()
     notes: tuple[str, ...] = ()
@@ -107,10 +109,11 @@ def probe(path: "Place") -> Source:
 
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Every frame from where the container stands; a few damaged packets are passed over, many are decode_failed."""
+    decoder = Decoder()
     errors = frames = 0
     for packet in packets(container, stream):
         try:
-            for frame in packet.decode():
+            for frame in decoder.decode(packet):
                 _check_size(frame.width, frame.height)
                 frames += 1
                 yield frame

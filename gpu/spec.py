@@ -23,6 +23,7 @@ Length = Annotated[float, Field(gt=0, le=65_536)]
 Opacity = Annotated[float, Field(ge=0, le=1)]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 EvenSide = Annotated[int, Field(ge=16, le=MAX_SIDE, multiple_of=2)]
+Background = Annotated[str, Field(pattern=r"^(black|#[0-9a-fA-F]{6})$")]
 TrackNumber = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Key = Annotated[str, AfterValidator(checked_key)]
 
@@ -87,7 +88,8 @@ class AudioMix(Parsed):
 class Common(Parsed):
     """Fields that every export has.
 
-    `audio` says which sound tracks are heard; by default the film's own.
+    `audio` says which sound tracks are heard; by default the film's own. `background` is seen where a picture does not
+    reach, and through what is transparent in it.
 
     `parallelism` is how many pieces of the output may be made at once: fewer if they would be shorter than two
     seconds, or on one machine more than two for each of its cores.
@@ -98,6 +100,7 @@ class Common(Parsed):
     fps: Annotated[float, Field(ge=1, le=240)] | None = None
     include_audio: bool = True
     audio: AudioTrack | AudioMix | Literal["all"] | None = None
+    background: Background = "black"
     quality: Quality = Quality.STANDARD
     codec: Codec = Codec.H264
     parallelism: Annotated[int, Field(ge=1, le=32)] = 1
