@@ -19,6 +19,7 @@ from av.stream import Disposition
 from pydantic import TypeAdapter, ValidationError
 
 from callbacks.envelope import Failure
+from callbacks.log_lines import configure_lines
 from gpu.attempt import INTERNAL, OUT_OF_MEMORY
 from gpu.errors import ExportError
 from gpu.exchange import PATIENCE_SECONDS
@@ -44,7 +45,7 @@ def main() -> int:
     """Describe one source; the process's exit status."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    configure_lines(os.environ.get("LOG_FORMAT", "text"), logging.ERROR)
     try:
         request = TypeAdapter[LocalFile | RemoteObject](LocalFile | RemoteObject).validate_json(
             sys.stdin.buffer.readline()

@@ -14,6 +14,7 @@ from gpu.crashes import crash_error, is_crash
 from gpu.spec import LocalFile, RemoteObject
 from service.errors import Problem, TooMany, Unavailable
 from service.runners.local import worker_environment
+from service.runners.run_log import finish_log, log_run
 
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_WAITING_PER_USER = 8
@@ -80,12 +81,15 @@ class Prober:
             *(sys.executable, "-m", "gpu.describe"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
             env=worker_environment(),
             limit=MAX_ANSWER_BYTES,
         )
         assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
+        logging_probe = asyncio.create_task(log_run(process.stderr))
         try:
             # Its input stays open: it ends where that does, and so with this process.
             process.stdin.write(place.model_dump_json().encode() + b"\n")
@@ -103,6 +107,7 @@ class Prober:
                 os.killpg(process.pid, signal.SIGKILL)
             process.stdin.close()
             await process.wait()
+            await finish_log(logging_probe)
         if line:
             answer: dict[str, Any] = json.loads(line)
             return answer

@@ -20,13 +20,12 @@ from infra.storage import DiskFull
 from infra.storage.reserve import DiskReserve
 from service.runners.base import Failed, Refused, Running, Standing
 from service.runners.room import RunRoom
-from service.runners.run_log import log_run
+from service.runners.run_log import finish_log, log_run
 
 logger = logging.getLogger("framehook.runners")
 
 KILL_AFTER_SECONDS = 2.0
 CRASHES_KEPT = 1_000
-LAST_LINES_SECONDS = 2.0
 
 
 class LocalRunner:
@@ -138,7 +137,7 @@ class LocalRunner:
             start_new_session=True,
             umask=0o077,
             pass_fds=held,
-            env=worker_environment() | {"LOG_FORMAT": "json"},
+            env=worker_environment(),
         )
 
     def _watch(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
@@ -159,8 +158,7 @@ class LocalRunner:
         if is_crash(code):
             self._crashed.append(call_id)
         _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
-        await asyncio.wait((logging_run,), timeout=LAST_LINES_SECONDS)
-        logging_run.cancel()
+        await finish_log(logging_run)
         await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
         self._room.release(call_id)
         del self._processes[call_id]
@@ -223,4 +221,4 @@ def worker_environment() -> dict[str, str]:
         "LD_LIBRARY_PATH",
         "CUDA_VISIBLE_DEVICES",
     )
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"LOG_FORMAT": "json"}

@@ -14,11 +14,14 @@ LINE_BYTES = 64 * 1024
 LINES_PER_RUN = 1_000
 RAW_LOGGER = "gpu.stderr"
 READ_BYTES = 64 * 1024
+LAST_LINES_SECONDS = 2.0
 
 logger = logging.getLogger("framehook.runners")
 
 
-async def log_run(stream: asyncio.StreamReader, job_id: str, attempt: int) -> None:
+async def log_run(
+    stream: asyncio.StreamReader, job_id: str | None = None, attempt: int | None = None
+) -> None:
     """Log what a run writes, line by line, until its end; a run that writes too much is cut short."""
     count = 0
     async for line in _lines(stream):
@@ -30,7 +33,13 @@ async def log_run(stream: asyncio.StreamReader, job_id: str, attempt: int) -> No
             logger.warning("the run writes too much; the rest of its log is left out", extra=extra)
 
 
-def record_from(line: bytes, job_id: str, attempt: int) -> logging.LogRecord:
+async def finish_log(logging_run: "asyncio.Task[None]") -> None:
+    """Wait for the last lines of a run that has ended, but not for what it may have left behind."""
+    await asyncio.wait((logging_run,), timeout=LAST_LINES_SECONDS)
+    logging_run.cancel()
+
+
+def record_from(line: bytes, job_id: str | None, attempt: int | None) -> logging.LogRecord:
     """Make a record from a line of a run's log, whatever it is."""
     text = line.decode("utf-8", "replace")
     try:
@@ -40,7 +49,7 @@ def record_from(line: bytes, job_id: str, attempt: int) -> logging.LogRecord:
         return logging.makeLogRecord(fields | {"job": job_id, "attempt": attempt})
 
 
-def _parsed_record(found: Any, job_id: str, attempt: int) -> logging.LogRecord:
+def _parsed_record(found: Any, job_id: str | None, attempt: int | None) -> logging.LogRecord:
     level = str(found["level"]).upper()
     number = logging.getLevelNamesMapping()[level]
     return logging.makeLogRecord(
