@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase, Report
+from service import fair_share
 from service.jobs import JOBS, UNSTARTED, annotate, as_job, changed, is_job
 from service.models import FINAL, IS_ACTIVE, ExportJob, Job, Status
 from service.transitions import LONGEST_PAUSE_SECONDS
@@ -36,28 +37,23 @@ class HeldJob(msgspec.Struct, frozen=True, kw_only=True):
 async def claim(
     session: AsyncSession, *, places: int, per_user: int, lease_seconds: float, now: float
 ) -> list[Job]:
-    """Lease waiting jobs, round-robin over users, to whoever is about to spawn them."""
-    ready = and_(UNSTARTED, col(ExportJob.lease_until).is_(None), col(ExportJob.not_before) <= now)
-    taken = or_(~UNSTARTED, col(ExportJob.lease_until).is_not(None))
-    running = (
-        select(JOBS.c.user_id, func.count().label("running"))
-        .where(IS_ACTIVE, taken)
-        .group_by(JOBS.c.user_id)
-        .subquery()
+    """Lease waiting jobs to whoever is about to spawn them, by turns of users: see `service.fair_share`."""
+    job_ids = await fair_share.choose_jobs(session, places=places, per_user=per_user, now=now)
+    if not job_ids:
+        return []
+    free = select(JOBS.c.job_id).where(JOBS.c.job_id.in_(job_ids)).with_for_update(skip_locked=True)
+    # Not `UNSTARTED`: with that, SQLite would look through all that are pending.
+    ready = and_(
+        col(ExportJob.status) == Status.PENDING,
+        col(ExportJob.call_id).is_(None),
+        col(ExportJob.lease_until).is_(None),
+        col(ExportJob.not_before) <= now,
     )
-    place_in_line = func.row_number().over(partition_by=JOBS.c.user_id, order_by=JOBS.c.job_id)
-    turn = (place_in_line + func.coalesce(running.c.running, 0)).label("turn")
-    ranked = (
-        select(JOBS.c.job_id, turn)
-        .select_from(JOBS.outerjoin(running, running.c.user_id == JOBS.c.user_id))
-        .where(ready)
-        .subquery()
-    )
-    fair = select(ranked.c.job_id).where(ranked.c.turn <= per_user).order_by(ranked.c.turn, ranked.c.job_id)
-    chosen = select(JOBS.c.job_id).where(ready, JOBS.c.job_id.in_(fair.limit(places)))
-    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen.with_for_update(skip_locked=True)))
-    rows = await session.execute(leased.values(lease_until=now + lease_seconds).returning(JOBS))
-    return [as_job(row) for row in rows.mappings()]
+    leased = update(JOBS).where(JOBS.c.job_id.in_(free), ready).values(lease_until=now + lease_seconds)
+    rows = (await session.execute(leased.returning(JOBS))).mappings()
+    jobs = sorted((as_job(row) for row in rows), key=lambda job: job_ids.index(job.job_id))
+    await fair_share.occupy(session, [(job.job_id, job.attempt, job.user_id) for job in jobs], now=now)
+    return jobs
 
 
 async def held(session: AsyncSession) -> list[HeldJob]:

@@ -119,6 +119,27 @@ class ExportEvent(SQLModel, table=True):
     message: str = Field(sa_column=Column(Text, nullable=False))
 
 
+class UserService(SQLModel, table=True):
+    """The service that a user's exports had received by a moment, in seconds; whose turn it is goes by it."""
+
+    __tablename__ = "user_service"
+
+    user_id: str = Field(primary_key=True)
+    seconds: float
+    at: float = Field(index=True)
+
+
+class OccupiedPlace(SQLModel, table=True):
+    """An attempt that was given a place, and since when; the next claim charges its user once it is over."""
+
+    __tablename__ = "occupied_places"
+
+    job_id: str = Field(primary_key=True)
+    attempt: int
+    user_id: str
+    since: float
+
+
 class IdempotencyKey(SQLModel, table=True):
     """A client's key for one request: bound to user, route and the hash of the body."""
 

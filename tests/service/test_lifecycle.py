@@ -1,7 +1,7 @@
 """Any order of events, held against a model: what each may change is said here a second time, in Python."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
@@ -9,16 +9,15 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import delete
 
 from callbacks.envelope import EventType, Phase
 from infra.database import Database
-from infra.postgresql import AnyDatabase, open_database
 from service import jobs, leases
 from service.models import Job
 from service.progress import Applied, Change, Refusal
 from service.transitions import Charge
 from service.writer import Writer
+from tests.conftest import open_emptied
 from tests.service import changes
 from tests.service.changes import Row
 
@@ -43,11 +42,12 @@ class ExportLife(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.Runner()
-        self.database = self.run(emptied(self.url))
+        self.database = self.run(open_emptied(self.url))
         self.published: list[Job] = []
         self.writer = Writer(self.database, self.published.append)
         self.now = 1_000_000.0
         self.rows: dict[str, Row] = {}
+        self.claimed: dict[str, int] = {}  # the attempt that was claimed last
         self.another_call: str | None = None
         self.taken_back: set[str] = set()  # whose progress was another call's, and has fallen
         self.moved: dict[str, list[int]] = {}  # the sequences that belong into each timeline
@@ -92,9 +92,18 @@ class ExportLife(RuleBasedStateMachine):
                     session, places=places, per_user=PER_USER, lease_seconds=LEASE, now=self.now
                 )
 
-        expected = set(self.next_in_line()[:places])
-        assert {job.job_id for job in self.run(claim())} == expected
-        self.check({job_id: {"lease_until": self.now + LEASE} for job_id in expected})
+        claimable = self.claimable()
+        claimed = [job.job_id for job in self.run(claim())]
+        held = self.held()
+        for job_id in claimed:
+            user = str(self.rows[job_id]["user_id"])
+            assert job_id == claimable[user].pop(0), "first come, first served within a user"
+            held[user] += 1
+        assert all(count <= PER_USER for user, count in held.items() if user in claimable)
+        left = [user for user, line in claimable.items() if line and held[user] < PER_USER]
+        assert len(claimed) == places or not left
+        self.check({job_id: {"lease_until": self.now + LEASE} for job_id in claimed})
+        self.claimed |= {job_id: int(str(self.rows[job_id]["attempt"])) for job_id in claimed}
 
     @rule(pick=picks, ahead=attempts)
     def spawned(self, pick: int, ahead: int) -> None:
@@ -313,20 +322,22 @@ class ExportLife(RuleBasedStateMachine):
         row = self.rows[job.job_id]
         return (job.run, step) > (str(row["run"]), int(str(row["step"])))
 
-    def next_in_line(self) -> list[str]:
-        taken = Counter(
-            row["user_id"]
-            for row in self.rows.values()
-            if row["status"] == "processing"
-            or (row["status"] == "pending" and (row["call_id"] is not None or row["lease_until"] is not None))
+    def held(self) -> Counter[str]:
+        """How many places each user's exports hold: whose attempt was claimed, and is not over."""
+        return Counter(
+            str(row["user_id"])
+            for job_id, row in self.rows.items()
+            if row["status"] in ACTIVE and self.claimed.get(job_id) == row["attempt"]
         )
-        line = []
+
+    def claimable(self) -> dict[str, list[str]]:
+        """What waits, user by user, in the order in which it came."""
+        lines: dict[str, list[str]] = defaultdict(list)
         for job_id, row in sorted(self.rows.items()):
-            ready = row["call_id"] is None and row["lease_until"] is None
-            if row["status"] == "pending" and ready and seconds(row["not_before"]) <= self.now:
-                taken[row["user_id"]] += 1
-                line.append((taken[row["user_id"]], job_id))
-        return [job_id for turn, job_id in sorted(line) if turn <= PER_USER]
+            ready = row["status"] == "pending" and row["call_id"] is None and row["lease_until"] is None
+            if ready and seconds(row["not_before"]) <= self.now:
+                lines[str(row["user_id"])].append(job_id)
+        return lines
 
     def change(self, kind: EventType, job: Job, step: int, **of_report: Any) -> Change:
         """A callback of the job's run, by the call that reports now."""
@@ -424,14 +435,6 @@ def fresh(job: Job) -> Row:
 def seconds(value: object) -> float:
     assert isinstance(value, float | int)
     return float(value)
-
-
-async def emptied(url: str) -> AnyDatabase:
-    database = open_database(url)
-    async with database.transaction() as session:
-        await session.execute(delete(jobs.EVENTS))
-        await session.execute(delete(jobs.JOBS))
-    return database
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from callbacks.envelope import EventType
 from service import leases
 from service.models import Job
 from service.settings import Settings
+from tests.conftest import open_emptied
 from tests.fakes import FakeRun, FakeRunner
 from tests.service import changes
 from tests.service.conftest import bearer
 from tests.service.house import FRAMING, SOURCE, House, opened
 from tests.service.test_exports import problem
-from tests.service.test_lifecycle import emptied
 
 KEY = "exports/final.mp4"
 VIDEO = b"the exported video"
@@ -28,7 +28,7 @@ CHECKSUM = f"sha256:{hashlib.sha256(VIDEO).hexdigest()}"
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def house(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> House:
     url = request.getfixturevalue(f"{request.param}_url")
-    await (await emptied(url)).close()
+    await (await open_emptied(url)).close()
     changed = settings.model_copy(update={"database_url": url})
     house = await stack.enter_async_context(opened(changed, FakeRunner(places=20)))
     house.put()
