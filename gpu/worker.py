@@ -154,6 +154,7 @@ def main() -> int:
     arguments = parser.parse_args()
     configure_lines(os.environ.get("LOG_FORMAT", "text"))
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
+    os.umask(0o077)  # what an export writes is its owner's alone
     signal.signal(signal.SIGTERM, _terminated)
     bounds = ((arguments.memory_megabytes or 0) * 1024 * 1024, arguments.keep_free_bytes)
     if not arguments.end_with_stdin:

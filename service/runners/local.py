@@ -135,7 +135,6 @@ class LocalRunner:
             stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            umask=0o077,
             pass_fds=held,
             env=worker_environment(),
         )
