@@ -159,6 +159,7 @@ def main() -> int:
     bounds = ((arguments.memory_megabytes or 0) * 1024 * 1024, arguments.keep_free_bytes)
     if not arguments.end_with_stdin:
         return run_spec(sys.stdin.buffer.read(), arguments.scratch, *bounds)
+    os.umask(0o077)  # what a service keeps is its user's alone
     spec = sys.stdin.buffer.readline()
     threading.Thread(target=end_with_stdin, args=(arguments.scratch,), name="service", daemon=True).start()
     try:
