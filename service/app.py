@@ -47,11 +47,13 @@ from service.furnishing import (
 from service.housekeeping import Housekeeping, Retention
 from service.hub import Hub, NoticeType, Publication
 from service.models import Job
+from service.openings import Openings
 from service.outcomes import Outcomes
 from service.prober import Prober
 from service.relay import Relay
 from service.runners import Runner, RunnerCheck
 from service.settings import BadSettings, Settings
+from service.stream_slots import StreamSlots
 from service.view import JobView
 from service.webhooks import log
 from service.webhooks.deliverer import Deliverer, Pace
@@ -201,6 +203,8 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner, 
         writer=writer,
         authenticator=Authenticator(verifier_of(settings), derived(masters[0], "stream tickets")),
         hub=hub,
+        openings=Openings(database, view),
+        stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         publish=publish,
         egress=egress,
         deliverer=deliverer,

@@ -1,9 +1,10 @@
-"""Who is asking: a bearer token, a same-origin cookie, or a one-minute ticket for streams → a user id."""
+"""Who is asking, and until when: a bearer token, a same-origin cookie, or a ticket for streams → a user id."""
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 import jwt
 from starlette.requests import HTTPConnection
@@ -12,7 +13,11 @@ from service.errors import Unauthenticated, Unavailable
 
 LOCAL_USER = "local"
 COOKIE = "framehook_token"
-TICKET_SECONDS = 60
+MAX_TICKET_SECONDS: Final = 3_600
+LEEWAY_SECONDS: Final = 30.0
+"""How far the clock of whoever signs tokens may be from this one, for `iat`, `nbf` and `exp`."""
+LATEST_EXPIRY: Final = 253_402_300_799
+"""The last second of the year 9999: a token may name any number."""
 MAX_USER_ID_CHARACTERS = 200
 KEYS_KEPT_SECONDS = 600.0
 # A token may name any key that comes to anybody's mind: what it names is looked for no more often than this.
@@ -20,6 +25,18 @@ LOOKS_APART_SECONDS = 30.0
 ILL_SECONDS = 5.0
 _UNREADABLE = "The identity provider's keys can't be read."
 _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Whose streams may be read, and until when, in seconds since the epoch; None: without an end."""
+
+    user_id: str
+    expires_at: int | None = None
+
+    def seconds_left(self, now: float) -> float:
+        """How long it lasts from `now` on."""
+        return float("inf") if self.expires_at is None else self.expires_at - now
 
 
 class Verifier(Protocol):
@@ -108,51 +125,86 @@ class Authenticator:
 
     async def user(self, connection: HTTPConnection[Any]) -> str:
         """The user of a request; raises Unauthenticated."""
+        return (await self.access(connection)).user_id
+
+    async def access(self, connection: HTTPConnection[Any]) -> Access:
+        """The user of a request, and when the token ends; raises Unauthenticated."""
         if self._verifier is None:
-            return LOCAL_USER
+            return Access(LOCAL_USER)
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = connection.cookies.get(COOKIE, "")
-        return await self._subject(token)
+        return await self._verified(token)
 
-    async def stream_user(self, connection: HTTPConnection[Any]) -> str:
-        """The user of a stream, who may come with a ticket instead; raises Unauthenticated."""
+    async def stream_access(self, connection: HTTPConnection[Any]) -> Access:
+        """The user of a stream, who may come with a ticket instead; raises Unauthenticated.
+
+        A stream ends with its token to the second: the leeway is for the clocks of single requests.
+        """
         ticket = connection.query_params.get("ticket")
         if ticket is None or self._verifier is None:
-            return await self.user(connection)
+            access = await self.access(connection)
+        else:
+            access = self._of_ticket(ticket)
+        if access.seconds_left(time.time()) <= 0:
+            raise _invalid_token("The token has expired.")
+        return access
+
+    def ticket(self, access: Access, *, seconds: int = MAX_TICKET_SECONDS, now: float) -> tuple[str, int]:
+        """A ticket that opens the user's streams as often as it takes, and when it ends: not after the token."""
+        expires_at = int(now) + min(seconds, MAX_TICKET_SECONDS)
+        if access.expires_at is not None:
+            expires_at = min(expires_at, access.expires_at)
+        if expires_at <= now:
+            raise _invalid_token("The token has expired.")
+        claims = {"sub": access.user_id, "aud": "stream", "exp": expires_at}
+        return jwt.encode(claims, self._ticket_key, "HS256"), expires_at
+
+    def _of_ticket(self, ticket: str) -> Access:
         try:
-            return str(
-                _decode(ticket, self._ticket_key, ["HS256"], {"audience": "stream", "issuer": None})["sub"]
-            )
+            expected = {"audience": "stream", "issuer": None}
+            claims = _decode(ticket, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
         except jwt.PyJWTError as error:
             raise Unauthenticated("The stream ticket is not valid, or no longer.") from error
+        return Access(str(claims["sub"]), int(claims["exp"]))
 
-    def ticket(self, user_id: str, *, now: float) -> str:
-        """A ticket that opens the user's streams for a minute, as often as it takes."""
-        claims = {"sub": user_id, "aud": "stream", "exp": int(now) + TICKET_SECONDS}
-        return jwt.encode(claims, self._ticket_key, "HS256")
-
-    async def _subject(self, token: str) -> str:
+    async def _verified(self, token: str) -> Access:
         if not token:
             raise Unauthenticated(headers={"WWW-Authenticate": "Bearer"})
         assert self._verifier is not None
         try:
-            subject = (await self._verifier.claims(token)).get("sub")
+            claims = await self._verifier.claims(token)
         except jwt.PyJWTError as error:
-            raise Unauthenticated(
-                "The token is not valid, or no longer.",
-                headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
-            ) from error
+            raise _invalid_token("The token is not valid, or no longer.") from error
+        subject = claims.get("sub")
         if not (isinstance(subject, str) and _can_be_a_name(subject)):
             raise Unauthenticated("The token names no user.")
-        return subject
+        return Access(subject, min(int(claims["exp"]), LATEST_EXPIRY))
+
+
+def _invalid_token(detail: str) -> Unauthenticated:
+    return Unauthenticated(detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
 def _can_be_a_name(subject: str) -> bool:
     return 0 < len(subject) <= MAX_USER_ID_CHARACTERS and subject.isprintable()
 
 
-def _decode(token: str, key: Any, algorithms: list[str], expected: dict[str, str | None]) -> dict[str, Any]:
+def _decode(
+    token: str,
+    key: Any,
+    algorithms: list[str],
+    expected: dict[str, str | None],
+    *,
+    leeway_seconds: float = LEEWAY_SECONDS,
+) -> dict[str, Any]:
     options: Any = {"require": ["exp", "sub"], "verify_aud": expected["audience"] is not None}
-    claims: dict[str, Any] = jwt.decode(token, key, algorithms=algorithms, options=options, **expected)  # type: ignore[arg-type]
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=algorithms,
+        options=options,
+        leeway=leeway_seconds,
+        **expected,  # type: ignore[arg-type]
+    )
     return claims

@@ -1,6 +1,7 @@
 """What the settings ask for, built: storage, runner, verifier, middleware, keys. `create_app` puts them together."""
 
 import hmac
+import logging
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ from service.transfers import Transfers
 
 if TYPE_CHECKING:
     from infra.storage.client import S3Place
+
+logger = logging.getLogger("framehook.settings")
 
 # What pages elsewhere may send and read: the API's own, and what a folder's URLs take as a bucket's do.
 SENT = (
@@ -111,6 +114,11 @@ def http_limits_of(settings: Settings) -> HttpLimits:
 def verifier_of(settings: Settings) -> Verifier | None:
     """Who says which user a token stands for; None where there is one user."""
     audience, issuer = settings.auth_audience, settings.auth_issuer
+    if settings.authenticated and audience is None:
+        logger.warning(
+            "AUTH_AUDIENCE is not set: tokens are accepted that were issued for any other service as well; "
+            "set it to the audience that tokens for this one name"
+        )
     if settings.auth_jwt_secret:
         secret = settings.auth_jwt_secret.get_secret_value()
         return SharedSecret(secret, audience=audience, issuer=issuer)

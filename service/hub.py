@@ -1,7 +1,8 @@
 """Fan-out in memory: every subscriber holds at most one undelivered state per export, the newest."""
 
 import asyncio
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,7 +41,10 @@ class Closed(Exception):
 class Subscriber:
     """One open stream. `offer` never waits; `next` gives what is newest, export by export."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self.caught_up_at = clock()
+        """Whatever was published before this moment has been delivered."""
         self._latest: dict[str, Publication] = {}
         self._sent: dict[str, int] = {}
         self._ready = asyncio.Event()
@@ -51,8 +55,21 @@ class Subscriber:
         held = self._latest.get(publication.job_id)
         newest = max(held.sequence if held else 0, self._sent.get(publication.job_id, 0))
         if publication.sequence > newest:
+            if not self._latest:
+                self.caught_up_at = self._clock()
             self._latest[publication.job_id] = publication
             self._ready.set()
+
+    def mark_delivered(self, publication: Publication) -> bool:
+        """Note a state that is delivered in another way, and drop what is not newer; whether it is news itself."""
+        job_id, sequence = publication.job_id, publication.sequence
+        if sequence <= self._sent.get(job_id, 0):
+            return False
+        self._sent[job_id] = sequence
+        held = self._latest.get(job_id)
+        if held is not None and held.sequence <= sequence:
+            del self._latest[job_id]
+        return True
 
     async def next(self) -> Publication:
         """The next undelivered state, in order of arrival of its export; raises Closed after the last."""
@@ -81,9 +98,15 @@ class Hub:
     def __len__(self) -> int:
         return sum(len(found) for index in (self._by_job, self._by_user) for found in index.values())
 
-    def subscribe(self, *, job_id: str | None = None, user_id: str | None = None) -> Subscriber:
-        """A new subscriber to an export, or to a user's exports."""
-        subscriber = Subscriber()
+    def subscribe(
+        self,
+        *,
+        job_id: str | None = None,
+        user_id: str | None = None,
+        subscriber: Subscriber | None = None,
+    ) -> Subscriber:
+        """A subscriber to an export, or to a user's exports: a new one unless it is given."""
+        subscriber = subscriber or Subscriber()
         if self._closed:
             subscriber.close()
         index, key = self._place(job_id, user_id)

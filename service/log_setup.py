@@ -4,7 +4,7 @@ import logging
 
 from callbacks.log_lines import configure_lines
 
-QUIET = ("aiosqlite", "alembic", "httpcore", "httpx", "sse_starlette", "uvicorn.access", "websockets")
+QUIET = ("aiosqlite", "alembic", "httpcore", "httpx", "uvicorn.access", "websockets")
 
 
 def configure_logging(log_format: str, level: int = logging.INFO) -> None:

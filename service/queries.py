@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select
+from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -98,9 +98,27 @@ async def page(
     return await of_user(session, user_id, *where, limit=limit)
 
 
-async def current(session: AsyncSession, user_id: str, *, since: float) -> list[Job]:
-    """What a stream of all exports begins with: active, not yet acknowledged, or finished since."""
-    return _merged(await recent(session, user_id, since=since), await unacknowledged(session, user_id))
+async def lately_finished(session: AsyncSession, user_id: str, *, since: float, limit: int) -> list[Job]:
+    """The newest of what has finished since, or was not acknowledged; oldest first."""
+    completed_at = col(ExportJob.completed_at)
+    recent = await of_user(session, user_id, completed_at >= since, order=LATEST_FINISHED, limit=limit)
+    unseen = await of_user(session, user_id, IS_UNSEEN, limit=limit)
+    found = {job.job_id: job for job in (*recent, *unseen)}
+    newest = sorted(found.values(), key=lambda job: (job.completed_at, job.job_id), reverse=True)[:limit]
+    return newest[::-1]
+
+
+async def finished_since(
+    session: AsyncSession, user_id: str, *, since: float, after: tuple[float, str] | None, limit: int
+) -> list[Job]:
+    """What has finished since, in the order in which it did; `after` is the time and id of the last seen."""
+    completed_at, job_id = col(ExportJob.completed_at), col(ExportJob.job_id)
+    where: list[ColumnElement[bool]] = [completed_at >= since]
+    if after is not None:
+        where.append(tuple_(completed_at, job_id) > tuple_(*after))
+    found = select(JOBS).where(col(ExportJob.user_id) == user_id, *where)
+    rows = await session.execute(found.order_by(completed_at, job_id).limit(limit))
+    return [as_job(row) for row in rows.mappings()]
 
 
 async def by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job]:

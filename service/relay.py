@@ -45,7 +45,7 @@ class Relay:
         async with self._database.reading() as session:
             found = await queries.by_ids(session, job_ids)
             for user_id in user_ids:
-                found += await queries.current(session, user_id, since=since)
+                found += await queries.recent(session, user_id, since=since)
         for job in found:
             self._publish(job)
 

@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     webhook_allow_http: bool = False
     webhook_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = TOTAL_SECONDS
     max_webhooks_per_user: Annotated[int, Field(ge=1)] = 50
+    max_streams_per_user: Annotated[int, Field(ge=1)] = 100
+    max_streams: Annotated[int, Field(ge=1)] = 5_000
 
     @field_validator("callback_secret", "allowed_origins", "webhook_allowed_networks", mode="before")
     @classmethod

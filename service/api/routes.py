@@ -10,6 +10,7 @@ from service.api import (
     metrics,
     outputs,
     probes,
+    sockets,
     streams,
     submissions,
     uploads,
@@ -57,6 +58,6 @@ ROUTES = [
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),
     Route("/metrics", metrics.metrics),
-    WebSocketRoute("/ws/export/{job_id}", streams.export_socket),
-    WebSocketRoute("/ws/exports", streams.user_socket),
+    WebSocketRoute("/ws/export/{job_id}", sockets.export_socket),
+    WebSocketRoute("/ws/exports", sockets.user_socket),
 ]

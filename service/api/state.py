@@ -14,9 +14,11 @@ from service.auth import Authenticator
 from service.clock import Clock
 from service.hub import Hub
 from service.models import Job
+from service.openings import Openings
 from service.outcomes import Outcomes
 from service.prober import Prober
 from service.runners import RunnerCheck
+from service.stream_slots import StreamSlots
 from service.view import JobView
 from service.webhooks.deliverer import Deliverer
 from service.writer import Writer
@@ -45,6 +47,8 @@ class State(TypedDict):
     writer: Writer
     authenticator: Authenticator
     hub: Hub
+    openings: Openings
+    stream_slots: StreamSlots
     publish: Callable[[Job], None]
     egress: Egress
     deliverer: Deliverer

@@ -10,29 +10,32 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.calls import BUSY, SILENCE_SECONDS, Calls, retry_after
+from service.client.calls import BUSY, SILENCE_SECONDS, Calls, Token, retry_after
 from service.client.contract import Export, Page, Timeline
 from service.client.eventsource import Parser, Pauses, TooLong
 from service.client.fetching import Moved, fetched
 from service.client.sending import Sending
-from service.client.troubles import Unreachable, refusal, why
+from service.client.troubles import Expired, Unreachable, refusal, why
 from service.client.unfinished import Unfinished
 from service.client.webhooks import Webhooks
 
 PAGE_LIMIT = 200
+EXPIRED = "stream.expired"
+_OF_STREAMS = "stream."
 PATIENCE_SECONDS = 600.0
 
 
 class Client:
     """One service, used by one user; `sleep` and `chance` are how it waits between tries.
 
-    `unfinished` is a folder to remember uploads in that were cut.
+    `token` may be a function that gives a token which is valid now. `unfinished` is a folder to remember uploads in
+    that were cut.
     """
 
     def __init__(
         self,
         url: str,
-        token: str | None = None,
+        token: Token = None,
         *,
         unfinished: Path | None = None,
         sleep: Callable[[float], object] = time.sleep,
@@ -98,7 +101,7 @@ class Client:
         return self._calls.ask("POST", f"{_path(job_id)}/retry", Export, tries=1)
 
     def watch(self, job_id: str, away: Callable[[str], object] = lambda _reason: None) -> Iterator[Export]:
-        """Each newer state as it comes, the last of them final.
+        """Each newer state as it comes, the last of them final; Expired if the token ends that can't be renewed.
 
         Lost connections and restarts of the service are sat out, and `away` is told of each: whenever the stream
         is opened again it begins with the present state, so nothing that still matters is missed.
@@ -147,7 +150,10 @@ class Client:
         try:
             for event in parser.events(response.iter_bytes()):
                 pauses.heard(parser.retry_milliseconds)
-                yield self._calls.read(event.data, Export)
+                if event.type == EXPIRED and not self._calls.can_renew:
+                    raise Expired
+                if not event.type.startswith(_OF_STREAMS):
+                    yield self._calls.read(event.data, Export)
         except TooLong as error:
             raise self._calls.not_understood() from error
 

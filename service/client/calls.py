@@ -24,6 +24,8 @@ _TOKEN = re.compile(r"[!-~]+")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Told = TypeVar("Told", bound=msgspec.Struct)
+Token = str | Callable[[], str] | None
+"""A bearer token, or what gives one that is valid now."""
 
 
 class Calls:
@@ -32,7 +34,7 @@ class Calls:
     def __init__(
         self,
         url: str,
-        token: str | None = None,
+        token: Token = None,
         *,
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
@@ -40,12 +42,22 @@ class Calls:
         self.url, host = _checked(url)
         self.sleep = sleep
         self.chance = chance
-        self._headers = _authorization(token)
+        self._token = token
+        if not self.can_renew:
+            self._authorization()  # says at once what is wrong with it
         # A proxy that the environment names can't reach this machine's own loopback.
         self._http = httpx.Client(timeout=httpx.Timeout(30, connect=10), trust_env=host not in _LOOPBACK)
 
     def close(self) -> None:
         self._http.close()
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether another token can be had when this one has ended."""
+        return callable(self._token)
+
+    def _authorization(self) -> dict[str, str]:
+        return _authorization(self._token() if callable(self._token) else self._token)
 
     def ask(
         self,
@@ -59,19 +71,22 @@ class Calls:
         tries: int = TRIES,
     ) -> Told:
         """What the service answers; one call after another unless it can only be made once."""
-        sent = self._headers | dict(headers or {})
+        extra = dict(headers or {})
         content = None if body is None else json.dumps(body).encode()
         if content is not None:
-            sent["Content-Type"] = "application/json"
+            extra["Content-Type"] = "application/json"
         url = self.url + path
         response = self.tried(
-            lambda: self._http.request(method, url, content=content, params=query, headers=sent), tries
+            lambda: self._http.request(
+                method, url, content=content, params=query, headers=self._authorization() | extra
+            ),
+            tries,
         )
         return self.read(response.content, type_)
 
     def do(self, method: str, path: str) -> None:
         """What the service answers with nothing but a success."""
-        self.tried(lambda: self._http.request(method, self.url + path, headers=self._headers))
+        self.tried(lambda: self._http.request(method, self.url + path, headers=self._authorization()))
 
     def send(
         self,
@@ -95,7 +110,7 @@ class Calls:
     ) -> AbstractContextManager[httpx.Response]:
         """A response whose body is read bit by bit; redirects are followed, without the token."""
         timeout = httpx.Timeout(30, connect=10, read=read_seconds)
-        sent = self._headers | dict(headers or {})
+        sent = self._authorization() | dict(headers or {})
         return self._http.stream("GET", self.url + path, headers=sent, timeout=timeout, follow_redirects=True)
 
     def ready(self) -> bool:

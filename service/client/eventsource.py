@@ -12,6 +12,8 @@ from dataclasses import dataclass
 MAX_EVENT_CHARACTERS = 2**18
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+LONGEST_WISH_SECONDS = 60.0
+"""What the other side may ask for as a first pause: it does so where it has no room for more readers."""
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _RETRY = re.compile(r"[0-9]{1,9}")
@@ -97,10 +99,11 @@ class Pauses:
         """The other side is there, and may have said how long a first pause should be."""
         self._failures, self.waited_seconds = 0, 0.0
         if retry_milliseconds is not None:
-            self._first = retry_milliseconds / 1000
+            self._first = min(retry_milliseconds / 1000, LONGEST_WISH_SECONDS)
 
     def next(self, at_least_seconds: float = 0.0) -> float:
-        pause = min(self._first * 2.0 ** min(self._failures, 16), LONGEST_PAUSE_SECONDS)
+        longest = max(LONGEST_PAUSE_SECONDS, self._first)
+        pause = min(self._first * 2.0 ** min(self._failures, 16), longest)
         pause = max(pause * (0.5 + self._chance() / 2), min(at_least_seconds, LONGEST_PAUSE_SECONDS))
         self._failures += 1
         self.waited_seconds += pause

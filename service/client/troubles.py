@@ -32,6 +32,17 @@ class Refused(Trouble):
         self.status = status
 
 
+class Expired(Refused):
+    """The token has ended while a stream was read with it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            httpx.codes.UNAUTHORIZED,
+            "the token has expired, and the export goes on: watch it with a new one\n"
+            "  give a token with --token or FRAMEHOOK_TOKEN",
+        )
+
+
 class _Field(msgspec.Struct):
     msg: str
     loc: list[str | int] = []

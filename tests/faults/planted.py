@@ -18,10 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database import Changed, Database
 from infra.postgresql import PostgresDatabase
-from service.api import streams
+from service.api import sockets, streams
 from service.ids import new_id
 from service.jobs import UNTOLD
 from service.models import Job
+from service.openings import Openings
 from service.progress import Applied, Change, Outcome, newest, postgresql, sqlite, statements
 from service.relay import Relay
 from service.webhooks import deliveries, due, ordering, sending, signatures
@@ -69,10 +70,15 @@ def ignore_attempt() -> None:
 def skip_stored_state() -> None:
     """A stream begins with the next change, not with the present state."""
 
-    async def nothing(*_: object) -> list[Job]:
-        return []
+    async def nothing(*_: object) -> None:
+        return None
 
-    _put(streams, "_stored", nothing)
+    async def no_jobs(*_: object) -> tuple[list[Job], None]:
+        return [], None
+
+    for module in (streams, sockets):
+        _put(module, "read_stored", nothing)
+    _put(Openings, "_select", no_jobs)
 
 
 def skip_catch_up() -> None:

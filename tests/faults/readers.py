@@ -30,6 +30,7 @@ class Reader:
         self._flowing.set()
         self._task: asyncio.Task[None] | None = None
         self._cut = asyncio.Event()
+        self._last_event_id = ""
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._stay())
@@ -93,15 +94,16 @@ class EventReader(Reader):
             self.witness.answered(status)
             if status != 200:
                 return
-            async for event, job in _events(_unchunked(reader)):
-                yield event, job
+            async for block in _blocks(_unchunked(reader)):
+                self._last_event_id = block.get("id", self._last_event_id)
+                for event, job in _states(block, per_export=self.job_id is not None):
+                    yield event, job
         finally:
             writer.close()
 
     def _request(self) -> bytes:
         path = "events" if self.job_id is None else f"{self.job_id}/events"
-        held = self.witness.held.get(self.job_id or "")
-        last = f"Last-Event-ID: {held['sequence']}\r\n" if held else ""
+        last = f"Last-Event-ID: {self._last_event_id}\r\n" if self._last_event_id else ""
         return (
             f"GET /api/exports/{path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n"
             f"Authorization: Bearer {self._bearer}\r\nAccept: text/event-stream\r\n{last}\r\n"
@@ -153,14 +155,22 @@ async def _unchunked(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
             await reader.readexactly(2)
 
 
-async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[Frame]:
+async def _blocks(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, str]]:
+    """The fields of each event."""
     held = b""
     async for piece in pieces:
         held += piece
         while b"\n\n" in held:
             block, _, held = held.partition(b"\n\n")
-            fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if not line.startswith(b":"))
-            if b"data" in fields:
-                job = json.loads(fields[b"data"])
-                assert fields[b"id"] == b"%d" % job["sequence"]
-                yield fields[b"event"].decode(), job
+            lines = [line for line in block.decode().split("\n") if not line.startswith(":")]
+            yield dict(line.split(": ", 1) for line in lines)
+
+
+def _states(block: dict[str, str], *, per_export: bool) -> list[Frame]:
+    event, told = block.get("event", ""), json.loads(block.get("data", "{}"))
+    if not event.startswith("export."):
+        return []  # why the stream ends
+    if event == "export.snapshot":
+        return [(None, job) for job in told["exports"]]
+    assert not per_export or block["id"] == str(told["sequence"])
+    return [(event, told)]

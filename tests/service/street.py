@@ -76,11 +76,18 @@ class Street:
 
 @dataclass
 class Event:
-    """One frame of an event stream."""
+    """One frame of an event stream; without an id of its own, `id` is empty."""
 
     id: str
     type: str
     job: dict[str, Any]
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """The jobs of a snapshot."""
+        assert self.type == "export.snapshot"
+        found: list[dict[str, Any]] = self.job["exports"]
+        return found
 
 
 @dataclass
@@ -108,9 +115,15 @@ class Events:
                     assert name not in found
                     found[name] = value
                 elif found:
-                    return Event(found["id"], found["event"], json.loads(found["data"]))
+                    return Event(found.get("id", ""), found["event"], json.loads(found["data"]))
         assert not found, "the stream ended within an event"
         return None
+
+    async def snapshot(self) -> list[dict[str, Any]]:
+        """The jobs of the snapshot that comes next."""
+        event = await self.next()
+        assert event is not None
+        return event.jobs
 
     async def rest(self) -> list[Event]:
         """Whatever comes until the stream ends."""

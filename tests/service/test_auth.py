@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from datetime import datetime
 from typing import Any
 
 import hypothesis
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from service.auth import Authenticator, SharedSecret
+from service.auth import MAX_TICKET_SECONDS, Access, Authenticator, SharedSecret
 from service.errors import Unauthenticated
 from tests.service.conftest import JWT_SECRET, token
 from tests.service.house import House
@@ -43,6 +44,31 @@ async def test_a_valid_token_tells_who_it_is(connection: HTTPConnection[Any]) ->
     assert await SHARED.user(connection) == "ada"
 
 
+@pytest.mark.parametrize("seconds", [{"iat": 20}, {"nbf": 20}, {"exp": -20}], ids=str)
+async def test_the_clock_of_the_issuer_may_be_half_a_minute_off(seconds: dict[str, int]) -> None:
+    claims: dict[str, Any] = {name: int(time.time()) + offset for name, offset in seconds.items()}
+    assert await SHARED.user(asking(f"Bearer {token('ada', **claims)}")) == "ada"
+
+
+@pytest.mark.parametrize("seconds", [{"iat": 60}, {"nbf": 60}, {"exp": -60}], ids=str)
+async def test_the_clock_of_the_issuer_may_not_be_a_minute_off(seconds: dict[str, int]) -> None:
+    claims: dict[str, Any] = {name: int(time.time()) + offset for name, offset in seconds.items()}
+    with pytest.raises(Unauthenticated):
+        await SHARED.user(asking(f"Bearer {token('ada', **claims)}"))
+
+
+async def test_a_stream_has_no_leeway_so_that_it_is_not_opened_again_when_its_token_has_ended() -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        await SHARED.stream_access(asking(f"Bearer {token('ada', exp=int(time.time()) - 1)}"))
+    assert refused.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize("expiry", [10**11, 10**400], ids=["far away", "beyond all numbers"])
+async def test_a_token_may_end_at_any_time(expiry: int) -> None:
+    access = await SHARED.stream_access(asking(f"Bearer {token('ada', exp=expiry)}"))
+    assert access.seconds_left(time.time()) > 10**9
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -51,7 +77,7 @@ async def test_a_valid_token_tells_who_it_is(connection: HTTPConnection[Any]) ->
         pytest.param("Bearer a.b.c", id="garbage"),
         pytest.param("Bearer \xe9\xe8.\xff.\xb2", id="not ASCII"),
         pytest.param(f"Basic {token()}", id="another scheme"),
-        pytest.param(f"Bearer {token(exp=int(time.time()) - 1)}", id="expired"),
+        pytest.param(f"Bearer {token(exp=int(time.time()) - 40)}", id="expired"),
         pytest.param(f"Bearer {token(exp=None)}", id="that never expires"),
         pytest.param(f"Bearer {token(exp='soon')}", id="that expires at no time"),
         pytest.param(f"Bearer {token(exp=float('inf'))}", id="that expires in eternity"),
@@ -128,17 +154,21 @@ async def test_no_token_makes_it_fail(parts: list[str]) -> None:
         await SHARED.user(asking("Bearer " + ".".join(parts)))
 
 
-async def test_a_ticket_opens_streams_for_a_minute_as_often_as_it_takes() -> None:
-    ticket = SHARED.ticket("ada", now=time.time())
+async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None:
+    ticket, _ = SHARED.ticket(Access("ada"), now=time.time())
     for _ in range(2):
-        assert await SHARED.stream_user(asking(query=f"ticket={ticket}")) == "ada"
+        access = await SHARED.stream_access(asking(query=f"ticket={ticket}"))
+        assert access.user_id == "ada"
+        assert MAX_TICKET_SECONDS - 60 < access.seconds_left(time.time()) <= MAX_TICKET_SECONDS
 
 
 @pytest.mark.parametrize(
     "ticket",
     [
-        pytest.param(SHARED.ticket("ada", now=time.time() - 61), id="old"),
-        pytest.param(Authenticator(None, b"x" * 32).ticket("ada", now=time.time()), id="of another service"),
+        pytest.param(SHARED.ticket(Access("ada"), now=time.time() - MAX_TICKET_SECONDS - 1)[0], id="old"),
+        pytest.param(
+            Authenticator(None, b"x" * 32).ticket(Access("ada"), now=time.time())[0], id="of another service"
+        ),
         pytest.param(token("ada"), id="a bearer token"),
         pytest.param("", id="empty"),
         pytest.param(part(b"[" * 5_000) + ".e30.", id="very deep"),
@@ -146,11 +176,24 @@ async def test_a_ticket_opens_streams_for_a_minute_as_often_as_it_takes() -> Non
 )
 async def test_any_other_ticket_opens_nothing(ticket: str) -> None:
     with pytest.raises(Unauthenticated):
-        await SHARED.stream_user(asking(query=f"ticket={ticket}"))
+        await SHARED.stream_access(asking(query=f"ticket={ticket}"))
+
+
+async def test_a_ticket_ends_with_the_token_that_it_was_asked_for_with() -> None:
+    now = int(time.time())
+    ticket, expires_at = SHARED.ticket(Access("ada", now + 90), now=now)
+    assert expires_at == now + 90
+    assert await SHARED.stream_access(asking(query=f"ticket={ticket}")) == Access("ada", now + 90)
+
+
+async def test_a_token_within_its_leeway_gets_no_ticket() -> None:
+    now = time.time()
+    with pytest.raises(Unauthenticated):
+        SHARED.ticket(Access("ada", int(now) - 1), now=now)
 
 
 async def test_a_ticket_is_no_token() -> None:
-    ticket = SHARED.ticket("ada", now=time.time())
+    ticket, _ = SHARED.ticket(Access("ada"), now=time.time())
     with pytest.raises(Unauthenticated):
         await SHARED.user(asking(f"Bearer {ticket}", query=f"ticket={ticket}"))
 
@@ -167,3 +210,38 @@ async def test_the_service_asks_for_a_token_and_gives_tickets(shared_house: Hous
     unknown = await client.get(f"/api/exports/nothing/events?ticket={ticket}")
     assert unknown.status_code == 404
     assert (await client.get(f"/api/exports?ticket={ticket}")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "lifetime"),
+    [
+        pytest.param(None, 3_600, id="no body"),
+        pytest.param({}, 3_600, id="nothing said"),
+        pytest.param({"expires_in": 5}, 5, id="seconds"),
+    ],
+)
+async def test_a_ticket_says_when_it_ends(
+    shared_house: House, body: dict[str, int] | None, lifetime: int
+) -> None:
+    headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + 86_400)}"}
+    before = int(time.time())
+    answer = await shared_house.client.post("/api/stream-tickets", headers=headers, json=body)
+    after = int(time.time())
+    assert (answer.status_code, answer.json()["expires_in"]) == (201, lifetime)
+    expires_at = datetime.fromisoformat(answer.json()["expires_at"]).timestamp()
+    assert before + lifetime <= expires_at <= after + lifetime
+
+
+async def test_a_ticket_lasts_no_longer_than_the_token(shared_house: House) -> None:
+    headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + 100)}"}
+    answer = await shared_house.client.post("/api/stream-tickets", headers=headers)
+    assert 90 <= answer.json()["expires_in"] <= 100
+
+
+@pytest.mark.parametrize("expires_in", [0, -1, 3_601, "x", None, 1.5])
+async def test_a_ticket_for_no_sensible_time_is_refused(shared_house: House, expires_in: object) -> None:
+    headers = {"authorization": f"Bearer {token('ada')}"}
+    answer = await shared_house.client.post(
+        "/api/stream-tickets", headers=headers, json={"expires_in": expires_in}
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["expires_in"])

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from service.client import Refused, Trouble, Unreachable
+from service.client import Client, Refused, Trouble, Unreachable
 from tests.service.serving import PROBLEM, STREAM, Answer, impatient, scripted, state, told
 
 
@@ -40,6 +40,41 @@ def test_pauses_between_connections_follow_what_the_service_asks_for() -> None:
     with scripted(*answers) as script, impatient(script, slept) as client:
         list(client.watch("job-1"))
     assert slept == [2.0, 4.0, 8.0, 0.5 * 4]
+
+
+def ended(name: str, reason: str, retry: int) -> Answer:
+    """A stream that says why it ends."""
+    body = f'retry: {retry}\nevent: {name}\ndata: {{"reason":"{reason}"}}\n\n'
+    return Answer(headers=STREAM, body=body.encode())
+
+
+def test_a_service_without_room_for_more_readers_is_asked_again_when_it_says() -> None:
+    slept: list[float] = []
+    full = ended("stream.refused", "too_many_streams", 45_000)
+    with scripted(full, told(state(3, "complete"))) as script, impatient(script, slept) as client:
+        assert [export.sequence for export in client.watch("job-1")] == [3]
+    assert slept == [45.0]
+
+
+def test_a_token_that_ends_is_named_and_not_tried_again() -> None:
+    stream = Answer(
+        headers=STREAM, body=told(state(1)).body + ended("stream.expired", "token_expired", 2_000).body
+    )
+    with scripted(stream) as script, impatient(script) as client, pytest.raises(Refused) as refused:
+        list(client.watch("job-1"))
+    assert (refused.value.status, len(script.asked)) == (401, 1)
+    assert "the token has expired, and the export goes on" in str(refused.value)
+    assert "FRAMEHOOK_TOKEN" in str(refused.value)
+
+
+def test_a_token_that_can_be_had_anew_is_and_the_watching_goes_on() -> None:
+    tokens = iter(["first", "second"])
+    expired = ended("stream.expired", "token_expired", 2_000)
+    with scripted(expired, told(state(3, "complete"))) as script:
+        client = Client(script.url, lambda: next(tokens), sleep=lambda _seconds: None)
+        with client:
+            assert [export.sequence for export in client.watch("job-1")] == [3]
+    assert [asked.headers["authorization"] for asked in script.asked] == ["Bearer first", "Bearer second"]
 
 
 def test_a_service_that_stays_away_is_given_up_on() -> None:

@@ -40,7 +40,13 @@ READS: dict[str, Read] = {
     "active": lambda session: queries.active(session, "alice"),
     "recent": lambda session: queries.recent(session, "alice", since=NOW),
     "unacknowledged": lambda session: queries.unacknowledged(session, "alice"),
-    "stream": lambda session: queries.current(session, "alice", since=NOW),
+    "stream": lambda session: queries.lately_finished(session, "alice", since=NOW, limit=200),
+    "stream again": lambda session: queries.finished_since(
+        session, "alice", since=NOW, after=None, limit=200
+    ),
+    "next page of it": lambda session: queries.finished_since(
+        session, "alice", since=NOW, after=(NOW, "a"), limit=200
+    ),
     "page": lambda session: queries.page(session, "alice", status=None, type_=None, before="b", limit=50),
     "page of one status": lambda session: queries.page(
         session, "alice", status=Status.ERROR, type_=None, before="b", limit=50

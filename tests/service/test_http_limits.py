@@ -201,7 +201,7 @@ async def test_a_reader_of_http_1_0_gets_a_stream_without_chunks(street: Street)
         await connection.send(f"GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n".encode())
         answer_head, _, body = (await connection.read_all()).partition(b"\r\n\r\n")
     assert b"chunked" not in answer_head
-    assert body.startswith(b": stream open\nretry: ")
+    assert body.startswith(b"retry: 2000\nid: ")
     assert body.endswith(b"}\n\n")
 
 

@@ -59,12 +59,33 @@ async def test_pages_are_narrowed_by_status_and_type(
     assert [job.job_id for job in page] == expected
 
 
-async def test_a_stream_begins_with_what_is_active_unseen_or_finished_lately(filled: Database) -> None:
+async def test_what_finished_lately_or_is_unseen_is_read_up_to_a_bound_the_newest_last(
+    filled: Database,
+) -> None:
     async with filled.reading() as session:
-        lately = await queries.current(session, "ada", since=NOW + 20)
-        later = await queries.current(session, "ada", since=NOW + 21)
-    assert [job.job_id for job in lately] == [f"job-{number}" for number in (6, 5, 4, 3, 2, 1, 0)]
-    assert [job.job_id for job in later] == [f"job-{number}" for number in (6, 5, 4, 3, 1, 0)]
+        lately = await queries.lately_finished(session, "ada", since=NOW + 20, limit=9)
+        later = await queries.lately_finished(session, "ada", since=NOW + 21, limit=9)
+        newest = await queries.lately_finished(session, "ada", since=NOW, limit=1)
+    assert [job.job_id for job in lately] == ["job-1", "job-2"]
+    assert [job.job_id for job in later] == ["job-1"]  # nobody has seen it
+    assert [job.job_id for job in newest] == ["job-2"]
+
+
+async def test_what_has_finished_since_is_read_page_by_page_in_the_order_in_which_it_did(
+    filled: Database,
+) -> None:
+    async with filled.transaction() as session:
+        for number in (6, 5, 4):
+            await jobs.cancel(session, "ada", f"job-{number}", now=NOW + 15)
+    seen: list[str] = []
+    after = None
+    async with filled.reading() as session:
+        while page := await queries.finished_since(session, "ada", since=NOW + 10, after=after, limit=2):
+            seen += [job.job_id for job in page]
+            after = (page[-1].completed_at or 0.0, page[-1].job_id)
+        later = await queries.finished_since(session, "ada", since=NOW + 16, after=None, limit=9)
+    assert seen == ["job-1", "job-4", "job-5", "job-6", "job-2"]
+    assert [job.job_id for job in later] == ["job-2"]
 
 
 async def test_only_active_jobs_of_the_user_count(filled: Database) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.furnishing import verifier_of
 from service.settings import BadSettings, Settings, load
 
 SECRET = "a-secret-that-nobody-should-ever-see-in-a-log"
@@ -163,3 +164,16 @@ def test_settings_are_read_from_a_file_too_and_the_environment_wins(environment:
 def test_what_is_given_wins_over_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "82")
     assert load(port=83, host=None).port == 83
+
+
+@pytest.mark.parametrize(("audience", "warned"), [(None, True), ("framehook", False)])
+def test_tokens_for_any_audience_are_warned_of_at_start(
+    audience: str | None, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    verifier_of(load(auth_jwt_secret="s" * 32, auth_audience=audience, _env_file=""))
+    assert any("AUTH_AUDIENCE is not set" in record.getMessage() for record in caplog.records) is warned
+
+
+def test_a_single_user_is_not_warned_of_audiences(caplog: pytest.LogCaptureFixture) -> None:
+    verifier_of(load(_env_file=""))
+    assert caplog.records == []

@@ -125,9 +125,7 @@ async def test_who_comes_back_in_between_gets_what_is_new(street: Street) -> Non
 async def test_a_stream_of_all_exports_tells_of_each_and_goes_on_after_an_end(street: Street) -> None:
     one = await street.submitted()
     async with street.events("/api/exports/events") as events:
-        first = await events.next()
-        assert first is not None
-        assert first.job["job_id"] == one.spec.job_id
+        assert [job["job_id"] for job in await events.snapshot()] == [one.spec.job_id]
         other = await street.submitted()
         await one.failed()
         await other.failed()
@@ -142,6 +140,7 @@ async def test_a_stream_of_all_exports_tells_of_each_and_goes_on_after_an_end(st
 async def test_a_stream_of_all_exports_holds_the_caller_s_alone(shared_street: Street) -> None:
     of_ada = await shared_street.submitted(user="ada", headers=bearer("ada"))
     async with shared_street.events("/api/exports/events", **bearer("eve")) as events:
+        assert await events.snapshot() == []
         await of_ada.tick(10)
         of_eve = await shared_street.submitted(user="eve", headers=bearer("eve"))
         event = await events.next()
