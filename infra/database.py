@@ -42,6 +42,11 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite+aiosqlite", database=str(path.absolute())).render_as_string()
 
 
+def sqlite_path(url: str) -> Path:
+    """The file that a SQLite URL names."""
+    return Path(make_url(url).database or "")
+
+
 async def nothing_more(_session: AsyncSession) -> None:
     """The transaction is complete as it is."""
 

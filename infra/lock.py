@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.private import open_private
+
 
 class Held(Exception):
     """Another process holds the folder."""
@@ -13,7 +15,7 @@ class Held(Exception):
 @contextmanager
 def holding(path: Path) -> Iterator[None]:
     """Hold a lock file until the block, or the process, ends; raises Held if somebody else does."""
-    with path.open("a") as file:
+    with open(path, "a", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -19,6 +19,11 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags, FILE_MODE)
 
 
+def touch_private(path: Path) -> None:
+    """Create an empty file unless there is a file."""
+    open(path, "ab", opener=open_private).close()
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a new file, or replace one, at once: whoever reads it finds one text or the other."""
     part = path.with_name(f"{path.name}.new")

@@ -24,6 +24,14 @@ from service.api.state import Quotas, State
 from service.attempts import Attempts
 from service.auth import Authenticator
 from service.clock import Clock
+from service.data_folder import (
+    DATABASE,
+    database_files,
+    make_private,
+    make_rest_private,
+    open_data_folder,
+    own_entries,
+)
 from service.errors import (
     DATABASE_AWAY,
     Problem,
@@ -98,8 +106,9 @@ def create_app(settings: Settings, runner: Runner | None = None, clock: Clock | 
 
 @asynccontextmanager
 async def _running(settings: Settings, hub: Hub, given: Runner | None, clock: Clock) -> AsyncIterator[State]:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    url = settings.database_url or sqlite_url(settings.data_dir / "framehook.db")
+    open_data_folder(settings.data_dir)
+    url = settings.database_url or sqlite_url(settings.data_dir / DATABASE)
+    not_private_yet = await make_private([*own_entries(settings.data_dir), *database_files(url)])
     await _prepared(url)
     service = _build(settings, hub, open_database(url), given or runner_of(settings), clock)
     if not is_postgresql(url):
@@ -108,6 +117,7 @@ async def _running(settings: Settings, hub: Hub, given: Runner | None, clock: Cl
         await service.state["deliverer"].resume()
     keep = service.state["supervisor"].keep
     tasks = [asyncio.create_task(keep(name, loop), name=name) for name, loop in service.loops.items()]
+    tasks.append(asyncio.create_task(make_rest_private(not_private_yet)))
     try:
         yield service.state
     finally:

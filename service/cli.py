@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,7 @@ from infra.postgresql import is_postgresql
 from infra.storage import StorageError
 from service import commands, schema
 from service.app import create_app
+from service.data_folder import OTHERS, open_data_folder
 from service.demo import Demo, any_port
 from service.deploying import deploy, look_up
 from service.furnishing import bucket_place, http_limits_of
@@ -71,7 +73,7 @@ def serve(
     """Run the service until it is told to stop."""
     settings = settings_or_exit(host=host, port=port, data_dir=data_dir)
     configure_logging(settings.log_format)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    open_folder_or_exit(settings)
     try:
         with _alone(settings):
             logging.getLogger("framehook").info(
@@ -107,6 +109,7 @@ def demo(
 ) -> None:
     """Start the service, export a video that is made for it, and go on until Ctrl-C."""
     settings = settings_or_exit(port=any_port() if port == 0 else port, data_dir=data_dir)
+    open_folder_or_exit(settings)
     if settings.auth_jwt_secret is not None:
         bearer = signed_token(settings, DEMO_USER, hours=1)
     attended = sys.stdin.isatty() and sys.stdout.isatty()
@@ -140,7 +143,7 @@ def token(
 def upgrade() -> None:
     """Bring the database to the newest schema."""
     settings = settings_or_exit()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    open_folder_or_exit(settings)
     schema.upgrade(settings.database_url or sqlite_url(settings.data_dir / "framehook.db"))
     typer.echo("The database is up to date.")
 
@@ -202,6 +205,16 @@ def settings_or_exit(**overrides: object) -> Settings:
     """The settings, or a sentence for each bad one and exit status 2."""
     try:
         return load(**overrides)
+    except BadSettings as error:
+        typer.echo(f"framehook: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def open_folder_or_exit(settings: Settings) -> None:
+    """Make the data folder ready, and whatever this process writes its owner's alone; else a sentence and status 2."""
+    os.umask(OTHERS)
+    try:
+        open_data_folder(settings.data_dir)
     except BadSettings as error:
         typer.echo(f"framehook: {error}", err=True)
         raise typer.Exit(2) from None

@@ -7,7 +7,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from infra.postgresql import dsn_of
+from infra.database import sqlite_path
+from infra.postgresql import dsn_of, is_postgresql
+from infra.private import touch_private
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -21,7 +23,12 @@ def config(url: str) -> Config:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Apply what is missing; does nothing on a database that is up to date."""
+    """Apply what is missing; does nothing on a database that is up to date.
+
+    SQLite's further files get the rights that the database has, so it begins as its owner's alone.
+    """
+    if not is_postgresql(url):
+        touch_private(sqlite_path(url))
     command.upgrade(config(url), revision)
 
 

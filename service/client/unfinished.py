@@ -33,9 +33,12 @@ class Unfinished:
             place = self._place(service, path)
             if place is None:
                 return
-            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (place.parent.parent, place.parent):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            place.parent.chmod(0o700)
             self._sweep(place.parent)
             part = place.with_suffix(".part")
+            part.unlink(missing_ok=True)
             part.touch(mode=0o600)
             part.write_text(json.dumps({"upload": token}))
             part.replace(place)

@@ -72,6 +72,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                umask=0,  # what it writes is private all the same
             )
 
     def end(self, number: signal.Signals) -> int:

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,8 @@ def commands(kind: str) -> str:
     """The commands of one of the two ways to back SQLite up."""
     section = DEPLOY.read_text("utf-8").split("\n## Backup and restore\n")[1]
     block = section.split("```sh\n")[1].split("pg_dump")[0]
-    first, _, rest = block.partition("\n")
-    return {CLI: first, VACUUM: rest}[kind]
+    umask, first, *rest = block.split("\n")
+    return "\n".join([umask, *{CLI: [first], VACUUM: rest}[kind]])
 
 
 @pytest.mark.parametrize("kind", [VACUUM, CLI])
@@ -36,5 +37,6 @@ def test_a_backup_is_made_again_and_again(kind: str, tmp_path: Path) -> None:
         subprocess.run(["sh", "-ec", typed], cwd=tmp_path, check=True)
         with sqlite3.connect(tmp_path / "framehook-backup.db") as backup:
             assert backup.execute("SELECT count(*) FROM jobs").fetchone() == (count,)
+        assert stat.S_IMODE((tmp_path / "framehook-backup.db").stat().st_mode) == 0o600
     database.close()
     backup.close()

@@ -1,0 +1,31 @@
+"""A whole export under an umask of 0: nobody but the owner can read anything of it, during and after."""
+
+from pathlib import Path
+
+import pytest
+
+from service import sample
+from tests.flows.serving import CROP, Service
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_everything_that_a_service_and_its_runs_write_is_its_owners_alone(tmp_path: Path) -> None:
+    sample.make(tmp_path / "match.mp4")
+    content = (tmp_path / "match.mp4").read_bytes()
+    async with Service(tmp_path / "service") as service:
+        key = await service.uploaded(content)
+        config = {"input_key": key, "keyframes": [CROP], "trim": {"start": 0, "end": 3}, "quality": "draft"}
+        job_id = await service.submitted(config)
+        await service.encoding(job_id)
+        assert open_to_others(service.folder / "var") == []
+        assert (await service.ended(job_id))["status"] == "complete"
+        assert open_to_others(service.folder / "var") == []
+        assert (service.folder / "var" / "framehook.db-wal").exists()
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What others than the owner may do anything with."""
+    return [
+        str(path) for path in (folder, *folder.rglob("*")) if path.exists() and path.stat().st_mode & 0o77
+    ]
