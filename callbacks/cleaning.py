@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from callbacks.envelope import TERMINAL_MESSAGE_CHARACTERS, Failure
+from callbacks.envelope import MAX_SECONDS, TERMINAL_MESSAGE_CHARACTERS, Failure
 
 MAX_TICK_PROGRESS: Final = 99.9
 
@@ -25,11 +25,11 @@ def clean_progress(progress: float, floor: float) -> float:
 
 
 def clean_seconds(seconds: float | None) -> float | None:
-    """A duration, or None when it is none."""
+    """A duration, or None when it is none, or longer than anything takes."""
     if seconds is None:
         return None
     value = float(seconds)
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= MAX_SECONDS else None
 
 
 def clean_failure(failure: Failure) -> Failure:

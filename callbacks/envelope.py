@@ -43,8 +43,10 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 RunName = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9a-f]*\Z")]
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-Pixels = Annotated[int, msgspec.Meta(ge=1, le=65_536)]
+MAX_SECONDS = 33 * 86_400.0
+"""What a run of a day takes together with 32 pieces made elsewhere; no video is longer."""
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -54,7 +54,7 @@ def main() -> int:
         return 2
     threading.Thread(target=_watch, daemon=True).start()
     try:
-        answer: dict[str, Any] = {"source": describe(_locate(request))}
+        answer: dict[str, Any] = {"source": describe(locate(request))}
     except ExportError as error:
         failure = Failure(code=error.code, message=error.message, transient=error.transient)
         answer = _answer_of(failure)
@@ -110,7 +110,7 @@ def _list_pictures(source: Source) -> list[dict[str, Any]]:
         ]
 
 
-def _locate(request: LocalFile | RemoteObject) -> "Place":
+def locate(request: LocalFile | RemoteObject) -> "Place":
     """Find a source. Raises ExportError: source_missing, and others of an object elsewhere."""
     if isinstance(request, RemoteObject):
         from gpu.bounded import open_bounded  # with its HTTP client

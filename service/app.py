@@ -57,6 +57,7 @@ from service.hub import Hub, NoticeType, Publication
 from service.models import Job
 from service.openings import Openings
 from service.outcomes import Outcomes
+from service.output_check import Probe
 from service.prober import Prober
 from service.relay import Relay
 from service.runners import Runner, RunnerCheck
@@ -69,20 +70,42 @@ from service.webhooks.outbox import Outbox
 from service.webhooks.tables import Endpoint
 from service.writer import Writer
 
+OUTPUTS_PROBED_AT_ONCE = 4
+OUTPUT_PROBE_SECONDS = 60.0
 LEASE_TIMEOUTS = 4
 """An attempt to deliver is its sender's for so many times as long as it may take."""
 
 
-def create_app(settings: Settings, runner: Runner | None = None, clock: Clock | None = None) -> Starlette:
+@dataclass(frozen=True)
+class Edges:
+    """What stands between the service and the world, and may be replaced."""
+
+    runner: Runner | None
+    clock: Clock
+    output_prober: Probe
+
+
+def create_app(
+    settings: Settings,
+    runner: Runner | None = None,
+    clock: Clock | None = None,
+    output_prober: Probe | None = None,
+) -> Starlette:
     """The service as an ASGI application; `app.state.close_streams()` ends every stream before a shutdown.
 
-    `runner` replaces the one that the settings name, `clock` the machine's.
+    `runner` replaces the one that the settings name, `clock` the machine's, `output_prober` the processes that look at
+    what runs have written.
     """
     hub = Hub()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        async with _running(settings, hub, runner, clock or Clock()) as state:
+        edges = Edges(
+            runner,
+            clock or Clock(),
+            output_prober or Prober(places=OUTPUTS_PROBED_AT_ONCE, seconds=OUTPUT_PROBE_SECONDS),
+        )
+        async with _running(settings, hub, edges) as state:
             yield state
 
     app = Starlette(
@@ -105,12 +128,12 @@ def create_app(settings: Settings, runner: Runner | None = None, clock: Clock | 
 
 
 @asynccontextmanager
-async def _running(settings: Settings, hub: Hub, given: Runner | None, clock: Clock) -> AsyncIterator[State]:
+async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[State]:
     open_data_folder(settings.data_dir)
     url = settings.database_url or sqlite_url(settings.data_dir / DATABASE)
     not_private_yet = await make_private([*own_entries(settings.data_dir), *database_files(url)])
     await _prepared(url)
-    service = _build(settings, hub, open_database(url), given or runner_of(settings), clock)
+    service = _build(settings, hub, open_database(url), edges)
     if not is_postgresql(url):
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
         await service.attempts.resume()
@@ -151,7 +174,8 @@ class _Service:
     loops: dict[str, Callable[[], Awaitable[None]]]
 
 
-def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner, clock: Clock) -> _Service:
+def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) -> _Service:
+    runner, clock = edges.runner or runner_of(settings), edges.clock
     masters = master_keys_of(settings)
     view = JobView(settings.origin)
 
@@ -175,7 +199,14 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, runner: Runner, 
 
     storage = storage_of(settings, masters[0])
     writer = Writer(database, publish, outbox, wanted=hub.wanted, committed=deliverer.noticed)
-    outcomes = Outcomes(database, storage, writer, publish, lease_seconds=settings.finalize_seconds)
+    outcomes = Outcomes(
+        database,
+        storage,
+        writer,
+        publish,
+        prober=edges.output_prober,
+        lease_seconds=settings.finalize_seconds,
+    )
     attempts = Attempts(
         database,
         storage,

@@ -11,6 +11,7 @@ from infra.postgresql import AnyDatabase
 from infra.storage import Obstructed, Storage, StorageError
 from service import leases, queries
 from service.models import Job, Status
+from service.output_check import Probe, check_output
 from service.progress import Applied, Change, Outcome, Refusal, lost_output
 from service.writer import Writer
 
@@ -52,13 +53,18 @@ class Outcomes:
         writer: Writer,
         publish: Callable[[Job], None],
         *,
+        prober: Probe,
         lease_seconds: float,
     ) -> None:
-        """`lease_seconds`: how long checking and moving an output may take before the run is asked after."""
+        """`prober` looks at outputs.
+
+        `lease_seconds`: how long checking and moving an output may take before the run is asked after.
+        """
         self._database = database
         self._storage = storage
         self._writer = writer
         self._publish = publish
+        self._prober = prober
         self._lease_seconds = lease_seconds
 
     async def settle(self, change: Change) -> Outcome:
@@ -99,8 +105,12 @@ class Outcomes:
         return outcome
 
     async def _placed(self, job: Job, output: Output) -> Failure | None:
-        """Move an output into its place; why that could not be, if it could not."""
+        """Check an output and move it into its place; why that could not be, if it could not."""
         written = attempt_key(job.job_id, job.attempt)
+        owner, keys = (job.user_id, job.job_id), (written, job.output_key)
+        invalid = await check_output(self._storage, self._prober, owner, keys, output)
+        if invalid is not None:
+            return invalid
         try:
             there = await self._storage.publish(
                 job.user_id, written, job.output_key, size=output.size, checksum=output.checksum

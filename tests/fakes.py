@@ -11,12 +11,26 @@ import httpx
 import msgspec
 
 from callbacks.signing import signed_headers
-from gpu.spec import AttemptSpec
+from gpu.describe import describe, locate
+from gpu.errors import ExportError
+from gpu.spec import AttemptSpec, LocalFile, RemoteObject
+from service.prober import Unprobed
 from service.runners import Refused, Running, Standing
 
 CHECKSUM = "sha256:" + "0" * 64
 OUTPUT: Mapping[str, Any] = {"size": 5, "checksum": CHECKSUM, "duration": 1.5, "width": 640, "height": 360}
 FAILURE: Mapping[str, Any] = {"code": "no_video", "message": "The file holds no video."}
+
+
+class ThreadProber:
+    """Looks at outputs as the service's own processes do, in a thread: tests complete many exports."""
+
+    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
+        del user_id
+        try:
+            return await asyncio.to_thread(describe, locate(place))
+        except ExportError as error:
+            raise Unprobed(error.code, error.message) from error
 
 
 class FakeRunner:

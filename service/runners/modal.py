@@ -17,7 +17,7 @@ import modal.exception
 import msgspec
 from modal.config import config as sdk_config
 
-from callbacks.envelope import Failure, Output
+from callbacks.envelope import Failure, Output, Seconds
 from gpu.spec import AttemptSpec
 from service.runners.base import Failed, Finished, Refused, Running, Standing, Unknown
 
@@ -200,7 +200,7 @@ def has_token() -> bool:
 class _Value(msgspec.Struct):
     """What the function returns, of which only the ending matters here."""
 
-    gpu_seconds: float = 0.0
+    gpu_seconds: Seconds = 0.0
     output: Output | None = None
     failure: Failure | None = None
     code: str = ""

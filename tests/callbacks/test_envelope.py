@@ -149,7 +149,7 @@ def test_the_longest_valid_callback_fits_into_a_body() -> None:
         timestamp=datetime(2026, 1, 2, tzinfo=UTC),
         data=Report(
             job_id=name, attempt=count, step=count, call_id=name, phase=Phase.DOWNLOADING, progress=0.1,
-            message=text, eta_seconds=1e300, gpu_seconds=1e300, error=Failure(code="c" * 64, message=text),
+            message=text, eta_seconds=0.1e-300, gpu_seconds=0.1e-300, error=Failure(code="c" * 64, message=text),
         ),
     )  # fmt: skip
     assert decode(encode(longest)) == longest

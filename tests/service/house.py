@@ -15,10 +15,13 @@ from infra.postgresql import AnyDatabase
 from service.api.state import State
 from service.app import create_app
 from service.clock import Clock
+from service.output_check import Probe
 from service.settings import Settings
-from tests.fakes import FakeRun, FakeRunner
+from tests.fakes import FakeRun, FakeRunner, ThreadProber
+from tests.mp4 import video_with
 from tests.service.changes import Row, events, rows
 
+EXPORTED = video_with(b"the exported video")
 SOURCE = "uploads/match.mp4"
 FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]}
 
@@ -63,7 +66,7 @@ class House:
     def of(self, spec: AttemptSpec) -> FakeRun:
         return FakeRun(spec, self.client)
 
-    async def completed(self, run: FakeRun, content: bytes = b"the exported video") -> httpx.Response:
+    async def completed(self, run: FakeRun, content: bytes = EXPORTED) -> httpx.Response:
         """Let the run write its output, and say that it is there."""
         self.put_output(run, content)
         checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -84,9 +87,14 @@ class House:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, runner: FakeRunner, clock: Clock | None = None) -> AsyncIterator[House]:
+async def opened(
+    settings: Settings,
+    runner: FakeRunner,
+    clock: Clock | None = None,
+    prober: Probe | None = None,
+) -> AsyncIterator[House]:
     """The whole application, its loops included, behind an in-process transport."""
-    app = create_app(settings, runner, clock)
+    app = create_app(settings, runner, clock, prober or ThreadProber())
     async with app.router.lifespan_context(app) as state:
 
         async def stated(scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,7 +18,7 @@ from service.client import Client, Export
 from service.clock import Clock
 from service.server import server
 from service.settings import Settings, load
-from tests.fakes import FakeRun, FakeRunner
+from tests.fakes import FakeRun, FakeRunner, ThreadProber
 
 STREAM = {"Content-Type": "text/event-stream"}
 PROBLEM = {"Content-Type": "application/problem+json"}
@@ -71,7 +71,7 @@ async def serving(
 ) -> AsyncIterator[Street]:
     """The service, as `framehook serve` runs it."""
     listening = socket.create_server((settings.host, settings.port))
-    service = server(create_app(settings, runner, clock), settings.host, settings.port)
+    service = server(create_app(settings, runner, clock, ThreadProber()), settings.host, settings.port)
     running = asyncio.create_task(service.serve(sockets=[listening]))
     try:
         async with httpx.AsyncClient(base_url=settings.origin, timeout=20, trust_env=False) as http:

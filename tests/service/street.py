@@ -14,7 +14,7 @@ from service.app import create_app
 from service.http_limits import HttpLimits
 from service.server import Server, server
 from service.settings import Settings
-from tests.fakes import FakeRun, FakeRunner
+from tests.fakes import FakeRun, FakeRunner, ThreadProber
 from tests.service.house import FRAMING, SOURCE
 
 WITHIN_SECONDS = 10
@@ -148,7 +148,9 @@ async def opened(
     runner = runner or FakeRunner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
-        running = server(create_app(settings, runner), settings.host, settings.port, limits)
+        running = server(
+            create_app(settings, runner, output_prober=ThreadProber()), settings.host, settings.port, limits
+        )
         serving = asyncio.create_task(running.serve(sockets=[listening]))
         await until(lambda: running.started)
         origin = f"http://127.0.0.1:{settings.port}"

@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.client import Client
 from tests.fakes import FakeRun
+from tests.mp4 import video_with
 from tests.service.serving import FRAMING, Lasting, Street, free_port, serving, settings_on
 
-CONTENT = b"the exported video"
+CONTENT = video_with(b"the exported video")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pytest
 from service.client import Client, Export, Refused, Trouble
 from service.client.contract import content_type
 from tests.fakes import FakeRun
+from tests.mp4 import video_with
 from tests.service.serving import (
     FRAMING,
     PROBLEM,
@@ -56,7 +57,7 @@ def nothing(_done: int, _total: int) -> None:
 async def test_a_file_is_sent_exported_watched_and_fetched(data_dir: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "match.mov", tmp_path / "out.mp4"
     source.write_bytes(bytes(700_000))
-    content = b"the exported video" * 40_000
+    content = video_with(b"the exported video" * 40_000)
     moved: list[tuple[int, int]] = []
     async with serving(settings_on(free_port(), data_dir), Lasting()) as street:
         with Client(street.url) as client:

@@ -13,11 +13,12 @@ from infra.storage import attachment
 from service.api.uploads import safe_name
 from service.settings import Settings
 from tests.fakes import FakeRun, FakeRunner
+from tests.mp4 import video_with
 from tests.service.conftest import bearer
 from tests.service.house import FRAMING, SOURCE, House, opened
 from tests.service.test_exports import problem
 
-VIDEO = bytes(range(256)) * 40
+VIDEO = video_with(bytes(range(256)) * 40)
 UPLOAD = {"filename": "match.mp4", "size": len(VIDEO), "content_type": "video/mp4"}
 
 

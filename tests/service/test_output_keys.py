@@ -15,13 +15,14 @@ from service.models import Job
 from service.settings import Settings
 from tests.conftest import open_emptied
 from tests.fakes import FakeRun, FakeRunner
+from tests.mp4 import video_with
 from tests.service import changes
 from tests.service.conftest import bearer
 from tests.service.house import FRAMING, SOURCE, House, opened
 from tests.service.test_exports import problem
 
 KEY = "exports/final.mp4"
-VIDEO = b"the exported video"
+VIDEO = video_with(b"the exported video")
 CHECKSUM = f"sha256:{hashlib.sha256(VIDEO).hexdigest()}"
 
 
@@ -56,8 +57,9 @@ async def act(house: House, run: FakeRun, method: str, action: str = "") -> http
 async def putting(house: House, run: FakeRun, *, lease_seconds: float = 60) -> Job:
     """The export while somebody puts its output into its place."""
     claim = changes.change(EventType.COMPLETED, run.spec.job_id, 1, 9, now=time.time())
+    report = msgspec.structs.replace(claim.report, call_id=run.spec.call_id)
     async with house.database.transaction() as session:
-        job = await leases.finalize(session, claim.report, lease_seconds=lease_seconds, now=time.time())
+        job = await leases.finalize(session, report, lease_seconds=lease_seconds, now=time.time())
     assert job is not None
     return job
 

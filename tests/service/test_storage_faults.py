@@ -17,6 +17,7 @@ from infra.storage.client import Bucket
 from service.client import Client, Export, Trouble
 from tests.fakes import FakeRun
 from tests.gpu.exports import finished
+from tests.mp4 import video_with
 from tests.s3 import Faults, Front
 from tests.service.serving import FRAMING, serving
 from tests.service.test_uploads_s3 import AUTH_SECRET
@@ -24,7 +25,7 @@ from tests.town import Elsewhere, Town, with_bucket, with_place
 from tests.town import town as opened
 
 pytestmark = pytest.mark.anyio
-VIDEO = bytes(range(256)) * 8_000  # about 2 MB
+VIDEO = video_with(bytes(range(256)) * 8_000)  # about 2 MB
 CHECKSUM = f"sha256:{hashlib.sha256(VIDEO).hexdigest()}"
 
 
