@@ -81,8 +81,12 @@ def _picture_track(
 def _shown(render: Render, pieces: Sequence[tuple[range, InputContainer]], track: VideoStream) -> Packets:
     for ticks, piece in pieces:
         stream = piece.streams.video[0]
-        shift = ticks.start * render.clock.time_base / (stream.time_base or render.clock.time_base)
-        yield from _copied(piece, track, round(shift))
+        scale = render.clock.time_base / (stream.time_base or render.clock.time_base)
+        shift, end = round(ticks.start * scale), round(ticks.stop * scale)
+        for packet in _copied(piece, track, shift):
+            # Read from an MP4 it is the time to the next packet's decoding, which a new reel may put off.
+            packet.duration = min(packet.duration or 0, end - (packet.pts or 0))
+            yield packet
 
 
 def _copied(container: InputContainer, track: Stream, shift: int = 0) -> Packets:
