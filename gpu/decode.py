@@ -13,8 +13,18 @@ from gpu import accelerate
 from gpu.decoders import PixelShape
 from gpu.errors import ExportError, failing_as
 from gpu.normalize import Normalizer
-from gpu.source import UNDECODABLE, Source, decoded, open_container, picture_stream, seek
+from gpu.source import (
+    UNDECODABLE,
+    Source,
+    decoded,
+    measured_duration,
+    open_container,
+    picture_stream,
+    seek,
+)
 from gpu.timeline import Clock, Piece, slots
+from gpu.times import restore_times
+from gpu.whole import is_cut_off
 
 log = logging.getLogger(__name__)
 
@@ -111,27 +121,39 @@ def _between(source: Source, start: float, end: float) -> Pictures:
             yield held
         held = picture
     else:
-        _check_whole(held, end)
+        _check_whole(source, held, end)
     if held is None:
         raise ExportError("decode_failed", UNDECODABLE)
     yield held
 
 
-def _check_whole(last: Picture | None, end: float) -> None:
+def _check_whole(source: Source, last: Picture | None, end: float) -> None:
+    """A last picture may last long; a file that breaks off before its end is damaged."""
     if last is None:
         raise ExportError("decode_failed", UNDECODABLE)
-    if last.time < end - _MISSING_SECONDS:
+    if last.time < end - _MISSING_SECONDS and _breaks_off(source):
         message = f"The source breaks off at {last.time:.1f} s; it may not have been uploaded whole."
         raise ExportError("source_truncated", message)
 
 
+def _breaks_off(source: Source) -> bool:
+    """Whether a file is shorter than it says; what does not say it in bytes says it in seconds."""
+    if source.scan is not None:
+        return False
+    cut_off = is_cut_off(source.path)
+    if cut_off is not None:
+        return cut_off
+    return measured_duration(source) < source.duration - _MISSING_SECONDS
+
+
 def _from(source: Source, start: float) -> Pictures:
     """Frames from a keyframe at or before `start`; a seek that lands too late is tried again from earlier."""
-    for earlier in (*_EARLIER_SECONDS, start):
+    uncertain = source.timing.uncertain_frames / float(source.rate)
+    for earlier in (*_EARLIER_SECONDS, start) if source.is_seekable else (start,):
         begun = max(0.0, start - earlier)
         with closing(_decoded(source, begun)) as found:
             first = next(found, None)
-            if first is not None and (first.time <= start or begun <= 0):
+            if first is not None and (first.time <= start - uncertain or begun <= 0):
                 yield first
                 yield from found
                 return
@@ -144,14 +166,18 @@ def _decoded(source: Source, start: float) -> Pictures:
     ):
         stream = picture_stream(container, source.video)
         if start > 0:
-            seek(container, stream, start + source.origin)
+            seek(container, stream, start + source.origin, source.scan)
         time_base = stream.time_base or 1 / source.rate
         normalizer = Normalizer(source.width, source.height, time_base, source.background)
         shape = PixelShape(stream)
-        time = -1 / float(source.rate)
-        for frame in _alike(decoded(container, stream), normalizer, shape):
-            time = time + 1 / float(source.rate) if frame.pts is None else frame.time - source.origin
-            yield Picture(frame, time)
+        frames = restore_times(
+            decoded(container, stream, source),
+            source.timing,
+            start=None if start > 0 else round(source.origin / time_base),
+            usual_step=max(1, round(1 / (source.rate * time_base))),
+        )
+        for frame in _alike(frames, normalizer, shape):
+            yield Picture(frame, frame.time - source.origin)
 
 
 def _opened(source: Source) -> InputContainer:

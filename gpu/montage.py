@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 
 from gpu.errors import ExportError
 from gpu.profile import SOUND_RATE
 from gpu.source import Source
 from gpu.spec import AnnotateConfig, Clip, Span, Transition
-from gpu.timeline import MAX_OUTPUT_SECONDS, Clock, Piece, nominal, span
+from gpu.timeline import MAX_OUTPUT_SECONDS, Clock, Piece, nominal, own_clock, span
+
+# Of stills that last for seconds each a clip may show less than one.
+_SHORTEST_RATE = Fraction(30)
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,13 @@ def _clock(config: AnnotateConfig, sources: Mapping[str, Source]) -> Clock:
         return Clock(nominal(config.fps), steady=True)
     mixed = len(config.input_keys) > 1 or (config.transition.type != "cut" and len(config.clips) > 1)
     first = sources[config.input_keys[0]]
-    return Clock(first.rate, steady=mixed or not first.variable)
+    return own_clock(first.rate, variable=first.variable, steady=mixed)
 
 
 def _shots(config: AnnotateConfig, sources: Mapping[str, Source], ticking: Clock) -> Iterator[Shot]:
     """Each clip with its length, rounded so that the lengths add up; none is shorter than a frame."""
-    frame = max(1, round(1 / (ticking.rate * ticking.time_base)))
+    rate = ticking.rate if ticking.steady else max(ticking.rate, _SHORTEST_RATE)
+    frame = max(1, round(1 / (rate * ticking.time_base)))
     position, seconds = 0, 0.0
     for number, clip in enumerate(config.clips, 1):
         source = sources[clip.input_key or config.input_key]

@@ -1,12 +1,14 @@
 """How fast a source's frames come, and whether they come evenly."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from statistics import median
+from statistics import median, median_low
 
 from av.packet import Packet
 from av.video.stream import VideoStream
+
+from gpu.times import Timing
 
 MAX_RATE = Fraction(240)
 USUAL_RATE = Fraction(30)
@@ -30,6 +32,19 @@ def pace(stream: VideoStream, packets: "Iterable[Packet[VideoStream]]") -> tuple
         return average, True
     uneven = _uneven(list(_indexed(stream)) or list(_looked_at(packets)), stream.time_base or Fraction(1))
     return (average, True) if uneven else (suggested, False)
+
+
+def counted_pace(
+    stream: VideoStream, opening: "Sequence[Packet[VideoStream]]", timing: Timing
+) -> Fraction | None:
+    """Frames a second of a stream most of whose packets have a length but no time; None of others."""
+    lengths = [
+        packet.duration for packet in opening if packet.duration and (timing.counted or packet.pts is None)
+    ]
+    if stream.time_base is None or len(lengths) <= len(opening) // 2:
+        return None
+    rate = 1 / (median_low(lengths) * stream.time_base)
+    return rate if rate <= MAX_RATE else None
 
 
 def _indexed(stream: VideoStream) -> Iterator[int]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gpu.channels import StereoMixer, describe_layout, open_without_layout
 from gpu.errors import ExportError, failing_as
+from gpu.joins import Scan
 from gpu.mixing import add_up, place_left_and_right
 from gpu.profile import SOUND_RATE
 from gpu.source import Source, open_container, packets, seek
@@ -27,6 +28,8 @@ CHANNELS = 2
 _BLOCK = 4_096
 # A decoder needs a little run-up after a seek before its sound is true.
 _RUN_UP_SECONDS = 0.25
+# Where a file is sought in by its bytes, sound lies up to so much later in it than the picture of the same time.
+_SCANNED_RUN_UP_SECONDS = 2.0
 # Clocks of containers jitter; only more than this is a gap, or an overlap, that the recording really has.
 _JITTER_SAMPLES = SOUND_RATE // 100
 _TIME_BASE = Fraction(1, SOUND_RATE)
@@ -120,17 +123,18 @@ def _resampled(source: Source, index: int, start: float) -> Iterator[tuple[int, 
         stream = container.streams[index]
         if not isinstance(stream, AudioStream):
             return
-        if start > _RUN_UP_SECONDS:
-            seek(container, stream, start - _RUN_UP_SECONDS + source.origin)
+        run_up = _RUN_UP_SECONDS if source.scan is None else _SCANNED_RUN_UP_SECONDS
+        if start > run_up:
+            seek(container, stream, start - run_up + source.origin, source.scan)
         origin = Fraction(source.origin)
         layout = open_without_layout(stream)
-        for frame in _alike(_decoded(container, stream), layout):
+        begun = 0
+        for frame in _alike(_decoded(container, stream, source.scan), layout):
             block = _block(frame)
-            time = float((frame.pts or 0) * (frame.time_base or _TIME_BASE) - origin)
-            yield (
-                round(time * SOUND_RATE),
-                block if len(block) == CHANNELS else np.repeat(block, CHANNELS, axis=0),
-            )
+            if frame.pts is not None:
+                begun = round(float(frame.pts * (frame.time_base or _TIME_BASE) - origin) * SOUND_RATE)
+            yield begun, block if len(block) == CHANNELS else np.repeat(block, CHANNELS, axis=0)
+            begun += block.shape[1]
 
 
 def _alike(frames: Iterator[AudioFrame], layout: str) -> Iterator[AudioFrame]:
@@ -152,10 +156,10 @@ def _alike(frames: Iterator[AudioFrame], layout: str) -> Iterator[AudioFrame]:
         yield from mixer.push(None)
 
 
-def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
+def _decoded(container: InputContainer, stream: AudioStream, scan: Scan | None) -> Iterator[AudioFrame]:
     """Damaged packets leave a gap; sound of which nothing can be decoded is decode_failed."""
     frames, broken = 0, False
-    for packet in packets(container, stream):
+    for packet in packets(container, stream, scan):
         try:
             for frame in packet.decode():
                 frames += 1

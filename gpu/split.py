@@ -11,10 +11,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+from pydantic import Field
+
 from gpu import transfer
 from gpu.decode import Pictures
 from gpu.errors import ExportError
 from gpu.formats import rendered
+from gpu.joins import Scan
 from gpu.profile import Encoder
 from gpu.render import Render, write
 from gpu.source import Source, probe
@@ -26,7 +29,7 @@ SHORTEST_SECONDS = 2.0
 class Order(Parsed):
     """A piece to be made: of which attempt, the ticks from `first` up to `last`, by which encoder, into which file.
 
-    `pieces` is how many are made on the same machine at once.
+    `pieces` is how many are made on the same machine at once; `scans` spare each the search for breaks in sources.
     """
 
     spec: AttemptSpec
@@ -35,6 +38,7 @@ class Order(Parsed):
     encoder: Encoder
     path: Path
     pieces: int = 1
+    scans: dict[str, Scan] = Field(default_factory=dict)
 
     @property
     def ticks(self) -> range:
@@ -76,6 +80,7 @@ def orders(
             encoder=shared,
             path=folder / f"piece-{number}.mp4",
             pieces=on_one_machine,
+            scans={key: source.scan for key, source in sources.items() if source.scan is not None},
         )
         for number, each in enumerate(ticks)
     ]
@@ -89,14 +94,12 @@ def _where(key: str, source: Source, spec: AttemptSpec) -> LocalFile | RemoteObj
 def render_piece(order: Order) -> Generator[int, None, None]:
     """Make a piece, yielding the ticks done; its file is empty if no frame begins in it. Raises as the whole would."""
     spec = order.spec
-    sources = {
-        key: probe(
-            transfer.fetch(
-                key, spec.transfer.sources, order.path.parent, deadline_seconds=spec.deadline_seconds
-            )
+    sources = {}
+    for key in spec.config.input_keys:
+        place = transfer.fetch(
+            key, spec.transfer.sources, order.path.parent, deadline_seconds=spec.deadline_seconds
         )
-        for key in spec.config.input_keys
-    }
+        sources[key] = probe(place, order.scans.get(key))
     render = rendered(spec.type, spec.config, sources)
     if order.last > render.ticks.stop:
         raise ExportError("source_changed", "The source changed while it was read.", transient=True)

@@ -89,9 +89,13 @@ def clock(fps: float | None, source_rate: Fraction, variable: bool, cut: Sequenc
     """
     if fps is not None:
         return Clock(nominal(fps), steady=True)
+    return own_clock(source_rate, variable=variable, steady=any(piece.speed != 1 for piece in cut))
+
+
+def own_clock(source_rate: Fraction, *, variable: bool, steady: bool) -> Clock:
+    """The clock of a source's own frames; `steady` where its frame times can't be kept."""
     rate = max(source_rate, _SLOWEST)
-    even = rate == source_rate and not variable
-    return Clock(rate, steady=even or any(piece.speed != 1 for piece in cut))
+    return Clock(rate, steady=steady or (rate == source_rate and not variable))
 
 
 def nominal(fps: float) -> Fraction:

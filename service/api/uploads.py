@@ -35,7 +35,15 @@ VIDEO_TYPES = frozenset(
     {
         "video/mp4", "video/quicktime", "video/x-matroska", "video/matroska", "video/webm", "video/x-m4v",
         "video/mpeg", "video/mp2t", "video/x-msvideo", "video/avi", "video/3gpp", "video/3gpp2", "video/ogg",
+        "video/mp2p", "video/x-flv", "video/x-ms-wmv", "video/x-ms-asf", "application/mxf", "video/h264", "video/h265",
+        "video/av1", "video/x-ivf", "video/dv", "video/x-dv", "video/x-y4m", "image/gif", "image/apng",
     }
+)  # fmt: skip
+UNKNOWN_TYPE = "application/octet-stream"
+# Browsers know no type of these, and call them by that name.
+UNKNOWN_SUFFIXES = (
+    ".264", ".265", ".asf", ".dv", ".flv", ".h264", ".h265", ".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".mkv", ".mts",
+    ".mxf", ".nut", ".obu", ".ts", ".vob", ".wmv", ".y4m",
 )  # fmt: skip
 _UNSAFE = re.compile(r"[^\w.\- ()]+")
 _AUDIENCE = "upload"
@@ -55,6 +63,13 @@ class CreateUpload(Strict):
     parts: bool = False
 
 
+def is_video(filename: str, content_type: str) -> bool:
+    """Whether a file may be a video by its content type, or by its name where the type says nothing."""
+    if content_type.lower() == UNKNOWN_TYPE:
+        return filename.lower().endswith(UNKNOWN_SUFFIXES)
+    return content_type.lower() in VIDEO_TYPES
+
+
 async def create(request: Request[State]) -> Response:
     """Where to PUT the file, or its parts."""
     user_id = await request.state["authenticator"].user(request)
@@ -62,7 +77,7 @@ async def create(request: Request[State]) -> Response:
     limit = request.state["quotas"].upload_bytes
     if asked.size > limit:
         raise TooLarge(f"A file may have {limit} bytes.")
-    if asked.content_type.lower() not in VIDEO_TYPES:
+    if not is_video(asked.filename, asked.content_type):
         raise UnsupportedType("Only video files can be uploaded; the content type must name a video format.")
     key = f"{UPLOADS}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
     if asked.parts or asked.size > MAX_SINGLE_BYTES:

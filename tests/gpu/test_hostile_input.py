@@ -22,6 +22,7 @@ STILL = [{"time": 0, "x": 0, "y": 0, "width": SIDE, "height": SIDE}]
 # Reasons that a person with a broken file can act on; none of them calls for another try.
 REASONS = {
     "source_unreadable",
+    "source_unsupported",
     "source_truncated",
     "source_too_large",
     "no_video_stream",

@@ -160,6 +160,7 @@ async def test_an_upload_is_a_source_from_then_on(house: House) -> None:
         pytest.param({"size": 10**15}, 413, id="too large"),
         pytest.param({"content_type": "text/html"}, 415, id="of text"),
         pytest.param({"content_type": "image/png"}, 415, id="of a picture"),
+        pytest.param({"content_type": "application/octet-stream"}, 415, id="of no known type"),
         pytest.param({"filename": ""}, 422, id="of no name"),
         pytest.param({"owner": "bob"}, 422, id="with an unknown field"),
     ],
@@ -168,6 +169,23 @@ async def test_an_upload_that_is_not_wanted_is_refused_at_once(
     house: House, changes: dict[str, object], status: int
 ) -> None:
     problem(await asked_for(house, **changes), status)
+
+
+@pytest.mark.parametrize(
+    ("filename", "content_type"),
+    [
+        ("drone.h264", "application/octet-stream"),
+        ("Recorder.MTS", "application/octet-stream"),
+        ("camera.mxf", "application/mxf"),
+        ("chat.gif", "image/gif"),
+        ("old.wmv", "video/x-ms-wmv"),
+    ],
+)
+async def test_every_kind_that_is_read_can_be_uploaded(
+    house: House, filename: str, content_type: str
+) -> None:
+    place = await asked_for(house, filename=filename, content_type=content_type)
+    assert place.status_code == 201
 
 
 @pytest.mark.parametrize(

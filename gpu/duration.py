@@ -1,0 +1,72 @@
+"""How long a source's film lasts: its picture, and beyond that the last picture held as long as anything goes on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+HELD_SECONDS = 1.0
+"""Less than this is a difference in how tracks are cut: the sound's tail is no reason to hold the last picture."""
+
+
+def find_origin(container: InputContainer, stream: VideoStream) -> float:
+    """Where time begins: the container's start; sound that leads in below zero (encoder delay) doesn't move it."""
+    start = (container.start_time or 0) / av.time_base
+    if start >= 0:
+        return start
+    return min(0.0, _seconds(stream.start_time, stream) or 0.0)
+
+
+def read_duration(container: InputContainer, stream: VideoStream) -> float | None:
+    """The film's length as the headers tell it, in seconds from the origin, or None if they don't."""
+    picture = _picture_duration(container, stream)
+    whole = container.duration / av.time_base if container.duration else None
+    return hold_last_picture(picture, whole or 0.0) if picture else whole
+
+
+def hold_last_picture(picture_end: float, film_end: float) -> float:
+    """The film's end where the picture ends long before it, else the picture's."""
+    return film_end if film_end > picture_end + HELD_SECONDS else picture_end
+
+
+def measure_duration(
+    packets: "Iterable[Packet[Any]]", picture: int, origin: float, *, counted: bool
+) -> float:
+    """The film's length by the packets of the picture (a stream's index) and of sound; 0 if there are none.
+
+    Where pictures have no times of their own (`counted`) they are as long as their packets together.
+    """
+    ends: dict[bool, float] = {True: 0.0, False: 0.0}
+    lasting = 0.0
+    for packet in packets:
+        is_picture = packet.stream_index == picture
+        length = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
+        lasting += length * is_picture
+        if packet.pts is not None and packet.time_base and not counted:
+            ends[is_picture] = max(ends[is_picture], float(packet.pts * packet.time_base) - origin + length)
+    return hold_last_picture(ends[True] or lasting, ends[False])
+
+
+def _picture_duration(container: InputContainer, stream: VideoStream) -> float | None:
+    origin = find_origin(container, stream)
+    lasting = _seconds(stream.duration, stream)
+    if lasting:
+        return lasting + (_seconds(stream.start_time, stream) or 0.0) - origin
+    tagged = _clock(stream.metadata.get("DURATION", ""))
+    return tagged - origin if tagged else None
+
+
+def _seconds(ticks: int | None, stream: VideoStream) -> float | None:
+    return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
+
+
+def _clock(text: str) -> float | None:
+    """Matroska's own tag: `00:01:02.500000000`."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3_600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None

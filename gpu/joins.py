@@ -1,0 +1,169 @@
+"""Recordings joined end to end, whose clock begins anew, leaps on or leaps back: found in the file, and closed up.
+
+A transport stream may be cut and put together anywhere, so all of it is read once. A part begins where the time of
+decoding steps back, or every stream leaps on, as FFmpeg's own `dts_delta_threshold` has it; its picture follows on the
+last picture of the part before. Parts are told apart by where their bytes lie, for their times may be the same.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+Kind = TypeVar("Kind", VideoStream, AudioStream)
+
+_STEP_BACK_SECONDS, _LEAP_SECONDS = 0.1, 10.0
+_KEYFRAMES_APART_SECONDS = 1.0
+_LONGEST_STEP_SECONDS = 1.0
+_TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of a file from a byte on, and the seconds that its times are moved by."""
+
+    position: int
+    shift: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a file's packets tell of its whole length; times are on the container's clock, with every break closed up.
+
+    `keyframes` are times of the picture and where in the file they lie, in files of several parts. `seekable` says that
+    every picture is in a packet of the container's own, with its own time: FFmpeg guesses the others' times from those
+    before, and after a seek it guesses wrong.
+    """
+
+    picture_end: float
+    sound_end: float
+    parts: tuple[Part, ...]
+    keyframes: tuple[tuple[float, int], ...] = ()
+    seekable: bool = True
+
+    @property
+    def breaks(self) -> int:
+        return len(self.parts) - 1
+
+    def position(self, time: float) -> int:
+        """Where to read from for what is shown at a time."""
+        number = bisect_right(self.keyframes, time, key=lambda keyframe: keyframe[0])
+        return self.keyframes[number - 1][1] if number else 0
+
+
+def may_be_joined(container: InputContainer) -> bool:
+    """Whether files of this kind are still readable when they are put together byte by byte."""
+    return bool(container.format.flags & _TS_DISCONT)
+
+
+def describe_breaks(scan: Scan | None) -> tuple[str, ...]:
+    """Sentences for the timeline."""
+    if scan is None or not scan.breaks:
+        return ()
+    count = "a break" if scan.breaks == 1 else f"{scan.breaks} breaks"
+    return (f"The source's clock has {count}; the parts follow one another without a gap.",)
+
+
+def close_breaks(packets: "Iterable[Packet[Kind]]", scan: Scan | None) -> "Iterator[Packet[Kind]]":
+    """Move the times of packets so that the clock runs on through the whole file."""
+    if scan is None or not scan.breaks:
+        yield from packets
+        return
+    starts = [part.position for part in scan.parts]
+    shift = 0.0
+    for packet in packets:
+        if packet.pos is not None:
+            shift = scan.parts[bisect_right(starts, packet.pos) - 1].shift
+        ticks = round(shift / packet.time_base) if packet.time_base else 0
+        packet.pts = None if packet.pts is None else packet.pts + ticks
+        packet.dts = None if packet.dts is None else packet.dts + ticks
+        yield packet
+
+
+def scan_packets(packets: "Iterable[Packet[Any]]", picture: int) -> Scan:
+    """Read a whole file's packets of the picture (a stream's index) and of sound."""
+    scanning = _Scanning(picture)
+    for packet in packets:
+        scanning.take(packet)
+    return scanning.result()
+
+
+@dataclass
+class _Scanning:
+    picture: int
+    parts: list[Part] = field(default_factory=lambda: [Part(0, 0.0)])
+    keyframes: list[tuple[float, int]] = field(default_factory=list)
+    ends: dict[bool, float] = field(
+        default_factory=dict
+    )  # of the picture (True) and the sound, in the whole film
+    decoded: dict[int, float] = field(
+        default_factory=dict
+    )  # when each stream's last packet of this part is decoded
+    steps: dict[int, float] = field(default_factory=dict)  # between the last two packets of each stream
+    delay: float = 0.0  # how much later than it is decoded the picture's first frame is shown
+    seekable: bool = True
+    aligned: bool = False  # whether this part's picture has begun
+
+    def take(self, packet: "Packet[Any]") -> None:
+        if not packet.size or not packet.time_base:
+            return
+        tick, index = float(packet.time_base), packet.stream_index
+        is_picture = index == self.picture
+        if packet.dts is not None:
+            self._look_for_break(packet, packet.dts * tick, is_picture=is_picture)
+        lasting = self._lasting(packet, tick)
+        decoded = self.decoded.get(index, 0.0) + lasting if packet.dts is None else packet.dts * tick
+        self.decoded[index] = decoded
+        shown = decoded + self.delay * is_picture if packet.pts is None else packet.pts * tick
+        if is_picture and not self.aligned:
+            self._align(shown)
+            self.delay = shown - decoded
+        time = shown + self.parts[-1].shift
+        self.ends[is_picture] = max(self.ends.get(is_picture, time), time + lasting)
+        if is_picture and packet.pos is None:
+            self.seekable = False
+        if is_picture and packet.is_keyframe:
+            self._note_keyframe(time, packet.pos)
+
+    def result(self) -> Scan:
+        keyframes = tuple(self.keyframes) if len(self.parts) > 1 else ()
+        ends = self.ends.get(True, 0.0), self.ends.get(False, 0.0)
+        return Scan(*ends, tuple(self.parts), keyframes, self.seekable)
+
+    def _lasting(self, packet: "Packet[Any]", tick: float) -> float:
+        """How long a packet lasts, by the one before it where it does not say so itself."""
+        index, before = packet.stream_index, self.decoded.get(packet.stream_index)
+        if (
+            before is not None
+            and packet.dts is not None
+            and 0 < packet.dts * tick - before < _LONGEST_STEP_SECONDS
+        ):
+            self.steps[index] = packet.dts * tick - before
+        return packet.duration * tick if packet.duration else self.steps.get(index, 0.0)
+
+    def _look_for_break(self, packet: "Packet[Any]", time: float, *, is_picture: bool) -> None:
+        before = self.decoded.get(packet.stream_index)
+        back = before is not None and time < before - _STEP_BACK_SECONDS
+        leap = bool(self.decoded) and time > max(self.decoded.values()) + _LEAP_SECONDS
+        if not (back or leap) or packet.pos is None:
+            return
+        self.parts.append(Part(packet.pos, self.ends.get(is_picture, time) - time))
+        self.decoded.clear()
+        self.aligned = False
+
+    def _align(self, begun: float) -> None:
+        """The picture of a part follows on that of the part before, whichever stream showed the break."""
+        self.aligned = True
+        if True in self.ends:
+            self.parts[-1] = replace(self.parts[-1], shift=self.ends[True] - begun)
+
+    def _note_keyframe(self, time: float, position: int | None) -> None:
+        if position is None:
+            return
+        if not self.keyframes or time > self.keyframes[-1][0] + _KEYFRAMES_APART_SECONDS:
+            self.keyframes.append((time, position))
