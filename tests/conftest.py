@@ -104,9 +104,16 @@ async def open_emptied(url: str) -> AnyDatabase:
     return database
 
 
+async def empty(url: str) -> None:
+    """Remove all rows of a database."""
+    await (await open_emptied(url)).close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
     """Each database in turn, without rows."""
-    found = await open_emptied(request.getfixturevalue(f"{request.param}_url"))
+    url = request.getfixturevalue(f"{request.param}_url")
+    found = await open_emptied(url)
     yield found
     await found.close()
+    await empty(url)  # other tests start the service on the same PostgreSQL

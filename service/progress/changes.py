@@ -1,9 +1,9 @@
 """What callbacks change, and what became of each change; the same for every database."""
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from random import random
 from typing import Any
 
 import msgspec
@@ -23,11 +23,15 @@ class Refusal(StrEnum):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A verified callback, and when it came (seconds since the epoch)."""
+    """A verified callback, and when it came (seconds since the epoch).
+
+    `random`, from 0 to 1, is for the pause before another attempt.
+    """
 
     type: EventType
     report: Report
     now: float
+    random: float = msgspec.field(default_factory=random)
 
     @property
     def tick(self) -> bool:
@@ -138,7 +142,7 @@ def values_of(change: Change) -> dict[str, object]:
         "message": report.message,
         "gpu_seconds": report.gpu_seconds or 0.0,
         "now": change.now,
-        "not_before": retry_at(report.attempt, change.now, random.random()),  # noqa: S311 - jitter
+        "not_before": retry_at(report.attempt, change.now, change.random),
         **Charge.FAILURE.values,
     }
     if report.output is not None:

@@ -13,6 +13,7 @@ from service.outcomes import attempt_key
 from service.runners import Failed
 from service.settings import load
 from tests.fakes import FakeRun, FakeRunner
+from tests.service.clocks import MovableClock
 from tests.service.house import House, opened
 
 CONTENT = b"the exported video"
@@ -26,9 +27,14 @@ OUTPUT = Output(
 
 
 @pytest.fixture
-async def house(data_dir: Path) -> AsyncIterator[House]:
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def house(data_dir: Path, clock: MovableClock) -> AsyncIterator[House]:
     settings = load(data_dir=data_dir, host="127.0.0.1", port=8000, _env_file="")
-    async with opened(settings, FakeRunner()) as house:
+    async with opened(settings, FakeRunner(), clock.clock) as house:
         yield house
 
 
@@ -66,10 +72,12 @@ async def test_a_run_that_ends_while_its_output_is_taken_in_is_not_lost(house: H
     assert (row["attempt"], row["phase"]) == (1, "finalizing")
 
 
-async def test_a_run_that_ended_is_asked_after_once_taking_it_in_takes_too_long(house: House) -> None:
-    run = await died_finalizing(house, now=time.time() - 100)
+async def test_a_run_that_ended_is_asked_after_once_taking_it_in_takes_too_long(
+    house: House, clock: MovableClock
+) -> None:
+    run = await died_finalizing(house, now=time.time())
     house.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
-    await house.state["attempts"]._see_to([run.spec.call_id])
+    await clock.pass_time(house, house.settings.finalize_seconds + 10)
     assert (await house.row(run.spec.job_id))["attempt"] == 2
 
 

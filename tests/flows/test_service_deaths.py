@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import open_emptied
+from tests.conftest import empty
 from tests.faults.replicas import Replica, runs
 from tests.gpu import videos
 
@@ -81,7 +81,7 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     settings = {**SETTINGS, "DATA_DIR": str(folder)}
     if request.param == "postgresql":
         settings["DATABASE_URL"] = request.getfixturevalue("postgresql_url")
-        await (await open_emptied(settings["DATABASE_URL"])).close()
+        await empty(settings["DATABASE_URL"])
     count = 2 if request.param == "postgresql" else 1
     clips = folder / "objects" / "local" / "clips"
     clips.mkdir(parents=True)

@@ -57,7 +57,7 @@ def change(
         output=OK if kind is EventType.COMPLETED else None,
         error=failure(transient=transient) if ended else None,
     )
-    return Change(kind, report, now)
+    return Change(kind, report, now, random=0.5)
 
 
 def failure(*, transient: bool) -> Failure:

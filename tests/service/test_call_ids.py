@@ -5,12 +5,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
-from service import jobs
 from service.runners import Failed
 from service.settings import Settings
 from tests.fakes import FakeRun, FakeRunner
+from tests.service.clocks import MovableClock
 from tests.service.house import House, opened
 from tests.service.street import until
 
@@ -139,15 +138,14 @@ async def test_a_run_whose_call_was_never_stored_goes_on_until_it_falls_silent(
         await house.submitted()
         run = await house.run()
         assert (await run.started()).status_code == 200
-    later = await stack.enter_async_context(opened(settings, FakeRunner(instance="")))
+    clock = MovableClock()
+    later = await stack.enter_async_context(opened(settings, FakeRunner(instance=""), clock.clock))
     run = later.of(run.spec).at(run.step)
     assert (await run.tick(50)).status_code == 200
     row = await later.row(run.spec.job_id)
     assert (row["attempt"], row["call_id"]) == (1, None)
-    async with later.database.transaction() as session:
-        await session.execute(update(jobs.JOBS).values(heartbeat_at=1.0))
     later.runner.standings[run.spec.call_id] = Failed("asked", "Nobody may ask.", transient=False)
-    await later.state["attempts"].look()
+    await clock.pass_time(later, 100)
     row = await later.row(run.spec.job_id)
     assert (row["attempt"], row["status"]) == (2, "pending")
     assert later.runner.cancelled == []

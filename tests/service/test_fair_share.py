@@ -19,7 +19,7 @@ from service.attempt_failures import AttemptFailure, end_attempt
 from service.fair_share import HALF_LIFE_SECONDS
 from service.models import Job
 from service.writer import Writer
-from tests.conftest import open_emptied
+from tests.conftest import empty, open_emptied
 from tests.service import changes
 
 LEASE_SECONDS = 30.0
@@ -187,6 +187,7 @@ async def test_replicas_that_claim_at_the_same_time_keep_each_user_s_limit(postg
     finally:
         for database in (first, *others):
             await database.close()
+        await empty(postgresql_url)
     assert [sorted(job.user_id for job in claimed) for claimed in claims].count(["ada", "bob"]) == 3
     assert Counter(job.user_id for claimed in claims for job in claimed) == {"ada": 3, "bob": 3}
 
@@ -253,6 +254,7 @@ def test_whatever_arrives_a_new_user_is_next_and_nobody_is_passed_over(
             await follow(CheckedShop(database, places, per_user=per_user), script)
         finally:
             await database.close()
+            await empty(url)
 
     @hypothesis.settings(max_examples=examples)
     @hypothesis.given(st.lists(acts, min_size=5, max_size=40), st.integers(1, 4), st.integers(1, 4))

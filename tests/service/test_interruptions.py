@@ -2,10 +2,8 @@
 
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from infra.postgresql import AnyDatabase
 from service import jobs, leases
@@ -16,8 +14,10 @@ from service.settings import Settings
 from service.transitions import MAX_INTERRUPTIONS
 from tests.fakes import FakeRunner
 from tests.service import changes
-from tests.service.house import House, opened
+from tests.service.clocks import MovableClock
+from tests.service.house import opened
 from tests.service.test_attempts import Slow
+from tests.service.test_call_ids import wait_for_spawn
 
 NOW = 1_000.0
 RESTARTED = interruption("The service was restarted.")
@@ -86,11 +86,6 @@ async def test_an_interrupted_export_starts_at_once_until_it_may_be_the_cause(
     assert pauses[PROMPT_INTERRUPTIONS] > 0
 
 
-async def set_row(house: House, **values: Any) -> None:
-    async with house.database.transaction() as session:
-        await session.execute(update(jobs.JOBS).values(**values))
-
-
 @pytest.fixture
 def once_only(settings: Settings) -> Settings:
     return settings.model_copy(update={"attempt_limit": 1})
@@ -99,12 +94,11 @@ def once_only(settings: Settings) -> Settings:
 async def test_a_start_that_was_never_confirmed_uses_up_no_attempt(
     once_only: Settings, stack: AsyncExitStack
 ) -> None:
-    runner = Slow()  # as whoever died before it could say that the run had started
-    house = await stack.enter_async_context(opened(once_only, runner))
+    runner, clock = Slow(), MovableClock()  # as whoever died before it could say that the run had started
+    house = await stack.enter_async_context(opened(once_only, runner, clock.clock))
     job = await house.submitted()
     await runner.asked.wait()
-    await set_row(house, lease_until=1.0)
-    await house.state["attempts"].look()
+    await clock.pass_time(house, 40)
     row = await house.row(job["job_id"])
     assert (row["status"], row["attempt"], row["interruptions"]) == ("pending", 2, 1)
 
@@ -116,14 +110,15 @@ async def test_a_start_that_was_never_confirmed_uses_up_no_attempt(
 async def test_a_run_that_is_gone_uses_up_an_attempt_unless_its_service_died(
     once_only: Settings, stack: AsyncExitStack, interrupted: bool, status: str
 ) -> None:
-    house = await stack.enter_async_context(opened(once_only, FakeRunner()))
+    clock = MovableClock()
+    house = await stack.enter_async_context(opened(once_only, FakeRunner(), clock.clock))
     job = await house.submitted()
     run = await house.run()
     await run.started()
     gone = Failed("run_lost", "The process is gone.", transient=True, interrupted=interrupted)
     house.runner.standings[run.spec.call_id] = gone
-    await set_row(house, heartbeat_at=1.0, call_id=run.spec.call_id)
-    await house.state["attempts"].look()
+    await wait_for_spawn(house, run)
+    await clock.pass_time(house, 100)
     assert (await house.row(job["job_id"]))["status"] == status
 
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from service.settings import Settings
+from tests.conftest import empty
 from tests.service.street import Street, opened, until
 
 LEAVERS = 50
@@ -19,6 +20,7 @@ RESET = struct.pack("ii", 1, 0)
 async def street(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> Street:
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
+        await empty(url)
         settings = settings.model_copy(update={"database_url": url})
     return await stack.enter_async_context(opened(settings))
 

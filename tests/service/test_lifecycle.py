@@ -17,7 +17,7 @@ from service.models import Job
 from service.progress import Applied, Change, Refusal
 from service.transitions import Charge
 from service.writer import Writer
-from tests.conftest import open_emptied
+from tests.conftest import empty, open_emptied
 from tests.service import changes
 from tests.service.changes import Row
 
@@ -57,6 +57,7 @@ class ExportLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.run(self.database.close())
+        self.run(empty(self.url))
         self.loop.close()
 
     # What the events do
