@@ -274,10 +274,13 @@ class AnnotateConfig(Common):
 
 ExportConfig = FramingConfig | OverlayConfig | AnnotateConfig
 
+CONFIG_MODELS: dict[ExportType, type[ExportConfig]] = {
+    ExportType.FRAMING: FramingConfig,
+    ExportType.OVERLAY: OverlayConfig,
+    ExportType.ANNOTATE: AnnotateConfig,
+}
 _CONFIGS: dict[ExportType, TypeAdapter[ExportConfig]] = {
-    ExportType.FRAMING: TypeAdapter(FramingConfig),
-    ExportType.OVERLAY: TypeAdapter(OverlayConfig),
-    ExportType.ANNOTATE: TypeAdapter(AnnotateConfig),
+    export_type: TypeAdapter(model) for export_type, model in CONFIG_MODELS.items()
 }
 
 

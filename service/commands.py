@@ -1,6 +1,5 @@
 """The commands that talk to a running service: export, watch, list, cancel, retry."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +12,15 @@ import typer
 from rich.console import Console
 
 from gpu.spec import ExportType
-from service.client import Client, Export, Trouble, usual_folder
+from service.client import Client, Export, Refused, Trouble, usual_folder
+from service.export_check import check_config, check_video, checked_target, read_config
 from service.models import Status
 from service.terminal import Meter, Sight, Silence, meter, moved_on, outcome, plain, table
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
-MAX_CONFIG_BYTES = 2 * 2**20
 PIPE_WIDTH = 240
 FAILED, TROUBLE, INTERRUPTED = 1, 2, 130
+SOURCE_FIELD = "config.input_key"
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The job id.")]
 Server = Annotated[str, typer.Option("--server", envvar="FRAMEHOOK_URL", help="Where the service is.")]
@@ -47,11 +47,10 @@ def export(
     """Send a video and export it."""
     with spoken(), Client(server, token, unfinished=usual_folder()) as client:
         parameters = read_config(config)
-        if not file.is_file():
-            raise Trouble(f"there is no file {file}")
+        check_video(file)
+        check_config(type_, parameters)
         target = checked_target(output)
-        key = _sent(client, file, as_json)
-        job = client.submit(type_.value, parameters | {"input_key": key})
+        job = _sent_and_submitted(client, file, type_, parameters, as_json)
         if watch or target:
             _follow(client, job, target, as_json)
         _say(job, f"Export {job.job_id} is {job.status}. Watch it: {_command('watch', client, job)}", as_json)
@@ -139,34 +138,38 @@ def spoken() -> Iterator[None]:
         _end(INTERRUPTED, "interrupted")
 
 
-def read_config(given: str) -> dict[str, Any]:
-    """The parameters, from a file or as they are; raises Trouble."""
-    inline = given.lstrip().startswith("{")
-    name = "--config" if inline else given
-    if not inline and Path(given).stat().st_size > MAX_CONFIG_BYTES:
-        raise Trouble(f"{given} is larger than any configuration")
+def _sent_and_submitted(
+    client: Client, file: Path, type_: ExportType, parameters: dict[str, Any], as_json: bool
+) -> Export:
+    """The export of a file, which is sent unless that was done before by a command that got no further."""
+    key = client.stored_key(file)
+    if key is not None:
+        try:
+            return _submitted(client, file, type_, parameters | {"input_key": key})
+        except Refused as refusal:
+            if SOURCE_FIELD not in refusal.fields:
+                raise
+            client.forget(file)  # it was removed meanwhile
+    key = _sent(client, file, as_json)
+    client.keep_key(file, key)
+    return _submitted(client, file, type_, parameters | {"input_key": key})
+
+
+def _submitted(client: Client, file: Path, type_: ExportType, config: dict[str, Any]) -> Export:
+    """The export, started; if it is not, the user learns where his video is."""
+    hint = f"the video is stored as {config['input_key']}"
+    if client.stored_key(file) is not None:
+        hint += "; the next export of this file uses it and sends nothing"
     try:
-        text = given if inline else Path(given).read_text(encoding="utf-8")
-        found = json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise Trouble(f"{name} is not valid JSON: {error.msg.lower()} at {place}") from None
-    except (ValueError, RecursionError):
-        raise Trouble(f"{name} is not valid JSON") from None
-    if not isinstance(found, dict):
-        raise Trouble(f"{name} does not hold a JSON object")
-    return found
-
-
-def checked_target(output: Path | None) -> Path | None:
-    """Where to save, if anywhere; raises Trouble before any work is done for nothing."""
-    if output is None:
-        return None
-    if output.is_dir():
-        raise Trouble(f"{output} is a folder; name the file to save to")
-    if not output.parent.is_dir():
-        raise Trouble(f"there is no folder {output.parent}")
-    return output
+        job = client.submit(type_.value, config)
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, f"interrupted\n  {hint}")
+    except Refused as refusal:
+        raise Refused(refusal.status, f"{refusal}\n  {hint}", refusal.fields) from refusal
+    except Trouble as trouble:
+        raise Trouble(f"{trouble}\n  {hint}") from trouble
+    client.forget(file)
+    return job
 
 
 def _sent(client: Client, file: Path, as_json: bool) -> str:
@@ -236,7 +239,3 @@ def _end(status: int, sentence: str) -> NoReturn:
     lines = "\n".join(plain(line) for line in sentence.splitlines())
     print(f"framehook: {lines}", file=sys.stderr)
     raise typer.Exit(status)
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    raise ValueError

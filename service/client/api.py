@@ -67,6 +67,18 @@ class Client:
         """Whether sending this file again would go on with what was sent before."""
         return self._unfinished.token(self.url, path) is not None
 
+    def stored_key(self, path: Path) -> str | None:
+        """What this file, as it is now, is stored under already; None unless that was kept."""
+        return self._unfinished.key(self.url, path)
+
+    def keep_key(self, path: Path, key: str) -> None:
+        """Remember what this file is stored under, for whoever wants to use it later."""
+        self._unfinished.keep_key(self.url, path, key)
+
+    def forget(self, path: Path) -> None:
+        """Remember nothing of this file any more."""
+        self._unfinished.forget(self.url, path)
+
     def submit(self, type_: str, config: Mapping[str, Any]) -> Export:
         """Start an export; should the answer get lost, asking again does not start a second one."""
         body = {"type": type_, "config": dict(config)}

@@ -1,6 +1,7 @@
 """What can go wrong between a client and the service, each as the sentence that the user is told."""
 
 import re
+from collections.abc import Sequence
 
 import httpx
 import msgspec
@@ -25,11 +26,12 @@ class Spoilt(Trouble):
 
 
 class Refused(Trouble):
-    """The service answered with a problem (RFC 9457)."""
+    """The service answered with a problem (RFC 9457); `fields` are those that it objects to: `config.fps`."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, fields: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.status = status
+        self.fields = tuple(fields)
 
 
 class Expired(Refused):
@@ -47,9 +49,12 @@ class _Field(msgspec.Struct):
     msg: str
     loc: list[str | int] = []
 
+    @property
+    def name(self) -> str:
+        return ".".join(str(part) for part in self.loc)
+
     def __str__(self) -> str:
-        where = ".".join(str(part) for part in self.loc)
-        return f"{where}: {self.msg}" if where else self.msg
+        return f"{self.name}: {self.msg}" if self.name else self.msg
 
 
 class _Problem(msgspec.Struct):
@@ -69,7 +74,7 @@ def refusal(response: httpx.Response) -> Refused:
     lines += [f"  {found}" for found in problem.errors if found.msg not in detail]
     if response.status_code == httpx.codes.UNAUTHORIZED:
         lines.append("  give a token with --token or FRAMEHOOK_TOKEN")
-    return Refused(response.status_code, "\n".join(lines))
+    return Refused(response.status_code, "\n".join(lines), [found.name for found in problem.errors])
 
 
 def _bare(response: httpx.Response) -> str:

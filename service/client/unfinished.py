@@ -1,4 +1,4 @@
-"""Uploads that were begun and not finished, remembered in a folder, so that the next try goes on with them."""
+"""Uploads that were begun and not finished, or not used, remembered in a folder for the next try."""
 
 import hashlib
 import json
@@ -21,14 +21,35 @@ class Unfinished:
 
     def token(self, service: str, path: Path) -> str | None:
         """The upload of exactly this file that was kept last."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            place = self._place(service, path)
-            if place and time.time() - place.stat().st_mtime < KEPT_SECONDS:
-                return str(json.loads(place.read_text())["upload"])
-        return None
+        return self._kept(service, path, "upload")
+
+    def key(self, service: str, path: Path) -> str | None:
+        """What exactly this file was stored under by a command that did not get to use it."""
+        return self._kept(service, path, "key")
 
     def keep(self, service: str, path: Path, token: str) -> None:
         """Remember an upload; whoever may read this may not use it without a token of the user's."""
+        self._keep(service, path, {"upload": token})
+
+    def keep_key(self, service: str, path: Path, key: str) -> None:
+        """Remember what a file was stored under."""
+        self._keep(service, path, {"key": key})
+
+    def forget(self, service: str, path: Path) -> None:
+        """It is finished, or can't be gone on with."""
+        with suppress(OSError):
+            place = self._place(service, path)
+            if place:
+                place.unlink(missing_ok=True)
+
+    def _kept(self, service: str, path: Path, name: str) -> str | None:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            place = self._place(service, path)
+            if place and time.time() - place.stat().st_mtime < KEPT_SECONDS:
+                return str(json.loads(place.read_text())[name])
+        return None
+
+    def _keep(self, service: str, path: Path, kept: dict[str, str]) -> None:
         with suppress(OSError):
             place = self._place(service, path)
             if place is None:
@@ -40,15 +61,8 @@ class Unfinished:
             part = place.with_suffix(".part")
             part.unlink(missing_ok=True)
             part.touch(mode=0o600)
-            part.write_text(json.dumps({"upload": token}))
+            part.write_text(json.dumps(kept))
             part.replace(place)
-
-    def forget(self, service: str, path: Path) -> None:
-        """It is finished, or can't be gone on with."""
-        with suppress(OSError):
-            place = self._place(service, path)
-            if place:
-                place.unlink(missing_ok=True)
 
     def _place(self, service: str, path: Path) -> Path | None:
         if self._folder is None:
