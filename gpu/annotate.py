@@ -23,6 +23,7 @@ from gpu.render import Chapter, Render
 from gpu.sound import Sound, silence, sound
 from gpu.source import Source
 from gpu.spec import AnnotateConfig
+from gpu.text import note_undrawable
 from gpu.transitions import dissolved, enveloped, equal_power, overlaid, straight
 
 _DIP_SAMPLES = SOUND_RATE // 200
@@ -48,7 +49,14 @@ def plan(config: AnnotateConfig, sources: Mapping[str, Source]) -> Render:
         pictures=lambda ticks: _joined(laid, ticks, opened),
         sound=_mixed(laid) if heard else None,
         chapters=tuple(_chapters(laid)),
+        notes=note_undrawable(_texts(config)) if config.show_labels else (),
     )
+
+
+def _texts(config: AnnotateConfig) -> Iterator[str]:
+    """All that labels say."""
+    for clip in config.clips:
+        yield from (clip.name, clip.notes, *clip.tags)
 
 
 def _chapters(laid: Montage) -> Iterator[Chapter]:

@@ -1,8 +1,9 @@
 """Which font draws which character: the fonts that come with the packages, then whatever the machine has.
 
 The shipped fonts (Noto Sans, SIL Open Font License) cover Latin, Greek, Cyrillic, Arabic, Hebrew, Devanagari, Bengali,
-Tamil, Telugu, Thai, Lao, Khmer, Myanmar, Chinese, Japanese and Korean, so that the same text looks the same on every
-machine. Each is opened when first needed; files are mapped, not read.
+Tamil, Telugu and six more scripts of India, Thai, Lao, Khmer, Myanmar, Armenian, Georgian, Ethiopic, Chinese,
+Japanese and Korean, symbols and emoji, so that the same text looks the same on every machine. Each is opened when first
+needed; files are mapped, not read.
 """
 
 import os
@@ -30,11 +31,21 @@ _SCRIPTS: tuple[tuple[str, str, Ranges], ...] = (
     ("justmytype_intl_south_asia", "notosansbengali/NotoSansBengali", ((0x980, 0x9FF),)),
     ("justmytype_intl_south_asia", "notosanstamil/NotoSansTamil", ((0xB80, 0xBFF),)),
     ("justmytype_intl_south_asia", "notosanstelugu/NotoSansTelugu", ((0xC00, 0xC7F),)),
+    ("manimgx_fonts", "NotoSansGurmukhi", ((0xA00, 0xA7F),)),
+    ("manimgx_fonts", "NotoSansGujarati", ((0xA80, 0xAFF),)),
+    ("manimgx_fonts", "NotoSansOriya", ((0xB00, 0xB7F),)),
+    ("manimgx_fonts", "NotoSansKannada", ((0xC80, 0xCFF),)),
+    ("manimgx_fonts", "NotoSansMalayalam", ((0xD00, 0xD7F),)),
+    ("manimgx_fonts", "NotoSansSinhala", ((0xD80, 0xDFF),)),
+    ("manimgx_fonts", "NotoSansArmenian", ((0x530, 0x58F),)),
+    ("manimgx_fonts", "NotoSansGeorgian", ((0x10A0, 0x10FF), (0x1C90, 0x1CBF), (0x2D00, 0x2D2F))),
+    ("manimgx_fonts", "NotoSansEthiopic", ((0x1200, 0x139F), (0x2D80, 0x2DDF), (0xAB00, 0xAB2F))),
     ("justmytype_intl_sea", "notosansthai/NotoSansThai", ((0xE00, 0xE7F),)),
     ("justmytype_intl_sea", "notosanslao/NotoSansLao", ((0xE80, 0xEFF),)),
     ("justmytype_intl_sea", "notosansmyanmar/NotoSansMyanmar", ((0x1000, 0x109F), (0xA9E0, 0xA9FF))),
     ("justmytype_intl_sea", "notosanskhmer/NotoSansKhmer", ((0x1780, 0x17FF), (0x19E0, 0x19FF))),
 )  # fmt: skip
+_FLAT_PACKAGE = "manimgx_fonts"
 _LATIN = ("fontpkg_noto_sans", "files/NotoSans[wdth,wght].ttf")
 _EAST_ASIAN = ("noto_cjk_sans_otc", "NotoSansCJK-Regular.ttc")
 # Places in the collection: the same characters, drawn as each country draws them.
@@ -61,8 +72,8 @@ LATIN = Typeface(str(files(_LATIN[0]).joinpath(_LATIN[1])))
 
 
 def typeface(char: str, east_asian: int = CHINESE) -> Typeface | None:
-    """The first font that can draw the character: its script's own, the Latin one, East Asian, the machine's."""
-    for face in (_of_script(char), LATIN, _east_asian(east_asian)):
+    """The first font that can draw the character: its script's, the Latin, East Asian, symbols', the machine's."""
+    for face in (_of_script(char), LATIN, _east_asian(east_asian), _symbols(), emoji_typeface()):
         if face is not None and face.has(char):
             return face
     return _of_machine(char)
@@ -72,10 +83,24 @@ def _of_script(char: str) -> Typeface | None:
     code = ord(char)
     for package, stem, ranges in _SCRIPTS:
         if any(low <= code <= high for low, high in ranges):
-            return Typeface(
-                str(files(package).joinpath("fonts", "ofl", *f"{stem}[wdth,wght].ttf".split("/")))
-            )
+            return _shipped(package, stem)
     return None
+
+
+@cache
+def _shipped(package: str, stem: str) -> Typeface:
+    if package == _FLAT_PACKAGE:
+        return Typeface(str(files(package).joinpath(f"{stem}[wght].ttf")))
+    return Typeface(str(files(package).joinpath("fonts", "ofl", *f"{stem}[wdth,wght].ttf".split("/"))))
+
+
+def emoji_typeface() -> Typeface:
+    """The font of emoji, in one colour: keys, flags and joined ones are single signs of it."""
+    return _shipped(_FLAT_PACKAGE, "NotoEmoji")
+
+
+def _symbols() -> Typeface:
+    return _shipped(_FLAT_PACKAGE, "NotoSansSymbols")
 
 
 @cache

@@ -1,11 +1,11 @@
 """The panel that says what a clip shows: its rating as chess players write it, its name, its notes, its tags."""
 
-import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gpu.canvas import Canvas, Patch
-from gpu.paint import rgb
+from gpu.paint import is_dark
 from gpu.spec import Clip
 from gpu.text import line_height, measure, render_line, wrap
 
@@ -25,8 +25,7 @@ _NAME_SIZE, _NOTES_SIZE, _TAGS_SIZE = 0.038, 0.028, 0.024
 _SMALLEST_TEXT = 9.0
 _WIDEST_OF_WIDTH, _HIGHEST = 0.42, 0.45
 _NAME_LINES = 2
-# White and black stand out equally from a colour of this luminance.
-_EVEN_LUMINANCE = 0.179
+_SIGNS = re.compile("^(?:#(?!\ufe0f?\u20e3)\\s*)+")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def _rows(clip: Clip, side: int, width: float, height: float) -> Iterator[_Row]:
     )
     names = wrap(clip.name.strip(), name_size, width, bold=True, max_lines=_NAME_LINES)
     tags = wrap(
-        "  ".join(f"#{tag.strip()}" for tag in clip.tags if tag.strip()), tags_size, width, max_lines=1
+        "  ".join(f"#{tag}" for tag in map(_bare_tag, clip.tags) if tag), tags_size, width, max_lines=1
     )
     left = height - len(names) * line_height(name_size) - len(tags) * line_height(tags_size)
     fitting = max(1, int(left / line_height(notes_size)))
@@ -89,6 +88,11 @@ def _rows(clip: Clip, side: int, width: float, height: float) -> Iterator[_Row]:
     yield from (_Row(text, name_size, _WHITE, bold=True) for text in names)
     yield from (_Row(text, notes_size, _PALE) for text in notes)
     yield from (_Row(text, tags_size, _BLUISH) for text in tags)
+
+
+def _bare_tag(tag: str) -> str:
+    """A tag without the sign that it may have been typed with; a # in a key is none."""
+    return _SIGNS.sub("", tag.strip()).strip()
 
 
 def _panel(width: int, height: int, radius: float) -> Canvas:
@@ -107,10 +111,4 @@ def _paint_badge(canvas: Canvas, rating: int, at: int, side: int) -> None:
     line = render_line(signs, side * 0.72, bold=True)
     rows, columns = line.alpha.shape
     x, y = at + (side - columns) / 2 - line.left, at + (side - rows) / 2 - line.top
-    canvas.text(line, x, y, _WHITE if _luminance(color) < _EVEN_LUMINANCE else _INK)
-
-
-def _luminance(color: str) -> float:
-    """How bright a colour is to the eye, 0 to 1 (WCAG's relative luminance, its curve taken as a power)."""
-    red, green, blue = (math.pow(part, 2.2) for part in rgb(color))
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    canvas.text(line, x, y, _WHITE if is_dark(color) else _INK)

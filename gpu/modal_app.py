@@ -40,6 +40,7 @@ PACKAGES = (
     "justmytype-intl-rtl",
     "justmytype-intl-sea",
     "justmytype-intl-south-asia",
+    "manimgx-fonts",
     "msgspec",
     "noto-cjk-sans-otc",
     "numpy",

@@ -5,37 +5,28 @@ ellipse's fill and stroke, then the text. Times are the source's.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from av.video.frame import VideoFrame
 
 from gpu import ellipse, timeline
+from gpu.captions import Caption, caption
 from gpu.decode import Pictures, pictures
 from gpu.ellipse import Drawn
 from gpu.errors import ExportError
 from gpu.highlight import Highlight, Look
-from gpu.paint import BLACK, Mask, Yuv, coat, dimmed, lighten, rgb, show_through, stencil, yuv
+from gpu.paint import BLACK, coat, dimmed, lighten, show_through, yuv
 from gpu.planes import copied, planes
 from gpu.render import Render
 from gpu.sound import sound
 from gpu.source import Source
-from gpu.spec import EffectType, OverlayConfig, OverlaySettings, TextLayer
-from gpu.text import line_height, render_line
+from gpu.spec import EffectType, OverlayConfig, OverlaySettings
+from gpu.text import note_undrawable
 from gpu.verbatim import Copy, is_copyable
 
 _REFERENCE_HEIGHT = 1_080
 _THINNEST_STROKE = 2.0
 _RIM_OPACITY = 0.6
-
-
-@dataclass(frozen=True)
-class Caption:
-    """A text as it is laid over the frames from `start` to `end`, in seconds."""
-
-    start: float
-    end: float
-    masks: tuple[Mask, ...]
-    color: Yuv
 
 
 def plan(config: OverlayConfig, sources: Mapping[str, Source]) -> Render | Copy:
@@ -47,7 +38,7 @@ def plan(config: OverlayConfig, sources: Mapping[str, Source]) -> Render | Copy:
     settings = config.overlay_settings
     drawing = Drawing(
         [Highlight(region, settings, source.width, source.height) for region in regions],
-        [_caption(layer, width, height) for layer in config.text_layers],
+        [caption(layer, width, height) for layer in config.text_layers],
         config.effect_type,
         settings,
         (width, height),
@@ -63,6 +54,7 @@ def plan(config: OverlayConfig, sources: Mapping[str, Source]) -> Render | Copy:
         seconds=seconds,
         pictures=lambda ticks: _drawn(pictures(source, cut, clock, ticks), drawing),
         sound=sound(source, cut, seconds) if audio is not None else None,
+        notes=note_undrawable(layer.text for layer in config.text_layers),
     )
     if not regions and not config.text_layers and is_copyable(source, config):
         return Copy(source, config.codec, audio, render)
@@ -75,17 +67,6 @@ def _check_inside(config: OverlayConfig, source: Source) -> None:
     if max(begun, default=0.0) >= source.duration:
         message = f"A region or text begins after the source, which is {source.duration:.2f} s long."
         raise ExportError("clip_outside_source", message)
-
-
-def _caption(layer: TextLayer, width: int, height: int) -> Caption:
-    """The text's lines, the first one's box with its top left corner at the layer's place."""
-    found = []
-    for number, text in enumerate(layer.text.splitlines()):
-        line = render_line(text, layer.size)
-        top = round(layer.y) + number * line_height(layer.size) + line.top
-        found.append(stencil(line.alpha, round(layer.x) + line.left, top, width, height))
-    masks = tuple(each for each in found if each is not None)
-    return Caption(layer.start_time, layer.end_time, masks, yuv(rgb(layer.color)))
 
 
 class Drawing:
@@ -109,16 +90,15 @@ class Drawing:
         """The frame with what is to be seen at a time drawn on it; the very frame if that is nothing."""
         frame = _even(frame)
         looks = [look for each in self._highlights if (look := each.at(time)) is not None]
-        captions = [each for each in self._captions if each.start <= time < each.end and each.masks]
+        captions = [each for each in self._captions if each.start <= time < each.end and each.coats]
         if not looks and not captions:
             return frame
         shapes = [(look, shape) for look in looks if (shape := self._shape(look)) is not None]
         painted = self._lit(frame, looks, shapes)
         for look, shape in shapes:
             _trace(painted, look, shape)
-        for caption in captions:
-            for mask in caption.masks:
-                coat(painted, mask, caption.color, 1.0)
+        for each in captions:
+            each.draw(painted)
         return painted
 
     def _shape(self, look: Look) -> Drawn | None:

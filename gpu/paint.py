@@ -22,6 +22,8 @@ _BITS = np.uint16(8)
 _LOW, _GREY = 16, 128
 _HIGHEST_LUMA, _HIGHEST_CHROMA = 235, 240
 BLACK: Yuv = (_LOW, _GREY, _GREY)
+# White and black stand out equally from a colour of this luminance.
+_EVEN_LUMINANCE = 0.179
 _BAND_SAMPLES = 32_768
 _KR, _KG, _KB = 0.2126, 0.7152, 0.0722
 
@@ -73,6 +75,12 @@ def rgb(color: str) -> Color:
     """`#rrggbb` as three shares from 0 to 1."""
     red, green, blue = bytes.fromhex(color[1:])
     return red / 255, green / 255, blue / 255
+
+
+def is_dark(color: str) -> bool:
+    """Whether white stands out more from a colour than black (WCAG's relative luminance, its curve a power)."""
+    red, green, blue = (part**2.2 for part in rgb(color))
+    return bool(_KR * red + _KG * green + _KB * blue < _EVEN_LUMINANCE)
 
 
 def background_yuv(color: str) -> Yuv:

@@ -98,7 +98,9 @@ def _written(
 ) -> Generator[Tick, None, Source]:
     """The output in a file, checked: copied where that is planned and turns out to do, else encoded."""
     reached = 0.0
-    notes = " ".join(dict.fromkeys(note for source in sources.values() for note in source.notes))
+    render = plan.render if isinstance(plan, Copy) else plan
+    told = [note for source in sources.values() for note in source.notes]
+    notes = " ".join(dict.fromkeys([*told, *render.notes]))
     if isinstance(plan, Copy):
         message = f"Copying the source. {notes}" if notes else "Copying the source"
         yield _tick(Phase.PROCESSING, 0.0, message)
@@ -110,7 +112,6 @@ def _written(
             return _checked(made, plan.render)
         except ExportError as error:
             log.info("not copied, but encoded: %s", error.message)
-    render = plan.render if isinstance(plan, Copy) else plan
     floor = _tick(Phase.PROCESSING, reached, "").progress
     with closing(_made(spec, sources, render, choose, places, made)) as working:
         for tick in working:

@@ -54,8 +54,8 @@ class Render:
     """An export ready to be made: the size, the clock, the length in seconds, the frames and sound to come, chapters.
 
     `pictures` opens the frames of any stretch of it. Nothing is decoded until they and `sound` are iterated; both are
-    closed by who writes them. `reel_ticks` says after how much film the encoder begins anew; a film that is part of
-    another goes by that one's.
+    closed by who writes them. `reel_ticks`: after how much film the encoder begins anew; a film that is part of another
+    goes by that one's. `notes` are sentences for the timeline.
     """
 
     width: int
@@ -65,6 +65,7 @@ class Render:
     pictures: Opened
     sound: Sound | None
     chapters: tuple[Chapter, ...] = ()
+    notes: tuple[str, ...] = ()
     reel_of_whole: int | None = None
 
     @property

@@ -7,7 +7,15 @@ import itertools
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
 
 from gpu.keys import checked_key
 
@@ -208,8 +216,40 @@ class OverlaySettings(Parsed):
     fade: Annotated[float, Field(ge=0, le=10)] = 0.25
 
 
+def _hyphenated(name: object) -> object:
+    return name.replace("_", "-").replace(" ", "-") if isinstance(name, str) else name
+
+
+Anchor = Annotated[
+    Literal[
+        "top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"
+    ],
+    BeforeValidator(_hyphenated),
+]
+"""Which point of a text is meant by its place."""
+
+
+class TextOutline(Parsed):
+    """A line around the letters, `width` pixels wide."""
+
+    width: Annotated[float, Field(ge=0, le=100)]
+    color: Color = "#000000"
+
+
+class TextBox(Parsed):
+    """A rectangle behind a text, `padding` pixels larger on every side."""
+
+    color: Color = "#000000"
+    opacity: Opacity = 0.6
+    padding: Annotated[float, Field(ge=0, le=1_000)] = 8.0
+
+
 class TextLayer(Parsed):
-    """A line of text at a place, for a while; `size` in pixels."""
+    """A text for a while; `size` in pixels, `x` and `y` where its `anchor` is.
+
+    It is broken into lines `max_width` pixels wide, or that fit into the picture. Without an outline and a box it has
+    an outline in black or white, whichever its color stands out from.
+    """
 
     text: Annotated[str, Field(min_length=1, max_length=1_000)]
     start_time: Seconds
@@ -218,6 +258,11 @@ class TextLayer(Parsed):
     y: Pixels
     size: Annotated[float, Field(ge=4, le=1_000)] = 48.0
     color: Color = "#ffffff"
+    align: Literal["left", "center", "right"] | None = None
+    anchor: Anchor = "top-left"
+    max_width: Length | None = None
+    outline: TextOutline | None = None
+    box: TextBox | None = None
 
     @model_validator(mode="after")
     def _runs_forward(self) -> Self:

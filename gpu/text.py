@@ -6,7 +6,7 @@ vowels, and a fresh machine has none.
 
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,8 @@ import uharfbuzz as hb  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from gpu.bidi import in_sight_order
-from gpu.fonts import CHINESE, JAPANESE, KOREAN, LATIN, Typeface, typeface
+from gpu.clusters import is_emoji, split_clusters
+from gpu.fonts import CHINESE, JAPANESE, KOREAN, Typeface, emoji_typeface, typeface
 
 Alpha = NDArray[np.uint8]
 
@@ -24,9 +25,9 @@ _UNITS = 64
 _LEADING_EM = 1.362
 _ASCENT_EM = 1.069
 _ELLIPSIS = "…"
+_MOST_NAMED = 10
 # Written together with what stands before it, whatever font that is.
 _JOINERS = {"Cf", "Mn", "Mc", "Me"}
-_PICTOGRAPHS = {"So", "Sk", "Cn", "Co"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def wrap(
         return lines
     last = lines[max_lines - 1]
     while last and measure(last + _ELLIPSIS, size, bold=bold) > width:
-        last = last[:-1]
+        last = last[: -len(list(split_clusters(last))[-1])]
     return [*lines[: max_lines - 1], last.rstrip() + _ELLIPSIS]
 
 
@@ -117,21 +118,18 @@ def _pieces(text: str, size: float, width: float, bold: bool) -> Iterator[str]:
             yield piece
             continue
         part = ""
-        for char in piece:
-            if (
-                part
-                and unicodedata.category(char) not in _JOINERS
-                and measure(part + char, size, bold=bold) > width
-            ):
+        for cluster in split_clusters(piece):
+            if part and measure(part + cluster, size, bold=bold) > width:
                 yield part
                 part = ""
-            part += char
+            part += cluster
         yield part
 
 
 def _breakable(text: str) -> Iterator[str]:
-    piece = ""
-    for before, char in zip(" " + text, text, strict=False):
+    piece, before = "", " "
+    for cluster in split_clusters(text):
+        char = cluster[0]
         starts_word = before.isspace() and not char.isspace()
         between_signs = (_is_wide(before) or _is_wide(char)) and unicodedata.category(char)[0] in "LNS"
         if piece.strip() and (
@@ -139,7 +137,8 @@ def _breakable(text: str) -> Iterator[str]:
         ):
             yield piece
             piece = ""
-        piece += char
+        piece += cluster
+        before = char
     if piece:
         yield piece
 
@@ -149,8 +148,35 @@ def _is_wide(char: str) -> bool:
     return unicodedata.east_asian_width(char) in "WF" and not "\uac00" <= char <= "\ud7a3"
 
 
+def find_undrawable(text: str) -> list[str]:
+    """List what is left out of a text when it is drawn, each once: what no font has."""
+    return [cluster for cluster, face in _faced(_composed(text)) if face is None and _is_visible(cluster)]
+
+
+def note_undrawable(texts: Iterable[str]) -> tuple[str, ...]:
+    """Say what is left out of the texts of an export, if anything is."""
+    missing = list(dict.fromkeys(cluster for text in texts for cluster in find_undrawable(text)))
+    if not missing:
+        return ()
+    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    return (f"Left out of the text, for no font has it: {' '.join(missing[:_MOST_NAMED])}{more}.",)
+
+
+@lru_cache(maxsize=1_024)
 def _plain(text: str) -> str:
-    """Composed, and without control characters."""
+    """What is drawn of a text: composed, without control characters and what no font has, nor two blanks for it."""
+    kept = ""
+    is_gap = False
+    for cluster, face in _faced(_composed(text)):
+        if face is None:
+            is_gap = is_gap or _is_visible(cluster)
+        elif not (is_gap and cluster == " " and (not kept or kept.endswith(" "))):
+            kept += cluster
+            is_gap = is_gap and cluster == " "
+    return kept
+
+
+def _composed(text: str) -> str:
     return "".join(
         " " if char.isspace() else char
         for char in unicodedata.normalize("NFC", text)
@@ -158,28 +184,39 @@ def _plain(text: str) -> str:
     )
 
 
+def _is_visible(cluster: str) -> bool:
+    return any(unicodedata.category(char) not in {"Cf", "Mn"} for char in cluster)
+
+
 def _runs(text: str) -> list[tuple[str, bool, Typeface]]:
-    """Stretches of one font and direction, from left to right; pictographs that no font has are left out."""
-    plain = _plain(text)
-    faces = _faces(plain)
-    drawn = [at for at, face in enumerate(faces) if face is not None]
-    kept = [face for face in faces if face is not None]
-    return in_sight_order("".join(plain[at] for at in drawn), lambda at: kept[at])
+    """Stretches of one font and direction, from left to right; what no font has is left out."""
+    drawn = [(cluster, face) for cluster, face in _faced(_plain(text)) if face is not None]
+    faces = [face for cluster, face in drawn for _ in cluster]
+    return in_sight_order("".join(cluster for cluster, _ in drawn), lambda at: faces[at])
 
 
-def _faces(text: str) -> list[Typeface | None]:
-    """Each character's font; None leaves it out."""
+def _faced(text: str) -> Iterator[tuple[str, Typeface | None]]:
+    """The text cluster by cluster, each with its font; None leaves it out."""
     country = _country(text)
-    faces: list[Typeface | None] = []
     current: Typeface | None = None
-    for char in text:
-        category = unicodedata.category(char)
-        neutral = category[0] in "ZPN" or category in _JOINERS
-        if not (current is not None and (category == "Cf" or (neutral and current.has(char)))):
-            found = typeface(char, country)
-            current = found or (None if category in _PICTOGRAPHS | {"Cf", "Mn"} else LATIN)
-        faces.append(current)
-    return faces
+    for cluster in split_clusters(text):
+        if is_emoji(cluster):
+            yield cluster, emoji_typeface() if _is_drawn_by(emoji_typeface(), cluster) else None
+            current = None  # its blanks are as wide as an emoji
+            continue
+        for char in cluster:
+            category = unicodedata.category(char)
+            neutral = category[0] in "ZPN" or category in _JOINERS
+            goes_on = current is not None and (category == "Cf" or (neutral and current.has(char)))
+            if not goes_on:
+                current = typeface(char, country)
+            yield char, current
+
+
+@lru_cache(maxsize=1_024)
+def _is_drawn_by(face: Typeface, cluster: str) -> bool:
+    """Whether a font has all of a cluster: no empty box stands for any of it."""
+    return all(glyph != 0 for glyph, _ in _shaped(face.sized(_UNITS, bold=False), cluster, False))
 
 
 def _country(text: str) -> int:

@@ -49,7 +49,7 @@ def test_text_is_where_and_when_it_was_asked_for_and_nowhere_else(source: Path) 
 
 @pytest.mark.parametrize(("x", "y"), [(100, 50), (37, 81)])
 def test_a_text_has_the_corner_of_its_box_where_it_was_asked_for(source: Path, x: int, y: int) -> None:
-    layer = {"text": "H", "start_time": 0, "end_time": 1, "x": x, "y": y, "size": 40}
+    layer = {"text": "H", "start_time": 0, "end_time": 1, "x": x, "y": y, "size": 40, "outline": {"width": 0}}
     inked = at(overlaid(source, text_layers=[layer]), 0.5).astype(int) > (GREY + 235) / 2
 
     line = render_line("H", 40)

@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from gpu.bidi import in_sight_order
+from gpu.clusters import is_emoji, split_clusters
 from gpu.fonts import JAPANESE, LATIN, typeface
-from gpu.text import line_height, measure, render_line, wrap
+from gpu.text import find_undrawable, line_height, measure, note_undrawable, render_line, wrap
 
 SIZE = 40.0
 PACKAGES = Path(str(distribution("noto-cjk-sans-otc").locate_file("")))
@@ -40,6 +41,9 @@ def seen(text: str) -> list[str]:
         pytest.param("ພາສາລາວ", id="Lao"),
         pytest.param("မြန်မာ", id="Burmese"),
         pytest.param("ខ្មែរ", id="Khmer"),
+        pytest.param("ਪੰਜਾਬੀ ગુજરાતી ଓଡ଼ିଆ ಕನ್ನಡ മലയാളം සිංහල", id="more scripts of India"),
+        pytest.param("Հայերեն ქართული አማርኛ", id="Armenian, Georgian, Ethiopic"),
+        pytest.param("⚽🔥🏆★✓", id="emoji and symbols"),
         pytest.param("进球 東京サッカー 대한민국", id="Chinese, Japanese, Korean"),
     ],
 )
@@ -105,8 +109,52 @@ def test_han_characters_are_drawn_the_japanese_way_next_to_kana() -> None:
     assert not np.array_equal(ink("直の")[:, :30], ink("直")[:, :30])
 
 
-def test_a_pictograph_that_no_font_has_is_left_out() -> None:
-    assert measure("goal\U0001fae8", SIZE) == measure("goal", SIZE) or typeface("\U0001fae8") is not None
+@pytest.mark.parametrize(
+    "emoji",
+    [
+        "⚽",
+        "🔥",
+        "👍🏽",
+        "👨\u200d👩\u200d👧\u200d👦",
+        "🇩🇪",
+        "1\ufe0f\u20e3",
+        "#\u20e3",
+        "❤\ufe0f",
+        "🏳\ufe0f\u200d🌈",
+    ],
+)
+def test_an_emoji_of_any_number_of_characters_is_one_sign(emoji: str) -> None:
+    assert list(split_clusters(f"a{emoji}b")) == ["a", emoji, "b"]
+    assert measure(emoji, SIZE) == measure("⚽", SIZE)
+    assert find_undrawable(emoji) == []
+    assert [part for line in wrap(emoji * 9, SIZE, 100) for part in split_clusters(line)] == [emoji] * 9
+
+
+def test_signs_that_are_text_unless_said_otherwise_stay_text() -> None:
+    assert not is_emoji("©")
+    assert not is_emoji("1")
+    assert not is_emoji("⚽\ufe0e")
+    assert measure("© 1 ☎", SIZE) < measure("©\ufe0f 1 ☎\ufe0f", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [("goal {} now", "goal now"), ("{} goal", "goal"), ("goal {}{}  now", "goal now"), ("a{}b", "ab")],
+)
+def test_what_no_font_has_is_left_out_and_named_and_leaves_no_gap(text: str, drawn: str) -> None:
+    missing = "\U0001f9ff\u200d\U0001faff"
+    for cluster in ("\U000f0000", missing):
+        assert np.array_equal(ink(text.format(cluster, cluster)), ink(drawn))
+        assert measure(text.format(cluster, cluster).rstrip(), SIZE) == measure(drawn, SIZE)
+        assert find_undrawable(text.format(cluster, cluster))[0] == cluster
+    assert note_undrawable([drawn]) == ()
+    assert "\U000f0000" in note_undrawable([text.format("\U000f0000", "")])[0]
+
+
+def test_an_ellipsis_tears_no_emoji_apart() -> None:
+    family = "👨\u200d👩\u200d👧\u200d👦"
+    (line,) = wrap(family * 9, SIZE, 200, max_lines=1)
+    assert line == family * (len(line) // len(family)) + "…"
 
 
 def test_nothing_is_drawn_for_nothing() -> None:
