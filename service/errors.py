@@ -123,8 +123,7 @@ class KeyTaken(Conflict):
 
 
 class AlreadyUploaded(Conflict):
-    """Another file was uploaded to this URL before; ask for a new one with POST /api/uploads."""
-
+    title = "Another file was uploaded to this URL before; ask for a new one with POST /api/uploads."
     code = "already_uploaded"
 
 
@@ -188,8 +187,10 @@ class StorageMisconfigured(Unavailable):
 
 
 class NoRoom(Problem):
-    """The service's disk has no room for this file; remove what is not needed, or ask for a larger disk."""
-
+    title = (
+        "The service's disk has no room for this file; "
+        "remove files that are not needed, or ask its operator for a larger disk."
+    )
     status = 507
     code = "disk_full"
 

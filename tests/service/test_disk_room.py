@@ -35,7 +35,9 @@ async def test_six_uploads_at_once_together_get_no_more_than_there_is(data_dir: 
         taken = [answer for answer in answers if answer.status_code == 201]
         refused = [answer for answer in answers if answer.status_code == 507]
         assert (len(taken), len(refused)) == (2, 4)
-        assert refused[0].json()["type"] == "urn:framehook:problem:disk_full"
+        problem = refused[0].json()
+        assert problem["type"] == "urn:framehook:problem:disk_full"
+        assert problem["detail"].startswith("The service's disk has no room for this file; remove files")
         assert (await announced(street.http, size, parts=False)).status_code == 507
         assert (await street.http.delete(taken[0].headers["location"])).status_code == 204
         assert (await announced(street.http, size, parts=True)).status_code == 201
