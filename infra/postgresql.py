@@ -21,6 +21,7 @@ from infra.database import (
     Database,
     nothing_more,
 )
+from infra.dead_peers import enable_keep_alive, ping_at_checkout, run_while_alive
 from infra.sessions import DatabaseTasks, open_session, sessions_of
 
 T = TypeVar("T")
@@ -30,7 +31,9 @@ NOTIFY_BYTES: Final = 7_500
 """PostgreSQL takes less than 8,000 bytes in a notification."""
 DEADLOCK_TRIES: Final = 5
 PASSING: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-LISTEN_CHECK_SECONDS: Final = 10.0
+CONNECT_SECONDS: Final = 10.0
+LISTEN_CONNECT_SECONDS: Final = 3.0
+"""Readers wait for it: it is tried again rather than waited for."""
 IDLE_IN_TRANSACTION: Final = "10s"
 
 Connection = Any  # asyncpg brings no types
@@ -69,8 +72,8 @@ class PostgresDatabase:
             async_creator=self._connect,
             pool_size=pool_size,
             pool_timeout=POOL_SECONDS,
-            pool_pre_ping=True,
         )
+        ping_at_checkout(self._engine)
         self._tasks = DatabaseTasks()
         self._sessions = sessions_of(self._engine, self._tasks)
         self.before_commit: BeforeCommit = nothing_more
@@ -138,25 +141,26 @@ class PostgresDatabase:
         listened has to be read then.
         """
         queue: asyncio.Queue[str | None] = asyncio.Queue()
-        connection = await self._connect()
+        connection = await self._connect(timeout_seconds=LISTEN_CONNECT_SECONDS)
         try:
             connection.add_termination_listener(lambda _: queue.put_nowait(None))
             await connection.add_listener(CHANNEL, lambda *received: queue.put_nowait(str(received[3])))
-            await ready()
-            while not connection.is_closed():
-                try:
-                    async with asyncio.timeout(LISTEN_CHECK_SECONDS):
-                        payload = await queue.get()
-                except TimeoutError:
-                    await connection.execute("SELECT 1")  # a dead line shows itself only when it is used
-                    continue
-                if payload is None:
-                    return
-                instance, _, changed = payload.partition(" ")
-                if instance != self.instance:
-                    await heard([(name, owner) for name, owner in json.loads(changed)])
+            await run_while_alive(connection, f"LISTEN {CHANNEL}", self._hear(queue, ready, heard))
         finally:
             connection.terminate()
+
+    async def _hear(
+        self,
+        queue: "asyncio.Queue[str | None]",
+        ready: Callable[[], Awaitable[None]],
+        heard: Callable[[Sequence[Changed]], Awaitable[None]],
+    ) -> None:
+        """Pass on what comes, until the connection ends."""
+        await ready()
+        while (payload := await queue.get()) is not None:
+            instance, _, changed = payload.partition(" ")
+            if instance != self.instance:
+                await heard([(name, owner) for name, owner in json.loads(changed)])
 
     async def check(self) -> None:
         """Raise if the database does not answer."""
@@ -171,12 +175,16 @@ class PostgresDatabase:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._engine.dispose()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, *, timeout_seconds: float = CONNECT_SECONDS) -> Connection:
         """Open a connection. Its settings follow once it stands: poolers refuse most of them at the start."""
         connection = await asyncpg.connect(
-            self._dsn, timeout=10, command_timeout=30, server_settings={"application_name": "framehook"}
+            self._dsn,
+            timeout=timeout_seconds,
+            command_timeout=30,
+            server_settings={"application_name": "framehook"},
         )
         try:
+            enable_keep_alive(connection)
             # A process that stands still keeps its locks for so long, and no longer; no other waits in a transaction.
             await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}'")
         except BaseException:
