@@ -49,6 +49,10 @@ _FAIL = {
 }
 
 
+# Whether the rows in question are of ends → the statement.
+_TRIM = {ends: text(transitions.trim_timeline(ends=ends)) for ends in (False, True)}
+
+
 @dataclass(frozen=True)
 class Submission:
     """What a user asked for, checked."""
@@ -195,6 +199,8 @@ async def _apply(
 
 async def _record(session: AsyncSession, job: Job, now: float) -> Job:
     await session.execute(insert(EVENTS).values(transition(job, now)))
+    if may_need_trim(job):
+        await session.execute(_TRIM[job.status.final], {"job_id": job.job_id})
     return _note(session, job)
 
 
@@ -203,6 +209,11 @@ def _note(session: AsyncSession, job: Job) -> Job:
     session.info.setdefault(CHANGED, []).append((job.job_id, job.user_id))
     session.info.setdefault(UNTOLD, []).append(job)
     return job
+
+
+def may_need_trim(job: Job) -> bool:
+    """Whether the job has changed often enough for its timeline to be longer than it may be."""
+    return job.sequence > min(transitions.KEPT_STEPS, transitions.KEPT_ENDS)
 
 
 def transition(job: Job, now: float) -> dict[str, object]:

@@ -13,6 +13,10 @@ MAX_INTERRUPTIONS = 20
 FIRST_PAUSE_SECONDS = 4.0
 LONGEST_PAUSE_SECONDS = 30.0
 
+KEPT_STEPS = 200
+KEPT_ENDS = 100
+MAX_TIMELINE_ROWS = KEPT_STEPS + KEPT_ENDS
+
 ATTEMPT = "export_jobs.job_id = {of}job_id AND export_jobs.attempt = {of}attempt"
 KNOWN_CALL = "(export_jobs.call_id IS NULL OR export_jobs.call_id = {of}call_id)"
 BEHIND = "(export_jobs.run < {of}run OR (export_jobs.run = {of}run AND export_jobs.step < {of}step))"
@@ -71,6 +75,17 @@ class Charge(Enum):
 def update(changes: str, *conditions: str) -> str:
     """Return the statement that makes these changes to the job that meets every condition, and returns it."""
     return f"UPDATE export_jobs SET {changes} WHERE {' AND '.join(conditions)} RETURNING {COLUMNS}"  # noqa: S608
+
+
+def trim_timeline(*, ends: bool) -> str:
+    """Return the statement that forgets the oldest rows of a job's timeline: of its ends, or of all others."""
+    which, kept = ("IN", KEPT_ENDS) if ends else ("NOT IN", KEPT_STEPS)
+    return f"""
+        DELETE FROM export_events WHERE job_id = :job_id AND sequence IN (
+            SELECT sequence FROM export_events
+            WHERE job_id = :job_id AND status {which} ('complete', 'error', 'cancelled')
+            ORDER BY sequence DESC LIMIT {MAX_TIMELINE_ROWS} OFFSET {kept})
+    """  # noqa: S608
 
 
 def requeue_message(reason: str) -> str:

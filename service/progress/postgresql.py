@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from infra.postgresql import positional
-from service.jobs import as_job, transition
+from service.jobs import as_job, may_need_trim, transition
 from service.progress import statements
 from service.progress.changes import Applied, Change, Outcome, changed, groups, refused_as, told, values_of
 
@@ -25,6 +25,7 @@ _COMPLETE = positional(statements.COMPLETE)
 _FAIL = positional(statements.FAIL)
 _TRY_AGAIN = positional(statements.TRY_AGAIN)
 _RECORD = positional(statements.RECORD)
+_TRIM = {ends: positional(statement) for ends, statement in statements.TRIM.items()}
 
 
 async def apply_all(connection: Any, changes: Sequence[Change]) -> list[Outcome]:
@@ -83,6 +84,8 @@ async def _recorded(connection: Any, row: Any, change: Change) -> Applied:
     job = as_job(row)
     if job.transition_sequence == job.sequence:
         await _run(connection, _RECORD, transition(job, change.now))
+        if may_need_trim(job):
+            await _run(connection, _TRIM[job.status.final], {"job_id": job.job_id})
     return changed(job)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from service.jobs import as_job, transition
+from service.jobs import as_job, may_need_trim, transition
 from service.models import Job
 from service.progress import statements
 from service.progress.changes import (
@@ -88,6 +88,8 @@ def _recorded(connection: sqlite3.Connection, row: Row, change: Change) -> Appli
     job = as_job(dict(zip(Job.__struct_fields__, row, strict=True)))
     if job.transition_sequence == job.sequence:
         connection.execute(statements.RECORD, transition(job, change.now))
+        if may_need_trim(job):
+            connection.execute(statements.TRIM[job.status.final], {"job_id": job.job_id})
     return changed(job)
 
 

@@ -58,4 +58,6 @@ INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progres
 VALUES (:job_id, :sequence, :at, :attempt, :status, :phase, :progress, :message)
 """
 
+TRIM = {ends: transitions.trim_timeline(ends=ends) for ends in (False, True)}
+
 STANDING = "SELECT job_id, attempt, run, step, call_id, sequence, status FROM export_jobs WHERE job_id"
