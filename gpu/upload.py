@@ -29,6 +29,9 @@ from gpu.exchange import (
 )
 from gpu.spec import RemoteUpload
 
+_TOO_LARGE = (
+    "The export is larger than it may be; choose a lower quality, a smaller picture, or less of the source."
+)
 _CODE, _MESSAGE = "output_unwritable", "The export could not be stored."
 # Measured: reading a file for its checksum takes about a tenth of the time that sending it does.
 _HASHING_SHARE = 0.1
@@ -131,6 +134,8 @@ class Upload:
                 continue
             if response.status_code in _OVER:
                 raise Stopped(f"upload: {response.status_code}")
+            if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+                raise ExportError("output_too_large", _TOO_LARGE)
             if not response.is_success:
                 raise ExportError(_CODE, _MESSAGE, transient=True)
             return _decoded(response.content, answer)

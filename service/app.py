@@ -205,6 +205,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         writer,
         publish,
         prober=edges.output_prober,
+        max_output_bytes=settings.max_output_bytes,
         lease_seconds=settings.finalize_seconds,
     )
     attempts = Attempts(
@@ -254,6 +255,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         quotas=Quotas(
             settings.max_queued_per_user,
             settings.max_upload_bytes,
+            settings.max_output_bytes,
             settings.attempt_limit,
             settings.max_webhooks_per_user,
         ),

@@ -11,6 +11,7 @@ from infra.postgresql import AnyDatabase
 from infra.storage import Obstructed, Storage, StorageError
 from service import leases, queries
 from service.models import Job, Status
+from service.output_bounds import max_output_bytes
 from service.output_check import Probe, check_output
 from service.progress import Applied, Change, Outcome, Refusal, lost_output
 from service.writer import Writer
@@ -19,6 +20,10 @@ logger = logging.getLogger("framehook.outcomes")
 
 MISSING = Failure(
     code="output_missing", message="The exported file did not arrive in storage whole.", transient=True
+)
+TOO_LARGE = Failure(
+    code="output_too_large",
+    message="The export is larger than it may be; choose a lower quality, a smaller picture, or less of the source.",
 )
 OBSTRUCTED = Failure(
     code="output_key_obstructed", message="A folder, or another file, is in the way of the exported file."
@@ -54,6 +59,7 @@ class Outcomes:
         publish: Callable[[Job], None],
         *,
         prober: Probe,
+        max_output_bytes: int,
         lease_seconds: float,
     ) -> None:
         """`prober` looks at outputs.
@@ -65,6 +71,7 @@ class Outcomes:
         self._writer = writer
         self._publish = publish
         self._prober = prober
+        self._max_output_bytes = max_output_bytes
         self._lease_seconds = lease_seconds
 
     async def settle(self, change: Change) -> Outcome:
@@ -106,6 +113,8 @@ class Outcomes:
 
     async def _placed(self, job: Job, output: Output) -> Failure | None:
         """Check an output and move it into its place; why that could not be, if it could not."""
+        if output.size > await max_output_bytes(self._storage, job, self._max_output_bytes):
+            return TOO_LARGE
         written = attempt_key(job.job_id, job.attempt)
         owner, keys = (job.user_id, job.job_id), (written, job.output_key)
         invalid = await check_output(self._storage, self._prober, owner, keys, output)

@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     max_queued_per_user: Annotated[int, Field(ge=1)] = 100
     local_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     max_upload_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
+    max_output_bytes: Annotated[int, Field(ge=1)] = 100 * 2**30
     attempt_limit: Annotated[int, Field(ge=1, le=20)] = 3
     attempt_deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3_600.0
     queue_deadline_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] = 6 * 3_600.0

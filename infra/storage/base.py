@@ -178,6 +178,10 @@ class Storage(Protocol):
         """Remove an object if it is there (and, when a checksum is given, if it is that object)."""
         ...
 
+    async def abort_uploads(self, user_id: str, key: str) -> None:
+        """Give up every upload under way for a key below this one, and remove what has arrived."""
+        ...
+
     async def discard_folder(self, user_id: str, key: str) -> None:
         """Remove everything under a key, uploads under way included."""
         ...

@@ -139,9 +139,12 @@ class FolderStorage:
             if checksum is None or await asyncio.to_thread(_checksum, path) == checksum:
                 path.unlink()
 
+    async def abort_uploads(self, user_id: str, key: str) -> None:
+        await asyncio.to_thread(self.parts.abort_under, self.path(user_id, key))
+
     async def discard_folder(self, user_id: str, key: str) -> None:
+        await self.abort_uploads(user_id, key)
         folder = self.path(user_id, key)
-        await asyncio.to_thread(self.parts.abort_under, folder)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:

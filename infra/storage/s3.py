@@ -135,10 +135,14 @@ class S3Storage:
                 return
         await self._bucket.call("delete_object", Key=name)
 
-    async def discard_folder(self, user_id: str, key: str) -> None:
+    async def abort_uploads(self, user_id: str, key: str) -> None:
         prefix = f"{bucket_key(user_id, key)}/"
         uploads = await self._bucket.pages("list_multipart_uploads", "Uploads", Prefix=prefix)
         await asyncio.gather(*(self._abort(upload["Key"], upload["UploadId"]) for upload in uploads))
+
+    async def discard_folder(self, user_id: str, key: str) -> None:
+        await self.abort_uploads(user_id, key)
+        prefix = f"{bucket_key(user_id, key)}/"
         objects = await self._bucket.pages("list_objects_v2", "Contents", Prefix=prefix)
         await asyncio.gather(*(self._bucket.call("delete_object", Key=found["Key"]) for found in objects))
 

@@ -12,13 +12,14 @@ from starlette.responses import Response
 
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, Count
-from infra.storage import NoSuchUpload, part_bytes
+from infra.storage import NoSuchUpload, Storage, part_bytes
 from service import parts, queries
 from service.api.parsing import answer, body_of, path_id
 from service.api.state import State
-from service.errors import ClockOff, Conflict, Gone, Invalid, NotFound, Unauthenticated
+from service.errors import ClockOff, Conflict, Gone, Invalid, NotFound, TooLarge, Unauthenticated
 from service.models import ACTIVE, Job
-from service.outcomes import attempt_key
+from service.outcomes import attempt_folder, attempt_key
+from service.output_bounds import max_output_bytes
 from service.parts import Upload
 
 
@@ -37,15 +38,21 @@ class NotWhole(Conflict):
     code = "upload_not_whole"
 
 
+class OutputTooLarge(TooLarge):
+    title = "The output is larger than an export like this can need."
+    code = "output_too_large"
+
+
 async def hand_over(request: Request[State]) -> Response:
     """Where the missing parts go; or, when told that all are there, what storage holds."""
     asked = _verified(request, await body_of(request, MAX_BODY_BYTES))
     job = await _current(request, asked)
     key = attempt_key(job.job_id, job.attempt)
     storage = request.state["storage"]
-    upload_id = asked.upload_id or await storage.begin(
-        job.user_id, key, size=asked.size, content_type="video/mp4", checksum=asked.checksum
-    )
+    allowed_bytes = await max_output_bytes(storage, job, request.state["quotas"].output_bytes)
+    if asked.size > allowed_bytes:
+        raise OutputTooLarge(f"An output of this export may have {allowed_bytes} bytes at most.")
+    upload_id = asked.upload_id or await _begin(storage, job, asked)
     upload = Upload(job.user_id, key, upload_id, asked.size)
     try:
         if asked.complete:
@@ -55,6 +62,15 @@ async def hand_over(request: Request[State]) -> Response:
         raise NotWhole("The upload is not known any more.") from None
     targets = await parts.targets(storage, upload, numbers)
     return answer({"upload_id": upload_id, "part_size": part_bytes(asked.size), "parts": targets})
+
+
+async def _begin(storage: Storage, job: Job, asked: Asked) -> str:
+    """Begin an upload in place of any other of the attempt: what they take up together is one output."""
+    await storage.abort_uploads(job.user_id, attempt_folder(job.job_id, job.attempt))
+    key = attempt_key(job.job_id, job.attempt)
+    return await storage.begin(
+        job.user_id, key, size=asked.size, content_type="video/mp4", checksum=asked.checksum
+    )
 
 
 async def _completed(request: Request[State], upload: Upload, asked: Asked) -> Response:

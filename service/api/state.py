@@ -30,6 +30,7 @@ class Quotas:
 
     queued: int
     upload_bytes: int
+    output_bytes: int
     attempts: int
     endpoints: int
 

@@ -17,12 +17,13 @@ from gpu.spec import AttemptSpec, RemoteObject, RemoteUpload
 from gpu.upload import upload
 from tests.fakes import FakeRun
 from tests.gpu.exports import finished
+from tests.mp4 import video_with
 from tests.s3 import Front
 from tests.town import Town, settings_of, with_bucket
 from tests.town import town as opened
 
 pytestmark = pytest.mark.anyio
-CONTENT = random.Random(3).randbytes(20 * 2**20 + 5)  # noqa: S311 - three parts, the same bytes each time
+CONTENT = video_with(random.Random(3).randbytes(20 * 2**20))  # noqa: S311 - three parts, the same bytes each time
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 

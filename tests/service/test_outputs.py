@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.fakes import FakeRun
@@ -54,6 +55,37 @@ async def test_an_old_or_unsigned_question_is_refused(town: Town, age_seconds: i
     stale = run.signed(body, age_seconds=age_seconds)
     assert (await post(f"{run.url}/output", content=body, headers=stale)).status_code == 401
     assert (await post(f"{run.url}/output", content=body)).status_code == 401
+
+
+async def test_an_output_is_no_larger_than_its_export_can_need(town: Town) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    for size, status in ((5 * 2**40, 413), (17 * 2**30, 413), (15 * 2**30, 200)):
+        body = b'{"attempt":1,"size":%d,"checksum":"%b"}' % (size, CHECKSUM.encode())
+        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+        assert answer.status_code == status, answer.text
+        if status == 200:  # going on with a larger one is no way around it
+            begun = answer.json()["upload_id"]
+            body = body.replace(b'"size":', b'"upload_id":"%b","size":9' % begun.encode())
+            headers = run.signed(body)
+            more = await town.street.http.post(f"{run.url}/output", content=body, headers=headers)
+            assert more.status_code == 413
+
+
+async def test_an_attempt_has_one_upload_at_a_time(town: Town) -> None:
+    spec = await town.spec()
+    run = FakeRun(spec, town.street.http)
+    body = b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode()
+
+    async def ask(body: bytes) -> httpx.Response:
+        return await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+
+    first, second = [(await ask(body)).json()["upload_id"] for _ in range(2)]
+    statuses = [
+        (await ask(body[:-1] + b',"upload_id":"%b"}' % upload_id.encode())).status_code
+        for upload_id in (first, second)
+    ]
+    assert statuses == [409, 200]
 
 
 async def test_an_upload_that_nobody_knows_is_a_conflict(town: Town) -> None:
