@@ -33,22 +33,27 @@ def open_data_folder(path: Path) -> None:
     """Create the data folder, or take other users' rights to it away; raises BadSettings where that can't be done."""
     try:
         make_private_folder(path)
-        facts = path.stat()
+        before = path.stat()
+        _check_owner(path, before)
+        if before.st_mode & OTHERS:
+            path.chmod(FOLDER_MODE)
     except OSError as error:
-        raise BadSettings(f"DATA_DIR: {path} can't be created: {_reason(error)}") from None
+        raise BadSettings(f"DATA_DIR: {path} can't be made ready: {_reason(error)}") from None
+    if before.st_mode & OTHERS:
+        mode = before.st_mode & 0o777
+        logger.warning("DATA_DIR: %s was open to other users (mode %o), and is not any more", path, mode)
+
+
+def _check_owner(path: Path, facts: os.stat_result) -> None:
+    """Raise BadSettings for a folder that is not the service's own, and would be taken away from others."""
     advice = f"name a folder of its own for the service, such as {path / 'framehook'}"
     if facts.st_uid != os.geteuid():
         raise BadSettings(f"DATA_DIR: {path} belongs to another user (id {facts.st_uid}); {advice}")
-    if not facts.st_mode & OTHERS:
-        return
-    if facts.st_mode & stat.S_ISVTX or path.resolve() == Path("/") or not _is_own(path):
+    is_shared = facts.st_mode & stat.S_ISVTX or path.resolve() == Path("/") or not _is_own(path)
+    if facts.st_mode & OTHERS and is_shared:
         raise BadSettings(
             f"DATA_DIR: {path} is open to other users and holds more than the service's; {advice}"
         )
-    path.chmod(FOLDER_MODE)
-    logger.warning(
-        "DATA_DIR: %s was open to other users (mode %o), and is not any more", path, facts.st_mode & 0o777
-    )
 
 
 def own_entries(path: Path) -> list[Path]:

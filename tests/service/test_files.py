@@ -131,6 +131,15 @@ async def test_conditions_that_do_not_hold_are_passed_over(
     assert (await http.get(url, headers={"If-Modified-Since": since})).status_code == 200
 
 
+async def test_a_url_stores_one_file_once(http: httpx.AsyncClient) -> None:
+    asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4"}
+    place = (await http.post("/api/uploads", json=asked)).json()
+    contents = (b"video", b"video", b"other")
+    answers = [await http.put(place["url"], content=each, headers=place["headers"]) for each in contents]
+    assert [answer.status_code for answer in answers] == [201, 201, 409]
+    assert answers[2].json()["type"] == "urn:framehook:problem:already_uploaded"
+
+
 async def test_a_url_expires(http: httpx.AsyncClient, storage: FolderStorage) -> None:
     assert (await http.get((await storage.read_url("local", KEY, expires_seconds=-1)).url)).status_code == 403
 
