@@ -11,17 +11,11 @@ from av.video.frame import VideoFrame
 
 from gpu import accelerate
 from gpu.decoders import PixelShape
+from gpu.duration import measured_duration
 from gpu.errors import ExportError, failing_as
 from gpu.normalize import Normalizer
-from gpu.source import (
-    UNDECODABLE,
-    Source,
-    decoded,
-    measured_duration,
-    open_container,
-    picture_stream,
-    seek,
-)
+from gpu.opening import open_container, picture_stream, seek
+from gpu.source import UNDECODABLE, Source, decoded
 from gpu.timeline import Clock, Piece, slots
 from gpu.times import restore_times
 from gpu.whole import is_cut_off

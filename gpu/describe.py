@@ -24,7 +24,8 @@ from gpu.attempt import INTERNAL, OUT_OF_MEMORY
 from gpu.errors import ExportError
 from gpu.exchange import PATIENCE_SECONDS
 from gpu.listing import read_listing
-from gpu.source import Source, open_container, probe
+from gpu.opening import open_container
+from gpu.source import Source, probe
 from gpu.spec import LocalFile, RemoteObject
 from gpu.transfer import fetch
 from gpu.worker import resident_bytes

@@ -1,15 +1,24 @@
 """How long a source's film lasts: its picture, and beyond that the last picture held as long as anything goes on."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-HELD_SECONDS = 1.0
-"""Less than this is a difference in how tracks are cut: the sound's tail is no reason to hold the last picture."""
+from gpu.errors import ExportError
+from gpu.joins import Scan
+from gpu.opening import UNREADABLE, open_container, packets, picture_stream, read_packets, seek
+from gpu.times import Timing
+
+if TYPE_CHECKING:
+    from gpu.remote import Place
+    from gpu.source import Source
+
+# Less than this is a difference in how tracks are cut: the sound's tail is no reason to hold the last picture.
+_HELD_SECONDS = 1.0
 
 
 def find_origin(container: InputContainer, stream: VideoStream) -> float:
@@ -18,6 +27,51 @@ def find_origin(container: InputContainer, stream: VideoStream) -> float:
     if start >= 0:
         return start
     return min(0.0, _seconds(stream.start_time, stream) or 0.0)
+
+
+def find_duration(
+    path: "Place", container: InputContainer, stream: VideoStream, timing: Timing, scan: Scan | None
+) -> float:
+    """How long the film lasts, by a scan, by its headers, or by its packets."""
+    origin = find_origin(container, stream)
+    if scan is not None and scan.picture_end > origin:
+        return hold_last_picture(scan.picture_end, scan.sound_end) - origin
+    told = None if timing.counted else read_duration(container, stream)
+    if told:
+        late = (
+            _late_picture(path, stream, origin + told) - origin
+            if _counts_decoding(container, stream)
+            else 0.0
+        )
+        return late if late > told + _HELD_SECONDS / 2 else told
+    with read_packets(path, stream.index) as found:
+        measured = measure_duration(found, stream.index, origin, counted=timing.counted)
+    if measured <= 0:
+        raise ExportError("source_unreadable", UNREADABLE)
+    return measured
+
+
+def _counts_decoding(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether a track is as long as its times of decoding: its last picture may be shown after that."""
+    return container.format.name.startswith("mov") and stream.codec_context.has_b_frames
+
+
+def _late_picture(path: "Place", stream: VideoStream, end: float) -> float:
+    """When the last pictures of a file end, on the container's clock."""
+    with open_container(path) as container:
+        seek(container, picture_stream(container, stream.index), end, None)
+        shown = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in packets(container, picture_stream(container, stream.index))
+            if packet.pts is not None and not packet.is_discard
+        ]
+    return max(shown, default=0.0)
+
+
+def measured_duration(source: "Source") -> float:
+    """How long a source lasts by the packets that it really has."""
+    with read_packets(source.path, source.video) as found:
+        return measure_duration(found, source.video, source.origin, counted=source.timing.counted)
 
 
 def read_duration(container: InputContainer, stream: VideoStream) -> float | None:
@@ -29,7 +83,7 @@ def read_duration(container: InputContainer, stream: VideoStream) -> float | Non
 
 def hold_last_picture(picture_end: float, film_end: float) -> float:
     """The film's end where the picture ends long before it, else the picture's."""
-    return film_end if film_end > picture_end + HELD_SECONDS else picture_end
+    return film_end if film_end > picture_end + _HELD_SECONDS else picture_end
 
 
 def measure_duration(

@@ -16,8 +16,9 @@ from gpu.channels import StereoMixer, describe_layout, open_without_layout
 from gpu.errors import ExportError, failing_as
 from gpu.joins import Scan
 from gpu.mixing import add_up, place_left_and_right
+from gpu.opening import open_container, packets, seek
 from gpu.profile import SOUND_RATE
-from gpu.source import Source, open_container, packets, seek
+from gpu.source import Source
 from gpu.stretch import context, stretched
 from gpu.timeline import Piece
 

@@ -21,10 +21,11 @@ from av.video.stream import VideoStream
 from gpu.errors import ExportError, failing_as
 from gpu.listing import read_listing
 from gpu.normalize import is_output_ready
+from gpu.opening import open_container, picture_stream
 from gpu.profile import CODEC_TAGS, SOUND_CODEC, SOUND_RATE
 from gpu.render import PLAYABLE, Render
 from gpu.sound import CHANNELS
-from gpu.source import Source, decode_first_frame, open_container, picture_stream
+from gpu.source import Source, decode_first_frame
 from gpu.spec import Codec, Common
 from gpu.tracks import Mix
 

@@ -11,11 +11,16 @@ import pytest
 from gpu import remote, transfer
 from gpu.errors import ExportError
 from gpu.exchange import Clock
+from gpu.opening import open_container
+from gpu.pipeline import run
 from gpu.remote import RemoteSource, located
-from gpu.source import open_container, probe
-from gpu.spec import RemoteObject
+from gpu.source import probe
+from gpu.spec import LocalFile, RemoteObject
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
+from tests.gpu.bars import WHOLE, numbers
+from tests.gpu.exports import attempt, finished
+from tests.gpu.test_joined import joined
 from tests.gpu.videos import Video, clicks, dot, make, steady
 from tests.s3 import Front
 
@@ -206,6 +211,19 @@ def test_a_video_is_probed_and_sought_in_place(front: Front, put: Put, tmp_path:
         there.seek(500_000)
         local.seek(500_000)
         assert [packet.pts for packet in there.demux()] == [packet.pts for packet in local.demux()]
+
+
+def test_a_joined_recording_is_read_in_place(put: Put, tmp_path: Path) -> None:
+    made = joined(tmp_path / "source.ts", (1.0, 300.0, 1.0))
+    url = put(made.read_bytes())
+    sources: dict[str, LocalFile | RemoteObject] = {"source": RemoteObject(url=url)}
+    there = probe(transfer.fetch("source", sources, tmp_path))
+    here = probe(str(made))
+    assert (there.duration, there.scan) == (here.duration, here.scan)
+    spec = attempt(made, tmp_path / "output.mp4", keyframes=WHOLE, trim={"start": 4.6, "end": 5.4})
+    remote = spec.model_copy(update={"transfer": spec.transfer.model_copy(update={"sources": sources})})
+    finished(run(remote, tmp_path / "scratch"))
+    assert numbers(tmp_path / "output.mp4")[0] == pytest.approx(115, abs=1)
 
 
 def test_a_network_that_fails_is_not_taken_for_a_damaged_video(
