@@ -187,10 +187,20 @@ def _chain(look: _Look, width: int, height: int, background: str) -> Chain:
         chain += (("scale", f"{_PRECISE}:out_range=pc"), ("format", "rgba"), (LAY_OVER, background))
     if stored != (place.width, place.height) or not alike:
         chain += _converted(look, f"w={place.width}:h={place.height}")
-    if (place.width, place.height) != (width, height):
-        color = f"color={background}"
-        chain += (("pad", f"w={width}:h={height}:x={place.x}:y={place.y}:{color}"), ("setsar", "1"))
-    return chain
+    return (
+        chain
+        if (place.width, place.height) == (width, height)
+        else (*chain, *_padded(place, width, height, background))
+    )
+
+
+def _padded(place: Box, width: int, height: int, background: str) -> Chain:
+    """The filters that put bars around a picture; those of FFmpeg's make even sides, so odd ones are cut off."""
+    even_size = f"w={width + width % 2}:h={height + height % 2}"
+    bars: Chain = (("pad", f"{even_size}:x={place.x}:y={place.y}:color={background}"),)
+    if width % 2 or height % 2:
+        bars += (("crop", f"w={width}:h={height}:x=0:y=0:exact=1"),)
+    return (*bars, ("setsar", "1"))
 
 
 def _converted(look: _Look, size: str) -> Chain:

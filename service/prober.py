@@ -44,7 +44,7 @@ class TooManyProbes(TooMany):
 class Prober:
     """Looks at `places` files at a time, one for each user, and at each for `seconds` at most."""
 
-    def __init__(self, *, places: int = 2, seconds: float = 20.0) -> None:
+    def __init__(self, *, places: int = 2, seconds: float = 30.0) -> None:
         self._seconds = seconds
         self._places = asyncio.Semaphore(places)
         self._waiting: Counter[str] = Counter()

@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from pydantic import ValidationError
 
 from gpu.framing import Crop, fit_crop
+from gpu.normalize import Normalizer
 from gpu.pipeline import run
 from gpu.spec import FramingConfig
 from tests.gpu.exports import STILL, attempt, export, finished
@@ -175,6 +176,18 @@ def test_pixels_that_change_their_shape_amid_a_film_are_fitted(tmp_path: Path) -
     assert picture(shown[50]) == pytest.approx((0, 22, 320, 136), abs=3)
     left, _, width, height = square(shown[50])
     assert (left, width, height) == pytest.approx((130, 60, 45), abs=3)
+
+
+def test_a_size_that_changes_amid_a_film_of_odd_sides_is_fitted_to_the_pixel() -> None:
+    normalizer = Normalizer(321, 181, Fraction(1, 30), BLUE)
+    fitted: list[av.VideoFrame] = []
+    for number, (width, height) in enumerate([(321, 181), (160, 90), (90, 160)]):
+        white = np.full((height, width, 3), 255, np.uint8)
+        frame = av.VideoFrame.from_ndarray(white, "rgb24").reformat(format="yuv420p")
+        frame.pts, frame.time_base = number, Fraction(1, 30)
+        fitted += normalizer.push(frame)
+    fitted += normalizer.flush()
+    assert [(frame.width, frame.height) for frame in fitted] == [(321, 181)] * 3
 
 
 def test_a_trim_behind_the_change_keeps_the_films_size(tmp_path: Path) -> None:
