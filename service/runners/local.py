@@ -25,7 +25,9 @@ from service.runners.run_log import finish_log, log_run
 logger = logging.getLogger("framehook.runners")
 
 KILL_AFTER_SECONDS = 2.0
-CRASHES_KEPT = 1_000
+ENDINGS_KEPT = 1_000
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+"""How a run ends that somebody asked to end: who stops the service may ask all of its processes, as systemd does."""
 
 
 class LocalRunner:
@@ -53,7 +55,8 @@ class LocalRunner:
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._ended: list[str] = []
-        self._crashed: deque[str] = deque(maxlen=CRASHES_KEPT)
+        self._crashed: deque[str] = deque(maxlen=ENDINGS_KEPT)
+        self._terminated: deque[str] = deque(maxlen=ENDINGS_KEPT)
         self._reapers: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         make_private_folder(self._scratch)
@@ -102,7 +105,8 @@ class LocalRunner:
             return Failed(crash.code, crash.message, transient=crash.transient)
         message = "The process that ran the export is gone."
         of_another = not call_id.startswith(self.instance)  # a run ends with the service that started it
-        return Failed("run_lost", message, transient=True, interrupted=of_another)
+        interrupted = of_another or call_id in self._terminated
+        return Failed("run_lost", message, transient=True, interrupted=interrupted)
 
     def ended(self) -> list[str]:
         ended, self._ended = self._ended, []
@@ -156,6 +160,8 @@ class LocalRunner:
             logger.warning("the run ended with exit status %d", code, extra=extra)
         if is_crash(code):
             self._crashed.append(call_id)
+        if code in _TERMINATED:
+            self._terminated.append(call_id)
         _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
         await finish_log(logging_run)
         await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)

@@ -81,6 +81,18 @@ async def test_a_run_that_dies_leaves_nothing_and_only_one_that_was_killed_is_tr
     assert (standing.code, standing.transient) == (code, transient)
 
 
+@pytest.mark.parametrize(
+    ("number", "interrupted"), [(signal.SIGTERM, True), (signal.SIGKILL, False)], ids=["asked", "killed"]
+)
+async def test_a_run_that_was_asked_to_end_as_whoever_stops_the_service_does_was_interrupted(
+    runner: LocalRunner, spec: AttemptSpec, service: Receiver, number: signal.Signals, interrupted: bool
+) -> None:
+    await killed(runner, spec, service, number)
+    standing = await runner.probe(spec.call_id)
+    assert isinstance(standing, Failed)
+    assert (standing.code, standing.interrupted) == ("run_lost", interrupted)
+
+
 async def test_a_service_that_starts_removes_what_the_dead_left_and_spares_the_living(
     runner: LocalRunner, spec: AttemptSpec, service: Receiver, tmp_path: Path
 ) -> None:
