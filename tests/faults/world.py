@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import jwt
 
+from infra.storage.reserve import KEEP_BYTES
 from tests.faults.judge import Judge
 from tests.faults.ledger import Ledger, PostgresSource, SqliteSource
 from tests.faults.postgres import Postgres
@@ -23,7 +24,8 @@ from tests.faults.schedule import Terrain
 from tests.gpu import videos
 
 SECRET = "a secret that is long enough for the faults that it is used with"
-DISK_MEGABYTES = 64
+DISK_MEGABYTES = 64 + KEEP_BYTES // 2**20
+"""What exports may use, and what the service leaves free."""
 CLIP_SECONDS = {"short": 1, "middle": 10, "long": 40}
 SETTINGS = {
     "AUTH_JWT_SECRET": SECRET,
@@ -119,8 +121,8 @@ class Disk:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir()
-        mount = ("mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "tmpfs", str(path))
+        path.mkdir(0o700)
+        mount = ("mount", "-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m,mode=0700", "tmpfs", str(path))
         self.mounted = (
             os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
         )
