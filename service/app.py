@@ -61,7 +61,8 @@ from service.output_check import Probe
 from service.prober import Prober
 from service.relay import Relay
 from service.runners import Runner, RunnerCheck
-from service.settings import BadSettings, Settings
+from service.settings import Settings
+from service.start_errors import schema_error
 from service.stream_slots import StreamSlots
 from service.view import JobView
 from service.webhooks import log
@@ -132,7 +133,7 @@ async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[
     open_data_folder(settings.data_dir)
     url = settings.database_url or sqlite_url(settings.data_dir / DATABASE)
     not_private_yet = await make_private([*own_entries(settings.data_dir), *database_files(url)])
-    await _prepared(url)
+    await _prepared(url, settings)
     service = _build(settings, hub, open_database(url), edges)
     if not is_postgresql(url):
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
@@ -158,11 +159,14 @@ async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[
             closing.push_async_callback(service.writer.drain)
 
 
-async def _prepared(url: str) -> None:
+async def _prepared(url: str, settings: Settings) -> None:
     if not is_postgresql(url):
         await asyncio.to_thread(schema.upgrade, url)
-    elif not await schema.is_current(url):
-        raise BadSettings("DATABASE_URL: the schema is not the newest; run `framehook db upgrade` first")
+        return
+    known = ["", *schema.known_revisions(url)[::-1]]
+    revision = await schema.revision_of(url)
+    if revision != known[-1]:
+        raise schema_error(revision if revision in known else None, settings)
 
 
 @dataclass(frozen=True)

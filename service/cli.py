@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -14,18 +13,20 @@ import jwt
 import typer
 
 from infra.database import sqlite_url
-from infra.lock import Held, holding
+from infra.lock import holding
 from infra.postgresql import is_postgresql
 from infra.storage import StorageError
 from service import commands, schema
 from service.app import create_app
-from service.data_folder import OTHERS, open_data_folder
 from service.demo import Demo, any_port
 from service.deploying import deploy, look_up
 from service.furnishing import bucket_place, http_limits_of
+from service.listening import open_sockets
 from service.log_setup import configure_logging
 from service.server import server
-from service.settings import BadSettings, Settings, load
+from service.settings import Settings
+from service.start_errors import CONFIGURATION_STATUS, explaining, prepare_data_dir
+from service.starting import ending_in_a_sentence, read_settings, settings_or_exit, warn_of_misspellings
 from service.webhook_commands import webhooks
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from infra.storage.client import S3Place
 
 DEMO_USER = "demo"
+
+logger = logging.getLogger("framehook")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -71,19 +74,22 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service until it is told to stop."""
-    settings = settings_or_exit(host=host, port=port, data_dir=data_dir)
-    configure_logging(settings.log_format)
-    open_folder_or_exit(settings)
-    try:
-        with _alone(settings):
-            logging.getLogger("framehook").info(
-                "serving on %s, data in %s", settings.origin, settings.data_dir
-            )
-            limits = http_limits_of(settings)
-            server(create_app(settings), settings.host, settings.port, limits).run()
-    except Held:
-        typer.echo(f"framehook: DATA_DIR: another service is running on {settings.data_dir}", err=True)
-        raise typer.Exit(2) from None
+    with ending_in_a_sentence():
+        settings = read_settings(host=host, port=port, data_dir=data_dir)
+        configure_logging(settings.log_format)
+        warn_of_misspellings()
+        with explaining(settings):
+            prepare_data_dir(settings.data_dir)
+            with _alone(settings):
+                run_service(settings)
+
+
+def run_service(settings: Settings) -> None:
+    """Serve until a signal; raises what keeps it from starting."""
+    sockets = open_sockets(settings.host, settings.port)
+    logger.info("serving on %s, data in %s", settings.origin, settings.data_dir)
+    app = create_app(settings)
+    server(app, settings.host, settings.port, http_limits_of(settings)).run(sockets=sockets)
 
 
 def _alone(settings: Settings) -> AbstractContextManager[None]:
@@ -109,7 +115,8 @@ def demo(
 ) -> None:
     """Start the service, export a video that is made for it, and go on until Ctrl-C."""
     settings = settings_or_exit(port=any_port() if port == 0 else port, data_dir=data_dir)
-    open_folder_or_exit(settings)
+    with ending_in_a_sentence():
+        prepare_data_dir(settings.data_dir)
     if settings.auth_jwt_secret is not None:
         bearer = signed_token(settings, DEMO_USER, hours=1)
     attended = sys.stdin.isatty() and sys.stdout.isatty()
@@ -135,7 +142,7 @@ def token(
     settings = settings_or_exit()
     if settings.auth_jwt_secret is None:
         typer.echo("framehook: AUTH_JWT_SECRET is not set", err=True)
-        raise typer.Exit(2)
+        raise typer.Exit(CONFIGURATION_STATUS)
     typer.echo(signed_token(settings, user, hours))
 
 
@@ -143,8 +150,9 @@ def token(
 def upgrade() -> None:
     """Bring the database to the newest schema."""
     settings = settings_or_exit()
-    open_folder_or_exit(settings)
-    schema.upgrade(settings.database_url or sqlite_url(settings.data_dir / "framehook.db"))
+    with ending_in_a_sentence(), explaining(settings):
+        prepare_data_dir(settings.data_dir)
+        schema.upgrade(settings.database_url or sqlite_url(settings.data_dir / "framehook.db"))
     typer.echo("The database is up to date.")
 
 
@@ -168,7 +176,7 @@ def prepare_bucket(
     place = bucket_place(settings)
     if place is None:
         typer.echo("framehook: R2_BUCKET_NAME is not set: files are kept in the data folder", err=True)
-        raise typer.Exit(2)
+        raise typer.Exit(CONFIGURATION_STATUS)
     from infra.bucket import Wishes  # boto3 takes half a second to import, and only here
 
     pages = ([settings.origin] if settings.public_url else []) + list(settings.allowed_origins)
@@ -199,25 +207,6 @@ def signed_token(settings: Settings, user: str, hours: float) -> str:
     claims |= {"aud": settings.auth_audience} if settings.auth_audience else {}
     claims |= {"iss": settings.auth_issuer} if settings.auth_issuer else {}
     return jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), "HS256")
-
-
-def settings_or_exit(**overrides: object) -> Settings:
-    """The settings, or a sentence for each bad one and exit status 2."""
-    try:
-        return load(**overrides)
-    except BadSettings as error:
-        typer.echo(f"framehook: {error}", err=True)
-        raise typer.Exit(2) from None
-
-
-def open_folder_or_exit(settings: Settings) -> None:
-    """Make the data folder ready, and whatever this process writes its owner's alone; else a sentence and status 2."""
-    os.umask(OTHERS)
-    try:
-        open_data_folder(settings.data_dir)
-    except BadSettings as error:
-        typer.echo(f"framehook: {error}", err=True)
-        raise typer.Exit(2) from None
 
 
 if __name__ == "__main__":

@@ -32,15 +32,25 @@ def upgrade(url: str, revision: str = "head") -> None:
     command.upgrade(config(url), revision)
 
 
-async def is_current(url: str) -> bool:
-    """Whether a PostgreSQL database has the newest schema."""
-    newest = ScriptDirectory.from_config(config(url)).get_current_head()
+def known_revisions(url: str) -> list[str]:
+    """Return all revisions that this release knows, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(config(url)).walk_revisions()]
+
+
+async def revision_of(url: str) -> str:
+    """Return the revision of a PostgreSQL database; empty if it has no tables of ours."""
     connection = await asyncpg.connect(dsn_of(url), timeout=10)
     try:
-        known = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
-        return bool(known) and await connection.fetchval("SELECT version_num FROM alembic_version") == newest
+        if not await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
+            return ""
+        return str(await connection.fetchval("SELECT version_num FROM alembic_version") or "")
     finally:
         await connection.close()
+
+
+async def is_current(url: str) -> bool:
+    """Whether a PostgreSQL database has the newest schema."""
+    return await revision_of(url) == known_revisions(url)[0]
 
 
 def downgrade(url: str, revision: str) -> None:

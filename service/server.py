@@ -6,6 +6,7 @@ Streams would otherwise hold a shutdown up until its time-out.
 import asyncio
 import gc
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from typing import cast
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
 from service.connections import Connections, CountedWebSocket
 from service.http_limits import HttpLimits, affordable, open_file_limit
@@ -26,6 +28,18 @@ TICKS_APART = 10
 STANDSTILL_SECONDS = 5.0
 
 
+class Lifespan(LifespanOn):
+    """The application's start and end; what keeps it from starting is kept, and not logged."""
+
+    start_error: BaseException | None = None
+
+    async def send(self, message: LifespanSendMessage) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            self.start_error = sys.exc_info()[1]  # Starlette sends this while it handles the error
+            message = {"type": "lifespan.startup.failed", "message": ""}
+        await super().send(message)
+
+
 class Server(uvicorn.Server):
     """A server whose streams are closed before it waits for connections to end."""
 
@@ -35,7 +49,15 @@ class Server(uvicorn.Server):
         self._checked_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            error = getattr(self.lifespan, "start_error", None)
+            if error is not None:
+                raise error from None
+            raise
+        if sockets:
+            self._log_started_message(sockets)  # uvicorn leaves that to whoever opened the sockets
         # What stands now stands as long as the process, and what requests leave behind is hardly ever a cycle:
         # the collector looked at the same objects over and over, which took a seventh of a busy server's time.
         gc.collect()
@@ -83,4 +105,6 @@ def server(app: Starlette, host: str, port: int, limits: HttpLimits | None = Non
         ws=CountedWebSocket,
         ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
     )
+    config.load()
+    config.lifespan_class = Lifespan
     return Server(config, app.state.close_streams)

@@ -11,8 +11,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infra.egress import TOTAL_SECONDS
 from infra.postgresql import is_postgresql
+from service.env_file import BadFile, find_misspellings, read_names
 
 MIN_SECRET_BYTES = 32
+ENV_FILE = Path(".env")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -24,7 +26,7 @@ class BadSettings(Exception):
 class Settings(BaseSettings):
     """Everything that can be set, by environment variable or `.env`."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, validate_default=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True, validate_default=True)
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
@@ -101,10 +103,14 @@ class Settings(BaseSettings):
     @field_validator("public_url", "callback_url", "auth_jwks_url", "r2_endpoint_url", mode="after")
     @classmethod
     def _is_an_address(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "")
-        if value and not (parts.scheme in ("http", "https") and parts.hostname):
+        if value and not is_web_address(value):
             raise ValueError("it must be an http or https address, such as https://example.org")
         return value
+
+    @field_validator("allowed_origins", mode="after")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(normal_origin(origin) for origin in value)
 
     @field_validator("database_url", mode="after")
     @classmethod
@@ -173,6 +179,29 @@ class Settings(BaseSettings):
         return f"http://{host}:{self.port}"
 
 
+def is_web_address(value: str) -> bool:
+    """Whether a value is an http or https URL without query or fragment."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_plain = not (parts.query or parts.fragment or any(character.isspace() for character in value))
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_plain
+
+
+def normal_origin(value: str) -> str:
+    """Write an origin as browsers send it; ValueError for what is none."""
+    if value == "*":
+        return value
+    parts = urlsplit(value) if is_web_address(value) else None
+    if parts is None or parts.path or "@" in parts.netloc:
+        raise ValueError("each origin is a scheme and a host without a path, such as https://app.example.org")
+    default = {"http": 80, "https": 443}[parts.scheme]
+    host = parts.netloc.lower()
+    return f"{parts.scheme}://{host.removesuffix(f':{default}')}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host to listen on is reached from this machine alone."""
     if host == "localhost":
@@ -185,12 +214,27 @@ def is_loopback(host: str) -> bool:
 
 def load(**overrides: object) -> Settings:
     """Read the environment; BadSettings says what to mend, and repeats no value that may be secret."""
+    names_in_file(overrides.get("_env_file", ENV_FILE))
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         raise BadSettings(
             "\n".join(_sentence(found["loc"], found["msg"]) for found in error.errors())
         ) from None
+
+
+def names_in_file(file: object) -> dict[str, int]:
+    """Return the names that a `.env` sets, and their lines; raises BadSettings for one that can't be read."""
+    try:
+        return read_names(Path(str(file))) if file else {}
+    except BadFile as error:
+        raise BadSettings(str(error)) from None
+
+
+def find_misspelt_settings() -> list[str]:
+    """Give a sentence for each name in `.env` or the environment that is nearly a setting's."""
+    names = names_in_file(ENV_FILE)
+    return list(find_misspellings(Settings.model_fields, ENV_FILE, names))
 
 
 def _sentence(loc: tuple[int | str, ...], message: str) -> str:

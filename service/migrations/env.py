@@ -36,7 +36,9 @@ def migrate_sqlite(url: str) -> None:
 async def migrate_postgresql(url: str) -> None:
     """Over asyncpg, which reads the URL itself, `sslmode` and all."""
     engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn_of(url)), poolclass=pool.NullPool
+        "postgresql+asyncpg://",
+        async_creator=lambda: asyncpg.connect(dsn_of(url), timeout=10),
+        poolclass=pool.NullPool,
     )
     async with engine.connect() as connection:
         await connection.run_sync(migrate)

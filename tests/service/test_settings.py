@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.furnishing import verifier_of
-from service.settings import BadSettings, Settings, load
+from service.settings import BadSettings, Settings, find_misspelt_settings, load
 
 SECRET = "a-secret-that-nobody-should-ever-see-in-a-log"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - this is what must not happen without users
@@ -75,6 +75,21 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         pytest.param({"PUBLIC_URL": "example.org"}, "PUBLIC_URL", id="an address without a scheme"),
         pytest.param({"PUBLIC_URL": "ftp://example.org"}, "PUBLIC_URL", id="an address of another kind"),
         pytest.param({"PUBLIC_URL": "https://"}, "PUBLIC_URL", id="an address of no host"),
+        pytest.param({"PUBLIC_URL": "https://a.example:port"}, "PUBLIC_URL", id="a port that is no number"),
+        pytest.param({"PUBLIC_URL": "https://[::1"}, "PUBLIC_URL", id="an address that ends amid"),
+        pytest.param({"PUBLIC_URL": "https://a.example/?x=1"}, "PUBLIC_URL", id="an address with a query"),
+        pytest.param({"ALLOWED_ORIGINS": "example.com"}, "ALLOWED_ORIGINS", id="an origin without a scheme"),
+        pytest.param(
+            {"ALLOWED_ORIGINS": "https://a.example/"}, "ALLOWED_ORIGINS", id="an origin with a slash"
+        ),
+        pytest.param(
+            {"ALLOWED_ORIGINS": "https://a.example/app"}, "ALLOWED_ORIGINS", id="an origin with a path"
+        ),
+        pytest.param(
+            {"ALLOWED_ORIGINS": "https://u:p@a.example"}, "ALLOWED_ORIGINS", id="an origin with a user"
+        ),
+        pytest.param({"ALLOWED_ORIGINS": "https://a.example,b"}, "ALLOWED_ORIGINS", id="a second origin"),
+        pytest.param({"ALLOWED_ORIGINS": "ws://a.example"}, "ALLOWED_ORIGINS", id="an origin of no page"),
         pytest.param({"CALLBACK_URL": "proxy:80"}, "CALLBACK_URL", id="callbacks to no address"),
         pytest.param({"LEASE_SECONDS": "0"}, "LEASE_SECONDS", id="a lease of no time"),
         pytest.param({"DATABASE_URL": "mysql://root@db/x"}, "DATABASE_URL", id="another database"),
@@ -153,6 +168,52 @@ def test_lists_are_written_with_commas(environment: pytest.MonkeyPatch) -> None:
     settings = loaded(environment, values)
     assert [secret.get_secret_value() for secret in settings.callback_secret] == [f"{SECRET}1", f"{SECRET}2"]
     assert settings.allowed_origins == ("https://a.example", "https://b.example")
+
+
+def test_origins_are_compared_as_browsers_send_them(environment: pytest.MonkeyPatch) -> None:
+    written = {"ALLOWED_ORIGINS": "https://A.Example:443, http://[::1]:3000, http://b.example:80"}
+    expected = ("https://a.example", "http://[::1]:3000", "http://b.example")
+    assert loaded(environment, written).allowed_origins == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PORT=81\nCALLBACK_SECRET=h\xffnter2\n", ".env: byte 26 is not UTF-8"),
+        (b"PORT=81\n\n  hunter2 is 'mine\nHOST=::1\n", ".env: line 3 can't be read"),
+        (b"PORT=81\nhunter2\n", ".env: line 2 can't be read"),
+        ("\ufeffPORT=81\n".encode(), ".env: it begins with a byte order mark"),
+    ],
+    ids=["not UTF-8", "an open quote", "no value", "a byte order mark"],
+)
+def test_a_file_that_can_not_be_read_is_told_by_its_line(
+    environment: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    Path(".env").write_bytes(content)
+    with pytest.raises(BadSettings) as bad:
+        load()
+    assert str(bad.value).startswith(said)
+    assert "hunter2" not in str(bad.value)
+
+
+def test_a_folder_of_the_file_s_name_is_told(environment: pytest.MonkeyPatch) -> None:
+    Path(".env").mkdir()
+    with pytest.raises(BadSettings, match=r"\.env: it can't be read"):
+        load()
+
+
+def test_names_that_are_nearly_a_setting_s_are_told(environment: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text(
+        "export DATABSE_URL=hunter2\n# PROT=1\nPOSTGRES_PASSWORD=x\nR2_BUCKET=videos\nPORT=81\n"
+    )
+    environment.setenv("MAX_ACTIVE_PER_USERS", "hunter2")
+    environment.setenv("HOSTNAME", "box")
+    told = find_misspelt_settings()
+    assert told == [
+        ".env: line 1: DATABSE_URL is no setting; did you mean DATABASE_URL?",
+        ".env: line 4: R2_BUCKET is no setting; did you mean R2_BUCKET_NAME?",
+        "MAX_ACTIVE_PER_USERS in the environment is no setting; did you mean MAX_ACTIVE_PER_USER?",
+    ]
 
 
 def test_settings_are_read_from_a_file_too_and_the_environment_wins(environment: pytest.MonkeyPatch) -> None:

@@ -94,10 +94,10 @@ def image() -> Iterator[Image]:
 
 def test_without_authentication_the_image_says_why_it_does_not_start(image: Image) -> None:
     status, said = image.run(json.loads(only("CMD")))
-    assert status == 2
-    assert said == (
-        "framehook: HOST '0.0.0.0' is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
-        "the service has a single local user and listens on 127.0.0.1 only\n"
+    assert status == 78
+    assert json.loads(said)["message"] == (
+        "HOST '0.0.0.0' is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
+        "the service has a single local user and listens on 127.0.0.1 only"
     )
 
 
