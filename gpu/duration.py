@@ -9,7 +9,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from gpu.errors import ExportError
-from gpu.joins import Scan
+from gpu.joins import Scan, hold_last_picture
 from gpu.opening import UNREADABLE, open_container, packets, picture_stream, read_packets, seek
 from gpu.times import Timing
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gpu.remote import Place
     from gpu.source import Source
 
-# Less than this is a difference in how tracks are cut: the sound's tail is no reason to hold the last picture.
-_HELD_SECONDS = 1.0
+# How much later than its track a last picture has to be shown for the header to be wrong.
+_LATE_SECONDS = 0.5
 
 
 def find_origin(container: InputContainer, stream: VideoStream) -> float:
@@ -43,7 +43,7 @@ def find_duration(
             if _counts_decoding(container, stream)
             else 0.0
         )
-        return late if late > told + _HELD_SECONDS / 2 else told
+        return late if late > told + _LATE_SECONDS else told
     with read_packets(path, stream.index) as found:
         measured = measure_duration(found, stream.index, origin, counted=timing.counted)
     if measured <= 0:
@@ -79,11 +79,6 @@ def read_duration(container: InputContainer, stream: VideoStream) -> float | Non
     picture = _picture_duration(container, stream)
     whole = container.duration / av.time_base if container.duration else None
     return hold_last_picture(picture, whole or 0.0) if picture else whole
-
-
-def hold_last_picture(picture_end: float, film_end: float) -> float:
-    """The film's end where the picture ends long before it, else the picture's."""
-    return film_end if film_end > picture_end + _HELD_SECONDS else picture_end
 
 
 def measure_duration(

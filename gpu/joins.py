@@ -20,6 +20,8 @@ Kind = TypeVar("Kind", VideoStream, AudioStream)
 _STEP_BACK_SECONDS, _LEAP_SECONDS = 0.1, 10.0
 _KEYFRAMES_APART_SECONDS = 1.0
 _LONGEST_STEP_SECONDS = 1.0
+# Less than this is a difference in how tracks are cut: the sound's tail is no reason to hold the last picture.
+_HELD_SECONDS = 1.0
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
 
 
@@ -54,6 +56,11 @@ class Scan:
         """Where to read from for what is shown at a time."""
         number = bisect_right(self.keyframes, time, key=lambda keyframe: keyframe[0])
         return self.keyframes[number - 1][1] if number else 0
+
+
+def hold_last_picture(picture_end: float, film_end: float) -> float:
+    """The film's end where the picture ends long before it, else the picture's."""
+    return film_end if film_end > picture_end + _HELD_SECONDS else picture_end
 
 
 def may_be_joined(container: InputContainer) -> bool:
@@ -104,6 +111,9 @@ class _Scanning:
     decoded: dict[int, float] = field(
         default_factory=dict
     )  # when each stream's last packet of this part is decoded
+    counted: dict[int, float] = field(
+        default_factory=dict
+    )  # the same, counted on over packets that have no time
     steps: dict[int, float] = field(default_factory=dict)  # between the last two packets of each stream
     delay: float = 0.0  # how much later than it is decoded the picture's first frame is shown
     seekable: bool = True
@@ -117,8 +127,10 @@ class _Scanning:
         if packet.dts is not None:
             self._look_for_break(packet, packet.dts * tick, is_picture=is_picture)
         lasting = self._lasting(packet, tick)
-        decoded = self.decoded.get(index, 0.0) + lasting if packet.dts is None else packet.dts * tick
-        self.decoded[index] = decoded
+        decoded = self.counted.get(index, 0.0) + lasting if packet.dts is None else packet.dts * tick
+        self.counted[index] = decoded
+        if packet.dts is not None:
+            self.decoded[index] = decoded
         shown = decoded + self.delay * is_picture if packet.pts is None else packet.pts * tick
         if is_picture and not self.aligned:
             self._align(shown)
@@ -157,10 +169,11 @@ class _Scanning:
         self.aligned = False
 
     def _align(self, begun: float) -> None:
-        """The picture of a part follows on that of the part before, whichever stream showed the break."""
+        """The picture of a part follows on that of the part before, or on its sound if that went on for long."""
         self.aligned = True
         if True in self.ends:
-            self.parts[-1] = replace(self.parts[-1], shift=self.ends[True] - begun)
+            end = hold_last_picture(self.ends[True], self.ends.get(False, 0.0))
+            self.parts[-1] = replace(self.parts[-1], shift=end - begun)
 
     def _note_keyframe(self, time: float, position: int | None) -> None:
         if position is None:

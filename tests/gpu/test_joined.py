@@ -99,3 +99,19 @@ def test_a_picture_that_stands_still_while_the_sound_goes_on_is_no_break(tmp_pat
     source = make(tmp_path / "source.ts", video)
     assert probe(str(source)).notes == ()
     assert probe(str(source)).duration == pytest.approx(14.08, abs=0.1)
+
+
+def test_sound_that_goes_on_before_a_join_is_heard_to_its_end(tmp_path: Path) -> None:
+    content = b""
+    for number in range(2):
+        draw = partial(_later, number * SECONDS)
+        part = Video(
+            draw, steady(0.5, RATE), sine(400 * (number + 1)), start=1.0,
+            container_options=(("max_interleave_delta", "0"),),
+        )  # fmt: skip
+        content += make(tmp_path / f"part-{number}.ts", part).read_bytes()
+    source = tmp_path / "source.ts"
+    source.write_bytes(content)
+    output, done, _ = export(source, keyframes=WHOLE)
+    assert done.duration == pytest.approx(2 * SECONDS, abs=0.15)  # AAC rounds up to whole blocks
+    assert [pitch(output, time) for time in (1.5, 3.5)] == pytest.approx([400, 800], abs=10)
