@@ -96,8 +96,8 @@ class PartsFolder:
         try:
             with locked(folder):
                 whole = folder / "bytes"
-                size = whole.stat().st_size
-                if _parts(folder) != list(parts) or size != sum(part.size for part in parts):
+                sizes = {whole.stat().st_size, _announced(folder), sum(part.size for part in parts)}
+                if _parts(folder) != list(parts) or len(sizes) > 1:
                     raise WrongLength
                 move(whole, target)
         except (
@@ -163,6 +163,14 @@ def _place(folder: Path, part: Path, number: int, etag: str) -> None:
         whole.flush()
         os.fsync(whole.fileno())
         (folder / f"{number}-{size}-{etag}").touch(mode=0o600)
+
+
+def _announced(folder: Path) -> int:
+    """How long the whole is to be; an upload of an earlier version does not say so."""
+    try:
+        return int((folder / "size").read_text())
+    except FileNotFoundError:
+        return (folder / "bytes").stat().st_size
 
 
 def _changed_at(folder: Path) -> float:

@@ -159,6 +159,16 @@ async def test_a_part_that_is_cut_leaves_the_one_that_was_there(upload: Upload) 
     assert upload.target.read_bytes() == FILM
 
 
+async def test_an_upload_of_which_parts_are_missing_is_not_completed(upload: Upload) -> None:
+    with pytest.raises(WrongLength):
+        await upload.complete()
+    await upload.send(1, whole(FILM[: SIZES[0]]))
+    with pytest.raises(WrongLength):
+        await upload.complete()
+    await upload.send(2, whole(FILM[SIZES[0] :]))
+    await upload.complete()
+
+
 async def test_a_completion_that_is_asked_for_twice_happens_once(upload: Upload) -> None:
     await upload.send_film()
     outcomes = await asyncio.gather(upload.complete(), upload.complete(), return_exceptions=True)
