@@ -40,16 +40,18 @@ class Supervisor:
         pause = 0.0
         while True:
             self._began[name] = self._clock()
+            cause: Exception | None = None
             try:
                 self._down.pop(name, None)
                 await loop()
                 reason = "ended"
             except Exception as error:
-                reason = type(error).__name__
+                reason, cause = type(error).__name__, error
                 logger.exception("the %s loop died", name)
             steady = self._note_death(name, reason)
             pause = FIRST_PAUSE_SECONDS if steady or not pause else min(pause * 2, LONGEST_PAUSE_SECONDS)
-            logger.warning("starting the %s loop again in %.1f s", name, pause)
+            logger.warning("starting the %s loop again in %.1f s", name, pause, extra={"cause": cause})
+            cause = None  # it holds whatever the loop held
             await asyncio.sleep(pause)
 
     def _note_death(self, name: str, reason: str) -> bool:

@@ -56,6 +56,7 @@ from service.housekeeping import Housekeeping, Retention
 from service.hub import Hub, NoticeType, Publication
 from service.models import Job
 from service.openings import Openings
+from service.outage import Outage
 from service.outcomes import Outcomes
 from service.output_check import Probe
 from service.prober import Prober
@@ -235,6 +236,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
     }
     retention = Retention(events_seconds=settings.timeline_days * 86_400)
     loops["housekeeping"] = Housekeeping(database, retention).run
+    loops["outage"] = Outage(database.check).run
     loops["uploads"] = AbandonedUploads(storage).run
     if isinstance(database, PostgresDatabase):
         loops["relay"] = Relay(database, hub, publish, tell).run

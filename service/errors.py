@@ -246,7 +246,8 @@ async def on_database_error(request: Request, error: Exception) -> Response:
     """A database that is away, as a 503; one that objects to what it was told is a crash like any other."""
     if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
         raise error
-    logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)
+    said = (request.method, request.url.path, type(error).__name__, error)
+    logger.error("%s %s: %s: %s", *said, extra={"cause": error})
     return render(Unavailable(), request.url.path)
 
 

@@ -5,6 +5,7 @@ Streams would otherwise hold a shutdown up until its time-out.
 
 import asyncio
 import gc
+import logging
 import socket
 import sys
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 from service.connections import Connections, CountedWebSocket
 from service.http_limits import HttpLimits, affordable, open_file_limit
 from service.http_protocol import BoundedHttpProtocol
+
+logger = logging.getLogger("framehook")
 
 GRACEFUL_SHUTDOWN_SECONDS = 10
 MAX_SOCKET_MESSAGE_BYTES = 64 * 1024
@@ -37,6 +40,10 @@ class Lifespan(LifespanOn):
         if message["type"] == "lifespan.startup.failed":
             self.start_error = sys.exc_info()[1]  # Starlette sends this while it handles the error
             message = {"type": "lifespan.startup.failed", "message": ""}
+        elif message["type"] == "lifespan.shutdown.failed":
+            error = sys.exc_info()[1]
+            logger.error("the service did not stop as it should: %s: %s", type(error).__name__, error)
+            message = {"type": "lifespan.shutdown.failed", "message": ""}
         await super().send(message)
 
 

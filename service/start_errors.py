@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from infra.lock import Held
 from service.data_folder import OTHERS, open_data_folder
+from service.outage import was_raised_in_asyncpg
 from service.settings import BadSettings, Settings
 
 CONFIGURATION_STATUS = 78
@@ -99,7 +100,7 @@ def explain(error: Exception, settings: Settings) -> StartError | None:
         return schema_error(None, settings)
     if isinstance(found, sqlite3.Error):
         return _sqlite(found, settings)
-    if _came_from_asyncpg(error) or isinstance(found, asyncpg.PostgresError):
+    if was_raised_in_asyncpg(error) or isinstance(found, asyncpg.PostgresError):
         return _postgresql(found)
     if isinstance(found, OSError):
         return _folder(found, Path(found.filename or settings.data_dir))
@@ -173,13 +174,3 @@ def _folder(error: OSError, path: Path) -> StartError:
         return StartError(f"DATA_DIR: {path} is a folder where a file has to be; move it away")
     reason = (error.strerror or type(error).__name__).lower()
     return StartError(f"DATA_DIR: {path} can't be written ({reason}); name a folder that this user may write")
-
-
-def _came_from_asyncpg(error: BaseException) -> bool:
-    """Whether an error, which may be the system's own, was raised while asyncpg talked to the server."""
-    trace = error.__traceback__
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith("asyncpg."):
-            return True
-        trace = trace.tb_next
-    return False

@@ -22,24 +22,29 @@ class Pooler:
 
 
 @asynccontextmanager
-async def pooler(postgresql_url: str) -> AsyncIterator[Pooler]:
+async def pooler(postgresql_url: str, port: int = 0) -> AsyncIterator[Pooler]:
     """Run a pooler in front of the server of a URL."""
     target = urlsplit(postgresql_url)
     folder = parse_qs(target.query).get("host", [""])[0]
     found = Pooler()
+    open_writers: set[asyncio.StreamWriter] = set()
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_writers.add(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             await _serve(found, folder, reader, writer)
+        open_writers.discard(writer)
         writer.close()
 
-    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    server = await asyncio.start_server(meet, "127.0.0.1", port)
     port = server.sockets[0].getsockname()[1]
     found.url = f"postgresql://{target.username}@127.0.0.1:{port}{target.path}?sslmode=disable"
     try:
         yield found
     finally:
         server.close()
+        for writer in open_writers:
+            writer.transport.abort()
 
 
 async def _serve(
