@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from callbacks.retry import JITTER, SCHEDULE_SECONDS
 from tests.faults.inbox import Arrival
 
+SLACK_SECONDS = 60.0
+"""Longer than a lease, and than a pause after a failure of this machine."""
 PROGRESS = "export.progress"
 ENDS = {"complete": "export.completed", "error": "export.failed", "cancelled": "export.cancelled"}
 
@@ -24,6 +27,7 @@ class Sending:
     tries: int
     attempts: int
     requested: bool
+    next_at: float
 
     def __str__(self) -> str:
         return (
@@ -118,6 +122,15 @@ def _of_state(one: Sending, logged: Sequence[Try], seen: Sequence[Arrival]) -> I
     failures = [each for each in logged if not (each.taken or each.interrupted or each.open)]
     if one.tries > len(failures):
         yield f"{one.tries} failures are counted along the schedule, and {len(failures)} are logged"
+
+
+def waiting_too_long(sendings: Sequence[Sending], now: float) -> Iterator[str]:
+    """Deliveries whose next attempt is further ahead than the schedule puts it, by the service's clock."""
+    for one in sendings:
+        delay = SCHEDULE_SECONDS[max(0, min(one.tries, len(SCHEDULE_SECONDS)) - 1)] * (1 + JITTER)
+        ahead = one.next_at - now
+        if one.state == "pending" and ahead > delay + SLACK_SECONDS:
+            yield f"{one}: the next attempt is {ahead:.0f} s ahead"
 
 
 def forgotten(

@@ -4,9 +4,8 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from tests.faults.bookkeeping import Sending, Try, forgotten, mistakes
+from tests.faults.bookkeeping import Sending, Try, forgotten, mistakes, waiting_too_long
 from tests.faults.inbox import Arrival
 from tests.faults.ledger import Row
 from tests.faults.receiver import Temper
@@ -28,7 +27,7 @@ class Consumer:
         self._user = user
         self._record = record
         self._witness = Witness("webhooks", record, world.ledger, world.objects)
-        self._since = datetime.now(UTC).isoformat()
+        self._since = "2000-01-01T00:00:00Z"  # whatever the service's clock has shown since then
         self._checks: set[asyncio.Task[None]] = set()
         self._asked = 0.0
         self._compared = False
@@ -36,15 +35,16 @@ class Consumer:
     async def move_in(self, temper: Temper, chance: random.Random) -> None:
         """Make the endpoint known to the service."""
         receiver = self._world.receiver
-        self._inbox = receiver.endpoint(self._user_id, self._record, temper.mood(chance))
-        self._inbox.noticed = self._noticed
         made = await self._user.endpoint(receiver.url(self._user_id), EVENTS)
+        self._name = str(made["url"]).rpartition("/")[2]
+        self._inbox = receiver.endpoint(self._name, self._record, temper.mood(chance))
+        self._inbox.noticed = self._noticed
         self._inbox.trust(made["secret"])
         self._endpoint_id = str(made["id"])
 
     def calm(self) -> None:
         """From here on it takes what it is sent."""
-        self._world.receiver.calm(self._user_id)
+        self._world.receiver.calm(self._name)
 
     async def missing(self, rows: Sequence[Row]) -> list[str]:
         """The ends that it was not told of; once it is all that is missing, it asks for them."""
@@ -66,7 +66,11 @@ class Consumer:
         await asyncio.gather(*self._checks)
         await self._compare(rows)
         sendings, tries = await self._books()
-        for sentence in mistakes(sendings, tries, self._inbox.arrivals):
+        wrong = [
+            *mistakes(sendings, tries, self._inbox.arrivals),
+            *waiting_too_long(sendings, time.time() + self._world.clock.ahead),
+        ]
+        for sentence in wrong:
             self._record.broken(f"webhooks: {sentence}")
         self._record.count("webhooks", sum(map(len, self._inbox.arrivals.values())))
         self._record.count("webhooks again", sum(len(seen) > 1 for seen in self._inbox.arrivals.values()))
@@ -77,7 +81,8 @@ class Consumer:
             before = self._inbox.heard
             books = await self._world.ledger.books(self._user_id)
             if self._inbox.heard == before:
-                return books
+                sendings, tries = books
+                return [one for one in sendings if one.endpoint_id == self._endpoint_id], tries
 
     async def _compare(self, rows: Sequence[Row]) -> None:
         """What happened is in the outbox. Looked at before anything is asked for again, which could hide it."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -45,8 +46,10 @@ class Arrival:
 class Inbox:
     """The requests to one endpoint, in the order in which they came."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, is_now: Callable[[float], bool]) -> None:
+        """`is_now`: whether the service's clock may show this time, in seconds since the epoch."""
         self.record = record
+        self._is_now = is_now
         self.noticed: Callable[[Arrival], None] = lambda _: None  # is told of each arrival
         self.arrivals: dict[str, list[Arrival]] = defaultdict(list)  # by webhook-id
         self._newest: dict[str, Arrival] = {}  # by job
@@ -86,7 +89,8 @@ class Inbox:
 
     def _verify(self, headers: dict[str, str], body: bytes) -> None:
         assert self._signed is not None
-        try:
-            self._signed.verify(body, headers)
-        except standardwebhooks.WebhookVerificationError as error:
-            self.record.broken(f"webhook {headers.get('webhook-id')}: {error}")
+        message_id, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
+        signed = self._signed.sign(message_id, datetime.fromtimestamp(timestamp, UTC), body.decode())
+        genuine = signed in headers["webhook-signature"].split(" ")
+        self.record.require(genuine, f"webhook {message_id}: its signature is wrong")
+        self.record.require(self._is_now(timestamp), f"webhook {message_id} was signed at {timestamp}")

@@ -1,6 +1,7 @@
 """Stands at the proxy: what is answered to a callback must fit what is committed."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -10,6 +11,7 @@ from tests.faults.proxy import Deliver
 from tests.faults.record import Record
 
 NOT_NOW = (502, 503)
+REFUSED = 401
 
 
 class _Report(msgspec.Struct):
@@ -42,8 +44,9 @@ class Told:
 class Judge:
     """Delivers a callback, and holds the answer against the row before and after."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock_was_just_set: Callable[[], bool]) -> None:
         self._ledger = ledger
+        self._clock_was_just_set = clock_was_just_set
         self._checks: set[asyncio.Task[None]] = set()
         self.records: dict[str, Record] = {}  # by job
         self.stray = Record()  # for jobs of schedules that are over
@@ -53,7 +56,9 @@ class Judge:
         before = await self._now(told.job_id)
         answer = await deliver()
         status = status_of(answer)
-        if status is not None:
+        if status == REFUSED and self._clock_was_just_set():  # it was signed before
+            self.records.get(told.job_id, self.stray).count("callback refused for its time")
+        elif status is not None:
             check = asyncio.create_task(self._check(told, before, status))
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)

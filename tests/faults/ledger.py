@@ -48,6 +48,10 @@ class Row:
     output_key: str
     output_size: int | None
     output_checksum: str | None
+    input_key: str
+    error_code: str | None
+    gpu_seconds: float
+    gpu_seconds_before: float
 
     @property
     def final(self) -> bool:

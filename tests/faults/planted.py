@@ -31,6 +31,7 @@ from service.webhooks.outbox import Outbox, Untold
 from service.webhooks.tables import Delivery, Endpoint
 from service.writer import Writer
 from tests.faults import served
+from tests.faults.planted_breaks import MORE_BUGS, PROVOKING
 from tests.faults.proxy import Weather
 from tests.faults.receiver import Temper
 from tests.faults.schedule import Act, Schedule, Step
@@ -197,6 +198,7 @@ BUGS: dict[str, Callable[[], None]] = {
         outbox_after_commit,
         new_id_per_attempt,
         send_older_after_newer,
+        *MORE_BUGS,
     )
 }
 POSTGRESQL_ONLY = ("skip-catch-up",)
@@ -222,6 +224,9 @@ def provoked(bug: str, schedule: Schedule) -> Schedule:
         # Longer than the first pause of the schedule, so that what has failed is sent again within it.
         more = [Step(10.0, Act.CUT)]
         return replace(schedule, steps=(*schedule.steps, *more), temper=Temper(failing=60))
+    if bug in PROVOKING:
+        temper = Temper(failing=60 if bug == "wait-for-that-day" else 0)
+        return replace(schedule, steps=PROVOKING[bug], weather=Weather(), temper=temper)
     return schedule
 
 

@@ -3,16 +3,18 @@
 import asyncio
 import random
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
+from tests.faults.answering import unanswered
 from tests.faults.consumer import Consumer
+from tests.faults.leavers import leave_early
 from tests.faults.ledger import OutOfReach
 from tests.faults.readers import EventReader, Reader, SocketReader
-from tests.faults.record import Record
+from tests.faults.record import Record, Unanswered
 from tests.faults.replicas import kill_run
-from tests.faults.schedule import Act, Schedule, Step
+from tests.faults.schedule import DEATHS, Act, Schedule, Step
 from tests.faults.user import User
-from tests.faults.verdict import ended, ends_well
+from tests.faults.verdict import ended, ends_well, failed_healthy, wrong_accounts
 from tests.faults.witness import Witness
 from tests.faults.world import World
 
@@ -20,6 +22,9 @@ CONVERGE_SECONDS = 90.0
 WEATHER_SECONDS = 5.0
 SUPERVISED_SECONDS = 0.5
 LOOK_SECONDS = 0.1
+LEAVERS = 40
+LONGEST_LIFE_SECONDS = 0.8
+"""How long a service lives that is about to be killed, from when it is ready."""
 
 
 class Play:
@@ -38,6 +43,7 @@ class Play:
         self._user = User(world, self._bearer, self.record)
         self._consumer = Consumer(world, self._user_id, self._user, self.record)
         self._readers: list[Reader] = []
+        self._began = time.monotonic()
         self._chance = random.Random(schedule.name)  # noqa: S311 - chance, not secrecy
 
     async def run(self) -> list[str]:
@@ -50,29 +56,44 @@ class Play:
             self._read(kind, None)
         supervising = asyncio.create_task(self._supervise())
         try:
-            async with asyncio.TaskGroup() as group:
-                for step in self._schedule.steps:
-                    group.create_task(self._at(step))
-            await world.heal()
-            await self._weathered()
-            world.proxy.weather = type(world.proxy.weather)()
-            self._consumer.calm()
-            await world.proxy.delivered()
-            await self._converged()
-            self._come_late()
-            await self._converged()
-            await world.judge.settled()
-            await ends_well(world, self._user_id, self.record)
-            rows = await world.ledger.of_user(self._user_id)
-            await self._consumer.ends_well(rows)
-            for row in rows:
-                self.record.count(f"jobs on attempt {row.attempt}")
+            await self._break_and_heal()
+            await self._judge()
+        except* Unanswered as unanswered:
+            for each in unanswered.exceptions:
+                self.record.broken(str(each))
         finally:
             supervising.cancel()
             world.proxy.weather = type(world.proxy.weather)()
             await asyncio.gather(*(reader.stop() for reader in self._readers))
             world.move_out(self._user_id)
         return self.record.violations
+
+    async def _break_and_heal(self) -> None:
+        """Take every step, undo what is still broken, and wait until everybody knows how it ended."""
+        world = self._world
+        async with asyncio.TaskGroup() as group:
+            for step in self._schedule.steps:
+                group.create_task(self._at(step))
+        await world.heal()
+        await self._weathered()
+        world.proxy.weather = type(world.proxy.weather)()
+        self._consumer.calm()
+        await world.proxy.delivered()
+        await self._converged()
+        self._come_late()
+        await self._converged()
+
+    async def _judge(self) -> None:
+        """Hold what is stored against what was promised."""
+        await self._world.judge.settled()
+        await ends_well(self._world, self._user_id, self.record)
+        rows = await self._world.ledger.of_user(self._user_id)
+        wrong = wrong_accounts(rows, time.monotonic() - self._began)
+        for sentence in wrong + (failed_healthy(rows) if self._schedule.harmless else []):
+            self.record.broken(sentence)
+        await self._consumer.ends_well(rows)
+        for row in rows:
+            self.record.count(f"jobs on attempt {row.attempt}")
 
     async def _supervise(self) -> None:
         """A replica that has ended by itself, since the disk was full at its start, say, is started again."""
@@ -111,17 +132,13 @@ class Play:
         await asyncio.sleep(step.at)
         self.record.count(step.act)
         match step.act:
-            case Act.SUBMIT:
-                job_id = await self._user.submit(step.index, step.word)
-                self._world.judge.records[job_id] = self.record
-                for kind in (EventReader, SocketReader):
-                    self._read(kind, job_id)
-            case Act.CANCEL:
-                await self._user.cancel(step.index)
-            case Act.RETRY:
-                await self._user.retry(step.index)
+            case Act.SUBMIT | Act.CANCEL | Act.RETRY:
+                await self._ask(step)
             case Act.KILL | Act.FREEZE:
                 await self._replica(step)
+            case Act.DEATHS:
+                for _ in range(DEATHS):
+                    await self._die()
             case Act.KILL_RUN:
                 if found := self._world.runs():
                     kill_run(found[step.index % len(found)])
@@ -131,8 +148,24 @@ class Play:
                 await asyncio.to_thread(self._world.disk.fill)
                 await asyncio.sleep(step.seconds)
                 self._world.disk.empty()
+            case Act.CLOCK:
+                self._world.clock.step(step.seconds)
             case Act.PAUSE | Act.CUT:
                 await self._reader(step)
+            case Act.LEAVE:
+                await self._leave(step)
+
+    async def _ask(self, step: Step) -> None:
+        """What users do."""
+        if step.act is Act.CANCEL:
+            await self._user.cancel(step.index)
+        elif step.act is Act.RETRY:
+            await self._user.retry(step.index)
+        else:
+            job_id = await self._user.submit(step.index, step.word)
+            self._world.judge.records[job_id] = self.record
+            for kind in (EventReader, SocketReader):
+                self._read(kind, job_id)
 
     async def _replica(self, step: Step) -> None:
         replica = self._world.replicas[step.index % len(self._world.replicas)]
@@ -145,6 +178,26 @@ class Play:
             replica.freeze()
             await asyncio.sleep(step.seconds)
             replica.thaw()
+
+    async def _die(self) -> None:
+        """All replicas are killed at once, and come up again."""
+        async with AsyncExitStack() as held:
+            for replica in self._world.replicas:
+                await held.enter_async_context(replica.busy)
+            await asyncio.sleep(self._chance.random() * LONGEST_LIFE_SECONDS)
+            for replica in self._world.replicas:
+                await asyncio.to_thread(replica.kill)
+                replica.start()
+            await self._world.ready()
+        self.record.count("deaths of the service")
+
+    async def _leave(self, step: Step) -> None:
+        """Readers of one export, or of all, come and leave at one replica."""
+        replica = self._chance.choice(self._world.replicas)
+        known = sorted(self.record.accepted.values())
+        job_id = known[step.index % len(known)] if known and self._chance.random() < 0.5 else None
+        path = "/api/exports/events" if job_id is None else f"/api/exports/{job_id}/events"
+        await leave_early(replica.port, self._bearer, path, LEAVERS, self._chance)
 
     async def _database(self, step: Step) -> None:
         postgres = self._world.postgres
@@ -193,4 +246,5 @@ class Play:
                 for row in wanted
                 if not reader.witness.agrees(row)
             ]
-        return missing + await self._consumer.missing(list(rows.values()))
+        missing += await self._consumer.missing(list(rows.values()))
+        return missing or await unanswered(self._world, self._bearer)

@@ -57,6 +57,17 @@ class Postgres:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             return  # it is down, and so is every line
 
+    async def stuck(self) -> list[str]:
+        """Connections of the service that have kept a transaction open for long, and do nothing in it."""
+        connection = await asyncpg.connect(dsn_of(self.url), timeout=5)
+        try:
+            return [
+                f"connection {row[0]} is idle in a transaction: {row[1]}"
+                for row in await connection.fetch(_STUCK)
+            ]
+        finally:
+            await connection.close()
+
     def close(self) -> None:
         with _one_thread:
             self._server.cleanup()
@@ -81,4 +92,8 @@ class Postgres:
 _CUT = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name = 'framehook' AND state = 'idle' AND query ILIKE 'LISTEN%'
+"""
+_STUCK = """
+SELECT pid, query FROM pg_stat_activity WHERE application_name = 'framehook'
+    AND state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '5 seconds'
 """

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tests.faults.clock import is_about_now
 from tests.faults.inbox import Arrival, Inbox
 from tests.faults.record import Record
 
@@ -52,8 +53,10 @@ class Temper:
 class Receiver:
     """Endpoints by path, each with an inbox and a mood of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_now: Callable[[float], bool] = is_about_now) -> None:
+        """`is_now`: whether the service's clock may show this time."""
         self.port = 0
+        self._is_now = is_now
         self.busy = asyncio.Event()  # set while there are requests that are not answered yet
         self.open_requests = 0
         self._endpoints: dict[str, tuple[Inbox, Mood]] = {}
@@ -72,7 +75,7 @@ class Receiver:
 
     def endpoint(self, name: str, record: Record, mood: Mood) -> Inbox:
         """A new endpoint; whatever is wrong with what comes goes into `record`."""
-        inbox = Inbox(record)
+        inbox = Inbox(record, self._is_now)
         self._endpoints[f"/{name}"] = inbox, mood
         return inbox
 

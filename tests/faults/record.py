@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 
 
+class Unanswered(Exception):
+    """A request was not answered as it should, however often it was sent."""
+
+
 @dataclass
 class Record:
     """Violations, as sentences; and what was promised to users, to be held against the rows."""

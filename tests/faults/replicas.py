@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from tests.faults import served
+from tests.faults.record import Unanswered
 from tests.faults.served import Start
 
 START_SECONDS = 60.0
@@ -28,7 +29,7 @@ SERVE = ("tests.faults.served:serve",)
 HERE = Path(__file__).parents[2]
 _CHATTER = ("framehook.access", "WebSocket /ws/", "connection open", "connection closed")
 _forking = multiprocessing.get_context("forkserver")
-_forking.set_forkserver_preload([served.__name__, "tests.faults.planted"])
+_forking.set_forkserver_preload([served.REPLICA_CLOCK, served.__name__, "tests.faults.planted"])
 
 
 def free_port() -> int:
@@ -53,7 +54,7 @@ class Replica:
 
     def start(self) -> None:
         name, *words = self._program
-        environment = {**_surroundings(), "PYTHONPATH": str(HERE), **self._settings}
+        environment = {"PYTHONPATH": str(HERE), **_surroundings(), **self._settings}
         words += ["serve", "--host", "127.0.0.1", "--port", str(self.port)]
         start = Start(self._folder, self.log, environment, tuple(words), name)
         self._process = _forking.Process(target=served.run, args=(start,), daemon=True)
@@ -69,7 +70,7 @@ class Replica:
             if not self.running:
                 self.start()
             await asyncio.sleep(LOOK_SECONDS)
-        raise AssertionError(f"{self.log.name}: the replica did not become ready\n{self.tail()}")
+        raise Unanswered(f"{self.log.name}: the replica did not become ready\n{self.tail()}")
 
     def kill(self) -> None:
         """As the kernel does it: nothing is said, nothing is saved."""

@@ -8,6 +8,9 @@ from tests.faults.proxy import Weather
 from tests.faults.receiver import Temper
 
 LONGEST_SECONDS = 4.0
+MOST_HOURS = 4.0
+DEATHS = 10
+"""How often the service may die in an export's life, and the export still comes to its end."""
 CLIPS = ("short", "short", "middle", "long", "broken")
 
 
@@ -26,11 +29,20 @@ class Act(StrEnum):
     DISK = "fill the disk"
     PAUSE = "stop a reader from reading"
     CUT = "cut a reader off"
+    LEAVE = "have readers leave early"
+    CLOCK = "set the clock"
+    DEATHS = "kill the service ten times"
+
+
+HARMLESS = frozenset(
+    (Act.SUBMIT, Act.CANCEL, Act.RETRY, Act.PAUSE, Act.CUT, Act.LEAVE, Act.CLOCK, Act.KILL, Act.DEATHS)
+)
+"""What ends no export whose source is sound."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """An act at `at` seconds from the beginning."""
+    """An act at `at` seconds from the beginning; a clock is set forward or back by `seconds`."""
 
     at: float
     act: Act
@@ -52,6 +64,12 @@ class Schedule:
     weather: Weather
     jobs: int
     temper: Temper
+
+    @property
+    def harmless(self) -> bool:
+        """Whether every export of a sound source has to be complete in the end, or cancelled."""
+        deaths = sum({Act.KILL: 1, Act.DEATHS: DEATHS}.get(step.act, 0) for step in self.steps)
+        return deaths <= DEATHS and all(step.act in HARMLESS for step in self.steps)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -80,8 +98,14 @@ _ODDS = {
     Act.DATABASE: 1,
     Act.CRASH: 1,
     Act.LINES: 2,
+    Act.LEAVE: 3,
+    Act.CLOCK: 2,
 }
 _LONGEST = {Act.KILL: 1.5, Act.FREEZE: 5.5, Act.DATABASE: 1.5, Act.CRASH: 1.5, Act.DISK: 2.5, Act.PAUSE: 3.0}
+
+
+HARMLESS_SHARE = 0.4
+DEATHS_SHARE = 0.3
 
 
 def generate(seed: int, number: int, terrain: Terrain) -> Schedule:
@@ -93,15 +117,37 @@ def generate(seed: int, number: int, terrain: Terrain) -> Schedule:
         Step(chance.choice((0.0, chance.uniform(0, 2))), Act.SUBMIT, index, word=chance.choice(CLIPS))
         for index in range(jobs)
     ]
-    steps += [_fault(chance, jobs, terrain) for _ in range(chance.randint(1, 6))]
+    steps += (
+        _harmless(chance, jobs, terrain)
+        if chance.random() < HARMLESS_SHARE
+        else _faults(chance, jobs, terrain)
+    )
     ordered = tuple(sorted(steps, key=lambda step: (step.at, step.act)))
     return Schedule(name, ordered, _weather(chance), jobs, _temper(chance))
 
 
-def _fault(chance: random.Random, jobs: int, terrain: Terrain) -> Step:
+def _faults(chance: random.Random, jobs: int, terrain: Terrain) -> list[Step]:
     possible = {act: odds for act, odds in _ODDS.items() if _there(act, terrain)}
+    return [_fault(chance, jobs, terrain, possible) for _ in range(chance.randint(1, 6))]
+
+
+def _harmless(chance: random.Random, jobs: int, terrain: Terrain) -> list[Step]:
+    """Faults that end no export, and often as many deaths of the service as that has to hold for."""
+    possible = {act: odds for act, odds in _ODDS.items() if act in HARMLESS}
+    if chance.random() < DEATHS_SHARE:
+        deaths = [Step(chance.uniform(0, 1), Act.DEATHS, chance.randrange(terrain.replicas))]
+        possible.pop(Act.KILL)
+    else:
+        deaths = []
+    return deaths + [_fault(chance, jobs, terrain, possible) for _ in range(chance.randint(1, 6))]
+
+
+def _fault(chance: random.Random, jobs: int, terrain: Terrain, possible: dict[Act, int]) -> Step:
     act = chance.choices(list(possible), list(possible.values()))[0]
     among = terrain.replicas if act in (Act.KILL, Act.FREEZE) else jobs
+    if act is Act.CLOCK:
+        hours = chance.choice((-1, 1)) * chance.uniform(0.02, MOST_HOURS)
+        return Step(chance.uniform(0, LONGEST_SECONDS), act, seconds=hours * 3_600)
     longest = _LONGEST.get(act, 0.0)
     lasting = chance.uniform(0.1, longest) if longest else 0.0
     return Step(chance.uniform(0, LONGEST_SECONDS), act, chance.randrange(among), lasting)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiosqlite
 import asyncpg
+import jwt.api_jwt
 import uvicorn.lifespan.on
 import uvicorn.loops.uvloop
 import uvicorn.protocols.http.httptools_impl
@@ -24,6 +25,7 @@ IMPORTED_LATE = (aiosqlite, asyncpg, uvicorn)
 """What the service imports when it starts: here it is imported before the fork."""
 
 PLACES = 100
+REPLICA_CLOCK = "tests.faults.replica_clock"
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,16 @@ def run(start: Start) -> None:
     os.chdir(start.folder)
     os.environ.clear()
     os.environ.update(start.environment)
+    _set_clock()
     module, _, name = start.program.partition(":")
     getattr(import_module(module), name)(list(start.words))
+
+
+def _set_clock() -> None:
+    """Let the time of day be what the suite says; only the process that replicas are forked from has imported this."""
+    if (replica_clock := sys.modules.get(REPLICA_CLOCK)) is not None:
+        replica_clock.follow_setting()
+        vars(jwt.api_jwt)["datetime"] = replica_clock.MovedDatetime
 
 
 def serve(words: list[str]) -> None:

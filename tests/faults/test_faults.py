@@ -13,12 +13,29 @@ import pytest
 from tests.faults.bookkeeping import Moment
 from tests.faults.judge import Told, kept, over
 from tests.faults.ledger import Row
-from tests.faults.schedule import Terrain, generate
+from tests.faults.proxy import Weather
+from tests.faults.receiver import Temper
+from tests.faults.schedule import Act, Schedule, Step, Terrain, generate
 from tests.faults.tour import Tour
 from tests.faults.verdict import history
 
 DATABASES = ("sqlite", "postgresql")
 FIXED_SEED = 4
+HOUR = 3_600.0
+HARMLESS = Schedule(
+    "harmless",
+    (
+        *(Step(0.0, Act.SUBMIT, index, word="long") for index in range(3)),
+        *(Step(0.4 * number, Act.LEAVE, number) for number in range(4)),
+        Step(0.8, Act.CLOCK, seconds=3 * HOUR),
+        Step(1.0, Act.DEATHS),
+        Step(2.4, Act.CLOCK, seconds=-5 * HOUR),
+    ),
+    Weather(),
+    3,
+    Temper(),
+)
+"""Readers who leave, a clock that is set forward and back, and ten deaths of the service: no export ends by that."""
 
 
 @pytest.mark.parametrize("database", DATABASES)
@@ -28,8 +45,9 @@ async def test_no_fault_breaks_what_was_promised(database: str, capsys: pytest.C
         print(f"\nfaults on {database}: FAULT_SEED={seed}")
     said: list[str] = []
     fixed = Tour(database, FIXED_SEED, said.append, replicas=2, lanes=3)
-    assert await fixed.play([(FIXED_SEED, 0), (FIXED_SEED, 1), (seed, 0)]) == [], said
-    assert fixed.counts["schedules"] == 3
+    assert await fixed.play([HARMLESS, (FIXED_SEED, 0), (FIXED_SEED, 1), (seed, 0)]) == [], said
+    assert fixed.counts["schedules"] == 4
+    assert fixed.counts["deaths of the service"] >= 10
 
 
 @pytest.mark.parametrize(
@@ -67,6 +85,10 @@ def row(**changes: object) -> Row:
         "output_key": "out.mp4",
         "output_size": None,
         "output_checksum": None,
+        "input_key": "clips/short.mp4",
+        "error_code": None,
+        "gpu_seconds": 0.0,
+        "gpu_seconds_before": 0.0,
     }
     return Row(**{**usual, **changes})  # type: ignore[arg-type]
 

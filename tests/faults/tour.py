@@ -16,6 +16,7 @@ RENEW_AFTER = 40
 """Schedules that one deployment goes through before a new one takes its place."""
 PLANTED_PATIENCE_SECONDS = 25.0
 Say = Callable[[str], None]
+Plan = Schedule | tuple[int, int]
 
 
 @dataclass
@@ -31,10 +32,10 @@ class Tour:
     counts: Counter[str] = field(default_factory=Counter)
     _violations: list[str] = field(default_factory=list)
 
-    async def play(self, plans: Sequence[tuple[int, int]]) -> list[str]:
+    async def play(self, plans: Sequence[Plan]) -> list[str]:
         """Until one is violated: the violations, the schedule that led to them, and the replicas' logs.
 
-        `plans`: the seed and number of each schedule. Each lane has a deployment of its own, and takes the next one.
+        `plans`: each schedule, or its seed and number. Each lane has a deployment of its own, and takes the next one.
         """
         left = deque(plans)
         async with asyncio.TaskGroup() as lanes:
@@ -53,7 +54,7 @@ class Tour:
                 await self._through(world, plan, PLANTED_PATIENCE_SECONDS)
         return self._violations
 
-    async def _lane(self, left: deque[tuple[int, int]]) -> None:
+    async def _lane(self, left: deque[Plan]) -> None:
         while left and not self._over:
             async with opened(postgresql=self._postgresql, replicas=self._replicas, program=SERVE) as world:
                 if not world.terrain.disk:
@@ -61,7 +62,9 @@ class Tour:
                 for _ in range(RENEW_AFTER):
                     if not left or self._over:
                         break
-                    await self._through(world, generate(*left.popleft(), world.terrain), CONVERGE_SECONDS)
+                    plan = left.popleft()
+                    schedule = plan if isinstance(plan, Schedule) else generate(*plan, world.terrain)
+                    await self._through(world, schedule, CONVERGE_SECONDS)
                 self.counts.update({f"callback {fate}": count for fate, count in world.proxy.fates.items()})
 
     async def _through(self, world: World, schedule: Schedule, patience_seconds: float) -> None:

@@ -1,13 +1,14 @@
 """A user who does not take a failure for an answer: submits, cancels and retries through the balancer."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
-from tests.faults.record import Record
+from tests.faults.record import Record, Unanswered
 from tests.faults.world import World
 
 PATIENCE_SECONDS = 60.0
@@ -66,10 +67,18 @@ class User:
         self._record.require(kept, f"job {job_id[-6:]} was to be retried, and the row says {row}")
 
     async def endpoint(self, url: str, events: Sequence[str]) -> dict[str, Any]:
-        """An endpoint for webhooks, as it was answered; an answer that is lost leaves another one behind."""
-        body = {"url": url, "events": list(events)}
-        made: dict[str, Any] = (await self._insist("POST", "/api/webhooks", 201, json=body)).json()
-        return made
+        """An endpoint for webhooks, as it was answered; a lost answer leaves another one behind, with another URL."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for number in itertools.count():
+            body = {"url": f"{url}?{number}", "events": list(events)}
+            answer = await self._tried("POST", "/api/webhooks", json=body)
+            if answer is not None and answer.status_code == 201:
+                made: dict[str, Any] = answer.json()
+                return made
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise Unanswered(f"no endpoint was made within {PATIENCE_SECONDS} s: {answer}")
 
     async def recover(self, endpoint_id: str, since: str) -> None:
         """Ask for the ends of exports that the endpoint has not taken."""
@@ -85,9 +94,7 @@ class User:
             if answer is not None and answer.status_code in wanted:
                 return answer
             await asyncio.sleep(PAUSE_SECONDS)
-        raise AssertionError(
-            f"{method} {path}: no answer that is wanted within {PATIENCE_SECONDS} s: {answer}"
-        )
+        raise Unanswered(f"{method} {path}: no answer that is wanted within {PATIENCE_SECONDS} s: {answer}")
 
     async def _tried(self, method: str, path: str, **options: Any) -> httpx.Response | None:
         headers = {**self._headers, **options.pop("headers", {})}

@@ -56,6 +56,26 @@ def _object(world: World, row: Row) -> str | None:
     return f"job {row.job_id[-6:]} is {row.status} and has an object: {row}" if there else None
 
 
+def failed_healthy(rows: Sequence[Row]) -> list[str]:
+    """Exports of a sound source that failed, where nothing has happened that may end one."""
+    return [
+        f"job {row.job_id[-6:]} had nothing wrong with it, and failed: {row}"
+        for row in rows
+        if row.status == "error" and not row.input_key.endswith("broken.mp4")
+    ]
+
+
+def wrong_accounts(rows: Sequence[Row], seconds: float) -> list[str]:
+    """Rows whose time of work can't be, for exports that were asked for at most so many seconds ago."""
+    wrong = []
+    for row in rows:
+        if not 0 <= row.gpu_seconds_before <= row.gpu_seconds <= seconds * row.attempt:
+            wrong.append(f"job {row.job_id[-6:]} can't have worked for so long in {seconds:.0f} s: {row}")
+        if row.status == "complete" and not row.gpu_seconds:
+            wrong.append(f"job {row.job_id[-6:]} is complete, and no time is counted: {row}")
+    return wrong
+
+
 def history(row: Row, moments: Sequence[Moment], retries: int) -> list[str]:
     """What is wrong with a timeline, for a job that a user has retried at most this often."""
     wrong = []
@@ -72,6 +92,8 @@ def history(row: Row, moments: Sequence[Moment], retries: int) -> list[str]:
             wrong.append(f"{before} was followed by {after}")
         if after.attempt == before.attempt and after.progress < before.progress:
             wrong.append(f"progress fell from {before} to {after}")
+        if after.attempt > before.attempt + 1:
+            wrong.append(f"an attempt between {before} and {after} left no trace")
         if before.status in FINAL and after.attempt == before.attempt:
             wrong.append(f"the end {before} was followed by {after}")
     return wrong

@@ -64,6 +64,10 @@ class Witness:
             self.record.require(not differing, f"{told}: {differing} differ")
         elif rising:
             self.record.require(job["attempt"] >= before["attempt"], f"{told}: an earlier attempt came back")
+            less = job["gpu_seconds"] < before["gpu_seconds"]
+            self.record.require(
+                not less, f"{told}: gpu_seconds fell {before['gpu_seconds']} -> {job['gpu_seconds']}"
+            )
             same = job["attempt"] == before["attempt"]
             fell = same and job["progress"] < before["progress"]
             self.record.require(not fell, f"{told}: progress fell {before['progress']} -> {job['progress']}")

@@ -14,12 +14,13 @@ import httpx
 import jwt
 
 from infra.storage.reserve import KEEP_BYTES
+from tests.faults.clock import FOREVER_SECONDS, Clock
 from tests.faults.judge import Judge
 from tests.faults.ledger import Ledger, PostgresSource, SqliteSource
 from tests.faults.postgres import Postgres
 from tests.faults.proxy import Proxy
 from tests.faults.receiver import Receiver
-from tests.faults.replicas import SERVE, Replica, kill_run, runs
+from tests.faults.replicas import HERE, SERVE, Replica, kill_run, runs
 from tests.faults.schedule import Terrain
 from tests.gpu import videos
 
@@ -53,18 +54,24 @@ class World:
             PostgresSource(postgres.url) if postgres is not None else SqliteSource(disk.path / "framehook.db")
         )
         self.ledger = Ledger(source)
-        self.judge = Judge(self.ledger)
+        self.clock = Clock(folder / "clock")
+        self.judge = Judge(self.ledger, self.clock.was_just_set)
         self.http = httpx.AsyncClient(
             trust_env=False, timeout=5, limits=httpx.Limits(max_keepalive_connections=0)
         )
-        self.receiver = Receiver()
+        self.receiver = Receiver(self.clock.has_shown)
         self.replicas: list[Replica] = []
         self.terrain = Terrain(replicas, postgres is not None, disk.mounted)
         self._clips = folder / "clips"
 
     async def open(self, program: Sequence[str]) -> None:
         await asyncio.to_thread(_make_clips, self._clips)
-        settings = {**SETTINGS, "DATA_DIR": str(self.disk.path)}
+        settings = {
+            **SETTINGS,
+            "DATA_DIR": str(self.disk.path),
+            "FAULTS_CLOCK": str(self.clock.file),
+            "PYTHONPATH": f"{self.clock.folder}{os.pathsep}{HERE}",
+        }
         if self.postgres is not None:
             settings["DATABASE_URL"] = self.postgres.url
         for number in range(self.terrain.replicas):
@@ -110,7 +117,7 @@ class World:
         """Give a user the clips; the user's token."""
         home = self.objects / user / "clips"
         shutil.copytree(self._clips, home)
-        return jwt.encode({"sub": user, "exp": int(time.time()) + 3_600}, SECRET, "HS256")
+        return jwt.encode({"sub": user, "exp": int(time.time()) + FOREVER_SECONDS}, SECRET, "HS256")
 
     def move_out(self, user: str) -> None:
         shutil.rmtree(self.objects / user, ignore_errors=True)

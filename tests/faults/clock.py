@@ -1,0 +1,60 @@
+"""Sets the clock of a deployment: all of its replicas, and the runs that they start."""
+
+import math
+import struct
+import time
+from pathlib import Path
+
+FOREVER_SECONDS = 365 * 86_400
+"""How long users' tokens are good: no step of the clock ends them."""
+TOLERANCE_SECONDS = 300.0
+UNDER_WAY_SECONDS = 10.0
+
+# A run is a process of its own; Python imports this before anything else, and finds it by PYTHONPATH.
+_CUSTOMIZE = """from pathlib import Path
+
+from tests.faults import replica_clock
+
+replica_clock.follow(Path(__file__).with_name("offset"))
+"""
+
+
+def is_about_now(moment: float, offset: float = 0.0) -> bool:
+    """Whether a clock that is ahead by so many seconds shows about this time."""
+    return abs(time.time() + offset - moment) < TOLERANCE_SECONDS
+
+
+class Clock:
+    """A clock that is ahead of the real one by what was stepped so far."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "offset"
+        self.offsets = [0.0]
+        self._set_at = -math.inf  # by the monotonic clock
+        folder.mkdir()
+        self._write(0.0)
+        (folder / "sitecustomize.py").write_text(_CUSTOMIZE)
+
+    @property
+    def ahead(self) -> float:
+        """Seconds between this clock and the real one."""
+        return self.offsets[-1]
+
+    def step(self, seconds: float) -> None:
+        """Set the clock forward, or back."""
+        self.offsets.append(self.ahead + seconds)
+        self._set_at = time.monotonic()
+        self._write(self.ahead)
+
+    def was_just_set(self) -> bool:
+        """Whether something that is under way now may have begun before the clock was set."""
+        return time.monotonic() < self._set_at + UNDER_WAY_SECONDS
+
+    def has_shown(self, moment: float) -> bool:
+        """Whether it has shown about this time lately, whichever way it was set."""
+        return any(is_about_now(moment, offset) for offset in self.offsets)
+
+    def _write(self, seconds: float) -> None:
+        with self.file.open("r+b" if self.file.exists() else "wb") as file:
+            file.write(struct.pack("d", seconds))
