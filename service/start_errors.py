@@ -103,7 +103,9 @@ def explain(error: Exception, settings: Settings) -> StartError | None:
     if was_raised_in_asyncpg(error) or isinstance(found, asyncpg.PostgresError):
         return _postgresql(found)
     if isinstance(found, OSError):
-        return _folder(found, Path(found.filename or settings.data_dir))
+        path = Path(found.filename or settings.data_dir)
+        is_database = bool(settings.database_url) and str(path) in str(settings.database_url)
+        return _folder(found, path, "DATABASE_URL" if is_database else "DATA_DIR")
     return None
 
 
@@ -163,14 +165,14 @@ def _postgresql(error: BaseException) -> StartError:
     return StartError(f"DATABASE_URL: the server refuses this ({kind}); look into its log", TRY_AGAIN_STATUS)
 
 
-def _folder(error: OSError, path: Path) -> StartError:
+def _folder(error: OSError, path: Path, setting: str = "DATA_DIR") -> StartError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StartError(f"DATA_DIR: the disk of {path} is full; make room and try again", TRY_AGAIN_STATUS)
+        return StartError(f"{setting}: the disk of {path} is full; make room and try again", TRY_AGAIN_STATUS)
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return StartError("the process may not open enough files; raise `ulimit -n`")
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return StartError(f"DATA_DIR: {path} is not a folder, or lies in none; name another")
+        return StartError(f"{setting}: {path} is not a folder, or lies in none; name another")
     if error.errno == errno.EISDIR:
-        return StartError(f"DATA_DIR: {path} is a folder where a file has to be; move it away")
+        return StartError(f"{setting}: {path} is a folder where a file has to be; move it away")
     reason = (error.strerror or type(error).__name__).lower()
-    return StartError(f"DATA_DIR: {path} can't be written ({reason}); name a folder that this user may write")
+    return StartError(f"{setting}: {path} can't be written ({reason}); name a place that this user may write")
