@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from infra.postgresql import AnyDatabase
 from infra.sessions import DatabaseTasks, wait_for_task
 from service import queries
@@ -80,9 +82,7 @@ class Openings:
         """What else has finished, in the order in which it did, each with the position that is reached with it."""
         while after is not None:
             async with self._turns, self._database.reading() as session:
-                jobs = await queries.finished_since(
-                    session, user_id, since=since, after=after, limit=MAX_SNAPSHOT
-                )
+                jobs = await self._page(session, user_id, since, after)
             after = _last(jobs)
             for job, publication in zip(jobs, await self._encode(jobs), strict=True):
                 yield publication, job.completed_at or 0.0
@@ -96,17 +96,25 @@ class Openings:
         return Opening(states[:MAX_SNAPSHOT], states[MAX_SNAPSHOT:], after, read_at)
 
     async def _select(self, user_id: str, since: float | None, now: float) -> tuple[list[Job], After | None]:
-        """What is active, then what has finished since, or the newest of what has finished lately."""
+        """What is active, then the newest of what has finished lately, and all that has finished since.
+
+        Replicas' clocks may differ, and be set: what has finished lately is told to who comes back as well.
+        """
         async with self._database.reading() as session:
             active = await queries.active(session, user_id)
-            if since is not None:
-                finished = await queries.finished_since(
-                    session, user_id, since=since, after=None, limit=MAX_SNAPSHOT
-                )
-                return active + finished, _last(finished)
-            room = max(0, MAX_SNAPSHOT - len(active))
-            lately = now - LOOK_BACK_SECONDS
-            return active + await queries.lately_finished(session, user_id, since=lately, limit=room), None
+            finished = [] if since is None else await self._page(session, user_id, since, None)
+            room = max(0, MAX_SNAPSHOT - len(active) - len(finished))
+            lately = await queries.lately_finished(
+                session, user_id, since=now - LOOK_BACK_SECONDS, limit=MAX_SNAPSHOT if room else 0
+            )
+        known = {job.job_id for job in finished}
+        others = [job for job in lately if job.job_id not in known]
+        return active + others[len(others) - min(room, len(others)) :] + finished, _last(finished)
+
+    async def _page(
+        self, session: AsyncSession, user_id: str, since: float, after: After | None
+    ) -> list[Job]:
+        return await queries.finished_since(session, user_id, since=since, after=after, limit=MAX_SNAPSHOT)
 
     async def _encode(self, jobs: Sequence[Job]) -> list[Publication]:
         publications = []
