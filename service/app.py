@@ -184,7 +184,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
     masters = master_keys_of(settings)
     view = JobView(settings.origin)
 
-    outbox = Outbox(view)
+    outbox = Outbox(view, clock.wall)
     database.before_commit = outbox.in_session
     egress = Egress(
         Rules(settings.webhook_allowed_networks, settings.webhook_allow_http),
@@ -195,7 +195,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         hub.publish(_disabled(endpoint))
 
     pace = Pace(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
-    deliverer = Deliverer(database, egress, outbox, tell, pace=pace)
+    deliverer = Deliverer(database, egress, outbox, tell, pace=pace, clock=clock.wall)
 
     def publish(job: Job) -> None:
         deliverer.noticed((job.job_id,))
