@@ -163,8 +163,13 @@ class LocalRunner:
         if code in _TERMINATED:
             self._terminated.append(call_id)
         _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
-        await finish_log(logging_run)
-        await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
+        try:
+            await finish_log(logging_run)
+            await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
+        finally:  # whatever goes wrong with what a run left behind, its place is free
+            self._free_place(call_id)
+
+    def _free_place(self, call_id: str) -> None:
         self._room.release(call_id)
         del self._processes[call_id]
         self._ended.append(call_id)
