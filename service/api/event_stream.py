@@ -1,16 +1,17 @@
 """Server-Sent Events as bytes, and the response that carries them.
 
-One coroutine sends everything, keep-alives too: nothing comes between the pieces of an event. A client that leaves
-is told to whoever makes the events; nothing is cancelled for it.
+One coroutine sends everything, keep-alives too: nothing comes between the pieces of an event.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 
+import anyio
 import msgspec
-from starlette.responses import StreamingResponse
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from service.hub import Publication
@@ -19,6 +20,7 @@ Event = Iterable[bytes]
 """One event, or a line between two, in pieces that are sent one by one."""
 
 SEND_TIMEOUT_SECONDS = 30.0
+SHUTDOWN_GRACE_SECONDS = 5.0
 RECONNECT_MILLISECONDS = 2_000
 CHUNK_BYTES = 16 * 1024
 """What is handed on at a time: a reader who takes nothing costs no more than a few of these."""
@@ -27,49 +29,38 @@ KEEP_ALIVE: Event = (b": keep-alive\n",)
 
 logger = logging.getLogger("framehook.streams")
 
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _RETRY = b"retry: %d\n"
 _ID = b"id: %d\n"
 
 
-class EventStream(StreamingResponse):
-    """Sends events until there are no more, or the client leaves."""
+class EventStream(EventSourceResponse):
+    """Send events until there are no more, the client leaves, or it takes nothing for too long."""
 
-    media_type = "text/event-stream"
-
-    def __init__(self, events: AsyncGenerator[Event, None], leave: Callable[[], None]) -> None:
-        """`leave` is called when the client has left; `events` should end soon after."""
-        super().__init__((), headers=_HEADERS)
-        self._events = events
-        self._leave = leave
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        super().__init__(
+            _pieces(events),
+            sep="\n",
+            ping=0,  # the library's end with a blank line, and may come between the pieces of an event
+            send_timeout=SEND_TIMEOUT_SECONDS,
+            # The hub ends every stream before the server stops; the library's own way is left as the last resort.
+            shutdown_event=anyio.Event(),
+            shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        if scope["method"] != "HEAD":
-            watching = asyncio.create_task(self._watch(receive))
-            try:
-                await self._send_events(send)
-            except TimeoutError:
-                logger.info("a reader took nothing for %.0f s: its stream is cut off", SEND_TIMEOUT_SECONDS)
-                return
-            finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            logger.info("a reader took nothing for %.0f s: its stream is cut off", SEND_TIMEOUT_SECONDS)
 
-    async def _send_events(self, send: Send) -> None:
-        """Send no more at a time than the client reads, and let others have their turn in between."""
-        async with aclosing(self._events) as events:
-            async for event in events:
-                for piece in event:
-                    async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
-                    await asyncio.sleep(0)
 
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._leave()
+async def _pieces(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    """Yield no more at a time than the client reads, and let others have their turn in between."""
+    async with aclosing(events):
+        async for event in events:
+            for piece in event:
+                yield piece
+                await asyncio.sleep(0)
 
 
 def state_event(publication: Publication, event_id: int | None, *, first: bool = False) -> Event:

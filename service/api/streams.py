@@ -96,8 +96,7 @@ async def _timeline(request: Request[State]) -> Response:
 
 
 def _stream(request: Request[State], access: Access, job_id: str | None) -> Response:
-    subscriber = Subscriber()
-    return EventStream(_events(request, access, job_id, subscriber), subscriber.close)
+    return EventStream(_events(request, access, job_id, Subscriber()))
 
 
 def _refused(reason: str) -> Response:
@@ -106,7 +105,7 @@ def _refused(reason: str) -> Response:
     async def events() -> AsyncGenerator[Event, None]:
         yield closing_event(REFUSED, reason)
 
-    return EventStream(events(), lambda: None)
+    return EventStream(events())
 
 
 async def _events(
