@@ -11,7 +11,7 @@ import pydantic
 
 from gpu.spec import CONFIG_MODELS, ExportType, parse_config
 from service.client import Trouble
-from service.client.contract import content_type
+from service.client.contract import content_type, is_named_as_video
 
 MAX_CONFIG_BYTES = 2 * 2**20
 MAX_COMPLAINTS = 10
@@ -60,8 +60,8 @@ def check_video(path: Path) -> None:
     with path.open("rb") as file:
         if not file.read(1):
             raise Trouble(f"{path} is empty; name a video")
-    kind = content_type(path)
-    if not kind.startswith("video/"):
+    if not is_named_as_video(path):
+        kind = content_type(path)
         raise Trouble(
             f"{path} is not named as a video is ({kind}); its name must end in .mp4, .mov, .mkv or the like"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+_UNKNOWN_TYPE = "application/octet-stream"
 # Python's own table lacks some of these, and takes `.ts` for a translation.
 _VIDEO_TYPES = {
     ".3g2": "video/3gpp2",
@@ -32,6 +33,7 @@ _VIDEO_TYPES = {
     ".mpg": "video/mpeg",
     ".mts": "video/mp2t",
     ".mxf": "application/mxf",
+    ".nut": _UNKNOWN_TYPE,
     ".obu": "video/av1",
     ".ogv": "video/ogg",
     ".ts": "video/mp2t",
@@ -147,4 +149,9 @@ class Key(msgspec.Struct, frozen=True):
 def content_type(path: Path) -> str:
     """What a file's name says that it is."""
     guessed = _VIDEO_TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
-    return guessed or "application/octet-stream"
+    return guessed or _UNKNOWN_TYPE
+
+
+def is_named_as_video(path: Path) -> bool:
+    """Whether a file's name is that of a kind of video that may be sent; some kinds' types say image or application."""
+    return path.suffix.lower() in _VIDEO_TYPES or content_type(path).startswith("video/")

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from service.api.uploads import UNKNOWN_SUFFIXES, UNKNOWN_TYPE, VIDEO_TYPES
 from service.client import Client, Export, Refused, Trouble
-from service.client.contract import content_type
+from service.client.contract import content_type, is_named_as_video
 from tests.fakes import FakeRun
 from tests.mp4 import video_with
 from tests.service.serving import (
@@ -225,3 +226,16 @@ def test_a_token_that_can_be_none_is_refused_without_repeating_it() -> None:
 )
 def test_a_name_tells_the_kind_of_video(name: str, expected: str) -> None:
     assert content_type(Path(name)) == expected
+
+
+def test_every_kind_of_video_that_the_service_takes_has_a_name_that_is_one() -> None:
+    named = {content_type(Path(f"a{suffix}")) for suffix in (".gif", ".apng", ".mxf", ".nut", ".mp4", ".y4m")}
+    assert named <= VIDEO_TYPES | {UNKNOWN_TYPE}
+    assert all(
+        is_named_as_video(Path(f"a{suffix}")) for suffix in (*UNKNOWN_SUFFIXES, ".gif", ".APNG", ".mxf")
+    )
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", "a.png", "a.mp3", "a.zip"])
+def test_other_names_are_no_video(name: str) -> None:
+    assert not is_named_as_video(Path(name))
