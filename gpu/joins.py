@@ -114,7 +114,8 @@ class _Scanning:
     counted: dict[int, float] = field(
         default_factory=dict
     )  # the same, counted on over packets that have no time
-    steps: dict[int, float] = field(default_factory=dict)  # between the last two packets of each stream
+    steps: dict[int, float] = field(default_factory=dict)  # between the last packets of each stream
+    untimed: dict[int, int] = field(default_factory=dict)  # packets of each stream since the last with a time
     delay: float = 0.0  # how much later than it is decoded the picture's first frame is shown
     seekable: bool = True
     aligned: bool = False  # whether this part's picture has begun
@@ -150,12 +151,12 @@ class _Scanning:
     def _lasting(self, packet: "Packet[Any]", tick: float) -> float:
         """How long a packet lasts, by the one before it where it does not say so itself."""
         index, before = packet.stream_index, self.decoded.get(packet.stream_index)
-        if (
-            before is not None
-            and packet.dts is not None
-            and 0 < packet.dts * tick - before < _LONGEST_STEP_SECONDS
-        ):
-            self.steps[index] = packet.dts * tick - before
+        if packet.dts is None:
+            self.untimed[index] = self.untimed.get(index, 0) + 1
+        else:
+            count = self.untimed.pop(index, 0) + 1
+            if before is not None and 0 < packet.dts * tick - before < _LONGEST_STEP_SECONDS:
+                self.steps[index] = (packet.dts * tick - before) / count
         return packet.duration * tick if packet.duration else self.steps.get(index, 0.0)
 
     def _look_for_break(self, packet: "Packet[Any]", time: float, *, is_picture: bool) -> None:

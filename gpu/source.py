@@ -18,6 +18,7 @@ from gpu.duration import find_duration, find_origin
 from gpu.errors import ExportError, failing_as
 from gpu.joins import Scan, describe_breaks, may_be_joined, scan_packets
 from gpu.kinds import unsupported
+from gpu.late_sound import describe_late_tracks
 from gpu.listing import read_listing
 from gpu.normalize import BLACK, displayed_size
 from gpu.opening import (
@@ -109,7 +110,7 @@ def probe(path: "Place", scan: Scan | None = None) -> Source:
             rate, variable = (counted, False) if counted else pace(stream, anew)
         first = decode_first_frame(container, stream, opening)
         width, height = displayed_size(first, stream.sample_aspect_ratio)
-        tracks = list_tracks(container, listing)
+        tracks = describe_late_tracks(path, list_tracks(container, listing))
         sounds = rank_sounds(container, tracks, listing.related(stream.index))
         return Source(
             path=path,

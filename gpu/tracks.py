@@ -65,7 +65,7 @@ class Mix:
 
 
 def list_tracks(container: InputContainer, listing: Listing) -> tuple[Track, ...]:
-    """Describe every sound track of a file, those too that can't be decoded: they have no sample rate."""
+    """Describe every sound track of a file; those that can't be decoded, or begin late, have no sample rate."""
     return tuple(_track(*numbered, listing) for numbered in enumerate(container.streams.audio))
 
 

@@ -115,3 +115,19 @@ def test_sound_that_goes_on_before_a_join_is_heard_to_its_end(tmp_path: Path) ->
     output, done, _ = export(source, keyframes=WHOLE)
     assert done.duration == pytest.approx(2 * SECONDS, abs=0.15)  # AAC rounds up to whole blocks
     assert [pitch(output, time) for time in (1.5, 3.5)] == pytest.approx([400, 800], abs=10)
+
+
+def test_sound_that_begins_only_with_a_later_part_is_heard_there(tmp_path: Path) -> None:
+    options = (("preset", "veryfast"), ("g", "25"), ("bf", "2"))
+    content = b""
+    for number, tone in enumerate((None, sine(800))):
+        part = Video(
+            partial(_later, number * SECONDS), steady(SECONDS, RATE), tone, start=1.0, options=options
+        )
+        content += make(tmp_path / f"part-{number}.ts", part).read_bytes()
+    source = tmp_path / "source.ts"
+    source.write_bytes(content)
+    output, done, _ = export(source, keyframes=WHOLE)
+    assert done.duration == pytest.approx(2 * SECONDS, abs=0.1)
+    assert float(np.abs(samples(output)[0][: round(1.8 * SOUND_RATE)]).max()) < 0.001
+    assert pitch(output, 1.5 * SECONDS) == pytest.approx(800, abs=10)
