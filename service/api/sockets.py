@@ -29,6 +29,7 @@ SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024
 MESSAGES_PER_WINDOW, WINDOW_SECONDS = 30, 10
 TRY_LATER = 1013
+REFUSALS = (Unauthenticated, NotFound, Unavailable, *DATABASE_AWAY)
 
 
 async def export_socket(socket: WebSocket[State]) -> None:
@@ -42,24 +43,24 @@ async def user_socket(socket: WebSocket[State]) -> None:
 
 
 async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
-    if not _same_origin(socket):
-        await socket.close(1008)
-        return
-    await socket.accept(_subprotocol(socket))
-    try:
-        access = await socket.state["authenticator"].stream_access(socket)
-        job_id = (await find_job(socket, access.user_id)).job_id if per_export else None
-    except Unauthenticated:
-        await socket.close(4401)
-        return
-    except NotFound:
-        await socket.close(4404)
-        return
-    except (Unavailable, *DATABASE_AWAY):
-        await socket.close(TRY_LATER)
-        return
-    with suppress(WebSocketDisconnect):
-        await _converse(socket, access, job_id)
+    with suppress(WebSocketDisconnect):  # a client may leave at any time, before a refusal too
+        if not _same_origin(socket):
+            await socket.close(1008)
+            return
+        await socket.accept(_subprotocol(socket))
+        try:
+            access = await socket.state["authenticator"].stream_access(socket)
+            job_id = (await find_job(socket, access.user_id)).job_id if per_export else None
+        except REFUSALS as refusal:
+            await socket.close(_closing_code(refusal))
+        else:
+            await _converse(socket, access, job_id)
+
+
+def _closing_code(refusal: Exception) -> int:
+    if isinstance(refusal, Unauthenticated):
+        return 4401
+    return 4404 if isinstance(refusal, NotFound) else TRY_LATER
 
 
 async def _converse(socket: WebSocket[State], access: Access, job_id: str | None) -> None:

@@ -4,9 +4,13 @@ import asyncio
 import socket
 import struct
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
 
+from service.api.sockets import export_socket
 from service.settings import Settings
 from tests.conftest import empty
 from tests.service.street import Street, opened, until
@@ -54,3 +58,20 @@ async def test_readers_who_leave_early_cost_nobody_else_anything(
         assert answer.status_code == 200, answer.text
     await until(lambda: street.readers == 0)
     await street.stopped()
+
+
+async def test_a_websocket_that_left_before_its_refusal_is_no_error(street: Street) -> None:
+    sent = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            raise OSError  # as uvicorn tells of a connection that is lost
+
+    scope: dict[str, Any] = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
+    scope |= {"state": street.server.lifespan.state, "path_params": {"job_id": "unknown"}}
+    await export_socket(WebSocket(scope, receive, send))
+    assert sent == ["websocket.accept", "websocket.close"]
