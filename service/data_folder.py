@@ -30,16 +30,12 @@ _NOTHING = ("lost+found",)
 
 
 def open_data_folder(path: Path) -> None:
-    """Create the data folder, or take other users' rights to it away; raises BadSettings where that can't be done."""
-    try:
-        make_private_folder(path)
-        before = path.stat()
-        _check_owner(path, before)
-        if before.st_mode & OTHERS:
-            path.chmod(FOLDER_MODE)
-    except OSError as error:
-        raise BadSettings(f"DATA_DIR: {path} can't be made ready: {_reason(error)}") from None
+    """Create the data folder, or take other users' rights to it away; raises BadSettings for one of somebody else."""
+    make_private_folder(path)
+    before = path.stat()
+    _check_owner(path, before)
     if before.st_mode & OTHERS:
+        path.chmod(FOLDER_MODE)
         mode = before.st_mode & 0o777
         logger.warning("DATA_DIR: %s was open to other users (mode %o), and is not any more", path, mode)
 

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from service.auth import PublishedKeys, SharedSecret, Verifier
 from service.http_limits import ConnectionLimits, HttpLimits
 from service.observation import Limits
 from service.runners import LocalRunner, Runner
-from service.settings import Settings
+from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 from service.transfers import Transfers
 
 if TYPE_CHECKING:
@@ -166,9 +167,17 @@ def _kept_secret(path: Path) -> bytes:
         part = path.with_suffix(".part")
         part.unlink(missing_ok=True)
         part.touch(mode=0o600)
-        part.write_text(secrets.token_urlsafe(48))
+        with part.open("w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
-    return path.read_bytes()
+    secret = path.read_bytes()
+    if len(secret) < MIN_SECRET_BYTES:  # a disk that was full, or a power cut
+        raise BadSettings(
+            f"DATA_DIR: {path} holds no secret of {MIN_SECRET_BYTES} bytes; restore it, or remove it for a new one"
+        )
+    return secret
 
 
 def derived(master: bytes, purpose: str) -> bytes:

@@ -146,9 +146,17 @@ def test_an_upgrade_of_what_is_no_database_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["file", "file/below", "/proc/nothing"])
 def test_a_data_folder_that_can_not_be_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match=f"DATA_DIR: .*{name}") as ended:
+    with pytest.raises(StartError, match=f"DATA_DIR: .*{name}.*; name a") as ended:
         prepare_data_dir(tmp_path / name)
     assert ended.value.status == CONFIGURATION
+
+
+@pytest.mark.parametrize("kept", [b"", b"x" * 31], ids=["empty", "cut off"])
+async def test_a_kept_secret_that_is_none_is_told(data_dir: Path, kept: bytes) -> None:
+    (data_dir / "callback_secret").write_bytes(kept)
+    error = await start_error(settings_of(data_dir))
+    assert (error.status, "callback_secret" in str(error)) == (CONFIGURATION, True)
+    assert (data_dir / "callback_secret").read_bytes() == kept
 
 
 def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
