@@ -6,9 +6,9 @@ last picture of the part before. Parts are told apart by where their bytes lie, 
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -47,10 +47,16 @@ class Scan:
     parts: tuple[Part, ...]
     keyframes: tuple[tuple[float, int], ...] = ()
     seekable: bool = True
+    picture_start: float = 0.0
+    last_picture: int = 0  # where in the file it lies
 
     @property
     def breaks(self) -> int:
         return len(self.parts) - 1
+
+    def read_through(self) -> "Scan":
+        """The same for a container in which a byte can't be sought: it is read from its beginning."""
+        return replace(self, keyframes=(), seekable=False)
 
     def position(self, time: float) -> int:
         """Where to read from for what is shown at a time."""
@@ -64,7 +70,7 @@ def hold_last_picture(picture_end: float, film_end: float) -> float:
 
 
 def may_be_joined(container: InputContainer) -> bool:
-    """Whether files of this kind are still readable when they are put together byte by byte."""
+    """Whether files of this kind are made to be put together byte by byte."""
     return bool(container.format.flags & _TS_DISCONT)
 
 
@@ -81,15 +87,30 @@ def close_breaks(packets: "Iterable[Packet[Kind]]", scan: Scan | None) -> "Itera
     if scan is None or not scan.breaks:
         yield from packets
         return
-    starts = [part.position for part in scan.parts]
     shift = 0.0
-    for packet in packets:
-        if packet.pos is not None:
-            shift = scan.parts[bisect_right(starts, packet.pos) - 1].shift
+    for found in packets:
+        packet = found
+        if found.pos is not None:
+            part = _part_at(scan.parts, found.pos)
+            shift = part.shift
+            packet = _unhidden(found) if found.is_discard and part is not scan.parts[0] else found
         ticks = round(shift / packet.time_base) if packet.time_base else 0
         packet.pts = None if packet.pts is None else packet.pts + ticks
         packet.dts = None if packet.dts is None else packet.dts + ticks
         yield packet
+
+
+def _unhidden(packet: "Packet[Kind]") -> "Packet[Kind]":
+    """The same packet to be shown: FFmpeg hides fragments of MP4 whose times step back."""
+    shown = cast("Packet[Kind]", Packet(bytes(packet)))
+    shown.stream, shown.time_base = packet.stream, packet.time_base
+    shown.pts, shown.dts, shown.duration = packet.pts, packet.dts, packet.duration
+    shown.is_keyframe = packet.is_keyframe
+    return shown
+
+
+def _part_at(parts: Sequence[Part], position: int) -> Part:
+    return parts[bisect_right(parts, position, key=lambda part: part.position) - 1]
 
 
 def scan_packets(packets: "Iterable[Packet[Any]]", picture: int) -> Scan:
@@ -118,6 +139,8 @@ class _Scanning:
     untimed: dict[int, int] = field(default_factory=dict)  # packets of each stream since the last with a time
     delay: float = 0.0  # how much later than it is decoded the picture's first frame is shown
     seekable: bool = True
+    picture_start: float | None = None
+    last_picture: int = 0
     aligned: bool = False  # whether this part's picture has begun
 
     def take(self, packet: "Packet[Any]") -> None:
@@ -125,6 +148,9 @@ class _Scanning:
             return
         tick, index = float(packet.time_base), packet.stream_index
         is_picture = index == self.picture
+        if packet.pos is not None and packet.pos < self.parts[-1].position:
+            self._take_late(packet, packet.pos, tick, is_picture=is_picture)
+            return
         if packet.dts is not None:
             self._look_for_break(packet, packet.dts * tick, is_picture=is_picture)
         lasting = self._lasting(packet, tick)
@@ -138,15 +164,23 @@ class _Scanning:
             self.delay = shown - decoded
         time = shown + self.parts[-1].shift
         self.ends[is_picture] = max(self.ends.get(is_picture, time), time + lasting)
-        if is_picture and packet.pos is None:
-            self.seekable = False
+        if is_picture:
+            self._note_picture(time, packet.pos)
         if is_picture and packet.is_keyframe:
             self._note_keyframe(time, packet.pos)
+
+    def _take_late(self, packet: "Packet[Any]", position: int, tick: float, *, is_picture: bool) -> None:
+        """A packet of an earlier part that comes after the break: demuxers put those of close times in order."""
+        if packet.pts is not None:
+            lasting = packet.duration * tick if packet.duration else self.steps.get(packet.stream_index, 0.0)
+            end = packet.pts * tick + _part_at(self.parts, position).shift + lasting
+            self.ends[is_picture] = max(self.ends.get(is_picture, end), end)
 
     def result(self) -> Scan:
         keyframes = tuple(self.keyframes) if len(self.parts) > 1 else ()
         ends = self.ends.get(True, 0.0), self.ends.get(False, 0.0)
-        return Scan(*ends, tuple(self.parts), keyframes, self.seekable)
+        begin = self.picture_start or 0.0
+        return Scan(*ends, tuple(self.parts), keyframes, self.seekable, begin, self.last_picture)
 
     def _lasting(self, packet: "Packet[Any]", tick: float) -> float:
         """How long a packet lasts, by the one before it where it does not say so itself."""
@@ -175,6 +209,14 @@ class _Scanning:
         if True in self.ends:
             end = hold_last_picture(self.ends[True], self.ends.get(False, 0.0))
             self.parts[-1] = replace(self.parts[-1], shift=end - begun)
+
+    def _note_picture(self, time: float, position: int | None) -> None:
+        if self.picture_start is None:
+            self.picture_start = time
+        if position is None:
+            self.seekable = False
+        else:
+            self.last_picture = position
 
     def _note_keyframe(self, time: float, position: int | None) -> None:
         if position is None:

@@ -24,11 +24,12 @@ _NAMED = {
 
 @dataclass(frozen=True)
 class Listing:
-    """Codecs of all streams and channels of sound by the streams' indexes, the programmes as sets of such indexes."""
+    """Codecs of all streams and channels of sound by the streams' indexes, pictures and programmes as such indexes."""
 
     codecs: dict[int, str]
     channels: dict[int, int]
     programmes: tuple[frozenset[int], ...]
+    pictures: frozenset[int] = frozenset()
 
     def related(self, index: int) -> frozenset[int] | None:
         """The streams of a stream's own programme; None where it has none, and so belongs to all others."""
@@ -40,6 +41,7 @@ def read_listing(container: InputContainer) -> Listing:
     codecs: dict[int, str] = {}
     channels: dict[int, int] = {}
     programmes: list[set[int]] = []
+    pictures: set[int] = set()
     current: set[int] = set()
     for line in _describe(container).splitlines():
         if _HEADING.match(line):
@@ -49,9 +51,11 @@ def read_listing(container: InputContainer) -> Listing:
         elif stream := _STREAM.match(line):
             current.add(int(stream[1]))
             codecs[int(stream[1])] = _NAME_END.split(stream[3], maxsplit=1)[0]
+            if stream[2] == "Video":
+                pictures.add(int(stream[1]))
             if stream[2] == "Audio":
                 channels[int(stream[1])] = _channels(stream[3])
-    return Listing(codecs, channels, tuple(frozenset(programme) for programme in programmes))
+    return Listing(codecs, channels, tuple(map(frozenset, programmes)), frozenset(pictures))
 
 
 def _describe(container: InputContainer) -> str:

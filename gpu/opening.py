@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import av
 from av.audio.stream import AudioStream
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 MAX_FRAME_PIXELS = 8_192 * 8_192
 # How far is looked for the size of a picture: past a group of pictures of a minute.
 _THOROUGH = {"probesize": str(256 * 1024 * 1024), "analyzeduration": str(60_000_000)}
-_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
+# Parts of a transport stream that name their tracks otherwise are one film all the same.
+_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "merge_pmt_versions": "1"}
 UNREADABLE = "The source is not a video that can be read; it may be damaged or incomplete."
 
 Kind = TypeVar("Kind", VideoStream, AudioStream)
@@ -75,7 +76,10 @@ def _read_until_failure(found: "Iterator[Packet[Kind]]") -> "Iterator[Packet[Kin
     while True:
         try:
             packet = next(found, None)
-        except av.FFmpegError:
+        except (
+            av.FFmpegError,
+            IndexError,
+        ):  # PyAV's, at the end of a file in which tracks have begun meanwhile
             packet = None
         if packet is None:
             return
@@ -92,8 +96,8 @@ def read_picture_packets(
 
 def read_all_packets(path: "Place") -> "Generator[Packet[Any], None, None]":
     """The file's packets from the beginning, in a container that is opened when the first is asked for."""
-    with open_container(path) as container, suppress(av.FFmpegError):
-        yield from container.demux()
+    with open_container(path) as container:
+        yield from _read_until_failure(cast("Iterator[Packet[Any]]", container.demux()))
 
 
 def seek(
@@ -102,7 +106,8 @@ def seek(
     """Move to a keyframe at or before a time of the container's clock; what can't be sought in stays where it is."""
     with suppress(av.FFmpegError):
         if scan is not None and scan.breaks:
-            container.seek(scan.position(seconds), unsupported_byte_offset=True)
+            if scan.keyframes:
+                container.seek(scan.position(seconds), unsupported_byte_offset=True)
         elif stream.time_base is not None:
             container.seek(int(seconds / stream.time_base), stream=stream)
 
@@ -121,5 +126,9 @@ def picture_stream(container: InputContainer, index: int) -> VideoStream:
 def read_packets(path: "Place", picture: int) -> "Iterator[Iterator[Packet[Any]]]":
     """All packets of the picture and of sound, from the beginning."""
     with open_container(path) as container:
-        streams = [container.streams[picture], *container.streams.audio]
-        yield _read_until_failure(container.demux(*streams))
+        yield read_selected(container, picture)
+
+
+def read_selected(container: InputContainer, picture: int) -> "Iterator[Packet[Any]]":
+    """The packets of the picture and of sound from where a container stands."""
+    return _read_until_failure(container.demux(container.streams[picture], *container.streams.audio))

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from gpu.decoders import Decoder
 from gpu.duration import find_duration, find_origin
 from gpu.errors import ExportError, failing_as
-from gpu.joins import Scan, describe_breaks, may_be_joined, scan_packets
+from gpu.joins import Scan, describe_breaks
 from gpu.kinds import unsupported
 from gpu.late_sound import describe_late_tracks
 from gpu.listing import read_listing
@@ -30,10 +30,10 @@ from gpu.opening import (
     packets,
     picture_stream,
     read_all_packets,
-    read_packets,
     read_picture_packets,
 )
 from gpu.pace import counted_pace, pace
+from gpu.scanning import scan_file
 from gpu.times import Timing, examine_times, time_packets
 from gpu.tracks import Mix, Track, choose_picture, list_tracks, rank_sounds
 
@@ -100,8 +100,8 @@ def probe(path: "Place", scan: Scan | None = None) -> Source:
         origin = find_origin(container, stream)
         opening = list(_opening(packets(container, stream)))
         timing = examine_times(container, stream, opening)
-        if scan is None and may_be_joined(container) and not timing.counted:
-            scan = _scan(path, stream.index)
+        if scan is None and not timing.counted:
+            scan = scan_file(path, container, stream.index)
         duration = find_duration(path, container, stream, timing, scan)
         if duration > MAX_DURATION_SECONDS:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
@@ -174,11 +174,6 @@ def _picture_stream(container: InputContainer, path: "Place") -> VideoStream:
     if stream is None:
         raise ExportError("no_video_stream", "The source has no video in it.")
     return picture_stream(container, stream.index)
-
-
-def _scan(path: "Place", picture: int) -> Scan:
-    with read_packets(path, picture) as found:
-        return scan_packets(found, picture)
 
 
 def _check_size(width: int, height: int) -> None:

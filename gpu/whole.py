@@ -1,6 +1,7 @@
 """Whether a file is as long as it says itself, which tells one that was cut off from one that ends in a still."""
 
 import io
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -29,6 +30,28 @@ def is_cut_off(place: "Place") -> bool | None:
     return None
 
 
+def measure_size(place: "Place") -> int:
+    """How many bytes a file has."""
+    with closing(_opened(place)) as file:
+        return file.seek(0, io.SEEK_END)
+
+
+def is_written_in_pieces(place: "Place") -> bool:
+    """Whether a file may go on in the middle with times that begin anew: FLV, fragments, segments of unknown length.
+
+    What has an index of all its pictures can't.
+    """
+    with closing(_opened(place)) as file:
+        size = file.seek(0, io.SEEK_END)
+        head = _read(file, 0, 12)
+        if head[4:8] in _BOXES:
+            return any(kind == b"moof" for kind, _ in _boxes(file, size))
+        if head[:4] == _EBML:
+            end = _segment_end(file)
+            return end is None or end < size
+    return head[:3] == b"FLV"
+
+
 def _opened(place: "Place") -> "BinaryIO | io.RawIOBase":
     return Path(place).open("rb") if isinstance(place, str) else place.open()
 
@@ -39,7 +62,12 @@ def _read(file: "BinaryIO | io.RawIOBase", position: int, length: int) -> bytes:
 
 
 def _has_cut_box(file: "BinaryIO | io.RawIOBase", size: int) -> bool:
-    """MP4 and MOV: boxes one after another, each with its length."""
+    """MP4 and MOV: whether the last of the boxes reaches beyond the file."""
+    return any(end > size for _, end in _boxes(file, size))
+
+
+def _boxes(file: "BinaryIO | io.RawIOBase", size: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the kind and the end of each box of an MP4 or MOV: one after another, each with its length."""
     position = 0
     for _ in range(_MOST_BOXES):
         head = _read(file, position, 16)
@@ -47,15 +75,20 @@ def _has_cut_box(file: "BinaryIO | io.RawIOBase", size: int) -> bool:
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         if length < _HEAD_BYTES:  # to the end of the file, or no box at all
-            return False
+            return
         position += length
+        yield head[4:8], position
         if position >= size:
-            return position > size
-    return False
+            return
 
 
 def _has_cut_segment(file: "BinaryIO | io.RawIOBase", size: int) -> bool | None:
-    """Matroska: a header, and one segment that holds everything."""
+    end = _segment_end(file)
+    return None if end is None else end > size
+
+
+def _segment_end(file: "BinaryIO | io.RawIOBase") -> int | None:
+    """Matroska: a header, and one segment that holds everything; None where it does not tell its length."""
     length, position = _vint(_read(file, 4, 8))
     if length is None:
         return None
@@ -64,7 +97,7 @@ def _has_cut_segment(file: "BinaryIO | io.RawIOBase", size: int) -> bool | None:
     told, width = _vint(head[4:])
     if head[:4] != _SEGMENT or told is None:
         return None
-    return begin + 4 + width + told > size
+    return begin + 4 + width + told
 
 
 def _vint(content: bytes) -> tuple[int | None, int]:

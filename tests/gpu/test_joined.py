@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gpu import profile
+from gpu.errors import ExportError
 from gpu.source import probe
 from tests.gpu.bars import RATE, WHOLE, bar, numbers
 from tests.gpu.exports import export
@@ -131,3 +132,63 @@ def test_sound_that_begins_only_with_a_later_part_is_heard_there(tmp_path: Path)
     assert done.duration == pytest.approx(2 * SECONDS, abs=0.1)
     assert float(np.abs(samples(output)[0][: round(1.8 * SOUND_RATE)]).max()) < 0.001
     assert pitch(output, 1.5 * SECONDS) == pytest.approx(800, abs=10)
+
+
+# How files of the kind are put together, and what makes them what they are.
+WRITTEN_IN_PIECES = {
+    "flv": (13, {}),
+    "mp4": (0, {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+    "mkv": (0, {}),
+}
+
+
+def joined_in_pieces(path: Path, kind: str) -> Path:
+    head, options = WRITTEN_IN_PIECES[kind]
+    content = b""
+    for number in range(2):
+        draw = partial(_later, number * SECONDS)
+        part = Video(
+            draw, steady(SECONDS, RATE), sine(400 * (number + 1)),
+            options=(("preset", "veryfast"), ("g", "25"), ("bf", "2"), ("crf", "18")),
+            container_options=tuple(options.items()),
+        )  # fmt: skip
+        content += make(path.with_name(f"part-{number}.{kind}"), part).read_bytes()[head * number :]
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("kind", WRITTEN_IN_PIECES)
+def test_other_files_whose_clock_begins_anew_go_on_too(tmp_path: Path, kind: str) -> None:
+    source = joined_in_pieces(tmp_path / f"source.{kind}", kind)
+    output, done, ticks = export(source, keyframes=WHOLE)
+    assert done.duration == pytest.approx(2 * SECONDS, abs=0.1)
+    assert sorted(set(numbers(output))) == list(range(2 * FRAMES))
+    assert [pitch(output, time) for time in (1.0, 3.0)] == pytest.approx([400, 800], abs=10)
+    assert any("break" in tick.message for tick in ticks)
+    output, _, _ = export(source, keyframes=WHOLE, trim={"start": 2.6, "end": 3.6})
+    assert numbers(output)[0] == pytest.approx(65, abs=2)
+    assert pitch(output, 0.5) == pytest.approx(800, abs=10)
+
+
+@pytest.mark.parametrize(("options", "is_joined"), [({}, True), ({"mpegts_pmt_start_pid": "4352"}, False)])
+def test_a_film_that_goes_on_in_another_track_is_joined_or_told(
+    tmp_path: Path, options: dict[str, str], is_joined: bool
+) -> None:
+    content = b""
+    for number in range(2):
+        more = {"mpegts_start_pid": "512", **options} if number else {}
+        part = Video(
+            partial(_later, number * SECONDS), steady(SECONDS, RATE), sine(400), start=1.0,
+            options=(("preset", "veryfast"), ("g", "25")), container_options=tuple(more.items()),
+        )  # fmt: skip
+        content += make(tmp_path / f"part-{number}.ts", part).read_bytes()
+    source = tmp_path / "source.ts"
+    source.write_bytes(content)
+    if is_joined:
+        output, done, _ = export(source, keyframes=WHOLE)
+        assert done.duration == pytest.approx(2 * SECONDS, abs=0.1)
+        # FFmpeg holds the last of a track back until the file has ended.
+        assert len(set(numbers(output))) == pytest.approx(2 * FRAMES, abs=2)
+    else:
+        with pytest.raises(ExportError, match=r"another picture track 2\.0 s after"):
+            probe(str(source))
