@@ -4,6 +4,7 @@ Coordinates are pixels of the source as displayed, origin top left; times are se
 """
 
 import itertools
+import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -24,14 +25,28 @@ MAX_REGIONS = 500
 MAX_CLIPS = 500
 MAX_SIDE = 8_192
 MAX_MIXED_TRACKS = 32
+_COLOR = re.compile("#[0-9a-fA-F]{6}")
+
+
+def _checked_color(value: str) -> str:
+    if not _COLOR.fullmatch(value):
+        raise ValueError("a color is written #rrggbb, such as #ff8800")
+    return value
+
+
+def _checked_background(value: str) -> str:
+    if value != "black" and not _COLOR.fullmatch(value):
+        raise ValueError("a background is black or written #rrggbb, such as #ff8800")
+    return value
+
 
 Seconds = Annotated[float, Field(ge=0, le=7 * 86_400)]
 Pixels = Annotated[float, Field(ge=-65_536, le=65_536)]
 Length = Annotated[float, Field(gt=0, le=65_536)]
 Opacity = Annotated[float, Field(ge=0, le=1)]
-Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+Color = Annotated[str, AfterValidator(_checked_color)]
 EvenSide = Annotated[int, Field(ge=16, le=MAX_SIDE, multiple_of=2)]
-Background = Annotated[str, Field(pattern=r"^(black|#[0-9a-fA-F]{6})$")]
+Background = Annotated[str, AfterValidator(_checked_background)]
 TrackNumber = Annotated[int, Field(ge=0, le=10_000, strict=True)]
 Key = Annotated[str, AfterValidator(checked_key)]
 

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     callback_url: str | None = None
     data_dir: Path = Path("var")
     database_url: Annotated[str | None, Field(repr=False)] = None  # it may hold a password
-    log_format: Annotated[str, Field(pattern="^(text|json)$")] = "text"
+    log_format: Literal["text", "json"] = "text"
 
     modal_enabled: bool = False
     modal_token_id: str | None = None

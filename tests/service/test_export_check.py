@@ -69,6 +69,23 @@ BAD_CONFIGS = {
         ("--type", "framing", "--config", json.dumps(FRAMING | {"fps": 1_000})),
         ["config.fps: Input should be less than or equal to 240"],
     ),
+    "a background that is no color": (
+        ("--type", "framing", "--config", json.dumps(FRAMING | {"background": "purple"})),
+        ["config.background: a background is black or written #rrggbb, such as #ff8800"],
+    ),
+    "a color by its name": (
+        (
+            *("--type", "overlay", "--config"),
+            json.dumps(
+                {
+                    "text_layers": [
+                        {"text": "a", "start_time": 0, "end_time": 1, "x": 0, "y": 0, "color": "red"}
+                    ]
+                }
+            ),
+        ),
+        ["config.text_layers.0.color: a color is written #rrggbb, such as #ff8800"],
+    ),
     "an output key that leads elsewhere": (
         ("--type", "framing", "--config", json.dumps(FRAMING | {"output_key": "../x"})),
         ["config.output_key: no part of a key is empty, begins with a dot"],
