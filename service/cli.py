@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import jwt
 import typer
 
-from infra.database import sqlite_url
+from infra.database import sqlite_path, sqlite_url
 from infra.lock import holding
 from infra.postgresql import is_postgresql
 from infra.storage import StorageError
@@ -113,14 +113,17 @@ def demo(
         bool, typer.Option("--modal", help="Run the export on Modal's own SDK, against a control plane here.")
     ] = False,
 ) -> None:
-    """Start the service, export a video that is made for it, and go on until Ctrl-C."""
+    """Start the service, export a video that is made for it, and go on until Ctrl-C; without a terminal, end."""
     settings = settings_or_exit(port=any_port() if port == 0 else port, data_dir=data_dir)
     with ending_in_a_sentence():
         prepare_data_dir(settings.data_dir)
     if settings.auth_jwt_secret is not None:
         bearer = signed_token(settings, DEMO_USER, hours=1)
     attended = sys.stdin.isatty() and sys.stdout.isatty()
-    raise typer.Exit(Demo(settings, bearer, modal=modal).run(once=once or not attended))
+    status = Demo(settings, bearer, modal=modal).run(once=once or not attended)
+    if status == 0 and not (once or attended):
+        typer.echo("> The service has ended, as this is not a terminal; `framehook serve` keeps it running")
+    raise typer.Exit(status)
 
 
 @modal_app.command("deploy")
@@ -141,7 +144,9 @@ def token(
     """Print a bearer token for a user, signed with AUTH_JWT_SECRET."""
     settings = settings_or_exit()
     if settings.auth_jwt_secret is None:
-        typer.echo("framehook: AUTH_JWT_SECRET is not set", err=True)
+        typer.echo(
+            "framehook: AUTH_JWT_SECRET is not set; set it to the secret that the service has", err=True
+        )
         raise typer.Exit(CONFIGURATION_STATUS)
     typer.echo(signed_token(settings, user, hours))
 
@@ -152,8 +157,10 @@ def upgrade() -> None:
     settings = settings_or_exit()
     with ending_in_a_sentence(), explaining(settings):
         prepare_data_dir(settings.data_dir)
-        schema.upgrade(settings.database_url or sqlite_url(settings.data_dir / "framehook.db"))
-    typer.echo("The database is up to date.")
+        url = settings.database_url or sqlite_url(settings.data_dir / "framehook.db")
+        schema.upgrade(url)
+    name = "" if is_postgresql(url) else f" {sqlite_path(url)}"
+    typer.echo(f"The database{name} is up to date.")
 
 
 @buckets.command("prepare")
@@ -175,7 +182,11 @@ def prepare_bucket(
     settings = settings_or_exit()
     place = bucket_place(settings)
     if place is None:
-        typer.echo("framehook: R2_BUCKET_NAME is not set: files are kept in the data folder", err=True)
+        typer.echo(
+            "framehook: R2_BUCKET_NAME is not set, so files are kept in the data folder; "
+            "set the four R2_… settings to use a bucket",
+            err=True,
+        )
         raise typer.Exit(CONFIGURATION_STATUS)
     from infra.bucket import Wishes  # boto3 takes half a second to import, and only here
 

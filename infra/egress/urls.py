@@ -83,8 +83,12 @@ def _shape(url: str) -> re.Match[str]:
 def _check_scheme(scheme: str, rules: Rules) -> None:
     if scheme.lower() == "https" or (scheme.lower() == "http" and rules.allow_http):
         return
+    if scheme.lower() == "http":
+        raise Forbidden("The URL is not https; plain http is allowed by the operator only.")
     raise Forbidden(
-        "The URL does not begin with http:// or https://." if rules.allow_http else "The URL is not https."
+        "The URL does not begin with http:// or https://."
+        if rules.allow_http
+        else "The URL does not begin with https://."
     )
 
 

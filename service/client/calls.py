@@ -84,6 +84,16 @@ class Calls:
         )
         return self.read(response.content, type_)
 
+    def _unreachable(self, error: httpx.RequestError) -> Unreachable:
+        """Say who does not answer and, if that is the service itself, what to do."""
+        origin = _origin(error)
+        advice = (
+            "; start it with `framehook serve`, or name another with --server or FRAMEHOOK_URL"
+            if isinstance(error, httpx.ConnectError) and self.url.startswith(origin)
+            else ""
+        )
+        return Unreachable(f"{origin} can't be reached: {why(error)}{advice}")
+
     def do(self, method: str, path: str) -> None:
         """What the service answers with nothing but a success."""
         self.tried(lambda: self._http.request(method, self.url + path, headers=self._authorization()))
@@ -131,7 +141,7 @@ class Calls:
                 response = send()
             except httpx.RequestError as error:
                 if not left:
-                    raise Unreachable(f"{_origin(error)} can't be reached: {why(error)}") from error
+                    raise self._unreachable(error) from error
             except httpx.InvalidURL as error:
                 raise self.not_understood() from error
             else:

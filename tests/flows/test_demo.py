@@ -100,6 +100,9 @@ def test_the_demo_exports_a_crop_that_follows_the_ball(tmp_path: Path) -> None:
     assert f"Port {port} is taken; using " in done.stdout
     assert "The export is complete: 608x1080, 10.0 s" in done.stdout
     assert "\x1b" not in done.stdout
+    assert (
+        "The service has ended, as this is not a terminal; `framehook serve` keeps it running" in done.stdout
+    )
     with av.open(str(tmp_path / "demo/vertical.mp4")) as container:
         away = [ball(frame) for frame in container.decode(video=0)]
         assert container.streams.audio[0].duration is not None

@@ -51,8 +51,11 @@ def test_origins_on_the_command_line_take_the_place_of_the_settings(front: Front
 
 def test_a_folder_needs_no_preparing() -> None:
     result = prepare(R2_ENDPOINT_URL="", R2_ACCESS_KEY_ID="", R2_SECRET_ACCESS_KEY="", R2_BUCKET_NAME="")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "framehook: R2_BUCKET_NAME is not set: files are kept in the data folder\n"
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert result.stderr == (
+        "framehook: R2_BUCKET_NAME is not set, so files are kept in the data folder; "
+        "set the four R2_… settings to use a bucket\n"
+    )
 
 
 def test_a_storage_that_refuses_is_said_in_a_sentence_without_secrets(front: Front) -> None:

@@ -210,7 +210,10 @@ async def test_a_restart_in_between_is_told_once(data_dir: Path, source: Path) -
 
 
 BAD = {
-    "no service": (["list"], "framehook: http://127.0.0.1:9 can't be reached: connection refused"),
+    "no service": (
+        ["list"],
+        "framehook: http://127.0.0.1:9 can't be reached: connection refused; start it with `framehook serve`",
+    ),
     "no file": (["export", "none.mp4", "--type", "overlay"], "framehook: there is no file none.mp4"),
     "no configuration": (
         ["export", "{source}", "--type", "overlay", "--config", "none.json"],

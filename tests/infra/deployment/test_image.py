@@ -126,4 +126,7 @@ def owner(path: Path) -> int | None:
 
 def test_the_image_upgrades_a_database_before_it_serves(image: Image) -> None:
     command = fly()["deploy"]["release_command"].split()
-    assert image.run(command, AUTH_JWT_SECRET=SECRET) == (0, "The database is up to date.\n")
+    assert image.run(command, AUTH_JWT_SECRET=SECRET) == (
+        0,
+        f"The database {image.data_dir / 'framehook.db'} is up to date.\n",
+    )

@@ -137,7 +137,7 @@ async def test_loopback_and_plain_http_are_forbidden_unless_allowed(
     strict = settings.model_copy(update={"webhook_allowed_networks": (), "webhook_allow_http": False})
     house = await stack.enter_async_context(opened(strict, FakeRunner()))
     for url, reason in {
-        "http://127.0.0.1/hook": "The URL is not https.",
+        "http://127.0.0.1/hook": "The URL is not https; plain http is allowed by the operator only.",
         "https://127.0.0.1/hook": "127.0.0.1 is a loopback address, which the operator has not allowed.",
         "https://localhost/hook": "localhost is this machine itself, which the operator has not allowed.",
     }.items():
