@@ -86,17 +86,21 @@ def measure_duration(
 ) -> float:
     """The film's length by the packets of the picture (a stream's index) and of sound; 0 if there are none.
 
-    Where pictures have no times of their own (`counted`) they are as long as their packets together.
+    Where pictures have no times of their own (`counted`) they are as long as their packets together, from the first
+    keyframe on.
     """
     ends: dict[bool, float] = {True: 0.0, False: 0.0}
-    lasting = 0.0
+    lasting = decodable = 0.0
+    has_keyframe = False
     for packet in packets:
         is_picture = packet.stream_index == picture
         length = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
+        has_keyframe = has_keyframe or (is_picture and packet.is_keyframe)
         lasting += length * is_picture
+        decodable += length * is_picture * has_keyframe
         if packet.pts is not None and packet.time_base and not counted:
             ends[is_picture] = max(ends[is_picture], float(packet.pts * packet.time_base) - origin + length)
-    return hold_last_picture(ends[True] or lasting, ends[False])
+    return hold_last_picture(ends[True] or decodable or lasting, ends[False])
 
 
 def _picture_duration(container: InputContainer, stream: VideoStream) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from typing import TYPE_CHECKING
 
 import av
@@ -105,7 +105,7 @@ def probe(path: "Place", scan: Scan | None = None) -> Source:
         duration = find_duration(path, container, stream, timing, scan)
         if duration > MAX_DURATION_SECONDS:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
-        counted = counted_pace(stream, opening, timing)
+        counted = counted_pace(stream, _decodable(path, stream, opening, timing), timing)
         with closing(read_picture_packets(path, stream.index, scan)) as anew:
             rate, variable = (counted, False) if counted else pace(stream, anew)
         first = decode_first_frame(container, stream, opening)
@@ -160,6 +160,16 @@ def _opening(found: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[VideoSt
         size += packet.size
         if size > _OPENING_BYTES:
             return
+
+
+def _decodable(
+    path: "Place", stream: VideoStream, opening: "list[Packet[VideoStream]]", timing: Timing
+) -> "list[Packet[VideoStream]]":
+    """The first packets that can be decoded: a bare stream tells its rate only in a keyframe."""
+    if not timing.counted or any(packet.is_keyframe for packet in opening[:1]):
+        return opening
+    with closing(read_picture_packets(path, stream.index, None)) as anew:
+        return list(_opening(dropwhile(lambda packet: not packet.is_keyframe, anew))) or opening
 
 
 def _picture_stream(container: InputContainer, path: "Place") -> VideoStream:

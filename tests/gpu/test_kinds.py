@@ -68,6 +68,25 @@ def test_a_recording_that_begins_long_before_its_first_keyframe_is_read(tmp_path
     assert done.duration == pytest.approx(seconds, abs=2.0)
 
 
+@pytest.mark.parametrize(("name", "codec"), [("bare.h264", "libx264"), ("bare.hevc", "libx265")])
+def test_a_bare_stream_that_begins_amid_a_group_is_as_long_as_what_can_be_decoded(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    parameters = "keyint=100:min-keyint=100:scenecut=0:open-gop=0"
+    options = (("preset", "ultrafast"), ("g", "100"), ("x264-params", parameters))
+    if codec == "libx265":
+        options = (("preset", "ultrafast"), ("g", "100"), ("x265-params", f"log-level=none:{parameters}"))
+    film = Video(
+        bar, steady(4.0, 50), codec=codec, options=options, rate=Fraction(50), time_base=Fraction(1, 50)
+    )
+    source = make(tmp_path / name, film)
+    content = source.read_bytes()
+    source.write_bytes(content[content.index(b"\0\0\0\1", len(content) // 10) :])
+    output, done, _ = export(source, keyframes=WHOLE)
+    assert done.duration == pytest.approx(2.0, abs=0.05)
+    assert sorted(set(numbers(output))) == list(range(50, 101))
+
+
 FOREIGN = {
     "a picture": b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(200),
     "RealMedia": b".RMF\0\0\0\x12" + bytes(200),
