@@ -27,7 +27,10 @@ Server = Annotated[str, typer.Option("--server", envvar="FRAMEHOOK_URL", help="W
 Token = Annotated[str | None, typer.Option("--token", envvar="FRAMEHOOK_TOKEN", help="A bearer token.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Where to save the exported file; implies --watch.")
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Where to save the exported file, once it is complete; waits for that."
+    ),
 ]
 
 

@@ -71,7 +71,7 @@ async def make_private(paths: Iterable[Path], at_start: int = ENTRIES_AT_START) 
     closed = await asyncio.to_thread(lambda: sum(islice(entries, at_start)))
     if closed:
         logger.warning(
-            "DATA_DIR: %d files and folders were open to other users, and are not any more", closed
+            "DATA_DIR: files and folders in it were open to other users (%d), and are not any more", closed
         )
     return entries
 

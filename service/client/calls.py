@@ -89,7 +89,8 @@ class Calls:
         origin = _origin(error)
         advice = (
             "; start it with `framehook serve`, or name another with --server or FRAMEHOOK_URL"
-            if isinstance(error, httpx.ConnectError) and self.url.startswith(origin)
+            if isinstance(error, httpx.ConnectError)
+            and httpx.URL(self.url).netloc == error.request.url.netloc
             else ""
         )
         return Unreachable(f"{origin} can't be reached: {why(error)}{advice}")

@@ -81,7 +81,11 @@ def _bare(response: httpx.Response) -> str:
     """An answer that is no problem of ours: a proxy's, or a store's, which says in XML what it objects to."""
     answered = f"answered {response.status_code} {response.reason_phrase}".strip()
     code = _STORE_CODE.search(response.content)
-    return f"the storage {answered}: {code[1].decode()}" if code else f"the service {answered}"
+    if code:
+        return f"the storage {answered}: {code[1].decode()}"
+    is_elsewhere = response.status_code == httpx.codes.NOT_FOUND
+    advice = "; see that --server or FRAMEHOOK_URL is the address of Framehook" if is_elsewhere else ""
+    return f"the service {answered}{advice}"
 
 
 def why(error: httpx.RequestError) -> str:

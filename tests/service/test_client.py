@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from service.api.uploads import UNKNOWN_SUFFIXES, UNKNOWN_TYPE, VIDEO_TYPES
-from service.client import Client, Export, Refused, Trouble
+from service.client import Client, Export, Refused, Trouble, Unreachable
+from service.client.calls import Calls
 from service.client.contract import content_type, is_named_as_video
 from tests.fakes import FakeRun
 from tests.mp4 import video_with
@@ -189,6 +190,24 @@ def test_a_refusal_shows_its_field_errors_and_no_answer_of_a_proxy_breaks_it() -
             client.get("job-1")
     assert str(first.value) == "config.fps: too low\n  config.1: odd"
     assert str(second.value) == "the service answered 403 Forbidden"
+
+
+def test_an_address_where_something_else_answers_is_said_to_be_wrong() -> None:
+    advice = "see that --server or FRAMEHOOK_URL is the address of Framehook"
+    with (
+        scripted(Answer(404, body=b"<html>")) as script,
+        impatient(script) as client,
+        pytest.raises(Refused, match=f"404 Not Found; {advice}"),
+    ):
+        client.get("job-1")
+
+
+def test_advice_to_start_the_service_is_given_for_the_service_alone() -> None:
+    calls = Calls("http://127.0.0.1:99", None, sleep=lambda _seconds: None, chance=float)
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:99 can't be reached: .*; start it with"):
+        calls.do("GET", "/api/exports")
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 can't be reached: [^;]*$"):
+        calls.send("PUT", "http://127.0.0.1:9/upload", {}, lambda: [b"x"])
 
 
 @pytest.mark.parametrize(
