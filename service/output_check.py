@@ -13,6 +13,8 @@ logger = logging.getLogger("framehook.outcomes")
 
 URL_SECONDS = 600
 DURATION_TOLERANCE_SECONDS = 0.1
+NOT_TOLD = frozenset({"probe_timeout", "source_missing"})
+"""What says nothing about an output: this machine is busy, or the output was moved to its place meanwhile."""
 INVALID = Failure(
     code="output_invalid", message="The exported file is not the video that its run reported.", transient=True
 )
@@ -51,6 +53,8 @@ async def check_output(
     try:
         found = await prober.probe(job_id, await _place(storage, user_id, key))
     except Unprobed as fault:
+        if fault.code in NOT_TOLD:
+            raise ProbeUnavailable("what is in an output can't be told now") from fault
         logger.warning("job %s: its output is no video: %s", job_id, fault.code)
         return INVALID
     except (TooManyProbes, Unavailable) as away:

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from callbacks.envelope import Output
+from gpu.spec import LocalFile, RemoteObject
 from gpu.upload import upload
-from service.prober import Prober
+from service.prober import Prober, Unprobed
 from service.runners import Finished
 from service.settings import Settings
-from tests.fakes import OUTPUT, FakeRun, FakeRunner
+from tests.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
 from tests.gpu.exports import finished
 from tests.mp4 import video_with
 from tests.s3 import Front
@@ -135,6 +136,32 @@ async def test_outputs_are_looked_at_by_processes_of_their_own(
     house = await stack.enter_async_context(opened(once_only, FakeRunner(), prober=Prober()))
     assert (await ended(house, EXPORTED))["status"] == "complete"
     assert (await ended(house, HTML))["error"]["code"] == "output_invalid"
+
+
+class LateProber(ThreadProber):
+    """Can't tell anything of the first file that it looks at."""
+
+    def __init__(self, code: str) -> None:
+        self.codes = [code]
+
+    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
+        if self.codes:
+            raise Unprobed(self.codes.pop(), "")
+        return await super().probe(user_id, place)
+
+
+@pytest.mark.parametrize("code", ["probe_timeout", "source_missing"])
+async def test_an_output_of_which_nothing_could_be_told_is_looked_at_again(
+    settings: Settings, stack: AsyncExitStack, code: str
+) -> None:
+    once_only = settings.model_copy(update={"attempt_limit": 1})
+    house = await stack.enter_async_context(opened(once_only, FakeRunner(), prober=LateProber(code)))
+    job = await house.submitted()
+    run = await house.run()
+    assert (await house.completed(run)).status_code == 503
+    assert (await house.completed(run)).status_code == 200
+    shown = (await house.client.get(f"/api/exports/{job['job_id']}")).json()
+    assert (shown["status"], shown["attempt"]) == ("complete", 1)
 
 
 @pytest.fixture(params=["folder", "s3"])
