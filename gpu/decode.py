@@ -132,7 +132,7 @@ def _check_whole(source: Source, last: Picture | None, end: float) -> None:
 
 def _breaks_off(source: Source) -> bool:
     """Whether a file is shorter than it says; what does not say it in bytes says it in seconds."""
-    if source.scan is not None:
+    if source.scan is not None and source.scan.rules_times:
         return False
     cut_off = is_cut_off(source.path)
     if cut_off is not None:

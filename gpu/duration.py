@@ -34,7 +34,7 @@ def find_duration(
 ) -> float:
     """How long the film lasts, by a scan, by its headers, or by its packets."""
     origin = find_origin(container, stream)
-    if scan is not None and scan.picture_end > origin:
+    if scan is not None and scan.rules_times and scan.picture_end > origin:
         return hold_last_picture(scan.picture_end, scan.sound_end) - origin
     told = None if timing.counted else read_duration(container, stream)
     if told:

@@ -49,14 +49,16 @@ class Scan:
     seekable: bool = True
     picture_start: float = 0.0
     last_picture: int = 0  # where in the file it lies
+    rules_times: bool = True  # whether a film's length goes by this, and not by the file's headers
 
     @property
     def breaks(self) -> int:
         return len(self.parts) - 1
 
     def read_through(self) -> "Scan":
-        """The same for a container in which a byte can't be sought: it is read from its beginning."""
-        return replace(self, keyframes=(), seekable=False)
+        """The same for a container in which a byte can't be sought: with breaks it is read from its beginning."""
+        has_breaks = self.breaks > 0
+        return replace(self, keyframes=(), seekable=not has_breaks, rules_times=has_breaks)
 
     def position(self, time: float) -> int:
         """Where to read from for what is shown at a time."""

@@ -18,10 +18,7 @@ _LOST_SECONDS = 2.0
 
 
 def scan_file(path: "Place", container: InputContainer, picture: int) -> Scan | None:
-    """Scan a file for breaks; None where there are none that matter.
-
-    Only transport and program streams go by their scan in any case. Raises ExportError: source_unsupported.
-    """
+    """Scan a file for breaks; None of a kind that has none. Raises ExportError: source_unsupported."""
     is_stream = may_be_joined(container)
     if not is_stream and not is_written_in_pieces(path):
         return None
@@ -29,9 +26,7 @@ def scan_file(path: "Place", container: InputContainer, picture: int) -> Scan | 
         scan = scan_packets(read_selected(opened, picture), picture)
         if is_stream:
             _check_pictures(path, opened, scan)
-    if is_stream:
-        return scan
-    return scan.read_through() if scan.breaks else None
+    return scan if is_stream else scan.read_through()
 
 
 def _check_pictures(path: "Place", container: InputContainer, scan: Scan) -> None:

@@ -56,7 +56,8 @@ class Copy:
 
 def is_copyable(source: Source, config: Common) -> bool:
     """Whether the source looks like an output of this configuration, by its headers and its first frame."""
-    if config.fps is not None or source.scan is not None or source.width % 2 or source.height % 2:
+    has_breaks = source.scan is not None and source.scan.breaks > 0
+    if config.fps is not None or has_breaks or source.width % 2 or source.height % 2:
         return False
     with open_container(source.path) as container:
         stream = picture_stream(container, source.video)
