@@ -181,7 +181,7 @@ async def _earlier(session: AsyncSession, user_id: str, key: str | None, raw: by
     if row is None:
         return None
     if row.body_hash != hashlib.sha256(raw).hexdigest():
-        raise Invalid("This Idempotency-Key was used with another body.")
+        raise Invalid("This Idempotency-Key was used with another body; use a new key for a new export.")
     return await queries.get(session, user_id, row.job_id)
 
 

@@ -157,7 +157,8 @@ class LocalRunner:
         process.stdin.close()
         if code != 0:
             extra = {"job": spec.job_id, "attempt": spec.attempt}
-            logger.warning("the run ended with exit status %d", code, extra=extra)
+            level = logging.INFO if code in _TERMINATED else logging.WARNING
+            logger.log(level, "the run ended with exit status %d", code, extra=extra)
         if is_crash(code):
             self._crashed.append(call_id)
         if code in _TERMINATED:
