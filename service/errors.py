@@ -74,6 +74,7 @@ class Unauthenticated(Problem):
 class ClockOff(Unauthenticated):
     """The request was signed more than five minutes before or after the service's time."""
 
+    title = "The request was not signed at the service's time."
     code = "clock_off"
 
     def __init__(self, now: float) -> None:

@@ -23,6 +23,7 @@ from tests.fakes import FakeRun, FakeRunner, ThreadProber
 STREAM = {"Content-Type": "text/event-stream"}
 PROBLEM = {"Content-Type": "application/problem+json"}
 MASTER = "a master secret of the callbacks that is long enough"
+READY_SECONDS = 60.0
 FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]}
 
 
@@ -75,13 +76,18 @@ async def serving(
     running = asyncio.create_task(service.serve(sockets=[listening]))
     try:
         async with httpx.AsyncClient(base_url=settings.origin, timeout=20, trust_env=False) as http:
-            assert (
-                await http.get("/readyz")
-            ).status_code == 200  # waits in the socket's queue until it is up
+            await _wait_until_ready(http)
             yield Street(settings.origin, runner, http)
     finally:
         service.should_exit = True
         await running
+
+
+async def _wait_until_ready(http: httpx.AsyncClient) -> None:
+    """Ask until the service is ready: on a busy machine a check of its database may come too late at first."""
+    async with asyncio.timeout(READY_SECONDS):
+        while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.1)
 
 
 @dataclass(frozen=True)
