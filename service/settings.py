@@ -14,6 +14,7 @@ from infra.postgresql import is_postgresql
 from service.env_file import BadFile, find_misspellings, read_names
 
 MIN_SECRET_BYTES = 32
+ANY_ORIGIN = "*"
 ENV_FILE = Path(".env")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -136,6 +137,11 @@ class Settings(BaseSettings):
                 f"HOST {self.host!r} is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
                 "the service has a single local user and listens on 127.0.0.1 only"
             )
+        if not self.authenticated and ANY_ORIGIN in self.allowed_origins:
+            raise ValueError(
+                "ALLOWED_ORIGINS: * lets every page that a browser opens use a service without authentication; "
+                "name the origins of your own pages"
+            )
         if bool(self.modal_token_id) != bool(self.modal_token_secret):
             raise ValueError("MODAL_TOKEN_ID and MODAL_TOKEN_SECRET go together")
         if self.modal_enabled and not self.callback_secret:
@@ -192,7 +198,7 @@ def is_web_address(value: str) -> bool:
 
 def normal_origin(value: str) -> str:
     """Write an origin as browsers send it; ValueError for what is none."""
-    if value == "*":
+    if value == ANY_ORIGIN:
         return value
     parts = urlsplit(value) if is_web_address(value) else None
     if parts is None or parts.path or "@" in parts.netloc:

@@ -24,6 +24,7 @@ from service.api.subscriptions import (
 from service.auth import Access
 from service.errors import DATABASE_AWAY, NotFound, Unauthenticated, Unavailable
 from service.hub import NoticeType, Publication, Subscriber
+from service.settings import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024
@@ -142,7 +143,7 @@ async def _listen(socket: WebSocket[State]) -> int:
 def _same_origin(socket: WebSocket[State]) -> bool:
     """Browsers send Origin with a WebSocket and let any page open one; other clients send none."""
     origin = socket.headers.get("origin")
-    if origin is None or origin in socket.state["allowed_origins"]:
+    if origin is None or {origin, ANY_ORIGIN} & set(socket.state["allowed_origins"]):
         return True
     return urlsplit(origin).netloc in (
         socket.headers.get("host", ""),

@@ -90,6 +90,7 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         ),
         pytest.param({"ALLOWED_ORIGINS": "https://a.example,b"}, "ALLOWED_ORIGINS", id="a second origin"),
         pytest.param({"ALLOWED_ORIGINS": "ws://a.example"}, "ALLOWED_ORIGINS", id="an origin of no page"),
+        pytest.param({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS", id="every page without authentication"),
         pytest.param({"CALLBACK_URL": "proxy:80"}, "CALLBACK_URL", id="callbacks to no address"),
         pytest.param({"LEASE_SECONDS": "0"}, "LEASE_SECONDS", id="a lease of no time"),
         pytest.param({"DATABASE_URL": "mysql://root@db/x"}, "DATABASE_URL", id="another database"),
@@ -171,6 +172,7 @@ def test_lists_are_written_with_commas(environment: pytest.MonkeyPatch) -> None:
 
 
 def test_origins_are_compared_as_browsers_send_them(environment: pytest.MonkeyPatch) -> None:
+    assert loaded(environment, {"ALLOWED_ORIGINS": "*", **JWT}).allowed_origins == ("*",)
     written = {"ALLOWED_ORIGINS": "https://A.Example:443, http://[::1]:3000, http://b.example:80"}
     expected = ("https://a.example", "http://[::1]:3000", "http://b.example")
     assert loaded(environment, written).allowed_origins == expected

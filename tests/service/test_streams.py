@@ -257,6 +257,16 @@ async def test_pages_elsewhere_open_no_socket(street: Street, origin: str | None
     assert refused.value.response.status_code == 403
 
 
+async def test_every_page_opens_a_socket_where_every_origin_is_allowed(
+    settings: Settings, stack: AsyncExitStack
+) -> None:
+    allowing = settings.model_copy(update={"allowed_origins": ("*",)})
+    street = await stack.enter_async_context(opened(allowing))
+    run = await street.submitted()
+    async with connect(socket_of(street, run), origin=Origin("https://app.example")) as socket:
+        assert (await received(socket))["job_id"] == run.spec.job_id
+
+
 async def test_the_application_s_own_protocol_is_agreed_and_no_other(street: Street) -> None:
     run = await street.submitted()
     for offered, agreed in ((["framehook", "secret"], "framehook"), (["secret"], None)):
