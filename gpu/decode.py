@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _MISSING_SECONDS = 1.0
 # Clocks of containers count in milliseconds, some of them.
 _ROUNDING_SECONDS = 0.002
+_EXACT_SECONDS = 0.00001
 # Transport streams have no index, and the first frames after an open keyframe can't be decoded: a seek may miss.
 _EARLIER_SECONDS = (0.0, 1.5, 10.0)
 
@@ -171,7 +172,18 @@ def _decoded(source: Source, start: float) -> Pictures:
             usual_step=max(1, round(1 / (source.rate * time_base))),
         )
         for frame in _alike(frames, normalizer, shape):
-            yield Picture(frame, frame.time - source.origin)
+            yield Picture(frame, _steady_time(source, frame.time - source.origin))
+
+
+def _steady_time(source: Source, time: float) -> float:
+    """The time of a frame in seconds, where a steady source's clock only counts in milliseconds: what was rounded.
+
+    Else frames that come as far apart as those of the output would, by turns, just reach one of them and just not.
+    """
+    if source.variable:
+        return time
+    steady = source.begins + round((time - source.begins) * source.rate) / float(source.rate)
+    return steady if _EXACT_SECONDS < abs(steady - time) <= _ROUNDING_SECONDS else time
 
 
 def _opened(source: Source) -> InputContainer:

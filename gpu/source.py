@@ -57,7 +57,8 @@ class Source:
     """A video that an export reads.
 
     `width` and `height` are those of the upright picture with square pixels; `duration` is the picture's, in seconds
-    from the source's start; `origin` is that start on the container's clock; `rate` is frames a second, on average
+    from the source's start; `origin` is that start on the container's clock, `begins` when the picture's first frame is
+    shown, in seconds after it; `rate` is frames a second, on average
     where it is `variable`; `background` is what is seen where there is no picture. `audio` is what is heard of its
     sound `tracks`, and `sounds` is what might be, best first; `notes` are sentences for the timeline.
     """
@@ -69,6 +70,7 @@ class Source:
     height: int
     duration: float
     origin: float
+    begins: float
     rate: Fraction
     variable: bool
     codec: str
@@ -120,6 +122,7 @@ def probe(path: "Place", scan: Scan | None = None) -> Source:
             height=height,
             duration=duration,
             origin=origin,
+            begins=float((stream.start_time or 0) * (stream.time_base or 0)) - origin,
             rate=rate,
             variable=variable,
             codec=stream.codec_context.name,

@@ -3,13 +3,14 @@
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gpu import profile
 from tests.gpu.bars import RATE, WHOLE, bar, numbers
 from tests.gpu.exports import export
 from tests.gpu.pieces import Film, made
-from tests.gpu.videos import Video, clicks, make, steady
+from tests.gpu.videos import SOUND_RATE, Video, clicks, make, steady
 
 SECONDS = 5.0
 FRAMES = round(SECONDS * RATE)
@@ -57,3 +58,20 @@ def test_pieces_are_the_whole_to_the_bit(tmp_path: Path, name: str) -> None:
     whole, split = (Film.of(made(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
     assert whole.times == split.times
     assert all((one == other).all() for one, other in zip(whole.pictures, split.pictures, strict=True))
+
+
+@pytest.mark.parametrize("begins", [0.0, 0.0103, 0.022, 0.0433])
+def test_a_clock_of_milliseconds_loses_no_frame_wherever_the_film_begins_in_it(
+    tmp_path: Path, begins: float
+) -> None:
+    rate, frames = 30, 60
+    video = Video(
+        lambda time: bar(round((time - begins) * rate) / RATE),
+        tuple(begins + number / rate for number in range(frames)),
+        np.zeros(2 * SOUND_RATE, np.float32),
+        rate=Fraction(rate),
+        time_base=Fraction(1, 1_000),
+    )
+    found = numbers(export(make(tmp_path / "source.mkv", video), keyframes=WHOLE)[0])
+    assert sorted(set(found)) == list(range(frames))
+    assert len(found) <= frames + 2
