@@ -16,12 +16,13 @@ from tests.gpu import videos
 
 KILLS = 10
 EXPORTS = 6
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 SETTINGS = {
     "ATTEMPT_LIMIT": "1",  # a single one that counts would be the end
     "LOCAL_WORKERS": "2",
-    "SILENCE_SECONDS": "1",
-    "LEASE_SECONDS": "1",
+    "SILENCE_SECONDS": "3",
+    "LEASE_SECONDS": "5",  # on a busy machine a start takes longer than a second
+    "FINALIZE_SECONDS": "20",  # as long as an output stays in the hands of a replica that was killed
     "WATCH_SECONDS": "0.2",
 }
 CONFIG = {
