@@ -104,7 +104,7 @@ async def test_a_reader_is_told_what_another_replica_took_in_while_the_line_was_
     direct = settings.model_copy(update={"database_url": postgresql_url})
     through = settings.model_copy(update={"database_url": tunnel.url})
     here = await stack.enter_async_context(opened(direct))
-    there = await stack.enter_async_context(opened(through))
+    there = await stack.enter_async_context(opened(through, here.runner))  # either may start it
     run = await here.submitted()
     await here.settled(run)
     async with there.events(f"/api/exports/{run.spec.job_id}/events") as events, asyncio.timeout(60):
