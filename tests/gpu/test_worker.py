@@ -70,6 +70,8 @@ def test_a_run_whose_service_is_gone_ends_at_once_and_leaves_nothing(
 def test_a_run_whose_service_dies_before_the_spec_is_written_leaves_nothing(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
+    for number in range(5_000):  # so many that the signal arrives while they are removed
+        (scratch / str(number)).touch()
     command = [sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(scratch)]
     assert subprocess.run(command, input=b'{"job_id": "jo', check=False, timeout=60).returncode != 0
     assert not scratch.exists()
