@@ -40,7 +40,7 @@ faults: setup-dev ## Break everything around the service, hundreds of times (ARG
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS="--seed N --kills K --database D")
-	@$(BIN)/python -m tests.faults.kills $(ARGS)
+	@$(BIN)/python -m tests.faults.crash_main $(ARGS)
 
 check: setup-dev ## Lint, types and the rules of the architecture
 	@$(BIN)/ruff format --check .
@@ -49,31 +49,31 @@ check: setup-dev ## Lint, types and the rules of the architecture
 	@$(BIN)/lint-imports
 
 bench-callbacks: setup-dev ## Measure callback ingestion beside a bare server and the usual code
-	@$(BIN)/python -m infra.bench.callbacks $(ARGS)
+	@$(BIN)/python -m tests.bench.ingest.throughput $(ARGS)
 
 bench-growth: setup-dev ## Measure what everything costs with a million finished exports, and with ten thousand
-	@$(BIN)/python -m infra.bench.growth $(ARGS)
+	@$(BIN)/python -m tests.bench.ingest.growth $(ARGS)
 
 bench-replicas: setup-dev ## Measure how soon readers hear of a callback that another replica took in
-	@$(BIN)/python -m infra.bench.replicas $(ARGS)
+	@$(BIN)/python -m tests.bench.ingest.replica_latency $(ARGS)
 
 bench-webhooks: setup-dev ## Measure deliveries beside hostile consumers, and what they cost
-	@$(BIN)/python -m infra.bench.webhooks $(ARGS)
+	@$(BIN)/python -m tests.bench.webhooks.latency $(ARGS)
 
 bench-video: setup-dev ## Measure exports beside plain ffmpeg, MoviePy and OpenCV
-	@$(BIN)/python -m infra.bench.video $(ARGS)
+	@$(BIN)/python -m tests.bench.video.compare $(ARGS)
 
 bench-split: setup-dev ## Measure exports in pieces beside the same in one
-	@$(BIN)/python -m infra.bench.split $(ARGS)
+	@$(BIN)/python -m tests.bench.video.split $(ARGS)
 
 contact-sheets: setup-dev ## Draw what each export does into .images
-	@$(BIN)/python -m infra.contact_sheets $(ARGS)
+	@$(BIN)/python -m tests.bench.contact_sheets $(ARGS)
 
 bench-modal: setup-dev ## Measure a thousand exports in flight on Modal beside the bare SDK and the usual code
-	@$(BIN)/python -m infra.bench.in_flight $(ARGS)
+	@$(BIN)/python -m tests.bench.modal.in_flight $(ARGS)
 
 bench-large: setup-dev ## Measure what sources of more than 2 GB cost the service, and when their reading begins
-	@$(BIN)/python -m infra.bench.large $(ARGS)
+	@$(BIN)/python -m tests.bench.large_files.large_sources $(ARGS)
 
 format: setup-dev ## Format, and mend what the linter can
 	@$(BIN)/ruff format .

@@ -11,11 +11,11 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from callbacks.cleaning import clean_failure, clean_progress, clean_seconds, clean_text
-from callbacks.courier import READ_TIMEOUT_SECONDS, Courier, Outcome
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from callbacks.retry import Random
+from callbacks.sanitize import clean_failure, clean_progress, clean_seconds, clean_text
 from callbacks.sender import Clock, Sender
+from callbacks.transport import READ_TIMEOUT_SECONDS, Courier, Outcome
 
 
 class ReporterError(Exception):

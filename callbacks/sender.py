@@ -14,10 +14,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from callbacks.cleaning import clean_seconds
-from callbacks.courier import Answer, Courier, Outcome
 from callbacks.envelope import Callback, EventType, Phase, Report, encode
 from callbacks.retry import Random, backoff
+from callbacks.sanitize import clean_seconds
+from callbacks.transport import Answer, Courier, Outcome
 
 TICK_SECONDS: Final = 0.25
 HEARTBEAT_SECONDS: Final = 15.0

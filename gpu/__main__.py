@@ -20,7 +20,7 @@ from types import FrameType
 import msgspec
 from pydantic import ValidationError
 
-from callbacks.log_lines import configure_lines
+from callbacks.log_format import configure_lines
 from gpu.errors import ExportError
 from gpu.pipeline import Attempt, run
 from gpu.spec import AttemptSpec

@@ -11,12 +11,12 @@ import msgspec
 
 from callbacks.envelope import Failure, Output
 from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
-from gpu.crew import Places
+from gpu.chunks.process_worker import OwnMachine
+from gpu.chunks.scheduler import Places
 from gpu.errors import ExportError, describe, disk_full
 from gpu.pipeline import Attempt, run
-from gpu.processes import OwnMachine
 from gpu.spec import AttemptSpec
-from gpu.transfer import withdraw
+from gpu.transfer.objects import withdraw
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,13 @@ import modal
 
 from callbacks.envelope import Output
 from callbacks.reporter import Reporter, ReporterError
-from gpu import hand, pipeline
+from gpu import pipeline
 from gpu.attempt import INTERNAL, execute
-from gpu.bucket import UserBucket
+from gpu.chunks import modal_entry
+from gpu.chunks.modal_worker import Containers
 from gpu.errors import ExportError
-from gpu.hired import Containers
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, Transfer, parse_config
+from gpu.transfer.user_bucket import UserBucket
 from gpu.worker import Watchdog, scratch_name
 
 DEADLINE_SECONDS = 3_600.0
@@ -98,7 +99,7 @@ _OPTIONS: dict[str, Any] = {
 @app.function(retries=0, **_OPTIONS)  # no secrets: it reads by the URLs in its order
 def make_piece(order: dict[str, Any], board_id: str, name: str) -> dict[str, Any]:
     """A piece of a split export, for the functions below: `{"content", "seconds"}`, or `{"error", "seconds"}`."""
-    return hand.made(order, board_id, name)
+    return modal_entry.made(order, board_id, name)
 
 
 @app.function(

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import TypeVar
 
 from callbacks.envelope import Output, Phase
-from gpu import profile, split, transfer
-from gpu.crew import Mark, Place, Places, made_by_crew, seconds_left
+from gpu.chunks import plan as split
+from gpu.chunks.concat import join, write_sound
+from gpu.chunks.plan import Order
+from gpu.chunks.process_worker import OwnMachine
+from gpu.chunks.scheduler import Mark, Place, Places, made_by_crew, seconds_left
 from gpu.errors import ExportError, failing_as
-from gpu.formats import planned, rendered
-from gpu.join import join, write_sound
-from gpu.processes import OwnMachine
-from gpu.profile import Encoder
-from gpu.render import Render, write
-from gpu.soundtrack import choose_sound
-from gpu.source import Source, probe
+from gpu.export_types.registry import planned, rendered
+from gpu.media import encoders
+from gpu.media.encode import Render, write
+from gpu.media.encoders import Encoder
+from gpu.media.passthrough import Copy, copy_streams
+from gpu.media.soundtrack import choose_sound
+from gpu.sources.source import Source, probe
 from gpu.spec import AttemptSpec, Codec, Quality
-from gpu.split import Order
-from gpu.verbatim import Copy, copy_streams
+from gpu.transfer import objects
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ Choose = Callable[[Codec, Quality, int, int], Encoder]
 
 
 def run(
-    spec: AttemptSpec, scratch: Path, choose: Choose = profile.choose, places: Places | None = None
+    spec: AttemptSpec, scratch: Path, choose: Choose = encoders.choose, places: Places | None = None
 ) -> Attempt:
     """Make an export. Raises ExportError for whatever can be expected to go wrong.
 
@@ -83,7 +85,7 @@ def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str
     found = {}
     for number, key in enumerate(keys):
         yield _tick(Phase.DOWNLOADING, number / len(keys), "Reading the source")
-        place = transfer.fetch(key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds)
+        place = objects.fetch(key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds)
         found[key] = choose_sound(probe(place), spec.config)
     return found
 
@@ -142,7 +144,7 @@ def _made(
             raise
         again = rendered(spec.type, spec.config, sources)
         log.warning("%s failed, and the export begins anew: %s", encoder.name, error.__cause__ or error)
-        instead = profile.software(codec, quality, f"{encoder.name} failed")
+        instead = encoders.software(codec, quality, f"{encoder.name} failed")
         with closing(_made_by(instead, spec, sources, again, places, made)) as working:
             for tick in working:
                 yield replace(tick, progress=max(tick.progress, reached))
@@ -228,7 +230,7 @@ def _checked(made: Path, render: Render) -> Source:
 
 def _published(spec: AttemptSpec, made: Path, checked: Source) -> Generator[Tick, None, Output]:
     size = made.stat().st_size
-    moving = transfer.publish(made, spec.transfer.output, deadline_seconds=spec.deadline_seconds)
+    moving = objects.publish(made, spec.transfer.output, deadline_seconds=spec.deadline_seconds)
     while True:
         try:
             yield _tick(Phase.UPLOADING, next(moving), "Storing the export")

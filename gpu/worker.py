@@ -27,13 +27,13 @@ from typing import Self
 from pydantic import ValidationError
 
 from callbacks.envelope import Failure
-from callbacks.log_lines import configure_lines, name_attempt
+from callbacks.log_format import configure_lines, name_attempt
 from callbacks.reporter import Reporter, ReporterError
 from gpu.attempt import DISK_FULL, OUT_OF_MEMORY, OUT_OF_TIME, execute
-from gpu.crew import Places
-from gpu.processes import OwnMachine
+from gpu.chunks.process_worker import OwnMachine
+from gpu.chunks.scheduler import Places
 from gpu.spec import AttemptSpec
-from gpu.transfer import withdraw
+from gpu.transfer.objects import withdraw
 
 BITTEN_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
 # What is left of the deadline to say in that it has passed.

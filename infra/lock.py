@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.private import open_private
+from infra.private_files import open_private
 
 
 class Held(Exception):

@@ -10,39 +10,21 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from infra.database import sqlite_url
+from infra.database.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
+from infra.database.sqlite import sqlite_url
 from infra.egress import Egress, Rules
 from infra.liveness import Liveness
-from infra.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
 from infra.storage import StorageError
 from infra.supervise import Supervisor
 from service import schema
-from service.abandoned_uploads import AbandonedUploads
+from service.api.auth import Authenticator
 from service.api.callbacks import FrontDoor
 from service.api.routes import ROUTES
 from service.api.state import Quotas, State
-from service.attempts import Attempts
-from service.auth import Authenticator
 from service.clock import Clock
-from service.data_folder import (
-    DATABASE,
-    database_files,
-    make_private,
-    make_rest_private,
-    open_data_folder,
-    own_entries,
-)
-from service.errors import (
-    DATABASE_AWAY,
-    Problem,
-    on_crash,
-    on_database_error,
-    on_disconnect,
-    on_http_exception,
-    on_problem,
-    on_storage_error,
-)
-from service.furnishing import (
+from service.dispatch.dispatcher import Attempts
+from service.dispatch.runners import Runner, RunnerCheck
+from service.factories import (
     derived,
     limits_of,
     master_keys_of,
@@ -52,25 +34,43 @@ from service.furnishing import (
     transfers_of,
     verifier_of,
 )
-from service.housekeeping import Housekeeping, Retention
-from service.hub import Hub, NoticeType, Publication
-from service.models import Job
-from service.openings import Openings
-from service.outage import Outage
-from service.outcomes import Outcomes
-from service.output_check import Probe
-from service.prober import Prober
-from service.relay import Relay
-from service.runners import Runner, RunnerCheck
+from service.fanout.hub import Hub, NoticeType, Publication, publication_of
+from service.fanout.initial_states import Openings
+from service.fanout.listener import Relay
+from service.fanout.stream_slots import StreamSlots
+from service.ingest.batch_writer import Writer
+from service.ingest.finalizer import Outcomes
+from service.ingest.output_check import Probe
+from service.ingest.prober import Prober
+from service.jobs.models import Job
+from service.jobs.serializers import JobView
+from service.problems import (
+    DATABASE_AWAY,
+    Problem,
+    on_crash,
+    on_database_error,
+    on_disconnect,
+    on_http_exception,
+    on_problem,
+    on_storage_error,
+)
+from service.retention import Housekeeping, Retention
 from service.settings import Settings
-from service.start_errors import schema_error
-from service.stream_slots import StreamSlots
-from service.view import JobView
-from service.webhooks import log
-from service.webhooks.deliverer import Deliverer, Pace
+from service.startup.data_folder import (
+    DATABASE,
+    database_files,
+    make_private,
+    make_rest_private,
+    open_data_folder,
+    own_entries,
+)
+from service.startup.errors import schema_error
+from service.startup.outage import Outage
+from service.upload_cleanup import AbandonedUploads
+from service.webhooks import serializers
+from service.webhooks.models import Endpoint
 from service.webhooks.outbox import Outbox
-from service.webhooks.tables import Endpoint
-from service.writer import Writer
+from service.webhooks.worker import Deliverer, Pace
 
 OUTPUTS_PROBED_AT_ONCE = 4
 OUTPUT_PROBE_SECONDS = 60.0
@@ -200,7 +200,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
     def publish(job: Job) -> None:
         deliverer.noticed((job.job_id,))
         if hub.wanted(job.job_id, job.user_id):
-            hub.publish(view.publication(job))
+            hub.publish(publication_of(view, job))
 
     storage = storage_of(settings, masters[0])
     writer = Writer(database, publish, outbox, wanted=hub.wanted, committed=deliverer.noticed)
@@ -278,6 +278,6 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
 
 def _disabled(endpoint: Endpoint) -> Publication:
     """The notice to its owner that an endpoint is sent nothing more."""
-    body = msgspec.json.encode(log.show_endpoint(endpoint))
+    body = msgspec.json.encode(serializers.show_endpoint(endpoint))
     moment = round((endpoint.disabled_at or 0) * 1000)
     return Publication(endpoint.endpoint_id, endpoint.user_id, moment, NoticeType.WEBHOOK_DISABLED, body)

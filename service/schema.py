@@ -7,9 +7,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from infra.database import sqlite_path
-from infra.postgresql import dsn_of, is_postgresql
-from infra.private import touch_private
+from infra.database.postgresql import dsn_of, is_postgresql
+from infra.database.sqlite import sqlite_path
+from infra.private_files import touch_private
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from infra.database.postgresql import is_postgresql
 from infra.egress import TOTAL_SECONDS
-from infra.postgresql import is_postgresql
 from service.env_file import BadFile, find_misspellings, read_names
 
 MIN_SECRET_BYTES = 32

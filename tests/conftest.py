@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import delete
 from sqlmodel import SQLModel
 
-from infra.database import Database
-from infra.database import sqlite_url as url_of
-from infra.postgresql import AnyDatabase, open_database
+from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.sqlite import Database
+from infra.database.sqlite import sqlite_url as url_of
 from service import schema
 
 if TYPE_CHECKING:
-    from tests.s3 import Front
+    from tests.support.s3_server import Front
 
 hypothesis.settings.register_profile("framehook", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("framehook")
@@ -74,7 +74,7 @@ def postgresql_url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def s3() -> "Iterator[Front]":
-    from tests.s3 import s3_server  # importing moto takes a while, and only here
+    from tests.support.s3_server import s3_server
 
     with s3_server() as front:
         yield front

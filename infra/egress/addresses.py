@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
-from infra.egress.outcomes import Address, Network
+from infra.egress.results import Address, Network
 
 _METADATA: Final = "a cloud's metadata address"
 _TRANSITION: Final = "an IPv6 form of an IPv4 address"

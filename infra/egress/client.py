@@ -9,9 +9,9 @@ from typing import Final
 import httpcore
 import httpx
 
-from infra.egress.guard import Guard, Resolver, system_resolver
-from infra.egress.network import CheckedNetwork, TooMuch
-from infra.egress.outcomes import Answer, Rules, Unreachable
+from infra.egress.connect import CheckedNetwork, TooMuch
+from infra.egress.resolver import Guard, Resolver, system_resolver
+from infra.egress.results import Answer, Rules, Unreachable
 from infra.egress.transport import CheckedTransport
 from infra.egress.urls import host_of, parse
 

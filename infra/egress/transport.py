@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 import httpcore
 import httpx
 
-from infra.egress.network import CheckedNetwork
+from infra.egress.connect import CheckedNetwork
 
 
 class CheckedTransport(httpx.AsyncBaseTransport):

@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from infra.egress.outcomes import Address, Forbidden, Rules
+from infra.egress.results import Address, Forbidden, Rules
 
 MAX_CHARACTERS: Final = 2_048
 _MAX_HOST: Final = 253

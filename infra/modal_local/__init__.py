@@ -23,6 +23,6 @@ it; a lost output never shows; an expired one raises OutputExpiredError.
 """
 
 from infra.modal_local.faults import Faults
-from infra.modal_local.plane import ModalLocal
+from infra.modal_local.server import ModalLocal
 
 __all__ = ["Faults", "ModalLocal"]

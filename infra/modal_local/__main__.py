@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from infra.modal_local.faults import Faults
-from infra.modal_local.plane import LOOPBACK, ModalLocal
+from infra.modal_local.server import LOOPBACK, ModalLocal
 from infra.modal_local.state import Token
 
 

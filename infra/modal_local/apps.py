@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from infra.modal_local.definitions import definition_of, describe, handle_of, vary
+from infra.modal_local.functions import definition_of, describe, handle_of, vary
 from infra.modal_local.state import App, Function, Store, digest, new_id
 
 EPHEMERAL = (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_INITIALIZING)

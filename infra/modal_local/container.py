@@ -9,7 +9,7 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from infra.modal_local.calls import Calls, OpenCall
-from infra.modal_local.definitions import definition_of
+from infra.modal_local.functions import definition_of
 from infra.modal_local.state import Function, new_id
 
 # The SDK gives a heartbeat up after 15.1 s and begins the next 15 s after the last: no gap for a cancellation.

@@ -14,10 +14,10 @@ from typing import Self
 from grpclib.server import Server
 from modal_proto import api_pb2
 
-from infra.modal_local import guard
-from infra.modal_local.assets import Assets
+from infra.modal_local import reaper
 from infra.modal_local.container import Container
 from infra.modal_local.logs import Logs
+from infra.modal_local.mounts import Assets
 from infra.modal_local.rpc import Service, open_gate
 from infra.modal_local.state import new_id
 
@@ -37,7 +37,7 @@ class Guard:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-S",
-            guard.__file__,
+            reaper.__file__,
             str(sockets),
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,

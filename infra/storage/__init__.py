@@ -19,7 +19,7 @@ from infra.storage.base import (
     part_bytes,
     part_sizes,
 )
-from infra.storage.disposition import attachment
+from infra.storage.content_disposition import attachment
 from infra.storage.folder import FolderStorage
 
 __all__ = [

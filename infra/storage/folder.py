@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from infra.private import make_private_folder
+from infra.private_files import make_private_folder
 from infra.storage.base import (
     ABANDONED_SECONDS,
     CHUNK_BYTES,
@@ -25,8 +25,8 @@ from infra.storage.base import (
     until_whole,
     user_folder,
 )
+from infra.storage.disk_reserve import DiskReserve
 from infra.storage.folder_parts import PartsFolder
-from infra.storage.reserve import DiskReserve
 from infra.storage.signed import Grant, SignedUrls
 
 

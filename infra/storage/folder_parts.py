@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from infra.private import write_private
+from infra.private_files import write_private
 from infra.storage.base import (
     CHUNK_BYTES,
     Damaged,
@@ -28,7 +28,7 @@ from infra.storage.base import (
     part_bytes,
     until_whole,
 )
-from infra.storage.reserve import DiskReserve, locked
+from infra.storage.disk_reserve import DiskReserve, locked
 
 _ID = re.compile(r"[0-9a-f]{32}")
 

@@ -18,7 +18,7 @@ from infra.storage.base import (
     user_folder,
 )
 from infra.storage.client import Bucket, NotThere
-from infra.storage.disposition import attachment
+from infra.storage.content_disposition import attachment
 from infra.storage.s3_publish import publish
 
 CHECK_SECONDS = 5.0

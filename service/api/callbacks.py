@@ -10,8 +10,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, decode
 from infra.storage import StorageError
-from service.api.parsing import MAX_JOB_ID, is_json
-from service.errors import (
+from service.api.requests import MAX_JOB_ID, is_json
+from service.ingest.batch_writer import Interrupted
+from service.ingest.store import Applied, Change, Refusal
+from service.problems import (
     DATABASE_AWAY,
     ClockOff,
     Gone,
@@ -25,8 +27,6 @@ from service.errors import (
     crashed,
     render,
 )
-from service.progress import Applied, Change, Refusal
-from service.writer import Interrupted
 
 logger = logging.getLogger("framehook.callbacks")
 

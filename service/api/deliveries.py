@@ -7,13 +7,13 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import jobs
-from service.api.parsing import answer, json_of, query_of
+from service.api.requests import answer, json_of, query_of
 from service.api.state import State
 from service.api.webhooks import Cursor, Strict, found_endpoint, path_part
-from service.errors import Conflict, NotFound
-from service.webhooks import log, recovery
-from service.webhooks.tables import Delivery, DeliveryState, Endpoint
+from service.jobs import transitions
+from service.problems import Conflict, NotFound
+from service.webhooks import recovery, serializers
+from service.webhooks.models import Delivery, DeliveryState, Endpoint
 
 
 class Since(Strict):
@@ -48,12 +48,12 @@ async def list_(request: Request[State]) -> Response:
     endpoint = await found_endpoint(request)
     query = query_of(request, ListQuery)
     async with request.state["database"].reading() as session:
-        found = await log.page(
+        found = await serializers.page(
             session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
         )
         page, more = found[: query.limit], len(found) > query.limit
-        attempts = await log.attempts_of(session, page)
-    shown = [log.show_delivery(one, attempts) for one in page]
+        attempts = await serializers.attempts_of(session, page)
+    shown = [serializers.show_delivery(one, attempts) for one in page]
     return answer({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
 
 
@@ -62,8 +62,8 @@ async def get(request: Request[State]) -> Response:
     endpoint = await found_endpoint(request)
     found = await _delivery(request, endpoint)
     async with request.state["database"].reading() as session:
-        attempts = await log.attempts_of(session, [found])
-    return answer(log.show_delivery(found, attempts, whole=True))
+        attempts = await serializers.attempts_of(session, [found])
+    return answer(serializers.show_delivery(found, attempts, whole=True))
 
 
 async def redeliver(request: Request[State]) -> Response:
@@ -72,7 +72,7 @@ async def redeliver(request: Request[State]) -> Response:
     found = await _delivery(request, endpoint)
     async with request.state["database"].transaction() as session:
         again = await recovery.redeliver(session, found, now=time.time())
-        attempts = await log.attempts_of(session, [found])
+        attempts = await serializers.attempts_of(session, [found])
     return _accepted(request, again or await _delivery(request, endpoint), attempts)
 
 
@@ -83,7 +83,9 @@ async def recover(request: Request[State]) -> Response:
     made, after = 0, ""
     while True:
         async with request.state["database"].transaction() as session:
-            await jobs.one_at_a_time(session, endpoint.user_id)  # two that recover at once send nothing twice
+            await transitions.one_at_a_time(
+                session, endpoint.user_id
+            )  # two that recover at once send nothing twice
             few, on = await recovery.recover(
                 session,
                 endpoint,
@@ -108,12 +110,12 @@ async def _enabled(request: Request[State]) -> Endpoint:
 
 async def _delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
     async with request.state["database"].reading() as session:
-        found = await log.get(session, endpoint.endpoint_id, path_part(request, "delivery_id"))
+        found = await serializers.get(session, endpoint.endpoint_id, path_part(request, "delivery_id"))
     if found is None:
         raise NotFound("There is no such delivery.")
     return found
 
 
-def _accepted(request: Request[State], made: Delivery, attempts: log.Attempts) -> Response:
+def _accepted(request: Request[State], made: Delivery, attempts: serializers.Attempts) -> Response:
     request.state["deliverer"].wake()
-    return answer(log.show_delivery(made, attempts), 202)
+    return answer(serializers.show_delivery(made, attempts), 202)

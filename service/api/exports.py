@@ -12,11 +12,12 @@ from starlette.responses import RedirectResponse, Response
 
 from gpu.spec import ExportType
 from infra.storage import FolderStorage, Stored, attachment
-from service import jobs, queries
-from service.api.files import served
-from service.api.parsing import MAX_JOB_ID, answer, json_of, path_id, query_of
+from service.api.requests import MAX_JOB_ID, answer, json_of, path_id, query_of
 from service.api.state import State
-from service.errors import (
+from service.api.transfers.files import served
+from service.jobs import queries, transitions
+from service.jobs.models import Job, Status
+from service.problems import (
     AlreadyFinished,
     FieldError,
     KeyTaken,
@@ -27,7 +28,6 @@ from service.errors import (
     StillEnding,
     TooMany,
 )
-from service.models import Job, Status
 
 RETRY_AFTER_SECONDS = 10
 RETRYABLE = (Status.ERROR, Status.CANCELLED)
@@ -103,7 +103,7 @@ async def acknowledge(request: Request[State]) -> Response:
     user_id = await request.state["authenticator"].user(request)
     asked, _ = await json_of(request, Acknowledge)
     async with request.state["database"].transaction() as session:
-        changed = await jobs.acknowledge(session, user_id, asked.job_ids, now=time.time())
+        changed = await transitions.acknowledge(session, user_id, asked.job_ids, now=time.time())
     return answer({"exports": _all(request, changed)})
 
 
@@ -116,7 +116,7 @@ async def cancel(request: Request[State]) -> Response:
     """Cancel, and end the run; cancelling twice is as good as once."""
     job = await found_job(request)
     async with request.state["database"].transaction() as session:
-        cancelled = await jobs.cancel(session, job.user_id, job.job_id, now=time.time())
+        cancelled = await transitions.cancel(session, job.user_id, job.job_id, now=time.time())
     if cancelled is None:
         job = await found_job(request)
         if job.status is not Status.CANCELLED:
@@ -132,10 +132,10 @@ async def retry(request: Request[State]) -> Response:
     """A new attempt of a failed or cancelled export."""
     job = await found_job(request)
     async with request.state["database"].transaction() as session:
-        await jobs.one_at_a_time(session, job.user_id)
+        await transitions.one_at_a_time(session, job.user_id)
         await within_quota(request, session, job.user_id)
         await check_free(session, job.user_id, job.output_key, besides=job.job_id)
-        again = await jobs.retry(
+        again = await transitions.retry(
             session, job.user_id, job.job_id, attempts=request.state["quotas"].attempts, now=time.time()
         )
     if again is None:

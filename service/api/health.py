@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.parsing import answer
+from service.api.requests import answer
 from service.api.state import State
 
 logger = logging.getLogger("framehook.health")

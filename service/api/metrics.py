@@ -10,10 +10,10 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import queries
 from service.api.state import State
-from service.webhooks.due import pending
-from service.webhooks.sending import DELAY_BUCKETS
+from service.jobs import queries
+from service.webhooks.due_query import pending
+from service.webhooks.send import DELAY_BUCKETS
 
 
 class _Now(Collector):

@@ -2,36 +2,24 @@
 
 from starlette.routing import Route, WebSocketRoute
 
-from service.api import (
-    deliveries,
-    exports,
-    files,
-    health,
-    metrics,
-    outputs,
-    probes,
-    sockets,
-    streams,
-    submissions,
-    uploads,
-    verification,
-    webhooks,
-)
+from service.api import create_export, deliveries, exports, health, metrics, verification, webhooks
 from service.api.callbacks import Callbacks
+from service.api.streaming import sse, websocket
+from service.api.transfers import files, output_uploads, probes, uploads
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
-    Route("/api/exports", submissions.create, methods=["POST"]),
+    Route("/api/exports", create_export.create, methods=["POST"]),
     Route("/api/exports", exports.list_),
     Route("/api/exports/active", exports.active),
     Route("/api/exports/recent", exports.recent),
     Route("/api/exports/unacknowledged", exports.unacknowledged),
     Route("/api/exports/acknowledge", exports.acknowledge, methods=["POST"]),
-    Route("/api/exports/events", streams.user_events),
+    Route("/api/exports/events", sse.user_events),
     Route("/api/exports/{job_id}", exports.get),
     Route("/api/exports/{job_id}", exports.cancel, methods=["DELETE"]),
     Route("/api/exports/{job_id}/retry", exports.retry, methods=["POST"]),
-    Route("/api/exports/{job_id}/events", streams.export_events),
+    Route("/api/exports/{job_id}/events", sse.export_events),
     Route("/api/exports/{job_id}/download", exports.download),
     Route("/api/uploads", uploads.create, methods=["POST"]),
     Route("/api/uploads/{upload}", uploads.get),
@@ -40,7 +28,7 @@ ROUTES = [
     Route("/api/uploads/{key:path}/probe", probes.probe, methods=["POST"]),
     Route("/api/files/{key:path}", files.get),
     Route("/api/files/{key:path}", files.put, methods=["PUT"]),
-    Route("/api/callbacks/{job_id}/output", outputs.hand_over, methods=["POST"]),
+    Route("/api/callbacks/{job_id}/output", output_uploads.hand_over, methods=["POST"]),
     Route("/api/webhooks", webhooks.create, methods=["POST"]),
     Route("/api/webhooks", webhooks.list_),
     Route("/api/webhooks/verify", verification.verify, methods=["POST"]),
@@ -54,10 +42,10 @@ ROUTES = [
     Route("/api/webhooks/{id}/deliveries", deliveries.list_),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}", deliveries.get),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
-    Route("/api/stream-tickets", streams.ticket, methods=["POST"]),
+    Route("/api/stream-tickets", sse.ticket, methods=["POST"]),
     Route("/healthz", health.healthz),
     Route("/readyz", health.readyz),
     Route("/metrics", metrics.metrics),
-    WebSocketRoute("/ws/export/{job_id}", sockets.export_socket),
-    WebSocketRoute("/ws/exports", sockets.user_socket),
+    WebSocketRoute("/ws/export/{job_id}", websocket.export_socket),
+    WebSocketRoute("/ws/exports", websocket.user_socket),
 ]

@@ -4,24 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
+from infra.database.postgresql import AnyDatabase
 from infra.egress import Egress
 from infra.liveness import Liveness
-from infra.postgresql import AnyDatabase
 from infra.storage import Storage
 from infra.supervise import Supervisor
-from service.attempts import Attempts
-from service.auth import Authenticator
+from service.api.auth import Authenticator
 from service.clock import Clock
-from service.hub import Hub
-from service.models import Job
-from service.openings import Openings
-from service.outcomes import Outcomes
-from service.prober import Prober
-from service.runners import RunnerCheck
-from service.stream_slots import StreamSlots
-from service.view import JobView
-from service.webhooks.deliverer import Deliverer
-from service.writer import Writer
+from service.dispatch.dispatcher import Attempts
+from service.dispatch.runners import RunnerCheck
+from service.fanout.hub import Hub
+from service.fanout.initial_states import Openings
+from service.fanout.stream_slots import StreamSlots
+from service.ingest.batch_writer import Writer
+from service.ingest.finalizer import Outcomes
+from service.ingest.prober import Prober
+from service.jobs.models import Job
+from service.jobs.serializers import JobView
+from service.webhooks.worker import Deliverer
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.signing import ID_HEADER, decode_secret
-from service import asymmetric
-from service.api.parsing import answer, json_of
+from service.api.requests import answer, json_of
 from service.api.state import State
 from service.api.webhooks import Cursor, NoSuchWebhook, Strict
-from service.diagnosis import Diagnosis, Keys, Sent, diagnose
-from service.webhooks import endpoints, log
-from service.webhooks.signatures import public_keys_of
-from service.webhooks.tables import Endpoint
+from service.webhooks import ed25519, endpoints, serializers
+from service.webhooks.models import Endpoint
+from service.webhooks.signing import public_keys_of
+from service.webhooks.verifier import Diagnosis, Keys, Sent, diagnose
 
 LATEST = 20
 MAX_BODY_CHARACTERS = 1_000_000
@@ -98,7 +97,7 @@ async def verify(request: Request[State]) -> Response:
 async def _endpoint(session: AsyncSession, user_id: str, asked: Received) -> Endpoint | None:
     if asked.id is not None:
         return await endpoints.get(session, user_id, asked.id)
-    endpoint_id = await log.endpoint_of(session, user_id, asked.message_id)
+    endpoint_id = await serializers.endpoint_of(session, user_id, asked.message_id)
     if endpoint_id is not None:
         return await endpoints.get(session, user_id, endpoint_id)
     mine = await endpoints.of_user(session, user_id)
@@ -106,9 +105,11 @@ async def _endpoint(session: AsyncSession, user_id: str, asked: Received) -> End
 
 
 async def _sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[Sent]:
-    one = await log.get(session, endpoint.endpoint_id, message_id)
+    one = await serializers.get(session, endpoint.endpoint_id, message_id)
     latest = (
-        [one] if one else await log.page(session, endpoint.endpoint_id, state=None, before=None, limit=LATEST)
+        [one]
+        if one
+        else await serializers.page(session, endpoint.endpoint_id, state=None, before=None, limit=LATEST)
     )
     return [Sent(each.delivery_id, each.payload.encode()) for each in latest]
 
@@ -118,7 +119,7 @@ def _keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
     return Keys(
         current=decode_secret(endpoint.secret),
         previous=(decode_secret(endpoint.previous_secret),) if endpoint.previous_secret else (),
-        public=asymmetric.decode_public(public[0]) if public else None,
+        public=ed25519.decode_public(public[0]) if public else None,
         others=tuple(decode_secret(one.secret) for one in others),
     )
 

@@ -10,13 +10,13 @@ from starlette.responses import Response
 
 from callbacks.envelope import EventType
 from infra import egress
-from service import jobs
-from service.api.parsing import answer, json_of, query_of
+from service.api.requests import answer, json_of, query_of
 from service.api.state import State
-from service.errors import Conflict, FieldError, Invalid, NotFound
-from service.webhooks import endpoints, log
-from service.webhooks.signatures import public_keys_of
-from service.webhooks.tables import Endpoint
+from service.jobs import transitions
+from service.problems import Conflict, FieldError, Invalid, NotFound
+from service.webhooks import endpoints, serializers
+from service.webhooks.models import Endpoint
+from service.webhooks.signing import public_keys_of
 
 NO_NUL = r"^[^\x00]*$"
 MAX_URL = 2_048
@@ -68,7 +68,7 @@ async def create(request: Request[State]) -> Response:
     await check_url(request, asked.url, "url")
     limit = request.state["quotas"].endpoints
     async with request.state["database"].transaction() as session:
-        await jobs.one_at_a_time(session, user_id)
+        await transitions.one_at_a_time(session, user_id)
         if await endpoints.count(session, user_id) >= limit:
             raise Conflict(f"There are {limit} endpoints already; remove one first.")
         made = await endpoints.create(
@@ -80,7 +80,7 @@ async def create(request: Request[State]) -> Response:
             ed25519=asked.ed25519,
             now=time.time(),
         )
-    return answer(log.show_secrets(made), 201, {"Location": f"/api/webhooks/{made.endpoint_id}"})
+    return answer(serializers.show_secrets(made), 201, {"Location": f"/api/webhooks/{made.endpoint_id}"})
 
 
 async def list_(request: Request[State]) -> Response:
@@ -92,12 +92,12 @@ async def list_(request: Request[State]) -> Response:
             found = await endpoints.of_user(session, user_id)
         else:
             found = await endpoints.of_job(session, user_id, query.job_id)
-    return answer({"webhooks": [log.show_endpoint(one) for one in found]})
+    return answer({"webhooks": [serializers.show_endpoint(one) for one in found]})
 
 
 async def get(request: Request[State]) -> Response:
     """The endpoint."""
-    return answer(log.show_endpoint(await found_endpoint(request)))
+    return answer(serializers.show_endpoint(await found_endpoint(request)))
 
 
 async def change(request: Request[State]) -> Response:
@@ -122,7 +122,7 @@ async def change(request: Request[State]) -> Response:
     if changed is None:
         raise NoSuchWebhook
     request.state["deliverer"].wake()
-    return answer(log.show_endpoint(changed))
+    return answer(serializers.show_endpoint(changed))
 
 
 async def remove(request: Request[State]) -> Response:
@@ -144,7 +144,7 @@ async def rotate(request: Request[State]) -> Response:
         rotated = await endpoints.rotate(session, endpoint, now=time.time())
     if rotated is None:
         raise Conflict("The secret was rotated just now by another request.")
-    return answer(log.show_secrets(rotated))
+    return answer(serializers.show_secrets(rotated))
 
 
 async def public_key(request: Request[State]) -> Response:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.calls import BUSY, SILENCE_SECONDS, Calls, Token, retry_after
-from service.client.contract import Export, Page, Timeline
+from service.client.download import Moved, fetched
+from service.client.errors import Expired, Unreachable, refusal, why
 from service.client.eventsource import Parser, Pauses, TooLong
-from service.client.fetching import Moved, fetched
-from service.client.sending import Sending
-from service.client.troubles import Expired, Unreachable, refusal, why
-from service.client.unfinished import Unfinished
+from service.client.http_client import BUSY, SILENCE_SECONDS, Calls, Token, retry_after
+from service.client.models import Export, Page, Timeline
+from service.client.resume_state import Unfinished
+from service.client.upload import Sending
 from service.client.webhooks import Webhooks
 
 PAGE_LIMIT = 200

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from service.client.calls import Calls
+from service.client.http_client import Calls
 
 PAGE_LIMIT = 100
 LOOK_EVERY_SECONDS = 0.2

@@ -9,9 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-import service.models
-import service.webhooks.tables  # noqa: F401 - both fill the metadata
-from infra.postgresql import dsn_of, is_postgresql
+from infra.database.postgresql import dsn_of, is_postgresql
 
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7205759403792)")
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 from sqlalchemy import Table, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.postgresql import AnyDatabase
+from infra.database.postgresql import AnyDatabase
 from service.webhooks.endpoints import OVERLAP_SECONDS
-from service.webhooks.tables import DELIVERIES, ENDPOINTS, DeliveryState
+from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState
 
 SLACK_SECONDS: Final = 5.0
 """The clocks of replicas differ by less than this."""

@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from callbacks.retry import Random
-from service.webhooks import attempts, endpoints
+from service.webhooks import delivery_log, endpoints
+from service.webhooks.models import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
 from service.webhooks.ordering import in_flight_json, is_blocked
-from service.webhooks.schedule import PROGRESS_SECONDS, TEST_EVENT, Result, next_try
-from service.webhooks.tables import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
+from service.webhooks.retry_policy import PROGRESS_SECONDS, TEST_EVENT, Result, next_try
 
 _COMPLETED = text("""
 UPDATE webhook_attempts SET seconds = :took, status = :answered, error_code = :code, error_message = :says,
@@ -80,7 +80,7 @@ async def supersede(session: AsyncSession, delivery_ids: Sequence[str], *, now: 
     these = DELIVERIES.c.delivery_id.in_(free)
     dropped = update(DELIVERIES).where(these).values(values).returning(DELIVERIES.c.delivery_id)
     found = set((await session.execute(dropped)).scalars())
-    await attempts.interrupted(session, sorted(found))
+    await delivery_log.interrupted(session, sorted(found))
     return found
 
 
@@ -131,7 +131,7 @@ async def record(
     if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.delivered]:
         await session.execute(_DELIVERED, delivered)
         # Another attempt may have been begun since by somebody who could not send it: nobody will make one after it.
-        await attempts.interrupted(
+        await delivery_log.interrupted(
             session, [one.delivery.delivery_id for one in finished if one.result.delivered]
         )
     if failures := [_failure(one, random=random, now=now) for one in finished if not one.result.delivered]:
@@ -210,7 +210,7 @@ def _failure(one: Finished, *, random: Random, now: float) -> dict[str, object]:
 
 async def _log(session: AsyncSession, begun: Sequence[Delivery], now: float) -> None:
     """The attempts that are begun; those before them that nobody completed were interrupted."""
-    await attempts.interrupted(session, [one.delivery_id for one in begun if one.attempts > 1])
+    await delivery_log.interrupted(session, [one.delivery_id for one in begun if one.attempts > 1])
     rows = [{"delivery_id": one.delivery_id, "attempt": one.attempts, "at": now} for one in begun]
     await session.execute(insert(ATTEMPTS), rows)
 

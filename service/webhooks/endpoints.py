@@ -22,12 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from callbacks.signing import encode_secret
-from infra.database import CHANGED
-from service import asymmetric
-from service.ids import new_id
-from service.webhooks import attempts
-from service.webhooks.schedule import DISABLED_AFTER_SECONDS, FORGIVEN_AFTER_SECONDS
-from service.webhooks.tables import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, DeliveryState, Endpoint
+from infra.database.sqlite import CHANGED
+from service.jobs.ids import new_id
+from service.webhooks import delivery_log
+from service.webhooks import ed25519 as asymmetric
+from service.webhooks.models import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, DeliveryState, Endpoint
+from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS, FORGIVEN_AFTER_SECONDS
 
 SECRET_BYTES = 32
 OVERLAP_SECONDS = 24 * 3_600.0
@@ -192,7 +192,7 @@ async def give_up(session: AsyncSession, endpoint_ids: Sequence[str], *, now: fl
     dead = {*endpoint_ids}.difference(there.scalars()).union(locked.scalars())
     given_up = GIVE_UP.returning(DELIVERIES.c.delivery_id)
     found = (await session.execute(given_up, {"endpoints": sorted(dead), "now": now})).scalars().all()
-    await attempts.interrupted(session, found)
+    await delivery_log.interrupted(session, found)
     return bool(found)
 
 

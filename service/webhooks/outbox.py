@@ -16,12 +16,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
-from infra.postgresql import positional
-from service.ids import new_id
-from service.jobs import UNTOLD, as_job
-from service.models import COLUMNS, Job
-from service.view import JobView, moment
-from service.webhooks.tables import UNTRIED_PROGRESS
+from infra.database.postgresql import positional
+from service.jobs.ids import new_id
+from service.jobs.models import COLUMNS, Job
+from service.jobs.serializers import JobView, moment
+from service.jobs.transitions import UNTOLD, as_job
+from service.webhooks.models import UNTRIED_PROGRESS
 
 # `each` spells a JSON array as rows: the two databases have other names for that, and for nothing else here.
 _WHO = """

@@ -7,14 +7,14 @@ from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, text, u
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from service.ids import new_id
-from service.jobs import JOBS, as_job
-from service.models import FINAL, ExportJob, Job
-from service.view import JobView, moment
+from service.jobs.ids import new_id
+from service.jobs.models import FINAL, ExportJob, Job
+from service.jobs.serializers import JobView, moment
+from service.jobs.transitions import JOBS, as_job
 from service.webhooks.deliveries import as_delivery
+from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint
 from service.webhooks.outbox import RECORD, delivery_of, payload_of
-from service.webhooks.schedule import TEST_EVENT
-from service.webhooks.tables import DELIVERIES, Delivery, DeliveryState, Endpoint
+from service.webhooks.retry_policy import TEST_EVENT
 
 AT_A_TIME = 500
 _record = text(RECORD)

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from service.webhooks.acquaintance import Acquaintance
-from service.webhooks.due import Waiting
-from service.webhooks.tables import Delivery
-from service.webhooks.turns import Candidate, Places, chosen
+from service.webhooks.due_query import Waiting
+from service.webhooks.endpoint_health import Acquaintance
+from service.webhooks.fairness import Candidate, Places, chosen
+from service.webhooks.models import Delivery
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from callbacks.reporter import Reporter
-from tests.callbacks.receiver import FakeClock, Receiver, receiver
-from tests.callbacks.reporting import reporter_of
+from tests.callbacks.reporter_factory import reporter_of
+from tests.callbacks.scripted_server import FakeClock, Receiver, receiver
 
 
 @pytest.fixture

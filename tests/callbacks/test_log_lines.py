@@ -8,7 +8,7 @@ import unicodedata
 
 import pytest
 
-from callbacks.log_lines import JsonLines, TextLines
+from callbacks.log_format import JsonLines, TextLines
 
 FORGED = "GET /a\r\n2026-01-01 ERROR framehook: forged\x1b[31m\x85\u2028\u202e\x00\x7f\ud800 b"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"

@@ -9,8 +9,7 @@ import pytest
 
 from callbacks.envelope import EventType, Failure, Phase
 from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
-from tests.callbacks.receiver import KEY, PATH, PATIENCE_SECONDS, FakeClock, Receiver, Scripted
-from tests.callbacks.reporting import (
+from tests.callbacks.reporter_factory import (
     DEADLINE_SECONDS,
     FAILURE,
     OUTPUT,
@@ -18,6 +17,7 @@ from tests.callbacks.reporting import (
     sending_thread,
     wait_for_stop,
 )
+from tests.callbacks.scripted_server import KEY, PATH, PATIENCE_SECONDS, FakeClock, Receiver, Scripted
 
 HEARTBEAT_SECONDS = 15.0
 TICK_SECONDS = 0.25

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from callbacks.envelope import EventType, Phase
 from callbacks.reporter import Reporter
-from tests.callbacks.receiver import PATIENCE_SECONDS, FakeClock, Receiver, Scripted
-from tests.callbacks.reporting import OUTPUT
+from tests.callbacks.reporter_factory import OUTPUT
+from tests.callbacks.scripted_server import PATIENCE_SECONDS, FakeClock, Receiver, Scripted
 
 TICK_SECONDS = 0.25
 

@@ -7,8 +7,8 @@ import pytest
 
 from callbacks.envelope import Phase
 from callbacks.reporter import Rejected, Reporter, Unauthorized, Undeliverable
-from tests.callbacks.receiver import PATH, PATIENCE_SECONDS, FakeClock, Receiver, Scripted, receiver
-from tests.callbacks.reporting import DEADLINE_SECONDS, FAILURE, OUTPUT, reporter_of, sending_thread
+from tests.callbacks.reporter_factory import DEADLINE_SECONDS, FAILURE, OUTPUT, reporter_of, sending_thread
+from tests.callbacks.scripted_server import PATH, PATIENCE_SECONDS, FakeClock, Receiver, Scripted, receiver
 
 HEARTBEAT_SECONDS = 15.0
 

@@ -8,9 +8,9 @@ import sys
 import time
 from functools import partial
 
-from tests.faults.planted import BUGS
+from tests.faults.mutations import BUGS
 from tests.faults.schedule import Act
-from tests.faults.tour import Tour, bugs_for
+from tests.faults.suite import Tour, bugs_for
 
 LANES = 3 * (os.cpu_count() or 1)
 """A schedule mostly waits: for leases, pauses and processes."""

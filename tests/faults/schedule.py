@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.faults.proxy import Weather
-from tests.faults.receiver import Temper
+from tests.faults.cluster.proxy import Weather
+from tests.faults.workload.webhook_receiver import Temper
 
 LONGEST_SECONDS = 4.0
 MOST_HOURS = 4.0

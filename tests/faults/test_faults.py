@@ -10,14 +10,14 @@ import sys
 
 import pytest
 
-from tests.faults.bookkeeping import Moment
-from tests.faults.judge import Told, kept, over
-from tests.faults.ledger import Row
-from tests.faults.proxy import Weather
-from tests.faults.receiver import Temper
+from tests.faults.checkers.callback_checker import Told, kept, over
+from tests.faults.checkers.database_reader import Row
+from tests.faults.checkers.delivery_checks import Moment
+from tests.faults.checkers.invariants import history
+from tests.faults.cluster.proxy import Weather
 from tests.faults.schedule import Act, Schedule, Step, Terrain, generate
-from tests.faults.tour import Tour
-from tests.faults.verdict import history
+from tests.faults.suite import Tour
+from tests.faults.workload.webhook_receiver import Temper
 
 DATABASES = ("sqlite", "postgresql")
 FIXED_SEED = 4
@@ -60,7 +60,7 @@ async def test_a_planted_bug_is_caught(database: str, bug: str) -> None:
 
 
 def test_every_bug_finds_the_place_to_be_planted_in() -> None:
-    code = "from tests.faults.planted import BUGS; [plant() for plant in BUGS.values()]"  # they stay, so not in here
+    code = "from tests.faults.mutations import BUGS; [plant() for plant in BUGS.values()]"  # they stay, so not in here
     planting = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert planting.returncode == 0, planting.stderr
 

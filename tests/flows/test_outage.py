@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.serving import Service, until
-from tests.infra.pooler import pooler
+from tests.infra.database.pooler import pooler
+from tests.support.service_process import Service, until
 
 FAILED_REQUESTS = 40
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from service import sample
-from tests.flows.serving import CROP, Service
+from service.cli import sample_video
+from tests.support.service_process import CROP, Service
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_everything_that_a_service_and_its_runs_write_is_its_owners_alone(tmp_path: Path) -> None:
-    sample.make(tmp_path / "match.mp4")
+    sample_video.make(tmp_path / "match.mp4")
     content = (tmp_path / "match.mp4").read_bytes()
     async with Service(tmp_path / "service") as service:
         key = await service.uploaded(content)

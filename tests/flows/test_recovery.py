@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 import pytest
 
-from service import sample
-from tests.flows.serving import CROP, Job, Service, group_of, runs_of, until
+from service.cli import sample_video
+from tests.support.service_process import CROP, Job, Service, group_of, runs_of, until
 
 FINAL = ("complete", "error", "cancelled")
 
@@ -21,7 +21,7 @@ FINAL = ("complete", "error", "cancelled")
 def match(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Ten seconds of video, large enough to be met in the middle of its encoding."""
     path = tmp_path_factory.mktemp("match") / "match.mp4"
-    sample.make(path)
+    sample_video.make(path)
     return path.read_bytes()
 
 

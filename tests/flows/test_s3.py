@@ -12,16 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
-from gpu.source import probe
+from gpu.sources.source import probe
 from infra.storage.client import Bucket
 from service.app import create_app
-from service.runners import LocalRunner
-from service.server import server as web_server
+from service.dispatch.runners import LocalRunner
+from service.http_server.server import server as web_server
 from service.settings import Settings
-from tests.gpu.videos import Video, clicks, dot, make, steady
-from tests.s3 import Faults, Front
-from tests.service.serving import free_port, settings_on
-from tests.town import with_bucket, with_place
+from tests.support.live_server import free_port, settings_on
+from tests.support.s3_server import Faults, Front
+from tests.support.storage_harness import with_bucket, with_place
+from tests.support.videos import Video, clicks, dot, make, steady
 
 pytestmark = pytest.mark.anyio
 FRAMING = {

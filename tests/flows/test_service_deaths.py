@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.conftest import empty
-from tests.faults.replicas import Replica, runs
-from tests.gpu import videos
+from tests.faults.cluster.replicas import Replica, runs
+from tests.support import videos
 
 KILLS = 10
 EXPORTS = 6

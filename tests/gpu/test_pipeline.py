@@ -10,8 +10,8 @@ import pytest
 from callbacks.envelope import Phase
 from gpu.errors import ExportError
 from gpu.pipeline import run
-from tests.gpu.exports import STILL, attempt, export
-from tests.gpu.videos import Video, clicks, dot, make, steady
+from tests.gpu.run_pipeline import STILL, attempt, export
+from tests.support.videos import Video, clicks, dot, make, steady
 
 
 @pytest.fixture

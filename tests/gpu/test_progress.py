@@ -1,7 +1,7 @@
 """Progress of an encode: it rises, it never counts a frame that is not in the file yet, and its steps are bounded.
 
 When an encoder returns its last frames depends on its threads, so these tests state bounds that hold for any timing.
-How close the estimated time left comes in practice is measured by `python -m infra.bench.eta`.
+How close the estimated time left comes in practice is measured by `python -m tests.bench.video.eta`.
 """
 
 import itertools
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gpu import profile
-from gpu.crew import Mark, seconds_left
-from gpu.formats import planned
-from gpu.render import Render, write
-from gpu.source import probe
+from gpu.chunks.scheduler import Mark, seconds_left
+from gpu.export_types.registry import planned
+from gpu.media import encoders
+from gpu.media.encode import Render, write
+from gpu.sources.source import probe
 from gpu.spec import Codec, Quality
-from tests.gpu.exports import STILL, attempt
-from tests.gpu.videos import Video, clicks, dot, make, steady
+from tests.gpu.run_pipeline import STILL, attempt
+from tests.support.videos import Video, clicks, dot, make, steady
 
 SECONDS, FRAMES = 8, 240
 SEGMENT_FRAMES = 60  # after how many frames the encoder of this film begins anew
@@ -35,7 +35,7 @@ def encode(folder: Path, quality: Quality, *, sound: bool = False) -> Iterator[t
     film = planned(spec.type, spec.config, {"source": probe(str(folder / "source.mp4"))})
     assert isinstance(film, Render)
     assert film.reel_ticks == SEGMENT_FRAMES * (film.ticks.stop // FRAMES)
-    encoder = profile.choose(Codec.H264, quality, film.width, film.height)
+    encoder = encoders.choose(Codec.H264, quality, film.width, film.height)
     output = folder / "output.mp4"
     with closing(write(film, encoder, output, FRAGMENT_PER_FRAME)) as shares:
         for share in shares:

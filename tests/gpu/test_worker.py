@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from callbacks.envelope import EventType, decode
-from tests.callbacks.receiver import Received, Receiver, Scripted, receiver
-from tests.gpu.videos import Video, dot, make, steady
-from tests.gpu.workers import begun, ended, left
+from tests.callbacks.scripted_server import Received, Receiver, Scripted, receiver
+from tests.gpu.worker_process import begun, ended, left
+from tests.support.videos import Video, dot, make, steady
 
 ENDLESS: dict[str, Any] = {"output_width": 4096, "output_height": 2304, "quality": "draft", "fps": 240}
 

@@ -11,8 +11,8 @@ import jwt
 import pytest
 
 from service.settings import Settings, load
-from tests.fakes import FakeRunner
-from tests.service.house import House, opened
+from tests.support.app_harness import House, opened
+from tests.support.fakes import FakeRunner
 
 JWT_SECRET = "a shared secret that is long enough for tests, even for those of SHA-512"
 MASTER = "a master secret of the callbacks that is long enough"

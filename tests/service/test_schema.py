@@ -12,9 +12,9 @@ from sqlalchemy import Connection, create_engine, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-from infra.database import sqlite_url
+from infra.database.sqlite import sqlite_url
 from service import schema
-from service.models import ExportJob, Job
+from service.jobs.models import ExportJob, Job
 
 
 def differences(connection: Connection) -> list[object]:

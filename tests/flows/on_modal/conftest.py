@@ -9,10 +9,10 @@ import pytest
 from anyio import run_process
 
 from infra.modal_local import Faults, ModalLocal
-from tests.flows.on_modal.house import House, housed
-from tests.flows.on_modal.pieces import unsplit
-from tests.gpu.pieces import CLICKS, SECONDS, pattern
-from tests.gpu.videos import Video, clicks, dot, make, steady
+from tests.flows.on_modal.modal_harness import House, housed
+from tests.flows.on_modal.split_exports import unsplit
+from tests.gpu.chunks.chunk_comparison import CLICKS, SECONDS, pattern
+from tests.support.videos import Video, clicks, dot, make, steady
 
 
 async def deployed(plane: ModalLocal, *words: str, **environment: str) -> str:

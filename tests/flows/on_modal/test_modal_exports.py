@@ -7,9 +7,9 @@ import pytest
 
 from gpu.spec import AttemptSpec
 from infra.modal_local import Faults, ModalLocal
-from service.runners.modal import ModalRunner
-from tests.flows.on_modal.house import House, housed, runner_of
-from tests.flows.on_modal.road import OUTPUT
+from service.dispatch.runners.modal import ModalRunner
+from tests.flows.on_modal.callback_proxy import OUTPUT
+from tests.flows.on_modal.modal_harness import House, housed, runner_of
 
 pytestmark = pytest.mark.anyio
 

@@ -13,15 +13,16 @@ import pytest
 from anyio import run_process
 from modal.client import Client
 
-from gpu import fonts, modal_app
+from gpu import modal_app
+from gpu.draw import fonts
 from infra.modal_local import ModalLocal
 from infra.storage.client import Bucket
+from tests.flows.on_modal.callback_proxy import OUTPUT
 from tests.flows.on_modal.conftest import deployed
-from tests.flows.on_modal.house import FRAMING, House
-from tests.flows.on_modal.pieces import SPLIT, assert_alike
-from tests.flows.on_modal.road import OUTPUT
-from tests.infra.modal_local.toys import client_of, modal_cli, until
-from tests.s3 import Front, s3_server
+from tests.flows.on_modal.modal_harness import FRAMING, House
+from tests.flows.on_modal.split_exports import SPLIT, assert_alike
+from tests.infra.modal_local.toy_app import client_of, modal_cli, until
+from tests.support.s3_server import Front, s3_server
 
 pytestmark = pytest.mark.anyio
 

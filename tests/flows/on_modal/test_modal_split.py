@@ -7,10 +7,10 @@ import modal
 import pytest
 
 from infra.modal_local import Faults
-from tests.flows.on_modal.house import House
-from tests.flows.on_modal.pieces import SPLIT, assert_alike, at_work, piece_calls, scratch
-from tests.gpu.pieces import ENDLESS
-from tests.infra.modal_local.toys import client_of, until
+from tests.flows.on_modal.modal_harness import House
+from tests.flows.on_modal.split_exports import SPLIT, assert_alike, at_work, piece_calls, scratch
+from tests.gpu.chunks.chunk_comparison import ENDLESS
+from tests.infra.modal_local.toy_app import client_of, until
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ import pytest
 
 from infra.modal_local.__main__ import arguments as modal_local_arguments
 from service.settings import load
-from tests.infra.deployment.reading import (
+from tests.infra.deployment.deployment_files import (
     INFRA,
     KNOWN,
     SECRET,

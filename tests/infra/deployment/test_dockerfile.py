@@ -6,7 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from tests.infra.deployment.reading import (
+from tests.infra.deployment.deployment_files import (
     INFRA,
     KNOWN,
     ROOT,

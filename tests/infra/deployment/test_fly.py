@@ -2,7 +2,7 @@
 
 import re
 
-from tests.infra.deployment.reading import INFRA, KNOWN, fly, image_environment
+from tests.infra.deployment.deployment_files import INFRA, KNOWN, fly, image_environment
 
 
 def test_fly_builds_the_same_image_and_asks_after_it() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.infra.deployment.reading import SECRET, fly, health_command, image_environment, only
+from tests.infra.deployment.deployment_files import SECRET, fly, health_command, image_environment, only
 
 BIN = Path(sys.executable).parent
 STARTS_SECONDS, STOPS_SECONDS = 30, 15

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.deployment.reading import INFRA, ROOT
+from tests.infra.deployment.deployment_files import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +24,11 @@ def test_the_wheel_holds_all_that_runs_and_nothing_else(wheel: zipfile.ZipFile) 
         str(path.relative_to(ROOT))
         for package in ("callbacks", "gpu", "infra", "service")
         for path in (ROOT / package).rglob("*.py")
-        if (INFRA / "bench") not in path.parents
     }
     markers = {f"{package}/py.typed" for package in ("callbacks", "gpu", "infra", "service")}
     others = {"service/migrations/script.py.mako", "gpu/requirements.lock"}
     assert names >= sources | markers | others
-    assert not [name for name in names if name.startswith(("tests/", "infra/bench/", "var/"))]
+    assert not [name for name in names if name.startswith(("tests/", "var/"))]
     assert {Path(name).suffix for name in names - sources - markers - others} <= {
         ".js",
         ".html",

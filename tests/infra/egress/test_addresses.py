@@ -6,7 +6,7 @@ from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 import pytest
 
 from infra.egress import Egress, Forbidden, Rules
-from tests.infra.egress.receivers import Names
+from tests.infra.egress.hostile_receivers import Names
 
 REFUSED = {
     # loopback and this machine, in every spelling

@@ -11,11 +11,11 @@ import httpx
 import pytest
 import respx
 
-from infra.bench.receivers import Conduct, read_and_hang, receiving, request
 from infra.egress import Answer, Egress, Forbidden, Rules, Unreachable
 from infra.egress.client import TOTAL_SECONDS
-from tests.infra.egress import receivers
-from tests.infra.egress.receivers import HTTP_200, LOOPBACK, Names, answering
+from tests.bench.webhooks.hostile_receivers import Conduct, read_and_hang, receiving, request
+from tests.infra.egress import hostile_receivers
+from tests.infra.egress.hostile_receivers import HTTP_200, LOOPBACK, Names, answering
 
 SECONDS = 1.5
 UNUSED = SSLContext(PROTOCOL_TLS_CLIENT)  # reading the usual certificates takes longer than a call
@@ -73,12 +73,14 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
 @pytest.mark.parametrize(
     ("conduct", "status", "excerpt", "retry_after"),
     [
-        pytest.param(receivers.redirect, 302, "", None, id="a redirect to loopback is an answer"),
-        pytest.param(receivers.ten_gigabytes, 200, "z" * 16_384, None, id="ten gigabytes"),
-        pytest.param(receivers.enough_and_hang, 200, "z" * 16_384, None, id="enough, and then nothing"),
-        pytest.param(receivers.endless_body, 200, "z" * 16_384, None, id="a body without end"),
+        pytest.param(hostile_receivers.redirect, 302, "", None, id="a redirect to loopback is an answer"),
+        pytest.param(hostile_receivers.ten_gigabytes, 200, "z" * 16_384, None, id="ten gigabytes"),
         pytest.param(
-            receivers.bomb, 200, "(compressed, though that was not asked for)", None, id="a gzip bomb"
+            hostile_receivers.enough_and_hang, 200, "z" * 16_384, None, id="enough, and then nothing"
+        ),
+        pytest.param(hostile_receivers.endless_body, 200, "z" * 16_384, None, id="a body without end"),
+        pytest.param(
+            hostile_receivers.bomb, 200, "(compressed, though that was not asked for)", None, id="a gzip bomb"
         ),
         pytest.param(
             answering(b"HTTP/1.1 503 No\r\nRetry-After: 120\r\n\r\nbusy"),
@@ -112,7 +114,7 @@ async def test_an_answer_is_a_status_and_a_beginning(
 
 
 async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egress: Egress) -> None:
-    async with receiving(receivers.crumbs) as port:
+    async with receiving(hostile_receivers.crumbs) as port:
         answer = await post(egress, port)
     assert (answer.status, set(answer.excerpt)) == (200, {"x"})
     assert len(answer.excerpt) < 100
@@ -121,10 +123,10 @@ async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egre
 async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: Egress) -> None:
     """All at once, for each takes as long as it may."""
     stages: dict[Conduct, str] = {
-        receivers.hang: "waiting for the answer",
+        hostile_receivers.hang: "waiting for the answer",
         read_and_hang: "waiting for the answer",
-        receivers.drip_headers: "waiting for the answer",
-        receivers.drip_body: "reading the answer's body",
+        hostile_receivers.drip_headers: "waiting for the answer",
+        hostile_receivers.drip_body: "reading the answer's body",
     }
     async with AsyncExitStack() as open_receivers:
         ports = [await open_receivers.enter_async_context(receiving(conduct)) for conduct in stages]
@@ -138,16 +140,26 @@ async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: Egress) -> None:
 @pytest.mark.parametrize(
     ("conduct", "code", "message"),
     [
-        pytest.param(receivers.endless_headers, "protocol", "no end in 65536", id="headers without end"),
-        pytest.param(receivers.endless_header, "protocol", "no end in 65536", id="a header without end"),
-        pytest.param(receivers.endless_status, "protocol", "no end in 65536", id="a status without end"),
-        pytest.param(receivers.continue_storm, "protocol", "no end in 65536", id="a storm of early hints"),
-        pytest.param(receivers.old_http, "protocol", "is not HTTP", id="HTTP/0.9"),
-        pytest.param(receivers.silence, "protocol", "without an answer", id="closes without a word"),
-        pytest.param(receivers.half, "protocol", "broke off", id="closes in the middle"),
-        pytest.param(receivers.bad_chunk, "protocol", "framing is not HTTP", id="bad chunks"),
-        pytest.param(receivers.upgrade, "protocol", "is not HTTP", id="another protocol"),
-        pytest.param(receivers.reset, "closed", "reading the answer's body", id="resets in the middle"),
+        pytest.param(
+            hostile_receivers.endless_headers, "protocol", "no end in 65536", id="headers without end"
+        ),
+        pytest.param(
+            hostile_receivers.endless_header, "protocol", "no end in 65536", id="a header without end"
+        ),
+        pytest.param(
+            hostile_receivers.endless_status, "protocol", "no end in 65536", id="a status without end"
+        ),
+        pytest.param(
+            hostile_receivers.continue_storm, "protocol", "no end in 65536", id="a storm of early hints"
+        ),
+        pytest.param(hostile_receivers.old_http, "protocol", "is not HTTP", id="HTTP/0.9"),
+        pytest.param(hostile_receivers.silence, "protocol", "without an answer", id="closes without a word"),
+        pytest.param(hostile_receivers.half, "protocol", "broke off", id="closes in the middle"),
+        pytest.param(hostile_receivers.bad_chunk, "protocol", "framing is not HTTP", id="bad chunks"),
+        pytest.param(hostile_receivers.upgrade, "protocol", "is not HTTP", id="another protocol"),
+        pytest.param(
+            hostile_receivers.reset, "closed", "reading the answer's body", id="resets in the middle"
+        ),
     ],
 )
 async def test_what_is_no_answer_is_told_as_such(
@@ -162,18 +174,23 @@ async def test_what_is_no_answer_is_told_as_such(
 async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
     """Fifty hostile calls at a time, and the good ones between them are over while the bad ones still wait."""
     egress = Egress(LOOPBACK, total_seconds=120, ssl_context=UNUSED)
-    lasting = [receivers.hang, read_and_hang, receivers.drip_headers, receivers.drip_body]
+    lasting = [
+        hostile_receivers.hang,
+        read_and_hang,
+        hostile_receivers.drip_headers,
+        hostile_receivers.drip_body,
+    ]
     loud = [
-        receivers.ten_gigabytes,
-        receivers.endless_headers,
-        receivers.continue_storm,
-        receivers.bomb,
-        receivers.old_http,
-        receivers.reset,
+        hostile_receivers.ten_gigabytes,
+        hostile_receivers.endless_headers,
+        hostile_receivers.continue_storm,
+        hostile_receivers.bomb,
+        hostile_receivers.old_http,
+        hostile_receivers.reset,
     ]
     async with AsyncExitStack() as open_receivers:
         ports = [await open_receivers.enter_async_context(receiving(conduct)) for conduct in lasting + loud]
-        good = await open_receivers.enter_async_context(receiving(receivers.healthy))
+        good = await open_receivers.enter_async_context(receiving(hostile_receivers.healthy))
         tracemalloc.start()
         waiting = [asyncio.ensure_future(post(egress, port)) for port in ports[: len(lasting)] * 5]
         ending = [asyncio.ensure_future(post(egress, port)) for port in ports[len(lasting) :] * 5]
@@ -223,7 +240,7 @@ async def test_a_cancelled_call_hangs_up(egress: Egress) -> None:
 
 
 async def test_a_closed_port_is_unreachable(egress: Egress) -> None:
-    async with receiving(receivers.hang) as port:
+    async with receiving(hostile_receivers.hang) as port:
         pass
     with pytest.raises(Unreachable, match="refused the connection") as ended:
         await post(egress, port)
@@ -241,7 +258,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
         got.append((await request(reader))[0])
         writer.write(HTTP_200 + b"\r\n")
 
-    async with receiving(receivers.silence) as proxy, receiving(conduct) as port:
+    async with receiving(hostile_receivers.silence) as proxy, receiving(conduct) as port:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
         assert (await post(egress, port)).status == 200

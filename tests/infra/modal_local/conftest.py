@@ -8,7 +8,7 @@ import pytest
 from modal.client import Client
 
 from infra.modal_local import Faults, ModalLocal
-from tests.infra.modal_local.toys import client_of, deploy
+from tests.infra.modal_local.toy_app import client_of, deploy
 
 
 @pytest.fixture(autouse=True)

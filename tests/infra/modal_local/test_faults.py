@@ -16,7 +16,7 @@ from modal.exception import (
 )
 
 from infra.modal_local import Faults, ModalLocal
-from tests.infra.modal_local.toys import function, marks
+from tests.infra.modal_local.toy_app import function, marks
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from ipaddress import ip_network
 
 import pytest
 
-from infra.postgresql import AnyDatabase, open_database
+from infra.database.postgresql import AnyDatabase, open_database
 from service.settings import Settings, load
-from tests.service.webhooks import shop as shops
-from tests.service.webhooks.shop import Shop
+from tests.service.webhooks import webhook_harness as shops
+from tests.service.webhooks.webhook_harness import Shop
 
 LOOPBACK = ip_network("127.0.0.0/8")
 

@@ -1,0 +1,1 @@
+"""Shapes, text and blending on frames."""

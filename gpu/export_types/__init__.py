@@ -1,0 +1,1 @@
+"""Export types: what framing, overlay and annotate do to frames."""

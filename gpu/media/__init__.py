@@ -1,0 +1,1 @@
+"""Decode, convert, encode and mux: FFmpeg through PyAV, without knowledge of export types."""

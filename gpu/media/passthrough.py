@@ -1,0 +1,145 @@
+"""An export that changes nothing: the source's packets in a file of our own, where they are what an output has to be.
+
+Whatever an output promises has to hold already: codec, pixel format, colours, upright pictures of square pixels, sound.
+The file is written anew, with the picture and one sound track alone: no tags, no other streams, and of the coded
+pictures only what decoding needs, for cameras write their serial numbers into what is beside them.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from gpu.errors import ExportError, failing_as
+from gpu.media.audio import CHANNELS
+from gpu.media.color import is_output_ready
+from gpu.media.encode import PLAYABLE, Render
+from gpu.media.encoders import CODEC_TAGS, SOUND_CODEC, SOUND_RATE
+from gpu.sources.container import open_container, picture_stream
+from gpu.sources.ffmpeg_listing import read_listing
+from gpu.sources.source import Source, decode_first_frame
+from gpu.sources.tracks import Mix
+from gpu.spec import Codec, Common
+
+_MP4 = "mov,mp4"
+# What decoding needs of each codec; the rest are messages and units that any maker may fill as he likes.
+_NEEDED_UNITS = {
+    Codec.H264: "filter_units=pass_types=1-5|7-8",
+    Codec.HEVC: "filter_units=pass_types=0-34",
+    Codec.AV1: "filter_units=remove_types=5|15",
+}
+_NO_TAG = "\0\0\0\0"  # leaves the choice to the muxer
+_ROUNDING_SECONDS = 0.002
+_FAILED = "The source could not be copied."
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What a format plans when the output is its source; `render` is the same export encoded.
+
+    Only reading all of the source tells whether it may be copied: where it may not, it is encoded after all.
+    """
+
+    source: Source
+    codec: Codec
+    audio: Mix | None
+    render: Render
+
+
+def is_copyable(source: Source, config: Common) -> bool:
+    """Whether the source looks like an output of this configuration, by its headers and its first frame."""
+    has_breaks = source.scan is not None and source.scan.breaks > 0
+    if config.fps is not None or has_breaks or source.width % 2 or source.height % 2:
+        return False
+    with open_container(source.path) as container:
+        stream = picture_stream(container, source.video)
+        begins = float((stream.start_time or 0) * (stream.time_base or 0))
+        return (
+            container.format.name.startswith(_MP4)
+            and stream.codec.canonical_name == config.codec
+            and stream.sample_aspect_ratio in {None, 0, 1}
+            and abs(begins - source.origin) <= _ROUNDING_SECONDS
+            and (not config.include_audio or source.audio is None or _is_sound_ready(container, source.audio))
+            and is_output_ready(decode_first_frame(container, stream), source.width, source.height)
+        )
+
+
+def _is_sound_ready(container: InputContainer, audio: Mix) -> bool:
+    """Whether what is heard is one track, and as every export's is."""
+    stream = container.streams[audio.indexes[0]]
+    if not isinstance(stream, AudioStream) or stream.codec.canonical_name != SOUND_CODEC:
+        return False
+    is_alike = len(audio.indexes) == 1 and stream.profile == "LC" and stream.sample_rate == SOUND_RATE
+    return is_alike and read_listing(container).channels.get(stream.index) == CHANNELS
+
+
+def copy_streams(copy: Copy, path: Path) -> Generator[float, None, None]:
+    """Write the source's packets into an MP4 at `path`, yielding the fraction done.
+
+    Raises ExportError: not_copyable where a later picture turns out to be none that an output may have.
+    """
+    source = copy.source
+    with (
+        failing_as("not_copyable", _FAILED),
+        open_container(source.path) as container,
+        av.open(f"file:{path}", "w", format="mp4", options=PLAYABLE) as target,
+    ):
+        picture = picture_stream(container, source.video)
+        picture.codec_context.skip_frame = "NONKEY"
+        tracks: dict[int, _Track] = {picture.index: _PictureTrack(picture, target, copy.codec)}
+        if copy.audio is not None:
+            tracks[copy.audio.indexes[0]] = _Track(container.streams[copy.audio.indexes[0]], target)
+        for packet in container.demux([container.streams[index] for index in tracks]):
+            if packet.stream is picture:
+                _check_picture(packet, source)
+            seconds = float((packet.dts or 0) * packet.time_base) - source.origin
+            if packet.size and seconds < source.duration:
+                tracks[packet.stream.index].write(packet, source.origin)
+            yield min(1.0, max(0.0, seconds) / source.duration)
+
+
+def _check_picture(packet: "Packet[Any]", source: Source) -> None:
+    """Raise where a picture has no time, is hidden, or (of keyframes) needs something done to it."""
+    if packet.size and (packet.dts is None or packet.pts is None or packet.is_discard):
+        raise ExportError("not_copyable", "The source has pictures that are hidden or have no time.")
+    if not all(is_output_ready(frame, source.width, source.height) for frame in packet.decode()):
+        raise ExportError("not_copyable", "The source's pictures change.")
+
+
+class _Track:
+    """A stream of the copy, and what is written into it."""
+
+    def __init__(self, stream: Stream, target: OutputContainer) -> None:
+        self._target = target
+        self.stream = target.add_stream_from_template(stream, opaque=True)
+
+    def write(self, packet: "Packet[Any]", origin: float) -> None:
+        """Write a packet so that `origin`, a time of the source's clock in seconds, becomes 0."""
+        shift = round(origin / packet.time_base)
+        assert packet.pts is not None
+        assert packet.dts is not None
+        packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, self.stream
+        self._target.mux(packet)
+
+
+class _PictureTrack(_Track):
+    """The picture's: of each packet only what decoding needs."""
+
+    def __init__(self, stream: VideoStream, target: OutputContainer, codec: Codec) -> None:
+        super().__init__(stream, target)
+        self._filter = BitStreamFilterContext(_NEEDED_UNITS[codec], stream, self.stream)
+        self.stream.codec_context.codec_tag = CODEC_TAGS.get(codec, _NO_TAG)
+
+    def write(self, packet: "Packet[Any]", origin: float) -> None:
+        time_base = packet.time_base
+        for filtered in self._filter.filter(packet):
+            filtered.time_base = time_base
+            super().write(filtered, origin)

@@ -1,0 +1,85 @@
+"""The sound that an export has of a source: as its configuration says, else the film's own that is not silent."""
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+
+from gpu.errors import ExportError
+from gpu.media.audio import sound
+from gpu.media.timeline import Piece
+from gpu.sources.source import Source
+from gpu.sources.tracks import Mix, join_split_channels
+from gpu.spec import AudioMix, AudioTrack, Common
+
+# Below the noise of any microphone, above that of a converter: -66 dB of full scale.
+_SILENT_PEAK = 0.0005
+
+
+def choose_sound(source: Source, config: Common) -> Source:
+    """Return the source with the sound that its export has. Raises ExportError: no_such_track, track_unreadable."""
+    if not config.include_audio:
+        return source
+    match config.audio:
+        case AudioTrack(track=number):
+            return replace(source, audio=Mix(((_index(source, number),),)))
+        case AudioMix(mix=numbers):
+            return replace(
+                source, audio=Mix(tuple((_index(source, number),) for number in dict.fromkeys(numbers)))
+            )
+        case "all":
+            return replace(source, audio=_everything(source))
+        case None:
+            return _with_audible_sound(source)
+
+
+def _index(source: Source, number: int) -> int:
+    """The stream of a sound track that was asked for by its number."""
+    count = len(source.tracks)
+    if number >= count:
+        has = {0: "no sound track", 1: "one sound track, number 0"}.get(
+            count, f"{count} sound tracks, numbers 0 to {count - 1}"
+        )
+        raise ExportError("no_such_track", f"There is no sound track {number}: the source has {has}.")
+    track = source.tracks[number]
+    if track.sample_rate is None:
+        message = f"Sound track {number} ({track.codec}) can't be decoded; choose another one, or export without sound."
+        raise ExportError("track_unreadable", message)
+    return track.index
+
+
+def _everything(source: Source) -> Mix | None:
+    """All tracks that can be decoded; left and right that are tracks of their own stay on their sides."""
+    pairs = join_split_channels(track for track in source.tracks if track.sample_rate is not None)
+    parts = tuple(tuple(track.index for track in pair) for pair in pairs)
+    return Mix(parts) if parts else None
+
+
+def _with_audible_sound(source: Source) -> Source:
+    """The first of the source's sounds that is not silent from end to end, if there are several."""
+    for sounds in source.sounds if len(source.sounds) > 1 else ():
+        candidate = replace(source, audio=sounds)
+        if not _is_silent(candidate):
+            break
+    else:
+        return source
+    if candidate.audio == source.audio:
+        return source
+    note = (
+        f"{_name(source, source.sounds[0])} is silent, so {_name(source, sounds).lower()} is heard instead."
+    )
+    return replace(candidate, notes=(*source.notes, note))
+
+
+def _name(source: Source, sounds: Mix) -> str:
+    numbers = [str(track.number) for track in source.tracks if track.index in sounds.indexes]
+    return f"Sound track{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}"
+
+
+def _is_silent(source: Source) -> bool:
+    """Whether there is nothing to hear; what can't be decoded is as good as silent."""
+    try:
+        with closing(sound(source, (Piece(0.0, source.duration),), source.duration)) as blocks:
+            return not any(float(np.abs(block).max()) > _SILENT_PEAK for block in blocks)
+    except ExportError:
+        return True

@@ -1,0 +1,1 @@
+"""Open a source: its kind of file, its streams, its clock and its length."""

@@ -1,0 +1,143 @@
+"""`python -m gpu.sources.describe`: describe a source in a process of its own, whose crash harms no service.
+
+Reads where the source lies (`{"path"}` or `{"url"}`) as JSON, a line on standard input, and ends where that does.
+Standard output holds one JSON object: `source`, or `error` (code, message, transient) as an export of it would end.
+Nothing is written to disk, and beyond MEMORY_BYTES of memory the process ends.
+"""
+
+import json
+import logging
+import os
+import resource
+import select
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from av.stream import Disposition
+from pydantic import TypeAdapter, ValidationError
+
+from callbacks.envelope import Failure
+from callbacks.log_format import configure_lines
+from gpu.attempt import INTERNAL, OUT_OF_MEMORY
+from gpu.errors import ExportError
+from gpu.sources.container import open_container
+from gpu.sources.ffmpeg_listing import read_listing
+from gpu.sources.source import Source, probe
+from gpu.spec import LocalFile, RemoteObject
+from gpu.transfer.http_client import PATIENCE_SECONDS
+from gpu.transfer.objects import fetch
+from gpu.worker import resident_bytes
+
+if TYPE_CHECKING:
+    from gpu.transfer.range_reader import Place
+
+MEMORY_BYTES = 1_536 * 2**20
+# What may be read of an object elsewhere; the times of its packets may have to be looked at one by one.
+MAX_REMOTE_BYTES = 2**30
+_LOOK_SECONDS = 0.1
+_KEY = "source"
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Describe one source; the process's exit status."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    configure_lines(os.environ.get("LOG_FORMAT", "text"), logging.ERROR)
+    try:
+        request = TypeAdapter[LocalFile | RemoteObject](LocalFile | RemoteObject).validate_json(
+            sys.stdin.buffer.readline()
+        )
+    except ValidationError:
+        return 2
+    threading.Thread(target=_watch, daemon=True).start()
+    try:
+        answer: dict[str, Any] = {"source": describe(locate(request))}
+    except ExportError as error:
+        failure = Failure(code=error.code, message=error.message, transient=error.transient)
+        answer = _answer_of(failure)
+    except Exception:  # the edge of the process: whatever it is, the other side must be told
+        log.exception("a source could not be described")
+        answer = _answer_of(INTERNAL)
+    _say(answer)
+    return 0
+
+
+def describe(place: "Place") -> dict[str, Any]:
+    """Tell what is in a source. Raises ExportError, as an export of it would."""
+    source = probe(place)
+    return {
+        "duration": round(source.duration, 3),
+        "width": source.width,
+        "height": source.height,
+        "fps": round(float(source.rate), 3),
+        "variable_fps": source.variable,
+        "picture_tracks": _list_pictures(source),
+        "audio_tracks": [
+            {
+                "track": track.number,
+                "codec": track.codec,
+                "channels": track.channels,
+                "sample_rate": track.sample_rate,
+                "language": track.language,
+                "title": track.title,
+                "default": track.default,
+                "readable": track.sample_rate is not None,
+                "chosen": source.audio is not None and track.index in source.audio.indexes,
+            }
+            for track in source.tracks
+        ],
+    }
+
+
+def _list_pictures(source: Source) -> list[dict[str, Any]]:
+    """Describe each picture track; sizes are those of the coded picture, before it is turned upright."""
+    with open_container(source.path) as container:
+        codecs = read_listing(container).codecs
+        return [
+            {
+                "track": number,
+                "codec": codecs.get(stream.index, "unknown"),
+                "width": getattr(stream, "width", None),
+                "height": getattr(stream, "height", None),
+                "default": bool(stream.disposition & Disposition.default),
+                "cover": bool(stream.disposition & Disposition.attached_pic),
+                "chosen": stream.index == source.video,
+            }
+            for number, stream in enumerate(container.streams.video)
+        ]
+
+
+def locate(request: LocalFile | RemoteObject) -> "Place":
+    """Find a source. Raises ExportError: source_missing, and others of an object elsewhere."""
+    if isinstance(request, RemoteObject):
+        from gpu.transfer.limited_reader import open_bounded
+
+        return open_bounded(request.url, max_bytes=MAX_REMOTE_BYTES, deadline_seconds=PATIENCE_SECONDS)
+    return fetch(_KEY, {_KEY: request}, Path(os.devnull))
+
+
+def _watch() -> None:
+    """End the process when nobody waits for it any more, or it takes too much memory, even amid a decoder."""
+    while not select.select([0], [], [], _LOOK_SECONDS)[0]:
+        if resident_bytes() > MEMORY_BYTES:
+            _say(_answer_of(OUT_OF_MEMORY))
+            os._exit(1)
+    os._exit(1)
+
+
+def _answer_of(failure: Failure) -> dict[str, Any]:
+    error = {"code": failure.code, "message": failure.message, "transient": failure.transient}
+    return {"error": error}
+
+
+def _say(answer: dict[str, Any]) -> None:
+    """In one piece, for two threads may speak."""
+    os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""How long a source's film lasts: its picture, and beyond that the last picture held as long as anything goes on."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from gpu.errors import ExportError
+from gpu.media.timestamps import Timing
+from gpu.sources.container import UNREADABLE, open_container, packets, picture_stream, read_packets, seek
+from gpu.sources.discontinuities import Scan, hold_last_picture
+
+if TYPE_CHECKING:
+    from gpu.sources.source import Source
+    from gpu.transfer.range_reader import Place
+
+# How much later than its track a last picture has to be shown for the header to be wrong.
+_LATE_SECONDS = 0.5
+
+
+def find_origin(container: InputContainer, stream: VideoStream) -> float:
+    """Where time begins: the container's start; sound that leads in below zero (encoder delay) doesn't move it."""
+    start = (container.start_time or 0) / av.time_base
+    if start >= 0:
+        return start
+    return min(0.0, _seconds(stream.start_time, stream) or 0.0)
+
+
+def find_duration(
+    path: "Place", container: InputContainer, stream: VideoStream, timing: Timing, scan: Scan | None
+) -> float:
+    """How long the film lasts, by a scan, by its headers, or by its packets."""
+    origin = find_origin(container, stream)
+    if scan is not None and scan.rules_times and scan.picture_end > origin:
+        return hold_last_picture(scan.picture_end, scan.sound_end) - origin
+    told = None if timing.counted else read_duration(container, stream)
+    if told:
+        late = (
+            _late_picture(path, stream, origin + told) - origin
+            if _counts_decoding(container, stream)
+            else 0.0
+        )
+        return late if late > told + _LATE_SECONDS else told
+    with read_packets(path, stream.index) as found:
+        measured = measure_duration(found, stream.index, origin, counted=timing.counted)
+    if measured <= 0:
+        raise ExportError("source_unreadable", UNREADABLE)
+    return measured
+
+
+def _counts_decoding(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether a track is as long as its times of decoding: its last picture may be shown after that."""
+    return container.format.name.startswith("mov") and stream.codec_context.has_b_frames
+
+
+def _late_picture(path: "Place", stream: VideoStream, end: float) -> float:
+    """When the last pictures of a file end, on the container's clock."""
+    with open_container(path) as container:
+        seek(container, picture_stream(container, stream.index), end, None)
+        shown = [
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in packets(container, picture_stream(container, stream.index))
+            if packet.pts is not None and not packet.is_discard
+        ]
+    return max(shown, default=0.0)
+
+
+def measured_duration(source: "Source") -> float:
+    """How long a source lasts by the packets that it really has."""
+    with read_packets(source.path, source.video) as found:
+        return measure_duration(found, source.video, source.origin, counted=source.timing.counted)
+
+
+def read_duration(container: InputContainer, stream: VideoStream) -> float | None:
+    """The film's length as the headers tell it, in seconds from the origin, or None if they don't."""
+    picture = _picture_duration(container, stream)
+    whole = container.duration / av.time_base if container.duration else None
+    return hold_last_picture(picture, whole or 0.0) if picture else whole
+
+
+def measure_duration(
+    packets: "Iterable[Packet[Any]]", picture: int, origin: float, *, counted: bool
+) -> float:
+    """The film's length by the packets of the picture (a stream's index) and of sound; 0 if there are none.
+
+    Where pictures have no times of their own (`counted`) they are as long as their packets together, from the first
+    keyframe on.
+    """
+    ends: dict[bool, float] = {True: 0.0, False: 0.0}
+    lasting = decodable = 0.0
+    has_keyframe = False
+    for packet in packets:
+        is_picture = packet.stream_index == picture
+        length = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
+        has_keyframe = has_keyframe or (is_picture and packet.is_keyframe)
+        lasting += length * is_picture
+        decodable += length * is_picture * has_keyframe
+        if packet.pts is not None and packet.time_base and not counted:
+            ends[is_picture] = max(ends[is_picture], float(packet.pts * packet.time_base) - origin + length)
+    return hold_last_picture(ends[True] or decodable or lasting, ends[False])
+
+
+def _picture_duration(container: InputContainer, stream: VideoStream) -> float | None:
+    origin = find_origin(container, stream)
+    lasting = _seconds(stream.duration, stream)
+    if lasting:
+        return lasting + (_seconds(stream.start_time, stream) or 0.0) - origin
+    tagged = _clock(stream.metadata.get("DURATION", ""))
+    return tagged - origin if tagged else None
+
+
+def _seconds(ticks: int | None, stream: VideoStream) -> float | None:
+    return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
+
+
+def _clock(text: str) -> float | None:
+    """Matroska's own tag: `00:01:02.500000000`."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3_600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None

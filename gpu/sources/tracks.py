@@ -1,0 +1,172 @@
+"""Which of a file's streams are the film: its picture, and the sound that goes with it, chosen as FFmpeg does."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from gpu.sources.ffmpeg_listing import Listing
+
+_NO_FILM = (
+    Disposition.attached_pic
+    | Disposition.timed_thumbnails
+    | Disposition.still_image
+    | Disposition.dependent
+    | Disposition.multilayer
+)
+_NOT_FOR_ALL = (
+    Disposition.hearing_impaired
+    | Disposition.visual_impaired
+    | Disposition.comment
+    | Disposition.karaoke
+    | Disposition.clean_effects
+    | Disposition.descriptions
+)
+# Enough to tell a single picture from a film where the header does not count frames.
+_LOOKED_AT_PACKETS = 3_000
+# A picture track much shorter than another one is its thumbnail or its title.
+_SHORT_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Track:
+    """A sound track; `number` counts the file's sound tracks from 0, `index` all of its streams."""
+
+    number: int
+    index: int
+    codec: str
+    channels: int
+    sample_rate: int | None
+    language: str | None
+    title: str | None
+    default: bool
+
+    @property
+    def is_split_channel(self) -> bool:
+        """Whether it may be one channel of a recording whose channels are tracks: uncompressed, and mono."""
+        return self.channels == 1 and self.codec.startswith("pcm_")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The sound tracks that are heard together, by their streams; two in one part are its left and its right."""
+
+    parts: tuple[tuple[int, ...], ...]
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        return tuple(index for part in self.parts for index in part)
+
+
+def list_tracks(container: InputContainer, listing: Listing) -> tuple[Track, ...]:
+    """Describe every sound track of a file; those that can't be decoded, or begin late, have no sample rate."""
+    return tuple(_track(*numbered, listing) for numbered in enumerate(container.streams.audio))
+
+
+def _track(number: int, stream: AudioStream, listing: Listing) -> Track:
+    language = stream.metadata.get("language", "und")
+    return Track(
+        number=number,
+        index=stream.index,
+        codec=listing.codecs.get(stream.index, "unknown"),
+        channels=listing.channels.get(stream.index, 0),
+        sample_rate=getattr(stream, "sample_rate", None) or None,
+        language=None if language == "und" else language,
+        title=stream.metadata.get("title") or None,
+        default=bool(stream.disposition & Disposition.default),
+    )
+
+
+def rank_sounds(
+    container: InputContainer, tracks: Sequence[Track], programme: frozenset[int] | None
+) -> tuple[Mix, ...]:
+    """List what may be heard with a picture of a programme, best first.
+
+    What is flagged default comes before what is not, more channels before fewer, and a track for the deaf or with
+    comments last. Split mono tracks are joined in pairs.
+    """
+    usable = [
+        track
+        for track in tracks
+        if track.sample_rate is not None and (programme is None or track.index in programme)
+    ]
+
+    def rank(pair: tuple[Track, ...]) -> tuple[bool, bool, int, int]:
+        flags = container.streams[pair[0].index].disposition
+        is_default = any(track.default for track in pair)
+        return (
+            bool(flags & _NOT_FOR_ALL),
+            not is_default,
+            -sum(track.channels for track in pair),
+            pair[0].number,
+        )
+
+    pairs = sorted(join_split_channels(usable), key=rank)
+    return tuple(Mix((tuple(track.index for track in pair),)) for pair in pairs)
+
+
+def join_split_channels(tracks: Iterable[Track]) -> Iterator[tuple[Track, ...]]:
+    """Yield the tracks one by one, but two neighbours that are the left and right of one recording together."""
+    waiting: Track | None = None
+    for track in tracks:
+        if waiting is None:
+            waiting = track
+        elif _are_left_and_right(waiting, track):
+            yield waiting, track
+            waiting = None
+        else:
+            yield (waiting,)
+            waiting = track
+    if waiting is not None:
+        yield (waiting,)
+
+
+def _are_left_and_right(left: Track, right: Track) -> bool:
+    alike = (left.codec, left.sample_rate, left.language) == (right.codec, right.sample_rate, right.language)
+    return left.is_split_channel and right.is_split_channel and alike and right.number == left.number + 1
+
+
+def choose_picture(container: InputContainer, packets: "Iterable[Packet[Any]]") -> VideoStream | None:
+    """Choose the film among picture streams: no still, the one flagged default, the largest; None if there is none.
+
+    `packets` are the file's from its beginning; they are read only where the header does not count frames.
+    """
+    streams = [stream for stream in container.streams.video if getattr(stream, "width", None)]
+    streams = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    if len(streams) > 1:
+        streams = [stream for stream in streams if not stream.disposition & _NO_FILM] or streams
+    if len(streams) > 1:
+        streams = _moving(streams, packets)
+    longest = max((_seconds(stream) for stream in streams if stream.duration), default=0.0)
+    streams = [stream for stream in streams if _seconds(stream) >= longest * _SHORT_SHARE]
+    return max(streams, key=_film_rank, default=None)
+
+
+def _film_rank(stream: VideoStream) -> tuple[bool, int, int]:
+    is_default = bool(stream.disposition & Disposition.default)
+    return is_default, stream.width * stream.height, -stream.index
+
+
+def _seconds(stream: VideoStream) -> float:
+    """How long a stream lasts as the header says; endless where it does not, so that it is never too short."""
+    if not stream.duration or stream.time_base is None:
+        return float("inf")
+    return float(stream.duration * stream.time_base)
+
+
+def _moving(streams: list[VideoStream], packets: "Iterable[Packet[Any]]") -> list[VideoStream]:
+    """Leave out streams of a single picture, unless all are."""
+    frames = {stream.index: stream.frames for stream in streams}
+    uncounted = {index for index, count in frames.items() if not count}
+    for packet in islice(packets, _LOOKED_AT_PACKETS if uncounted else 0):
+        if packet.size and packet.stream_index in uncounted:
+            frames[packet.stream_index] += 1
+        if all(frames[index] > 1 for index in uncounted):
+            break
+    return [stream for stream in streams if frames[stream.index] > 1] or streams

@@ -1,0 +1,1 @@
+"""Read sources and store the output over presigned URLs."""

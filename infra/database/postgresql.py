@@ -1,0 +1,212 @@
+"""PostgreSQL: rows, queue and notifications for any number of replicas."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from infra.database.dead_peers import enable_keep_alive, ping_at_checkout, run_while_alive
+from infra.database.sessions import DatabaseTasks, open_session, sessions_of
+from infra.database.sqlite import (
+    CHANGED,
+    CLOSE_SECONDS,
+    POOL_SECONDS,
+    BeforeCommit,
+    Changed,
+    Database,
+    nothing_more,
+)
+
+T = TypeVar("T")
+
+CHANNEL: Final = "framehook_jobs"
+NOTIFY_BYTES: Final = 7_500
+"""PostgreSQL takes less than 8,000 bytes in a notification."""
+DEADLOCK_TRIES: Final = 5
+PASSING: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+CONNECT_SECONDS: Final = 10.0
+LISTEN_CONNECT_SECONDS: Final = 3.0
+"""Readers wait for it: it is tried again rather than waited for."""
+IDLE_IN_TRANSACTION: Final = "10s"
+
+Connection = Any  # asyncpg brings no types
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether a database URL names PostgreSQL."""
+    return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
+
+
+def dsn_of(url: str) -> str:
+    """The URL as the driver reads it: without SQLAlchemy's driver name."""
+    scheme, _, rest = url.partition("://")
+    return f"postgresql://{rest}" if "+" in scheme or scheme == "postgres" else url
+
+
+def positional(statement: str) -> tuple[str, list[str]]:
+    """A statement with `:names` as one with `$1`, and the names in order; each use is a parameter of its own."""
+    names: list[str] = []
+
+    def numbered(match: re.Match[str]) -> str:
+        names.append(match[1])
+        return f"${len(names)}"
+
+    return re.sub(r"(?<!:):(\w+)", numbered, statement), names
+
+
+class PostgresDatabase:
+    """Sessions over SQLAlchemy, batches over asyncpg, and word of what other replicas have changed."""
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = url
+        self._dsn = dsn_of(url)
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            pool_size=pool_size,
+            pool_timeout=POOL_SECONDS,
+        )
+        ping_at_checkout(self._engine)
+        self._tasks = DatabaseTasks()
+        self._sessions = sessions_of(self._engine, self._tasks)
+        self.before_commit: BeforeCommit = nothing_more
+        self._batching: Connection | None = None
+        self._one_batch = asyncio.Lock()
+        self.instance = uuid.uuid4().hex[:12]
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session whose changes are not kept."""
+        async with open_session(self._sessions) as session:
+            yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session whose changes are committed at the end of the block, or none of them.
+
+        What `session.info["changed"]` names is told to the other replicas by the same commit.
+        """
+        async with open_session(self._sessions) as session:
+            yield session
+            await self.before_commit(session)
+            for payload in self._payloads(session.info.pop(CHANGED, ())):
+                await session.execute(
+                    text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
+                )
+            await session.commit()
+
+    async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[Changed]]]]) -> T:
+        """Run `work` on the driver's connection as one transaction.
+
+        `work` gives its result, and what it changed, for the other replicas.
+        """
+        async with self._one_batch:
+            for _ in range(DEADLOCK_TRIES - 1):
+                try:
+                    return await self._batch(work)
+                except PASSING:
+                    continue
+            return await self._batch(work)
+
+    async def _batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[Changed]]]]) -> T:
+        connection = self._batching
+        if connection is None or connection.is_closed():
+            connection = self._batching = await self._connect()
+        try:
+            async with connection.transaction():
+                result, changed = await work(connection)
+                for payload in self._payloads(changed):
+                    await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+        except PASSING:
+            raise
+        except BaseException:  # cut off, or cancelled: what state it is in, nobody knows
+            connection.terminate()
+            self._batching = None
+            raise
+        return result
+
+    async def listen(
+        self, ready: Callable[[], Awaitable[None]], heard: Callable[[Sequence[Changed]], Awaitable[None]]
+    ) -> None:
+        """Call `heard` with what other replicas changed; returns or raises when the line is lost.
+
+        `ready` is awaited once the line stands and before anything heard is passed on: what changed while nobody
+        listened has to be read then.
+        """
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
+        connection = await self._connect(timeout_seconds=LISTEN_CONNECT_SECONDS)
+        try:
+            connection.add_termination_listener(lambda _: queue.put_nowait(None))
+            await connection.add_listener(CHANNEL, lambda *received: queue.put_nowait(str(received[3])))
+            await run_while_alive(connection, f"LISTEN {CHANNEL}", self._hear(queue, ready, heard))
+        finally:
+            connection.terminate()
+
+    async def _hear(
+        self,
+        queue: "asyncio.Queue[str | None]",
+        ready: Callable[[], Awaitable[None]],
+        heard: Callable[[Sequence[Changed]], Awaitable[None]],
+    ) -> None:
+        """Pass on what comes, until the connection ends."""
+        await ready()
+        while (payload := await queue.get()) is not None:
+            instance, _, changed = payload.partition(" ")
+            if instance != self.instance:
+                await heard([(name, owner) for name, owner in json.loads(changed)])
+
+    async def check(self) -> None:
+        """Raise if the database does not answer."""
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self._tasks.finish(within_seconds=CLOSE_SECONDS)
+        if self._batching is not None:
+            self._batching.terminate()
+        with suppress(TimeoutError):  # a connection that is cut off answers no goodbye
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._engine.dispose()
+
+    async def _connect(self, *, timeout_seconds: float = CONNECT_SECONDS) -> Connection:
+        """Open a connection. Its settings follow once it stands: poolers refuse most of them at the start."""
+        connection = await asyncpg.connect(
+            self._dsn,
+            timeout=timeout_seconds,
+            command_timeout=30,
+            server_settings={"application_name": "framehook"},
+        )
+        try:
+            enable_keep_alive(connection)
+            # A process that stands still keeps its locks for so long, and no longer; no other waits in a transaction.
+            await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}'")
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def _payloads(self, changed: Iterable[Changed]) -> list[str]:
+        """One notification a batch where it fits, more where it does not."""
+        found = list(dict.fromkeys(changed))
+        if not found:
+            return []
+        payload = f"{self.instance} {json.dumps(found, separators=(',', ':'))}"
+        if len(payload) <= NOTIFY_BYTES:
+            return [payload]
+        half = len(found) // 2
+        return self._payloads(found[:half]) + self._payloads(found[half:])
+
+
+AnyDatabase = Database | PostgresDatabase
+
+
+def open_database(url: str) -> AnyDatabase:
+    """The database that a URL names; ValueError for a kind that is not spoken here."""
+    return PostgresDatabase(url) if is_postgresql(url) else Database(url)

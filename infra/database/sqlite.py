@@ -1,0 +1,188 @@
+"""The engine, and the two ways in: `transaction()` for SQLAlchemy, `batch()` for plain SQL to the driver.
+
+SQLite has one writer at a time; a lock in the process queues the writers fairly, so that none of them
+meets SQLite's own busy timeout, which sleeps and polls.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sqlalchemy import event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from infra.database.sessions import DatabaseTasks, open_session, sessions_of
+
+T = TypeVar("T")
+
+CHANGED: Final = "changed"
+"""In a session's info: what the transaction changed, which other replicas are told."""
+Changed = tuple[str, str]
+"""The id of what was changed, and whose it is."""
+BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
+"""What belongs into every transaction, last: whoever builds the database says what that is."""
+
+BUSY_TIMEOUT_SECONDS = 10.0
+BUSY_PAUSE_SECONDS = 0.01
+POOL_SECONDS = 10.0
+"""How long to wait for a free connection: each is held for milliseconds."""
+CLOSE_SECONDS = 3.0
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite database in a file."""
+    return URL.create("sqlite+aiosqlite", database=str(path.absolute())).render_as_string()
+
+
+def sqlite_path(url: str) -> Path:
+    """The file that a SQLite URL names."""
+    return Path(make_url(url).database or "")
+
+
+async def nothing_more(_session: AsyncSession) -> None:
+    """The transaction is complete as it is."""
+
+
+class Database:
+    """One SQLite database: sessions over SQLAlchemy, and batches over the driver itself."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        parsed = make_url(url)
+        if parsed.get_backend_name() != "sqlite" or not parsed.database:
+            raise ValueError("DATABASE_URL must be a SQLite file: sqlite+aiosqlite:///path/to/framehook.db")
+        self._path = parsed.database
+        self._reader = _engine(url, "BEGIN")
+        self._writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1)
+        self._tasks = DatabaseTasks()
+        self._read_sessions = sessions_of(self._reader, self._tasks)
+        self._write_sessions = sessions_of(self._writer, self._tasks)
+        self.before_commit: BeforeCommit = nothing_more
+        self._writing = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
+        self._connection: sqlite3.Connection | None = None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session on one consistent snapshot; nothing that it changes is kept."""
+        async with open_session(self._read_sessions) as session:
+            yield session
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A session whose changes are committed at the end of the block, or none of them."""
+        await self._writing.acquire()
+        session = self._write_sessions()
+        try:
+            yield session
+            await self.before_commit(session)
+            session.info.pop(CHANGED, None)  # there is nobody else to tell
+            await session.commit()
+        finally:
+            await self._tasks.run(self._end_transaction(session))
+
+    async def batch(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the driver's connection as one transaction; it returns what `work` returned.
+
+        The statements run right here: they are short, and a thread would wait for the interpreter's lock at each of
+        them. Only the commit, which waits for the disk, is left to a thread.
+        """
+        await self._writing.acquire()
+        try:
+            connection = self._connection or self._connect()
+            await _begin(connection)
+            result = _apply(work, connection)
+        except BaseException:
+            self._writing.release()
+            raise
+        await self._tasks.run(self._commit_batch(connection))
+        return result
+
+    async def check(self) -> None:
+        """Raise if the database does not answer."""
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self._tasks.finish(within_seconds=CLOSE_SECONDS)
+        await self._reader.dispose()
+        await self._writer.dispose()
+        self._thread.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+
+    async def _end_transaction(self, session: AsyncSession) -> None:
+        """Give the session back, and only then let the next writer in; what is not committed is rolled back."""
+        try:
+            await session.close()
+        finally:
+            self._writing.release()
+
+    async def _commit_batch(self, connection: sqlite3.Connection) -> None:
+        """Commit in a thread, and let the next writer in once that has ended."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, connection.commit)
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            self._writing.release()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait in here
+        self._connection = connection
+        return connection
+
+
+def _apply(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    try:
+        return work(connection)
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+async def _begin(connection: sqlite3.Connection) -> None:
+    """Take SQLite's write lock, which another process may hold for a moment."""
+    deadline = asyncio.get_running_loop().time() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _engine(url: str, begin: str, **options: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_timeout=POOL_SECONDS, **options
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        # The driver would open transactions of its own, later than asked; SQLAlchemy's recipe turns that off.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _on_begin(connection: object) -> None:
+        connection.exec_driver_sql(begin)  # type: ignore[attr-defined]
+
+    return engine

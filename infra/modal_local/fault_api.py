@@ -1,0 +1,94 @@
+"""Breaks things on demand: the fault switches, and what may befall a single call, over HTTP or from Python."""
+
+import hmac
+from collections.abc import Callable
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from infra.modal_local.calls import Calls, OpenCall
+from infra.modal_local.faults import Faults
+from infra.modal_local.scheduler import Fleet
+from infra.modal_local.state import Token
+
+
+class Control:
+    """The switches of one control plane. `faults` shows them; `set` changes them."""
+
+    def __init__(self, faults: Faults, calls: Calls, fleet: Fleet, token: Token) -> None:
+        self.faults = faults
+        self._calls = calls
+        self._fleet = fleet
+        self._token = token
+        self._actions: dict[str, Callable[[str], None]] = {
+            "crash": self.crash,
+            "preempt": self.preempt,
+            "lose": self.lose,
+            "expire": self.expire,
+        }
+        self.routes = [
+            Route("/faults", self._get_faults, methods=["GET"]),
+            Route("/faults", self._put_faults, methods=["PUT"]),
+            Route("/calls/{call_id}/{action}", self._act, methods=["POST"]),
+        ]
+
+    def set(self, faults: Faults) -> None:
+        """Set every switch, and let go of what a former setting held back."""
+        for name in Faults.__struct_fields__:
+            setattr(self.faults, name, getattr(faults, name))
+        self._fleet.wake()
+
+    def crash(self, call_id: str) -> None:
+        """Kill the containers that run a call; it is run again."""
+        for container in self._fleet.running(call_id):
+            container.crash()
+
+    def preempt(self, call_id: str) -> None:
+        """Run a call again while its first run goes on where nothing reaches it."""
+        self._fleet.preempt(self._open(call_id))
+
+    def lose(self, call_id: str) -> None:
+        """Lose a call's output: it runs, and stays pending for ever."""
+        self._open(call_id).lost = True
+
+    def expire(self, call_id: str) -> None:
+        """Let the output of a call that has ended expire."""
+        self._calls.expire(call_id)
+
+    def _open(self, call_id: str) -> OpenCall:
+        open_call = self._calls.open_call(call_id)
+        if open_call is None:
+            raise LookupError(f"call {call_id} is not open")
+        return open_call
+
+    async def _get_faults(self, request: Request) -> Response:
+        self._authorize(request)
+        return Response(msgspec.json.encode(self.faults), media_type="application/json")
+
+    async def _put_faults(self, request: Request) -> Response:
+        self._authorize(request)
+        try:
+            self.set(msgspec.json.decode(await request.body(), type=Faults))
+        except msgspec.DecodeError as error:
+            raise HTTPException(422, str(error)) from None
+        return Response(msgspec.json.encode(self.faults), media_type="application/json")
+
+    async def _act(self, request: Request) -> Response:
+        self._authorize(request)
+        action = self._actions.get(request.path_params["action"])
+        if action is None:
+            raise HTTPException(404)
+        try:
+            action(request.path_params["call_id"])
+        except LookupError as error:
+            raise HTTPException(404, str(error)) from None
+        return Response(status_code=204)
+
+    def _authorize(self, request: Request) -> None:
+        # Any web page can post to a loopback port; only a client of ours knows the secret.
+        shown = request.headers.get("authorization", "")
+        if not hmac.compare_digest(shown.encode(), f"Bearer {self._token.secret}".encode()):
+            raise HTTPException(401)

@@ -1,0 +1,163 @@
+"""The control plane as a whole: every part built here, started and stopped in order."""
+
+import asyncio
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Self
+
+import uvicorn
+from grpclib.server import Server
+from starlette.applications import Starlette
+
+from infra.modal_local.apps import Apps
+from infra.modal_local.blobs import Blobs
+from infra.modal_local.call_api import ClientApi
+from infra.modal_local.calls import Calls
+from infra.modal_local.dicts import Dicts
+from infra.modal_local.fault_api import Control
+from infra.modal_local.faults import Faults
+from infra.modal_local.logs import Logs
+from infra.modal_local.mounts import Assets
+from infra.modal_local.process import Processes
+from infra.modal_local.rpc import Service, token_gate
+from infra.modal_local.scheduler import Fleet
+from infra.modal_local.state import Store, Token, new_id
+
+LOOPBACK = "127.0.0.1"
+RETENTION_SECONDS = 7 * 86_400.0
+SWEEP_SECONDS = 60.0
+
+
+def listen(port: int, address: str = LOOPBACK) -> socket.socket:
+    """Return a bound socket; asyncio turns Nagle's delay of 40 ms off only where it sees that it is TCP."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((address, port))
+    return bound
+
+
+class HttpServer(uvicorn.Server):
+    """A server that leaves signals to whoever runs the control plane."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture none."""
+        yield
+
+
+class ModalLocal:
+    """A control plane. Use as an asynchronous context, and give clients its `environment`.
+
+    Whoever knows its token runs code on this machine: `address` other than loopback belongs in a network of its own,
+    where `host` is the name that clients know it by.
+
+    Without a state directory nothing outlives the context. Finished calls keep their outputs for
+    `retention_seconds`, as Modal does for a week.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        address: str = LOOPBACK,
+        host: str = LOOPBACK,
+        token: Token | None = None,
+        state_dir: Path | None = None,
+        max_containers: int | None = None,
+        retention_seconds: float = RETENTION_SECONDS,
+        faults: Faults | None = None,
+    ) -> None:
+        self._port = port
+        self._address = address
+        self._host = host
+        self._given = token
+        self._state_dir = state_dir
+        self._max_containers = max_containers or os.cpu_count() or 1
+        self._retention_seconds = retention_seconds
+        self._faults = faults or Faults()
+        self._stack = AsyncExitStack()
+        self.environment: dict[str, str] = {}
+        self.control_url = ""
+        self.control: Control
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        directory = self._state_dir
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="modal-local-state-"))
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        store = Store(directory)
+        stack.callback(store.close)
+        token = self._token(store)
+        blobs, apps, calls = Blobs(store), Apps(store), Calls(store)
+        assets, logs = Assets(store, blobs), Logs(directory / "logs", apps)
+        fleet = Fleet(apps, calls, self._faults, self._max_containers)
+        self.control = Control(self._faults, calls, fleet, token)
+        apps.watchers.extend([fleet.wake, logs.wake])
+        parts = [ClientApi(apps, calls, fleet, self._faults), apps, assets, blobs, logs, Dicts()]
+
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        processes = await stack.enter_async_context(Processes(assets, logs, parts))
+        self.control_url = blobs.url = await self._serve_http(stack, tasks, blobs, self.control)
+        port = await self._serve_grpc(stack, parts, token)
+        running = tasks.create_task(fleet.run(processes))
+        stack.push_async_callback(asyncio.wait, [running])
+        stack.callback(fleet.stop)
+        sweeping = tasks.create_task(self._sweep(store, blobs))
+        stack.callback(sweeping.cancel)
+        self.environment = {
+            "MODAL_SERVER_URL": f"http://{self._host}:{port}",
+            "MODAL_TOKEN_ID": token.id,
+            "MODAL_TOKEN_SECRET": token.secret,
+            "MODAL_CONFIG_PATH": str(directory / "no-such-config.toml"),
+            "MODAL_DISABLE_API_PROXY": "1",
+        }
+
+    def _token(self, store: Store) -> Token:
+        if self._given is not None:
+            return self._given
+        for token in store.all(Token).values():
+            return token
+        token = Token(id=new_id("ak"), secret=new_id("as"))
+        store.put(token)
+        return token
+
+    async def _serve_http(
+        self, stack: AsyncExitStack, tasks: asyncio.TaskGroup, blobs: Blobs, control: Control
+    ) -> str:
+        listening = listen(0, self._address)
+        app = Starlette(routes=[*blobs.routes, *control.routes])
+        config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        server = HttpServer(config)
+        serving = tasks.create_task(server.serve([listening]))
+        stack.push_async_callback(asyncio.wait, [serving])
+        stack.callback(setattr, server, "should_exit", True)
+        return f"http://{self._host}:{listening.getsockname()[1]}"
+
+    async def _serve_grpc(self, stack: AsyncExitStack, parts: list[object], token: Token) -> int:
+        server = Server([Service(*parts, gate=token_gate(token, self._faults))])
+        listening = listen(self._port, self._address)
+        await server.start(sock=listening)
+        stack.push_async_callback(server.wait_closed)
+        stack.callback(server.close)
+        port: int = listening.getsockname()[1]
+        return port
+
+    async def _sweep(self, store: Store, blobs: Blobs) -> None:
+        while True:
+            store.forget_calls(self._retention_seconds)
+            blobs.forget(2 * self._retention_seconds)
+            await asyncio.sleep(min(SWEEP_SECONDS, self._retention_seconds))

@@ -1,0 +1,91 @@
+"""Server-Sent Events as bytes, and the response that carries them.
+
+One coroutine sends everything, keep-alives too: nothing comes between the pieces of an event.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
+
+import anyio
+import msgspec
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Receive, Scope, Send
+
+from service.fanout.hub import Publication
+
+Event = Iterable[bytes]
+"""One event, or a line between two, in pieces that are sent one by one."""
+
+SEND_TIMEOUT_SECONDS = 30.0
+SHUTDOWN_GRACE_SECONDS = 5.0
+RECONNECT_MILLISECONDS = 2_000
+CHUNK_BYTES = 16 * 1024
+"""What is handed on at a time: a reader who takes nothing costs no more than a few of these."""
+KEEP_ALIVE: Event = (b": keep-alive\n",)
+"""A line of its own: a blank one after it would make some parsers dispatch an empty message."""
+
+logger = logging.getLogger("framehook.streams")
+
+_RETRY = b"retry: %d\n"
+_ID = b"id: %d\n"
+
+
+class EventStream(EventSourceResponse):
+    """Send events until there are no more, the client leaves, or it takes nothing for too long."""
+
+    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+        super().__init__(
+            _pieces(events),
+            sep="\n",
+            ping=0,  # the library's end with a blank line, and may come between the pieces of an event
+            send_timeout=SEND_TIMEOUT_SECONDS,
+            # The hub ends every stream before the server stops; the library's own way is left as the last resort.
+            shutdown_event=anyio.Event(),
+            shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            logger.info("a reader took nothing for %.0f s: its stream is cut off", SEND_TIMEOUT_SECONDS)
+
+
+async def _pieces(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    """Yield no more at a time than the client reads, and let others have their turn in between."""
+    async with aclosing(events):
+        async for event in events:
+            for piece in event:
+                yield piece
+                await asyncio.sleep(0)
+
+
+def state_event(publication: Publication, event_id: int | None, *, first: bool = False) -> Event:
+    """A state of an export, or a notice, as an event; the first of a stream says when to come back."""
+    retry = _RETRY % RECONNECT_MILLISECONDS if first else b""
+    named = _ID % event_id if event_id is not None else b""
+    return (b"%s%sevent: %s\ndata: %s\n\n" % (retry, named, publication.type.encode(), publication.body),)
+
+
+def snapshot_event(publications: Iterable[Publication], event_id: int | None) -> Iterator[bytes]:
+    """One event with all these states: encoded states are shared, and joined only to be sent."""
+    chunk = bytearray(_RETRY % RECONNECT_MILLISECONDS)
+    chunk += _ID % event_id if event_id is not None else b""
+    chunk += b'event: export.snapshot\ndata: {"exports":['
+    separator = b""
+    for publication in publications:
+        chunk += separator + publication.body
+        separator = b","
+        if len(chunk) >= CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk + b"]}\n\n")
+
+
+def closing_event(name: str, reason: str, *, retry_milliseconds: int = RECONNECT_MILLISECONDS) -> Event:
+    """Why a stream ends that its reader may want to open again, and when it may."""
+    body = msgspec.json.encode({"reason": reason})
+    return (b"%sevent: %s\ndata: %s\n\n" % (_RETRY % retry_milliseconds, name.encode(), body),)

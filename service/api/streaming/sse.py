@@ -1,0 +1,178 @@
+"""Server-Sent Events of one export, and of all of a user's.
+
+Both begin with the stored state and always converge to the present one; both hold one undelivered state per export.
+"""
+
+import random
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Annotated
+
+import pydantic
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callbacks.envelope import rfc3339
+from service.api.auth import MAX_TICKET_SECONDS, Access
+from service.api.exports import found_job
+from service.api.requests import answer, body_of, parsed
+from service.api.state import State
+from service.api.streaming.event_stream import (
+    KEEP_ALIVE,
+    Event,
+    EventStream,
+    closing_event,
+    snapshot_event,
+    state_event,
+)
+from service.api.streaming.subscriptions import (
+    Lifetime,
+    TooManyStreams,
+    find_job,
+    read_changes,
+    read_stored,
+    subscribed,
+)
+from service.fanout.hub import Subscriber
+from service.fanout.initial_states import position_from
+from service.jobs import queries
+from service.jobs.timeline import timeline
+from service.problems import DATABASE_AWAY, Unavailable
+
+REFUSED, EXPIRED = "stream.refused", "stream.expired"
+BUSY_MILLISECONDS = 30_000
+"""After so long, and as long again at most, a reader comes back for whom there was no room."""
+
+
+class TicketBody(pydantic.BaseModel):
+    """What a ticket is asked for with."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    expires_in: Annotated[int, pydantic.Field(ge=1, le=MAX_TICKET_SECONDS)] = MAX_TICKET_SECONDS
+
+
+async def export_events(request: Request[State]) -> Response:
+    """SSE of one export; with `Accept: application/json` its stored timeline."""
+    if "application/json" in request.headers.get("accept", ""):
+        return await _timeline(request)
+    try:
+        access = await request.state["authenticator"].stream_access(request)
+        job = await find_job(request, access.user_id)
+    except (Unavailable, *DATABASE_AWAY):
+        return _refused("unavailable")
+    seen = request.headers.get("last-event-id", "")
+    if job.status.final and seen.isdecimal() and len(seen) < 19 and int(seen) >= job.sequence:  # noqa: PLR2004
+        return Response(status_code=204)
+    return _stream(request, access, job.job_id)
+
+
+async def user_events(request: Request[State]) -> Response:
+    """SSE of all the caller's exports."""
+    try:
+        access = await request.state["authenticator"].stream_access(request)
+    except Unavailable:
+        return _refused("unavailable")
+    return _stream(request, access, None)
+
+
+async def ticket(request: Request[State]) -> Response:
+    """A ticket for clients that can't set headers: good as long as the token, as often as it takes."""
+    access = await request.state["authenticator"].access(request)
+    asked = parsed(TicketBody, await body_of(request) or b"{}")
+    now = time.time()
+    made, expires_at = request.state["authenticator"].ticket(access, seconds=asked.expires_in, now=now)
+    shown = rfc3339(datetime.fromtimestamp(expires_at, UTC))
+    return answer({"ticket": made, "expires_at": shown, "expires_in": expires_at - int(now)}, 201)
+
+
+async def _timeline(request: Request[State]) -> Response:
+    job = await found_job(request)
+    async with request.state["database"].reading() as session:
+        rows = await queries.timeline(session, job.job_id)
+    return answer(timeline(job, rows, gpu=request.state["gpu"], now=time.time()))
+
+
+def _stream(request: Request[State], access: Access, job_id: str | None) -> Response:
+    return EventStream(_events(request, access, job_id, Subscriber()))
+
+
+def _refused(reason: str) -> Response:
+    """A stream that only says when to come back: an EventSource that is answered 429 or 503 never does."""
+
+    async def events() -> AsyncGenerator[Event, None]:
+        yield closing_event(REFUSED, reason)
+
+    return EventStream(events())
+
+
+async def _events(
+    request: Request[State], access: Access, job_id: str | None, subscriber: Subscriber
+) -> AsyncGenerator[Event, None]:
+    lifetime = Lifetime(access)
+    try:
+        with subscribed(request, access.user_id, job_id, subscriber):
+            async with aclosing(_states(request, access.user_id, job_id, subscriber, lifetime)) as states:
+                async for event in states:
+                    yield event
+                    if lifetime.is_over:
+                        break
+    except TooManyStreams:
+        pause = BUSY_MILLISECONDS + int(random.random() * BUSY_MILLISECONDS)  # noqa: S311 - no secret
+        yield closing_event(REFUSED, "too_many_streams", retry_milliseconds=pause)
+    except DATABASE_AWAY:
+        yield closing_event(REFUSED, "unavailable")
+    else:
+        if lifetime.has_expired:
+            yield closing_event(EXPIRED, "token_expired")
+
+
+def _states(
+    request: Request[State], user_id: str, job_id: str | None, subscriber: Subscriber, lifetime: Lifetime
+) -> AsyncGenerator[Event, None]:
+    if job_id is None:
+        return _user_states(request, user_id, subscriber, lifetime)
+    return _export_states(request, user_id, job_id, subscriber, lifetime)
+
+
+async def _export_states(
+    request: Request[State], user_id: str, job_id: str, subscriber: Subscriber, lifetime: Lifetime
+) -> AsyncGenerator[Event, None]:
+    """The present state, then each newer one; the last is the end."""
+    stored = await read_stored(request, user_id, job_id)
+    if stored is not None:
+        subscriber.offer(stored)
+    first = True
+    async for publication in read_changes(subscriber, lifetime):
+        if publication is None:
+            yield KEEP_ALIVE
+            continue
+        yield state_event(publication, publication.sequence, first=first)
+        first = False
+        if publication.terminal:
+            return
+
+
+async def _user_states(
+    request: Request[State], user_id: str, subscriber: Subscriber, lifetime: Lifetime
+) -> AsyncGenerator[Event, None]:
+    """A snapshot, what has no room in it, then each change."""
+    openings = request.state["openings"]
+    since = position_from(request.headers.get("last-event-id", ""), time.time())
+    opening = await openings.read(user_id, since)
+    for publication in (*opening.snapshot, *opening.rest):
+        subscriber.mark_delivered(publication)
+    yield snapshot_event(opening.snapshot, _event_id(opening.position))
+    for publication in opening.rest:
+        yield state_event(publication, None)
+    async for publication, position in openings.read_rest(user_id, since or 0.0, opening.after):
+        if subscriber.mark_delivered(publication):
+            yield state_event(publication, _event_id(position))
+    async for change in read_changes(subscriber, lifetime):
+        yield KEEP_ALIVE if change is None else state_event(change, _event_id(subscriber.caught_up_at))
+
+
+def _event_id(position: float | None) -> int | None:
+    return None if position is None else int(position * 1000)

@@ -1,0 +1,92 @@
+"""What both kinds of streams share: a place among the open ones, the changes as they come, and an end in time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+from starlette.requests import HTTPConnection
+
+from service.api.auth import Access
+from service.api.requests import path_id
+from service.api.state import State
+from service.fanout.hub import Closed, Publication, Subscriber, publication_of
+from service.jobs import queries
+from service.jobs.models import Job
+from service.problems import NotFound
+
+LONGEST_STREAM_SECONDS = 3_600.0
+PING_SECONDS = 15.0
+
+
+class TooManyStreams(Exception):
+    """No more streams may be open, of this user or in all."""
+
+
+class Lifetime:
+    """When a stream ends: with its token, or after an hour, after which its reader comes back."""
+
+    def __init__(self, access: Access) -> None:
+        left = access.seconds_left(time.time())
+        self._has_token_end = left <= LONGEST_STREAM_SECONDS
+        self._ends_at = time.monotonic() + min(left, LONGEST_STREAM_SECONDS)
+
+    @property
+    def seconds_left(self) -> float:
+        return self._ends_at - time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        return self.seconds_left <= 0
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether it is over because the token is."""
+        return self.is_over and self._has_token_end
+
+
+@contextmanager
+def subscribed(
+    connection: HTTPConnection[State], user_id: str, job_id: str | None, subscriber: Subscriber
+) -> Iterator[None]:
+    """Count the stream, and have it told of changes; raises TooManyStreams."""
+    hub, slots = connection.state["hub"], connection.state["stream_slots"]
+    if not slots.try_take(user_id):
+        raise TooManyStreams
+    owner = None if job_id is not None else user_id
+    hub.subscribe(job_id=job_id, user_id=owner, subscriber=subscriber)
+    try:
+        yield
+    finally:
+        hub.unsubscribe(subscriber, job_id=job_id, user_id=owner)
+        slots.give_back(user_id)
+
+
+async def read_changes(subscriber: Subscriber, lifetime: Lifetime) -> AsyncIterator[Publication | None]:
+    """Each change as it comes, and None whenever none has come for a while, until the stream is to end."""
+    while not lifetime.is_over:
+        try:
+            async with asyncio.timeout(min(PING_SECONDS, lifetime.seconds_left)):
+                publication = await subscriber.next()
+        except TimeoutError:
+            yield None
+        except Closed:
+            return
+        else:
+            yield publication
+
+
+async def read_stored(connection: HTTPConnection[State], user_id: str, job_id: str) -> Publication | None:
+    """The present state of one export."""
+    async with connection.state["database"].reading() as session:
+        job = await queries.get(session, user_id, job_id)
+    return publication_of(connection.state["view"], job) if job else None
+
+
+async def find_job(connection: HTTPConnection[State], user_id: str) -> Job:
+    """The export in the path; raises NotFound."""
+    async with connection.state["database"].reading() as session:
+        job = await queries.get(session, user_id, path_id(connection))
+    if job is None:
+        raise NotFound("There is no such export.")
+    return job

@@ -1,0 +1,155 @@
+"""WebSockets of one export, and of all of a user's: the states that Server-Sent Events carry, as JSON text.
+
+They answer `ping`, and close with a code that says what to do next.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from urllib.parse import urlsplit
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from service.api.auth import Access
+from service.api.state import State
+from service.api.streaming.subscriptions import (
+    Lifetime,
+    TooManyStreams,
+    find_job,
+    read_changes,
+    read_stored,
+    subscribed,
+)
+from service.fanout.hub import NoticeType, Publication, Subscriber
+from service.problems import DATABASE_AWAY, NotFound, Unauthenticated, Unavailable
+from service.settings import ANY_ORIGIN
+
+SEND_TIMEOUT_SECONDS = 30
+MAX_MESSAGE_BYTES = 1_024
+MESSAGES_PER_WINDOW, WINDOW_SECONDS = 30, 10
+TRY_LATER = 1013
+REFUSALS = (Unauthenticated, NotFound, Unavailable, *DATABASE_AWAY)
+
+
+async def export_socket(socket: WebSocket[State]) -> None:
+    """WebSocket of one export."""
+    await _serve_socket(socket, per_export=True)
+
+
+async def user_socket(socket: WebSocket[State]) -> None:
+    """WebSocket of all the caller's exports."""
+    await _serve_socket(socket, per_export=False)
+
+
+async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
+    with suppress(WebSocketDisconnect):  # a client may leave at any time, before a refusal too
+        if not _same_origin(socket):
+            await socket.close(1008)
+            return
+        await socket.accept(_subprotocol(socket))
+        try:
+            access = await socket.state["authenticator"].stream_access(socket)
+            job_id = (await find_job(socket, access.user_id)).job_id if per_export else None
+        except REFUSALS as refusal:
+            await socket.close(_closing_code(refusal))
+        else:
+            await _converse(socket, access, job_id)
+
+
+def _closing_code(refusal: Exception) -> int:
+    if isinstance(refusal, Unauthenticated):
+        return 4401
+    return 4404 if isinstance(refusal, NotFound) else TRY_LATER
+
+
+async def _converse(socket: WebSocket[State], access: Access, job_id: str | None) -> None:
+    """Send and listen at once; whichever ends first ends the other, and its code closes the socket."""
+    sending = asyncio.create_task(_serve_states(socket, access, job_id))
+    listening = asyncio.create_task(_listen(socket))
+    try:
+        done, _ = await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, listening):
+            task.cancel()
+        await asyncio.gather(sending, listening, return_exceptions=True)
+    await socket.close(next(iter(done)).result())
+
+
+async def _serve_states(socket: WebSocket[State], access: Access, job_id: str | None) -> int:
+    """Send states until the end; the code to close with."""
+    subscriber, lifetime = Subscriber(), Lifetime(access)
+    try:
+        with subscribed(socket, access.user_id, job_id, subscriber):
+            async with aclosing(_states(socket, access.user_id, job_id, subscriber, lifetime)) as states:
+                return await _send_states(socket, states, lifetime, per_export=job_id is not None)
+    except (TooManyStreams, *DATABASE_AWAY):
+        return TRY_LATER
+    except TimeoutError:
+        return 1008
+
+
+async def _send_states(
+    socket: WebSocket[State], states: AsyncIterator[Publication], lifetime: Lifetime, *, per_export: bool
+) -> int:
+    async for state in states:
+        done = state.terminal
+        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
+            await socket.send_text(f'{state.body[:-1].decode()},"done":{"true" if done else "false"}}}')
+        await asyncio.sleep(0)  # others have their turn, also while this reader takes all that comes
+        if per_export and done:
+            return 1000
+        if lifetime.is_over:
+            break
+    return 4401 if lifetime.has_expired else 1012
+
+
+async def _states(
+    socket: WebSocket[State], user_id: str, job_id: str | None, subscriber: Subscriber, lifetime: Lifetime
+) -> AsyncGenerator[Publication, None]:
+    """The present states, then each newer one."""
+    if job_id is None:
+        opening = await socket.state["openings"].read(user_id, None)
+        for publication in (*opening.snapshot, *opening.rest):
+            if subscriber.mark_delivered(publication):
+                yield publication
+    else:
+        stored = await read_stored(socket, user_id, job_id)
+        if stored is not None:
+            subscriber.offer(stored)
+    async for change in read_changes(subscriber, lifetime):
+        if change is not None and not isinstance(change.type, NoticeType):  # what comes here is a job, always
+            yield change
+
+
+async def _listen(socket: WebSocket[State]) -> int:
+    recent: deque[float] = deque(maxlen=MESSAGES_PER_WINDOW)
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        text = message.get("text") or ""
+        if len(text.encode()) > MAX_MESSAGE_BYTES or len(message.get("bytes") or b"") > MAX_MESSAGE_BYTES:
+            return 1009
+        now = time.monotonic()
+        if len(recent) == MESSAGES_PER_WINDOW and now - recent[0] < WINDOW_SECONDS:
+            return 1008
+        recent.append(now)
+        if text == "ping":
+            await socket.send_text("pong")
+
+
+def _same_origin(socket: WebSocket[State]) -> bool:
+    """Browsers send Origin with a WebSocket and let any page open one; other clients send none."""
+    origin = socket.headers.get("origin")
+    if origin is None or {origin, ANY_ORIGIN} & set(socket.state["allowed_origins"]):
+        return True
+    return urlsplit(origin).netloc in (
+        socket.headers.get("host", ""),
+        urlsplit(socket.state["origin"]).netloc,
+    )
+
+
+def _subprotocol(socket: WebSocket[State]) -> str | None:
+    return "framehook" if "framehook" in socket.scope.get("subprotocols", []) else None

@@ -1,0 +1,1 @@
+"""Bytes in and out: uploads, outputs of runs, and files under signed URLs."""

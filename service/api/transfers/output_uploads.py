@@ -1,0 +1,110 @@
+"""`POST /api/callbacks/{job_id}/output`: an attempt asks where its output's parts go, and says when all are there.
+
+Signed as callbacks are. The service completes the upload itself: R2 does not promise that a presigned request may, and
+what is joined is then what storage lists, compared with what the attempt has stated before anybody is told of it.
+"""
+
+from typing import Annotated
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from callbacks import signing
+from callbacks.envelope import MAX_BODY_BYTES, Count
+from infra.storage import NoSuchUpload, Storage, part_bytes
+from service.api.requests import answer, body_of, path_id
+from service.api.state import State
+from service.api.transfers import multipart
+from service.api.transfers.multipart import Upload
+from service.ingest.finalizer import attempt_folder, attempt_key
+from service.ingest.output_limits import max_output_bytes
+from service.jobs import queries
+from service.jobs.models import ACTIVE, Job
+from service.problems import ClockOff, Conflict, Gone, Invalid, NotFound, TooLarge, Unauthenticated
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An output of `size` bytes; without an upload id, one is begun."""
+
+    attempt: Count
+    size: Annotated[int, msgspec.Meta(ge=1, le=5 * 2**40)]
+    checksum: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+    upload_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)] | None = None
+    complete: bool = False
+
+
+class NotWhole(Conflict):
+    title = "Parts of the upload are missing, or differ from what was stated."
+    code = "upload_not_whole"
+
+
+class OutputTooLarge(TooLarge):
+    title = "The output is larger than an export like this can need."
+    code = "output_too_large"
+
+
+async def hand_over(request: Request[State]) -> Response:
+    """Where the missing parts go; or, when told that all are there, what storage holds."""
+    asked = _verified(request, await body_of(request, MAX_BODY_BYTES))
+    job = await _current(request, asked)
+    key = attempt_key(job.job_id, job.attempt)
+    storage = request.state["storage"]
+    allowed_bytes = await max_output_bytes(storage, job, request.state["quotas"].output_bytes)
+    if asked.size > allowed_bytes:
+        raise OutputTooLarge(f"An output of this export may have {allowed_bytes} bytes at most.")
+    upload_id = asked.upload_id or await _begin(storage, job, asked)
+    upload = Upload(job.user_id, key, upload_id, asked.size)
+    try:
+        if asked.complete:
+            return await _completed(request, upload, asked)
+        numbers = await multipart.missing(storage, upload)
+    except NoSuchUpload:
+        raise NotWhole("The upload is not known any more.") from None
+    targets = await multipart.targets(storage, upload, numbers)
+    return answer({"upload_id": upload_id, "part_size": part_bytes(asked.size), "parts": targets})
+
+
+async def _begin(storage: Storage, job: Job, asked: Asked) -> str:
+    """Begin an upload in place of any other of the attempt: what they take up together is one output."""
+    await storage.abort_uploads(job.user_id, attempt_folder(job.job_id, job.attempt))
+    key = attempt_key(job.job_id, job.attempt)
+    return await storage.begin(
+        job.user_id, key, size=asked.size, content_type="video/mp4", checksum=asked.checksum
+    )
+
+
+async def _completed(request: Request[State], upload: Upload, asked: Asked) -> Response:
+    storage = request.state["storage"]
+    if not await multipart.joined(storage, upload):
+        raise NotWhole
+    if not await storage.holds(upload.user_id, upload.key, size=asked.size, checksum=asked.checksum):
+        raise NotWhole
+    return answer({"size": asked.size, "checksum": asked.checksum})
+
+
+def _verified(request: Request[State], body: bytes) -> Asked:
+    job_id = path_id(request)
+    try:
+        asked = msgspec.json.decode(body, type=Asked)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise Invalid("The body does not ask for an upload.") from None
+    keys = [signing.attempt_key(master, job_id, asked.attempt) for master in request.state["master_keys"]]
+    now = request.state["clock"].wall()
+    try:
+        signing.verify(keys, request.headers, body, now=now)
+    except signing.WrongTime:
+        raise ClockOff(now) from None
+    except signing.Refused:
+        raise Unauthenticated("The signature does not fit.") from None
+    return asked
+
+
+async def _current(request: Request[State], asked: Asked) -> Job:
+    async with request.state["database"].reading() as session:
+        job = await queries.of_anyone(session, path_id(request))
+    if job is None:
+        raise NotFound("There is no such export.")
+    if job.attempt != asked.attempt or job.status not in ACTIVE:
+        raise Gone
+    return job

@@ -1,0 +1,34 @@
+"""What is in an uploaded file: its tracks, so that people can choose among them."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gpu.spec import LocalFile, RemoteObject
+from infra.storage import OutsideStorage
+from service.api.requests import answer
+from service.api.state import State
+from service.api.transfers.uploads import UPLOADS
+from service.problems import NotFound
+
+URL_SECONDS = 300
+
+
+async def probe(request: Request[State]) -> Response:
+    """Look at one of the caller's uploads."""
+    user_id = await request.state["authenticator"].user(request)
+    key = str(request.path_params["key"])
+    storage = request.state["storage"]
+    try:
+        stored = await storage.find(user_id, key) if key.startswith(UPLOADS) else None
+    except OutsideStorage:
+        stored = None
+    if stored is None:
+        raise NotFound("There is no such upload.")
+    path = storage.local_path(user_id, key)
+    place: LocalFile | RemoteObject
+    if path is not None:
+        place = LocalFile(path=str(path))
+    else:
+        place = RemoteObject(url=(await storage.read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
+    found = await request.state["prober"].probe(user_id, place)
+    return answer({"key": key, "size": stored.size} | found)

@@ -1,0 +1,171 @@
+"""Getting a video in: a signed, expiring URL to PUT it to, bound to its key, size and type; or one for each part.
+
+An upload in parts is known by a token that holds everything about it, so that any replica can go on with it.
+"""
+
+import re
+import time
+import unicodedata
+import uuid
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+import jwt
+import pydantic
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gpu.keys import checked_key
+from infra.storage import NoSuchUpload, part_bytes, part_sizes
+from service.api.exports import Strict
+from service.api.requests import answer, json_of
+from service.api.state import State
+from service.api.transfers import multipart as parts
+from service.api.transfers.multipart import Upload
+from service.jobs.serializers import moment
+from service.problems import Conflict, NotFound, TooLarge, UnsupportedType
+
+EXPIRES_SECONDS = 3_600
+PARTS_EXPIRE_SECONDS = 24 * 3_600
+# S3 takes no more than 5 GiB in one request; what is larger goes in parts whether that was asked for or not.
+MAX_SINGLE_BYTES = 4 * 2**30
+MAX_NAME_BYTES = 120
+UPLOADS = "uploads/"
+VIDEO_TYPES = frozenset(
+    {
+        "video/mp4", "video/quicktime", "video/x-matroska", "video/matroska", "video/webm", "video/x-m4v",
+        "video/mpeg", "video/mp2t", "video/x-msvideo", "video/avi", "video/3gpp", "video/3gpp2", "video/ogg",
+        "video/mp2p", "video/x-flv", "video/x-ms-wmv", "video/x-ms-asf", "application/mxf", "video/h264", "video/h265",
+        "video/av1", "video/x-ivf", "video/dv", "video/x-dv", "video/x-y4m", "image/gif", "image/apng",
+    }
+)  # fmt: skip
+UNKNOWN_TYPE = "application/octet-stream"
+# Browsers know no type of these, and call them by that name.
+UNKNOWN_SUFFIXES = (
+    ".264", ".265", ".asf", ".dv", ".flv", ".h264", ".h265", ".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".mkv", ".mts",
+    ".mxf", ".nut", ".obu", ".ts", ".vob", ".wmv", ".y4m",
+)  # fmt: skip
+_UNSAFE = re.compile(r"[^\w.\- ()]+")
+_AUDIENCE = "upload"
+
+
+class NotWhole(Conflict):
+    title = "Parts of the upload are missing."
+    code = "upload_not_whole"
+
+
+class CreateUpload(Strict):
+    """The body of `POST /api/uploads`; size in bytes."""
+
+    filename: Annotated[str, pydantic.Field(min_length=1, max_length=255)]
+    size: Annotated[int, pydantic.Field(ge=1)]
+    content_type: Annotated[str, pydantic.Field(max_length=100)]
+    parts: bool = False
+
+
+def is_video(filename: str, content_type: str) -> bool:
+    """Whether a file may be a video by its content type, or by its name where the type says nothing."""
+    if content_type.lower() == UNKNOWN_TYPE:
+        return filename.lower().endswith(UNKNOWN_SUFFIXES)
+    return content_type.lower() in VIDEO_TYPES
+
+
+async def create(request: Request[State]) -> Response:
+    """Where to PUT the file, or its parts."""
+    user_id = await request.state["authenticator"].user(request)
+    asked, _ = await json_of(request, CreateUpload)
+    limit = request.state["quotas"].upload_bytes
+    if asked.size > limit:
+        raise TooLarge(f"A file may have {limit} bytes.")
+    if not is_video(asked.filename, asked.content_type):
+        raise UnsupportedType("Only video files can be uploaded; the content type must name a video format.")
+    key = f"{UPLOADS}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
+    if asked.parts or asked.size > MAX_SINGLE_BYTES:
+        return await _in_parts(request, user_id, key, asked)
+    await request.state["storage"].check_room(asked.size)
+    signed = await request.state["storage"].write_url(
+        user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=EXPIRES_SECONDS
+    )
+    shown = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
+    return answer(shown | {"expires_at": moment(int(time.time()) + EXPIRES_SECONDS)}, 201)
+
+
+async def get(request: Request[State]) -> Response:
+    """What has arrived of an upload in parts, and where the rest goes."""
+    upload, expires_at = await _known(request)
+    return answer(await _shown(request, upload, request.path_params["upload"], expires_at))
+
+
+async def complete(request: Request[State]) -> Response:
+    """All parts are there: the file is made of them; completing twice is as good as once."""
+    upload, _ = await _known(request)
+    try:
+        whole = await parts.joined(request.state["storage"], upload)
+    except NoSuchUpload:
+        raise NotFound("There is no such upload.") from None
+    if not whole:
+        raise NotWhole
+    return answer({"key": upload.key, "size": upload.size}, 201)
+
+
+async def abort(request: Request[State]) -> Response:
+    """The upload is given up; what has arrived of it is removed."""
+    upload, _ = await _known(request)
+    await request.state["storage"].abort(upload.user_id, upload.key, upload.upload_id)
+    return Response(status_code=204)
+
+
+def safe_name(filename: str) -> str:
+    """A file name as the last part of a key: its letters and digits kept, whatever else replaced."""
+    name = unicodedata.normalize("NFKC", PurePosixPath(filename.replace("\\", "/")).name)
+    name = _UNSAFE.sub("_", name).strip(" .") or "video"
+    name = name.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .") or "video"
+    return checked_key(name)
+
+
+async def _in_parts(request: Request[State], user_id: str, key: str, asked: CreateUpload) -> Response:
+    upload_id = await request.state["storage"].begin(
+        user_id, key, size=asked.size, content_type=asked.content_type
+    )
+    expires_at = int(time.time()) + PARTS_EXPIRE_SECONDS
+    claims = {"sub": user_id, "key": key, "size": asked.size, "upload": upload_id, "exp": expires_at}
+    token = jwt.encode(claims | {"aud": _AUDIENCE}, request.state["upload_key"], "HS256")
+    shown = await _shown(request, Upload(user_id, key, upload_id, asked.size), token, expires_at)
+    return answer(shown, 201, {"Location": f"/api/uploads/{token}"})
+
+
+async def _shown(request: Request[State], upload: Upload, token: str, expires_at: int) -> dict[str, Any]:
+    storage = request.state["storage"]
+    try:
+        numbers = await parts.missing(storage, upload)
+    except NoSuchUpload:
+        raise NotFound("There is no such upload.") from None
+    count = len(part_sizes(upload.size))
+    return {
+        "upload": token,
+        "key": upload.key,
+        "size": upload.size,
+        "part_size": part_bytes(upload.size),
+        "part_count": count,
+        "arrived": sorted(set(range(1, count + 1)) - set(numbers)),
+        "method": "PUT",
+        "parts": await parts.targets(storage, upload, numbers),
+        "expires_at": moment(expires_at),
+    }
+
+
+async def _known(request: Request[State]) -> tuple[Upload, int]:
+    """The upload in the path, if it is the caller's, and when its token expires; raises NotFound."""
+    user_id = await request.state["authenticator"].user(request)
+    try:
+        claims = jwt.decode(
+            request.path_params["upload"],
+            request.state["upload_key"],
+            algorithms=["HS256"],
+            audience=_AUDIENCE,
+        )
+    except jwt.PyJWTError:
+        raise NotFound("There is no such upload, or no longer.") from None
+    if claims["sub"] != user_id:
+        raise NotFound("There is no such upload, or no longer.")
+    return Upload(user_id, claims["key"], claims["upload"], claims["size"]), claims["exp"]

@@ -1,0 +1,1 @@
+"""The `framehook` command line."""

@@ -1,0 +1,244 @@
+"""The commands that talk to a running service: export, watch, list, cancel, retry."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from gpu.spec import ExportType
+from service.cli.console import Meter, Sight, Silence, meter, moved_on, outcome, plain, table
+from service.cli.export_check import check_config, check_video, checked_target, read_config
+from service.client import Client, Export, Refused, Trouble, usual_folder
+from service.jobs.models import Status
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+PIPE_WIDTH = 240
+FAILED, TROUBLE, INTERRUPTED = 1, 2, 130
+SOURCE_FIELD = "config.input_key"
+
+Job = Annotated[str, typer.Argument(metavar="JOB", help="The job id.")]
+Server = Annotated[str, typer.Option("--server", envvar="FRAMEHOOK_URL", help="Where the service is.")]
+Token = Annotated[str | None, typer.Option("--token", envvar="FRAMEHOOK_TOKEN", help="A bearer token.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Where to save the exported file, once it is complete; waits for that."
+    ),
+]
+
+
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The video.")],
+    *,
+    type_: Annotated[ExportType, typer.Option("--type", help="What is to be made of it.")],
+    config: Annotated[
+        str, typer.Option(metavar="FILE|JSON", help="The type's parameters: a file, or JSON as it is.")
+    ] = "{}",
+    watch: Annotated[bool, typer.Option("--watch", help="Show the progress until it has ended.")] = False,
+    output: Output = None,
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a video and export it."""
+    with spoken(), Client(server, token, unfinished=usual_folder()) as client:
+        parameters = read_config(config)
+        check_video(file)
+        check_config(type_, parameters)
+        target = checked_target(output)
+        job = _sent_and_submitted(client, file, type_, parameters, as_json)
+        if watch or target:
+            _follow(client, job, target, as_json)
+        _say(job, f"Export {job.job_id} is {job.status}. Watch it: {_command('watch', client, job)}", as_json)
+
+
+def watch(
+    job_id: Job,
+    *,
+    output: Output = None,
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an export's progress until it has ended."""
+    with spoken(), Client(server, token) as client:
+        _follow(client, client.get(job_id), checked_target(output), as_json)
+
+
+def list_(
+    *,
+    status: Annotated[Status | None, typer.Option(help="Only those.")] = None,
+    type_: Annotated[ExportType | None, typer.Option("--type", help="Only those.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """List exports, newest first."""
+    with spoken(), Client(server, token) as client:
+        page = client.newest(limit, status=status, type_=type_)
+        if as_json:
+            typer.echo(msgspec.json.encode(page).decode())
+        elif page.exports:
+            # A pipe has no width that anything would have to fit into.
+            console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+            console.print(table(page.exports, datetime.now(UTC)))
+        else:
+            typer.echo("There are no exports.")
+
+
+def cancel(
+    job_id: Job, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+) -> None:
+    """Cancel an export."""
+    with spoken(), Client(server, token) as client:
+        job = client.cancel(job_id)
+        _say(job, f"Export {job.job_id} is {job.status}.", as_json)
+
+
+def retry(
+    job_id: Job,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show the progress until it has ended.")] = False,
+    output: Output = None,
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a failed or cancelled export again."""
+    with spoken(), Client(server, token) as client:
+        target = checked_target(output)
+        job = client.retry(job_id)
+        if watch or target:
+            _follow(client, job, target, as_json)
+        _say(
+            job,
+            f"Export {job.job_id} is {job.status} again. Watch it: {_command('watch', client, job)}",
+            as_json,
+        )
+
+
+@contextmanager
+def spoken() -> Iterator[None]:
+    """Whatever goes wrong inside is told in a sentence, and in the exit status."""
+    try:
+        yield
+    except Trouble as trouble:
+        _end(TROUBLE, str(trouble))
+    except BrokenPipeError:
+        raise  # whoever read this has gone; click ends quietly
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _end(TROUBLE, f"{where}{(error.strerror or str(error)).lower()}")
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, "interrupted")
+
+
+def _sent_and_submitted(
+    client: Client, file: Path, type_: ExportType, parameters: dict[str, Any], as_json: bool
+) -> Export:
+    """The export of a file, which is sent unless that was done before by a command that got no further."""
+    key = client.stored_key(file)
+    if key is not None:
+        try:
+            return _submitted(client, file, type_, parameters | {"input_key": key})
+        except Refused as refusal:
+            if SOURCE_FIELD not in refusal.fields:
+                raise
+            client.forget(file)  # it was removed meanwhile
+    key = _sent(client, file, as_json)
+    client.keep_key(file, key)
+    return _submitted(client, file, type_, parameters | {"input_key": key})
+
+
+def _submitted(client: Client, file: Path, type_: ExportType, config: dict[str, Any]) -> Export:
+    """The export, started; if it is not, the user learns where his video is."""
+    hint = f"the video is stored as {config['input_key']}"
+    if client.stored_key(file) is not None:
+        hint += "; the next export of this file uses it and sends nothing"
+    try:
+        job = client.submit(type_.value, config)
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, f"interrupted\n  {hint}")
+    except Refused as refusal:
+        raise Refused(refusal.status, f"{refusal}\n  {hint}", refusal.fields) from refusal
+    except Trouble as trouble:
+        raise Trouble(f"{trouble}\n  {hint}") from trouble
+    client.forget(file)
+    return job
+
+
+def _sent(client: Client, file: Path, as_json: bool) -> str:
+    """The key of the file, once it is stored; what was cut is told how to go on."""
+    try:
+        with _meter(as_json) as shown:
+            if client.goes_on(file):
+                shown.note("Going on with an upload that was cut.")
+            return client.upload(file, moved_on(shown, "sending"))
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, f"interrupted{_how_to_go_on(client, file)}")
+    except Trouble as trouble:
+        raise Trouble(f"{trouble}{_how_to_go_on(client, file)}") from trouble
+
+
+def _how_to_go_on(client: Client, file: Path) -> str:
+    return "; the same command goes on with the upload" if client.goes_on(file) else ""
+
+
+def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> NoReturn:
+    """Watch a job to its end, save its file, and exit with the status that says how it went."""
+    try:
+        with _meter(as_json) as shown:
+            sight = Sight(shown)
+            for state in [job] if job.final else client.watch(job.job_id, sight.lost):
+                job = state
+                sight.seen(job)
+                if as_json:
+                    typer.echo(msgspec.json.encode(state).decode())
+        if job.status == "complete" and target is not None:
+            with _meter(as_json) as shown:
+                client.download(job, target, moved_on(shown, "saving"))
+    except KeyboardInterrupt:
+        hint = f"Watch it: {_command('watch', client, job)} · cancel it: {_command('cancel', client, job)}"
+        _end(INTERRUPTED, f"the export {'has ended' if job.final else 'goes on'}. {hint}")
+    except Trouble as trouble:
+        raise Trouble(f"{trouble}\n  look again with: {_command('watch', client, job)}") from trouble
+    if job.status != "complete":
+        _end(FAILED, outcome(job))
+    place = f" Saved to {target}." if target else f" {job.output.url}" if job.output else ""
+    if not as_json:
+        typer.echo(outcome(job) + place)
+    raise typer.Exit
+
+
+@contextmanager
+def _meter(as_json: bool) -> Iterator[Meter]:
+    if as_json:
+        yield Silence()
+        return
+    with meter(Console(stderr=True)) as shown:
+        yield shown
+
+
+def _say(job: Export, sentence: str, as_json: bool) -> None:
+    typer.echo(msgspec.json.encode(job).decode() if as_json else plain(sentence))
+
+
+def _command(name: str, client: Client, job: Export) -> str:
+    """A command line to go on with, at the same service."""
+    return f"framehook {name} {job.job_id}" + (
+        f" --server {client.url}" if client.url != DEFAULT_SERVER else ""
+    )
+
+
+def _end(status: int, sentence: str) -> NoReturn:
+    lines = "\n".join(plain(line) for line in sentence.splitlines())
+    print(f"framehook: {lines}", file=sys.stderr)
+    raise typer.Exit(status)

@@ -1,0 +1,61 @@
+"""`framehook modal deploy`: the Modal command does it, in its own words; afterwards the function is looked up."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from service.client import Trouble
+from service.dispatch.runners import Refused
+from service.settings import Settings
+
+
+def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
+    """Deploy the app; raises Trouble. `environment` comes on top of the present one."""
+    if find_spec("modal") is None:
+        raise Trouble("the Modal SDK is not installed; install Framehook with its dependencies")
+    variables = {**os.environ, **_variables(settings), **(environment or {})}
+    if environment is None and settings.modal_token is None and not _finds_token():
+        raise Trouble(
+            "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal token new`"
+        )
+    done = subprocess.run(
+        [sys.executable, "-m", "modal", "deploy", "-m", "gpu.modal_app"],
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Trouble(f"`modal deploy` ended with status {done.returncode}; what it said is above")
+
+
+def look_up(settings: Settings) -> None:
+    """See that the function is there, and takes what the service sends; raises Trouble."""
+    from service.dispatch.runners.modal import ModalRunner
+
+    async def look() -> None:
+        runner = ModalRunner(settings.modal_app_name, settings.modal_token, ask_seconds=20.0)
+        try:
+            await runner.check()
+        finally:
+            await runner.close()
+
+    try:
+        asyncio.run(look())
+    except Refused as refused:
+        raise Trouble(f"the app was deployed, but can't be used: {refused.message}") from None
+
+
+def _finds_token() -> bool:
+    from service.dispatch.runners.modal import has_token
+
+    return has_token()
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    """What the app reads as it is deployed, and the token, which may stand in `.env` alone."""
+    given = {"MODAL_APP_NAME": settings.modal_app_name, "MODAL_GPU": settings.modal_gpu}
+    token_id, secret = settings.modal_token or ("", "")
+    return given | ({"MODAL_TOKEN_ID": token_id, "MODAL_TOKEN_SECRET": secret} if token_id else {})

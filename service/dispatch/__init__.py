@@ -1,0 +1,1 @@
+"""Start attempts, rescue stuck ones, and plan their transfers."""

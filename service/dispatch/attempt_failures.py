@@ -1,0 +1,72 @@
+"""What becomes of a job whose attempt ended without a word of its run: another attempt, or the end."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.jobs import transitions
+from service.jobs.models import Job
+from service.jobs.transition_sql import MAX_INTERRUPTIONS, Charge, requeue_message, retry_at
+
+PROMPT_INTERRUPTIONS = 10
+"""So often an export starts again at once after the service died under it.
+
+After that it may be what brings the service down: it waits longer and longer, so that others can finish meanwhile.
+"""
+
+
+@dataclass(frozen=True)
+class AttemptFailure:
+    """Why an attempt is over, and what it is charged as; `only_if_unstarted`: not if a run of it has reported."""
+
+    code: str
+    message: str
+    retryable: bool
+    charge: Charge = Charge.FAILURE
+    only_if_unstarted: bool = False
+
+
+def interruption(message: str, *, only_if_unstarted: bool = False) -> AttemptFailure:
+    """Return the failure of an attempt under which the service died."""
+    return AttemptFailure("run_lost", message, True, Charge.INTERRUPTION, only_if_unstarted)
+
+
+async def end_attempt(
+    session: AsyncSession, job: Job, failure: AttemptFailure, *, now: float, random: float
+) -> Job | None:
+    """Requeue the job if the failure is retryable and another attempt is left, else fail it.
+
+    None if the attempt was over already. `random` is from 0 to 1.
+    """
+    unstarted = failure.only_if_unstarted
+    if failure.retryable:
+        requeued = await transitions.give_back(
+            session,
+            job,
+            requeue_message(failure.message),
+            charge=failure.charge,
+            not_before=_start_again_at(job, failure.charge, now, random),
+            unstarted=unstarted,
+            now=now,
+        )
+        if requeued is not None:
+            return requeued
+    code, message = _ending(failure)
+    return await transitions.fail(session, job, code, message, unstarted=unstarted, now=now)
+
+
+def _start_again_at(job: Job, charge: Charge, now: float, random: float) -> float:
+    if charge is not Charge.INTERRUPTION:
+        return retry_at(job.attempt, now, random)
+    late = job.interruptions + 1 - PROMPT_INTERRUPTIONS
+    return retry_at(late, now, random) if late > 0 else now
+
+
+def _ending(failure: AttemptFailure) -> tuple[str, str]:
+    if failure.charge is not Charge.INTERRUPTION:
+        return failure.code, failure.message
+    message = (
+        f"The service stopped more than {MAX_INTERRUPTIONS} times while it ran this export, which may be the cause. "
+        "Find out why it stopped, then retry the export."
+    )
+    return "interrupted_too_often", message

@@ -1,0 +1,120 @@
+"""How long the jobs that somebody holds have been as they are, by what this process has seen of them.
+
+The times in rows are of the wall clock of whichever replica wrote them: it steps, and the machine may have slept. So
+nothing that ends an attempt is concluded from them. A lease has lapsed, a run is silent or late, when this process has
+seen it unchanged for so long by its own monotonic clock; after a start it begins to count anew. Time during which it
+could not look, because it was suspended, counts for no more than a usual round: nobody could report to it either.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from callbacks.envelope import Phase
+from service.jobs.leases import HeldJob
+from service.jobs.models import Status
+
+LATE_BY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many at once, how long, how often."""
+
+    per_user: int
+    deadline_seconds: float
+    queue_seconds: float
+    silence_seconds: float
+    lease_seconds: float = 30.0
+    finalize_seconds: float = 600.0
+    watch_seconds: float = 5.0
+
+    @property
+    def longest_round_seconds(self) -> float:
+        """How much time one round of the watch may count for."""
+        return 2 * self.watch_seconds + 1
+
+
+class Stopwatch:
+    """How long each thing has been in the state that it is in."""
+
+    def __init__(self, monotonic: Callable[[], float], *, longest_round_seconds: float) -> None:
+        self._monotonic = monotonic
+        self._longest_round_seconds = longest_round_seconds
+        self._read_at = monotonic()
+        self._elapsed = 0.0
+        self._since: dict[tuple[str, str], tuple[object, float]] = {}
+
+    def begin_round(self) -> None:
+        """Let the time since the last round count."""
+        now = self._monotonic()
+        self._elapsed += min(now - self._read_at, self._longest_round_seconds)
+        self._read_at = now
+
+    def seconds(self, job_id: str, aspect: str, state: object) -> float:
+        """How long this aspect of the job has been in this state; 0 if it was in another one before."""
+        known = self._since.get((job_id, aspect))
+        if known is None or known[0] != state:
+            self._since[job_id, aspect] = (state, self._elapsed)
+            return 0.0
+        return self._elapsed - known[1]
+
+    def keep_only(self, job_ids: Collection[str]) -> None:
+        """Forget every other job."""
+        self._since = {key: seen for key, seen in self._since.items() if key[0] in job_ids}
+
+
+@dataclass
+class LateJobs:
+    """What the watch has to look after: leases that nobody renewed, runs that take too long or say nothing."""
+
+    lapsed: list[HeldJob] = field(default_factory=list)
+    overdue: list[HeldJob] = field(default_factory=list)
+    silent: list[HeldJob] = field(default_factory=list)
+
+
+class Observation:
+    """What one process has seen of the jobs that are held, by itself or by other replicas."""
+
+    def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
+        self._limits = limits
+        self._stopwatch = Stopwatch(monotonic, longest_round_seconds=limits.longest_round_seconds)
+
+    def find_late(self, held: Sequence[HeldJob]) -> LateJobs:
+        """One round: all jobs that are held now, and which of them are late."""
+        self._stopwatch.begin_round()
+        self._stopwatch.keep_only({job.job_id for job in held})
+        late = LateJobs()
+        for job in held:
+            is_free = self._is_free(job)
+            is_overdue, is_silent = self._is_overdue(job), self._is_silent(job)
+            if job.is_unstarted:
+                if is_free and job.lease_until is not None:
+                    late.lapsed.append(job)
+            elif is_free and is_overdue:
+                late.overdue.append(job)
+            elif is_free and is_silent:
+                late.silent.append(job)
+        return late
+
+    def _is_free(self, job: HeldJob) -> bool:
+        """Whether nobody has a lease on the job, or had it for long enough."""
+        seconds = self._stopwatch.seconds(job.job_id, "lease", job.lease_until)
+        return job.lease_until is None or seconds >= self._lease_seconds(job)
+
+    def _lease_seconds(self, job: HeldJob) -> float:
+        if job.is_unstarted:
+            return self._limits.lease_seconds
+        if job.phase is Phase.FINALIZING:
+            return self._limits.finalize_seconds
+        return self._limits.silence_seconds / 2
+
+    def _is_overdue(self, job: HeldJob) -> bool:
+        stage = (job.attempt, job.status, job.is_unstarted)
+        seconds = self._stopwatch.seconds(job.job_id, "stage", stage)
+        if job.status is Status.PROCESSING:
+            return seconds >= self._limits.deadline_seconds + LATE_BY_SECONDS
+        return seconds >= self._limits.queue_seconds
+
+    def _is_silent(self, job: HeldJob) -> bool:
+        seconds = self._stopwatch.seconds(job.job_id, "sequence", job.sequence)
+        return seconds >= self._limits.silence_seconds

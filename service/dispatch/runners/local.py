@@ -1,0 +1,219 @@
+"""Attempts on this machine: a process each, in a process group of its own."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from gpu.crash_signals import crash_error, is_crash
+from gpu.spec import AttemptSpec
+from infra.private_files import make_private_folder
+from infra.storage import DiskFull
+from infra.storage.disk_reserve import DiskReserve
+from service.dispatch.runners.base import Failed, Refused, Running, Standing
+from service.dispatch.runners.disk_space import RunRoom
+from service.worker_process import finish_log, log_run, worker_environment
+
+logger = logging.getLogger("framehook.runners")
+
+KILL_AFTER_SECONDS = 2.0
+ENDINGS_KEPT = 1_000
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+"""How a run ends that somebody asked to end: who stops the service may ask all of its processes, as systemd does."""
+
+
+class LocalRunner:
+    """A process per attempt, in a process group of its own, at most `workers` at a time.
+
+    A run ends by itself within seconds of the service that started it. `alone` says that no other service uses the
+    scratch folder: runs found alive in it are left over, and are ended at once.
+    `reserve` is the disk that runs write to; without one they may fill it.
+    """
+
+    name = "local"
+
+    def __init__(
+        self,
+        scratch: Path,
+        workers: int,
+        *,
+        instance: str | None = None,
+        alone: bool = False,
+        reserve: DiskReserve | None = None,
+    ) -> None:
+        self._scratch = scratch.absolute()
+        self._room = RunRoom(reserve)
+        self._workers = workers
+        self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._ended: list[str] = []
+        self._crashed: deque[str] = deque(maxlen=ENDINGS_KEPT)
+        self._terminated: deque[str] = deque(maxlen=ENDINGS_KEPT)
+        self._reapers: set[asyncio.Task[None]] = set()
+        self.freed = asyncio.Event()
+        make_private_folder(self._scratch)
+        sweep(self._scratch, end_runs=alone)
+
+    def places(self) -> int:
+        return max(0, self._workers - len(self._processes))
+
+    def call_for(self, job_id: str, attempt: int) -> str:
+        return f"{self.instance}{job_id}-{attempt}"
+
+    async def spawn(self, spec: AttemptSpec) -> str:
+        folder = self._scratch / spec.call_id
+        try:
+            folder.mkdir(mode=0o700)
+            with (folder / "lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                with await asyncio.to_thread(self._room.promise, spec) as room:
+                    process = await self._start(folder, (lock.fileno(), room.fileno()))
+            (folder / "group").write_text(str(process.pid))
+        except DiskFull:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Refused(
+                "disk_full",
+                "The disk that exports are made on is full; waiting for room.",
+                transient=True,
+                counted=False,
+            ) from None
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Refused(
+                "spawn_failed", "The local process could not be started.", transient=True
+            ) from error
+        self._processes[spec.call_id] = process
+        self._watch(spec, process)
+        assert process.stdin is not None
+        # It stays open: its end tells the run that this service is gone.
+        process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
+        return spec.call_id
+
+    async def probe(self, call_id: str) -> Standing:
+        if call_id in self._processes or _is_alive(self._scratch / call_id):
+            return Running()
+        if call_id in self._crashed:
+            crash = crash_error()
+            return Failed(crash.code, crash.message, transient=crash.transient)
+        message = "The process that ran the export is gone."
+        of_another = not call_id.startswith(self.instance)  # a run ends with the service that started it
+        interrupted = of_another or call_id in self._terminated
+        return Failed("run_lost", message, transient=True, interrupted=interrupted)
+
+    def ended(self) -> list[str]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    async def cancel(self, call_id: str) -> None:
+        process = self._processes.get(call_id)
+        if process is None:
+            return
+        _signal_group(process, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(KILL_AFTER_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            _signal_group(process, signal.SIGKILL)
+            await process.wait()
+
+    async def check(self) -> None:
+        """A process can always be tried."""
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self.cancel(call_id) for call_id in list(self._processes)))
+        await asyncio.gather(*self._reapers)
+
+    async def _start(self, folder: Path, held: Sequence[int]) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(folder)),
+            *("--keep-free-bytes", str(self._room.keep_bytes)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=held,
+            env=worker_environment(),
+        )
+
+    def _watch(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
+        reaper = asyncio.create_task(self._reap(spec, process))
+        self._reapers.add(reaper)
+        reaper.add_done_callback(self._reapers.discard)
+
+    async def _reap(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
+        call_id = spec.call_id
+        assert process.stdin is not None
+        assert process.stderr is not None
+        logging_run = asyncio.create_task(log_run(process.stderr, spec.job_id, spec.attempt))
+        code = await process.wait()
+        process.stdin.close()
+        if code != 0:
+            extra = {"job": spec.job_id, "attempt": spec.attempt}
+            level = logging.INFO if code in _TERMINATED else logging.WARNING
+            logger.log(level, "the run ended with exit status %d", code, extra=extra)
+        if is_crash(code):
+            self._crashed.append(call_id)
+        if code in _TERMINATED:
+            self._terminated.append(call_id)
+        _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
+        try:
+            await finish_log(logging_run)
+            await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
+        finally:  # whatever goes wrong with what a run left behind, its place is free
+            self._free_place(call_id)
+
+    def _free_place(self, call_id: str) -> None:
+        self._room.release(call_id)
+        del self._processes[call_id]
+        self._ended.append(call_id)
+        self.freed.set()
+
+
+def sweep(scratch: Path, *, end_runs: bool = False) -> int:
+    """Remove the scratch folders of runs that are gone; how many there were.
+
+    A run holds a lock on its folder for as long as any of its processes lives, however it dies. `end_runs` ends those
+    that still live, where nobody else can own them: they would be answered 410, but use the machine until they ask.
+    """
+    removed = 0
+    for folder in scratch.glob("local-*"):
+        if not _abandoned(folder):
+            if not end_runs:
+                continue
+            _end(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        removed += 1
+    return removed
+
+
+def _is_alive(folder: Path) -> bool:
+    """Whether another service that shares the scratch folder has this run at work."""
+    return folder.is_dir() and not _abandoned(folder)
+
+
+def _abandoned(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _end(folder: Path) -> None:
+    """The lock is held, so the group still has a member, and its number is nobody else's."""
+    with suppress(OSError, ValueError):
+        os.killpg(int((folder / "group").read_text()), signal.SIGKILL)
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,43 @@
+"""Where an attempt's bytes come from and go to: paths for a run on this machine, signed URLs for one elsewhere."""
+
+import base64
+
+from gpu.spec import ExportConfig, LocalFile, RemoteObject, RemoteUpload, Transfer
+from infra.storage import Storage
+from service.ingest.finalizer import attempt_key
+from service.jobs.models import Job
+
+MAX_URL_SECONDS = 7 * 86_400  # what S3 allows
+
+
+class Transfers:
+    """Plans transfers; `same_machine` says whether runs see this machine's files."""
+
+    def __init__(self, storage: Storage, *, origin: str, same_machine: bool, url_seconds: float) -> None:
+        """`url_seconds`: how long an attempt may wait and run, and so how long its URLs have to be good."""
+        self._storage = storage
+        self._origin = origin
+        self._same_machine = same_machine
+        self._url_seconds = min(int(url_seconds), MAX_URL_SECONDS)
+
+    async def plan(self, job: Job, config: ExportConfig, key: bytes) -> Transfer:
+        """The transfer of the job's present attempt, whose key signs what it asks for."""
+        sources = {name: await self._source(job.user_id, name) for name in config.input_keys}
+        return Transfer(sources=sources, output=self._output(job, key))
+
+    async def _source(self, user_id: str, key: str) -> LocalFile | RemoteObject:
+        path = self._storage.local_path(user_id, key)
+        if self._same_machine and path is not None:
+            return LocalFile(path=str(path))
+        signed = await self._storage.read_url(user_id, key, expires_seconds=self._url_seconds)
+        return RemoteObject(url=signed.url)
+
+    def _output(self, job: Job, key: bytes) -> LocalFile | RemoteUpload:
+        path = self._storage.local_path(job.user_id, attempt_key(job.job_id, job.attempt))
+        if self._same_machine and path is not None:
+            return LocalFile(path=str(path))
+        return RemoteUpload(
+            url=f"{self._origin}/api/callbacks/{job.job_id}/output",
+            key=base64.b64encode(key).decode(),
+            attempt=job.attempt,
+        )

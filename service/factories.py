@@ -1,0 +1,185 @@
+"""What the settings ask for, built: storage, runner, verifier, middleware, keys. `create_app` puts them together."""
+
+import hmac
+import logging
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from infra.database.postgresql import is_postgresql
+from infra.storage import FolderStorage, Storage
+from infra.storage.disk_reserve import DiskReserve
+from infra.storage.signed import SignedUrls
+from infra.telemetry import AccessLog
+from service.api.auth import PublishedKeys, SharedSecret, Verifier
+from service.dispatch.observation import Limits
+from service.dispatch.runners import LocalRunner, Runner
+from service.dispatch.transfer_plan import Transfers
+from service.http_server.limits import ConnectionLimits, HttpLimits
+from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
+
+if TYPE_CHECKING:
+    from infra.storage.client import S3Place
+
+logger = logging.getLogger("framehook.settings")
+
+# What pages elsewhere may send and read: the API's own, and what a folder's URLs take as a bucket's do.
+SENT = (
+    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"),
+    *("Content-MD5", "If-Range", "Range"),
+)
+READ = ("Location", "Retry-After", "ETag", "Content-Disposition", "Content-Range")
+
+
+def runner_of(settings: Settings) -> Runner:
+    """Where runs take place: on Modal, or here."""
+    if settings.modal_enabled:
+        from service.dispatch.runners.modal import ModalRunner
+
+        return ModalRunner(
+            settings.modal_app_name,
+            settings.modal_token,
+            patience_seconds=settings.silence_seconds / 2,
+            spawn_seconds=min(20.0, settings.lease_seconds * 2 / 3),
+        )
+    shared = settings.database_url is not None and is_postgresql(settings.database_url)
+    return LocalRunner(
+        settings.data_dir / "scratch",
+        settings.local_workers,
+        alone=not shared,
+        reserve=DiskReserve((settings.data_dir / "incoming").absolute()),
+    )
+
+
+def storage_of(settings: Settings, master: bytes) -> Storage:
+    """The bucket that the settings name, or the folder."""
+    place = bucket_place(settings)
+    if place is None:
+        return FolderStorage(settings.data_dir, SignedUrls(settings.origin, derived(master, "files")))
+    from infra.storage.client import Bucket  # boto3 takes half a second to import, and only here
+    from infra.storage.s3 import S3Storage
+
+    return S3Storage(Bucket(place))
+
+
+def bucket_place(settings: Settings) -> "S3Place | None":
+    """Where the bucket is, if files are kept in one."""
+    secret = settings.r2_secret_access_key
+    if not (settings.r2_endpoint_url and settings.r2_access_key_id and secret and settings.r2_bucket_name):
+        return None
+    from infra.storage.client import S3Place
+
+    return S3Place(
+        settings.r2_endpoint_url,
+        settings.r2_access_key_id,
+        secret.get_secret_value(),
+        settings.r2_bucket_name,
+    )
+
+
+def transfers_of(settings: Settings, storage: Storage, runner: Runner) -> Transfers:
+    """How runs reach what they read and write."""
+    return Transfers(
+        storage,
+        origin=settings.callback_origin,
+        same_machine=runner.name == LocalRunner.name,
+        url_seconds=settings.queue_deadline_seconds + settings.attempt_deadline_seconds,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """How many runs at once, how long, how often looked at."""
+    return Limits(
+        per_user=settings.max_active_per_user,
+        deadline_seconds=settings.attempt_deadline_seconds,
+        queue_seconds=settings.queue_deadline_seconds,
+        silence_seconds=settings.silence_seconds,
+        lease_seconds=settings.lease_seconds,
+        finalize_seconds=settings.finalize_seconds,
+        watch_seconds=settings.watch_seconds,
+    )
+
+
+def http_limits_of(settings: Settings) -> HttpLimits:
+    """What clients may take up."""
+    connections = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
+    return HttpLimits(connections=connections)
+
+
+def verifier_of(settings: Settings) -> Verifier | None:
+    """Who says which user a token stands for; None where there is one user."""
+    audience, issuer = settings.auth_audience, settings.auth_issuer
+    if settings.authenticated and audience is None:
+        logger.warning(
+            "AUTH_AUDIENCE is not set: tokens are accepted that were issued for any other service as well; "
+            "set it to the audience that tokens for this one name"
+        )
+    if settings.auth_jwt_secret:
+        secret = settings.auth_jwt_secret.get_secret_value()
+        return SharedSecret(secret, audience=audience, issuer=issuer)
+    if settings.auth_jwks_url:
+        return PublishedKeys(settings.auth_jwks_url, audience=audience, issuer=issuer)
+    return None
+
+
+def middleware_of(settings: Settings) -> list[Middleware]:
+    """What every request passes, outermost first."""
+    layers = [Middleware(AccessLog)]
+    if not settings.authenticated:
+        # Without users to tell apart, a page elsewhere that resolves its own name to this machine must be kept out.
+        public = urlsplit(settings.origin).hostname or "127.0.0.1"
+        layers.append(
+            Middleware(
+                TrustedHostMiddleware,
+                allowed_hosts=["localhost", "127.0.0.1", "[::1]", public],
+                www_redirect=False,
+            )
+        )
+    if settings.allowed_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(settings.allowed_origins),
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=SENT,
+                expose_headers=READ,
+            )
+        )
+    return layers
+
+
+def master_keys_of(settings: Settings) -> tuple[bytes, ...]:
+    """What attempts' keys are derived from, the newest first."""
+    if settings.callback_secret:
+        return tuple(secret.get_secret_value().encode() for secret in settings.callback_secret)
+    return (_kept_secret(settings.data_dir / "callback_secret"),)
+
+
+def _kept_secret(path: Path) -> bytes:
+    """The secret in the data folder, made at the first start; nobody but the owner may read it."""
+    if not path.exists():
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        with part.open("w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    secret = path.read_bytes()
+    if len(secret) < MIN_SECRET_BYTES:  # a disk that was full, or a power cut
+        raise BadSettings(
+            f"DATA_DIR: {path} holds no secret of {MIN_SECRET_BYTES} bytes; restore it, or remove it for a new one"
+        )
+    return secret
+
+
+def derived(master: bytes, purpose: str) -> bytes:
+    """A key of its own for each purpose."""
+    return hmac.digest(master, purpose.encode(), "sha256")

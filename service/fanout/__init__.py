@@ -1,0 +1,1 @@
+"""Deliver committed states to open streams, on this replica and on others."""

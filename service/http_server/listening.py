@@ -1,0 +1,53 @@
+"""The sockets that the service listens on, opened before anything else is done."""
+
+import errno
+import socket
+from contextlib import suppress
+
+from service.startup.errors import TRY_AGAIN_STATUS, StartError
+
+BACKLOG = 2_048
+
+
+def open_sockets(host: str, port: int) -> list[socket.socket]:
+    """Listen on every address of a host; raises StartError, which names the setting."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise StartError(f"HOST: {host!r} can't be resolved; name an address of this machine") from None
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in dict.fromkeys(found):
+            sockets.append(_listen(family, address))
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise _explain(error, host, port) from error
+    return sockets
+
+
+def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            with suppress(OSError):
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _explain(error: OSError, host: str, port: int) -> StartError:
+    if error.errno == errno.EADDRINUSE:
+        sentence = f"PORT: {port} is taken by another program on {host}; end that, or name another port"
+        return StartError(sentence, TRY_AGAIN_STATUS)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return StartError(f"PORT: this user may not listen on {port}; name a port from 1024 on, or allow it")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return StartError(f"HOST: {host} is no address of this machine; name one of its own")
+    return StartError(f"HOST, PORT: {host} port {port} can't be listened on ({error.strerror}); name others")

@@ -1,0 +1,1 @@
+"""Apply callbacks: group commit, output verification, state changes in plain SQL."""

@@ -1,0 +1,124 @@
+"""Group commit: callers hand over a change and await its commit; what has gathered is written in one transaction.
+
+Load raises the batch, not the latency. A tick that a newer one of its attempt has overtaken within the batch is
+answered with the newer one's sequence. What was committed is published before its callers go on, to those who want it.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.database.postgresql import AnyDatabase
+from service.ingest import store
+from service.ingest.store import Applied, Change, Outcome
+from service.jobs import queries
+from service.jobs.models import Job
+from service.webhooks.outbox import Outbox
+
+MAX_BATCH = 500
+
+Waiting = tuple[Change, "asyncio.Future[Outcome]"]
+
+
+@dataclass
+class Written:
+    """What this process has committed since its start."""
+
+    changes: int = 0
+    batches: int = 0
+    failures: int = 0
+
+
+class Interrupted(Exception):
+    """The writer was stopped before it could tell what became of the change."""
+
+
+class Writer:
+    """The one way for callbacks into the database."""
+
+    def __init__(
+        self,
+        database: AnyDatabase,
+        publish: Callable[[Job], None],
+        outbox: Outbox | None = None,
+        *,
+        wanted: Callable[[str, str], bool] = lambda _job_id, _user_id: True,
+        committed: Callable[[Collection[str]], None] = lambda _job_ids: None,
+    ) -> None:
+        """`wanted(job_id, user_id)` says whether anybody would read what is published of the job.
+
+        `committed(job_ids)` hears after each commit which jobs it changed.
+        """
+        self._database = database
+        self._publish = publish
+        self._outbox = outbox
+        self._wanted = wanted
+        self._committed = committed
+        self._waiting: list[Waiting] = []
+        self._ready = asyncio.Event()
+        self.written = Written()
+
+    def apply(self, change: Change) -> "asyncio.Future[Outcome]":
+        """Apply the change: done after its commit, or with what kept the batch from being committed."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((change, answer))
+        self._ready.set()
+        return answer
+
+    async def run(self) -> None:
+        """Write batch after batch, until cancelled; what is in hand then is still committed."""
+        while True:
+            await self._ready.wait()
+            batch = self._next()
+            if not self._waiting:
+                self._ready.clear()
+            await self._commit(batch)
+
+    async def drain(self) -> None:
+        """Commit what is waiting, for a shutdown."""
+        while self._waiting:
+            await self._commit(self._next())
+
+    def _next(self) -> list[Waiting]:
+        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+        return batch
+
+    async def _commit(self, batch: Sequence[Waiting]) -> None:
+        changes = [change for change, _ in batch]
+        try:
+            outcomes = await self._written(changes)
+        except BaseException as error:
+            self.written.failures += 1
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(error if isinstance(error, Exception) else Interrupted())
+            if not isinstance(error, Exception):
+                raise
+            return
+        self.written.batches += 1
+        self.written.changes += len(batch)
+        try:
+            changed = store.newest(changes, outcomes)
+            self._committed(changed.keys())
+            await self._tell(changed)
+        finally:  # what is committed is true, whether or not it could be told
+            for (_, answer), outcome in zip(batch, outcomes, strict=True):
+                if not answer.done():
+                    answer.set_result(outcome)
+
+    async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
+        return await store.write(self._database, changes, self._outbox)
+
+    async def _tell(self, changed: Mapping[str, Applied]) -> None:
+        """Publish the jobs that were changed as they now stand; most are read by nobody, and not read here either."""
+        unread = []
+        for job_id, outcome in changed.items():
+            if outcome.job is not None:
+                self._publish(outcome.job)
+            elif self._wanted(job_id, str(outcome.user_id)):
+                unread.append(job_id)
+        if unread:
+            async with self._database.reading() as session:
+                found = await queries.by_ids(session, unread)
+            for job in found:
+                self._publish(job)

@@ -1,0 +1,146 @@
+"""What a run reports, taken in: an output is checked and moved into its place before the row says `complete`."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from callbacks.envelope import EventType, Failure, Output
+from infra.database.postgresql import AnyDatabase
+from infra.storage import Obstructed, Storage, StorageError
+from service.ingest.batch_writer import Writer
+from service.ingest.output_check import Probe, check_output
+from service.ingest.output_limits import max_output_bytes
+from service.ingest.store import Applied, Change, Outcome, Refusal, lost_output
+from service.jobs import leases, queries
+from service.jobs.models import Job, Status
+
+logger = logging.getLogger("framehook.outcomes")
+
+MISSING = Failure(
+    code="output_missing", message="The exported file did not arrive in storage whole.", transient=True
+)
+TOO_LARGE = Failure(
+    code="output_too_large",
+    message="The export is larger than it may be; choose a lower quality, a smaller picture, or less of the source.",
+)
+OBSTRUCTED = Failure(
+    code="output_key_obstructed", message="A folder, or another file, is in the way of the exported file."
+)
+
+
+def attempt_key(job_id: str, attempt: int) -> str:
+    """Where an attempt writes: a key of its own, which no client can name."""
+    return f"{attempt_folder(job_id, attempt)}/output.mp4"
+
+
+def attempt_folder(job_id: str, attempt: int) -> str:
+    """Everything that an attempt leaves in storage lies under this."""
+    return f".attempts/{job_id}-{attempt}"
+
+
+async def clear(storage: Storage, job: Job) -> None:
+    """Remove what an attempt left in storage; what can't be removed now, the bucket's own rules remove later."""
+    try:
+        await storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
+    except StorageError as error:
+        logger.warning("what the attempt left could not be removed: %s", error.code, extra=job.log_fields)
+
+
+class Outcomes:
+    """Callbacks, and results that were recovered elsewhere, all pass through `settle`."""
+
+    def __init__(
+        self,
+        database: AnyDatabase,
+        storage: Storage,
+        writer: Writer,
+        publish: Callable[[Job], None],
+        *,
+        prober: Probe,
+        max_output_bytes: int,
+        lease_seconds: float,
+    ) -> None:
+        """`prober` looks at outputs.
+
+        `lease_seconds`: how long checking and moving an output may take before the run is asked after.
+        """
+        self._database = database
+        self._storage = storage
+        self._writer = writer
+        self._publish = publish
+        self._prober = prober
+        self._max_output_bytes = max_output_bytes
+        self._lease_seconds = lease_seconds
+
+    async def settle(self, change: Change) -> Outcome:
+        """Take the change in; returns after its commit."""
+        if change.report.output is None:
+            outcome = await self._writer.apply(change)
+            if isinstance(outcome, Applied) and outcome.job is not None:
+                await self.withdraw(outcome.job)
+            return outcome
+        job = await self._finalizing(change)
+        if job is None:
+            return await self._writer.apply(change)  # it can't be applied; this tells why
+        return await self._complete(job, change, change.report.output)
+
+    async def _finalizing(self, change: Change) -> Job | None:
+        async with self._database.transaction() as session:
+            job = await leases.finalize(
+                session, change.report, lease_seconds=self._lease_seconds, now=change.now
+            )
+        if job is not None:
+            self._publish(job)
+        return job
+
+    async def _complete(self, job: Job, change: Change, output: Output) -> Outcome:
+        outcome: Outcome | None = None
+        try:
+            failure = await self._placed(job, output)
+            if failure is not None:
+                logger.warning("the output was not taken: %s", failure.code, extra=job.log_fields)
+                change = replace(change, type=EventType.FAILED, report=lost_output(change.report, failure))
+            outcome = await self._writer.apply(change)
+            if failure is None and outcome is Refusal.OVER:
+                await self.withdraw(job)
+        finally:
+            if not isinstance(outcome, Applied):
+                await self._let_go(job)
+        await clear(self._storage, job)
+        return outcome
+
+    async def _placed(self, job: Job, output: Output) -> Failure | None:
+        """Check an output and move it into its place; why that could not be, if it could not."""
+        if output.size > await max_output_bytes(self._storage, job, self._max_output_bytes):
+            return TOO_LARGE
+        written = attempt_key(job.job_id, job.attempt)
+        owner, keys = (job.user_id, job.job_id), (written, job.output_key)
+        invalid = await check_output(self._storage, self._prober, owner, keys, output)
+        if invalid is not None:
+            return invalid
+        try:
+            there = await self._storage.publish(
+                job.user_id, written, job.output_key, size=output.size, checksum=output.checksum
+            )
+        except Obstructed:
+            return OBSTRUCTED
+        return None if there else MISSING
+
+    async def _let_go(self, job: Job) -> None:
+        async with self._database.transaction() as session:
+            await leases.let_go(session, job)
+
+    async def withdraw(self, job: Job) -> None:
+        """An output that was in its place before its job ended otherwise must not stay there."""
+        if job.output_checksum is None or job.status is Status.COMPLETE:
+            return
+        async with self._database.reading() as session:
+            now = await queries.get(session, job.user_id, job.job_id)
+            # Another may have taken the key since, and have made the very same file.
+            holder = await queries.holder(
+                session, job.user_id, job.output_key, now=time.time(), besides=job.job_id
+            )
+        if holder is None and now is not None and now.status in (Status.CANCELLED, Status.ERROR):
+            await self._storage.discard(job.user_id, job.output_key, checksum=job.output_checksum)

@@ -1,0 +1,200 @@
+"""Who may do what with an active job, and until when: claims, leases, and the rows that nobody has heard of.
+
+The dispatcher's and the watch's half of the state machine; like the other, it takes a session and never commits.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
+
+from callbacks.envelope import Phase, Report
+from service.jobs import fair_share
+from service.jobs.models import FINAL, IS_ACTIVE, ExportJob, Job, Status
+from service.jobs.transition_sql import LONGEST_PAUSE_SECONDS
+from service.jobs.transitions import JOBS, UNSTARTED, annotate, as_job, changed, is_job
+
+
+class HeldJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What the watch goes by; `sequence` counts up with every report."""
+
+    job_id: str
+    attempt: int
+    status: Status
+    phase: Phase
+    sequence: int
+    call_id: str | None
+    lease_until: float | None
+
+    @property
+    def is_unstarted(self) -> bool:
+        """Whether somebody is about to start the attempt, or died over it."""
+        return self.status is Status.PENDING and self.call_id is None
+
+
+async def claim(
+    session: AsyncSession, *, places: int, per_user: int, lease_seconds: float, now: float
+) -> list[Job]:
+    """Lease waiting jobs to whoever is about to spawn them, by turns of users: see `service.jobs.fair_share`."""
+    job_ids = await fair_share.choose_jobs(session, places=places, per_user=per_user, now=now)
+    if not job_ids:
+        return []
+    free = select(JOBS.c.job_id).where(JOBS.c.job_id.in_(job_ids)).with_for_update(skip_locked=True)
+    # Not `UNSTARTED`: with that, SQLite would look through all that are pending.
+    ready = and_(
+        col(ExportJob.status) == Status.PENDING,
+        col(ExportJob.call_id).is_(None),
+        col(ExportJob.lease_until).is_(None),
+        col(ExportJob.not_before) <= now,
+    )
+    leased = update(JOBS).where(JOBS.c.job_id.in_(free), ready).values(lease_until=now + lease_seconds)
+    rows = (await session.execute(leased.returning(JOBS))).mappings()
+    jobs = sorted((as_job(row) for row in rows), key=lambda job: job_ids.index(job.job_id))
+    await fair_share.occupy(session, [(job.job_id, job.attempt, job.user_id) for job in jobs], now=now)
+    return jobs
+
+
+async def held(session: AsyncSession) -> list[HeldJob]:
+    """Every active job that a replica has leased, or that a run is known of."""
+    somebodys = or_(~UNSTARTED, col(ExportJob.lease_until).is_not(None))
+    columns = (JOBS.c[name] for name in HeldJob.__struct_fields__)
+    rows = await session.execute(select(*columns).where(IS_ACTIVE, somebodys))
+    return [msgspec.convert(dict(row), HeldJob) for row in rows.mappings()]
+
+
+async def unchanged(session: AsyncSession, seen: Sequence[HeldJob]) -> list[Job]:
+    """Those of the jobs that nobody has changed or leased since they were seen."""
+    found = select(JOBS).where(_is_unchanged(seen))
+    return [as_job(row) for row in (await session.execute(found)).mappings()]
+
+
+async def lease_silent(
+    session: AsyncSession, seen: Sequence[HeldJob], *, lease_seconds: float, now: float
+) -> list[Job]:
+    """Lease to the caller, for one look, those of the jobs that nobody has changed or leased since."""
+    chosen = select(JOBS.c.job_id).where(_is_unchanged(seen)).with_for_update(skip_locked=True)
+    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(lease_until=now + lease_seconds)
+    rows = await session.execute(leased.returning(JOBS))
+    return [as_job(row) for row in rows.mappings()]
+
+
+async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
+    """A pause that ends later than any pause can was written before the clock went back: end it."""
+    too_late = now + LONGEST_PAUSE_SECONDS
+    waiting = and_(UNSTARTED, col(ExportJob.lease_until).is_(None), col(ExportJob.not_before) > too_late)
+    await session.execute(update(JOBS).where(waiting).values(not_before=now))
+
+
+def _is_unchanged(seen: Sequence[HeldJob]) -> ColumnElement[bool]:
+    ids = col(ExportJob.job_id).in_([job.job_id for job in seen])
+    same = tuple_(JOBS.c.job_id, JOBS.c.sequence).in_([(job.job_id, job.sequence) for job in seen])
+    leases = {job.lease_until for job in seen if job.lease_until is not None}
+    free = or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until).in_(leases))
+    return and_(IS_ACTIVE, ids, same, free)
+
+
+async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
+    """Store the call that runs the attempt; None if the attempt is over already.
+
+    A run may have reported before this is written. If it named this call, it goes on where it is; if it named another
+    one, which nobody knows of, whatever it reported is taken back, and nothing more of it will be taken in.
+    """
+    same = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
+    unknown = and_(same, col(ExportJob.call_id).is_(None))
+    values: dict[str, object] = {"call_id": call_id, "spawned_at": now}
+    reported = await annotate(session, and_(unknown, col(ExportJob.reported_call_id) == call_id), values)
+    if reported is not None:
+        return reported
+    starting = {
+        "status": Status.PENDING,
+        "phase": Phase.STARTING,
+        "progress": 0.0,
+        "message": "Waiting for the run to start",
+        "run": "",
+        "step": 0,
+        "reported_call_id": None,
+        "gpu_seconds": col(ExportJob.gpu_seconds_before),
+        "eta_seconds": None,
+        "started_at": None,
+        "heartbeat_at": now,
+        "lease_until": None,
+    }
+    return await changed(session, unknown, values | starting, now)
+
+
+async def finalize(session: AsyncSession, report: Report, *, lease_seconds: float, now: float) -> Job | None:
+    """Lease an attempt that claims to be complete while its output is checked and moved.
+
+    Nobody else gives up on the attempt meanwhile; only a cancel may still come between.
+    """
+    newer = or_(
+        col(ExportJob.run) < report.run,
+        and_(col(ExportJob.run) == report.run, col(ExportJob.step) < report.step),
+    )
+    known = or_(col(ExportJob.call_id).is_(None), col(ExportJob.call_id) == report.call_id)
+    current = and_(
+        col(ExportJob.job_id) == report.job_id,
+        col(ExportJob.attempt) == report.attempt,
+        known,
+        newer,
+        IS_ACTIVE,
+    )
+    values: dict[str, object] = {
+        "status": Status.PROCESSING,
+        "phase": Phase.FINALIZING,
+        "run": report.run,
+        "reported_call_id": report.call_id,
+        "gpu_seconds_before": case(
+            (col(ExportJob.run) == report.run, col(ExportJob.gpu_seconds_before)),
+            else_=col(ExportJob.gpu_seconds),
+        ),
+        "step": report.step - 1,  # a tick that comes late, or an older run's, must not undo this
+        "message": "Checking the exported file",
+        "heartbeat_at": now,
+        "started_at": func.coalesce(col(ExportJob.started_at), now),
+        "lease_until": now + lease_seconds,
+        # Whoever ends the job otherwise, after a crash as well, knows by these what to withdraw.
+        "output_size": report.output.size if report.output else None,
+        "output_checksum": report.output.checksum if report.output else None,
+    }
+    return await changed(session, current, values, now)
+
+
+async def let_go(session: AsyncSession, job: Job) -> None:
+    """Of an attempt that has ended otherwise nothing is on the way to its place any more."""
+    over = col(ExportJob.status).in_(FINAL)
+    ended = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, over)
+    await session.execute(update(JOBS).where(ended).values(lease_until=None))
+
+
+async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
+    """Active jobs whose call belongs to an earlier life of this service, or whose call nobody knows.
+
+    Where calls outlive the service (`of_this_instance` is empty), a run that has reported goes on.
+    """
+    reported = col(ExportJob.reported_call_id)
+    foreign = and_(
+        IS_ACTIVE,
+        col(ExportJob.runner) == runner,
+        or_(
+            col(ExportJob.call_id).is_not(None) & ~col(ExportJob.call_id).startswith(of_this_instance),
+            col(ExportJob.call_id).is_(None) & reported.is_(None) & col(ExportJob.lease_until).is_not(None),
+            col(ExportJob.call_id).is_(None) & ~reported.startswith(of_this_instance),
+        ),
+    )
+    return [as_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
+
+
+async def by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
+    """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
+    finalizing = and_(col(ExportJob.phase) == Phase.FINALIZING, col(ExportJob.lease_until).is_not(None))
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), ~func.coalesce(finalizing, false()))
+    return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
+
+
+async def running_here(session: AsyncSession, instance: str) -> list[Job]:
+    """Active jobs whose call belongs to this instance."""
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).startswith(instance))
+    return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]

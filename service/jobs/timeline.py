@@ -1,0 +1,45 @@
+"""A job's timeline as people read it: what happened when, how long each phase took, and what it cost."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from callbacks.envelope import Phase
+from service.jobs.models import Job, Status
+from service.jobs.pricing import estimated_usd
+from service.jobs.serializers import moment
+
+COLD_START = "cold_start"
+
+
+def timeline(job: Job, events: Sequence[Mapping[str, Any]], *, gpu: str | None, now: float) -> dict[str, Any]:
+    """The stored transitions, the phases with their seconds, GPU-seconds, and the estimated cost in US dollars."""
+    return {
+        "events": [{**event, "at": moment(event["at"])} for event in events],
+        "phases": phases(events, now=None if job.status.final else now),
+        "gpu_seconds": round(job.gpu_seconds, 3),
+        "estimated_cost_usd": estimated_usd(gpu if job.runner == "modal" else None, job.gpu_seconds),
+    }
+
+
+def phases(events: Sequence[Mapping[str, Any]], *, now: float | None) -> list[dict[str, Any]]:
+    """Each phase between two transitions, in order; the present one lasts until `now`.
+
+    The wall clock may have gone back in between: then a phase counts for nothing.
+    """
+    ends = [later["at"] for _, later in pairwise(events)] + ([now] if now is not None else [])
+    return [
+        {
+            "phase": _name(event),
+            "attempt": event["attempt"],
+            "started_at": moment(event["at"]),
+            "seconds": round(max(0.0, end - event["at"]), 3),
+        }
+        for event, end in zip(events, ends, strict=False)
+    ]
+
+
+def _name(event: Mapping[str, Any]) -> str:
+    """A call that was spawned and has not reported yet waits for its container: that is the cold start."""
+    waiting = event["status"] == Status.PENDING and event["phase"] == Phase.STARTING
+    return COLD_START if waiting else str(event["phase"])

@@ -1,0 +1,174 @@
+"""`make bench-growth`: what callbacks, lists and claims cost with a million finished exports, and with ten thousand.
+
+Two databases of each kind, alike but for their history, are asked the same by turns, by the service's own code and
+without the network between. Every cost is a median of wall time; the last column is the ratio of the lower quartiles,
+which other work on the machine disturbs less.
+"""
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from callbacks.envelope import EventType, Phase, Report
+from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.sqlite import sqlite_url
+from service import schema
+from service.ingest import store
+from service.ingest.store import Applied, Change
+from service.jobs import leases, queries
+from service.webhooks.due_query import waiting
+from tests.bench.ingest.history import ACTIVE, fill_postgresql, fill_sqlite
+from tests.bench.measure.servers import postgresql
+
+FEW, MANY = 10_000, 1_000_000
+USER = "user-3"
+PLACES = 8
+
+
+@dataclass
+class Asked:
+    """One database, and how far its jobs have come."""
+
+    database: AnyDatabase
+    step: int = 0
+
+
+Question = Callable[[Asked], Awaitable[object]]
+
+
+def callbacks(of: int) -> Question:
+    """So many ticks, each of another job, in one transaction."""
+
+    async def write(asked: Asked) -> None:
+        asked.step += 1
+        outcomes = await store.write(asked.database, [_tick(2 * n, asked.step) for n in range(1, of + 1)])
+        assert all(isinstance(outcome, Applied) for outcome in outcomes)
+
+    return write
+
+
+def _tick(number: int, step: int) -> Change:
+    report = Report(
+        job_id=f"active-{number:012d}",
+        attempt=1,
+        step=step,
+        call_id=f"fc-{number}",
+        phase=Phase.PROCESSING,
+        progress=50,
+        message="Frame 120 of 240",
+    )
+    return Change(EventType.PROGRESS, report, time.time())
+
+
+async def claim(asked: Asked) -> None:
+    """Lease as many waiting jobs as a dispatcher would, and give them back."""
+    async with asked.database.transaction() as session:
+        found = await leases.claim(session, places=PLACES, per_user=20, lease_seconds=30, now=time.time())
+        assert len(found) == PLACES
+        await session.rollback()
+
+
+async def watch(asked: Asked) -> None:
+    """What every replica asks every few seconds."""
+    async with asked.database.transaction() as session:
+        await leases.held(session)
+        await leases.end_long_pauses(session, now=time.time())
+        await leases.unchanged(session, [])
+
+
+def read(ask: Callable[..., Awaitable[object]], *arguments: object, **options: object) -> Question:
+    async def question(asked: Asked) -> None:
+        async with asked.database.reading() as session:
+            await ask(session, *arguments, **options)
+
+    return question
+
+
+QUESTIONS: dict[str, tuple[Question, int]] = {
+    "callback, one alone": (callbacks(1), 1),
+    "callback, of a batch of 64": (callbacks(64), 64),
+    "active list": (read(queries.active, USER), 1),
+    f"claim of {PLACES}": (claim, 1),
+    "first page of the list": (read(queries.page, USER, status=None, type_=None, before=None, limit=50), 1),
+    "unacknowledged": (read(queries.unacknowledged, "user-1"), 1),
+    "quota of a user": (read(queries.count_active, USER), 1),
+    "watch over silent attempts": (watch, 1),
+    "webhooks that are due": (read(waiting, each=4, under_way_here=[], now=4e9), 1),
+}
+
+
+async def measured(few: Asked, many: Asked, question: Question, rounds: int) -> list[list[float]]:
+    """Seconds, asked by turns: A B B A A B, so that neither is always asked after the other."""
+    took: list[list[float]] = [[], []]
+    for number in range(rounds):
+        turns = list(zip((few, many), took, strict=True))
+        for asked, times in reversed(turns) if number % 2 else turns:
+            began = time.perf_counter()
+            await question(asked)
+            times.append(time.perf_counter() - began)
+    return [times[rounds // 5 :] for times in took]  # the first ones warm up
+
+
+@asynccontextmanager
+async def sqlite_pair(many: int) -> AsyncIterator[tuple[str, str]]:
+    with tempfile.TemporaryDirectory(prefix="framehook-growth-") as folder:
+        urls = []
+        for finished in (FEW, many):
+            path = Path(folder) / f"{finished}.db"
+            urls.append(sqlite_url(path))
+            await asyncio.to_thread(schema.upgrade, urls[-1])
+            await asyncio.to_thread(fill_sqlite, path, finished, time.time())
+        yield urls[0], urls[1]
+
+
+@asynccontextmanager
+async def postgresql_pair(many: int) -> AsyncIterator[tuple[str, str]]:
+    with postgresql() as server:
+        urls = []
+        connection = await asyncpg.connect(server)
+        for finished in (FEW, many):
+            await connection.execute(f"CREATE DATABASE of_{finished}")
+            urls.append(server.replace("/postgres?", f"/of_{finished}?"))
+            await asyncio.to_thread(schema.upgrade, urls[-1])
+            await fill_postgresql(urls[-1], finished, time.time())
+        await connection.close()
+        yield urls[0], urls[1]
+
+
+async def measure(name: str, urls: tuple[str, str], rounds: int) -> None:
+    few, many = (Asked(open_database(url)) for url in urls)
+    for title, (question, units) in QUESTIONS.items():
+        took = await measured(few, many, question, rounds)
+        quick, usual, _ = zip(*(statistics.quantiles(times, n=4) for times in took), strict=True)
+        costs = f"{usual[0] / units * 1e6:9.0f} {usual[1] / units * 1e6:9.0f} {usual[1] / usual[0]:6.2f}"
+        costs += f" {quick[1] / quick[0]:9.2f}"
+        print(f"{name:10} {title:28} {costs}", flush=True)
+    await few.database.close()
+    await many.database.close()
+
+
+async def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.ingest.growth", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--many", type=int, default=MANY, help="finished exports in the larger database")
+    arguments = parser.parse_args()
+    print(f"{ACTIVE} active exports; finished ones: {FEW:,} and {arguments.many:,}; microseconds, medians")
+    print(f"{'database':10} {'':28} {'few':>9} {'many':>9} {'ratio':>6} {'quartile':>9}")
+    for name, pair in (("SQLite", sqlite_pair), ("PostgreSQL", postgresql_pair)):
+        began = time.monotonic()
+        async with pair(arguments.many) as urls:
+            print(f"{name}: filled in {time.monotonic() - began:.0f} s", flush=True)
+            await measure(name, urls, arguments.rounds)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,161 @@
+"""`python -m tests.bench.ingest.stages`: where the time of a callback goes, stage by stage, within one process.
+
+Of many short rounds the quickest counts: that is what the code itself takes, whatever else the machine does. What a
+batch takes is shown for each callback in it. A server adds what a bare one takes anyway (the ceiling of
+`make bench-callbacks`), and threads that wait for each other.
+"""
+
+import asyncio
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from callbacks import envelope, signing
+from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.sqlite import sqlite_url
+from service import schema
+from service.api.callbacks import FrontDoor
+from service.ingest import store
+from service.ingest.batch_writer import Writer
+from service.ingest.store import Applied, Change
+from service.jobs.models import Job
+from service.jobs.serializers import JobView
+from service.webhooks.outbox import Outbox
+from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows
+from tests.bench.ingest.throughput import CONNECTIONS, SECRET, attempt_key, requests_for
+from tests.bench.measure.servers import postgresql
+
+ROUNDS = 300
+EACH = 100
+
+
+def quickest(work: Callable[[], object], times: int = EACH) -> float:
+    """Microseconds of one call."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        best = min(best, time.perf_counter() - began)
+    return best / times * 1e6
+
+
+class Answering:
+    """Stands where outcomes are settled, and knows the answer at once."""
+
+    async def settle(self, _change: Change) -> Applied:
+        return Applied(1)
+
+
+def endpoint(raw: bytes, job_id: str) -> dict[str, float]:
+    """The route alone: from the server's call to the answer, but for the writing."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    pairs = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": f"/api/callbacks/{job_id}",
+        "headers": [(name, value) for name, value in pairs],
+        "state": {"master_keys": (SECRET.encode(),), "outcomes": Answering()},
+    }
+    door = FrontDoor(_nobody)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(_message: object) -> None:
+        return
+
+    keys = [signing.attempt_key(SECRET.encode(), job_id, 1)]
+    signed = {name.decode(): value.decode() for name, value in pairs}
+    now = time.time()
+    whole = quickest(lambda: _run(door(scope, receive, send)))
+    verify = quickest(lambda: signing.verify(keys, signed, body, now=now))
+    decode = quickest(lambda: envelope.decode(body))
+    return {
+        "verify the signature": verify,
+        "decode the body": decode,
+        "the rest of the route: headers, body, key, answer": whole - verify - decode,
+    }
+
+
+async def _nobody(*_: object) -> None:
+    return
+
+
+def _run(coroutine: Coroutine[Any, Any, None]) -> None:
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waited")
+
+
+def ticks(job_ids: list[str], step: int) -> list[Change]:
+    raws = (requests_for(job_id, attempt_key(job_id), range(step, step + 1))[0] for job_id in job_ids)
+    callbacks = [envelope.decode(raw.partition(b"\r\n\r\n")[2]) for raw in raws]
+    return [Change(one.type, one.data, time.time()) for one in callbacks]
+
+
+async def writing(database: AnyDatabase, insert: Insert) -> dict[str, float]:
+    """The writer and its database: batches of as many as the benchmark has connections."""
+    job_ids = [str(uuid.uuid4()) for _ in range(CONNECTIONS)]
+    await asyncio.to_thread(insert, job_ids)
+    outbox = Outbox(JobView("http://127.0.0.1"))
+    writer = Writer(database, _ignore, outbox, wanted=lambda _job_id, _user_id: False)
+    transaction = whole = float("inf")
+    for step in range(1, ROUNDS + 1):
+        changes = ticks(job_ids, 2 * step)
+        began = time.process_time()
+        await store.write(database, changes, outbox)
+        transaction = min(transaction, time.process_time() - began)
+        waiting = [writer.apply(change) for change in ticks(job_ids, 2 * step + 1)]
+        began = time.process_time()
+        await writer.drain()
+        whole = min(whole, time.process_time() - began)
+        assert all(answer.done() for answer in waiting)
+    await database.close()
+    of_one = 1e6 / CONNECTIONS
+    return {
+        "a batch in one transaction, as far as it is done here": transaction * of_one,
+        "the writer: gather, tell, answer": (whole - transaction) * of_one,
+    }
+
+
+async def on_sqlite(folder: Path) -> dict[str, float]:
+    url = sqlite_url(folder / "framehook.db")
+    await asyncio.to_thread(schema.upgrade, url)
+    return await writing(open_database(url), sqlite_rows(folder / "framehook.db"))
+
+
+async def on_postgresql(_folder: Path) -> dict[str, float]:
+    with postgresql() as url:
+        await asyncio.to_thread(schema.upgrade, url)
+        return await writing(open_database(url), postgresql_rows(url))
+
+
+def _ignore(_job: Job) -> None:
+    return
+
+
+async def main() -> None:
+    """Measure and print."""
+    job_id = str(uuid.uuid4())
+    (raw,) = requests_for(job_id, attempt_key(job_id), range(1, 2))
+    of_route = endpoint(raw, job_id)
+    for name, measure in (("SQLite", on_sqlite), ("PostgreSQL", on_postgresql)):
+        with tempfile.TemporaryDirectory(prefix="framehook-bench-") as folder:
+            found = of_route | await measure(Path(folder))
+        print(f"{name}: microseconds of a callback, in batches of {CONNECTIONS}")
+        for stage, took in found.items():
+            print(f"  {stage:54} {took:6.1f}")
+        print(f"  {'in all, over a bare server':54} {sum(found.values()):6.1f}")
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

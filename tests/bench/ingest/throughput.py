@@ -1,0 +1,217 @@
+"""`make bench-callbacks`: how many signed callbacks a second one server process takes in, beside what else could be.
+
+Every variant is served by the same uvicorn, the ceiling set up as Framehook's own server is, and is measured in turn,
+round after round. The load is signed before the
+clock starts. Wall time and the server's own processor time are both shown: the latter is steadier on a busy machine.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows, usual_rows
+from tests.bench.measure.servers import Server, framehook, postgresql, serve, serve_alike
+
+CONNECTIONS = 64
+SECRET = "a secret that is long enough for a benchmark"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A server to measure, and how rows for its jobs come into being."""
+
+    name: str
+    server: Server
+    insert: Insert
+    key_of: Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One round of one variant."""
+
+    requests_per_second: float
+    cpu_microseconds: float
+    p99_milliseconds: float
+
+
+def attempt_key(job_id: str) -> bytes:
+    """The key of a job's first attempt: HKDF-SHA256 of the master secret."""
+    extracted = hmac.digest(bytes(32), SECRET.encode(), "sha256")
+    return hmac.digest(extracted, f"{job_id}:1".encode() + b"\x01", "sha256")
+
+
+def requests_for(job_id: str, key: bytes, steps: range) -> list[bytes]:
+    """Ticks of one job as they go over the wire, signed now."""
+    return [_request(job_id, key, step, steps.stop) for step in steps]
+
+
+def _request(job_id: str, key: bytes, step: int, last: int) -> bytes:
+    now = int(time.time())
+    report = {
+        "job_id": job_id,
+        "attempt": 1,
+        "step": step,
+        "call_id": "fc-01JD5T9V8Q3WZK7M2N4P6R8S0T",
+        "phase": "processing",
+        "progress": round(99.0 * step / last, 2),
+        "message": "Encoding with h264_nvenc; frame by frame, as measured, with the time that is left",
+        "eta_seconds": 12.5,
+    }
+    timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body = json.dumps({"type": "export.progress", "timestamp": timestamp, "data": report}).encode()
+    message = f"msg_{uuid.uuid4().hex}"
+    signature = base64.b64encode(hmac.digest(key, f"{message}.{now}.".encode() + body, "sha256")).decode()
+    head = (
+        f"POST /api/callbacks/{job_id} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"webhook-id: {message}\r\nwebhook-timestamp: {now}\r\nwebhook-signature: v1,{signature}\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Connection(asyncio.Protocol):
+    """Sends one request after the other; a request goes out when the one before it is answered."""
+
+    def __init__(self, requests: list[bytes]) -> None:
+        self._requests = iter(requests)
+        self._sent = 0.0
+        self._received = b""
+        self.latencies: list[float] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def start(self) -> None:
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, _, body = self._received.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        if length is None or len(body) < int(length[1]):
+            return
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.done.set_exception(RuntimeError(self._received.decode(errors="replace")[:400]))
+            self._transport.close()
+            return
+        self._received = b""
+        self.latencies.append(time.perf_counter() - self._sent)
+        self._next()
+
+    def _next(self) -> None:
+        request = next(self._requests, None)
+        if request is None:
+            self._transport.close()
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self._sent = time.perf_counter()
+        self._transport.write(request)
+
+
+async def load(port: int, per_connection: list[list[bytes]]) -> tuple[float, list[float]]:
+    """Send everything over as many connections; wall seconds, and each request's."""
+    loop = asyncio.get_running_loop()
+    connections = [
+        (await loop.create_connection(lambda requests=requests: Connection(requests), "127.0.0.1", port))[1]  # type: ignore[misc]
+        for requests in per_connection
+    ]
+    began = time.perf_counter()
+    for connection in connections:
+        connection.start()
+    await asyncio.gather(*(connection.done for connection in connections))
+    took = time.perf_counter() - began
+    return took, [latency for connection in connections for latency in connection.latencies]
+
+
+def measure(variant: Variant, requests: int) -> Measured:
+    """One round: fresh jobs, one to a connection."""
+    job_ids = [str(uuid.uuid4()) for _ in range(CONNECTIONS)]
+    variant.insert(job_ids)
+    each = max(1, requests // CONNECTIONS)
+    prepared = [requests_for(job_id, variant.key_of(job_id), range(1, each + 1)) for job_id in job_ids]
+    before = variant.server.cpu_seconds()
+    took, latencies = asyncio.run(load(variant.server.port, prepared))
+    cpu = variant.server.cpu_seconds() - before
+    count = len(latencies)
+    p99 = statistics.quantiles(latencies, n=100)[98]
+    return Measured(count / took, cpu / count * 1e6, p99 * 1e3)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.ingest.throughput", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=10_000, help="a round, of the fast variants")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        variants = list(_variants(stack))
+        results: dict[str, list[Measured]] = {variant.name: [] for variant in variants}
+        for _ in range(arguments.rounds):
+            for variant in variants:
+                share = 20 if variant.name.startswith("usual") else 1
+                results[variant.name].append(measure(variant, arguments.requests // share))
+        _print(results, arguments.rounds)
+
+
+def _variants(stack: ExitStack) -> Iterator[Variant]:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
+    usual_key = hashlib.sha256(b"usual").digest()
+    usual_environment = {
+        "BENCH_KEY": "whsec_" + base64.b64encode(usual_key).decode(),
+        "BENCH_DATABASE": f"sqlite+aiosqlite:///{folder}/usual.db",
+    }
+    bare = stack.enter_context(serve_alike("tests.bench.ingest.baseline_apps:Ceiling"))
+    yield Variant("ceiling: a bare ASGI application", bare, lambda _job_ids: None, attempt_key)
+    sqlite = stack.enter_context(framehook(folder / "sqlite", {}, secret=SECRET))
+    yield Variant("Framehook, SQLite", sqlite, sqlite_rows(folder / "sqlite" / "framehook.db"), attempt_key)
+    url = stack.enter_context(postgresql())
+    postgres = stack.enter_context(framehook(folder / "postgresql", {"DATABASE_URL": url}, secret=SECRET))
+    yield Variant("Framehook, PostgreSQL", postgres, postgresql_rows(url), attempt_key)
+    usual = stack.enter_context(
+        serve("tests.bench.ingest.baseline_apps:usual", environment=usual_environment)
+    )
+    yield Variant(
+        "usual: a session and a commit each, SQLite",
+        usual,
+        usual_rows(folder / "usual.db"),
+        lambda _: usual_key,
+    )
+
+
+def _print(results: dict[str, list[Measured]], rounds: int) -> None:
+    first = next(iter(results.values()))
+    print(f"{CONNECTIONS} connections, medians of {rounds} rounds, {os.cpu_count()} cores")
+    print(
+        f"{'variant':46} {'requests/s':>10} {'ratio':>6} {'CPU µs':>7} {'ratio':>6} {'p99 ms':>7} {'ratio':>6}"
+    )
+    for name, measured in results.items():
+        rate = statistics.median(one.requests_per_second for one in measured)
+        cpu = statistics.median(one.cpu_microseconds for one in measured)
+        p99 = statistics.median(one.p99_milliseconds for one in measured)
+        pairs = list(zip(measured, first, strict=True))
+        by_rate = statistics.median(one.requests_per_second / base.requests_per_second for one, base in pairs)
+        by_cpu = statistics.median(base.cpu_microseconds / one.cpu_microseconds for one, base in pairs)
+        by_p99 = statistics.median(one.p99_milliseconds / base.p99_milliseconds for one, base in pairs)
+        print(f"{name:46} {rate:10.0f} {by_rate:6.3f} {cpu:7.0f} {by_cpu:6.3f} {p99:7.1f} {by_p99:6.2f}")
+
+
+if __name__ == "__main__":
+    main()

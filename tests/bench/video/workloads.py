@@ -1,0 +1,202 @@
+"""The exports that are measured, as each contender is told to make them: a crop, or an ellipse, that swings.
+
+It swings by 600 pixels to either side of a frame of 1920 x 1080, once in ten seconds.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+RIVALS = Path(__file__).parents[1] / "baselines"
+# What Framehook's `standard` quality asks of x264 and of the sound's encoder.
+PICTURE = (
+    *("-c:v", "libx264", "-preset", "fast", "-crf", "21", "-g", "60", "-pix_fmt", "yuv420p"),
+    *("-color_primaries", "bt709", "-color_trc", "bt709", "-colorspace", "bt709", "-color_range", "tv"),
+    *("-movflags", "+faststart"),
+)
+SOUND = ("-c:a", "aac", "-b:a", "192k", "-ar", "48000", "-ac", "2")
+_SWING = "600*sin(2*PI*t/10)"
+_RADII, _DIM = (120, 200), 0.20
+
+
+@dataclass(frozen=True)
+class Command:
+    """How one contender is started, and what it reads from standard input."""
+
+    arguments: tuple[str, ...]
+    stdin: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where everything lies: the film, the folder that is written to, and the rivals' Python and ffmpeg."""
+
+    film: Path
+    folder: Path
+    python: Path
+    ffmpeg: str
+    seconds: float
+
+
+def commands(kind: str, stage: Stage) -> Mapping[str, Command]:
+    """Every contender's command for `framing` or `overlay`, by its name."""
+    python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
+    shades, cover = _masks(stage.folder)
+    given = (kind, film, output, str(shades))
+    return {
+        "Framehook": _framehook(kind, stage),
+        "ffmpeg": _ffmpeg(kind, stage, cover),
+        "MoviePy": _moviepy(python, given, "write", _MOVIEPY_EQUAL),
+        "MoviePy, usual": _moviepy(python, given, "write", {}),
+        "OpenCV": _opencv(python, given, "write", stage.ffmpeg, (*PICTURE, *SOUND)),
+        "OpenCV, usual": _opencv(python, given, "write", stage.ffmpeg, ()),
+    }
+
+
+def stages(kind: str, stage: Stage) -> Mapping[str, Mapping[str, Command]]:
+    """What shows where a contender's time goes: it starts; it reads the film as well; it draws every frame as well."""
+    python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
+    shades, cover = _masks(stage.folder)
+    given = (kind, film, output, str(shades))
+    ours = _framehook(kind, stage)
+    moviepy = {part: _moviepy(python, given, part, {}) for part in ("read", "draw")}
+    opencv = {part: _opencv(python, given, part, stage.ffmpeg, ()) for part in ("read", "draw")}
+    return {
+        "Framehook": {
+            "start": Command((sys.executable, "-c", "import gpu.__main__")),
+            "read": Command(
+                (
+                    sys.executable,
+                    "-c",
+                    _OURS.format("decode.pictures(film, cut, render.clock, render.ticks)"),
+                ),
+                ours.stdin,
+            ),
+            "draw": Command(
+                (sys.executable, "-c", _OURS.format("render.pictures(render.ticks)")), ours.stdin
+            ),
+        },
+        "ffmpeg": {
+            "start": Command((stage.ffmpeg, "-version")),
+            "read": Command((*_started(stage), "-an", *_NOWHERE)),
+            "draw": Command((*_started(stage), "-an", *_filters(kind, cover), *_NOWHERE)),
+        },
+        "MoviePy": {"start": Command((python, "-c", "import moviepy")), **moviepy},
+        "OpenCV": {"start": Command((python, "-c", "import cv2")), **opencv},
+    }
+
+
+_MOVIEPY_EQUAL = {"preset": "fast", "audio_bitrate": "192k", "ffmpeg_params": PICTURE}
+_NOWHERE = ("-f", "null", "-")
+# This package knows nothing of the one that is measured, so what goes on in it is said as a script.
+_OURS = """
+import sys
+from gpu import decode, timeline
+from gpu.formats import planned
+from gpu.source import probe
+from gpu.spec import AttemptSpec
+
+spec = AttemptSpec.model_validate_json(sys.stdin.read())
+film = probe(spec.transfer.sources["film"].path)
+render = planned(spec.type, spec.config, {{"film": film}})
+cut = timeline.pieces(0.0, film.duration, [])
+for _ in {}:
+    pass
+"""
+
+
+def _moviepy(python: str, given: Sequence[str], part: str, encoder: Mapping[str, Any]) -> Command:
+    return Command((python, str(RIVALS / "moviepy_script.py"), *given, part, json.dumps(encoder)))
+
+
+def _opencv(python: str, given: Sequence[str], part: str, ffmpeg: str, encoder: Sequence[str]) -> Command:
+    return Command((python, str(RIVALS / "opencv_loop.py"), *given, part, ffmpeg, json.dumps(encoder)))
+
+
+def _framehook(kind: str, stage: Stage) -> Command:
+    config = {"input_key": "film", "quality": "standard"} | (
+        _crop(stage.seconds) if kind == "framing" else _ellipse(stage.seconds)
+    )
+    return Command(
+        (sys.executable, "-m", "gpu", "-"), spec(kind, config, stage.film, stage.folder / "ours.mp4")
+    )
+
+
+def spec(kind: str, config: Mapping[str, Any], film: Path, output: Path) -> str:
+    """What `python -m gpu` reads, for an export of one film that the configuration calls `film`."""
+    return json.dumps(
+        {
+            "job_id": "bench",
+            "attempt": 1,
+            "call_id": "bench",
+            "type": kind,
+            "config": config,
+            "transfer": {"sources": {"film": {"path": str(film)}}, "output": {"path": str(output)}},
+        }
+    )
+
+
+def _crop(seconds: float) -> dict[str, Any]:
+    keys = [
+        {"time": time, "x": 656.5 + _swung(time), "y": 0, "width": 607, "height": 1080}
+        for time in _times(seconds)
+    ]
+    return {"keyframes": keys, "output_width": 608, "output_height": 1080}
+
+
+def _ellipse(seconds: float) -> dict[str, Any]:
+    keys = [
+        {"time": time, "x": 960 + _swung(time), "y": 540, "radiusX": _RADII[0], "radiusY": _RADII[1]}
+        for time in _times(seconds)
+    ]
+    region = {"start_time": 0, "end_time": seconds, "color": "#ffffff", "keyframes": keys}
+    settings = {"dim_strength": _DIM, "fade": 0}
+    return {"highlight_regions": [region], "effect_type": "dark_overlay", "overlay_settings": settings}
+
+
+def _times(seconds: float) -> list[float]:
+    """Twice a second: often enough for the spline to be the sine."""
+    return [number / 2 for number in range(math.ceil(seconds * 2) + 1)]
+
+
+def _swung(time: float) -> float:
+    return 600 * math.sin(2 * math.pi * time / 10)
+
+
+def _ffmpeg(kind: str, stage: Stage, cover: Path) -> Command:
+    output = str(stage.folder / "plain.mp4")
+    return Command((*_started(stage), *_filters(kind, cover), *PICTURE, *SOUND, output))
+
+
+def _started(stage: Stage) -> tuple[str, ...]:
+    return stage.ffmpeg, "-y", "-loglevel", "error", "-i", str(stage.film)
+
+
+def _filters(kind: str, cover: Path) -> tuple[str, ...]:
+    """The cheapest way in ffmpeg: for the overlay, a cover drawn beforehand is moved over the frame.
+
+    Dimming with `lutyuv` and laying the undimmed ellipse over that takes as long; `geq` takes ten times that.
+    """
+    if kind == "framing":
+        return "-vf", f"crop=w=607:h=1080:x='656.5+{_SWING}':y=0:exact=1,scale=608:1080:flags=lanczos"
+    moved = f"[1]format=yuva420p[cover];[0][cover]overlay=x='{_SWING}-960':y=-540:format=yuv420"
+    return "-i", str(cover), "-filter_complex", moved
+
+
+def _masks(folder: Path) -> tuple[Path, Path]:
+    """How bright each pixel is to be, in grey; and the same as a black cover with its opacity, and an outline."""
+    shades, cover = folder / "shades.png", folder / "cover.png"
+    box = (1920 - _RADII[0], 1080 - _RADII[1], 1920 + _RADII[0], 1080 + _RADII[1])
+    grey = Image.new("L", (3840, 2160), round(255 * (1 - _DIM)))
+    ImageDraw.Draw(grey).ellipse(box, fill=255)
+    grey.save(shades)
+    black = Image.new("RGBA", (3840, 2160), (0, 0, 0, round(255 * _DIM)))
+    ImageDraw.Draw(black).ellipse(box, fill=(0, 0, 0, 0), outline=(255, 255, 255, 255), width=2)
+    black.save(cover)
+    return shades, cover

@@ -1,0 +1,197 @@
+"""`make bench-webhooks`: how soon healthy consumers hear of an event, with hostile ones beside them and without.
+
+One server process, SQLite. Each event is a callback that ends an export; its latency at a healthy receiver counts from
+the callback's answer, which is given at once after the commit. The variants are measured in turn, round after round.
+Then: deliveries a second of one process, what the outbox adds to a callback, and a connection to a delivery.
+"""
+
+import argparse
+import asyncio
+import base64
+import hmac
+import json
+import os
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from tests.bench.ingest.rows import sqlite_rows
+from tests.bench.ingest.throughput import SECRET, attempt_key
+from tests.bench.measure.servers import framehook
+from tests.bench.webhooks import costs
+from tests.bench.webhooks.hostile_receivers import HOSTILE, Arrivals, hostile, receiving
+
+HEALTHY = 4
+HOSTILE_OF_EACH = 4
+EVENTS_PER_SECOND = 10
+PATIENCE_SECONDS = 120.0
+ALLOWED = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One variant once: the latencies at healthy receivers, and how many never came."""
+
+    latencies: Sequence[float]
+    missing: int
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.latencies) * 1e3
+
+    @property
+    def p99(self) -> float:
+        return statistics.quantiles(self.latencies, n=100)[98] * 1e3
+
+
+class Site:
+    """The service under measurement, its consumers, and the exports that end."""
+
+    def __init__(self, client: httpx.AsyncClient, folder: Path, arrivals: Arrivals) -> None:
+        self._client = client
+        self._insert = sqlite_rows(folder / "framehook.db")
+        self._arrivals = arrivals
+        self._hostile: list[str] = []
+
+    async def endpoint(self, url: str, *, is_hostile: bool = False) -> None:
+        made = await self._client.post("/api/webhooks", json={"url": url, "events": ["export.failed"]})
+        made.raise_for_status()
+        if is_hostile:
+            self._hostile.append(made.json()["id"])
+
+    async def enable_hostile(self, *, enabled: bool) -> None:
+        """What waits for them ends with their being disabled."""
+        for one in self._hostile:
+            (await self._client.patch(f"/api/webhooks/{one}", json={"enabled": enabled})).raise_for_status()
+
+    async def round(self, events: int, *, per_second: float | None) -> Round:
+        """So many exports end, one after the other or all at once."""
+        job_ids = [str(uuid.uuid4()) for _ in range(events)]
+        await asyncio.to_thread(self._insert, job_ids)
+        before = len(self._arrivals.at)
+        answered: dict[str, float] = {}
+
+        async def end(number: int, job_id: str) -> None:
+            if per_second:
+                await asyncio.sleep(number / per_second)
+            (await self._client.post(f"/api/callbacks/{job_id}", **failed(job_id))).raise_for_status()  # type: ignore[arg-type]
+            answered[job_id] = time.perf_counter()
+
+        await asyncio.gather(*(end(number, job_id) for number, job_id in enumerate(job_ids)))
+        expected = events * HEALTHY
+        await self._arrivals.reached(before + expected, within_seconds=PATIENCE_SECONDS)
+        arrived = [one for one in self._arrivals.at[before:] if one[0] in answered]
+        return Round([max(0.0, at - answered[job_id]) for job_id, at in arrived], expected - len(arrived))
+
+    async def throughput(self, events: int) -> float:
+        """Deliveries a second of a backlog, from the first that arrives to the last."""
+        before = len(self._arrivals.at)
+        await self.round(events, per_second=None)
+        times = [at for _, at in self._arrivals.at[before:]]
+        return (len(times) - 1) / (max(times) - min(times))
+
+
+def failed(job_id: str) -> dict[str, object]:
+    """A signed callback that ends the export's first attempt, as httpx takes it."""
+    now, message = int(time.time()), f"msg_{uuid.uuid4().hex}"
+    report = {
+        "job_id": job_id,
+        "attempt": 1,
+        "step": 1,
+        "call_id": f"bench-{job_id}",
+        "phase": "processing",
+        "progress": 41.0,
+        "message": "It broke.",
+        "error": {"code": "broken", "message": "It broke.", "transient": False},
+    }
+    timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body = json.dumps({"type": "export.failed", "timestamp": timestamp, "data": report}).encode()
+    digest = hmac.digest(attempt_key(job_id), f"{message}.{now}.".encode() + body, "sha256")
+    signature = f"v1,{base64.b64encode(digest).decode()}"
+    headers = {"webhook-id": message, "webhook-timestamp": str(now), "webhook-signature": signature}
+    return {"content": body, "headers": headers | {"content-type": "application/json"}}
+
+
+@asynccontextmanager
+async def site() -> AsyncIterator[Site]:
+    """One server with its healthy and its hostile consumers."""
+    arrivals = Arrivals()
+    async with AsyncExitStack() as stack:
+        sync = stack.enter_context(ExitStack())
+        folder = Path(sync.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
+        server = sync.enter_context(framehook(folder, ALLOWED, secret=SECRET))
+        limits = httpx.Limits(max_connections=32)
+        address = f"http://127.0.0.1:{server.port}"
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=address, limits=limits, timeout=60, trust_env=False)
+        )
+        found = Site(client, folder, arrivals)
+        for number in range(HEALTHY):
+            port = await stack.enter_async_context(receiving(arrivals.conduct))
+            await found.endpoint(f"http://127.0.0.1:{port}/{number}")
+        for name, port in sync.enter_context(hostile()).items():
+            for number in range(HOSTILE_OF_EACH):
+                await found.endpoint(f"{name.split()[0]}://127.0.0.1:{port}/{number}", is_hostile=True)
+        yield found
+
+
+async def measure(rounds: int, events: int, backlog: int) -> None:
+    """Both variants in turn, and a backlog after each round."""
+    alone: list[Round] = []
+    beside: list[Round] = []
+    rates: list[float] = []
+    async with site() as found:
+        await found.enable_hostile(enabled=False)
+        await found.round(20, per_second=EVENTS_PER_SECOND)  # nobody is known before the first answer
+        for _ in range(rounds):
+            await found.enable_hostile(enabled=False)
+            alone.append(await found.round(events, per_second=EVENTS_PER_SECOND))
+            rates.append(await found.throughput(backlog))
+            await found.enable_hostile(enabled=True)
+            beside.append(await found.round(events, per_second=EVENTS_PER_SECOND))
+    _print(alone, beside, rates)
+
+
+def _print(alone: Sequence[Round], beside: Sequence[Round], rates: Sequence[float]) -> None:
+    print(f"{HEALTHY} healthy endpoints, {EVENTS_PER_SECOND} events/s, medians of {len(alone)} rounds")
+    print(f"{'commit to received':46} {'median ms':>10} {'p99 ms':>8} {'missing':>8}")
+    others = f"beside {len(HOSTILE) * HOSTILE_OF_EACH} hostile endpoints"
+    for name, measured in (("healthy endpoints alone", alone), (others, beside)):
+        median = statistics.median(one.median for one in measured)
+        p99 = statistics.median(one.p99 for one in measured)
+        print(f"{name:46} {median:10.1f} {p99:8.1f} {sum(one.missing for one in measured):8}")
+    pairs = list(zip(beside, alone, strict=True))
+    by_median = statistics.median(one.median / base.median for one, base in pairs)
+    by_p99 = statistics.median(one.p99 / base.p99 for one, base in pairs)
+    print(f"{'ratio':46} {by_median:10.2f} {by_p99:8.2f}")
+    print(f"{'a backlog: deliveries/s of one process':46} {statistics.median(rates):10.0f}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.webhooks.latency", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--events", type=int, default=150, help="a round, of the latencies")
+    parser.add_argument("--backlog", type=int, default=500, help="events at once, for the throughput")
+    parser.add_argument("--callbacks", type=int, default=10_000, help="a round, of the outbox's cost")
+    parser.add_argument("--only", choices=["deliveries", "outbox", "connections"])
+    arguments = parser.parse_args()
+    print(f"{os.cpu_count()} cores")
+    if arguments.only in (None, "deliveries"):
+        asyncio.run(measure(arguments.rounds, arguments.events, arguments.backlog))
+    if arguments.only in (None, "outbox"):
+        costs.outbox(arguments.rounds, arguments.callbacks, ALLOWED)
+    if arguments.only in (None, "connections"):
+        asyncio.run(costs.connections(arguments.rounds))
+
+
+if __name__ == "__main__":
+    main()

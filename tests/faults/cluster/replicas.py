@@ -1,0 +1,142 @@
+"""Replicas of the service as processes, and the runs that they start: to be killed, frozen and started again.
+
+They are forked from a process that has imported everything, which takes tens of milliseconds where a start of its own
+takes a second: so much more breaks in the same time.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import httpx
+
+from tests.faults.checkers.violations import Unanswered
+from tests.faults.cluster import replica_entry
+from tests.faults.cluster.replica_entry import Start
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+LOOK_SECONDS = 0.05
+SERVE = ("tests.faults.cluster.replica_entry:serve",)
+"""The function that a replica runs, and words for it that come before the command line's."""
+HERE = Path(__file__).parents[3]
+_CHATTER = ("framehook.access", "WebSocket /ws/", "connection open", "connection closed")
+_forking = multiprocessing.get_context("forkserver")
+_forking.set_forkserver_preload(
+    [replica_entry.REPLICA_CLOCK, replica_entry.__name__, "tests.faults.mutations"]
+)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+class Replica:
+    """One `framehook serve`."""
+
+    def __init__(
+        self, folder: Path, name: str, settings: Mapping[str, str], *, program: Sequence[str] = SERVE
+    ) -> None:
+        """`program`: as `SERVE`, the service's own command line unless a bug is planted."""
+        self.port = free_port()
+        self.log = folder / f"{name}.log"
+        self.busy = asyncio.Lock()
+        self._folder = folder
+        self._program = program
+        self._settings = settings
+        self._process: ForkServerProcess | None = None
+
+    def start(self) -> None:
+        name, *words = self._program
+        environment = {"PYTHONPATH": str(HERE), **_surroundings(), **self._settings}
+        words += ["serve", "--host", "127.0.0.1", "--port", str(self.port)]
+        start = Start(self._folder, self.log, environment, tuple(words), name)
+        self._process = _forking.Process(target=replica_entry.run, args=(start,), daemon=True)
+        self._process.start()
+
+    async def ready(self, http: httpx.AsyncClient) -> None:
+        """Wait until it answers; one that has ended instead is started again, as an operator would."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(httpx.HTTPError):
+                if (await http.get(f"http://127.0.0.1:{self.port}/readyz", timeout=2)).status_code == 200:
+                    return
+            if not self.running:
+                self.start()
+            await asyncio.sleep(LOOK_SECONDS)
+        raise Unanswered(f"{self.log.name}: the replica did not become ready\n{self.tail()}")
+
+    def kill(self) -> None:
+        """As the kernel does it: nothing is said, nothing is saved."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.join()
+
+    def freeze(self) -> None:
+        self._send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self.thaw()
+        self._process.terminate()
+        self._process.join(STOP_SECONDS)
+        if self.running:
+            self.kill()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.is_alive() and self._process.pid is not None:
+            os.kill(self._process.pid, number)
+
+    def tail(self, size: int = 8_000) -> str:
+        """The end of its log, without what every request writes."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        kept = [line for line in lines if not any(word in line for word in _CHATTER)]
+        return "\n".join(kept)[-size:]
+
+
+def runs(scratch: Path) -> list[int]:
+    """The processes of the runs that work in this scratch folder."""
+    wanted, found = os.fsencode(scratch), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if b"gpu.worker" in words and any(word.startswith(wanted) for word in words):
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+def described(pid: int) -> str:
+    """What a process is doing, for a report."""
+    with suppress(OSError):
+        folder = Path(f"/proc/{pid}")
+        words = (folder / "cmdline").read_bytes().split(b"\0")
+        state = (folder / "status").read_text().partition("State:")[2].split("\n")[0].strip()
+        return f"run {pid} {state}: {words[-2].decode()[-12:]} waits in {(folder / 'wchan').read_text()}"
+    return f"run {pid} is gone"
+
+
+def kill_run(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _surroundings() -> dict[str, str]:
+    """This environment without the settings that somebody may have made for themselves."""
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
+    return {name: os.environ[name] for name in kept if name in os.environ}

@@ -1,0 +1,244 @@
+"""The command line with a bug in it, to show that the suite finds it.
+
+The one place where anything of the service is replaced: in a process of its own, and on purpose. Each bug is the
+wrong order or the missing check alone; where the order matters, the disk is a little slow.
+"""
+
+import asyncio
+import importlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from msgspec.structs import replace as replace_struct
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.database.postgresql import PostgresDatabase
+from infra.database.sqlite import Changed, Database
+from service.api.streaming import sse, websocket
+from service.fanout.initial_states import Openings
+from service.fanout.listener import Relay
+from service.ingest import postgresql, sql, sqlite
+from service.ingest.batch_writer import Writer
+from service.ingest.store import Applied, Change, Outcome, newest
+from service.jobs.ids import new_id
+from service.jobs.models import Job
+from service.jobs.transitions import UNTOLD
+from service.webhooks import deliveries, ordering, send, signing
+from service.webhooks import due_query as due
+from service.webhooks.models import Delivery, Endpoint
+from service.webhooks.outbox import Outbox, Untold
+from service.webhooks.worker import Deliverer
+from tests.faults.cluster import replica_entry
+from tests.faults.cluster.proxy import Weather
+from tests.faults.resilience_mutations import MORE_BUGS, PROVOKING
+from tests.faults.schedule import Act, Schedule, Step
+from tests.faults.workload.webhook_receiver import Temper
+
+SLOW_DISK_SECONDS = 0.03
+_FENCE = "AND export_jobs.attempt ="
+_CALL_FENCE = re.compile(r"AND \(export_jobs\.call_id IS NULL OR export_jobs\.call_id = \S+\)")
+"""Attempts have calls of their own, so this tells them apart as well, once the call is stored."""
+_later: set[asyncio.Task[Outcome]] = set()
+
+
+def acknowledge_before_commit() -> None:
+    """The answer goes out while the change still waits."""
+    committed = Writer.apply
+
+    async def at_leisure(writer: Writer, change: Change) -> Outcome:
+        await asyncio.sleep(SLOW_DISK_SECONDS)
+        return await committed(writer, change)
+
+    async def apply(writer: Writer, change: Change) -> Outcome:
+        task = asyncio.create_task(at_leisure(writer, change))
+        _later.add(task)
+        task.add_done_callback(_later.discard)
+        return Applied(1)
+
+    _put(Writer, "apply", apply)
+
+
+def ignore_attempt() -> None:
+    """A callback changes the row whichever attempt it is of."""
+    for name in ("TICK", "ADVANCE", "COMPLETE", "FAIL", "TRY_AGAIN"):
+        statement = getattr(sql, name)
+        assert _FENCE in statement
+        assert _CALL_FENCE.search(statement)
+        _put(sql, name, _CALL_FENCE.sub("", re.sub(rf"{_FENCE} \S+", "", statement)))
+    for module in (sqlite, postgresql):  # they have taken the statements in
+        importlib.reload(module)
+
+
+def skip_stored_state() -> None:
+    """A stream begins with the next change, not with the present state."""
+
+    async def nothing(*_: object) -> None:
+        return None
+
+    async def no_jobs(*_: object) -> tuple[list[Job], None]:
+        return [], None
+
+    for module in (sse, websocket):
+        _put(module, "read_stored", nothing)
+    _put(Openings, "_select", no_jobs)
+
+
+def skip_catch_up() -> None:
+    """What was changed elsewhere while the line was down is not read again."""
+
+    async def nothing(_relay: Relay) -> None:
+        return
+
+    _put(Relay, "_catch_up", nothing)
+
+
+def publish_before_commit() -> None:
+    """Readers are told first, the disk second."""
+
+    def told(writer: Writer, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Applied) and outcome.job is not None:
+                writer._publish(outcome.job)
+
+    async def written(writer: Writer, changes: Sequence[Change]) -> list[Outcome]:
+        database = writer._database
+
+        def in_file(connection: Any) -> list[Outcome]:
+            assert isinstance(database, Database)
+            outcomes = sqlite.apply_all(connection, changes)
+            told(writer, outcomes)
+            database._thread.submit(time.sleep, SLOW_DISK_SECONDS)  # the commit stands in line behind it
+            return outcomes
+
+        async def on_server(connection: Any) -> tuple[list[Outcome], list[Changed]]:
+            outcomes = await postgresql.apply_all(connection, changes)
+            told(writer, outcomes)
+            await asyncio.sleep(SLOW_DISK_SECONDS)
+            found = newest(changes, outcomes)
+            return outcomes, [(job_id, str(one.user_id)) for job_id, one in found.items()]
+
+        if isinstance(database, PostgresDatabase):
+            return await database.batch(on_server)
+        return await database.batch(in_file)
+
+    _put(Writer, "_written", written)
+
+
+def outbox_after_commit() -> None:
+    """What consumers are to be told is written down in a transaction of its own, a moment after the change."""
+    owed: list[Job] = []
+    in_session, claimed = Outbox.in_session, Deliverer.round
+
+    async def later_in_session(outbox: Outbox, session: AsyncSession) -> None:
+        owe(outbox, session.info.pop(UNTOLD, ()))
+
+    def owe(outbox: Outbox, jobs: Sequence[Job]) -> None:
+        owed.extend(jobs)
+        outbox.stirred.update(job.job_id for job in jobs)
+
+    def on_sqlite(outbox: Outbox, _connection: object, untold: Untold) -> None:
+        owe(outbox, untold.jobs)
+
+    async def on_postgresql(outbox: Outbox, _connection: object, untold: Untold) -> None:
+        owe(outbox, untold.jobs)
+
+    async def round_(deliverer: Deliverer) -> bool:
+        due, owed[:] = list(owed), []
+        if due:
+            await asyncio.sleep(SLOW_DISK_SECONDS)
+            async with deliverer._database.transaction() as session:
+                session.info[UNTOLD] = due
+                await in_session(deliverer._outbox, session)
+        return await claimed(deliverer)
+
+    _put(Outbox, "in_session", later_in_session)
+    _put(Outbox, "on_sqlite", on_sqlite)
+    _put(Outbox, "on_postgresql", on_postgresql)
+    _put(Deliverer, "round", round_)
+
+
+def new_id_per_attempt() -> None:
+    """Whoever takes an event twice can't tell that it is the same."""
+    signed = signing.headers
+
+    def headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
+        again = delivery.attempts > 1
+        return signed(
+            endpoint, replace_struct(delivery, delivery_id=new_id(now)) if again else delivery, now=now
+        )
+
+    _put(send, "headers", headers)
+
+
+def send_older_after_newer() -> None:
+    """An event waits for nothing, and what newer ones have overtaken is still sent."""
+
+    async def nothing(*_: object, **__: object) -> set[str]:
+        return set()
+
+    fence = re.compile(r"AND NOT EXISTS \(SELECT 1 .*?'export\.progress'\)\)\)", re.DOTALL)
+    assert all(fence.search(statement.text) for statement in due._WAITING_IN.values())
+    unordered = {name: text(fence.sub("", statement.text)) for name, statement in due._WAITING_IN.items()}
+    rule = ordering.is_blocked
+    _put(due, "_WAITING_IN", unordered)
+    _put(deliveries, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
+    _put(deliveries, "supersede", nothing)
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    bug.__name__.replace("_", "-"): bug
+    for bug in (
+        acknowledge_before_commit,
+        ignore_attempt,
+        skip_stored_state,
+        skip_catch_up,
+        publish_before_commit,
+        outbox_after_commit,
+        new_id_per_attempt,
+        send_older_after_newer,
+        *MORE_BUGS,
+    )
+}
+POSTGRESQL_ONLY = ("skip-catch-up",)
+
+
+def provoked(bug: str, schedule: Schedule) -> Schedule:
+    """A schedule with more of what brings a bug out."""
+    more: list[Step] = []
+    if bug == "ignore-attempt":
+        # Again and again: a run has to report before it is cancelled, and machines differ.
+        for moment in (1.5, 2.5, 4.0, 6.0):
+            more += [Step(moment, Act.CANCEL, index) for index in range(schedule.jobs)]
+            more += [Step(moment + 0.1, Act.RETRY, index) for index in range(schedule.jobs)]
+        weather = Weather(late=50, seconds=1.0)
+        return replace(schedule, steps=(*schedule.steps, *more), weather=weather)
+    if bug == "skip-catch-up":
+        more = [Step(0.4 * number, Act.LINES) for number in range(10)]
+        return replace(schedule, steps=(*schedule.steps, *more))
+    if bug == "outbox-after-commit":
+        more = [Step(0.3 + 0.35 * number, Act.KILL, number, seconds=0.1) for number in range(10)]
+        return replace(schedule, steps=(*schedule.steps, *more))
+    if bug in ("new-id-per-attempt", "send-older-after-newer"):
+        # Longer than the first pause of the schedule, so that what has failed is sent again within it.
+        more = [Step(10.0, Act.CUT)]
+        return replace(schedule, steps=(*schedule.steps, *more), temper=Temper(failing=60))
+    if bug in PROVOKING:
+        temper = Temper(failing=60 if bug == "wait-for-that-day" else 0)
+        return replace(schedule, steps=PROVOKING[bug], weather=Weather(), temper=temper)
+    return schedule
+
+
+def _put(where: object, name: str, value: object) -> None:
+    assert hasattr(where, name)
+    setattr(where, name, value)
+
+
+def serve(words: list[str]) -> None:
+    """`BUG serve …`."""
+    bug, *others = words
+    BUGS[bug]()
+    replica_entry.serve(others)

@@ -1,0 +1,98 @@
+"""A service that dies between putting an output in its place and saying so leaves nothing behind."""
+
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from callbacks.envelope import Output, Phase, Report
+from service.dispatch.runners import Failed
+from service.ingest.finalizer import attempt_key
+from service.jobs import leases
+from service.settings import load
+from tests.support.app_harness import House, opened
+from tests.support.clocks import MovableClock
+from tests.support.fakes import FakeRun, FakeRunner
+
+CONTENT = b"the exported video"
+OUTPUT = Output(
+    size=len(CONTENT),
+    checksum=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}",
+    duration=1.0,
+    width=64,
+    height=64,
+)
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+async def house(data_dir: Path, clock: MovableClock) -> AsyncIterator[House]:
+    settings = load(data_dir=data_dir, host="127.0.0.1", port=8000, _env_file="")
+    async with opened(settings, FakeRunner(), clock.clock) as house:
+        yield house
+
+
+async def died_finalizing(house: House, *, now: float = 0.0) -> FakeRun:
+    """An attempt whose output is in its place, and whose row does not say `complete` yet."""
+    await house.submitted()
+    run = await house.run()
+    await run.started()
+    house.put_output(run, CONTENT)
+    report = Report(
+        job_id=run.spec.job_id,
+        attempt=1,
+        step=2,
+        call_id=run.spec.call_id,
+        phase=Phase.DONE,
+        progress=100,
+        message="",
+        output=OUTPUT,
+    )
+    async with house.database.transaction() as session:
+        job = await leases.finalize(session, report, lease_seconds=60, now=now)
+    assert job is not None
+    written = attempt_key(job.job_id, 1)
+    storage = house.state["storage"]
+    assert await storage.publish("local", written, job.output_key, size=OUTPUT.size, checksum=OUTPUT.checksum)
+    assert await storage.find("local", job.output_key) is not None
+    return run
+
+
+async def test_a_run_that_ends_while_its_output_is_taken_in_is_not_lost(house: House) -> None:
+    run = await died_finalizing(house, now=time.time())
+    house.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
+    await house.state["attempts"]._see_to([run.spec.call_id])
+    row = await house.row(run.spec.job_id)
+    assert (row["attempt"], row["phase"]) == (1, "finalizing")
+
+
+async def test_a_run_that_ended_is_asked_after_once_taking_it_in_takes_too_long(
+    house: House, clock: MovableClock
+) -> None:
+    run = await died_finalizing(house, now=time.time())
+    house.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
+    await clock.pass_time(house, house.settings.finalize_seconds + 10)
+    assert (await house.row(run.spec.job_id))["attempt"] == 2
+
+
+async def test_a_cancel_withdraws_the_output(house: House) -> None:
+    run = await died_finalizing(house)
+    assert (await house.client.delete(f"/api/exports/{run.spec.job_id}")).status_code == 202
+    row = await house.row(run.spec.job_id)
+    assert row["status"] == "cancelled"
+    assert await house.state["storage"].find("local", str(row["output_key"])) is None
+
+
+async def test_a_failure_withdraws_the_output(house: House) -> None:
+    run = await died_finalizing(house)
+    run.step = 4
+    assert (await run.failed()).status_code == 200
+    row = await house.row(run.spec.job_id)
+    assert row["status"] == "error"
+    assert await house.state["storage"].find("local", str(row["output_key"])) is None

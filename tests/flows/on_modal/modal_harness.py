@@ -1,0 +1,184 @@
+"""The service with its exports on Modal: the unmodified SDK against a local control plane, over real sockets."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infra.modal_local import ModalLocal
+from service.app import create_app
+from service.dispatch.runners.modal import ModalRunner
+from service.http_server.server import server
+from service.settings import Settings
+from tests.flows.on_modal.callback_proxy import Road, road_to
+from tests.support.live_server import MASTER, free_port, settings_on
+
+PATIENCE_SECONDS = 40.0
+APP = "framehook"
+FRAMING = {
+    "quality": "draft",
+    "keyframes": [{"time": 0, "x": 0, "y": 0, "width": 160, "height": 90}],
+    "output_width": 160,
+}
+FINAL = ("complete", "error", "cancelled")
+Shown = dict[str, Any]
+
+
+@dataclass
+class House:
+    """The service as its users see it, the road that its runs report by, and the control plane that runs them."""
+
+    http: httpx.AsyncClient
+    plane: ModalLocal
+    road: Road
+    settings: Settings
+
+    async def uploaded(self, content: bytes) -> str:
+        asked = {"filename": "match.mp4", "size": len(content), "content_type": "video/mp4"}
+        found = (await self.http.post("/api/uploads", json=asked)).json()
+        (await self.http.put(found["url"], content=content, headers=found["headers"])).raise_for_status()
+        return str(found["key"])
+
+    async def submitted(self, source: bytes, **config: object) -> str:
+        """The id of a job that was accepted; `config` in place of the usual."""
+        config = {"input_key": await self.uploaded(source), **(config or FRAMING)}
+        answer = await self.http.post("/api/exports", json={"type": "framing", "config": config})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["job_id"])
+
+    async def job(self, job_id: str) -> Shown:
+        found: Shown = (await self.http.get(f"/api/exports/{job_id}")).json()
+        return found
+
+    async def seen(self, job_id: str, **wanted: object) -> Shown:
+        """The job as soon as it shows all this, by its stream."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                async with self.http.stream("GET", f"/api/exports/{job_id}/events") as events:
+                    async for _line in events.aiter_lines():
+                        job = await self.job(job_id)
+                        if wanted.items() <= job.items():
+                            return job
+
+    async def ended(self, job_id: str) -> Shown:
+        """The job at its end, after a look at what must be true of every end."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (job := await self.job(job_id))["status"] not in FINAL:
+                async with self.http.stream("GET", f"/api/exports/{job_id}/events") as events:
+                    async for _line in events.aiter_lines():
+                        pass
+        ends = [event["status"] for event in (await self.timeline(job_id))["events"]]
+        assert [status for status in ends if status in FINAL] == [job["status"]]
+        complete = job["status"] == "complete"
+        download = await self.http.get(f"/api/exports/{job_id}/download")
+        assert download.status_code == (200 if complete else 409)
+        assert len(list(self.settings.data_dir.glob("objects/local/exports/*"))) == int(complete)
+        return job
+
+    async def timeline(self, job_id: str) -> Shown:
+        headers = {"accept": "application/json"}
+        found: Shown = (await self.http.get(f"/api/exports/{job_id}/events", headers=headers)).json()
+        return found
+
+    async def calls(self, job_id: str) -> str:
+        """The call that runs the job, once that is known."""
+        while not (call := (await self.job(job_id))["call_id"]):
+            await self.seen(job_id, phase="starting")
+        return str(call)
+
+
+def settings_for(data_dir: Path, port: int, **changes: object) -> Settings:
+    usual = {"modal_enabled": True, "public_url": f"http://127.0.0.1:{port}", "watch_seconds": 0.1}
+    return settings_on(port, data_dir, **{**usual, **changes})
+
+
+@asynccontextmanager
+async def housed(
+    plane: ModalLocal, data_dir: Path, runner: ModalRunner | None = None, **changes: object
+) -> AsyncIterator[House]:
+    """The service in this process."""
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        road, address = await stack.enter_async_context(road_to(f"http://127.0.0.1:{port}"))
+        settings = settings_for(data_dir, port, callback_url=address, **changes)
+        await stack.enter_async_context(_serving(settings, runner or runner_of(plane)))
+        http = httpx.AsyncClient(base_url=settings.origin, timeout=30, trust_env=False)
+        yield House(await stack.enter_async_context(http), plane, road, settings)
+
+
+def runner_of(
+    plane: ModalLocal, app: str = APP, *, kind: type[ModalRunner] = ModalRunner, spawn_seconds: float = 20
+) -> ModalRunner:
+    token = plane.environment["MODAL_TOKEN_ID"], plane.environment["MODAL_TOKEN_SECRET"]
+    return kind(app, token, patience_seconds=1.0, spawn_seconds=spawn_seconds)
+
+
+@asynccontextmanager
+async def _serving(settings: Settings, runner: ModalRunner) -> AsyncIterator[None]:
+    running = server(create_app(settings, runner), settings.host, settings.port)
+    task = asyncio.create_task(running.serve())
+    try:
+        await _awaited(settings.origin)
+        yield
+    finally:
+        running.should_exit = True
+        await task
+
+
+async def _awaited(origin: str) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(trust_env=False) as http:
+        while True:
+            try:
+                await http.get(f"{origin}/healthz")
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+class Mortal:
+    """The service in a process of its own, which can be killed and started again on the same data."""
+
+    def __init__(self, environment: dict[str, str], settings: Settings) -> None:
+        self._environment = environment
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        where = ("--port", str(self._settings.port), "--data-dir", str(self._settings.data_dir))
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "service.cli.main", "serve", *where), env=self._environment
+        )
+        await _awaited(self._settings.origin)
+
+    async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def mortal(plane: ModalLocal, data_dir: Path, **changes: object) -> AsyncIterator[tuple[House, Mortal]]:
+    """The service as `framehook serve` runs it, configured by its environment alone."""
+    port = free_port()
+    async with road_to(f"http://127.0.0.1:{port}") as (road, address):
+        settings = settings_for(data_dir, port, callback_url=address, **changes)
+        told = {
+            name.upper(): str(getattr(settings, name))
+            for name in ("public_url", "callback_url", "modal_enabled", "watch_seconds", "silence_seconds")
+        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        service = Mortal({**kept, **plane.environment, **told, "CALLBACK_SECRET": MASTER}, settings)
+        await service.start()
+        try:
+            async with httpx.AsyncClient(base_url=settings.origin, timeout=30, trust_env=False) as http:
+                yield House(http, plane, road, settings), service
+        finally:
+            await service.kill(signal.SIGTERM)

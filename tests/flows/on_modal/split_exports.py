@@ -1,0 +1,59 @@
+"""Split exports on Modal beside the same unsplit on this machine, and the processes that make their pieces."""
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infra.modal_local import ModalLocal
+from tests.gpu.chunks.chunk_comparison import STILL, Film, children, made
+from tests.support.videos import samples
+
+SPLIT: dict[str, Any] = {"keyframes": STILL, "quality": "high"}
+
+
+def unsplit(source: bytes, folder: Path) -> Path:
+    """The export in one piece, without Modal."""
+    copy = folder / "source.mp4"
+    copy.write_bytes(source)
+    return made(copy, 1, **SPLIT)[0]
+
+
+def assert_alike(joined: Path, whole: Path) -> None:
+    expected, actual = Film.of(whole), Film.of(joined)
+    assert (actual.times, actual.lengths) == (expected.times, expected.lengths)
+    assert all(itertools.starmap(np.array_equal, zip(expected.pictures, actual.pictures, strict=True)))
+    assert np.array_equal(samples(whole), samples(joined))
+
+
+def at_work() -> dict[int, list[int]]:
+    """The containers of this process's control planes that make pieces, each with the processes that it has for it."""
+    found = {}
+    for listed in Path("/proc/self/task").glob("*/children"):
+        for container in map(int, listed.read_text().split()):
+            if makers := _pieces_of(container):
+                found[container] = makers
+    return found
+
+
+def _pieces_of(pid: int) -> list[int]:
+    try:
+        return children(pid)
+    except OSError:  # it ended just now
+        return []
+
+
+def piece_calls(plane: ModalLocal) -> list[str]:
+    """The calls for pieces that have not ended, and are being made."""
+    calls, fleet = plane.control._calls, plane.control._fleet
+    functions = fleet._apps.functions
+    asked = [each.call for each in calls._open.values()]
+    pieces = [call.id for call in asked if functions[call.function_id].name == "make_piece"]
+    return [call_id for call_id in pieces if fleet.running(call_id)]
+
+
+def scratch() -> list[Path]:
+    """What is left on the containers' disks, if there are such with this process's planes."""
+    return list(Path(tempfile.gettempdir()).glob("modal-local-*/*/framehook-*"))

@@ -1,0 +1,109 @@
+"""Exports made whole and in pieces, laid side by side; and the processes that make pieces."""
+
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import close, pidfd_open
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from gpu.pipeline import Tick, run
+from tests.gpu.run_pipeline import attempt, finished
+from tests.support.videos import Luma, Video, clicks, make, steady
+
+WIDTH, HEIGHT = 160, 96
+SECONDS = 7.0
+CLICKS = (0.5, 1.98, 2.02, 3.3, 4.4, 5.9)
+UNEVEN = tuple(time + 0.012 * (number % 3) for number, time in enumerate(steady(SECONDS)) if number % 7 != 5)
+STILL = [{"time": 0, "x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}]
+ENDLESS: dict[str, Any] = {
+    "keyframes": STILL, "output_width": 4096, "output_height": 2304, "quality": "draft", "fps": 240, "parallelism": 3,
+}  # fmt: skip
+
+
+def pattern(time: float) -> Luma:
+    """A soft picture that no other time has."""
+    down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
+    waves = 120 + 80 * np.sin(across / 20 + 3 * time) * np.cos(down / 25 - 2 * time)
+    return cast(Luma, waves.astype(np.uint8))
+
+
+def harsh(time: float) -> Luma:
+    """Hard edges on the move, and grain: what an encoder gets wrong, and never the same way twice."""
+    down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
+    grain = np.random.default_rng(round(time * 1_000)).normal(0, 25, (HEIGHT, WIDTH))
+    edges = 60 * np.sign(np.sin(across / 3 + time * 20)) * np.sign(np.sin(down / 4 - time * 15))
+    return cast(Luma, np.clip(128 + edges + grain, 0, 255).astype(np.uint8))
+
+
+def beat(path: Path, times: tuple[float, ...] = steady(SECONDS)) -> Path:
+    """Seven seconds whose pictures tell the time and whose sound is clicks."""
+    return make(path, Video(pattern, times, tone=clicks(SECONDS, *CLICKS)))
+
+
+def made(source: Path, pieces: int, **config: Any) -> tuple[Path, list[Tick]]:
+    """The export in so many pieces."""
+    output = source.with_name(f"output-{pieces}.mp4")
+    fields = {"quality": "high"} | config
+    ticks, _ = finished(
+        run(attempt(source, output, parallelism=pieces, **fields), source.with_name("scratch"))
+    )
+    return output, ticks
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a player makes of a file: its frames, when each is shown, where it can begin, how long it lasts."""
+
+    pictures: list[NDArray[np.uint8]]
+    times: list[int | None]
+    keyframes: list[int | None]
+    lengths: list[int | None]
+    begins: list[int | None]
+    tag: str
+
+    @classmethod
+    def of(cls, path: Path) -> "Film":
+        with av.open(str(path)) as container:
+            tag = container.streams.video[0].codec_context.codec_tag
+            begins = [container.start_time, *(stream.start_time for stream in container.streams)]
+            lengths = [container.duration, *(stream.duration for stream in container.streams)]
+            packets = list(container.demux(video=0))
+        with av.open(str(path)) as container:
+            frames = list(container.decode(video=0))
+        return cls(
+            pictures=[cast(NDArray[np.uint8], frame.to_ndarray()) for frame in frames],
+            times=[frame.pts for frame in frames],
+            keyframes=[packet.pts for packet in packets if packet.is_keyframe],
+            lengths=lengths,
+            begins=begins,
+            tag=tag,
+        )
+
+
+def children(pid: int | str = "self") -> list[int]:
+    """The pieces that a process has started and that are still there; it may have started more than pieces."""
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    started = [int(child) for listed in found for child in listed.read_text().split()]
+    return [child for child in started if b"gpu.chunks" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@contextmanager
+def watched(pids: list[int]) -> Iterator[list[int]]:
+    """Handles of processes, which outlive them."""
+    handles = [pidfd_open(pid) for pid in pids]
+    try:
+        yield handles
+    finally:
+        for handle in handles:
+            close(handle)
+
+
+def ended(handles: list[int], within_seconds: float = 10.0) -> bool:
+    """Whether all of the processes come to their end."""
+    return all(select.select([handle], [], [], within_seconds)[0] for handle in handles)

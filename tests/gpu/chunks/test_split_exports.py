@@ -1,0 +1,202 @@
+"""An export in pieces is the export: frame for frame, sound for sound, and nothing is left of the pieces."""
+
+import itertools
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from callbacks.envelope import Phase
+from gpu.chunks import plan
+from gpu.chunks.concat import join
+from gpu.chunks.scheduler import Mark, seconds_left
+from gpu.errors import ExportError
+from gpu.media import encoders
+from gpu.media.encode import Render
+from gpu.media.timeline import Clock
+from gpu.pipeline import run
+from gpu.spec import Codec, Quality
+from tests.gpu.chunks import chunk_comparison
+from tests.gpu.chunks.chunk_comparison import ENDLESS, STILL, UNEVEN, Film, beat, harsh, made, pattern
+from tests.gpu.export_types.clip_sources import chapters
+from tests.gpu.run_pipeline import attempt
+from tests.support.videos import SOUND_RATE, Video, click_times, make, samples, steady
+
+pytestmark = pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+
+PAN = [
+    {"time": 0, "x": 0, "y": 0, "width": 96, "height": 64},
+    {"time": 7, "x": 60, "y": 30, "width": 96, "height": 64},
+]
+SPEEDS = [{"start": 0.5, "end": 3.5, "speed": 2}, {"start": 3.5, "end": 5.0, "speed": 0.5}]
+REGION = {
+    "start_time": 1.0,
+    "end_time": 6.0,
+    "keyframes": [
+        {"time": 1, "x": 20, "y": 20, "radiusX": 15, "radiusY": 15},
+        {"time": 6, "x": 120, "y": 60, "radiusX": 15, "radiusY": 25},
+    ],
+}
+# With a dissolve of a second, one of them crosses each cut of three pieces.
+CLIPS = [
+    {"start_time": 0.0, "end_time": 2.5, "name": "one"},
+    {"start_time": 3.0, "end_time": 6.0, "name": "two"},
+    {"start_time": 1.0, "end_time": 3.5, "name": "three"},
+]
+DISSOLVE = {"clips": CLIPS, "transition": {"type": "dissolve", "duration": 1.0}}
+EXPORTS: list[tuple[str, dict[str, Any], tuple[float, ...]]] = [
+    ("framing", {"keyframes": PAN}, steady(chunk_comparison.SECONDS)),
+    ("framing", {"keyframes": PAN}, UNEVEN),
+    ("framing", {"keyframes": STILL, "segments": SPEEDS}, steady(chunk_comparison.SECONDS)),
+    ("framing", {"keyframes": STILL, "fps": 23.976}, UNEVEN),
+    ("framing", {"keyframes": STILL, "codec": "hevc"}, steady(chunk_comparison.SECONDS)),
+    ("framing", {"keyframes": STILL, "codec": "av1"}, steady(chunk_comparison.SECONDS)),
+    ("overlay", {"highlight_regions": [REGION]}, steady(chunk_comparison.SECONDS)),
+    ("annotate", DISSOLVE, steady(chunk_comparison.SECONDS)),
+    ("annotate", {"clips": CLIPS}, UNEVEN),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "times"),
+    EXPORTS,
+    ids=["steady", "uneven", "speeds", "resampled", "hevc", "av1", "overlay", "dissolves", "uneven cuts"],
+)
+def test_an_export_in_pieces_is_the_whole(
+    tmp_path: Path, kind: str, config: dict[str, Any], times: tuple[float, ...]
+) -> None:
+    source = beat(tmp_path / "source.mp4", times)
+    whole, _ = made(source, 1, kind=kind, **config)
+    joined, ticks = made(source, 3, kind=kind, **config)
+    assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
+    expected, actual = Film.of(whole), Film.of(joined)
+    assert (actual.times, actual.begins, actual.lengths) == (
+        expected.times,
+        expected.begins,
+        expected.lengths,
+    )
+    assert actual.tag == expected.tag
+    assert all(itertools.starmap(np.array_equal, zip(expected.pictures, actual.pictures, strict=True)))
+    assert np.array_equal(samples(whole), samples(joined))
+    assert click_times(whole) == pytest.approx(click_times(joined), abs=1 / SOUND_RATE)
+    assert chapters(whole) == chapters(joined)
+    content = joined.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+@pytest.mark.parametrize("quality", list(Quality))
+def test_of_a_harsh_picture_too_pieces_show_the_very_frames_of_the_whole(
+    tmp_path: Path, codec: Codec, quality: Quality
+) -> None:
+    source = make(tmp_path / "source.mp4", Video(harsh, steady(5)))
+    whole, joined = (
+        Film.of(made(source, count, keyframes=STILL, codec=codec, quality=quality)[0]) for count in (1, 2)
+    )
+    assert all(itertools.starmap(np.array_equal, zip(whole.pictures, joined.pictures, strict=True)))
+    assert (joined.times, joined.keyframes) == (whole.times, whole.keyframes)
+
+
+def test_pieces_of_a_source_with_a_long_pause_may_be_empty(tmp_path: Path) -> None:
+    source = make(tmp_path / "source.mp4", Video(pattern, (0.0, 0.1, 0.23, 6.8, 6.9, 6.96)))
+    whole, joined = (Film.of(made(source, count, keyframes=STILL)[0]) for count in (1, 3))
+    assert (joined.times, joined.lengths) == (whole.times, whole.lengths)
+
+
+def render(seconds: float, rate: Fraction = Fraction(30), *, steady: bool = True) -> Render:
+    """One whose pictures nobody asks for."""
+    clock = Clock(rate, steady=steady)
+    return Render(16, 16, clock, seconds, lambda _: (_ for _ in ()), None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "count", "lengths"),
+    [
+        (1.9, 4, [57]),
+        (3.9, 4, [117]),
+        (4, 4, [60, 60]),
+        (9, 4, [60, 60, 60, 90]),
+        (600, 3, [6_000, 6_000, 6_000]),
+        (600, 1, [18_000]),
+    ],
+)
+def test_cuts_lie_where_keyframes_do_and_short_pieces_are_not_worth_it(
+    seconds: float, count: int, lengths: list[int]
+) -> None:
+    found = plan.cuts(render(seconds), count)
+    assert [len(ticks) for ticks in found] == lengths
+    assert [ticks.start for ticks in found] == list(itertools.accumulate(lengths[:-1], initial=0))
+
+
+@pytest.mark.parametrize(("seconds", "reel_seconds"), [(1, 2), (7, 2), (20, 6), (30, 10), (7_200, 10)])
+@pytest.mark.parametrize("steady", [True, False], ids=["steady", "uneven"])
+def test_reels_are_whole_keyframe_intervals_and_ten_seconds_at_most(
+    seconds: int, reel_seconds: int, steady: bool
+) -> None:
+    film = render(seconds, steady=steady)
+    assert film.reel_ticks * film.clock.time_base == reel_seconds
+
+
+@pytest.mark.parametrize(
+    "rate", [Fraction(24_000, 1_001), Fraction(25), Fraction(60_000, 1_001), Fraction(240)]
+)
+@pytest.mark.parametrize("steady", [True, False], ids=["steady", "uneven"])
+@pytest.mark.parametrize("seconds", [4.1, 5.0, 9.99, 61.0])
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_cuts_leave_nothing_out(rate: Fraction, steady: bool, seconds: float, count: int) -> None:
+    whole = render(round(seconds * rate) / float(rate), rate, steady=steady)
+    found = plan.cuts(whole, count)
+    assert len(found) <= count
+    assert (found[0].start, found[-1].stop) == (0, whole.ticks.stop)
+    assert all(one.stop == other.start for one, other in itertools.pairwise(found))
+    assert min(len(ticks) * whole.clock.time_base for ticks in found) > 1.9
+
+
+def test_pieces_that_would_be_too_long_are_made_in_turns() -> None:
+    found = plan.cuts(render(600), 4, longest_seconds=60)
+    assert len(found) == 12
+    assert max(len(ticks) for ticks in found) <= 60 * 30
+
+
+def test_progress_rises_through_the_pieces_and_the_joining(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    _, ticks = made(source, 3, keyframes=STILL)
+    with closing(run(attempt(source, source, **ENDLESS), tmp_path / "scratch")) as working:
+        early = list(itertools.islice((tick for tick in working if tick.eta_seconds), 5))
+    for progress in ([tick.progress for tick in ticks], [tick.progress for tick in early]):
+        assert progress == sorted(progress)
+        assert progress[-1] < 100
+    assert {tick.phase for tick in early} == {Phase.PROCESSING}
+
+
+def test_the_time_that_it_takes_to_come_up_does_not_count() -> None:
+    assert seconds_left(Mark(5.0, 10), Mark(15.0, 60), 210) == pytest.approx(30.0)
+
+
+def test_pieces_that_were_not_encoded_alike_are_not_joined(tmp_path: Path) -> None:
+    source = beat(tmp_path / "source.mp4")
+    one, other = (
+        made(source, count, keyframes=STILL, codec=codec)[0] for count, codec in ((1, "h264"), (2, "av1"))
+    )
+    halves = [(range(210), one), (range(210, 420), other)]
+    with pytest.raises(ExportError) as caught:
+        list(join(render(14.0), halves, None, None, tmp_path / "joined.mp4"))
+    assert caught.value.code == "pieces_differ"
+
+
+def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
+    assert seconds_left(Mark(0.0, 0.0), Mark(3.0, 0.0), 1.0) is None
+
+
+def test_threads_are_shared_out_but_for_x264_which_decides_by_their_number() -> None:
+    for codec in (Codec.HEVC, Codec.AV1):
+        whole = encoders.choose(codec, Quality.DRAFT, 64, 64)
+        assert whole.shared(10_000).threads == 1
+        assert whole.shared(1).threads == encoders.cores()
+    x264 = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
+    assert x264.shared(10_000) == x264
+    hevc = encoders.choose(Codec.HEVC, Quality.DRAFT, 64, 64).shared(10_000)
+    assert hevc.options.get("x265-params", "pools=1") in {"log-level=none:pools=1", "pools=1"}

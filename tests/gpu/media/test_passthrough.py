@@ -1,0 +1,216 @@
+"""An overlay with nothing to draw: copied where the source is an output already, encoded where it is not."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+import pytest
+from av.bitstream import BitStreamFilterContext
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from gpu.pipeline import run
+from gpu.spec import RemoteObject, Transfer
+from infra.storage.client import Bucket
+from infra.storage.s3 import S3Storage
+from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, overlaid, region
+from tests.gpu.media.output_checks import broken_promises
+from tests.gpu.run_pipeline import attempt, finished
+from tests.support.s3_server import s3_server
+from tests.support.videos import SOUND_RATE, Video, clicks, dot, make, samples, steady
+
+STEREO = np.tile(clicks(1.0, 0.3), (2, 1))
+READY = Video(lambda time: dot(40 + 100 * time, 90), steady(1.0), tone=STEREO, layout="stereo")
+SERIAL = b"1581F4X"
+TAGS = (("make", "DJI"), ("com.android.model", "22071212AG"), ("artist", "A Filmer"), ("comment", "1581F4X"),
+        ("location", "+48.1+016.4/"), ("creation_time", "2024-05-01T10:11:12Z"))  # fmt: skip
+USE_TAGS = (("movflags", "use_metadata_tags"),)
+
+
+def pictures(path: Path) -> NDArray[np.uint8]:
+    with av.open(str(path)) as container:
+        return np.stack([cast(NDArray[np.uint8], frame.to_ndarray()) for frame in container.decode(video=0)])
+
+
+def with_serial(source: Path) -> Path:
+    """The same film with a maker's message in each keyframe and a second sound track."""
+    path = source.with_name("camera.mp4")
+    message = "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+" + SERIAL.decode()
+    options = {"movflags": "use_metadata_tags"}
+    with av.open(str(source)) as old, av.open(str(path), "w", options=options) as new:
+        new.metadata.update(dict(TAGS))
+        tracks = [new.add_stream_from_template(stream, opaque=True) for stream in old.streams]
+        tracks.append(new.add_stream_from_template(old.streams[1], opaque=True))
+        tracks[0].metadata["handler_name"] = "FC3582"
+        inserting = BitStreamFilterContext(message, old.streams.video[0], cast(VideoStream, tracks[0]))
+        for packet in old.demux():
+            if packet.dts is None:
+                continue
+            for track in tracks[1:] if packet.stream.index == 1 else tracks[:1]:
+                again = av.Packet(bytes(packet))
+                again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
+                again.is_keyframe = packet.is_keyframe
+                for each in inserting.filter(again) if packet.stream.index == 0 else [again]:
+                    each.time_base, each.stream = packet.time_base, track
+                    new.mux(each)
+    return path
+
+
+def test_a_source_that_is_an_output_already_is_not_encoded_again(tmp_path: Path) -> None:
+    source = make(tmp_path / "source.mp4", READY)
+    made = overlaid(source, highlight_regions=[region(enabled=False)])
+
+    assert (pictures(made) == pictures(source)).all()
+    assert (samples(made) == samples(source)).all()
+    assert broken_promises(made) == []
+
+
+def test_a_copy_tells_nothing_of_the_camera_and_its_owner(tmp_path: Path) -> None:
+    source = with_serial(make(tmp_path / "source.mp4", READY))
+    assert SERIAL in source.read_bytes()
+    assert len(av.open(str(source)).streams) == 3
+    made = overlaid(source)
+
+    assert (pictures(made) == pictures(source)).all()
+    assert broken_promises(made) == []
+    for told in (*(value for _, value in TAGS), "FC3582", "x264"):
+        assert told.encode() not in made.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "video",
+    [
+        pytest.param(replace(READY, display_rotation=90), id="turned"),
+        pytest.param(replace(READY, mirrored=True), id="mirrored"),
+        pytest.param(replace(READY, pixel_format="yuv444p"), id="4:4:4"),
+        pytest.param(replace(READY, pixel_format="yuv420p10le"), id="10 bits"),
+        pytest.param(replace(READY, colors=(1, 1, 1, 2)), id="full range"),
+        pytest.param(replace(READY, colors=(2, 2, 2, 0)), id="without colour tags"),
+        pytest.param(replace(READY, colors=(6, 6, 6, 1)), id="the colours of NTSC"),
+        pytest.param(replace(READY, colors=(9, 16, 9, 1)), id="PQ"),
+        pytest.param(replace(READY, aspect=Fraction(4, 3)), id="wide pixels"),
+        pytest.param(replace(READY, options=(("flags", "+ildct+ilme"), ("x264-params", "tff=1"))), id="interlaced"),
+        pytest.param(replace(READY, codec="libx265", options=(("x265-params", "log-level=none"),)), id="HEVC"),
+        pytest.param(replace(READY, codec="mpeg4", options=()), id="MPEG-4"),
+        pytest.param(replace(READY, sound_codec="ac3"), id="AC-3"),
+        pytest.param(replace(READY, tone=clicks(1.0, 0.3), layout="mono"), id="mono"),
+        pytest.param(replace(READY, tone=STEREO[:, : SOUND_RATE // 2], sound_rate=24_000), id="24 kHz"),
+        pytest.param(replace(READY, start=0.5), id="a picture that begins late"),
+        pytest.param(replace(READY, tone=None), id="no sound"),
+    ],
+)  # fmt: skip
+def test_every_promise_holds_of_an_overlay_with_nothing_to_draw(tmp_path: Path, video: Video) -> None:
+    source = make(tmp_path / "source.mp4", replace(video, metadata=TAGS, container_options=USE_TAGS))
+    made = overlaid(source)
+
+    assert broken_promises(made, sound=video.tone is not None) == []
+    assert all(value.encode() not in made.read_bytes() for _, value in TAGS)
+
+
+@pytest.mark.parametrize("name", ["source.mkv", "source.mov", "source.ts"])
+def test_every_promise_holds_of_other_containers(tmp_path: Path, name: str) -> None:
+    assert broken_promises(overlaid(make(tmp_path / name, READY))) == []
+
+
+def test_hevc_is_copied_only_where_it_was_asked_for(tmp_path: Path) -> None:
+    hevc = replace(READY, codec="libx265", options=(("x265-params", "log-level=none"),))
+    source = make(tmp_path / "source.mp4", hevc)
+
+    made = overlaid(source, codec="hevc")
+    assert (pictures(made) == pictures(source)).all()
+    assert broken_promises(made, codec="hevc") == []
+    assert b"hvc1" in made.read_bytes()
+    assert broken_promises(overlaid(source, codec="h264")) == []
+
+
+def _encoder(colors: tuple[int, int, int, int]) -> VideoCodecContext:
+    """An encoder that writes its headers amid the film."""
+    context = av.CodecContext.create("libx264", "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    context.time_base, context.framerate = Fraction(1, 15_360), Fraction(30)
+    context.color_primaries, context.color_trc, context.colorspace, context.color_range = colors
+    context.options = {"preset": "ultrafast", "bf": "0"}
+    return context
+
+
+def test_a_film_whose_pictures_change_on_the_way_is_encoded(tmp_path: Path) -> None:
+    path = tmp_path / "source.mp4"
+    before = make(tmp_path / "plain.mp4", replace(READY, tone=None, options=(("bf", "0"),)))
+    with av.open(str(before)) as old, av.open(str(path), "w") as new:
+        track = new.add_stream_from_template(old.streams[0], opaque=True)
+        packets = [packet for packet in old.demux() if packet.dts is not None]
+        full = _encoder((1, 1, 1, 2))
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8), "yuv420p")
+            frame.pts, frame.time_base = (30 + number) * 512, Fraction(1, 15_360)
+            packets += full.encode(frame)
+        packets += full.encode(None)
+        for number, packet in enumerate(packets):
+            packet.time_base = Fraction(1, 15_360)
+            packet.pts = packet.dts = number * 512
+            packet.duration = 512
+            packet.stream = track
+            new.mux(packet)
+    made = overlaid(path)
+
+    assert len(pictures(made)) == 60
+    assert broken_promises(made, sound=False) == []
+
+
+def _as_it_is(source: Path) -> Path:
+    return source
+
+
+@pytest.mark.parametrize(
+    ("asked", "sound"),
+    [
+        pytest.param({"include_audio": False}, False, id="its sound isn't wanted"),
+        pytest.param({"fps": 15}, True, id="another rate is wanted"),
+    ],
+)
+@pytest.mark.parametrize("given", [_as_it_is, with_serial], ids=["plain", "with more streams"])
+def test_what_is_asked_for_is_done(
+    tmp_path: Path, asked: dict[str, Any], sound: bool, given: Callable[[Path], Path]
+) -> None:
+    made = overlaid(given(make(tmp_path / "source.mp4", READY)), **asked)
+
+    assert broken_promises(made, sound=sound) == []
+    assert len(pictures(made)) == asked.get("fps", 30)
+
+
+def test_in_pieces_an_overlay_with_nothing_to_draw_is_encoded_alike(tmp_path: Path) -> None:
+    long = replace(READY, times=steady(5.0), tone=None, colors=(2, 2, 2, 0))
+    source = make(tmp_path / "source.mp4", long)
+    whole = pictures(overlaid(source))
+
+    assert (pictures(overlaid(source, parallelism=2)) == whole).all()
+
+
+def test_an_object_elsewhere_is_copied_too(tmp_path: Path) -> None:
+    source, output = make(tmp_path / "source.mp4", READY), tmp_path / "output.mp4"
+
+    with s3_server() as front:
+        bucket = Bucket(front.place())
+
+        async def stored() -> str:
+            await bucket.create()
+            await bucket.call("put_object", Key="ann/source", Body=source.read_bytes())
+            url = (await S3Storage(bucket).read_url("ann", "source", expires_seconds=600)).url
+            await bucket.close()
+            return url
+
+        spec = attempt(source, output, kind="overlay")
+        elsewhere = {"source": RemoteObject(url=asyncio.run(stored()))}
+        transfer = Transfer(sources=elsewhere, output=spec.transfer.output)
+        _, made = finished(run(spec.model_copy(update={"transfer": transfer}), tmp_path / "scratch"))
+
+    assert (pictures(output) == pictures(source)).all()
+    assert made.size == output.stat().st_size
+    assert not (tmp_path / "scratch").exists()

@@ -1,0 +1,73 @@
+"""Work done ahead in a thread: the same items, the same errors, and no thread left."""
+
+import threading
+from collections.abc import Generator
+from contextlib import closing
+from itertools import count, islice
+
+import pytest
+
+from gpu.media.prefetch import ahead
+
+
+class Work:
+    """Counts without end, or until it breaks, and knows how far it came and whether it was closed."""
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        self.made = threading.Semaphore(0)
+        self.closed = False
+        self._breaks_at = breaks_at
+
+    def items(self) -> Generator[int, None, None]:
+        try:
+            for number in count():
+                if number == self._breaks_at:
+                    raise ValueError(number)
+                self.made.release()
+                yield number
+        finally:
+            self.closed = True
+
+
+def threads() -> list[str]:
+    """Every thread of ours that runs."""
+    return [thread.name for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+def test_items_come_in_order_and_the_end_is_an_end() -> None:
+    assert list(ahead((number for number in range(100)), 4)) == list(range(100))
+    assert threads() == []
+
+
+def test_an_error_is_raised_after_what_came_before_it() -> None:
+    work = Work(breaks_at=5)
+    working = ahead(work.items(), 3)
+    assert list(islice(working, 5)) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="5"):
+        next(working)
+    assert threads() == []
+
+
+def test_no_more_is_made_than_was_asked_for() -> None:
+    work = Work()
+    with closing(ahead(work.items(), 3)) as working:
+        assert next(working) == 0
+        for _ in range(5):  # one taken, three waiting, one in the thread's hand
+            assert work.made.acquire(timeout=30)
+        assert not work.made.acquire(timeout=0.05)
+
+
+def test_closing_ends_the_work_and_its_thread() -> None:
+    work = Work()
+    working = ahead(work.items(), 3)
+    assert next(working) == 0
+    working.close()
+    assert work.closed
+    assert threads() == []
+
+
+def test_what_was_never_begun_starts_nothing() -> None:
+    work = Work()
+    ahead(work.items(), 3).close()
+    assert not work.made.acquire(blocking=False)
+    assert threads() == []

@@ -1,0 +1,103 @@
+"""Films of several picture and sound streams, and how loud a tone is in what comes of them."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from tests.support.videos import SOUND_RATE, Tone, samples
+
+SECONDS = 1.0
+Packets = list["av.Packet[av.stream.Stream]"]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A stream of one grey."""
+
+    luma: int
+    size: tuple[int, int] = (320, 180)
+    frames: int = 30
+    codec: str = "libx264"
+    default: bool = True
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A stream of one tone; 0 Hz is silence."""
+
+    hertz: float
+    layout: str = "mono"
+    codec: str = "aac"
+    default: bool = True
+    title: str = ""
+    language: str = ""
+
+
+def tone(hertz: float, channels: int = 1, seconds: float = SECONDS) -> Tone:
+    """A sine of -18 dB, alike in all channels."""
+    wave = np.sin(2 * np.pi * hertz * np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE) / 8
+    return np.tile(wave.astype(np.float32), (channels, 1))
+
+
+def film(path: Path, *streams: Pictures | Sound) -> Path:
+    """Write the streams into one file, in this order."""
+    with av.open(str(path), "w") as container:
+        coded: list[av.Packet[av.stream.Stream]] = []
+        opened = [_opened(container, stream) for stream in streams]
+        for spec, stream in zip(streams, opened, strict=True):
+            frames = _frames(spec) if isinstance(spec, Pictures) else [_sound(spec)]
+            for frame in [*frames, None]:
+                coded += cast(Packets, stream.encode(frame))
+        for packet in sorted(coded, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
+            container.mux(packet)
+    return path
+
+
+def _opened(container: av.container.OutputContainer, spec: Pictures | Sound) -> VideoStream | AudioStream:
+    stream: VideoStream | AudioStream
+    if isinstance(spec, Pictures):
+        stream = cast(VideoStream, container.add_stream(spec.codec, rate=30))
+        stream.width, stream.height = spec.size
+        stream.pix_fmt = "yuvj420p" if spec.codec == "mjpeg" else "yuv420p"
+    else:
+        stream = cast(AudioStream, container.add_stream(spec.codec, rate=SOUND_RATE))
+        stream.codec_context.layout = spec.layout
+        stream.metadata.update({"title": spec.title, "language": spec.language})
+    stream.disposition = Disposition.default if spec.default else Disposition(0)
+    return stream
+
+
+def _frames(spec: Pictures) -> list[av.VideoFrame]:
+    frames = []
+    for number in range(spec.frames):
+        planes = np.full((spec.size[1] * 3 // 2, spec.size[0]), 128, np.uint8)
+        planes[: spec.size[1]] = spec.luma
+        frame = av.VideoFrame.from_ndarray(planes, "yuvj420p" if spec.codec == "mjpeg" else "yuv420p")
+        frame.pts, frame.time_base = number, Fraction(1, 30)
+        frames.append(frame)
+    return frames
+
+
+def _sound(spec: Sound) -> AudioFrame:
+    channels = av.AudioLayout(spec.layout).nb_channels
+    frame = AudioFrame.from_ndarray(tone(spec.hertz, channels), format="fltp", layout=spec.layout)
+    frame.sample_rate, frame.time_base, frame.pts = SOUND_RATE, Fraction(1, SOUND_RATE), 0
+    return frame
+
+
+def decibels(path: Path, hertz: float) -> tuple[float, float]:
+    """The level of a tone on the left and on the right, in dB of full scale."""
+    heard = samples(path)
+    window = np.hanning(heard.shape[1])
+    spectrum = np.abs(np.fft.rfft(heard * window)) * 2 / window.sum()
+    near = np.abs(np.fft.rfftfreq(heard.shape[1], 1 / SOUND_RATE) - hertz) < 20
+    left, right = 20 * np.log10(spectrum[:, near].max(axis=1) + 1e-9)
+    return float(left), float(right)

@@ -1,0 +1,71 @@
+"""How long an export may last, and what it may take of the machine."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from av.video.frame import VideoFrame
+
+from gpu.errors import ExportError
+from gpu.media import encoders
+from gpu.media.audio import silence
+from gpu.media.decode import Picture
+from gpu.media.encode import Render, write
+from gpu.media.timeline import Clock, Piece, clock, length, pieces
+from gpu.spec import Codec, Quality
+from tests.bench.measure.process_cost import measured
+from tests.bench.video.memory import repeated
+from tests.gpu.run_pipeline import STILL, attempt
+from tests.support.videos import Video, clicks, dot, make, steady
+
+
+@pytest.mark.parametrize(
+    "rate", [Fraction(1, 10), Fraction(15_360, 2**31 - 1)], ids=["slides", "a day a frame"]
+)
+def test_a_slow_source_lasts_no_longer_than_it_does(rate: Fraction) -> None:
+    cut = (Piece(0, 4),)
+    assert length(cut, clock(None, rate, variable=False, cut=cut)) == 4
+
+
+@pytest.mark.parametrize(("end", "code"), [(1e-6, "output_too_short"), (90_000, "output_too_long")])
+def test_an_export_lasts_a_millisecond_to_a_day(end: float, code: str) -> None:
+    with pytest.raises(ExportError) as caught:
+        pieces(0, end, [])
+    assert caught.value.code == code
+
+
+def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
+    seconds = 3_600
+
+    def still() -> Iterator[Picture]:
+        yield Picture(VideoFrame(64, 64, "yuv420p"), 0.0, duration=seconds)
+
+    render = Render(
+        width=64,
+        height=64,
+        clock=Clock(Fraction(1), steady=True),
+        seconds=seconds,
+        pictures=lambda _: (picture for picture in still()),
+        sound=(silence(48_000) for _ in range(seconds)),
+    )
+    encoder = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
+    with closing(write(render, encoder, tmp_path / "output.mp4")) as writing:
+        shares = list(islice(writing, 20))
+    assert shares == pytest.approx([number / seconds for number in range(20)])
+
+
+def peak_megabytes(source: Path) -> float:
+    """The most memory that a process takes for an export of this film."""
+    spec = attempt(source, source.with_suffix(".out"), keyframes=STILL)
+    return measured((sys.executable, "-m", "gpu", "-"), spec.model_dump_json(by_alias=True)).peak_megabytes
+
+
+def test_memory_does_not_grow_with_the_length_of_the_source(tmp_path: Path) -> None:
+    video = Video(draw=lambda time: dot(60 + 40 * time, 90), times=steady(2), tone=clicks(2, 1.0))
+    short = make(tmp_path / "short.mp4", video)
+    long = repeated(short, 20)
+    assert peak_megabytes(long) - peak_megabytes(short) < 30

@@ -1,0 +1,240 @@
+"""A source behind a presigned URL, read over connections that are cut, by servers that are busy or know no ranges."""
+
+import asyncio
+import io
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpu.errors import ExportError
+from gpu.pipeline import run
+from gpu.sources.container import open_container
+from gpu.sources.source import probe
+from gpu.spec import LocalFile, RemoteObject
+from gpu.transfer import objects
+from gpu.transfer import range_reader as remote
+from gpu.transfer.http_client import Clock
+from gpu.transfer.range_reader import RemoteSource, located
+from infra.storage.client import Bucket
+from infra.storage.s3 import S3Storage
+from tests.gpu.media.numbered_frames import WHOLE, numbers
+from tests.gpu.run_pipeline import attempt, finished
+from tests.gpu.sources.test_discontinuities import joined
+from tests.support.s3_server import Front
+from tests.support.videos import Video, clicks, dot, make, steady
+
+SIZE = 3 * 2**20 + 17
+CONTENT = random.Random(1).randbytes(SIZE)  # noqa: S311 - the same bytes each time
+Put = Callable[[bytes], str]
+
+
+@pytest.fixture
+def put(front: Front) -> Put:
+    """Store an object as `ann/source`, and return a URL to it."""
+    place = front.place()
+
+    async def stored(content: bytes) -> str:
+        bucket = Bucket(place)
+        await bucket.create()
+        await bucket.call("put_object", Key="ann/source", Body=content)
+        signed = await S3Storage(bucket).read_url("ann", "source", expires_seconds=600)
+        await bucket.close()
+        front.seen.clear()
+        return signed.url
+
+    return lambda content: asyncio.run(stored(content))
+
+
+def made_video(folder: Path) -> Path:
+    video = Video(draw=lambda time: dot(50 + 60 * time, 90), times=steady(3), tone=clicks(3, 1.0))
+    return make(folder / "a.mp4", video)
+
+
+class Pauses(list[float]):
+    """A clock that stands still, but for what is waited."""
+
+    def clock(self) -> Clock:
+        return Clock(monotonic=lambda: sum(self), pause=self.append)
+
+
+def looked(url: str, pauses: Pauses | None = None, **more: float) -> RemoteSource:
+    source = RemoteSource(url, clock=(Pauses() if pauses is None else pauses).clock(), **more)
+    source.look()
+    return source
+
+
+def test_it_reads_as_the_file_itself_does(put: Put) -> None:
+    source = looked(put(CONTENT))
+    reader, twin, dice = source.open(), io.BytesIO(CONTENT), random.Random(2)  # noqa: S311 - the same steps each time
+    for _ in range(300):
+        if dice.random() < 0.2:
+            to = dice.randrange(SIZE + 100)
+            assert reader.seek(to) == twin.seek(to)
+        wanted = dice.choice([1, 100, 32_768, 300_000])
+        found = reader.read(wanted)
+        assert found == twin.read(len(found))
+        assert bool(found) == (reader.tell() < SIZE or bool(found))
+
+
+def test_reading_in_order_takes_few_requests_and_the_whole_is_never_held(front: Front, put: Put) -> None:
+    content = CONTENT * 8
+    source = looked(put(content))
+    reader, received, largest = source.open(), 0, 0
+    while chunk := reader.read(32_768):
+        received += len(chunk)
+        largest = max(largest, sum(len(window.content) for window in reader._windows))
+    assert received == len(content)
+    assert len(front.seen) < 15
+    assert largest <= remote.WINDOWS * remote.MAX_WINDOW_BYTES
+
+
+def test_two_readers_do_not_disturb_each_other(put: Put) -> None:
+    source = looked(put(CONTENT))
+    one, other = source.open(), source.open()
+    other.seek(SIZE - 5)
+    assert one.read(5) == CONTENT[:5]
+    assert other.read() == CONTENT[-5:]
+    assert other.read() == b""
+
+
+def test_cut_connections_are_taken_up_where_they_ended(front: Front, put: Put) -> None:
+    source = looked(put(CONTENT))
+    front.faults.cut_answers, front.faults.cut_after_bytes = 20, 100_000
+    front.seen.clear()
+    assert source.read_at(5, 2 * 2**20) == CONTENT[5 : 5 + 2 * 2**20]
+    asked = [headers["range"] for _, _, headers in front.seen]
+    assert asked[1] == f"bytes=100005-{5 + 2 * 2**20 - 1}"
+
+
+def test_a_busy_server_is_asked_again(front: Front, put: Put) -> None:
+    url, pauses = put(CONTENT), Pauses()
+    front.faults.busy = 5
+    assert looked(url, pauses).size == SIZE
+    assert len(pauses) == 5
+
+
+def test_a_server_that_stays_busy_fails_the_attempt_not_the_export(front: Front, put: Put) -> None:
+    url = put(CONTENT)
+    front.faults.busy = 1_000
+    with pytest.raises(ExportError) as caught:
+        looked(url)
+    assert (caught.value.code, caught.value.transient) == ("source_unavailable", True)
+
+
+def test_the_deadline_ends_all_trying(front: Front, put: Put) -> None:
+    url, pauses = put(CONTENT), Pauses()
+    front.faults.busy = 1_000
+    with pytest.raises(ExportError, match="storage"):
+        looked(url, pauses, deadline_seconds=1.0)
+    assert sum(pauses) <= 1.0
+
+
+def test_a_server_that_is_gone_fails_the_attempt() -> None:
+    with pytest.raises(ExportError) as caught:
+        looked("http://127.0.0.1:9/bucket/secret?X-Amz-Signature=secret")
+    assert caught.value.transient
+    assert "secret" not in f"{caught.value}{caught.value.__cause__}"
+
+
+def test_a_source_that_is_replaced_is_not_mixed(put: Put, front: Front) -> None:
+    url = put(CONTENT)
+    source = looked(url)
+    bucket_name = url.split("/")[3]
+
+    async def replace() -> None:
+        bucket = Bucket(front.place(bucket_name))
+        await bucket.call("put_object", Key="ann/source", Body=CONTENT[::-1])
+        await bucket.close()
+
+    asyncio.run(replace())
+    with pytest.raises(ExportError) as caught:
+        source.read_at(2**20, 10)
+    assert (caught.value.code, caught.value.transient) == ("source_changed", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "transient"),
+    [
+        pytest.param(
+            lambda url: url.replace("/ann/", "/bob/"), "source_forbidden", True, id="another user's"
+        ),
+        pytest.param(lambda url: url + "0", "source_forbidden", True, id="a forged signature"),
+    ],
+)
+def test_a_url_that_was_changed_opens_nothing(
+    put: Put, change: Callable[[str], str], code: str, transient: bool
+) -> None:
+    with pytest.raises(ExportError) as caught:
+        looked(change(put(CONTENT)))
+    assert (caught.value.code, caught.value.transient) == (code, transient)
+
+
+def test_a_url_that_has_expired_opens_nothing(front: Front, put: Put) -> None:
+    url = put(CONTENT)
+    front.faults.ahead_seconds = 601
+    with pytest.raises(ExportError) as caught:
+        looked(url)
+    assert (caught.value.code, caught.value.transient) == ("source_forbidden", True)
+
+
+def test_an_empty_object_is_no_source(put: Put) -> None:
+    with pytest.raises(ExportError) as caught:
+        looked(put(b""))
+    assert caught.value.code == "source_unreadable"
+
+
+def test_a_server_without_ranges_is_read_whole_into_scratch(front: Front, put: Put, tmp_path: Path) -> None:
+    url = put(CONTENT)
+    front.faults.ranges = False
+    path = located(url, tmp_path)
+    assert isinstance(path, str)
+    assert Path(path).parent == tmp_path
+    assert Path(path).read_bytes() == CONTENT
+
+
+def test_a_download_that_is_cut_begins_anew(front: Front, put: Put, tmp_path: Path) -> None:
+    source = RemoteSource(put(CONTENT), clock=Pauses().clock())
+    front.faults.cut_answers, front.faults.cut_after_bytes = 2, 1_000_000
+    source.download(tmp_path / "whole")
+    assert (tmp_path / "whole").read_bytes() == CONTENT
+
+
+def test_a_video_is_probed_and_sought_in_place(front: Front, put: Put, tmp_path: Path) -> None:
+    made = made_video(tmp_path)
+    url = put(made.read_bytes())
+    source = probe(objects.fetch("a", {"a": RemoteObject(url=url)}, tmp_path))
+    here = probe(str(made))
+    assert (source.width, source.height, source.duration) == (here.width, here.height, here.duration)
+    front.faults.cut_answers, front.faults.cut_after_bytes = 3, 1_000
+    with open_container(source.path) as there, open_container(str(made)) as local:
+        there.seek(500_000)
+        local.seek(500_000)
+        assert [packet.pts for packet in there.demux()] == [packet.pts for packet in local.demux()]
+
+
+def test_a_joined_recording_is_read_in_place(put: Put, tmp_path: Path) -> None:
+    made = joined(tmp_path / "source.ts", (1.0, 300.0, 1.0))
+    url = put(made.read_bytes())
+    sources: dict[str, LocalFile | RemoteObject] = {"source": RemoteObject(url=url)}
+    there = probe(objects.fetch("source", sources, tmp_path))
+    here = probe(str(made))
+    assert (there.duration, there.scan) == (here.duration, here.scan)
+    spec = attempt(made, tmp_path / "output.mp4", keyframes=WHOLE, trim={"start": 4.6, "end": 5.4})
+    remote = spec.model_copy(update={"transfer": spec.transfer.model_copy(update={"sources": sources})})
+    finished(run(remote, tmp_path / "scratch"))
+    assert numbers(tmp_path / "output.mp4")[0] == pytest.approx(115, abs=1)
+
+
+def test_a_network_that_fails_is_not_taken_for_a_damaged_video(
+    front: Front, put: Put, tmp_path: Path
+) -> None:
+    made = made_video(tmp_path)
+    source = looked(put(made.read_bytes() + bytes(SIZE)))
+    front.faults.busy = 1_000
+    reader = source.open()
+    reader.seek(2 * 2**20)
+    with pytest.raises(ExportError) as caught:
+        reader.read(10)
+    assert caught.value.code == "source_unavailable"

@@ -1,0 +1,29 @@
+"""PostgreSQL is used through a pooler in session mode as it is without one."""
+
+import asyncio
+
+from sqlalchemy import text
+
+from infra.database.postgresql import IDLE_IN_TRANSACTION, Connection, PostgresDatabase
+from service import schema
+from tests.infra.database.pooler import pooler
+
+SHOWN = "SHOW idle_in_transaction_session_timeout"
+
+
+async def test_a_pooler_that_refuses_parameters_at_the_start_is_no_obstacle(postgresql_url: str) -> None:
+    async with pooler(postgresql_url) as found:
+        assert await schema.is_current(found.url)
+        await asyncio.to_thread(schema.upgrade, found.url)
+        database = PostgresDatabase(found.url)
+        try:
+            async with database.transaction() as session:
+                assert (await session.execute(text(SHOWN))).scalar_one() == IDLE_IN_TRANSACTION
+            assert await database.batch(_shown) == IDLE_IN_TRANSACTION
+        finally:
+            await database.close()
+        assert len(found.started) >= 4
+
+
+async def _shown(connection: Connection) -> tuple[str, list[tuple[str, str]]]:
+    return await connection.fetchval(SHOWN), []

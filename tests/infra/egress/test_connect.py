@@ -1,0 +1,243 @@
+"""Where connections go: names that change, addresses that are down, and TLS by the name in the URL."""
+
+import asyncio
+import errno
+import os
+import resource
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from infra.egress import Answer, Egress, Forbidden, Resolver, Rules, Unreachable, system_resolver
+from infra.egress.client import TOTAL_SECONDS
+from infra.egress.resolver import MOST_THREADS
+from infra.egress.results import Address
+from tests.bench.webhooks.hostile_receivers import Conduct, receiving, request
+from tests.infra.egress import hostile_receivers
+from tests.infra.egress.certificates import Authority
+from tests.infra.egress.hostile_receivers import HTTP_200, LOOPBACK, Names
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@contextmanager
+def no_file_left() -> Iterator[None]:
+    """This process can open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = [os.dup(0)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened[0] + 100, hard))
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for file in opened:
+            os.close(file)
+
+
+async def test_a_name_that_is_rebound_after_the_check_is_refused_at_the_connect() -> None:
+    names = Names({"hooks.test": [["93.184.215.14"], ["127.0.0.1"]]})
+    egress = Egress(Rules(allow_http=True), resolve=names)
+    async with receiving(hostile_receivers.healthy) as port:
+        await egress.check(f"http://hooks.test:{port}/")
+        with pytest.raises(Forbidden, match="resolves to a loopback address"):
+            await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
+    assert names.asked == ["hooks.test", "hooks.test"]
+
+
+async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next() -> None:
+    names = Names({"hooks.test": [["127.0.0.1"], ["10.0.0.1"]]})
+    egress = Egress(LOOPBACK, resolve=names)
+    async with receiving(hostile_receivers.healthy) as port:
+        answer = await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
+        assert (answer.status, names.asked) == (200, ["hooks.test"])
+        with pytest.raises(Forbidden):
+            await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
+
+
+async def test_one_address_that_is_down_leaves_the_others() -> None:
+    egress = Egress(LOOPBACK, resolve=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
+    async with receiving(hostile_receivers.healthy) as port:
+        assert (await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})).status == 200
+
+
+@contextmanager
+def swallowing(address: str, port: int) -> Iterator[None]:
+    """Whoever connects there waits for ever: the queue of a socket that accepts nobody is full."""
+    with socket.socket() as listening, ExitStack() as waiting:
+        listening.bind((address, port))
+        listening.listen(0)
+        for _ in range(3):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((address, port))
+        yield
+
+
+async def test_one_address_that_swallows_everything_leaves_time_for_the_others() -> None:
+    names = Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]})
+    egress = Egress(LOOPBACK, resolve=names, total_seconds=4.8)
+    async with receiving(hostile_receivers.healthy) as port:
+        with swallowing("127.0.0.2", port):
+            answered, ended = await asyncio.gather(
+                egress.post(f"http://hooks.test:{port}/", body=b"", headers={}),
+                egress.post(f"http://127.0.0.2:{port}/", body=b"", headers={}),
+                return_exceptions=True,
+            )
+    assert isinstance(answered, Answer)
+    assert answered.status == 200
+    assert isinstance(ended, Unreachable)
+    assert (ended.code, ended.message) == ("connect", f"127.0.0.2 port {port} did not answer in time.")
+
+
+async def test_what_is_read_is_bounded_within_tls(authority: Authority) -> None:
+    egress = Egress(LOOPBACK, ssl_context=authority.trusted())
+    async with receiving(hostile_receivers.continue_storm, ssl=authority.serving("127.0.0.1")) as port:
+        with pytest.raises(Unreachable, match="no end in 65536"):
+            await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "hooks.test"])
+async def test_tls_is_by_the_name_in_the_url(authority: Authority, address: str) -> None:
+    asked: list[str | None] = []
+    got: list[bytes] = []
+    context = authority.serving(address)
+    context.sni_callback = lambda _, name, __: asked.append(name)
+
+    async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append((await request(reader))[0])
+        writer.write(HTTP_200 + b"Content-Length: 2\r\n\r\nok")
+
+    egress = Egress(
+        Rules(LOOPBACK.allowed_networks),
+        resolve=Names({"hooks.test": [["127.0.0.1"]]}),
+        ssl_context=authority.trusted(),
+    )
+    async with receiving(conduct, ssl=context) as port:
+        answer = await egress.post(f"https://{address}:{port}/hook", body=b"{}", headers={})
+    assert (answer.status, answer.excerpt) == (200, "ok")
+    assert f"Host: {address}:{port}".encode() in got[0].split(b"\r\n")
+    assert asked == [None if address == "127.0.0.1" else "hooks.test"]
+
+
+async def tls_failure(
+    egress: Egress, context: ssl.SSLContext, conduct: Conduct = hostile_receivers.healthy
+) -> str:
+    async with receiving(conduct, ssl=context) as port:
+        with pytest.raises(Unreachable) as ended:
+            await egress.post(f"https://hooks.test:{port}/", body=b"", headers={})
+    assert ended.value.code == "tls"
+    return ended.value.message
+
+
+async def test_certificates_are_checked(authority: Authority, tmp_path: Path) -> None:
+    names = Names({"hooks.test": [["127.0.0.1"]]})
+    egress = Egress(LOOPBACK, resolve=names, ssl_context=authority.trusted())
+    strangers = Egress(LOOPBACK, resolve=names)
+    assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("other.test"))
+    assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("127.0.0.1"))
+    assert "has expired" in await tls_failure(egress, authority.serving("hooks.test", days=-1))
+    assert "unable to get local issuer" in await tls_failure(strangers, authority.serving("hooks.test"))
+
+
+async def test_tls_that_fails_is_told_as_such(authority: Authority) -> None:
+    egress = Egress(
+        LOOPBACK,
+        resolve=Names({"hooks.test": [["127.0.0.1"]]}),
+        ssl_context=authority.trusted(),
+    )
+    old = authority.serving("hooks.test")
+    old.set_ciphers("AES128-SHA")
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    assert "handshake failed" in await tls_failure(egress, old)
+
+    async def damaged(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        os.write(writer.get_extra_info("socket").fileno(), b"no record of TLS at all")
+        await reader.read()
+
+    context = authority.serving("hooks.test")
+    assert "TLS failed while waiting" in await tls_failure(egress, context, damaged)
+
+
+async def test_a_receiver_that_speaks_no_tls_is_told_as_such(authority: Authority) -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    for conduct, code, seconds in [(plain, "tls", TOTAL_SECONDS), (hostile_receivers.hang, "timeout", 0.5)]:
+        egress = Egress(LOOPBACK, ssl_context=authority.trusted(), total_seconds=seconds)
+        async with receiving(conduct) as port:
+            with pytest.raises(Unreachable) as ended:
+                await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
+        assert ended.value.code == code
+
+
+async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
+    async def hanging(_: str) -> Sequence[Address]:
+        await asyncio.Event().wait()
+        return []
+
+    table: list[tuple[Resolver, str]] = [
+        (Names(), "hooks.test could not be resolved: no such name."),
+        (Names({"hooks.test": [[]]}), "hooks.test has no address."),
+        (hanging, "hooks.test could not be resolved in 0.3 s."),
+    ]
+    for resolve, message in table:
+        egress = Egress(Rules(), resolve=resolve, total_seconds=0.9)
+        for call in (
+            egress.check("https://hooks.test/"),
+            egress.post("https://hooks.test/", body=b"", headers={}),
+        ):
+            with pytest.raises(Unreachable) as ended:
+                await call
+            assert (ended.value.code, ended.value.message) == ("dns", message)
+
+
+async def test_the_system_resolves_names() -> None:
+    assert {str(address) for address in await system_resolver("localhost")} <= {"127.0.0.1", "::1"}
+    assert [str(address) for address in await system_resolver("127.1")] == ["127.0.0.1"]
+    with pytest.raises(OSError, match=r"\w"):
+        await system_resolver("nowhere.invalid")
+    with pytest.raises(OSError, match="no name"):
+        await system_resolver("a" * 64 + ".invalid")
+
+
+async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
+    async def exhausted(_: str) -> Sequence[Address]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with pytest.raises(Unreachable) as ended:
+        await Egress(Rules(), resolve=exhausted).check("https://hooks.test/")
+    assert ended.value.code == "local"
+    egress = Egress(LOOPBACK)
+    async with receiving(hostile_receivers.healthy) as port:
+        with no_file_left(), pytest.raises(Unreachable) as ended:
+            await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})
+        assert ended.value.code == "local"
+        assert (await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})).status == 200
+
+
+async def test_names_that_never_resolve_take_so_many_threads_and_no_more() -> None:
+    over = threading.Event()
+    waiting = [threading.Thread(target=over.wait, daemon=True) for _ in range(MOST_THREADS)]
+    try:
+        for thread in waiting:
+            thread.start()
+        with pytest.raises(Unreachable, match="no more names") as ended:
+            await Egress(Rules()).check("https://hooks.test/")
+        assert ended.value.code == "local"
+    finally:
+        over.set()
+        for thread in waiting:
+            thread.join()

@@ -1,0 +1,52 @@
+"""Uploads in parts that can't be completed any more are removed from a bucket, by however many replicas."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from infra.storage.client import Bucket
+from infra.storage.s3 import S3Storage
+from tests.support.s3_server import Front, s3_server
+from tests.support.storage_cases import BucketCase
+
+pytestmark = pytest.mark.anyio
+UPLOAD = "uploads/0123456789abcdef0123456789abcdef/a.mp4"
+OUTPUT = ".attempts/01a20aa9-a7a5-74cb-b325-aed3f9bd1d4e-1/output.mp4"
+EVERYTHING = -3_600.0
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[Front]:
+    with s3_server() as front:
+        yield front
+
+
+@pytest.fixture
+async def bucket(front: Front) -> AsyncIterator[Bucket]:
+    bucket = Bucket(front.place())
+    await bucket.create()
+    yield bucket
+    await bucket.close()
+
+
+async def unfinished(bucket: Bucket) -> list[str]:
+    return sorted(found["Key"] for found in await bucket.pages("list_multipart_uploads", "Uploads"))
+
+
+async def test_old_uploads_are_removed_and_those_of_other_programs_are_not(bucket: Bucket) -> None:
+    storage = S3Storage(bucket)
+    for key in (UPLOAD, OUTPUT):
+        await storage.begin("ann", key, size=9, content_type="video/mp4")
+    await bucket.call("create_multipart_upload", Key="backups/of/another/program.tar")
+    replicas = await asyncio.gather(storage.sweep(EVERYTHING), S3Storage(bucket).sweep(EVERYTHING))
+    assert max(replicas) == 2
+    assert await unfinished(bucket) == ["backups/of/another/program.tar"]
+
+
+async def test_an_upload_that_goes_on_is_left_alone(bucket: Bucket) -> None:
+    storage = S3Storage(bucket)
+    upload = await storage.begin("ann", UPLOAD, size=9, content_type="video/mp4")
+    await BucketCase(storage, bucket).send_part(upload, 1, b"the video", key=UPLOAD)
+    assert await storage.sweep() == 0
+    assert await unfinished(bucket) == [f"ann/{UPLOAD}"]

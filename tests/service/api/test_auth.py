@@ -1,0 +1,247 @@
+"""Who is asking: nobody but the bearer of a valid token, cookie or ticket, and never a crash."""
+
+import base64
+import json
+import time
+from datetime import datetime
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
+
+from service.api.auth import MAX_TICKET_SECONDS, Access, Authenticator, SharedSecret
+from service.problems import Unauthenticated
+from tests.service.conftest import JWT_SECRET, token
+from tests.support.app_harness import House
+
+TICKET_KEY = b"t" * 32
+SHARED = Authenticator(SharedSecret(JWT_SECRET, audience=None, issuer=None), TICKET_KEY)
+STRICT = Authenticator(SharedSecret(JWT_SECRET, audience="framehook", issuer="https://issuer"), TICKET_KEY)
+
+
+def asking(bearer: str | None = None, *, cookie: str = "", query: str = "") -> HTTPConnection[Any]:
+    headers = [(b"cookie", cookie.encode("latin-1"))]
+    if bearer is not None:
+        headers.append((b"authorization", bearer.encode("latin-1")))
+    return HTTPConnection({"type": "http", "headers": headers, "query_string": query.encode(), "path": "/"})
+
+
+async def test_without_a_way_to_tell_users_apart_there_is_one() -> None:
+    assert await Authenticator(None, TICKET_KEY).user(asking("Bearer anything")) == "local"
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        pytest.param(asking(f"Bearer {token('ada')}"), id="bearer"),
+        pytest.param(asking(f"bearer {token('ada')}"), id="bearer in lower case"),
+        pytest.param(asking(cookie=f"other=1; framehook_token={token('ada')}"), id="cookie"),
+    ],
+)
+async def test_a_valid_token_tells_who_it_is(connection: HTTPConnection[Any]) -> None:
+    assert await SHARED.user(connection) == "ada"
+
+
+@pytest.mark.parametrize("seconds", [{"iat": 20}, {"nbf": 20}, {"exp": -20}], ids=str)
+async def test_the_clock_of_the_issuer_may_be_half_a_minute_off(seconds: dict[str, int]) -> None:
+    claims: dict[str, Any] = {name: int(time.time()) + offset for name, offset in seconds.items()}
+    assert await SHARED.user(asking(f"Bearer {token('ada', **claims)}")) == "ada"
+
+
+@pytest.mark.parametrize("seconds", [{"iat": 60}, {"nbf": 60}, {"exp": -60}], ids=str)
+async def test_the_clock_of_the_issuer_may_not_be_a_minute_off(seconds: dict[str, int]) -> None:
+    claims: dict[str, Any] = {name: int(time.time()) + offset for name, offset in seconds.items()}
+    with pytest.raises(Unauthenticated):
+        await SHARED.user(asking(f"Bearer {token('ada', **claims)}"))
+
+
+async def test_a_stream_has_no_leeway_so_that_it_is_not_opened_again_when_its_token_has_ended() -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        await SHARED.stream_access(asking(f"Bearer {token('ada', exp=int(time.time()) - 1)}"))
+    assert refused.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+
+
+@pytest.mark.parametrize("expiry", [10**11, 10**400], ids=["far away", "beyond all numbers"])
+async def test_a_token_may_end_at_any_time(expiry: int) -> None:
+    access = await SHARED.stream_access(asking(f"Bearer {token('ada', exp=expiry)}"))
+    assert access.seconds_left(time.time()) > 10**9
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param(None, id="none"),
+        pytest.param("Bearer", id="empty"),
+        pytest.param("Bearer a.b.c", id="garbage"),
+        pytest.param("Bearer \xe9\xe8.\xff.\xb2", id="not ASCII"),
+        pytest.param(f"Basic {token()}", id="another scheme"),
+        pytest.param(f"Bearer {token(exp=int(time.time()) - 40)}", id="expired"),
+        pytest.param(f"Bearer {token(exp=None)}", id="that never expires"),
+        pytest.param(f"Bearer {token(exp='soon')}", id="that expires at no time"),
+        pytest.param(f"Bearer {token(exp=float('inf'))}", id="that expires in eternity"),
+        pytest.param(f"Bearer {token(nbf=int(time.time()) + 3_600)}", id="not valid yet"),
+        pytest.param(f"Bearer {token(None)}", id="of nobody"),
+        pytest.param(f"Bearer {token('')}", id="of an empty name"),
+        pytest.param(f"Bearer {token(sub=7)}", id="of a number"),
+        pytest.param(f"Bearer {token('a' * 201)}", id="of a very long name"),
+        pytest.param(f"Bearer {token(chr(0xD800))}", id="of a name that is no text"),
+        pytest.param(f"Bearer {token('a' + chr(0))}", id="of a name with a NUL"),
+        pytest.param(
+            f"Bearer {token(secret='another secret, which is as long as it has to be')}",
+            id="signed by another",
+        ),
+        pytest.param(f"Bearer {token(algorithm='HS512')}", id="signed in another way"),
+        pytest.param(f"Bearer {token(algorithm='none')}", id="not signed"),
+        pytest.param(f"Bearer {token()[:-6]}", id="cut short"),
+    ],
+)
+async def test_any_other_token_is_nobody_s(bad: str | None) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        await SHARED.user(asking(bad))
+    assert refused.value.headers.get("WWW-Authenticate", "Bearer").startswith("Bearer")
+
+
+@pytest.mark.parametrize(
+    ("claims", "welcome"),
+    [
+        pytest.param({"aud": "framehook", "iss": "https://issuer"}, True, id="both right"),
+        pytest.param({"aud": ["other", "framehook"], "iss": "https://issuer"}, True, id="one of several"),
+        pytest.param({"aud": "other", "iss": "https://issuer"}, False, id="for another"),
+        pytest.param({"iss": "https://issuer"}, False, id="for nobody"),
+        pytest.param({"aud": "framehook", "iss": "https://other"}, False, id="from another"),
+        pytest.param({"aud": "framehook"}, False, id="from nobody"),
+    ],
+)
+async def test_audience_and_issuer_must_be_the_ones_that_are_set(
+    claims: dict[str, Any], welcome: bool
+) -> None:
+    connection = asking(f"Bearer {token('ada', **claims)}")
+    if welcome:
+        assert await STRICT.user(connection) == "ada"
+        return
+    with pytest.raises(Unauthenticated):
+        await STRICT.user(connection)
+
+
+def part(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+@hypothesis.given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.dictionaries(
+                st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jwk", "sub", "exp", "aud"]),
+                st.none()
+                | st.integers()
+                | st.text(max_size=9)
+                | st.lists(st.text(), max_size=2)
+                | st.booleans(),
+            ).map(lambda value: json.dumps(value).encode()),
+        ).map(part),
+        min_size=1,
+        max_size=5,
+    )
+)
+@hypothesis.example([part(b"[" * 5_000), "e30", ""])
+@hypothesis.example([part(b'{"alg":' + b"9" * 5_000 + b"}"), "e30", ""])
+@hypothesis.example([part(b'{"alg":"HS256","crit":["b64"],"b64":false}'), "e30", "e30"])
+async def test_no_token_makes_it_fail(parts: list[str]) -> None:
+    with pytest.raises(Unauthenticated):
+        await SHARED.user(asking("Bearer " + ".".join(parts)))
+
+
+async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None:
+    ticket, _ = SHARED.ticket(Access("ada"), now=time.time())
+    for _ in range(2):
+        access = await SHARED.stream_access(asking(query=f"ticket={ticket}"))
+        assert access.user_id == "ada"
+        assert MAX_TICKET_SECONDS - 60 < access.seconds_left(time.time()) <= MAX_TICKET_SECONDS
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [
+        pytest.param(SHARED.ticket(Access("ada"), now=time.time() - MAX_TICKET_SECONDS - 1)[0], id="old"),
+        pytest.param(
+            Authenticator(None, b"x" * 32).ticket(Access("ada"), now=time.time())[0], id="of another service"
+        ),
+        pytest.param(token("ada"), id="a bearer token"),
+        pytest.param("", id="empty"),
+        pytest.param(part(b"[" * 5_000) + ".e30.", id="very deep"),
+    ],
+)
+async def test_any_other_ticket_opens_nothing(ticket: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await SHARED.stream_access(asking(query=f"ticket={ticket}"))
+
+
+async def test_a_ticket_ends_with_the_token_that_it_was_asked_for_with() -> None:
+    now = int(time.time())
+    ticket, expires_at = SHARED.ticket(Access("ada", now + 90), now=now)
+    assert expires_at == now + 90
+    assert await SHARED.stream_access(asking(query=f"ticket={ticket}")) == Access("ada", now + 90)
+
+
+async def test_a_token_within_its_leeway_gets_no_ticket() -> None:
+    now = time.time()
+    with pytest.raises(Unauthenticated):
+        SHARED.ticket(Access("ada", int(now) - 1), now=now)
+
+
+async def test_a_ticket_is_no_token() -> None:
+    ticket, _ = SHARED.ticket(Access("ada"), now=time.time())
+    with pytest.raises(Unauthenticated):
+        await SHARED.user(asking(f"Bearer {ticket}", query=f"ticket={ticket}"))
+
+
+async def test_the_service_asks_for_a_token_and_gives_tickets(shared_house: House) -> None:
+    client = shared_house.client
+    bare = await client.get("/api/exports")
+    assert (bare.status_code, bare.headers["www-authenticate"]) == (401, "Bearer")
+    assert bare.headers["content-type"] == "application/problem+json"
+    given = await client.post("/api/stream-tickets", headers={"authorization": f"Bearer {token('ada')}"})
+    assert given.status_code == 201
+    assert (await client.post("/api/stream-tickets")).status_code == 401
+    ticket = given.json()["ticket"]
+    unknown = await client.get(f"/api/exports/nothing/events?ticket={ticket}")
+    assert unknown.status_code == 404
+    assert (await client.get(f"/api/exports?ticket={ticket}")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "lifetime"),
+    [
+        pytest.param(None, 3_600, id="no body"),
+        pytest.param({}, 3_600, id="nothing said"),
+        pytest.param({"expires_in": 5}, 5, id="seconds"),
+    ],
+)
+async def test_a_ticket_says_when_it_ends(
+    shared_house: House, body: dict[str, int] | None, lifetime: int
+) -> None:
+    headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + 86_400)}"}
+    before = int(time.time())
+    answer = await shared_house.client.post("/api/stream-tickets", headers=headers, json=body)
+    after = int(time.time())
+    assert (answer.status_code, answer.json()["expires_in"]) == (201, lifetime)
+    expires_at = datetime.fromisoformat(answer.json()["expires_at"]).timestamp()
+    assert before + lifetime <= expires_at <= after + lifetime
+
+
+async def test_a_ticket_lasts_no_longer_than_the_token(shared_house: House) -> None:
+    headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + 100)}"}
+    answer = await shared_house.client.post("/api/stream-tickets", headers=headers)
+    assert 90 <= answer.json()["expires_in"] <= 100
+
+
+@pytest.mark.parametrize("expires_in", [0, -1, 3_601, "x", None, 1.5])
+async def test_a_ticket_for_no_sensible_time_is_refused(shared_house: House, expires_in: object) -> None:
+    headers = {"authorization": f"Bearer {token('ada')}"}
+    answer = await shared_house.client.post(
+        "/api/stream-tickets", headers=headers, json={"expires_in": expires_in}
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["expires_in"])

@@ -1,0 +1,77 @@
+"""Readers who leave early take nothing along: the service goes on for everybody else, and stops at once."""
+
+import asyncio
+import socket
+import struct
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
+
+from service.api.streaming.websocket import export_socket
+from service.settings import Settings
+from tests.conftest import empty
+from tests.support.stream_server import Street, opened, until
+
+LEAVERS = 50
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: close with a reset, as a process does that is killed with bytes unread."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def street(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> Street:
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+        await empty(url)
+        settings = settings.model_copy(update={"database_url": url})
+    return await stack.enter_async_context(opened(settings))
+
+
+async def leave_early(street: Street, path: str, after_bytes: int, *, reset: bool) -> None:
+    """Ask for a stream, read so much of the answer, and go."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", street.settings.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {street.address}\r\n\r\n".encode())
+    await writer.drain()
+    if after_bytes:
+        await reader.readexactly(after_bytes)
+    if reset:
+        held: socket.socket = writer.get_extra_info("socket")
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.close()
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closing", "resetting"])
+@pytest.mark.parametrize("after_bytes", [0, 1, 400], ids=["at once", "after a byte", "within the answer"])
+async def test_readers_who_leave_early_cost_nobody_else_anything(
+    street: Street, after_bytes: int, reset: bool
+) -> None:
+    run = await street.submitted()
+    await street.settled(run)
+    for path in ("/api/exports/events", f"/api/exports/{run.spec.job_id}/events"):
+        await asyncio.gather(
+            *(leave_early(street, path, after_bytes, reset=reset) for _ in range(LEAVERS)),
+        )
+    for path in ("/api/exports", "/readyz", "/healthz"):
+        answer = await street.client.get(path)
+        assert answer.status_code == 200, answer.text
+    await until(lambda: street.readers == 0)
+    await street.stopped()
+
+
+async def test_a_websocket_that_left_before_its_refusal_is_no_error(street: Street) -> None:
+    sent = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            raise OSError  # as uvicorn tells of a connection that is lost
+
+    scope: dict[str, Any] = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
+    scope |= {"state": street.server.lifespan.state, "path_params": {"job_id": "unknown"}}
+    await export_socket(WebSocket(scope, receive, send))
+    assert sent == ["websocket.accept", "websocket.close"]

@@ -1,0 +1,231 @@
+"""Files in and out on local storage, through the contract's own calls."""
+
+import unicodedata
+from urllib.parse import quote, unquote
+
+import httpx
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from gpu.keys import checked_key
+from infra.storage import attachment
+from service.api.transfers.uploads import safe_name
+from service.settings import Settings
+from tests.service.api.test_exports import problem
+from tests.service.conftest import bearer
+from tests.support.app_harness import FRAMING, SOURCE, House, opened
+from tests.support.fakes import FakeRun, FakeRunner
+from tests.support.small_mp4 import video_with
+
+VIDEO = video_with(bytes(range(256)) * 40)
+UPLOAD = {"filename": "match.mp4", "size": len(VIDEO), "content_type": "video/mp4"}
+
+
+async def exported(house: House, name: str = "exports/final.mp4") -> FakeRun:
+    """A complete export under a key of the user's."""
+    config = {**FRAMING, "input_key": SOURCE, "output_key": name}
+    await house.submitted(json=house.body(config=config))
+    run = await house.run()
+    await run.started()
+    assert (await house.completed(run, VIDEO)).status_code == 200
+    return run
+
+
+async def download(house: House, run: FakeRun, method: str = "GET", **headers: str) -> httpx.Response:
+    path = f"/api/exports/{run.spec.job_id}/download"
+    return await house.client.request(method, path, headers=headers)
+
+
+async def test_a_complete_export_is_downloaded_from_where_the_job_says(house: House) -> None:
+    run = await exported(house)
+    job = (await house.client.get(f"/api/exports/{run.spec.job_id}")).json()
+    answer = await house.client.get(job["output"]["url"])
+    assert (answer.status_code, answer.content) == (200, VIDEO)
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert job["output"]["size"] == len(VIDEO)
+    assert (job["status"], job["phase"], job["progress"]) == ("complete", "done", 100.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content"),
+    [
+        ("bytes=0-9", 206, VIDEO[:10]),
+        ("bytes=10-", 206, VIDEO[10:]),
+        ("bytes=-5", 206, VIDEO[-5:]),
+        (f"bytes=0-{len(VIDEO) * 9}", 206, VIDEO),
+        (f"bytes={len(VIDEO)}-", 416, None),
+    ],
+    ids=["the first", "all but the first", "the last", "more than all", "beyond the end"],
+)
+async def test_a_part_is_downloaded_by_its_range(
+    house: House, asked: str, status: int, content: bytes | None
+) -> None:
+    answer = await download(house, await exported(house), range=asked)
+    assert answer.status_code == status
+    if content is not None:
+        assert answer.content == content
+
+
+async def test_a_download_goes_on_only_if_the_file_is_still_the_same(house: House) -> None:
+    run = await exported(house)
+    etag = (await download(house, run, "HEAD")).headers["etag"]
+    same = await download(house, run, range="bytes=10-", **{"if-range": etag})
+    house.put("exports/final.mp4", b"another video")
+    other = await download(house, run, range="bytes=10-", **{"if-range": etag})
+    assert (same.status_code, same.content) == (206, VIDEO[10:])
+    problem(other, 410)
+    house.put("exports/final.mp4", VIDEO)  # the same again: whole, for a reader can't know
+    again = await download(house, run, range="bytes=10-", **{"if-range": etag})
+    assert (again.status_code, again.content) == (200, VIDEO)
+
+
+async def test_a_head_tells_the_length_without_the_file(house: House) -> None:
+    answer = await download(house, await exported(house), "HEAD")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(VIDEO))
+
+
+@pytest.mark.parametrize("name", ["final.mp4", "Größe, 決勝.mp4", 'the "best" goal; really.mp4', "a,b=c.mp4"])
+async def test_a_file_is_saved_under_its_own_name(house: House, name: str) -> None:
+    name = unicodedata.normalize("NFKC", name)
+    answer = await download(house, await exported(house, f"exports/{name}"))
+    disposition = answer.headers["content-disposition"]
+    assert disposition.startswith('attachment; filename="')
+    assert disposition.endswith(f"filename*=UTF-8''{quote(name, safe='')}")
+
+
+@pytest.mark.parametrize(
+    ("name", "saved"),
+    [
+        ("final.mp4", "final.mp4"),
+        ("Größe über Łódź.mp4", "Grosse uber Lodz.mp4"),
+        ("決勝.mp4", "video.mp4"),
+        ("決勝 2.mp4", "__ 2.mp4"),
+        ("🎬.MOV", "video.MOV"),
+        ("без имени", "video"),
+        ('a"b\\c%41/d.mp4', "a_b_c_41_d.mp4"),
+        ("a\r\nSet-Cookie: b.mp4", "a__Set-Cookie: b.mp4"),
+    ],
+)
+def test_clients_that_know_ascii_alone_save_under_the_nearest_name(name: str, saved: str) -> None:
+    plain, _, extended = attachment(name).partition("; filename*=UTF-8''")
+    assert plain == f'attachment; filename="{saved}"'
+    assert unquote(extended) == name
+
+
+async def test_there_is_nothing_to_download_before_an_export_is_complete(house: House) -> None:
+    await house.submitted()
+    run = await house.run()
+    problem(await download(house, run), 409)
+    await run.started()
+    problem(await download(house, run), 409)
+    await run.failed()
+    problem(await download(house, run), 409)
+
+
+async def test_a_file_that_was_removed_is_not_there(house: House) -> None:
+    run = await exported(house)
+    path = house.state["storage"].local_path("local", "exports/final.mp4")
+    assert path is not None
+    path.unlink()
+    problem(await download(house, run), 404)
+
+
+async def asked_for(house: House, **changes: object) -> httpx.Response:
+    return await house.client.post("/api/uploads", json=UPLOAD | changes)
+
+
+async def sent(house: House, place: httpx.Response, content: bytes = VIDEO, **changes: str) -> httpx.Response:
+    told = place.json()
+    return await house.client.request(
+        told["method"], told["url"], content=content, headers=told["headers"] | changes
+    )
+
+
+async def test_an_upload_is_a_source_from_then_on(house: House) -> None:
+    place = await asked_for(house)
+    assert place.status_code == 201
+    assert (await sent(house, place)).status_code == 201
+    body = house.body(config={**FRAMING, "input_key": place.json()["key"]})
+    assert (await house.client.post("/api/exports", json=body)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        pytest.param({"size": 0}, 422, id="of nothing"),
+        pytest.param({"size": "big"}, 422, id="of no size"),
+        pytest.param({"size": 10**15}, 413, id="too large"),
+        pytest.param({"content_type": "text/html"}, 415, id="of text"),
+        pytest.param({"content_type": "image/png"}, 415, id="of a picture"),
+        pytest.param({"content_type": "application/octet-stream"}, 415, id="of no known type"),
+        pytest.param({"filename": ""}, 422, id="of no name"),
+        pytest.param({"owner": "bob"}, 422, id="with an unknown field"),
+    ],
+)
+async def test_an_upload_that_is_not_wanted_is_refused_at_once(
+    house: House, changes: dict[str, object], status: int
+) -> None:
+    problem(await asked_for(house, **changes), status)
+
+
+@pytest.mark.parametrize(
+    ("filename", "content_type"),
+    [
+        ("drone.h264", "application/octet-stream"),
+        ("Recorder.MTS", "application/octet-stream"),
+        ("camera.mxf", "application/mxf"),
+        ("chat.gif", "image/gif"),
+        ("old.wmv", "video/x-ms-wmv"),
+    ],
+)
+async def test_every_kind_that_is_read_can_be_uploaded(
+    house: House, filename: str, content_type: str
+) -> None:
+    place = await asked_for(house, filename=filename, content_type=content_type)
+    assert place.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "status"),
+    [
+        pytest.param(VIDEO[:-1], {}, 422, id="shorter"),
+        pytest.param(VIDEO + b"x", {}, 422, id="longer"),
+        pytest.param(VIDEO, {"Content-Type": "video/webm"}, 415, id="of another type"),
+    ],
+)
+async def test_what_is_sent_must_be_what_was_agreed(
+    house: House, content: bytes, changes: dict[str, str], status: int
+) -> None:
+    place = await asked_for(house)
+    problem(await sent(house, place, content, **changes), status)
+    assert await house.state["storage"].find("local", place.json()["key"]) is None
+
+
+@pytest.mark.parametrize("change", ["token=", "token=x", "token=a.b.c"])
+async def test_a_place_is_named_by_its_token_alone(house: House, change: str) -> None:
+    place = await asked_for(house)
+    url = place.json()["url"].partition("?")[0]
+    answer = await house.client.put(f"{url}?{change}", content=VIDEO, headers=place.json()["headers"])
+    problem(answer, 403)
+
+
+async def test_an_upload_is_its_user_s_own(users_settings: Settings) -> None:
+    async with opened(users_settings, FakeRunner()) as house:
+        place = await house.client.post("/api/uploads", json=UPLOAD, headers=bearer("ada"))
+        assert (await sent(house, place)).status_code == 201
+        body = house.body(config={**FRAMING, "input_key": place.json()["key"]})
+        problem(await house.client.post("/api/exports", json=body, headers=bearer("eve")), 422)
+
+
+@hypothesis.given(st.text(max_size=255))
+@hypothesis.example("℀/../x")
+@hypothesis.example("\ud800.mp4")
+@hypothesis.example("a\u0301" * 200)
+@hypothesis.example("각" * 100)
+@hypothesis.example("..")
+def test_any_file_name_makes_a_key(name: str) -> None:
+    assert checked_key(safe_name(name)) == safe_name(name)
+    assert "/" not in safe_name(name)

@@ -1,0 +1,196 @@
+"""Keys that an identity provider publishes: trusted while they are, and not asked for as often as strangers like."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from service.api.auth import ILL_SECONDS, Authenticator, PublishedKeys
+from service.problems import Unauthenticated, Unavailable
+from tests.service.api.test_auth import TICKET_KEY, asking, part
+
+KINDS = [("rsa", "RS256"), ("ec", "ES256"), ("ed", "EdDSA")]
+
+
+class Provider:
+    """An identity provider: its keys, and how its web server feels."""
+
+    def __init__(self) -> None:
+        self.rsa = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+        self.ec = ec.generate_private_key(ec.SECP256R1())
+        self.ed = ed25519.Ed25519PrivateKey.generate()
+        self.status, self.body = 200, json.dumps({"keys": self.keys()}).encode()
+        self.asked = 0
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                provider.asked += 1
+                self.send_response(provider.status)
+                self.end_headers()
+                self.wfile.write(provider.body)
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/keys"
+
+    def keys(self) -> list[dict[str, object]]:
+        algorithms: dict[str, tuple[Any, Any]] = {
+            "rsa": (jwt.algorithms.RSAAlgorithm, self.rsa),
+            "ec": (jwt.algorithms.ECAlgorithm, self.ec),
+            "ed": (jwt.algorithms.OKPAlgorithm, self.ed),
+        }
+        return [
+            {**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig"}
+            for kid, (algorithm, key) in algorithms.items()
+        ]
+
+    def token(self, kid: str, algorithm: str, key: Any = None, **claims: object) -> str:
+        usual = {"sub": "ada", "exp": int(time.time()) + 60}
+        private: Any = key or {"rsa": self.rsa, "ec": self.ec, "ed": self.ed}[kid]
+        return jwt.encode({**usual, **claims}, private, algorithm, headers={"kid": kid})
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    provider = Provider()
+    thread = threading.Thread(target=provider.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield provider
+    provider.server.shutdown()
+    thread.join()
+    provider.server.server_close()
+
+
+def trusting(provider: Provider, **more: Any) -> Authenticator:
+    return Authenticator(PublishedKeys(provider.url, audience=None, issuer=None, **more), TICKET_KEY)
+
+
+@pytest.mark.parametrize(("kid", "algorithm"), KINDS)
+async def test_published_keys_are_trusted_and_kept(provider: Provider, kid: str, algorithm: str) -> None:
+    authenticator = trusting(provider)
+    for _ in range(3):
+        assert await authenticator.user(asking(f"Bearer {provider.token(kid, algorithm)}")) == "ada"
+    assert provider.asked == 1
+
+
+async def test_names_of_keys_that_nobody_has_are_looked_for_once(provider: Provider) -> None:
+    authenticator = trusting(provider)
+    for number in range(20):
+        with pytest.raises(Unauthenticated):
+            await authenticator.user(asking(f"Bearer {provider.token(f'k{number}', 'RS256', provider.rsa)}"))
+    assert await authenticator.user(asking(f"Bearer {provider.token('rsa', 'RS256')}")) == "ada"
+    assert provider.asked == 1
+
+
+async def test_all_who_come_at_once_wait_for_one_answer(provider: Provider) -> None:
+    authenticator = trusting(provider)
+    tokens = [provider.token(kid, algorithm) for kid, algorithm in KINDS for _ in range(5)]
+    assert set(await asyncio.gather(*(authenticator.user(asking(f"Bearer {one}")) for one in tokens))) == {
+        "ada"
+    }
+    assert provider.asked == 1
+
+
+async def test_a_provider_that_is_ill_is_given_time_whoever_asks(provider: Provider) -> None:
+    now = [100.0]
+    authenticator = trusting(provider, clock=lambda: now[0])
+    provider.status = 500
+    for number in range(20):
+        with pytest.raises(Unavailable):
+            await authenticator.user(asking(f"Bearer {provider.token(f'k{number}', 'RS256', provider.rsa)}"))
+    assert provider.asked == 1
+    provider.status = 200
+    now[0] += ILL_SECONDS
+    assert await authenticator.user(asking(f"Bearer {provider.token('rsa', 'RS256')}")) == "ada"
+    assert provider.asked == 2
+
+
+async def test_a_key_that_is_new_is_found_after_the_pause(provider: Provider) -> None:
+    authenticator = trusting(provider, apart_seconds=0)
+    all_keys = provider.body
+    provider.body = json.dumps({"keys": provider.keys()[1:]}).encode()
+    good = asking(f"Bearer {provider.token('rsa', 'RS256')}")
+    with pytest.raises(Unauthenticated):
+        await authenticator.user(good)
+    provider.body = all_keys
+    assert await authenticator.user(good) == "ada"
+
+
+async def test_a_key_that_is_published_no_more_opens_nothing(provider: Provider) -> None:
+    authenticator = trusting(provider, kept_seconds=1e-9)
+    good = asking(f"Bearer {provider.token('rsa', 'RS256')}")
+    assert await authenticator.user(good) == "ada"
+    provider.body = json.dumps({"keys": provider.keys()[1:]}).encode()
+    with pytest.raises(Unauthenticated):
+        await authenticator.user(good)
+
+
+def confused(provider: Provider) -> str:
+    """Signed with a public key as if it were a shared secret."""
+    header = part(json.dumps({"alg": "HS256", "kid": "rsa"}).encode())
+    return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 32)}"
+
+
+def mixed_up(provider: Provider, algorithm: str) -> str:
+    """Names a key that is not of its algorithm's kind."""
+    header = part(json.dumps({"alg": algorithm, "kid": "rsa"}).encode())
+    return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 64)}"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda one: one.token("rsa", "RS256", exp=1), id="expired"),
+        pytest.param(
+            lambda one: one.token("ec", "ES256", ec.generate_private_key(ec.SECP256R1())), id="of another key"
+        ),
+        pytest.param(lambda one: one.token("new", "RS256", one.rsa), id="of an unknown key"),
+        pytest.param(lambda one: jwt.encode({"sub": "a", "exp": 9**9}, one.rsa, "RS256"), id="naming no key"),
+        pytest.param(lambda one: one.token("rsa", "RS512"), id="signed in another way"),
+        pytest.param(confused, id="signed with the public key"),
+        pytest.param(lambda one: mixed_up(one, "ES256"), id="ES256 with an RSA key"),
+        pytest.param(lambda one: mixed_up(one, "EdDSA"), id="EdDSA with an RSA key"),
+        pytest.param(lambda one: mixed_up(one, "none"), id="not signed"),
+        pytest.param(lambda _: "a.b.c", id="garbage"),
+    ],
+)
+async def test_tokens_that_the_provider_did_not_sign_are_nobody_s(provider: Provider, make: Any) -> None:
+    with pytest.raises(Unauthenticated):
+        await trusting(provider).user(asking(f"Bearer {make(provider)}"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        pytest.param(500, b"", id="failing"),
+        pytest.param(200, b"<html>", id="no JSON"),
+        pytest.param(200, b"[]", id="no object"),
+        pytest.param(200, b'{"keys": []}', id="no keys"),
+        pytest.param(200, b'{"keys": 7}', id="keys that are none"),
+        pytest.param(200, b"\xff\xfe", id="no text"),
+        pytest.param(200, b"[" * 100_000, id="very deep"),
+    ],
+)
+async def test_a_provider_that_is_ill_is_no_reason_to_call_a_token_invalid(
+    provider: Provider, status: int, body: bytes
+) -> None:
+    good = provider.token("rsa", "RS256")
+    provider.status, provider.body = status, body
+    with pytest.raises(Unavailable):
+        await trusting(provider).user(asking(f"Bearer {good}"))
+
+
+async def test_a_provider_out_of_reach_is_no_reason_to_call_a_token_invalid(provider: Provider) -> None:
+    keys = PublishedKeys("http://127.0.0.1:9/keys", audience=None, issuer=None)
+    with pytest.raises(Unavailable):
+        await Authenticator(keys, TICKET_KEY).user(asking(f"Bearer {provider.token('rsa', 'RS256')}"))

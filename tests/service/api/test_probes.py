@@ -1,0 +1,119 @@
+"""What is in an upload, as the service tells it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gpu.errors import ExportError
+from gpu.spec import LocalFile, RemoteObject
+from gpu.transfer.limited_reader import BoundedSource
+from infra.storage.client import Bucket
+from infra.storage.s3 import S3Storage
+from service.ingest.prober import MAX_WAITING_PER_USER, Prober, TooManyProbes, Unprobed
+from service.problems import Unavailable
+from tests.gpu.sources.stream_films import Pictures, Sound, film
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import free_port, serving, settings_on
+from tests.support.s3_server import s3_server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def http(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(settings_on(free_port(), data_dir), FakeRunner()) as street:
+        yield street.http
+
+
+async def upload(http: httpx.AsyncClient, content: bytes) -> str:
+    asked = {"filename": "Spiel 1.mp4", "size": len(content), "content_type": "video/mp4"}
+    place = (await http.post("/api/uploads", json=asked)).json()
+    sent = await http.put(place["url"], content=content, headers=place["headers"])
+    assert sent.status_code == 201
+    return str(place["key"])
+
+
+async def test_an_uploads_tracks_are_told(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    sounds = Sound(300, language="ger", title="Ton"), Sound(440, "stereo", default=False)
+    source = film(tmp_path / "source.mkv", Pictures(90, (64, 36), 1, "mjpeg"), Pictures(200), *sounds)
+    key = await upload(http, source.read_bytes())
+
+    answer = await http.post(f"/api/uploads/{key}/probe")
+
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["key"], told["size"]) == (key, source.stat().st_size)
+    assert told["duration"] == pytest.approx(1.0, abs=0.05)
+    assert (told["width"], told["height"], told["fps"]) == (320, 180, 30)
+    assert [(each["codec"], each["chosen"]) for each in told["picture_tracks"]] == [
+        ("mjpeg", False),
+        ("h264", True),
+    ]
+    names = ("track", "codec", "channels", "language", "title", "default", "chosen", "readable")
+    assert [tuple(each[name] for name in names) for each in told["audio_tracks"]] == [
+        (0, "aac", 1, "ger", "Ton", True, True, True),
+        (1, "aac", 2, None, None, False, False, True),
+    ]
+
+
+async def test_a_file_that_is_no_film_is_told_as_an_export_would(http: httpx.AsyncClient) -> None:
+    answer = await http.post(f"/api/uploads/{await upload(http, b'no film' * 99)}/probe")
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:framehook:problem:source_unreadable")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "key", ["uploads/none/a.mp4", "exports/a.mp4", "uploads/..%2F..%2Fframehook.db", "a"]
+)
+async def test_what_is_not_an_upload_of_ones_own_is_not_found(http: httpx.AsyncClient, key: str) -> None:
+    assert (await http.post(f"/api/uploads/{key}/probe")).status_code == 404
+
+
+async def test_a_probe_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    source = film(tmp_path / "source.mp4", Pictures(90))
+    with pytest.raises(Unprobed) as caught:
+        await Prober(seconds=0.001).probe("ann", LocalFile(path=str(source)))
+    assert caught.value.code == "probe_timeout"
+
+
+async def test_one_users_probes_leave_room_for_others_and_are_bounded(tmp_path: Path) -> None:
+    source = LocalFile(path=str(film(tmp_path / "source.mp4", Pictures(90))))
+    prober = Prober(places=2)
+    probes = [asyncio.create_task(prober.probe("ann", source)) for _ in range(MAX_WAITING_PER_USER)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyProbes):
+        await prober.probe("ann", source)
+    first = asyncio.create_task(prober.probe("bob", source))
+    await asyncio.wait([first, *probes], return_when=asyncio.FIRST_COMPLETED)
+    await first
+    assert sum(probe.done() for probe in probes) < MAX_WAITING_PER_USER
+    for probe in probes:
+        probe.cancel()
+    await asyncio.gather(*probes, return_exceptions=True)
+    assert (await prober.probe("ann", source))["width"] == 320
+
+
+async def test_an_object_elsewhere_that_is_away_for_now_may_be_asked_about_again() -> None:
+    prober = Prober(seconds=0.5)
+    with pytest.raises((Unavailable, Unprobed)):
+        await prober.probe("ann", RemoteObject(url=f"http://127.0.0.1:{free_port()}/a"))
+
+
+async def test_an_object_in_a_bucket_is_told_and_only_so_much_of_it_is_read(tmp_path: Path) -> None:
+    source = film(tmp_path / "source.mp4", Pictures(90), Sound(300))
+    with s3_server() as front:
+        bucket = Bucket(front.place())
+        await bucket.create()
+        await bucket.call("put_object", Key="ann/source", Body=source.read_bytes())
+        url = (await S3Storage(bucket).read_url("ann", "source", expires_seconds=60)).url
+        await bucket.close()
+        told = await Prober().probe("ann", RemoteObject(url=url))
+        bounded = BoundedSource(url, max_bytes=1, deadline_seconds=9)
+        await asyncio.to_thread(bounded.look)
+        with pytest.raises(ExportError) as caught:
+            await asyncio.to_thread(bounded.read_at, 1, 9)
+    assert [track["codec"] for track in told["audio_tracks"]] == ["aac"]
+    assert caught.value.code == "too_much_to_read"

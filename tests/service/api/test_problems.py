@@ -1,0 +1,49 @@
+"""Every error has a title of its own, also where Python drops docstrings and asserts."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import service.app  # noqa: F401 - defines them all
+from service.problems import Problem
+
+REFUSED = """
+import asyncio, json, sys, httpx
+from service.app import create_app
+from service.settings import load
+
+async def refused():
+    app = create_app(load(data_dir=sys.argv[1], _env_file=""))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        answers = [await client.get("/nothing"), await client.put("/api/exports"), await client.get("/ws/exports")]
+    print(json.dumps([answer.json() for answer in answers]))
+
+asyncio.run(refused())
+"""
+
+
+def kinds(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
+    """All kinds of problems."""
+    yield kind
+    for below in kind.__subclasses__():
+        yield from kinds(below)
+
+
+@pytest.mark.parametrize("kind", sorted(set(kinds()), key=repr))
+def test_every_problem_has_a_title_of_its_own(kind: type[Problem]) -> None:
+    assert vars(kind).get("title", "").endswith(".")
+
+
+def test_errors_are_answered_by_an_interpreter_without_docstrings(tmp_path: Path) -> None:
+    child = subprocess.run(
+        [sys.executable, "-OO", "-c", REFUSED, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert [answer["title"] for answer in json.loads(child.stdout)] == [
+        "There is no such thing here.",
+        "This method is not allowed here.",
+        "There is no such thing here.",
+    ]

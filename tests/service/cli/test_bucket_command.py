@@ -1,0 +1,66 @@
+"""`framehook bucket prepare` says what it did, and does nothing twice."""
+
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.cli.main import app
+from tests.support.s3_server import Front, s3_server
+
+
+@pytest.fixture(scope="module")
+def front() -> Iterator[Front]:
+    with s3_server() as front:
+        yield front
+
+
+def prepare(*words: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, ["bucket", "prepare", *words], env=environment)
+
+
+def settings_for(front: Front, **changes: str) -> dict[str, str]:
+    place = front.place()
+    return {
+        "R2_ENDPOINT_URL": place.endpoint_url,
+        "R2_ACCESS_KEY_ID": place.access_key_id,
+        "R2_SECRET_ACCESS_KEY": place.secret_access_key,
+        "R2_BUCKET_NAME": place.bucket,
+    } | changes
+
+
+def test_each_thing_that_was_done_is_said_and_nothing_is_done_twice(front: Front) -> None:
+    settings = settings_for(front, PUBLIC_URL="https://video.example", ALLOWED_ORIGINS="https://app.example")
+    first = prepare("--upload-days", "30", **settings)
+    assert first.exit_code == 0
+    assert first.stdout.splitlines() == [
+        f"The bucket {settings['R2_BUCKET_NAME']} was made.",
+        "Pages of https://app.example, https://video.example may upload and play from now on.",
+        "Unfinished uploads are removed after 2 days, scratch after 7, uploads after 30, from now on.",
+        "An object was written, read and removed.",
+    ]
+    again = prepare("--upload-days", "30", **settings)
+    assert again.stdout.splitlines()[0] == f"The bucket {settings['R2_BUCKET_NAME']} is there."
+    assert "from now on" not in again.stdout
+
+
+def test_origins_on_the_command_line_take_the_place_of_the_settings(front: Front) -> None:
+    settings = settings_for(front, PUBLIC_URL="https://video.example")
+    assert "Pages of https://a.example may" in prepare("--origin", "https://a.example", **settings).stdout
+
+
+def test_a_folder_needs_no_preparing() -> None:
+    result = prepare(R2_ENDPOINT_URL="", R2_ACCESS_KEY_ID="", R2_SECRET_ACCESS_KEY="", R2_BUCKET_NAME="")
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert result.stderr == (
+        "framehook: R2_BUCKET_NAME is not set, so files are kept in the data folder; "
+        "set the four R2_… settings to use a bucket\n"
+    )
+
+
+def test_a_storage_that_refuses_is_said_in_a_sentence_without_secrets(front: Front) -> None:
+    settings = settings_for(front, R2_SECRET_ACCESS_KEY="another secret than the storage has")
+    result = prepare(**settings)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("framehook: the storage refused the credentials")
+    assert "another secret" not in result.output

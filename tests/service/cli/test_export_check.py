@@ -1,0 +1,239 @@
+"""`framehook export` finds what is wrong before a byte is sent, and loses no upload that it can't use."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.service.cli.test_commands import Said, run
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import (
+    FRAMING,
+    PROBLEM,
+    Answer,
+    Script,
+    free_port,
+    scripted,
+    serving,
+    settings_on,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "match.mp4"
+    path.write_bytes(b"video")
+    return path
+
+
+def exported(source: Path, service: Script, tmp_path: Path, *more: str) -> Said:
+    state = {"FRAMEHOOK_URL": service.url, "XDG_STATE_HOME": str(tmp_path / "state")}
+    return run("export", source, *more, **state)
+
+
+KEYFRAME = {"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}
+BAD_CONFIGS = {
+    "none": (
+        ("--type", "framing"),
+        [
+            "config.keyframes: Field required",
+            "give the parameters of framing with --config FILE or --config JSON",
+        ],
+    ),
+    "a misspelt field": (
+        ("--type", "framing", "--config", json.dumps(FRAMING | {"ouput_width": 608})),
+        ["config.ouput_width: there is no such field; did you mean 'output_width'?"],
+    ),
+    "a misspelt field of a keyframe": (
+        ("--type", "framing", "--config", json.dumps({"keyframes": [KEYFRAME | {"hight": 1}]})),
+        ["config.keyframes.0.hight: there is no such field; did you mean 'height'?"],
+    ),
+    "a misspelt field of a region": (
+        (
+            *("--type", "overlay", "--config"),
+            json.dumps(
+                {
+                    "highlight_regions": [
+                        {
+                            "start_time": 0,
+                            "end_time": 1,
+                            "keyframes": [{"time": 0, "x": 0, "y": 0, "radiusx": 1}],
+                        }
+                    ]
+                }
+            ),
+        ),
+        ["config.highlight_regions.0.keyframes.0.radiusX: Field required"],
+    ),
+    "a field of another type": (
+        ("--type", "annotate", "--config", json.dumps({"clips": [], "zzz": 1})),
+        ["config.clips: List should have at least 1 item"],
+    ),
+    "a value that is out of bounds": (
+        ("--type", "framing", "--config", json.dumps(FRAMING | {"fps": 1_000})),
+        ["config.fps: Input should be less than or equal to 240"],
+    ),
+    "a background that is no color": (
+        ("--type", "framing", "--config", json.dumps(FRAMING | {"background": "purple"})),
+        ["config.background: a background is black or written #rrggbb, such as #ff8800"],
+    ),
+    "a color by its name": (
+        (
+            *("--type", "overlay", "--config"),
+            json.dumps(
+                {
+                    "text_layers": [
+                        {"text": "a", "start_time": 0, "end_time": 1, "x": 0, "y": 0, "color": "red"}
+                    ]
+                }
+            ),
+        ),
+        ["config.text_layers.0.color: a color is written #rrggbb, such as #ff8800"],
+    ),
+    "an output key that leads elsewhere": (
+        ("--type", "framing", "--config", json.dumps(FRAMING | {"output_key": "../x"})),
+        ["config.output_key: no part of a key is empty, begins with a dot"],
+    ),
+    "times that do not rise": (
+        ("--type", "framing", "--config", json.dumps({"keyframes": [KEYFRAME, KEYFRAME]})),
+        ["config: keyframes must come in rising order of time"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "expected"), BAD_CONFIGS.values(), ids=BAD_CONFIGS.keys())
+def test_a_config_that_is_wrong_is_told_before_a_byte_is_sent(
+    source: Path, tmp_path: Path, words: tuple[str, ...], expected: list[str]
+) -> None:
+    with scripted(Answer(500)) as service:
+        said = exported(source, service, tmp_path, *words)
+    assert (said.status, said.out, service.asked) == (2, "", [])
+    lines = said.err.removeprefix("framehook: ").splitlines()
+    assert lines[0].startswith(expected[0])
+    assert all(any(line.strip().startswith(each) for line in lines) for each in expected)
+
+
+def test_a_field_like_no_other_gets_the_list_of_fields(source: Path, tmp_path: Path) -> None:
+    with scripted(Answer(500)) as service:
+        said = exported(
+            source, service, tmp_path, "--type", "annotate", "--config", '{"clips": [{"zzz": 1}]}'
+        )
+    assert (
+        "there is no such field; the fields are start_time, end_time, name, notes, rating, tags, input_key"
+        in said.err
+    )
+
+
+def test_a_thousand_mistakes_are_not_a_thousand_lines(source: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"keyframes": [{}] * 1_000}))
+    with scripted(Answer(500)) as service:
+        said = exported(source, service, tmp_path, "--type", "framing", "--config", str(config))
+    assert (said.err.count("\n"), said.err.splitlines()[-1]) == (11, "  and 4990 more")
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "missing": ("none.mp4", lambda _: None, "there is no file "),
+    "a folder": ("films.mp4", folder, "films.mp4 is a folder; name a video"),
+    "a pipe": ("pipe.mp4", pipe, "pipe.mp4 is not a file; name a video"),
+    "empty": ("empty.mp4", Path.touch, "empty.mp4 is empty; name a video"),
+    "a text": ("a.txt", lambda path: path.write_text("x"), "a.txt is not named as a video is (text/plain)"),
+    "a link to nothing": ("a.mp4", lambda path: path.symlink_to("none"), "there is no file "),
+}
+
+
+@pytest.mark.parametrize(("name", "make", "expected"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_a_file_that_is_no_video_is_told_in_a_sentence(
+    tmp_path: Path, name: str, make: Callable[[Path], object], expected: str
+) -> None:
+    make(tmp_path / name)
+    with scripted(Answer(500)) as service:
+        said = exported(
+            tmp_path / name, service, tmp_path, "--type", "framing", "--config", json.dumps(FRAMING)
+        )
+    assert (said.status, said.err.count("\n"), service.asked) == (2, 1, [])
+    assert expected in said.err
+
+
+async def test_a_file_that_is_too_large_is_told_before_it_is_sent(
+    data_dir: Path, source: Path, tmp_path: Path
+) -> None:
+    async with serving(settings_on(free_port(), data_dir, max_upload_bytes=4), FakeRunner()) as street:
+        words = ("export", source, "--type", "framing", "--config", json.dumps(FRAMING))
+        said = await asyncio.to_thread(lambda: run(*words, FRAMEHOOK_URL=street.url))
+        assert (said.status, said.err) == (2, "framehook: A file may have 4 bytes.\n")
+
+
+REFUSED = Answer(409, PROBLEM, b'{"detail": "Another export has this output key."}')
+GONE = Answer(422, PROBLEM, b'{"detail": "x", "errors": [{"loc": ["config", "input_key"], "msg": "none"}]}')
+
+
+REST = {
+    "progress": 0,
+    "message": "",
+    "attempt": 1,
+    "sequence": 1,
+    "created_at": "2026-01-01T00:00:00Z",
+    "input_key": "k",
+}
+
+
+def stored(service: Script) -> list[Answer]:
+    """What the service answers to the announcement and the bytes."""
+    place = {"key": "uploads/1/match.mp4", "url": f"{service.url}/put"}
+    return [Answer(201, body=json.dumps(place).encode()), Answer(201)]
+
+
+JOB = Answer(
+    202,
+    body=json.dumps(
+        {"job_id": "j", "type": "framing", "status": "pending", "phase": "queued"} | REST
+    ).encode(),
+)
+
+
+def test_an_upload_whose_export_is_refused_is_used_by_the_next_command(source: Path, tmp_path: Path) -> None:
+    words = ("--type", "framing", "--config", json.dumps(FRAMING))
+    with scripted(Answer(500)) as service:
+        service.answers = [*stored(service), REFUSED, JOB]
+        refused = exported(source, service, tmp_path, *words)
+        again = exported(source, service, tmp_path, *words)
+    assert refused.status == 2
+    assert refused.err.splitlines()[-2:] == [
+        "framehook: Another export has this output key.",
+        "  the video is stored as uploads/1/match.mp4; the next export of this file uses it and sends nothing",
+    ]
+    assert again.status == 0, again.err
+    assert [asked.path for asked in service.asked] == ["/api/uploads", "/put", "/api/exports", "/api/exports"]
+    assert {json.loads(asked.body)["config"]["input_key"] for asked in service.asked[2:]} == {
+        "uploads/1/match.mp4"
+    }
+    assert list((tmp_path / "state" / "framehook" / "uploads").iterdir()) == []
+
+
+def test_an_upload_that_was_removed_meanwhile_is_sent_again(source: Path, tmp_path: Path) -> None:
+    words = ("--type", "framing", "--config", json.dumps(FRAMING))
+    with scripted(Answer(500)) as service:
+        service.answers = [*stored(service), REFUSED, GONE, *stored(service), JOB]
+        exported(source, service, tmp_path, *words)
+        again = exported(source, service, tmp_path, *words)
+    assert again.status == 0, again.err
+    assert [asked.path for asked in service.asked][3:] == [
+        "/api/exports",
+        "/api/uploads",
+        "/put",
+        "/api/exports",
+    ]

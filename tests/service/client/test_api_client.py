@@ -1,0 +1,260 @@
+"""The client against the service on a real socket, and against servers that do what none of ours would."""
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from service.api.transfers.uploads import UNKNOWN_SUFFIXES, UNKNOWN_TYPE, VIDEO_TYPES
+from service.client import Client, Export, Refused, Trouble, Unreachable
+from service.client.http_client import Calls
+from service.client.models import content_type, is_named_as_video
+from tests.support.fakes import FakeRun
+from tests.support.live_server import (
+    FRAMING,
+    PROBLEM,
+    Answer,
+    Lasting,
+    free_port,
+    impatient,
+    scripted,
+    serving,
+    settings_on,
+    state,
+)
+from tests.support.small_mp4 import video_with
+
+
+class Watching:
+    """A thread that watches an export, and what it has seen."""
+
+    def __init__(self, client: Client, job_id: str, away: Callable[[str], object] = lambda _: None) -> None:
+        loop = asyncio.get_running_loop()
+        self._seen: asyncio.Queue[Export] = asyncio.Queue()
+
+        def watch() -> None:
+            for export in client.watch(job_id, away):
+                loop.call_soon_threadsafe(self._seen.put_nowait, export)
+
+        self.ended = asyncio.create_task(asyncio.to_thread(watch))
+
+    async def until(self, wanted: Callable[[Export], bool]) -> Export:
+        async with asyncio.timeout(10):
+            while True:
+                export = await self._seen.get()
+                if wanted(export):
+                    return export
+
+
+def nothing(_done: int, _total: int) -> None:
+    """Nobody looks."""
+
+
+async def test_a_file_is_sent_exported_watched_and_fetched(data_dir: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "match.mov", tmp_path / "out.mp4"
+    source.write_bytes(bytes(700_000))
+    content = video_with(b"the exported video" * 40_000)
+    moved: list[tuple[int, int]] = []
+    async with serving(settings_on(free_port(), data_dir), Lasting()) as street:
+        with Client(street.url) as client:
+            key = await asyncio.to_thread(client.upload, source, lambda *told: moved.append(told))
+            job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
+            watching = Watching(client, job.job_id)
+            run = await street.run()
+            await run.started()
+            await run.tick(42)
+            await watching.until(lambda export: export.progress == 42)
+            street.write_output(run, content)
+            checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            await run.completed(size=len(content), checksum=checksum)
+            ended = await watching.until(lambda export: export.final)
+            await watching.ended
+            await asyncio.to_thread(client.download, ended, target, nothing)
+    assert (moved[0], moved[-1]) == ((262_144, 700_000), (700_000, 700_000))
+    assert (ended.status, target.read_bytes() == content) == ("complete", True)
+    assert not target.with_name("out.mp4.part").exists()
+
+
+async def test_a_watch_outlives_a_restart_of_the_service(data_dir: Path, tmp_path: Path) -> None:
+    source = tmp_path / "match.mp4"
+    source.write_bytes(b"video")
+    settings, runner = settings_on(free_port(), data_dir), Lasting()
+    back, gone = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    client = Client(settings.origin, sleep=lambda _seconds: back.wait(10))
+    with client:
+        async with serving(settings, runner) as street:
+            key = await asyncio.to_thread(client.upload, source, nothing)
+            job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
+            watching = Watching(client, job.job_id, lambda _why: loop.call_soon_threadsafe(gone.set))
+            run = await street.run()
+            await run.tick(30)
+            await watching.until(lambda export: export.progress == 30)
+        await asyncio.wait_for(gone.wait(), 10)
+        async with serving(settings, runner) as street:
+            back.set()
+            again = FakeRun(run.spec, street.http)
+            again.step = run.step
+            await again.failed()
+            ended = await watching.until(lambda export: export.final)
+            await watching.ended
+    assert (ended.status, ended.error and ended.error.code) == ("error", "no_video")
+
+
+async def test_a_finished_export_is_seen_once(data_dir: Path, tmp_path: Path) -> None:
+    source = tmp_path / "match.mp4"
+    source.write_bytes(b"video")
+    async with serving(settings_on(free_port(), data_dir), Lasting()) as street:
+        with Client(street.url) as client:
+            key = await asyncio.to_thread(client.upload, source, nothing)
+            job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
+            await asyncio.to_thread(client.cancel, job.job_id)
+            seen = await asyncio.to_thread(lambda: list(client.watch(job.job_id)))
+            again = await asyncio.to_thread(client.retry, job.job_id)
+    assert [export.status for export in seen] == ["cancelled"]
+    assert again.status == "pending"
+
+
+def test_a_list_goes_over_as_many_pages_as_it_takes() -> None:
+    first = {"exports": [state(9 - n) for n in range(3)], "next_cursor": "c 1"}
+    second = {"exports": [state(5)], "next_cursor": "c2"}
+    pages = [Answer(body=msgspec.json.encode(page)) for page in (first, second)]
+    with scripted(*pages) as script, impatient(script) as client:
+        page = client.newest(4, status="error")
+    assert ([export.sequence for export in page.exports], page.next_cursor) == ([9, 8, 7, 5], "c2")
+    assert [asked.path for asked in script.asked] == [
+        "/api/exports?status=error&limit=4",
+        "/api/exports?status=error&limit=1&cursor=c+1",
+    ]
+
+
+def test_a_submission_whose_answer_is_lost_is_the_same_one_when_sent_again() -> None:
+    job = Answer(202, body=msgspec.json.encode(state(1, "pending")))
+    with scripted(Answer(None), Answer(503), job) as script, impatient(script) as client:
+        assert client.submit("framing", FRAMING).sequence == 1
+    keys = {asked.headers["idempotency-key"] for asked in script.asked}
+    assert (len(script.asked), len(keys), len({asked.body for asked in script.asked})) == (3, 1, 1)
+
+
+def test_the_token_stays_with_the_service(tmp_path: Path) -> None:
+    source = tmp_path / "match.mp4"
+    source.write_bytes(b"video")
+    with scripted(Answer(200)) as storage:
+        place = {
+            "key": "k",
+            "url": storage.url + "/bucket?signed",
+            "method": "PUT",
+            "headers": {"X-Kind": "v"},
+        }
+        granted = Answer(201, body=json.dumps(place | {"expires_at": "later"}).encode())
+        with scripted(granted) as service, Client(service.url, "a-token") as client:
+            assert client.upload(source, nothing) == "k"
+    assert service.asked[0].headers["authorization"] == "Bearer a-token"
+    assert "authorization" not in storage.asked[0].headers
+    assert (storage.asked[0].headers["x-kind"], storage.asked[0].body) == ("v", b"video")
+
+
+def test_a_file_that_arrives_spoilt_is_not_kept(tmp_path: Path) -> None:
+    output: Any = {
+        "size": 5,
+        "checksum": "sha256:" + "0" * 64,
+        "duration": 1,
+        "width": 2,
+        "height": 2,
+        "url": "",
+    }
+    job = msgspec.convert(msgspec.to_builtins(state(1, "complete")) | {"output": output}, Export)
+    with (
+        scripted(Answer(body=b"other")) as script,
+        impatient(script) as client,
+        pytest.raises(Trouble, match="not the one that was exported"),
+    ):
+        client.download(job, tmp_path / "out.mp4", nothing)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_shows_its_field_errors_and_no_answer_of_a_proxy_breaks_it() -> None:
+    errors = [{"loc": ["config", "fps"], "msg": "too low"}, {"loc": ["config", 1], "msg": "odd"}]
+    problem = json.dumps({"detail": "config.fps: too low", "errors": errors}).encode()
+    answers = (Answer(422, PROBLEM, problem), Answer(403, body=b"<html>"))
+    with scripted(*answers) as script, impatient(script) as client:
+        with pytest.raises(Refused) as first:
+            client.get("job-1")
+        with pytest.raises(Refused) as second:
+            client.get("job-1")
+    assert str(first.value) == "config.fps: too low\n  config.1: odd"
+    assert str(second.value) == "the service answered 403 Forbidden"
+
+
+def test_an_address_where_something_else_answers_is_said_to_be_wrong() -> None:
+    advice = "see that --server or FRAMEHOOK_URL is the address of Framehook"
+    with (
+        scripted(Answer(404, body=b"<html>")) as script,
+        impatient(script) as client,
+        pytest.raises(Refused, match=f"404 Not Found; {advice}"),
+    ):
+        client.get("job-1")
+
+
+def test_advice_to_start_the_service_is_given_for_the_service_alone() -> None:
+    calls = Calls("http://127.0.0.1:99", None, sleep=lambda _seconds: None, chance=float)
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:99 can't be reached: .*; start it with"):
+        calls.do("GET", "/api/exports")
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 can't be reached: [^;]*$"):
+        calls.send("PUT", "http://127.0.0.1:9/upload", {}, lambda: [b"x"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:8000",
+        "ftp://host",
+        "http://",
+        "http://me:secret@host",
+        "http://host:port",
+        "http://h?x=1",
+    ],
+)
+def test_a_url_that_leads_to_no_service_is_refused(url: str) -> None:
+    with pytest.raises(Trouble, match="written like") as found:
+        Client(url)
+    assert "secret" not in str(found.value)
+
+
+def test_a_token_that_can_be_none_is_refused_without_repeating_it() -> None:
+    with pytest.raises(Trouble) as found:
+        Client("http://127.0.0.1", "sec\nret")
+    assert "sec" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.MP4", "video/mp4"),
+        ("a.mkv", "video/x-matroska"),
+        ("a.ts", "video/mp2t"),
+        ("a", "application/octet-stream"),
+    ],
+)
+def test_a_name_tells_the_kind_of_video(name: str, expected: str) -> None:
+    assert content_type(Path(name)) == expected
+
+
+def test_every_kind_of_video_that_the_service_takes_has_a_name_that_is_one() -> None:
+    named = {content_type(Path(f"a{suffix}")) for suffix in (".gif", ".apng", ".mxf", ".nut", ".mp4", ".y4m")}
+    assert named <= VIDEO_TYPES | {UNKNOWN_TYPE}
+    assert all(
+        is_named_as_video(Path(f"a{suffix}")) for suffix in (*UNKNOWN_SUFFIXES, ".gif", ".APNG", ".mxf")
+    )
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", "a.png", "a.mp3", "a.zip"])
+def test_other_names_are_no_video(name: str) -> None:
+    assert not is_named_as_video(Path(name))

@@ -1,0 +1,251 @@
+"""Large files go in parts: side by side, again where they were cut, and on with them after an end of the program."""
+
+import asyncio
+import hashlib
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from infra.storage import FolderStorage
+from infra.storage.client import Bucket
+from service.client import Client, Refused, Trouble
+from service.settings import Settings
+from tests.service.cli.test_commands import exporting, run
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import Answer, Street, scripted, serving
+from tests.support.s3_server import Faults, Front
+from tests.support.storage_harness import settings_of, with_bucket
+
+pytestmark = pytest.mark.anyio
+MIB = 2**20
+CONTENT = random.Random(5).randbytes(33 * MIB)  # noqa: S311 - five parts, the same bytes each time
+PARTS = 5
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    path = tmp_path / "Spiel 1.mp4"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture
+async def settings(front: Front, data_dir: Path) -> Settings:
+    return await with_bucket(front, data_dir)
+
+
+@pytest.fixture
+async def street(settings: Settings) -> AsyncIterator[Street]:
+    """A service whose files are in a bucket."""
+    async with serving(settings, FakeRunner()) as street:
+        yield street
+
+
+class Sender:
+    """A user's program, which waits for nothing; what it has shown, and when it is to be interrupted."""
+
+    def __init__(self, url: str, folder: Path | None = None, *, until: float = 2.0) -> None:
+        self.client = Client(url, unfinished=folder, sleep=lambda _seconds: None)
+        self.shown: list[float] = []
+        self._until = until
+
+    async def sends(self, film: Path) -> str:
+        with self.client:
+            return await asyncio.to_thread(self.client.upload, film, self._moved)
+
+    def _moved(self, done: int, total: int) -> None:
+        self.shown.append(done / total)
+        if done / total > self._until:
+            raise KeyboardInterrupt
+
+
+def sent_parts(front: Front) -> list[str]:
+    return [path for method, path, _ in front.seen if method == "PUT" and "partNumber=" in path]
+
+
+async def kept(settings: Settings, front: Front, key: str) -> str:
+    """The digest of what is stored."""
+    if settings.r2_bucket_name is None:
+        return hashlib.sha256(FolderStorage(settings.data_dir).path("local", key).read_bytes()).hexdigest()
+    bucket = Bucket(front.place(settings.r2_bucket_name))
+    found = await bucket.call("get_object", Key=f"local/{key}")
+    content = await bucket.run(found["Body"].read)
+    await bucket.close()
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+async def test_a_large_file_arrives_whole_and_its_progress_is_shown(
+    kind: str, front: Front, data_dir: Path, film: Path
+) -> None:
+    settings = await settings_of(kind, front, data_dir)
+    async with serving(settings, FakeRunner()) as street:
+        sender = Sender(street.url)
+        key = await sender.sends(film)
+    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert sender.shown == sorted(sender.shown)
+    assert (sender.shown[0] < 0.02, sender.shown[-1]) == (True, 1.0)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(Faults(cut_bodies=6, cut_after_bytes=3_000_000), id="cut"),
+        pytest.param(Faults(busy_parts=12), id="turned away by a busy store"),
+        pytest.param(Faults(expired=3), id="sent to URLs that are too old"),
+        pytest.param(Faults(lost=2), id="kept by word only"),
+    ],
+)
+async def test_parts_that_do_not_arrive_are_sent_again(
+    street: Street, settings: Settings, front: Front, film: Path, faults: Faults
+) -> None:
+    front.faults = faults
+    key = await Sender(street.url).sends(film)
+    front.faults = Faults()
+    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert len(sent_parts(front)) > PARTS
+
+
+@pytest.mark.parametrize(
+    ("faults", "trouble"),
+    [
+        pytest.param(Faults(cut_bodies=10_000), "the connection broke", id="cut"),
+        pytest.param(Faults(busy_parts=10_000), "503", id="busy"),
+        pytest.param(Faults(expired=10_000), "the storage answered 403.*: AccessDenied", id="refused"),
+        pytest.param(Faults(lost=10_000), "does not arrive", id="losing everything"),
+    ],
+)
+async def test_a_store_that_takes_nothing_is_given_up_and_nothing_is_there(
+    street: Street, front: Front, film: Path, faults: Faults, trouble: str
+) -> None:
+    front.faults = faults
+    with pytest.raises(Trouble, match=trouble) as told:
+        await Sender(street.url).sends(film)
+    assert "Signature" not in str(told.value)
+    front.faults = Faults()
+    assert "complete" not in {path.rpartition("/")[2] for _, path, _ in front.seen}
+    joined = [path for method, path, _ in front.seen if method == "POST" and "uploadId=" in path]
+    assert joined == []
+
+
+async def test_a_program_that_was_ended_goes_on_where_it_was(
+    street: Street, settings: Settings, front: Front, film: Path, tmp_path: Path
+) -> None:
+    memory = tmp_path / "state"
+    # four of the five parts are sent at once, so that one of them is surely there by then
+    with pytest.raises(KeyboardInterrupt):
+        await Sender(street.url, memory, until=0.9).sends(film)
+    (begun,) = {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)}
+    front.seen.clear()
+    sender = Sender(street.url, memory)
+    assert sender.client.goes_on(film)
+    key = await sender.sends(film)
+    assert {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)} == {begun}
+    assert len(sent_parts(front)) < PARTS
+    assert sender.shown[0] > 0.2
+    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert not Client(street.url, unfinished=memory).goes_on(film)
+    assert list(memory.iterdir()) == []
+
+
+async def test_a_file_that_is_another_by_now_begins_anew(
+    street: Street, settings: Settings, front: Front, film: Path, tmp_path: Path
+) -> None:
+    memory = tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        await Sender(street.url, memory, until=0.6).sends(film)
+    changed = CONTENT[:-1] + b"!"
+    await asyncio.to_thread(film.write_bytes, changed)
+    os.utime(film, ns=(1, 1))
+    key = await Sender(street.url, memory).sends(film)
+    assert await kept(settings, front, key) == hashlib.sha256(changed).hexdigest()
+
+
+async def test_an_upload_that_the_service_knows_no_more_begins_anew(
+    street: Street, settings: Settings, front: Front, film: Path, tmp_path: Path
+) -> None:
+    memory = tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        await Sender(street.url, memory, until=0.3).sends(film)
+    bucket = Bucket(front.place(settings.r2_bucket_name))
+    (found,) = await bucket.pages("list_multipart_uploads", "Uploads")
+    await bucket.call("abort_multipart_upload", Key=found["Key"], UploadId=found["UploadId"])
+    await bucket.close()
+    key = await Sender(street.url, memory).sends(film)
+    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
+
+
+async def test_a_file_that_changes_on_its_way_is_not_stored(street: Street, front: Front, film: Path) -> None:
+    sender = Sender(street.url)
+    changing = sender.client
+
+    def moved(done: int, total: int) -> None:
+        if done == total:
+            os.utime(film, ns=(1, 1))
+
+    with changing, pytest.raises(Trouble, match="changed while it was being sent"):
+        await asyncio.to_thread(changing.upload, film, moved)
+    assert [path for method, path, _ in front.seen if method == "POST" and "uploadId=" in path] == []
+
+
+def test_a_service_that_wants_parts_gets_them_whatever_was_asked_for(tmp_path: Path) -> None:
+    film = tmp_path / "a.mp4"
+    film.write_bytes(b"0123456789")
+
+    def place(storage: str, *missing: int) -> Answer:
+        parts = [
+            {"number": number, "size": 4 if number < 3 else 2, "url": f"{storage}/{number}"}
+            for number in missing
+        ]
+        arrived = sorted({1, 2, 3} - set(missing))
+        shown = {"key": "k", "upload": "u", "part_size": 4, "arrived": arrived, "parts": parts}
+        return Answer(201, body=msgspec.json.encode(shown))
+
+    with scripted(Answer(200)) as storage:
+        answers = (place(storage.url, 1, 2, 3), place(storage.url), Answer(201, body=b'{"key": "k"}'))
+        with scripted(*answers) as service, Client(service.url, "a-token") as client:
+            assert client.upload(film, lambda _done, _total: None) == "k"
+    assert sorted((asked.path, asked.body) for asked in storage.asked) == [
+        ("/1", b"0123"),
+        ("/2", b"4567"),
+        ("/3", b"89"),
+    ]
+    assert not any("authorization" in asked.headers for asked in storage.asked)
+    assert [asked.path for asked in service.asked] == [
+        "/api/uploads",
+        "/api/uploads/u",
+        "/api/uploads/u/complete",
+    ]
+
+
+def test_a_service_that_is_away_forgets_nothing(film: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "state"
+    shown = {"key": "k", "upload": "u", "part_size": 8 * MIB, "parts": [{"number": 1, "size": 1, "url": "x"}]}
+    with scripted(Answer(201, body=msgspec.json.encode(shown)), Answer(503)) as service:
+        for _ in range(2):
+            with (
+                Client(service.url, unfinished=memory, sleep=lambda _seconds: None) as client,
+                pytest.raises((Refused, Trouble)),
+            ):
+                client.upload(film, lambda _done, _total: None)
+        assert Client(service.url, unfinished=memory).goes_on(film)
+    assert len([asked for asked in service.asked if asked.method == "POST"]) == 1
+
+
+async def test_the_command_says_how_to_go_on_and_does(
+    street: Street, front: Front, film: Path, tmp_path: Path
+) -> None:
+    environment = {"FRAMEHOOK_URL": street.url, "XDG_STATE_HOME": str(tmp_path / "state")}
+    front.faults = Faults(expired=10_000)
+    cut = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
+    assert (cut.status, cut.out) == (2, "")
+    assert cut.err.endswith("; the same command goes on with the upload\n")
+    front.faults = Faults()
+    done = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
+    assert done.status == 0, done.err
+    assert "Going on with an upload that was cut." in done.err
+    assert "sending     100.0 %  33.0 of 33.0 MiB" in done.err

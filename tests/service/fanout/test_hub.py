@@ -1,0 +1,111 @@
+"""Fan-out: each subscriber ends on the newest state, and holds no more than one of each export."""
+
+import asyncio
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from callbacks.envelope import EventType
+from service.fanout.hub import Closed, Hub, Publication, Subscriber
+
+
+def state(job_id: str, sequence: int, user_id: str = "ada") -> Publication:
+    return Publication(job_id, user_id, sequence, EventType.PROGRESS, b"{}")
+
+
+async def taken(subscriber: Subscriber, count: int) -> list[tuple[str, int]]:
+    async with asyncio.timeout(5):
+        found = [await subscriber.next() for _ in range(count)]
+    return [(one.job_id, one.sequence) for one in found]
+
+
+async def test_a_reader_gets_the_newest_state_of_each_export_in_the_order_of_their_arrival() -> None:
+    subscriber = Subscriber()
+    for job_id, sequence in (("b", 1), ("a", 1), ("b", 2), ("c", 1), ("b", 3), ("a", 2)):
+        subscriber.offer(state(job_id, sequence))
+    assert await taken(subscriber, 3) == [("b", 3), ("a", 2), ("c", 1)]
+
+
+async def test_what_is_not_newer_than_what_was_delivered_is_dropped() -> None:
+    subscriber = Subscriber()
+    subscriber.offer(state("a", 5))
+    assert await taken(subscriber, 1) == [("a", 5)]
+    for sequence in (4, 5, 1):
+        subscriber.offer(state("a", sequence))
+    subscriber.offer(state("b", 1))
+    assert await taken(subscriber, 1) == [("b", 1)]
+
+
+@hypothesis.given(
+    offered=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30)), max_size=60),
+    takes=st.lists(st.booleans(), max_size=60),
+)
+def test_any_reader_sees_each_export_rise_and_ends_on_the_newest(
+    offered: list[tuple[str, int]], takes: list[bool]
+) -> None:
+    async def read() -> list[tuple[str, int]]:
+        subscriber = Subscriber()
+        seen = []
+        for index, (job_id, sequence) in enumerate(offered):
+            subscriber.offer(state(job_id, sequence))
+            if takes[index : index + 1] == [True] and subscriber._latest:
+                seen += await taken(subscriber, 1)
+            assert len(subscriber._latest) <= 3
+        return seen + await taken(subscriber, len(subscriber._latest))
+
+    seen = asyncio.run(read())
+    for job_id in "abc":
+        sequences = [sequence for other, sequence in seen if other == job_id]
+        assert sequences == sorted(set(sequences))
+        newest = max((sequence for other, sequence in offered if other == job_id), default=None)
+        assert (sequences[-1] if sequences else None) == newest
+
+
+async def test_each_subscriber_gets_what_it_asked_for_and_no_more() -> None:
+    hub = Hub()
+    of_job, of_ada = hub.subscribe(job_id="a"), hub.subscribe(user_id="ada")
+    hub.publish(state("b", 1))
+    hub.publish(state("a", 2))
+    hub.publish(state("c", 1, "bob"))
+    hub.close()
+    assert await taken(of_job, 1) == [("a", 2)]
+    assert await taken(of_ada, 2) == [("b", 1), ("a", 2)]
+    for subscriber in (of_job, of_ada):
+        with pytest.raises(Closed):
+            await subscriber.next()
+
+
+async def test_a_reader_who_waits_is_woken_by_a_state_and_by_the_end() -> None:
+    hub = Hub()
+    subscriber = hub.subscribe(job_id="a")
+    reading = asyncio.create_task(subscriber.next())
+    await asyncio.sleep(0)
+    hub.publish(state("a", 1))
+    assert (await reading).sequence == 1
+    reading = asyncio.create_task(subscriber.next())
+    await asyncio.sleep(0)
+    hub.close()
+    with pytest.raises(Closed):
+        await reading
+
+
+async def test_whoever_comes_after_the_end_is_told_at_once() -> None:
+    hub = Hub()
+    hub.close()
+    with pytest.raises(Closed):
+        await hub.subscribe(job_id="a").next()
+
+
+def test_nothing_is_kept_of_subscribers_that_have_left() -> None:
+    hub = Hub()
+    one, other = hub.subscribe(job_id="a"), hub.subscribe(job_id="a")
+    third = hub.subscribe(user_id="ada")
+    assert len(hub) == 3
+    hub.unsubscribe(one, job_id="a")
+    hub.unsubscribe(one, job_id="a")
+    hub.unsubscribe(other, job_id="a")
+    hub.unsubscribe(third, user_id="ada")
+    assert len(hub) == 0
+    assert not hub._by_job
+    assert not hub._by_user

@@ -1,0 +1,157 @@
+"""What a stream of all a user's exports begins with is bounded, and misses no end that a reader has not seen."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+from websockets.asyncio.client import connect
+
+from service.fanout.initial_states import LOOK_BACK_SECONDS, MARGIN_SECONDS, MAX_SNAPSHOT, position_from
+from service.settings import Settings
+from tests.service.conftest import bearer
+from tests.support.fakes import FakeRun
+from tests.support.job_history import copy_finished
+from tests.support.stream_server import Events, Street, opened
+
+EVENTS = "/api/exports/events"
+
+
+@pytest.fixture
+async def street(settings: Settings, stack: AsyncExitStack) -> Street:
+    return await stack.enter_async_context(opened(settings))
+
+
+async def finish_many(street: Street, count: int, *, newest: float) -> FakeRun:
+    """One export that has failed, and copies of it."""
+    run = await street.submitted()
+    await run.failed()
+    database = street.server.lifespan.state["database"]
+    await copy_finished(database, run.spec.job_id, count, newest=newest)
+    return run
+
+
+async def take(events: Events, count: int) -> list[str]:
+    """The jobs of so many events."""
+    found = []
+    for _ in range(count):
+        event = await events.next()
+        assert event is not None
+        found.append(event.job["job_id"])
+    return found
+
+
+async def test_a_stream_begins_with_a_snapshot_even_if_there_is_nothing(street: Street) -> None:
+    async with street.events(EVENTS) as events:
+        event = await events.next()
+        assert event is not None
+        assert (event.type, event.job) == ("export.snapshot", {"exports": []})
+        assert events.comments == []
+        assert events.retry == "2000"
+
+
+async def test_a_thousand_finished_exports_are_not_what_a_stream_begins_with(street: Street) -> None:
+    await finish_many(street, 1_000, newest=time.time() - 1)
+    active = await street.submitted()
+    await street.settled(active)
+    async with street.events(EVENTS) as events:
+        jobs = await events.snapshot()
+        assert jobs[0]["job_id"] == active.spec.job_id
+        assert len({job["job_id"] for job in jobs}) == MAX_SNAPSHOT
+        assert jobs[-2]["job_id"] == "copy-1000"
+        await active.failed()
+        assert set(await take(events, 1)) == {active.spec.job_id}
+
+
+async def test_who_comes_back_is_told_every_end_that_they_have_missed(street: Street) -> None:
+    async with street.events(EVENTS) as events:
+        snapshot = await events.next()
+        assert snapshot is not None
+    await finish_many(street, 500, newest=time.time())
+    headers = {"last-event-id": snapshot.id}
+    async with street.events(EVENTS, **headers) as events:
+        seen = [job["job_id"] for job in await events.snapshot()]
+        assert len(seen) == MAX_SNAPSHOT
+        seen += await take(events, 501 - MAX_SNAPSHOT)
+    assert len(seen) == len(set(seen)) == 501
+
+
+async def test_who_comes_back_misses_no_end_that_a_clock_behind_has_dated_long_before(street: Street) -> None:
+    run = await finish_many(street, 50, newest=time.time() - 7_200)
+    async with street.events(EVENTS, **{"last-event-id": str(int(time.time() * 1000))}) as events:
+        jobs = await events.snapshot()
+    assert len(jobs) == 51
+    assert jobs[-1]["job_id"] == run.spec.job_id
+
+
+async def test_each_event_says_from_where_its_reader_may_go_on(street: Street) -> None:
+    run = await street.submitted()
+    async with street.events(EVENTS) as events:
+        first = await events.next()
+        assert first is not None
+        await run.tick(40)
+        ids = [int(first.id)]
+        while (event := await events.next()) is not None:
+            ids.append(int(event.id))
+            if event.job["progress"] == 40:
+                break
+    assert ids == sorted(ids)
+    assert abs(ids[-1] / 1000 - time.time()) < MARGIN_SECONDS
+
+
+async def test_many_who_come_at_once_share_what_is_read(street: Street) -> None:
+    await finish_many(street, 300, newest=time.time())
+    openings = street.server.lifespan.state["openings"]
+    read = await asyncio.gather(*(openings.read("local", None) for _ in range(100)))
+    assert len({id(opening) for opening in read}) == 1
+
+
+async def test_a_read_that_has_begun_is_not_shared_with_who_comes_later(street: Street) -> None:
+    openings = street.server.lifespan.state["openings"]
+    assert await openings.read("local", None) is not await openings.read("local", None)
+
+
+async def test_a_socket_begins_with_no_more_either(street: Street) -> None:
+    await finish_many(street, 1_000, newest=time.time())
+    active = await street.submitted()
+    async with connect(f"ws://{street.address}/ws/exports") as socket, asyncio.timeout(10):
+        for _ in range(MAX_SNAPSHOT):
+            await socket.recv()
+        await active.failed()
+        seen = ""
+        while '"status":"error"' not in seen or active.spec.job_id not in seen:
+            seen = str(await socket.recv())
+            assert active.spec.job_id in seen
+
+
+async def test_readers_who_take_nothing_keep_nobody_else_waiting(
+    users_settings: Settings, stack: AsyncExitStack
+) -> None:
+    street = await stack.enter_async_context(opened(users_settings))
+    run = await street.submitted(user="ada", headers=bearer("ada"))
+    await run.failed()
+    database = street.server.lifespan.state["database"]
+    await copy_finished(database, run.spec.job_id, 1_000, newest=time.time())
+    credentials = f"Authorization: {bearer('ada')['authorization']}"
+    request = f"GET {EVENTS} HTTP/1.1\r\nHost: {street.address}\r\n{credentials}\r\n\r\n"
+    for _ in range(50):
+        _, writer = await asyncio.open_connection("127.0.0.1", street.settings.port, limit=1_024)
+        stack.callback(writer.close)
+        writer.write(request.encode())
+    answer = await street.client.get("/api/exports", headers=bearer("eve"))
+    assert (answer.status_code, answer.json()["exports"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    "last_event_id",
+    ["", "x", "-1", "7", "9" * 15, "9" * 400, "1.5", " 1", str(1_000 * (10**9 - LOOK_BACK_SECONDS - 1))],
+)
+def test_an_id_that_is_no_position_of_late_says_nothing(last_event_id: str) -> None:
+    assert position_from(last_event_id, now=10**9) is None
+
+
+def test_a_position_leaves_room_for_what_was_about_to_be_committed() -> None:
+    now = 10.0**9
+    found = position_from(str(int(now * 1000)), now)
+    assert found is not None
+    assert now - 2 * MARGIN_SECONDS <= found <= now - MARGIN_SECONDS

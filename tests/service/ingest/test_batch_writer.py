@@ -1,0 +1,259 @@
+"""Group commit: what has gathered is one transaction, and each caller learns what became of its change."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from sqlalchemy import delete
+
+from callbacks.envelope import EventType, Phase
+from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.sqlite import Database
+from service.ingest.batch_writer import Writer
+from service.ingest.store import Applied, Change, Outcome
+from service.jobs import transitions
+from service.jobs.models import Job
+from tests.support import job_factory
+from tests.support.job_factory import Row
+
+T = TypeVar("T")
+NOW = 1_000.0
+
+
+class Counting(Database):
+    """A real database that counts its batches, and fails those it is told to."""
+
+    batches = 0
+    failing = 0
+    held: asyncio.Event | None = None
+
+    async def batch(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self.batches += 1
+        if self.held is not None:
+            await self.held.wait()
+        if self.failing:
+            self.failing -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        return await super().batch(work)
+
+
+@pytest.fixture
+async def counting(sqlite_url: str) -> Counting:
+    return Counting(sqlite_url)
+
+
+async def submitted(database: AnyDatabase, *job_ids: str) -> None:
+    async with database.transaction() as session:
+        for job_id in job_ids:
+            await transitions.submit(
+                session, job_factory.asked(job_id), runner="local", attempt_limit=2, now=NOW
+            )
+
+
+def tick(job_id: str, step: int, *, attempt: int = 1, progress: float = 50) -> Change:
+    return job_factory.change(EventType.PROGRESS, job_id, attempt, step, now=NOW, progress=progress)
+
+
+async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(counting: Counting) -> None:
+    await submitted(counting, *(f"job-{number}" for number in range(20)))
+    counting.held = asyncio.Event()
+    writer = Writer(counting, job_factory.ignore)
+    loop = asyncio.create_task(writer.run())
+    first = asyncio.ensure_future(writer.apply(tick("job-0", 1)))
+    await _turns()
+    rest = [asyncio.ensure_future(writer.apply(tick(f"job-{number}", 1))) for number in range(1, 20)]
+    await _turns()
+    assert counting.batches == 1
+    counting.held.set()
+    assert all(isinstance(outcome, Applied) for outcome in await asyncio.gather(first, *rest))
+    assert counting.batches == 2
+    await _stopped(loop)
+    await counting.close()
+
+
+async def test_a_tick_overtaken_in_its_batch_is_answered_with_the_sequence_of_the_newer_one(
+    database: Database,
+) -> None:
+    await submitted(database, "job-1")
+    published: list[Job] = []
+    told = [tick("job-1", step, progress=step * 10) for step in (1, 3, 2)]
+    outcomes = await job_factory.written(Writer(database, published.append), *told)
+    assert [one.sequence for one in outcomes if isinstance(one, Applied)] == [2, 2, 2]
+    assert [(job.sequence, job.progress) for job in published] == [(2, 30.0)]
+
+
+async def test_an_end_is_never_overtaken(database: Database) -> None:
+    await submitted(database, "job-1")
+    told = [
+        tick("job-1", 1),
+        tick("job-1", 2),
+        job_factory.change(EventType.COMPLETED, "job-1", 1, 3, now=NOW),
+        tick("job-1", 4),
+    ]
+    outcomes = await job_factory.written(Writer(database, job_factory.ignore), *told)
+    row = (await job_factory.rows(database))["job-1"]
+    assert row["status"] == "complete"
+    assert isinstance(outcomes[2], Applied)
+
+
+async def test_nothing_is_published_before_it_is_committed_and_all_is_before_its_caller_goes_on(
+    database: Database,
+) -> None:
+    await submitted(database, "job-1")
+    seen: list[str] = []
+
+    def publish(job: Job) -> None:
+        connection = sqlite3.connect(database.url.partition(":///")[2])
+        (stored,) = connection.execute("SELECT sequence FROM export_jobs").fetchone()
+        connection.close()
+        seen.append(f"published {job.sequence} when {stored} was stored")
+
+    writer = Writer(database, publish)
+    waiting = asyncio.ensure_future(writer.apply(tick("job-1", 1)))
+    waiting.add_done_callback(lambda _: seen.append("answered"))
+    await _turns()
+    await writer.drain()
+    await waiting
+    await _turns()
+    assert seen == ["published 2 when 2 was stored", "answered"]
+
+
+async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_written(
+    counting: Counting,
+) -> None:
+    await submitted(counting, "job-1", "job-2")
+    writer = Writer(counting, job_factory.ignore)
+    loop = asyncio.create_task(writer.run())
+    counting.failing = 1
+    told = [asyncio.ensure_future(writer.apply(tick(job_id, 1))) for job_id in ("job-1", "job-2")]
+    failures = await asyncio.gather(*told, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [sqlite3.OperationalError] * 2
+    assert await asyncio.gather(writer.apply(tick("job-1", 1)), writer.apply(tick("job-2", 1)))
+    assert not loop.done()
+    await _stopped(loop)
+    await counting.close()
+
+
+async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting: Counting) -> None:
+    await submitted(counting, "job-1", "job-2")
+    counting.held = asyncio.Event()
+    writer = Writer(counting, job_factory.ignore)
+    loop = asyncio.create_task(writer.run())
+    gone = asyncio.ensure_future(writer.apply(tick("job-1", 1)))
+    stays = asyncio.ensure_future(writer.apply(tick("job-2", 1)))
+    await _turns()
+    gone.cancel()
+    counting.held.set()
+    assert isinstance(await stays, Applied)
+    await _stopped(loop)
+    await counting.close()
+
+
+async def test_what_waits_at_a_shutdown_is_still_committed(database: Database) -> None:
+    await submitted(database, "job-1")
+    writer = Writer(database, job_factory.ignore)
+    (outcome,) = await job_factory.written(writer, tick("job-1", 1))
+    assert outcome == Applied(2, "ada", transitions.as_job((await job_factory.rows(database))["job-1"]))
+
+
+async def test_only_what_somebody_wants_is_read_and_published_once_as_it_stands(
+    database: AnyDatabase,
+) -> None:
+    await submitted(database, "job-1", "job-2", "job-3")
+    published: list[Job] = []
+    writer = Writer(
+        database,
+        published.append,
+        wanted=lambda job_id, user_id: (job_id, user_id) == ("job-1", "ada"),
+    )
+    await job_factory.written(writer, *(tick(job_id, 1) for job_id in ("job-1", "job-2", "job-3")))
+    published.clear()  # what began is a transition, which is in hand anyway
+
+    told = [tick("job-1", 2), tick("job-2", 2), tick("job-1", 3), tick("job-3", 2)]
+    outcomes = await job_factory.written(writer, *told)
+
+    assert outcomes == [Applied(3), Applied(3, "ada"), Applied(3, "ada"), Applied(3, "ada")]
+    assert published == [transitions.as_job((await job_factory.rows(database))["job-1"])]
+
+
+async def test_a_publisher_that_fails_leaves_no_caller_without_an_answer(database: Database) -> None:
+    await submitted(database, "job-1")
+
+    def broken(_job: Job) -> None:
+        raise RuntimeError("nobody can be told")
+
+    writer = Writer(database, broken)
+    loop = asyncio.create_task(writer.run())
+    async with asyncio.timeout(5):
+        answer = await writer.apply(tick("job-1", 1))
+    assert isinstance(answer, Applied)
+    with pytest.raises(RuntimeError, match="nobody can be told"):
+        await loop
+
+
+steps = st.integers(1, 4)
+told = st.tuples(
+    st.sampled_from(["job-1", "job-1", "job-2", "nobody"]),
+    st.sampled_from([EventType.PROGRESS, EventType.PROGRESS, EventType.STARTED, *EventType]).filter(
+        lambda kind: kind is not EventType.CANCELLED
+    ),
+    st.sampled_from([1, 1, 1, 2]),
+    st.sampled_from(["", "", "", "0a"]),
+    steps,
+    st.sampled_from([Phase.STARTING, Phase.PROCESSING]),
+    st.booleans(),
+)
+
+
+@hypothesis.settings(max_examples=25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(batches=st.lists(st.lists(told, min_size=1, max_size=6), min_size=1, max_size=3))
+async def test_both_databases_make_the_same_of_any_batches(
+    sqlite_url: str,
+    postgresql_url: str,
+    batches: list[list[tuple[str, EventType, int, str, int, Phase, bool]]],
+) -> None:
+    made = [
+        [
+            job_factory.change(
+                kind, job_id, attempt, step, run=run, phase=phase, transient=transient, now=NOW
+            )
+            for job_id, kind, attempt, run, step, phase, transient in batch
+        ]
+        for batch in batches
+    ]
+    assert await _result(postgresql_url, made) == await _result(sqlite_url, made)
+
+
+async def _result(
+    url: str, batches: Sequence[Sequence[Change]]
+) -> tuple[list[list[Outcome]], dict[str, Row], list[Row]]:
+    database = open_database(url)
+    try:
+        async with database.transaction() as session:
+            await session.execute(delete(transitions.EVENTS))
+            await session.execute(delete(transitions.JOBS))
+        await submitted(database, "job-1", "job-2")
+        writer = Writer(database, job_factory.ignore)
+        outcomes = [await job_factory.written(writer, *batch) for batch in batches]
+        found = await job_factory.events(database)
+        told = sorted(found, key=lambda row: (str(row["job_id"]), int(str(row["sequence"]))))
+        return outcomes, await job_factory.rows(database), told
+    finally:
+        await database.close()
+
+
+async def _turns() -> None:
+    """Let whoever is ready go on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def _stopped(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

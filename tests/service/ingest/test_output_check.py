@@ -1,0 +1,187 @@
+"""No export is complete by its run's word alone: what is published is the video that the run reported."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from callbacks.envelope import Output
+from gpu.spec import LocalFile, RemoteObject
+from gpu.transfer.multipart import upload
+from service.dispatch.runners import Finished
+from service.ingest.prober import Prober, Unprobed
+from service.settings import Settings
+from tests.gpu.run_pipeline import finished
+from tests.service.dispatch.test_dispatcher import once
+from tests.support.app_harness import EXPORTED, House, opened
+from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
+from tests.support.s3_server import Front
+from tests.support.small_mp4 import video_with
+from tests.support.storage_harness import Town, settings_of
+from tests.support.storage_harness import town as opened_town
+
+HTML = b"<!doctype html><title>403</title><p>Forbidden" * 200
+
+
+def sound_alone() -> bytes:
+    """An MP4 without a picture."""
+    file = io.BytesIO()
+    with av.open(file, "w", "mp4") as container:
+        stream = container.add_stream("aac", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 72_000), np.float32), "fltp", "mono")
+        frame.sample_rate, frame.pts = 48_000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@pytest.fixture
+async def house(settings: Settings, stack: AsyncExitStack) -> House:
+    """Exports with a single attempt."""
+    once_only = settings.model_copy(update={"attempt_limit": 1})
+    return await stack.enter_async_context(opened(once_only, FakeRunner()))
+
+
+def claims(content: bytes, **more: object) -> dict[str, Any]:
+    """What a run reports of an output, true in size and checksum."""
+    checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return {**OUTPUT, "size": len(content), "checksum": checksum, **more}
+
+
+async def ended(house: House, content: bytes, **claimed: object) -> dict[str, Any]:
+    """An export whose run wrote this and reports that."""
+    job = await house.submitted()
+    run = await house.run()
+    house.put_output(run, content)
+    assert (await run.completed(**claims(content, **claimed))).status_code == 200
+    shown: dict[str, Any] = (await house.client.get(f"/api/exports/{job['job_id']}")).json()
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("content", "claimed"),
+    [
+        pytest.param(HTML, {}, id="a page"),
+        pytest.param(b"x", {}, id="one byte"),
+        pytest.param(sound_alone(), {}, id="no picture"),
+        pytest.param(EXPORTED[: len(EXPORTED) // 4], {}, id="cut off"),
+        pytest.param(EXPORTED, {"duration": 3.0}, id="too long"),
+        pytest.param(EXPORTED, {"duration": 0.0}, id="too short"),
+        pytest.param(EXPORTED, {"width": 642}, id="too wide"),
+        pytest.param(EXPORTED, {"width": 360, "height": 640}, id="upright"),
+    ],
+)
+async def test_what_is_not_the_video_that_was_reported_is_not_published(
+    house: House, content: bytes, claimed: dict[str, object]
+) -> None:
+    job = await ended(house, content, **claimed)
+    assert (job["status"], job["error"]["code"], job["output"]) == ("error", "output_invalid", None)
+    assert await house.state["storage"].find("local", job["output_key"]) is None
+
+
+async def test_a_lie_costs_an_attempt(settings: Settings, stack: AsyncExitStack) -> None:
+    house = await stack.enter_async_context(opened(settings, FakeRunner()))
+    job = await ended(house, HTML)
+    assert (job["status"], job["attempt"]) == ("pending", 2)
+    assert (await house.client.get(f"/api/exports/{job['job_id']}/download")).status_code == 409
+
+
+async def test_a_calls_value_is_believed_no_more_than_a_callback(house: House) -> None:
+    job = await house.submitted()
+    run = await house.run()
+    house.put_output(run, HTML)
+    house.runner.standings[run.spec.call_id] = Finished(Output(**claims(HTML)), 1.0)
+    await run.started()
+    house.runner.lost.append(run.spec.call_id)
+    house.state["attempts"].wake()
+    shown = await once(house, job["job_id"], status="error")
+    assert shown["error"]["code"] == "output_invalid"
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [{"duration": 1e300}, {"duration": -1}, {"width": 65_536, "height": 1}, {"width": 0}, {"size": 0}],
+    ids=str,
+)
+async def test_a_report_that_can_be_of_no_video_is_not_taken(
+    house: House, claimed: dict[str, object]
+) -> None:
+    await house.submitted()
+    run = await house.run()
+    answer = await run.completed(**claims(EXPORTED, **claimed))
+    assert answer.status_code == 422
+    assert next(iter(claimed)) in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "told", [{"gpu_seconds": 1e308}, {"gpu_seconds": -1}, {"eta_seconds": 1e308}, {"progress": 101}], ids=str
+)
+async def test_numbers_that_no_run_can_mean_are_not_taken(house: House, told: dict[str, float]) -> None:
+    await house.submitted()
+    run = await house.run()
+    assert (await run.send("export.progress", **told)).status_code == 422
+
+
+async def test_outputs_are_looked_at_by_processes_of_their_own(
+    settings: Settings, stack: AsyncExitStack
+) -> None:
+    once_only = settings.model_copy(update={"attempt_limit": 1})
+    house = await stack.enter_async_context(opened(once_only, FakeRunner(), prober=Prober()))
+    assert (await ended(house, EXPORTED))["status"] == "complete"
+    assert (await ended(house, HTML))["error"]["code"] == "output_invalid"
+
+
+class LateProber(ThreadProber):
+    """Can't tell anything of the first file that it looks at."""
+
+    def __init__(self, code: str) -> None:
+        self.codes = [code]
+
+    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
+        if self.codes:
+            raise Unprobed(self.codes.pop(), "")
+        return await super().probe(user_id, place)
+
+
+@pytest.mark.parametrize("code", ["probe_timeout", "source_missing"])
+async def test_an_output_of_which_nothing_could_be_told_is_looked_at_again(
+    settings: Settings, stack: AsyncExitStack, code: str
+) -> None:
+    once_only = settings.model_copy(update={"attempt_limit": 1})
+    house = await stack.enter_async_context(opened(once_only, FakeRunner(), prober=LateProber(code)))
+    job = await house.submitted()
+    run = await house.run()
+    assert (await house.completed(run)).status_code == 503
+    assert (await house.completed(run)).status_code == 200
+    shown = (await house.client.get(f"/api/exports/{job['job_id']}")).json()
+    assert (shown["status"], shown["attempt"]) == ("complete", 1)
+
+
+@pytest.fixture(params=["folder", "s3"])
+async def town(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Town]:
+    chosen = await settings_of(request.param, front, data_dir, attempt_limit=1)
+    async with opened_town(chosen) as town:
+        yield town
+
+
+@pytest.mark.parametrize(
+    ("content", "status"), [(video_with(b"x"), "complete"), (HTML, "error")], ids=["a video", "a page"]
+)
+async def test_an_output_from_elsewhere_is_looked_at_where_it_lies(
+    town: Town, content: bytes, status: str, tmp_path: Path
+) -> None:
+    spec, target = await town.target()
+    made = tmp_path / "made.mp4"
+    made.write_bytes(content)
+    await asyncio.to_thread(lambda: finished(upload(made, target)))
+    run = FakeRun(spec, town.street.http)
+    assert (await run.completed(**claims(content))).status_code == 200
+    job = (await town.street.http.get(f"/api/exports/{spec.job_id}")).json()
+    assert job["status"] == status, job

@@ -1,0 +1,126 @@
+"""No statement that runs for a user, a callback or a claim may scan what has finished long ago."""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from callbacks.envelope import EventType, Phase
+from infra.database.sqlite import Database, sqlite_url
+from service import schema
+from service.ingest import sqlite
+from service.jobs import leases, queries
+from service.jobs.models import Status
+from tests.support.job_factory import change
+
+pytestmark = pytest.mark.anyio
+
+Read = Callable[[AsyncSession], Awaitable[Any]]
+NOW = time.time()
+
+HELD = [
+    leases.HeldJob(
+        job_id=f"job-{number}",
+        attempt=1,
+        status=Status.PROCESSING,
+        phase=Phase.PROCESSING,
+        sequence=4,
+        call_id="call",
+        lease_until=NOW,
+    )
+    for number in range(3)
+]
+
+READS: dict[str, Read] = {
+    "get": lambda session: queries.get(session, "alice", "a"),
+    "holder": lambda session: queries.holder(session, "alice", "a.mp4", now=NOW),
+    "active": lambda session: queries.active(session, "alice"),
+    "recent": lambda session: queries.recent(session, "alice", since=NOW),
+    "unacknowledged": lambda session: queries.unacknowledged(session, "alice"),
+    "stream": lambda session: queries.lately_finished(session, "alice", since=NOW, limit=200),
+    "stream again": lambda session: queries.finished_since(
+        session, "alice", since=NOW, after=None, limit=200
+    ),
+    "next page of it": lambda session: queries.finished_since(
+        session, "alice", since=NOW, after=(NOW, "a"), limit=200
+    ),
+    "page": lambda session: queries.page(session, "alice", status=None, type_=None, before="b", limit=50),
+    "page of one status": lambda session: queries.page(
+        session, "alice", status=Status.ERROR, type_=None, before="b", limit=50
+    ),
+    "quota": lambda session: queries.count_active(session, "alice"),
+    "metrics": queries.active_by_status,
+    "claim": lambda session: leases.claim(session, places=4, per_user=2, lease_seconds=30, now=NOW),
+    "held": leases.held,
+    "late": lambda session: leases.unchanged(session, HELD),
+    "silent": lambda session: leases.lease_silent(session, HELD, lease_seconds=60, now=NOW),
+    "long pauses": lambda session: leases.end_long_pauses(session, now=NOW),
+    "ended": lambda session: leases.by_call(session, ["call"]),
+    "left over": lambda session: leases.left_over(session, "local", of_this_instance="local-1-"),
+}
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    url = sqlite_url(tmp_path / "framehook.db")
+    schema.upgrade(url)
+    found = Database(url)
+    yield found
+    await found.close()
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+async def test_every_statement_is_served_by_an_index(database: Database, read: Read) -> None:
+    statements: list[tuple[str, Any]] = []
+
+    def seen(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
+        statements.append((statement, parameters))
+
+    async with database.transaction() as session:
+        connection = await session.connection()
+        event.listen(connection.sync_connection, "before_cursor_execute", seen)
+        await read(session)
+        event.remove(connection.sync_connection, "before_cursor_execute", seen)
+        plans = [await _plan(session, *statement) for statement in statements]
+    assert plans
+    scans = [step for plan in plans for step in plan if step.startswith("SCAN export_jobs")]
+    assert [step for step in scans if "USING" not in step or "ix_export_jobs_active" not in step] == []
+
+
+async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_table(
+    database: Database,
+) -> None:
+    seen: list[str] = []
+
+    def batch(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "INSERT INTO sqlite_stat1 VALUES ('export_jobs', 'sqlite_autoindex_export_jobs_1', '9 1')"
+        )
+        connection.execute("ANALYZE sqlite_schema")  # reads that in
+        connection.set_trace_callback(seen.append)
+        sqlite.apply_all(connection, [change(EventType.PROGRESS, "a", 1, 1, now=NOW)])
+        connection.set_trace_callback(None)
+        plans = [
+            step[3]
+            for statement in seen
+            if "UPDATE" in statement
+            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+        assert [plan for plan in plans if "export_jobs" in plan] == [
+            "SEARCH export_jobs USING INDEX sqlite_autoindex_export_jobs_1 (job_id=?)"
+        ] * 2
+
+    async with database.transaction() as session:
+        await session.execute(text("ANALYZE"))
+    await database.batch(batch)
+
+
+async def _plan(session: AsyncSession, statement: str, parameters: Any) -> list[str]:
+    connection = await session.connection()
+    rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    return [str(row["detail"]) for row in rows.mappings()]

@@ -1,0 +1,315 @@
+"""Whose turn it is: who was served least lately, however long the queues are; on both databases."""
+
+import asyncio
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from callbacks.envelope import EventType
+from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.sqlite import Database
+from service.dispatch.attempt_failures import AttemptFailure, end_attempt
+from service.ingest.batch_writer import Writer
+from service.jobs import leases, transitions
+from service.jobs.fair_share import HALF_LIFE_SECONDS
+from service.jobs.models import Job
+from tests.conftest import empty, open_emptied
+from tests.support import job_factory
+
+LEASE_SECONDS = 30.0
+PER_USER = 3
+
+
+class Shop:
+    """Users, their exports and a number of places, by a clock that only the test moves."""
+
+    def __init__(self, database: AnyDatabase, places: int, *, per_user: int = 100) -> None:
+        self.database = database
+        self.places = places
+        self.per_user = per_user
+        self.now = 1_000_000.0
+        self.submitted: dict[str, list[str]] = defaultdict(list)
+        self.running: dict[str, Job] = {}
+        self.started: list[Job] = []
+        self._writer = Writer(database, job_factory.ignore)
+
+    async def submit(self, user: str, count: int = 1) -> None:
+        async with self.database.transaction() as session:
+            for _ in range(count):
+                job_id = f"job-{sum(map(len, self.submitted.values())):06d}"
+                asked = job_factory.asked(job_id, user)
+                await transitions.submit(session, asked, runner="local", attempt_limit=9, now=self.now)
+                self.submitted[user].append(job_id)
+
+    async def claim(self) -> list[Job]:
+        """Start as many as there are free places."""
+        async with self.database.transaction() as session:
+            claimed = await leases.claim(
+                session,
+                places=self.places - len(self.running),
+                per_user=self.per_user,
+                lease_seconds=LEASE_SECONDS,
+                now=self.now,
+            )
+            for job in claimed:
+                await leases.spawned(session, job, f"call-{job.attempt}", now=self.now)
+        self.running |= {job.job_id: job for job in claimed}
+        self.started += claimed
+        return claimed
+
+    async def complete(self, job_id: str) -> None:
+        job = self.running.pop(job_id)
+        end = job_factory.change(EventType.COMPLETED, job_id, job.attempt, 9, now=self.now)
+        await job_factory.written(self._writer, end)
+
+    async def lose(self, job_id: str) -> None:
+        """The run fails, and its export waits before it may start again."""
+        failure = AttemptFailure("broken", "It broke.", retryable=True)
+        async with self.database.transaction() as session:
+            await end_attempt(session, self.running.pop(job_id), failure, now=self.now, random=0)
+
+    async def work(self, seconds: float) -> list[str]:
+        """Let every running export take so long and complete, then start others; return whose these are."""
+        self.now += seconds
+        for job_id in list(self.running):
+            await self.complete(job_id)
+        return [job.user_id for job in await self.claim()]
+
+
+@pytest.mark.parametrize("places", [1, 2, 3])
+async def test_a_new_user_s_export_starts_with_the_next_free_place(
+    any_database: AnyDatabase, places: int
+) -> None:
+    shop = Shop(any_database, places)
+    others = [f"user-{number}" for number in range(places)]
+    for user in others:
+        await shop.submit(user, 60)
+    await shop.claim()
+    for _ in range(4):
+        await shop.work(7)
+    await shop.submit("new")
+    shop.now += 7
+    await shop.complete(next(iter(shop.running)))
+    assert [job.user_id for job in await shop.claim()] == ["new"]
+
+
+async def test_users_take_turns_whose_queues_are_of_different_ages_and_lengths(
+    any_database: AnyDatabase,
+) -> None:
+    shop = Shop(any_database, 1)
+    await shop.submit("ada", 60)
+    await shop.claim()
+    await shop.submit("bob", 6)
+    served = [user for _ in range(12) for user in await shop.work(20)]
+    assert Counter(served) == {"ada": 6, "bob": 6}
+    assert all(pair != ("ada", "ada") for pair in itertools.pairwise(served))
+
+
+async def test_who_held_all_places_with_long_exports_has_been_served(any_database: AnyDatabase) -> None:
+    """Fewer starts, and longer ago, but an hour of both places."""
+    shop = Shop(any_database, 2)
+    await shop.submit("short", 3)
+    await shop.claim()
+    await shop.work(5)
+    await shop.work(5)
+    await shop.submit("long", 9)
+    await shop.claim()
+    await shop.submit("short", 9)
+    shop.now += 3_600
+    for job_id in list(shop.running):
+        await shop.complete(job_id)
+    shop.places = 1
+    assert [job.user_id for job in await shop.claim()] == ["short"]
+
+
+async def test_time_is_shared_and_not_starts(any_database: AnyDatabase) -> None:
+    shop = Shop(any_database, 1)
+    await shop.submit("long", 20)
+    await shop.submit("short", 60)
+    seconds: Counter[str] = Counter()
+    (job,) = await shop.claim()
+    for _ in range(50):
+        lasts = 60 if job.user_id == "long" else 10
+        seconds[job.user_id] += lasts
+        shop.now += lasts
+        await shop.complete(job.job_id)
+        (job,) = await shop.claim()
+    assert 0.5 < seconds["long"] / seconds["short"] < 2.2
+
+
+async def test_service_is_forgotten_in_time(any_database: AnyDatabase) -> None:
+    shop = Shop(any_database, 1)
+    await shop.submit("ada", 3)
+    await shop.claim()
+    await shop.work(100)
+    await shop.work(100)
+    shop.now += 30 * HALF_LIFE_SECONDS
+    for job_id in list(shop.running):
+        await shop.complete(job_id)
+    shop.now += 20 * HALF_LIFE_SECONDS
+    await shop.submit("ada")
+    await shop.submit("new")
+    assert [job.user_id for job in await shop.claim()] == ["ada"], "the first come, for both are new"
+
+
+async def test_exports_of_a_user_start_in_the_order_in_which_they_came(any_database: AnyDatabase) -> None:
+    shop = Shop(any_database, 3, per_user=2)
+    for user in ("ada", "bob", "ada", "bob", "ada"):
+        await shop.submit(user, 2)
+    await shop.claim()
+    while shop.running:
+        await shop.work(5)
+    for user, job_ids in shop.submitted.items():
+        assert [job.job_id for job in shop.started if job.user_id == user] == job_ids
+
+
+async def test_replicas_that_claim_at_the_same_time_keep_each_user_s_limit(postgresql_url: str) -> None:
+    first = await open_emptied(postgresql_url)
+    others = [open_database(postgresql_url) for _ in range(3)]
+    shop = Shop(first, 2)
+    for user in ("ada", "bob"):
+        await shop.submit(user, 20)
+
+    async def claim(database: AnyDatabase) -> list[Job]:
+        async with database.transaction() as session:
+            return await leases.claim(
+                session, places=2, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=shop.now
+            )
+
+    try:
+        claims = await asyncio.gather(*(claim(database) for database in (first, *others)))
+    finally:
+        for database in (first, *others):
+            await database.close()
+        await empty(postgresql_url)
+    assert [sorted(job.user_id for job in claimed) for claimed in claims].count(["ada", "bob"]) == 3
+    assert Counter(job.user_id for claimed in claims for job in claimed) == {"ada": 3, "bob": 3}
+
+
+# Generated arrivals
+
+users = st.sampled_from(["ada", "bob", "cid", "dan", "eve"])
+acts = st.one_of(
+    st.tuples(st.just("submit"), users, st.integers(1, 12)),
+    st.tuples(st.just("complete"), st.integers(0, 9), st.floats(0, 400)),
+    st.tuples(st.just("complete"), st.integers(0, 9), st.floats(0, 400)),
+    st.tuples(st.just("lose"), st.integers(0, 9), st.floats(0, 40)),
+    st.tuples(st.just("wait"), st.just(0), st.floats(0, 2_000)),
+)
+
+
+class CheckedShop(Shop):
+    """Checks what must hold at each claim, whatever came before."""
+
+    async def claim(self) -> list[Job]:
+        before = await job_factory.rows(self.database)
+        held = Counter(job.user_id for job in self.running.values())
+        free = self.places - len(self.running)
+        ready: dict[str, list[str]] = defaultdict(list)
+        for job_id, row in sorted(before.items()):
+            waits = row["status"] == "pending" and row["call_id"] is None
+            if waits and float(str(row["not_before"])) <= self.now:
+                ready[str(row["user_id"])].append(job_id)
+        served = {job.user_id for job in self.started}
+        claimed = await super().claim()
+        for job in claimed:
+            self._check_turn(job, ready, held, served)
+            ready[job.user_id].pop(0)
+            held[job.user_id] += 1
+            served.add(job.user_id)
+            free -= 1
+        eligible = [user for user, line in ready.items() if line and held[user] < self.per_user]
+        assert free == 0 or not eligible, "no place stays empty while somebody may have it"
+        return claimed
+
+    def _check_turn(
+        self, job: Job, ready: dict[str, list[str]], held: Counter[str], served: set[str]
+    ) -> None:
+        assert job.job_id == ready[job.user_id][0], "first come, first served within a user"
+        assert held[job.user_id] < self.per_user
+        waiting = [user for user, line in ready.items() if line and held[user] < self.per_user]
+        assert held[job.user_id] == min(held[user] for user in waiting), "who has fewer at work goes first"
+        new = [user for user in waiting if user not in served]
+        assert not new or job.user_id in new, "who was never served goes before all others"
+
+
+@pytest.mark.parametrize(
+    ("kind", "examples"),
+    [pytest.param("sqlite", 25, id="sqlite"), pytest.param("postgresql", 10, id="postgresql")],
+)
+def test_whatever_arrives_a_new_user_is_next_and_nobody_is_passed_over(
+    kind: str, examples: int, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(f"{kind}_url")
+
+    async def play(script: list[tuple[str, Any, Any]], places: int, per_user: int) -> None:
+        database = await open_emptied(url)
+        try:
+            await follow(CheckedShop(database, places, per_user=per_user), script)
+        finally:
+            await database.close()
+            await empty(url)
+
+    @hypothesis.settings(max_examples=examples)
+    @hypothesis.given(st.lists(acts, min_size=5, max_size=40), st.integers(1, 4), st.integers(1, 4))
+    def check(script: list[tuple[str, Any, Any]], places: int, per_user: int) -> None:
+        asyncio.run(play(script, places, per_user))
+
+    check()
+
+
+async def follow(shop: Shop, script: list[tuple[str, Any, Any]]) -> None:
+    """Play a script, claim after each act, and end with what is left."""
+    for act, which, much in script:
+        if act == "submit":
+            await shop.submit(which, much)
+        else:
+            shop.now += much
+            if act != "wait" and shop.running:
+                job_id = list(shop.running)[which % len(shop.running)]
+                await (shop.complete(job_id) if act == "complete" else shop.lose(job_id))
+        await shop.claim()
+    shop.now += 100
+    await shop.claim()
+    while shop.running:
+        await shop.work(10)
+    assert {job.job_id for job in shop.started} == {job for each in shop.submitted.values() for job in each}
+
+
+# What a claim costs
+
+
+async def count_steps(database: Database, work: Callable[[], Awaitable[object]]) -> int:
+    """Count the instructions of SQLite's virtual machine, in hundreds, that some work takes."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def watch(connection: Any, _record: object, _proxy: object) -> None:
+        connection.driver_connection._conn.set_progress_handler(count, 100)
+
+    event.listen(database._writer.sync_engine, "checkout", watch)
+    await work()
+    event.remove(database._writer.sync_engine, "checkout", watch)
+    return steps
+
+
+async def test_a_claim_costs_the_same_however_long_the_queues_and_the_history_are(database: Database) -> None:
+    shop = Shop(database, 4, per_user=4)
+    for user in ("ada", "bob", "cid"):
+        await shop.submit(user, 20)
+    await shop.claim()
+    few = await count_steps(database, lambda: shop.work(5))
+    for user in ("ada", "bob", "cid"):
+        await shop.submit(user, 1_000)
+    many = await count_steps(database, lambda: shop.work(5))
+    assert 0 < many <= few + 5

@@ -1,0 +1,112 @@
+"""What every run of every attempt took is in an export's GPU-seconds once, however the run ended."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+
+from callbacks.envelope import EventType
+from infra.database.postgresql import AnyDatabase, open_database
+from service.dispatch.runners import Failed, Finished
+from service.ingest.batch_writer import Writer
+from service.ingest.store import recovered
+from service.jobs import leases, transitions
+from service.jobs.models import Job
+from service.jobs.transition_sql import Charge
+from tests.service.dispatch.test_dispatcher import once, set_back
+from tests.support import job_factory
+from tests.support.app_harness import House
+
+NOW = 1_000.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def either(request: pytest.FixtureRequest, sqlite_url: str) -> AsyncIterator[AnyDatabase]:
+    url = sqlite_url if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
+    database = open_database(url)
+    async with database.transaction() as session:
+        await session.execute(delete(transitions.EVENTS))
+        await session.execute(delete(transitions.JOBS))
+        await transitions.submit(
+            session, job_factory.asked("job-1"), runner="local", attempt_limit=9, now=NOW
+        )
+    yield database
+    await database.close()
+
+
+async def job_in(database: AnyDatabase) -> Job:
+    return transitions.as_job((await job_factory.rows(database))["job-1"])
+
+
+async def report(
+    database: AnyDatabase, kind: EventType, attempt: int, step: int, seconds: float | None, **more: Any
+) -> float:
+    """Hand in a callback that tells of so many GPU-seconds; those of the export afterwards."""
+    told = job_factory.change(kind, "job-1", attempt, step, now=NOW, gpu_seconds=seconds, **more)
+    await job_factory.written(Writer(database, job_factory.ignore), told)
+    return (await job_in(database)).gpu_seconds
+
+
+async def test_the_seconds_of_all_runs_and_attempts_add_up(either: AnyDatabase) -> None:
+    tick, failed = EventType.PROGRESS, EventType.FAILED
+    assert await report(either, tick, 1, 1, 3.0, run="1a") == 3
+    assert await report(either, tick, 1, 2, 5.0, run="1a") == 5
+    assert await report(either, tick, 1, 3, None, run="1a") == 5
+    assert await report(either, tick, 1, 1, 1.0, run="2b") == 6, "a run of the same attempt that began anew"
+    assert await report(either, failed, 1, 2, 2.0, run="2b", transient=True) == 7
+    assert await report(either, tick, 2, 1, 4.0) == 11
+    async with either.transaction() as session:
+        lost = await job_in(either)
+        assert await transitions.give_back(
+            session, lost, "Lost.", charge=Charge.FAILURE, not_before=0, now=NOW
+        )
+    assert await report(either, tick, 3, 1, 6.0) == 17
+    async with either.transaction() as session:
+        assert await transitions.cancel(session, "ada", "job-1", now=NOW)
+    async with either.transaction() as session:
+        assert await transitions.retry(session, "ada", "job-1", attempts=3, now=NOW)
+    assert await report(either, EventType.COMPLETED, 4, 1, 7.0) == 24
+
+
+async def test_seconds_never_fall_and_are_not_counted_twice(either: AnyDatabase) -> None:
+    assert await report(either, EventType.PROGRESS, 1, 1, 3.0) == 3
+    assert await report(either, EventType.PROGRESS, 1, 2, 2.0) == 3
+    assert await report(either, EventType.PROGRESS, 1, 2, 9.0) == 3, "a step that is known already"
+    job = await job_in(either)
+    assert await report(either, EventType.COMPLETED, 1, 3, 4.0) == 4
+    value = recovered(job, job_factory.OK, 4.5, now=NOW)
+    await job_factory.written(Writer(either, job_factory.ignore), value)
+    assert (await job_in(either)).gpu_seconds == 4
+
+
+async def test_a_run_that_only_its_output_told_of_is_counted_beside_the_one_before(
+    either: AnyDatabase,
+) -> None:
+    assert await report(either, EventType.PROGRESS, 1, 5, 3.0, run="1a") == 3
+    done = job_factory.change(EventType.COMPLETED, "job-1", 1, 2, now=NOW, run="2b", gpu_seconds=4.0)
+    async with either.transaction() as session:
+        assert await leases.finalize(session, done.report, lease_seconds=9, now=NOW)
+    assert await report(either, EventType.COMPLETED, 1, 2, 4.0, run="2b") == 7
+
+
+@pytest.mark.parametrize("end", ["lost", "value"])
+async def test_a_run_that_ended_without_a_report_is_counted_by_what_it_told_before(
+    house: House, stack: AsyncExitStack, end: str
+) -> None:
+    job = await house.submitted()
+    run = await house.run()
+    await run.send("export.progress", gpu_seconds=12.5)
+    lost = Failed("run_lost", "It is gone.", transient=True)
+    house.runner.standings[run.spec.call_id] = (
+        lost if end == "lost" else Finished(job_factory.failure(transient=True), 13.0)
+    )
+    house.runner.lost.append(run.spec.call_id)
+    house.state["attempts"].wake()
+    await once(house, job["job_id"], attempt=2)
+    await set_back(house, job["job_id"], not_before=0.0)
+    house.state["attempts"].wake()
+    await (await house.run()).send("export.progress", gpu_seconds=2.0)
+    shown = (await house.client.get(f"/api/exports/{job['job_id']}")).json()
+    assert (shown["attempt"], shown["gpu_seconds"]) == (2, 14.5 if end == "lost" else 15.0)

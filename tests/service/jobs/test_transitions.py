@@ -1,0 +1,268 @@
+"""Every pair of state and event, as a table."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from callbacks.envelope import EventType, Report
+from infra.database.postgresql import AnyDatabase
+from service.ingest.batch_writer import Writer
+from service.ingest.store import Applied, Outcome, Refusal
+from service.jobs import leases, transitions
+from service.jobs.models import Job
+from service.jobs.transition_sql import Charge
+from tests.support import job_factory
+from tests.support.job_factory import Row
+
+NOW = 1_000.0
+TABLE = """
+                   waiting  leased   spawned    running    finalizing complete  failed   cancelled
+claim              leased   .        .          .          .          .         .        .
+spawned            spawned  spawned  .          .          .          .         .        .
+started            running  running  running    running    running    410       410      410
+tick               running  running  running    running    running    410       410      410
+finalize           finalizing finalizing finalizing finalizing finalizing .      .       .
+completed          complete complete complete   complete   complete   410       410      410
+failed             failed   failed   failed     failed     failed     410       410      410
+failed_for_now     waiting  waiting  waiting    waiting    waiting    410       410      410
+last_step_again    running  running  running    200        200        410       410      410
+end_again          complete complete complete   200        200        200       200      410
+of_other_call      running  running  410        410        410        410       410      410
+end_of_other_call  complete complete 410        410        410        410       410      410
+finalize_by_other  finalizing finalizing .      .          .          .         .        .
+of_older_attempt   410      410      410        410        410        410       410      410
+of_later_attempt   410      410      410        410        410        410       410      410
+lost               waiting  waiting  waiting    waiting    waiting    .         .        .
+handed_over        waiting  waiting  waiting    waiting    waiting    .         .        .
+interrupted        waiting  waiting  waiting    waiting    waiting    .         .        .
+given_up           failed   failed   failed     failed     failed     .         .        .
+lost_by_an_older   .        .        .          .          .          .         .        .
+cancel             cancelled cancelled cancelled cancelled cancelled  .         .        .
+cancel_by_another  .        .        .          .          .          .         .        .
+retry              .        .        .          .          .          .         waiting  waiting
+retry_by_another   .        .        .          .          .          .         .        .
+acknowledge        .        .        .          .          .          complete  failed   cancelled
+"""
+UNCOUNTED = {"claim", "acknowledge"}
+
+Event = Callable[[AnyDatabase, Job], Awaitable[Outcome | None]]
+Within = Callable[[AsyncSession, Job], Awaitable[object]]
+
+
+@pytest.fixture
+def database(any_database: AnyDatabase) -> AnyDatabase:
+    """Each kind in turn: a transition is one statement, which both have to understand alike."""
+    return any_database
+
+
+def callback(kind: EventType, *, attempts: int = 0, steps: int = 1, **of_report: Any) -> Event:
+    async def happen(database: AnyDatabase, job: Job) -> Outcome:
+        attempt, step = job.attempt + attempts, max(1, job.step + steps)
+        told = job_factory.change(kind, job.job_id, attempt, step, now=NOW, **of_report)
+        (outcome,) = await job_factory.written(Writer(database, job_factory.ignore), told)
+        return outcome
+
+    return happen
+
+
+def service(change: Within) -> Event:
+    async def happen(database: AnyDatabase, job: Job) -> None:
+        async with database.transaction() as session:
+            await change(session, job)
+
+    return happen
+
+
+def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
+    return leases.claim(session, places=9, per_user=9, lease_seconds=30, now=NOW)
+
+
+def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
+    return leases.finalize(session, _completed(job), lease_seconds=30, now=NOW)
+
+
+def _completed(job: Job, **of_report: Any) -> Report:
+    kind = EventType.COMPLETED
+    return job_factory.change(kind, job.job_id, job.attempt, job.step + 1, now=NOW, **of_report).report
+
+
+def _requeued(charge: Charge, *, attempts: int = 0) -> Within:
+    def change(session: AsyncSession, job: Job) -> Awaitable[object]:
+        held = transitions.as_job(_as_row(job) | {"attempt": job.attempt + attempts})
+        return transitions.give_back(session, held, "Lost.", charge=charge, not_before=0, now=NOW)
+
+    return change
+
+
+def _as_row(job: Job) -> Row:
+    return {name: getattr(job, name) for name in job.__struct_fields__}
+
+
+EVENTS: dict[str, Event] = {
+    "claim": service(_claim),
+    "spawned": service(lambda session, job: leases.spawned(session, job, f"call-{job.attempt}", now=NOW)),
+    "started": callback(EventType.STARTED),
+    "tick": callback(EventType.PROGRESS),
+    "finalize": service(_finalize),
+    "completed": callback(EventType.COMPLETED),
+    "failed": callback(EventType.FAILED),
+    "failed_for_now": callback(EventType.FAILED, transient=True),
+    "last_step_again": callback(EventType.PROGRESS, steps=0),
+    "end_again": callback(EventType.COMPLETED, steps=0),
+    "of_other_call": callback(EventType.PROGRESS, call_id="call-of-another"),
+    "end_of_other_call": callback(EventType.COMPLETED, call_id="call-of-another"),
+    "finalize_by_other": service(
+        lambda session, job: leases.finalize(
+            session, _completed(job, call_id="call-of-another"), lease_seconds=30, now=NOW
+        )
+    ),
+    "of_older_attempt": callback(EventType.COMPLETED, attempts=-1),
+    "of_later_attempt": callback(EventType.COMPLETED, attempts=1),
+    "lost": service(_requeued(Charge.FAILURE)),
+    "handed_over": service(_requeued(Charge.NOTHING)),
+    "interrupted": service(_requeued(Charge.INTERRUPTION)),
+    "given_up": service(lambda session, job: transitions.fail(session, job, "lost", "Lost.", now=NOW)),
+    "lost_by_an_older": service(_requeued(Charge.FAILURE, attempts=-1)),
+    "cancel": service(lambda session, job: transitions.cancel(session, "ada", job.job_id, now=NOW)),
+    "cancel_by_another": service(
+        lambda session, job: transitions.cancel(session, "eve", job.job_id, now=NOW)
+    ),
+    "retry": service(lambda session, job: transitions.retry(session, "ada", job.job_id, attempts=3, now=NOW)),
+    "retry_by_another": service(
+        lambda session, job: transitions.retry(session, "eve", job.job_id, attempts=3, now=NOW)
+    ),
+    "acknowledge": service(
+        lambda session, job: transitions.acknowledge(session, "ada", [job.job_id], now=NOW)
+    ),
+}
+ROADS = {
+    "waiting": [],
+    "leased": ["claim"],
+    "spawned": ["claim", "spawned"],
+    "running": ["claim", "spawned", "started", "tick"],
+    "finalizing": ["claim", "spawned", "started", "tick", "finalize"],
+    "complete": ["claim", "spawned", "started", "completed"],
+    "failed": ["claim", "spawned", "started", "failed"],
+    "cancelled": ["claim", "spawned", "started", "cancel"],
+}
+
+
+def state_of(row: Row) -> str:
+    """The table's name for the state that a row is in."""
+    match row["status"], row["phase"]:
+        case "pending", _:
+            return "spawned" if row["call_id"] else "leased" if row["lease_until"] else "waiting"
+        case "processing", phase:
+            return "finalizing" if phase == "finalizing" else "running"
+        case status, _:
+            return "failed" if status == "error" else str(status)
+
+
+def cells() -> list[tuple[str, str, str]]:
+    head, *lines = (line.split() for line in TABLE.strip().splitlines())
+    return [(state, line[0], cell) for line in lines for state, cell in zip(head, line[1:], strict=True)]
+
+
+@pytest.mark.parametrize(("state", "event", "expected"), cells(), ids=str)
+async def test_an_event_does_to_a_state_what_the_table_says(
+    state: str, event: str, expected: str, database: AnyDatabase
+) -> None:
+    job = await second_attempt_in(state, database)
+    before = (await job_factory.rows(database))[job.job_id]
+    told_before = await job_factory.events(database)
+
+    outcome = await EVENTS[event](database, job)
+
+    after = (await job_factory.rows(database))[job.job_id]
+    if expected in (".", "200", "410"):
+        refused = {".": None, "200": Applied(job.sequence), "410": Refusal.OVER}[expected]
+        assert outcome == refused
+        assert after == before
+        assert await job_factory.events(database) == told_before
+        return
+    assert state_of(after) == expected
+    assert after["sequence"] == job.sequence + (event not in UNCOUNTED)
+    if isinstance(outcome, Applied):
+        moved = after["transition_sequence"] == after["sequence"]
+        assert outcome == Applied(job.sequence + 1, "ada", transitions.as_job(after) if moved else None)
+
+
+async def second_attempt_in(state: str, database: AnyDatabase) -> Job:
+    """A job in its second of three attempts, brought into a state by the events that lead there."""
+    async with database.transaction() as session:
+        asked = job_factory.asked("job-1")
+        job = await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW - 9)
+    for event in ["lost", *ROADS[state]]:
+        await EVENTS[event](database, job)
+        job = transitions.as_job((await job_factory.rows(database))[job.job_id])
+    assert (state_of(_as_row(job)), job.attempt) == (state, 2)
+    return job
+
+
+async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: AnyDatabase) -> None:
+    job = await second_attempt_in("running", database)
+    told = job_factory.change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
+    async with database.transaction() as session:
+        await leases.finalize(session, told.report, lease_seconds=30, now=NOW)
+    before = await job_factory.rows(database)
+
+    outcome = await callback(EventType.PROGRESS)(database, job)
+
+    assert outcome == Applied(job.sequence + 1)
+    assert await job_factory.rows(database) == before
+
+
+async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: AnyDatabase) -> None:
+    job = await second_attempt_in("running", database)
+
+    async def posted(run: str, step: int) -> Outcome:
+        told = job_factory.change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
+        return (await job_factory.written(Writer(database, job_factory.ignore), told))[0]
+
+    assert isinstance(await posted("0b", 1), Applied)
+    before = await job_factory.rows(database)
+    assert await posted("0a", 9) is Refusal.OVER
+    assert await posted("", 9) is Refusal.OVER
+    assert await posted("0b", 1) == Applied(job.sequence + 1)
+    assert await job_factory.rows(database) == before
+
+
+async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_new_one(
+    database: AnyDatabase,
+) -> None:
+    async with database.transaction() as session:
+        asked = job_factory.asked("job-1")
+        job = await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
+    seen = []
+    for _ in range(2):
+        for _ in range(3):
+            await EVENTS["failed_for_now"](database, job)
+            job = transitions.as_job((await job_factory.rows(database))[job.job_id])
+            seen.append((job.attempt, str(job.status)))
+        await EVENTS["retry"](database, job)
+        job = transitions.as_job((await job_factory.rows(database))[job.job_id])
+    assert seen == [
+        *((2, "pending"), (3, "pending"), (3, "error")),
+        *((5, "pending"), (6, "pending"), (6, "error")),
+    ]
+
+
+async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: AnyDatabase) -> None:
+    async with database.transaction() as session:
+        for number, user in enumerate(["ada", "ada", "ada", "ada", "bob", "eve"]):
+            asked = job_factory.asked(f"job-{number}", user)
+            await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
+
+    async def claimed(places: int) -> set[str]:
+        async with database.transaction() as session:
+            found = await leases.claim(session, places=places, per_user=3, lease_seconds=30, now=NOW)
+            return {job.job_id for job in found}
+
+    assert [await claimed(3), await claimed(1), await claimed(9), await claimed(9)] == [
+        {"job-0", "job-4", "job-5"},
+        {"job-1"},
+        {"job-2"},
+        set(),
+    ]

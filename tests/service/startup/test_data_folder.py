@@ -1,0 +1,131 @@
+"""The data folder is its owner's alone: what was there before too, and nothing but what is the service's."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service import schema
+from service.client.resume_state import Unfinished
+from service.settings import BadSettings
+from service.startup.data_folder import close_to_others, make_private, make_rest_private, open_data_folder
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import free_port, serving, settings_on
+
+pytestmark = pytest.mark.anyio
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def opened_to_others(path: Path, content: str = "x") -> Path:
+    """A file as an earlier version left it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    return path
+
+
+async def test_what_an_earlier_version_left_open_is_closed_before_anything_is_served(data_dir: Path) -> None:
+    video = opened_to_others(data_dir / "objects" / "local" / "exports" / "1.mp4")
+    for path, left in ((data_dir, 0o755), (data_dir / "framehook.db", 0o644)):
+        os.chmod(path, left)  # noqa: PTH101 - Path's own is not for coroutines
+    async with serving(settings_on(free_port(), data_dir), FakeRunner()):
+        modes = {path.name: mode(path) for path in (data_dir, video.parent, video, data_dir / "framehook.db")}
+        assert modes == {"var": 0o700, "exports": 0o700, "1.mp4": 0o600, "framehook.db": 0o600}
+        assert mode(data_dir / "framehook.db-wal") == 0o600
+
+
+async def test_a_database_elsewhere_is_private_and_its_folder_is_not_touched(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o755)
+    path = opened_to_others(elsewhere / "f.db", "")
+    settings = settings_on(free_port(), data_dir, database_url=f"sqlite+aiosqlite:///{path}")
+    async with serving(settings, FakeRunner()):
+        assert (mode(elsewhere), mode(path), mode(elsewhere / "f.db-wal")) == (0o755, 0o600, 0o600)
+
+
+def test_a_new_database_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        schema.upgrade(f"sqlite+aiosqlite:///{tmp_path}/new.db")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "new.db") == 0o600
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    outside = opened_to_others(tmp_path / "outside" / "a.mp4")
+    inside = tmp_path / "var" / "objects"
+    inside.mkdir(parents=True)
+    (inside / "file.mp4").symlink_to(outside)
+    (inside / "folder").symlink_to(outside.parent)
+    list(close_to_others([inside]))
+    assert (mode(outside), mode(outside.parent)) == (0o644, 0o755)
+
+
+def test_a_folder_that_its_operator_made_is_closed_and_one_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o775)
+    open_data_folder(folder)
+    open_data_folder(folder)
+    assert mode(folder) == 0o700
+    (line,) = caplog.messages
+    assert line == f"DATA_DIR: {folder} was open to other users (mode 775), and is not any more"
+
+
+@pytest.mark.parametrize("kind", ["sticky", "in use"])
+def test_a_folder_that_others_use_too_is_refused_and_left_as_it_is(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    if kind == "in use":
+        (folder / "website").mkdir()
+    folder.chmod(0o1777 if kind == "sticky" else 0o755)
+    before = mode(folder)
+    with pytest.raises(BadSettings, match=r"DATA_DIR: .* open to other users .*framehook"):
+        open_data_folder(folder)
+    assert mode(folder) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, 12_345, 12_345)
+    words = (sys.executable, "-m", "service.cli.main", "serve", "--data-dir", str(folder))
+    said = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr.count("\n")) == (78, 1)
+    assert said.stderr.startswith(f"framehook: DATA_DIR: {folder} belongs to another user (id 12345); name a")
+
+
+async def test_a_start_looks_at_so_many_files_and_the_rest_follows(tmp_path: Path) -> None:
+    files = [opened_to_others(tmp_path / "objects" / f"{number}.mp4") for number in range(30)]
+    left = await make_private([tmp_path / "objects"], at_start=10)
+    assert sum(mode(file) == 0o600 for file in files) == 9
+    await make_rest_private(left)
+    assert {mode(file) for file in files} == {0o600}
+
+
+def test_what_a_client_remembers_of_uploads_is_its_users_alone(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"video")
+    memory = tmp_path / "state" / "framehook" / "uploads"
+    opened_to_others(memory / "left.part")
+    before = os.umask(0)
+    try:
+        Unfinished(memory).keep("http://127.0.0.1:8000", film, "a token")
+    finally:
+        os.umask(before)
+    (kept,) = memory.glob("*.json")
+    assert (mode(memory), mode(kept)) == (0o700, 0o600)

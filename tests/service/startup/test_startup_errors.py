@@ -1,0 +1,215 @@
+"""What keeps the program from starting is one sentence and an exit status; no traceback, and no secret."""
+
+import asyncio
+import json
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from infra.database.sqlite import sqlite_url
+from infra.lock import holding
+from service import schema
+from service.app import create_app
+from service.http_server.listening import open_sockets
+from service.settings import Settings, load
+from service.startup.errors import StartError, explaining, prepare_data_dir
+from tests.support.service_process import environment
+
+CONFIGURATION, TRY_AGAIN = 78, 75
+SECRET = "hunter2"
+
+
+def settings_of(folder: Path, **changes: object) -> Settings:
+    return load(data_dir=folder, host="127.0.0.1", _env_file="", **changes)
+
+
+async def start_and_stop(settings: Settings) -> None:
+    with explaining(settings):
+        app = create_app(settings)
+        async with app.router.lifespan_context(app):
+            pass
+
+
+async def start_error(settings: Settings) -> StartError:
+    """What the start ends with."""
+    with pytest.raises(StartError) as ended:
+        await start_and_stop(settings)
+    assert SECRET not in str(ended.value)
+    return ended.value
+
+
+@asynccontextmanager
+async def refusing(sqlstate: str) -> AsyncIterator[str]:
+    """A server that speaks PostgreSQL's protocol and refuses everybody; its URL."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1_000)
+        fields = f"SFATAL\0VFATAL\0C{sqlstate}\0Mpassword {SECRET}\0\0".encode()
+        writer.write(b"E" + struct.pack("!I", 4 + len(fields)) + fields)
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield f"postgresql://framehook:{SECRET}@127.0.0.1:{port}/framehook?sslmode=disable"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "said", "status"),
+    [
+        ("28P01", "refuses this user or password", CONFIGURATION),
+        ("28000", "refuses this user or password", CONFIGURATION),
+        ("3D000", "has no such database", CONFIGURATION),
+        ("42501", "may not do that", CONFIGURATION),
+        ("53300", "has no connection left", TRY_AGAIN),
+        ("57P03", "can't be reached", TRY_AGAIN),
+        ("XX000", "the server refuses this", TRY_AGAIN),
+    ],
+)
+async def test_a_database_that_refuses_is_told_by_its_reason(
+    tmp_path: Path, sqlstate: str, said: str, status: int
+) -> None:
+    async with refusing(sqlstate) as url:
+        error = await start_error(settings_of(tmp_path, database_url=url))
+    assert str(error).startswith("DATABASE_URL: ")
+    assert said in str(error)
+    assert error.status == status
+
+
+@pytest.mark.parametrize(
+    ("place", "said", "status"),
+    [
+        ("127.0.0.1:1/x", "can't be reached", TRY_AGAIN),
+        ("nosuch.invalid/x", "can't be resolved", TRY_AGAIN),
+        ("127.0.0.1:port/x", "can't be used as it is", CONFIGURATION),
+        ("127.0.0.1/x?sslmode=perhaps", "can't be used as it is", CONFIGURATION),
+    ],
+)
+async def test_a_database_that_is_not_there_is_told(
+    tmp_path: Path, place: str, said: str, status: int
+) -> None:
+    error = await start_error(settings_of(tmp_path, database_url=f"postgresql://u:{SECRET}@{place}"))
+    assert said in str(error)
+    assert error.status == status
+
+
+async def test_an_older_schema_and_a_newer_one_are_told_apart(postgresql_url: str, tmp_path: Path) -> None:
+    connection = await asyncpg.connect(postgresql_url)
+    await connection.execute("CREATE DATABASE of_other_releases")
+    url = postgresql_url.replace("/postgres?", "/of_other_releases?")
+    try:
+        for revision, said in [("", "db upgrade"), ("0001", "db upgrade"), ("9999", "a newer release")]:
+            if revision == "0001":
+                await asyncio.to_thread(schema.upgrade, url, revision)
+            elif revision:
+                other = await asyncpg.connect(url)
+                await other.execute("UPDATE alembic_version SET version_num = $1", revision)
+                await other.close()
+            error = await start_error(settings_of(tmp_path, database_url=url))
+            assert said in str(error)
+            assert error.status == CONFIGURATION
+    finally:
+        await connection.execute("DROP DATABASE of_other_releases")
+        await connection.close()
+
+
+async def test_a_sqlite_file_of_a_newer_release_or_of_none_is_told(data_dir: Path) -> None:
+    with sqlite3.connect(data_dir / "framehook.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    assert "a newer release" in str(await start_error(settings_of(data_dir)))
+    (data_dir / "framehook.db").write_bytes(b"no database at all" * 100)
+    assert "is not a SQLite database" in str(await start_error(settings_of(data_dir)))
+
+
+def test_an_upgrade_of_what_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "framehook.db").mkdir()
+    settings = settings_of(tmp_path)
+    with (
+        pytest.raises(StartError, match=r"DATA_DIR: .*framehook\.db is a folder") as ended,
+        explaining(settings),
+    ):
+        schema.upgrade(sqlite_url(tmp_path / "framehook.db"))
+    assert ended.value.status == CONFIGURATION
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "/proc/nothing"])
+def test_a_data_folder_that_can_not_be_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match=f"DATA_DIR: .*{name}.*; name a") as ended:
+        prepare_data_dir(tmp_path / name)
+    assert ended.value.status == CONFIGURATION
+
+
+@pytest.mark.parametrize("kept", [b"", b"x" * 31], ids=["empty", "cut off"])
+async def test_a_kept_secret_that_is_none_is_told(data_dir: Path, kept: bytes) -> None:
+    (data_dir / "callback_secret").write_bytes(kept)
+    error = await start_error(settings_of(data_dir))
+    assert (error.status, "callback_secret" in str(error)) == (CONFIGURATION, True)
+    assert (data_dir / "callback_secret").read_bytes() == kept
+
+
+def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    lock = tmp_path / "service.lock"
+    with (
+        holding(lock),
+        pytest.raises(StartError, match="another service is running") as ended,
+        explaining(settings),
+        holding(lock),
+    ):
+        pass
+    assert ended.value.status == TRY_AGAIN
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(StartError, match=f"PORT: {port} is taken") as ended:
+            open_sockets("127.0.0.1", port)
+    assert ended.value.status == TRY_AGAIN
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nosuch.invalid"])
+def test_a_host_that_is_not_here_is_told(host: str) -> None:
+    with pytest.raises(StartError, match="HOST: ") as ended:
+        open_sockets(host, 18_471)
+    assert ended.value.status == CONFIGURATION
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_name_is_listened_on_at_all_of_its_addresses(host: str) -> None:
+    sockets = open_sockets(host, 0)
+    assert {each.getsockname()[0] for each in sockets} <= {"127.0.0.1", "::1"}
+    for each in sockets:
+        each.close()
+
+
+def test_the_command_ends_with_the_sentence_and_the_status(tmp_path: Path) -> None:
+    url = f"postgresql://u:{SECRET}@127.0.0.1:1/x"
+    settings = {"DATABASE_URL": url, "DATA_DIR": str(tmp_path / "var"), "LOG_FORMAT": "json"}
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        settings["PORT"] = str(found.getsockname()[1])
+    ended = subprocess.run(
+        [sys.executable, "-m", "service.cli.main", "serve"],
+        env=environment(**settings),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert ended.returncode == TRY_AGAIN
+    assert lines[-1]["message"].startswith("DATABASE_URL: the database can't be reached")
+    assert not any("exception" in line for line in lines)
+    assert SECRET not in ended.stderr

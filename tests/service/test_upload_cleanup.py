@@ -1,0 +1,46 @@
+"""The service removes abandoned uploads from its start on, and a storage that is away does not end that."""
+
+import asyncio
+import logging
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.storage.client import Bucket
+from infra.storage.s3 import S3Storage
+from service.upload_cleanup import AbandonedUploads
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import free_port, serving, settings_on
+from tests.support.s3_server import Front
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_service_that_starts_removes_what_was_abandoned(data_dir: Path) -> None:
+    settings = settings_on(free_port(), data_dir)
+    async with serving(settings, FakeRunner()) as street:
+        asked = {"filename": "a.mp4", "size": 9, "content_type": "video/mp4", "parts": True}
+        assert (await street.http.post("/api/uploads", json=asked)).status_code == 201
+    (folder,) = children(data_dir / "incoming")
+    old = time.time() - 27 * 3_600
+    for path in (*children(folder), folder):
+        os.utime(path, (old, old))
+    async with asyncio.timeout(20), serving(settings, FakeRunner()):
+        while children(data_dir / "incoming"):  # noqa: ASYNC110 - nothing tells that files have gone
+            await asyncio.sleep(0.01)
+
+
+async def test_a_storage_that_is_away_is_asked_again_in_an_hour(
+    front: Front, caplog: pytest.LogCaptureFixture
+) -> None:
+    bucket = Bucket(front.place(), attempts=1)  # nobody has made it
+    with caplog.at_level(logging.WARNING, "framehook.uploads"):
+        assert await AbandonedUploads(S3Storage(bucket)).remove() == 0
+    await bucket.close()
+    assert "the bucket does not exist" in caplog.text
+
+
+def children(folder: Path) -> list[Path]:
+    return list(folder.iterdir())

@@ -1,0 +1,198 @@
+"""What was sent, read and asked for again: tests, pages of the log, one delivery anew, all that was missed."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from service.settings import Settings
+from tests.service.webhooks.api_calls import (
+    Shown,
+    all_settled,
+    all_tried,
+    checked,
+    created,
+    deliveries,
+    patched,
+    path,
+    settled,
+)
+from tests.support.app_harness import House, opened
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import Answer, scripted
+
+LONG_AGO = {"since": "2020-01-01T00:00:00Z"}
+
+
+async def ended(house: House) -> str:
+    """An export that has failed; its id."""
+    job = await house.submitted()
+    run = await house.run()
+    await run.started()
+    assert (await run.failed()).status_code == 200
+    return str(job["job_id"])
+
+
+async def recovered(house: House, endpoint: Shown, since: Shown = LONG_AGO) -> int:
+    answer = await house.client.post(path(endpoint, "recover"), json=since)
+    assert answer.status_code == 202, answer.text
+    return int(answer.json()["recovered"])
+
+
+async def test_a_test_event_is_sent_at_once_and_logged_whole(house: House) -> None:
+    with scripted(Answer(200, body=b"thank you")) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook?for=tests")
+        asked = await house.client.post(path(endpoint, "test"))
+        found = await settled(house.client, endpoint, asked.json()["delivery_id"])
+    [sent] = receiver.asked
+    assert (sent.method, sent.path) == ("POST", "/hook?for=tests")
+    assert sent.headers["content-type"] == "application/json"
+    assert sent.headers["user-agent"] == "Framehook"
+    event = Webhook(endpoint["secret"]).verify(sent.body, dict(sent.headers))
+    assert event["type"] == "webhook.test"
+    assert event["data"]["endpoint_id"] == endpoint["id"]
+    assert found["delivery_id"] == sent.headers["webhook-id"]
+    assert found["payload"] == sent.body.decode()
+    [attempt] = found.pop("attempts")
+    assert attempt.pop("at") >= found["created_at"]
+    assert 0 <= attempt.pop("seconds") < 15
+    assert attempt == {"attempt": 1, "status": 200, "error": None, "excerpt": "thank you"}
+    assert asked.status_code == 202
+    accepted = asked.json()
+    assert accepted.pop("next_attempt_at") is not None
+    assert accepted.items() <= {**found, "attempts": [], "state": "pending", "ended_at": None}.items()
+
+
+async def test_a_failure_says_what_came_back(house: House) -> None:
+    with scripted(Answer(500, body="ä".encode() * 10_000)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook")
+        whole = await checked(house.client, endpoint)
+    [listed] = (await deliveries(house.client, endpoint))["deliveries"]
+    assert whole["state"] == listed["state"] == "failed"
+    error = {"code": "status", "message": "The endpoint answered 500."}
+    assert whole["attempts"][0]["error"] == listed["attempts"][0]["error"] == error
+    assert listed["attempts"][0]["excerpt"] == "ä" * 1_024
+    assert whole["attempts"][0]["excerpt"] == "ä" * 8_192
+
+
+async def test_pages_of_the_log_have_each_delivery_once_newest_first(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook")
+        made = [(await checked(house.client, endpoint))["delivery_id"] for _ in range(5)]
+    found, cursor, pages = [], None, 0
+    while pages == 0 or cursor:
+        page = await deliveries(house.client, endpoint, limit=2, **({"cursor": cursor} if cursor else {}))
+        found += [one["delivery_id"] for one in page["deliveries"]]
+        cursor, pages = page["next_cursor"], pages + 1
+    assert found == made[::-1]
+    assert pages == 3
+    assert all("payload" not in one for one in (await deliveries(house.client, endpoint))["deliveries"])
+
+
+async def test_the_log_is_filtered_by_state(house: House) -> None:
+    with scripted(Answer(204), Answer(500)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook")
+        by_state = {"delivered": await checked(house.client, endpoint)}
+        by_state["failed"] = await checked(house.client, endpoint)
+    for state in ("pending", "delivered", "failed", "superseded"):
+        page = await deliveries(house.client, endpoint, state=state)
+        wanted = [by_state[state]["delivery_id"]] if state in by_state else []
+        assert [one["delivery_id"] for one in page["deliveries"]] == wanted
+        assert page["next_cursor"] is None
+
+
+async def test_a_delivery_is_sent_again_with_the_same_id(house: House) -> None:
+    with scripted(Answer(500), Answer(204)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook")
+        first = await checked(house.client, endpoint)
+        again = await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
+        found = await settled(house.client, endpoint, first["delivery_id"])
+    assert (again.status_code, again.json()["state"]) == (202, "pending")
+    assert again.json()["attempts"] == first["attempts"]
+    assert found["state"] == "delivered"
+    assert [one["status"] for one in found["attempts"]] == [500, 204]
+    assert len({sent.headers["webhook-id"] for sent in receiver.asked}) == 1
+    assert len({sent.body for sent in receiver.asked}) == 1
+
+
+async def test_what_went_to_a_wrong_url_is_sent_again_to_the_right_one(house: House) -> None:
+    with scripted(Answer(404)) as wrong, scripted(Answer(204)) as right:
+        endpoint = await created(house.client, f"{wrong.url}/hok")
+        first = await checked(house.client, endpoint)
+        await patched(house.client, endpoint, url=f"{right.url}/hook")
+        await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
+        found = await settled(house.client, endpoint, first["delivery_id"])
+    assert [one["status"] for one in found["attempts"]] == [404, 204]
+    assert [asked.path for asked in right.asked] == ["/hook"]
+    assert wrong.asked[0].headers["webhook-id"] == right.asked[0].headers["webhook-id"]
+
+
+async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(house: House) -> None:
+    with scripted(Answer(500), Answer(204)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])
+        await ended(house)
+        [first] = await all_tried(house.client, endpoint)
+        assert first["state"] == "pending"
+        assert first["next_attempt_at"] > first["attempts"][0]["at"]
+        await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
+        found = await settled(house.client, endpoint, first["delivery_id"])
+    assert [one["status"] for one in found["attempts"]] == [500, 204]
+    assert found["next_attempt_at"] is None
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_what_was_missed_while_disabled_is_recovered_exactly_once(
+    request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack, database: str
+) -> None:
+    since = {"since": datetime.now(UTC).isoformat()}
+    url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
+    on_it = settings.model_copy(update={"database_url": url})
+    house = await stack.enter_async_context(opened(on_it, FakeRunner()))
+    with scripted(Answer(204)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])
+        taken = await ended(house)
+        await all_settled(house.client, endpoint, 1)
+        await patched(house.client, endpoint, enabled=False)
+        missed = [await ended(house) for _ in range(3)]
+        await patched(house.client, endpoint, enabled=True)
+        counts = await asyncio.gather(*(recovered(house, endpoint, since) for _ in range(4)))
+        found = await all_settled(house.client, endpoint, 4)
+        assert await recovered(house, endpoint, since) == 0
+    assert sum(counts) == 3
+    assert sorted(one["job_id"] for one in found) == sorted([taken, *missed])
+    assert len(receiver.asked) == 4
+
+
+async def test_a_recovery_goes_back_as_far_as_it_is_told(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        await ended(house)
+        endpoint = await created(house.client, f"{receiver.url}/hook")
+        soon = datetime.fromtimestamp(time.time(), UTC) + timedelta(minutes=1)
+        assert await recovered(house, endpoint, {"since": soon.isoformat()}) == 0
+        assert await recovered(house, endpoint) == 1
+        [found] = await all_settled(house.client, endpoint, 1)
+    assert (found["type"], found["state"]) == ("export.failed", "delivered")
+
+
+async def test_what_failed_is_recovered_as_well(house: House) -> None:
+    with scripted(Answer(410), Answer(204)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])
+        await ended(house)
+        [gone] = await all_settled(house.client, endpoint, 1)
+        shown = (await house.client.get(path(endpoint))).json()
+        assert (gone["state"], shown["enabled"], shown["disabled_reason"]) == ("failed", False, "gone")
+        await patched(house.client, endpoint, enabled=True)
+        assert await recovered(house, endpoint) == 1
+        found = await settled(house.client, endpoint, gone["delivery_id"])
+    assert found["state"] == "delivered"
+    assert len({sent.headers["webhook-id"] for sent in receiver.asked}) == 1
+
+
+async def test_an_endpoint_recovers_only_what_it_wants(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        await ended(house)
+        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.completed"])
+        assert await recovered(house, endpoint) == 0

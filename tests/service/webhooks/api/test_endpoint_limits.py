@@ -1,0 +1,225 @@
+"""What the API refuses: others' endpoints, forbidden URLs, bad bodies, one endpoint too many."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import delete
+
+from service.settings import Settings
+from service.webhooks.models import ENDPOINTS
+from tests.service.conftest import bearer
+from tests.service.webhooks.api_calls import checked, created, path
+from tests.support.app_harness import House, opened
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import Answer, scripted
+
+URL = "http://127.0.0.1:2/hook"
+ROUTES = [
+    ("GET", ""),
+    ("PATCH", ""),
+    ("DELETE", ""),
+    ("POST", "rotate"),
+    ("POST", "test"),
+    ("POST", "recover"),
+    ("GET", "public-key"),
+    ("GET", "deliveries"),
+    ("GET", "deliveries/{delivery_id}"),
+    ("POST", "deliveries/{delivery_id}/redeliver"),
+]
+SINCE = {"since": "2026-01-01T00:00:00Z"}
+
+
+def body_for(method: str, rest: str) -> dict[str, Any]:
+    if method == "PATCH":
+        return {"json": {"description": "mine"}}
+    return {"json": SINCE} if rest == "recover" else {}
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_anothers_endpoint_is_not_there(shared_house: House, subtests: pytest.Subtests) -> None:
+    client, ada, bob = shared_house.client, bearer("ada"), bearer("bob")
+    with scripted(Answer(204)) as receiver:
+        client.headers.update(ada)
+        endpoint = await created(client, f"{receiver.url}/hook", ed25519=True)
+        made = (await checked(client, endpoint))["delivery_id"]
+        before = (await client.get(path(endpoint))).json()
+        del client.headers["authorization"]
+        for method, rest in ROUTES:
+            at, body = path(endpoint, rest.format(delivery_id=made)), body_for(method, rest)
+            nowhere = at.replace(endpoint["id"], "ep_0")
+            with subtests.test(method=method, rest=rest):
+                refused = problem(await client.request(method, at, headers=bob, **body), 404)
+                unknown = problem(await client.request(method, nowhere, headers=bob, **body), 404)
+                assert (refused["type"], refused["detail"]) == (unknown["type"], unknown["detail"])
+                problem(await client.request(method, at, **body), 401)
+        assert (await client.get(path(endpoint), headers=ada)).json() == before
+    assert len(receiver.asked) == 1
+
+
+async def test_a_delivery_is_found_at_its_own_endpoint_alone(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        first, second = [await created(house.client, f"{receiver.url}/{n}") for n in "12"]
+        made = (await checked(house.client, first))["delivery_id"]
+    problem(await house.client.get(path(second, f"deliveries/{made}")), 404)
+    problem(await house.client.post(path(second, f"deliveries/{made}/redeliver")), 404)
+
+
+async def test_lists_hold_nothing_of_others(shared_house: House) -> None:
+    client = shared_house.client
+    job = await shared_house.submitted(
+        user="ada", json=shared_house.body(webhook_url=URL), headers=bearer("ada")
+    )
+    await created(client, URL, headers=bearer("ada"))
+    for query in ({}, {"job_id": job["job_id"]}):
+        answer = await client.get("/api/webhooks", params=query, headers=bearer("bob"))
+        assert answer.json() == {"webhooks": []}
+    problem(await client.get("/api/webhooks"), 401)
+    problem(await client.post("/api/webhooks", json={"url": URL}), 401)
+    problem(await client.get(f"/api/webhooks/{job['webhook']['id']}", headers=bearer("bob")), 404)
+
+
+async def test_what_can_be_no_id_is_not_there(house: House, subtests: pytest.Subtests) -> None:
+    endpoint = await created(house.client, URL)
+    for odd in ("x" * 65, "%00", "%C3%A4", "%0A"):
+        with subtests.test(odd):
+            problem(await house.client.get(f"/api/webhooks/{odd}"), 404)
+            problem(await house.client.get(path(endpoint, f"deliveries/{odd}")), 404)
+
+
+FORBIDDEN = {
+    "a private address": "http://10.0.0.1/hook",
+    "metadata": "http://169.254.169.254/latest/meta-data",
+    "metadata, mapped": "http://[::ffff:169.254.169.254]/",
+    "another loopback": "http://[::1]/hook",
+    "decimal": "http://2130706433/hook",
+    "credentials": "http://user:password@127.0.0.1/hook",
+    "a fragment": "http://127.0.0.1/hook#part",
+    "a port of mail": "http://127.0.0.1:25/hook",
+    "another scheme": "ftp://127.0.0.1/hook",
+    "no URL": "127.0.0.1/hook",
+    "no name": "http://no-such-host.invalid/hook",
+    "empty": "",
+    "too long": "http://127.0.0.1/" + "x" * 2_048,
+}
+
+
+async def test_a_forbidden_url_is_refused_wherever_it_is_given(
+    house: House, subtests: pytest.Subtests
+) -> None:
+    endpoint = await created(house.client, URL)
+    house.put()
+    for name, url in FORBIDDEN.items():
+        with subtests.test(name):
+            refused = [
+                ("url", await house.client.post("/api/webhooks", json={"url": url})),
+                ("url", await house.client.patch(path(endpoint), json={"url": url})),
+                ("webhook_url", await house.client.post("/api/exports", json=house.body(webhook_url=url))),
+            ]
+            for field, answer in refused:
+                assert [error["loc"] for error in problem(answer, 422)["errors"]] == [[field]]
+    [kept] = (await house.client.get("/api/webhooks")).json()["webhooks"]
+    assert kept["url"] == URL
+    assert (await house.client.get("/api/exports")).json()["exports"] == []
+
+
+async def test_loopback_and_plain_http_are_forbidden_unless_allowed(
+    settings: Settings, stack: AsyncExitStack
+) -> None:
+    strict = settings.model_copy(update={"webhook_allowed_networks": (), "webhook_allow_http": False})
+    house = await stack.enter_async_context(opened(strict, FakeRunner()))
+    for url, reason in {
+        "http://127.0.0.1/hook": "The URL is not https; plain http is allowed by the operator only.",
+        "https://127.0.0.1/hook": "127.0.0.1 is a loopback address, which the operator has not allowed.",
+        "https://localhost/hook": "localhost is this machine itself, which the operator has not allowed.",
+    }.items():
+        answer = problem(await house.client.post("/api/webhooks", json={"url": url}), 422)
+        assert answer["errors"] == [{"loc": ["url"], "msg": reason}]
+
+
+BAD_BODIES: dict[str, tuple[str, str, object]] = {
+    "no url": ("POST", "", {}),
+    "an unknown field": ("POST", "", {"url": URL, "secret": "whsec_AAAA"}),
+    "no events": ("POST", "", {"url": URL, "events": []}),
+    "an unknown event": ("POST", "", {"url": URL, "events": ["export.exploded"]}),
+    "a test event": ("POST", "", {"url": URL, "events": ["webhook.test"]}),
+    "a NUL": ("POST", "", {"url": URL, "description": "\0"}),
+    "a long description": ("POST", "", {"url": URL, "description": "x" * 501}),
+    "a list": ("POST", "", [URL]),
+    "a number for a URL": ("POST", "", {"url": 1}),
+    "another's field": ("PATCH", "{id}", {"user_id": "bob"}),
+    "a number for a switch": ("PATCH", "{id}", {"enabled": "perhaps"}),
+    "no since": ("POST", "{id}/recover", {}),
+    "a time without a zone": ("POST", "{id}/recover", {"since": "2026-01-01T00:00:00"}),
+    "no time": ("POST", "{id}/recover", {"since": "yesterday"}),
+}
+
+
+async def test_a_bad_body_is_refused_and_told_why(house: House, subtests: pytest.Subtests) -> None:
+    endpoint = await created(house.client, URL)
+    for name, (method, rest, body) in BAD_BODIES.items():
+        at = "/api/webhooks" + ("/" + rest.format(id=endpoint["id"]) if rest else "")
+        with subtests.test(name):
+            assert problem(await house.client.request(method, at, json=body), 422)["errors"]
+    del endpoint["secret"]
+    assert (await house.client.get("/api/webhooks")).json()["webhooks"] == [endpoint]
+
+
+async def test_a_bad_query_is_refused(house: House, subtests: pytest.Subtests) -> None:
+    endpoint = await created(house.client, URL)
+    for query in ("limit=0", "limit=101", "state=lost", "cursor=%00", "offset=1"):
+        with subtests.test(query):
+            problem(await house.client.get(path(endpoint, f"deliveries?{query}")), 422)
+
+
+async def test_what_is_no_json_is_refused(house: House, subtests: pytest.Subtests) -> None:
+    json = {"content-type": "application/json"}
+    for content in (b"", b"{", b'{"url": "\\ud800"}', b"\xff"):
+        with subtests.test(content=content):
+            problem(await house.client.post("/api/webhooks", content=content, headers=json), 422)
+
+
+async def test_a_form_is_refused(house: House) -> None:
+    endpoint = await created(house.client, URL)
+    for method, at in (
+        ("POST", "/api/webhooks"),
+        ("PATCH", path(endpoint)),
+        ("POST", path(endpoint, "recover")),
+    ):
+        problem(await house.client.request(method, at, data={"url": URL}), 415)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_a_user_has_no_more_endpoints_than_allowed_however_many_are_asked_for_at_once(
+    request: pytest.FixtureRequest, users_settings: Settings, stack: AsyncExitStack, database: str
+) -> None:
+    url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
+    settings = users_settings.model_copy(update={"database_url": url, "max_webhooks_per_user": 3})
+    houses = [await stack.enter_async_context(opened(settings, FakeRunner()))]
+    if url is not None:
+        houses.append(await stack.enter_async_context(opened(settings, FakeRunner())))
+        async with houses[0].database.transaction() as session:
+            await session.execute(delete(ENDPOINTS))
+    asked = [
+        house.client.post("/api/webhooks", json={"url": URL}, headers=bearer("ada"))
+        for house in houses
+        for _ in range(12 // len(houses))
+    ]
+    answers = await asyncio.gather(*asked)
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
+    ada = houses[0].client
+    [refused, *_] = [answer for answer in answers if answer.status_code == 409]
+    assert refused.json()["detail"] == "There are 3 endpoints already; remove one first."
+    shown = (await ada.get("/api/webhooks", headers=bearer("ada"))).json()["webhooks"]
+    assert len(shown) == 3
+    await created(ada, URL, headers=bearer("bob"))
+    await ada.delete(path(shown[0]), headers=bearer("ada"))
+    await created(ada, URL, headers=bearer("ada"))

@@ -1,0 +1,45 @@
+"""Finding what is due and claiming it follow one rule about older events of the same export."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from callbacks.envelope import EventType, Phase
+from service.webhooks import deliveries
+from service.webhooks.due_query import waiting
+from service.webhooks.models import DELIVERIES
+from tests.service.webhooks.webhook_harness import BEGIN, Shop
+
+PROGRESS = EventType.PROGRESS.value
+
+
+@pytest.mark.parametrize(
+    ("older", "in_flight_here", "is_due"),
+    [
+        pytest.param({"tries": 0}, False, False, id="never sent"),
+        pytest.param({"lease_until": BEGIN + 60}, False, False, id="in flight elsewhere"),
+        pytest.param({"tries": 1, "lease_until": BEGIN + 60}, False, False, id="in flight again elsewhere"),
+        pytest.param({"tries": 1, "lease_until": BEGIN - 60}, True, False, id="in flight here for long"),
+        pytest.param({"state": "failed", "lease_until": BEGIN + 60}, False, False, id="given up in flight"),
+        pytest.param({"state": "failed"}, False, True, id="given up"),
+        pytest.param({"tries": 1}, False, True, id="failed once"),
+        pytest.param({"type": PROGRESS}, False, True, id="progress, never sent"),
+        pytest.param({"state": "delivered"}, False, True, id="delivered"),
+    ],
+)
+async def test_what_is_due_can_be_claimed_and_nothing_else(
+    shop: Shop, older: dict[str, Any], in_flight_here: bool, is_due: bool
+) -> None:
+    await shop.endpoint()
+    await shop.submitted("job-1")
+    await shop.told(EventType.STARTED, "job-1", 1, phase=Phase.STARTING)
+    await shop.told(EventType.COMPLETED, "job-1", 2)
+    first, newer = (str(row["delivery_id"]) for row in await shop.deliveries())
+    here = [first] if in_flight_here else []
+    async with shop.database.transaction() as session:
+        await session.execute(update(DELIVERIES).where(DELIVERIES.c.delivery_id == first).values(older))
+        backlogs = await waiting(session, each=8, under_way_here=here, now=BEGIN)
+        claimed = await deliveries.claim(session, [newer], lease_seconds=60, now=BEGIN, under_way_here=here)
+    assert (newer in [one for backlog in backlogs for one in backlog.due]) is is_due
+    assert [one.delivery.delivery_id for one in claimed] == ([newer] if is_due else [])

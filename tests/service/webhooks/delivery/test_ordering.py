@@ -1,0 +1,147 @@
+"""Whatever exports, consumers, clocks and replicas do: no state comes after a newer one, and no end is forgotten."""
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from callbacks.envelope import EventType, Phase
+from infra.database.postgresql import AnyDatabase
+from service.jobs import transitions
+from service.webhooks import endpoints
+from tests.service.webhooks import webhook_harness as shops
+from tests.service.webhooks.replica_pair import Arrival, Replicas
+from tests.service.webhooks.webhook_harness import Shop
+from tests.support.job_factory import rows
+
+ALL = tuple(EventType)
+TERMINAL = {kind.value for kind in EventType if kind.terminal}
+JOBS = ("job-0", "job-1", "job-2")
+WANTS = {
+    "https://all.example/": ALL,
+    "https://usual.example/": endpoints.USUAL_EVENTS,
+    "https://news.example/": (EventType.PROGRESS,),
+    "https://stranger.example/": ALL,
+}
+SPENT = 10
+"""Failures after which a delivery has failed."""
+
+Step = tuple[Any, ...]
+_changes = st.sampled_from(["started", "progress", "progress", "completed", "failed", "cancel", "retry"])
+_answers = st.sampled_from([(204, {}), (204, {}), (500, {}), (503, {"retry-after": "90"}), (302, {})])
+_replica = st.integers(0, 1)
+steps = st.one_of(
+    st.tuples(st.just("change"), st.sampled_from(JOBS), _changes),
+    st.tuples(st.just("rounds"), st.sampled_from([(0,), (1,), (0, 1)])),
+    st.tuples(st.just("answer"), st.integers(0, 9), _answers),
+    st.tuples(st.just("forward"), st.sampled_from([1, 3, 20, 61, 400, 8_000, 100_000])),
+    st.tuples(st.just("set back"), st.sampled_from([1, 61, 8_000, 100_000])),
+    st.tuples(st.just("kill"), _replica),
+    st.tuples(st.just("stop"), _replica),
+    st.tuples(st.just("switch"), st.sampled_from(sorted(WANTS)), st.booleans()),
+)
+
+
+class Town:
+    """What may happen, and what has to be so afterwards."""
+
+    def __init__(self, shop: Shop, replicas: Replicas, endpoint_ids: dict[str, str]) -> None:
+        self._shop = shop
+        self._replicas = replicas
+        self._endpoint_ids = endpoint_ids
+        self._switched_off: set[str] = set()
+
+    async def take(self, step: Step) -> None:
+        match step:
+            case "change", job_id, change:
+                await self._change(job_id, change)
+            case "rounds", which:
+                await self._replicas.rounds(which)
+            case "answer", which, (status, headers):
+                await self._replicas.answer(which, status, headers)
+            case "forward", seconds:
+                await self._replicas.forward(seconds)
+            case "set back", seconds:
+                self._replicas.set_clock_back(seconds)
+            case "kill", which:
+                await self._replicas.kill(which)
+            case "stop", which:
+                await self._replicas.stop(which)
+            case "switch", url, on:
+                await self._switch(url, on=on)
+            case _:
+                raise AssertionError(step)
+
+    async def _change(self, job_id: str, change: str) -> None:
+        row = (await rows(self._shop.database))[job_id]
+        attempt, step = int(str(row["attempt"])), int(str(row["step"])) + 1
+        if change == "retry":
+            await self._shop.retried(job_id)
+        elif change == "cancel":
+            async with self._shop.database.transaction() as session:
+                await transitions.cancel(session, "ada", job_id, now=self._shop.clock.now)
+        else:
+            phase = Phase.STARTING if change == "started" else Phase.PROCESSING
+            await self._shop.told(EventType(f"export.{change}"), job_id, step, attempt=attempt, phase=phase)
+
+    async def _switch(self, url: str, *, on: bool) -> None:
+        endpoint_id = self._endpoint_ids[url]
+        async with self._shop.database.transaction() as session:
+            if on:
+                await endpoints.enable(session, "ada", endpoint_id)
+            else:
+                self._switched_off.add(endpoint_id)
+                await endpoints.disable(session, endpoint_id, endpoints.BY_USER, now=self._shop.clock.now)
+
+    async def judged(self) -> None:
+        """What holds at any moment."""
+        arrivals, deliveries = self._replicas.arrivals, await self._shop.deliveries()
+        for line in {one.line for one in arrivals}:
+            sequences = [one.job["sequence"] for one in arrivals if one.line == line]
+            assert sequences == sorted(sequences), line
+        assert self._replicas.side_by_side == []  # who knows which of two that are under way comes first
+        assert all(_wanted(one) for one in arrivals)
+        assert all((row["state"] == "pending") == (row["ended_at"] is None) for row in deliveries)
+        logged = Counter(row["delivery_id"] for row in await self._shop.attempts())
+        assert logged == Counter(one.message_id for one in arrivals)
+
+    async def judged_at_last(self) -> None:
+        """What holds when everybody has answered as they should for long enough."""
+        await self.judged()
+        newest: dict[tuple[object, object], dict[str, object]] = {}
+        for row in await self._shop.deliveries():  # oldest first
+            assert row["state"] != "pending"
+            newest[row["endpoint_id"], row["job_id"]] = row
+        for row in newest.values():
+            if row["type"] in TERMINAL and row["endpoint_id"] not in self._switched_off:
+                assert row["state"] == "delivered" or row["tries"] == SPENT, row
+
+
+def _wanted(one: Arrival) -> bool:
+    of_another = one.url == "https://stranger.example/"
+    other_job = one.url == "https://news.example/" and one.job["job_id"] != "job-0"
+    return one.type in WANTS[one.url] and not of_another and not other_job
+
+
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@given(happens=st.lists(steps, min_size=10, max_size=60))
+async def test_no_state_comes_after_a_newer_one_and_no_end_is_forgotten(
+    either: AnyDatabase, happens: list[Step]
+) -> None:
+    async with shops.opened(either) as shop:
+        endpoint_ids = {}
+        for url, wants in WANTS.items():
+            of_job = "job-0" if url == "https://news.example/" else None
+            user = "bob" if url == "https://stranger.example/" else "ada"
+            made = await shop.endpoint(url, user=user, events=wants, job_id=of_job)
+            endpoint_ids[url] = made.endpoint_id
+        for job_id in JOBS:
+            await shop.submitted(job_id)
+        replicas = Replicas(shop)
+        town = Town(shop, replicas, endpoint_ids)
+        for step in happens:
+            await town.take(step)
+        await town.judged()
+        await replicas.served()
+        await town.judged_at_last()

@@ -1,0 +1,208 @@
+"""A clock that the test moves walks the schedule to its end, and an endpoint to its being disabled."""
+
+import pytest
+from sqlalchemy import update
+
+from callbacks.envelope import EventType
+from callbacks.retry import JITTER, SCHEDULE_SECONDS
+from service.jobs.serializers import JobView
+from service.webhooks import endpoints, recovery, serializers
+from service.webhooks.models import ENDPOINTS
+from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS
+from tests.service.webhooks.webhook_harness import BEGIN, URL, Shop
+
+MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
+MOMENT = 0.001
+
+
+async def next_at(shop: Shop, job_id: str = "job-1") -> float:
+    (row,) = [row for row in await shop.deliveries() if row["job_id"] == job_id]
+    assert row["state"] == "pending"
+    return float(str(row["next_at"]))
+
+
+async def failed_for(shop: Shop, seconds: float) -> None:
+    """An export ends every thirty hours, and the endpoint takes none of them."""
+    until = shop.clock.now + seconds
+    number = 0
+    while shop.clock.now < until:
+        number += 1
+        await shop.completed(f"job-{shop.clock.now:.0f}")
+        await shop.sent()
+        shop.clock.forward(30 * HOUR)
+
+
+async def test_a_delivery_is_tried_along_the_whole_schedule_and_then_has_failed(shop: Shop) -> None:
+    await shop.endpoint()
+    shop.answers(500)
+    await shop.completed()
+    await shop.sent()
+    for delay in SCHEDULE_SECONDS:
+        due = await next_at(shop)
+        assert abs(due - shop.clock.now - delay) <= delay * JITTER
+        before = len(shop.received)
+        shop.clock.now = due - MOMENT
+        await shop.sent()
+        assert len(shop.received) == before
+        shop.clock.now = due
+        await shop.sent()
+        assert len(shop.received) == before + 1
+    (row,) = await shop.deliveries()
+    assert (row["state"], row["tries"], row["ended_at"]) == ("failed", 10, shop.clock.now)
+    assert len({request.headers["webhook-id"] for request in shop.received}) == 1
+    assert [attempt["attempt"] for attempt in await shop.attempts()] == list(range(1, 11))
+    shop.clock.forward(100 * DAY)
+    await shop.sent()
+    assert len(shop.received) == 10
+
+
+async def test_two_deliveries_that_failed_together_are_not_tried_together(shop: Shop) -> None:
+    await shop.endpoint()
+    shop.answers(500)
+    for job_id in ("job-1", "job-2"):
+        await shop.completed(job_id)
+        await shop.sent()
+    assert await next_at(shop, "job-1") != await next_at(shop, "job-2")
+
+
+async def test_five_days_of_failures_disable_the_endpoint_and_tell_its_owner(shop: Shop) -> None:
+    endpoint = await shop.endpoint()
+    shop.answers(500)
+    await failed_for(shop, DISABLED_AFTER_SECONDS)
+    (row,) = await shop.endpoints()
+    assert (row["enabled"], row["failing_since"], shop.disabled) == (True, BEGIN, [])
+    shop.clock.now = BEGIN + DISABLED_AFTER_SECONDS
+    await shop.completed("the last straw")
+    await shop.sent()
+    (row,) = await shop.endpoints()
+    assert (row["enabled"], row["disabled_reason"]) == (False, endpoints.FAILING)
+    (told,) = shop.disabled
+    shown = serializers.show_endpoint(told)
+    assert (shown["id"], shown["enabled"]) == (endpoint.endpoint_id, False)
+    assert shown["disabled_reason"] == "failing"
+    assert shown["disabled_at"] > shown["failing_since"]
+    assert {row["state"] for row in await shop.deliveries()} == {"failed"}
+    received = len(shop.received)
+    await shop.completed("too late")
+    shop.clock.forward(DAY)
+    await shop.sent()
+    assert len(shop.received) == received
+
+
+async def test_a_success_in_between_starts_the_five_days_anew(shop: Shop) -> None:
+    await shop.endpoint()
+    shop.answers(500)
+    await failed_for(shop, 4 * DAY)
+    shop.answers(204)
+    await shop.completed("one that arrives")
+    await shop.sent()
+    assert (await shop.endpoints())[0]["failing_since"] is None
+    shop.answers(500)
+    began = shop.clock.now
+    await failed_for(shop, 4.5 * DAY)
+    (row,) = await shop.endpoints()
+    assert (row["enabled"], row["failing_since"]) == (True, began)
+    await failed_for(shop, DAY)
+    assert not (await shop.endpoints())[0]["enabled"]
+
+
+async def test_two_outages_with_nothing_sent_between_are_no_five_days_of_failures(shop: Shop) -> None:
+    await shop.endpoint(events=["export.progress"])
+    shop.answers(500)
+    for job_id in ("job-1", "job-2"):
+        await shop.submitted(job_id)
+        for _ in range(4):
+            await shop.sent()
+            shop.clock.forward(15)
+        shop.clock.forward(DISABLED_AFTER_SECONDS)
+    assert {row["state"] for row in await shop.deliveries()} == {"failed"}
+    assert (await shop.endpoints())[0]["enabled"]
+
+
+async def test_tests_that_fail_are_held_against_no_endpoint(shop: Shop) -> None:
+    endpoint = await shop.endpoint()
+    shop.answers(500)
+    async with shop.database.transaction() as session:
+        await recovery.test(session, endpoint, now=shop.clock.now)
+    await shop.sent()
+    (row,) = await shop.deliveries()
+    assert (row["state"], row["tries"]) == ("failed", 1)
+    assert (await shop.endpoints())[0]["failing_since"] is None
+
+
+async def test_what_was_missed_while_it_was_disabled_is_recovered_once(shop: Shop) -> None:
+    endpoint = await shop.endpoint()
+    shop.answers(410)
+    await shop.completed("job-1")
+    await shop.sent()
+    shop.answers(204)
+    await shop.completed("job-2")
+    async with shop.database.transaction() as session:
+        enabled = await endpoints.enable(session, "ada", endpoint.endpoint_id)
+    assert enabled is not None
+    await shop.completed("job-3")
+    await shop.sent()
+    view = JobView("https://exports.example")
+    made = []
+    for _ in range(2):
+        async with shop.database.transaction() as session:
+            made += [
+                await recovery.recover(session, enabled, view, since=BEGIN, after="", now=shop.clock.now)
+            ]
+        await shop.sent()
+    assert made == [(2, None), (0, None)]
+    states = [(row["job_id"], row["state"]) for row in await shop.deliveries()]
+    assert states == [("job-1", "delivered"), ("job-2", "delivered"), ("job-3", "delivered")]
+    assert len(shop.received) == 4
+
+
+async def test_what_was_recovered_makes_way_for_newer_news(shop: Shop) -> None:
+    endpoint = await shop.endpoint()
+    shop.answers(410)
+    await shop.submitted("job-1")
+    await shop.told(EventType.FAILED, "job-1", 1)
+    await shop.sent()
+    async with shop.database.transaction() as session:
+        enabled = await endpoints.enable(session, "ada", endpoint.endpoint_id)
+        assert enabled is not None
+        view = JobView("https://exports.example")
+        await recovery.recover(session, enabled, view, since=BEGIN, after="", now=shop.clock.now)
+    shop.answers(500)
+    await shop.sent()
+    shop.answers(204)
+    await shop.retried("job-1")
+    await shop.told(EventType.COMPLETED, "job-1", 1, attempt=2)
+    shop.clock.forward(HOUR)
+    await shop.sent()
+    assert shop.types()[-1] == "export.completed"
+    assert [row["state"] for row in await shop.deliveries()] == ["superseded", "delivered"]
+
+
+@pytest.mark.parametrize("written", ["disabled", "removed"])
+async def test_what_was_written_while_its_endpoint_went_does_not_wait_for_ever(
+    shop: Shop, written: str
+) -> None:
+    """A transaction that saw the endpoint as it was commits after the one that disabled it."""
+    endpoint = await shop.endpoint()
+    await shop.completed()
+    async with shop.database.transaction() as session:
+        if written == "disabled":
+            await session.execute(update(ENDPOINTS).values(enabled=False))
+        else:
+            await endpoints.remove(session, "ada", endpoint.endpoint_id)
+    await shop.sent()
+    (row,) = await shop.deliveries()
+    assert (row["state"], row["ended_at"]) == ("failed", BEGIN)
+    assert shop.received == []
+
+
+async def test_a_long_backlog_of_a_disabled_endpoint_ends_little_by_little(shop: Shop) -> None:
+    endpoint = await shop.endpoint()
+    await shop.backlog(endpoint, endpoints.AT_A_TIME * 2 + 10)
+    async with shop.database.transaction() as session:
+        await endpoints.disable(session, endpoint.endpoint_id, endpoints.BY_USER, now=BEGIN)
+    ended = [row for row in await shop.deliveries() if row["state"] == "failed"]
+    assert len(ended) == endpoints.AT_A_TIME
+    await shop.sent()
+    assert {row["state"] for row in await shop.deliveries()} == {"failed"}
+    assert URL not in [str(request.url) for request in shop.received]

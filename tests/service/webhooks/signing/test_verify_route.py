@@ -1,0 +1,202 @@
+"""`POST /api/webhooks/verify`: shown what a consumer received, it names the mistake."""
+
+import base64
+import hmac
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.service.conftest import bearer
+from tests.service.webhooks.api_calls import Shown, all_settled, checked, created, path, rotated
+from tests.support.app_harness import House
+from tests.support.live_server import Answer, scripted
+
+Received = dict[str, Any]
+"""The body of a request to verify."""
+
+
+async def received(house: House, endpoint: Shown, receiver: Any, **more: object) -> Received:
+    """What the receiver was sent last."""
+    await checked(house.client, endpoint)
+    asked = receiver.asked[-1]
+    return {"headers": dict(asked.headers), "body": asked.body.decode(), **more}
+
+
+async def told(house: House, asked: Received) -> dict[str, Any]:
+    answer = await house.client.post("/api/webhooks/verify", json=asked)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_what_came_as_it_was_sent_is_valid(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        endpoint = await created(house.client, receiver.url, ed25519=True)
+        asked = await received(house, endpoint, receiver)
+    by_bytes = {
+        "headers": {name.upper(): value for name, value in asked["headers"].items()},
+        "body_base64": base64.b64encode(asked["body"].encode()).decode(),
+    }
+    for shown in (asked, by_bytes):
+        found = await told(house, shown)
+        assert (found["valid"], found["problem"], found["problems"]) == (True, None, [])
+        assert found["id"] == endpoint["id"]
+        assert abs(found["clock_off_seconds"]) <= 60
+
+
+def rewritten(body: str) -> str:
+    return json.dumps(json.loads(body))
+
+
+BODIES: dict[str, Callable[[str], str]] = {
+    "body_reserialised": rewritten,
+    "body_line_ends": lambda body: body + "\n",
+    "body_encoding": lambda body: "\ufeff" + body,
+    "body_changed": lambda body: body.replace("test", "best"),
+}
+
+
+async def test_a_changed_body_is_told_from_the_one_that_was_sent(
+    house: House, subtests: pytest.Subtests
+) -> None:
+    with scripted(Answer(204)) as receiver:
+        asked = await received(house, await created(house.client, receiver.url), receiver)
+    for problem, change in BODIES.items():
+        with subtests.test(problem):
+            found = await told(house, asked | {"body": change(asked["body"])})
+            assert (found["valid"], found["problem"]) == (False, problem)
+
+
+SIGNERS: dict[str, Callable[[str, bytes, bytes], str]] = {
+    "secret_not_decoded": lambda secret, signed, _: mac(secret.removeprefix("whsec_").encode(), signed),
+    "secret_with_prefix": lambda secret, signed, _: mac(secret.encode(), signed),
+    "signed_content": lambda secret, _, body: mac(decoded(secret), body),
+    "hex": lambda secret, signed, _: hmac.digest(decoded(secret), signed, "sha256").hex(),
+    "unexplained": lambda _, signed, __: mac(bytes(32), signed),
+}
+
+
+def decoded(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix("whsec_"))
+
+
+def mac(key: bytes, content: bytes) -> str:
+    return base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+
+
+async def test_what_the_receiver_computed_is_explained(house: House, subtests: pytest.Subtests) -> None:
+    with scripted(Answer(204)) as receiver:
+        endpoint = await created(house.client, receiver.url)
+        asked = await received(house, endpoint, receiver)
+    at = f"{asked['headers']['webhook-id']}.{asked['headers']['webhook-timestamp']}."
+    body = asked["body"].encode()
+    for problem, signer in SIGNERS.items():
+        with subtests.test(problem):
+            expected = signer(endpoint["secret"], at.encode() + body, body)
+            found = await told(house, asked | {"expected": expected})
+            assert (found["valid"], found["problem"]) == (True, problem)
+            assert expected not in json.dumps(found)
+
+
+async def test_the_clock_is_named_with_how_far_it_is_off(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        asked = await received(house, await created(house.client, receiver.url), receiver)
+    sent_at = int(asked["headers"]["webhook-timestamp"])
+    for off in (3_600, -3_600):
+        clock = datetime.fromtimestamp(sent_at + off, UTC).isoformat()
+        found = await told(house, asked | {"received_at": clock})
+        assert (found["valid"], found["problem"], found["clock_off_seconds"]) == (False, "clock_off", off)
+
+
+async def test_secrets_of_before_and_of_elsewhere_are_recognised(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        endpoint = await created(house.client, f"{receiver.url}/one")
+        other = await created(house.client, f"{receiver.url}/two")
+        asked = await received(house, endpoint, receiver, id=endpoint["id"])
+    elsewhere = await told(house, asked | {"id": other["id"]})
+    await rotated(house.client, endpoint)
+    before = await told(house, asked)
+    assert (before["valid"], before["problem"]) == (False, "old_key")
+    assert (elsewhere["valid"], elsewhere["problem"]) == (False, "other_endpoint")
+
+
+async def test_the_endpoint_of_one_export_is_found_by_the_delivery(house: House) -> None:
+    with scripted(Answer(204)) as receiver:
+        body = house.body(webhook_url=receiver.url, webhook_events=["export.failed"])
+        job = await house.submitted(json=body)
+        await (await house.run()).failed()
+        await all_settled(house.client, job["webhook"], 1)
+        [asked] = receiver.asked
+    found = await told(house, {"headers": dict(asked.headers), "body": asked.body.decode()})
+    assert (found["valid"], found["id"]) == (True, job["webhook"]["id"])
+
+
+async def test_without_a_known_id_or_an_only_endpoint_one_has_to_be_named(house: House) -> None:
+    unknown = {"headers": {"webhook-id": "msg_\0", "webhook-timestamp": "1"}, "body": "{}"}
+    assert (await house.client.post("/api/webhooks/verify", json=unknown)).status_code == 404
+    endpoint = await created(house.client, "http://127.0.0.1:2/hook")
+    found = await told(house, unknown)
+    assert (found["id"], found["problem"], found["header"]) == (
+        endpoint["id"],
+        "header_missing",
+        "webhook-signature",
+    )
+    await created(house.client, "http://127.0.0.1:2/hook")
+    answer = await house.client.post("/api/webhooks/verify", json=unknown)
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("Say by `id`")
+
+
+async def test_nobody_learns_anything_of_anothers_endpoint(shared_house: House) -> None:
+    client = shared_house.client
+    with scripted(Answer(204)) as receiver:
+        client.headers.update(bearer("ada"))
+        endpoint = await created(client, receiver.url)
+        asked = await received(shared_house, endpoint, receiver)
+    mine = await created(client, "http://127.0.0.1:2/hook", headers=bearer("bob"))
+    by_id = await client.post(
+        "/api/webhooks/verify", json=asked | {"id": endpoint["id"]}, headers=bearer("bob")
+    )
+    by_delivery = await client.post("/api/webhooks/verify", json=asked, headers=bearer("bob"))
+    del client.headers["authorization"]
+    assert by_id.status_code == 404
+    assert by_delivery.json()["id"] == mine["id"]
+    assert by_delivery.json()["problem"] == "wrong_secret"
+    assert (await client.post("/api/webhooks/verify", json=asked)).status_code == 401
+
+
+BAD: dict[str, Received] = {
+    "no body": {"headers": {}},
+    "two bodies": {"headers": {}, "body": "", "body_base64": ""},
+    "no headers": {"body": ""},
+    "no base64": {"headers": {}, "body_base64": "x"},
+    "a list of values": {"headers": {"webhook-id": ["1"]}, "body": ""},
+    "a time without a zone": {"headers": {}, "body": "", "received_at": "2026-01-01T00:00:00"},
+    "an unknown field": {"headers": {}, "body": "", "secret": "whsec_AAAA"},
+    "too many headers": {"headers": {str(number): "" for number in range(101)}, "body": ""},
+}
+
+
+async def test_what_says_nothing_of_a_message_is_refused(house: House, subtests: pytest.Subtests) -> None:
+    await created(house.client, "http://127.0.0.1:2/hook")
+    for name, body in BAD.items():
+        with subtests.test(name):
+            answer = await house.client.post("/api/webhooks/verify", json=body)
+            assert answer.status_code == 422, answer.text
+            assert "Value error" not in answer.text
+
+
+async def test_a_large_body_that_is_no_json_is_judged_as_well(house: House) -> None:
+    endpoint = await created(house.client, "http://127.0.0.1:2/hook")
+    headers = {
+        "webhook-id": "1",
+        "webhook-timestamp": str(int(time.time())),
+        "webhook-signature": "v1," + mac(b"", b""),
+    }
+    found = await told(house, {"id": endpoint["id"], "headers": headers, "body": "[" * 1_000_000})
+    assert (found["valid"], found["problem"]) == (False, "wrong_secret")
+    assert (await house.client.get(path(endpoint))).status_code == 200

@@ -1,0 +1,177 @@
+"""The outbox and its delivery without the rest of the service: a database, a clock, and receivers that do as told."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+from sqlalchemy import delete, select, text
+
+from callbacks.envelope import EventType, Phase
+from infra.database.postgresql import AnyDatabase
+from infra.egress import Egress, Rules
+from service.ingest.batch_writer import Writer
+from service.jobs import transitions
+from service.jobs.models import Job, Status
+from service.jobs.serializers import JobView
+from service.webhooks import endpoints
+from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
+from service.webhooks.outbox import RECORD, Outbox, delivery_of
+from service.webhooks.worker import Deliverer, Pace
+from tests.support.job_factory import Row, asked, change, ignore, written
+
+URL = "https://consumer.example/hook"
+BEGIN = 1_800_000_000.0
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+@dataclass
+class Clock:
+    """The time of day, which stands until it is moved."""
+
+    now: float = BEGIN
+
+    def __call__(self) -> float:
+        return self.now
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Street:
+    """Every receiver: takes what comes with 204, unless told otherwise."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    received: list[httpx.Request] = field(default_factory=list)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.received.append(request)
+        answer = self.answers.get(str(request.url))
+        return answer(request) if answer else httpx.Response(204)
+
+
+@dataclass
+class Shop:
+    """What a test may do to the outbox, and see of it."""
+
+    database: AnyDatabase
+    clock: Clock
+    writer: Writer
+    deliverer: Deliverer
+    street: Street
+    disabled: list[Endpoint]
+
+    @property
+    def received(self) -> list[httpx.Request]:
+        return self.street.received
+
+    def answers(self, status: int, url: str = URL, **options: Any) -> None:
+        """What the endpoint answers from here on."""
+        self.street.answers[url] = lambda _: httpx.Response(status, **options)
+
+    async def endpoint(self, url: str = URL, *, user: str = "ada", **options: Any) -> Endpoint:
+        async with self.database.transaction() as session:
+            return await endpoints.create(session, user, url, **{"now": self.clock.now} | options)
+
+    async def submitted(self, job_id: str, user: str = "ada") -> Job:
+        async with self.database.transaction() as session:
+            return await transitions.submit(
+                session, asked(job_id, user), runner="local", attempt_limit=3, now=self.clock.now
+            )
+
+    async def told(self, kind: EventType, job_id: str, step: int, *, attempt: int = 1, **report: Any) -> None:
+        """A callback, taken in."""
+        await written(self.writer, change(kind, job_id, attempt, step, now=self.clock.now, **report))
+
+    async def retried(self, job_id: str, user: str = "ada") -> None:
+        """A new attempt of an export that has failed."""
+        async with self.database.transaction() as session:
+            await transitions.retry(session, user, job_id, attempts=3, now=self.clock.now)
+
+    async def backlog(self, endpoint: Endpoint, count: int) -> None:
+        """Deliveries that are due, each of another export."""
+        rows = [
+            delivery_of(_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
+            for number in range(count)
+        ]
+        async with self.database.transaction() as session:
+            await session.execute(text(RECORD), rows)
+
+    async def sent(self) -> None:
+        """Send what is due, and all that becomes due by that, until nothing is."""
+        before = -1
+        while before != len(self.received):
+            before = len(self.received)
+            while await self.deliverer.round():
+                pass
+            await self.deliverer.idle()
+            await self.deliverer.round()
+            await self.deliverer.idle()
+
+    async def completed(self, job_id: str = "job-1") -> None:
+        """An export, from its submission to its end."""
+        await self.submitted(job_id)
+        await self.told(EventType.COMPLETED, job_id, 1)
+
+    async def told_the_end(self, job_id: str) -> None:
+        await self.told(EventType.COMPLETED, job_id, 1)
+
+    async def deliveries(self) -> list[Row]:
+        return await self._rows(select(DELIVERIES).order_by(DELIVERIES.c.job_id, DELIVERIES.c.sequence))
+
+    async def attempts(self) -> list[Row]:
+        return await self._rows(select(ATTEMPTS).order_by(ATTEMPTS.c.at, ATTEMPTS.c.attempt))
+
+    async def endpoints(self) -> list[Row]:
+        return await self._rows(select(ENDPOINTS).order_by(ENDPOINTS.c.endpoint_id))
+
+    async def _rows(self, asked: Any) -> list[Row]:
+        async with self.database.reading() as session:
+            return [dict(row) for row in (await session.execute(asked)).mappings()]
+
+    def types(self) -> list[str]:
+        """The types of what was received, in order."""
+        return [msgspec.json.decode(request.content)["type"] for request in self.received]
+
+    def sequences(self) -> list[int]:
+        return [msgspec.json.decode(request.content)["data"]["sequence"] for request in self.received]
+
+
+def _ended_job(job_id: str) -> Job:
+    fields: dict[str, Any] = dict.fromkeys(Job.__struct_fields__)
+    known = {
+        "job_id": job_id,
+        "user_id": "ada",
+        "status": Status.COMPLETE,
+        "phase": Phase.DONE,
+        "sequence": 2,
+    }
+    return Job(**fields | known)
+
+
+@asynccontextmanager
+async def opened(
+    database: AnyDatabase,
+    *,
+    pace: Pace | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
+    egress: Egress | None = None,
+) -> AsyncIterator[Shop]:
+    """A shop on a database that other tests may have used; `transport` or `egress` leads elsewhere than its street."""
+    async with database.transaction() as session:
+        for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, transitions.EVENTS, transitions.JOBS):
+            await session.execute(delete(table))
+    clock = Clock()
+    outbox = Outbox(JobView("https://exports.example"), clock)
+    database.before_commit = outbox.in_session
+    street = Street()
+    egress = egress or Egress(Rules(), transport=transport or httpx.MockTransport(street.answer))
+    disabled: list[Endpoint] = []
+    deliverer = Deliverer(database, egress, outbox, disabled.append, pace=pace, clock=clock)
+    writer = Writer(database, ignore, outbox, committed=deliverer.noticed)
+    yield Shop(database, clock, writer, deliverer, street, disabled)
+    await deliverer.stop()

@@ -1,0 +1,105 @@
+"""The service and its front door."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.types import Receive, Scope, Send
+
+from gpu.spec import AttemptSpec, LocalFile
+from infra.database.postgresql import AnyDatabase
+from service.api.state import State
+from service.app import create_app
+from service.clock import Clock
+from service.ingest.output_check import Probe
+from service.settings import Settings
+from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
+from tests.support.job_factory import Row, events, rows
+from tests.support.small_mp4 import video_with
+
+EXPORTED = video_with(b"the exported video")
+SOURCE = "uploads/match.mp4"
+FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]}
+
+
+@dataclass
+class House:
+    """A client of the running service, and what a test may look at behind the client's back."""
+
+    client: httpx.AsyncClient
+    runner: FakeRunner
+    state: State
+    settings: Settings
+
+    @property
+    def database(self) -> AnyDatabase:
+        return self.state["database"]
+
+    def put(self, key: str = SOURCE, content: bytes = b"video", *, user: str = "local") -> None:
+        """An object in the user's storage."""
+        path = self.state["storage"].local_path(user, key)
+        assert path is not None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    def body(self, **changes: object) -> dict[str, Any]:
+        """What a client sends to start an export."""
+        config = {"input_key": SOURCE, **FRAMING}
+        return {"type": "framing", "config": config} | changes
+
+    async def submitted(self, *, user: str = "local", **request: Any) -> dict[str, Any]:
+        """A job, accepted."""
+        self.put(user=user)
+        answer = await self.client.post("/api/exports", **({"json": self.body()} | request))
+        assert answer.status_code == 202, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def run(self) -> FakeRun:
+        """The run of the next attempt that the dispatcher starts."""
+        return self.of(await self.runner.next())
+
+    def of(self, spec: AttemptSpec) -> FakeRun:
+        return FakeRun(spec, self.client)
+
+    async def completed(self, run: FakeRun, content: bytes = EXPORTED) -> httpx.Response:
+        """Let the run write its output, and say that it is there."""
+        self.put_output(run, content)
+        checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return await run.completed(size=len(content), checksum=checksum)
+
+    def put_output(self, run: FakeRun, content: bytes) -> None:
+        target = run.spec.transfer.output
+        assert isinstance(target, LocalFile)
+        path = Path(target.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    async def row(self, job_id: str) -> Row:
+        return (await rows(self.database))[job_id]
+
+    async def timeline(self, job_id: str) -> list[Row]:
+        return [event for event in await events(self.database) if event["job_id"] == job_id]
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings,
+    runner: FakeRunner,
+    clock: Clock | None = None,
+    prober: Probe | None = None,
+) -> AsyncIterator[House]:
+    """The whole application, its loops included, behind an in-process transport."""
+    app = create_app(settings, runner, clock, prober or ThreadProber())
+    async with app.router.lifespan_context(app) as state:
+
+        async def stated(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "state": dict(state or {})}, receive, send)
+
+        transport = httpx.ASGITransport(stated)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+            yield House(client, runner, state, settings)  # type: ignore[arg-type]

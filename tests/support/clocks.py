@@ -1,0 +1,32 @@
+"""A clock that tests move: the wall clock steps, time passes, and the service's watch looks on."""
+
+import time
+
+from service.clock import Clock
+from tests.support.app_harness import House
+
+ROUND_SECONDS = 5.0
+
+
+class MovableClock:
+    """The wall clock goes on by itself; time that the service measures passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.step_seconds = 0.0
+        self.passed_seconds = 0.0
+        self.clock = Clock(self._wall, self._monotonic)
+
+    def _wall(self) -> float:
+        return time.time() + self.step_seconds + self.passed_seconds
+
+    def _monotonic(self) -> float:
+        return self.passed_seconds
+
+    async def pass_time(self, house: House, seconds: float) -> None:
+        """Let time pass by the usual rounds of the watch."""
+        await house.state["attempts"].look()
+        left = seconds
+        while left > 0:
+            self.passed_seconds += min(left, ROUND_SECONDS)
+            left -= ROUND_SECONDS
+            await house.state["attempts"].look()

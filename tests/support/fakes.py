@@ -1,0 +1,149 @@
+"""Stand-ins at the edges of the process: a runner that starts nothing, and the run that it would have started."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import httpx
+import msgspec
+
+from callbacks.signing import signed_headers
+from gpu.errors import ExportError
+from gpu.sources.describe import describe, locate
+from gpu.spec import AttemptSpec, LocalFile, RemoteObject
+from service.dispatch.runners import Refused, Running, Standing
+from service.ingest.prober import Unprobed
+
+CHECKSUM = "sha256:" + "0" * 64
+OUTPUT: Mapping[str, Any] = {"size": 5, "checksum": CHECKSUM, "duration": 1.5, "width": 640, "height": 360}
+FAILURE: Mapping[str, Any] = {"code": "no_video", "message": "The file holds no video."}
+
+
+class ThreadProber:
+    """Looks at outputs as the service's own processes do, in a thread: tests complete many exports."""
+
+    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
+        del user_id
+        try:
+            return await asyncio.to_thread(describe, locate(place))
+        except ExportError as error:
+            raise Unprobed(error.code, error.message) from error
+
+
+class FakeRunner:
+    """Keeps what it is asked to run; says of calls what it is told to say."""
+
+    name = "local"
+
+    def __init__(self, *, places: int = 4, instance: str = "fake-") -> None:
+        self.instance = instance
+        self.freed = asyncio.Event()
+        self.free = places
+        self.spawned: list[AttemptSpec] = []
+        self.cancelled: list[str] = []
+        self.lost: list[str] = []
+        self.refusals: list[Refused] = []
+        self.standings: dict[str, Standing] = {}
+        self.arrived = asyncio.Event()  # set at each spawn
+
+    def places(self) -> int:
+        return self.free
+
+    def call_for(self, job_id: str, attempt: int) -> str:
+        return f"{self.instance}{job_id}-{attempt}"
+
+    async def spawn(self, spec: AttemptSpec) -> str:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.spawned.append(spec)
+        self.arrived.set()
+        return spec.call_id
+
+    async def probe(self, call_id: str) -> Standing:
+        return self.standings.get(call_id, Running())
+
+    def ended(self) -> list[str]:
+        ended, self.lost = self.lost, []
+        return ended
+
+    async def cancel(self, call_id: str) -> None:
+        self.cancelled.append(call_id)
+
+    async def check(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+    async def next(self, *, within_seconds: float = 10) -> AttemptSpec:
+        """The oldest attempt not taken yet, as soon as there is one."""
+        async with asyncio.timeout(within_seconds):
+            while not self.spawned:
+                self.arrived.clear()
+                await self.arrived.wait()
+        return self.spawned.pop(0)
+
+
+class FakeRun:
+    """What a run would post for an attempt, signed with the key that it was given."""
+
+    def __init__(self, spec: AttemptSpec, client: httpx.AsyncClient) -> None:
+        assert spec.callback is not None
+        self.spec = spec
+        self.url = httpx.URL(spec.callback.url).path
+        self.key = base64.b64decode(spec.callback.key)
+        self.step = 0
+        self._client = client
+
+    def at(self, step: int) -> Self:
+        """The same run, about to send what follows a step once more."""
+        again = type(self)(self.spec, self._client)
+        again.step = step
+        return again
+
+    async def started(self) -> httpx.Response:
+        return await self.send("export.started", phase="starting", progress=0)
+
+    async def tick(self, progress: float, phase: str = "processing") -> httpx.Response:
+        return await self.send("export.progress", phase=phase, progress=progress)
+
+    async def completed(self, **output: object) -> httpx.Response:
+        return await self.send("export.completed", phase="done", progress=100, output={**OUTPUT, **output})
+
+    async def failed(self, **error: object) -> httpx.Response:
+        return await self.send("export.failed", error={**FAILURE, **error})
+
+    async def send(self, kind: str, **report: object) -> httpx.Response:
+        """Post the next step; whatever is given takes the place of the usual."""
+        self.step += 1
+        return await self.post(self.body(kind, **report))
+
+    async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """Post these bytes, signed here and now unless `headers` are given."""
+        signed = self.signed(body) if headers is None else headers
+        return await self._client.post(self.url, content=body, headers=signed)
+
+    def body(self, kind: str, **report: object) -> bytes:
+        usual = {
+            "job_id": self.spec.job_id,
+            "attempt": self.spec.attempt,
+            "step": self.step,
+            "call_id": self.spec.call_id,
+            "phase": "processing",
+            "progress": 50,
+            "message": "Encoding",
+        }
+        moment = datetime.now(UTC)
+        return msgspec.json.encode({"type": kind, "timestamp": moment, "data": {**usual, **report}})
+
+    def signed(
+        self, body: bytes, *, key: bytes | None = None, message_id: str = "msg_1", age_seconds: int = 0
+    ) -> dict[str, str]:
+        moment = int(time.time()) - age_seconds
+        return {
+            **signed_headers(self.key if key is None else key, message_id, moment, body),
+            "content-type": "application/json",
+        }

@@ -1,0 +1,90 @@
+"""Jobs and callbacks for tests of the state machine, which go to the database without the network between."""
+
+import asyncio
+
+import msgspec
+from sqlalchemy import select
+
+from callbacks.envelope import EventType, Failure, Output, Phase, Report
+from infra.database.postgresql import AnyDatabase
+from service.ingest.batch_writer import Writer
+from service.ingest.store import Change, Outcome
+from service.jobs import transitions
+from service.jobs.models import Job
+from tests.support.fakes import OUTPUT
+
+Row = dict[str, object]
+OK = msgspec.convert(OUTPUT, Output)
+
+
+def asked(job_id: str, user_id: str = "ada") -> transitions.Submission:
+    return transitions.Submission(
+        job_id=job_id,
+        user_id=user_id,
+        type="framing",
+        config="{}",
+        input_key="uploads/match.mp4",
+        output_key=f"exports/{job_id}.mp4",
+    )
+
+
+def change(
+    kind: EventType,
+    job_id: str,
+    attempt: int,
+    step: int,
+    *,
+    now: float,
+    run: str = "",
+    call_id: str | None = None,
+    phase: Phase = Phase.PROCESSING,
+    progress: float = 50,
+    transient: bool = False,
+    gpu_seconds: float | None = None,
+) -> Change:
+    """A verified callback; terminal ones carry what they have to."""
+    ended = kind is EventType.FAILED
+    report = Report(
+        job_id=job_id,
+        attempt=attempt,
+        step=step,
+        call_id=call_id or f"call-{attempt}",
+        run=run,
+        phase=phase,
+        progress=progress,
+        message=f"step {step}",
+        gpu_seconds=gpu_seconds,
+        output=OK if kind is EventType.COMPLETED else None,
+        error=failure(transient=transient) if ended else None,
+    )
+    return Change(kind, report, now, random=0.5)
+
+
+def failure(*, transient: bool) -> Failure:
+    return Failure(code="broken", message="It broke.", transient=transient)
+
+
+async def written(writer: Writer, *changes: Change) -> list[Outcome]:
+    """Hand all changes to a writer whose loop is not running, as one batch."""
+    waiting = [asyncio.ensure_future(writer.apply(one)) for one in changes]
+    await asyncio.sleep(0)  # each has handed its change over
+    await writer.drain()
+    return [await one for one in waiting]
+
+
+def ignore(_job: Job) -> None:
+    """Publishes nothing."""
+
+
+async def rows(database: AnyDatabase) -> dict[str, Row]:
+    """All of `export_jobs`."""
+    async with database.reading() as session:
+        found = await session.execute(select(transitions.JOBS).order_by(transitions.JOBS.c.job_id))
+        return {str(row["job_id"]): dict(row) for row in found.mappings()}
+
+
+async def events(database: AnyDatabase) -> list[Row]:
+    """Every timeline, oldest first."""
+    async with database.reading() as session:
+        found = await session.execute(select(transitions.EVENTS).order_by(transitions.EVENTS.c.sequence))
+        return [dict(row) for row in found.mappings()]

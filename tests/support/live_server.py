@@ -1,0 +1,188 @@
+"""The service on a real socket, and a server that answers as scripted, for what no service of ours would do."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from gpu.spec import LocalFile
+from service.app import create_app
+from service.client import Client, Export
+from service.clock import Clock
+from service.http_server.server import server
+from service.settings import Settings, load
+from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
+
+STREAM = {"Content-Type": "text/event-stream"}
+PROBLEM = {"Content-Type": "application/problem+json"}
+MASTER = "a master secret of the callbacks that is long enough"
+READY_SECONDS = 60.0
+FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def settings_on(port: int, data_dir: Path, **changes: object) -> Settings:
+    return load(
+        data_dir=data_dir, host="127.0.0.1", port=port, callback_secret=MASTER, _env_file="", **changes
+    )
+
+
+class Lasting(FakeRunner):
+    """Runs elsewhere, which a restart of the service does not end."""
+
+    def __init__(self) -> None:
+        super().__init__(instance="")
+
+    def call_for(self, job_id: str, attempt: int) -> str:
+        return f"call-{job_id}-{attempt}"
+
+
+@dataclass
+class Street:
+    """A running service: where it is, and the runs that it has asked for."""
+
+    url: str
+    runner: FakeRunner
+    http: httpx.AsyncClient
+
+    async def run(self) -> FakeRun:
+        return FakeRun(await self.runner.next(), self.http)
+
+    def write_output(self, run: FakeRun, content: bytes) -> None:
+        target = run.spec.transfer.output
+        assert isinstance(target, LocalFile)
+        Path(target.path).parent.mkdir(parents=True, exist_ok=True)
+        Path(target.path).write_bytes(content)
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, runner: FakeRunner, clock: Clock | None = None
+) -> AsyncIterator[Street]:
+    """The service, as `framehook serve` runs it."""
+    listening = socket.create_server((settings.host, settings.port))
+    service = server(create_app(settings, runner, clock, ThreadProber()), settings.host, settings.port)
+    running = asyncio.create_task(service.serve(sockets=[listening]))
+    try:
+        async with httpx.AsyncClient(base_url=settings.origin, timeout=20, trust_env=False) as http:
+            await _wait_until_ready(http)
+            yield Street(settings.origin, runner, http)
+    finally:
+        service.should_exit = True
+        await running
+
+
+async def _wait_until_ready(http: httpx.AsyncClient) -> None:
+    """Ask until the service is ready: on a busy machine a check of its database may come too late at first."""
+    async with asyncio.timeout(READY_SECONDS):
+        while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One scripted answer; without a status the connection is closed in the caller's face."""
+
+    status: int | None = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass
+class Script:
+    """The answers to come, in order, the last of them for ever, and what has been asked."""
+
+    url: str
+    answers: list[Answer] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+
+    def next(self, asked: Asked) -> Answer:
+        self.asked.append(asked)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@contextmanager
+def scripted(*answers: Answer) -> Iterator[Script]:
+    """A server on loopback that answers as told."""
+
+    class Route(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            found = script.next(Asked(self.command, self.path, headers, body))
+            if found.status is None:
+                return
+            self.send_response(found.status)
+            for name, value in found.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(found.body)
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the base's names
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base
+            pass
+
+    class Quiet(ThreadingHTTPServer):
+        daemon_threads = True
+
+    listening = Quiet(("127.0.0.1", 0), Route)
+    script = Script(f"http://127.0.0.1:{listening.server_port}", list(answers))
+    thread = threading.Thread(target=listening.serve_forever, args=(0.005,), daemon=True)
+    thread.start()
+    try:
+        yield script
+    finally:
+        listening.shutdown()
+        thread.join()
+        listening.server_close()
+
+
+def state(sequence: int, status: str = "processing", **changes: object) -> Export:
+    """A job as a service would show it."""
+    usual: dict[str, object] = {
+        "job_id": "job-1",
+        "type": "framing",
+        "phase": "processing",
+        "progress": 10.0 * sequence,
+        "message": "Encoding",
+        "attempt": 1,
+        "input_key": "uploads/match.mp4",
+        "created_at": "2026-01-02T03:04:05.000Z",
+    }
+    return Export(sequence=sequence, status=status, **(usual | changes))  # type: ignore[arg-type]
+
+
+def told(*exports: Export, retry: int | None = None) -> Answer:
+    """A stream that carries these states and ends."""
+    head = f"retry: {retry}\n\n".encode() if retry is not None else b""
+    frames = [
+        b"id: %d\nevent: export.progress\ndata: %s\n\n" % (export.sequence, msgspec.json.encode(export))
+        for export in exports
+    ]
+    return Answer(headers=STREAM, body=head + b"".join(frames))
+
+
+def impatient(script: Script, slept: list[float] | None = None) -> Client:
+    return Client(script.url, sleep=(slept if slept is not None else []).append, chance=lambda: 1.0)

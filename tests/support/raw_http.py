@@ -1,0 +1,76 @@
+"""Requests byte by byte, as no HTTP client would send them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from service.http_server.protocol import BoundedHttpProtocol
+from service.http_server.server import Server
+from tests.support.stream_server import until
+
+WITHIN_SECONDS = 20
+
+
+@dataclass
+class RawConnection:
+    """One connection to a server."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def read_head(self) -> bytes:
+        """The head of the next answer."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def status(self) -> int:
+        """The status of the next answer."""
+        return int((await self.read_head()).split(b" ")[1])
+
+    async def read_all(self) -> bytes:
+        """Everything until the server closes the connection."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            return await self.reader.read()
+
+
+@asynccontextmanager
+async def connected(port: int, *, source: str = "127.0.0.1") -> AsyncIterator[RawConnection]:
+    """A connection from an address of this machine."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    try:
+        yield RawConnection(reader, writer)
+    finally:
+        writer.close()
+
+
+def head(
+    line: str = "GET /healthz", *, size: int | None = None, close: bool = True, extra: str = ""
+) -> bytes:
+    """A whole head, of `size` bytes if it is given."""
+    closing = "connection: close\r\n" if close else ""
+    text = f"{line} HTTP/1.1\r\nhost: localhost\r\n{closing}{extra}"
+    if size is not None:
+        text += "x: " + "a" * (size - len(text) - len("x: \r\n\r\n")) + "\r\n"
+    return f"{text}\r\n".encode()
+
+
+def open_connections(server: Server) -> list[BoundedHttpProtocol]:
+    """The server's own ends of all HTTP connections."""
+    return [one for one in server.server_state.connections if isinstance(one, BoundedHttpProtocol)]
+
+
+async def received(server: Server, size: int) -> None:
+    """Wait until a connection has this many bytes of an unfinished head."""
+    await until(lambda: any(one._idle_bytes == size for one in open_connections(server)))
+
+
+def pass_time(server: Server, seconds: float) -> None:
+    """Check the connections' times as if so much had passed."""
+    now = asyncio.get_running_loop().time() + seconds
+    for connection in open_connections(server):
+        connection.check_time(now)

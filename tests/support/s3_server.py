@@ -1,0 +1,217 @@
+"""An S3 server for tests: moto behind a front that checks signatures, expiry and digests as S3 does, and can fail.
+
+It takes no more than R2 does: no checksums in headers of Amazon's own, none in trailers.
+
+moto keeps objects and answers as S3 would, but takes any signature; so the front works each one out again from the
+request that arrived (AWS Signature Version 4), which says whether size and type are really bound.
+"""
+
+import base64
+import hashlib
+import http.client
+import re
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+from moto.server import ThreadedMotoServer
+
+from infra.storage.client import S3Place
+from tests.support.sigv4 import SECRET_KEY, wrongly_signed
+
+ACCESS_KEY = "AKIATESTTESTTESTTEST"
+CHUNK_BYTES = 64 * 1024
+_RULES = ("cors", "lifecycle")
+_NOT_ON_R2 = ("x-amz-sdk-checksum", "x-amz-checksum", "x-amz-trailer")
+_NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "host", "expect"}
+
+
+@dataclass
+class Faults:
+    """What goes wrong next; counts go down as it happens."""
+
+    busy: int = 0
+    busy_parts: int = 0
+    throttled: int = 0
+    expired: int = 0  # writes only
+    lost: int = 0  # writes that are said to be kept
+    cut_answers: int = 0
+    cut_bodies: int = 0
+    cut_after_bytes: int = 0
+    ranges: bool = True
+    ahead_seconds: float = 0.0
+    forbidden: bool = False
+
+
+class Front(ThreadingHTTPServer):
+    """The server that tests talk to."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Exchange)
+        self.upstream = upstream
+        self.faults = Faults()
+        self.lock = threading.Lock()
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.uploads: dict[str, str] = {}  # id → path; moto takes one for another object too
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def place(self, bucket: str | None = None, secret: str = SECRET_KEY) -> S3Place:
+        """Settings for a client; a bucket that nobody else uses unless one is named."""
+        return S3Place(self.url, ACCESS_KEY, secret, bucket or f"b-{uuid.uuid4().hex[:20]}")
+
+    def takes(self, fault: str) -> bool:
+        """Whether this fault is due now."""
+        with self.lock:
+            left = getattr(self.faults, fault)
+            setattr(self.faults, fault, max(0, left - 1))
+            return bool(left)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Connections that are cut are what this is for."""
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Front
+
+    def _serve(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.seen.append((self.command, self.path, headers))
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.send_response_only(100)
+            self.end_headers()
+        length = int(headers.get("content-length", 0))
+        if length and self.server.takes("cut_bodies"):
+            self._read(min(length, self.server.faults.cut_after_bytes))
+            self._cut()
+            return
+        body = self._read(length)
+        refusal = self._refusal(headers, body)
+        if refusal:
+            self._refuse(*refusal)
+        elif self.command == "PUT" and self.server.takes("lost"):
+            self._refuse(200, "")
+        else:
+            self._forward(headers, body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = _serve  # noqa: N815
+
+    def _refusal(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
+        if self.server.takes("busy") or ("partNumber=" in self.path and self.server.takes("busy_parts")):
+            return 503, "SlowDown"
+        if self.server.takes("throttled"):
+            return 429, "TooManyRequests"
+        if self.server.faults.forbidden or (self.command == "PUT" and self.server.takes("expired")):
+            return 403, "AccessDenied"
+        now = datetime.now(UTC) + timedelta(seconds=self.server.faults.ahead_seconds)
+        wrong = wrongly_signed(self.command, self.path, headers, body, now)
+        if wrong:
+            return 403, wrong
+        upload = parse_qs(urlsplit(self.path).query).get("uploadId")
+        if upload and self.server.uploads.get(upload[0]) != urlsplit(self.path).path:
+            return 404, "NoSuchUpload"
+        return _unwanted(self.command, urlsplit(self.path).query, headers, body)
+
+    def _read(self, length: int) -> bytes:
+        received = bytearray()
+        while len(received) < length:
+            chunk = self.rfile.read(min(CHUNK_BYTES, length - len(received)))
+            if not chunk:
+                raise ConnectionResetError
+            received += chunk
+        return bytes(received)
+
+    def _forward(self, headers: dict[str, str], body: bytes) -> None:
+        passed = {name: value for name, value in headers.items() if name not in _NOT_PASSED_ON}
+        if not self.server.faults.ranges:
+            passed.pop("range", None)
+        connection = http.client.HTTPConnection(*self.server.upstream, timeout=30)
+        try:
+            connection.request(self.command, self.path, body, passed)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        self._note(answer.status, content)
+        self.send_response_only(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in (*_NOT_PASSED_ON, "content-length"):
+                self.send_header(name, value)
+        length = answer.getheader("content-length", "0") if self.command == "HEAD" else str(len(content))
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command == "GET" and len(content) > 1 and self.server.takes("cut_answers"):
+            self.wfile.write(content[: min(self.server.faults.cut_after_bytes, len(content) - 1)])
+            self._cut()
+        elif self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _note(self, status: int, content: bytes) -> None:
+        """Keep track of the uploads in parts."""
+        target = urlsplit(self.path)
+        query = parse_qs(target.query, keep_blank_values=True)
+        if self.command == "POST" and "uploads" in query:
+            begun = re.search(rb"<UploadId>(.+?)</UploadId>", content)
+            if begun:
+                self.server.uploads[begun[1].decode()] = target.path
+        elif self.command in ("POST", "DELETE") and "uploadId" in query and status < 300:
+            self.server.uploads.pop(query["uploadId"][0], None)
+
+    def _refuse(self, status: int, code: str) -> None:
+        content = b"" if self.command == "HEAD" else f"<Error><Code>{code}</Code></Error>".encode()
+        self.send_response_only(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nothing."""
+
+
+@contextmanager
+def s3_server() -> Iterator[Front]:
+    """A server of its own, on a free port."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    front = Front((host, port))
+    thread = threading.Thread(target=front.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield front
+    finally:
+        front.shutdown()
+        thread.join()
+        front.server_close()
+        moto.stop()
+
+
+def _unwanted(method: str, query: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
+    """Why R2 would not take what was rightly signed, or None."""
+    conditions = "x-amz-copy-source-if" if "partNumber=" in query else "x-amz-sdk-checksum"
+    if any(name.startswith((*_NOT_ON_R2, conditions)) for name in headers):
+        return 501, "NotImplemented"
+    if method == "PUT" and query in _RULES and "content-md5" not in headers:
+        return 400, "InvalidRequest"
+    digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+    if headers.get("content-md5", digest) != digest:
+        return 400, "BadDigest"
+    return None

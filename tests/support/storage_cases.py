@@ -1,0 +1,86 @@
+"""Each storage, opened for a test, and how objects get into it."""
+
+import hashlib
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from infra.storage import FolderStorage, Storage
+from infra.storage.client import Bucket
+from infra.storage.s3 import S3Storage, bucket_key
+from infra.storage.signed import SignedUrls
+from tests.support.s3_server import Front
+
+CHUNK_BYTES = 2**20
+
+
+class Case(ABC):
+    """A storage, and what its users do to it over HTTP."""
+
+    storage: Storage
+
+    @abstractmethod
+    async def put(self, user_id: str, key: str, content: bytes) -> None:
+        """Put an object into it whole."""
+
+    @abstractmethod
+    async def send_part(self, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
+        """Send a part of ann's upload."""
+
+
+@dataclass
+class FolderCase(Case):
+    storage: FolderStorage
+
+    async def put(self, user_id: str, key: str, content: bytes) -> None:
+        await self.storage.receive(user_id, key, _chunks(content), len(content))
+
+    async def send_part(self, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
+        target = self.storage.path("ann", key)
+        await self.storage.parts.receive(target, upload, (number, len(content)), _chunks(content), None)
+
+
+@dataclass
+class BucketCase(Case):
+    storage: S3Storage
+    bucket: Bucket
+
+    async def put(self, user_id: str, key: str, content: bytes) -> None:
+        stated = {"sha256": checksum(content).partition(":")[2]}
+        await self.bucket.call("put_object", Key=bucket_key(user_id, key), Body=content, Metadata=stated)
+
+    async def send_part(self, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
+        signed = await self.storage.part_url(
+            "ann", key, upload, number, size=len(content), expires_seconds=60
+        )
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.put(signed.url, content=content, headers=signed.headers)).status_code == 200
+
+
+@asynccontextmanager
+async def opened(kind: str, folder: Path, front: Front) -> AsyncIterator[Case]:
+    """The storage of this kind, empty."""
+    if kind == "folder":
+        urls = SignedUrls("http://127.0.0.1:1", secrets.token_bytes(32))
+        yield FolderCase(FolderStorage(folder, urls))
+        return
+    bucket = Bucket(front.place(), attempts=2)
+    await bucket.create()
+    storage = S3Storage(bucket)
+    yield BucketCase(storage, bucket)
+    await storage.close()
+
+
+def checksum(content: bytes) -> str:
+    """As callbacks state it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+async def _chunks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), CHUNK_BYTES):
+        yield content[start : start + CHUNK_BYTES]

@@ -1,0 +1,164 @@
+"""The service on a socket of its own, in this event loop, and readers of its streams."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from service.app import create_app
+from service.http_server.limits import HttpLimits
+from service.http_server.server import Server, server
+from service.settings import Settings
+from tests.support.app_harness import FRAMING, SOURCE
+from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
+
+WITHIN_SECONDS = 10
+
+
+@dataclass
+class Street:
+    """A client of the running server."""
+
+    client: httpx.AsyncClient
+    runner: FakeRunner
+    settings: Settings
+    server: Server
+    serving: "asyncio.Task[None]"
+
+    @property
+    def readers(self) -> int:
+        """How many streams are open."""
+        return len(self.server.lifespan.state["hub"])
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.settings.port}"
+
+    async def submitted(self, *, user: str = "local", headers: dict[str, str] | None = None) -> FakeRun:
+        """The run of a new export."""
+        path = self.settings.data_dir / "objects" / user / SOURCE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"video")
+        body = {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}}
+        answer = await self.client.post("/api/exports", json=body, headers=headers)
+        assert answer.status_code == 202, answer.text
+        return FakeRun(await self.runner.next(), self.client)
+
+    async def shown(self, run: FakeRun) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.client.get(f"/api/exports/{run.spec.job_id}")).json()
+        return found
+
+    async def settled(self, run: FakeRun) -> None:
+        """Wait until the dispatcher has stored the call, after which only the run changes the job."""
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while (await self.shown(run))["call_id"] is None:  # noqa: ASYNC110 - there is no event to wait for
+                await asyncio.sleep(0.01)
+
+    @asynccontextmanager
+    async def events(self, path: str, **headers: str) -> AsyncIterator["Events"]:
+        async with self.client.stream("GET", path, headers=headers) as response:
+            yield Events(response)
+
+    async def stopped(self) -> float:
+        """Tell the server to stop; the seconds that it took."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        self.server.should_exit = True
+        async with asyncio.timeout(WITHIN_SECONDS):
+            await asyncio.shield(self.serving)
+        return clock() - began
+
+
+@dataclass
+class Event:
+    """One frame of an event stream; without an id of its own, `id` is empty."""
+
+    id: str
+    type: str
+    job: dict[str, Any]
+
+    @property
+    def jobs(self) -> list[dict[str, Any]]:
+        """The jobs of a snapshot."""
+        assert self.type == "export.snapshot"
+        found: list[dict[str, Any]] = self.job["exports"]
+        return found
+
+
+@dataclass
+class Events:
+    """The frames of an event stream, as they come."""
+
+    response: httpx.Response
+    retry: str | None = None
+    comments: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._lines = self.response.aiter_lines()
+
+    async def next(self) -> Event | None:
+        """The next event; None at the end of the stream."""
+        found: dict[str, str] = {}
+        async with asyncio.timeout(WITHIN_SECONDS):
+            async for line in self._lines:
+                name, _, value = line.partition(": ")
+                if line.startswith(":"):
+                    self.comments.append(line)
+                elif name == "retry":
+                    self.retry = value
+                elif line:
+                    assert name not in found
+                    found[name] = value
+                elif found:
+                    return Event(found.get("id", ""), found["event"], json.loads(found["data"]))
+        assert not found, "the stream ended within an event"
+        return None
+
+    async def snapshot(self) -> list[dict[str, Any]]:
+        """The jobs of the snapshot that comes next."""
+        event = await self.next()
+        assert event is not None
+        return event.jobs
+
+    async def rest(self) -> list[Event]:
+        """Whatever comes until the stream ends."""
+        found = []
+        while (event := await self.next()) is not None:
+            found.append(event)
+        return found
+
+
+async def until(holds: Callable[[], bool], within_seconds: float = WITHIN_SECONDS) -> None:
+    """Wait for what tells nobody when it comes true."""
+    async with asyncio.timeout(within_seconds):
+        while not holds():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, runner: FakeRunner | None = None, limits: HttpLimits | None = None
+) -> AsyncIterator[Street]:
+    """The service, served on a free port."""
+    runner = runner or FakeRunner()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        settings = settings.model_copy(update={"port": listening.getsockname()[1]})
+        running = server(
+            create_app(settings, runner, output_prober=ThreadProber()), settings.host, settings.port, limits
+        )
+        serving = asyncio.create_task(running.serve(sockets=[listening]))
+        await until(lambda: running.started)
+        origin = f"http://127.0.0.1:{settings.port}"
+        async with httpx.AsyncClient(base_url=origin, timeout=WITHIN_SECONDS) as client:
+            street = Street(client, runner, settings, running, serving)
+            try:
+                yield street
+            finally:
+                if not serving.done():
+                    await street.stopped()
+                await serving
