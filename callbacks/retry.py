@@ -1,4 +1,4 @@
-"""When to try again: backoff, Retry-After and the schedule of outbound webhooks; pure."""
+"""When to retry a request: exponential backoff and the Retry-After header. Pure."""
 
 from collections.abc import Callable
 from datetime import UTC
@@ -7,19 +7,6 @@ from typing import Final
 
 Random = Callable[[], float]
 """Uniform over [0, 1), as `random.random`."""
-
-SCHEDULE_SECONDS: Final = (
-    5,
-    5 * 60,
-    30 * 60,
-    2 * 3_600,
-    5 * 3_600,
-    10 * 3_600,
-    14 * 3_600,
-    20 * 3_600,
-    24 * 3_600,
-)
-JITTER: Final = 0.1
 
 _MAX_DOUBLINGS: Final = 32
 _MAX_HEADER: Final = 64
@@ -31,15 +18,6 @@ def backoff(attempt: int, random: Random, *, base_seconds: float = 0.5, cap_seco
         raise ValueError("attempts count from 1")
     ceiling = base_seconds * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS)
     return random() * min(ceiling, cap_seconds)
-
-
-def next_delay(attempt: int, random: Random) -> float | None:
-    """Seconds until a webhook is tried again after its `attempt`-th failure, from 1; None when it is over."""
-    if attempt < 1:
-        raise ValueError("attempts count from 1")
-    if attempt > len(SCHEDULE_SECONDS):
-        return None
-    return SCHEDULE_SECONDS[attempt - 1] * (1 - JITTER + 2 * JITTER * random())
 
 
 def retry_after(header: str | None, *, now: float, max_seconds: float) -> float | None:

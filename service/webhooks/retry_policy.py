@@ -4,9 +4,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from callbacks.envelope import EventType
-from callbacks.retry import Random, next_delay, retry_after
+from callbacks.retry import Random, retry_after
 
 TEST_EVENT: Final = "webhook.test"
+SCHEDULE_SECONDS: Final = (
+    5,
+    5 * 60,
+    30 * 60,
+    2 * 3_600,
+    5 * 3_600,
+    10 * 3_600,
+    14 * 3_600,
+    20 * 3_600,
+    24 * 3_600,
+)
+"""Delays after the first failure, the second and so on; after the last one the delivery has failed."""
+JITTER: Final = 0.1
+"""Each delay is varied by up to this fraction, so that deliveries that failed together are retried apart."""
 PROGRESS_DELAYS_SECONDS: Final = (2.0, 10.0)
 """Progress is news for a moment: three tries."""
 PROGRESS_SECONDS: Final = 120.0
@@ -73,13 +87,22 @@ def next_try(kind: str, tries: int, result: Result, *, now: float, random: Rando
     return now + delay
 
 
+def next_delivery_delay(attempt: int, random: Random) -> float | None:
+    """Return the seconds until the attempt after the `attempt`-th failure, from 1; None after the last."""
+    if attempt < 1:
+        raise ValueError("attempts count from 1")
+    if attempt > len(SCHEDULE_SECONDS):
+        return None
+    return SCHEDULE_SECONDS[attempt - 1] * (1 - JITTER + 2 * JITTER * random())
+
+
 def _delay(kind: str, tries: int, random: Random) -> float | None:
     if kind == TEST_EVENT:
         return None  # whoever tests an endpoint is looking at it
     if kind == EventType.PROGRESS:
         left = PROGRESS_DELAYS_SECONDS[tries - 1 :]
         return left[0] if left else None
-    return next_delay(tries, random)
+    return next_delivery_delay(tries, random)
 
 
 def _meaning(status: int) -> tuple[str | None, str | None]:

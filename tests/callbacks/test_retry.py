@@ -1,10 +1,10 @@
-"""Schedules and the Retry-After header."""
+"""Tests of the backoff and of the Retry-After header."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.retry import backoff, next_delay, retry_after
+from callbacks.retry import backoff, retry_after
 
 NOW = 1_445_412_470.0  # Wed, 21 Oct 2015 07:27:50 GMT
 ALMOST_ONE = 1 - 2**-53
@@ -19,27 +19,10 @@ def test_backoff_doubles_up_to_a_cap_with_full_jitter(attempt: int, ceiling: flo
     assert backoff(attempt, lambda: ALMOST_ONE) == pytest.approx(ceiling)
 
 
-def test_the_webhook_schedule_is_the_documented_one() -> None:
-    hours = [next_delay(attempt, lambda: 0.5) for attempt in range(1, 11)]
-    expected = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]
-    assert hours == [*map(pytest.approx, expected), None]
-
-
-@given(attempt=st.integers(1, 9), chance=st.floats(0, 1, exclude_max=True))
-def test_jitter_stays_within_a_tenth(attempt: int, chance: float) -> None:
-    delay, middle = next_delay(attempt, lambda: chance), next_delay(attempt, lambda: 0.5)
-    assert delay is not None
-    assert middle is not None
-    assert 0.9 * middle <= delay * 1.000_001
-    assert delay <= 1.1 * middle * 1.000_001
-
-
 @pytest.mark.parametrize("attempt", [0, -1])
 def test_attempts_count_from_one(attempt: int) -> None:
     with pytest.raises(ValueError, match="count from 1"):
         backoff(attempt, lambda: 0)
-    with pytest.raises(ValueError, match="count from 1"):
-        next_delay(attempt, lambda: 0)
 
 
 @pytest.mark.parametrize(

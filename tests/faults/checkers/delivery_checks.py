@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from callbacks.retry import JITTER, SCHEDULE_SECONDS
+from service.webhooks.retry_policy import JITTER, SCHEDULE_SECONDS
 from tests.faults.checkers.inbox_checker import Arrival
 
 SLACK_SECONDS = 60.0

@@ -1,14 +1,20 @@
 """A clock that the test moves walks the schedule to its end, and an endpoint to its being disabled."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 from callbacks.envelope import EventType
-from callbacks.retry import JITTER, SCHEDULE_SECONDS
 from service.jobs.serializers import JobView
 from service.webhooks import endpoints, recovery, serializers
 from service.webhooks.models import ENDPOINTS
-from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS
+from service.webhooks.retry_policy import (
+    DISABLED_AFTER_SECONDS,
+    JITTER,
+    SCHEDULE_SECONDS,
+    next_delivery_delay,
+)
 from tests.service.webhooks.webhook_harness import BEGIN, URL, Shop
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -30,6 +36,27 @@ async def failed_for(shop: Shop, seconds: float) -> None:
         await shop.completed(f"job-{shop.clock.now:.0f}")
         await shop.sent()
         shop.clock.forward(30 * HOUR)
+
+
+def test_the_webhook_schedule_is_the_documented_one() -> None:
+    hours = [next_delivery_delay(attempt, lambda: 0.5) for attempt in range(1, 11)]
+    expected = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]
+    assert hours == [*map(pytest.approx, expected), None]
+
+
+@given(attempt=st.integers(1, 9), chance=st.floats(0, 1, exclude_max=True))
+def test_jitter_stays_within_a_tenth(attempt: int, chance: float) -> None:
+    delay, middle = next_delivery_delay(attempt, lambda: chance), next_delivery_delay(attempt, lambda: 0.5)
+    assert delay is not None
+    assert middle is not None
+    assert 0.9 * middle <= delay * 1.000_001
+    assert delay <= 1.1 * middle * 1.000_001
+
+
+@pytest.mark.parametrize("attempt", [0, -1])
+def test_attempts_count_from_one(attempt: int) -> None:
+    with pytest.raises(ValueError, match="count from 1"):
+        next_delivery_delay(attempt, lambda: 0)
 
 
 async def test_a_delivery_is_tried_along_the_whole_schedule_and_then_has_failed(shop: Shop) -> None:
