@@ -13,7 +13,7 @@ from callbacks.envelope import Failure, Output
 from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
 from gpu.chunks.process_worker import OwnMachine
 from gpu.chunks.scheduler import Places
-from gpu.errors import ExportError, describe, disk_full
+from gpu.errors import ExportError, describe, disk_full_error
 from gpu.pipeline import Attempt, run
 from gpu.spec import AttemptSpec
 from gpu.transfer.objects import withdraw
@@ -27,7 +27,7 @@ INTERNAL = Failure(
     message="The export failed for a reason that lies with the service.",
     transient=True,
 )
-DISK_FULL = Failure(code=disk_full().code, message=disk_full().message, transient=True)
+DISK_FULL = Failure(code=disk_full_error().code, message=disk_full_error().message, transient=True)
 OUT_OF_MEMORY = Failure(code="out_of_memory", message="The export needed more memory than it may take.")
 OUT_OF_TIME = Failure(code="deadline_exceeded", message="The export took longer than it may.")
 

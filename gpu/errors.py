@@ -26,17 +26,17 @@ def describe(error: ExportError) -> str:
     return f"{error.code}: {error.message}" + (f" ({type(cause).__name__}: {cause})" if cause else "")
 
 
-def disk_full() -> ExportError:
+def disk_full_error() -> ExportError:
     """The disk that the attempt writes to is full; another machine may have room."""
     return ExportError("disk_full", "The disk that the export is made on is full.", transient=True)
 
 
 @contextmanager
-def failing_as(code: str, message: str, *, transient: bool = False) -> Iterator[None]:
+def map_errors(code: str, message: str, *, transient: bool = False) -> Iterator[None]:
     """Turn what FFmpeg and the operating system raise in this block into an ExportError; a full disk stays one."""
     try:
         yield
     except (FFmpegError, OSError, ValueError, OverflowError) as error:
         if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
-            raise disk_full() from error
+            raise disk_full_error() from error
         raise ExportError(code, message, transient=transient) from error

@@ -6,7 +6,7 @@ MAX_KEY_BYTES = 512
 MAX_PART_BYTES = 250
 
 
-def checked_key(key: str) -> str:
+def validate_key(key: str) -> str:
     """The key itself, or a ValueError: relative, normal, printable, with no empty or dotted part."""
     if not key or len(key.encode(errors="replace")) > MAX_KEY_BYTES:
         raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes")

@@ -15,8 +15,8 @@ from gpu.chunks.concat import join, write_sound
 from gpu.chunks.plan import Order
 from gpu.chunks.process_worker import OwnMachine
 from gpu.chunks.scheduler import Mark, Place, Places, made_by_crew, seconds_left
-from gpu.errors import ExportError, failing_as
-from gpu.export_types.registry import planned, rendered
+from gpu.errors import ExportError, map_errors
+from gpu.export_types.registry import plan_export, plan_render
 from gpu.media import encoders
 from gpu.media.encode import Render, write
 from gpu.media.encoders import Encoder
@@ -44,7 +44,7 @@ Step = TypeVar("Step")
 
 
 @dataclass(frozen=True)
-class Tick:
+class Progress:
     """How far an attempt is; progress in percent, rising, below 100."""
 
     phase: Phase
@@ -53,7 +53,7 @@ class Tick:
     eta_seconds: float | None = None
 
 
-Attempt = Generator[Tick, None, Output]
+Attempt = Generator[Progress, None, Output]
 Choose = Callable[[Codec, Quality, int, int], Encoder]
 
 
@@ -69,10 +69,10 @@ def run(
     places = places or OwnMachine()
     try:
         yield _tick(Phase.STARTING, 0.0, "Starting")
-        with failing_as("scratch_unwritable", "The machine has no room to work in.", transient=True):
+        with map_errors("scratch_unwritable", "The machine has no room to work in.", transient=True):
             scratch.mkdir(parents=True, exist_ok=True)
         sources = yield from _sources(spec, scratch)
-        plan = planned(spec.type, spec.config, sources)
+        plan = plan_export(spec.type, spec.config, sources)
         made = scratch / "output.mp4"
         checked = yield from _written(spec, sources, plan, choose, places, made)
         return (yield from _published(spec, made, checked))
@@ -80,7 +80,7 @@ def run(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Tick, None, dict[str, Source]]:
+def _sources(spec: AttemptSpec, scratch: Path) -> Generator[Progress, None, dict[str, Source]]:
     keys = spec.config.input_keys
     found = {}
     for number, key in enumerate(keys):
@@ -97,7 +97,7 @@ def _written(
     choose: Choose,
     places: Places,
     made: Path,
-) -> Generator[Tick, None, Source]:
+) -> Generator[Progress, None, Source]:
     """The output in a file, checked: copied where that is planned and turns out to do, else encoded."""
     reached = 0.0
     render = plan.render if isinstance(plan, Copy) else plan
@@ -129,7 +129,7 @@ def _made(
     choose: Choose,
     places: Places,
     made: Path,
-) -> Generator[Tick, None, None]:
+) -> Generator[Progress, None, None]:
     """By the encoder that is chosen; if that is the card's and fails, all over again by software."""
     codec, quality = spec.config.codec, spec.config.quality
     encoder = choose(codec, quality, render.width, render.height)
@@ -142,7 +142,7 @@ def _made(
     except ExportError as error:
         if error.code != "encode_failed" or not encoder.on_card:
             raise
-        again = rendered(spec.type, spec.config, sources)
+        again = plan_render(spec.type, spec.config, sources)
         log.warning("%s failed, and the export begins anew: %s", encoder.name, error.__cause__ or error)
         instead = encoders.software(codec, quality, f"{encoder.name} failed")
         with closing(_made_by(instead, spec, sources, again, places, made)) as working:
@@ -157,7 +157,7 @@ def _made_by(
     render: Render,
     places: Places,
     made: Path,
-) -> Generator[Tick, None, None]:
+) -> Generator[Progress, None, None]:
     at_once = places.at_once(spec.config.parallelism)
     cut = split.cuts(render, at_once, places.longest_seconds(render)) if at_once > 1 else []
     if len(cut) <= 1:
@@ -170,7 +170,7 @@ def _made_by(
         yield from _in_pieces(render, orders, opened, made)
 
 
-def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, None, None]:
+def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Progress, None, None]:
     """The first tick follows the first frame: only then is it certain that the encoder works."""
     with closing(write(render, encoder, made)) as writing:
         begun = Mark(time.monotonic(), next(writing, 1.0))
@@ -184,7 +184,7 @@ def _encoded(render: Render, encoder: Encoder, made: Path) -> Generator[Tick, No
 
 def _in_pieces(
     render: Render, orders: Sequence[Order], places: Sequence[Place], made: Path
-) -> Generator[Tick, None, None]:
+) -> Generator[Progress, None, None]:
     """The pieces elsewhere, the sound meanwhile by this process; then all in one file."""
     encoder = orders[0].encoder
     message = encoder.sentence(len(orders))
@@ -228,7 +228,7 @@ def _checked(made: Path, render: Render) -> Source:
     return found
 
 
-def _published(spec: AttemptSpec, made: Path, checked: Source) -> Generator[Tick, None, Output]:
+def _published(spec: AttemptSpec, made: Path, checked: Source) -> Generator[Progress, None, Output]:
     size = made.stat().st_size
     moving = objects.publish(made, spec.transfer.output, deadline_seconds=spec.deadline_seconds)
     while True:
@@ -244,6 +244,6 @@ def _published(spec: AttemptSpec, made: Path, checked: Source) -> Generator[Tick
             )
 
 
-def _tick(phase: Phase, share: float, message: str, eta_seconds: float | None = None) -> Tick:
+def _tick(phase: Phase, share: float, message: str, eta_seconds: float | None = None) -> Progress:
     low, high = _SHARES[phase]
-    return Tick(phase, low + (high - low) * share, message, eta_seconds)
+    return Progress(phase, low + (high - low) * share, message, eta_seconds)

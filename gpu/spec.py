@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from gpu.keys import checked_key
+from gpu.keys import validate_key
 
 MAX_KEYFRAMES = 20_000
 MAX_REGIONS = 500
@@ -48,10 +48,10 @@ Color = Annotated[str, AfterValidator(_checked_color)]
 EvenSide = Annotated[int, Field(ge=16, le=MAX_SIDE, multiple_of=2)]
 Background = Annotated[str, AfterValidator(_checked_background)]
 TrackNumber = Annotated[int, Field(ge=0, le=10_000, strict=True)]
-Key = Annotated[str, AfterValidator(checked_key)]
+Key = Annotated[str, AfterValidator(validate_key)]
 
 
-class Parsed(BaseModel):
+class StrictModel(BaseModel):
     """Every model here refuses what it does not know, and numbers that are none."""
 
     model_config = ConfigDict(
@@ -83,7 +83,7 @@ class Codec(StrEnum):
     AV1 = "av1"
 
 
-class Span(Parsed):
+class Span(StrictModel):
     """A stretch of the source, in seconds; `end` lies after `start`."""
 
     start: Seconds
@@ -96,19 +96,19 @@ class Span(Parsed):
         return self
 
 
-class AudioTrack(Parsed):
+class AudioTrack(StrictModel):
     """One sound track, by its number in the file, counted from 0."""
 
     track: TrackNumber
 
 
-class AudioMix(Parsed):
+class AudioMix(StrictModel):
     """Several sound tracks at once, each as loud as it is."""
 
     mix: Annotated[list[TrackNumber], Field(min_length=1, max_length=MAX_MIXED_TRACKS)]
 
 
-class Common(Parsed):
+class Common(StrictModel):
     """Fields that every export has.
 
     `audio` says which sound tracks are heard; by default the film's own. `background` is seen where a picture does not
@@ -140,7 +140,7 @@ class Common(Parsed):
         return self
 
 
-class CropKeyframe(Parsed):
+class CropKeyframe(StrictModel):
     """Where the crop is at a time, in pixels."""
 
     time: Seconds
@@ -180,7 +180,7 @@ class FramingConfig(Common):
         return self
 
 
-class EllipseKeyframe(Parsed):
+class EllipseKeyframe(StrictModel):
     """Where the ellipse is at a time: centre and radii in pixels."""
 
     time: Seconds
@@ -193,7 +193,7 @@ class EllipseKeyframe(Parsed):
     color: Color | None = None
 
 
-class HighlightRegion(Parsed):
+class HighlightRegion(StrictModel):
     """An ellipse that is shown from `start_time` to `end_time`, drawn on a video of the given size."""
 
     start_time: Seconds
@@ -220,7 +220,7 @@ class EffectType(StrEnum):
     ORIGINAL = "original"
 
 
-class OverlaySettings(Parsed):
+class OverlaySettings(StrictModel):
     """How the ellipse looks; `stroke_width` in pixels at 1080 lines, `fade` in seconds."""
 
     shape: Literal["body", "ground"] = "body"
@@ -244,14 +244,14 @@ Anchor = Annotated[
 """Which point of a text is meant by its place."""
 
 
-class TextOutline(Parsed):
+class TextOutline(StrictModel):
     """A line around the letters, `width` pixels wide."""
 
     width: Annotated[float, Field(ge=0, le=100)]
     color: Color = "#000000"
 
 
-class TextBox(Parsed):
+class TextBox(StrictModel):
     """A rectangle behind a text, `padding` pixels larger on every side."""
 
     color: Color = "#000000"
@@ -259,7 +259,7 @@ class TextBox(Parsed):
     padding: Annotated[float, Field(ge=0, le=1_000)] = 8.0
 
 
-class TextLayer(Parsed):
+class TextLayer(StrictModel):
     """A text for a while; `size` in pixels, `x` and `y` where its `anchor` is.
 
     It is broken into lines `max_width` pixels wide, or that fit into the picture. Without an outline and a box it has
@@ -295,7 +295,7 @@ class OverlayConfig(Common):
     text_layers: Annotated[list[TextLayer], Field(max_length=500)] = []
 
 
-class Clip(Parsed):
+class Clip(StrictModel):
     """A stretch of a source, its label, and the source when it is not the export's own."""
 
     start_time: Seconds
@@ -313,7 +313,7 @@ class Clip(Parsed):
         return self
 
 
-class Transition(Parsed):
+class Transition(StrictModel):
     """How one clip gives way to the next; a cut takes no time."""
 
     type: Literal["cut", "fade", "dissolve"] = "cut"
@@ -349,19 +349,19 @@ def parse_config(export_type: ExportType, raw: object) -> ExportConfig:
     return _CONFIGS[export_type].validate_python(raw)
 
 
-class LocalFile(Parsed):
+class LocalFile(StrictModel):
     """A file on the machine that the attempt runs on."""
 
     path: str
 
 
-class RemoteObject(Parsed):
+class RemoteObject(StrictModel):
     """An object read through a presigned GET, by range where the server allows it."""
 
     url: Annotated[str, Field(repr=False)]
 
 
-class RemoteUpload(Parsed):
+class RemoteUpload(StrictModel):
     """An output sent in parts, to presigned URLs that are asked for at `url` once its size is known.
 
     The requests are signed with the attempt's own key (base64). So a spec stays small whatever the output's size,
@@ -373,21 +373,21 @@ class RemoteUpload(Parsed):
     attempt: Annotated[int, Field(ge=1)]
 
 
-class Transfer(Parsed):
+class Transfer(StrictModel):
     """Where the sources are read, by key, and where the output goes."""
 
     sources: dict[str, LocalFile | RemoteObject]
     output: LocalFile | RemoteUpload
 
 
-class CallbackTarget(Parsed):
+class CallbackTarget(StrictModel):
     """Where callbacks go, and the attempt's own key (base64)."""
 
     url: str
     key: str
 
 
-class AttemptSpec(Parsed):
+class AttemptSpec(StrictModel):
     """Everything that one attempt needs, and nothing else."""
 
     job_id: str

@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.media.audio import Sound, frame_of
 from gpu.media.encode import PLAYABLE, Render, set_chapters, sound_stream
 
@@ -25,7 +25,7 @@ def write_sound(sound: Sound, path: Path) -> Generator[None, None, None]:
     heard = 0
     with (
         closing(sound),
-        failing_as("encode_failed", "The export's sound could not be encoded."),
+        map_errors("encode_failed", "The export's sound could not be encoded."),
         av.open(f"file:{path}", "w", format="mp4") as container,
     ):
         stream = sound_stream(container)
@@ -45,7 +45,7 @@ def join(
     `tag` is the video's code where FFmpeg's own choice won't do. Raises ExportError: encode_failed, pieces_differ.
     """
     with (
-        failing_as("encode_failed", _FAILED),
+        map_errors("encode_failed", _FAILED),
         ExitStack() as opened,
         av.open(f"file:{path}", "w", format="mp4", options=PLAYABLE) as container,
     ):

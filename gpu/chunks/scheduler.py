@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gpu.chunks.plan import Order
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.media.encode import Render
 
 # How long nobody may say anything before whoever waits here is given the chance to stop.
@@ -194,7 +194,7 @@ class _Crew:
         for place in tuple(self._idle):
             if order := self._order_for(place):
                 self._idle.remove(place)
-                with failing_as("spawn_failed", "A part of the export could not be started.", transient=True):
+                with map_errors("spawn_failed", "A part of the export could not be started.", transient=True):
                     piece = _Piece(order, place)
                 self.at_work.append(piece)
                 self._told.register(piece.making.told, selectors.EVENT_READ, piece)

@@ -68,7 +68,7 @@ def _side(direction: str) -> str:
     return "L" if direction == "L" else "R"
 
 
-def in_sight_order(text: str, key: Callable[[int], Key]) -> list[tuple[str, bool, Key]]:
+def reorder_visual(text: str, key: Callable[[int], Key]) -> list[tuple[str, bool, Key]]:
     """Stretches of one level and one `key` (asked of each index), from left to right: text, to the left, key.
 
     The text of each stretch stays in the order in which it is read.

@@ -14,7 +14,7 @@ import numpy as np
 import uharfbuzz as hb  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from gpu.draw.bidi import in_sight_order
+from gpu.draw.bidi import reorder_visual
 from gpu.draw.fonts import CHINESE, JAPANESE, KOREAN, Typeface, emoji_typeface, typeface
 from gpu.draw.graphemes import is_emoji, split_clusters
 
@@ -192,7 +192,7 @@ def _runs(text: str) -> list[tuple[str, bool, Typeface]]:
     """Stretches of one font and direction, from left to right; what no font has is left out."""
     drawn = [(cluster, face) for cluster, face in _faced(_plain(text)) if face is not None]
     faces = [face for cluster, face in drawn for _ in cluster]
-    return in_sight_order("".join(cluster for cluster, _ in drawn), lambda at: faces[at])
+    return reorder_visual("".join(cluster for cluster, _ in drawn), lambda at: faces[at])
 
 
 def _faced(text: str) -> Iterator[tuple[str, Typeface | None]]:

@@ -22,15 +22,15 @@ from gpu.spec import ExportConfig, ExportType
 Plan = Callable[[Any, Mapping[str, Source]], Render | Copy]
 
 
-def planned(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render | Copy:
+def plan_export(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render | Copy:
     """What is to be made. Raises ExportError: whatever the format finds wrong."""
     grounded = {key: replace(source, background=config.background) for key, source in sources.items()}
     return _format(kind)(config, grounded)
 
 
-def rendered(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render:
+def plan_render(kind: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Render:
     """What is to be made, encoded in any case."""
-    plan = planned(kind, config, sources)
+    plan = plan_export(kind, config, sources)
     return plan.render if isinstance(plan, Copy) else plan
 
 

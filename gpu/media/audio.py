@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.media.audio_mix import add_up, place_left_and_right
 from gpu.media.channel_layouts import StereoMixer, describe_layout, open_without_layout
 from gpu.media.encoders import SOUND_RATE
@@ -120,7 +120,7 @@ def _placed(source: Source, index: int, start: float, end: float) -> Sound:
 
 def _resampled(source: Source, index: int, start: float) -> Iterator[tuple[int, Samples]]:
     """Blocks from a little before `start`, each with the sample of the source's clock that it begins at."""
-    with open_container(source.path) as container, failing_as("decode_failed", _UNDECODABLE):
+    with open_container(source.path) as container, map_errors("decode_failed", _UNDECODABLE):
         stream = container.streams[index]
         if not isinstance(stream, AudioStream):
             return

@@ -9,7 +9,7 @@ from itertools import accumulate, chain, islice
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.media import hwaccel
 from gpu.media.color import Normalizer
 from gpu.media.timeline import Clock, Piece, slots
@@ -157,7 +157,7 @@ def _from(source: Source, start: float) -> Pictures:
 def _decoded(source: Source, start: float) -> Pictures:
     with (
         _opened(source) as container,
-        failing_as("decode_failed", UNDECODABLE),
+        map_errors("decode_failed", UNDECODABLE),
     ):
         stream = picture_stream(container, source.video)
         if start > 0:

@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from gpu.errors import failing_as
+from gpu.errors import map_errors
 from gpu.media.audio import Samples, Sound, frame_of
 from gpu.media.color import BT709, LIMITED, PIXEL_FORMAT
 from gpu.media.decode import Opened, Picture, Pictures
@@ -109,7 +109,7 @@ class _Movie:
         self._clock = render.clock
         self._durations: dict[int, int] = {}
         self._seen = self._heard = 0
-        with failing_as("encode_failed", _FAILED):
+        with map_errors("encode_failed", _FAILED):
             self._container = av.open(f"file:{path}", "w", format="mp4", options=dict(layout))
             self._video = self._video_stream(render, encoder)
             self._reels = Reels(
@@ -124,7 +124,7 @@ class _Movie:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with failing_as("encode_failed", _FAILED):
+        with map_errors("encode_failed", _FAILED):
             try:
                 if kind is None and self._audio is not None:
                     self._mux(self._audio.encode(None))
@@ -147,7 +147,7 @@ class _Movie:
         for picture in pictures:
             self._add_picture(picture)
             yield
-        with failing_as("encode_failed", _FAILED):
+        with map_errors("encode_failed", _FAILED):
             for packet in self._reels.finish():
                 self._mux([packet])
                 yield
@@ -158,14 +158,14 @@ class _Movie:
         frame.duration = picture.duration
         frame.pict_type = 0
         self._durations[picture.pts] = picture.duration
-        with failing_as("encode_failed", _FAILED):
+        with map_errors("encode_failed", _FAILED):
             self._mux(self._reels.encode(frame))
 
     def add_sound(self, block: Samples) -> None:
         frame = frame_of(block, self._heard)
         self._heard += frame.samples
         if self._audio is not None:
-            with failing_as("encode_failed", _FAILED):
+            with map_errors("encode_failed", _FAILED):
                 self._mux(self._audio.encode(frame))
 
     def _mux(self, packets: "Iterable[Packet[Any]]") -> None:

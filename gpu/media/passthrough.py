@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.media.audio import CHANNELS
 from gpu.media.color import is_output_ready
 from gpu.media.encode import PLAYABLE, Render
@@ -88,7 +88,7 @@ def copy_streams(copy: Copy, path: Path) -> Generator[float, None, None]:
     """
     source = copy.source
     with (
-        failing_as("not_copyable", _FAILED),
+        map_errors("not_copyable", _FAILED),
         open_container(source.path) as container,
         av.open(f"file:{path}", "w", format="mp4", options=PLAYABLE) as target,
     ):

@@ -12,7 +12,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.sources.discontinuities import Scan, close_breaks
 from gpu.sources.file_kinds import DEMUXERS, check_supported
 
@@ -38,7 +38,7 @@ def open_container(
     """
     opened = f"file:{path}" if isinstance(path, str) else path.open()
     options = _OPTIONS | (_THOROUGH if thorough else {})
-    with failing_as("source_unreadable", UNREADABLE):
+    with map_errors("source_unreadable", UNREADABLE):
         return av.open(opened, "r", options=options, metadata_errors="replace", hwaccel=decoder)
 
 

@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.media.color import BLACK, displayed_size
 from gpu.media.timestamps import Timing, examine_times, time_packets
 from gpu.sources.container import (
@@ -93,7 +93,7 @@ def probe(path: "Place", scan: Scan | None = None) -> Source:
 
     Raises ExportError: source_unreadable, no_video_stream, source_too_large, decode_failed.
     """
-    with open_to_probe(path) as container, failing_as("source_unreadable", UNREADABLE):
+    with open_to_probe(path) as container, map_errors("source_unreadable", UNREADABLE):
         # Before anything is decoded: the listing turns FFmpeg's log on, and a decoder's thread that writes to it waits
         # for this one, which waits for that thread when the decoder is closed.
         listing = read_listing(container)

@@ -16,7 +16,7 @@ import msgspec
 from callbacks.reporter import Stopped
 from callbacks.signing import signed_headers
 from callbacks.signing_clock import SigningClock
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.spec import RemoteUpload
 from gpu.transfer.http_client import (
     CHUNK_BYTES,
@@ -166,7 +166,7 @@ def upload(
     """
     clock = clock or Clock()
     patience = Patience(_CODE, _MESSAGE, clock.monotonic() + deadline_seconds, clock)
-    with failing_as(_CODE, _MESSAGE, transient=True), quiet_client() as client:
+    with map_errors(_CODE, _MESSAGE, transient=True), quiet_client() as client:
         size, digest, read = made.stat().st_size, hashlib.sha256(), 0
         for chunk in _chunks(made, 0, size):
             digest.update(chunk)

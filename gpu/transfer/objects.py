@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.spec import LocalFile, RemoteObject, RemoteUpload
 from gpu.transfer.http_client import PATIENCE_SECONDS
 
@@ -85,7 +85,7 @@ def _placed(made: Path, path: Path) -> Generator[float, None, str]:
     """What is written stands beside the target as `<path>.part` until it is durable."""
     part = _part(path)
     digest = hashlib.sha256()
-    with failing_as("output_unwritable", "The export could not be stored.", transient=True):
+    with map_errors("output_unwritable", "The export could not be stored.", transient=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield from _copied(made, part, digest)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from gpu.errors import ExportError, failing_as
+from gpu.errors import ExportError, map_errors
 from gpu.transfer.http_client import (
     CHUNK_BYTES,
     PATIENCE_SECONDS,
@@ -213,7 +213,7 @@ def located(url: str, scratch: Path, *, deadline_seconds: float = PATIENCE_SECON
         source.look()
     except NoRanges:
         path = scratch / f"source-{uuid.uuid4().hex}"
-        with failing_as("scratch_unwritable", "The machine has no room for the source.", transient=True):
+        with map_errors("scratch_unwritable", "The machine has no room for the source.", transient=True):
             source.download(path)
         return str(path)
     return source

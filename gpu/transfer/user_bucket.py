@@ -14,7 +14,7 @@ from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
 from gpu.errors import ExportError
-from gpu.keys import checked_key
+from gpu.keys import validate_key
 from gpu.spec import ExportConfig, LocalFile, RemoteObject, Transfer
 
 URL_SECONDS = 24 * 3_600
@@ -30,7 +30,7 @@ class UserBucket:
             raise ExportError(
                 "bucket_secret_missing", f"No transfer was given, and {', '.join(missing)} is not set."
             )
-        self._prefix = checked_key(user_id)
+        self._prefix = validate_key(user_id)
         self._bucket = os.environ["R2_BUCKET_NAME"]
         place = os.environ["R2_ENDPOINT_URL"]
         region = _amazon_region(place)
@@ -78,7 +78,7 @@ class UserBucket:
         return str(self._client.generate_presigned_url("get_object", Params=arguments, ExpiresIn=URL_SECONDS))
 
     def _name(self, key: str) -> str:
-        return f"{self._prefix}/{checked_key(key)}"
+        return f"{self._prefix}/{validate_key(key)}"
 
 
 def _amazon_region(place: str) -> str | None:

@@ -21,7 +21,7 @@ from service.settings import Settings
 from tests.support.live_server import free_port, settings_on
 from tests.support.s3_server import Faults, Front
 from tests.support.storage_harness import with_bucket, with_place
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 pytestmark = pytest.mark.anyio
 FRAMING = {
@@ -89,8 +89,8 @@ def runner_of(settings: Settings, kind: type[LocalRunner] = LocalRunner) -> Loca
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    moving = Video(draw=lambda time: dot(50 + 60 * time, 90), times=steady(2), tone=clicks(2, 1.0))
-    return make(tmp_path / "Spiel 1.mp4", moving)
+    moving = Video(draw=lambda time: dot(50 + 60 * time, 90), times=frame_times(2), tone=clicks(2, 1.0))
+    return write_video(tmp_path / "Spiel 1.mp4", moving)
 
 
 async def objects(front: Front, settings: Settings) -> list[str]:

@@ -87,7 +87,7 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     clips = folder / "objects" / "local" / "clips"
     clips.mkdir(parents=True)
     drawn = videos.dot(32, 32, width=64, height=64)
-    videos.make(clips / "middle.mp4", videos.Video(lambda _: drawn, videos.steady(4)))
+    videos.write_video(clips / "middle.mp4", videos.Video(lambda _: drawn, videos.frame_times(4)))
     found = Cluster(folder, [Replica(tmp_path, f"replica-{number}", settings) for number in range(count)])
     try:
         await found.start()

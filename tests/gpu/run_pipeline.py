@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from callbacks.envelope import Output
-from gpu.pipeline import Tick, run
+from gpu.pipeline import Progress, run
 from gpu.spec import AttemptSpec, ExportType, LocalFile, Transfer, parse_config
 
 Yielded = TypeVar("Yielded")
@@ -14,7 +14,7 @@ Returned = TypeVar("Returned")
 STILL = [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]
 
 
-def attempt(source: Path, output: Path, *, kind: str = "framing", **config: Any) -> AttemptSpec:
+def attempt_spec(source: Path, output: Path, *, kind: str = "framing", **config: Any) -> AttemptSpec:
     """The spec of an export of one local file; `draft` unless told otherwise."""
     fields = {"input_key": "source", "quality": "draft"} | config
     return AttemptSpec(
@@ -29,7 +29,7 @@ def attempt(source: Path, output: Path, *, kind: str = "framing", **config: Any)
     )
 
 
-def finished(working: Generator[Yielded, None, Returned]) -> tuple[list[Yielded], Returned]:
+def run_to_end(working: Generator[Yielded, None, Returned]) -> tuple[list[Yielded], Returned]:
     """Everything that a generator yields, and what it returns."""
     yielded = []
     while True:
@@ -39,9 +39,9 @@ def finished(working: Generator[Yielded, None, Returned]) -> tuple[list[Yielded]
             return yielded, stop.value
 
 
-def export(source: Path, **config: Any) -> tuple[Path, Output, list[Tick]]:
+def export(source: Path, **config: Any) -> tuple[Path, Output, list[Progress]]:
     """Run a framing to its end: where the file lies, what was said of it, and the ticks on the way."""
     output = source.with_name("output.mp4")
     fields = {"keyframes": STILL} | config
-    ticks, made = finished(run(attempt(source, output, **fields), source.with_name("scratch")))
+    ticks, made = run_to_end(run(attempt_spec(source, output, **fields), source.with_name("scratch")))
     return output, made, ticks

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.gpu.run_pipeline import STILL, attempt
-from tests.support.videos import Video, dot, make, steady
+from tests.gpu.run_pipeline import STILL, attempt_spec
+from tests.support.videos import Video, dot, frame_times, write_video
 
-DOT = Video(draw=lambda _: dot(160, 90), times=steady(0.5))
+DOT = Video(draw=lambda _: dot(160, 90), times=frame_times(0.5))
 
 
 def run(spec: str, folder: Path) -> tuple[int, list[dict[str, Any]], str]:
@@ -32,12 +32,14 @@ def run(spec: str, folder: Path) -> tuple[int, list[dict[str, Any]], str]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    return make(tmp_path / "source.mp4", DOT)
+    return write_video(tmp_path / "source.mp4", DOT)
 
 
 def test_ticks_come_first_and_the_output_last(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "output.mp4"
-    status, said, _ = run(attempt(source, output, keyframes=STILL).model_dump_json(by_alias=True), tmp_path)
+    status, said, _ = run(
+        attempt_spec(source, output, keyframes=STILL).model_dump_json(by_alias=True), tmp_path
+    )
     assert status == 0
     assert [tick["phase"] for tick in said[:2]] == ["starting", "downloading"]
     assert said[-1]["output"]["size"] == output.stat().st_size
@@ -45,7 +47,7 @@ def test_ticks_come_first_and_the_output_last(source: Path, tmp_path: Path) -> N
 
 
 def test_a_failure_is_said_with_its_code(tmp_path: Path) -> None:
-    spec = attempt(tmp_path / "nowhere.mp4", tmp_path / "output.mp4", keyframes=STILL)
+    spec = attempt_spec(tmp_path / "nowhere.mp4", tmp_path / "output.mp4", keyframes=STILL)
     status, said, _ = run(spec.model_dump_json(by_alias=True), tmp_path)
     assert (status, said[-1]["error"]["code"]) == (1, "source_missing")
 
@@ -57,9 +59,9 @@ def test_a_spec_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
 
 
 def test_an_end_from_outside_leaves_nothing(tmp_path: Path) -> None:
-    source = make(tmp_path / "long.mp4", replace(DOT, times=steady(20)))
+    source = write_video(tmp_path / "long.mp4", replace(DOT, times=frame_times(20)))
     spec = tmp_path / "spec.json"
-    slow = attempt(source, tmp_path / "output.mp4", keyframes=STILL, quality="high", codec="hevc")
+    slow = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL, quality="high", codec="hevc")
     spec.write_text(slow.model_dump_json(by_alias=True))
     with subprocess.Popen(
         [sys.executable, "-m", "gpu", str(spec)],

@@ -19,8 +19,8 @@ from gpu.media.timeline import Clock, Piece, clock, length, pieces
 from gpu.spec import Codec, Quality
 from tests.bench.measure.process_cost import measured
 from tests.bench.video.memory import repeated
-from tests.gpu.run_pipeline import STILL, attempt
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.gpu.run_pipeline import STILL, attempt_spec
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
 
 def peak_megabytes(source: Path) -> float:
     """The most memory that a process takes for an export of this film."""
-    spec = attempt(source, source.with_suffix(".out"), keyframes=STILL)
+    spec = attempt_spec(source, source.with_suffix(".out"), keyframes=STILL)
     return measured((sys.executable, "-m", "gpu", "-"), spec.model_dump_json(by_alias=True)).peak_megabytes
 
 
 def test_memory_does_not_grow_with_the_length_of_the_source(tmp_path: Path) -> None:
-    video = Video(draw=lambda time: dot(60 + 40 * time, 90), times=steady(2), tone=clicks(2, 1.0))
-    short = make(tmp_path / "short.mp4", video)
+    video = Video(draw=lambda time: dot(60 + 40 * time, 90), times=frame_times(2), tone=clicks(2, 1.0))
+    short = write_video(tmp_path / "short.mp4", video)
     long = repeated(short, 20)
     assert peak_megabytes(long) - peak_megabytes(short) < 30

@@ -10,16 +10,16 @@ import pytest
 from callbacks.envelope import Phase
 from gpu.errors import ExportError
 from gpu.pipeline import run
-from tests.gpu.run_pipeline import STILL, attempt, export
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.gpu.run_pipeline import STILL, attempt_spec, export
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Two seconds with sound, from a phone that knows where it is."""
     where = (("location", "+52.5200+013.4050/"), ("com.apple.quicktime.location.ISO6709", "+52.5+013.4/"))
-    video = Video(draw=lambda _: dot(160, 90), times=steady(2), tone=clicks(2, 1.0), metadata=where)
-    return make(tmp_path / "source.mov", video)
+    video = Video(draw=lambda _: dot(160, 90), times=frame_times(2), tone=clicks(2, 1.0), metadata=where)
+    return write_video(tmp_path / "source.mov", video)
 
 
 def test_an_export_goes_through_its_phases_and_never_back(source: Path) -> None:
@@ -88,7 +88,7 @@ def test_nothing_is_left_behind(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_closed_generator_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    working = run(attempt(source, tmp_path / "output.mp4", keyframes=STILL), tmp_path / "scratch")
+    working = run(attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL), tmp_path / "scratch")
     while next(working).phase is not Phase.PROCESSING:
         pass
     working.close()
@@ -98,7 +98,7 @@ def test_a_closed_generator_leaves_nothing(source: Path, tmp_path: Path) -> None
 def test_an_earlier_output_stands_until_the_new_one_is_whole(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "output.mp4"
     output.write_bytes(b"before")
-    working = run(attempt(source, output, keyframes=STILL), tmp_path / "scratch")
+    working = run(attempt_spec(source, output, keyframes=STILL), tmp_path / "scratch")
     while next(working).phase is not Phase.UPLOADING:
         assert output.read_bytes() == b"before"
     working.close()

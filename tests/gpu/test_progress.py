@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from gpu.chunks.scheduler import Mark, seconds_left
-from gpu.export_types.registry import planned
+from gpu.export_types.registry import plan_export
 from gpu.media import encoders
 from gpu.media.encode import Render, write
 from gpu.sources.source import probe
 from gpu.spec import Codec, Quality
-from tests.gpu.run_pipeline import STILL, attempt
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.gpu.run_pipeline import STILL, attempt_spec
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 SECONDS, FRAMES = 8, 240
 SEGMENT_FRAMES = 60  # after how many frames the encoder of this film begins anew
@@ -30,9 +30,9 @@ FRAGMENT_PER_FRAME = {"movflags": "frag_every_frame+empty_moov+default_base_moof
 def encode(folder: Path, quality: Quality, *, sound: bool = False) -> Iterator[tuple[float, int]]:
     """Encode a film of eight seconds; yield each share that is reported with the frames that the file holds then."""
     tone = clicks(SECONDS, 1.0) if sound else None
-    video = Video(lambda time: dot(60 + 40 * time, 90), steady(SECONDS), tone=tone)
-    spec = attempt(make(folder / "source.mp4", video), folder / "output.mp4", keyframes=STILL)
-    film = planned(spec.type, spec.config, {"source": probe(str(folder / "source.mp4"))})
+    video = Video(lambda time: dot(60 + 40 * time, 90), frame_times(SECONDS), tone=tone)
+    spec = attempt_spec(write_video(folder / "source.mp4", video), folder / "output.mp4", keyframes=STILL)
+    film = plan_export(spec.type, spec.config, {"source": probe(str(folder / "source.mp4"))})
     assert isinstance(film, Render)
     assert film.reel_ticks == SEGMENT_FRAMES * (film.ticks.stop // FRAMES)
     encoder = encoders.choose(Codec.H264, quality, film.width, film.height)

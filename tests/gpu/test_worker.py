@@ -12,7 +12,7 @@ import pytest
 from callbacks.envelope import EventType, decode
 from tests.callbacks.scripted_server import Received, Receiver, Scripted, receiver
 from tests.gpu.worker_process import begun, ended, left
-from tests.support.videos import Video, dot, make, steady
+from tests.support.videos import Video, dot, frame_times, write_video
 
 ENDLESS: dict[str, Any] = {"output_width": 4096, "output_height": 2304, "quality": "draft", "fps": 240}
 
@@ -25,7 +25,7 @@ def service() -> Iterator[Receiver]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    return make(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=steady(1)))
+    return write_video(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=frame_times(1)))
 
 
 def last(service: Receiver) -> Received:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpu.spec import CallbackTarget
 from tests.callbacks.scripted_server import KEY, Receiver
-from tests.gpu.run_pipeline import STILL, attempt
+from tests.gpu.run_pipeline import STILL, attempt_spec
 
 
 def begun(
@@ -21,7 +21,7 @@ def begun(
     **config: Any,
 ) -> subprocess.Popen[str]:
     """A worker that has read its spec."""
-    spec = attempt(source, source.with_name("output.mp4"), **({"keyframes": STILL} | config))
+    spec = attempt_spec(source, source.with_name("output.mp4"), **({"keyframes": STILL} | config))
     target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
     spec = spec.model_copy(update={"callback": target, "deadline_seconds": deadline_seconds})
     folder = source.with_name("scratch")

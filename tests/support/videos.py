@@ -39,12 +39,12 @@ def flash(at: float, lasting: float = 0.1, *, width: int = WIDTH, height: int = 
 
 def clicks(seconds: float, *times: float, rate: int = SOUND_RATE) -> Tone:
     """Silence of one channel with bursts of 20 ms of a 1 kHz tone."""
-    samples = np.zeros(round(seconds * rate), np.float32)
+    read_samples = np.zeros(round(seconds * rate), np.float32)
     for time in times:
         begun = round(time * rate)
         burst = np.sin(2 * np.pi * 1_000 * np.arange(rate // 50) / rate) * 0.8
-        samples[begun : begun + burst.size] = burst[: samples.size - begun]
-    return samples
+        read_samples[begun : begun + burst.size] = burst[: read_samples.size - begun]
+    return read_samples
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Video:
     container_options: tuple[tuple[str, str], ...] = ()
 
 
-def steady(seconds: float, rate: float = 30) -> tuple[float, ...]:
+def frame_times(seconds: float, rate: float = 30) -> tuple[float, ...]:
     """Times of frames at a constant rate."""
     return tuple(number / rate for number in range(round(seconds * rate)))
 
 
-def make(path: Path, video: Video) -> Path:
+def write_video(path: Path, video: Video) -> Path:
     """Write the video; the container is told by the path's suffix."""
     with av.open(str(path), "w", options=dict(video.container_options)) as container:
         container.metadata.update(dict(video.metadata))
@@ -146,7 +146,7 @@ def _tone(video: Video) -> AudioFrame:
     return frame
 
 
-def lumas(path: Path) -> list[tuple[float, Luma]]:
+def read_lumas(path: Path) -> list[tuple[float, Luma]]:
     """Time and true luma (16..235) of every frame of a yuv420p file."""
     with av.open(str(path)) as container:
         return [(frame.time, _plane(frame)) for frame in container.decode(video=0)]
@@ -156,14 +156,14 @@ def _plane(frame: VideoFrame) -> Luma:
     return cast(Luma, frame.to_ndarray()[: frame.height, : frame.width].copy())
 
 
-def centre(luma: Luma) -> tuple[float, float]:
+def find_dot(luma: Luma) -> tuple[float, float]:
     """Where the dot's centre of mass lies, in pixels from the top left corner."""
     mass = np.clip(luma.astype(np.float64) - BLACK - 24, 0, None)
     down, across = np.mgrid[0 : luma.shape[0], 0 : luma.shape[1]] + 0.5
     return float((across * mass).sum() / mass.sum()), float((down * mass).sum() / mass.sum())
 
 
-def samples(path: Path) -> Tone:
+def read_samples(path: Path) -> Tone:
     """The sound's samples as players hear them, shape (channels, n), from time 0."""
     with av.open(str(path)) as container:
         blocks = [(frame.pts or 0, cast(Tone, frame.to_ndarray())) for frame in container.decode(audio=0)]
@@ -176,6 +176,6 @@ def samples(path: Path) -> Tone:
 
 def click_times(path: Path) -> list[float]:
     """When each burst begins, in seconds."""
-    loud = np.abs(samples(path)[0]) > 0.2
+    loud = np.abs(read_samples(path)[0]) > 0.2
     found = np.flatnonzero(loud) / SOUND_RATE
     return [float(time) for index, time in enumerate(found) if index == 0 or time - found[index - 1] > 0.1]

@@ -15,7 +15,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gpu.keys import checked_key
+from gpu.keys import validate_key
 from infra.storage import NoSuchUpload, part_bytes, part_sizes
 from service.api.exports import Strict
 from service.api.requests import answer, json_of
@@ -120,7 +120,7 @@ def safe_name(filename: str) -> str:
     name = unicodedata.normalize("NFKC", PurePosixPath(filename.replace("\\", "/")).name)
     name = _UNSAFE.sub("_", name).strip(" .") or "video"
     name = name.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .") or "video"
-    return checked_key(name)
+    return validate_key(name)
 
 
 async def _in_parts(request: Request[State], user_id: str, key: str, asked: CreateUpload) -> Response:

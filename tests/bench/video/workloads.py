@@ -97,14 +97,14 @@ _NOWHERE = ("-f", "null", "-")
 # This package knows nothing of the one that is measured, so what goes on in it is said as a script.
 _OURS = """
 import sys
-from gpu import decode, timeline
-from gpu.formats import planned
-from gpu.source import probe
+from gpu.export_types.registry import plan_export
+from gpu.media import decode, timeline
+from gpu.sources.source import probe
 from gpu.spec import AttemptSpec
 
 spec = AttemptSpec.model_validate_json(sys.stdin.read())
 film = probe(spec.transfer.sources["film"].path)
-render = planned(spec.type, spec.config, {{"film": film}})
+render = plan_export(spec.type, spec.config, {{"film": film}})
 cut = timeline.pieces(0.0, film.duration, [])
 for _ in {}:
     pass

@@ -176,5 +176,5 @@ def _make_clips(folder: Path) -> None:
     folder.mkdir()
     drawn = videos.dot(32, 32, width=64, height=64)
     for name, seconds in CLIP_SECONDS.items():
-        videos.make(folder / f"{name}.mp4", videos.Video(lambda _: drawn, videos.steady(seconds)))
+        videos.write_video(folder / f"{name}.mp4", videos.Video(lambda _: drawn, videos.frame_times(seconds)))
     (folder / "broken.mp4").write_bytes(b"no video at all")

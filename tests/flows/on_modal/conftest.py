@@ -12,7 +12,7 @@ from infra.modal_local import Faults, ModalLocal
 from tests.flows.on_modal.modal_harness import House, housed
 from tests.flows.on_modal.split_exports import unsplit
 from tests.gpu.chunks.chunk_comparison import CLICKS, SECONDS, pattern
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 
 async def deployed(plane: ModalLocal, *words: str, **environment: str) -> str:
@@ -47,8 +47,8 @@ async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> As
 def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Seven seconds of video and clicks, of which pieces can be made, with the index first."""
     first = (("movflags", "faststart"),)
-    moving = Video(pattern, steady(SECONDS), tone=clicks(SECONDS, *CLICKS), container_options=first)
-    return make(tmp_path_factory.mktemp("long") / "source.mp4", moving).read_bytes()
+    moving = Video(pattern, frame_times(SECONDS), tone=clicks(SECONDS, *CLICKS), container_options=first)
+    return write_video(tmp_path_factory.mktemp("long") / "source.mp4", moving).read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -66,5 +66,5 @@ async def house(plane: ModalLocal, data_dir: Path) -> AsyncIterator[House]:
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A second of video."""
-    moving = Video(draw=lambda time: dot(50 + 60 * time, 90), times=steady(1))
-    return make(tmp_path_factory.mktemp("source") / "source.mp4", moving).read_bytes()
+    moving = Video(draw=lambda time: dot(50 + 60 * time, 90), times=frame_times(1))
+    return write_video(tmp_path_factory.mktemp("source") / "source.mp4", moving).read_bytes()

@@ -9,7 +9,7 @@ import numpy as np
 
 from infra.modal_local import ModalLocal
 from tests.gpu.chunks.chunk_comparison import STILL, Film, children, made
-from tests.support.videos import samples
+from tests.support.videos import read_samples
 
 SPLIT: dict[str, Any] = {"keyframes": STILL, "quality": "high"}
 
@@ -25,7 +25,7 @@ def assert_alike(joined: Path, whole: Path) -> None:
     expected, actual = Film.of(whole), Film.of(joined)
     assert (actual.times, actual.lengths) == (expected.times, expected.lengths)
     assert all(itertools.starmap(np.array_equal, zip(expected.pictures, actual.pictures, strict=True)))
-    assert np.array_equal(samples(whole), samples(joined))
+    assert np.array_equal(read_samples(whole), read_samples(joined))
 
 
 def at_work() -> dict[int, list[int]]:

@@ -12,14 +12,16 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu.pipeline import Tick, run
-from tests.gpu.run_pipeline import attempt, finished
-from tests.support.videos import Luma, Video, clicks, make, steady
+from gpu.pipeline import Progress, run
+from tests.gpu.run_pipeline import attempt_spec, run_to_end
+from tests.support.videos import Luma, Video, clicks, frame_times, write_video
 
 WIDTH, HEIGHT = 160, 96
 SECONDS = 7.0
 CLICKS = (0.5, 1.98, 2.02, 3.3, 4.4, 5.9)
-UNEVEN = tuple(time + 0.012 * (number % 3) for number, time in enumerate(steady(SECONDS)) if number % 7 != 5)
+UNEVEN = tuple(
+    time + 0.012 * (number % 3) for number, time in enumerate(frame_times(SECONDS)) if number % 7 != 5
+)
 STILL = [{"time": 0, "x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}]
 ENDLESS: dict[str, Any] = {
     "keyframes": STILL, "output_width": 4096, "output_height": 2304, "quality": "draft", "fps": 240, "parallelism": 3,
@@ -41,17 +43,17 @@ def harsh(time: float) -> Luma:
     return cast(Luma, np.clip(128 + edges + grain, 0, 255).astype(np.uint8))
 
 
-def beat(path: Path, times: tuple[float, ...] = steady(SECONDS)) -> Path:
+def beat(path: Path, times: tuple[float, ...] = frame_times(SECONDS)) -> Path:
     """Seven seconds whose pictures tell the time and whose sound is clicks."""
-    return make(path, Video(pattern, times, tone=clicks(SECONDS, *CLICKS)))
+    return write_video(path, Video(pattern, times, tone=clicks(SECONDS, *CLICKS)))
 
 
-def made(source: Path, pieces: int, **config: Any) -> tuple[Path, list[Tick]]:
+def made(source: Path, pieces: int, **config: Any) -> tuple[Path, list[Progress]]:
     """The export in so many pieces."""
     output = source.with_name(f"output-{pieces}.mp4")
     fields = {"quality": "high"} | config
-    ticks, _ = finished(
-        run(attempt(source, output, parallelism=pieces, **fields), source.with_name("scratch"))
+    ticks, _ = run_to_end(
+        run(attempt_spec(source, output, parallelism=pieces, **fields), source.with_name("scratch"))
     )
     return output, ticks
 

@@ -9,16 +9,18 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from gpu.export_types.registry import planned
+from gpu.export_types.registry import plan_export
 from gpu.media.encode import Render
 from gpu.sources.source import Source, probe
 from gpu.spec import ExportType, parse_config
-from tests.support.videos import Luma, Video, make, steady
+from tests.support.videos import Luma, Video, frame_times, write_video
 
 WIDTH, HEIGHT = 64, 48
 REORDERED = (("preset", "veryfast"), ("bf", "3"), ("g", "25"), ("x264-params", "open-gop=1"))
 BROADCAST = (("bf", "2"), ("g", "15"), ("b", "800k"))
-UNEVEN = tuple(time + 0.012 * (number % 3) for number, time in enumerate(steady(4, 24)) if number % 7 != 5)
+UNEVEN = tuple(
+    time + 0.012 * (number % 3) for number, time in enumerate(frame_times(4, 24)) if number % 7 != 5
+)
 STILL = [{"time": 0, "x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}]
 SPEEDS = [{"start": 0.7, "end": 1.9, "speed": 8}, {"start": 1.9, "end": 2.5, "speed": 0.4}]
 REGION = {
@@ -50,29 +52,35 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Source]:
     """Four seconds each: at a steady 30 and 60 a second, with reordered frames; unevenly; with a late first frame."""
     folder = tmp_path_factory.mktemp("stretches")
     videos = {
-        "steady": Video(pattern, steady(4), options=REORDERED),
-        "fast": Video(pattern, steady(4, 60), rate=Fraction(60), options=REORDERED),
+        "steady": Video(pattern, frame_times(4), options=REORDERED),
+        "fast": Video(pattern, frame_times(4, 60), rate=Fraction(60), options=REORDERED),
         "uneven": Video(pattern, UNEVEN, options=REORDERED),
-        "transport": Video(pattern, steady(4), options=REORDERED, start=10.0),
+        "transport": Video(pattern, frame_times(4), options=REORDERED, start=10.0),
         "old": Video(
-            pattern, steady(4), time_base=Fraction(1, 30), codec="mpeg4", options=(("bf", "2"), ("g", "25"))
+            pattern,
+            frame_times(4),
+            time_base=Fraction(1, 30),
+            codec="mpeg4",
+            options=(("bf", "2"), ("g", "25")),
         ),
         "broadcast": Video(
             pattern,
-            steady(4, 25),
+            frame_times(4, 25),
             rate=Fraction(25),
             time_base=Fraction(1, 25),
             codec="mpeg2video",
             options=BROADCAST,
         ),
         "open": Video(
-            pattern, steady(4), codec="libx265", options=(("x265-params", "log-level=none:keyint=25"),)
+            pattern, frame_times(4), codec="libx265", options=(("x265-params", "log-level=none:keyint=25"),)
         ),
-        "web": Video(pattern, steady(4), codec="libvpx-vp9", options=(("deadline", "realtime"), ("g", "40"))),
+        "web": Video(
+            pattern, frame_times(4), codec="libvpx-vp9", options=(("deadline", "realtime"), ("g", "40"))
+        ),
     }
     suffixes = {"transport": "ts", "old": "avi", "broadcast": "ts", "web": "webm"}
     return {
-        key: probe(str(make(folder / f"{key}.{suffixes.get(key, 'mp4')}", video)))
+        key: probe(str(write_video(folder / f"{key}.{suffixes.get(key, 'mp4')}", video)))
         for key, video in videos.items()
     }
 
@@ -103,7 +111,7 @@ def test_stretches_together_are_the_whole(
     sources: Mapping[str, Source], key: str, kind: str, config: dict[str, Any]
 ) -> None:
     parsed = parse_config(ExportType(kind), {"input_key": key} | config)
-    render = planned(ExportType(kind), parsed, sources)
+    render = plan_export(ExportType(kind), parsed, sources)
     assert isinstance(render, Render)
     whole = list(frames(render, render.ticks))
     assert len(whole) > 60

@@ -22,9 +22,9 @@ from gpu.worker import machine_bytes
 from tests.callbacks.scripted_server import receiver
 from tests.gpu.chunks import chunk_comparison
 from tests.gpu.chunks.chunk_comparison import ENDLESS, STILL, Film, beat, children, made, pattern, watched
-from tests.gpu.run_pipeline import attempt, finished
+from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.gpu.worker_process import begun, ended, left
-from tests.support.videos import Video, make, steady
+from tests.support.videos import Video, frame_times, write_video
 
 pytestmark = pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
 
@@ -37,7 +37,7 @@ def test_an_order_of_any_length_is_taken(tmp_path: Path) -> None:
 
 def test_together_the_pieces_leave_the_machine_some_memory(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
-    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL)
+    spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL)
     encoder = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
     cut = [range(60), range(60, 120), range(120, 180)]
     ordered = plan.orders(spec, {"source": probe(str(source))}, encoder, cut, tmp_path, len(cut))
@@ -46,7 +46,7 @@ def test_together_the_pieces_leave_the_machine_some_memory(tmp_path: Path) -> No
 
 def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
-    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL)
+    spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL)
     upload = RemoteUpload(url="http://127.0.0.1/parts", key="c2VjcmV0", attempt=1)
     callback = CallbackTarget(url="http://127.0.0.1/callbacks", key="c2VjcmV0")
     spec = spec.model_copy(
@@ -61,8 +61,9 @@ def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
 
 def test_a_piece_that_fails_ends_the_export_with_its_error(tmp_path: Path) -> None:
     layout = (("movflags", "faststart"),)
-    source = make(
-        tmp_path / "source.mp4", Video(pattern, steady(chunk_comparison.SECONDS), container_options=layout)
+    source = write_video(
+        tmp_path / "source.mp4",
+        Video(pattern, frame_times(chunk_comparison.SECONDS), container_options=layout),
     )
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
     caught = []
@@ -84,7 +85,7 @@ def test_a_piece_whose_process_dies_ends_the_export_and_the_other_pieces(
     tmp_path: Path, number: signal.Signals, ending: tuple[str, bool]
 ) -> None:
     source = beat(tmp_path / "source.mp4")
-    working = run(attempt(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
+    working = run(attempt_spec(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
     while next(working).progress <= 5:
         pass
     with watched(children()) as processes:
@@ -99,7 +100,7 @@ def test_a_piece_whose_process_dies_ends_the_export_and_the_other_pieces(
 
 def test_a_closed_generator_stops_the_pieces(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
-    working = run(attempt(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
+    working = run(attempt_spec(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
     while next(working).progress <= 5:
         pass
     working.close()
@@ -173,7 +174,7 @@ class Deserted(OwnMachine):
 
 def test_pieces_that_wait_for_a_machine_are_made_by_the_one_that_is_there(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
-    spec = attempt(source, tmp_path / "output.mp4", keyframes=STILL, parallelism=3)
-    ticks, _ = finished(run(spec, tmp_path / "scratch", places=Deserted()))
+    spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL, parallelism=3)
+    ticks, _ = run_to_end(run(spec, tmp_path / "scratch", places=Deserted()))
     assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
     assert len(Film.of(tmp_path / "output.mp4").times) == chunk_comparison.SECONDS * 30

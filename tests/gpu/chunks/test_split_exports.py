@@ -22,8 +22,8 @@ from gpu.spec import Codec, Quality
 from tests.gpu.chunks import chunk_comparison
 from tests.gpu.chunks.chunk_comparison import ENDLESS, STILL, UNEVEN, Film, beat, harsh, made, pattern
 from tests.gpu.export_types.clip_sources import chapters
-from tests.gpu.run_pipeline import attempt
-from tests.support.videos import SOUND_RATE, Video, click_times, make, samples, steady
+from tests.gpu.run_pipeline import attempt_spec
+from tests.support.videos import SOUND_RATE, Video, click_times, frame_times, read_samples, write_video
 
 pytestmark = pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
 
@@ -48,14 +48,14 @@ CLIPS = [
 ]
 DISSOLVE = {"clips": CLIPS, "transition": {"type": "dissolve", "duration": 1.0}}
 EXPORTS: list[tuple[str, dict[str, Any], tuple[float, ...]]] = [
-    ("framing", {"keyframes": PAN}, steady(chunk_comparison.SECONDS)),
+    ("framing", {"keyframes": PAN}, frame_times(chunk_comparison.SECONDS)),
     ("framing", {"keyframes": PAN}, UNEVEN),
-    ("framing", {"keyframes": STILL, "segments": SPEEDS}, steady(chunk_comparison.SECONDS)),
+    ("framing", {"keyframes": STILL, "segments": SPEEDS}, frame_times(chunk_comparison.SECONDS)),
     ("framing", {"keyframes": STILL, "fps": 23.976}, UNEVEN),
-    ("framing", {"keyframes": STILL, "codec": "hevc"}, steady(chunk_comparison.SECONDS)),
-    ("framing", {"keyframes": STILL, "codec": "av1"}, steady(chunk_comparison.SECONDS)),
-    ("overlay", {"highlight_regions": [REGION]}, steady(chunk_comparison.SECONDS)),
-    ("annotate", DISSOLVE, steady(chunk_comparison.SECONDS)),
+    ("framing", {"keyframes": STILL, "codec": "hevc"}, frame_times(chunk_comparison.SECONDS)),
+    ("framing", {"keyframes": STILL, "codec": "av1"}, frame_times(chunk_comparison.SECONDS)),
+    ("overlay", {"highlight_regions": [REGION]}, frame_times(chunk_comparison.SECONDS)),
+    ("annotate", DISSOLVE, frame_times(chunk_comparison.SECONDS)),
     ("annotate", {"clips": CLIPS}, UNEVEN),
 ]
 
@@ -80,7 +80,7 @@ def test_an_export_in_pieces_is_the_whole(
     )
     assert actual.tag == expected.tag
     assert all(itertools.starmap(np.array_equal, zip(expected.pictures, actual.pictures, strict=True)))
-    assert np.array_equal(samples(whole), samples(joined))
+    assert np.array_equal(read_samples(whole), read_samples(joined))
     assert click_times(whole) == pytest.approx(click_times(joined), abs=1 / SOUND_RATE)
     assert chapters(whole) == chapters(joined)
     content = joined.read_bytes()
@@ -92,7 +92,7 @@ def test_an_export_in_pieces_is_the_whole(
 def test_of_a_harsh_picture_too_pieces_show_the_very_frames_of_the_whole(
     tmp_path: Path, codec: Codec, quality: Quality
 ) -> None:
-    source = make(tmp_path / "source.mp4", Video(harsh, steady(5)))
+    source = write_video(tmp_path / "source.mp4", Video(harsh, frame_times(5)))
     whole, joined = (
         Film.of(made(source, count, keyframes=STILL, codec=codec, quality=quality)[0]) for count in (1, 2)
     )
@@ -101,7 +101,7 @@ def test_of_a_harsh_picture_too_pieces_show_the_very_frames_of_the_whole(
 
 
 def test_pieces_of_a_source_with_a_long_pause_may_be_empty(tmp_path: Path) -> None:
-    source = make(tmp_path / "source.mp4", Video(pattern, (0.0, 0.1, 0.23, 6.8, 6.9, 6.96)))
+    source = write_video(tmp_path / "source.mp4", Video(pattern, (0.0, 0.1, 0.23, 6.8, 6.9, 6.96)))
     whole, joined = (Film.of(made(source, count, keyframes=STILL)[0]) for count in (1, 3))
     assert (joined.times, joined.lengths) == (whole.times, whole.lengths)
 
@@ -164,7 +164,7 @@ def test_pieces_that_would_be_too_long_are_made_in_turns() -> None:
 def test_progress_rises_through_the_pieces_and_the_joining(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
     _, ticks = made(source, 3, keyframes=STILL)
-    with closing(run(attempt(source, source, **ENDLESS), tmp_path / "scratch")) as working:
+    with closing(run(attempt_spec(source, source, **ENDLESS), tmp_path / "scratch")) as working:
         early = list(itertools.islice((tick for tick in working if tick.eta_seconds), 5))
     for progress in ([tick.progress for tick in ticks], [tick.progress for tick in early]):
         assert progress == sorted(progress)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gpu.draw.bidi import in_sight_order
+from gpu.draw.bidi import reorder_visual
 from gpu.draw.fonts import JAPANESE, LATIN, typeface
 from gpu.draw.graphemes import is_emoji, split_clusters
 from gpu.draw.text import find_undrawable, line_height, measure, note_undrawable, render_line, wrap
@@ -22,7 +22,7 @@ def ink(text: str, *, bold: bool = False) -> NDArray[np.uint8]:
 
 def seen(text: str) -> list[str]:
     """The stretches of a line from left to right."""
-    return [stretch for stretch, _, _ in in_sight_order(text, lambda _: None)]
+    return [stretch for stretch, _, _ in reorder_visual(text, lambda _: None)]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from gpu.draw.text_layers import grow
 from gpu.pipeline import run
 from gpu.spec import TextLayer
-from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, at, grey_source, overlaid, rgb_at
-from tests.gpu.run_pipeline import attempt, finished
-from tests.support.videos import Luma, Video, make, steady
+from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, at, export_overlay, grey_source, rgb_at
+from tests.gpu.run_pipeline import attempt_spec, run_to_end
+from tests.support.videos import Luma, Video, frame_times, write_video
 
 GROUND = 120
 LONG = "A sentence that is a good deal longer than the picture is wide"
@@ -30,7 +30,7 @@ def ink(path: Path) -> tuple[int, int, int, int]:
 
 
 def even(path: Path, luma: int) -> Path:
-    return make(path, Video(lambda _: np.full((HEIGHT, WIDTH), luma, np.uint8), steady(1.0)))
+    return write_video(path, Video(lambda _: np.full((HEIGHT, WIDTH), luma, np.uint8), frame_times(1.0)))
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def source(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("x", [0, 10, 150, 290])
 @pytest.mark.parametrize("anchor", ["top-left", "top", "top-right"])
 def test_a_long_text_stays_inside_the_picture(source: Path, x: int, anchor: str) -> None:
-    left, top, right, bottom = ink(overlaid(source, text_layers=[layer(LONG, x=x, anchor=anchor, size=14)]))
+    left, top, right, bottom = ink(
+        export_overlay(source, text_layers=[layer(LONG, x=x, anchor=anchor, size=14)])
+    )
     assert left >= 0
     assert right < WIDTH - 1
     assert bottom < HEIGHT - 1
@@ -49,13 +51,13 @@ def test_a_long_text_stays_inside_the_picture(source: Path, x: int, anchor: str)
 
 
 def test_a_text_that_begins_near_the_edge_is_moved_inside(source: Path) -> None:
-    left, _, right, bottom = ink(overlaid(source, text_layers=[layer("Goalkeeper", x=290, y=170)]))
+    left, _, right, bottom = ink(export_overlay(source, text_layers=[layer("Goalkeeper", x=290, y=170)]))
     assert 0 < left < right < WIDTH - 1
     assert bottom <= HEIGHT - 1
 
 
 def test_a_text_is_as_wide_as_it_may_be(source: Path) -> None:
-    left, _, right, _ = ink(overlaid(source, text_layers=[layer(LONG, max_width=120, size=14)]))
+    left, _, right, _ = ink(export_overlay(source, text_layers=[layer(LONG, max_width=120, size=14)]))
     assert right - left <= 124
 
 
@@ -65,7 +67,9 @@ def test_a_text_is_as_wide_as_it_may_be(source: Path) -> None:
      ("right", 1, 0.5), ("bottom left", 0, 1), ("bottom", 0.5, 1), ("bottom-right", 1, 1)],
 )  # fmt: skip
 def test_each_point_of_a_text_can_be_its_place(source: Path, anchor: str, across: float, down: float) -> None:
-    left, top, right, bottom = ink(overlaid(source, text_layers=[layer("HHH", x=160, y=90, anchor=anchor)]))
+    left, top, right, bottom = ink(
+        export_overlay(source, text_layers=[layer("HHH", x=160, y=90, anchor=anchor)])
+    )
     assert left + across * (right - left) == pytest.approx(160, abs=5)
     assert top + down * (bottom - top) == pytest.approx(90, abs=10)
 
@@ -73,7 +77,7 @@ def test_each_point_of_a_text_can_be_its_place(source: Path, anchor: str, across
 @pytest.mark.parametrize(("align", "side"), [("left", 0), ("center", 0.5), ("right", 1)])
 def test_lines_are_aligned(source: Path, align: str, side: float) -> None:
     look = layer("HHHHHH\nH", x=60, y=40, align=align, outline={"width": 0})
-    shown = at(overlaid(source, text_layers=[look]), 0.5) > 190
+    shown = at(export_overlay(source, text_layers=[look]), 0.5) > 190
     spans = []
     for rows in (shown[40:72], shown[73:106]):
         columns = np.flatnonzero(rows.any(axis=0))
@@ -84,14 +88,16 @@ def test_lines_are_aligned(source: Path, align: str, side: float) -> None:
 @pytest.mark.parametrize("color", ["#ffffff", "#000000", "#ffff00", "#207020"])
 @pytest.mark.parametrize("ground", [235, 120, 16], ids=["white", "grey", "black"])
 def test_text_is_legible_on_any_ground_without_being_asked(tmp_path: Path, color: str, ground: int) -> None:
-    made = overlaid(even(tmp_path / "source.mp4", ground), text_layers=[layer("HOH", size=40, color=color)])
+    made = export_overlay(
+        even(tmp_path / "source.mp4", ground), text_layers=[layer("HOH", size=40, color=color)]
+    )
     shown = at(made, 0.5)[10:64, 10:120]
     assert int(shown.max()) - int(shown.min()) > 70
 
 
 def test_an_outline_and_a_box_are_as_asked(source: Path) -> None:
     outline, box = {"width": 6, "color": "#0000ff"}, {"color": "#ff0000", "opacity": 0.5, "padding": 20}
-    made = overlaid(
+    made = export_overlay(
         source, text_layers=[layer("I", x=100, y=60, size=60, outline=outline, box=box, color="#ffff00")]
     )
     pixels = rgb_at(made, 0.5).astype(int)
@@ -101,7 +107,7 @@ def test_an_outline_and_a_box_are_as_asked(source: Path) -> None:
     assert not red[30, 90]
     columns = np.flatnonzero(blue[100])
     assert np.ptp(columns) >= 14
-    plain = overlaid(source, text_layers=[layer("I", outline={"width": 0}, size=60)])
+    plain = export_overlay(source, text_layers=[layer("I", outline={"width": 0}, size=60)])
     assert at(plain, 0.5).min() > GROUND - 25
 
 
@@ -136,8 +142,8 @@ def test_what_is_left_out_of_a_text_is_said(source: Path, kind: str) -> None:
         "overlay": {"text_layers": [layer(text)]},
         "annotate": {"clips": [{"start_time": 0, "end_time": 1, "name": "a", "notes": text}]},
     }
-    spec = attempt(source, source.with_name("output.mp4"), kind=kind, **fields[kind])
-    ticks, _ = finished(run(spec, source.with_name("scratch")))
+    spec = attempt_spec(source, source.with_name("output.mp4"), kind=kind, **fields[kind])
+    ticks, _ = run_to_end(run(spec, source.with_name("scratch")))
     said = "Left out of the text, for no font has it: \U000f0000 \U000f0001."
     assert all(said in tick.message for tick in ticks if tick.phase == "processing")
 
@@ -146,7 +152,9 @@ def test_a_tag_shows_one_sign(source: Path) -> None:
     def labelled(tag: str) -> Luma:
         clips = [{"start_time": 0, "end_time": 1, "name": "", "tags": [tag]}]
         output = source.with_name("output.mp4")
-        finished(run(attempt(source, output, kind="annotate", clips=clips), source.with_name("scratch")))
+        run_to_end(
+            run(attempt_spec(source, output, kind="annotate", clips=clips), source.with_name("scratch"))
+        )
         return at(output, 0.5)
 
     plain = labelled("x")

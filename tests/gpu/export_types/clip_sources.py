@@ -13,8 +13,8 @@ from callbacks.envelope import Output
 from gpu.errors import ExportError
 from gpu.pipeline import run
 from gpu.spec import AttemptSpec, ExportType, LocalFile, Transfer, parse_config
-from tests.gpu.run_pipeline import finished
-from tests.support.videos import Luma, Video, clicks, make, steady
+from tests.gpu.run_pipeline import run_to_end
+from tests.support.videos import Luma, Video, clicks, frame_times, write_video
 
 FRAME = 1 / 30
 SECONDS = 4.0
@@ -29,26 +29,26 @@ def grey(level: float, *, width: int = 320, height: int = 180) -> Luma:
     return np.full((height, width), round(level), np.uint8)
 
 
-def told(luma: Luma) -> float:
+def source_time(luma: Luma) -> float:
     """The source time that a frame of the `coded` source shows, in seconds."""
     return (float(luma[8:40, 140:180].mean()) - 20) / 50
 
 
-def made_in(folder: Path) -> Sources:
+def write_sources(folder: Path) -> Sources:
     """`coded`: luma tells the time, a click a second. `bright`: square, 25 fps, silent. `stereo`: 24 fps, 44.1 kHz."""
     coded = Video(
-        draw=lambda time: grey(20 + 50 * time), times=steady(SECONDS), tone=clicks(SECONDS, *CLICKS)
+        draw=lambda time: grey(20 + 50 * time), times=frame_times(SECONDS), tone=clicks(SECONDS, *CLICKS)
     )
     bright = Video(
         draw=lambda _: grey(BRIGHT, width=160, height=160),
-        times=steady(2, 25),
+        times=frame_times(2, 25),
         rate=Fraction(25),
         pixel_format="yuv422p",
     )
     left = clicks(2, 0.5, rate=44_100)
     stereo = Video(
         draw=lambda _: grey(100, width=241, height=101),
-        times=steady(2, 24),
+        times=frame_times(2, 24),
         rate=Fraction(24),
         pixel_format="yuv444p",
         tone=np.stack([left, left]),
@@ -56,7 +56,7 @@ def made_in(folder: Path) -> Sources:
         sound_rate=44_100,
     )
     videos = {"coded": coded, "bright": bright, "stereo": stereo}
-    return {key: make(folder / f"{key}.mp4", video) for key, video in videos.items()}
+    return {key: write_video(folder / f"{key}.mp4", video) for key, video in videos.items()}
 
 
 def clip(start: float, end: float, name: str = "", **fields: Any) -> dict[str, Any]:
@@ -80,11 +80,11 @@ def annotate(
             output=LocalFile(path=str(folder / "output.mp4")),
         ),
     )
-    _, output = finished(run(spec, folder / "scratch"))
+    _, output = run_to_end(run(spec, folder / "scratch"))
     return folder / "output.mp4", output
 
 
-def refusal(sources: Sources, folder: Path, clips: list[dict[str, Any]], **fields: Any) -> ExportError:
+def export_error(sources: Sources, folder: Path, clips: list[dict[str, Any]], **fields: Any) -> ExportError:
     """The error that an export ends in; nothing may lie where its output would."""
     with pytest.raises(ExportError) as caught:
         annotate(sources, folder, clips, **fields)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpu.pipeline import run
-from tests.gpu.run_pipeline import attempt, finished
-from tests.support.videos import Luma, Video, lumas, make, steady
+from tests.gpu.run_pipeline import attempt_spec, run_to_end
+from tests.support.videos import Luma, Video, frame_times, read_lumas, write_video
 
 GREY = 120
 WIDTH, HEIGHT = 320, 180
@@ -18,14 +18,16 @@ Rgb = NDArray[np.uint8]
 
 def grey_source(folder: Path) -> Path:
     """A second of even grey."""
-    return make(folder / "source.mp4", Video(lambda _: np.full((HEIGHT, WIDTH), GREY, np.uint8), steady(1.0)))
+    return write_video(
+        folder / "source.mp4", Video(lambda _: np.full((HEIGHT, WIDTH), GREY, np.uint8), frame_times(1.0))
+    )
 
 
-def overlaid(source: Path, **config: Any) -> Path:
+def export_overlay(source: Path, **config: Any) -> Path:
     output = source.with_name("output.mp4")
     fields = {"quality": "high", "overlay_settings": {}} | config
     fields["overlay_settings"] = {"stroke_width": 0, "fade": 0} | fields["overlay_settings"]
-    finished(run(attempt(source, output, kind="overlay", **fields), source.with_name("scratch")))
+    run_to_end(run(attempt_spec(source, output, kind="overlay", **fields), source.with_name("scratch")))
     return output
 
 
@@ -38,7 +40,7 @@ def region(*keys: Any, start: float = 0.0, end: float = 1.0, **more: Any) -> Any
 
 
 def at(path: Path, time: float) -> Luma:
-    return next(luma for when, luma in lumas(path) if abs(when - time) < 1e-3)
+    return next(luma for when, luma in read_lumas(path) if abs(when - time) < 1e-3)
 
 
 def rgb_at(path: Path, time: float) -> Rgb:

@@ -14,26 +14,26 @@ from tests.gpu.export_types.clip_sources import (
     annotate,
     chapters,
     clip,
-    made_in,
-    told,
+    source_time,
+    write_sources,
 )
-from tests.support.videos import BLACK, SOUND_RATE, click_times, lumas, samples, steady
+from tests.support.videos import BLACK, SOUND_RATE, click_times, frame_times, read_lumas, read_samples
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     """`coded`, `bright` and `stereo`."""
-    return made_in(tmp_path_factory.mktemp("annotate"))
+    return write_sources(tmp_path_factory.mktemp("annotate"))
 
 
 def test_clips_come_in_the_order_given(sources: Sources, tmp_path: Path) -> None:
     made, output = annotate(sources, tmp_path, BACK_AND_FORTH, transition={"type": "cut"})
     assert output.duration == pytest.approx(2.7, abs=FRAME)
-    shown = lumas(made)
-    assert [time for time, _ in shown] == pytest.approx(steady(2.7), abs=1e-3)
+    shown = read_lumas(made)
+    assert [time for time, _ in shown] == pytest.approx(frame_times(2.7), abs=1e-3)
     for time, luma in shown:
         begun, start = next((b, s) for b, s in ((1.9, 1.1), (1.0, 0.4), (0.0, 2.5)) if time >= b - 1e-3)
-        assert told(luma) == pytest.approx(start + time - begun, abs=FRAME)
+        assert source_time(luma) == pytest.approx(start + time - begun, abs=FRAME)
 
 
 def test_sound_goes_with_its_picture(sources: Sources, tmp_path: Path) -> None:
@@ -49,15 +49,15 @@ def test_many_clips_of_awkward_lengths_do_not_drift(sources: Sources, tmp_path: 
     expected = [n * length + lead for n in range(30)]
     heard = click_times(made)
     assert heard == pytest.approx(expected, abs=FRAME)
-    shown = lumas(made)
+    shown = read_lumas(made)
     for time, at in zip(heard, CLICKS * 10, strict=True):
         luma = next(luma for begun, luma in reversed(shown) if begun <= time)
-        assert told(luma) == pytest.approx(at, abs=FRAME + 0.01)
+        assert source_time(luma) == pytest.approx(at, abs=FRAME + 0.01)
 
 
 def test_picture_and_sound_end_together(sources: Sources, tmp_path: Path) -> None:
     made, output = annotate(sources, tmp_path, [clip(0.5, 1.71), clip(0.1, 0.55)])
-    assert samples(made).shape[1] / SOUND_RATE == pytest.approx(output.duration, abs=FRAME)
+    assert read_samples(made).shape[1] / SOUND_RATE == pytest.approx(output.duration, abs=FRAME)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_fade_is_black_at_the_join_and_nowhere_else(sources: Sources, tmp_path
     transition = {"type": "fade", "duration": 0.4}
     made, output = annotate(sources, tmp_path, [clip(2, 3), clip(2, 3)], transition=transition)
     assert output.duration == pytest.approx(2.0, abs=FRAME)
-    for time, luma in lumas(made):
+    for time, luma in read_lumas(made):
         level = min(1.0, abs(time - 1.0) / 0.2)
         full = 20 + 50 * (2 + time % 1.0)
         assert luma.mean() == pytest.approx(BLACK + (full - BLACK) * level, abs=3)
@@ -106,7 +106,7 @@ def test_a_dissolve_shows_both_and_shortens_the_whole(sources: Sources, tmp_path
     transition = {"type": "dissolve", "duration": 0.5}
     made, output = annotate(sources, tmp_path, clips, transition=transition)
     assert output.duration == pytest.approx(1.5, abs=FRAME)
-    for time, luma in lumas(made):
+    for time, luma in read_lumas(made):
         share = min(1.0, max(0.0, (time + FRAME / 2 - 0.5) / 0.5))
         expected = (20 + 50 * time) * (1 - share) + (20 + 50 * (2.5 + time)) * share
         assert luma.mean() == pytest.approx(expected, abs=3)
@@ -116,7 +116,7 @@ def test_a_dissolve_crosses_the_sound(sources: Sources, tmp_path: Path) -> None:
     # Between 0.8 and 1.5 s both are heard: at 0.9 s the click of the clip that goes, at 1.3 s that of the other.
     transition = {"type": "dissolve", "duration": 0.7}
     made, _ = annotate(sources, tmp_path, [clip(0.1, 1.6), clip(1.5, 3.2)], transition=transition)
-    heard = samples(made)[0]
+    heard = read_samples(made)[0]
     loud = [np.abs(heard[round(at * SOUND_RATE) :][: SOUND_RATE // 50]).max() for at in (0.9, 1.3)]
     expected = [0.8 * np.cos(np.pi / 2 * 0.1 / 0.7), 0.8 * np.sin(np.pi / 2 * 0.5 / 0.7)]
     assert loud == pytest.approx(expected, abs=0.1)

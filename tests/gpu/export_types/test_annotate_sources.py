@@ -15,18 +15,28 @@ from tests.gpu.export_types.clip_sources import (
     Sources,
     annotate,
     clip,
+    export_error,
     grey,
-    made_in,
-    refusal,
-    told,
+    source_time,
+    write_sources,
 )
-from tests.support.videos import BLACK, SOUND_RATE, Luma, Video, click_times, lumas, make, samples, steady
+from tests.support.videos import (
+    BLACK,
+    SOUND_RATE,
+    Luma,
+    Video,
+    click_times,
+    frame_times,
+    read_lumas,
+    read_samples,
+    write_video,
+)
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
     """`coded`, `bright` and `stereo`."""
-    return made_in(tmp_path_factory.mktemp("annotate"))
+    return write_sources(tmp_path_factory.mktemp("annotate"))
 
 
 def test_sources_of_any_kind_are_joined(sources: Sources, tmp_path: Path) -> None:
@@ -39,14 +49,14 @@ def test_sources_of_any_kind_are_joined(sources: Sources, tmp_path: Path) -> Non
     made, output = annotate(sources, tmp_path, clips)
     assert (output.width, output.height) == (320, 180)
     assert output.duration == pytest.approx(2.7, abs=FRAME)
-    shown = dict(enumerate(luma for _, luma in lumas(made)))
+    shown = dict(enumerate(luma for _, luma in read_lumas(made)))
     assert len(shown) == 81
-    assert told(shown[9]) == pytest.approx(0.9, abs=FRAME)
+    assert source_time(shown[9]) == pytest.approx(0.9, abs=FRAME)
     assert columns(shown[25]) == ([BLACK, BRIGHT, BLACK], [70, 250])
     assert rows(shown[48]) == ([BLACK, 100, BLACK], [22, 156])
-    assert told(shown[72]) == pytest.approx(2.1, abs=FRAME)
+    assert source_time(shown[72]) == pytest.approx(2.1, abs=FRAME)
     assert click_times(made) == pytest.approx([0.4, 1.4, 2.3], abs=0.005)
-    quiet = samples(made)[:, round(0.62 * SOUND_RATE) : round(1.08 * SOUND_RATE)]
+    quiet = read_samples(made)[:, round(0.62 * SOUND_RATE) : round(1.08 * SOUND_RATE)]
     assert np.abs(quiet).max() < 0.01
 
 
@@ -68,20 +78,20 @@ def test_the_first_clip_decides_on_size_and_rate(sources: Sources, tmp_path: Pat
     clips = [clip(0, 0.5, input_key="stereo"), clip(1, 1.5)]
     made, output = annotate(sources, tmp_path, clips)
     assert (output.width, output.height) == (240, 100)
-    assert len(lumas(made)) == 24
+    assert len(read_lumas(made)) == 24
 
 
 def test_a_rate_can_be_asked_for(sources: Sources, tmp_path: Path) -> None:
     made, output = annotate(sources, tmp_path, BACK_AND_FORTH, fps=15)
     assert output.duration == pytest.approx(2.7, abs=1 / 15)
-    assert abs(len(lumas(made)) - 2.7 * 15) <= 1
+    assert abs(len(read_lumas(made)) - 2.7 * 15) <= 1
 
 
 def test_uneven_frame_times_are_kept_where_nothing_is_mixed(tmp_path: Path) -> None:
     times = (0.0, 0.1, 0.13, 0.2, 0.5, 0.51, 0.7, 1.0, 1.21, 1.3, 1.6, 1.9)
-    path = make(tmp_path / "uneven.mp4", Video(draw=lambda time: grey(20 + 50 * time), times=times))
+    path = write_video(tmp_path / "uneven.mp4", Video(draw=lambda time: grey(20 + 50 * time), times=times))
     made, _ = annotate({"coded": path}, tmp_path, [clip(0.5, 1.3), clip(0.1, 0.5)])
-    assert [time for time, _ in lumas(made)] == pytest.approx(
+    assert [time for time, _ in read_lumas(made)] == pytest.approx(
         [0.0, 0.01, 0.2, 0.5, 0.71, 0.8, 0.83, 0.9], abs=0.002
     )
 
@@ -94,7 +104,9 @@ def test_without_any_sound_there_is_no_sound(sources: Sources, tmp_path: Path) -
 
 def test_a_clip_shorter_than_a_frame_shows_one(sources: Sources, tmp_path: Path) -> None:
     made, _ = annotate(sources, tmp_path, [clip(1, 1.001), clip(2, 2.1)])
-    assert [told(luma) for _, luma in lumas(made)] == pytest.approx([1, 2, 2.033, 2.067], abs=FRAME)
+    assert [source_time(luma) for _, luma in read_lumas(made)] == pytest.approx(
+        [1, 2, 2.033, 2.067], abs=FRAME
+    )
 
 
 def test_a_clip_without_length_is_refused(sources: Sources, tmp_path: Path) -> None:
@@ -106,28 +118,28 @@ def test_a_clip_without_length_is_refused(sources: Sources, tmp_path: Path) -> N
 def test_a_clip_outside_its_source_is_named(
     sources: Sources, tmp_path: Path, start: float, end: float
 ) -> None:
-    error = refusal(sources, tmp_path, [clip(0, 1, "fine"), clip(start, end, "too late")])
+    error = export_error(sources, tmp_path, [clip(0, 1, "fine"), clip(start, end, "too late")])
     assert error.code == "clip_outside_source"
     assert "Clip 2 (too late)" in error.message
 
 
 def test_a_missing_source_fails_the_export(sources: Sources, tmp_path: Path) -> None:
-    error = refusal(sources, tmp_path, [clip(0, 1), clip(0, 1, input_key="nowhere")])
+    error = export_error(sources, tmp_path, [clip(0, 1), clip(0, 1, input_key="nowhere")])
     assert error.code == "source_missing"
 
 
 def test_a_clip_that_breaks_off_fails_the_export_and_is_named(sources: Sources, tmp_path: Path) -> None:
-    whole = make(
+    whole = write_video(
         tmp_path / "whole.mp4",
         Video(
             draw=lambda time: np.random.default_rng(round(time * 30)).integers(16, 236, (180, 320), np.uint8),
-            times=steady(4),
+            times=frame_times(4),
             container_options=(("movflags", "faststart"),),
         ),
     )
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
     clips = [clip(0, 1, "fine"), clip(2, 4, "broken", input_key="broken")]
-    error = refusal({**sources, "broken": broken}, tmp_path, clips)
+    error = export_error({**sources, "broken": broken}, tmp_path, clips)
     assert error.code in {"source_truncated", "decode_failed"}
     assert "Clip 2 (broken)" in error.message

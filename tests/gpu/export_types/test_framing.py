@@ -10,7 +10,17 @@ from gpu.errors import ExportError
 from gpu.export_types.framing import axis, crop_path
 from gpu.spec import CropKeyframe
 from tests.gpu.run_pipeline import STILL, export
-from tests.support.videos import Video, centre, click_times, clicks, dot, flash, lumas, make, steady
+from tests.support.videos import (
+    Video,
+    click_times,
+    clicks,
+    dot,
+    find_dot,
+    flash,
+    frame_times,
+    read_lumas,
+    write_video,
+)
 
 MOVING = [
     {"time": 0, "x": 60, "y": 30, "width": 160, "height": 90},
@@ -28,14 +38,14 @@ GROWING = [
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dot at (160, 90) for 1.5 s."""
     path = tmp_path_factory.mktemp("framing") / "dot.mp4"
-    return make(path, Video(draw=lambda _: dot(160, 90), times=steady(1.5)))
+    return write_video(path, Video(draw=lambda _: dot(160, 90), times=frame_times(1.5)))
 
 
 @pytest.fixture(scope="module")
 def beat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A flash and a click at 1.0 s of 2 s."""
     path = tmp_path_factory.mktemp("framing") / "beat.mp4"
-    return make(path, Video(draw=flash(1.0), times=steady(2), tone=clicks(2, 1.0)))
+    return write_video(path, Video(draw=flash(1.0), times=frame_times(2), tone=clicks(2, 1.0)))
 
 
 def copied(source: Path, folder: Path) -> Path:
@@ -54,12 +64,12 @@ def test_a_crop_follows_its_keyframes(
     made, _, _ = export(
         copied(source, tmp_path), keyframes=keyframes, output_width=size[0], output_height=size[1]
     )
-    shown = lumas(made)
+    shown = read_lumas(made)
     assert len(shown) == 45
     for time, luma in shown:
         x, y, width, height = path.at(time)
         expected = (160 - x) * size[0] / width, (90 - y) * size[1] / height
-        assert centre(luma) == pytest.approx(expected, abs=1.0)
+        assert find_dot(luma) == pytest.approx(expected, abs=1.0)
 
 
 def test_a_slow_pan_glides(source: Path, tmp_path: Path) -> None:
@@ -69,7 +79,7 @@ def test_a_slow_pan_glides(source: Path, tmp_path: Path) -> None:
         STILL[0] | {"time": 1.5, "x": 108, "y": 56, "width": 120, "height": 68},
     ]
     made, _, _ = export(copied(source, tmp_path), keyframes=pan, output_width=240, output_height=136)
-    places = [centre(luma)[0] for _, luma in lumas(made)]
+    places = [find_dot(luma)[0] for _, luma in read_lumas(made)]
     steps = [before - after for before, after in itertools.pairwise(places)]
     assert max(steps) < 1.5
     assert min(steps) > -0.5
@@ -91,13 +101,13 @@ def test_the_output_is_as_large_as_asked(
     crop = [{"time": 0, "x": 10, "y": 10, "width": 120, "height": 68}]
     made, output, _ = export(copied(source, tmp_path), keyframes=crop, **asked)
     assert (output.width, output.height) == expected
-    assert lumas(made)[0][1].shape == (expected[1], expected[0])
+    assert read_lumas(made)[0][1].shape == (expected[1], expected[0])
 
 
 def test_a_crop_that_sticks_out_is_moved_inside(source: Path, tmp_path: Path) -> None:
     crop = [{"time": 0, "x": 200, "y": -40, "width": 180, "height": 120}]
     made, _, _ = export(copied(source, tmp_path), keyframes=crop)
-    assert centre(lumas(made)[3][1]) == pytest.approx((20, 90), abs=1.0)
+    assert find_dot(read_lumas(made)[3][1]) == pytest.approx((20, 90), abs=1.0)
 
 
 @pytest.mark.parametrize("x", [320, -200], ids=["right of it", "left of it"])
@@ -117,7 +127,7 @@ def test_a_trim_keeps_picture_and_sound_in_step(beat: Path, tmp_path: Path) -> N
 
 def test_without_a_trim_every_frame_is_kept(beat: Path, tmp_path: Path) -> None:
     made, output, _ = export(copied(beat, tmp_path))
-    assert [time for time, _ in lumas(made)] == pytest.approx(steady(2), abs=1e-4)
+    assert [time for time, _ in read_lumas(made)] == pytest.approx(frame_times(2), abs=1e-4)
     assert output.duration == pytest.approx(2.0, abs=1e-4)
 
 
@@ -135,7 +145,7 @@ def test_another_frame_rate_resamples_and_does_not_slow(
     beat: Path, tmp_path: Path, fps: float, frames: int
 ) -> None:
     made, output, _ = export(copied(beat, tmp_path), fps=fps)
-    assert len(lumas(made)) == frames
+    assert len(read_lumas(made)) == frames
     assert output.duration == pytest.approx(2.0, abs=1 / fps)
     assert flash_time(made) == pytest.approx(1.0, abs=1 / min(fps, 30))
     assert click_time(made) == pytest.approx(1.0, abs=0.005)
@@ -151,7 +161,7 @@ def test_an_axis_never_leaves_the_frame() -> None:
 
 def flash_time(path: Path) -> float:
     """When the picture turns white."""
-    return next(time for time, luma in lumas(path) if luma.mean() > 128)
+    return next(time for time, luma in read_lumas(path) if luma.mean() > 128)
 
 
 def click_time(path: Path) -> float:

@@ -11,7 +11,7 @@ from gpu.export_types.labels import BADGES, label
 from gpu.media.planes import planes
 from gpu.spec import Clip
 from tests.gpu.export_types.clip_sources import annotate, clip, grey
-from tests.support.videos import BLACK, WHITE, Luma, Video, lumas, make, steady
+from tests.support.videos import BLACK, WHITE, Luma, Video, frame_times, read_lumas, write_video
 
 WORDY = "The left back overlaps and the winger cuts inside; nobody picks up the late run. " * 8
 WIDTH, HEIGHT = 640, 360
@@ -117,8 +117,8 @@ def test_any_one_thing_makes_a_label(fields: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of grey."""
-    video = Video(draw=lambda _: grey(150, width=WIDTH, height=HEIGHT), times=steady(2))
-    return make(tmp_path_factory.mktemp("labels") / "grey.mp4", video)
+    video = Video(draw=lambda _: grey(150, width=WIDTH, height=HEIGHT), times=frame_times(2))
+    return write_video(tmp_path_factory.mktemp("labels") / "grey.mp4", video)
 
 
 def shown(source: Path, folder: Path, **fields: Any) -> list[tuple[float, Luma]]:
@@ -126,7 +126,7 @@ def shown(source: Path, folder: Path, **fields: Any) -> list[tuple[float, Luma]]
     folder.mkdir()
     clips = [clip(0, 1, "Name", notes="Notes", rating=5), clip(1, 2)]
     made, _ = annotate({"coded": source}, folder, clips, quality="high", **fields)
-    return lumas(made)
+    return read_lumas(made)
 
 
 def test_a_label_is_shown_for_its_clip_and_changes_nothing_else(source: Path, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_in_a_dissolve_one_label_goes_before_the_other_comes(source: Path, tmp_p
     made, _ = annotate(
         {"coded": source}, tmp_path, clips, quality="high", show_labels=True, transition=transition
     )
-    spread = [int(luma.max()) - int(luma.min()) for _, luma in lumas(made)]
+    spread = [int(luma.max()) - int(luma.min()) for _, luma in read_lumas(made)]
     assert min(spread) == min(spread[21:24]) <= 12
     assert spread[14] > 100
     assert spread[30] > 100

@@ -16,9 +16,9 @@ from tests.gpu.export_types.overlay_frames import (
     GREY,
     at,
     ellipse,
+    export_overlay,
     grey_source,
     key,
-    overlaid,
     region,
     rgb_at,
     under_black,
@@ -31,7 +31,9 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_all_but_the_ellipse_is_dimmed(source: Path) -> None:
-    shown = at(overlaid(source, highlight_regions=[region()], overlay_settings={"dim_strength": 0.4}), 0.5)
+    shown = at(
+        export_overlay(source, highlight_regions=[region()], overlay_settings={"dim_strength": 0.4}), 0.5
+    )
 
     assert shown[90, 160] == pytest.approx(GREY, abs=2)
     assert shown[90, 160 + 36] == pytest.approx(GREY, abs=2)
@@ -41,7 +43,7 @@ def test_all_but_the_ellipse_is_dimmed(source: Path) -> None:
 
 def test_the_ellipse_follows_the_spline_in_place_and_size(source: Path) -> None:
     path = region(key(0, x=80, y=60, rx=30, ry=20), key(1, x=240, y=120, rx=50, ry=30))
-    made = overlaid(source, highlight_regions=[path], overlay_settings={"dim_strength": 0.6})
+    made = export_overlay(source, highlight_regions=[path], overlay_settings={"dim_strength": 0.6})
 
     for time in (0.2, 0.5, 0.8):
         # Catmull-Rom through two points with both ends doubled.
@@ -52,14 +54,14 @@ def test_the_ellipse_follows_the_spline_in_place_and_size(source: Path) -> None:
 
 def test_a_region_drawn_on_another_size_is_scaled(source: Path) -> None:
     drawn = region(key(x=400, y=400, rx=80, ry=80), videoWidth=640, videoHeight=720)
-    made = overlaid(source, highlight_regions=[drawn], overlay_settings={"dim_strength": 0.6})
+    made = export_overlay(source, highlight_regions=[drawn], overlay_settings={"dim_strength": 0.6})
 
     assert ellipse(at(made, 0.5), under_black(GREY, 0.6)) == pytest.approx((200, 100, 40, 20), abs=1)
 
 
 def test_on_the_ground_it_is_flat_and_at_the_feet(source: Path) -> None:
     settings = {"dim_strength": 0.6, "shape": "ground"}
-    made = overlaid(source, highlight_regions=[region()], overlay_settings=settings)
+    made = export_overlay(source, highlight_regions=[region()], overlay_settings=settings)
 
     x, y, radius_x, radius_y = ellipse(at(made, 0.5), under_black(GREY, 0.6))
     assert (x, y, radius_x) == pytest.approx((160, 120, 40), abs=1)
@@ -68,7 +70,7 @@ def test_on_the_ground_it_is_flat_and_at_the_feet(source: Path) -> None:
 
 def test_it_fades_in_and_out(source: Path) -> None:
     settings = {"dim_strength": 0.5, "fade": 0.2}
-    made = overlaid(source, highlight_regions=[region(start=0.1, end=0.9)], overlay_settings=settings)
+    made = export_overlay(source, highlight_regions=[region(start=0.1, end=0.9)], overlay_settings=settings)
 
     for time, level in ((0.1, 0.0), (0.2, 0.5), (0.3, 1.0), (0.5, 1.0), (0.8, 0.5), (0.9, 0.0)):
         assert at(made, time)[10, 10] == pytest.approx(under_black(GREY, 0.5 * level), abs=2), time
@@ -77,7 +79,7 @@ def test_it_fades_in_and_out(source: Path) -> None:
 
 def test_ellipses_that_overlap_are_dimmed_around_once(source: Path) -> None:
     two = [region(key(x=130)), region(key(x=190))]
-    shown = at(overlaid(source, highlight_regions=two, overlay_settings={"dim_strength": 0.4}), 0.5)
+    shown = at(export_overlay(source, highlight_regions=two, overlay_settings={"dim_strength": 0.4}), 0.5)
 
     assert [shown[90, x] for x in (120, 160, 200)] == pytest.approx([GREY] * 3, abs=2)
     assert shown[90, 60] == pytest.approx(under_black(GREY, 0.4), abs=2)
@@ -86,7 +88,9 @@ def test_ellipses_that_overlap_are_dimmed_around_once(source: Path) -> None:
 def test_a_boost_lifts_the_ellipse_once_and_leaves_the_rest(source: Path) -> None:
     two = [region(key(x=130)), region(key(x=190))]
     settings = {"dim_strength": 0.5}
-    made = overlaid(source, highlight_regions=two, effect_type="brightness_boost", overlay_settings=settings)
+    made = export_overlay(
+        source, highlight_regions=two, effect_type="brightness_boost", overlay_settings=settings
+    )
 
     shown = at(made, 0.5)
     assert [shown[90, x] for x in (120, 160, 200)] == pytest.approx([16 + (GREY - 16) * 1.5] * 3, abs=2)
@@ -103,7 +107,7 @@ def test_a_boost_lifts_the_ellipse_once_and_leaves_the_rest(source: Path) -> Non
 )
 def test_the_outline_has_its_colour(source: Path, look: Any, expected: tuple[int, int, int]) -> None:
     drawn = region(key(**look), color="#0000ff")
-    made = overlaid(
+    made = export_overlay(
         source, highlight_regions=[drawn], effect_type="original", overlay_settings={"stroke_width": 72}
     )
 
@@ -118,7 +122,7 @@ def test_the_outline_has_its_colour(source: Path, look: Any, expected: tuple[int
 
 def test_a_thin_outline_is_two_pixels_wide(source: Path) -> None:
     settings = {"stroke_width": 1}
-    made = overlaid(
+    made = export_overlay(
         source,
         highlight_regions=[region(color="#ffffff")],
         effect_type="original",
@@ -132,7 +136,9 @@ def test_a_thin_outline_is_two_pixels_wide(source: Path) -> None:
 def test_a_fill_is_laid_inside(source: Path) -> None:
     settings = {"fill_enabled": True, "fill_opacity": 0.5}
     white = region(color="#ffffff")
-    made = overlaid(source, highlight_regions=[white], effect_type="original", overlay_settings=settings)
+    made = export_overlay(
+        source, highlight_regions=[white], effect_type="original", overlay_settings=settings
+    )
 
     assert at(made, 0.5)[90, 160] == pytest.approx((GREY + 235) / 2, abs=2)
     assert at(made, 0.5)[20, 20] == pytest.approx(GREY, abs=2)
@@ -140,7 +146,7 @@ def test_a_fill_is_laid_inside(source: Path) -> None:
 
 def test_a_disabled_region_draws_nothing(source: Path) -> None:
     regions = [region(start=0, end=0.3), region(start=0.5, end=0.9, enabled=False)]
-    made = overlaid(source, highlight_regions=regions)
+    made = export_overlay(source, highlight_regions=regions)
 
     assert at(made, 0.2)[10, 10] < GREY - 10
     assert at(made, 0.6)[10, 10] == pytest.approx(GREY, abs=2)
@@ -148,7 +154,7 @@ def test_a_disabled_region_draws_nothing(source: Path) -> None:
 
 def test_keyframes_count_up_to_a_frame_beyond_the_bounds(source: Path) -> None:
     keys = (key(0, x=40), key(0.27, x=100), key(0.73, x=220), key(1.0, x=300))
-    made = overlaid(
+    made = export_overlay(
         source, highlight_regions=[region(*keys, start=0.3, end=0.7)], overlay_settings={"dim_strength": 0.6}
     )
 

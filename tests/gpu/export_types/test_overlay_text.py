@@ -10,14 +10,14 @@ from gpu.errors import ExportError
 from tests.gpu.export_types.overlay_frames import (
     GREY,
     at,
+    export_overlay,
     grey_source,
     key,
-    overlaid,
     region,
     rgb_at,
     under_black,
 )
-from tests.support.videos import Video, make, steady
+from tests.support.videos import Video, frame_times, write_video
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_text_is_where_and_when_it_was_asked_for_and_nowhere_else(source: Path) 
         "size": 40,
         "color": "#ff0000",
     }
-    made = overlaid(source, text_layers=[layer])
+    made = export_overlay(source, text_layers=[layer])
 
     for time, seen in ((0.2, False), (0.3, True), (0.5, True), (0.7, False)):
         changed = np.abs(at(made, time).astype(int) - GREY) > 4
@@ -50,7 +50,7 @@ def test_text_is_where_and_when_it_was_asked_for_and_nowhere_else(source: Path) 
 @pytest.mark.parametrize(("x", "y"), [(100, 50), (37, 81)])
 def test_a_text_has_the_corner_of_its_box_where_it_was_asked_for(source: Path, x: int, y: int) -> None:
     layer = {"text": "H", "start_time": 0, "end_time": 1, "x": x, "y": y, "size": 40, "outline": {"width": 0}}
-    inked = at(overlaid(source, text_layers=[layer]), 0.5).astype(int) > (GREY + 235) / 2
+    inked = at(export_overlay(source, text_layers=[layer]), 0.5).astype(int) > (GREY + 235) / 2
 
     line = render_line("H", 40)
     down, across = np.nonzero(inked)
@@ -61,7 +61,7 @@ def test_a_text_has_the_corner_of_its_box_where_it_was_asked_for(source: Path, x
 
 def test_lines_of_text_stand_below_one_another(source: Path) -> None:
     layer = {"text": "H\nH", "start_time": 0, "end_time": 1, "x": 100, "y": 20, "size": 40}
-    shown = at(overlaid(source, text_layers=[layer]), 0.5)[:, 100:130]
+    shown = at(export_overlay(source, text_layers=[layer]), 0.5)[:, 100:130]
 
     inked = (shown.max(axis=1) > 200).astype(int)
     assert np.diff(np.flatnonzero(np.diff(inked) > 0)) == pytest.approx([55], abs=1)
@@ -71,7 +71,7 @@ def test_what_lies_outside_the_picture_is_cut_off(source: Path) -> None:
     layer = {"text": "W", "start_time": 0, "end_time": 1, "x": -11, "y": -31, "size": 60}
     far = {**layer, "x": 5_000}
     regions = [region(key(x=-10, y=185)), region(key(x=5_000, y=-900))]
-    shown = at(overlaid(source, highlight_regions=regions, text_layers=[layer, far]), 0.5)
+    shown = at(export_overlay(source, highlight_regions=regions, text_layers=[layer, far]), 0.5)
 
     assert shown[178, 2] == pytest.approx(GREY, abs=3)
     assert shown[100, 160] == pytest.approx(under_black(GREY, 0.2), abs=2)
@@ -81,8 +81,10 @@ def test_what_lies_outside_the_picture_is_cut_off(source: Path) -> None:
 def test_odd_sides_lose_a_row_and_a_column(tmp_path: Path) -> None:
     grey = np.full((91, 161), GREY, np.uint8)
     options = (("qp", "0"),)
-    video = Video(lambda _: grey, steady(0.2), codec="libx264", pixel_format="yuv444p", options=options)
-    made = overlaid(make(tmp_path / "source.mp4", video), highlight_regions=[region(key(x=80, y=45))])
+    video = Video(lambda _: grey, frame_times(0.2), codec="libx264", pixel_format="yuv444p", options=options)
+    made = export_overlay(
+        write_video(tmp_path / "source.mp4", video), highlight_regions=[region(key(x=80, y=45))]
+    )
 
     assert at(made, 0.1).shape == (90, 160)
     assert at(made, 0.1)[5, 5] == pytest.approx(under_black(GREY, 0.2), abs=2)
@@ -90,6 +92,6 @@ def test_odd_sides_lose_a_row_and_a_column(tmp_path: Path) -> None:
 
 def test_a_region_after_the_source_is_an_error(source: Path) -> None:
     with pytest.raises(ExportError) as raised:
-        overlaid(source, highlight_regions=[region(start=3, end=4)])
+        export_overlay(source, highlight_regions=[region(start=3, end=4)])
 
     assert raised.value.code == "clip_outside_source"

@@ -9,33 +9,45 @@ from gpu.media.time_stretch import steps
 from gpu.media.timeline import Piece, nominal, pieces
 from gpu.spec import SpeedSegment
 from tests.gpu.run_pipeline import export
-from tests.support.videos import SOUND_RATE, Video, click_times, clicks, flash, lumas, make, samples, steady
+from tests.support.videos import (
+    SOUND_RATE,
+    Video,
+    click_times,
+    clicks,
+    flash,
+    frame_times,
+    read_lumas,
+    read_samples,
+    write_video,
+)
 
 
 @pytest.mark.parametrize("speed", [0.1, 0.3, 0.5, 1.5, 2, 4, 8])
 def test_a_segment_changes_speed_and_the_rest_keeps_its_own(tmp_path: Path, speed: float) -> None:
     tone = clicks(3, 0.2, 2.6)
-    source = make(tmp_path / "source.mp4", Video(draw=flash(2.6), times=steady(3), tone=tone))
+    source = write_video(tmp_path / "source.mp4", Video(draw=flash(2.6), times=frame_times(3), tone=tone))
     segment = {"start": 1.0, "end": 2.0, "speed": speed}
     made, output, _ = export(source, segments=[segment])
     assert output.duration == pytest.approx(2 + 1 / speed, abs=1 / 30)
     at = 2.6 - 1 + 1 / speed
-    assert next(time for time, luma in lumas(made) if luma.mean() > 128) == pytest.approx(at, abs=1 / 30)
+    assert next(time for time, luma in read_lumas(made) if luma.mean() > 128) == pytest.approx(at, abs=1 / 30)
     assert click_times(made) == pytest.approx([0.2, at], abs=0.005)
 
 
 @pytest.mark.parametrize("speed", [0.25, 0.5, 2, 4])
 def test_sound_inside_a_segment_stays_with_the_picture(tmp_path: Path, speed: float) -> None:
-    source = make(tmp_path / "source.mp4", Video(draw=flash(1.0, 0.4), times=steady(2), tone=clicks(2, 1.0)))
+    source = write_video(
+        tmp_path / "source.mp4", Video(draw=flash(1.0, 0.4), times=frame_times(2), tone=clicks(2, 1.0))
+    )
     made, _, _ = export(source, segments=[{"start": 0, "end": 2, "speed": speed}])
-    seen = next(time for time, luma in lumas(made) if luma.mean() > 128)
+    seen = next(time for time, luma in read_lumas(made) if luma.mean() > 128)
     assert seen == pytest.approx(1 / speed, abs=1 / 30)
     assert loudest(made) == pytest.approx(1.01 / speed, abs=1 / 30)
 
 
 def loudest(path: Path) -> float:
     """The middle of all that is heard, in seconds; stretching blurs where a burst begins."""
-    power = np.square(samples(path)[0], dtype=np.float64)
+    power = np.square(read_samples(path)[0], dtype=np.float64)
     return float((np.arange(power.size) * power).sum() / power.sum() / SOUND_RATE)
 
 
@@ -45,21 +57,27 @@ def test_the_pitch_is_kept(tmp_path: Path, speed: float) -> None:
     wave = (0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE)).astype(
         np.float32
     )
-    source = make(tmp_path / "source.mp4", Video(draw=flash(9), times=steady(seconds, 10), tone=wave))
+    source = write_video(
+        tmp_path / "source.mp4", Video(draw=flash(9), times=frame_times(seconds, 10), tone=wave)
+    )
     made, _, _ = export(source, segments=[{"start": 0, "end": seconds, "speed": speed}])
-    heard = samples(made)[0]
+    heard = read_samples(made)[0]
     middle = heard[heard.size // 8 : -heard.size // 8]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(middle.size)))
     assert np.argmax(spectrum) * SOUND_RATE / middle.size == pytest.approx(440, abs=5)
 
 
 def test_a_trim_cuts_through_segments(tmp_path: Path) -> None:
-    source = make(tmp_path / "source.mp4", Video(draw=flash(1.5), times=steady(3), tone=clicks(3, 2.5)))
+    source = write_video(
+        tmp_path / "source.mp4", Video(draw=flash(1.5), times=frame_times(3), tone=clicks(3, 2.5))
+    )
     segments = [{"start": 0, "end": 1, "speed": 2}, {"start": 2, "end": 3, "speed": 0.5}]
     made, output, _ = export(source, segments=segments, trim={"start": 0.5, "end": 2.75})
     # 0.5 to 1 at 2 is 0.25 s, 1 to 2 is 1 s, 2 to 2.75 at 0.5 is 1.5 s.
     assert output.duration == pytest.approx(2.75, abs=1 / 30)
-    assert next(time for time, luma in lumas(made) if luma.mean() > 128) == pytest.approx(0.75, abs=1 / 30)
+    assert next(time for time, luma in read_lumas(made) if luma.mean() > 128) == pytest.approx(
+        0.75, abs=1 / 30
+    )
     assert loudest(made) == pytest.approx(2.25 + 0.02, abs=1 / 30)
 
 

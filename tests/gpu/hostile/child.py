@@ -17,7 +17,7 @@ import av
 from gpu.errors import ExportError
 from gpu.pipeline import run
 from tests.gpu.hostile.corpus import SIDE
-from tests.gpu.run_pipeline import attempt
+from tests.gpu.run_pipeline import attempt_spec
 
 # What declares hours of nothing may take hours, frame by frame: who runs an export sets it a deadline.
 BUDGET_SECONDS = 5.0
@@ -57,7 +57,7 @@ def ending(source: Path, asked: dict[str, Any]) -> dict[str, Any]:
     """How the export of this file ends, beside it."""
     output = source.with_name("output")
     until = time.monotonic() + BUDGET_SECONDS
-    spec = attempt(source, output, **asked)
+    spec = attempt_spec(source, output, **asked)
     try:
         with closing(run(spec, source.with_name("scratch"))) as working:
             for _ in working:

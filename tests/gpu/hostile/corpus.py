@@ -16,12 +16,12 @@ import av
 import numpy as np
 from PIL import Image
 
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 SIDE, FRAMES = 64, 8
 PLAIN = Video(
     draw=lambda time: dot(20 + 60 * time, 32, width=SIDE, height=SIDE),
-    times=steady(FRAMES / 30),
+    times=frame_times(FRAMES / 30),
     tone=clicks(FRAMES / 30, 0.1),
 )
 ORIGINALS = {
@@ -40,7 +40,7 @@ Mutation = Callable[[bytes, random.Random], bytes]
 
 def originals(folder: Path) -> dict[str, bytes]:
     """Small, whole videos by name."""
-    return {name: make(folder / name, video).read_bytes() for name, video in ORIGINALS.items()}
+    return {name: write_video(folder / name, video).read_bytes() for name, video in ORIGINALS.items()}
 
 
 def mutants(whole: dict[str, bytes], rounds: int, seed: int) -> Iterator[tuple[str, bytes]]:

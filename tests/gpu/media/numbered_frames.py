@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support.videos import BLACK, WHITE, Luma, lumas
+from tests.support.videos import BLACK, WHITE, Luma, read_lumas
 
 WIDTH, HEIGHT, RATE = 480, 64, 25
 _BAR, _STEP = 16, 2
@@ -22,7 +22,7 @@ def bar(time: float) -> Luma:
 
 def numbers(path: Path) -> list[int]:
     """The number of every frame."""
-    return [_number(luma) for _, luma in lumas(path)]
+    return [_number(luma) for _, luma in read_lumas(path)]
 
 
 def _number(luma: Luma) -> int:

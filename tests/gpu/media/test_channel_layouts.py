@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.callbacks.scripted_server import Receiver, receiver
 from tests.gpu.worker_process import begun, ended
-from tests.support.videos import SOUND_RATE, Video, dot, make, samples, steady
+from tests.support.videos import SOUND_RATE, Video, dot, frame_times, read_samples, write_video
 
 SECONDS = 0.5
 LOW, HIGH = 300, 2_000
@@ -40,8 +40,8 @@ def recorded(path: Path, layout: str, channels: int, tones: dict[int, int]) -> P
     tone = np.zeros((channels, round(SECONDS * SOUND_RATE)), np.float32)
     for channel, frequency in tones.items():
         tone[channel] = sine(frequency)
-    video = Video(lambda _: dot(160, 90), steady(SECONDS), tone, layout, sound_codec="pcm_s16le")
-    return make(path, video)
+    video = Video(lambda _: dot(160, 90), frame_times(SECONDS), tone, layout, sound_codec="pcm_s16le")
+    return write_video(path, video)
 
 
 def relabel(path: Path, tag: int) -> Path:
@@ -63,7 +63,7 @@ def heard(service: Receiver, source: Path) -> Path:
 
 def loudness(path: Path) -> NDArray[np.float64]:
     """How loud both tones are (columns) on the left and on the right (rows)."""
-    found = samples(path)[:, 2_048:-2_048]
+    found = read_samples(path)[:, 2_048:-2_048]
     times = np.arange(found.shape[1]) / SOUND_RATE
     waves = np.exp(-2j * np.pi * np.outer((LOW, HIGH), times))
     loud: NDArray[np.float64] = np.abs(found @ waves.T) * 2 / found.shape[1]
@@ -97,7 +97,7 @@ def test_channels_that_nobody_named_are_left_and_right_at_first(
 
 
 def test_an_ambisonic_recording_is_heard_from_its_sides(service: Receiver, tmp_path: Path) -> None:
-    times = steady(SECONDS)
+    times = frame_times(SECONDS)
     tone = np.stack([sine(LOW), sine(LOW), np.zeros_like(sine(LOW)), np.zeros_like(sine(LOW))])
     video = Video(
         lambda _: dot(160, 90),
@@ -107,6 +107,6 @@ def test_an_ambisonic_recording_is_heard_from_its_sides(service: Receiver, tmp_p
         sound_codec="libopus",
         sound_options=(("mapping_family", "2"),),
     )
-    left, right = loudness(heard(service, make(tmp_path / "source.mkv", video)))
+    left, right = loudness(heard(service, write_video(tmp_path / "source.mkv", video)))
     assert left[0] > 0.2
     assert left[0] > 10 * right[0]

@@ -7,33 +7,33 @@ import av
 import numpy as np
 import pytest
 
-from tests.gpu.export_types.overlay_frames import overlaid
+from tests.gpu.export_types.overlay_frames import export_overlay
 from tests.gpu.run_pipeline import export
-from tests.support.videos import Video, centre, dot, lumas, make, steady
+from tests.support.videos import Video, dot, find_dot, frame_times, read_lumas, write_video
 
-DOT = Video(draw=lambda _: dot(250, 40), times=steady(0.4))
+DOT = Video(draw=lambda _: dot(250, 40), times=frame_times(0.4))
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p10le", "yuv444p", "bgr0", "yuv422p10le"])
 def test_any_pixel_format_shows_the_same_picture(tmp_path: Path, pixels: str) -> None:
     tags = (1, 1, 0, 2) if pixels == "bgr0" else (1, 1, 1, 1)
     video = replace(DOT, codec="ffv1", options=(), pixel_format=pixels, colors=tags)
-    made, _, _ = export(make(tmp_path / "source.mkv", video))
-    luma = lumas(made)[0][1]
-    assert centre(luma) == pytest.approx((250, 40), abs=1)
+    made, _, _ = export(write_video(tmp_path / "source.mkv", video))
+    luma = read_lumas(made)[0][1]
+    assert find_dot(luma) == pytest.approx((250, 40), abs=1)
     assert (int(luma.min()), int(luma.max())) == pytest.approx((16, 235), abs=6)
 
 
 def test_ten_bit_hevc_of_a_phone(tmp_path: Path) -> None:
     options = (("preset", "ultrafast"), ("crf", "12"), ("x265-params", "log-level=none"))
     video = replace(DOT, codec="libx265", options=options, pixel_format="yuv420p10le")
-    source = make(tmp_path / "phone.mov", video)
+    source = write_video(tmp_path / "phone.mov", video)
     with av.open(str(source)) as container:
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
     made, _, _ = export(source)
-    shown = lumas(made)
+    shown = read_lumas(made)
     assert len(shown) == 12
-    assert centre(shown[6][1]) == pytest.approx((250, 40), abs=1)
+    assert find_dot(shown[6][1]) == pytest.approx((250, 40), abs=1)
     assert (int(shown[6][1].min()), int(shown[6][1].max())) == pytest.approx((16, 235), abs=6)
 
 
@@ -45,7 +45,7 @@ def test_colours_of_standard_definition_are_converted(tmp_path: Path) -> None:
 def test_what_is_drawn_on_has_its_colours_converted_as_well(tmp_path: Path) -> None:
     """No filter that scales comes after, which would do it unasked."""
     source = tinted(tmp_path / "sd.mkv", (120, 90, 200), (6, 6, 6, 1))
-    made = overlaid(source, text_layers=[{"text": "H", "start_time": 0, "end_time": 1, "x": 8, "y": 8}])
+    made = export_overlay(source, text_layers=[{"text": "H", "start_time": 0, "end_time": 1, "x": 8, "y": 8}])
     assert tint(made) == pytest.approx((108, 98, 199), abs=3)
 
 
@@ -93,9 +93,9 @@ def test_interlaced_pictures_lose_their_combs(tmp_path: Path) -> None:
         return woven
 
     options = (("preset", "ultrafast"), ("crf", "10"), ("x264-params", "interlaced=1:tff=1"))
-    source = make(tmp_path / "camera.mp4", replace(DOT, draw=fields, options=options))
+    source = write_video(tmp_path / "camera.mp4", replace(DOT, draw=fields, options=options))
     made, _, _ = export(source)
-    shown = lumas(made)
+    shown = read_lumas(made)
     assert len(shown) == 12
     lines = shown[5][1].astype(np.int16)
     assert np.abs(lines[1:-1] - (lines[:-2] + lines[2:]) // 2).max() < 25

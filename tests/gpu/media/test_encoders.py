@@ -11,8 +11,8 @@ from gpu.media import encoders, hwaccel
 from gpu.media.encoders import Encoder
 from gpu.pipeline import run
 from gpu.spec import Codec, Quality
-from tests.gpu.run_pipeline import STILL, attempt, finished
-from tests.support.videos import Video, click_times, clicks, dot, lumas, make, steady
+from tests.gpu.run_pipeline import STILL, attempt_spec, run_to_end
+from tests.support.videos import Video, click_times, clicks, dot, frame_times, read_lumas, write_video
 
 NVENC = {Codec.H264: "h264_nvenc", Codec.HEVC: "hevc_nvenc", Codec.AV1: "av1_nvenc"}
 without_a_card = pytest.mark.skipif(hwaccel.cuda_present(), reason="a card is here, and may well encode")
@@ -21,8 +21,8 @@ without_a_card = pytest.mark.skipif(hwaccel.cuda_present(), reason="a card is he
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Four seconds with a click in the middle."""
-    video = Video(draw=lambda _: dot(160, 90), times=steady(4), tone=clicks(4, 2.0))
-    return make(tmp_path / "source.mp4", video)
+    video = Video(draw=lambda _: dot(160, 90), times=frame_times(4), tone=clicks(4, 2.0))
+    return write_video(tmp_path / "source.mp4", video)
 
 
 def cards(codec: Codec, quality: Quality, _width: int, _height: int) -> Encoder:
@@ -38,7 +38,7 @@ def test_an_encoder_that_fails_gives_way_to_software_and_the_timeline_says_so(
 ) -> None:
     asked: dict[str, Any] = {"keyframes": STILL, "codec": codec, "parallelism": pieces}
     made = tmp_path / "output.mp4"
-    ticks, output = finished(run(attempt(source, made, **asked), tmp_path / "scratch", cards))
+    ticks, output = run_to_end(run(attempt_spec(source, made, **asked), tmp_path / "scratch", cards))
 
     software = encoders.software(codec, Quality.DRAFT, "").name
     said = [tick.message for tick in ticks if tick.phase is Phase.PROCESSING]
@@ -46,7 +46,7 @@ def test_an_encoder_that_fails_gives_way_to_software_and_the_timeline_says_so(
     assert said[0 if pieces == 1 else -2].endswith(f"with {software} ({NVENC[codec]} failed)")
     assert [tick.progress for tick in ticks] == sorted(tick.progress for tick in ticks)
     assert output.duration == pytest.approx(4.0, abs=1 / 30)
-    assert len(lumas(made)) == 120
+    assert len(read_lumas(made)) == 120
     assert click_times(made) == pytest.approx([2.0], abs=0.005)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["output.mp4", "source.mp4"]
 
@@ -76,9 +76,9 @@ def test_every_setting_is_one_that_its_encoder_knows(codec: Codec, quality: Qual
 def test_software_that_fails_is_not_tried_again(source: Path, tmp_path: Path) -> None:
     nothing = Encoder("libx264", {"preset": "none of these"}, None, "")
     with pytest.raises(Exception, match="could not be encoded") as caught:
-        finished(
+        run_to_end(
             run(
-                attempt(source, tmp_path / "output.mp4", keyframes=STILL),
+                attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL),
                 tmp_path / "scratch",
                 lambda *_: nothing,
             )

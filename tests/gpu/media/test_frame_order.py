@@ -10,7 +10,7 @@ from gpu.media import encoders
 from tests.gpu.chunks.chunk_comparison import Film, made
 from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
 from tests.gpu.run_pipeline import export
-from tests.support.videos import SOUND_RATE, Video, clicks, make, steady
+from tests.support.videos import SOUND_RATE, Video, clicks, frame_times, write_video
 
 SECONDS = 5.0
 FRAMES = round(SECONDS * RATE)
@@ -32,10 +32,10 @@ def filmed(path: Path) -> Path:
     has_sound = path.suffix in {".avi", ".vob"}
     tone = clicks(SECONDS, 1.0, 3.0) if has_sound else None
     video = Video(
-        bar, steady(SECONDS, RATE), tone, sound_codec="mp2", codec=codec, options=options,
+        bar, frame_times(SECONDS, RATE), tone, sound_codec="mp2", codec=codec, options=options,
         time_base=Fraction(1, RATE), rate=Fraction(RATE),
     )  # fmt: skip
-    return make(path, video)
+    return write_video(path, video)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -72,6 +72,6 @@ def test_a_clock_of_milliseconds_loses_no_frame_wherever_the_film_begins_in_it(
         rate=Fraction(rate),
         time_base=Fraction(1, 1_000),
     )
-    found = numbers(export(make(tmp_path / "source.mkv", video), keyframes=WHOLE)[0])
+    found = numbers(export(write_video(tmp_path / "source.mkv", video), keyframes=WHOLE)[0])
     assert sorted(set(found)) == list(range(frames))
     assert len(found) <= frames + 2

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from gpu.pipeline import run
-from tests.gpu.export_types.overlay_frames import overlaid
+from tests.gpu.export_types.overlay_frames import export_overlay
 from tests.gpu.media.hdr_patches import PAPER_NITS, PATCH, Light, film, hue, seen
 from tests.gpu.media.output_checks import broken_promises
-from tests.gpu.run_pipeline import attempt, export, finished
+from tests.gpu.run_pipeline import attempt_spec, export, run_to_end
 
 WHITE, GREY, DARK = (1.0, 1.0, 1.0), (0.18, 0.18, 0.18), (0.05, 0.05, 0.05)
 COLOURS: list[Light] = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.6, 0.35, 0.25), (0.9, 0.5, 0.1)]
@@ -63,12 +63,12 @@ def test_every_type_of_export_shows_the_same(tmp_path: Path, curve: str) -> None
     patches: list[Light] = [WHITE, GREY, *COLOURS[:3], (2, 2, 2)]
     source = film(tmp_path / "source.mkv", curve, "yuv420p10le", patches)
     made = {"framing": export(source, **whole(len(patches)))[0].rename(tmp_path / "framing.mp4")}
-    made["overlay"] = overlaid(source).rename(tmp_path / "overlay.mp4")
+    made["overlay"] = export_overlay(source).rename(tmp_path / "overlay.mp4")
     clips = [{"start_time": 0, "end_time": 0.3, "name": "a"}]
-    spec = attempt(
+    spec = attempt_spec(
         source, tmp_path / "annotate.mp4", kind="annotate", clips=clips, show_labels=False, quality="high"
     )
-    finished(run(spec, tmp_path / "scratch"))
+    run_to_end(run(spec, tmp_path / "scratch"))
     for path in (made["overlay"], tmp_path / "annotate.mp4"):
         both = zip(seen(path, len(patches)), seen(made["framing"], len(patches)), strict=True)
         assert all(np.abs(color - other).max() <= 4 for color, other in both)

@@ -19,14 +19,14 @@ from gpu.pipeline import run
 from gpu.spec import RemoteObject, Transfer
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
-from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, overlaid, region
+from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, export_overlay, region
 from tests.gpu.media.output_checks import broken_promises
-from tests.gpu.run_pipeline import attempt, finished
+from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.support.s3_server import s3_server
-from tests.support.videos import SOUND_RATE, Video, clicks, dot, make, samples, steady
+from tests.support.videos import SOUND_RATE, Video, clicks, dot, frame_times, read_samples, write_video
 
 STEREO = np.tile(clicks(1.0, 0.3), (2, 1))
-READY = Video(lambda time: dot(40 + 100 * time, 90), steady(1.0), tone=STEREO, layout="stereo")
+READY = Video(lambda time: dot(40 + 100 * time, 90), frame_times(1.0), tone=STEREO, layout="stereo")
 SERIAL = b"1581F4X"
 TAGS = (("make", "DJI"), ("com.android.model", "22071212AG"), ("artist", "A Filmer"), ("comment", "1581F4X"),
         ("location", "+48.1+016.4/"), ("creation_time", "2024-05-01T10:11:12Z"))  # fmt: skip
@@ -63,19 +63,19 @@ def with_serial(source: Path) -> Path:
 
 
 def test_a_source_that_is_an_output_already_is_not_encoded_again(tmp_path: Path) -> None:
-    source = make(tmp_path / "source.mp4", READY)
-    made = overlaid(source, highlight_regions=[region(enabled=False)])
+    source = write_video(tmp_path / "source.mp4", READY)
+    made = export_overlay(source, highlight_regions=[region(enabled=False)])
 
     assert (pictures(made) == pictures(source)).all()
-    assert (samples(made) == samples(source)).all()
+    assert (read_samples(made) == read_samples(source)).all()
     assert broken_promises(made) == []
 
 
 def test_a_copy_tells_nothing_of_the_camera_and_its_owner(tmp_path: Path) -> None:
-    source = with_serial(make(tmp_path / "source.mp4", READY))
+    source = with_serial(write_video(tmp_path / "source.mp4", READY))
     assert SERIAL in source.read_bytes()
     assert len(av.open(str(source)).streams) == 3
-    made = overlaid(source)
+    made = export_overlay(source)
 
     assert (pictures(made) == pictures(source)).all()
     assert broken_promises(made) == []
@@ -106,8 +106,8 @@ def test_a_copy_tells_nothing_of_the_camera_and_its_owner(tmp_path: Path) -> Non
     ],
 )  # fmt: skip
 def test_every_promise_holds_of_an_overlay_with_nothing_to_draw(tmp_path: Path, video: Video) -> None:
-    source = make(tmp_path / "source.mp4", replace(video, metadata=TAGS, container_options=USE_TAGS))
-    made = overlaid(source)
+    source = write_video(tmp_path / "source.mp4", replace(video, metadata=TAGS, container_options=USE_TAGS))
+    made = export_overlay(source)
 
     assert broken_promises(made, sound=video.tone is not None) == []
     assert all(value.encode() not in made.read_bytes() for _, value in TAGS)
@@ -115,18 +115,18 @@ def test_every_promise_holds_of_an_overlay_with_nothing_to_draw(tmp_path: Path, 
 
 @pytest.mark.parametrize("name", ["source.mkv", "source.mov", "source.ts"])
 def test_every_promise_holds_of_other_containers(tmp_path: Path, name: str) -> None:
-    assert broken_promises(overlaid(make(tmp_path / name, READY))) == []
+    assert broken_promises(export_overlay(write_video(tmp_path / name, READY))) == []
 
 
 def test_hevc_is_copied_only_where_it_was_asked_for(tmp_path: Path) -> None:
     hevc = replace(READY, codec="libx265", options=(("x265-params", "log-level=none"),))
-    source = make(tmp_path / "source.mp4", hevc)
+    source = write_video(tmp_path / "source.mp4", hevc)
 
-    made = overlaid(source, codec="hevc")
+    made = export_overlay(source, codec="hevc")
     assert (pictures(made) == pictures(source)).all()
     assert broken_promises(made, codec="hevc") == []
     assert b"hvc1" in made.read_bytes()
-    assert broken_promises(overlaid(source, codec="h264")) == []
+    assert broken_promises(export_overlay(source, codec="h264")) == []
 
 
 def _encoder(colors: tuple[int, int, int, int]) -> VideoCodecContext:
@@ -142,7 +142,7 @@ def _encoder(colors: tuple[int, int, int, int]) -> VideoCodecContext:
 
 def test_a_film_whose_pictures_change_on_the_way_is_encoded(tmp_path: Path) -> None:
     path = tmp_path / "source.mp4"
-    before = make(tmp_path / "plain.mp4", replace(READY, tone=None, options=(("bf", "0"),)))
+    before = write_video(tmp_path / "plain.mp4", replace(READY, tone=None, options=(("bf", "0"),)))
     with av.open(str(before)) as old, av.open(str(path), "w") as new:
         track = new.add_stream_from_template(old.streams[0], opaque=True)
         packets = [packet for packet in old.demux() if packet.dts is not None]
@@ -158,7 +158,7 @@ def test_a_film_whose_pictures_change_on_the_way_is_encoded(tmp_path: Path) -> N
             packet.duration = 512
             packet.stream = track
             new.mux(packet)
-    made = overlaid(path)
+    made = export_overlay(path)
 
     assert len(pictures(made)) == 60
     assert broken_promises(made, sound=False) == []
@@ -179,22 +179,22 @@ def _as_it_is(source: Path) -> Path:
 def test_what_is_asked_for_is_done(
     tmp_path: Path, asked: dict[str, Any], sound: bool, given: Callable[[Path], Path]
 ) -> None:
-    made = overlaid(given(make(tmp_path / "source.mp4", READY)), **asked)
+    made = export_overlay(given(write_video(tmp_path / "source.mp4", READY)), **asked)
 
     assert broken_promises(made, sound=sound) == []
     assert len(pictures(made)) == asked.get("fps", 30)
 
 
 def test_in_pieces_an_overlay_with_nothing_to_draw_is_encoded_alike(tmp_path: Path) -> None:
-    long = replace(READY, times=steady(5.0), tone=None, colors=(2, 2, 2, 0))
-    source = make(tmp_path / "source.mp4", long)
-    whole = pictures(overlaid(source))
+    long = replace(READY, times=frame_times(5.0), tone=None, colors=(2, 2, 2, 0))
+    source = write_video(tmp_path / "source.mp4", long)
+    whole = pictures(export_overlay(source))
 
-    assert (pictures(overlaid(source, parallelism=2)) == whole).all()
+    assert (pictures(export_overlay(source, parallelism=2)) == whole).all()
 
 
 def test_an_object_elsewhere_is_copied_too(tmp_path: Path) -> None:
-    source, output = make(tmp_path / "source.mp4", READY), tmp_path / "output.mp4"
+    source, output = write_video(tmp_path / "source.mp4", READY), tmp_path / "output.mp4"
 
     with s3_server() as front:
         bucket = Bucket(front.place())
@@ -206,10 +206,10 @@ def test_an_object_elsewhere_is_copied_too(tmp_path: Path) -> None:
             await bucket.close()
             return url
 
-        spec = attempt(source, output, kind="overlay")
+        spec = attempt_spec(source, output, kind="overlay")
         elsewhere = {"source": RemoteObject(url=asyncio.run(stored()))}
         transfer = Transfer(sources=elsewhere, output=spec.transfer.output)
-        _, made = finished(run(spec.model_copy(update={"transfer": transfer}), tmp_path / "scratch"))
+        _, made = run_to_end(run(spec.model_copy(update={"transfer": transfer}), tmp_path / "scratch"))
 
     assert (pictures(output) == pictures(source)).all()
     assert made.size == output.stat().st_size

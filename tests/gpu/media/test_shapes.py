@@ -17,8 +17,8 @@ from gpu.pipeline import run
 from gpu.spec import FramingConfig
 from tests.gpu.chunks.chunk_comparison import Film
 from tests.gpu.chunks.chunk_comparison import made as in_pieces
-from tests.gpu.run_pipeline import STILL, attempt, export, finished
-from tests.support.videos import Luma, Video, lumas, make, steady
+from tests.gpu.run_pipeline import STILL, attempt_spec, export, run_to_end
+from tests.support.videos import Luma, Video, frame_times, read_lumas, write_video
 
 GREY, BRIGHT = 126, 235
 BLUE = "#2060c0"
@@ -54,7 +54,7 @@ def rgb(path: Path, number: int = 3) -> Any:
 
 @pytest.fixture
 def still(tmp_path: Path) -> Path:
-    return make(tmp_path / "source.mp4", Video(lambda _: squared(320, 180), steady(1.0)))
+    return write_video(tmp_path / "source.mp4", Video(lambda _: squared(320, 180), frame_times(1.0)))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_crop_is_never_squeezed(
     x, y, width, height = crop
     keyframes = [{"time": 0, "x": x, "y": y, "width": width, "height": height}]
     made, _, _ = export(still, keyframes=keyframes, quality="high", **asked)
-    luma = lumas(made)[5][1]
+    luma = read_lumas(made)[5][1]
     assert picture(luma) == pytest.approx(where, abs=2)
     assert square(luma) == pytest.approx((*at, at[2]), abs=2)
 
@@ -95,7 +95,7 @@ def test_a_square_stays_one_while_the_crop_grows_beyond_the_picture(still: Path)
         {"time": 0.9, "x": -160, "y": -230, "width": 640, "height": 640},
     ]
     made, _, _ = export(still, keyframes=keyframes, output_width=320, quality="high")
-    sizes = [square(luma)[2:] for _, luma in lumas(made)]
+    sizes = [square(luma)[2:] for _, luma in read_lumas(made)]
     assert all(abs(width - height) <= 2 for width, height in sizes)
     assert sizes[0][0] == pytest.approx(160, abs=2)
     assert sizes[-1][0] == pytest.approx(30, abs=2)
@@ -104,7 +104,7 @@ def test_a_square_stays_one_while_the_crop_grows_beyond_the_picture(still: Path)
 def test_a_turned_picture_is_not_squeezed_either(still: Path) -> None:
     keyframes = [{"time": 0, "x": 0, "y": -70, "width": 320, "height": 320}]
     made, _, _ = export(still, keyframes=keyframes, rotation=90, quality="high")
-    assert square(lumas(made)[5][1]) == pytest.approx((130, 130, 60, 60), abs=2)
+    assert square(read_lumas(made)[5][1]) == pytest.approx((130, 130, 60, 60), abs=2)
 
 
 def test_bars_have_the_colour_that_is_asked_for(still: Path) -> None:
@@ -133,12 +133,12 @@ def joined(folder: Path, *parts: Video) -> Path:
     content = b""
     for number, part in enumerate(parts):
         path = folder / f"part-{number}.ts"
-        content += make(path, replace(part, start=float(number))).read_bytes()
+        content += write_video(path, replace(part, start=float(number))).read_bytes()
     source.write_bytes(content)
     return source
 
 
-WIDE = Video(lambda _: squared(320, 180), steady(1.0), options=(("bf", "0"), ("crf", "12"), ("g", "15")))
+WIDE = Video(lambda _: squared(320, 180), frame_times(1.0), options=(("bf", "0"), ("crf", "12"), ("g", "15")))
 TALL = replace(WIDE, draw=lambda _: squared(180, 320))
 SMALL = replace(WIDE, draw=lambda _: squared(160, 90, 30))
 STRETCHED = replace(WIDE, aspect=Fraction(4, 3))
@@ -161,8 +161,10 @@ def test_a_size_that_changes_amid_a_film_is_fitted(
         "overlay": {},
         "annotate": {"clips": [{"start_time": 0, "end_time": 2, "name": "a"}], "show_labels": False},
     }
-    finished(run(attempt(source, output, kind=kind, quality="high", **fields[kind]), tmp_path / "scratch"))
-    shown = [luma for _, luma in lumas(output)]
+    run_to_end(
+        run(attempt_spec(source, output, kind=kind, quality="high", **fields[kind]), tmp_path / "scratch")
+    )
+    shown = [luma for _, luma in read_lumas(output)]
     assert len(shown) == 60
     assert square(shown[20]) == pytest.approx((130, 60, 60, 60), abs=3)
     assert picture(shown[45]) == pytest.approx(where, abs=3)
@@ -171,7 +173,7 @@ def test_a_size_that_changes_amid_a_film_is_fitted(
 
 def test_pixels_that_change_their_shape_amid_a_film_are_fitted(tmp_path: Path) -> None:
     made, _, _ = export(joined(tmp_path, WIDE, STRETCHED), quality="high")
-    shown = [luma for _, luma in lumas(made)]
+    shown = [luma for _, luma in read_lumas(made)]
     assert picture(shown[20]) == (0, 0, 320, 180)
     assert picture(shown[50]) == pytest.approx((0, 22, 320, 136), abs=3)
     left, _, width, height = square(shown[50])
@@ -198,7 +200,7 @@ def test_a_trim_behind_the_change_keeps_the_films_size(tmp_path: Path) -> None:
 
 
 def test_in_pieces_bars_are_the_same_to_the_bit(tmp_path: Path) -> None:
-    source = make(tmp_path / "source.mp4", replace(WIDE, times=steady(5.0)))
+    source = write_video(tmp_path / "source.mp4", replace(WIDE, times=frame_times(5.0)))
     keyframes = [
         {"time": 0, "x": 100, "y": 30, "width": 120, "height": 120},
         {"time": 4, "x": -100, "y": -170, "width": 520, "height": 520},

@@ -12,7 +12,7 @@ from av.audio.stream import AudioStream
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from tests.support.videos import SOUND_RATE, Tone, samples
+from tests.support.videos import SOUND_RATE, Tone, read_samples
 
 SECONDS = 1.0
 Packets = list["av.Packet[av.stream.Stream]"]
@@ -95,7 +95,7 @@ def _sound(spec: Sound) -> AudioFrame:
 
 def decibels(path: Path, hertz: float) -> tuple[float, float]:
     """The level of a tone on the left and on the right, in dB of full scale."""
-    heard = samples(path)
+    heard = read_samples(path)
     window = np.hanning(heard.shape[1])
     spectrum = np.abs(np.fft.rfft(heard * window)) * 2 / window.sum()
     near = np.abs(np.fft.rfftfreq(heard.shape[1], 1 / SOUND_RATE) - hertz) < 20

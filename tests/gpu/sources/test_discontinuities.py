@@ -12,7 +12,7 @@ from gpu.sources.source import probe
 from tests.gpu.chunks.chunk_comparison import Film, made
 from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
 from tests.gpu.run_pipeline import export
-from tests.support.videos import SOUND_RATE, Tone, Video, make, samples, steady
+from tests.support.videos import SOUND_RATE, Tone, Video, frame_times, read_samples, write_video
 
 SECONDS = 2.0
 FRAMES = round(SECONDS * RATE)
@@ -37,8 +37,8 @@ def joined(path: Path, starts: tuple[float, ...]) -> Path:
     for number, start in enumerate(starts):
         draw = partial(_later, number * SECONDS)
         options = (("preset", "veryfast"), ("g", "25"), ("bf", "2"), ("crf", "18"))
-        part = Video(draw, steady(SECONDS, RATE), sine(400 * (number + 1)), start=start, options=options)
-        content += make(path.with_name(f"part-{number}.ts"), part).read_bytes()
+        part = Video(draw, frame_times(SECONDS, RATE), sine(400 * (number + 1)), start=start, options=options)
+        content += write_video(path.with_name(f"part-{number}.ts"), part).read_bytes()
     path.write_bytes(content)
     return path
 
@@ -50,7 +50,7 @@ def _later(by: float, time: float) -> "np.ndarray[tuple[int, int], np.dtype[np.u
 def pitch(path: Path, time: float) -> float:
     """The loudest frequency around a time, in hertz."""
     begin = round((time - 0.1) * SOUND_RATE)
-    heard = samples(path)[0][begin : begin + SOUND_RATE // 5]
+    heard = read_samples(path)[0][begin : begin + SOUND_RATE // 5]
     return float(np.abs(np.fft.rfft(heard * np.hanning(len(heard)))).argmax() * SOUND_RATE / len(heard))
 
 
@@ -93,11 +93,11 @@ def test_a_gap_in_which_the_clock_goes_on_stays(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_stands_still_while_the_sound_goes_on_is_no_break(tmp_path: Path) -> None:
-    times = (*steady(1, RATE), 14.0, 14.04)
+    times = (*frame_times(1, RATE), 14.0, 14.04)
     tone = np.zeros(15 * SOUND_RATE, np.float32)
     options = (("max_interleave_delta", "0"),)
     video = Video(lambda time: bar(min(time, 2.0)), times, tone, start=1.0, container_options=options)
-    source = make(tmp_path / "source.ts", video)
+    source = write_video(tmp_path / "source.ts", video)
     assert probe(str(source)).notes == ()
     assert probe(str(source)).duration == pytest.approx(14.08, abs=0.1)
 
@@ -107,10 +107,10 @@ def test_sound_that_goes_on_before_a_join_is_heard_to_its_end(tmp_path: Path) ->
     for number in range(2):
         draw = partial(_later, number * SECONDS)
         part = Video(
-            draw, steady(0.5, RATE), sine(400 * (number + 1)), start=1.0,
+            draw, frame_times(0.5, RATE), sine(400 * (number + 1)), start=1.0,
             container_options=(("max_interleave_delta", "0"),),
         )  # fmt: skip
-        content += make(tmp_path / f"part-{number}.ts", part).read_bytes()
+        content += write_video(tmp_path / f"part-{number}.ts", part).read_bytes()
     source = tmp_path / "source.ts"
     source.write_bytes(content)
     output, done, _ = export(source, keyframes=WHOLE)
@@ -123,14 +123,14 @@ def test_sound_that_begins_only_with_a_later_part_is_heard_there(tmp_path: Path)
     content = b""
     for number, tone in enumerate((None, sine(800))):
         part = Video(
-            partial(_later, number * SECONDS), steady(SECONDS, RATE), tone, start=1.0, options=options
+            partial(_later, number * SECONDS), frame_times(SECONDS, RATE), tone, start=1.0, options=options
         )
-        content += make(tmp_path / f"part-{number}.ts", part).read_bytes()
+        content += write_video(tmp_path / f"part-{number}.ts", part).read_bytes()
     source = tmp_path / "source.ts"
     source.write_bytes(content)
     output, done, _ = export(source, keyframes=WHOLE)
     assert done.duration == pytest.approx(2 * SECONDS, abs=0.1)
-    assert float(np.abs(samples(output)[0][: round(1.8 * SOUND_RATE)]).max()) < 0.001
+    assert float(np.abs(read_samples(output)[0][: round(1.8 * SOUND_RATE)]).max()) < 0.001
     assert pitch(output, 1.5 * SECONDS) == pytest.approx(800, abs=10)
 
 
@@ -148,11 +148,11 @@ def joined_in_pieces(path: Path, kind: str) -> Path:
     for number in range(2):
         draw = partial(_later, number * SECONDS)
         part = Video(
-            draw, steady(SECONDS, RATE), sine(400 * (number + 1)),
+            draw, frame_times(SECONDS, RATE), sine(400 * (number + 1)),
             options=(("preset", "veryfast"), ("g", "25"), ("bf", "2"), ("crf", "18")),
             container_options=tuple(options.items()),
         )  # fmt: skip
-        content += make(path.with_name(f"part-{number}.{kind}"), part).read_bytes()[head * number :]
+        content += write_video(path.with_name(f"part-{number}.{kind}"), part).read_bytes()[head * number :]
     path.write_bytes(content)
     return path
 
@@ -178,10 +178,10 @@ def test_a_film_that_goes_on_in_another_track_is_joined_or_told(
     for number in range(2):
         more = {"mpegts_start_pid": "512", **options} if number else {}
         part = Video(
-            partial(_later, number * SECONDS), steady(SECONDS, RATE), sine(400), start=1.0,
+            partial(_later, number * SECONDS), frame_times(SECONDS, RATE), sine(400), start=1.0,
             options=(("preset", "veryfast"), ("g", "25")), container_options=tuple(more.items()),
         )  # fmt: skip
-        content += make(tmp_path / f"part-{number}.ts", part).read_bytes()
+        content += write_video(tmp_path / f"part-{number}.ts", part).read_bytes()
     source = tmp_path / "source.ts"
     source.write_bytes(content)
     if is_joined:

@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.gpu.run_pipeline import export
-from tests.support.videos import SOUND_RATE, Video, click_times, clicks, flash, lumas, make, steady
+from tests.support.videos import (
+    SOUND_RATE,
+    Video,
+    click_times,
+    clicks,
+    flash,
+    frame_times,
+    read_lumas,
+    write_video,
+)
 
 FRAME = 1 / 30
 # A whole film without a keyframe but the first: an edit that begins later begins amid its frames.
-BEAT = Video(draw=flash(1.0), times=steady(2), tone=clicks(2, 1.0))
+BEAT = Video(draw=flash(1.0), times=frame_times(2), tone=clicks(2, 1.0))
 MOVIE_SCALE = 1_000
 ENTRY = struct.Struct(">Ii")
 
@@ -32,13 +41,13 @@ def edited(path: Path, seconds: float, begins: float) -> Path:
 
 def flashes(path: Path) -> float:
     """When the picture turns white."""
-    return next(time for time, luma in lumas(path) if luma.mean() > 128)
+    return next(time for time, luma in read_lumas(path) if luma.mean() > 128)
 
 
 @pytest.mark.parametrize("name", ["phone.mov", "phone.mp4"])
 @pytest.mark.parametrize("begins", [0.5, 0.9], ids=["half", "nine tenths"])
 def test_what_was_trimmed_away_on_the_phone_is_not_shown(tmp_path: Path, name: str, begins: float) -> None:
-    source = edited(make(tmp_path / name, BEAT), 1.0, begins)
+    source = edited(write_video(tmp_path / name, BEAT), 1.0, begins)
     made, output, _ = export(source)
     assert output.duration == pytest.approx(1.0, abs=FRAME)
     assert flashes(made) == pytest.approx(1.0 - begins, abs=FRAME)
@@ -46,7 +55,7 @@ def test_what_was_trimmed_away_on_the_phone_is_not_shown(tmp_path: Path, name: s
 
 
 def test_a_trim_counts_from_where_the_edit_begins(tmp_path: Path) -> None:
-    source = edited(make(tmp_path / "phone.mp4", BEAT), 1.2, 0.5)
+    source = edited(write_video(tmp_path / "phone.mp4", BEAT), 1.2, 0.5)
     made, output, _ = export(source, trim={"start": 0.3, "end": 0.9})
     assert output.duration == pytest.approx(0.6, abs=FRAME)
     assert flashes(made) == pytest.approx(0.2, abs=FRAME)
@@ -56,8 +65,8 @@ def test_a_trim_counts_from_where_the_edit_begins(tmp_path: Path) -> None:
 def test_reordered_frames_keep_their_times(tmp_path: Path) -> None:
     """Where frames are stored in another order the list says by how much the first one is late."""
     options = (("preset", "medium"), ("bf", "3"), ("crf", "16"))
-    made, output, _ = export(make(tmp_path / "camera.mp4", replace(BEAT, options=options)))
-    assert [time for time, _ in lumas(made)] == pytest.approx(steady(2), abs=1e-3)
+    made, output, _ = export(write_video(tmp_path / "camera.mp4", replace(BEAT, options=options)))
+    assert [time for time, _ in read_lumas(made)] == pytest.approx(frame_times(2), abs=1e-3)
     assert flashes(made) == pytest.approx(1.0, abs=1e-3)
     assert click_times(made) == pytest.approx([1.0], abs=FRAME)
     assert output.duration == pytest.approx(2.0, abs=1e-3)
@@ -65,8 +74,8 @@ def test_reordered_frames_keep_their_times(tmp_path: Path) -> None:
 
 def test_a_picture_that_begins_after_the_sound_stays_in_step_with_it(tmp_path: Path) -> None:
     """An edit without media holds it back."""
-    late = replace(BEAT, times=tuple(time + 0.4 for time in steady(1.6)))
-    source = make(tmp_path / "late.mp4", late)
+    late = replace(BEAT, times=tuple(time + 0.4 for time in frame_times(1.6)))
+    source = write_video(tmp_path / "late.mp4", late)
     assert source.read_bytes().count(struct.pack(">i", -1) + b"\0\1\0\0") == 1
     made, output, _ = export(source)
     assert output.duration == pytest.approx(2.0, abs=FRAME)

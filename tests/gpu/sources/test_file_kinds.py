@@ -9,7 +9,7 @@ from gpu.sources.file_kinds import SUPPORTED
 from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
 from tests.gpu.run_pipeline import export
 from tests.gpu.sources.test_rejected_sources import refused
-from tests.support.videos import Video, make, steady
+from tests.support.videos import Video, frame_times, write_video
 
 SECONDS = 2.0
 FRAMES = round(SECONDS * RATE)
@@ -27,10 +27,10 @@ def moving(path: Path) -> Path:
     codec, pixel_format = KINDS[path.name]
     options = (("x265-params", "log-level=none"),) if codec == "libx265" else ()
     video = Video(
-        bar, steady(SECONDS, RATE), codec=codec, pixel_format=pixel_format, options=options,
+        bar, frame_times(SECONDS, RATE), codec=codec, pixel_format=pixel_format, options=options,
         time_base=Fraction(1, RATE), rate=Fraction(RATE),
     )  # fmt: skip
-    return make(path, video)
+    return write_video(path, video)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -56,10 +56,10 @@ def test_a_recording_that_begins_long_before_its_first_keyframe_is_read(tmp_path
     )
     seconds = 230 / RATE
     film = Video(
-        lambda time: bar(time % 8), steady(10.4, RATE), options=options, start=1.0, rate=Fraction(RATE),
+        lambda time: bar(time % 8), frame_times(10.4, RATE), options=options, start=1.0, rate=Fraction(RATE),
         time_base=Fraction(1, RATE),
     )  # fmt: skip
-    source = make(tmp_path / "source.ts", film)
+    source = write_video(tmp_path / "source.ts", film)
     content = source.read_bytes()
     first = content.index(b"\x47", 188 * 40)
     source.write_bytes(content[first - first % 188 :])
@@ -77,9 +77,9 @@ def test_a_bare_stream_that_begins_amid_a_group_is_as_long_as_what_can_be_decode
     if codec == "libx265":
         options = (("preset", "ultrafast"), ("g", "100"), ("x265-params", f"log-level=none:{parameters}"))
     film = Video(
-        bar, steady(4.0, 50), codec=codec, options=options, rate=Fraction(50), time_base=Fraction(1, 50)
+        bar, frame_times(4.0, 50), codec=codec, options=options, rate=Fraction(50), time_base=Fraction(1, 50)
     )
-    source = make(tmp_path / name, film)
+    source = write_video(tmp_path / name, film)
     content = source.read_bytes()
     source.write_bytes(content[content.index(b"\0\0\0\1", len(content) // 10) :])
     output, done, _ = export(source, keyframes=WHOLE)

@@ -9,9 +9,9 @@ import pytest
 
 from gpu.errors import ExportError
 from tests.gpu.run_pipeline import STILL, export
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
-DOT = Video(draw=lambda _: dot(250, 40), times=steady(0.4))
+DOT = Video(draw=lambda _: dot(250, 40), times=frame_times(0.4))
 
 
 def refused(path: Path) -> ExportError:
@@ -49,8 +49,8 @@ def test_a_missing_source_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.7])
 def test_half_a_video_is_refused(tmp_path: Path, name: str, share: float) -> None:
     options = (("movflags", "+faststart"),) if name.endswith("mp4") else ()
-    video = Video(draw=lambda time: dot(60 + 20 * time, 90), times=steady(6), container_options=options)
-    path = make(tmp_path / name, video)
+    video = Video(draw=lambda time: dot(60 + 20 * time, 90), times=frame_times(6), container_options=options)
+    path = write_video(tmp_path / name, video)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     assert refused(path).code in {"source_truncated", "source_unreadable", "decode_failed"}
@@ -69,7 +69,7 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    path = make(tmp_path / "bomb.mkv", replace(DOT, codec="ffv1", options=()))
+    path = write_video(tmp_path / "bomb.mkv", replace(DOT, codec="ffv1", options=()))
     content = path.read_bytes()
     # Matroska's PixelWidth (B0) and PixelHeight (BA), two bytes each.
     path.write_bytes(
@@ -79,7 +79,9 @@ def test_an_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 
 
 def test_damage_in_the_middle_ends_in_a_picture_or_a_reason(tmp_path: Path) -> None:
-    path = make(tmp_path / "scratched.mp4", Video(draw=lambda time: dot(60 + 20 * time, 90), times=steady(3)))
+    path = write_video(
+        tmp_path / "scratched.mp4", Video(draw=lambda time: dot(60 + 20 * time, 90), times=frame_times(3))
+    )
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 60] = b"\xff" * 60

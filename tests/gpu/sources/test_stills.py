@@ -11,9 +11,9 @@ from gpu.errors import ExportError
 from gpu.pipeline import run
 from gpu.sources.source import probe
 from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
-from tests.gpu.run_pipeline import attempt, export, finished
+from tests.gpu.run_pipeline import attempt_spec, export, run_to_end
 from tests.gpu.sources.test_discontinuities import pitch
-from tests.support.videos import Tone, Video, lumas, make, steady
+from tests.support.videos import Tone, Video, frame_times, read_lumas, write_video
 
 SOUND_RATE = 48_000
 H264 = (("preset", "veryfast"), ("bf", "2"), ("crf", "18"))
@@ -26,25 +26,25 @@ def hum(seconds: float) -> Tone:
 
 
 def slides(path: Path, *, seconds: float | None = 6.0) -> Path:
-    return make(path, Video(**(vars(SLIDES) | {"tone": None if seconds is None else hum(seconds)})))
+    return write_video(path, Video(**(vars(SLIDES) | {"tone": None if seconds is None else hum(seconds)})))
 
 
 def call(path: Path, **container: str) -> Path:
     """A picture that stands still after a second, while somebody talks for five."""
     options = {"max_interleave_delta": "0"} | container
     video = Video(
-        bar, steady(1, RATE), hum(5), options=H264, time_base=Fraction(1, RATE), rate=Fraction(RATE),
+        bar, frame_times(1, RATE), hum(5), options=H264, time_base=Fraction(1, RATE), rate=Fraction(RATE),
         container_options=tuple(options.items()), sound_codec="aac",
     )  # fmt: skip
-    return make(path, video)
+    return write_video(path, video)
 
 
 def clip(source: Path, start: float, end: float) -> Path:
     """An annotate export of one clip."""
     output = source.with_name("output.mp4")
     clips = [{"start_time": start, "end_time": end, "name": "a"}]
-    spec = attempt(source, output, kind="annotate", clips=clips, show_labels=False)
-    finished(run(spec, source.with_name("scratch")))
+    spec = attempt_spec(source, output, kind="annotate", clips=clips, show_labels=False)
+    run_to_end(run(spec, source.with_name("scratch")))
     return output
 
 
@@ -54,7 +54,8 @@ def test_the_last_slide_lasts_to_the_end(tmp_path: Path, name: str, config: dict
     output, done, _ = export(slides(tmp_path / name), keyframes=WHOLE, **config)
     assert done.duration == pytest.approx(6.0, abs=0.1)
     begins = {
-        number: time for (time, _), number in reversed(list(zip(lumas(output), numbers(output), strict=True)))
+        number: time
+        for (time, _), number in reversed(list(zip(read_lumas(output), numbers(output), strict=True)))
     }
     assert begins == pytest.approx({0: 0.0, 50: 2.0, 100: 4.0}, abs=0.05)
     assert pitch(output, 5.5) == pytest.approx(440, abs=10)
@@ -98,9 +99,9 @@ def test_a_clip_may_end_where_only_the_sound_goes_on(tmp_path: Path, name: str) 
 
 
 def test_a_last_picture_that_is_shown_after_the_track_has_ended_is_shown(tmp_path: Path) -> None:
-    times = (*steady(1, RATE), 5.0)
+    times = (*frame_times(1, RATE), 5.0)
     video = Video(bar, times, options=H264, time_base=Fraction(1, RATE), rate=Fraction(RATE))
-    output, done, _ = export(make(tmp_path / "source.mp4", video), keyframes=WHOLE)
+    output, done, _ = export(write_video(tmp_path / "source.mp4", video), keyframes=WHOLE)
     assert done.duration == pytest.approx(5.04, abs=0.1)
     assert numbers(output)[-1] == 125
 
@@ -108,7 +109,9 @@ def test_a_last_picture_that_is_shown_after_the_track_has_ended_is_shown(tmp_pat
 @pytest.mark.parametrize("name", ["slides.mp4", "slides.mkv"])
 def test_a_slide_show_that_was_cut_off_is_told(tmp_path: Path, name: str) -> None:
     options = (("movflags", "+faststart"),) if name.endswith("mp4") else ()
-    source = make(tmp_path / name, Video(**(vars(SLIDES) | {"tone": hum(6), "container_options": options})))
+    source = write_video(
+        tmp_path / name, Video(**(vars(SLIDES) | {"tone": hum(6), "container_options": options}))
+    )
     content = source.read_bytes()
     source.write_bytes(content[: len(content) // 2])
     with pytest.raises(ExportError) as caught:

@@ -11,10 +11,10 @@ from gpu.errors import ExportError
 from gpu.media.audio_mix import add_up, place_left_and_right
 from gpu.pipeline import run
 from gpu.spec import FramingConfig
-from tests.gpu.export_types.overlay_frames import overlaid
-from tests.gpu.run_pipeline import attempt, export, finished
+from tests.gpu.export_types.overlay_frames import export_overlay
+from tests.gpu.run_pipeline import attempt_spec, export, run_to_end
 from tests.gpu.sources.stream_films import Pictures, Sound, decibels, film
-from tests.support.videos import lumas, samples
+from tests.support.videos import read_lumas, read_samples
 
 FILM, GREY = Pictures(200), 200
 LEFT, RIGHT = Sound(300, codec="pcm_s16le"), Sound(2_000, codec="pcm_s16le", default=False)
@@ -42,14 +42,14 @@ def test_the_film_is_no_thumbnail_nor_preview(
     if suffix == "mkv" and streams[0].frames == 2:
         pytest.skip("its header does not say how long each stream lasts")
     made, _, _ = export(film(tmp_path / f"source.{suffix}", *streams, Sound(440)))
-    shown = lumas(made)
+    shown = read_lumas(made)
     assert len(shown) == 30
     assert {round(float(luma.mean())) for _, luma in shown} == {GREY}
 
 
 def test_the_film_is_no_larger_one_that_ends_at_once(tmp_path: Path) -> None:
     made, _, _ = export(film(tmp_path / "source.mov", Pictures(60, (640, 360), 2), FILM))
-    assert len(lumas(made)) == 30
+    assert len(read_lumas(made)) == 30
 
 
 @pytest.mark.parametrize("suffix", ["mov", "mkv"])
@@ -85,14 +85,14 @@ def test_the_sound_is_that_of_the_pictures_own_programme(tmp_path: Path) -> None
     source = tmp_path / "source.ts"
     source.write_bytes((Path(__file__).parents[1] / "data" / "programmes.ts").read_bytes())
     made, _, _ = export(source, keyframes=[{"time": 0, "x": 0, "y": 0, "width": 64, "height": 36}])
-    assert lumas(made)[5][1].mean() > 200
+    assert read_lumas(made)[5][1].mean() > 200
     assert level(made, 2_000) > HEARD
     assert level(made, 300) < UNHEARD
 
 
 def test_where_all_are_silent_the_first_is_taken(tmp_path: Path) -> None:
     made, _, ticks = export(film(tmp_path / "source.mp4", FILM, Sound(0), Sound(0)))
-    assert np.abs(samples(made)).max() < 1e-3
+    assert np.abs(read_samples(made)).max() < 1e-3
     assert not any("silent" in tick.message for tick in ticks)
 
 
@@ -125,7 +125,7 @@ def test_compressed_mono_tracks_are_no_pair(tmp_path: Path) -> None:
 )
 def test_people_choose_what_is_heard(tmp_path: Path, audio: Any, heard: set[int]) -> None:
     source = film(tmp_path / "source.mov", FILM, Sound(300), Sound(2_000, "stereo"), Sound(880))
-    for made in (export(source, audio=audio)[0], overlaid(source, audio=audio)):
+    for made in (export(source, audio=audio)[0], export_overlay(source, audio=audio)):
         assert {hertz for hertz in (300, 880, 2_000) if level(made, hertz) > HEARD} == heard
 
 
@@ -153,7 +153,9 @@ def test_a_choice_holds_at_a_trim_in_segments_and_in_pieces(tmp_path: Path) -> N
 def test_annotate_takes_the_track_too(tmp_path: Path) -> None:
     source, output = film(tmp_path / "source.mov", FILM, Sound(300), Sound(2_000)), tmp_path / "output.mp4"
     clips = [{"start_time": 0.1, "end_time": 0.9, "name": "a"}]
-    finished(run(attempt(source, output, kind="annotate", clips=clips, audio={"track": 1}), tmp_path / "x"))
+    run_to_end(
+        run(attempt_spec(source, output, kind="annotate", clips=clips, audio={"track": 1}), tmp_path / "x")
+    )
     assert level(output, 2_000) > HEARD
     assert level(output, 300) < UNHEARD
 

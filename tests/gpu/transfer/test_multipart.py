@@ -15,7 +15,7 @@ from gpu.spec import AttemptSpec, RemoteObject, RemoteUpload
 from gpu.transfer import http_client, objects
 from gpu.transfer.http_client import Clock
 from gpu.transfer.multipart import upload
-from tests.gpu.run_pipeline import finished
+from tests.gpu.run_pipeline import run_to_end
 from tests.support.fakes import FakeRun
 from tests.support.s3_server import Front
 from tests.support.small_mp4 import video_with
@@ -53,7 +53,7 @@ def impatient() -> Clock:
 async def sent(made: Path, spec: AttemptSpec) -> tuple[list[float], str]:
     target = spec.transfer.output
     assert isinstance(target, RemoteUpload)
-    return await asyncio.to_thread(lambda: finished(upload(made, target, clock=impatient())))
+    return await asyncio.to_thread(lambda: run_to_end(upload(made, target, clock=impatient())))
 
 
 async def reported(town: Town, spec: AttemptSpec) -> httpx.Response:
@@ -109,7 +109,7 @@ async def test_a_key_of_another_attempt_opens_nothing(town: Town, made: Path) ->
     assert isinstance(other.transfer.output, RemoteUpload)
     mixed = one.transfer.output.model_copy(update={"key": other.transfer.output.key})
     with pytest.raises(ExportError) as caught:
-        await asyncio.to_thread(lambda: finished(upload(made, mixed, clock=impatient())))
+        await asyncio.to_thread(lambda: run_to_end(upload(made, mixed, clock=impatient())))
     assert caught.value.code == "output_unwritable"
 
 

@@ -20,10 +20,10 @@ from gpu.transfer.range_reader import RemoteSource, located
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from tests.gpu.media.numbered_frames import WHOLE, numbers
-from tests.gpu.run_pipeline import attempt, finished
+from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.gpu.sources.test_discontinuities import joined
 from tests.support.s3_server import Front
-from tests.support.videos import Video, clicks, dot, make, steady
+from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 SIZE = 3 * 2**20 + 17
 CONTENT = random.Random(1).randbytes(SIZE)  # noqa: S311 - the same bytes each time
@@ -48,8 +48,8 @@ def put(front: Front) -> Put:
 
 
 def made_video(folder: Path) -> Path:
-    video = Video(draw=lambda time: dot(50 + 60 * time, 90), times=steady(3), tone=clicks(3, 1.0))
-    return make(folder / "a.mp4", video)
+    video = Video(draw=lambda time: dot(50 + 60 * time, 90), times=frame_times(3), tone=clicks(3, 1.0))
+    return write_video(folder / "a.mp4", video)
 
 
 class Pauses(list[float]):
@@ -221,9 +221,9 @@ def test_a_joined_recording_is_read_in_place(put: Put, tmp_path: Path) -> None:
     there = probe(objects.fetch("source", sources, tmp_path))
     here = probe(str(made))
     assert (there.duration, there.scan) == (here.duration, here.scan)
-    spec = attempt(made, tmp_path / "output.mp4", keyframes=WHOLE, trim={"start": 4.6, "end": 5.4})
+    spec = attempt_spec(made, tmp_path / "output.mp4", keyframes=WHOLE, trim={"start": 4.6, "end": 5.4})
     remote = spec.model_copy(update={"transfer": spec.transfer.model_copy(update={"sources": sources})})
-    finished(run(remote, tmp_path / "scratch"))
+    run_to_end(run(remote, tmp_path / "scratch"))
     assert numbers(tmp_path / "output.mp4")[0] == pytest.approx(115, abs=1)
 
 

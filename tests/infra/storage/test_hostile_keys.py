@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu.keys import checked_key
+from gpu.keys import validate_key
 from infra.storage import FolderStorage, OutsideStorage
 from infra.storage.base import object_name, user_folder
 from infra.storage.s3 import bucket_key
@@ -220,7 +220,7 @@ def test_what_clients_may_name_is_plain_in_every_form_and_taken_by_every_storage
     named = 0
     for _, key in keys(tmp_path):
         try:
-            checked_key(key)
+            validate_key(key)
         except ValueError:
             continue
         named += 1

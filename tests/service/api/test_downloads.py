@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from gpu.keys import checked_key
+from gpu.keys import validate_key
 from infra.storage import attachment
 from service.api.transfers.uploads import safe_name
 from service.settings import Settings
@@ -227,5 +227,5 @@ async def test_an_upload_is_its_user_s_own(users_settings: Settings) -> None:
 @hypothesis.example("각" * 100)
 @hypothesis.example("..")
 def test_any_file_name_makes_a_key(name: str) -> None:
-    assert checked_key(safe_name(name)) == safe_name(name)
+    assert validate_key(safe_name(name)) == safe_name(name)
     assert "/" not in safe_name(name)

@@ -18,7 +18,7 @@ from service.jobs import leases
 from service.jobs.models import Job
 from service.jobs.transitions import as_job
 from service.settings import Settings
-from tests.gpu.run_pipeline import finished
+from tests.gpu.run_pipeline import run_to_end
 from tests.service.dispatch.test_dispatcher import Slow, once, shown
 from tests.support import job_factory
 from tests.support.app_harness import SOURCE, House, opened
@@ -190,7 +190,7 @@ async def test_an_output_is_uploaded_by_a_machine_with_another_clock(
         target = RemoteUpload(
             url=f"{street.url}{run.url}/output", key=base64.b64encode(run.key).decode(), attempt=1
         )
-        _, checksum = await asyncio.to_thread(lambda: finished(upload(made, target)))
+        _, checksum = await asyncio.to_thread(lambda: run_to_end(upload(made, target)))
     assert checksum == f"sha256:{hashlib.sha256(b'an output').hexdigest()}"
 
 

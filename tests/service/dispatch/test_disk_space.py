@@ -14,10 +14,10 @@ from gpu.spec import AttemptSpec, CallbackTarget
 from infra.storage.disk_reserve import DiskReserve
 from service.dispatch.runners import LocalRunner, Refused
 from tests.callbacks.scripted_server import KEY, receiver
-from tests.gpu.run_pipeline import STILL, attempt
+from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import free_port, serving, settings_on
-from tests.support.videos import Video, dot, make, steady
+from tests.support.videos import Video, dot, frame_times, write_video
 
 pytestmark = pytest.mark.anyio
 MIB = 2**20
@@ -45,8 +45,8 @@ async def test_six_uploads_at_once_together_get_no_more_than_there_is(data_dir: 
 
 @pytest.fixture
 def spec(tmp_path: Path) -> AttemptSpec:
-    source = make(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=steady(1)))
-    return attempt(
+    source = write_video(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=frame_times(1)))
+    return attempt_spec(
         source, tmp_path / "output.mp4", keyframes=STILL, output_width=4096, quality="high", fps=240
     )
 

@@ -15,8 +15,8 @@ from gpu.spec import AttemptSpec, CallbackTarget
 from service.dispatch.runners.base import Failed, Running
 from service.dispatch.runners.local import LocalRunner
 from tests.callbacks.scripted_server import KEY, Receiver, receiver
-from tests.gpu.run_pipeline import STILL, attempt
-from tests.support.videos import Video, dot, make, steady
+from tests.gpu.run_pipeline import STILL, attempt_spec
+from tests.support.videos import Video, dot, frame_times, write_video
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ async def runner(tmp_path: Path) -> AsyncIterator[LocalRunner]:
 @pytest.fixture
 def spec(tmp_path: Path, service: Receiver, runner: LocalRunner) -> AttemptSpec:
     """An export that goes on until it is ended."""
-    source = make(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=steady(1)))
-    endless = attempt(
+    source = write_video(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=frame_times(1)))
+    endless = attempt_spec(
         source, tmp_path / "output.mp4", keyframes=STILL, output_width=4096, quality="high", fps=240
     )
     target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())

@@ -18,7 +18,7 @@ from gpu.transfer.multipart import upload
 from service.dispatch.runners import Finished
 from service.ingest.prober import Prober, Unprobed
 from service.settings import Settings
-from tests.gpu.run_pipeline import finished
+from tests.gpu.run_pipeline import run_to_end
 from tests.service.dispatch.test_dispatcher import once
 from tests.support.app_harness import EXPORTED, House, opened
 from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
@@ -180,7 +180,7 @@ async def test_an_output_from_elsewhere_is_looked_at_where_it_lies(
     spec, target = await town.target()
     made = tmp_path / "made.mp4"
     made.write_bytes(content)
-    await asyncio.to_thread(lambda: finished(upload(made, target)))
+    await asyncio.to_thread(lambda: run_to_end(upload(made, target)))
     run = FakeRun(spec, town.street.http)
     assert (await run.completed(**claims(content))).status_code == 200
     job = (await town.street.http.get(f"/api/exports/{spec.job_id}")).json()

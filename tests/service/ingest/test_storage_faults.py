@@ -15,7 +15,7 @@ from gpu.transfer.http_client import Clock
 from gpu.transfer.multipart import upload
 from infra.storage.client import Bucket
 from service.client import Client, Export, Trouble
-from tests.gpu.run_pipeline import finished
+from tests.gpu.run_pipeline import run_to_end
 from tests.service.api.test_uploads import AUTH_SECRET
 from tests.support.fakes import FakeRun
 from tests.support.live_server import FRAMING, serving
@@ -41,7 +41,7 @@ async def written(town: Town, tmp_path: Path) -> FakeRun:
     made = tmp_path / "made.mp4"
     await asyncio.to_thread(made.write_bytes, VIDEO)
     clock = Clock(pause=lambda _seconds: None)
-    await asyncio.to_thread(lambda: finished(upload(made, target, clock=clock)))
+    await asyncio.to_thread(lambda: run_to_end(upload(made, target, clock=clock)))
     return FakeRun(spec, town.street.http)
 
 
