@@ -57,7 +57,7 @@ def serve_alike(app: str) -> Iterator[Server]:
     """What makes an ASGI application, on uvicorn set up as Framehook's own server is, to the last option."""
     port = free_port()
     module, _, name = app.partition(":")
-    code = f"from {module} import {name}; from service.server import server; "
+    code = f"from {module} import {name}; from service.http_server.server import server; "
     code += f"server({name}(), '127.0.0.1', {port}).run()"
     with running([sys.executable, "-c", code], port, {}) as server:
         yield server

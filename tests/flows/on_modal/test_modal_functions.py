@@ -131,8 +131,9 @@ async def test_a_run_that_is_interrupted_leaves_no_scratch(house: House, source:
 
 
 async def test_the_image_holds_whatever_the_video_code_imports() -> None:
-    found = "import sys, gpu.pipeline, gpu.bucket, callbacks.reporter; print(*{n.split('.')[0] for n in sys.modules})"
-    done = await run_process([sys.executable, "-c", found])
+    code = "import sys, gpu.pipeline, gpu.transfer.user_bucket, callbacks.reporter; "
+    code += "print(*{name.split('.')[0] for name in sys.modules})"
+    done = await run_process([sys.executable, "-c", code])
     owners = packages_distributions()
     direct = {"av", "boto3", "httpx", "msgspec", "numpy", "PIL", "pydantic", "uharfbuzz"}
     loaded = {*done.stdout.decode().split()} & direct

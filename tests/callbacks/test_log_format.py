@@ -14,7 +14,7 @@ FORGED = "GET /a\r\n2026-01-01 ERROR framehook: forged\x1b[31m\x85\u2028\u202e\x
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 RAISED = """
 import logging, sys, threading, warnings
-from callbacks.log_lines import configure_lines, name_attempt
+from callbacks.log_format import configure_lines, name_attempt
 configure_lines("json")
 name_attempt("job-1", 2)
 {code}
