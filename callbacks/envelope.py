@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 MAX_BODY_BYTES = 64 * 1024
-TERMINAL_MESSAGE_CHARACTERS = 2_000
+MAX_TEXT_CHARACTERS = 2_000
 
 
 class Phase(StrEnum):
@@ -32,14 +32,14 @@ class EventType(StrEnum):
     CANCELLED = "export.cancelled"
 
     @property
-    def terminal(self) -> bool:
+    def is_terminal(self) -> bool:
         return self in {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}
 
 
 # `\Z`, for `$` would admit a newline after it.
-Text = Annotated[str, msgspec.Meta(max_length=TERMINAL_MESSAGE_CHARACTERS)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS)]
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 RunName = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9a-f]*\Z")]
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -94,7 +94,7 @@ class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The whole body of a callback."""
 
     type: EventType
-    timestamp: Moment
+    timestamp: Timestamp
     data: Report
 
     def __post_init__(self) -> None:
@@ -134,6 +134,6 @@ def encode(callback: Callback) -> bytes:
     return _encoder.encode(callback)
 
 
-def rfc3339(moment: datetime) -> str:
+def format_rfc3339(moment: datetime) -> str:
     """A time as every contract writes it: UTC, milliseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

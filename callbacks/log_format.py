@@ -36,7 +36,7 @@ _SECRETS = (
 )
 
 
-def clean_line(text: str) -> str:
+def sanitize_line(text: str) -> str:
     """Return `text` as one printable line without tokens, signatures or passwords."""
     return _UNSAFE.sub(_escape, mask_secrets(text))
 
@@ -55,16 +55,16 @@ def _escape(match: re.Match[str]) -> str:
     )
 
 
-class Lines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """What both formats share: a record's message, cut, and its traceback."""
 
-    def message_of(self, record: logging.LogRecord) -> str:
+    def message_text(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
         if len(message) > MAX_MESSAGE_CHARACTERS:
             message = message[:MAX_MESSAGE_CHARACTERS] + "…"
         return mask_secrets(message.rstrip("\n"))
 
-    def trace_of(self, record: logging.LogRecord) -> str:
+    def trace_text(self, record: logging.LogRecord) -> str:
         """Return the traceback, or its end if it is long; empty without one."""
         trace = record.exc_text or (self.formatException(record.exc_info) if record.exc_info else "")
         if record.stack_info:
@@ -72,17 +72,17 @@ class Lines(logging.Formatter):
         return mask_secrets(trace[-MAX_TRACE_CHARACTERS:])
 
 
-class TextLines(Lines):
+class TextFormatter(LineFormatter):
     """A record as a line; its traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         name = f"{record.name} {job}" if (job := _attempt_of(record)) else record.name
-        line = f"{self.formatTime(record)} {record.levelname:<7} {clean_line(name)}: "
-        line += clean_line(self.message_of(record))
-        return "\n    ".join([line, *(clean_line(part) for part in self.trace_of(record).splitlines())])
+        line = f"{self.formatTime(record)} {record.levelname:<7} {sanitize_line(name)}: "
+        line += sanitize_line(self.message_text(record))
+        return "\n    ".join([line, *(sanitize_line(part) for part in self.trace_text(record).splitlines())])
 
 
-class JsonLines(Lines):
+class JsonFormatter(LineFormatter):
     """A record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -90,13 +90,13 @@ class JsonLines(Lines):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": clean_line(self.message_of(record)),
+            "message": sanitize_line(self.message_text(record)),
         }
         for name in ("job", "attempt"):
             if (value := getattr(record, name, None)) is not None:
                 shown[name] = value
-        if trace := self.trace_of(record):
-            shown["exception"] = "\n".join(clean_line(part) for part in trace.splitlines())
+        if trace := self.trace_text(record):
+            shown["exception"] = "\n".join(sanitize_line(part) for part in trace.splitlines())
         line = json.dumps(shown, ensure_ascii=False, default=str)
         return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)  # in other fields; all are strings
 
@@ -106,10 +106,10 @@ def _attempt_of(record: logging.LogRecord) -> str:
     return "" if job is None else f"[{job}]" if attempt is None else f"[{job} attempt {attempt}]"
 
 
-def configure_lines(log_format: str, level: int = logging.INFO) -> None:
+def log_to_stderr(log_format: str, level: int = logging.INFO) -> None:
     """Send all that this process has to say to standard error: records, warnings, and what nobody caught."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
@@ -117,7 +117,7 @@ def configure_lines(log_format: str, level: int = logging.INFO) -> None:
     threading.excepthook = _log_thread
 
 
-def name_attempt(job_id: str, attempt: int) -> None:
+def add_attempt_fields(job_id: str, attempt: int) -> None:
     """Give every record of this process from here on the attempt that it is about."""
 
     def add_attempt(record: logging.LogRecord) -> bool:

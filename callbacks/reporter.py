@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from callbacks.retry import Random
-from callbacks.sanitize import clean_failure, clean_progress, clean_seconds, clean_text
+from callbacks.sanitize import sanitize_failure, sanitize_progress, sanitize_seconds, sanitize_text
 from callbacks.sender import Clock, Sender
-from callbacks.transport import READ_TIMEOUT_SECONDS, Courier, Outcome
+from callbacks.transport import READ_TIMEOUT_SECONDS, CallbackTransport, Outcome
 
 
 class ReporterError(Exception):
@@ -26,7 +26,7 @@ class Stopped(ReporterError):
     """The service wants nothing more of this attempt: stop now, and upload nothing."""
 
 
-class Undeliverable(ReporterError):
+class DeliveryFailed(ReporterError):
     """The service could not be told before the deadline."""
 
 
@@ -54,21 +54,23 @@ class Reporter:
         attempt: int,
         call_id: str,
         deadline_seconds: float,
-        patience_seconds: float = math.inf,
+        max_retry_seconds: float = math.inf,
         read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
         clock: Clock | None = None,
         random: Random = random_module.random,
     ) -> None:
         """ValueError for a URL or a key that can't be right.
 
-        `patience_seconds`: how long one report is tried at most, where the run has another way of telling the same.
+        `max_retry_seconds`: how long one report is tried at most, where the run has another way of telling the same.
         """
         self._clock = clock or Clock()
-        courier = Courier(url, key, now=self._clock.time, read_timeout_seconds=read_timeout_seconds)
+        transport = CallbackTransport(
+            url, key, now=self._clock.time, read_timeout_seconds=read_timeout_seconds
+        )
         name = f"{job_id} attempt {attempt}"
-        self._sender = Sender(courier, name=name, clock=self._clock, random=random)
+        self._sender = Sender(transport, name=name, clock=self._clock, random=random)
         self._deadline = self._clock.monotonic() + deadline_seconds
-        self._patience_seconds = patience_seconds
+        self._max_retry_seconds = max_retry_seconds
         self._lock = threading.RLock()  # between reading the latest report and offering a later one
         self._latest = Report(
             job_id=job_id,
@@ -99,18 +101,20 @@ class Reporter:
         """Whether the service has answered 404 or 410 to anything."""
         return self._sender.stopped
 
-    def measure(self, gpu_seconds: Callable[[], float]) -> None:
+    def attach_gpu_meter(self, gpu_seconds: Callable[[], float]) -> None:
         """Tell with every report how long the run has been at work, so that one that is lost is counted too.
 
         `gpu_seconds` is called by the thread that sends.
         """
-        self._sender.measure_gpu_seconds = gpu_seconds
+        self._sender.gpu_meter = gpu_seconds
 
-    def started(self, message: str = "") -> None:
+    def report_started(self, message: str = "") -> None:
         """Announce the run; returns once that is stored, or raises a `ReporterError`."""
-        self._deliver(EventType.STARTED, replace(self._latest, message=clean_text(message)))
+        self._deliver(EventType.STARTED, replace(self._latest, message=sanitize_text(message)))
 
-    def progress(self, phase: Phase, progress: float, message: str, eta_seconds: float | None = None) -> None:
+    def report_progress(
+        self, phase: Phase, progress: float, message: str, eta_seconds: float | None = None
+    ) -> None:
         """Say how far the run is, in percent. Never waits for the network; the newest wins.
 
         Raises `Stopped` once the service has said so, and nothing else: it may be down, the run goes on.
@@ -119,56 +123,56 @@ class Reporter:
             self._latest = replace(
                 self._latest,
                 phase=phase,
-                progress=clean_progress(progress, self._latest.progress),
-                message=clean_text(message),
-                eta_seconds=clean_seconds(eta_seconds),
+                progress=sanitize_progress(progress, self._latest.progress),
+                message=sanitize_text(message),
+                eta_seconds=sanitize_seconds(eta_seconds),
             )
             self._raise_if_stopped()
             self._sender.offer(self._latest)
 
-    def completed(self, output: Output, message: str, gpu_seconds: float) -> None:
+    def report_completed(self, output: Output, message: str, gpu_seconds: float) -> None:
         """Announce the output; returns once that is stored, or raises a `ReporterError`."""
         last = replace(
             self._latest,
             phase=Phase.DONE,
             progress=100,
-            message=clean_text(message),
+            message=sanitize_text(message),
             eta_seconds=None,
-            gpu_seconds=clean_seconds(gpu_seconds),
+            gpu_seconds=sanitize_seconds(gpu_seconds),
             output=output,
         )
         self._deliver(EventType.COMPLETED, last)
 
-    def failed(self, failure: Failure, gpu_seconds: float) -> None:
+    def report_failed(self, failure: Failure, gpu_seconds: float) -> None:
         """Announce the failure; returns once that is stored, or raises a `ReporterError`."""
-        error = clean_failure(failure)
+        error = sanitize_failure(failure)
         last = replace(
             self._latest,
             message=error.message,
             eta_seconds=None,
-            gpu_seconds=clean_seconds(gpu_seconds),
+            gpu_seconds=sanitize_seconds(gpu_seconds),
             error=error,
         )
         self._deliver(EventType.FAILED, last)
 
     def _deliver(self, kind: EventType, report: Report) -> None:
         self._raise_if_stopped()
-        until = min(self._deadline, self._clock.monotonic() + self._patience_seconds)
-        answer = self._sender.deliver(kind, report, until)
+        until = min(self._deadline, self._clock.monotonic() + self._max_retry_seconds)
+        response = self._sender.deliver(kind, report, until)
         self._raise_if_stopped()
-        if answer is None:
-            raise Undeliverable(f"{kind}: no answer before the deadline, or the reporter is closed")
-        match answer.outcome:
+        if response is None:
+            raise DeliveryFailed(f"{kind}: no answer before the deadline, or the reporter is closed")
+        match response.outcome:
             case Outcome.STORED:
                 return
             case Outcome.STOP:
-                raise Stopped(f"{kind}: {answer.reason}")
+                raise Stopped(f"{kind}: {response.reason}")
             case Outcome.UNAUTHORIZED:
-                raise Unauthorized(f"{kind}: {answer.reason}")
+                raise Unauthorized(f"{kind}: {response.reason}")
             case Outcome.REJECTED:
-                raise Rejected(f"{kind}: {answer.reason}")
+                raise Rejected(f"{kind}: {response.reason}")
             case Outcome.UNAVAILABLE:
-                raise Undeliverable(f"{kind}: {answer.reason}")
+                raise DeliveryFailed(f"{kind}: {response.reason}")
 
     def _raise_if_stopped(self) -> None:
         if self._sender.stopped:

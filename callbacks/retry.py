@@ -12,7 +12,9 @@ _MAX_DOUBLINGS: Final = 32
 _MAX_HEADER: Final = 64
 
 
-def backoff(attempt: int, random: Random, *, base_seconds: float = 0.5, cap_seconds: float = 30.0) -> float:
+def backoff_seconds(
+    attempt: int, random: Random, *, base_seconds: float = 0.5, cap_seconds: float = 30.0
+) -> float:
     """Seconds to wait after the `attempt`-th failure in a row, from 1: exponential, with full jitter."""
     if attempt < 1:
         raise ValueError("attempts count from 1")
@@ -20,7 +22,7 @@ def backoff(attempt: int, random: Random, *, base_seconds: float = 0.5, cap_seco
     return random() * min(ceiling, cap_seconds)
 
 
-def retry_after(header: str | None, *, now: float, max_seconds: float) -> float | None:
+def parse_retry_after(header: str | None, *, now: float, max_seconds: float) -> float | None:
     """The wait that a Retry-After header asks for, as seconds from `now` (seconds since 1970).
 
     Both forms of RFC 9110 (seconds, or an HTTP date), held within 0 and `max_seconds`; None for garbage.

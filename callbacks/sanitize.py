@@ -5,26 +5,26 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from callbacks.envelope import MAX_SECONDS, TERMINAL_MESSAGE_CHARACTERS, Failure
+from callbacks.envelope import MAX_SECONDS, MAX_TEXT_CHARACTERS, Failure
 
-MAX_TICK_PROGRESS: Final = 99.9
+MAX_UNFINISHED_PROGRESS: Final = 99.9
 
 
-def clean_text(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """`text` without NUL or lone surrogates, cut to the longest that a callback carries."""
-    encodable = text[:TERMINAL_MESSAGE_CHARACTERS].encode("utf-8", "replace").decode()
+    encodable = text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode()
     return encodable.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def clean_progress(progress: float, floor: float) -> float:
+def sanitize_progress(progress: float, floor: float) -> float:
     """Percent, never below `floor`, and below 100, which only a completed export reaches."""
     value = float(progress)  # numpy's scalars too
     if math.isnan(value):
         return floor
-    return max(floor, min(value, MAX_TICK_PROGRESS))
+    return max(floor, min(value, MAX_UNFINISHED_PROGRESS))
 
 
-def clean_seconds(seconds: float | None) -> float | None:
+def sanitize_seconds(seconds: float | None) -> float | None:
     """A duration, or None when it is none, or longer than anything takes."""
     if seconds is None:
         return None
@@ -32,6 +32,6 @@ def clean_seconds(seconds: float | None) -> float | None:
     return value if 0 <= value <= MAX_SECONDS else None
 
 
-def clean_failure(failure: Failure) -> Failure:
+def sanitize_failure(failure: Failure) -> Failure:
     """The failure with a message that can be sent."""
-    return replace(failure, message=clean_text(failure.message))
+    return replace(failure, message=sanitize_text(failure.message))

@@ -24,7 +24,7 @@ _ID = re.compile(r"[!-\-/-~]{1,256}")  # printable ASCII but space and dot
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
-class Refused(Exception):
+class VerificationFailed(Exception):
     """The request is not from whom it claims to be; `reason` is safe to log."""
 
     def __init__(self, reason: str) -> None:
@@ -32,11 +32,11 @@ class Refused(Exception):
         self.reason = reason
 
 
-class WrongTime(Refused):
+class TimestampOutOfRange(VerificationFailed):
     """The request was signed too long ago, or too far ahead."""
 
 
-def attempt_key(master: bytes, job_id: str, attempt: int) -> bytes:
+def derive_attempt_key(master: bytes, job_id: str, attempt: int) -> bytes:
     """The 32-byte key of one attempt: HKDF-SHA256 (RFC 5869) without salt, info `job_id:attempt`.
 
     One block of output is one round of the expansion, so two HMACs are the whole of it.
@@ -57,7 +57,7 @@ def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
     return _signature(key, f"{message_id}.{timestamp}.".encode() + body)
 
 
-def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+def signature_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The three headers that carry a signature."""
     return {
         ID_HEADER: message_id,
@@ -74,7 +74,7 @@ def verify(
     now: float,
     tolerance_seconds: float = TOLERANCE_SECONDS,
 ) -> str:
-    """The webhook-id of a request that one of `keys` signed; `Refused` is the only way to fail.
+    """The webhook-id of a request that one of `keys` signed; `VerificationFailed` is the only way to fail.
 
     Headers are looked up in lower case. Unknown signature versions are skipped. Comparing the encoded
     text admits only the one canonical base64 of a signature.
@@ -83,13 +83,13 @@ def verify(
     timestamp = headers.get(TIMESTAMP_HEADER)
     signatures = headers.get(SIGNATURE_HEADER)
     if not (isinstance(message_id, str) and isinstance(timestamp, str) and isinstance(signatures, str)):
-        raise Refused("a signature header is missing")
+        raise VerificationFailed("a signature header is missing")
     if not _ID.fullmatch(message_id):
-        raise Refused("malformed webhook-id")
+        raise VerificationFailed("malformed webhook-id")
     if not _TIMESTAMP.fullmatch(timestamp):
-        raise Refused("malformed webhook-timestamp")
+        raise VerificationFailed("malformed webhook-timestamp")
     if len(signatures) > _MAX_SIGNATURE_HEADER or not signatures.isascii():
-        raise Refused("malformed webhook-signature")
+        raise VerificationFailed("malformed webhook-signature")
     _check_age(now - int(timestamp), tolerance_seconds)
     message = f"{message_id}.{timestamp}.".encode() + body
     candidates = signatures.split(" ")
@@ -100,7 +100,7 @@ def verify(
         for candidate in candidates:
             if hmac.compare_digest(expected, candidate):
                 return message_id
-    raise Refused("no signature matches")
+    raise VerificationFailed("no signature matches")
 
 
 def decode_secret(secret: str) -> bytes:
@@ -124,18 +124,18 @@ def encode_secret(key: bytes) -> str:
 
 def _check_age(age_seconds: float, tolerance_seconds: float) -> None:
     if age_seconds > tolerance_seconds:
-        raise WrongTime("webhook-timestamp too old")
+        raise TimestampOutOfRange("webhook-timestamp too old")
     if age_seconds < -tolerance_seconds:
-        raise WrongTime("webhook-timestamp too new")
+        raise TimestampOutOfRange("webhook-timestamp too new")
 
 
 def _signature(key: bytes, message: bytes) -> str:
-    signing = _keyed(key).copy()
+    signing = _hmac_for(key).copy()
     signing.update(message)
     return "v1," + binascii.b2a_base64(signing.digest(), newline=False).decode()
 
 
 @lru_cache(maxsize=10_000)
-def _keyed(key: bytes) -> hmac.HMAC:
+def _hmac_for(key: bytes) -> hmac.HMAC:
     """HMAC-SHA256 with the key taken in: a copy of it signs in two thirds of the time that starting anew takes."""
     return hmac.new(key, digestmod="sha256")

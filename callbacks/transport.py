@@ -10,17 +10,17 @@ from typing import Final, Self
 
 import httpx
 
-from callbacks.retry import retry_after
-from callbacks.signing import MAX_KEY_BYTES, MIN_KEY_BYTES, signed_headers
+from callbacks.retry import parse_retry_after
+from callbacks.signing import MAX_KEY_BYTES, MIN_KEY_BYTES, signature_headers
 from callbacks.signing_clock import SigningClock
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 READ_TIMEOUT_SECONDS: Final = 30.0
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 
-_MAX_ANSWER_BYTES: Final = 64 * 1024
+_MAX_RESPONSE_BYTES: Final = 64 * 1024
 # The client's own loggers, which write URLs.
-_CHATTY_LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11")
+_CLIENT_LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11")
 
 
 class Outcome(Enum):
@@ -45,7 +45,7 @@ _OUTCOMES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CallbackResponse:
     """What came back; `reason` (a status, or a kind of failure) is safe to log."""
 
     outcome: Outcome
@@ -53,12 +53,12 @@ class Answer:
     retry_after_seconds: float | None = None
 
 
-def outcome_of(status: int) -> Outcome:
+def classify_status(status: int) -> Outcome:
     """Anything the contract does not name comes from something in between, and may pass."""
     return _OUTCOMES.get(status, Outcome.UNAVAILABLE)
 
 
-class Courier:
+class CallbackTransport:
     """One HTTP client for one callback URL; used by one thread."""
 
     def __init__(
@@ -80,9 +80,9 @@ class Courier:
         self._timeout = httpx.Timeout(read_timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS)
 
     def __enter__(self) -> Self:
-        self._discretion = _silence_this_thread()
-        for name in _CHATTY_LOGGERS:
-            logging.getLogger(name).addFilter(self._discretion)
+        self._log_filter = _mute_client_logs()
+        for name in _CLIENT_LOGGERS:
+            logging.getLogger(name).addFilter(self._log_filter)
         self._client = httpx.Client(timeout=self._timeout, trust_env=False, follow_redirects=False)
         return self
 
@@ -90,27 +90,27 @@ class Courier:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._client.close()
-        for name in _CHATTY_LOGGERS:
-            logging.getLogger(name).removeFilter(self._discretion)
+        for name in _CLIENT_LOGGERS:
+            logging.getLogger(name).removeFilter(self._log_filter)
 
-    def take(self, message_id: str, body: bytes) -> Answer:
+    def post(self, message_id: str, body: bytes) -> CallbackResponse:
         """Post `body` once, signed afresh; whatever the network does is an answer too."""
-        headers = signed_headers(self._key, message_id, int(self._clock.time()), body)
+        headers = signature_headers(self._key, message_id, int(self._clock.time()), body)
         headers["content-type"] = "application/json"
         try:
             with self._client.stream("POST", self._url, content=body, headers=headers) as response:
                 _drain(response)
         except (httpx.HTTPError, OSError) as failure:
-            return Answer(Outcome.UNAVAILABLE, type(failure).__name__)
+            return CallbackResponse(Outcome.UNAVAILABLE, type(failure).__name__)
         if response.status_code == httpx.codes.UNAUTHORIZED:
             self._clock.correct(response.headers)  # the next try is signed anew
-        wait = retry_after(
+        wait = parse_retry_after(
             response.headers.get("retry-after"), now=self._now(), max_seconds=MAX_RETRY_AFTER_SECONDS
         )
-        return Answer(outcome_of(response.status_code), str(response.status_code), wait)
+        return CallbackResponse(classify_status(response.status_code), str(response.status_code), wait)
 
 
-def _silence_this_thread() -> Callable[[logging.LogRecord], bool]:
+def _mute_client_logs() -> Callable[[logging.LogRecord], bool]:
     """A log filter that drops what this thread writes."""
     silenced = threading.get_ident()
     return lambda _: threading.get_ident() != silenced
@@ -130,5 +130,5 @@ def _drain(response: httpx.Response) -> None:
     size = 0
     for chunk in response.iter_raw():
         size += len(chunk)
-        if size > _MAX_ANSWER_BYTES:
+        if size > _MAX_RESPONSE_BYTES:
             return

@@ -20,7 +20,7 @@ from types import FrameType
 import msgspec
 from pydantic import ValidationError
 
-from callbacks.log_format import configure_lines
+from callbacks.log_format import log_to_stderr
 from gpu.errors import ExportError
 from gpu.pipeline import Attempt, run
 from gpu.spec import AttemptSpec
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument(
         "spec", type=argparse.FileType("rb"), help="an AttemptSpec as JSON; - for standard input"
     )
-    configure_lines(os.environ.get("LOG_FORMAT", "text"), logging.WARNING)
+    log_to_stderr(os.environ.get("LOG_FORMAT", "text"), logging.WARNING)
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     try:
         spec = AttemptSpec.model_validate_json(parser.parse_args().spec.read())

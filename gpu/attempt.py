@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from callbacks.envelope import Failure, Output
-from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
+from callbacks.reporter import DeliveryFailed, Reporter, ReporterError, Stopped
 from gpu.chunks.process_worker import OwnMachine
 from gpu.chunks.scheduler import Places
 from gpu.errors import ExportError, describe, disk_full_error
@@ -49,7 +49,7 @@ def execute(
     def gpu_seconds() -> float:
         return time.monotonic() - begun + places.seconds_elsewhere
 
-    reporter.measure(gpu_seconds)
+    reporter.attach_gpu_meter(gpu_seconds)
     try:
         _announced(reporter)
         ending = _worked(run(spec, scratch, places=places), reporter)
@@ -62,8 +62,8 @@ def execute(
 def _announced(reporter: Reporter) -> None:
     """Begin even if the service is away for longer than a run waits for it: later reports tell the same."""
     try:
-        reporter.started("Starting")
-    except Undeliverable as error:
+        reporter.report_started("Starting")
+    except DeliveryFailed as error:
         log.warning("the start was not taken: %s", error)
 
 
@@ -73,7 +73,7 @@ def _worked(attempt: Attempt, reporter: Reporter) -> Output | Failure:
         try:
             while True:
                 tick = next(attempt)
-                reporter.progress(tick.phase, tick.progress, tick.message, tick.eta_seconds)
+                reporter.report_progress(tick.phase, tick.progress, tick.message, tick.eta_seconds)
         except StopIteration as stop:
             output: Output = stop.value
             return output
@@ -90,9 +90,9 @@ def _worked(attempt: Attempt, reporter: Reporter) -> Output | Failure:
 def _told(spec: AttemptSpec, reporter: Reporter, ending: Output | Failure, gpu_seconds: float) -> Terminal:
     try:
         if isinstance(ending, Output):
-            reporter.completed(ending, "Finished", gpu_seconds)
+            reporter.report_completed(ending, "Finished", gpu_seconds)
         else:
-            reporter.failed(ending, gpu_seconds)
+            reporter.report_failed(ending, gpu_seconds)
     except Stopped:
         # Published, but no longer wanted: this attempt's own path, that nobody else writes.
         withdraw(spec.transfer.output)

@@ -162,7 +162,7 @@ def _reported(
                 attempt=spec.attempt,
                 call_id=spec.call_id,
                 deadline_seconds=spec.deadline_seconds,
-                patience_seconds=callback.get("patience_seconds", PATIENCE_SECONDS),
+                max_retry_seconds=callback.get("patience_seconds", PATIENCE_SECONDS),
             ) as reporter,
             Watchdog(spec, scratch, reporter, places=places) as watchdog,
         ):

@@ -27,7 +27,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from callbacks.envelope import Failure
-from callbacks.log_format import configure_lines, name_attempt
+from callbacks.log_format import add_attempt_fields, log_to_stderr
 from callbacks.reporter import Reporter, ReporterError
 from gpu.attempt import DISK_FULL, OUT_OF_MEMORY, OUT_OF_TIME, execute
 from gpu.chunks.process_worker import OwnMachine
@@ -104,7 +104,7 @@ class Watchdog:
             if self._asleep.is_set():
                 return
             with suppress(ReporterError):
-                self._reporter.failed(failure, gpu_seconds + self._places.seconds_elsewhere)
+                self._reporter.report_failed(failure, gpu_seconds + self._places.seconds_elsewhere)
             shutil.rmtree(self._scratch, ignore_errors=True)
             withdraw(self._output)
             os._exit(BITTEN_STATUS)
@@ -152,7 +152,7 @@ def main() -> int:
         "--keep-free-bytes", type=int, default=0, help="end the run when its disk holds less than this"
     )
     arguments = parser.parse_args()
-    configure_lines(os.environ.get("LOG_FORMAT", "text"))
+    log_to_stderr(os.environ.get("LOG_FORMAT", "text"))
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     os.umask(0o077)  # what an export writes is its owner's alone
     signal.signal(signal.SIGTERM, _terminated)
@@ -177,7 +177,7 @@ def run_spec(text: bytes, folder: Path, memory_bytes: int, keep_free_bytes: int)
     except ValidationError as error:
         log.error("the spec is not valid: %s", _complaints(error))  # noqa: TRY400 - a trace would show the key
         return 2
-    name_attempt(spec.job_id, spec.attempt)
+    add_attempt_fields(spec.job_id, spec.attempt)
     return attempt(spec, folder / scratch_name(spec), memory_bytes, keep_free_bytes)
 
 

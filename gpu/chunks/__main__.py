@@ -18,7 +18,7 @@ from contextlib import closing
 from pydantic import ValidationError
 
 from callbacks.envelope import Failure
-from callbacks.log_format import configure_lines
+from callbacks.log_format import log_to_stderr
 from gpu.attempt import INTERNAL, OUT_OF_MEMORY
 from gpu.chunks.plan import Order, render_piece
 from gpu.errors import ExportError, describe
@@ -36,7 +36,7 @@ def main() -> int:
     # A signal to the whole group is for the process that made this one: it ends this one too, and cleans up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    configure_lines(os.environ.get("LOG_FORMAT", "text"))
+    log_to_stderr(os.environ.get("LOG_FORMAT", "text"))
     try:
         order = Order.model_validate_json(sys.stdin.buffer.readline())
     except ValidationError:

@@ -19,7 +19,7 @@ from av.stream import Disposition
 from pydantic import TypeAdapter, ValidationError
 
 from callbacks.envelope import Failure
-from callbacks.log_format import configure_lines
+from callbacks.log_format import log_to_stderr
 from gpu.attempt import INTERNAL, OUT_OF_MEMORY
 from gpu.errors import ExportError
 from gpu.sources.container import open_container
@@ -46,7 +46,7 @@ def main() -> int:
     """Describe one source; the process's exit status."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    configure_lines(os.environ.get("LOG_FORMAT", "text"), logging.ERROR)
+    log_to_stderr(os.environ.get("LOG_FORMAT", "text"), logging.ERROR)
     try:
         request = TypeAdapter[LocalFile | RemoteObject](LocalFile | RemoteObject).validate_json(
             sys.stdin.buffer.readline()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from callbacks.retry import backoff, retry_after
+from callbacks.retry import backoff_seconds, parse_retry_after
 from gpu.errors import ExportError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check_passing(response: "httpx.Response") -> None:
     """Raise TryAgain for an answer that is only of the moment."""
     if response.status_code in _AGAIN:
         header = response.headers.get("retry-after")
-        raise TryAgain(retry_after(header, now=time.time(), max_seconds=MAX_PAUSE_SECONDS))
+        raise TryAgain(parse_retry_after(header, now=time.time(), max_seconds=MAX_PAUSE_SECONDS))
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Patience:
         """Wait before the next try, or raise ExportError if there is none."""
         self.failures += 1
         asked = failure.wait_seconds if isinstance(failure, TryAgain) else None
-        pause = max(backoff(self.failures, random.random), asked or 0.0)
+        pause = max(backoff_seconds(self.failures, random.random), asked or 0.0)
         if self.failures >= TRIES or self.clock.monotonic() + pause > self.deadline:
             # Not `from failure`: its text may hold the URL.
             raise ExportError(self.code, self.message, transient=True) from None

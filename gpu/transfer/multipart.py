@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from callbacks.reporter import Stopped
-from callbacks.signing import signed_headers
+from callbacks.signing import signature_headers
 from callbacks.signing_clock import SigningClock
 from gpu.errors import ExportError, map_errors
 from gpu.spec import RemoteUpload
@@ -148,7 +148,7 @@ class Upload:
     def _signed(self, body: bytes) -> dict[str, str]:
         key = base64.b64decode(self.target.key)
         moment = int(self.signing_clock.time())
-        headers = signed_headers(key, f"upload_{uuid.uuid4().hex}", moment, body)
+        headers = signature_headers(key, f"upload_{uuid.uuid4().hex}", moment, body)
         return headers | {"content-type": "application/json"}
 
 

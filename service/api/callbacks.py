@@ -136,10 +136,10 @@ def _verified(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: b
         attempt = _claim.decode(body).data.attempt
         signing.verify(_keys(masters, job_id, attempt), signed, body, now=now)
         callback = decode(body)
-    except signing.WrongTime as refused:
+    except signing.TimestampOutOfRange as refused:
         logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
         raise ClockOff(now) from None
-    except signing.Refused as refused:
+    except signing.VerificationFailed as refused:
         logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
         raise Unauthenticated("The signature does not fit.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -151,4 +151,4 @@ def _verified(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: b
 
 @lru_cache(maxsize=10_000)
 def _keys(masters: tuple[bytes, ...], job_id: str, attempt: int) -> list[bytes]:
-    return [signing.attempt_key(master, job_id, attempt) for master in masters]
+    return [signing.derive_attempt_key(master, job_id, attempt) for master in masters]

@@ -14,7 +14,7 @@ from contextlib import suppress
 import msgspec
 from pydantic import ValidationError
 
-from callbacks.signing import attempt_key as signing_key
+from callbacks.signing import derive_attempt_key
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, parse_config
 from infra.database.postgresql import AnyDatabase
 from infra.storage import OutsideStorage, Storage, StorageError
@@ -277,7 +277,7 @@ class Attempts:
 
     async def _spec(self, job: Job) -> AttemptSpec:
         config = parse_config(ExportType(job.type), msgspec.json.decode(job.config))
-        key = signing_key(self._master_key, job.job_id, job.attempt)
+        key = derive_attempt_key(self._master_key, job.job_id, job.attempt)
         return AttemptSpec(
             job_id=job.job_id,
             attempt=job.attempt,

@@ -33,7 +33,7 @@ class Publication:
     @property
     def terminal(self) -> bool:
         """Whether the job has ended."""
-        return isinstance(self.type, EventType) and self.type.terminal
+        return isinstance(self.type, EventType) and self.type.is_terminal
 
 
 def publication_of(view: JobView, job: Job) -> Publication:

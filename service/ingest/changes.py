@@ -163,7 +163,7 @@ def refused_as(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
         return Refusal.OVER
     if standing["call_id"] not in (None, change.report.call_id):
         return Refusal.OVER
-    the_end_itself = change.type.terminal and standing["step"] == change.report.step
+    the_end_itself = change.type.is_terminal and standing["step"] == change.report.step
     status = Status(standing["status"])
     if status.final and (status is Status.CANCELLED or not the_end_itself):
         return Refusal.OVER

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from callbacks.envelope import rfc3339
+from callbacks.envelope import format_rfc3339
 from service.jobs.models import Job, Status
 
 
@@ -61,4 +61,4 @@ class JobView:
 
 def moment(at: float | None) -> str | None:
     """A time on the wire, from seconds since the epoch."""
-    return None if at is None else rfc3339(datetime.fromtimestamp(at, UTC))
+    return None if at is None else format_rfc3339(datetime.fromtimestamp(at, UTC))

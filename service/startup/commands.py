@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from callbacks.log_format import JsonLines, mask_secrets
+from callbacks.log_format import JsonFormatter, mask_secrets
 from service.settings import BadSettings, Settings, find_misspelt_settings, load
 from service.startup.errors import StartError
 from service.startup.logging_setup import configure_logging
@@ -62,7 +62,7 @@ def ending_in_a_sentence() -> Iterator[None]:
 
 def _say(sentence: str, level: int) -> None:
     """Say a sentence to whoever started this: in the log where that is one, else as it is."""
-    if any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
+    if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
         logger.log(level, "%s", sentence)
     else:
         warning = "warning: " if level == logging.WARNING else ""

@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from callbacks.log_format import Lines
+from callbacks.log_format import LineFormatter
 
 LOOK_SECONDS = 1.0
 REPEAT_SECONDS = 60.0
@@ -54,7 +54,7 @@ class Outage(logging.Filter):
 
     async def run(self) -> None:
         """Ask after the database while it is away, and say when it is back."""
-        handlers = [one for one in logging.getLogger().handlers if isinstance(one.formatter, Lines)]
+        handlers = [one for one in logging.getLogger().handlers if isinstance(one.formatter, LineFormatter)]
         for handler in handlers:
             handler.addFilter(self)
         try:

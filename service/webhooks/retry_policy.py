@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from callbacks.envelope import EventType
-from callbacks.retry import Random, retry_after
+from callbacks.retry import Random, parse_retry_after
 
 TEST_EVENT: Final = "webhook.test"
 SCHEDULE_SECONDS: Final = (
@@ -80,7 +80,7 @@ def next_try(kind: str, tries: int, result: Result, *, now: float, random: Rando
     if delay is None:
         return None
     if result.status in (_TOO_MANY, _UNAVAILABLE):
-        asked = retry_after(result.retry_after, now=now, max_seconds=MAX_RETRY_AFTER_SECONDS)
+        asked = parse_retry_after(result.retry_after, now=now, max_seconds=MAX_RETRY_AFTER_SECONDS)
         delay = max(delay, asked or 0.0)
     if kind == EventType.PROGRESS and delay > PROGRESS_SECONDS:
         return None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from callbacks.envelope import (
     MAX_BODY_BYTES,
-    TERMINAL_MESSAGE_CHARACTERS,
+    MAX_TEXT_CHARACTERS,
     Callback,
     EventType,
     Failure,
@@ -20,7 +20,7 @@ from callbacks.envelope import (
     Report,
     decode,
     encode,
-    rfc3339,
+    format_rfc3339,
 )
 
 Body = dict[str, Any]
@@ -100,7 +100,7 @@ def number(name: str, literal: bytes) -> bytes:
         pytest.param(body(step=2**31), id="step beyond 31 bits"),
         pytest.param(body(message=None), id="null message"),
         pytest.param(body(message="a\0b"), id="NUL in the message, which PostgreSQL can't hold"),
-        pytest.param(body(message="x" * (TERMINAL_MESSAGE_CHARACTERS + 1)), id="long message"),
+        pytest.param(body(message="x" * (MAX_TEXT_CHARACTERS + 1)), id="long message"),
         pytest.param(body(job_id=""), id="empty job"),
         pytest.param(body(job_id="j" * 201), id="long job"),
         pytest.param(body(call_id="fc\0"), id="NUL in the call"),
@@ -143,7 +143,7 @@ def test_hostile_bodies_are_decoded_or_are_decode_errors(raw: bytes) -> None:
 
 
 def test_the_longest_valid_callback_fits_into_a_body() -> None:
-    text, name, count = "\x01" * TERMINAL_MESSAGE_CHARACTERS, "n" * 200, 2**31 - 1  # \u0001: six bytes
+    text, name, count = "\x01" * MAX_TEXT_CHARACTERS, "n" * 200, 2**31 - 1  # \u0001: six bytes
     longest = Callback(
         type=EventType.FAILED,
         timestamp=datetime(2026, 1, 2, tzinfo=UTC),
@@ -161,9 +161,12 @@ def test_output_is_decoded_as_it_was_sent() -> None:
 
 
 def test_times_are_written_in_utc_with_milliseconds() -> None:
-    assert rfc3339(datetime.fromisoformat("2026-01-02T05:04:05.123456+02:00")) == "2026-01-02T03:04:05.123Z"
+    assert (
+        format_rfc3339(datetime.fromisoformat("2026-01-02T05:04:05.123456+02:00"))
+        == "2026-01-02T03:04:05.123Z"
+    )
 
 
 def test_only_what_ends_an_attempt_is_terminal() -> None:
-    ends = {kind for kind in EventType if kind.terminal}
+    ends = {kind for kind in EventType if kind.is_terminal}
     assert ends == {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}

@@ -8,15 +8,15 @@ import unicodedata
 
 import pytest
 
-from callbacks.log_format import JsonLines, TextLines
+from callbacks.log_format import JsonFormatter, TextFormatter
 
 FORGED = "GET /a\r\n2026-01-01 ERROR framehook: forged\x1b[31m\x85\u2028\u202e\x00\x7f\ud800 b"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
 RAISED = """
 import logging, sys, threading, warnings
-from callbacks.log_format import configure_lines, name_attempt
-configure_lines("json")
-name_attempt("job-1", 2)
+from callbacks.log_format import add_attempt_fields, log_to_stderr
+log_to_stderr("json")
+add_attempt_fields("job-1", 2)
 {code}
 """
 
@@ -27,7 +27,7 @@ def record(message: str, **fields: object) -> logging.LogRecord:
     )
 
 
-@pytest.mark.parametrize("formatter", [TextLines(), JsonLines()], ids=["text", "json"])
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
 def test_nothing_from_outside_makes_a_line_of_its_own(formatter: logging.Formatter) -> None:
     error = ValueError(FORGED)
     line = formatter.format(record(FORGED, name=f"a{FORGED}", exc_info=(ValueError, error, None)))
@@ -42,7 +42,7 @@ def test_a_json_line_is_one_object_with_the_traceback_as_a_field() -> None:
     try:
         int(FORGED)
     except ValueError:
-        line = JsonLines().format(record(FORGED, exc_info=sys.exc_info(), job="j", attempt=1))
+        line = JsonFormatter().format(record(FORGED, exc_info=sys.exc_info(), job="j", attempt=1))
     shown = json.loads(line)
     assert "\n" not in line
     assert list(shown) == ["time", "level", "logger", "message", "job", "attempt", "exception"]
@@ -63,7 +63,7 @@ def test_a_json_line_is_one_object_with_the_traceback_as_a_field() -> None:
         "secret whsec_hunter2+/abc=",
     ],
 )
-@pytest.mark.parametrize("formatter", [TextLines(), JsonLines()], ids=["text", "json"])
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
 def test_tokens_tickets_signatures_and_passwords_are_not_logged(
     formatter: logging.Formatter, text: str
 ) -> None:
@@ -75,12 +75,12 @@ def test_tokens_tickets_signatures_and_passwords_are_not_logged(
 
 @pytest.mark.parametrize("text", ["a plain sentence", "GET /api/exports 200 3 ms", "user=ada", "Größe 決勝"])
 def test_what_is_harmless_is_logged_as_it_is(text: str) -> None:
-    assert TextLines().format(record(text)).endswith(f": {text}")
-    assert json.loads(JsonLines().format(record(text)))["message"] == text
+    assert TextFormatter().format(record(text)).endswith(f": {text}")
+    assert json.loads(JsonFormatter().format(record(text)))["message"] == text
 
 
 def test_a_line_has_an_end() -> None:
-    assert len(TextLines().format(record("x" * 1_000_000))) < 5_000
+    assert len(TextFormatter().format(record("x" * 1_000_000))) < 5_000
 
 
 @pytest.mark.parametrize(

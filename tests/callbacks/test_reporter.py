@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from callbacks.envelope import EventType, Failure, Phase
-from callbacks.reporter import Reporter, ReporterError, Stopped, Undeliverable
+from callbacks.reporter import DeliveryFailed, Reporter, ReporterError, Stopped
 from tests.callbacks.reporter_factory import (
     DEADLINE_SECONDS,
     FAILURE,
@@ -24,10 +24,10 @@ TICK_SECONDS = 0.25
 
 
 def test_the_life_of_an_attempt(service: Receiver, reporter: Reporter) -> None:
-    reporter.started("On a GPU")
-    reporter.progress(Phase.DOWNLOADING, 10, "Downloading", eta_seconds=7)
+    reporter.report_started("On a GPU")
+    reporter.report_progress(Phase.DOWNLOADING, 10, "Downloading", eta_seconds=7)
     first, tick = service.take(), service.take()
-    reporter.completed(OUTPUT, "Done", gpu_seconds=3.5)
+    reporter.report_completed(OUTPUT, "Done", gpu_seconds=3.5)
     last = service.take()
 
     assert first.callback.type is EventType.STARTED
@@ -47,21 +47,21 @@ def test_every_report_tells_how_long_the_run_has_been_at_work(
     service: Receiver, reporter: Reporter, clock: FakeClock
 ) -> None:
     began = clock.monotonic()
-    reporter.measure(lambda: clock.monotonic() - began + 2)
-    reporter.started()
+    reporter.attach_gpu_meter(lambda: clock.monotonic() - began + 2)
+    reporter.report_started()
     first = service.take()
     clock.advance(HEARTBEAT_SECONDS)
     beat = service.take()
-    reporter.failed(FAILURE, gpu_seconds=20)
+    reporter.report_failed(FAILURE, gpu_seconds=20)
     last = service.take()
     told = [report.callback.data.gpu_seconds for report in (first, beat, last)]
     assert told == [2, 2 + HEARTBEAT_SECONDS, 20]
 
 
 def test_a_failure_keeps_phase_and_progress(service: Receiver, reporter: Reporter) -> None:
-    reporter.progress(Phase.UPLOADING, 80, "Uploading")
+    reporter.report_progress(Phase.UPLOADING, 80, "Uploading")
     service.take()
-    reporter.failed(FAILURE, gpu_seconds=1)
+    reporter.report_failed(FAILURE, gpu_seconds=1)
     last = service.take().callback
     assert (last.type, last.data.error, last.data.message) == (EventType.FAILED, FAILURE, FAILURE.message)
     assert (last.data.phase, last.data.progress) == (Phase.UPLOADING, 80)
@@ -70,10 +70,10 @@ def test_a_failure_keeps_phase_and_progress(service: Receiver, reporter: Reporte
 def test_the_newest_tick_wins_four_times_a_second(
     service: Receiver, reporter: Reporter, clock: FakeClock
 ) -> None:
-    reporter.progress(Phase.PROCESSING, 1, "1")
+    reporter.report_progress(Phase.PROCESSING, 1, "1")
     first = service.take()
     for percent in range(2, 50):
-        reporter.progress(Phase.PROCESSING, percent, f"{percent}")
+        reporter.report_progress(Phase.PROCESSING, percent, f"{percent}")
     clock.advance(TICK_SECONDS)
     second = service.take()
     clock.wait_for_sleeper(HEARTBEAT_SECONDS)
@@ -83,13 +83,13 @@ def test_the_newest_tick_wins_four_times_a_second(
 
 
 def test_a_silent_phase_is_kept_alive(service: Receiver, reporter: Reporter, clock: FakeClock) -> None:
-    reporter.started()
+    reporter.report_started()
     service.take()
     clock.advance(HEARTBEAT_SECONDS)
     beat = service.take()
     assert (beat.callback.type, beat.step) == (EventType.PROGRESS, 2)
     assert beat.callback.data.phase is Phase.STARTING
-    reporter.progress(Phase.PROCESSING, 40, "Encoding")
+    reporter.report_progress(Phase.PROCESSING, 40, "Encoding")
     tick = service.take()
     clock.advance(HEARTBEAT_SECONDS)
     beat = service.take()
@@ -102,9 +102,9 @@ def test_before_the_first_word_and_after_the_last_there_is_no_heartbeat(
     service: Receiver, reporter: Reporter, clock: FakeClock
 ) -> None:
     clock.wait_for_sleeper(None)
-    reporter.started()
-    reporter.completed(OUTPUT, "Done", 0)
-    reporter.progress(Phase.PROCESSING, 50, "late")
+    reporter.report_started()
+    reporter.report_completed(OUTPUT, "Done", 0)
+    reporter.report_progress(Phase.PROCESSING, 50, "late")
     clock.wait_for_sleeper(None)
     assert [one.step for one in service.take_all()] == [1, 2]
 
@@ -114,14 +114,14 @@ def test_a_tick_that_is_answered_stop_stops_the_run(
     service: Receiver, reporter: Reporter, status: int
 ) -> None:
     service.script(status)
-    reporter.progress(Phase.PROCESSING, 1, "")
+    reporter.report_progress(Phase.PROCESSING, 1, "")
     wait_for_stop(reporter)
     with pytest.raises(Stopped):
-        reporter.progress(Phase.PROCESSING, 2, "")
+        reporter.report_progress(Phase.PROCESSING, 2, "")
     with pytest.raises(Stopped):
-        reporter.completed(OUTPUT, "Done", 0)
+        reporter.report_completed(OUTPUT, "Done", 0)
     with pytest.raises(Stopped):
-        reporter.failed(FAILURE, 0)
+        reporter.report_failed(FAILURE, 0)
     assert len(service.take_all()) == 1
 
 
@@ -131,7 +131,7 @@ def test_an_awaited_report_that_is_answered_stop_raises(
 ) -> None:
     service.script(status)
     with pytest.raises(Stopped):
-        reporter.started()
+        reporter.report_started()
     assert reporter.stopped
 
 
@@ -140,9 +140,9 @@ def test_a_stop_for_the_tick_ahead_stops_the_awaited_report(
 ) -> None:
     held = threading.Event()
     service.script(Scripted(410, held=held))
-    reporter.progress(Phase.PROCESSING, 1, "")
+    reporter.report_progress(Phase.PROCESSING, 1, "")
     service.take()
-    done = pool.submit(reporter.completed, OUTPUT, "Done", 0)
+    done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     clock.wait_for_sleeper(DEADLINE_SECONDS)
     held.set()
     with pytest.raises(Stopped):
@@ -155,10 +155,10 @@ def test_a_terminal_report_discards_the_tick_that_waits(
 ) -> None:
     held = threading.Event()
     service.script(Scripted(held=held))
-    reporter.progress(Phase.PROCESSING, 1, "in flight")
+    reporter.report_progress(Phase.PROCESSING, 1, "in flight")
     service.take()
-    reporter.progress(Phase.PROCESSING, 2, "waiting")
-    done = pool.submit(reporter.completed, OUTPUT, "Done", 0)
+    reporter.report_progress(Phase.PROCESSING, 2, "waiting")
+    done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     clock.wait_for_sleeper(DEADLINE_SECONDS)
     held.set()
     done.result(PATIENCE_SECONDS)
@@ -173,11 +173,11 @@ def test_a_blocked_service_blocks_neither_progress_nor_close(
 ) -> None:
     held = threading.Event()
     service.script(Scripted(held=held))
-    reporter.progress(Phase.PROCESSING, 0, "")
+    reporter.report_progress(Phase.PROCESSING, 0, "")
     service.take()
     thread = sending_thread()
     for frame in range(1_000):
-        reporter.progress(Phase.PROCESSING, frame / 20, "")
+        reporter.report_progress(Phase.PROCESSING, frame / 20, "")
     reporter.close()
     held.set()
     thread.join(PATIENCE_SECONDS)
@@ -190,7 +190,7 @@ def test_progress_never_falls_and_only_completion_is_100(
 ) -> None:
     seen: list[float] = []
     for percent in (5, -1, math.nan, 4, 30, 10, math.inf, 100):
-        reporter.progress(Phase.PROCESSING, percent, "", eta_seconds=math.nan)
+        reporter.report_progress(Phase.PROCESSING, percent, "", eta_seconds=math.nan)
         if seen:
             clock.advance(TICK_SECONDS)
         seen.append(service.take().callback.data.progress)
@@ -198,7 +198,7 @@ def test_progress_never_falls_and_only_completion_is_100(
 
 
 def test_odd_texts_and_numbers_are_made_to_fit(service: Receiver, reporter: Reporter) -> None:
-    reporter.failed(Failure(code="decode", message="\0\ud800" + "x" * 3_000), gpu_seconds=math.nan)
+    reporter.report_failed(Failure(code="decode", message="\0\ud800" + "x" * 3_000), gpu_seconds=math.nan)
     last = service.take().callback.data
     assert last.error is not None
     assert last.error.message == "\N{REPLACEMENT CHARACTER}?" + "x" * 1_998
@@ -211,7 +211,7 @@ def test_neither_url_nor_key_is_logged_or_raised(
     caplog.set_level(logging.DEBUG)
     service.script(503, 302, 401, 401, 422)
     raised = []
-    for send in (impatient.started, impatient.started):
+    for send in (impatient.report_started, impatient.report_started):
         with pytest.raises(ReporterError) as refused:
             send()
         raised.append(str(refused.value))
@@ -239,14 +239,14 @@ def test_a_bad_url_or_key_is_refused_and_not_quoted(url: str, key: bytes) -> Non
 
 def test_outside_the_block_nothing_is_sent(service: Receiver, clock: FakeClock) -> None:
     reporter = reporter_of(service, clock)
-    with pytest.raises(Undeliverable):
-        reporter.started()
+    with pytest.raises(DeliveryFailed):
+        reporter.report_started()
     with reporter:
         thread = sending_thread()
     assert not thread.is_alive()
-    reporter.progress(Phase.PROCESSING, 1, "")
-    with pytest.raises(Undeliverable):
-        reporter.completed(OUTPUT, "Done", 0)
+    reporter.report_progress(Phase.PROCESSING, 1, "")
+    with pytest.raises(DeliveryFailed):
+        reporter.report_completed(OUTPUT, "Done", 0)
     assert service.take_all() == []
 
 
@@ -255,8 +255,8 @@ def test_it_works_by_the_real_clock(service: Receiver) -> None:
     with Reporter(
         service.url, KEY, job_id="j", attempt=1, call_id="c", deadline_seconds=math.inf, random=lambda: 0.01
     ) as reporter:
-        reporter.started()
-        reporter.progress(Phase.PROCESSING, 1, "")
+        reporter.report_started()
+        reporter.report_progress(Phase.PROCESSING, 1, "")
         assert service.take().step == service.take().step == 1
         assert service.take().step == 2
-        reporter.completed(OUTPUT, "Done", 0)
+        reporter.report_completed(OUTPUT, "Done", 0)

@@ -17,12 +17,12 @@ def told(service: Receiver) -> list[tuple[EventType, Phase, float]]:
 
 
 def test_a_new_phase_is_told_at_once(service: Receiver, reporter: Reporter, clock: FakeClock) -> None:
-    reporter.started()
+    reporter.report_started()
     for phase in (Phase.DOWNLOADING, Phase.PROCESSING, Phase.UPLOADING):
-        reporter.progress(phase, 10, "")
+        reporter.report_progress(phase, 10, "")
         while service.take().callback.data.phase is not phase:
             pass
-    reporter.progress(Phase.UPLOADING, 20, "")
+    reporter.report_progress(Phase.UPLOADING, 20, "")
     clock.wait_for_sleeper(TICK_SECONDS)
 
 
@@ -31,12 +31,12 @@ def test_phases_that_pass_while_a_report_is_under_way_are_told_in_order(
 ) -> None:
     held = threading.Event()
     service.script(Scripted(held=held))
-    reporter.progress(Phase.DOWNLOADING, 2, "")
+    reporter.report_progress(Phase.DOWNLOADING, 2, "")
     service.take()
     for phase, progress in ((Phase.DOWNLOADING, 4), (Phase.PROCESSING, 5), (Phase.PROCESSING, 90)):
-        reporter.progress(phase, progress, "")
-    reporter.progress(Phase.UPLOADING, 95, "")
-    ending = pool.submit(reporter.completed, OUTPUT, "Done", 1)
+        reporter.report_progress(phase, progress, "")
+    reporter.report_progress(Phase.UPLOADING, 95, "")
+    ending = pool.submit(reporter.report_completed, OUTPUT, "Done", 1)
     held.set()
     ending.result(PATIENCE_SECONDS)
     assert told(service) == [
@@ -51,11 +51,11 @@ def test_a_service_that_is_back_hears_of_every_phase_it_missed(
 ) -> None:
     held = threading.Event()
     service.script(Scripted(503, held=held))
-    impatient.progress(Phase.DOWNLOADING, 2, "")
+    impatient.report_progress(Phase.DOWNLOADING, 2, "")
     service.take()
     for progress in range(5, 95):
-        impatient.progress(Phase.PROCESSING, progress, "")
-    impatient.progress(Phase.UPLOADING, 96, "")
+        impatient.report_progress(Phase.PROCESSING, progress, "")
+    impatient.report_progress(Phase.UPLOADING, 96, "")
     held.set()
     phases = [service.take().callback.data.phase for _ in range(3)]
     assert phases == [Phase.DOWNLOADING, Phase.PROCESSING, Phase.UPLOADING]
@@ -64,11 +64,11 @@ def test_a_service_that_is_back_hears_of_every_phase_it_missed(
 def test_a_service_that_takes_nothing_is_told_the_end_first(service: Receiver, reporter: Reporter) -> None:
     held = threading.Event()
     service.script(Scripted(503, held=held))
-    reporter.progress(Phase.PROCESSING, 50, "")
+    reporter.report_progress(Phase.PROCESSING, 50, "")
     service.take()
-    reporter.progress(Phase.UPLOADING, 96, "")
+    reporter.report_progress(Phase.UPLOADING, 96, "")
     held.set()
-    reporter.completed(OUTPUT, "Done", 1)
+    reporter.report_completed(OUTPUT, "Done", 1)
     assert [kind for kind, _, _ in told(service)] == [EventType.COMPLETED]
 
 
@@ -77,10 +77,10 @@ def test_what_waits_to_be_sent_is_bounded_by_the_number_of_phases(
 ) -> None:
     held = threading.Event()
     service.script(Scripted(held=held))
-    reporter.progress(Phase.STARTING, 0, "")
+    reporter.report_progress(Phase.STARTING, 0, "")
     service.take()
     for progress in range(1, 99):
-        reporter.progress((Phase.DOWNLOADING, Phase.PROCESSING)[progress % 2], progress, "")
+        reporter.report_progress((Phase.DOWNLOADING, Phase.PROCESSING)[progress % 2], progress, "")
     held.set()
     assert [service.take().callback.data.progress for _ in range(2)] == [97, 98]
     clock.wait_for_sleeper(15.0)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from callbacks.envelope import Phase
-from callbacks.reporter import Rejected, Reporter, Unauthorized, Undeliverable
+from callbacks.reporter import DeliveryFailed, Rejected, Reporter, Unauthorized
 from tests.callbacks.reporter_factory import DEADLINE_SECONDS, FAILURE, OUTPUT, reporter_of, sending_thread
 from tests.callbacks.scripted_server import PATH, PATIENCE_SECONDS, FakeClock, Receiver, Scripted, receiver
 
@@ -18,7 +18,7 @@ def test_a_retry_waits_as_asked_and_sends_the_same_body_signed_afresh(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor, status: int
 ) -> None:
     service.script(Scripted(status, {"Retry-After": "7"}))
-    done = pool.submit(reporter.completed, OUTPUT, "Done", 2)
+    done = pool.submit(reporter.report_completed, OUTPUT, "Done", 2)
     clock.advance(7)
     done.result(PATIENCE_SECONDS)
     first, second = service.take_all()
@@ -31,7 +31,7 @@ def test_backoff_doubles_without_retry_after(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
     service.script(500, 502, 204, 302)
-    done = pool.submit(reporter.started)
+    done = pool.submit(reporter.report_started)
     for seconds in (0.5, 1, 2, 4):
         clock.advance(seconds)
     done.result(PATIENCE_SECONDS)
@@ -40,7 +40,7 @@ def test_backoff_doubles_without_retry_after(
 
 def test_a_service_that_comes_up_late_is_told(clock: FakeClock, pool: ThreadPoolExecutor) -> None:
     with receiver(listening=False) as service, reporter_of(service, clock, random=lambda: 0.5) as reporter:
-        done = pool.submit(reporter.started)
+        done = pool.submit(reporter.report_started)
         clock.advance(0.25)
         clock.wait_for_sleeper(0.5)
         service.listen()
@@ -55,21 +55,21 @@ def test_a_service_that_never_answers_is_asked_again(
     held = threading.Event()
     service.script(Scripted(held=held))
     with reporter_of(service, clock, read_timeout_seconds=0.05) as reporter:
-        reporter.started()
+        reporter.report_started()
     held.set()
     assert [one.step for one in service.take_all()] == [1, 1]
 
 
 def test_one_401_is_forgiven(service: Receiver, impatient: Reporter) -> None:
     service.script(401)
-    impatient.started()
+    impatient.report_started()
     assert [one.step for one in service.take_all()] == [1, 1]
 
 
 def test_a_second_401_is_final(service: Receiver, impatient: Reporter) -> None:
     service.script(401, 503, 401)
     with pytest.raises(Unauthorized):
-        impatient.started()
+        impatient.report_started()
     assert len(service.take_all()) == 3
 
 
@@ -77,8 +77,8 @@ def test_a_second_401_is_final(service: Receiver, impatient: Reporter) -> None:
 def test_what_is_rejected_is_not_sent_again(service: Receiver, impatient: Reporter, status: int) -> None:
     service.script(status)
     with pytest.raises(Rejected, match=str(status)):
-        impatient.completed(OUTPUT, "Done", 0)
-    impatient.failed(FAILURE, 0)
+        impatient.report_completed(OUTPUT, "Done", 0)
+    impatient.report_failed(FAILURE, 0)
     assert [one.step for one in service.take_all()] == [1, 2]
 
 
@@ -88,12 +88,12 @@ def test_a_report_is_signed_anew_by_the_time_that_the_service_tells(
 ) -> None:
     told = int(clock.time()) + offset
     service.script(Scripted(401, {"webhook-timestamp": str(told)}))
-    reporter.progress(Phase.PROCESSING, 1, "")
+    reporter.report_progress(Phase.PROCESSING, 1, "")
     clock.advance(0.5)
     first, second = service.take(), service.take()
     assert (first.raw, first.message_id) == (second.raw, second.message_id)
     assert abs(second.timestamp - told) <= 1
-    reporter.completed(OUTPUT, "Done", 0)
+    reporter.report_completed(OUTPUT, "Done", 0)
     assert abs(service.take().timestamp - told) <= 2
 
 
@@ -102,12 +102,12 @@ def test_ticks_that_are_not_taken_never_raise(
     service: Receiver, reporter: Reporter, clock: FakeClock, status: int
 ) -> None:
     service.script(status, status)
-    reporter.progress(Phase.PROCESSING, 1, "")
+    reporter.report_progress(Phase.PROCESSING, 1, "")
     clock.wait_for_sleeper(HEARTBEAT_SECONDS if status in {413, 422} else 0.5)
-    reporter.progress(Phase.PROCESSING, 2, "")
+    reporter.report_progress(Phase.PROCESSING, 2, "")
     clock.advance(0.5)
     clock.wait_for_sleeper(HEARTBEAT_SECONDS if status in {413, 422} else 1)
-    reporter.progress(Phase.PROCESSING, 3, "")
+    reporter.report_progress(Phase.PROCESSING, 3, "")
     clock.advance(1)
     assert [service.take().step for _ in range(3)] == [1, 2, 3]
 
@@ -116,12 +116,12 @@ def test_a_tick_is_retried_while_it_is_the_newest(
     service: Receiver, reporter: Reporter, clock: FakeClock
 ) -> None:
     service.script(503, 503)
-    reporter.progress(Phase.PROCESSING, 1, "")
+    reporter.report_progress(Phase.PROCESSING, 1, "")
     clock.advance(0.5)
     first, second = service.take(), service.take()
     assert (first.message_id, first.raw) == (second.message_id, second.raw)
     clock.wait_for_sleeper(1)
-    reporter.progress(Phase.PROCESSING, 2, "")
+    reporter.report_progress(Phase.PROCESSING, 2, "")
     clock.advance(1)
     third = service.take()
     assert (third.step, third.callback.data.progress) == (2, 2)
@@ -133,9 +133,9 @@ def test_a_blocked_service_is_given_up_at_the_deadline(
 ) -> None:
     held = threading.Event()
     service.script(Scripted(held=held))
-    done = pool.submit(reporter.completed, OUTPUT, "Done", 0)
+    done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     clock.advance(DEADLINE_SECONDS)
-    with pytest.raises(Undeliverable):
+    with pytest.raises(DeliveryFailed):
         done.result(PATIENCE_SECONDS)
     held.set()
 
@@ -144,17 +144,17 @@ def test_a_wait_beyond_the_deadline_is_given_up_at_once(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
     service.script(*[Scripted(503, {"Retry-After": "86400"})] * 10)
-    done = pool.submit(reporter.completed, OUTPUT, "Done", 0)
+    done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     for _ in range(9):
         clock.advance(60)
-    with pytest.raises(Undeliverable, match="503"):
+    with pytest.raises(DeliveryFailed, match="503"):
         done.result(PATIENCE_SECONDS)
     assert len(service.take_all()) == 10
 
 
 def test_redirects_are_not_followed(service: Receiver, impatient: Reporter) -> None:
     service.script(Scripted(307, {"Location": "/elsewhere"}))
-    impatient.started()
+    impatient.report_started()
     assert service.paths == [PATH, PATH]
 
 
@@ -163,13 +163,13 @@ def test_a_proxy_in_the_environment_is_ignored(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with reporter_of(service, clock) as reporter:
-        reporter.started()
+        reporter.report_started()
 
 
 def test_a_flood_for_an_answer_is_not_read_to_its_end(service: Receiver, impatient: Reporter) -> None:
     service.script(Scripted(body=bytes(10_000_000)))
-    impatient.started()
-    impatient.completed(OUTPUT, "Done", 0)
+    impatient.report_started()
+    impatient.report_completed(OUTPUT, "Done", 0)
 
 
 class InterruptedClock(FakeClock):
@@ -186,6 +186,6 @@ def test_a_run_that_is_cancelled_between_tries_ends(service: Receiver) -> None:
     with reporter_of(service, InterruptedClock()) as reporter:
         thread = sending_thread()
         with pytest.raises(KeyboardInterrupt):
-            reporter.started()
+            reporter.report_started()
     assert not thread.is_alive()
     assert len(service.take_all()) == 1

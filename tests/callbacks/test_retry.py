@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callbacks.retry import backoff, retry_after
+from callbacks.retry import backoff_seconds, parse_retry_after
 
 NOW = 1_445_412_470.0  # Wed, 21 Oct 2015 07:27:50 GMT
 ALMOST_ONE = 1 - 2**-53
@@ -14,15 +14,15 @@ ALMOST_ONE = 1 - 2**-53
     ("attempt", "ceiling"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (8, 30), (10**9, 30)]
 )
 def test_backoff_doubles_up_to_a_cap_with_full_jitter(attempt: int, ceiling: float) -> None:
-    assert backoff(attempt, lambda: 0) == 0
-    assert backoff(attempt, lambda: 0.5) == ceiling / 2
-    assert backoff(attempt, lambda: ALMOST_ONE) == pytest.approx(ceiling)
+    assert backoff_seconds(attempt, lambda: 0) == 0
+    assert backoff_seconds(attempt, lambda: 0.5) == ceiling / 2
+    assert backoff_seconds(attempt, lambda: ALMOST_ONE) == pytest.approx(ceiling)
 
 
 @pytest.mark.parametrize("attempt", [0, -1])
 def test_attempts_count_from_one(attempt: int) -> None:
     with pytest.raises(ValueError, match="count from 1"):
-        backoff(attempt, lambda: 0)
+        backoff_seconds(attempt, lambda: 0)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_attempts_count_from_one(attempt: int) -> None:
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_bounded(header: str | None, expected: float | None) -> None:
-    assert retry_after(header, now=NOW, max_seconds=60) == expected
+    assert parse_retry_after(header, now=NOW, max_seconds=60) == expected
 
 
 pieces = st.sampled_from(["Wed,", " ", "21", "Oct", "2015", "07:28:00", "GMT", "-", ":", "+9999", "99", "\0"])
@@ -60,5 +60,5 @@ pieces = st.sampled_from(["Wed,", " ", "21", "Oct", "2015", "07:28:00", "GMT", "
 
 @given(st.text() | st.text(st.characters(codec="ascii")) | st.lists(pieces).map(" ".join))
 def test_garbage_in_retry_after_is_ignored(header: str) -> None:
-    delay = retry_after(header, now=NOW, max_seconds=60)
+    delay = parse_retry_after(header, now=NOW, max_seconds=60)
     assert delay is None or 0 <= delay <= 60

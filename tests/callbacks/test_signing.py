@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.signing import (
-    Refused,
-    attempt_key,
+    VerificationFailed,
     decode_secret,
+    derive_attempt_key,
     encode_secret,
     sign,
-    signed_headers,
+    signature_headers,
     verify,
 )
 
@@ -38,11 +38,11 @@ Oracle = type[standardwebhooks.Webhook] | type[svix.webhooks.Webhook]
 def headers(**changes: str) -> dict[str, str]:
     """Well-signed headers for BODY, with some of them replaced."""
     replaced = {f"webhook-{name}": value for name, value in changes.items()}
-    return signed_headers(KEY, "msg_1", NOW, BODY) | replaced
+    return signature_headers(KEY, "msg_1", NOW, BODY) | replaced
 
 
 def refusal(sent: Mapping[str, str], body: bytes = BODY, *, now: float = NOW) -> str:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(VerificationFailed) as refused:
         verify([KEY], sent, body, now=now)
     assert str(refused.value) == refused.value.reason
     return refused.value.reason
@@ -56,7 +56,7 @@ def test_the_published_vector_of_standard_webhooks() -> None:
 
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_what_is_signed_here_verifies_there(oracle: Oracle) -> None:
-    sent = signed_headers(KEY, "msg_1", int(time.time()), BODY)
+    sent = signature_headers(KEY, "msg_1", int(time.time()), BODY)
     oracle(encode_secret(KEY)).verify(BODY, sent)
 
 
@@ -76,7 +76,7 @@ def test_any_key_and_body_agree_with_the_oracle(key: bytes, document: dict[str, 
 @given(master=st.binary(max_size=100), job_id=st.text(st.characters(codec="utf-8")), attempt=st.integers(0))
 def test_attempt_keys_are_hkdf(master: bytes, job_id: str, attempt: int) -> None:
     oracle = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"{job_id}:{attempt}".encode())
-    assert attempt_key(master, job_id, attempt) == oracle.derive(master)
+    assert derive_attempt_key(master, job_id, attempt) == oracle.derive(master)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_attempt_keys_are_hkdf(master: bytes, job_id: str, attempt: int) -> None
     ],
 )
 def test_keys_are_separate(master: bytes, job_id: str, attempt: int) -> None:
-    sent = signed_headers(attempt_key(b"master", "job", 1), "msg_1", NOW, BODY)
-    with pytest.raises(Refused, match="no signature matches"):
-        verify([attempt_key(master, job_id, attempt)], sent, BODY, now=NOW)
+    sent = signature_headers(derive_attempt_key(b"master", "job", 1), "msg_1", NOW, BODY)
+    with pytest.raises(VerificationFailed, match="no signature matches"):
+        verify([derive_attempt_key(master, job_id, attempt)], sent, BODY, now=NOW)
 
 
 def test_either_of_two_masters_is_valid_while_rotating() -> None:
@@ -189,7 +189,7 @@ def test_more_than_five_minutes_is_refused() -> None:
 
 @pytest.mark.parametrize("keys", [[], [b""], [b"short"], [bytes(65)]], ids=["none", "empty", "short", "long"])
 def test_without_a_usable_key_everything_is_refused(keys: list[bytes]) -> None:
-    with pytest.raises(Refused, match="no signature matches"):
+    with pytest.raises(VerificationFailed, match="no signature matches"):
         verify(keys, headers(), BODY, now=NOW)
 
 
@@ -207,7 +207,7 @@ def test_hostile_requests_are_verified_or_refused(sent: dict[str, str], valid: s
     mixed = sent | {name: value for name, value in headers().items() if name in valid}
     try:
         assert verify([KEY], mixed, body, now=NOW) == "msg_1"
-    except Refused:
+    except VerificationFailed:
         assert mixed != headers() or body != BODY
 
 

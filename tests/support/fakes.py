@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
-from callbacks.signing import signed_headers
+from callbacks.signing import signature_headers
 from gpu.errors import ExportError
 from gpu.sources.describe import describe, locate
 from gpu.spec import AttemptSpec, LocalFile, RemoteObject
@@ -144,6 +144,6 @@ class FakeRun:
     ) -> dict[str, str]:
         moment = int(time.time()) - age_seconds
         return {
-            **signed_headers(self.key if key is None else key, message_id, moment, body),
+            **signature_headers(self.key if key is None else key, message_id, moment, body),
             "content-type": "application/json",
         }

@@ -14,7 +14,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callbacks.envelope import rfc3339
+from callbacks.envelope import format_rfc3339
 from service.api.auth import MAX_TICKET_SECONDS, Access
 from service.api.exports import found_job
 from service.api.requests import answer, body_of, parsed
@@ -84,7 +84,7 @@ async def ticket(request: Request[State]) -> Response:
     asked = parsed(TicketBody, await body_of(request) or b"{}")
     now = time.time()
     made, expires_at = request.state["authenticator"].ticket(access, seconds=asked.expires_in, now=now)
-    shown = rfc3339(datetime.fromtimestamp(expires_at, UTC))
+    shown = format_rfc3339(datetime.fromtimestamp(expires_at, UTC))
     return answer({"ticket": made, "expires_at": shown, "expires_in": expires_at - int(now)}, 201)
 
 

@@ -89,13 +89,15 @@ def _verified(request: Request[State], body: bytes) -> Asked:
         asked = msgspec.json.decode(body, type=Asked)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Invalid("The body does not ask for an upload.") from None
-    keys = [signing.attempt_key(master, job_id, asked.attempt) for master in request.state["master_keys"]]
+    keys = [
+        signing.derive_attempt_key(master, job_id, asked.attempt) for master in request.state["master_keys"]
+    ]
     now = request.state["clock"].wall()
     try:
         signing.verify(keys, request.headers, body, now=now)
-    except signing.WrongTime:
+    except signing.TimestampOutOfRange:
         raise ClockOff(now) from None
-    except signing.Refused:
+    except signing.VerificationFailed:
         raise Unauthenticated("The signature does not fit.") from None
     return asked
 

@@ -71,7 +71,7 @@ def endpoint(raw: bytes, job_id: str) -> dict[str, float]:
     async def send(_message: object) -> None:
         return
 
-    keys = [signing.attempt_key(SECRET.encode(), job_id, 1)]
+    keys = [signing.derive_attempt_key(SECRET.encode(), job_id, 1)]
     signed = {name.decode(): value.decode() for name, value in pairs}
     now = time.time()
     whole = quickest(lambda: _run(door(scope, receive, send)))

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from callbacks.signing import attempt_key, signed_headers
+from callbacks.signing import derive_attempt_key, signature_headers
 from tests.faults.checkers.database_reader import Ledger, Row
 
 PAUSE_SECONDS = 0.1
@@ -89,8 +89,8 @@ class ToldRun:
                 },
             }
         )
-        signed = signed_headers(
-            attempt_key(self._master, self._job_id, attempt), f"msg_{step}", int(time.time()), body
+        signed = signature_headers(
+            derive_attempt_key(self._master, self._job_id, attempt), f"msg_{step}", int(time.time()), body
         )
         headers = {**signed, "content-type": "application/json"}
         path = f"/api/callbacks/{self._job_id}"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from callbacks.signing import attempt_key, signed_headers
+from callbacks.signing import derive_attempt_key, signature_headers
 from service.settings import Settings
 from tests.service.conftest import MASTER
 from tests.support.app_harness import House, opened
@@ -36,7 +36,7 @@ async def run(house: House) -> FakeRun:
 
 
 def key_of(job_id: str, attempt: int, master: str = MASTER) -> bytes:
-    return attempt_key(master.encode(), job_id, attempt)
+    return derive_attempt_key(master.encode(), job_id, attempt)
 
 
 def tick(run: FakeRun, **changes: object) -> bytes:
@@ -390,7 +390,7 @@ async def test_no_signed_body_makes_it_fail(
     moment = "2026-01-01T00:00:00Z"
     body = json.dumps({"type": kind, "timestamp": moment, "data": report}).encode()
     attempt = report["attempt"] if isinstance(report["attempt"], int) else 1
-    headers = signed_headers(key_of("job", attempt), "msg_1", int(time.time()), body)
+    headers = signature_headers(key_of("job", attempt), "msg_1", int(time.time()), body)
     answer = await house.client.post("/api/callbacks/job", content=body, headers=headers | JSON)
     assert answer.status_code in (401, 404, 422)
 

@@ -397,7 +397,7 @@ class ExportLife(RuleBasedStateMachine):
             return
         of_this_run = (row["attempt"], row["run"]) == (job.attempt, job.run)
         of_this_run &= row["call_id"] in (None, call_id)
-        the_end_again = row["status"] in ("complete", "error") and kind.terminal and row["step"] == step
+        the_end_again = row["status"] in ("complete", "error") and kind.is_terminal and row["step"] == step
         known = of_this_run and (row["status"] in ACTIVE or the_end_again)
         assert outcome == (Applied(int(str(row["sequence"]))) if known else Refusal.OVER)
         self.check({})

@@ -16,7 +16,7 @@ from tests.service.webhooks.webhook_harness import Shop
 from tests.support.job_factory import rows
 
 ALL = tuple(EventType)
-TERMINAL = {kind.value for kind in EventType if kind.terminal}
+TERMINAL = {kind.value for kind in EventType if kind.is_terminal}
 JOBS = ("job-0", "job-1", "job-2")
 WANTS = {
     "https://all.example/": ALL,
