@@ -49,7 +49,7 @@ def plan(config: FramingConfig, sources: Mapping[str, Source]) -> Render:
     """Check a framing against its source. Raises ExportError: crop_outside_source, clip_outside_source."""
     source = sources[config.input_key]
     _check_inside(config.keyframes, source)
-    start, end = timeline.span(source.duration, config.trim)
+    start, end = timeline.span(source.film_start, source.duration, config.trim)
     cut = timeline.pieces(start, end, config.segments)
     clock = timeline.clock(config.fps, source.rate, source.variable, cut)
     seconds = timeline.length(cut, clock)

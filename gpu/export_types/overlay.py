@@ -44,7 +44,7 @@ def plan(config: OverlayConfig, sources: Mapping[str, Source]) -> Render | Copy:
         settings,
         (width, height),
     )
-    cut = timeline.pieces(0.0, source.duration, [])
+    cut = timeline.pieces(source.film_start, source.duration, [])
     clock = timeline.clock(config.fps, source.rate, source.variable, cut)
     seconds = timeline.length(cut, clock)
     audio = source.audio if config.include_audio else None

@@ -105,7 +105,7 @@ def _shots(config: AnnotateConfig, sources: Mapping[str, Source], ticking: Clock
 
 def _span(number: int, clip: Clip, source: Source) -> tuple[float, float]:
     try:
-        return span(source.duration, Span(start=clip.start_time, end=clip.end_time))
+        return span(source.film_start, source.duration, Span(start=clip.start_time, end=clip.end_time))
     except ExportError as error:
         message = f"Clip {number} ({clip.name}) ends after its source, which is {source.duration:.2f} s long."
         raise ExportError(error.code, message) from error

@@ -1,5 +1,6 @@
 """Which stretch of the source is shown when, and at what speed: pure arithmetic on seconds."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -44,15 +45,19 @@ class Clock:
         return 1 / self.rate if self.steady else FINE_TIME_BASE
 
 
-def span(duration: float, trim: Span | None) -> tuple[float, float]:
-    """The stretch to export; clip_outside_source if the source doesn't reach that far."""
+def span(film_start: float, duration: float, trim: Span | None) -> tuple[float, float]:
+    """The stretch to export, not beginning before `film_start`.
+
+    Raises ExportError: clip_outside_source, if the source doesn't reach that far.
+    """
     if trim is None:
-        return 0.0, duration
+        return film_start, duration
     if trim.start >= duration or trim.end > duration + _PAST_END_SECONDS:
         raise ExportError(
             "clip_outside_source", f"The clip ends after the source, which is {duration:.2f} s long."
         )
-    return trim.start, min(trim.end, duration)
+    end = min(trim.end, duration)
+    return max(trim.start, film_start) if film_start < end else trim.start, end
 
 
 def pieces(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[Piece, ...]:
@@ -109,14 +114,21 @@ def nominal(fps: float) -> Fraction:
 def length(cut: Sequence[Piece], ticking: Clock) -> float:
     """Seconds of output: whole frames on a steady clock."""
     seconds = sum(piece.length for piece in cut)
-    return float(max(1, round(seconds * ticking.rate)) / ticking.rate) if ticking.steady else seconds
+    return float(_count_slots(cut, ticking) / ticking.rate) if ticking.steady else seconds
+
+
+def _count_slots(cut: Sequence[Piece], ticking: Clock) -> int:
+    """How many frames a steady clock has: those whose latest source time lies before the end, and at least one.
+
+    So the last frame of a source is shown wherever the first one lies between the clock's.
+    """
+    return max(1, math.ceil(sum(piece.length for piece in cut) * ticking.rate - EARLY))
 
 
 def slots(cut: Sequence[Piece], ticking: Clock) -> Iterator[float]:
     """For each frame of a steady clock, the latest source time that it may show."""
-    count = max(1, round(sum(piece.length for piece in cut) * ticking.rate))
     current, begun = 0, 0.0
-    for number in range(count):
+    for number in range(_count_slots(cut, ticking)):
         at = float(number / ticking.rate)
         while current < len(cut) - 1 and at >= begun + cut[current].length - 1e-9:
             begun += cut[current].length

@@ -45,6 +45,8 @@ MAX_DURATION_SECONDS = 24 * 3_600.0
 _TOLERATED_ERRORS = 25
 # A recording may begin amid a group of pictures: none of its packets can be decoded before the next keyframe.
 _TOLERATED_BEFORE_FIRST = 5_000
+# By so much encoders and multiplexers let the sound begin before the picture: no reason to show its first frame longer.
+_LEAD_IN_SECONDS = 0.1
 # What is looked at of a stream before it is decoded.
 _OPENING_PACKETS, _OPENING_BYTES = 60, 16 * 1024 * 1024
 
@@ -81,6 +83,11 @@ class Source:
     notes: tuple[str, ...] = ()
     timing: Timing = field(default_factory=Timing)
     scan: Scan | None = None
+
+    @property
+    def film_start(self) -> float:
+        """When an export of all of it begins: with the picture, unless the sound begins long before."""
+        return self.begins if 0 < self.begins <= min(_LEAD_IN_SECONDS, self.duration / 2) else 0.0
 
     @property
     def is_seekable(self) -> bool:

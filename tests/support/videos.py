@@ -49,7 +49,10 @@ def clicks(seconds: float, *times: float, rate: int = SOUND_RATE) -> Tone:
 
 @dataclass(frozen=True)
 class Video:
-    """How a source is made. `times` are its frames' times in seconds; `tone` is (channels, samples)."""
+    """How a source is made. `times` are its frames' times in seconds; `tone` is (channels, samples).
+
+    `start` moves all of it, `sound_start` its sound alone.
+    """
 
     draw: Draw
     times: tuple[float, ...]
@@ -68,6 +71,7 @@ class Video:
     mirrored: bool = False
     aspect: Fraction | None = None
     start: float = 0.0
+    sound_start: float = 0.0
     metadata: tuple[tuple[str, str], ...] = ()
     container_options: tuple[tuple[str, str], ...] = ()
 
@@ -142,7 +146,7 @@ def _tone(video: Video) -> AudioFrame:
     frame = AudioFrame.from_ndarray(interleaved, format="flt", layout=video.layout)
     frame.sample_rate = video.sound_rate
     frame.time_base = Fraction(1, video.sound_rate)
-    frame.pts = round(video.start * video.sound_rate)
+    frame.pts = round((video.start + video.sound_start) * video.sound_rate)
     return frame
 
 

@@ -1,0 +1,107 @@
+"""Sound that begins a little before the picture or after it: every frame is shown once, the first and the last too."""
+
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+import pytest
+
+from gpu.media import encoders
+from gpu.media.timeline import span
+from gpu.pipeline import run
+from gpu.spec import Span
+from tests.gpu.chunks.chunk_comparison import Film
+from tests.gpu.chunks.chunk_comparison import made as in_pieces
+from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
+from tests.gpu.run_pipeline import attempt_spec, export, run_to_end
+from tests.support.videos import Video, click_times, clicks, write_video
+
+FRAMES = 24
+RATES = [Fraction(24_000, 1_001), Fraction(24), Fraction(25), Fraction(30_000, 1_001), Fraction(30), Fraction(50),
+         Fraction(60_000, 1_001)]  # fmt: skip
+LEADS = [-1.0, -0.6, -0.4, 0.0, 0.2, 0.31, 0.4, 0.5, 0.6, 1.0]
+SOUND_CODECS = {"vob": "mp2", "ts": "aac", "avi": "libmp3lame", "mp4": "aac", "mkv": "aac"}
+
+
+def filmed(path: Path, rate: Fraction, lead: float, frames: int = FRAMES) -> Path:
+    """A film whose sound begins so many frames before its picture, with a click on its twelfth frame."""
+    begins = 0 if path.suffix == ".avi" else ceil(abs(lead))  # AVI has no track begin later than another
+    video = Video(
+        lambda time: bar((round(time * rate) - begins) / RATE),
+        tuple(float((begins + number) / rate) for number in range(frames)),
+        clicks(frames / float(rate), (lead + 12) / float(rate)),
+        sound_codec=SOUND_CODECS[path.suffix[1:]],
+        sound_start=max(0, begins - lead) / float(rate),
+        options=(("bf", "2"), ("g", "12"), ("crf", "16")),
+        rate=rate,
+        time_base=1 / rate,
+    )
+    return write_video(path, video)
+
+
+@pytest.mark.parametrize("suffix", SOUND_CODECS)
+@pytest.mark.parametrize(
+    ("rate", "lead"), [(RATES[number % len(RATES)], lead) for number, lead in enumerate(LEADS)], ids=str
+)
+def test_every_frame_is_shown_once_and_in_step(
+    tmp_path: Path, suffix: str, rate: Fraction, lead: float
+) -> None:
+    made, output, _ = export(filmed(tmp_path / f"source.{suffix}", rate, lead), keyframes=WHOLE)
+    assert numbers(made) == list(range(FRAMES))
+    assert output.duration == pytest.approx(FRAMES / float(rate), abs=0.25 / float(rate))
+    if suffix != "avi":
+        (click,) = click_times(made)
+        assert click == pytest.approx(12 / float(rate), abs=1 / float(rate) + 0.005)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("overlay", {}),
+        ("annotate", {"clips": [{"start_time": 0, "end_time": 1.1, "name": "a"}], "show_labels": False}),
+    ],
+)
+def test_other_exports_show_every_frame_once_too(
+    tmp_path: Path, kind: str, fields: dict[str, object]
+) -> None:
+    source, made = filmed(tmp_path / "source.ts", Fraction(25), 0.4), tmp_path / "output.mp4"
+    run_to_end(run(attempt_spec(source, made, kind=kind, quality="high", **fields), tmp_path / "scratch"))
+    assert numbers(made) == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("lead", [5.2, 5.4, 5.6])
+def test_before_a_long_lead_in_the_first_frame_is_held_and_the_last_is_not_lost(
+    tmp_path: Path, lead: float
+) -> None:
+    found = numbers(export(filmed(tmp_path / "source.mp4", Fraction(25), lead), keyframes=WHOLE)[0])
+    assert found == [0] * (len(found) - FRAMES) + list(range(FRAMES))
+    assert len(found) - FRAMES == pytest.approx(lead, abs=1)
+
+
+@pytest.mark.parametrize("kind", [{"fps": 50}, {"segments": [{"start": 0, "end": 9, "speed": 0.5}]}], ids=str)
+def test_at_twice_as_many_frames_each_is_shown_twice(tmp_path: Path, kind: dict[str, object]) -> None:
+    source = filmed(tmp_path / "source.ts", Fraction(25), 0.4)
+    found = numbers(export(source, keyframes=WHOLE, **kind)[0])
+    assert found == [number for number in range(FRAMES) for _ in (0, 1)]
+
+
+@pytest.mark.parametrize("begun", [0.1, 0.4, 0.6, 0.9])
+def test_a_trim_up_to_the_end_has_the_last_frame_wherever_it_begins(tmp_path: Path, begun: float) -> None:
+    source = filmed(tmp_path / "source.mp4", Fraction(25), 0.0)
+    trim = {"start": (8 + begun) / 25, "end": FRAMES / 25}
+    found = numbers(export(source, keyframes=WHOLE, trim=trim)[0])
+    assert found == list(range(found[0], FRAMES))
+    assert found[0] == pytest.approx(8 + begun, abs=1)
+
+
+def test_a_trim_that_ends_before_the_picture_begins_is_kept() -> None:
+    assert span(0.05, 2.0, Span(start=0, end=1)) == (0.05, 1)
+    assert span(0.05, 2.0, Span(start=0, end=0.04)) == (0, 0.04)
+
+
+@pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+def test_pieces_are_the_whole_to_the_bit(tmp_path: Path) -> None:
+    source = filmed(tmp_path / "source.vob", Fraction(25), 0.4, frames=120)
+    whole, split = (Film.of(in_pieces(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
+    assert whole.times == split.times
+    assert all((one == other).all() for one, other in zip(whole.pictures, split.pictures, strict=True))
