@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from infra.database.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
 from infra.database.sqlite import sqlite_url
-from infra.egress import Egress, Rules
+from infra.egress import EgressClient, EgressPolicy
 from infra.liveness import Liveness
 from infra.storage import StorageError
 from infra.supervise import Supervisor
@@ -70,7 +70,7 @@ from service.upload_cleanup import AbandonedUploads
 from service.webhooks import serializers
 from service.webhooks.models import Endpoint
 from service.webhooks.outbox import Outbox
-from service.webhooks.worker import Deliverer, Pace
+from service.webhooks.worker import DeliveryWorker, WorkerConfig
 
 OUTPUTS_PROBED_AT_ONCE = 4
 OUTPUT_PROBE_SECONDS = 60.0
@@ -139,7 +139,7 @@ async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[
     if not is_postgresql(url):
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
         await service.attempts.resume()
-        await service.state["deliverer"].resume()
+        await service.state["delivery_worker"].resume()
     keep = service.state["supervisor"].keep
     tasks = [asyncio.create_task(keep(name, loop), name=name) for name, loop in service.loops.items()]
     tasks.append(asyncio.create_task(make_rest_private(not_private_yet)))
@@ -155,7 +155,7 @@ async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[
             closing.push_async_callback(service.state["storage"].close)
             closing.push_async_callback(service.runner.close)
             closing.push_async_callback(service.state["egress"].close)
-            closing.push_async_callback(service.state["deliverer"].stop)
+            closing.push_async_callback(service.state["delivery_worker"].stop)
             closing.push_async_callback(service.attempts.hand_over)
             closing.push_async_callback(service.writer.drain)
 
@@ -185,25 +185,25 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
     view = JobView(settings.origin)
 
     outbox = Outbox(view, clock.wall)
-    database.before_commit = outbox.in_session
-    egress = Egress(
-        Rules(settings.webhook_allowed_networks, settings.webhook_allow_http),
+    database.before_commit = outbox.write_in_session
+    egress = EgressClient(
+        EgressPolicy(settings.webhook_allowed_networks, settings.webhook_allow_http),
         total_seconds=settings.webhook_timeout_seconds,
     )
 
     def tell(endpoint: Endpoint) -> None:
         hub.publish(_disabled(endpoint))
 
-    pace = Pace(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
-    deliverer = Deliverer(database, egress, outbox, tell, pace=pace, clock=clock.wall)
+    pace = WorkerConfig(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
+    delivery_worker = DeliveryWorker(database, egress, outbox, tell, pace=pace, clock=clock.wall)
 
     def publish(job: Job) -> None:
-        deliverer.noticed((job.job_id,))
+        delivery_worker.on_commit((job.job_id,))
         if hub.wanted(job.job_id, job.user_id):
             hub.publish(publication_of(view, job))
 
     storage = storage_of(settings, masters[0])
-    writer = Writer(database, publish, outbox, wanted=hub.wanted, committed=deliverer.noticed)
+    writer = Writer(database, publish, outbox, wanted=hub.wanted, committed=delivery_worker.on_commit)
     outcomes = Outcomes(
         database,
         storage,
@@ -232,7 +232,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         "writer": writer.run,
         "dispatch": attempts.dispatch,
         "watch": attempts.watch,
-        "webhooks": deliverer.run,
+        "webhooks": delivery_worker.run,
     }
     retention = Retention(events_seconds=settings.timeline_days * 86_400)
     loops["housekeeping"] = Housekeeping(database, retention).run
@@ -255,7 +255,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         publish=publish,
         egress=egress,
-        deliverer=deliverer,
+        delivery_worker=delivery_worker,
         prober=Prober(),
         view=view,
         quotas=Quotas(
@@ -278,6 +278,6 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
 
 def _disabled(endpoint: Endpoint) -> Publication:
     """The notice to its owner that an endpoint is sent nothing more."""
-    body = msgspec.json.encode(serializers.show_endpoint(endpoint))
+    body = msgspec.json.encode(serializers.endpoint_to_dict(endpoint))
     moment = round((endpoint.disabled_at or 0) * 1000)
     return Publication(endpoint.endpoint_id, endpoint.user_id, moment, NoticeType.WEBHOOK_DISABLED, body)

@@ -1,16 +1,16 @@
 """The HTTP client for outbound webhooks: it connects only to checked addresses, and is bounded in time and bytes."""
 
-from infra.egress.client import TOTAL_SECONDS, Egress
-from infra.egress.resolver import Resolver, system_resolver
-from infra.egress.results import Answer, Forbidden, Rules, Unreachable
+from infra.egress.client import TOTAL_SECONDS, EgressClient
+from infra.egress.resolver import HostLookup, look_up_host
+from infra.egress.results import BlockedURL, EgressPolicy, EgressResponse, Unreachable
 
 __all__ = [
     "TOTAL_SECONDS",
-    "Answer",
-    "Egress",
-    "Forbidden",
-    "Resolver",
-    "Rules",
+    "BlockedURL",
+    "EgressClient",
+    "EgressPolicy",
+    "EgressResponse",
+    "HostLookup",
     "Unreachable",
-    "system_resolver",
+    "look_up_host",
 ]

@@ -67,7 +67,7 @@ _LOW_32_BITS: Final = tuple(
 _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 
 
-def refused_as(address: Address, allowed: Sequence[Network]) -> str | None:
+def blocked_reason(address: Address, allowed: Sequence[Network]) -> str | None:
     """What an address is that may not be connected to, such as "a private address"; None if it may be.
 
     One of the `allowed` networks lets an address through, but an IPv4 address that it embeds is judged by itself as
@@ -76,8 +76,8 @@ def refused_as(address: Address, allowed: Sequence[Network]) -> str | None:
     kind = _kind(address)
     if kind is not None and not _by_name(address, allowed, alone=kind == _METADATA):
         return kind
-    for embedded in _embedded(address):
-        kind = refused_as(embedded, allowed)
+    for embedded in _embedded_ipv4(address):
+        kind = blocked_reason(embedded, allowed)
         if kind is not None:
             return kind
     return None
@@ -98,7 +98,7 @@ def _kind(address: Address) -> str | None:
     return None if address in _PUBLIC_IPV6 else "a reserved address"
 
 
-def _embedded(address: Address) -> Iterator[IPv4Address]:
+def _embedded_ipv4(address: Address) -> Iterator[IPv4Address]:
     if isinstance(address, IPv4Address) or int(address) <= 1:  # `::` and `::1` embed nothing
         return
     if _isatap(address) or any(address in network for network in _LOW_32_BITS):

@@ -9,9 +9,9 @@ from typing import Final
 import httpcore
 import httpx
 
-from infra.egress.connect import CheckedNetwork, TooMuch
-from infra.egress.resolver import Guard, Resolver, system_resolver
-from infra.egress.results import Answer, Rules, Unreachable
+from infra.egress.connect import CheckedBackend, ResponseTooLarge
+from infra.egress.resolver import AddressResolver, HostLookup, look_up_host
+from infra.egress.results import EgressPolicy, EgressResponse, Unreachable
 from infra.egress.transport import CheckedTransport
 from infra.egress.urls import host_of, parse
 
@@ -34,14 +34,14 @@ _STAGES: Final = {  # by the names of httpcore's trace
 }
 
 
-class Egress:
+class EgressClient:
     """Calls URLs that strangers gave. It holds no connection, no cookie and no other state between calls."""
 
     def __init__(
         self,
-        rules: Rules,
+        rules: EgressPolicy,
         *,
-        resolve: Resolver = system_resolver,
+        resolve: HostLookup = look_up_host,
         total_seconds: float = TOTAL_SECONDS,
         excerpt_bytes: int = EXCERPT_BYTES,
         ssl_context: SSLContext | None = None,
@@ -50,24 +50,24 @@ class Egress:
         self._rules = rules
         self._total_seconds = total_seconds
         self._excerpt_bytes = excerpt_bytes
-        self._guard = Guard(rules, resolve, seconds=total_seconds / 3)
+        self._guard = AddressResolver(rules, resolve, seconds=total_seconds / 3)
         self._transport = transport or CheckedTransport(
-            CheckedNetwork(
+            CheckedBackend(
                 self._guard, connect_seconds=total_seconds / 3, read_bytes=HEAD_BYTES + excerpt_bytes
             ),
             ssl_context or httpx.create_ssl_context(),
         )
 
     def check_url(self, url: str) -> None:
-        """Judge what can be judged without the network; raises Forbidden."""
+        """Judge what can be judged without the network; raises BlockedURL."""
         self._parsed(url)
 
     async def check(self, url: str) -> None:
-        """Judge the URL and every address of its host; raises Forbidden, or Unreachable with `dns`."""
+        """Judge the URL and every address of its host; raises BlockedURL, or Unreachable with `dns`."""
         await self._guard.addresses(host_of(parse(url, self._rules)))
 
-    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send `body` and return what was answered; raises Forbidden or Unreachable.
+    async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> EgressResponse:
+        """Send `body` and return what was answered; raises BlockedURL or Unreachable.
 
         The host is resolved and judged anew, and an address that was judged is what is connected to.
         """
@@ -76,7 +76,7 @@ class Egress:
             "POST",
             self._parsed(url),
             content=body,
-            headers=_with_ours(headers),
+            headers=_with_own_headers(headers),
             extensions={"trace": stage.note},
         )
         try:
@@ -85,7 +85,7 @@ class Egress:
         except (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException):
             late = f"There was no whole answer in {self._total_seconds:g} s: time ran out while {stage.name}."
             raise Unreachable("timeout", late) from None
-        except TooMuch:
+        except ResponseTooLarge:
             raise Unreachable(
                 "protocol", f"The answer's headers have no end in {HEAD_BYTES} bytes."
             ) from None
@@ -101,25 +101,25 @@ class Egress:
 
     def _parsed(self, url: str) -> httpx.URL:
         parsed = parse(url, self._rules)
-        self._guard.judge_spelled(host_of(parsed))
+        self._guard.check_literal(host_of(parsed))
         return parsed
 
-    async def _exchange(self, request: httpx.Request) -> Answer:
+    async def _exchange(self, request: httpx.Request) -> EgressResponse:
         began = time.monotonic()
         response = await self._transport.handle_async_request(request)
         try:
-            body = await self._beginning(response)
+            body = await self._read_excerpt(response)
         finally:
             await response.aclose()
         retry_after = response.headers.get("retry-after", "")
-        return Answer(
+        return EgressResponse(
             status=response.status_code,
             retry_after=retry_after if 0 < len(retry_after) <= _MAX_RETRY_AFTER else None,
             excerpt=_text(body, response.headers.get("content-encoding", "")),
             seconds=time.monotonic() - began,
         )
 
-    async def _beginning(self, response: httpx.Response) -> bytes:
+    async def _read_excerpt(self, response: httpx.Response) -> bytes:
         """As much of the body as is kept; the rest is never asked for."""
         assert isinstance(response.stream, httpx.AsyncByteStream)
         taken = bytearray()
@@ -129,7 +129,7 @@ class Egress:
                 taken += chunk
                 if len(taken) >= self._excerpt_bytes:
                     break
-        except TooMuch:  # chunks of a byte, with more framing than content
+        except ResponseTooLarge:  # chunks of a byte, with more framing than content
             pass
         finally:
             if isinstance(chunks, AsyncGenerator):
@@ -153,7 +153,7 @@ class _Stage:
         return "The connection was closed without an answer, or the answer is not HTTP."
 
 
-def _with_ours(headers: Mapping[str, str]) -> httpx.Headers:
+def _with_own_headers(headers: Mapping[str, str]) -> httpx.Headers:
     merged = httpx.Headers(headers)
     merged.update(_OURS)
     merged.pop("host", None)  # the URL says it

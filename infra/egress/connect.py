@@ -6,20 +6,20 @@ from typing import Any, Final
 
 import httpcore
 
-from infra.egress.resolver import EXHAUSTED, Guard
+from infra.egress.resolver import RESOURCE_ERRNOS, AddressResolver
 from infra.egress.results import Address, Unreachable
 
 _MOST_ADDRESSES: Final = 4
 
 
-class TooMuch(Exception):
+class ResponseTooLarge(Exception):
     """The other side has sent as many bytes as are read from one connection."""
 
 
-class CheckedNetwork(httpcore.AsyncNetworkBackend):
+class CheckedBackend(httpcore.AsyncNetworkBackend):
     """Resolves a host, has every address judged, and connects to one of those that were judged."""
 
-    def __init__(self, guard: Guard, *, connect_seconds: float, read_bytes: int) -> None:
+    def __init__(self, guard: AddressResolver, *, connect_seconds: float, read_bytes: int) -> None:
         self._guard = guard
         self._connect_seconds = connect_seconds
         self._read_bytes = read_bytes
@@ -33,9 +33,9 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,  # noqa: ARG002
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to `host`; Forbidden, or Unreachable with `dns` or `connect`."""
+        """A connection to `host`; BlockedURL, or Unreachable with `dns` or `connect`."""
         addresses = (await self._guard.addresses(host))[:_MOST_ADDRESSES]
-        return CheckedStream(await self._connect(addresses, host, port), host, self._read_bytes)
+        return LimitedStream(await self._connect(addresses, host, port), host, self._read_bytes)
 
     async def _connect(
         self, addresses: Sequence[Address], host: str, port: int
@@ -48,12 +48,12 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
                 return await self._sockets.connect_tcp(str(address), port, timeout=seconds)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
-        if any(getattr(cause, "errno", None) in EXHAUSTED for cause in _causes(failure)):
+        if any(getattr(cause, "errno", None) in RESOURCE_ERRNOS for cause in _causes(failure)):
             raise Unreachable("local", "This service can open no more connections just now.") from failure
         raise Unreachable("connect", f"{host} port {port} {_fault(failure)}.") from failure
 
 
-class CheckedStream(httpcore.AsyncNetworkStream):
+class LimitedStream(httpcore.AsyncNetworkStream):
     """A connection of which so many bytes are read and no more."""
 
     def __init__(self, stream: httpcore.AsyncNetworkStream, host: str, read_bytes: int) -> None:
@@ -63,7 +63,7 @@ class CheckedStream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if not self._left:
-            raise TooMuch
+            raise ResponseTooLarge
         received = await self._stream.read(min(max_bytes, self._left), timeout)
         self._left -= len(received)
         return received
@@ -87,7 +87,7 @@ class CheckedStream(httpcore.AsyncNetworkStream):
         except BaseException:
             await self._stream.aclose()  # httpcore has lost hold of it, if the deadline came in the handshake
             raise
-        return CheckedStream(inner, self._host, self._left)
+        return LimitedStream(inner, self._host, self._left)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

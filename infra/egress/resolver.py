@@ -8,21 +8,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-from infra.egress.addresses import refused_as
-from infra.egress.results import Address, Forbidden, Rules, Unreachable
+from infra.egress.addresses import blocked_reason
+from infra.egress.results import Address, BlockedURL, EgressPolicy, Unreachable
 from infra.egress.urls import is_localhost, literal
 
-Resolver = Callable[[str], Awaitable[Sequence[Address]]]
+HostLookup = Callable[[str], Awaitable[Sequence[Address]]]
 """The addresses of a name, best first; OSError or none at all if it has none."""
 
-EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+RESOURCE_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors of a machine that has run out of something."""
 
 MOST_THREADS: Final = 256
 _LOOPBACK: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
-async def system_resolver(host: str) -> Sequence[Address]:
+async def look_up_host(host: str) -> Sequence[Address]:
     """What the operating system says, asked in a thread of its own.
 
     An executor's few threads could all be held up by names whose servers never answer, and would hold up the end of
@@ -49,39 +49,39 @@ async def system_resolver(host: str) -> Sequence[Address]:
     return await answer
 
 
-class Guard:
+class AddressResolver:
     """Judges hosts by the operator's rules."""
 
-    def __init__(self, rules: Rules, resolve: Resolver, *, seconds: float) -> None:
+    def __init__(self, rules: EgressPolicy, resolve: HostLookup, *, seconds: float) -> None:
         self._allowed = rules.allowed_networks
         self._resolve = resolve
         self._seconds = seconds
 
-    def judge_spelled(self, host: str) -> tuple[Address, ...]:
-        """The addresses that a host means without being resolved, none for a name; Forbidden if one may not be."""
+    def check_literal(self, host: str) -> tuple[Address, ...]:
+        """The addresses that a host means without being resolved, none for a name; BlockedURL if one may not be."""
         if is_localhost(host):
-            allowed = tuple(address for address in _LOOPBACK if not refused_as(address, self._allowed))
+            allowed = tuple(address for address in _LOOPBACK if not blocked_reason(address, self._allowed))
             if not allowed:
-                raise Forbidden(f"{host} is this machine itself, which the operator has not allowed.")
+                raise BlockedURL(f"{host} is this machine itself, which the operator has not allowed.")
             return allowed
         address = literal(host)
         if address is None:
             return ()
-        kind = refused_as(address, self._allowed)
+        kind = blocked_reason(address, self._allowed)
         if kind is not None:
-            raise Forbidden(f"{host} is {kind}, which the operator has not allowed.")
+            raise BlockedURL(f"{host} is {kind}, which the operator has not allowed.")
         return (address,)
 
     async def addresses(self, host: str) -> tuple[Address, ...]:
-        """Where a connection to `host` may go, best first; Forbidden if any of its addresses is refused."""
-        spelled = self.judge_spelled(host)
+        """Where a connection to `host` may go, best first; BlockedURL if any of its addresses is refused."""
+        spelled = self.check_literal(host)
         if spelled:
             return spelled
         found = await self._look_up(host)
         for address in found:
-            kind = refused_as(address, self._allowed)
+            kind = blocked_reason(address, self._allowed)
             if kind is not None:  # which address it is, is nobody's business outside
-                raise Forbidden(f"{host} resolves to {kind}, which the operator has not allowed.")
+                raise BlockedURL(f"{host} resolves to {kind}, which the operator has not allowed.")
         return found
 
     async def _look_up(self, host: str) -> tuple[Address, ...]:
@@ -91,7 +91,7 @@ class Guard:
         except TimeoutError:
             raise Unreachable("dns", f"{host} could not be resolved in {self._seconds:g} s.") from None
         except OSError as error:
-            if error.errno in EXHAUSTED:
+            if error.errno in RESOURCE_ERRNOS:
                 raise Unreachable("local", "This service can resolve no more names just now.") from error
             raise Unreachable("dns", f"{host} could not be resolved: {error.strerror or error}.") from error
         if not found:

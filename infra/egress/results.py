@@ -8,14 +8,14 @@ Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True)
-class Rules:
+class EgressPolicy:
     """What the operator allows beyond public addresses and https."""
 
     allowed_networks: tuple[Network, ...] = ()
     allow_http: bool = False
 
 
-class Forbidden(Exception):
+class BlockedURL(Exception):
     """The URL, or what its host resolves to, is refused; `reason` may be shown to whoever gave the URL."""
 
     def __init__(self, reason: str) -> None:
@@ -38,7 +38,7 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True)
-class Answer:
+class EgressResponse:
     """What was answered, whatever the status: a redirect is an answer too.
 
     `excerpt` is the beginning of the body as text, without NUL characters.

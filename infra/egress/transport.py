@@ -10,13 +10,13 @@ from collections.abc import AsyncIterable, AsyncIterator
 import httpcore
 import httpx
 
-from infra.egress.connect import CheckedNetwork
+from infra.egress.connect import CheckedBackend
 
 
 class CheckedTransport(httpx.AsyncBaseTransport):
-    """Raises Forbidden, Unreachable and httpcore's errors. It knows nothing of proxies, cookies or redirects."""
+    """Raises BlockedURL, Unreachable and httpcore's errors. It knows nothing of proxies, cookies or redirects."""
 
-    def __init__(self, network: CheckedNetwork, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, network: CheckedBackend, ssl_context: ssl.SSLContext) -> None:
         self._network = network
         self._ssl_context = ssl_context
 

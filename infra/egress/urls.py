@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from infra.egress.results import Address, Forbidden, Rules
+from infra.egress.results import Address, BlockedURL, EgressPolicy
 
 MAX_CHARACTERS: Final = 2_048
 _MAX_HOST: Final = 253
@@ -30,21 +30,21 @@ BAD_PORTS: Final = frozenset(
 )  # fmt: skip
 
 
-def parse(url: str, rules: Rules) -> httpx.URL:
-    """The URL, if every parser would read it alike and nothing but its addresses is left to judge; or Forbidden."""
+def parse(url: str, rules: EgressPolicy) -> httpx.URL:
+    """The URL, if every parser would read it alike and nothing but its addresses is left to judge; or BlockedURL."""
     shape = _shape(url)
     _check_scheme(shape["scheme"], rules)
     if shape["fragment"] is not None:
-        raise Forbidden("The URL has a fragment (#…), which is never sent.")
+        raise BlockedURL("The URL has a fragment (#…), which is never sent.")
     if "@" in shape["authority"]:
-        raise Forbidden("The URL holds credentials; deliveries are signed instead.")
+        raise BlockedURL("The URL holds credentials; deliveries are signed instead.")
     if not _AUTHORITY.fullmatch(shape["authority"]):
-        raise Forbidden("The URL's host or port is missing or malformed.")
+        raise BlockedURL("The URL's host or port is missing or malformed.")
     try:
         parsed = httpx.URL(url)
         parsed.host  # noqa: B018 - decodes international names, and may fail at that
     except (httpx.InvalidURL, UnicodeError, ValueError):
-        raise Forbidden("The URL's host is no valid name or address.") from None
+        raise BlockedURL("The URL's host is no valid name or address.") from None
     _check_host(host_of(parsed))
     _check_port(parsed.port)
     return parsed
@@ -71,21 +71,21 @@ def is_localhost(host: str) -> bool:
 
 def _shape(url: str) -> re.Match[str]:
     if len(url) > MAX_CHARACTERS:
-        raise Forbidden(f"The URL is longer than {MAX_CHARACTERS} characters.")
+        raise BlockedURL(f"The URL is longer than {MAX_CHARACTERS} characters.")
     if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
-        raise Forbidden("The URL holds a space, a backslash or a control character.")
+        raise BlockedURL("The URL holds a space, a backslash or a control character.")
     shape = _SHAPE.fullmatch(url)
     if shape is None:
-        raise Forbidden("The URL is not of the form https://host/path.")
+        raise BlockedURL("The URL is not of the form https://host/path.")
     return shape
 
 
-def _check_scheme(scheme: str, rules: Rules) -> None:
+def _check_scheme(scheme: str, rules: EgressPolicy) -> None:
     if scheme.lower() == "https" or (scheme.lower() == "http" and rules.allow_http):
         return
     if scheme.lower() == "http":
-        raise Forbidden("The URL is not https; plain http is allowed by the operator only.")
-    raise Forbidden(
+        raise BlockedURL("The URL is not https; plain http is allowed by the operator only.")
+    raise BlockedURL(
         "The URL does not begin with http:// or https://."
         if rules.allow_http
         else "The URL does not begin with https://."
@@ -97,15 +97,15 @@ def _check_host(host: str) -> None:
         return
     labels = host.split(".")
     if not labels[-1] and len(labels) > 1:
-        raise Forbidden("The URL's host ends in a dot; leave it out.")
+        raise BlockedURL("The URL's host ends in a dot; leave it out.")
     if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
-        raise Forbidden("The URL's host is no valid name or address.")
+        raise BlockedURL("The URL's host is no valid name or address.")
     if _NUMBER.fullmatch(labels[-1]):
-        raise Forbidden(
+        raise BlockedURL(
             "The URL's host is an unusual spelling of an IPv4 address; write four decimal numbers."
         )
 
 
 def _check_port(port: int | None) -> None:
     if port is not None and (port > _HIGHEST_PORT or port in BAD_PORTS):
-        raise Forbidden(f"Port {port} is not for web servers.")
+        raise BlockedURL(f"Port {port} is not for web servers.")

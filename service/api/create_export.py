@@ -17,7 +17,7 @@ from service.api.exports import NO_NUL, Strict, check_free, within_quota
 from service.api.requests import answer, json_of
 from service.api.state import State
 from service.api.transfers.uploads import UPLOADS
-from service.api.webhooks import Events, Url, check_url, in_order
+from service.api.webhooks import Events, Url, check_url, sort_events
 from service.jobs import queries, transitions
 from service.jobs.ids import new_id
 from service.jobs.models import IdempotencyKey, Job
@@ -69,7 +69,7 @@ async def create(request: Request[State]) -> Response:
     own = await _own_endpoint(request, job) if asked.webhook_url is not None else None
     shown = request.state["view"].show(job)
     return answer(
-        shown | ({"webhook": serializers.show_secrets(own)} if own else {}),
+        shown | ({"webhook": serializers.endpoint_to_dict_with_secret(own)} if own else {}),
         202,
         {"Location": f"/api/exports/{job.job_id}"},
     )
@@ -101,7 +101,7 @@ async def _submitted(
 
 async def _own_endpoint(request: Request[State], job: Job) -> Endpoint | None:
     async with request.state["database"].reading() as session:
-        found = await endpoints.of_job(session, job.user_id, job.job_id)
+        found = await endpoints.list_by_job(session, job.user_id, job.job_id)
     return found[0] if found else None
 
 
@@ -111,7 +111,7 @@ async def _submit(
     now = time.time()
     job_id = new_id(now)
     if asked.webhook_url is not None:
-        events = in_order(asked.webhook_events or endpoints.USUAL_EVENTS)
+        events = sort_events(asked.webhook_events or endpoints.DEFAULT_EVENTS)
         await endpoints.create(session, user_id, asked.webhook_url, events=events, job_id=job_id, now=now)
     submission = transitions.Submission(
         job_id=job_id,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.api.requests import answer, json_of, query_of
 from service.api.state import State
-from service.api.webhooks import Cursor, Strict, found_endpoint, path_part
+from service.api.webhooks import Cursor, Strict, load_endpoint, path_part
 from service.jobs import transitions
 from service.problems import Conflict, NotFound
 from service.webhooks import recovery, serializers
@@ -39,31 +39,31 @@ async def test(request: Request[State]) -> Response:
     """Send an event that tells of nothing; its delivery tells what came back."""
     endpoint = await _enabled(request)
     async with request.state["database"].transaction() as session:
-        made = await recovery.test(session, endpoint, now=time.time())
+        made = await recovery.create_test_delivery(session, endpoint, now=time.time())
     return _accepted(request, made, {})
 
 
 async def list_(request: Request[State]) -> Response:
     """What was sent to the endpoint, newest first, with every attempt."""
-    endpoint = await found_endpoint(request)
+    endpoint = await load_endpoint(request)
     query = query_of(request, ListQuery)
     async with request.state["database"].reading() as session:
-        found = await serializers.page(
+        found = await serializers.list_page(
             session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
         )
         page, more = found[: query.limit], len(found) > query.limit
-        attempts = await serializers.attempts_of(session, page)
-    shown = [serializers.show_delivery(one, attempts) for one in page]
+        attempts = await serializers.load_attempts(session, page)
+    shown = [serializers.delivery_to_dict(one, attempts) for one in page]
     return answer({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
 
 
 async def get(request: Request[State]) -> Response:
     """One delivery: what was sent, and all that was kept of the answers."""
-    endpoint = await found_endpoint(request)
+    endpoint = await load_endpoint(request)
     found = await _delivery(request, endpoint)
     async with request.state["database"].reading() as session:
-        attempts = await serializers.attempts_of(session, [found])
-    return answer(serializers.show_delivery(found, attempts, whole=True))
+        attempts = await serializers.load_attempts(session, [found])
+    return answer(serializers.delivery_to_dict(found, attempts, whole=True))
 
 
 async def redeliver(request: Request[State]) -> Response:
@@ -72,7 +72,7 @@ async def redeliver(request: Request[State]) -> Response:
     found = await _delivery(request, endpoint)
     async with request.state["database"].transaction() as session:
         again = await recovery.redeliver(session, found, now=time.time())
-        attempts = await serializers.attempts_of(session, [found])
+        attempts = await serializers.load_attempts(session, [found])
     return _accepted(request, again or await _delivery(request, endpoint), attempts)
 
 
@@ -86,7 +86,7 @@ async def recover(request: Request[State]) -> Response:
             await transitions.one_at_a_time(
                 session, endpoint.user_id
             )  # two that recover at once send nothing twice
-            few, on = await recovery.recover(
+            few, on = await recovery.recover_missed(
                 session,
                 endpoint,
                 request.state["view"],
@@ -95,14 +95,14 @@ async def recover(request: Request[State]) -> Response:
                 now=time.time(),
             )
         made += few
-        request.state["deliverer"].wake()
+        request.state["delivery_worker"].wake()
         if on is None:
             return answer({"recovered": made}, 202)
         after = on
 
 
 async def _enabled(request: Request[State]) -> Endpoint:
-    endpoint = await found_endpoint(request)
+    endpoint = await load_endpoint(request)
     if not endpoint.enabled:
         raise EndpointDisabled
     return endpoint
@@ -117,5 +117,5 @@ async def _delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
 
 
 def _accepted(request: Request[State], made: Delivery, attempts: serializers.Attempts) -> Response:
-    request.state["deliverer"].wake()
-    return answer(serializers.show_delivery(made, attempts), 202)
+    request.state["delivery_worker"].wake()
+    return answer(serializers.delivery_to_dict(made, attempts), 202)

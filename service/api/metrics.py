@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from service.api.state import State
 from service.jobs import queries
-from service.webhooks.due_query import pending
+from service.webhooks.due_query import count_pending
 from service.webhooks.send import DELAY_BUCKETS
 
 
@@ -45,7 +45,7 @@ class _Now(Collector):
         )
 
     def _webhooks(self) -> Iterator[Metric]:
-        sent = self._state["deliverer"].sent
+        sent = self._state["delivery_worker"].metrics
         webhooks = CounterMetricFamily("framehook_webhooks", "Webhook attempts recorded", labels=["outcome"])
         for outcome, count in (("delivered", sent.delivered), ("failed", sent.failed)):
             webhooks.add_metric([outcome], count)
@@ -61,7 +61,7 @@ class _Now(Collector):
         yield GaugeMetricFamily(
             "framehook_webhooks_under_way",
             "Attempts that this process is making",
-            value=self._state["deliverer"].under_way,
+            value=self._state["delivery_worker"].in_flight,
         )
         bounds = ["+Inf" if isinf(bound) else str(bound) for bound in DELAY_BUCKETS]
         yield HistogramMetricFamily(
@@ -76,7 +76,7 @@ async def metrics(request: Request[State]) -> Response:
     """Counts of this process since its start, and of what is active and pending in the database."""
     async with request.state["database"].reading() as session:
         active = await queries.active_by_status(session)
-        webhooks_pending = await pending(session)
+        webhooks_pending = await count_pending(session)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Now(active, webhooks_pending, request.state))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

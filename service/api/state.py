@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from infra.database.postgresql import AnyDatabase
-from infra.egress import Egress
+from infra.egress import EgressClient
 from infra.liveness import Liveness
 from infra.storage import Storage
 from infra.supervise import Supervisor
@@ -21,7 +21,7 @@ from service.ingest.finalizer import Outcomes
 from service.ingest.prober import Prober
 from service.jobs.models import Job
 from service.jobs.serializers import JobView
-from service.webhooks.worker import Deliverer
+from service.webhooks.worker import DeliveryWorker
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class State(TypedDict):
     openings: Openings
     stream_slots: StreamSlots
     publish: Callable[[Job], None]
-    egress: Egress
-    deliverer: Deliverer
+    egress: EgressClient
+    delivery_worker: DeliveryWorker
     prober: Prober
     view: JobView
     quotas: Quotas

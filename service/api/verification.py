@@ -17,8 +17,8 @@ from service.api.state import State
 from service.api.webhooks import Cursor, NoSuchWebhook, Strict
 from service.webhooks import ed25519, endpoints, serializers
 from service.webhooks.models import Endpoint
-from service.webhooks.signing import public_keys_of
-from service.webhooks.verifier import Diagnosis, Keys, Sent, diagnose
+from service.webhooks.signing import active_public_keys
+from service.webhooks.verifier import Diagnosis, Keys, SentMessage, diagnose
 
 LATEST = 20
 MAX_BODY_CHARACTERS = 1_000_000
@@ -79,7 +79,7 @@ async def verify(request: Request[State]) -> Response:
         endpoint = await _endpoint(session, user_id, asked)
         if endpoint is None:
             raise NoSuchWebhook("Say by `id` which webhook received this: its webhook-id is not known here.")
-        others = [one for one in await endpoints.of_user(session, user_id) if one != endpoint]
+        others = [one for one in await endpoints.list_by_user(session, user_id) if one != endpoint]
         sent = await _sent(session, endpoint, asked.message_id)
     received = asked.received_at.timestamp() if asked.received_at else time.time()
     found = await asyncio.to_thread(  # it tries thousands of signatures
@@ -97,25 +97,25 @@ async def verify(request: Request[State]) -> Response:
 async def _endpoint(session: AsyncSession, user_id: str, asked: Received) -> Endpoint | None:
     if asked.id is not None:
         return await endpoints.get(session, user_id, asked.id)
-    endpoint_id = await serializers.endpoint_of(session, user_id, asked.message_id)
+    endpoint_id = await serializers.find_endpoint_id(session, user_id, asked.message_id)
     if endpoint_id is not None:
         return await endpoints.get(session, user_id, endpoint_id)
-    mine = await endpoints.of_user(session, user_id)
+    mine = await endpoints.list_by_user(session, user_id)
     return mine[0] if len(mine) == 1 else None
 
 
-async def _sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[Sent]:
+async def _sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[SentMessage]:
     one = await serializers.get(session, endpoint.endpoint_id, message_id)
     latest = (
         [one]
         if one
-        else await serializers.page(session, endpoint.endpoint_id, state=None, before=None, limit=LATEST)
+        else await serializers.list_page(session, endpoint.endpoint_id, state=None, before=None, limit=LATEST)
     )
-    return [Sent(each.delivery_id, each.payload.encode()) for each in latest]
+    return [SentMessage(each.delivery_id, each.payload.encode()) for each in latest]
 
 
 def _keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
-    public = public_keys_of(endpoint, now=time.time())
+    public = active_public_keys(endpoint, now=time.time())
     return Keys(
         current=decode_secret(endpoint.secret),
         previous=(decode_secret(endpoint.previous_secret),) if endpoint.previous_secret else (),

@@ -15,8 +15,8 @@ from service.api.state import State
 from service.jobs import transitions
 from service.problems import Conflict, FieldError, Invalid, NotFound
 from service.webhooks import endpoints, serializers
-from service.webhooks.models import Endpoint
-from service.webhooks.signing import public_keys_of
+from service.webhooks.models import DisabledReason, Endpoint
+from service.webhooks.signing import active_public_keys
 
 NO_NUL = r"^[^\x00]*$"
 MAX_URL = 2_048
@@ -37,7 +37,7 @@ class CreateEndpoint(Strict):
     """The body of `POST /api/webhooks`; without `events`, all but progress."""
 
     url: Url
-    events: Events = list(endpoints.USUAL_EVENTS)
+    events: Events = list(endpoints.DEFAULT_EVENTS)
     description: Description = ""
     ed25519: bool = False
 
@@ -75,12 +75,14 @@ async def create(request: Request[State]) -> Response:
             session,
             user_id,
             asked.url,
-            events=in_order(asked.events),
+            events=sort_events(asked.events),
             description=asked.description,
             ed25519=asked.ed25519,
             now=time.time(),
         )
-    return answer(serializers.show_secrets(made), 201, {"Location": f"/api/webhooks/{made.endpoint_id}"})
+    return answer(
+        serializers.endpoint_to_dict_with_secret(made), 201, {"Location": f"/api/webhooks/{made.endpoint_id}"}
+    )
 
 
 async def list_(request: Request[State]) -> Response:
@@ -89,68 +91,68 @@ async def list_(request: Request[State]) -> Response:
     query = query_of(request, EndpointsQuery)
     async with request.state["database"].reading() as session:
         if query.job_id is None:
-            found = await endpoints.of_user(session, user_id)
+            found = await endpoints.list_by_user(session, user_id)
         else:
-            found = await endpoints.of_job(session, user_id, query.job_id)
-    return answer({"webhooks": [serializers.show_endpoint(one) for one in found]})
+            found = await endpoints.list_by_job(session, user_id, query.job_id)
+    return answer({"webhooks": [serializers.endpoint_to_dict(one) for one in found]})
 
 
 async def get(request: Request[State]) -> Response:
     """The endpoint."""
-    return answer(serializers.show_endpoint(await found_endpoint(request)))
+    return answer(serializers.endpoint_to_dict(await load_endpoint(request)))
 
 
 async def change(request: Request[State]) -> Response:
     """Another URL, filter or description; on or off."""
-    endpoint = await found_endpoint(request)
+    endpoint = await load_endpoint(request)
     asked, _ = await json_of(request, ChangeEndpoint)
     if asked.url is not None and asked.url != endpoint.url:
         await check_url(request, asked.url, "url")
     given = asked.model_dump(exclude_none=True, exclude={"enabled", "events"})
     if asked.events is not None:
-        given["events"] = ",".join(in_order(asked.events))
+        given["events"] = ",".join(sort_events(asked.events))
     user_id, endpoint_id = endpoint.user_id, endpoint.endpoint_id
     async with request.state["database"].transaction() as session:
         changed: Endpoint | None = endpoint
         if given:
-            changed = await endpoints.change(session, user_id, endpoint_id, given)
+            changed = await endpoints.update_fields(session, user_id, endpoint_id, given)
         if asked.enabled:
             changed = await endpoints.enable(session, user_id, endpoint_id)
         elif asked.enabled is False:
-            await endpoints.disable(session, endpoint_id, endpoints.BY_USER, now=time.time())
+            await endpoints.disable(session, endpoint_id, DisabledReason.BY_USER, now=time.time())
             changed = await endpoints.get(session, user_id, endpoint_id)
     if changed is None:
         raise NoSuchWebhook
-    request.state["deliverer"].wake()
-    return answer(serializers.show_endpoint(changed))
+    request.state["delivery_worker"].wake()
+    return answer(serializers.endpoint_to_dict(changed))
 
 
 async def remove(request: Request[State]) -> Response:
     """The endpoint goes, and what waited for it."""
-    endpoint = await found_endpoint(request)
+    endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
         await endpoints.remove(session, endpoint.user_id, endpoint.endpoint_id)
     more = True
     while more:
         async with request.state["database"].transaction() as session:
-            more = await endpoints.forget(session, endpoint.endpoint_id)
+            more = await endpoints.delete_deliveries(session, endpoint.endpoint_id)
     return Response(status_code=204)
 
 
 async def rotate(request: Request[State]) -> Response:
     """A new secret, shown here alone; the one before signs beside it for a day."""
-    endpoint = await found_endpoint(request)
+    endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
-        rotated = await endpoints.rotate(session, endpoint, now=time.time())
+        rotated = await endpoints.rotate_secret(session, endpoint, now=time.time())
     if rotated is None:
         raise Conflict("The secret was rotated just now by another request.")
-    return answer(serializers.show_secrets(rotated))
+    return answer(serializers.endpoint_to_dict_with_secret(rotated))
 
 
 async def public_key(request: Request[State]) -> Response:
     """The ed25519 keys that verify `v1a` signatures, the newest first."""
-    endpoint = await found_endpoint(request)
-    keys = public_keys_of(endpoint, now=time.time())
+    endpoint = await load_endpoint(request)
+    keys = active_public_keys(endpoint, now=time.time())
     if not keys:
         raise NotFound("The endpoint was created without `ed25519`.")
     return answer({"public_key": keys[0], "public_keys": keys})
@@ -160,12 +162,12 @@ async def check_url(request: Request[State], url: str, *loc: str) -> None:
     """Refuse a target that may not be sent to, before anything is kept of it."""
     try:
         await request.state["egress"].check(url)
-    except (egress.Forbidden, egress.Unreachable) as error:
-        reason = error.reason if isinstance(error, egress.Forbidden) else error.message
+    except (egress.BlockedURL, egress.Unreachable) as error:
+        reason = error.reason if isinstance(error, egress.BlockedURL) else error.message
         raise Invalid(f"{'.'.join(loc)}: {reason}", errors=[FieldError(loc=[*loc], msg=reason)]) from None
 
 
-async def found_endpoint(request: Request[State]) -> Endpoint:
+async def load_endpoint(request: Request[State]) -> Endpoint:
     """The endpoint in the path; raises NoSuchWebhook for what is not there, or not the user's."""
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
@@ -183,6 +185,6 @@ def path_part(request: Request[State], name: str) -> str:
     return found
 
 
-def in_order(events: Sequence[EventType]) -> list[str]:
+def sort_events(events: Sequence[EventType]) -> list[str]:
     """Each type once, in the order in which they come."""
     return [one.value for one in EventType if one in events]

@@ -10,7 +10,7 @@ from service.fanout.hub import Hub
 from service.jobs import queries
 from service.jobs.models import Job
 from service.webhooks import endpoints
-from service.webhooks.models import ENDPOINT_PREFIX, Endpoint
+from service.webhooks.models import ENDPOINT_PREFIX, DisabledReason, Endpoint
 
 logger = logging.getLogger("framehook.relay")
 
@@ -56,9 +56,11 @@ class Relay:
             return
         async with self._database.reading() as session:
             found = await queries.by_ids(session, of_jobs) if of_jobs else []
-            changed = await endpoints.by_ids(session, of_endpoints) if of_endpoints else []
+            changed = await endpoints.list_by_ids(session, of_endpoints) if of_endpoints else []
         for job in found:
             self._publish(job)
         for endpoint in changed:
-            if not endpoint.enabled and endpoint.disabled_reason != endpoints.BY_USER:  # who did it knows
+            if (
+                not endpoint.enabled and endpoint.disabled_reason != DisabledReason.BY_USER
+            ):  # who did it knows
                 self._tell(endpoint)

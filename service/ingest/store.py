@@ -8,7 +8,7 @@ from infra.database.postgresql import AnyDatabase, PostgresDatabase
 from infra.database.sqlite import Changed
 from service.ingest import postgresql, sqlite
 from service.ingest.changes import Applied, Change, Outcome, Refusal, lost_output, recovered
-from service.webhooks.outbox import Outbox, Untold
+from service.webhooks.outbox import Outbox, PendingEvents
 
 __all__ = ["Applied", "Change", "Outcome", "Refusal", "lost_output", "newest", "recovered", "write"]
 
@@ -23,7 +23,7 @@ async def write(
             outcomes = await postgresql.apply_all(connection, changes)
             untold = _untold(changes, outcomes)
             if outbox is not None:
-                await outbox.on_postgresql(connection, untold)
+                await outbox.write_on_postgresql(connection, untold)
             return outcomes, untold.owners.items()
 
         return await database.batch(apply_there)
@@ -31,7 +31,7 @@ async def write(
     def apply_here(connection: sqlite3.Connection) -> list[Outcome]:
         outcomes = sqlite.apply_all(connection, changes)
         if outbox is not None:
-            outbox.on_sqlite(connection, _untold(changes, outcomes))
+            outbox.write_on_sqlite(connection, _untold(changes, outcomes))
         return outcomes
 
     return await database.batch(apply_here)
@@ -48,10 +48,10 @@ def newest(changes: Iterable[Change], outcomes: Iterable[Outcome]) -> dict[str, 
     return found
 
 
-def _untold(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> Untold:
+def _untold(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> PendingEvents:
     last = newest(changes, outcomes)
     moved = [one.job for one in outcomes if isinstance(one, Applied) and one.job is not None]
-    return Untold(
+    return PendingEvents(
         owners={job_id: str(one.user_id) for job_id, one in last.items()},
         jobs=sorted(moved, key=lambda job: job.sequence),
         unread=[job_id for job_id, one in last.items() if one.job is None],

@@ -18,9 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from callbacks.envelope import EventType
 from callbacks.retry import Random
 from service.webhooks import delivery_log, endpoints
-from service.webhooks.models import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
+from service.webhooks.models import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, DisabledReason, Endpoint
 from service.webhooks.ordering import in_flight_json, is_blocked
-from service.webhooks.retry_policy import PROGRESS_SECONDS, TEST_EVENT, Result, next_try
+from service.webhooks.retry_policy import (
+    PROGRESS_LIFETIME_SECONDS,
+    TEST_EVENT,
+    AttemptResult,
+    next_attempt_at,
+)
 
 _COMPLETED = text("""
 UPDATE webhook_attempts SET seconds = :took, status = :answered, error_code = :code, error_message = :says,
@@ -45,7 +50,7 @@ WHERE delivery_id = :delivery AND attempts = :number
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimedDelivery:
     """An attempt to make: it is in the log already."""
 
     delivery: Delivery
@@ -53,14 +58,14 @@ class Claimed:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedAttempt:
     """An attempt that was made."""
 
     delivery: Delivery
-    result: Result
+    result: AttemptResult
 
 
-async def supersede(session: AsyncSession, delivery_ids: Sequence[str], *, now: float) -> set[str]:
+async def supersede_stale(session: AsyncSession, delivery_ids: Sequence[str], *, now: float) -> set[str]:
     """Drop those that newer news has overtaken, and progress that is no news any more; their ids."""
     newer = DELIVERIES.alias("newer")
     overtaken = exists().where(
@@ -69,7 +74,7 @@ async def supersede(session: AsyncSession, delivery_ids: Sequence[str], *, now: 
         newer.c.sequence > DELIVERIES.c.sequence,
     )
     is_progress = DELIVERIES.c.type == EventType.PROGRESS.value
-    old = and_(is_progress, DELIVERIES.c.created_at < now - PROGRESS_SECONDS)
+    old = and_(is_progress, DELIVERIES.c.created_at < now - PROGRESS_LIFETIME_SECONDS)
     stale = and_(
         _due(delivery_ids, now),
         ~DELIVERIES.c.requested,
@@ -80,7 +85,7 @@ async def supersede(session: AsyncSession, delivery_ids: Sequence[str], *, now: 
     these = DELIVERIES.c.delivery_id.in_(free)
     dropped = update(DELIVERIES).where(these).values(values).returning(DELIVERIES.c.delivery_id)
     found = set((await session.execute(dropped)).scalars())
-    await delivery_log.interrupted(session, sorted(found))
+    await delivery_log.mark_interrupted(session, sorted(found))
     return found
 
 
@@ -90,14 +95,14 @@ async def claim(
     *,
     lease_seconds: float,
     now: float,
-    under_way_here: Sequence[str] = (),
-) -> list[Claimed]:
+    in_flight_here: Sequence[str] = (),
+) -> list[ClaimedDelivery]:
     """Lease what is due to whoever is about to send it, and log the attempts that are now begun."""
     if not delivery_ids:
         return []
     # Progress that was replaced since it was found due may tell of what has to wait for another event.
     blocked = is_blocked(DELIVERIES.name, session.get_bind().dialect.name)
-    unblocked = text(f"NOT {blocked}").bindparams(now=now, here=in_flight_json(under_way_here))
+    unblocked = text(f"NOT {blocked}").bindparams(now=now, here=in_flight_json(in_flight_here))
     ready = select(DELIVERIES.c.delivery_id).where(_due(delivery_ids, now), unblocked)
     free = ready.with_for_update(skip_locked=True)
     values = {
@@ -107,45 +112,45 @@ async def claim(
         "attempts": DELIVERIES.c.attempts + 1,
     }
     leased = update(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(free)).values(values).returning(DELIVERIES)
-    found = [as_delivery(row) for row in (await session.execute(leased)).mappings()]
+    found = [delivery_from_row(row) for row in (await session.execute(leased)).mappings()]
     if not found:
         return []
     await _log(session, found, now)
-    concerned = await endpoints.by_ids(session, list({one.endpoint_id for one in found}))
+    concerned = await endpoints.list_by_ids(session, list({one.endpoint_id for one in found}))
     enabled = {one.endpoint_id: one for one in concerned if one.enabled}
-    return [Claimed(one, enabled[one.endpoint_id]) for one in found if one.endpoint_id in enabled]
+    return [ClaimedDelivery(one, enabled[one.endpoint_id]) for one in found if one.endpoint_id in enabled]
 
 
-async def record(
-    session: AsyncSession, finished: Sequence[Finished], *, random: Random, now: float
+async def record_results(
+    session: AsyncSession, finished: Sequence[FinishedAttempt], *, random: Random, now: float
 ) -> list[Endpoint]:
     """Write down what came of attempts; the endpoints that are disabled for it."""
     if not finished:
         return []
-    well = {one.delivery.endpoint_id for one in finished if one.result.delivered}
-    gone = {one.delivery.endpoint_id for one in finished if one.result.gone}
-    blamed = [one for one in finished if one.delivery.type != TEST_EVENT and not one.result.ours]
+    well = {one.delivery.endpoint_id for one in finished if one.result.is_delivered}
+    gone = {one.delivery.endpoint_id for one in finished if one.result.is_gone}
+    blamed = [one for one in finished if one.delivery.type != TEST_EVENT and not one.result.is_local_fault]
     ill = {one.delivery.endpoint_id for one in blamed} - well
-    troubled = await endpoints.troubled(session, well=well, ill=ill | gone)
+    troubled = await endpoints.lock_failing(session, well=well, ill=ill | gone)
     await _lock(session, finished)
-    if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.delivered]:
+    if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.is_delivered]:
         await session.execute(_DELIVERED, delivered)
         # Another attempt may have been begun since by somebody who could not send it: nobody will make one after it.
-        await delivery_log.interrupted(
-            session, [one.delivery.delivery_id for one in finished if one.result.delivered]
+        await delivery_log.mark_interrupted(
+            session, [one.delivery.delivery_id for one in finished if one.result.is_delivered]
         )
-    if failures := [_failure(one, random=random, now=now) for one in finished if not one.result.delivered]:
+    if failures := [_failure(one, random=random, now=now) for one in finished if not one.result.is_delivered]:
         await session.execute(_FAILED, failures)
     await session.execute(_COMPLETED, [_logged(one) for one in finished])
     if not troubled:
         return []
-    await endpoints.succeeded(session, well)
-    disabled = [await endpoints.disable(session, one, endpoints.GONE, now=now) for one in sorted(gone)]
-    disabled += await endpoints.failed(session, ill, now=now)
+    await endpoints.record_success(session, well)
+    disabled = [await endpoints.disable(session, one, DisabledReason.GONE, now=now) for one in sorted(gone)]
+    disabled += await endpoints.record_failure(session, ill, now=now)
     return [endpoint for endpoint in disabled if endpoint is not None]
 
 
-async def release(session: AsyncSession, begun: Sequence[Delivery], *, now: float) -> None:
+async def release_mark_interrupted(session: AsyncSession, begun: Sequence[Delivery], *, now: float) -> None:
     """Attempts that were cut off by a shutdown are made again at once, by whoever comes next."""
     released = _due_at(now)
     for one in begun:
@@ -159,7 +164,7 @@ async def release_all(session: AsyncSession, *, now: float) -> None:
     await session.execute(update(DELIVERIES).where(leased).values(_due_at(now)))
 
 
-def as_delivery(row: Mapping[Any, Any]) -> Delivery:
+def delivery_from_row(row: Mapping[Any, Any]) -> Delivery:
     """A row as the value that travels."""
     return msgspec.convert({**row, "requested": bool(row["requested"])}, Delivery)
 
@@ -180,7 +185,7 @@ def _is_current(one: Delivery) -> ColumnElement[bool]:
     return and_(DELIVERIES.c.delivery_id == one.delivery_id, DELIVERIES.c.attempts == one.attempts)
 
 
-async def _lock(session: AsyncSession, finished: Sequence[Finished]) -> None:
+async def _lock(session: AsyncSession, finished: Sequence[FinishedAttempt]) -> None:
     """Endpoints, then deliveries, then the log, each by its id: whoever comes late with what another has in hand waits.
 
     In any other order two replicas could wait for each other.
@@ -194,11 +199,11 @@ def _attempt(one: Delivery) -> dict[str, object]:
     return {"delivery": one.delivery_id, "number": one.attempts}
 
 
-def _failure(one: Finished, *, random: Random, now: float) -> dict[str, object]:
+def _failure(one: FinishedAttempt, *, random: Random, now: float) -> dict[str, object]:
     """What `_FAILED` takes: pending until the next try, or failed for good."""
-    tries = one.delivery.tries + (0 if one.result.ours else 1)
-    again = next_try(one.delivery.type, tries, one.result, now=now, random=random)
-    over = again is None or one.result.gone
+    tries = one.delivery.tries + (0 if one.result.is_local_fault else 1)
+    again = next_attempt_at(one.delivery.type, tries, one.result, now=now, random=random)
+    over = again is None or one.result.is_gone
     return _attempt(one.delivery) | {
         "then": DeliveryState.FAILED.value if over else DeliveryState.PENDING.value,
         "tried": tries,
@@ -210,12 +215,12 @@ def _failure(one: Finished, *, random: Random, now: float) -> dict[str, object]:
 
 async def _log(session: AsyncSession, begun: Sequence[Delivery], now: float) -> None:
     """The attempts that are begun; those before them that nobody completed were interrupted."""
-    await delivery_log.interrupted(session, [one.delivery_id for one in begun if one.attempts > 1])
+    await delivery_log.mark_interrupted(session, [one.delivery_id for one in begun if one.attempts > 1])
     rows = [{"delivery_id": one.delivery_id, "attempt": one.attempts, "at": now} for one in begun]
     await session.execute(insert(ATTEMPTS), rows)
 
 
-def _logged(one: Finished) -> dict[str, object]:
+def _logged(one: FinishedAttempt) -> dict[str, object]:
     """What `_COMPLETED` takes."""
     result = one.result
     return _attempt(one.delivery) | {

@@ -10,7 +10,7 @@ from service.webhooks.models import ATTEMPTS
 INTERRUPTED = "The service stopped before it knew what came of this."
 
 
-async def interrupted(session: AsyncSession, delivery_ids: Sequence[str]) -> None:
+async def mark_interrupted(session: AsyncSession, delivery_ids: Sequence[str]) -> None:
     """Attempts at these that nobody completed were cut off; one that comes back after all will say so itself."""
     if not delivery_ids:
         return

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
 
 # Endpoint by endpoint, by the index on what is pending: a backlog of one costs the others nothing.
-_WAITING = """
+_SELECT_DUE_TEMPLATE = """
 WITH RECURSIVE waiting (endpoint_id) AS (
     SELECT min(endpoint_id) FROM webhook_deliveries WHERE state = 'pending'
     UNION ALL
@@ -28,9 +28,9 @@ SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since, CASE WHEN 
 FROM waiting LEFT JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
 WHERE waiting.endpoint_id IS NOT NULL
 """
-_WAITING_IN = {
+_SELECT_DUE = {
     dialect: text(
-        _WAITING.format(
+        _SELECT_DUE_TEMPLATE.format(
             json_array=json_array,
             is_in_flight_here=is_in_flight_here("due", dialect),
             is_blocked=is_blocked("due", dialect),
@@ -42,7 +42,7 @@ _PENDING = text("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'
 
 
 @dataclass(frozen=True)
-class Waiting:
+class DueBacklog:
     """What is due for one endpoint; one that is disabled or gone, and has pending deliveries left, has nothing due."""
 
     endpoint_id: str
@@ -51,18 +51,18 @@ class Waiting:
     due: tuple[str, ...]
 
 
-async def waiting(
-    session: AsyncSession, *, each: int, under_way_here: Sequence[str], now: float
-) -> list[Waiting]:
+async def select_due(
+    session: AsyncSession, *, each: int, in_flight_here: Sequence[str], now: float
+) -> list[DueBacklog]:
     """What is due, at most `each` for an endpoint, but for what this process is sending."""
-    asked = _WAITING_IN[session.get_bind().dialect.name]
-    parameters = {"now": now, "each": each, "here": in_flight_json(under_way_here)}
+    asked = _SELECT_DUE[session.get_bind().dialect.name]
+    parameters = {"now": now, "each": each, "here": in_flight_json(in_flight_here)}
     rows = (await session.execute(asked, parameters)).all()
-    found = [Waiting(row[0], bool(row[1]), row[2] is not None, _ids(row[3])) for row in rows]
+    found = [DueBacklog(row[0], bool(row[1]), row[2] is not None, _ids(row[3])) for row in rows]
     return [one for one in found if one.due or not one.enabled]
 
 
-async def pending(session: AsyncSession) -> int:
+async def count_pending(session: AsyncSession) -> int:
     """How many deliveries are not at their end, for whoever watches: counted in the index on them."""
     return int((await session.execute(_PENDING)).scalar_one())
 

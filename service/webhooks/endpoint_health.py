@@ -6,13 +6,13 @@ from typing import Final
 
 from service.webhooks.concurrency import ConcurrencyLimit
 
-BRISK_SECONDS: Final = 2.0
+HEALTHY_SECONDS: Final = 2.0
 """Whoever answers within this time holds up nobody."""
-FAILURES_BEFORE_REST: Final = 3
-LONGEST_REST_SECONDS: Final = 16.0
+FAILURES_BEFORE_BACKOFF: Final = 3
+MAX_BACKOFF_SECONDS: Final = 16.0
 """Whoever fails so often in a row is left alone for a moment, longer each time: a backlog that fails at once must not
 cost the others."""
-MOST_KNOWN: Final = 10_000
+MAX_TRACKED: Final = 10_000
 
 
 @dataclass
@@ -24,10 +24,10 @@ class _Seen:
     limit: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
 
 
-class Acquaintance:
+class EndpointHealth:
     """Forgets first whoever had no turn for longest; a stranger is not taken for brisk."""
 
-    def __init__(self, most: int = MOST_KNOWN, brisk_seconds: float = BRISK_SECONDS) -> None:
+    def __init__(self, most: int = MAX_TRACKED, brisk_seconds: float = HEALTHY_SECONDS) -> None:
         self._most = most
         self.brisk_seconds = brisk_seconds
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
@@ -57,8 +57,8 @@ class Acquaintance:
             return
         seen.brisk = delivered and seconds < self.brisk_seconds
         seen.failures = 0 if delivered else seen.failures + 1
-        doubled = 2.0 ** min(seen.failures - FAILURES_BEFORE_REST, 9)
-        seen.rests_until = now + min(doubled, LONGEST_REST_SECONDS) if doubled >= 1 else 0.0
+        doubled = 2.0 ** min(seen.failures - FAILURES_BEFORE_BACKOFF, 9)
+        seen.rests_until = now + min(doubled, MAX_BACKOFF_SECONDS) if doubled >= 1 else 0.0
         if delivered:
             seen.limit.record_success(seconds, in_flight=in_flight, maximum=maximum)
         else:
@@ -67,7 +67,7 @@ class Acquaintance:
     def rests(self, endpoint_id: str, *, now: float) -> bool:
         """Whether it has just failed again; a clock that was set back ends that as well."""
         seen = self._seen.get(endpoint_id)
-        return seen is not None and 0 < seen.rests_until - now <= LONGEST_REST_SECONDS
+        return seen is not None and 0 < seen.rests_until - now <= MAX_BACKOFF_SECONDS
 
     def brisk(self, endpoint_id: str) -> bool:
         """Whether its last answer was a good one, and came at once."""

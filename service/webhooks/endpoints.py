@@ -26,16 +26,21 @@ from infra.database.sqlite import CHANGED
 from service.jobs.ids import new_id
 from service.webhooks import delivery_log
 from service.webhooks import ed25519 as asymmetric
-from service.webhooks.models import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, DeliveryState, Endpoint
-from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS, FORGIVEN_AFTER_SECONDS
+from service.webhooks.models import (
+    DELIVERIES,
+    ENDPOINT_PREFIX,
+    ENDPOINTS,
+    DeliveryState,
+    DisabledReason,
+    Endpoint,
+)
+from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS, FAILURE_WINDOW_RESET_SECONDS
 
 SECRET_BYTES = 32
 OVERLAP_SECONDS = 24 * 3_600.0
 """For so long after a rotation both secrets sign."""
-USUAL_EVENTS = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
+DEFAULT_EVENTS = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
 """What an endpoint is told of unless it says otherwise: everything but progress."""
-
-BY_USER, GONE, FAILING = "disabled", "gone", "failing"
 
 AT_A_TIME: Final = 500
 _theirs = and_(
@@ -53,7 +58,7 @@ _few = (
 )
 
 # For endpoints that are disabled or gone. The lease stays: an attempt may be under way, and newer news waits for it.
-GIVE_UP = (
+FAIL_PENDING = (
     update(DELIVERIES)
     .where(DELIVERIES.c.delivery_id.in_(_few))
     .values(state=DeliveryState.FAILED.value, ended_at=bindparam("now"))
@@ -65,7 +70,7 @@ async def create(
     user_id: str,
     url: str,
     *,
-    events: Sequence[str] = USUAL_EVENTS,
+    events: Sequence[str] = DEFAULT_EVENTS,
     description: str = "",
     job_id: str | None = None,
     ed25519: bool = False,
@@ -85,33 +90,33 @@ async def create(
         "created_at": now,
     }
     row = (await session.execute(insert(ENDPOINTS).values(values).returning(ENDPOINTS))).mappings().one()
-    return as_endpoint(row)
+    return endpoint_from_row(row)
 
 
 async def get(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint | None:
     """One of the user's endpoints, or of their exports'."""
     found = await session.execute(select(ENDPOINTS).where(_is(user_id, endpoint_id)))
     row = found.mappings().one_or_none()
-    return as_endpoint(row) if row else None
+    return endpoint_from_row(row) if row else None
 
 
-async def of_user(session: AsyncSession, user_id: str) -> list[Endpoint]:
+async def list_by_user(session: AsyncSession, user_id: str) -> list[Endpoint]:
     """The user's own endpoints, oldest first."""
     mine = select(ENDPOINTS).where(ENDPOINTS.c.user_id == user_id, ENDPOINTS.c.job_id.is_(None))
     rows = await session.execute(mine.order_by(ENDPOINTS.c.endpoint_id))
-    return [as_endpoint(row) for row in rows.mappings()]
+    return [endpoint_from_row(row) for row in rows.mappings()]
 
 
-async def of_job(session: AsyncSession, user_id: str, job_id: str) -> list[Endpoint]:
+async def list_by_job(session: AsyncSession, user_id: str, job_id: str) -> list[Endpoint]:
     """The endpoints of one export alone."""
     own = select(ENDPOINTS).where(ENDPOINTS.c.job_id == job_id, ENDPOINTS.c.user_id == user_id)
-    return [as_endpoint(row) for row in (await session.execute(own)).mappings()]
+    return [endpoint_from_row(row) for row in (await session.execute(own)).mappings()]
 
 
-async def by_ids(session: AsyncSession, endpoint_ids: Sequence[str]) -> list[Endpoint]:
+async def list_by_ids(session: AsyncSession, endpoint_ids: Sequence[str]) -> list[Endpoint]:
     """Endpoints by id, whoever's they are."""
     found = select(ENDPOINTS).where(ENDPOINTS.c.endpoint_id.in_(endpoint_ids))
-    return [as_endpoint(row) for row in (await session.execute(found)).mappings()]
+    return [endpoint_from_row(row) for row in (await session.execute(found)).mappings()]
 
 
 async def count(session: AsyncSession, user_id: str) -> int:
@@ -120,35 +125,37 @@ async def count(session: AsyncSession, user_id: str) -> int:
     return int((await session.execute(select(func.count()).select_from(ENDPOINTS).where(*mine))).scalar_one())
 
 
-async def change(
+async def update_fields(
     session: AsyncSession, user_id: str, endpoint_id: str, values: Mapping[str, object]
 ) -> Endpoint | None:
     """Set what its owner may: url, description, events."""
-    return await _changed(session, _is(user_id, endpoint_id), values)
+    return await _update(session, _is(user_id, endpoint_id), values)
 
 
 async def enable(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint | None:
     """Begin anew, whatever it was disabled for."""
     anew = dict.fromkeys(("disabled_reason", "disabled_at", "failing_since", "failed_at"))
     values = {"enabled": True} | anew
-    return await _changed(session, _is(user_id, endpoint_id), values)
+    return await _update(session, _is(user_id, endpoint_id), values)
 
 
-async def disable(session: AsyncSession, endpoint_id: str, reason: str, *, now: float) -> Endpoint | None:
+async def disable(
+    session: AsyncSession, endpoint_id: str, reason: DisabledReason, *, now: float
+) -> Endpoint | None:
     """Send it nothing more; what waits for it has failed. None if it was disabled before.
 
     Of a long backlog only the beginning ends here: the deliverer ends the rest, little by little.
     """
     enabled = and_(ENDPOINTS.c.endpoint_id == endpoint_id, ENDPOINTS.c.enabled)
-    values = {"enabled": False, "disabled_reason": reason, "disabled_at": now}
-    disabled = await _changed(session, enabled, values)
+    values = {"enabled": False, "disabled_reason": reason.value, "disabled_at": now}
+    disabled = await _update(session, enabled, values)
     if disabled is not None:
-        await session.execute(GIVE_UP, {"endpoints": [endpoint_id], "now": now})
+        await session.execute(FAIL_PENDING, {"endpoints": [endpoint_id], "now": now})
         session.info.setdefault(CHANGED, []).append((endpoint_id, disabled.user_id))
     return disabled
 
 
-async def troubled(session: AsyncSession, *, well: Collection[str], ill: Collection[str]) -> bool:
+async def lock_failing(session: AsyncSession, *, well: Collection[str], ill: Collection[str]) -> bool:
     """Lock those rows that `succeeded` and `failed` will change, in one order for all; whether there are any.
 
     Whoever changes an endpoint and its deliveries begins with the endpoint: nobody waits for each other.
@@ -159,26 +166,28 @@ async def troubled(session: AsyncSession, *, well: Collection[str], ill: Collect
     return bool(locked.all())
 
 
-async def succeeded(session: AsyncSession, endpoint_ids: Collection[str]) -> None:
+async def record_success(session: AsyncSession, endpoint_ids: Collection[str]) -> None:
     """They answer as they should."""
     failing = and_(ENDPOINTS.c.endpoint_id.in_(endpoint_ids), ENDPOINTS.c.failing_since.is_not(None))
     await session.execute(update(ENDPOINTS).where(failing).values(failing_since=None, failed_at=None))
 
 
-async def failed(session: AsyncSession, endpoint_ids: Collection[str], *, now: float) -> list[Endpoint]:
+async def record_failure(
+    session: AsyncSession, endpoint_ids: Collection[str], *, now: float
+) -> list[Endpoint]:
     """They have failed once more; those that have for too long and are disabled for it."""
     these = and_(ENDPOINTS.c.endpoint_id.in_(endpoint_ids), ENDPOINTS.c.enabled)
     since = ENDPOINTS.c.failing_since
-    anew = or_(since.is_(None), ENDPOINTS.c.failed_at < now - FORGIVEN_AFTER_SECONDS)
+    anew = or_(since.is_(None), ENDPOINTS.c.failed_at < now - FAILURE_WINDOW_RESET_SECONDS)
     counted = {"failing_since": case((anew, now), else_=since), "failed_at": now}
     await session.execute(update(ENDPOINTS).where(these).values(counted))
     too_long = and_(these, since <= now - DISABLED_AFTER_SECONDS)
     found = (await session.execute(select(ENDPOINTS.c.endpoint_id).where(too_long))).scalars().all()
-    disabled = [await disable(session, one, FAILING, now=now) for one in found]
+    disabled = [await disable(session, one, DisabledReason.FAILING, now=now) for one in found]
     return [one for one in disabled if one is not None]
 
 
-async def give_up(session: AsyncSession, endpoint_ids: Sequence[str], *, now: float) -> bool:
+async def fail_pending(session: AsyncSession, endpoint_ids: Sequence[str], *, now: float) -> bool:
     """What waits for endpoints that are disabled or gone has failed; whether any did, and there may be more.
 
     Little by little, and again whenever something is found: a transaction that saw the endpoint as it was may have
@@ -190,13 +199,13 @@ async def give_up(session: AsyncSession, endpoint_ids: Sequence[str], *, now: fl
     locked = await session.execute(disabled.with_for_update(skip_locked=True))
     there = await session.execute(select(ENDPOINTS.c.endpoint_id).where(these))
     dead = {*endpoint_ids}.difference(there.scalars()).union(locked.scalars())
-    given_up = GIVE_UP.returning(DELIVERIES.c.delivery_id)
+    given_up = FAIL_PENDING.returning(DELIVERIES.c.delivery_id)
     found = (await session.execute(given_up, {"endpoints": sorted(dead), "now": now})).scalars().all()
-    await delivery_log.interrupted(session, found)
+    await delivery_log.mark_interrupted(session, found)
     return bool(found)
 
 
-async def rotate(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Endpoint | None:
+async def rotate_secret(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Endpoint | None:
     """A new secret; the one before goes on signing beside it for a day. None if another rotation came between."""
     current = and_(_is(endpoint.user_id, endpoint.endpoint_id), ENDPOINTS.c.secret == endpoint.secret)
     values = {
@@ -206,7 +215,7 @@ async def rotate(session: AsyncSession, endpoint: Endpoint, *, now: float) -> En
         "previous_signing_key": endpoint.signing_key,
         "previous_until": now + OVERLAP_SECONDS,
     }
-    return await _changed(session, current, values)
+    return await _update(session, current, values)
 
 
 async def remove(session: AsyncSession, user_id: str, endpoint_id: str) -> bool:
@@ -217,7 +226,7 @@ async def remove(session: AsyncSession, user_id: str, endpoint_id: str) -> bool:
     return gone.one_or_none() is not None
 
 
-async def forget(session: AsyncSession, endpoint_id: str) -> bool:
+async def delete_deliveries(session: AsyncSession, endpoint_id: str) -> bool:
     """The deliveries of an endpoint that is gone, little by little; whether there may be more.
 
     The log of attempts is forgotten with the old ones, and so is what is left if this is never called to the end.
@@ -230,7 +239,7 @@ async def forget(session: AsyncSession, endpoint_id: str) -> bool:
     return len((await session.execute(forgotten)).all()) == AT_A_TIME
 
 
-def as_endpoint(row: Mapping[Any, Any]) -> Endpoint:
+def endpoint_from_row(row: Mapping[Any, Any]) -> Endpoint:
     """A row as the value that travels."""
     return msgspec.convert({**row, "enabled": bool(row["enabled"])}, Endpoint)
 
@@ -247,9 +256,9 @@ def _is(user_id: str, endpoint_id: str) -> ColumnElement[bool]:
     return and_(ENDPOINTS.c.endpoint_id == endpoint_id, ENDPOINTS.c.user_id == user_id)
 
 
-async def _changed(
+async def _update(
     session: AsyncSession, where: ColumnElement[bool], values: Mapping[str, object]
 ) -> Endpoint | None:
     changed = update(ENDPOINTS).where(where).values(dict(values)).returning(ENDPOINTS)
     row = (await session.execute(changed)).mappings().one_or_none()
-    return as_endpoint(row) if row else None
+    return endpoint_from_row(row) if row else None

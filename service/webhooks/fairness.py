@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EndpointBacklog:
     """An endpoint with something due: whether it is known to answer at once, and what is under way for it.
 
     `limit` is how many at a time it may be sent where it does not answer at once.
@@ -20,7 +20,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Places:
+class Capacity:
     """How many attempts may be under way, and how many are; `doubtful` are those for endpoints that are not brisk.
 
     `extra` are those of the doubtful that are not the only one of their endpoint.
@@ -52,7 +52,7 @@ class Places:
         return min(self.total // 4 - self.extra, self.free - max(1, self.total // 8))
 
 
-def chosen(candidates: Sequence[Candidate], places: Places) -> list[str]:
+def chosen(candidates: Sequence[EndpointBacklog], places: Capacity) -> list[str]:
     """The deliveries to send next.
 
     A brisk endpoint has `per_endpoint` at a time, any other one, and up to its limit where places are to spare;
@@ -69,7 +69,7 @@ def chosen(candidates: Sequence[Candidate], places: Places) -> list[str]:
     return selected + extra[: max(0, left)]
 
 
-def _beyond_first(candidate: Candidate, per_endpoint: int) -> Sequence[str]:
+def _beyond_first(candidate: EndpointBacklog, per_endpoint: int) -> Sequence[str]:
     """Return what an endpoint that is not brisk may be sent beside its first one."""
     first = max(0, 1 - candidate.under_way)
     limit = min(candidate.limit, per_endpoint)

@@ -31,6 +31,14 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+class DisabledReason(StrEnum):
+    """Why an endpoint is disabled: by its owner, after a 410, or after failing for days."""
+
+    BY_USER = "disabled"
+    GONE = "gone"
+    FAILING = "failing"
+
+
 class WebhookEndpoint(SQLModel, table=True):
     """A consumer's URL: of a user, or of one export alone. Times are seconds since the epoch."""
 

@@ -41,7 +41,7 @@ _STANDING = f"SELECT {COLUMNS} FROM export_jobs WHERE job_id IN (SELECT value FR
 _STANDING_SQLITE = _STANDING.format(each_job="json_each(:jobs)")
 _STANDING_POSTGRESQL = _STANDING.format(each_job="json_array_elements_text(CAST(:jobs AS json))")
 
-RECORD = f"""
+INSERT_DELIVERY = f"""
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, traceparent,
     state, tries, attempts, requested, next_at, scheduled_at, created_at)
 VALUES (:delivery_id, :endpoint_id, :user_id, :job_id, :sequence, :type, :payload, :traceparent,
@@ -53,14 +53,14 @@ DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_
 
 _who_positional, _who_names = positional(_WHO_POSTGRESQL)
 _standing_positional, _ = positional(_STANDING_POSTGRESQL)
-_record_positional, _record_names = positional(RECORD)
+_record_positional, _record_names = positional(INSERT_DELIVERY)
 
 Row = dict[str, object]
 Who = Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class Untold:
+class PendingEvents:
     """The jobs that a transaction has changed: whose they are, by id, and how they stand.
 
     Transitions are in hand; the jobs in `unread` have moved on since, and are read only for those who want to know.
@@ -79,7 +79,7 @@ class Untold:
 
 
 class Outbox:
-    """Writes deliveries within the transactions of others; `stirred` are the jobs that there are new ones of.
+    """Writes deliveries within the transactions of others; `dirty_job_ids` are the jobs that there are new ones of.
 
     Whoever hears that a job's change is committed takes it from there: looking earlier would find nothing.
     """
@@ -87,9 +87,9 @@ class Outbox:
     def __init__(self, view: JobView, clock: Callable[[], float] = time.time) -> None:
         self._view = view
         self._clock = clock
-        self.stirred: set[str] = set()
+        self.dirty_job_ids: set[str] = set()
 
-    async def in_session(self, session: AsyncSession) -> None:
+    async def write_in_session(self, session: AsyncSession) -> None:
         """For transactions over SQLAlchemy: the jobs that these have noted are told of."""
         moved: list[Job] = session.info.pop(UNTOLD, [])
         if not moved:
@@ -99,9 +99,9 @@ class Outbox:
         owners = {job.job_id: job.user_id for job in moved}
         who = (await session.execute(asked, _concerned(owners))).all()
         if deliveries := self._deliveries(moved, who):
-            await session.execute(text(RECORD), deliveries)
+            await session.execute(text(INSERT_DELIVERY), deliveries)
 
-    def on_sqlite(self, connection: sqlite3.Connection, untold: Untold) -> None:
+    def write_on_sqlite(self, connection: sqlite3.Connection, untold: PendingEvents) -> None:
         """For batches over SQLite's own driver."""
         who = connection.execute(_WHO_SQLITE, _concerned(untold.owners)).fetchall() if untold.owners else []
         moved = list(untold.jobs)
@@ -109,9 +109,9 @@ class Outbox:
             rows = connection.execute(_STANDING_SQLITE, {"jobs": _json(wanted)})
             moved += [as_job(dict(zip(Job.__struct_fields__, row, strict=True))) for row in rows]
         if deliveries := self._deliveries(moved, who):
-            connection.executemany(RECORD, deliveries)
+            connection.executemany(INSERT_DELIVERY, deliveries)
 
-    async def on_postgresql(self, connection: Any, untold: Untold) -> None:
+    async def write_on_postgresql(self, connection: Any, untold: PendingEvents) -> None:
         """For batches over asyncpg."""
         if not untold.owners:
             return
@@ -138,21 +138,21 @@ class Outbox:
         for job in moved:
             concerned = (*of_user[job.user_id], *of_job[job.job_id])
             if told := [one for one in concerned if job.event_type in wants[one]]:
-                payload = payload_of(job, self._view, now)
-                found += [delivery_of(job, one, payload, now) for one in told]
-                self.stirred.add(job.job_id)
+                payload = build_payload(job, self._view, now)
+                found += [build_delivery(job, one, payload, now) for one in told]
+                self.dirty_job_ids.add(job.job_id)
         return found
 
 
-def payload_of(job: Job, view: JobView, now: float) -> str:
+def build_payload(job: Job, view: JobView, now: float) -> str:
     """The envelope that tells of a job as it stands."""
     return msgspec.json.encode(
         {"type": job.event_type, "timestamp": moment(now), "data": view.show(job)}
     ).decode()
 
 
-def delivery_of(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
-    """What `RECORD` takes."""
+def build_delivery(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
+    """What `INSERT_DELIVERY` takes."""
     return {
         "delivery_id": new_id(now),
         "endpoint_id": endpoint_id,

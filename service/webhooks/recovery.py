@@ -11,16 +11,16 @@ from service.jobs.ids import new_id
 from service.jobs.models import FINAL, ExportJob, Job
 from service.jobs.serializers import JobView, moment
 from service.jobs.transitions import JOBS, as_job
-from service.webhooks.deliveries import as_delivery
+from service.webhooks.deliveries import delivery_from_row
 from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint
-from service.webhooks.outbox import RECORD, delivery_of, payload_of
+from service.webhooks.outbox import INSERT_DELIVERY, build_delivery, build_payload
 from service.webhooks.retry_policy import TEST_EVENT
 
 AT_A_TIME = 500
-_record = text(RECORD)
+_record = text(INSERT_DELIVERY)
 
 
-async def test(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Delivery:
+async def create_test_delivery(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Delivery:
     """An event that tells of nothing, sent once."""
     payload = {
         "type": TEST_EVENT,
@@ -43,7 +43,7 @@ async def test(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Deli
         "created_at": now,
     }
     row = await session.execute(insert(DELIVERIES).values(values).returning(DELIVERIES))
-    return as_delivery(row.mappings().one())
+    return delivery_from_row(row.mappings().one())
 
 
 async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) -> Delivery | None:
@@ -55,7 +55,7 @@ async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) ->
     return await _again(session, free, now, requested=True)
 
 
-async def recover(
+async def recover_missed(
     session: AsyncSession, endpoint: Endpoint, view: JobView, *, since: float, after: str, now: float
 ) -> tuple[int, str | None]:
     """Send, of the exports that ended since, what the endpoint wants and has not taken.
@@ -101,7 +101,7 @@ async def _missed(session: AsyncSession, endpoint: Endpoint, job: Job, view: Job
         return 1
     if (await session.execute(select(exists().where(this)))).scalar_one():
         return 0
-    made = delivery_of(job, endpoint.endpoint_id, payload_of(job, view, now), now)
+    made = build_delivery(job, endpoint.endpoint_id, build_payload(job, view, now), now)
     await session.execute(_record, made)
     return 1
 
@@ -123,4 +123,4 @@ async def _again(session: AsyncSession, where: object, now: float, *, requested:
     }
     again = update(DELIVERIES).where(where).values(values).returning(DELIVERIES)  # type: ignore[arg-type]
     row = (await session.execute(again)).mappings().one_or_none()
-    return as_delivery(row) if row else None
+    return delivery_from_row(row) if row else None

@@ -23,22 +23,22 @@ JITTER: Final = 0.1
 """Each delay is varied by up to this fraction, so that deliveries that failed together are retried apart."""
 PROGRESS_DELAYS_SECONDS: Final = (2.0, 10.0)
 """Progress is news for a moment: three tries."""
-PROGRESS_SECONDS: Final = 120.0
+PROGRESS_LIFETIME_SECONDS: Final = 120.0
 """And for no longer than this: what could not be told by then is dropped, whether or not there is newer news."""
 MAX_RETRY_AFTER_SECONDS: Final = 24 * 3_600.0
 DISABLED_AFTER_SECONDS: Final = 5 * 24 * 3_600.0
 """An endpoint that has failed for so long, without a success between, is disabled."""
-FORGIVEN_AFTER_SECONDS: Final = 36 * 3_600.0
+FAILURE_WINDOW_RESET_SECONDS: Final = 36 * 3_600.0
 """Between two failures that are further apart than any schedule puts them, nobody has tried: the days start anew."""
 
-OUR_PAUSE_SECONDS: Final = 10.0
+LOCAL_FAULT_PAUSE_SECONDS: Final = 10.0
 """After a failure of this machine, which costs no delivery a try and no endpoint its name."""
 
 _GONE, _TOO_MANY, _UNAVAILABLE = 410, 429, 503
 
 
 @dataclass(frozen=True)
-class Result:
+class AttemptResult:
     """What came of one attempt: an answer, or the reason why there is none."""
 
     seconds: float
@@ -49,40 +49,42 @@ class Result:
     error_message: str | None = None
 
     @property
-    def delivered(self) -> bool:
+    def is_delivered(self) -> bool:
         return self.status is not None and 200 <= self.status < 300  # noqa: PLR2004 - 2xx
 
     @property
-    def ours(self) -> bool:
+    def is_local_fault(self) -> bool:
         """Nothing was sent, for want of sockets or threads here: the consumer has no part in it."""
         return self.error_code == "local"
 
     @property
-    def gone(self) -> bool:
+    def is_gone(self) -> bool:
         """The consumer says that it wants no more."""
         return self.status == _GONE
 
 
-def answered(status: int, seconds: float, after: str | None, excerpt: str) -> Result:
+def result_from_response(status: int, seconds: float, after: str | None, excerpt: str) -> AttemptResult:
     """The result that an answer is; anything but 2xx is a failure, and says so."""
     code, message = _meaning(status)
-    return Result(seconds, status, after, excerpt, code, message)
+    return AttemptResult(seconds, status, after, excerpt, code, message)
 
 
-def next_try(kind: str, tries: int, result: Result, *, now: float, random: Random) -> float | None:
+def next_attempt_at(
+    kind: str, tries: int, result: AttemptResult, *, now: float, random: Random
+) -> float | None:
     """When to try again after the `tries`-th failure, in seconds since the epoch; None when it is over.
 
     An answer of 429 or 503 may ask for more time than the schedule gives, and never gets less.
     """
-    if result.ours:
-        return now + OUR_PAUSE_SECONDS
+    if result.is_local_fault:
+        return now + LOCAL_FAULT_PAUSE_SECONDS
     delay = _delay(kind, tries, random)
     if delay is None:
         return None
     if result.status in (_TOO_MANY, _UNAVAILABLE):
         asked = parse_retry_after(result.retry_after, now=now, max_seconds=MAX_RETRY_AFTER_SECONDS)
         delay = max(delay, asked or 0.0)
-    if kind == EventType.PROGRESS and delay > PROGRESS_SECONDS:
+    if kind == EventType.PROGRESS and delay > PROGRESS_LIFETIME_SECONDS:
         return None
     return now + delay
 

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from service.webhooks.due_query import Waiting
-from service.webhooks.endpoint_health import Acquaintance
-from service.webhooks.fairness import Candidate, Places, chosen
+from service.webhooks.due_query import DueBacklog
+from service.webhooks.endpoint_health import EndpointHealth
+from service.webhooks.fairness import Capacity, EndpointBacklog, chosen
 from service.webhooks.models import Delivery
 
 
@@ -24,10 +24,10 @@ def count_by_endpoint(attempts: Iterable[InFlight]) -> Counter[str]:
     return Counter(attempt.delivery.endpoint_id for attempt in attempts)
 
 
-def select_due(
-    backlogs: Sequence[Waiting],
+def select_deliveries(
+    backlogs: Sequence[DueBacklog],
     attempts: Sequence[InFlight],
-    known: Acquaintance,
+    known: EndpointHealth,
     *,
     total: int,
     per_endpoint: int,
@@ -39,7 +39,7 @@ def select_due(
     late = {attempt.delivery.endpoint_id for attempt in attempts if attempt.at < long_ago}
     healthy = {endpoint_id for endpoint_id in in_flight if known.brisk(endpoint_id)} - late
     candidates = [
-        Candidate(
+        EndpointBacklog(
             backlog.endpoint_id,
             backlog.due,
             brisk=known.brisk(backlog.endpoint_id)
@@ -54,5 +54,5 @@ def select_due(
     ]
     healthy_count = sum(in_flight[endpoint_id] for endpoint_id in healthy)
     extra = sum(count - 1 for endpoint_id, count in in_flight.items() if endpoint_id not in healthy)
-    places = Places(total, per_endpoint, healthy_count, in_flight.total() - healthy_count, extra)
+    places = Capacity(total, per_endpoint, healthy_count, in_flight.total() - healthy_count, extra)
     return chosen(candidates, places)

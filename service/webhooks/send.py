@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from infra.egress import Egress, Forbidden, Unreachable
-from service.webhooks.deliveries import Claimed, Finished
-from service.webhooks.retry_policy import Result, answered
-from service.webhooks.signing import headers
+from infra.egress import BlockedURL, EgressClient, Unreachable
+from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
+from service.webhooks.retry_policy import AttemptResult, result_from_response
+from service.webhooks.signing import build_headers
 
 DELAY_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, math.inf)
 """Upper bounds in seconds."""
 
 
-async def attempted(egress: Egress, claimed: Claimed, *, now: float) -> Result:
+async def send_delivery(egress: EgressClient, claimed: ClaimedDelivery, *, now: float) -> AttemptResult:
     """Sign it as of `now`, send it, and tell what came of it."""
     delivery, endpoint = claimed.delivery, claimed.endpoint
     began = time.monotonic()
-    signed = headers(endpoint, delivery, now=now)
+    signed = build_headers(endpoint, delivery, now=now)
     try:
         answer = await egress.post(endpoint.url, body=delivery.payload.encode(), headers=signed)
-    except Forbidden as refused:
+    except BlockedURL as refused:
         return _without_answer(began, "forbidden", refused.reason)
     except Unreachable as failure:
         return _without_answer(began, failure.code, failure.message)
-    return answered(answer.status, answer.seconds, answer.retry_after, answer.excerpt)
+    return result_from_response(answer.status, answer.seconds, answer.retry_after, answer.excerpt)
 
 
 @dataclass
-class Sent:
+class DeliveryMetrics:
     """What this process has sent since its start; `delays` are of events that were taken at the first attempt."""
 
     delivered: int = 0
@@ -40,9 +40,9 @@ class Sent:
     delays: list[int] = field(default_factory=lambda: [0] * len(DELAY_BUCKETS))
     delays_seconds: float = 0.0
 
-    def count(self, finished: Sequence[Finished], superseded: int, *, now: float) -> None:
+    def count(self, finished: Sequence[FinishedAttempt], superseded: int, *, now: float) -> None:
         """Add what a round has recorded at `now`."""
-        delivered = [one.delivery for one in finished if one.result.delivered]
+        delivered = [one.delivery for one in finished if one.result.is_delivered]
         self.delivered += len(delivered)
         self.failed += len(finished) - len(delivered)
         self.superseded += superseded
@@ -53,5 +53,5 @@ class Sent:
                 self.delays_seconds += delay
 
 
-def _without_answer(began: float, code: str, message: str) -> Result:
-    return Result(time.monotonic() - began, error_code=code, error_message=message)
+def _without_answer(began: float, code: str, message: str) -> AttemptResult:
+    return AttemptResult(time.monotonic() - began, error_code=code, error_message=message)

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.jobs.serializers import moment
-from service.webhooks.deliveries import as_delivery
+from service.webhooks.deliveries import delivery_from_row
 from service.webhooks.models import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
-from service.webhooks.signing import public_keys_of
+from service.webhooks.signing import active_public_keys
 
 EXCERPT_IN_LISTS = 1_024
 """Characters of an answer that a list shows; a delivery alone shows all that was kept."""
@@ -19,7 +19,7 @@ EXCERPT_IN_LISTS = 1_024
 Attempts = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
-async def page(
+async def list_page(
     session: AsyncSession,
     endpoint_id: str,
     *,
@@ -34,23 +34,23 @@ async def page(
     if before:
         where.append(DELIVERIES.c.delivery_id < before)
     found = select(DELIVERIES).where(*where).order_by(DELIVERIES.c.delivery_id.desc()).limit(limit)
-    return [as_delivery(row) for row in (await session.execute(found)).mappings()]
+    return [delivery_from_row(row) for row in (await session.execute(found)).mappings()]
 
 
 async def get(session: AsyncSession, endpoint_id: str, delivery_id: str) -> Delivery | None:
     """One of an endpoint's deliveries."""
     one = (DELIVERIES.c.endpoint_id == endpoint_id, DELIVERIES.c.delivery_id == delivery_id)
     row = (await session.execute(select(DELIVERIES).where(*one))).mappings().one_or_none()
-    return as_delivery(row) if row else None
+    return delivery_from_row(row) if row else None
 
 
-async def endpoint_of(session: AsyncSession, user_id: str, delivery_id: str) -> str | None:
+async def find_endpoint_id(session: AsyncSession, user_id: str, delivery_id: str) -> str | None:
     """Which of the user's endpoints a delivery was for."""
     one = (DELIVERIES.c.delivery_id == delivery_id, DELIVERIES.c.user_id == user_id)
     return (await session.execute(select(DELIVERIES.c.endpoint_id).where(*one))).scalar_one_or_none()
 
 
-async def attempts_of(session: AsyncSession, found: Sequence[Delivery]) -> Attempts:
+async def load_attempts(session: AsyncSession, found: Sequence[Delivery]) -> Attempts:
     """What was sent for each of the deliveries, oldest first."""
     ids = [one.delivery_id for one in found]
     asked = select(ATTEMPTS).where(ATTEMPTS.c.delivery_id.in_(ids)).order_by(ATTEMPTS.c.attempt)
@@ -60,7 +60,7 @@ async def attempts_of(session: AsyncSession, found: Sequence[Delivery]) -> Attem
     return attempts
 
 
-def show_endpoint(endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> dict[str, Any]:
+def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> dict[str, Any]:
     """The endpoint as its owner sees it: everything but its secrets."""
     overlap = endpoint.previous_until
     return {
@@ -73,18 +73,18 @@ def show_endpoint(endpoint: Endpoint, *, clock: Callable[[], float] = time.time)
         "disabled_reason": endpoint.disabled_reason,
         "disabled_at": moment(endpoint.disabled_at),
         "failing_since": moment(endpoint.failing_since),
-        "public_key": next(iter(public_keys_of(endpoint, now=0.0)), None),
+        "public_key": next(iter(active_public_keys(endpoint, now=0.0)), None),
         "previous_secret_until": moment(overlap) if overlap and overlap > clock() else None,
         "created_at": moment(endpoint.created_at),
     }
 
 
-def show_secrets(endpoint: Endpoint) -> dict[str, Any]:
+def endpoint_to_dict_with_secret(endpoint: Endpoint) -> dict[str, Any]:
     """The endpoint with its secret, for the one answer that shows it."""
-    return show_endpoint(endpoint) | {"secret": endpoint.secret}
+    return endpoint_to_dict(endpoint) | {"secret": endpoint.secret}
 
 
-def show_delivery(delivery: Delivery, attempts: Attempts, *, whole: bool = False) -> dict[str, Any]:
+def delivery_to_dict(delivery: Delivery, attempts: Attempts, *, whole: bool = False) -> dict[str, Any]:
     """A delivery and every attempt at it; `whole` adds what was sent, and all that was kept of the answers."""
     longest = None if whole else EXCERPT_IN_LISTS
     shown = {

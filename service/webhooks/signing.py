@@ -5,16 +5,16 @@ from service.webhooks import ed25519
 from service.webhooks.models import Delivery, Endpoint
 
 
-def headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
+def build_headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
     """The headers of an attempt that is made now: the id is the delivery's, the time and the signatures are its own."""
     timestamp, body = int(now), delivery.payload.encode()
     signatures = [
         signing.sign(signing.decode_secret(secret), delivery.delivery_id, timestamp, body)
-        for secret in secrets_of(endpoint, now=now)
+        for secret in active_secrets(endpoint, now=now)
     ]
     signatures += [
         ed25519.sign(ed25519.decode_private(key), delivery.delivery_id, timestamp, body)
-        for key in keys_of(endpoint, now=now)
+        for key in active_signing_keys(endpoint, now=now)
     ]
     found = {
         "content-type": "application/json",
@@ -25,20 +25,21 @@ def headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, 
     return found | ({"traceparent": delivery.traceparent} if delivery.traceparent else {})
 
 
-def secrets_of(endpoint: Endpoint, *, now: float) -> list[str]:
+def active_secrets(endpoint: Endpoint, *, now: float) -> list[str]:
     """The `whsec_…` secrets that sign now, the newest first."""
     return _valid(endpoint, endpoint.secret, endpoint.previous_secret, now)
 
 
-def keys_of(endpoint: Endpoint, *, now: float) -> list[str]:
+def active_signing_keys(endpoint: Endpoint, *, now: float) -> list[str]:
     """The `whsk_…` ed25519 keys that sign now, the newest first; none where they were not asked for."""
     return _valid(endpoint, endpoint.signing_key, endpoint.previous_signing_key, now)
 
 
-def public_keys_of(endpoint: Endpoint, *, now: float) -> list[str]:
-    """The `whpk_…` keys that verify what `keys_of` sign."""
+def active_public_keys(endpoint: Endpoint, *, now: float) -> list[str]:
+    """The `whpk_…` keys that verify what `active_signing_keys` sign."""
     return [
-        ed25519.encode_public(ed25519.decode_private(key).public_key()) for key in keys_of(endpoint, now=now)
+        ed25519.encode_public(ed25519.decode_private(key).public_key())
+        for key in active_signing_keys(endpoint, now=now)
     ]
 
 

@@ -30,8 +30,8 @@ from service.jobs.transitions import UNTOLD
 from service.webhooks import deliveries, ordering, send, signing
 from service.webhooks import due_query as due
 from service.webhooks.models import Delivery, Endpoint
-from service.webhooks.outbox import Outbox, Untold
-from service.webhooks.worker import Deliverer
+from service.webhooks.outbox import Outbox, PendingEvents
+from service.webhooks.worker import DeliveryWorker
 from tests.faults.cluster import replica_entry
 from tests.faults.cluster.proxy import Weather
 from tests.faults.resilience_mutations import MORE_BUGS, PROVOKING
@@ -131,47 +131,47 @@ def publish_before_commit() -> None:
 def outbox_after_commit() -> None:
     """What consumers are to be told is written down in a transaction of its own, a moment after the change."""
     owed: list[Job] = []
-    in_session, claimed = Outbox.in_session, Deliverer.round
+    write_in_session, claimed = Outbox.write_in_session, DeliveryWorker.run_round
 
     async def later_in_session(outbox: Outbox, session: AsyncSession) -> None:
         owe(outbox, session.info.pop(UNTOLD, ()))
 
     def owe(outbox: Outbox, jobs: Sequence[Job]) -> None:
         owed.extend(jobs)
-        outbox.stirred.update(job.job_id for job in jobs)
+        outbox.dirty_job_ids.update(job.job_id for job in jobs)
 
-    def on_sqlite(outbox: Outbox, _connection: object, untold: Untold) -> None:
+    def write_on_sqlite(outbox: Outbox, _connection: object, untold: PendingEvents) -> None:
         owe(outbox, untold.jobs)
 
-    async def on_postgresql(outbox: Outbox, _connection: object, untold: Untold) -> None:
+    async def write_on_postgresql(outbox: Outbox, _connection: object, untold: PendingEvents) -> None:
         owe(outbox, untold.jobs)
 
-    async def round_(deliverer: Deliverer) -> bool:
+    async def round_(delivery_worker: DeliveryWorker) -> bool:
         due, owed[:] = list(owed), []
         if due:
             await asyncio.sleep(SLOW_DISK_SECONDS)
-            async with deliverer._database.transaction() as session:
+            async with delivery_worker._database.transaction() as session:
                 session.info[UNTOLD] = due
-                await in_session(deliverer._outbox, session)
-        return await claimed(deliverer)
+                await write_in_session(delivery_worker._outbox, session)
+        return await claimed(delivery_worker)
 
-    _put(Outbox, "in_session", later_in_session)
-    _put(Outbox, "on_sqlite", on_sqlite)
-    _put(Outbox, "on_postgresql", on_postgresql)
-    _put(Deliverer, "round", round_)
+    _put(Outbox, "write_in_session", later_in_session)
+    _put(Outbox, "write_on_sqlite", write_on_sqlite)
+    _put(Outbox, "write_on_postgresql", write_on_postgresql)
+    _put(DeliveryWorker, "run_round", round_)
 
 
 def new_id_per_attempt() -> None:
     """Whoever takes an event twice can't tell that it is the same."""
-    signed = signing.headers
+    signed = signing.build_headers
 
-    def headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
+    def build_headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
         again = delivery.attempts > 1
         return signed(
             endpoint, replace_struct(delivery, delivery_id=new_id(now)) if again else delivery, now=now
         )
 
-    _put(send, "headers", headers)
+    _put(send, "build_headers", build_headers)
 
 
 def send_older_after_newer() -> None:
@@ -181,12 +181,12 @@ def send_older_after_newer() -> None:
         return set()
 
     fence = re.compile(r"AND NOT EXISTS \(SELECT 1 .*?'export\.progress'\)\)\)", re.DOTALL)
-    assert all(fence.search(statement.text) for statement in due._WAITING_IN.values())
-    unordered = {name: text(fence.sub("", statement.text)) for name, statement in due._WAITING_IN.items()}
+    assert all(fence.search(statement.text) for statement in due._SELECT_DUE.values())
+    unordered = {name: text(fence.sub("", statement.text)) for name, statement in due._SELECT_DUE.items()}
     rule = ordering.is_blocked
-    _put(due, "_WAITING_IN", unordered)
+    _put(due, "_SELECT_DUE", unordered)
     _put(deliveries, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
-    _put(deliveries, "supersede", nothing)
+    _put(deliveries, "supersede_stale", nothing)
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -2,6 +2,6 @@
 
 from service.webhooks.verifier.diagnose import Diagnosis, diagnose
 from service.webhooks.verifier.mistakes import Mistake
-from service.webhooks.verifier.search import Keys, Sent
+from service.webhooks.verifier.search import Keys, SentMessage
 
-__all__ = ["Diagnosis", "Keys", "Mistake", "Sent", "diagnose"]
+__all__ = ["Diagnosis", "Keys", "Mistake", "SentMessage", "diagnose"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from callbacks.signing import SIGNATURE_HEADER, TOLERANCE_SECONDS
 from service.webhooks.verifier.mistakes import SENTENCES, Mistake
 from service.webhooks.verifier.received import Received, Unreadable, digests, read
-from service.webhooks.verifier.search import Keys, Mistakes, Search, Sent
+from service.webhooks.verifier.search import Keys, Mistakes, Search, SentMessage
 
 _UNEXPLAINED = "No usual mistake leads to it: most likely another secret, or a body that was changed."
 
@@ -33,7 +33,7 @@ def diagnose(
     *,
     now: float,
     expected: str | None = None,
-    sent: Sequence[Sent] = (),
+    sent: Sequence[SentMessage] = (),
 ) -> Diagnosis:
     """What a receiver with `keys` should make of a message, and why one may make something else of it.
 

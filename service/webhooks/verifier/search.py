@@ -41,7 +41,7 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentMessage:
     """A message that was sent to the endpoint."""
 
     message_id: str
@@ -71,7 +71,7 @@ class _Secret:
 class Search:
     """What one message may have been when it was signed, and by which key."""
 
-    def __init__(self, received: Received, body: bytes, keys: Keys, sent: Sequence[Sent]) -> None:
+    def __init__(self, received: Received, body: bytes, keys: Keys, sent: Sequence[SentMessage]) -> None:
         self._received = received
         self._body = body
         self._keys = keys
@@ -127,7 +127,7 @@ class Search:
                 yield f"{self._received.message_id}.{timestamp}.".encode() + self._body
 
 
-def _contents(received: Received, body: bytes, sent: Sequence[Sent]) -> Iterator[_Content]:
+def _contents(received: Received, body: bytes, sent: Sequence[SentMessage]) -> Iterator[_Content]:
     ids: list[tuple[Mistakes, str]] = [((), received.message_id)]
     bodies: list[tuple[Mistakes, bytes]] = [((), body)]
     bodies += [((mistake,), variant) for mistake, variant in variants(body)]

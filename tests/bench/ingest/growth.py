@@ -24,7 +24,7 @@ from service import schema
 from service.ingest import store
 from service.ingest.store import Applied, Change
 from service.jobs import leases, queries
-from service.webhooks.due_query import waiting
+from service.webhooks.due_query import select_due
 from tests.bench.ingest.history import ACTIVE, fill_postgresql, fill_sqlite
 from tests.bench.measure.servers import postgresql
 
@@ -101,7 +101,7 @@ QUESTIONS: dict[str, tuple[Question, int]] = {
     "unacknowledged": (read(queries.unacknowledged, "user-1"), 1),
     "quota of a user": (read(queries.count_active, USER), 1),
     "watch over silent attempts": (watch, 1),
-    "webhooks that are due": (read(waiting, each=4, under_way_here=[], now=4e9), 1),
+    "webhooks that are due": (read(select_due, each=4, in_flight_here=[], now=4e9), 1),
 }
 
 

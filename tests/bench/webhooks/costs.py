@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from infra.egress import Egress, Rules
+from infra.egress import EgressClient, EgressPolicy
 from tests.bench.ingest.rows import postgresql_rows, sqlite_rows
 from tests.bench.ingest.throughput import SECRET, Measured, Variant, attempt_key, measure
 from tests.bench.measure.servers import framehook, free_port, postgresql
@@ -34,8 +34,8 @@ MODES: dict[str, list[str] | None] = {
 _TAKEN_OUT = """
 from service.webhooks.outbox import Outbox
 async def nothing(*_): pass
-Outbox.on_postgresql = nothing
-Outbox.on_sqlite = lambda *_: None
+Outbox.write_on_postgresql = nothing
+Outbox.write_on_sqlite = lambda *_: None
 from service.cli import app; app()
 """
 POSTS = 100
@@ -100,8 +100,8 @@ async def connections(rounds: int) -> None:
             plain = await stack.enter_async_context(receiving(_keeping))
             tls = await stack.enter_async_context(receiving(_keeping, ssl=serving))
             client = await stack.enter_async_context(httpx.AsyncClient(verify=trusted, trust_env=False))
-            rules = Rules((ipaddress.ip_network("127.0.0.0/8"),), allow_http=True)
-            egress = Egress(rules, ssl_context=trusted)
+            rules = EgressPolicy((ipaddress.ip_network("127.0.0.0/8"),), allow_http=True)
+            egress = EgressClient(rules, ssl_context=trusted)
             for _ in range(rounds):
                 for scheme, port in (("http", plain), ("https", tls)):
                     url = f"{scheme}://127.0.0.1:{port}/"

@@ -10,11 +10,11 @@ import struct
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
-from infra.egress import Rules
+from infra.egress import EgressPolicy
 from infra.egress.results import Address
 from tests.bench.webhooks.hostile_receivers import Conduct, request
 
-LOOPBACK = Rules(allowed_networks=(ip_network("127.0.0.0/8"),), allow_http=True)
+LOOPBACK = EgressPolicy(allowed_networks=(ip_network("127.0.0.0/8"),), allow_http=True)
 HTTP_200 = b"HTTP/1.1 200 OK\r\n"
 MEGABYTE = b"z" * (1 << 20)
 DRIP_SECONDS = 0.05

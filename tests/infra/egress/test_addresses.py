@@ -5,7 +5,7 @@ from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
 import pytest
 
-from infra.egress import Egress, Forbidden, Rules
+from infra.egress import BlockedURL, EgressClient, EgressPolicy
 from tests.infra.egress.hostile_receivers import Names
 
 REFUSED = {
@@ -204,9 +204,9 @@ RESOLVED = [
 ]
 
 
-def guarded(rules: Rules, names: Names) -> Egress:
+def guarded(rules: EgressPolicy, names: Names) -> EgressClient:
     """One that trusts no certificate: reading those that others trust takes longer than all else here."""
-    return Egress(rules, resolve=names, ssl_context=SSLContext(PROTOCOL_TLS_CLIENT))
+    return EgressClient(rules, resolve=names, ssl_context=SSLContext(PROTOCOL_TLS_CLIENT))
 
 
 @pytest.mark.parametrize(
@@ -214,32 +214,32 @@ def guarded(rules: Rules, names: Names) -> Egress:
 )
 async def test_refused(url: str, reason: str) -> None:
     names = Names()
-    egress = guarded(Rules(), names)
-    with pytest.raises(Forbidden) as refused:
+    egress = guarded(EgressPolicy(), names)
+    with pytest.raises(BlockedURL) as refused:
         egress.check_url(url)
     assert reason in refused.value.reason
-    with pytest.raises(Forbidden):
+    with pytest.raises(BlockedURL):
         await egress.check(url)
-    with pytest.raises(Forbidden):
+    with pytest.raises(BlockedURL):
         await egress.post(url, body=b"", headers={})
     assert names.asked == []
 
 
 @pytest.mark.parametrize("url", [pytest.param(url, id=ascii(url)) for url in ALLOWED])
 def test_allowed(url: str) -> None:
-    guarded(Rules(), Names()).check_url(url)
+    guarded(EgressPolicy(), Names()).check_url(url)
 
 
 @pytest.mark.parametrize(("host", "found", "kind"), [pytest.param(*row, id=row[0]) for row in RESOLVED])
 async def test_names_are_judged_by_every_address_they_have(host: str, found: list[str], kind: str) -> None:
-    egress = guarded(Rules(), Names({host: [found]}))
+    egress = guarded(EgressPolicy(), Names({host: [found]}))
     egress.check_url(f"https://{host}/")
-    with pytest.raises(Forbidden) as refused:
+    with pytest.raises(BlockedURL) as refused:
         await egress.check(f"https://{host}/")
     assert refused.value.reason == f"{host} resolves to {refused.value.reason.partition(' to ')[2]}"
     assert kind in refused.value.reason
     assert found[-1] not in refused.value.reason.removeprefix(host)
-    with pytest.raises(Forbidden):
+    with pytest.raises(BlockedURL):
         await egress.post(f"https://{host}/", body=b"", headers={})
 
 
@@ -275,23 +275,23 @@ async def test_names_are_judged_by_every_address_they_have(host: str, found: lis
     ],
 )
 def test_operators_allow_networks_by_name(networks: list[str], host: str, passes: bool) -> None:
-    egress = guarded(Rules(tuple(ip_network(network) for network in networks)), Names())
+    egress = guarded(EgressPolicy(tuple(ip_network(network) for network in networks)), Names())
     if passes:
         egress.check_url(f"https://{host}/")
     else:
-        with pytest.raises(Forbidden):
+        with pytest.raises(BlockedURL):
             egress.check_url(f"https://{host}/")
 
 
 async def test_localhost_is_this_machine_whatever_a_resolver_says() -> None:
     names = Names({"localhost": [["8.8.8.8"]]})
-    with pytest.raises(Forbidden):
-        await guarded(Rules(), names).check("https://localhost/")
+    with pytest.raises(BlockedURL):
+        await guarded(EgressPolicy(), names).check("https://localhost/")
     assert names.asked == []
 
 
 def test_http_is_for_operators_to_allow() -> None:
-    egress = guarded(Rules(allow_http=True), Names())
+    egress = guarded(EgressPolicy(allow_http=True), Names())
     egress.check_url("http://hooks.example.com/")
-    with pytest.raises(Forbidden, match="http:// or https://"):
+    with pytest.raises(BlockedURL, match="http:// or https://"):
         egress.check_url("ws://hooks.example.com/")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import respx
 
-from infra.egress import Answer, Egress, Forbidden, Rules, Unreachable
+from infra.egress import BlockedURL, EgressClient, EgressPolicy, EgressResponse, Unreachable
 from infra.egress.client import TOTAL_SECONDS
 from tests.bench.webhooks.hostile_receivers import Conduct, read_and_hang, receiving, request
 from tests.infra.egress import hostile_receivers
@@ -23,23 +23,23 @@ BODY = b'{"type": "export.completed"}'
 
 
 @pytest.fixture
-async def egress() -> AsyncIterator[Egress]:
-    made = Egress(LOOPBACK, resolve=Names({"good.test": [["127.0.0.1"]]}), ssl_context=UNUSED)
+async def egress() -> AsyncIterator[EgressClient]:
+    made = EgressClient(LOOPBACK, resolve=Names({"good.test": [["127.0.0.1"]]}), ssl_context=UNUSED)
     yield made
     await made.close()
 
 
 @pytest.fixture
-def hasty() -> Egress:
+def hasty() -> EgressClient:
     """For what would last for ever."""
-    return Egress(LOOPBACK, total_seconds=SECONDS, ssl_context=UNUSED)
+    return EgressClient(LOOPBACK, total_seconds=SECONDS, ssl_context=UNUSED)
 
 
-async def post(egress: Egress, port: int, host: str = "127.0.0.1") -> Answer:
+async def post(egress: EgressClient, port: int, host: str = "127.0.0.1") -> EgressResponse:
     return await egress.post(f"http://{host}:{port}/hook?x=1", body=BODY, headers={"webhook-id": "msg_1"})
 
 
-async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: Egress) -> None:
+async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: EgressClient) -> None:
     got: list[tuple[bytes, bytes]] = []
 
     async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,21 +106,21 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
     ],
 )
 async def test_an_answer_is_a_status_and_a_beginning(
-    egress: Egress, conduct: Conduct, status: int, excerpt: str, retry_after: str | None
+    egress: EgressClient, conduct: Conduct, status: int, excerpt: str, retry_after: str | None
 ) -> None:
     async with receiving(conduct) as port:
         answer = await post(egress, port)
     assert (answer.status, answer.excerpt, answer.retry_after) == (status, excerpt, retry_after)
 
 
-async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egress: Egress) -> None:
+async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egress: EgressClient) -> None:
     async with receiving(hostile_receivers.crumbs) as port:
         answer = await post(egress, port)
     assert (answer.status, set(answer.excerpt)) == (200, {"x"})
     assert len(answer.excerpt) < 100
 
 
-async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: Egress) -> None:
+async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: EgressClient) -> None:
     """All at once, for each takes as long as it may."""
     stages: dict[Conduct, str] = {
         hostile_receivers.hang: "waiting for the answer",
@@ -163,7 +163,7 @@ async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: Egress) -> None:
     ],
 )
 async def test_what_is_no_answer_is_told_as_such(
-    egress: Egress, conduct: Conduct, code: str, message: str
+    egress: EgressClient, conduct: Conduct, code: str, message: str
 ) -> None:
     async with receiving(conduct) as port:
         with pytest.raises(Unreachable, match=message) as ended:
@@ -173,7 +173,7 @@ async def test_what_is_no_answer_is_told_as_such(
 
 async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
     """Fifty hostile calls at a time, and the good ones between them are over while the bad ones still wait."""
-    egress = Egress(LOOPBACK, total_seconds=120, ssl_context=UNUSED)
+    egress = EgressClient(LOOPBACK, total_seconds=120, ssl_context=UNUSED)
     lasting = [
         hostile_receivers.hang,
         read_and_hang,
@@ -203,11 +203,11 @@ async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
             call.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
     assert {answer.excerpt for answer in answers} == {"fine"}
-    assert all(isinstance(end, Answer | Unreachable) for end in ended)
+    assert all(isinstance(end, EgressResponse | Unreachable) for end in ended)
     assert peak_bytes < 64 << 20  # most of it is what the receivers have written and nobody read
 
 
-async def test_a_deadline_leaves_no_socket_behind(hasty: Egress) -> None:
+async def test_a_deadline_leaves_no_socket_behind(hasty: EgressClient) -> None:
     closed = asyncio.Event()
 
     async def conduct(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -221,7 +221,7 @@ async def test_a_deadline_leaves_no_socket_behind(hasty: Egress) -> None:
         await asyncio.wait_for(closed.wait(), 5)
 
 
-async def test_a_cancelled_call_hangs_up(egress: Egress) -> None:
+async def test_a_cancelled_call_hangs_up(egress: EgressClient) -> None:
     arrived, closed = asyncio.Event(), asyncio.Event()
 
     async def conduct(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -239,7 +239,7 @@ async def test_a_cancelled_call_hangs_up(egress: Egress) -> None:
         await asyncio.wait_for(closed.wait(), 5)
 
 
-async def test_a_closed_port_is_unreachable(egress: Egress) -> None:
+async def test_a_closed_port_is_unreachable(egress: EgressClient) -> None:
     async with receiving(hostile_receivers.hang) as port:
         pass
     with pytest.raises(Unreachable, match="refused the connection") as ended:
@@ -248,7 +248,7 @@ async def test_a_closed_port_is_unreachable(egress: Egress) -> None:
 
 
 async def test_proxies_and_netrc_of_the_environment_are_not_used(
-    egress: Egress, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    egress: EgressClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -276,12 +276,12 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
 async def test_another_transport_takes_the_place_of_sockets(failure: Exception, code: str) -> None:
     router = respx.Router()
     router.post("https://hooks.test/a").mock(side_effect=[httpx.Response(410, text="gone"), failure])
-    egress = Egress(Rules(), transport=httpx.MockTransport(router.async_handler))
+    egress = EgressClient(EgressPolicy(), transport=httpx.MockTransport(router.async_handler))
     answer = await egress.post("https://hooks.test/a", body=b"", headers={})
     assert (answer.status, answer.excerpt) == (410, "gone")
     with pytest.raises(Unreachable) as ended:
         await egress.post("https://hooks.test/a", body=b"", headers={})
     assert ended.value.code == code
-    with pytest.raises(Forbidden):
+    with pytest.raises(BlockedURL):
         await egress.post("https://10.0.0.1/", body=b"", headers={})
     await egress.close()

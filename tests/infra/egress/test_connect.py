@@ -13,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from infra.egress import Answer, Egress, Forbidden, Resolver, Rules, Unreachable, system_resolver
+from infra.egress import (
+    BlockedURL,
+    EgressClient,
+    EgressPolicy,
+    EgressResponse,
+    HostLookup,
+    Unreachable,
+    look_up_host,
+)
 from infra.egress.client import TOTAL_SECONDS
 from infra.egress.resolver import MOST_THREADS
 from infra.egress.results import Address
@@ -47,26 +55,26 @@ def no_file_left() -> Iterator[None]:
 
 async def test_a_name_that_is_rebound_after_the_check_is_refused_at_the_connect() -> None:
     names = Names({"hooks.test": [["93.184.215.14"], ["127.0.0.1"]]})
-    egress = Egress(Rules(allow_http=True), resolve=names)
+    egress = EgressClient(EgressPolicy(allow_http=True), resolve=names)
     async with receiving(hostile_receivers.healthy) as port:
         await egress.check(f"http://hooks.test:{port}/")
-        with pytest.raises(Forbidden, match="resolves to a loopback address"):
+        with pytest.raises(BlockedURL, match="resolves to a loopback address"):
             await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
     assert names.asked == ["hooks.test", "hooks.test"]
 
 
 async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next() -> None:
     names = Names({"hooks.test": [["127.0.0.1"], ["10.0.0.1"]]})
-    egress = Egress(LOOPBACK, resolve=names)
+    egress = EgressClient(LOOPBACK, resolve=names)
     async with receiving(hostile_receivers.healthy) as port:
         answer = await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
         assert (answer.status, names.asked) == (200, ["hooks.test"])
-        with pytest.raises(Forbidden):
+        with pytest.raises(BlockedURL):
             await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
 
 
 async def test_one_address_that_is_down_leaves_the_others() -> None:
-    egress = Egress(LOOPBACK, resolve=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
+    egress = EgressClient(LOOPBACK, resolve=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
     async with receiving(hostile_receivers.healthy) as port:
         assert (await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})).status == 200
 
@@ -86,7 +94,7 @@ def swallowing(address: str, port: int) -> Iterator[None]:
 
 async def test_one_address_that_swallows_everything_leaves_time_for_the_others() -> None:
     names = Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]})
-    egress = Egress(LOOPBACK, resolve=names, total_seconds=4.8)
+    egress = EgressClient(LOOPBACK, resolve=names, total_seconds=4.8)
     async with receiving(hostile_receivers.healthy) as port:
         with swallowing("127.0.0.2", port):
             answered, ended = await asyncio.gather(
@@ -94,14 +102,14 @@ async def test_one_address_that_swallows_everything_leaves_time_for_the_others()
                 egress.post(f"http://127.0.0.2:{port}/", body=b"", headers={}),
                 return_exceptions=True,
             )
-    assert isinstance(answered, Answer)
+    assert isinstance(answered, EgressResponse)
     assert answered.status == 200
     assert isinstance(ended, Unreachable)
     assert (ended.code, ended.message) == ("connect", f"127.0.0.2 port {port} did not answer in time.")
 
 
 async def test_what_is_read_is_bounded_within_tls(authority: Authority) -> None:
-    egress = Egress(LOOPBACK, ssl_context=authority.trusted())
+    egress = EgressClient(LOOPBACK, ssl_context=authority.trusted())
     async with receiving(hostile_receivers.continue_storm, ssl=authority.serving("127.0.0.1")) as port:
         with pytest.raises(Unreachable, match="no end in 65536"):
             await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
@@ -118,8 +126,8 @@ async def test_tls_is_by_the_name_in_the_url(authority: Authority, address: str)
         got.append((await request(reader))[0])
         writer.write(HTTP_200 + b"Content-Length: 2\r\n\r\nok")
 
-    egress = Egress(
-        Rules(LOOPBACK.allowed_networks),
+    egress = EgressClient(
+        EgressPolicy(LOOPBACK.allowed_networks),
         resolve=Names({"hooks.test": [["127.0.0.1"]]}),
         ssl_context=authority.trusted(),
     )
@@ -131,7 +139,7 @@ async def test_tls_is_by_the_name_in_the_url(authority: Authority, address: str)
 
 
 async def tls_failure(
-    egress: Egress, context: ssl.SSLContext, conduct: Conduct = hostile_receivers.healthy
+    egress: EgressClient, context: ssl.SSLContext, conduct: Conduct = hostile_receivers.healthy
 ) -> str:
     async with receiving(conduct, ssl=context) as port:
         with pytest.raises(Unreachable) as ended:
@@ -142,8 +150,8 @@ async def tls_failure(
 
 async def test_certificates_are_checked(authority: Authority, tmp_path: Path) -> None:
     names = Names({"hooks.test": [["127.0.0.1"]]})
-    egress = Egress(LOOPBACK, resolve=names, ssl_context=authority.trusted())
-    strangers = Egress(LOOPBACK, resolve=names)
+    egress = EgressClient(LOOPBACK, resolve=names, ssl_context=authority.trusted())
+    strangers = EgressClient(LOOPBACK, resolve=names)
     assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("other.test"))
     assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("127.0.0.1"))
     assert "has expired" in await tls_failure(egress, authority.serving("hooks.test", days=-1))
@@ -151,7 +159,7 @@ async def test_certificates_are_checked(authority: Authority, tmp_path: Path) ->
 
 
 async def test_tls_that_fails_is_told_as_such(authority: Authority) -> None:
-    egress = Egress(
+    egress = EgressClient(
         LOOPBACK,
         resolve=Names({"hooks.test": [["127.0.0.1"]]}),
         ssl_context=authority.trusted(),
@@ -176,7 +184,7 @@ async def test_a_receiver_that_speaks_no_tls_is_told_as_such(authority: Authorit
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     for conduct, code, seconds in [(plain, "tls", TOTAL_SECONDS), (hostile_receivers.hang, "timeout", 0.5)]:
-        egress = Egress(LOOPBACK, ssl_context=authority.trusted(), total_seconds=seconds)
+        egress = EgressClient(LOOPBACK, ssl_context=authority.trusted(), total_seconds=seconds)
         async with receiving(conduct) as port:
             with pytest.raises(Unreachable) as ended:
                 await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
@@ -188,13 +196,13 @@ async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
         await asyncio.Event().wait()
         return []
 
-    table: list[tuple[Resolver, str]] = [
+    table: list[tuple[HostLookup, str]] = [
         (Names(), "hooks.test could not be resolved: no such name."),
         (Names({"hooks.test": [[]]}), "hooks.test has no address."),
         (hanging, "hooks.test could not be resolved in 0.3 s."),
     ]
     for resolve, message in table:
-        egress = Egress(Rules(), resolve=resolve, total_seconds=0.9)
+        egress = EgressClient(EgressPolicy(), resolve=resolve, total_seconds=0.9)
         for call in (
             egress.check("https://hooks.test/"),
             egress.post("https://hooks.test/", body=b"", headers={}),
@@ -205,12 +213,12 @@ async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
 
 
 async def test_the_system_resolves_names() -> None:
-    assert {str(address) for address in await system_resolver("localhost")} <= {"127.0.0.1", "::1"}
-    assert [str(address) for address in await system_resolver("127.1")] == ["127.0.0.1"]
+    assert {str(address) for address in await look_up_host("localhost")} <= {"127.0.0.1", "::1"}
+    assert [str(address) for address in await look_up_host("127.1")] == ["127.0.0.1"]
     with pytest.raises(OSError, match=r"\w"):
-        await system_resolver("nowhere.invalid")
+        await look_up_host("nowhere.invalid")
     with pytest.raises(OSError, match="no name"):
-        await system_resolver("a" * 64 + ".invalid")
+        await look_up_host("a" * 64 + ".invalid")
 
 
 async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
@@ -218,9 +226,9 @@ async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     with pytest.raises(Unreachable) as ended:
-        await Egress(Rules(), resolve=exhausted).check("https://hooks.test/")
+        await EgressClient(EgressPolicy(), resolve=exhausted).check("https://hooks.test/")
     assert ended.value.code == "local"
-    egress = Egress(LOOPBACK)
+    egress = EgressClient(LOOPBACK)
     async with receiving(hostile_receivers.healthy) as port:
         with no_file_left(), pytest.raises(Unreachable) as ended:
             await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})
@@ -235,7 +243,7 @@ async def test_names_that_never_resolve_take_so_many_threads_and_no_more() -> No
         for thread in waiting:
             thread.start()
         with pytest.raises(Unreachable, match="no more names") as ended:
-            await Egress(Rules()).check("https://hooks.test/")
+            await EgressClient(EgressPolicy()).check("https://hooks.test/")
         assert ended.value.code == "local"
     finally:
         over.set()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from infra.egress import Forbidden, Rules
-from infra.egress.addresses import refused_as
+from infra.egress import BlockedURL, EgressPolicy
+from infra.egress.addresses import blocked_reason
 from infra.egress.results import Address
 from infra.egress.urls import host_of, parse
 
@@ -45,7 +45,7 @@ FORMS = [
 
 @given(IPV4 | IPV6)
 def test_the_standard_library_finds_nothing_to_object_to_in_what_is_allowed(address: Address) -> None:
-    if refused_as(address, ()) is None:
+    if blocked_reason(address, ()) is None:
         assert address.is_global
         assert not address.is_multicast
         assert not address.is_reserved
@@ -56,17 +56,17 @@ def test_the_standard_library_finds_nothing_to_object_to_in_what_is_allowed(addr
 def test_an_ipv4_address_in_an_ipv6_address_is_judged_by_itself_too(form: str, embedded: IPv4Address) -> None:
     address = ip_address(form.format(embedded))
     assume(int(address) > 1)  # `::` and `::1` are addresses of their own
-    assert refused_as(address, ()) is not None
+    assert blocked_reason(address, ()) is not None
     allowed = (ip_network(address),)
-    assert (refused_as(address, allowed) is None) == (refused_as(embedded, ()) is None)
+    assert (blocked_reason(address, allowed) is None) == (blocked_reason(embedded, ()) is None)
 
 
 @given(st.lists(PIECES, max_size=6))
 def test_what_is_allowed_reads_the_same_to_another_parser(pieces: list[str]) -> None:
     url = "https://" + "".join(pieces)
     try:
-        parsed = parse(url, Rules())
-    except Forbidden:
+        parsed = parse(url, EgressPolicy())
+    except BlockedURL:
         return
     theirs = urlsplit(url)
     assert theirs.hostname is not None
@@ -79,5 +79,5 @@ def test_what_is_allowed_reads_the_same_to_another_parser(pieces: list[str]) -> 
 @given(st.text() | st.lists(PIECES).map("".join))
 def test_any_text_is_a_url_or_forbidden(text: str) -> None:
     for url in (text, f"https://{text}", f"https://a.example.com/{text}", f"https://a.example.com:{text}"):
-        with suppress(Forbidden):
-            assert parse(url, Rules()).scheme == "https"
+        with suppress(BlockedURL):
+            assert parse(url, EgressPolicy()).scheme == "https"

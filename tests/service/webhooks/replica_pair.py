@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import msgspec
 
-from infra.egress import Egress, Rules
+from infra.egress import EgressClient, EgressPolicy
 from infra.egress.client import TOTAL_SECONDS
 from service.jobs.serializers import JobView
 from service.webhooks.outbox import Outbox
-from service.webhooks.worker import Deliverer, Pace
+from service.webhooks.worker import DeliveryWorker, WorkerConfig
 from tests.service.webhooks.webhook_harness import Shop
 
-PACE = Pace(places=4, per_endpoint=2)
+PACE = WorkerConfig(places=4, per_endpoint=2)
 LEASE_AND_A_SECOND = 61.0
 
 
@@ -52,19 +52,19 @@ class Replicas:
     held: list[Held] = field(default_factory=list)
     side_by_side: list[Arrival] = field(default_factory=list)
     polite: bool = False
-    running: list[Deliverer] = field(default_factory=list)
+    running: list[DeliveryWorker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.running = [self._deliverer(), self._deliverer()]
 
     async def rounds(self, which: Sequence[int]) -> None:
         """A round of each, all at once."""
-        await asyncio.gather(*(self.running[one].round() for one in which))
+        await asyncio.gather(*(self.running[one].run_round() for one in which))
         await self._arrived()
 
     async def kill(self, which: int) -> None:
         """It ends as by a power cut: what it was about to write down is lost."""
-        attempts = list(self.running[which]._under_way)
+        attempts = list(self.running[which]._in_flight)
         self.running[which] = self._deliverer()
         for attempt in attempts:
             attempt.cancel()
@@ -113,10 +113,10 @@ class Replicas:
             self.shop.clock.now = max(self.shop.clock.now + LEASE_AND_A_SECOND, due)
         raise AssertionError("There is always something left to send.")
 
-    def _deliverer(self) -> Deliverer:
-        egress = Egress(Rules(), transport=httpx.MockTransport(self._take))
+    def _deliverer(self) -> DeliveryWorker:
+        egress = EgressClient(EgressPolicy(), transport=httpx.MockTransport(self._take))
         outbox = Outbox(JobView("https://exports.example"), self.shop.clock)
-        return Deliverer(
+        return DeliveryWorker(
             self.shop.database,
             egress,
             outbox,
@@ -146,5 +146,5 @@ class Replicas:
 
     @property
     def _moving(self) -> bool:
-        under_way = sum(len(one._under_way) for one in self.running)
+        under_way = sum(len(one._in_flight) for one in self.running)
         return under_way != len(self.held) or any(held.answer.done() for held in self.held)

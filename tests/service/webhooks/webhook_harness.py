@@ -11,15 +11,15 @@ from sqlalchemy import delete, select, text
 
 from callbacks.envelope import EventType, Phase
 from infra.database.postgresql import AnyDatabase
-from infra.egress import Egress, Rules
+from infra.egress import EgressClient, EgressPolicy
 from service.ingest.batch_writer import Writer
 from service.jobs import transitions
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobView
 from service.webhooks import endpoints
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
-from service.webhooks.outbox import RECORD, Outbox, delivery_of
-from service.webhooks.worker import Deliverer, Pace
+from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
+from service.webhooks.worker import DeliveryWorker, WorkerConfig
 from tests.support.job_factory import Row, asked, change, ignore, written
 
 URL = "https://consumer.example/hook"
@@ -61,7 +61,7 @@ class Shop:
     database: AnyDatabase
     clock: Clock
     writer: Writer
-    deliverer: Deliverer
+    deliverer: DeliveryWorker
     street: Street
     disabled: list[Endpoint]
 
@@ -95,21 +95,21 @@ class Shop:
     async def backlog(self, endpoint: Endpoint, count: int) -> None:
         """Deliveries that are due, each of another export."""
         rows = [
-            delivery_of(_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
+            build_delivery(_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
             for number in range(count)
         ]
         async with self.database.transaction() as session:
-            await session.execute(text(RECORD), rows)
+            await session.execute(text(INSERT_DELIVERY), rows)
 
     async def sent(self) -> None:
         """Send what is due, and all that becomes due by that, until nothing is."""
         before = -1
         while before != len(self.received):
             before = len(self.received)
-            while await self.deliverer.round():
+            while await self.deliverer.run_round():
                 pass
             await self.deliverer.idle()
-            await self.deliverer.round()
+            await self.deliverer.run_round()
             await self.deliverer.idle()
 
     async def completed(self, job_id: str = "job-1") -> None:
@@ -157,9 +157,9 @@ def _ended_job(job_id: str) -> Job:
 async def opened(
     database: AnyDatabase,
     *,
-    pace: Pace | None = None,
+    pace: WorkerConfig | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
-    egress: Egress | None = None,
+    egress: EgressClient | None = None,
 ) -> AsyncIterator[Shop]:
     """A shop on a database that other tests may have used; `transport` or `egress` leads elsewhere than its street."""
     async with database.transaction() as session:
@@ -167,11 +167,11 @@ async def opened(
             await session.execute(delete(table))
     clock = Clock()
     outbox = Outbox(JobView("https://exports.example"), clock)
-    database.before_commit = outbox.in_session
+    database.before_commit = outbox.write_in_session
     street = Street()
-    egress = egress or Egress(Rules(), transport=transport or httpx.MockTransport(street.answer))
+    egress = egress or EgressClient(EgressPolicy(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
-    deliverer = Deliverer(database, egress, outbox, disabled.append, pace=pace, clock=clock)
-    writer = Writer(database, ignore, outbox, committed=deliverer.noticed)
+    deliverer = DeliveryWorker(database, egress, outbox, disabled.append, pace=pace, clock=clock)
+    writer = Writer(database, ignore, outbox, committed=deliverer.on_commit)
     yield Shop(database, clock, writer, deliverer, street, disabled)
     await deliverer.stop()

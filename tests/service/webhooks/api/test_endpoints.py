@@ -129,10 +129,10 @@ async def test_a_rotation_gives_another_secret_and_a_day(house: House) -> None:
 async def test_a_secret_that_has_had_its_day_is_not_told_of(house: House) -> None:
     await rotated(house.client, await created(house.client, URL))
     async with house.database.reading() as session:
-        (endpoint,) = await endpoints.of_user(session, "local")
-    assert serializers.show_endpoint(endpoint, clock=lambda: time.time() + 86_000)["previous_secret_until"]
+        (endpoint,) = await endpoints.list_by_user(session, "local")
+    assert serializers.endpoint_to_dict(endpoint, clock=lambda: time.time() + 86_000)["previous_secret_until"]
     assert (
-        serializers.show_endpoint(endpoint, clock=lambda: time.time() + 86_500)["previous_secret_until"]
+        serializers.endpoint_to_dict(endpoint, clock=lambda: time.time() + 86_500)["previous_secret_until"]
         is None
     )
 

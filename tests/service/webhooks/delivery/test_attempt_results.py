@@ -11,8 +11,9 @@ import pytest
 import respx
 
 from infra.database.sqlite import Database
-from infra.egress import Forbidden, Unreachable
+from infra.egress import BlockedURL, Unreachable
 from service.webhooks import endpoints
+from service.webhooks.models import DisabledReason
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import BEGIN, URL, Shop
 from tests.support.job_factory import Row
@@ -127,7 +128,7 @@ async def test_429_and_503_may_ask_for_more_time_and_get_no_less(
         pytest.param(Unreachable("tls", "The certificate is not valid."), "tls", id="TLS"),
         pytest.param(Unreachable("dns", "It has no address."), "dns", id="DNS"),
         pytest.param(Unreachable("connect", "It refused the connection."), "connect", id="refused"),
-        pytest.param(Forbidden("It resolves to a private address."), "forbidden", id="forbidden at connect"),
+        pytest.param(BlockedURL("It resolves to a private address."), "forbidden", id="forbidden at connect"),
         pytest.param(RuntimeError("a mistake of ours"), "internal_error", id="our own mistake"),
     ],
 )
@@ -164,7 +165,7 @@ async def test_410_disables_the_endpoint_and_tells_its_owner(consumer: Consumer)
     (endpoint,) = await consumer.shop.endpoints()
     assert (endpoint["enabled"], endpoint["disabled_reason"], endpoint["disabled_at"]) == (
         False,
-        endpoints.GONE,
+        DisabledReason.GONE,
         BEGIN,
     )
     assert [one.endpoint_id for one in consumer.shop.disabled] == [endpoint["endpoint_id"]]
@@ -194,7 +195,7 @@ async def test_a_success_that_comes_after_the_endpoint_was_disabled_counts(consu
 
     async def disabled_meanwhile(_: httpx.Request) -> httpx.Response:
         async with shop.database.transaction() as session:
-            await endpoints.disable(session, str(endpoint["endpoint_id"]), endpoints.BY_USER, now=BEGIN)
+            await endpoints.disable(session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN)
         return httpx.Response(204)
 
     consumer.route.side_effect = disabled_meanwhile
@@ -212,7 +213,7 @@ async def test_a_failure_that_comes_after_the_endpoint_was_disabled_changes_only
 
     async def disabled_meanwhile(_: httpx.Request) -> httpx.Response:
         async with shop.database.transaction() as session:
-            await endpoints.disable(session, str(endpoint["endpoint_id"]), endpoints.BY_USER, now=BEGIN)
+            await endpoints.disable(session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN)
         return httpx.Response(500)
 
     consumer.route.side_effect = disabled_meanwhile
@@ -230,7 +231,7 @@ async def test_an_endpoint_that_is_removed_meanwhile_leaves_nothing_to_send(cons
     async def removed_meanwhile(_: httpx.Request) -> httpx.Response:
         async with shop.database.transaction() as session:
             await endpoints.remove(session, "ada", str(endpoint["endpoint_id"]))
-            await endpoints.forget(session, str(endpoint["endpoint_id"]))
+            await endpoints.delete_deliveries(session, str(endpoint["endpoint_id"]))
         return httpx.Response(500)
 
     consumer.route.side_effect = removed_meanwhile

@@ -4,10 +4,11 @@ import pytest
 
 from callbacks.envelope import EventType
 from service.webhooks import endpoints, recovery
-from service.webhooks.deliveries import as_delivery
+from service.webhooks.deliveries import delivery_from_row
+from service.webhooks.models import DisabledReason
 from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS
-from service.webhooks.signing import secrets_of
-from service.webhooks.worker import Deliverer
+from service.webhooks.signing import active_secrets
+from service.webhooks.worker import DeliveryWorker
 from tests.service.webhooks.replica_pair import LEASE_AND_A_SECOND, Replicas
 from tests.service.webhooks.webhook_harness import BEGIN, Shop
 from tests.support.job_factory import Row
@@ -20,7 +21,7 @@ FIRST_RETRY = 5.5
 def restart(shop: Shop) -> None:
     """Go on with a service that knows nothing of what the clock has shown."""
     before = shop.deliverer
-    shop.deliverer = Deliverer(
+    shop.deliverer = DeliveryWorker(
         shop.database, before._egress, before._outbox, shop.disabled.append, clock=shop.clock
     )
 
@@ -104,7 +105,7 @@ async def test_newer_news_does_not_wait_for_a_lease_that_was_taken_ahead_and_giv
     await shop.told(EventType.PROGRESS, "job-1", 1)
     await replicas.rounds([0])
     async with shop.database.transaction() as session:
-        await endpoints.disable(session, endpoint.endpoint_id, endpoints.BY_USER, now=shop.clock.now)
+        await endpoints.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=shop.clock.now)
         await endpoints.enable(session, "ada", endpoint.endpoint_id)
     await replicas.kill(0)
     shop.clock.now = BEGIN
@@ -128,7 +129,7 @@ async def test_what_was_sent_ahead_and_cut_off_can_be_sent_again_by_hand(shop: S
     shop.clock.forward(LEASE_AND_A_SECOND)
     async with shop.database.transaction() as session:
         (row,) = await shop.deliveries()
-        again = await recovery.redeliver(session, as_delivery(row), now=shop.clock.now)
+        again = await recovery.redeliver(session, delivery_from_row(row), now=shop.clock.now)
     assert again is not None
 
 
@@ -155,14 +156,14 @@ async def test_an_old_secret_that_was_replaced_ahead_signs_for_a_day_and_no_long
     endpoint = await shop.endpoint()
     shop.clock.forward(100 * DAY)
     async with shop.database.transaction() as session:
-        await endpoints.rotate(session, endpoint, now=shop.clock.now)
+        await endpoints.rotate_secret(session, endpoint, now=shop.clock.now)
     shop.clock.now = BEGIN
     await shop.sent()
     async with shop.database.reading() as session:
-        (rotated,) = await endpoints.by_ids(session, [endpoint.endpoint_id])
+        (rotated,) = await endpoints.list_by_ids(session, [endpoint.endpoint_id])
     overlap = endpoints.OVERLAP_SECONDS
-    assert len(secrets_of(rotated, now=BEGIN + overlap - 1)) == 2
-    assert len(secrets_of(rotated, now=BEGIN + overlap)) == 1
+    assert len(active_secrets(rotated, now=BEGIN + overlap - 1)) == 2
+    assert len(active_secrets(rotated, now=BEGIN + overlap)) == 1
 
 
 @pytest.mark.parametrize("leap", [2 * HOUR, 5 * DAY, 400 * DAY], ids=["hours", "five days", "a year"])

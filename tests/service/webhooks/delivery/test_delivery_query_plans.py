@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.postgresql import AnyDatabase, PostgresDatabase
 from service.webhooks import deliveries, endpoints
-from service.webhooks.deliveries import Finished
-from service.webhooks.due_query import waiting
-from service.webhooks.models import DELIVERIES, ENDPOINTS
-from service.webhooks.retry_policy import Result
+from service.webhooks.deliveries import FinishedAttempt
+from service.webhooks.due_query import select_due
+from service.webhooks.models import DELIVERIES, ENDPOINTS, DisabledReason
+from service.webhooks.retry_policy import AttemptResult
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import BEGIN, Shop
 from tests.support.job_factory import Row
@@ -60,19 +60,19 @@ def _row(delivery_id: str, endpoint_id: str, state: str) -> Row:
 
 async def _claim_and_record(session: AsyncSession) -> None:
     ids = [f"o{number:05}" for number in range(50)]
-    await deliveries.supersede(session, ids, now=BEGIN)
+    await deliveries.supersede_stale(session, ids, now=BEGIN)
     claimed = await deliveries.claim(session, ids, lease_seconds=60, now=BEGIN)
-    finished = [Finished(one.delivery, Result(0.1, status=500)) for one in claimed]
+    finished = [FinishedAttempt(one.delivery, AttemptResult(0.1, status=500)) for one in claimed]
     assert len(finished) == 50
-    await deliveries.record(session, finished, random=lambda: 0.5, now=BEGIN)
+    await deliveries.record_results(session, finished, random=lambda: 0.5, now=BEGIN)
 
 
 WORK: dict[str, Work] = {
-    "due": lambda session: waiting(session, each=8, under_way_here=["p00001"], now=BEGIN),
+    "due": lambda session: select_due(session, each=8, in_flight_here=["p00001"], now=BEGIN),
     "claim and record": _claim_and_record,
-    "forget": lambda session: endpoints.forget(session, "ep_0001"),
-    "give up": lambda session: endpoints.give_up(session, ["ep_gone"], now=BEGIN),
-    "disable": lambda session: endpoints.disable(session, DEAD, endpoints.BY_USER, now=BEGIN),
+    "forget": lambda session: endpoints.delete_deliveries(session, "ep_0001"),
+    "give up": lambda session: endpoints.fail_pending(session, ["ep_gone"], now=BEGIN),
+    "disable": lambda session: endpoints.disable(session, DEAD, DisabledReason.BY_USER, now=BEGIN),
 }
 
 
@@ -90,7 +90,7 @@ async def test_no_statement_reads_through_all_deliveries(busy: Shop) -> None:
 
 async def test_of_a_backlog_a_round_sees_as_many_as_it_could_send(busy: Shop) -> None:
     async with busy.database.reading() as session:
-        found = await waiting(session, each=8, under_way_here=[], now=BEGIN)
+        found = await select_due(session, each=8, in_flight_here=[], now=BEGIN)
     assert len(found) == ENDPOINTS_MANY + 1
     assert {len(one.due) for one in found if one.endpoint_id == DEAD} == {8}
 

@@ -5,65 +5,65 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.webhooks.endpoint_health import BRISK_SECONDS, Acquaintance
-from service.webhooks.fairness import Candidate, Places, chosen
+from service.webhooks.endpoint_health import HEALTHY_SECONDS, EndpointHealth
+from service.webhooks.fairness import Capacity, EndpointBacklog, chosen
 
 
 def due(endpoint_id: str, count: int) -> tuple[str, ...]:
     return tuple(f"{endpoint_id}{number}" for number in range(count))
 
 
-def brisk(endpoint_id: str, count: int = 9, *, under_way: int = 0, last_turn: int = 0) -> Candidate:
-    return Candidate(endpoint_id, due(endpoint_id, count), True, under_way, last_turn)
+def brisk(endpoint_id: str, count: int = 9, *, under_way: int = 0, last_turn: int = 0) -> EndpointBacklog:
+    return EndpointBacklog(endpoint_id, due(endpoint_id, count), True, under_way, last_turn)
 
 
-def doubtful(endpoint_id: str, count: int = 9, *, under_way: int = 0, last_turn: int = 0) -> Candidate:
-    return Candidate(endpoint_id, due(endpoint_id, count), False, under_way, last_turn)
+def doubtful(endpoint_id: str, count: int = 9, *, under_way: int = 0, last_turn: int = 0) -> EndpointBacklog:
+    return EndpointBacklog(endpoint_id, due(endpoint_id, count), False, under_way, last_turn)
 
 
 def test_endpoints_take_turns() -> None:
-    assert chosen([brisk("a"), brisk("b", 1)], Places(100, 3)) == ["a0", "b0", "a1", "a2"]
+    assert chosen([brisk("a"), brisk("b", 1)], Capacity(100, 3)) == ["a0", "b0", "a1", "a2"]
 
 
 def test_whoever_had_no_turn_for_longest_comes_first() -> None:
     waiting = [doubtful("a", last_turn=7), doubtful("b", last_turn=3), doubtful("c")]
-    assert chosen(waiting, Places(4, 8)) == ["c0", "b0"]
+    assert chosen(waiting, Capacity(4, 8)) == ["c0", "b0"]
 
 
 def test_one_endpoint_has_so_many_at_a_time_and_no_more() -> None:
-    assert chosen([brisk("a", under_way=2)], Places(100, 3, brisk=2)) == ["a0"]
-    assert chosen([brisk("a", under_way=3)], Places(100, 3, brisk=3)) == []
+    assert chosen([brisk("a", under_way=2)], Capacity(100, 3, brisk=2)) == ["a0"]
+    assert chosen([brisk("a", under_way=3)], Capacity(100, 3, brisk=3)) == []
 
 
 def test_one_that_may_be_slow_has_one_at_a_time() -> None:
-    assert chosen([doubtful("a")], Places(100, 3)) == ["a0"]
-    assert chosen([doubtful("a", under_way=1)], Places(100, 3, doubtful=1)) == []
+    assert chosen([doubtful("a")], Capacity(100, 3)) == ["a0"]
+    assert chosen([doubtful("a", under_way=1)], Capacity(100, 3, doubtful=1)) == []
 
 
 def test_those_that_may_be_slow_have_half_of_the_places_at_most_however_often_it_is_asked() -> None:
     taken = 0
     for _ in range(20):
         waiting = [doubtful(f"{number:03}") for number in range(500)]
-        taken += len(chosen(waiting, Places(64, 8, doubtful=taken)))
+        taken += len(chosen(waiting, Capacity(64, 8, doubtful=taken)))
     assert taken == 32
-    assert len(chosen([brisk("a")], Places(64, 8, doubtful=taken))) == 8
+    assert len(chosen([brisk("a")], Capacity(64, 8, doubtful=taken))) == 8
 
 
 def test_a_new_endpoint_finds_a_place_beside_those_that_are_always_busy() -> None:
     busy = [brisk(f"{number:03}") for number in range(500)]
-    taken = len(chosen(busy, Places(64, 8)))
+    taken = len(chosen(busy, Capacity(64, 8)))
     assert taken == 48
-    assert chosen([*busy, doubtful("new")], Places(64, 8, brisk=taken)) == ["new0"]
+    assert chosen([*busy, doubtful("new")], Capacity(64, 8, brisk=taken)) == ["new0"]
 
 
-def slow(endpoint_id: str, limit: int, *, under_way: int = 0) -> Candidate:
-    return Candidate(endpoint_id, due(endpoint_id, 9), False, under_way, 0, limit)
+def slow(endpoint_id: str, limit: int, *, under_way: int = 0) -> EndpointBacklog:
+    return EndpointBacklog(endpoint_id, due(endpoint_id, 9), False, under_way, 0, limit)
 
 
 def test_a_slow_endpoint_has_as_many_at_a_time_as_it_has_earned_and_no_more_than_any_other() -> None:
-    assert chosen([slow("a", 3)], Places(100, 8)) == ["a0", "a1", "a2"]
-    assert chosen([slow("a", 3, under_way=2)], Places(100, 8, doubtful=2, extra=1)) == ["a0"]
-    assert len(chosen([slow("a", 99)], Places(100, 8))) == 8
+    assert chosen([slow("a", 3)], Capacity(100, 8)) == ["a0", "a1", "a2"]
+    assert chosen([slow("a", 3, under_way=2)], Capacity(100, 8, doubtful=2, extra=1)) == ["a0"]
+    assert len(chosen([slow("a", 99)], Capacity(100, 8))) == 8
 
 
 def test_slow_endpoints_that_have_earned_more_leave_room_for_new_and_for_healthy_ones() -> None:
@@ -71,28 +71,28 @@ def test_slow_endpoints_that_have_earned_more_leave_room_for_new_and_for_healthy
     for _ in range(20):
         extra = sum(count - 1 for count in in_flight.values())
         waiting = [slow(f"{n:03}", 8, under_way=in_flight[f"{n:03}"]) for n in range(12)]
-        picked = chosen(waiting, Places(64, 8, doubtful=in_flight.total(), extra=extra))
+        picked = chosen(waiting, Capacity(64, 8, doubtful=in_flight.total(), extra=extra))
         in_flight.update(delivery[:3] for delivery in picked)
     assert in_flight.total() == 12 + 64 // 4
     new = [doubtful(f"new{number}") for number in range(9)]
-    assert len(chosen(new, Places(64, 8, doubtful=28, extra=16))) == 4
-    assert chosen(new[:1], Places(64, 8, brisk=28, doubtful=28, extra=16)) == ["new00"]
-    assert len(chosen([brisk("a")], Places(64, 8, doubtful=28, extra=16))) == 8
+    assert len(chosen(new, Capacity(64, 8, doubtful=28, extra=16))) == 4
+    assert chosen(new[:1], Capacity(64, 8, brisk=28, doubtful=28, extra=16)) == ["new00"]
+    assert len(chosen([brisk("a")], Capacity(64, 8, doubtful=28, extra=16))) == 8
 
 
 def test_nobody_grows_into_the_last_places() -> None:
-    assert chosen([slow("a", 8, under_way=1)], Places(64, 8, brisk=48, doubtful=8)) == []
-    assert chosen([slow("a", 8, under_way=1)], Places(64, 8, brisk=48, doubtful=7)) == ["a0"]
+    assert chosen([slow("a", 8, under_way=1)], Capacity(64, 8, brisk=48, doubtful=8)) == []
+    assert chosen([slow("a", 8, under_way=1)], Capacity(64, 8, brisk=48, doubtful=7)) == ["a0"]
 
 
 def test_with_a_single_place_somebody_is_sent_something() -> None:
-    assert chosen([doubtful("a")], Places(1, 8)) == ["a0"]
-    assert chosen([brisk("a")], Places(1, 8)) == ["a0"]
+    assert chosen([doubtful("a")], Capacity(1, 8)) == ["a0"]
+    assert chosen([brisk("a")], Capacity(1, 8)) == ["a0"]
 
 
 candidates = st.lists(
     st.builds(
-        Candidate,
+        EndpointBacklog,
         endpoint_id=st.uuids().map(str),
         due=st.lists(st.uuids().map(str), min_size=1, max_size=9, unique=True).map(tuple),
         brisk=st.booleans(),
@@ -109,12 +109,12 @@ candidates = st.lists(
     waiting=candidates, total=st.integers(1, 64), per_endpoint=st.integers(1, 8), elsewhere=st.integers(0, 9)
 )
 def test_no_bound_is_ever_passed(
-    waiting: list[Candidate], total: int, per_endpoint: int, elsewhere: int
+    waiting: list[EndpointBacklog], total: int, per_endpoint: int, elsewhere: int
 ) -> None:
     busy = sum(one.under_way for one in waiting if one.brisk)
     slow = sum(one.under_way for one in waiting if not one.brisk) + elsewhere
     extra = sum(max(0, one.under_way - 1) for one in waiting if not one.brisk)
-    picked = chosen(waiting, Places(total, per_endpoint, busy, slow, extra))
+    picked = chosen(waiting, Capacity(total, per_endpoint, busy, slow, extra))
     assert len(picked) == len(set(picked)) <= max(0, total - busy - slow)
     for one in waiting:
         own = [delivery for delivery in picked if delivery in one.due]
@@ -129,17 +129,17 @@ def test_no_bound_is_ever_passed(
 
 
 def test_a_stranger_is_not_taken_for_brisk_and_is_once_it_has_answered_at_once() -> None:
-    known = Acquaintance()
+    known = EndpointHealth()
     assert not known.brisk("a")
     known.begun("a")
     assert not known.brisk("a")
-    known.ended("a", delivered=True, seconds=BRISK_SECONDS / 2, now=0)
+    known.ended("a", delivered=True, seconds=HEALTHY_SECONDS / 2, now=0)
     assert known.brisk("a")
 
 
 def test_whoever_fails_or_takes_its_time_is_not_brisk_any_more() -> None:
-    known = Acquaintance()
-    for delivered, seconds in ((False, 0.1), (True, BRISK_SECONDS)):
+    known = EndpointHealth()
+    for delivered, seconds in ((False, 0.1), (True, HEALTHY_SECONDS)):
         known.begun("a")
         known.ended("a", delivered=True, seconds=0.1, now=0)
         known.ended("a", delivered=delivered, seconds=seconds, now=0)
@@ -147,7 +147,7 @@ def test_whoever_fails_or_takes_its_time_is_not_brisk_any_more() -> None:
 
 
 def test_of_many_endpoints_the_last_to_have_had_a_turn_are_remembered() -> None:
-    known = Acquaintance(most=2)
+    known = EndpointHealth(most=2)
     for endpoint_id in ("a", "b", "a", "c"):
         known.begun(endpoint_id)
     assert [known.last_turn(one) for one in ("a", "b", "c")] == [3, 0, 4]
@@ -156,7 +156,7 @@ def test_of_many_endpoints_the_last_to_have_had_a_turn_are_remembered() -> None:
 
 
 def test_whoever_fails_rests_a_little_longer_each_time_and_not_at_all_once_it_takes_something() -> None:
-    known = Acquaintance()
+    known = EndpointHealth()
     known.begun("a")
     rests = []
     for _ in range(8):
@@ -168,7 +168,7 @@ def test_whoever_fails_rests_a_little_longer_each_time_and_not_at_all_once_it_ta
 
 
 def test_a_clock_that_is_set_back_keeps_nobody_at_rest() -> None:
-    known = Acquaintance()
+    known = EndpointHealth()
     known.begun("a")
     known.ended("a", delivered=False, seconds=0.1, now=100_000)
     assert not known.rests("a", now=100)

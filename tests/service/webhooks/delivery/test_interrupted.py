@@ -3,10 +3,10 @@
 from callbacks.envelope import EventType, Phase
 from service.jobs.serializers import JobView
 from service.webhooks import deliveries, recovery
-from service.webhooks.deliveries import Claimed, Finished
-from service.webhooks.due_query import waiting
+from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
+from service.webhooks.due_query import select_due
 from service.webhooks.models import Endpoint
-from service.webhooks.retry_policy import Result
+from service.webhooks.retry_policy import AttemptResult
 from tests.service.webhooks.webhook_harness import BEGIN, Shop
 
 LEASE_SECONDS = 60.0
@@ -17,10 +17,10 @@ async def claimed(shop: Shop) -> list[str]:
     return [one.delivery.type for one in await begun(shop)]
 
 
-async def begun(shop: Shop) -> list[Claimed]:
+async def begun(shop: Shop) -> list[ClaimedDelivery]:
     """What is due is claimed."""
     async with shop.database.transaction() as session:
-        found = await waiting(session, each=8, under_way_here=(), now=shop.clock.now)
+        found = await select_due(session, each=8, in_flight_here=(), now=shop.clock.now)
         ids = [one for each in found for one in each.due]
         return await deliveries.claim(session, ids, lease_seconds=LEASE_SECONDS, now=shop.clock.now)
 
@@ -29,7 +29,9 @@ async def recovered(shop: Shop, endpoint: Endpoint) -> int:
     """How many deliveries a recovery brings about."""
     view = JobView("https://exports.example")
     async with shop.database.transaction() as session:
-        made, _ = await recovery.recover(session, endpoint, view, since=BEGIN, after="", now=shop.clock.now)
+        made, _ = await recovery.recover_missed(
+            session, endpoint, view, since=BEGIN, after="", now=shop.clock.now
+        )
     return made
 
 
@@ -63,9 +65,9 @@ async def test_the_log_says_what_came_of_an_attempt_that_another_success_has_ove
     (first,) = await begun(shop)
     shop.clock.forward(LEASE_SECONDS + 1)
     assert await claimed(shop) == ["export.completed"]
-    taken = Finished(first.delivery, Result(0.1, status=204))
+    taken = FinishedAttempt(first.delivery, AttemptResult(0.1, status=204))
     async with shop.database.transaction() as session:
-        await deliveries.record(session, [taken], random=lambda: 0.5, now=shop.clock.now)
+        await deliveries.record_results(session, [taken], random=lambda: 0.5, now=shop.clock.now)
     assert [row["state"] for row in await shop.deliveries()] == ["delivered"]
     assert [row["error_code"] for row in await shop.attempts()] == [None, "interrupted"]
 
@@ -74,7 +76,7 @@ async def test_progress_that_is_replaced_while_it_is_claimed_waits_for_older_eve
     await shop.endpoint(events=["export.started", "export.progress"])
     await shop.submitted("job-1")
     async with shop.database.reading() as session:
-        found = await waiting(session, each=8, under_way_here=(), now=shop.clock.now)
+        found = await select_due(session, each=8, in_flight_here=(), now=shop.clock.now)
     await shop.told(EventType.STARTED, "job-1", 1, phase=Phase.STARTING)
     await shop.told(EventType.PROGRESS, "job-1", 2)
     assert [row["sequence"] for row in await shop.deliveries()] == [2, 3]

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from callbacks.envelope import EventType, Phase
 from service.webhooks import deliveries
-from service.webhooks.due_query import waiting
+from service.webhooks.due_query import select_due
 from service.webhooks.models import DELIVERIES
 from tests.service.webhooks.webhook_harness import BEGIN, Shop
 
@@ -39,7 +39,7 @@ async def test_what_is_due_can_be_claimed_and_nothing_else(
     here = [first] if in_flight_here else []
     async with shop.database.transaction() as session:
         await session.execute(update(DELIVERIES).where(DELIVERIES.c.delivery_id == first).values(older))
-        backlogs = await waiting(session, each=8, under_way_here=here, now=BEGIN)
-        claimed = await deliveries.claim(session, [newer], lease_seconds=60, now=BEGIN, under_way_here=here)
+        backlogs = await select_due(session, each=8, in_flight_here=here, now=BEGIN)
+        claimed = await deliveries.claim(session, [newer], lease_seconds=60, now=BEGIN, in_flight_here=here)
     assert (newer in [one for backlog in backlogs for one in backlog.due]) is is_due
     assert [one.delivery.delivery_id for one in claimed] == ([newer] if is_due else [])

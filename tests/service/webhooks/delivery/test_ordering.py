@@ -10,6 +10,7 @@ from callbacks.envelope import EventType, Phase
 from infra.database.postgresql import AnyDatabase
 from service.jobs import transitions
 from service.webhooks import endpoints
+from service.webhooks.models import DisabledReason
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.replica_pair import Arrival, Replicas
 from tests.service.webhooks.webhook_harness import Shop
@@ -20,7 +21,7 @@ TERMINAL = {kind.value for kind in EventType if kind.is_terminal}
 JOBS = ("job-0", "job-1", "job-2")
 WANTS = {
     "https://all.example/": ALL,
-    "https://usual.example/": endpoints.USUAL_EVENTS,
+    "https://usual.example/": endpoints.DEFAULT_EVENTS,
     "https://news.example/": (EventType.PROGRESS,),
     "https://stranger.example/": ALL,
 }
@@ -92,7 +93,9 @@ class Town:
                 await endpoints.enable(session, "ada", endpoint_id)
             else:
                 self._switched_off.add(endpoint_id)
-                await endpoints.disable(session, endpoint_id, endpoints.BY_USER, now=self._shop.clock.now)
+                await endpoints.disable(
+                    session, endpoint_id, DisabledReason.BY_USER, now=self._shop.clock.now
+                )
 
     async def judged(self) -> None:
         """What holds at any moment."""

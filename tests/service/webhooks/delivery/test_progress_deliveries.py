@@ -1,7 +1,7 @@
 """Progress is news for a moment: the newest, three tries, and nothing of it hours later."""
 
 from callbacks.envelope import EventType
-from service.webhooks.retry_policy import PROGRESS_SECONDS
+from service.webhooks.retry_policy import PROGRESS_LIFETIME_SECONDS
 from tests.service.webhooks.webhook_harness import BEGIN, Shop
 
 PROGRESS = ["export.progress"]
@@ -52,7 +52,7 @@ async def test_one_that_could_not_be_sent_in_time_is_dropped_though_nothing_newe
     await started(shop)
     await shop.told(EventType.PROGRESS, "job-1", 1, progress=41)
     await shop.told(EventType.COMPLETED, "job-1", 2)
-    shop.clock.forward(PROGRESS_SECONDS + 1)
+    shop.clock.forward(PROGRESS_LIFETIME_SECONDS + 1)
     await shop.sent()
     assert shop.received == []
     assert await states(shop) == [(1, "delivered"), (2, "superseded")]
@@ -62,7 +62,7 @@ async def test_what_replaces_it_is_young_again(shop: Shop) -> None:
     await shop.endpoint(events=PROGRESS)
     await started(shop)
     await shop.told(EventType.PROGRESS, "job-1", 1, progress=41)
-    shop.clock.forward(PROGRESS_SECONDS + 1)
+    shop.clock.forward(PROGRESS_LIFETIME_SECONDS + 1)
     await shop.told(EventType.PROGRESS, "job-1", 2, progress=97)
     await shop.sent()
     assert shop.sequences() == [3]
@@ -86,7 +86,7 @@ async def test_one_that_was_given_back_untried_leaves_room_for_the_next_one(shop
     await shop.endpoint(events=PROGRESS)
     await started(shop)
     await shop.told(EventType.PROGRESS, "job-1", 1, progress=41)
-    await shop.deliverer.round()
+    await shop.deliverer.run_round()
     await shop.deliverer.stop()
     assert shop.received == []
     await shop.told(EventType.PROGRESS, "job-1", 2, progress=42)

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from callbacks.envelope import EventType
 from service.jobs.serializers import JobView
 from service.webhooks import endpoints, recovery, serializers
-from service.webhooks.models import ENDPOINTS
+from service.webhooks.models import ENDPOINTS, DisabledReason
 from service.webhooks.retry_policy import (
     DISABLED_AFTER_SECONDS,
     JITTER,
@@ -102,9 +102,9 @@ async def test_five_days_of_failures_disable_the_endpoint_and_tell_its_owner(sho
     await shop.completed("the last straw")
     await shop.sent()
     (row,) = await shop.endpoints()
-    assert (row["enabled"], row["disabled_reason"]) == (False, endpoints.FAILING)
+    assert (row["enabled"], row["disabled_reason"]) == (False, DisabledReason.FAILING)
     (told,) = shop.disabled
-    shown = serializers.show_endpoint(told)
+    shown = serializers.endpoint_to_dict(told)
     assert (shown["id"], shown["enabled"]) == (endpoint.endpoint_id, False)
     assert shown["disabled_reason"] == "failing"
     assert shown["disabled_at"] > shown["failing_since"]
@@ -150,7 +150,7 @@ async def test_tests_that_fail_are_held_against_no_endpoint(shop: Shop) -> None:
     endpoint = await shop.endpoint()
     shop.answers(500)
     async with shop.database.transaction() as session:
-        await recovery.test(session, endpoint, now=shop.clock.now)
+        await recovery.create_test_delivery(session, endpoint, now=shop.clock.now)
     await shop.sent()
     (row,) = await shop.deliveries()
     assert (row["state"], row["tries"]) == ("failed", 1)
@@ -174,7 +174,9 @@ async def test_what_was_missed_while_it_was_disabled_is_recovered_once(shop: Sho
     for _ in range(2):
         async with shop.database.transaction() as session:
             made += [
-                await recovery.recover(session, enabled, view, since=BEGIN, after="", now=shop.clock.now)
+                await recovery.recover_missed(
+                    session, enabled, view, since=BEGIN, after="", now=shop.clock.now
+                )
             ]
         await shop.sent()
     assert made == [(2, None), (0, None)]
@@ -193,7 +195,7 @@ async def test_what_was_recovered_makes_way_for_newer_news(shop: Shop) -> None:
         enabled = await endpoints.enable(session, "ada", endpoint.endpoint_id)
         assert enabled is not None
         view = JobView("https://exports.example")
-        await recovery.recover(session, enabled, view, since=BEGIN, after="", now=shop.clock.now)
+        await recovery.recover_missed(session, enabled, view, since=BEGIN, after="", now=shop.clock.now)
     shop.answers(500)
     await shop.sent()
     shop.answers(204)
@@ -227,7 +229,7 @@ async def test_a_long_backlog_of_a_disabled_endpoint_ends_little_by_little(shop:
     endpoint = await shop.endpoint()
     await shop.backlog(endpoint, endpoints.AT_A_TIME * 2 + 10)
     async with shop.database.transaction() as session:
-        await endpoints.disable(session, endpoint.endpoint_id, endpoints.BY_USER, now=BEGIN)
+        await endpoints.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=BEGIN)
     ended = [row for row in await shop.deliveries() if row["state"] == "failed"]
     assert len(ended) == endpoints.AT_A_TIME
     await shop.sent()

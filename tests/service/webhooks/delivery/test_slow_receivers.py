@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 from callbacks.envelope import EventType, Phase
 from infra.database.postgresql import AnyDatabase
-from infra.egress import Egress
-from service.webhooks.worker import Pace
+from infra.egress import EgressClient
+from service.webhooks.worker import WorkerConfig
 from tests.bench.webhooks.hostile_receivers import hang, receiving, request
 from tests.infra.egress.hostile_receivers import LOOPBACK
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import Shop
 
 PATIENCE_SECONDS = 60
-NOBODY_IS_FAST = Pace(healthy_seconds=0)
+NOBODY_IS_FAST = WorkerConfig(healthy_seconds=0)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class GatedReceiver:
 
 @asynccontextmanager
 async def opened(database: AnyDatabase) -> AsyncIterator[Shop]:
-    egress = Egress(LOOPBACK, total_seconds=PATIENCE_SECONDS)
+    egress = EgressClient(LOOPBACK, total_seconds=PATIENCE_SECONDS)
     async with shops.opened(database, pace=NOBODY_IS_FAST, egress=egress) as shop:
         yield shop
     await egress.close()
@@ -56,11 +56,11 @@ async def opened(database: AnyDatabase) -> AsyncIterator[Shop]:
 
 async def in_batches(shop: Shop, receiver: GatedReceiver) -> list[int]:
     """Deliver all that is due; return how many were in flight at the receiver each time that it answered."""
-    hanging = set(shop.deliverer._under_way)
+    hanging = set(shop.deliverer._in_flight)
     sizes: list[int] = []
     while True:
-        await shop.deliverer.round()
-        attempts = set(shop.deliverer._under_way) - hanging
+        await shop.deliverer.run_round()
+        attempts = set(shop.deliverer._in_flight) - hanging
         if not attempts:
             return sizes
         sizes.append(len(attempts))
@@ -92,11 +92,11 @@ async def test_receivers_that_hang_take_nothing_from_one_that_is_slow(either: An
         for number in range(40):
             await shop.backlog(await shop.endpoint(f"http://127.0.0.1:{black_hole}/{number}"), 9)
         for _ in range(3):
-            await shop.deliverer.round()
-        assert shop.deliverer.under_way == 40
+            await shop.deliverer.run_round()
+        assert shop.deliverer.in_flight == 40
         await shop.backlog(await shop.endpoint(f"http://127.0.0.1:{port}/"), 12)
         assert await in_batches(shop, receiver) == [1, 2, 4, 5]
-        assert shop.deliverer.under_way == 40
+        assert shop.deliverer.in_flight == 40
 
 
 async def test_the_states_of_one_export_go_to_a_slow_receiver_one_after_the_other(

@@ -4,6 +4,7 @@ import pytest
 
 from callbacks.envelope import EventType
 from service.webhooks import endpoints
+from service.webhooks.models import DisabledReason
 from tests.service.webhooks.replica_pair import Replicas
 from tests.service.webhooks.webhook_harness import Shop
 
@@ -17,7 +18,7 @@ async def test_newer_news_waits_for_what_another_replica_is_sending(shop: Shop, 
     if switched:
         async with shop.database.transaction() as session:
             now = shop.clock.now
-            await endpoints.disable(session, endpoint.endpoint_id, endpoints.BY_USER, now=now)
+            await endpoints.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=now)
             await endpoints.enable(session, "ada", endpoint.endpoint_id)
     await shop.told(EventType.COMPLETED, "job-1", 1)
     await replicas.rounds([1])

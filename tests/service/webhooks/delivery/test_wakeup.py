@@ -10,11 +10,11 @@ import pytest
 from callbacks.envelope import EventType
 from infra.database.postgresql import AnyDatabase
 from service.jobs import transitions
-from service.webhooks.worker import Pace
+from service.webhooks.worker import WorkerConfig
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import URL, Shop
 
-UNASKED = Pace(idle_seconds=3_600)
+UNASKED = WorkerConfig(idle_seconds=3_600)
 """It never looks by itself, within any test's patience."""
 PATIENCE_SECONDS = 20
 
@@ -57,12 +57,12 @@ async def test_a_round_that_comes_before_the_commit_takes_nothing_away(shop: Sho
     async with shop.database.transaction() as session:
         cancelled = await transitions.cancel(session, "ada", "job-1", now=shop.clock.now)
         await shop.database.before_commit(session)
-        shop.deliverer.noticed(("another",))
+        shop.deliverer.on_commit(("another",))
         shop.deliverer.wake()
         for _ in range(20):  # PostgreSQL's round may look now; SQLite's waits for this transaction
             await asyncio.sleep(0)
     assert cancelled is not None
-    shop.deliverer.noticed((cancelled.job_id,))
+    shop.deliverer.on_commit((cancelled.job_id,))
     async with asyncio.timeout(PATIENCE_SECONDS):
         await arrived.wait()
 
@@ -70,7 +70,7 @@ async def test_a_round_that_comes_before_the_commit_takes_nothing_away(shop: Sho
 async def test_what_comes_due_while_every_place_is_taken_is_sent_when_one_is_free(
     either: AnyDatabase,
 ) -> None:
-    async with shops.opened(either, pace=Pace(places=1, idle_seconds=3_600)) as shop:
+    async with shops.opened(either, pace=WorkerConfig(places=1, idle_seconds=3_600)) as shop:
         await shop.endpoint()
         for number in range(3):
             await shop.completed(f"job-{number}")

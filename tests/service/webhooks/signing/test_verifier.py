@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from callbacks.signing import encode_secret
 from service.webhooks.ed25519 import private_key, sign
-from service.webhooks.verifier import Diagnosis, Keys, Mistake, Sent, diagnose
+from service.webhooks.verifier import Diagnosis, Keys, Mistake, SentMessage, diagnose
 
 NOW = 1_790_000_000
 KEY = bytes(range(32))
@@ -44,7 +44,7 @@ def headers(signature: str | None = None, /, **changes: str) -> dict[str, str]:
     return made | replaced
 
 
-def asked(signature: str, body: bytes = BODY, *, sent: tuple[Sent, ...] = ()) -> Diagnosis:
+def asked(signature: str, body: bytes = BODY, *, sent: tuple[SentMessage, ...] = ()) -> Diagnosis:
     return diagnose(headers(signature), body, KEYS, now=NOW, sent=sent)
 
 
@@ -162,7 +162,7 @@ def test_clocks_may_differ_by_five_minutes(off: int, valid: bool, says: str) -> 
     ],
 )
 def test_the_signature_in_the_header_is_explained(signature: str, mistakes: list[str]) -> None:
-    found = asked(signature, sent=(Sent("msg_1", BODY), Sent("msg_0", BODY)))
+    found = asked(signature, sent=(SentMessage("msg_1", BODY), SentMessage("msg_0", BODY)))
     assert (found.valid, list(found.problems), found.problem) == (False, mistakes, mistakes[0])
     assert found.clock_off_seconds == 0
 
@@ -222,7 +222,7 @@ def test_edges_and_orders_go_both_ways(sent: bytes, received: bytes, mistake: st
     ],
 )
 def test_a_body_is_compared_with_the_one_that_was_sent(received: bytes, mistake: str) -> None:
-    assert asked(theirs(), received, sent=(Sent("msg_1", BODY),)).problem == mistake
+    assert asked(theirs(), received, sent=(SentMessage("msg_1", BODY),)).problem == mistake
     assert asked(theirs(), received).problem == Mistake.WRONG_SECRET
 
 
@@ -312,10 +312,11 @@ def test_a_strange_signature_and_what_was_computed_are_told_apart() -> None:
 
 
 def test_what_is_tried_has_an_end() -> None:
-    many = tuple(Sent(f"msg_{number}", BODY) for number in range(10, 30))
+    many = tuple(SentMessage(f"msg_{number}", BODY) for number in range(10, 30))
     assert asked(theirs(message_id="msg_29"), sent=many).problem == Mistake.ID_CHANGED
     assert (
-        asked(theirs(message_id="msg_29"), sent=(Sent("msg_9", BODY), *many)).problem == Mistake.WRONG_SECRET
+        asked(theirs(message_id="msg_29"), sent=(SentMessage("msg_9", BODY), *many)).problem
+        == Mistake.WRONG_SECRET
     )
     assert asked(f"{'v9,a ' * 19}{theirs()}").valid
     assert not asked(f"{'v9,a ' * 20}{theirs()}").valid
