@@ -35,8 +35,8 @@ from service.factories import (
     verifier_of,
 )
 from service.fanout.hub import Hub, NoticeType, Publication, publication_of
-from service.fanout.initial_states import Openings
-from service.fanout.listener import Relay
+from service.fanout.initial_states import InitialStatesReader
+from service.fanout.listener import ChangeListener
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import Writer
 from service.ingest.finalizer import Outcomes
@@ -54,19 +54,19 @@ from service.problems import (
     on_problem,
     on_storage_error,
 )
-from service.retention import Housekeeping, Retention
+from service.retention import Retention, RetentionTask
 from service.settings import Settings
 from service.startup.data_folder import (
     DATABASE,
     database_files,
     make_private,
     make_rest_private,
-    open_data_folder,
     own_entries,
+    secure_data_folder,
 )
 from service.startup.errors import schema_error
-from service.startup.outage import Outage
-from service.upload_cleanup import AbandonedUploads
+from service.startup.outage import OutageLogFilter
+from service.upload_cleanup import UploadCleanup
 from service.webhooks import serializers
 from service.webhooks.models import Endpoint
 from service.webhooks.outbox import Outbox
@@ -131,7 +131,7 @@ def create_app(
 
 @asynccontextmanager
 async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[State]:
-    open_data_folder(settings.data_dir)
+    secure_data_folder(settings.data_dir)
     url = settings.database_url or sqlite_url(settings.data_dir / DATABASE)
     not_private_yet = await make_private([*own_entries(settings.data_dir), *database_files(url)])
     await _prepared(url, settings)
@@ -199,11 +199,13 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
 
     def publish(job: Job) -> None:
         delivery_worker.on_commit((job.job_id,))
-        if hub.wanted(job.job_id, job.user_id):
+        if hub.has_subscribers(job.job_id, job.user_id):
             hub.publish(publication_of(view, job))
 
     storage = storage_of(settings, masters[0])
-    writer = Writer(database, publish, outbox, wanted=hub.wanted, committed=delivery_worker.on_commit)
+    writer = Writer(
+        database, publish, outbox, wanted=hub.has_subscribers, committed=delivery_worker.on_commit
+    )
     outcomes = Outcomes(
         database,
         storage,
@@ -235,11 +237,11 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         "webhooks": delivery_worker.run,
     }
     retention = Retention(events_seconds=settings.timeline_days * 86_400)
-    loops["housekeeping"] = Housekeeping(database, retention).run
-    loops["outage"] = Outage(database.check).run
-    loops["uploads"] = AbandonedUploads(storage).run
+    loops["housekeeping"] = RetentionTask(database, retention).run
+    loops["outage"] = OutageLogFilter(database.check).run
+    loops["uploads"] = UploadCleanup(storage).run
     if isinstance(database, PostgresDatabase):
-        loops["relay"] = Relay(database, hub, publish, tell).run
+        loops["relay"] = ChangeListener(database, hub, publish, tell).run
     state = State(
         clock=clock,
         database=database,
@@ -251,7 +253,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         writer=writer,
         authenticator=Authenticator(verifier_of(settings), derived(masters[0], "stream tickets")),
         hub=hub,
-        openings=Openings(database, view),
+        initial_states=InitialStatesReader(database, view),
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         publish=publish,
         egress=egress,

@@ -13,31 +13,31 @@ LIKENESS_IN_FILE, LIKENESS_OUTSIDE = 0.75, 0.85
 FOREIGN = frozenset({"FRAMEHOOK_URL", "FRAMEHOOK_TOKEN", "MODAL_MAX_CONTAINERS", "MODAL_BUCKET_SECRET"})
 
 
-class BadFile(Exception):
+class InvalidEnvFile(Exception):
     """The file can't be read; the message says why, and repeats nothing of it."""
 
 
 def read_names(path: Path) -> dict[str, int]:
-    """Return the names that a `.env` sets, and the line of each; raises BadFile. No file sets nothing."""
+    """Return the names that a `.env` sets, and the line of each; raises InvalidEnvFile. No file sets nothing."""
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
-        raise BadFile(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
+        raise InvalidEnvFile(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
-        raise BadFile(
+        raise InvalidEnvFile(
             f"{path}: it can't be read ({(error.strerror or '').lower()}); let this user read it"
         ) from None
     if text.startswith("\ufeff"):
-        raise BadFile(f"{path}: it begins with a byte order mark; save the file as UTF-8 without one")
+        raise InvalidEnvFile(f"{path}: it begins with a byte order mark; save the file as UTF-8 without one")
     names: dict[str, int] = {}
     for binding in parse_stream(StringIO(text)):
         line = (
             binding.original.line + len(binding.original.string) - len(binding.original.string.lstrip("\n"))
         )
         if binding.error or (binding.key is not None and binding.value is None):
-            raise BadFile(
+            raise InvalidEnvFile(
                 f"{path}: line {line} can't be read; write NAME=value, with quotes around odd values"
             )
         if binding.key is not None:

@@ -15,9 +15,9 @@ from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliverySta
 
 logger = logging.getLogger("framehook.housekeeping")
 
-KEYS: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
+IDEMPOTENCY_KEYS: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
 ROUND_SECONDS = 3_600.0
-AT_A_TIME = 500
+BATCH_ROWS = 500
 IDEMPOTENCY_SECONDS = 24 * 3_600.0
 
 
@@ -29,7 +29,7 @@ class Retention:
     idempotency_seconds: float = IDEMPOTENCY_SECONDS
 
 
-class Housekeeping:
+class RetentionTask:
     """Safe to run on every replica: what one has deleted, another finds gone."""
 
     def __init__(self, database: AnyDatabase, retention: Retention) -> None:
@@ -39,10 +39,10 @@ class Housekeeping:
     async def run(self) -> None:
         """One round after the other, an hour apart."""
         while True:
-            await self.tidy(now=time.time())
+            await self.delete_expired(now=time.time())
             await asyncio.sleep(ROUND_SECONDS)
 
-    async def tidy(self, *, now: float) -> int:
+    async def delete_expired(self, *, now: float) -> int:
         """Forget everything that is due; how many rows that were."""
         forgotten = 0
         old = now - self._retention.events_seconds
@@ -51,13 +51,13 @@ class Housekeeping:
             (ATTEMPTS, ATTEMPTS.c.at < old),
             (DELIVERIES, DELIVERIES.c.ended_at < old),
             (ENDPOINTS, _of_ended_jobs(old)),
-            (KEYS, KEYS.c.created_at < now - self._retention.idempotency_seconds),
+            (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < now - self._retention.idempotency_seconds),
         ):
             while True:
                 async with self._database.transaction() as session:
                     few = await _forget(session, table, due)
                 forgotten += few
-                if few < AT_A_TIME:
+                if few < BATCH_ROWS:
                     break
         if forgotten:
             logger.info("forgot %d old rows", forgotten)
@@ -76,7 +76,7 @@ def _of_ended_jobs(old: float) -> ColumnElement[bool]:
 
 async def _forget(session: AsyncSession, table: Table, old: ColumnElement[bool]) -> int:
     key = tuple_(*table.primary_key.columns)
-    due = select(*table.primary_key.columns).where(old).limit(AT_A_TIME)
+    due = select(*table.primary_key.columns).where(old).limit(BATCH_ROWS)
     count = await session.scalar(select(func.count()).select_from(due.subquery()))
     if count:
         await session.execute(delete(table).where(key.in_(due)))

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infra.database.postgresql import is_postgresql
 from infra.egress import TOTAL_SECONDS
-from service.env_file import BadFile, find_misspellings, read_names
+from service.env_file import InvalidEnvFile, find_misspellings, read_names
 
 MIN_SECRET_BYTES = 32
 ANY_ORIGIN = "*"
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="after")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(normal_origin(origin) for origin in value)
+        return tuple(normalize_origin(origin) for origin in value)
 
     @field_validator("database_url", mode="after")
     @classmethod
@@ -196,7 +196,7 @@ def is_web_address(value: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and is_plain
 
 
-def normal_origin(value: str) -> str:
+def normalize_origin(value: str) -> str:
     """Write an origin as browsers send it; ValueError for what is none."""
     if value == ANY_ORIGIN:
         return value
@@ -218,9 +218,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def load(**overrides: object) -> Settings:
+def load_settings(**overrides: object) -> Settings:
     """Read the environment; BadSettings says what to mend, and repeats no value that may be secret."""
-    names_in_file(overrides.get("_env_file", ENV_FILE))
+    read_env_file_names(overrides.get("_env_file", ENV_FILE))
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
@@ -229,17 +229,17 @@ def load(**overrides: object) -> Settings:
         ) from None
 
 
-def names_in_file(file: object) -> dict[str, int]:
+def read_env_file_names(file: object) -> dict[str, int]:
     """Return the names that a `.env` sets, and their lines; raises BadSettings for one that can't be read."""
     try:
         return read_names(Path(str(file))) if file else {}
-    except BadFile as error:
+    except InvalidEnvFile as error:
         raise BadSettings(str(error)) from None
 
 
 def find_misspelt_settings() -> list[str]:
     """Give a sentence for each name in `.env` or the environment that is nearly a setting's."""
-    names = names_in_file(ENV_FILE)
+    names = read_env_file_names(ENV_FILE)
     return list(find_misspellings(Settings.model_fields, ENV_FILE, names))
 
 

@@ -10,7 +10,7 @@ logger = logging.getLogger("framehook.uploads")
 ROUND_SECONDS = 3_600.0
 
 
-class AbandonedUploads:
+class UploadCleanup:
     """What users and runs left unfinished in one storage."""
 
     def __init__(self, storage: Storage) -> None:

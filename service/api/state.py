@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.dispatch.dispatcher import Attempts
 from service.dispatch.runners import RunnerCheck
 from service.fanout.hub import Hub
-from service.fanout.initial_states import Openings
+from service.fanout.initial_states import InitialStatesReader
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import Writer
 from service.ingest.finalizer import Outcomes
@@ -48,7 +48,7 @@ class State(TypedDict):
     writer: Writer
     authenticator: Authenticator
     hub: Hub
-    openings: Openings
+    initial_states: InitialStatesReader
     stream_slots: StreamSlots
     publish: Callable[[Job], None]
     egress: EgressClient

@@ -21,7 +21,7 @@ MEBIBYTE = 2**20
 _COLORS = {"complete": "green", "error": "red", "cancelled": "yellow", "processing": "cyan"}
 
 
-class Meter(Protocol):
+class ProgressDisplay(Protocol):
     """Shows how far something has come, in percent."""
 
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
@@ -33,8 +33,8 @@ class Meter(Protocol):
         ...
 
 
-class Silence:
-    """For machines, which read the outcome instead."""
+class NoProgress:
+    """For machines, which read the result instead."""
 
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
         """Nothing."""
@@ -43,7 +43,7 @@ class Silence:
         """Nothing."""
 
 
-class Bar:
+class ProgressBar:
     """A bar that moves; on terminals."""
 
     def __init__(self, progress: Progress) -> None:
@@ -53,14 +53,14 @@ class Bar:
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
         eta = f"{_clock(eta_seconds)} left" if eta_seconds is not None else ""
         self._progress.update(
-            self._task, completed=percent, phase=plain(phase), message=plain(message), eta=eta
+            self._task, completed=percent, phase=to_printable(phase), message=to_printable(message), eta=eta
         )
 
     def note(self, text: str) -> None:
-        self._progress.console.print(Text(plain(text), style="yellow"))
+        self._progress.console.print(Text(to_printable(text), style="yellow"))
 
 
-class Lines:
+class ProgressLines:
     """A line at each new phase, at each tenth but not in a hurry, and otherwise every five seconds; for logs."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -81,23 +81,23 @@ class Lines:
             return
         self._shown = (phase, percent, now)
         eta = f", {_clock(eta_seconds)} left" if eta_seconds is not None else ""
-        line = plain(f"  {phase:<11} {percent:5.1f} %  {message}{eta}").rstrip()
+        line = to_printable(f"  {phase:<11} {percent:5.1f} %  {message}{eta}").rstrip()
         if line != self._last:
             self._last = line
             self._print(line)
 
     def note(self, text: str) -> None:
-        self._print(plain(f"  {text}"))
+        self._print(to_printable(f"  {text}"))
 
     def _print(self, line: str) -> None:
         self._console.print(Text(line), soft_wrap=True)
 
 
 @contextmanager
-def meter(console: Console) -> Iterator[Meter]:
-    """The meter that fits where the console writes to; on a terminal it is in place until the end of the block."""
+def progress_display(console: Console) -> Iterator[ProgressDisplay]:
+    """Yield the display that fits the console: a bar on a terminal, lines elsewhere."""
     if not console.is_terminal or console.is_dumb_terminal:
-        yield Lines(console)
+        yield ProgressLines(console)
         return
     columns = (
         SpinnerColumn(),
@@ -108,13 +108,13 @@ def meter(console: Console) -> Iterator[Meter]:
         TextColumn("{task.fields[eta]}", style="cyan"),
     )
     with Progress(*columns, console=console) as progress:
-        yield Bar(progress)
+        yield ProgressBar(progress)
 
 
-class Sight:
-    """An export on a meter; that it is out of sight is said once, until it is seen again."""
+class WatchDisplay:
+    """An export on a display; that it is out of sight is said once, until it is seen again."""
 
-    def __init__(self, shown: Meter) -> None:
+    def __init__(self, shown: ProgressDisplay) -> None:
         self._shown = shown
         self._lost = False
 
@@ -128,8 +128,8 @@ class Sight:
             self._shown.note(f"Lost sight of the export ({reason}); it goes on, looking again.")
 
 
-def moved_on(shown: Meter, phase: str) -> Callable[[int, int], None]:
-    """Shows bytes on a meter as they come or go."""
+def byte_callback(shown: ProgressDisplay, phase: str) -> Callable[[int, int], None]:
+    """Shows bytes on a display as they come or go."""
 
     def moved(done: int, total: int) -> None:
         percent = 100 * done / total if total else 0.0
@@ -148,7 +148,7 @@ def table(exports: Sequence[Export], now: datetime) -> Table:
     made.add_column("AGE", justify="right", no_wrap=True)
     made.add_column("MESSAGE", overflow="fold")
     for export in exports:
-        status = Text(plain(export.status), style=_COLORS.get(export.status, ""))
+        status = Text(to_printable(export.status), style=_COLORS.get(export.status, ""))
         message = export.error.message if export.error else export.message
         percent = Text(f"{export.progress:.0f}")
         made.add_row(
@@ -157,7 +157,7 @@ def table(exports: Sequence[Export], now: datetime) -> Table:
     return made
 
 
-def outcome(export: Export) -> str:
+def describe_result(export: Export) -> str:
     """How an export ended, in a sentence."""
     match export.status:
         case "complete" if export.output is not None:
@@ -167,26 +167,28 @@ def outcome(export: Export) -> str:
         case "cancelled":
             return "The export was cancelled."
         case "error" if export.error is not None:
-            return plain(f"The export failed: {export.error.message} ({export.error.code})")
+            return to_printable(f"The export failed: {export.error.message} ({export.error.code})")
         case _:
-            return plain(f"The export is {export.status}.")
+            return to_printable(f"The export is {export.status}.")
 
 
-def spans(timeline: Timeline) -> list[str]:
+def timeline_lines(timeline: Timeline) -> list[str]:
     """What an export spent its time on, a line each, then what the GPU did and cost."""
-    lines = [f"{plain(span.phase).replace('_', ' '):<12}{span.seconds:7.2f} s" for span in timeline.phases]
+    lines = [
+        f"{to_printable(span.phase).replace('_', ' '):<12}{span.seconds:7.2f} s" for span in timeline.phases
+    ]
     cost = timeline.estimated_cost_usd
     price = f", about ${cost:.6f}" if cost is not None else ""
     return [*lines, f"{'run':<12}{timeline.gpu_seconds:7.2f} s{price}"]
 
 
-def plain(text: str) -> str:
+def to_printable(text: str) -> str:
     """Text that can't steer a terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def _cell(text: str) -> Text:
-    return Text(plain(text))
+    return Text(to_printable(text))
 
 
 def _mebibytes(size: int) -> str:

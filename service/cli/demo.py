@@ -15,10 +15,17 @@ from rich.console import Console
 from rich.text import Text
 
 from service.cli import sample_video
-from service.cli.console import Sight, meter, moved_on, outcome, plain, spans
-from service.cli.modal_dev import modal_here
-from service.cli.subprocesses import ended_by_signals, start, stop
-from service.client import Client, Export, Trouble
+from service.cli.console import (
+    WatchDisplay,
+    byte_callback,
+    describe_result,
+    progress_display,
+    timeline_lines,
+    to_printable,
+)
+from service.cli.modal_dev import local_modal
+from service.cli.subprocesses import exit_on_signals, start, stop
+from service.client import Client, ClientError, Export
 from service.settings import Settings
 
 CROP_WIDTH, OUTPUT_WIDTH = sample_video.HEIGHT * 9 / 16, 608  # 607.5 pixels have no even number
@@ -43,14 +50,14 @@ class Demo:
         """Show it all; the exit status."""
         exported = False
         try:
-            with ended_by_signals(), self._alone(), self._platform() as environment:
+            with exit_on_signals(), self._alone(), self._platform() as environment:
                 port = self._free_port()
                 with self._service(port, environment) as child:
                     exported = self._export(child, port)
                     if exported and not once:
                         self._stay(child, port)
-        except Trouble as trouble:
-            self._complain(str(trouble))
+        except ClientError as error:
+            self._complain(str(error))
             return 1
         except OSError as error:
             self._complain(f"{error.filename or self._settings.data_dir}: {error.strerror or error}")
@@ -67,19 +74,19 @@ class Demo:
         with Client(self._url(port), self._token) as client:
             self._await_ready(child, client)
             self._step(f"The service is ready at {client.url}")
-            with meter(self._console) as shown:
-                key = client.upload(source, moved_on(shown, "sending"))
+            with progress_display(self._console) as shown:
+                key = client.upload(source, byte_callback(shown, "sending"))
             self._step("Exporting a vertical crop that follows the ball")
             job = self._watched(child, client, client.submit("framing", _config(key)))
             if job.status != "complete":
-                self._complain(outcome(job))
+                self._complain(describe_result(job))
                 self._show_log()
                 return False
             target = self._folder / "vertical.mp4"
             client.download(job, target, lambda _done, _total: None)
             timeline = client.timeline(job.job_id)
-        self._step(outcome(job))
-        for line in spans(timeline):
+        self._step(describe_result(job))
+        for line in timeline_lines(timeline):
             self._console.print(f"  {line}", soft_wrap=True, highlight=False)
         self._step(f"Saved to {target}, made from {source}")
         return True
@@ -88,11 +95,11 @@ class Demo:
         def away(reason: str) -> None:
             if child.poll() is not None:
                 self._show_log()
-                raise Trouble(f"the service ended with status {child.returncode} while it was exporting")
+                raise ClientError(f"the service ended with status {child.returncode} while it was exporting")
             sight.lost(reason)
 
-        with meter(self._console) as shown:
-            sight = Sight(shown)
+        with progress_display(self._console) as shown:
+            sight = WatchDisplay(shown)
             for state in client.watch(job.job_id, away):
                 job = state
                 sight.seen(job)
@@ -102,11 +109,11 @@ class Demo:
         self._step(f"The service goes on at {self._url(port)} until Ctrl-C")
         status = child.wait()
         self._show_log()
-        raise Trouble(f"the service ended by itself, with status {status}")
+        raise ClientError(f"the service ended by itself, with status {status}")
 
     def _platform(self) -> AbstractContextManager[Mapping[str, str]]:
         """Where exports run, as the service's environment."""
-        return modal_here(self._settings, self._step) if self._modal else nullcontext({})
+        return local_modal(self._settings, self._step) if self._modal else nullcontext({})
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -116,7 +123,7 @@ class Demo:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise Trouble(
+                raise ClientError(
                     f"another demo is running in {self._settings.data_dir}; end it, or pass --data-dir"
                 ) from None
             yield
@@ -125,7 +132,7 @@ class Demo:
         wanted = self._settings.port
         if _is_free(self._settings.host, wanted):
             return wanted
-        port = any_port(self._settings.host)
+        port = find_free_port(self._settings.host)
         self._step(f"Port {wanted} is taken; using {port}")
         return port
 
@@ -153,12 +160,12 @@ class Demo:
 
     def _await_ready(self, child: subprocess.Popen[bytes], client: Client) -> None:
         give_up_at = time.monotonic() + START_SECONDS
-        while not client.ready():
+        while not client.is_ready():
             status = child.poll()
             if status is not None or time.monotonic() > give_up_at:
                 self._show_log()
                 what = "did not become ready" if status is None else f"ended with status {status}"
-                raise Trouble(f"the service {what}")
+                raise ClientError(f"the service {what}")
             time.sleep(POLL_SECONDS)
 
     def _url(self, port: int) -> str:
@@ -166,7 +173,7 @@ class Demo:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _step(self, sentence: str) -> None:
-        self._console.print(Text.assemble(("> ", "bold cyan"), plain(sentence)), soft_wrap=True)
+        self._console.print(Text.assemble(("> ", "bold cyan"), to_printable(sentence)), soft_wrap=True)
 
     def _complain(self, sentence: str) -> None:
         print(f"framehook: {sentence}", file=sys.stderr)
@@ -174,7 +181,7 @@ class Demo:
     def _show_log(self) -> None:
         lines = self._log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
         for line in lines:
-            print(f"  | {plain(line)}", file=sys.stderr)
+            print(f"  | {to_printable(line)}", file=sys.stderr)
 
 
 def _config(key: str) -> dict[str, object]:
@@ -190,7 +197,7 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def any_port(host: str = "127.0.0.1") -> int:
+def find_free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on now."""
     with socket.create_server((host, 0), family=_family(host)) as found:
         return int(found.getsockname()[1])

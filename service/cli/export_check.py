@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 import pydantic
 
 from gpu.spec import CONFIG_MODELS, ExportType, parse_config
-from service.client import Trouble
+from service.client import ClientError
 from service.client.models import content_type, is_named_as_video
 
 MAX_CONFIG_BYTES = 2 * 2**20
@@ -20,55 +20,55 @@ PLACEHOLDER_KEY = "uploads/0/video"
 
 
 def read_config(given: str) -> dict[str, Any]:
-    """The parameters, from a file or as they are; raises Trouble."""
+    """The parameters, from a file or as they are; raises ClientError."""
     inline = given.lstrip().startswith("{")
     name = "--config" if inline else given
     if not inline and Path(given).stat().st_size > MAX_CONFIG_BYTES:
-        raise Trouble(f"{given} is larger than any configuration")
+        raise ClientError(f"{given} is larger than any configuration")
     try:
         text = given if inline else Path(given).read_text(encoding="utf-8")
         found = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise Trouble(f"{name} is not valid JSON: {error.msg.lower()} at {place}") from None
+        raise ClientError(f"{name} is not valid JSON: {error.msg.lower()} at {place}") from None
     except (ValueError, RecursionError):
-        raise Trouble(f"{name} is not valid JSON") from None
+        raise ClientError(f"{name} is not valid JSON") from None
     if not isinstance(found, dict):
-        raise Trouble(f"{name} does not hold a JSON object")
+        raise ClientError(f"{name} does not hold a JSON object")
     return found
 
 
-def checked_target(output: Path | None) -> Path | None:
-    """Where to save, if anywhere; raises Trouble before any work is done for nothing."""
+def validate_output_path(output: Path | None) -> Path | None:
+    """Where to save, if anywhere; raises ClientError before any work is done for nothing."""
     if output is None:
         return None
     if output.is_dir():
-        raise Trouble(f"{output} is a folder; name the file to save to")
+        raise ClientError(f"{output} is a folder; name the file to save to")
     if not output.parent.is_dir():
-        raise Trouble(f"there is no folder {output.parent}")
+        raise ClientError(f"there is no folder {output.parent}")
     return output
 
 
 def check_video(path: Path) -> None:
-    """Raise Trouble unless this is a file that can be read, is not empty, and is named as a video."""
+    """Raise ClientError unless this is a file that can be read, is not empty, and is named as a video."""
     if path.is_dir():
-        raise Trouble(f"{path} is a folder; name a video")
+        raise ClientError(f"{path} is a folder; name a video")
     if not path.exists():
-        raise Trouble(f"there is no file {path}")
+        raise ClientError(f"there is no file {path}")
     if not path.is_file():
-        raise Trouble(f"{path} is not a file; name a video")
+        raise ClientError(f"{path} is not a file; name a video")
     with path.open("rb") as file:
         if not file.read(1):
-            raise Trouble(f"{path} is empty; name a video")
+            raise ClientError(f"{path} is empty; name a video")
     if not is_named_as_video(path):
         kind = content_type(path)
-        raise Trouble(
+        raise ClientError(
             f"{path} is not named as a video is ({kind}); its name must end in .mp4, .mov, .mkv or the like"
         )
 
 
 def check_config(export_type: ExportType, parameters: Mapping[str, Any]) -> None:
-    """Raise Trouble with a line for each thing that is wrong with an export's parameters."""
+    """Raise ClientError with a line for each thing that is wrong with an export's parameters."""
     try:
         parse_config(export_type, {**parameters, "input_key": PLACEHOLDER_KEY})
     except pydantic.ValidationError as error:
@@ -78,7 +78,7 @@ def check_config(export_type: ExportType, parameters: Mapping[str, Any]) -> None
             lines = [*lines[:MAX_COMPLAINTS], f"and {len(lines) - MAX_COMPLAINTS} more"]
         if not parameters:
             lines.append(f"give the parameters of {export_type.value} with --config FILE or --config JSON")
-        raise Trouble("\n  ".join(lines)) from None
+        raise ClientError("\n  ".join(lines)) from None
 
 
 def _sentence(kind: str, loc: Sequence[int | str], message: str, config: type[pydantic.BaseModel]) -> str:

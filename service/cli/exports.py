@@ -12,9 +12,18 @@ import typer
 from rich.console import Console
 
 from gpu.spec import ExportType
-from service.cli.console import Meter, Sight, Silence, meter, moved_on, outcome, plain, table
-from service.cli.export_check import check_config, check_video, checked_target, read_config
-from service.client import Client, Export, Refused, Trouble, usual_folder
+from service.cli.console import (
+    NoProgress,
+    ProgressDisplay,
+    WatchDisplay,
+    byte_callback,
+    describe_result,
+    progress_display,
+    table,
+    to_printable,
+)
+from service.cli.export_check import check_config, check_video, read_config, validate_output_path
+from service.client import Client, ClientError, Export, RequestRejected, default_folder
 from service.jobs.models import Status
 
 DEFAULT_SERVER = "http://127.0.0.1:8000"
@@ -48,12 +57,12 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Send a video and export it."""
-    with spoken(), Client(server, token, unfinished=usual_folder()) as client:
+    with print_errors(), Client(server, token, resume_folder=default_folder()) as client:
         parameters = read_config(config)
         check_video(file)
         check_config(type_, parameters)
-        target = checked_target(output)
-        job = _sent_and_submitted(client, file, type_, parameters, as_json)
+        target = validate_output_path(output)
+        job = _upload_and_submit(client, file, type_, parameters, as_json)
         if watch or target:
             _follow(client, job, target, as_json)
         _say(job, f"Export {job.job_id} is {job.status}. Watch it: {_command('watch', client, job)}", as_json)
@@ -68,8 +77,8 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Show an export's progress until it has ended."""
-    with spoken(), Client(server, token) as client:
-        _follow(client, client.get(job_id), checked_target(output), as_json)
+    with print_errors(), Client(server, token) as client:
+        _follow(client, client.get(job_id), validate_output_path(output), as_json)
 
 
 def list_(
@@ -82,8 +91,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List exports, newest first."""
-    with spoken(), Client(server, token) as client:
-        page = client.newest(limit, status=status, type_=type_)
+    with print_errors(), Client(server, token) as client:
+        page = client.list_recent(limit, status=status, type_=type_)
         if as_json:
             typer.echo(msgspec.json.encode(page).decode())
         elif page.exports:
@@ -98,7 +107,7 @@ def cancel(
     job_id: Job, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
     """Cancel an export."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         job = client.cancel(job_id)
         _say(job, f"Export {job.job_id} is {job.status}.", as_json)
 
@@ -113,8 +122,8 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Try a failed or cancelled export again."""
-    with spoken(), Client(server, token) as client:
-        target = checked_target(output)
+    with print_errors(), Client(server, token) as client:
+        target = validate_output_path(output)
         job = client.retry(job_id)
         if watch or target:
             _follow(client, job, target, as_json)
@@ -126,12 +135,12 @@ def retry(
 
 
 @contextmanager
-def spoken() -> Iterator[None]:
+def print_errors() -> Iterator[None]:
     """Whatever goes wrong inside is told in a sentence, and in the exit status."""
     try:
         yield
-    except Trouble as trouble:
-        _end(TROUBLE, str(trouble))
+    except ClientError as error:
+        _end(TROUBLE, str(error))
     except BrokenPipeError:
         raise  # whoever read this has gone; click ends quietly
     except OSError as error:
@@ -141,24 +150,24 @@ def spoken() -> Iterator[None]:
         _end(INTERRUPTED, "interrupted")
 
 
-def _sent_and_submitted(
+def _upload_and_submit(
     client: Client, file: Path, type_: ExportType, parameters: dict[str, Any], as_json: bool
 ) -> Export:
     """The export of a file, which is sent unless that was done before by a command that got no further."""
     key = client.stored_key(file)
     if key is not None:
         try:
-            return _submitted(client, file, type_, parameters | {"input_key": key})
-        except Refused as refusal:
+            return _submit(client, file, type_, parameters | {"input_key": key})
+        except RequestRejected as refusal:
             if SOURCE_FIELD not in refusal.fields:
                 raise
             client.forget(file)  # it was removed meanwhile
     key = _sent(client, file, as_json)
-    client.keep_key(file, key)
-    return _submitted(client, file, type_, parameters | {"input_key": key})
+    client.save_key(file, key)
+    return _submit(client, file, type_, parameters | {"input_key": key})
 
 
-def _submitted(client: Client, file: Path, type_: ExportType, config: dict[str, Any]) -> Export:
+def _submit(client: Client, file: Path, type_: ExportType, config: dict[str, Any]) -> Export:
     """The export, started; if it is not, the user learns where his video is."""
     hint = f"the video is stored as {config['input_key']}"
     if client.stored_key(file) is not None:
@@ -167,10 +176,10 @@ def _submitted(client: Client, file: Path, type_: ExportType, config: dict[str, 
         job = client.submit(type_.value, config)
     except KeyboardInterrupt:
         _end(INTERRUPTED, f"interrupted\n  {hint}")
-    except Refused as refusal:
-        raise Refused(refusal.status, f"{refusal}\n  {hint}", refusal.fields) from refusal
-    except Trouble as trouble:
-        raise Trouble(f"{trouble}\n  {hint}") from trouble
+    except RequestRejected as refusal:
+        raise RequestRejected(refusal.status, f"{refusal}\n  {hint}", refusal.fields) from refusal
+    except ClientError as error:
+        raise ClientError(f"{error}\n  {hint}") from error
     client.forget(file)
     return job
 
@@ -178,57 +187,57 @@ def _submitted(client: Client, file: Path, type_: ExportType, config: dict[str, 
 def _sent(client: Client, file: Path, as_json: bool) -> str:
     """The key of the file, once it is stored; what was cut is told how to go on."""
     try:
-        with _meter(as_json) as shown:
-            if client.goes_on(file):
+        with _progress_display(as_json) as shown:
+            if client.can_resume(file):
                 shown.note("Going on with an upload that was cut.")
-            return client.upload(file, moved_on(shown, "sending"))
+            return client.upload(file, byte_callback(shown, "sending"))
     except KeyboardInterrupt:
-        _end(INTERRUPTED, f"interrupted{_how_to_go_on(client, file)}")
-    except Trouble as trouble:
-        raise Trouble(f"{trouble}{_how_to_go_on(client, file)}") from trouble
+        _end(INTERRUPTED, f"interrupted{_resume_hint(client, file)}")
+    except ClientError as error:
+        raise ClientError(f"{error}{_resume_hint(client, file)}") from error
 
 
-def _how_to_go_on(client: Client, file: Path) -> str:
-    return "; the same command goes on with the upload" if client.goes_on(file) else ""
+def _resume_hint(client: Client, file: Path) -> str:
+    return "; the same command goes on with the upload" if client.can_resume(file) else ""
 
 
 def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> NoReturn:
     """Watch a job to its end, save its file, and exit with the status that says how it went."""
     try:
-        with _meter(as_json) as shown:
-            sight = Sight(shown)
+        with _progress_display(as_json) as shown:
+            sight = WatchDisplay(shown)
             for state in [job] if job.final else client.watch(job.job_id, sight.lost):
                 job = state
                 sight.seen(job)
                 if as_json:
                     typer.echo(msgspec.json.encode(state).decode())
         if job.status == "complete" and target is not None:
-            with _meter(as_json) as shown:
-                client.download(job, target, moved_on(shown, "saving"))
+            with _progress_display(as_json) as shown:
+                client.download(job, target, byte_callback(shown, "saving"))
     except KeyboardInterrupt:
         hint = f"Watch it: {_command('watch', client, job)} · cancel it: {_command('cancel', client, job)}"
         _end(INTERRUPTED, f"the export {'has ended' if job.final else 'goes on'}. {hint}")
-    except Trouble as trouble:
-        raise Trouble(f"{trouble}\n  look again with: {_command('watch', client, job)}") from trouble
+    except ClientError as error:
+        raise ClientError(f"{error}\n  look again with: {_command('watch', client, job)}") from error
     if job.status != "complete":
-        _end(FAILED, outcome(job))
+        _end(FAILED, describe_result(job))
     place = f" Saved to {target}." if target else f" {job.output.url}" if job.output else ""
     if not as_json:
-        typer.echo(outcome(job) + place)
+        typer.echo(describe_result(job) + place)
     raise typer.Exit
 
 
 @contextmanager
-def _meter(as_json: bool) -> Iterator[Meter]:
+def _progress_display(as_json: bool) -> Iterator[ProgressDisplay]:
     if as_json:
-        yield Silence()
+        yield NoProgress()
         return
-    with meter(Console(stderr=True)) as shown:
+    with progress_display(Console(stderr=True)) as shown:
         yield shown
 
 
 def _say(job: Export, sentence: str, as_json: bool) -> None:
-    typer.echo(msgspec.json.encode(job).decode() if as_json else plain(sentence))
+    typer.echo(msgspec.json.encode(job).decode() if as_json else to_printable(sentence))
 
 
 def _command(name: str, client: Client, job: Export) -> str:
@@ -239,6 +248,6 @@ def _command(name: str, client: Client, job: Export) -> str:
 
 
 def _end(status: int, sentence: str) -> NoReturn:
-    lines = "\n".join(plain(line) for line in sentence.splitlines())
+    lines = "\n".join(to_printable(line) for line in sentence.splitlines())
     print(f"framehook: {lines}", file=sys.stderr)
     raise typer.Exit(status)

@@ -19,20 +19,20 @@ from infra.storage import StorageError
 from service import schema
 from service.app import create_app
 from service.cli import exports
-from service.cli.demo import Demo, any_port
-from service.cli.modal_deploy import deploy, look_up
+from service.cli.demo import Demo, find_free_port
+from service.cli.modal_deploy import check_deployment, deploy
 from service.cli.webhooks import webhooks
 from service.factories import bucket_place, http_limits_of
 from service.http_server.listening import open_sockets
-from service.http_server.server import server
+from service.http_server.server import create_server
 from service.settings import Settings
 from service.startup.commands import (
-    ending_in_a_sentence,
+    exit_on_start_error,
+    load_settings_or_exit,
     read_settings,
-    settings_or_exit,
     warn_of_misspellings,
 )
-from service.startup.errors import CONFIGURATION_STATUS, explaining, prepare_data_dir
+from service.startup.errors import CONFIGURATION_STATUS, as_start_errors, prepare_data_dir
 from service.startup.logging_setup import configure_logging
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def serve(
     ] = None,
 ) -> None:
     """Run the service until it is told to stop."""
-    with ending_in_a_sentence():
+    with exit_on_start_error():
         settings = read_settings(host=host, port=port, data_dir=data_dir)
         configure_logging(settings.log_format)
         warn_of_misspellings()
-        with explaining(settings):
+        with as_start_errors(settings):
             prepare_data_dir(settings.data_dir)
             with _alone(settings):
                 run_service(settings)
@@ -95,7 +95,7 @@ def run_service(settings: Settings) -> None:
     sockets = open_sockets(settings.host, settings.port)
     logger.info("serving on %s, data in %s", settings.origin, settings.data_dir)
     app = create_app(settings)
-    server(app, settings.host, settings.port, http_limits_of(settings)).run(sockets=sockets)
+    create_server(app, settings.host, settings.port, http_limits_of(settings)).run(sockets=sockets)
 
 
 def _alone(settings: Settings) -> AbstractContextManager[None]:
@@ -120,11 +120,11 @@ def demo(
     ] = False,
 ) -> None:
     """Start the service, export a video that is made for it, and go on until Ctrl-C; without a terminal, end."""
-    settings = settings_or_exit(port=any_port() if port == 0 else port, data_dir=data_dir)
-    with ending_in_a_sentence():
+    settings = load_settings_or_exit(port=find_free_port() if port == 0 else port, data_dir=data_dir)
+    with exit_on_start_error():
         prepare_data_dir(settings.data_dir)
     if settings.auth_jwt_secret is not None:
-        bearer = signed_token(settings, DEMO_USER, hours=1)
+        bearer = create_token(settings, DEMO_USER, hours=1)
     attended = sys.stdin.isatty() and sys.stdout.isatty()
     status = Demo(settings, bearer, modal=modal).run(once=once or not attended)
     if status == 0 and not (once or attended):
@@ -135,10 +135,10 @@ def demo(
 @modal_app.command("deploy")
 def modal_deploy() -> None:
     """Deploy the functions that exports run in, as MODAL_APP_NAME on MODAL_GPU, and see that they are there."""
-    settings = settings_or_exit()
-    with exports.spoken():
+    settings = load_settings_or_exit()
+    with exports.print_errors():
         deploy(settings)
-        look_up(settings)
+        check_deployment(settings)
     typer.echo(f"The app {settings.modal_app_name!r} is deployed and ready for MODAL_ENABLED=true.")
 
 
@@ -148,20 +148,20 @@ def token(
     hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="How long it is valid.")] = 24.0,
 ) -> None:
     """Print a bearer token for a user, signed with AUTH_JWT_SECRET."""
-    settings = settings_or_exit()
+    settings = load_settings_or_exit()
     if settings.auth_jwt_secret is None:
         typer.echo(
             "framehook: AUTH_JWT_SECRET is not set; set it to the secret that the service has", err=True
         )
         raise typer.Exit(CONFIGURATION_STATUS)
-    typer.echo(signed_token(settings, user, hours))
+    typer.echo(create_token(settings, user, hours))
 
 
 @database.command()
 def upgrade() -> None:
     """Bring the database to the newest schema."""
-    settings = settings_or_exit()
-    with ending_in_a_sentence(), explaining(settings):
+    settings = load_settings_or_exit()
+    with exit_on_start_error(), as_start_errors(settings):
         prepare_data_dir(settings.data_dir)
         url = settings.database_url or sqlite_url(settings.data_dir / "framehook.db")
         schema.upgrade(url)
@@ -185,7 +185,7 @@ def prepare_bucket(
     ] = None,
 ) -> None:
     """Make the bucket of R2_BUCKET_NAME, open it to pages, have it tidied, and try it out; safe to repeat."""
-    settings = settings_or_exit()
+    settings = load_settings_or_exit()
     place = bucket_place(settings)
     if place is None:
         typer.echo(
@@ -217,7 +217,7 @@ async def _prepare(place: "S3Place", wishes: "Wishes") -> None:
         await bucket.close()
 
 
-def signed_token(settings: Settings, user: str, hours: float) -> str:
+def create_token(settings: Settings, user: str, hours: float) -> str:
     """A token that the service with these settings accepts."""
     assert settings.auth_jwt_secret is not None
     claims = {"sub": user, "exp": int(time.time() + hours * 3600)}

@@ -7,18 +7,18 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from service.client import Trouble
+from service.client import ClientError
 from service.dispatch.runners import Refused
 from service.settings import Settings
 
 
 def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
-    """Deploy the app; raises Trouble. `environment` comes on top of the present one."""
+    """Deploy the app; raises ClientError. `environment` comes on top of the present one."""
     if find_spec("modal") is None:
-        raise Trouble("the Modal SDK is not installed; install Framehook with its dependencies")
+        raise ClientError("the Modal SDK is not installed; install Framehook with its dependencies")
     variables = {**os.environ, **_variables(settings), **(environment or {})}
-    if environment is None and settings.modal_token is None and not _finds_token():
-        raise Trouble(
+    if environment is None and settings.modal_token is None and not _has_token():
+        raise ClientError(
             "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal token new`"
         )
     done = subprocess.run(
@@ -28,11 +28,11 @@ def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> 
         check=False,
     )
     if done.returncode != 0:
-        raise Trouble(f"`modal deploy` ended with status {done.returncode}; what it said is above")
+        raise ClientError(f"`modal deploy` ended with status {done.returncode}; what it said is above")
 
 
-def look_up(settings: Settings) -> None:
-    """See that the function is there, and takes what the service sends; raises Trouble."""
+def check_deployment(settings: Settings) -> None:
+    """See that the function is there, and takes what the service sends; raises ClientError."""
     from service.dispatch.runners.modal import ModalRunner
 
     async def look() -> None:
@@ -45,10 +45,10 @@ def look_up(settings: Settings) -> None:
     try:
         asyncio.run(look())
     except Refused as refused:
-        raise Trouble(f"the app was deployed, but can't be used: {refused.message}") from None
+        raise ClientError(f"the app was deployed, but can't be used: {refused.message}") from None
 
 
-def _finds_token() -> bool:
+def _has_token() -> bool:
     from service.dispatch.runners.modal import has_token
 
     return has_token()

@@ -43,7 +43,7 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
+def exit_on_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block as Ctrl-C does, and Ctrl-C even where a shell has switched it off."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [(number, signal.signal(number, _interrupt)) for number in numbers]

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from callbacks.envelope import EventType
-from service.cli.console import plain
-from service.cli.exports import DEFAULT_SERVER, FAILED, PIPE_WIDTH, AsJson, Server, Token, spoken
+from service.cli.console import to_printable
+from service.cli.exports import DEFAULT_SERVER, FAILED, PIPE_WIDTH, AsJson, Server, Token, print_errors
 from service.client import Client
 from service.client.webhooks import Attempt, Delivery, Endpoint
 from service.webhooks.models import DeliveryState
@@ -40,7 +40,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Add an endpoint, and show its secret, this once."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         events = [one.value for one in event or ()]
         made = client.webhooks.add(url, events=events, description=description, ed25519=ed25519)
         key = f"\nPublic key: {made.public_key}" if made.public_key else ""
@@ -50,7 +50,7 @@ def add(
 @webhooks.command("list")
 def list_(server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False) -> None:
     """List endpoints, oldest first."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         found = client.webhooks.all()
         if as_json:
             _say(found, "", as_json)
@@ -65,7 +65,7 @@ def try_out(
     endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
     """Send a test event, and say what came back."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         made = client.webhooks.test(endpoint_id)
         _say(made, f"The test event is {made.state}: {_came_back(made)}", as_json)
         if made.state != DeliveryState.DELIVERED:
@@ -83,7 +83,7 @@ def deliveries(
     as_json: AsJson = False,
 ) -> None:
     """List what was sent, newest first."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         found = client.webhooks.deliveries(endpoint_id, limit, state=state.value if state else None)
         if as_json:
             _say(found, "", as_json)
@@ -103,7 +103,7 @@ def recover(
     as_json: AsJson = False,
 ) -> None:
     """Send the outcome of every export that ended since, unless the endpoint has taken it."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         since = datetime.now(UTC) - timedelta(hours=hours)
         made = client.webhooks.recover(endpoint_id, since.isoformat())
         _say(made, f"Deliveries on their way: {made.recovered}.", as_json)
@@ -114,7 +114,7 @@ def enable(
     endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
     """Let an endpoint that was disabled begin anew; `recover` sends what it missed."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         found = client.webhooks.enable(endpoint_id)
         _say(found, f"Endpoint {found.id} is enabled.", as_json)
 
@@ -124,7 +124,7 @@ def rotate(
     endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
     """Make a new secret, and show it, this once; the one before signs beside it for a day."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         found = client.webhooks.rotate(endpoint_id)
         until = f"The one before goes on signing until {found.previous_secret_until}."
         _say(found, f"New secret, shown this once: {found.secret}\n{until}", as_json)
@@ -133,9 +133,9 @@ def rotate(
 @webhooks.command()
 def remove(endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None) -> None:
     """Remove an endpoint, its log, and what waits for it."""
-    with spoken(), Client(server, token) as client:
+    with print_errors(), Client(server, token) as client:
         client.webhooks.remove(endpoint_id)
-        typer.echo(plain(f"Endpoint {endpoint_id} is removed."))
+        typer.echo(to_printable(f"Endpoint {endpoint_id} is removed."))
 
 
 def _endpoints(found: Sequence[Endpoint]) -> Table:
@@ -152,7 +152,7 @@ def _endpoints(found: Sequence[Endpoint]) -> Table:
 def _deliveries(found: Sequence[Delivery]) -> Table:
     made = _table("DELIVERY", "MADE", "EVENT", "STATE", "TRIES", "CAME BACK")
     for one in found:
-        state = Text(plain(one.state), _COLORS.get(one.state, ""))
+        state = Text(to_printable(one.state), _COLORS.get(one.state, ""))
         tries = _cell(str(len(one.attempts)))
         made.add_row(
             *map(_cell, (one.delivery_id, one.created_at[:19], one.type)),
@@ -188,9 +188,9 @@ def _print(made: Table) -> None:
 
 
 def _cell(text: str) -> Text:
-    return Text(plain(text))
+    return Text(to_printable(text))
 
 
 def _say(found: msgspec.Struct, sentence: str, as_json: bool) -> None:
-    lines = "\n".join(plain(line) for line in sentence.splitlines())
+    lines = "\n".join(to_printable(line) for line in sentence.splitlines())
     typer.echo(msgspec.json.encode(found).decode() if as_json else lines)

@@ -7,18 +7,18 @@ from typing import BinaryIO
 
 import httpx
 
-from service.client.errors import Spoilt
-from service.client.http_client import BUSY, Calls
+from service.client.errors import CorruptTransfer
+from service.client.http_client import RETRYABLE_STATUSES, HttpClient
 
 TRIES = 8
 
-Moved = Callable[[int, int], object]  # bytes so far, and of how many
+OnBytes = Callable[[int, int], object]  # bytes so far, and of how many
 
 
-class Fetching:
+class Download:
     """One file, written to `file` from its beginning."""
 
-    def __init__(self, calls: Calls, path: str, file: BinaryIO, moved: Moved) -> None:
+    def __init__(self, calls: HttpClient, path: str, file: BinaryIO, moved: OnBytes) -> None:
         self._calls = calls
         self._path = path
         self._file = file
@@ -27,8 +27,8 @@ class Fetching:
         self._anew()
 
     def checksum(self) -> str:
-        """Fetch all of it; what arrived, as `sha256:<hex>`. Raises Trouble."""
-        self._calls.tried(self._more, TRIES, BUSY)
+        """Fetch all of it; what arrived, as `sha256:<hex>`. Raises ClientError."""
+        self._calls.with_retries(self._more, TRIES, RETRYABLE_STATUSES)
         return f"sha256:{self._digest.hexdigest()}"
 
     def _more(self) -> httpx.Response:
@@ -61,14 +61,14 @@ class Fetching:
         self._digest, self._received, self._etag = hashlib.sha256(), 0, ""
 
 
-def fetched(calls: Calls, path: str, target: Path, expected: str | None, moved: Moved) -> None:
+def download_file(calls: HttpClient, path: str, target: Path, expected: str | None, moved: OnBytes) -> None:
     """A file under its name once it is whole, and has the checksum expected of it; or not at all."""
     part = target.with_name(target.name + ".part")
     try:
         with part.open("wb") as file:
-            checksum = Fetching(calls, path, file, moved).checksum()
+            checksum = Download(calls, path, file, moved).checksum()
         if expected not in (None, checksum):
-            raise Spoilt("the file that arrived is not the one that was exported; try again")
+            raise CorruptTransfer("the file that arrived is not the one that was exported; try again")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

@@ -9,23 +9,23 @@ import msgspec
 _STORE_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w{1,64})</Code>", re.DOTALL)
 
 
-class Trouble(Exception):
+class ClientError(Exception):
     """Something went wrong; the message says what, and fits on a terminal."""
 
 
-class Unreachable(Trouble):
+class Unreachable(ClientError):
     """The service does not answer."""
 
 
-class NotUnderstood(Trouble):
+class UnexpectedResponse(ClientError):
     """What answers is not Framehook, or one that is much newer."""
 
 
-class Spoilt(Trouble):
+class CorruptTransfer(ClientError):
     """A file did not arrive as it left."""
 
 
-class Refused(Trouble):
+class RequestRejected(ClientError):
     """The service answered with a problem (RFC 9457); `fields` are those that it objects to: `config.fps`."""
 
     def __init__(self, status: int, message: str, fields: Sequence[str] = ()) -> None:
@@ -34,7 +34,7 @@ class Refused(Trouble):
         self.fields = tuple(fields)
 
 
-class Expired(Refused):
+class Expired(RequestRejected):
     """The token has ended while a stream was read with it."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class _Problem(msgspec.Struct):
     errors: list[_Field] = []
 
 
-def refusal(response: httpx.Response) -> Refused:
+def rejection_from(response: httpx.Response) -> RequestRejected:
     """The problem that a response tells of: its detail, and each field error that this leaves out."""
     try:
         problem = msgspec.json.decode(response.content, type=_Problem)
@@ -74,7 +74,7 @@ def refusal(response: httpx.Response) -> Refused:
     lines += [f"  {found}" for found in problem.errors if found.msg not in detail]
     if response.status_code == httpx.codes.UNAUTHORIZED:
         lines.append("  give a token with --token or FRAMEHOOK_TOKEN")
-    return Refused(response.status_code, "\n".join(lines), [found.name for found in problem.errors])
+    return RequestRejected(response.status_code, "\n".join(lines), [found.name for found in problem.errors])
 
 
 def _bare(response: httpx.Response) -> str:
@@ -88,7 +88,7 @@ def _bare(response: httpx.Response) -> str:
     return f"the service {answered}{advice}"
 
 
-def why(error: httpx.RequestError) -> str:
+def describe_error(error: httpx.RequestError) -> str:
     """What befell a request, without the errno that nobody looks up."""
     if isinstance(error, httpx.TimeoutException):
         return "it does not answer in time"

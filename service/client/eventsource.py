@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 MAX_EVENT_CHARACTERS = 2**18
-FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 15.0
-LONGEST_WISH_SECONDS = 60.0
+INITIAL_DELAY_SECONDS = 0.5
+MAX_DELAY_SECONDS = 15.0
+MAX_REQUESTED_DELAY_SECONDS = 60.0
 """What the other side may ask for as a first pause: it does so where it has no room for more readers."""
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _RETRY = re.compile(r"[0-9]{1,9}")
 
 
-class TooLong(Exception):
+class EventTooLarge(Exception):
     """An event larger than any that is sent in earnest."""
 
 
@@ -55,7 +55,7 @@ class Parser:
     def _take(self, line: str) -> None:
         self._held += len(line)
         if self._held > MAX_EVENT_CHARACTERS:
-            raise TooLong
+            raise EventTooLarge
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:
@@ -83,28 +83,28 @@ def lines(chunks: Iterable[bytes]) -> Iterator[str]:
         *whole, rest = _LINE_END.split(rest + text)
         yield from whole
         if len(rest) > MAX_EVENT_CHARACTERS:
-            raise TooLong
+            raise EventTooLarge
 
 
-class Pauses:
+class ReconnectBackoff:
     """How long to wait before each next try: twice as long each time, jittered, back to the first once heard."""
 
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
-        self._chance = chance
-        self._first = FIRST_PAUSE_SECONDS
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        self._chance = jitter
+        self._first = INITIAL_DELAY_SECONDS
         self._failures = 0
         self.waited_seconds = 0.0
 
-    def heard(self, retry_milliseconds: int | None = None) -> None:
+    def reset(self, retry_milliseconds: int | None = None) -> None:
         """The other side is there, and may have said how long a first pause should be."""
         self._failures, self.waited_seconds = 0, 0.0
         if retry_milliseconds is not None:
-            self._first = min(retry_milliseconds / 1000, LONGEST_WISH_SECONDS)
+            self._first = min(retry_milliseconds / 1000, MAX_REQUESTED_DELAY_SECONDS)
 
-    def next(self, at_least_seconds: float = 0.0) -> float:
-        longest = max(LONGEST_PAUSE_SECONDS, self._first)
+    def next_delay(self, at_least_seconds: float = 0.0) -> float:
+        longest = max(MAX_DELAY_SECONDS, self._first)
         pause = min(self._first * 2.0 ** min(self._failures, 16), longest)
-        pause = max(pause * (0.5 + self._chance() / 2), min(at_least_seconds, LONGEST_PAUSE_SECONDS))
+        pause = max(pause * (0.5 + self._chance() / 2), min(at_least_seconds, MAX_DELAY_SECONDS))
         self._failures += 1
         self.waited_seconds += pause
         return pause

@@ -11,25 +11,25 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from service.client.errors import NotUnderstood, Trouble, Unreachable, refusal, why
-from service.client.eventsource import LONGEST_PAUSE_SECONDS, Pauses
+from service.client.errors import ClientError, UnexpectedResponse, Unreachable, describe_error, rejection_from
+from service.client.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
 
 TRIES = 3
 SILENCE_SECONDS = 45.0  # streams carry a comment every 15 s: with three missed the connection is dead
 
-BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-_PASSING = frozenset({502, 503, 504})
+_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 _TOKEN = re.compile(r"[!-~]+")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
-Told = TypeVar("Told", bound=msgspec.Struct)
+ResponseModel = TypeVar("ResponseModel", bound=msgspec.Struct)
 Token = str | Callable[[], str] | None
 """A bearer token, or what gives one that is valid now."""
 
 
-class Calls:
-    """Calls to one service as one user; `sleep` and `chance` are how it waits between tries."""
+class HttpClient:
+    """Calls to one service as one user; `sleep` and `jitter` are how it waits between tries."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class Calls:
         token: Token = None,
         *,
         sleep: Callable[[float], object] = time.sleep,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self.url, host = _checked(url)
         self.sleep = sleep
-        self.chance = chance
+        self.jitter = jitter
         self._token = token
         if not self.can_renew:
             self._authorization()  # says at once what is wrong with it
@@ -59,24 +59,24 @@ class Calls:
     def _authorization(self) -> dict[str, str]:
         return _authorization(self._token() if callable(self._token) else self._token)
 
-    def ask(
+    def request_json(
         self,
         method: str,
         path: str,
-        type_: type[Told],
+        type_: type[ResponseModel],
         *,
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         tries: int = TRIES,
-    ) -> Told:
+    ) -> ResponseModel:
         """What the service answers; one call after another unless it can only be made once."""
         extra = dict(headers or {})
         content = None if body is None else json.dumps(body).encode()
         if content is not None:
             extra["Content-Type"] = "application/json"
         url = self.url + path
-        response = self.tried(
+        response = self.with_retries(
             lambda: self._http.request(
                 method, url, content=content, params=query, headers=self._authorization() | extra
             ),
@@ -93,11 +93,11 @@ class Calls:
             and httpx.URL(self.url).netloc == error.request.url.netloc
             else ""
         )
-        return Unreachable(f"{origin} can't be reached: {why(error)}{advice}")
+        return Unreachable(f"{origin} can't be reached: {describe_error(error)}{advice}")
 
-    def do(self, method: str, path: str) -> None:
+    def request(self, method: str, path: str) -> None:
         """What the service answers with nothing but a success."""
-        self.tried(lambda: self._http.request(method, self.url + path, headers=self._authorization()))
+        self.with_retries(lambda: self._http.request(method, self.url + path, headers=self._authorization()))
 
     def send(
         self,
@@ -106,13 +106,13 @@ class Calls:
         headers: Mapping[str, str],
         content: Callable[[], Iterable[bytes]],
         tries: int = TRIES,
-        passing: Set[int] = _PASSING,
+        passing: Set[int] = _UNAVAILABLE_STATUSES,
     ) -> None:
         """Send a body to a URL that carries its own permission.
 
         The token stays here: the URL may lead to somebody else's storage.
         """
-        self.tried(
+        self.with_retries(
             lambda: self._http.request(method, url, headers=headers, content=content()), tries, passing
         )
 
@@ -124,18 +124,21 @@ class Calls:
         sent = self._authorization() | dict(headers or {})
         return self._http.stream("GET", self.url + path, headers=sent, timeout=timeout, follow_redirects=True)
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the service says that it can do its work; asked once."""
         try:
             return self._http.get(f"{self.url}/readyz").is_success
         except httpx.RequestError:
             return False
 
-    def tried(
-        self, send: Callable[[], httpx.Response], tries: int = TRIES, passing: Set[int] = _PASSING
+    def with_retries(
+        self,
+        send: Callable[[], httpx.Response],
+        tries: int = TRIES,
+        passing: Set[int] = _UNAVAILABLE_STATUSES,
     ) -> httpx.Response:
         """A successful response, tried for again where the next try may fare better."""
-        pauses = Pauses(self.chance)
+        backoff = ReconnectBackoff(self.jitter)
         for left in range(tries - 1, -1, -1):
             wanted = 0.0
             try:
@@ -144,29 +147,29 @@ class Calls:
                 if not left:
                     raise self._unreachable(error) from error
             except httpx.InvalidURL as error:
-                raise self.not_understood() from error
+                raise self.unexpected_response() from error
             else:
                 if response.is_success:
                     return response
-                wanted = retry_after(response)
-                again = response.status_code in passing and wanted <= LONGEST_PAUSE_SECONDS
+                wanted = retry_after_seconds(response)
+                again = response.status_code in passing and wanted <= MAX_DELAY_SECONDS
                 if not (left and again):
-                    raise refusal(response)
-            self.sleep(pauses.next(wanted))
+                    raise rejection_from(response)
+            self.sleep(backoff.next_delay(wanted))
         raise AssertionError("there is at least one try")
 
-    def read(self, body: bytes | str, type_: type[Told]) -> Told:
-        """JSON as a type; raises NotUnderstood."""
+    def read(self, body: bytes | str, type_: type[ResponseModel]) -> ResponseModel:
+        """JSON as a type; raises UnexpectedResponse."""
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.MsgspecError, UnicodeError) as error:
-            raise self.not_understood() from error
+            raise self.unexpected_response() from error
 
-    def not_understood(self) -> NotUnderstood:
-        return NotUnderstood(f"what answers at {self.url} does not speak as Framehook does")
+    def unexpected_response(self) -> UnexpectedResponse:
+        return UnexpectedResponse(f"what answers at {self.url} does not speak as Framehook does")
 
 
-def retry_after(response: httpx.Response) -> float:
+def retry_after_seconds(response: httpx.Response) -> float:
     """The pause in seconds that a response asks for; 0 if it names none, or a date."""
     value = response.headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdecimal() else 0.0
@@ -185,7 +188,7 @@ def _checked(url: str) -> tuple[str, str]:
     except httpx.InvalidURL:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
-        raise Trouble(
+        raise ClientError(
             "the service's URL is written like http://127.0.0.1:8000, with no user, password or query"
         )
     return str(parsed).rstrip("/"), parsed.host
@@ -194,5 +197,5 @@ def _checked(url: str) -> tuple[str, str]:
 def _authorization(token: str | None) -> dict[str, str]:
     token = (token or "").strip()
     if token and not _TOKEN.fullmatch(token):
-        raise Trouble("the token holds characters that no token has")
+        raise ClientError("the token holds characters that no token has")
     return {"Authorization": f"Bearer {token}"} if token else {}

@@ -123,7 +123,7 @@ class Part(msgspec.Struct, frozen=True):
     url: str
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class UploadTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Where a file is to be sent, and how: to `url`, or, if there is an `upload`, each of its parts to its own.
 
     Each part but the last has `part_size` bytes; `arrived` are the numbers of those that are there. `parts` are some of

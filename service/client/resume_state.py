@@ -10,7 +10,7 @@ from pathlib import Path
 KEPT_SECONDS = 24 * 3_600.0  # as long as the service keeps them
 
 
-class Unfinished:
+class ResumeState:
     """Tokens of uploads by service and file, as the file is now; without a folder nothing is remembered.
 
     That nothing can be remembered is no reason not to send a file.
@@ -31,7 +31,7 @@ class Unfinished:
         """Remember an upload; whoever may read this may not use it without a token of the user's."""
         self._keep(service, path, {"upload": token})
 
-    def keep_key(self, service: str, path: Path, key: str) -> None:
+    def save_key(self, service: str, path: Path, key: str) -> None:
         """Remember what a file was stored under."""
         self._keep(service, path, {"key": key})
 
@@ -79,7 +79,7 @@ class Unfinished:
                 place.unlink(missing_ok=True)
 
 
-def usual_folder() -> Path | None:
+def default_folder() -> Path | None:
     """Where the user's programs keep their state (XDG base directories)."""
     with suppress(RuntimeError):  # a user without a home
         state = os.environ.get("XDG_STATE_HOME")

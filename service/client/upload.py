@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.download import Moved
-from service.client.errors import Refused, Spoilt
-from service.client.http_client import BUSY, Calls
-from service.client.models import Key, Part, Place, content_type
-from service.client.resume_state import Unfinished
+from service.client.download import OnBytes
+from service.client.errors import CorruptTransfer, RequestRejected
+from service.client.http_client import RETRYABLE_STATUSES, HttpClient
+from service.client.models import Key, Part, UploadTarget, content_type
+from service.client.resume_state import ResumeState
 
 CHUNK_BYTES = 256 * 1024
 PARTS_FROM_BYTES = 32 * 2**20
@@ -34,10 +34,10 @@ class Cut(Exception):
 class Sending:
     """One file, as it was when this began."""
 
-    calls: Calls
+    calls: HttpClient
     path: Path
-    moved: Moved
-    unfinished: Unfinished
+    moved: OnBytes
+    unfinished: ResumeState
     _each: int = 0  # bytes of a part, but for the last
     _sent: dict[int, int] = field(default_factory=dict)  # bytes of each part
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -52,37 +52,37 @@ class Sending:
         place = self._earlier() or self._granted()
         return self._in_parts(place) if place.upload else self._whole(place)
 
-    def _earlier(self) -> Place | None:
+    def _earlier(self) -> UploadTarget | None:
         """Where an upload that was cut goes on, if the service still knows it and the file is the same."""
         token = self.unfinished.token(self.calls.url, self.path)
         try:
             return self._now(token) if token else None
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if refusal.status != httpx.codes.NOT_FOUND:
                 raise
             self.unfinished.forget(self.calls.url, self.path)
             return None
 
-    def _granted(self) -> Place:
+    def _granted(self) -> UploadTarget:
         name = self.path.name.encode("utf-8", "replace").decode()[-255:]
         asked = {"filename": name, "size": self.size, "content_type": content_type(self.path)}
         if self.size >= PARTS_FROM_BYTES:
             asked["parts"] = True
-        place = self.calls.ask("POST", "/api/uploads", Place, body=asked)
+        place = self.calls.request_json("POST", "/api/uploads", UploadTarget, body=asked)
         if place.upload:
             self.unfinished.keep(self.calls.url, self.path, place.upload)
         return place
 
-    def _now(self, upload: str) -> Place:
-        return self.calls.ask("GET", f"/api/uploads/{quote(upload)}", Place)
+    def _now(self, upload: str) -> UploadTarget:
+        return self.calls.request_json("GET", f"/api/uploads/{quote(upload)}", UploadTarget)
 
-    def _whole(self, place: Place) -> str:
+    def _whole(self, place: UploadTarget) -> str:
         headers = {**place.headers, "Content-Length": str(self.size)}
         self.calls.send(place.method, place.url, headers, lambda: self._chunks(Part(1, self.size, place.url)))
         self._check_same()
         return place.key
 
-    def _in_parts(self, place: Place) -> str:
+    def _in_parts(self, place: UploadTarget) -> str:
         upload, idle = place.upload, 0
         self._each = place.part_size
         while place.parts:
@@ -92,13 +92,13 @@ class Sending:
             place = self._now(upload)
             idle = idle + 1 if len(place.arrived) <= arrived else 0
             if idle == ROUNDS:
-                raise refusal or Spoilt("what is sent does not arrive; try again")
+                raise refusal or CorruptTransfer("what is sent does not arrive; try again")
         self._check_same()
-        key = self.calls.ask("POST", f"/api/uploads/{quote(upload)}/complete", Key).key
+        key = self.calls.request_json("POST", f"/api/uploads/{quote(upload)}/complete", Key).key
         self.unfinished.forget(self.calls.url, self.path)
         return key
 
-    def _side_by_side(self, parts: list[Part]) -> Refused | None:
+    def _side_by_side(self, parts: list[Part]) -> RequestRejected | None:
         """Send all of them, or raise what the first to fail has met; a refusal by storage is returned."""
         with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="part") as threads:
             tasks = [threads.submit(self._one, part) for part in parts]
@@ -110,15 +110,15 @@ class Sending:
                 raise
         return next((refusal for refusal in refusals if refusal is not None), None)
 
-    def _one(self, part: Part) -> Refused | None:
+    def _one(self, part: Part) -> RequestRejected | None:
         """Send one part, from its beginning at every try; what storage does not take may be that its URL is old."""
         md5 = hashlib.md5(usedforsecurity=False)
         for chunk in self._read(part):
             md5.update(chunk)
         headers = {"Content-Length": str(part.size), "Content-MD5": base64.b64encode(md5.digest()).decode()}
         try:
-            self.calls.send("PUT", part.url, headers, lambda: self._chunks(part), TRIES, BUSY)
-        except Refused as refusal:
+            self.calls.send("PUT", part.url, headers, lambda: self._chunks(part), TRIES, RETRYABLE_STATUSES)
+        except RequestRejected as refusal:
             if refusal.status not in _OLD:
                 raise
             return refusal
@@ -155,5 +155,5 @@ class Sending:
             self.unfinished.forget(self.calls.url, self.path)
             raise self._spoilt()
 
-    def _spoilt(self) -> Spoilt:
-        return Spoilt(f"{self.path} changed while it was being sent")
+    def _spoilt(self) -> CorruptTransfer:
+        return CorruptTransfer(f"{self.path} changed while it was being sent")

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from service.client.http_client import Calls
+from service.client.http_client import HttpClient
 
 PAGE_LIMIT = 100
 LOOK_EVERY_SECONDS = 0.2
@@ -81,37 +81,37 @@ class Recovered(msgspec.Struct, frozen=True):
 class Webhooks:
     """The caller's endpoints."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: HttpClient) -> None:
         self._calls = calls
 
     def add(self, url: str, *, events: Sequence[str], description: str, ed25519: bool) -> Endpoint:
         """A new endpoint with its secret; asked for once, since a second call would make a second one."""
         body = {"url": url, "description": description, "ed25519": ed25519}
         wanted = {"events": list(events)} if events else {}
-        return self._calls.ask("POST", "/api/webhooks", Endpoint, body=body | wanted, tries=1)
+        return self._calls.request_json("POST", "/api/webhooks", Endpoint, body=body | wanted, tries=1)
 
     def all(self) -> Endpoints:
-        return self._calls.ask("GET", "/api/webhooks", Endpoints)
+        return self._calls.request_json("GET", "/api/webhooks", Endpoints)
 
     def enable(self, endpoint_id: str) -> Endpoint:
-        return self._calls.ask("PATCH", _path(endpoint_id), Endpoint, body={"enabled": True})
+        return self._calls.request_json("PATCH", _path(endpoint_id), Endpoint, body={"enabled": True})
 
     def rotate(self, endpoint_id: str) -> Endpoint:
         """The endpoint with its new secret; asked for once, since a second call would make another."""
-        return self._calls.ask("POST", f"{_path(endpoint_id)}/rotate", Endpoint, tries=1)
+        return self._calls.request_json("POST", f"{_path(endpoint_id)}/rotate", Endpoint, tries=1)
 
     def remove(self, endpoint_id: str) -> None:
-        self._calls.do("DELETE", _path(endpoint_id))
+        self._calls.request("DELETE", _path(endpoint_id))
 
     def test(self, endpoint_id: str) -> Delivery:
         """Send a test event; its delivery, when it has ended or half a minute has passed."""
-        found = self._calls.ask("POST", f"{_path(endpoint_id)}/test", Delivery, tries=1)
+        found = self._calls.request_json("POST", f"{_path(endpoint_id)}/test", Delivery, tries=1)
         path = f"{_path(endpoint_id)}/deliveries/{quote(found.delivery_id, safe='')}"
         for _ in range(LOOK_TIMES):
             if found.state != "pending":
                 break
             self._calls.sleep(LOOK_EVERY_SECONDS)
-            found = self._calls.ask("GET", path, Delivery)
+            found = self._calls.request_json("GET", path, Delivery)
         return found
 
     def deliveries(self, endpoint_id: str, limit: int, *, state: str | None) -> Deliveries:
@@ -120,7 +120,7 @@ class Webhooks:
         found: list[Delivery] = []
         while True:
             query["limit"] = str(min(limit - len(found), PAGE_LIMIT))
-            page = self._calls.ask("GET", path, Deliveries, query=query)
+            page = self._calls.request_json("GET", path, Deliveries, query=query)
             found += page.deliveries
             if len(found) >= limit or page.next_cursor is None:
                 return Deliveries(found, page.next_cursor)
@@ -128,7 +128,9 @@ class Webhooks:
 
     def recover(self, endpoint_id: str, since: str) -> Recovered:
         """Send what was missed since a time."""
-        return self._calls.ask("POST", f"{_path(endpoint_id)}/recover", Recovered, body={"since": since})
+        return self._calls.request_json(
+            "POST", f"{_path(endpoint_id)}/recover", Recovered, body={"since": since}
+        )
 
 
 def _path(endpoint_id: str) -> str:

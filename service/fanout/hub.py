@@ -41,7 +41,7 @@ def publication_of(view: JobView, job: Job) -> Publication:
     return Publication(job.job_id, job.user_id, job.sequence, job.event_type, view.body(job))
 
 
-class Closed(Exception):
+class HubClosed(Exception):
     """The hub has closed: the reader should come back, here or elsewhere."""
 
 
@@ -79,10 +79,10 @@ class Subscriber:
         return True
 
     async def next(self) -> Publication:
-        """The next undelivered state, in order of arrival of its export; raises Closed after the last."""
+        """The next undelivered state, in order of arrival of its export; raises HubClosed after the last."""
         while not self._latest:
             if self._closed:
-                raise Closed
+                raise HubClosed
             self._ready.clear()
             await self._ready.wait()
         publication = self._latest.pop(next(iter(self._latest)))
@@ -116,14 +116,14 @@ class Hub:
         subscriber = subscriber or Subscriber()
         if self._closed:
             subscriber.close()
-        index, key = self._place(job_id, user_id)
+        index, key = self._index_for(job_id, user_id)
         index.setdefault(key, set()).add(subscriber)
         return subscriber
 
     def unsubscribe(
         self, subscriber: Subscriber, *, job_id: str | None = None, user_id: str | None = None
     ) -> None:
-        index, key = self._place(job_id, user_id)
+        index, key = self._index_for(job_id, user_id)
         found = index.get(key, set())
         found.discard(subscriber)
         if not found:
@@ -136,11 +136,11 @@ class Hub:
         for subscriber in self._by_user.get(publication.user_id, ()):
             subscriber.offer(publication)
 
-    def wanted(self, job_id: str, user_id: str) -> bool:
+    def has_subscribers(self, job_id: str, user_id: str) -> bool:
         """Whether anybody here listens to the job; if not, its state need not even be encoded."""
         return job_id in self._by_job or user_id in self._by_user
 
-    def watched(self) -> tuple[list[str], list[str]]:
+    def subscribed_ids(self) -> tuple[list[str], list[str]]:
         """The jobs and the users that somebody here listens to."""
         return list(self._by_job), list(self._by_user)
 
@@ -153,7 +153,7 @@ class Hub:
     def _all(self) -> Iterable[Subscriber]:
         return [one for index in (self._by_job, self._by_user) for found in index.values() for one in found]
 
-    def _place(self, job_id: str | None, user_id: str | None) -> tuple[dict[str, set[Subscriber]], str]:
+    def _index_for(self, job_id: str | None, user_id: str | None) -> tuple[dict[str, set[Subscriber]], str]:
         if job_id is not None:
             return self._by_job, job_id
         assert user_id is not None

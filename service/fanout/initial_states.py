@@ -33,7 +33,7 @@ After = tuple[float, str]
 
 
 @dataclass(frozen=True)
-class Opening:
+class InitialStates:
     """The present states: what is active first, then what has finished."""
 
     snapshot: Sequence[Publication]
@@ -58,7 +58,7 @@ def position_from(last_event_id: str, now: float) -> float | None:
     return (position - MARGIN_SECONDS) // ROUNDED_TO_SECONDS * ROUNDED_TO_SECONDS
 
 
-class Openings:
+class InitialStatesReader:
     """Reads opening states, a few at a time."""
 
     def __init__(self, database: AnyDatabase, view: JobView) -> None:
@@ -66,9 +66,9 @@ class Openings:
         self._view = view
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self._tasks = DatabaseTasks()
-        self._not_begun: dict[tuple[str, float | None], asyncio.Task[Opening]] = {}
+        self._not_begun: dict[tuple[str, float | None], asyncio.Task[InitialStates]] = {}
 
-    async def read(self, user_id: str, since: float | None) -> Opening:
+    async def read(self, user_id: str, since: float | None) -> InitialStates:
         """What a stream begins with that is subscribed to the user's changes already."""
         key = (user_id, since)
         task = self._not_begun.get(key)
@@ -87,13 +87,13 @@ class Openings:
             for job, publication in zip(jobs, await self._encode(jobs), strict=True):
                 yield publication, job.completed_at or 0.0
 
-    async def _read(self, user_id: str, since: float | None) -> Opening:
+    async def _read(self, user_id: str, since: float | None) -> InitialStates:
         async with self._turns:
             del self._not_begun[user_id, since]  # a change from now on may be missing from what is read
             read_at = time.time()
             jobs, after = await self._select(user_id, since, read_at)
         states = await self._encode(jobs)
-        return Opening(states[:MAX_SNAPSHOT], states[MAX_SNAPSHOT:], after, read_at)
+        return InitialStates(states[:MAX_SNAPSHOT], states[MAX_SNAPSHOT:], after, read_at)
 
     async def _select(self, user_id: str, since: float | None, now: float) -> tuple[list[Job], After | None]:
         """What is active, then the newest of what has finished lately, and all that has finished since.

@@ -17,7 +17,7 @@ logger = logging.getLogger("framehook.relay")
 LOOK_BACK_SECONDS = 24 * 3_600.0
 
 
-class Relay:
+class ChangeListener:
     """Listens to the database, and publishes here what was changed elsewhere."""
 
     def __init__(
@@ -35,12 +35,12 @@ class Relay:
 
     async def run(self) -> None:
         """Listen until the line is lost; whoever keeps this alive calls it again."""
-        await self._database.listen(self._catch_up, self._heard)
+        await self._database.listen(self._reload_subscribed, self._on_notify)
         logger.warning("the line to the database was lost; what was missed is read again")
 
-    async def _catch_up(self) -> None:
+    async def _reload_subscribed(self) -> None:
         """Nothing was heard until now: every state that a reader here waits for is read again."""
-        job_ids, user_ids = self._hub.watched()
+        job_ids, user_ids = self._hub.subscribed_ids()
         since = time.time() - LOOK_BACK_SECONDS
         async with self._database.reading() as session:
             found = await queries.by_ids(session, job_ids)
@@ -49,9 +49,9 @@ class Relay:
         for job in found:
             self._publish(job)
 
-    async def _heard(self, told: Sequence[Changed]) -> None:
+    async def _on_notify(self, told: Sequence[Changed]) -> None:
         of_endpoints = [name for name, _ in told if name.startswith(ENDPOINT_PREFIX)]
-        of_jobs = [name for name, owner in told if self._hub.wanted(name, owner)]
+        of_jobs = [name for name, owner in told if self._hub.has_subscribers(name, owner)]
         if not (of_endpoints or of_jobs):
             return
         async with self._database.reading() as session:

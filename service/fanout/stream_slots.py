@@ -11,14 +11,14 @@ class StreamSlots:
         self._in_all = in_all
         self._open: Counter[str] = Counter()
 
-    def try_take(self, user_id: str) -> bool:
+    def try_acquire(self, user_id: str) -> bool:
         """Count one more stream of the user; whether the bounds allow it."""
         if self._open[user_id] >= self._per_user or self._open.total() >= self._in_all:
             return False
         self._open[user_id] += 1
         return True
 
-    def give_back(self, user_id: str) -> None:
+    def release(self, user_id: str) -> None:
         """A stream that was counted has ended."""
         self._open[user_id] -= 1
         if not self._open[user_id]:

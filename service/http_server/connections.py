@@ -123,7 +123,7 @@ class CountedWebSocket(WebSocketsSansIOProtocol):
 
 
 @lru_cache(maxsize=4_096)
-def source_of(host: str) -> str:
+def address_group(host: str) -> str:
     """Return what connections are counted by: an IPv4 address, or the network of an IPv6 address."""
     try:
         address = ipaddress.ip_address(host)

@@ -43,7 +43,7 @@ def open_file_limit() -> int:
     return soft
 
 
-def affordable(limits: ConnectionLimits, open_files: int) -> ConnectionLimits:
+def fit_to_open_files(limits: ConnectionLimits, open_files: int) -> ConnectionLimits:
     """Leave half of the files to all else: the database, videos that are read and written, runs, webhooks."""
     for_connections = max(2, open_files // 2)
     reserved = min(limits.reserved, max(1, for_connections // 4))

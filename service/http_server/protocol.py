@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service.http_server.asgi_wrappers import close_delimited, refuse_overload
-from service.http_server.connections import Connections, CountedWebSocket, source_of
+from service.http_server.connections import Connections, CountedWebSocket, address_group
 from service.http_server.limits import HttpLimits
 from service.http_server.refusal import Part, RefusingHttpProtocol
 from service.problems import HeadTooLarge, Malformed, Overloaded, Problem, TooSlow
@@ -47,7 +47,7 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._source = source_of(self.client[0] if self.client else "")
+        self._source = address_group(self.client[0] if self.client else "")
         self._since = self.loop.time()
         if not self._open.enter(self, self._source):
             self._refusal = Overloaded()
@@ -166,7 +166,7 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
 
     # Time
 
-    def check_time(self, now: float) -> None:
+    def check_timeout(self, now: float) -> None:
         """Refuse a client that takes too long; to be called once in a while."""
         if self._closes_at is not None:
             if now >= self._closes_at:

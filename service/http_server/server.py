@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
 from service.http_server.connections import Connections, CountedWebSocket
-from service.http_server.limits import HttpLimits, affordable, open_file_limit
+from service.http_server.limits import HttpLimits, fit_to_open_files, open_file_limit
 from service.http_server.protocol import BoundedHttpProtocol
 
 logger = logging.getLogger("framehook")
@@ -73,10 +73,10 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS_APART == 0:
-            self.check_times(asyncio.get_running_loop().time())
+            self.check_timeouts(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
-    def check_times(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """End what clients have not sent in time, unless this process stood still and could not read it."""
         stood_still = self._checked_at is not None and now - self._checked_at > STANDSTILL_SECONDS
         self._checked_at = now
@@ -86,17 +86,17 @@ class Server(uvicorn.Server):
             if stood_still:
                 connection.restart_clock(now)
             else:
-                connection.check_time(now)
+                connection.check_timeout(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._close_streams()
         await super().shutdown(sockets)
 
 
-def server(app: Starlette, host: str, port: int, limits: HttpLimits | None = None) -> Server:
+def create_server(app: Starlette, host: str, port: int, limits: HttpLimits | None = None) -> Server:
     """The app, ready to be served."""
     limits = limits or HttpLimits()
-    limits = replace(limits, connections=affordable(limits.connections, open_file_limit()))
+    limits = replace(limits, connections=fit_to_open_files(limits.connections, open_file_limit()))
     protocol = partial(BoundedHttpProtocol, limits=limits, open_connections=Connections(limits.connections))
     config = uvicorn.Config(
         app,

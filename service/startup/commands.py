@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from callbacks.log_format import JsonFormatter, mask_secrets
-from service.settings import BadSettings, Settings, find_misspelt_settings, load
+from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
 from service.startup.errors import StartError
 from service.startup.logging_setup import configure_logging
 
@@ -17,9 +17,9 @@ INTERRUPTED_STATUS = 130
 logger = logging.getLogger("framehook")
 
 
-def settings_or_exit(**overrides: object) -> Settings:
+def load_settings_or_exit(**overrides: object) -> Settings:
     """The settings, or a sentence for each bad one and exit status 78."""
-    with ending_in_a_sentence():
+    with exit_on_start_error():
         settings = read_settings(**overrides)
     warn_of_misspellings()
     return settings
@@ -28,7 +28,7 @@ def settings_or_exit(**overrides: object) -> Settings:
 def read_settings(**overrides: object) -> Settings:
     """Read the settings; raises StartError."""
     try:
-        return load(**overrides)
+        return load_settings(**overrides)
     except BadSettings as error:
         raise StartError("\n".join([str(error), *_hints()])) from None
 
@@ -47,7 +47,7 @@ def warn_of_misspellings() -> None:
 
 
 @contextmanager
-def ending_in_a_sentence() -> Iterator[None]:
+def exit_on_start_error() -> Iterator[None]:
     """End with the sentence and the status of a StartError; Ctrl-C ends without a word."""
     try:
         yield

@@ -29,7 +29,7 @@ _COMPANIONS = ("-wal", "-shm", "-journal")  # of a SQLite database
 _NOTHING = ("lost+found",)
 
 
-def open_data_folder(path: Path) -> None:
+def secure_data_folder(path: Path) -> None:
     """Create the data folder, or take other users' rights to it away; raises BadSettings for one of somebody else."""
     make_private_folder(path)
     before = path.stat()
@@ -67,7 +67,7 @@ def database_files(url: str) -> list[Path]:
 
 async def make_private(paths: Iterable[Path], at_start: int = ENTRIES_AT_START) -> Iterator[bool]:
     """Take others' rights to files and folders away, those in them too; returns what was not looked at yet."""
-    entries = close_to_others(paths)
+    entries = restrict_to_owner(paths)
     closed = await asyncio.to_thread(lambda: sum(islice(entries, at_start)))
     if closed:
         logger.warning(
@@ -83,7 +83,7 @@ async def make_rest_private(entries: Iterator[bool]) -> None:
         looked_at = await asyncio.to_thread(lambda: len(list(islice(entries, ENTRIES_AT_ONCE))))
 
 
-def close_to_others(paths: Iterable[Path]) -> Iterator[bool]:
+def restrict_to_owner(paths: Iterable[Path]) -> Iterator[bool]:
     """Take others' rights away from each path and all that is in it, links left alone; whether that changed it."""
     folders = [iter(paths)]
     while folders:

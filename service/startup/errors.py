@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from infra.lock import Held
 from service.settings import BadSettings, Settings
-from service.startup.data_folder import OTHERS, open_data_folder
+from service.startup.data_folder import OTHERS, secure_data_folder
 from service.startup.outage import was_raised_in_asyncpg
 
 CONFIGURATION_STATUS = 78
@@ -73,7 +73,7 @@ class StartError(Exception):
 
 
 @contextmanager
-def explaining(settings: Settings) -> Iterator[None]:
+def as_start_errors(settings: Settings) -> Iterator[None]:
     """Turn what keeps the program from starting into a StartError; whatever nobody foresaw stays as it is."""
     try:
         yield
@@ -114,7 +114,7 @@ def prepare_data_dir(path: Path) -> None:
     os.umask(OTHERS)
     probe = path / ".write-test"
     try:
-        open_data_folder(path)
+        secure_data_folder(path)
         probe.touch()
         probe.unlink(missing_ok=True)
     except BadSettings as error:

@@ -25,7 +25,7 @@ _AWAY = (
 )
 
 
-class Outage(logging.Filter):
+class OutageLogFilter(logging.Filter):
     """Drops what is logged of errors that come from a database that is away, and logs the outage itself."""
 
     def __init__(self, check: Callable[[], Awaitable[None]]) -> None:

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.database.postgresql import PostgresDatabase
 from infra.database.sqlite import Changed, Database
 from service.api.streaming import sse, websocket
-from service.fanout.initial_states import Openings
-from service.fanout.listener import Relay
+from service.fanout.initial_states import InitialStatesReader
+from service.fanout.listener import ChangeListener
 from service.ingest import postgresql, sql, sqlite
 from service.ingest.batch_writer import Writer
 from service.ingest.store import Applied, Change, Outcome, newest
@@ -84,16 +84,16 @@ def skip_stored_state() -> None:
 
     for module in (sse, websocket):
         _put(module, "read_stored", nothing)
-    _put(Openings, "_select", no_jobs)
+    _put(InitialStatesReader, "_select", no_jobs)
 
 
 def skip_catch_up() -> None:
     """What was changed elsewhere while the line was down is not read again."""
 
-    async def nothing(_relay: Relay) -> None:
+    async def nothing(_relay: ChangeListener) -> None:
         return
 
-    _put(Relay, "_catch_up", nothing)
+    _put(ChangeListener, "_reload_subscribed", nothing)
 
 
 def publish_before_commit() -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from service.dispatch import dispatcher
 from service.dispatch.attempt_failures import AttemptFailure, interruption
 from service.dispatch.observation import Stopwatch
-from service.fanout.initial_states import Opening, Openings
+from service.fanout.initial_states import InitialStates, InitialStatesReader
 from service.jobs.transition_sql import Charge
 from service.webhooks.clock_steps import ClockCheck
 from tests.faults.schedule import Act, Step
@@ -34,16 +34,18 @@ PROVOKING = {
 
 def lose_connections_of_streams() -> None:
     """A reader who opens a stream takes a connection to the database along."""
-    read = Openings.read
+    read = InitialStatesReader.read
     kept: list[object] = []
 
-    async def read_and_keep(openings: Openings, user_id: str, since: float | None) -> Opening:
-        reading = openings._database.reading()
+    async def read_and_keep(
+        initial_states: InitialStatesReader, user_id: str, since: float | None
+    ) -> InitialStates:
+        reading = initial_states._database.reading()
         await (await reading.__aenter__()).execute(text("SELECT 1"))
         kept.append(reading)
-        return await read(openings, user_id, since)
+        return await read(initial_states, user_id, since)
 
-    _put(Openings, "read", read_and_keep)
+    _put(InitialStatesReader, "read", read_and_keep)
 
 
 def measure_by_wall_clock() -> None:

@@ -11,7 +11,7 @@ from callbacks.envelope import Output, Phase, Report
 from service.dispatch.runners import Failed
 from service.ingest.finalizer import attempt_key
 from service.jobs import leases
-from service.settings import load
+from service.settings import load_settings
 from tests.support.app_harness import House, opened
 from tests.support.clocks import MovableClock
 from tests.support.fakes import FakeRun, FakeRunner
@@ -33,7 +33,7 @@ def clock() -> MovableClock:
 
 @pytest.fixture
 async def house(data_dir: Path, clock: MovableClock) -> AsyncIterator[House]:
-    settings = load(data_dir=data_dir, host="127.0.0.1", port=8000, _env_file="")
+    settings = load_settings(data_dir=data_dir, host="127.0.0.1", port=8000, _env_file="")
     async with opened(settings, FakeRunner(), clock.clock) as house:
         yield house
 

@@ -16,7 +16,7 @@ from gpu.sources.source import probe
 from infra.storage.client import Bucket
 from service.app import create_app
 from service.dispatch.runners import LocalRunner
-from service.http_server.server import server as web_server
+from service.http_server.server import create_server as web_server
 from service.settings import Settings
 from tests.support.live_server import free_port, settings_on
 from tests.support.s3_server import Faults, Front

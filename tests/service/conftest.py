@@ -10,7 +10,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from service.settings import Settings, load
+from service.settings import Settings, load_settings
 from tests.support.app_harness import House, opened
 from tests.support.fakes import FakeRunner
 
@@ -23,13 +23,13 @@ Token = Callable[..., str]
 @pytest.fixture
 def settings(data_dir: Path) -> Settings:
     """One user; the defaults, whatever the environment of the test run says."""
-    return load(data_dir=data_dir, host="127.0.0.1", port=8000, callback_secret=MASTER, _env_file="")
+    return load_settings(data_dir=data_dir, host="127.0.0.1", port=8000, callback_secret=MASTER, _env_file="")
 
 
 @pytest.fixture
 def users_settings(settings: Settings) -> Settings:
     """Users who are told apart by their tokens."""
-    return load(**{**settings.model_dump(exclude_unset=True), "auth_jwt_secret": JWT_SECRET})
+    return load_settings(**{**settings.model_dump(exclude_unset=True), "auth_jwt_secret": JWT_SECRET})
 
 
 @pytest.fixture

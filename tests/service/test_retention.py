@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 from infra.database.sqlite import Database, sqlite_url
 from service import schema
 from service.jobs.transitions import EVENTS
-from service.retention import AT_A_TIME, KEYS, Housekeeping, Retention
+from service.retention import BATCH_ROWS, IDEMPOTENCY_KEYS, Retention, RetentionTask
 
 pytestmark = pytest.mark.anyio
 DAY = 86_400.0
@@ -24,19 +24,19 @@ async def test_what_is_older_than_its_retention_is_forgotten_and_nothing_else(tm
     event = {"attempt": 1, "status": "complete", "phase": "done", "progress": 100.0, "message": ""}
     key = {"user_id": "alice", "body_hash": "", "job_id": "a"}
     async with database.transaction() as session:
-        numbered = range(1, AT_A_TIME + 10)
+        numbered = range(1, BATCH_ROWS + 10)
         await session.execute(
             insert(EVENTS), [event | {"job_id": "a", "sequence": n, "at": old} for n in numbered]
         )
         await session.execute(insert(EVENTS), [event | {"job_id": "b", "sequence": 1, "at": young}])
         await session.execute(
-            insert(KEYS),
+            insert(IDEMPOTENCY_KEYS),
             [key | {"key": "old", "created_at": now - 2 * DAY}, key | {"key": "young", "created_at": now}],
         )
-    tidied = await Housekeeping(database, Retention(events_seconds=30 * DAY)).tidy(now=now)
+    tidied = await RetentionTask(database, Retention(events_seconds=30 * DAY)).delete_expired(now=now)
     async with database.reading() as session:
         left = (await session.execute(select(EVENTS.c.job_id))).scalars().all()
-        keys = (await session.execute(select(KEYS.c.key))).scalars().all()
+        keys = (await session.execute(select(IDEMPOTENCY_KEYS.c.key))).scalars().all()
         assert await session.scalar(select(func.count()).select_from(EVENTS)) == 1
     await database.close()
-    assert (tidied, left, keys) == (AT_A_TIME + 10, ["b"], ["young"])
+    assert (tidied, left, keys) == (BATCH_ROWS + 10, ["b"], ["young"])

@@ -10,7 +10,7 @@ import pytest
 
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
-from service.upload_cleanup import AbandonedUploads
+from service.upload_cleanup import UploadCleanup
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import free_port, serving, settings_on
 from tests.support.s3_server import Front
@@ -37,7 +37,7 @@ async def test_a_storage_that_is_away_is_asked_again_in_an_hour(
 ) -> None:
     bucket = Bucket(front.place(), attempts=1)  # nobody has made it
     with caplog.at_level(logging.WARNING, "framehook.uploads"):
-        assert await AbandonedUploads(S3Storage(bucket)).remove() == 0
+        assert await UploadCleanup(S3Storage(bucket)).remove() == 0
     await bucket.close()
     assert "the bucket does not exist" in caplog.text
 

@@ -16,8 +16,8 @@ from gpu.spec import LocalFile
 from service.app import create_app
 from service.client import Client, Export
 from service.clock import Clock
-from service.http_server.server import server
-from service.settings import Settings, load
+from service.http_server.server import create_server
+from service.settings import Settings, load_settings
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
 
 STREAM = {"Content-Type": "text/event-stream"}
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def settings_on(port: int, data_dir: Path, **changes: object) -> Settings:
-    return load(
+    return load_settings(
         data_dir=data_dir, host="127.0.0.1", port=port, callback_secret=MASTER, _env_file="", **changes
     )
 
@@ -72,7 +72,7 @@ async def serving(
 ) -> AsyncIterator[Street]:
     """The service, as `framehook serve` runs it."""
     listening = socket.create_server((settings.host, settings.port))
-    service = server(create_app(settings, runner, clock, ThreadProber()), settings.host, settings.port)
+    service = create_server(create_app(settings, runner, clock, ThreadProber()), settings.host, settings.port)
     running = asyncio.create_task(service.serve(sockets=[listening]))
     try:
         async with httpx.AsyncClient(base_url=settings.origin, timeout=20, trust_env=False) as http:
@@ -185,4 +185,4 @@ def told(*exports: Export, retry: int | None = None) -> Answer:
 
 
 def impatient(script: Script, slept: list[float] | None = None) -> Client:
-    return Client(script.url, sleep=(slept if slept is not None else []).append, chance=lambda: 1.0)
+    return Client(script.url, sleep=(slept if slept is not None else []).append, jitter=lambda: 1.0)

@@ -73,4 +73,4 @@ def pass_time(server: Server, seconds: float) -> None:
     """Check the connections' times as if so much had passed."""
     now = asyncio.get_running_loop().time() + seconds
     for connection in open_connections(server):
-        connection.check_time(now)
+        connection.check_timeout(now)

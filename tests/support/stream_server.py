@@ -12,7 +12,7 @@ import httpx
 
 from service.app import create_app
 from service.http_server.limits import HttpLimits
-from service.http_server.server import Server, server
+from service.http_server.server import Server, create_server
 from service.settings import Settings
 from tests.support.app_harness import FRAMING, SOURCE
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
@@ -148,7 +148,7 @@ async def opened(
     runner = runner or FakeRunner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
-        running = server(
+        running = create_server(
             create_app(settings, runner, output_prober=ThreadProber()), settings.host, settings.port, limits
         )
         serving = asyncio.create_task(running.serve(sockets=[listening]))

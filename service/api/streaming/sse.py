@@ -159,15 +159,15 @@ async def _user_states(
     request: Request[State], user_id: str, subscriber: Subscriber, lifetime: Lifetime
 ) -> AsyncGenerator[Event, None]:
     """A snapshot, what has no room in it, then each change."""
-    openings = request.state["openings"]
+    initial_states = request.state["initial_states"]
     since = position_from(request.headers.get("last-event-id", ""), time.time())
-    opening = await openings.read(user_id, since)
+    opening = await initial_states.read(user_id, since)
     for publication in (*opening.snapshot, *opening.rest):
         subscriber.mark_delivered(publication)
     yield snapshot_event(opening.snapshot, _event_id(opening.position))
     for publication in opening.rest:
         yield state_event(publication, None)
-    async for publication, position in openings.read_rest(user_id, since or 0.0, opening.after):
+    async for publication, position in initial_states.read_rest(user_id, since or 0.0, opening.after):
         if subscriber.mark_delivered(publication):
             yield state_event(publication, _event_id(position))
     async for change in read_changes(subscriber, lifetime):

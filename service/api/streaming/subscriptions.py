@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from service.api.auth import Access
 from service.api.requests import path_id
 from service.api.state import State
-from service.fanout.hub import Closed, Publication, Subscriber, publication_of
+from service.fanout.hub import HubClosed, Publication, Subscriber, publication_of
 from service.jobs import queries
 from service.jobs.models import Job
 from service.problems import NotFound
@@ -51,7 +51,7 @@ def subscribed(
 ) -> Iterator[None]:
     """Count the stream, and have it told of changes; raises TooManyStreams."""
     hub, slots = connection.state["hub"], connection.state["stream_slots"]
-    if not slots.try_take(user_id):
+    if not slots.try_acquire(user_id):
         raise TooManyStreams
     owner = None if job_id is not None else user_id
     hub.subscribe(job_id=job_id, user_id=owner, subscriber=subscriber)
@@ -59,7 +59,7 @@ def subscribed(
         yield
     finally:
         hub.unsubscribe(subscriber, job_id=job_id, user_id=owner)
-        slots.give_back(user_id)
+        slots.release(user_id)
 
 
 async def read_changes(subscriber: Subscriber, lifetime: Lifetime) -> AsyncIterator[Publication | None]:
@@ -70,7 +70,7 @@ async def read_changes(subscriber: Subscriber, lifetime: Lifetime) -> AsyncItera
                 publication = await subscriber.next()
         except TimeoutError:
             yield None
-        except Closed:
+        except HubClosed:
             return
         else:
             yield publication

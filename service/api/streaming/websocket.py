@@ -110,7 +110,7 @@ async def _states(
 ) -> AsyncGenerator[Publication, None]:
     """The present states, then each newer one."""
     if job_id is None:
-        opening = await socket.state["openings"].read(user_id, None)
+        opening = await socket.state["initial_states"].read(user_id, None)
         for publication in (*opening.snapshot, *opening.rest):
             if subscriber.mark_delivered(publication):
                 yield publication

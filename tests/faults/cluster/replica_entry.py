@@ -16,8 +16,8 @@ import uvicorn.protocols.websockets.websockets_sansio_impl
 
 from service.app import create_app
 from service.cli import main
-from service.http_server.server import server
-from service.settings import load
+from service.http_server.server import create_server
+from service.settings import load_settings
 from service.startup.logging_setup import configure_logging
 from tests.support.fakes import FakeRunner
 
@@ -68,6 +68,6 @@ def serve(words: list[str]) -> None:
 def serve_for_told_runs(words: list[str]) -> None:
     """The same, with a runner that starts nothing: whoever asked for an export tells of its run as well."""
     _serve, _host, host, _port, port = words
-    settings = load(host=host, port=int(port))
+    settings = load_settings(host=host, port=int(port))
     configure_logging(settings.log_format)
-    server(create_app(settings, FakeRunner(places=PLACES)), settings.host, settings.port).run()
+    create_server(create_app(settings, FakeRunner(places=PLACES)), settings.host, settings.port).run()

@@ -15,7 +15,7 @@ import httpx
 from infra.modal_local import ModalLocal
 from service.app import create_app
 from service.dispatch.runners.modal import ModalRunner
-from service.http_server.server import server
+from service.http_server.server import create_server
 from service.settings import Settings
 from tests.flows.on_modal.callback_proxy import Road, road_to
 from tests.support.live_server import MASTER, free_port, settings_on
@@ -122,7 +122,7 @@ def runner_of(
 
 @asynccontextmanager
 async def _serving(settings: Settings, runner: ModalRunner) -> AsyncIterator[None]:
-    running = server(create_app(settings, runner), settings.host, settings.port)
+    running = create_server(create_app(settings, runner), settings.host, settings.port)
     task = asyncio.create_task(running.serve())
     try:
         await _awaited(settings.origin)

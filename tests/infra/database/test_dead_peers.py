@@ -10,7 +10,7 @@ import pytest
 
 from infra.database.postgresql import PostgresDatabase
 from infra.database.sqlite import Changed
-from service.settings import Settings, load
+from service.settings import Settings, load_settings
 from tests.support.frozen_tunnel import Tunnel, tunnel_to
 from tests.support.stream_server import opened
 
@@ -31,7 +31,9 @@ async def tunnel(postgresql_url: str, stack: AsyncExitStack) -> Tunnel:
 
 @pytest.fixture
 def settings(data_dir: Path) -> Settings:
-    return load(data_dir=data_dir, host="127.0.0.1", port=8000, callback_secret="m" * 40, _env_file="")
+    return load_settings(
+        data_dir=data_dir, host="127.0.0.1", port=8000, callback_secret="m" * 40, _env_file=""
+    )
 
 
 async def ignore(_changed: Sequence[Changed]) -> None:

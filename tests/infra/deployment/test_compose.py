@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.modal_local.__main__ import arguments as modal_local_arguments
-from service.settings import load
+from service.settings import load_settings
 from tests.infra.deployment.deployment_files import (
     INFRA,
     KNOWN,
@@ -85,7 +85,7 @@ def test_the_service_takes_what_compose_gives_it(
     for name, value in (image_environment() | environment_of("service", FILLED | choices)).items():
         if name in KNOWN:
             monkeypatch.setenv(name, value)
-    settings = load(_env_file="")
+    settings = load_settings(_env_file="")
     assert settings.authenticated
     assert settings.database_url == "postgresql://framehook:f00d@database:5432/framehook"
     assert settings.modal_enabled == (choices.get("MODAL_ENABLED") == "true")

@@ -14,10 +14,10 @@ from service.problems import Problem
 REFUSED = """
 import asyncio, json, sys, httpx
 from service.app import create_app
-from service.settings import load
+from service.settings import load_settings
 
 async def refused():
-    app = create_app(load(data_dir=sys.argv[1], _env_file=""))
+    app = create_app(load_settings(data_dir=sys.argv[1], _env_file=""))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
         answers = [await client.get("/nothing"), await client.put("/api/exports"), await client.get("/ws/exports")]
     print(json.dumps([answer.json() for answer in answers]))

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from service.api.transfers.uploads import UNKNOWN_SUFFIXES, UNKNOWN_TYPE, VIDEO_TYPES
-from service.client import Client, Export, Refused, Trouble, Unreachable
-from service.client.http_client import Calls
+from service.client import Client, ClientError, Export, RequestRejected, Unreachable
+from service.client.http_client import HttpClient
 from service.client.models import content_type, is_named_as_video
 from tests.support.fakes import FakeRun
 from tests.support.live_server import (
@@ -126,7 +126,7 @@ def test_a_list_goes_over_as_many_pages_as_it_takes() -> None:
     second = {"exports": [state(5)], "next_cursor": "c2"}
     pages = [Answer(body=msgspec.json.encode(page)) for page in (first, second)]
     with scripted(*pages) as script, impatient(script) as client:
-        page = client.newest(4, status="error")
+        page = client.list_recent(4, status="error")
     assert ([export.sequence for export in page.exports], page.next_cursor) == ([9, 8, 7, 5], "c2")
     assert [asked.path for asked in script.asked] == [
         "/api/exports?status=error&limit=4",
@@ -173,7 +173,7 @@ def test_a_file_that_arrives_spoilt_is_not_kept(tmp_path: Path) -> None:
     with (
         scripted(Answer(body=b"other")) as script,
         impatient(script) as client,
-        pytest.raises(Trouble, match="not the one that was exported"),
+        pytest.raises(ClientError, match="not the one that was exported"),
     ):
         client.download(job, tmp_path / "out.mp4", nothing)
     assert list(tmp_path.iterdir()) == []
@@ -184,9 +184,9 @@ def test_a_refusal_shows_its_field_errors_and_no_answer_of_a_proxy_breaks_it() -
     problem = json.dumps({"detail": "config.fps: too low", "errors": errors}).encode()
     answers = (Answer(422, PROBLEM, problem), Answer(403, body=b"<html>"))
     with scripted(*answers) as script, impatient(script) as client:
-        with pytest.raises(Refused) as first:
+        with pytest.raises(RequestRejected) as first:
             client.get("job-1")
-        with pytest.raises(Refused) as second:
+        with pytest.raises(RequestRejected) as second:
             client.get("job-1")
     assert str(first.value) == "config.fps: too low\n  config.1: odd"
     assert str(second.value) == "the service answered 403 Forbidden"
@@ -197,15 +197,15 @@ def test_an_address_where_something_else_answers_is_said_to_be_wrong() -> None:
     with (
         scripted(Answer(404, body=b"<html>")) as script,
         impatient(script) as client,
-        pytest.raises(Refused, match=f"404 Not Found; {advice}"),
+        pytest.raises(RequestRejected, match=f"404 Not Found; {advice}"),
     ):
         client.get("job-1")
 
 
 def test_advice_to_start_the_service_is_given_for_the_service_alone() -> None:
-    calls = Calls("http://127.0.0.1:99", None, sleep=lambda _seconds: None, chance=float)
+    calls = HttpClient("http://127.0.0.1:99", None, sleep=lambda _seconds: None, jitter=float)
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:99 can't be reached: .*; start it with"):
-        calls.do("GET", "/api/exports")
+        calls.request("GET", "/api/exports")
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 can't be reached: [^;]*$"):
         calls.send("PUT", "http://127.0.0.1:9/upload", {}, lambda: [b"x"])
 
@@ -223,13 +223,13 @@ def test_advice_to_start_the_service_is_given_for_the_service_alone() -> None:
     ],
 )
 def test_a_url_that_leads_to_no_service_is_refused(url: str) -> None:
-    with pytest.raises(Trouble, match="written like") as found:
+    with pytest.raises(ClientError, match="written like") as found:
         Client(url)
     assert "secret" not in str(found.value)
 
 
 def test_a_token_that_can_be_none_is_refused_without_repeating_it() -> None:
-    with pytest.raises(Trouble) as found:
+    with pytest.raises(ClientError) as found:
         Client("http://127.0.0.1", "sec\nret")
     assert "sec" not in str(found.value)
 

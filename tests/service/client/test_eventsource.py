@@ -1,16 +1,16 @@
-"""The parser of event streams, and the pauses between connections."""
+"""The parser of event streams, and the backoff between connections."""
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
 from service.client.eventsource import (
-    LONGEST_PAUSE_SECONDS,
+    MAX_DELAY_SECONDS,
     MAX_EVENT_CHARACTERS,
     Event,
+    EventTooLarge,
     Parser,
-    Pauses,
-    TooLong,
+    ReconnectBackoff,
 )
 
 STREAMS: dict[str, tuple[bytes, list[Event]]] = {
@@ -50,23 +50,27 @@ def test_a_stream_reads_the_same_however_it_falls_into_chunks(found: st.DataObje
 
 
 def test_pauses_grow_up_to_a_limit_and_start_over_once_heard() -> None:
-    pauses = Pauses(lambda: 1.0)
-    assert [pauses.next() for _ in range(7)] == [
+    backoff = ReconnectBackoff(lambda: 1.0)
+    assert [backoff.next_delay() for _ in range(7)] == [
         0.5,
         1.0,
         2.0,
         4.0,
         8.0,
-        LONGEST_PAUSE_SECONDS,
-        LONGEST_PAUSE_SECONDS,
+        MAX_DELAY_SECONDS,
+        MAX_DELAY_SECONDS,
     ]
-    pauses.heard()
-    assert (pauses.waited_seconds, pauses.next(), pauses.next(99)) == (0.0, 0.5, LONGEST_PAUSE_SECONDS)
+    backoff.reset()
+    assert (backoff.waited_seconds, backoff.next_delay(), backoff.next_delay(99)) == (
+        0.0,
+        0.5,
+        MAX_DELAY_SECONDS,
+    )
 
 
 @pytest.mark.parametrize("line", [b"data: ", b"data: " + bytes(1000) + b"\n"], ids=["one line", "many lines"])
 def test_an_event_without_end_is_not_gathered_for_ever(line: bytes) -> None:
     chunk = line if line.endswith(b"\n") else b"x" * 10_000
     endless = (chunk for _ in range(2 * MAX_EVENT_CHARACTERS // len(chunk)))
-    with pytest.raises(TooLong):
+    with pytest.raises(EventTooLarge):
         list(Parser().events(endless))

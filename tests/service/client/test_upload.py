@@ -12,7 +12,7 @@ import pytest
 
 from infra.storage import FolderStorage
 from infra.storage.client import Bucket
-from service.client import Client, Refused, Trouble
+from service.client import Client, ClientError, RequestRejected
 from service.settings import Settings
 from tests.service.cli.test_commands import exporting, run
 from tests.support.fakes import FakeRunner
@@ -49,7 +49,7 @@ class Sender:
     """A user's program, which waits for nothing; what it has shown, and when it is to be interrupted."""
 
     def __init__(self, url: str, folder: Path | None = None, *, until: float = 2.0) -> None:
-        self.client = Client(url, unfinished=folder, sleep=lambda _seconds: None)
+        self.client = Client(url, resume_folder=folder, sleep=lambda _seconds: None)
         self.shown: list[float] = []
         self._until = until
 
@@ -123,7 +123,7 @@ async def test_a_store_that_takes_nothing_is_given_up_and_nothing_is_there(
     street: Street, front: Front, film: Path, faults: Faults, trouble: str
 ) -> None:
     front.faults = faults
-    with pytest.raises(Trouble, match=trouble) as told:
+    with pytest.raises(ClientError, match=trouble) as told:
         await Sender(street.url).sends(film)
     assert "Signature" not in str(told.value)
     front.faults = Faults()
@@ -142,13 +142,13 @@ async def test_a_program_that_was_ended_goes_on_where_it_was(
     (begun,) = {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)}
     front.seen.clear()
     sender = Sender(street.url, memory)
-    assert sender.client.goes_on(film)
+    assert sender.client.can_resume(film)
     key = await sender.sends(film)
     assert {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)} == {begun}
     assert len(sent_parts(front)) < PARTS
     assert sender.shown[0] > 0.2
     assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
-    assert not Client(street.url, unfinished=memory).goes_on(film)
+    assert not Client(street.url, resume_folder=memory).can_resume(film)
     assert list(memory.iterdir()) == []
 
 
@@ -187,7 +187,7 @@ async def test_a_file_that_changes_on_its_way_is_not_stored(street: Street, fron
         if done == total:
             os.utime(film, ns=(1, 1))
 
-    with changing, pytest.raises(Trouble, match="changed while it was being sent"):
+    with changing, pytest.raises(ClientError, match="changed while it was being sent"):
         await asyncio.to_thread(changing.upload, film, moved)
     assert [path for method, path, _ in front.seen if method == "POST" and "uploadId=" in path] == []
 
@@ -228,11 +228,11 @@ def test_a_service_that_is_away_forgets_nothing(film: Path, tmp_path: Path) -> N
     with scripted(Answer(201, body=msgspec.json.encode(shown)), Answer(503)) as service:
         for _ in range(2):
             with (
-                Client(service.url, unfinished=memory, sleep=lambda _seconds: None) as client,
-                pytest.raises((Refused, Trouble)),
+                Client(service.url, resume_folder=memory, sleep=lambda _seconds: None) as client,
+                pytest.raises((RequestRejected, ClientError)),
             ):
                 client.upload(film, lambda _done, _total: None)
-        assert Client(service.url, unfinished=memory).goes_on(film)
+        assert Client(service.url, resume_folder=memory).can_resume(film)
     assert len([asked for asked in service.asked if asked.method == "POST"]) == 1
 
 

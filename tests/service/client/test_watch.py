@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from service.client import Client, Refused, Trouble, Unreachable
+from service.client import Client, ClientError, RequestRejected, Unreachable
 from tests.support.live_server import PROBLEM, STREAM, Answer, impatient, scripted, state, told
 
 
@@ -60,7 +60,7 @@ def test_a_token_that_ends_is_named_and_not_tried_again() -> None:
     stream = Answer(
         headers=STREAM, body=told(state(1)).body + ended("stream.expired", "token_expired", 2_000).body
     )
-    with scripted(stream) as script, impatient(script) as client, pytest.raises(Refused) as refused:
+    with scripted(stream) as script, impatient(script) as client, pytest.raises(RequestRejected) as refused:
         list(client.watch("job-1"))
     assert (refused.value.status, len(script.asked)) == (401, 1)
     assert "the token has expired, and the export goes on" in str(refused.value)
@@ -93,7 +93,7 @@ def test_a_stream_of_something_else_is_not_understood() -> None:
     with (
         scripted(page) as script,
         impatient(script) as client,
-        pytest.raises(Trouble, match="does not speak"),
+        pytest.raises(ClientError, match="does not speak"),
     ):
         list(client.watch("job-1"))
 
@@ -103,6 +103,6 @@ def test_a_watch_of_what_is_not_there_is_refused_at_once() -> None:
     with (
         scripted(Answer(404, PROBLEM, problem)) as script,
         impatient(script) as client,
-        pytest.raises(Refused, match=r"^There is no such export\.$"),
+        pytest.raises(RequestRejected, match=r"^There is no such export\.$"),
     ):
         list(client.watch("job-1"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 
 from callbacks.envelope import EventType
-from service.fanout.hub import Closed, Hub, Publication, Subscriber
+from service.fanout.hub import Hub, HubClosed, Publication, Subscriber
 
 
 def state(job_id: str, sequence: int, user_id: str = "ada") -> Publication:
@@ -72,7 +72,7 @@ async def test_each_subscriber_gets_what_it_asked_for_and_no_more() -> None:
     assert await taken(of_job, 1) == [("a", 2)]
     assert await taken(of_ada, 2) == [("b", 1), ("a", 2)]
     for subscriber in (of_job, of_ada):
-        with pytest.raises(Closed):
+        with pytest.raises(HubClosed):
             await subscriber.next()
 
 
@@ -86,14 +86,14 @@ async def test_a_reader_who_waits_is_woken_by_a_state_and_by_the_end() -> None:
     reading = asyncio.create_task(subscriber.next())
     await asyncio.sleep(0)
     hub.close()
-    with pytest.raises(Closed):
+    with pytest.raises(HubClosed):
         await reading
 
 
 async def test_whoever_comes_after_the_end_is_told_at_once() -> None:
     hub = Hub()
     hub.close()
-    with pytest.raises(Closed):
+    with pytest.raises(HubClosed):
         await hub.subscribe(job_id="a").next()
 
 

@@ -101,14 +101,14 @@ async def test_each_event_says_from_where_its_reader_may_go_on(street: Street) -
 
 async def test_many_who_come_at_once_share_what_is_read(street: Street) -> None:
     await finish_many(street, 300, newest=time.time())
-    openings = street.server.lifespan.state["openings"]
-    read = await asyncio.gather(*(openings.read("local", None) for _ in range(100)))
+    initial_states = street.server.lifespan.state["initial_states"]
+    read = await asyncio.gather(*(initial_states.read("local", None) for _ in range(100)))
     assert len({id(opening) for opening in read}) == 1
 
 
 async def test_a_read_that_has_begun_is_not_shared_with_who_comes_later(street: Street) -> None:
-    openings = street.server.lifespan.state["openings"]
-    assert await openings.read("local", None) is not await openings.read("local", None)
+    initial_states = street.server.lifespan.state["initial_states"]
+    assert await initial_states.read("local", None) is not await initial_states.read("local", None)
 
 
 async def test_a_socket_begins_with_no_more_either(street: Street) -> None:

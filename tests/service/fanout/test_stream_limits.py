@@ -81,9 +81,9 @@ async def test_a_stream_that_has_ended_makes_room(street: Street) -> None:
 
 def test_slots_are_given_back_to_whom_they_were_taken_from() -> None:
     slots = StreamSlots(1, 2)
-    assert [slots.try_take(user) for user in ("ada", "ada", "bob", "eve")] == [True, False, True, False]
-    slots.give_back("ada")
-    assert [slots.try_take(user) for user in ("bob", "eve", "ada")] == [False, True, False]
+    assert [slots.try_acquire(user) for user in ("ada", "ada", "bob", "eve")] == [True, False, True, False]
+    slots.release("ada")
+    assert [slots.try_acquire(user) for user in ("bob", "eve", "ada")] == [False, True, False]
 
 
 async def test_a_stream_ends_with_its_token_and_says_so(street: Street) -> None:

@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from service.http_server.connections import source_of
-from service.http_server.limits import ConnectionLimits, HttpLimits, affordable
+from service.http_server.connections import address_group
+from service.http_server.limits import ConnectionLimits, HttpLimits, fit_to_open_files
 from service.settings import Settings
 from tests.support.raw_http import RawConnection, connected, head, open_connections, received
 from tests.support.service_process import environment
@@ -148,7 +148,7 @@ async def test_sockets_count_like_all_connections(street: Street) -> None:
 def test_no_more_connections_are_taken_than_there_are_files_for(
     limits: ConnectionLimits, open_files: int, expected: ConnectionLimits
 ) -> None:
-    assert affordable(limits, open_files) == expected
+    assert fit_to_open_files(limits, open_files) == expected
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_no_more_connections_are_taken_than_there_are_files_for(
     ],
 )
 def test_an_address_is_what_one_client_has(host: str, expected: str) -> None:
-    assert source_of(host) == expected
+    assert address_group(host) == expected
 
 
 async def test_400_half_requests_keep_nobody_out_of_a_process_with_256_files(tmp_path: Path) -> None:

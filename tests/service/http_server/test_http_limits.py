@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.http_server.server import Server, server
+from service.http_server.server import Server, create_server
 from service.settings import Settings
 from tests.support.raw_http import connected, head, open_connections, pass_time, received
 from tests.support.stream_server import Street, opened, until
@@ -149,7 +149,7 @@ async def test_a_process_that_stood_still_gives_clients_their_time_anew(street: 
     async with connected(street.settings.port) as connection:
         await connection.send(head()[:-2])
         await received(street.server, len(head()) - 2)
-        street.server.check_times(asyncio.get_running_loop().time() + 3_600)
+        street.server.check_timeouts(asyncio.get_running_loop().time() + 3_600)
         await connection.send(b"\r\n")
         assert await connection.status() == 200
 
@@ -209,7 +209,7 @@ async def test_a_reader_of_http_1_0_gets_a_stream_without_chunks(street: Street)
 async def _serving(app: Starlette) -> AsyncIterator[Server]:
     app.state.close_streams = lambda: None
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        running = server(app, "127.0.0.1", 0)
+        running = create_server(app, "127.0.0.1", 0)
         serving = asyncio.create_task(running.serve(sockets=[listening]))
         await until(lambda: running.started)
         yield running

@@ -14,7 +14,7 @@ import pytest
 from gpu.transfer.http_client import Clock
 from gpu.transfer.multipart import upload
 from infra.storage.client import Bucket
-from service.client import Client, Export, Trouble
+from service.client import Client, ClientError, Export
 from tests.gpu.run_pipeline import run_to_end
 from tests.service.api.test_uploads import AUTH_SECRET
 from tests.support.fakes import FakeRun
@@ -241,6 +241,6 @@ async def test_a_download_that_is_cut_each_time_leaves_nothing(
     front.faults = Faults(cut_answers=1_000, cut_after_bytes=0)
     target = tmp_path / "fetched" / "out.mp4"
     target.parent.mkdir()
-    with pytest.raises(Trouble, match="the connection broke"):
+    with pytest.raises(ClientError, match="the connection broke"):
         await fetched(town, job, target)
     assert [*target.parent.iterdir()] == []

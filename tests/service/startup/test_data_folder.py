@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from service import schema
-from service.client.resume_state import Unfinished
+from service.client.resume_state import ResumeState
 from service.settings import BadSettings
-from service.startup.data_folder import close_to_others, make_private, make_rest_private, open_data_folder
+from service.startup.data_folder import make_private, make_rest_private, restrict_to_owner, secure_data_folder
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import free_port, serving, settings_on
 
@@ -68,7 +68,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     inside.mkdir(parents=True)
     (inside / "file.mp4").symlink_to(outside)
     (inside / "folder").symlink_to(outside.parent)
-    list(close_to_others([inside]))
+    list(restrict_to_owner([inside]))
     assert (mode(outside), mode(outside.parent)) == (0o644, 0o755)
 
 
@@ -78,8 +78,8 @@ def test_a_folder_that_its_operator_made_is_closed_and_one_line_says_so(
     folder = tmp_path / "data"
     folder.mkdir()
     folder.chmod(0o775)
-    open_data_folder(folder)
-    open_data_folder(folder)
+    secure_data_folder(folder)
+    secure_data_folder(folder)
     assert mode(folder) == 0o700
     (line,) = caplog.messages
     assert line == f"DATA_DIR: {folder} was open to other users (mode 775), and is not any more"
@@ -94,7 +94,7 @@ def test_a_folder_that_others_use_too_is_refused_and_left_as_it_is(tmp_path: Pat
     folder.chmod(0o1777 if kind == "sticky" else 0o755)
     before = mode(folder)
     with pytest.raises(BadSettings, match=r"DATA_DIR: .* open to other users .*framehook"):
-        open_data_folder(folder)
+        secure_data_folder(folder)
     assert mode(folder) == before
 
 
@@ -124,7 +124,7 @@ def test_what_a_client_remembers_of_uploads_is_its_users_alone(tmp_path: Path) -
     opened_to_others(memory / "left.part")
     before = os.umask(0)
     try:
-        Unfinished(memory).keep("http://127.0.0.1:8000", film, "a token")
+        ResumeState(memory).keep("http://127.0.0.1:8000", film, "a token")
     finally:
         os.umask(before)
     (kept,) = memory.glob("*.json")

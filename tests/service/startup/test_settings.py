@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.factories import verifier_of
-from service.settings import BadSettings, Settings, find_misspelt_settings, load
+from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
 
 SECRET = "a-secret-that-nobody-should-ever-see-in-a-log"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - this is what must not happen without users
@@ -32,7 +32,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
 def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
     for name, value in values.items():
         environment.setenv(name, value)
-    return load()
+    return load_settings()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         pytest.param({"PORT": "0"}, "PORT", id="any port, where no run would find it"),
         pytest.param({"DATABASE_URL": "sqlite:///x.db"}, "DATABASE_URL", id="a driver that waits"),
         pytest.param({"PORT": "-1"}, "PORT", id="a port below none"),
-        pytest.param({"LOG_FORMAT": "xml"}, "LOG_FORMAT", id="a format that is not spoken"),
+        pytest.param({"LOG_FORMAT": "xml"}, "LOG_FORMAT", id="a format that does not exist"),
         pytest.param({"MODAL_ENABLED": "perhaps"}, "MODAL_ENABLED", id="neither yes nor no"),
         pytest.param({"MAX_ACTIVE_PER_USER": "0"}, "MAX_ACTIVE_PER_USER", id="none at a time"),
         pytest.param({"MAX_QUEUED_PER_USER": "0"}, "MAX_QUEUED_PER_USER", id="none at all"),
@@ -126,7 +126,7 @@ def test_secrets_do_not_show_in_what_is_printed(environment: pytest.MonkeyPatch)
 
 
 def test_the_defaults_are_one_user_on_this_machine(environment: pytest.MonkeyPatch) -> None:
-    settings = load()
+    settings = load_settings()
     assert (settings.host, settings.port, settings.authenticated) == ("127.0.0.1", 8000, False)
     assert settings.origin == settings.callback_origin == "http://127.0.0.1:8000"
 
@@ -193,7 +193,7 @@ def test_a_file_that_can_not_be_read_is_told_by_its_line(
 ) -> None:
     Path(".env").write_bytes(content)
     with pytest.raises(BadSettings) as bad:
-        load()
+        load_settings()
     assert str(bad.value).startswith(said)
     assert "hunter2" not in str(bad.value)
 
@@ -201,7 +201,7 @@ def test_a_file_that_can_not_be_read_is_told_by_its_line(
 def test_a_folder_of_the_file_s_name_is_told(environment: pytest.MonkeyPatch) -> None:
     Path(".env").mkdir()
     with pytest.raises(BadSettings, match=r"\.env: it can't be read"):
-        load()
+        load_settings()
 
 
 def test_names_that_are_nearly_a_setting_s_are_told(environment: pytest.MonkeyPatch) -> None:
@@ -226,17 +226,17 @@ def test_settings_are_read_from_a_file_too_and_the_environment_wins(environment:
 
 def test_what_is_given_wins_over_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "82")
-    assert load(port=83, host=None).port == 83
+    assert load_settings(port=83, host=None).port == 83
 
 
 @pytest.mark.parametrize(("audience", "warned"), [(None, True), ("framehook", False)])
 def test_tokens_for_any_audience_are_warned_of_at_start(
     audience: str | None, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    verifier_of(load(auth_jwt_secret="s" * 32, auth_audience=audience, _env_file=""))
+    verifier_of(load_settings(auth_jwt_secret="s" * 32, auth_audience=audience, _env_file=""))
     assert any("AUTH_AUDIENCE is not set" in record.getMessage() for record in caplog.records) is warned
 
 
 def test_a_single_user_is_not_warned_of_audiences(caplog: pytest.LogCaptureFixture) -> None:
-    verifier_of(load(_env_file=""))
+    verifier_of(load_settings(_env_file=""))
     assert caplog.records == []

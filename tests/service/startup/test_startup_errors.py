@@ -19,8 +19,8 @@ from infra.lock import holding
 from service import schema
 from service.app import create_app
 from service.http_server.listening import open_sockets
-from service.settings import Settings, load
-from service.startup.errors import StartError, explaining, prepare_data_dir
+from service.settings import Settings, load_settings
+from service.startup.errors import StartError, as_start_errors, prepare_data_dir
 from tests.support.service_process import environment
 
 CONFIGURATION, TRY_AGAIN = 78, 75
@@ -28,11 +28,11 @@ SECRET = "hunter2"
 
 
 def settings_of(folder: Path, **changes: object) -> Settings:
-    return load(data_dir=folder, host="127.0.0.1", _env_file="", **changes)
+    return load_settings(data_dir=folder, host="127.0.0.1", _env_file="", **changes)
 
 
 async def start_and_stop(settings: Settings) -> None:
-    with explaining(settings):
+    with as_start_errors(settings):
         app = create_app(settings)
         async with app.router.lifespan_context(app):
             pass
@@ -137,7 +137,7 @@ def test_an_upgrade_of_what_is_no_database_is_told(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     with (
         pytest.raises(StartError, match=r"DATA_DIR: .*framehook\.db is a folder") as ended,
-        explaining(settings),
+        as_start_errors(settings),
     ):
         schema.upgrade(sqlite_url(tmp_path / "framehook.db"))
     assert ended.value.status == CONFIGURATION
@@ -165,7 +165,7 @@ def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
     with (
         holding(lock),
         pytest.raises(StartError, match="another service is running") as ended,
-        explaining(settings),
+        as_start_errors(settings),
         holding(lock),
     ):
         pass

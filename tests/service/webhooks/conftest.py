@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from infra.database.postgresql import AnyDatabase, open_database
-from service.settings import Settings, load
+from service.settings import Settings, load_settings
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import Shop
 
@@ -31,4 +31,4 @@ async def shop(either: AnyDatabase) -> AsyncIterator[Shop]:
 def settings(settings: Settings) -> Settings:
     """Receivers on loopback, without TLS, are allowed."""
     changes = {"webhook_allowed_networks": (LOOPBACK,), "webhook_allow_http": True}
-    return load(**{**settings.model_dump(exclude_unset=True), **changes}, _env_file="")
+    return load_settings(**{**settings.model_dump(exclude_unset=True), **changes}, _env_file="")

@@ -1,8 +1,8 @@
-"""Housekeeping forgets deliveries, their log and the endpoints of exports that are over, and nothing that is needed."""
+"""RetentionTask deletes old deliveries, their log and the endpoints of finished exports, and nothing that is needed."""
 
 from sqlalchemy import insert
 
-from service.retention import Housekeeping, Retention
+from service.retention import Retention, RetentionTask
 from service.webhooks.models import ATTEMPTS, DELIVERIES
 from tests.service.webhooks.webhook_harness import Shop
 
@@ -11,7 +11,7 @@ KEPT = Retention(events_seconds=30 * DAY)
 
 
 async def tidied(shop: Shop) -> int:
-    return await Housekeeping(shop.database, KEPT).tidy(now=shop.clock.now)
+    return await RetentionTask(shop.database, KEPT).delete_expired(now=shop.clock.now)
 
 
 async def test_old_deliveries_go_with_their_log_and_young_ones_stay(shop: Shop) -> None:
