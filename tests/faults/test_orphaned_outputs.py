@@ -12,7 +12,7 @@ from service.dispatch.runners import Failed
 from service.ingest.finalizer import attempt_key
 from service.jobs import leases
 from service.settings import load_settings
-from tests.support.app_harness import House, opened
+from tests.support.app_harness import AppHarness, open_app
 from tests.support.clocks import MovableClock
 from tests.support.fakes import FakeRun, FakeRunner
 
@@ -32,18 +32,18 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture
-async def house(data_dir: Path, clock: MovableClock) -> AsyncIterator[House]:
+async def app(data_dir: Path, clock: MovableClock) -> AsyncIterator[AppHarness]:
     settings = load_settings(data_dir=data_dir, host="127.0.0.1", port=8000, _env_file="")
-    async with opened(settings, FakeRunner(), clock.clock) as house:
-        yield house
+    async with open_app(settings, FakeRunner(), clock.clock) as app:
+        yield app
 
 
-async def died_finalizing(house: House, *, now: float = 0.0) -> FakeRun:
+async def died_finalizing(app: AppHarness, *, now: float = 0.0) -> FakeRun:
     """An attempt whose output is in its place, and whose row does not say `complete` yet."""
-    await house.submitted()
-    run = await house.run()
-    await run.started()
-    house.put_output(run, CONTENT)
+    await app.submit_export()
+    run = await app.next_run()
+    await run.report_started()
+    app.put_output(run, CONTENT)
     report = Report(
         job_id=run.spec.job_id,
         attempt=1,
@@ -54,45 +54,45 @@ async def died_finalizing(house: House, *, now: float = 0.0) -> FakeRun:
         message="",
         output=OUTPUT,
     )
-    async with house.database.transaction() as session:
+    async with app.database.transaction() as session:
         job = await leases.finalize(session, report, lease_seconds=60, now=now)
     assert job is not None
     written = attempt_key(job.job_id, 1)
-    storage = house.state["storage"]
+    storage = app.state["storage"]
     assert await storage.publish("local", written, job.output_key, size=OUTPUT.size, checksum=OUTPUT.checksum)
     assert await storage.find("local", job.output_key) is not None
     return run
 
 
-async def test_a_run_that_ends_while_its_output_is_taken_in_is_not_lost(house: House) -> None:
-    run = await died_finalizing(house, now=time.time())
-    house.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
-    await house.state["attempts"]._see_to([run.spec.call_id])
-    row = await house.row(run.spec.job_id)
+async def test_a_run_that_ends_while_its_output_is_taken_in_is_not_lost(app: AppHarness) -> None:
+    run = await died_finalizing(app, now=time.time())
+    app.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
+    await app.state["attempts"]._see_to([run.spec.call_id])
+    row = await app.fetch_row(run.spec.job_id)
     assert (row["attempt"], row["phase"]) == (1, "finalizing")
 
 
 async def test_a_run_that_ended_is_asked_after_once_taking_it_in_takes_too_long(
-    house: House, clock: MovableClock
+    app: AppHarness, clock: MovableClock
 ) -> None:
-    run = await died_finalizing(house, now=time.time())
-    house.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
-    await clock.pass_time(house, house.settings.finalize_seconds + 10)
-    assert (await house.row(run.spec.job_id))["attempt"] == 2
+    run = await died_finalizing(app, now=time.time())
+    app.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
+    await clock.pass_time(app, app.settings.finalize_seconds + 10)
+    assert (await app.fetch_row(run.spec.job_id))["attempt"] == 2
 
 
-async def test_a_cancel_withdraws_the_output(house: House) -> None:
-    run = await died_finalizing(house)
-    assert (await house.client.delete(f"/api/exports/{run.spec.job_id}")).status_code == 202
-    row = await house.row(run.spec.job_id)
+async def test_a_cancel_withdraws_the_output(app: AppHarness) -> None:
+    run = await died_finalizing(app)
+    assert (await app.client.delete(f"/api/exports/{run.spec.job_id}")).status_code == 202
+    row = await app.fetch_row(run.spec.job_id)
     assert row["status"] == "cancelled"
-    assert await house.state["storage"].find("local", str(row["output_key"])) is None
+    assert await app.state["storage"].find("local", str(row["output_key"])) is None
 
 
-async def test_a_failure_withdraws_the_output(house: House) -> None:
-    run = await died_finalizing(house)
+async def test_a_failure_withdraws_the_output(app: AppHarness) -> None:
+    run = await died_finalizing(app)
     run.step = 4
-    assert (await run.failed()).status_code == 200
-    row = await house.row(run.spec.job_id)
+    assert (await run.report_failed()).status_code == 200
+    row = await app.fetch_row(run.spec.job_id)
     assert row["status"] == "error"
-    assert await house.state["storage"].find("local", str(row["output_key"])) is None
+    assert await app.state["storage"].find("local", str(row["output_key"])) is None

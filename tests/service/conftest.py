@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from service.settings import Settings, load_settings
-from tests.support.app_harness import House, opened
+from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
 
 JWT_SECRET = "a shared secret that is long enough for tests, even for those of SHA-512"
@@ -40,15 +40,15 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def house(settings: Settings, stack: AsyncExitStack) -> House:
+async def app(settings: Settings, stack: AsyncExitStack) -> AppHarness:
     """The service of a single local user."""
-    return await stack.enter_async_context(opened(settings, FakeRunner()))
+    return await stack.enter_async_context(open_app(settings, FakeRunner()))
 
 
 @pytest.fixture
-async def shared_house(users_settings: Settings, stack: AsyncExitStack) -> House:
+async def multi_user_app(users_settings: Settings, stack: AsyncExitStack) -> AppHarness:
     """The service of several users; requests carry no token unless they are given one."""
-    return await stack.enter_async_context(opened(users_settings, FakeRunner()))
+    return await stack.enter_async_context(open_app(users_settings, FakeRunner()))
 
 
 def token(

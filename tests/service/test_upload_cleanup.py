@@ -12,7 +12,7 @@ from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from service.upload_cleanup import UploadCleanup
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import free_port, serving, settings_on
+from tests.support.live_server import free_port, serve_app, settings_on
 from tests.support.s3_server import Front
 
 pytestmark = pytest.mark.anyio
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_service_that_starts_removes_what_was_abandoned(data_dir: Path) -> None:
     settings = settings_on(free_port(), data_dir)
-    async with serving(settings, FakeRunner()) as street:
+    async with serve_app(settings, FakeRunner()) as server:
         asked = {"filename": "a.mp4", "size": 9, "content_type": "video/mp4", "parts": True}
-        assert (await street.http.post("/api/uploads", json=asked)).status_code == 201
+        assert (await server.http.post("/api/uploads", json=asked)).status_code == 201
     (folder,) = children(data_dir / "incoming")
     old = time.time() - 27 * 3_600
     for path in (*children(folder), folder):
         os.utime(path, (old, old))
-    async with asyncio.timeout(20), serving(settings, FakeRunner()):
+    async with asyncio.timeout(20), serve_app(settings, FakeRunner()):
         while children(data_dir / "incoming"):  # noqa: ASYNC110 - nothing tells that files have gone
             await asyncio.sleep(0.01)
 

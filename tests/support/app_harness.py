@@ -18,7 +18,7 @@ from service.clock import Clock
 from service.ingest.output_check import Probe
 from service.settings import Settings
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
-from tests.support.job_factory import Row, events, rows
+from tests.support.job_factory import Row, fetch_events, fetch_jobs
 from tests.support.small_mp4 import video_with
 
 EXPORTED = video_with(b"the exported video")
@@ -27,7 +27,7 @@ FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180
 
 
 @dataclass
-class House:
+class AppHarness:
     """A client of the running service, and what a test may look at behind the client's back."""
 
     client: httpx.AsyncClient
@@ -39,38 +39,38 @@ class House:
     def database(self) -> AnyDatabase:
         return self.state["database"]
 
-    def put(self, key: str = SOURCE, content: bytes = b"video", *, user: str = "local") -> None:
+    def put_object(self, key: str = SOURCE, content: bytes = b"video", *, user: str = "local") -> None:
         """An object in the user's storage."""
         path = self.state["storage"].local_path(user, key)
         assert path is not None
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    def body(self, **changes: object) -> dict[str, Any]:
+    def export_body(self, **changes: object) -> dict[str, Any]:
         """What a client sends to start an export."""
         config = {"input_key": SOURCE, **FRAMING}
         return {"type": "framing", "config": config} | changes
 
-    async def submitted(self, *, user: str = "local", **request: Any) -> dict[str, Any]:
+    async def submit_export(self, *, user: str = "local", **request: Any) -> dict[str, Any]:
         """A job, accepted."""
-        self.put(user=user)
-        answer = await self.client.post("/api/exports", **({"json": self.body()} | request))
+        self.put_object(user=user)
+        answer = await self.client.post("/api/exports", **({"json": self.export_body()} | request))
         assert answer.status_code == 202, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
-    async def run(self) -> FakeRun:
+    async def next_run(self) -> FakeRun:
         """The run of the next attempt that the dispatcher starts."""
-        return self.of(await self.runner.next())
+        return self.run_for(await self.runner.next_spec())
 
-    def of(self, spec: AttemptSpec) -> FakeRun:
+    def run_for(self, spec: AttemptSpec) -> FakeRun:
         return FakeRun(spec, self.client)
 
-    async def completed(self, run: FakeRun, content: bytes = EXPORTED) -> httpx.Response:
+    async def complete_run(self, run: FakeRun, content: bytes = EXPORTED) -> httpx.Response:
         """Let the run write its output, and say that it is there."""
         self.put_output(run, content)
         checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        return await run.completed(size=len(content), checksum=checksum)
+        return await run.report_completed(size=len(content), checksum=checksum)
 
     def put_output(self, run: FakeRun, content: bytes) -> None:
         target = run.spec.transfer.output
@@ -79,20 +79,20 @@ class House:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    async def row(self, job_id: str) -> Row:
-        return (await rows(self.database))[job_id]
+    async def fetch_row(self, job_id: str) -> Row:
+        return (await fetch_jobs(self.database))[job_id]
 
-    async def timeline(self, job_id: str) -> list[Row]:
-        return [event for event in await events(self.database) if event["job_id"] == job_id]
+    async def fetch_timeline(self, job_id: str) -> list[Row]:
+        return [event for event in await fetch_events(self.database) if event["job_id"] == job_id]
 
 
 @asynccontextmanager
-async def opened(
+async def open_app(
     settings: Settings,
     runner: FakeRunner,
     clock: Clock | None = None,
     prober: Probe | None = None,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[AppHarness]:
     """The whole application, its loops included, behind an in-process transport."""
     app = create_app(settings, runner, clock, prober or ThreadProber())
     async with app.router.lifespan_context(app) as state:
@@ -102,4 +102,4 @@ async def opened(
 
         transport = httpx.ASGITransport(stated)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-            yield House(client, runner, state, settings)  # type: ignore[arg-type]
+            yield AppHarness(client, runner, state, settings)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 import time
 
 from service.clock import Clock
-from tests.support.app_harness import House
+from tests.support.app_harness import AppHarness
 
 ROUND_SECONDS = 5.0
 
@@ -22,11 +22,11 @@ class MovableClock:
     def _monotonic(self) -> float:
         return self.passed_seconds
 
-    async def pass_time(self, house: House, seconds: float) -> None:
+    async def pass_time(self, app: AppHarness, seconds: float) -> None:
         """Let time pass by the usual rounds of the watch."""
-        await house.state["attempts"].look()
+        await app.state["attempts"].look()
         left = seconds
         while left > 0:
             self.passed_seconds += min(left, ROUND_SECONDS)
             left -= ROUND_SECONDS
-            await house.state["attempts"].look()
+            await app.state["attempts"].look()

@@ -41,16 +41,16 @@ class FakeRunner:
     def __init__(self, *, places: int = 4, instance: str = "fake-") -> None:
         self.instance = instance
         self.freed = asyncio.Event()
-        self.free = places
+        self.free_slots = places
         self.spawned: list[AttemptSpec] = []
         self.cancelled: list[str] = []
-        self.lost: list[str] = []
+        self.ended_calls: list[str] = []
         self.refusals: list[Refused] = []
         self.standings: dict[str, Standing] = {}
-        self.arrived = asyncio.Event()  # set at each spawn
+        self.spec_arrived = asyncio.Event()  # set at each spawn
 
     def places(self) -> int:
-        return self.free
+        return self.free_slots
 
     def call_for(self, job_id: str, attempt: int) -> str:
         return f"{self.instance}{job_id}-{attempt}"
@@ -59,14 +59,14 @@ class FakeRunner:
         if self.refusals:
             raise self.refusals.pop(0)
         self.spawned.append(spec)
-        self.arrived.set()
+        self.spec_arrived.set()
         return spec.call_id
 
     async def probe(self, call_id: str) -> Standing:
         return self.standings.get(call_id, Running())
 
     def ended(self) -> list[str]:
-        ended, self.lost = self.lost, []
+        ended, self.ended_calls = self.ended_calls, []
         return ended
 
     async def cancel(self, call_id: str) -> None:
@@ -78,12 +78,12 @@ class FakeRunner:
     async def close(self) -> None:
         return
 
-    async def next(self, *, within_seconds: float = 10) -> AttemptSpec:
+    async def next_spec(self, *, within_seconds: float = 10) -> AttemptSpec:
         """The oldest attempt not taken yet, as soon as there is one."""
         async with asyncio.timeout(within_seconds):
             while not self.spawned:
-                self.arrived.clear()
-                await self.arrived.wait()
+                self.spec_arrived.clear()
+                await self.spec_arrived.wait()
         return self.spawned.pop(0)
 
 
@@ -98,22 +98,22 @@ class FakeRun:
         self.step = 0
         self._client = client
 
-    def at(self, step: int) -> Self:
+    def at_step(self, step: int) -> Self:
         """The same run, about to send what follows a step once more."""
         again = type(self)(self.spec, self._client)
         again.step = step
         return again
 
-    async def started(self) -> httpx.Response:
+    async def report_started(self) -> httpx.Response:
         return await self.send("export.started", phase="starting", progress=0)
 
-    async def tick(self, progress: float, phase: str = "processing") -> httpx.Response:
+    async def report_progress(self, progress: float, phase: str = "processing") -> httpx.Response:
         return await self.send("export.progress", phase=phase, progress=progress)
 
-    async def completed(self, **output: object) -> httpx.Response:
+    async def report_completed(self, **output: object) -> httpx.Response:
         return await self.send("export.completed", phase="done", progress=100, output={**OUTPUT, **output})
 
-    async def failed(self, **error: object) -> httpx.Response:
+    async def report_failed(self, **error: object) -> httpx.Response:
         return await self.send("export.failed", error={**FAILURE, **error})
 
     async def send(self, kind: str, **report: object) -> httpx.Response:
@@ -123,7 +123,7 @@ class FakeRun:
 
     async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Post these bytes, signed here and now unless `headers` are given."""
-        signed = self.signed(body) if headers is None else headers
+        signed = self.sign(body) if headers is None else headers
         return await self._client.post(self.url, content=body, headers=signed)
 
     def body(self, kind: str, **report: object) -> bytes:
@@ -139,7 +139,7 @@ class FakeRun:
         moment = datetime.now(UTC)
         return msgspec.json.encode({"type": kind, "timestamp": moment, "data": {**usual, **report}})
 
-    def signed(
+    def sign(
         self, body: bytes, *, key: bytes | None = None, message_id: str = "msg_1", age_seconds: int = 0
     ) -> dict[str, str]:
         moment = int(time.time()) - age_seconds

@@ -14,10 +14,10 @@ from service.jobs.models import Job
 from tests.support.fakes import OUTPUT
 
 Row = dict[str, object]
-OK = msgspec.convert(OUTPUT, Output)
+VALID_OUTPUT = msgspec.convert(OUTPUT, Output)
 
 
-def asked(job_id: str, user_id: str = "ada") -> transitions.Submission:
+def submission_for(job_id: str, user_id: str = "ada") -> transitions.Submission:
     return transitions.Submission(
         job_id=job_id,
         user_id=user_id,
@@ -28,7 +28,7 @@ def asked(job_id: str, user_id: str = "ada") -> transitions.Submission:
     )
 
 
-def change(
+def build_change(
     kind: EventType,
     job_id: str,
     attempt: int,
@@ -54,17 +54,17 @@ def change(
         progress=progress,
         message=f"step {step}",
         gpu_seconds=gpu_seconds,
-        output=OK if kind is EventType.COMPLETED else None,
-        error=failure(transient=transient) if ended else None,
+        output=VALID_OUTPUT if kind is EventType.COMPLETED else None,
+        error=build_failure(transient=transient) if ended else None,
     )
     return Change(kind, report, now, random=0.5)
 
 
-def failure(*, transient: bool) -> Failure:
+def build_failure(*, transient: bool) -> Failure:
     return Failure(code="broken", message="It broke.", transient=transient)
 
 
-async def written(writer: Writer, *changes: Change) -> list[Outcome]:
+async def write_changes(writer: Writer, *changes: Change) -> list[Outcome]:
     """Hand all changes to a writer whose loop is not running, as one batch."""
     waiting = [asyncio.ensure_future(writer.apply(one)) for one in changes]
     await asyncio.sleep(0)  # each has handed its change over
@@ -72,18 +72,18 @@ async def written(writer: Writer, *changes: Change) -> list[Outcome]:
     return [await one for one in waiting]
 
 
-def ignore(_job: Job) -> None:
+def ignore_job(_job: Job) -> None:
     """Publishes nothing."""
 
 
-async def rows(database: AnyDatabase) -> dict[str, Row]:
+async def fetch_jobs(database: AnyDatabase) -> dict[str, Row]:
     """All of `export_jobs`."""
     async with database.reading() as session:
         found = await session.execute(select(transitions.JOBS).order_by(transitions.JOBS.c.job_id))
         return {str(row["job_id"]): dict(row) for row in found.mappings()}
 
 
-async def events(database: AnyDatabase) -> list[Row]:
+async def fetch_events(database: AnyDatabase) -> list[Row]:
     """Every timeline, oldest first."""
     async with database.reading() as session:
         found = await session.execute(select(transitions.EVENTS).order_by(transitions.EVENTS.c.sequence))

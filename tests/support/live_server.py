@@ -38,7 +38,7 @@ def settings_on(port: int, data_dir: Path, **changes: object) -> Settings:
     )
 
 
-class Lasting(FakeRunner):
+class DurableRunner(FakeRunner):
     """Runs elsewhere, which a restart of the service does not end."""
 
     def __init__(self) -> None:
@@ -49,15 +49,15 @@ class Lasting(FakeRunner):
 
 
 @dataclass
-class Street:
+class LiveServer:
     """A running service: where it is, and the runs that it has asked for."""
 
     url: str
     runner: FakeRunner
     http: httpx.AsyncClient
 
-    async def run(self) -> FakeRun:
-        return FakeRun(await self.runner.next(), self.http)
+    async def next_run(self) -> FakeRun:
+        return FakeRun(await self.runner.next_spec(), self.http)
 
     def write_output(self, run: FakeRun, content: bytes) -> None:
         target = run.spec.transfer.output
@@ -67,9 +67,9 @@ class Street:
 
 
 @asynccontextmanager
-async def serving(
+async def serve_app(
     settings: Settings, runner: FakeRunner, clock: Clock | None = None
-) -> AsyncIterator[Street]:
+) -> AsyncIterator[LiveServer]:
     """The service, as `framehook serve` runs it."""
     listening = socket.create_server((settings.host, settings.port))
     service = create_server(create_app(settings, runner, clock, ThreadProber()), settings.host, settings.port)
@@ -77,7 +77,7 @@ async def serving(
     try:
         async with httpx.AsyncClient(base_url=settings.origin, timeout=20, trust_env=False) as http:
             await _wait_until_ready(http)
-            yield Street(settings.origin, runner, http)
+            yield LiveServer(settings.origin, runner, http)
     finally:
         service.should_exit = True
         await running
@@ -91,7 +91,7 @@ async def _wait_until_ready(http: httpx.AsyncClient) -> None:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ScriptedResponse:
     """One scripted answer; without a status the connection is closed in the caller's face."""
 
     status: int | None = 200
@@ -100,7 +100,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecordedRequest:
     """One request as it came."""
 
     method: str
@@ -114,23 +114,23 @@ class Script:
     """The answers to come, in order, the last of them for ever, and what has been asked."""
 
     url: str
-    answers: list[Answer] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
+    responses: list[ScriptedResponse] = field(default_factory=list)
+    requests: list[RecordedRequest] = field(default_factory=list)
 
-    def next(self, asked: Asked) -> Answer:
-        self.asked.append(asked)
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+    def next(self, asked: RecordedRequest) -> ScriptedResponse:
+        self.requests.append(asked)
+        return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
 
 @contextmanager
-def scripted(*answers: Answer) -> Iterator[Script]:
+def serve_script(*answers: ScriptedResponse) -> Iterator[Script]:
     """A server on loopback that answers as told."""
 
     class Route(BaseHTTPRequestHandler):
         def answer(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", 0)))
-            found = script.next(Asked(self.command, self.path, headers, body))
+            found = script.next(RecordedRequest(self.command, self.path, headers, body))
             if found.status is None:
                 return
             self.send_response(found.status)
@@ -159,7 +159,7 @@ def scripted(*answers: Answer) -> Iterator[Script]:
         listening.server_close()
 
 
-def state(sequence: int, status: str = "processing", **changes: object) -> Export:
+def export_state(sequence: int, status: str = "processing", **changes: object) -> Export:
     """A job as a service would show it."""
     usual: dict[str, object] = {
         "job_id": "job-1",
@@ -174,15 +174,15 @@ def state(sequence: int, status: str = "processing", **changes: object) -> Expor
     return Export(sequence=sequence, status=status, **(usual | changes))  # type: ignore[arg-type]
 
 
-def told(*exports: Export, retry: int | None = None) -> Answer:
+def sse_response(*exports: Export, retry: int | None = None) -> ScriptedResponse:
     """A stream that carries these states and ends."""
     head = f"retry: {retry}\n\n".encode() if retry is not None else b""
     frames = [
         b"id: %d\nevent: export.progress\ndata: %s\n\n" % (export.sequence, msgspec.json.encode(export))
         for export in exports
     ]
-    return Answer(headers=STREAM, body=head + b"".join(frames))
+    return ScriptedResponse(headers=STREAM, body=head + b"".join(frames))
 
 
-def impatient(script: Script, slept: list[float] | None = None) -> Client:
+def fast_client(script: Script, slept: list[float] | None = None) -> Client:
     return Client(script.url, sleep=(slept if slept is not None else []).append, jitter=lambda: 1.0)

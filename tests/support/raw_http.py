@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from service.http_server.protocol import BoundedHttpProtocol
 from service.http_server.server import Server
-from tests.support.stream_server import until
+from tests.support.stream_server import wait_until
 
-WITHIN_SECONDS = 20
+TIMEOUT_SECONDS = 20
 
 
 @dataclass
@@ -25,7 +25,7 @@ class RawConnection:
 
     async def read_head(self) -> bytes:
         """The head of the next answer."""
-        async with asyncio.timeout(WITHIN_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self.reader.readuntil(b"\r\n\r\n")
 
     async def status(self) -> int:
@@ -34,12 +34,12 @@ class RawConnection:
 
     async def read_all(self) -> bytes:
         """Everything until the server closes the connection."""
-        async with asyncio.timeout(WITHIN_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self.reader.read()
 
 
 @asynccontextmanager
-async def connected(port: int, *, source: str = "127.0.0.1") -> AsyncIterator[RawConnection]:
+async def open_connection(port: int, *, source: str = "127.0.0.1") -> AsyncIterator[RawConnection]:
     """A connection from an address of this machine."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     try:
@@ -48,7 +48,7 @@ async def connected(port: int, *, source: str = "127.0.0.1") -> AsyncIterator[Ra
         writer.close()
 
 
-def head(
+def request_head(
     line: str = "GET /healthz", *, size: int | None = None, close: bool = True, extra: str = ""
 ) -> bytes:
     """A whole head, of `size` bytes if it is given."""
@@ -64,9 +64,9 @@ def open_connections(server: Server) -> list[BoundedHttpProtocol]:
     return [one for one in server.server_state.connections if isinstance(one, BoundedHttpProtocol)]
 
 
-async def received(server: Server, size: int) -> None:
+async def wait_received(server: Server, size: int) -> None:
     """Wait until a connection has this many bytes of an unfinished head."""
-    await until(lambda: any(one._idle_bytes == size for one in open_connections(server)))
+    await wait_until(lambda: any(one._idle_bytes == size for one in open_connections(server)))
 
 
 def pass_time(server: Server, seconds: float) -> None:

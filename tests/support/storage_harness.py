@@ -10,7 +10,7 @@ from gpu.spec import AttemptSpec, RemoteUpload
 from infra.storage.client import Bucket, S3Place
 from service.settings import Settings
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import FRAMING, Street, free_port, serving, settings_on
+from tests.support.live_server import FRAMING, LiveServer, free_port, serve_app, settings_on
 from tests.support.s3_server import Front
 
 
@@ -24,7 +24,7 @@ class Elsewhere(FakeRunner):
 class Town:
     """The running service, and the user's first source in its storage."""
 
-    street: Street
+    street: LiveServer
     settings: Settings
     source: str
 
@@ -33,7 +33,7 @@ class Town:
         config = {"input_key": self.source, **FRAMING}
         answer = await self.street.http.post("/api/exports", json={"type": "framing", "config": config})
         assert answer.status_code == 202, answer.text
-        return await self.street.runner.next()
+        return await self.street.runner.next_spec()
 
     async def target(self) -> tuple[AttemptSpec, RemoteUpload]:
         """The same, and where its output goes."""
@@ -45,7 +45,7 @@ class Town:
 @asynccontextmanager
 async def town(settings: Settings) -> AsyncIterator[Town]:
     """The service, with a source of five bytes handed in."""
-    async with serving(settings, Elsewhere()) as street:
+    async with serve_app(settings, Elsewhere()) as street:
         asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
         found = (await street.http.post("/api/uploads", json=asked)).json()
         assert (await street.http.put(found["url"], content=b"video", headers=found["headers"])).is_success

@@ -17,29 +17,29 @@ from service.settings import Settings
 from tests.support.app_harness import FRAMING, SOURCE
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
 
-WITHIN_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
 @dataclass
-class Street:
+class StreamServer:
     """A client of the running server."""
 
     client: httpx.AsyncClient
     runner: FakeRunner
     settings: Settings
-    server: Server
+    uvicorn: Server
     serving: "asyncio.Task[None]"
 
     @property
-    def readers(self) -> int:
+    def stream_count(self) -> int:
         """How many streams are open."""
-        return len(self.server.lifespan.state["hub"])
+        return len(self.uvicorn.lifespan.state["hub"])
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.settings.port}"
 
-    async def submitted(self, *, user: str = "local", headers: dict[str, str] | None = None) -> FakeRun:
+    async def submit_export(self, *, user: str = "local", headers: dict[str, str] | None = None) -> FakeRun:
         """The run of a new export."""
         path = self.settings.data_dir / "objects" / user / SOURCE
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,16 +47,16 @@ class Street:
         body = {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}}
         answer = await self.client.post("/api/exports", json=body, headers=headers)
         assert answer.status_code == 202, answer.text
-        return FakeRun(await self.runner.next(), self.client)
+        return FakeRun(await self.runner.next_spec(), self.client)
 
-    async def shown(self, run: FakeRun) -> dict[str, Any]:
+    async def get_export(self, run: FakeRun) -> dict[str, Any]:
         found: dict[str, Any] = (await self.client.get(f"/api/exports/{run.spec.job_id}")).json()
         return found
 
-    async def settled(self, run: FakeRun) -> None:
+    async def wait_for_call_id(self, run: FakeRun) -> None:
         """Wait until the dispatcher has stored the call, after which only the run changes the job."""
-        async with asyncio.timeout(WITHIN_SECONDS):
-            while (await self.shown(run))["call_id"] is None:  # noqa: ASYNC110 - there is no event to wait for
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while (await self.get_export(run))["call_id"] is None:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.01)
 
     @asynccontextmanager
@@ -64,12 +64,12 @@ class Street:
         async with self.client.stream("GET", path, headers=headers) as response:
             yield Events(response)
 
-    async def stopped(self) -> float:
+    async def stop(self) -> float:
         """Tell the server to stop; the seconds that it took."""
         clock = asyncio.get_running_loop().time
         began = clock()
-        self.server.should_exit = True
-        async with asyncio.timeout(WITHIN_SECONDS):
+        self.uvicorn.should_exit = True
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await asyncio.shield(self.serving)
         return clock() - began
 
@@ -104,7 +104,7 @@ class Events:
     async def next(self) -> Event | None:
         """The next event; None at the end of the stream."""
         found: dict[str, str] = {}
-        async with asyncio.timeout(WITHIN_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             async for line in self._lines:
                 name, _, value = line.partition(": ")
                 if line.startswith(":"):
@@ -125,7 +125,7 @@ class Events:
         assert event is not None
         return event.jobs
 
-    async def rest(self) -> list[Event]:
+    async def read_rest(self) -> list[Event]:
         """Whatever comes until the stream ends."""
         found = []
         while (event := await self.next()) is not None:
@@ -133,7 +133,7 @@ class Events:
         return found
 
 
-async def until(holds: Callable[[], bool], within_seconds: float = WITHIN_SECONDS) -> None:
+async def wait_until(holds: Callable[[], bool], within_seconds: float = TIMEOUT_SECONDS) -> None:
     """Wait for what tells nobody when it comes true."""
     async with asyncio.timeout(within_seconds):
         while not holds():  # noqa: ASYNC110 - there is no event to wait for
@@ -141,9 +141,9 @@ async def until(holds: Callable[[], bool], within_seconds: float = WITHIN_SECOND
 
 
 @asynccontextmanager
-async def opened(
+async def open_server(
     settings: Settings, runner: FakeRunner | None = None, limits: HttpLimits | None = None
-) -> AsyncIterator[Street]:
+) -> AsyncIterator[StreamServer]:
     """The service, served on a free port."""
     runner = runner or FakeRunner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -152,13 +152,13 @@ async def opened(
             create_app(settings, runner, output_prober=ThreadProber()), settings.host, settings.port, limits
         )
         serving = asyncio.create_task(running.serve(sockets=[listening]))
-        await until(lambda: running.started)
+        await wait_until(lambda: running.started)
         origin = f"http://127.0.0.1:{settings.port}"
-        async with httpx.AsyncClient(base_url=origin, timeout=WITHIN_SECONDS) as client:
-            street = Street(client, runner, settings, running, serving)
+        async with httpx.AsyncClient(base_url=origin, timeout=TIMEOUT_SECONDS) as client:
+            server = StreamServer(client, runner, settings, running, serving)
             try:
-                yield street
+                yield server
             finally:
                 if not serving.done():
-                    await street.stopped()
+                    await server.stop()
                 await serving

@@ -58,7 +58,7 @@ async def sent(made: Path, spec: AttemptSpec) -> tuple[list[float], str]:
 
 async def reported(town: Town, spec: AttemptSpec) -> httpx.Response:
     run = FakeRun(spec, town.street.http)
-    return await run.completed(size=len(CONTENT), checksum=CHECKSUM)
+    return await run.report_completed(size=len(CONTENT), checksum=CHECKSUM)
 
 
 async def test_a_spec_for_elsewhere_is_small_and_holds_no_paths(town: Town) -> None:
@@ -117,7 +117,7 @@ async def test_a_lie_about_the_size_is_found_out(town: Town, made: Path) -> None
     spec = await town.spec()
     await sent(made, spec)
     run = FakeRun(spec, town.street.http)
-    assert (await run.completed(size=len(CONTENT) - 1, checksum=CHECKSUM)).status_code == 200
+    assert (await run.report_completed(size=len(CONTENT) - 1, checksum=CHECKSUM)).status_code == 200
     job = (await town.street.http.get(f"/api/exports/{spec.job_id}")).json()
     assert job["status"] != "complete"
 

@@ -12,7 +12,7 @@ from infra.database.postgresql import PostgresDatabase
 from infra.database.sqlite import Changed
 from service.settings import Settings, load_settings
 from tests.support.frozen_tunnel import Tunnel, tunnel_to
-from tests.support.stream_server import opened
+from tests.support.stream_server import open_server
 
 SOON_SECONDS = 20
 """Far less than any time-out of a statement, and far more than a busy machine takes."""
@@ -105,13 +105,13 @@ async def test_a_reader_is_told_what_another_replica_took_in_while_the_line_was_
 ) -> None:
     direct = settings.model_copy(update={"database_url": postgresql_url})
     through = settings.model_copy(update={"database_url": tunnel.url})
-    here = await stack.enter_async_context(opened(direct))
-    there = await stack.enter_async_context(opened(through, here.runner))  # either may start it
-    run = await here.submitted()
-    await here.settled(run)
+    here = await stack.enter_async_context(open_server(direct))
+    there = await stack.enter_async_context(open_server(through, here.runner))  # either may start it
+    run = await here.submit_export()
+    await here.wait_for_call_id(run)
     async with there.events(f"/api/exports/{run.spec.job_id}/events") as events, asyncio.timeout(60):
         assert await events.next() is not None
         tunnel.freeze()
-        await run.started()
-        await run.failed()
-        assert (await events.rest())[-1].type == "export.failed"
+        await run.report_started()
+        await run.report_failed()
+        assert (await events.read_rest())[-1].type == "export.failed"

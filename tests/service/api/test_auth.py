@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from service.api.auth import MAX_TICKET_SECONDS, Access, Authenticator, SharedSecret
 from service.problems import Unauthenticated
 from tests.service.conftest import JWT_SECRET, token
-from tests.support.app_harness import House
+from tests.support.app_harness import AppHarness
 
 TICKET_KEY = b"t" * 32
 SHARED = Authenticator(SharedSecret(JWT_SECRET, audience=None, issuer=None), TICKET_KEY)
@@ -198,8 +198,8 @@ async def test_a_ticket_is_no_token() -> None:
         await SHARED.user(asking(f"Bearer {ticket}", query=f"ticket={ticket}"))
 
 
-async def test_the_service_asks_for_a_token_and_gives_tickets(shared_house: House) -> None:
-    client = shared_house.client
+async def test_the_service_asks_for_a_token_and_gives_tickets(multi_user_app: AppHarness) -> None:
+    client = multi_user_app.client
     bare = await client.get("/api/exports")
     assert (bare.status_code, bare.headers["www-authenticate"]) == (401, "Bearer")
     assert bare.headers["content-type"] == "application/problem+json"
@@ -221,27 +221,29 @@ async def test_the_service_asks_for_a_token_and_gives_tickets(shared_house: Hous
     ],
 )
 async def test_a_ticket_says_when_it_ends(
-    shared_house: House, body: dict[str, int] | None, lifetime: int
+    multi_user_app: AppHarness, body: dict[str, int] | None, lifetime: int
 ) -> None:
     headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + 86_400)}"}
     before = int(time.time())
-    answer = await shared_house.client.post("/api/stream-tickets", headers=headers, json=body)
+    answer = await multi_user_app.client.post("/api/stream-tickets", headers=headers, json=body)
     after = int(time.time())
     assert (answer.status_code, answer.json()["expires_in"]) == (201, lifetime)
     expires_at = datetime.fromisoformat(answer.json()["expires_at"]).timestamp()
     assert before + lifetime <= expires_at <= after + lifetime
 
 
-async def test_a_ticket_lasts_no_longer_than_the_token(shared_house: House) -> None:
+async def test_a_ticket_lasts_no_longer_than_the_token(multi_user_app: AppHarness) -> None:
     headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + 100)}"}
-    answer = await shared_house.client.post("/api/stream-tickets", headers=headers)
+    answer = await multi_user_app.client.post("/api/stream-tickets", headers=headers)
     assert 90 <= answer.json()["expires_in"] <= 100
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, 3_601, "x", None, 1.5])
-async def test_a_ticket_for_no_sensible_time_is_refused(shared_house: House, expires_in: object) -> None:
+async def test_a_ticket_for_no_sensible_time_is_refused(
+    multi_user_app: AppHarness, expires_in: object
+) -> None:
     headers = {"authorization": f"Bearer {token('ada')}"}
-    answer = await shared_house.client.post(
+    answer = await multi_user_app.client.post(
         "/api/stream-tickets", headers=headers, json={"expires_in": expires_in}
     )
     assert (answer.status_code, answer.json()["errors"][0]["loc"]) == (422, ["expires_in"])

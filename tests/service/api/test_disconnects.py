@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from service.api.streaming.websocket import export_socket
 from service.settings import Settings
 from tests.conftest import empty
-from tests.support.stream_server import Street, opened, until
+from tests.support.stream_server import StreamServer, open_server, wait_until
 
 LEAVERS = 50
 RESET = struct.pack("ii", 1, 0)
@@ -21,18 +21,18 @@ RESET = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def street(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> Street:
+async def server(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> StreamServer:
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
         await empty(url)
         settings = settings.model_copy(update={"database_url": url})
-    return await stack.enter_async_context(opened(settings))
+    return await stack.enter_async_context(open_server(settings))
 
 
-async def leave_early(street: Street, path: str, after_bytes: int, *, reset: bool) -> None:
+async def leave_early(server: StreamServer, path: str, after_bytes: int, *, reset: bool) -> None:
     """Ask for a stream, read so much of the answer, and go."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", street.settings.port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {street.address}\r\n\r\n".encode())
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.settings.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {server.address}\r\n\r\n".encode())
     await writer.drain()
     if after_bytes:
         await reader.readexactly(after_bytes)
@@ -45,22 +45,22 @@ async def leave_early(street: Street, path: str, after_bytes: int, *, reset: boo
 @pytest.mark.parametrize("reset", [False, True], ids=["closing", "resetting"])
 @pytest.mark.parametrize("after_bytes", [0, 1, 400], ids=["at once", "after a byte", "within the answer"])
 async def test_readers_who_leave_early_cost_nobody_else_anything(
-    street: Street, after_bytes: int, reset: bool
+    server: StreamServer, after_bytes: int, reset: bool
 ) -> None:
-    run = await street.submitted()
-    await street.settled(run)
+    run = await server.submit_export()
+    await server.wait_for_call_id(run)
     for path in ("/api/exports/events", f"/api/exports/{run.spec.job_id}/events"):
         await asyncio.gather(
-            *(leave_early(street, path, after_bytes, reset=reset) for _ in range(LEAVERS)),
+            *(leave_early(server, path, after_bytes, reset=reset) for _ in range(LEAVERS)),
         )
     for path in ("/api/exports", "/readyz", "/healthz"):
-        answer = await street.client.get(path)
+        answer = await server.client.get(path)
         assert answer.status_code == 200, answer.text
-    await until(lambda: street.readers == 0)
-    await street.stopped()
+    await wait_until(lambda: server.stream_count == 0)
+    await server.stop()
 
 
-async def test_a_websocket_that_left_before_its_refusal_is_no_error(street: Street) -> None:
+async def test_a_websocket_that_left_before_its_refusal_is_no_error(server: StreamServer) -> None:
     sent = []
 
     async def receive() -> Message:
@@ -72,6 +72,6 @@ async def test_a_websocket_that_left_before_its_refusal_is_no_error(street: Stre
             raise OSError  # as uvicorn tells of a connection that is lost
 
     scope: dict[str, Any] = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
-    scope |= {"state": street.server.lifespan.state, "path_params": {"job_id": "unknown"}}
+    scope |= {"state": server.uvicorn.lifespan.state, "path_params": {"job_id": "unknown"}}
     await export_socket(WebSocket(scope, receive, send))
     assert sent == ["websocket.accept", "websocket.close"]

@@ -14,7 +14,7 @@ from service.api.transfers.uploads import safe_name
 from service.settings import Settings
 from tests.service.api.test_exports import problem
 from tests.service.conftest import bearer
-from tests.support.app_harness import FRAMING, SOURCE, House, opened
+from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
 from tests.support.fakes import FakeRun, FakeRunner
 from tests.support.small_mp4 import video_with
 
@@ -22,25 +22,25 @@ VIDEO = video_with(bytes(range(256)) * 40)
 UPLOAD = {"filename": "match.mp4", "size": len(VIDEO), "content_type": "video/mp4"}
 
 
-async def exported(house: House, name: str = "exports/final.mp4") -> FakeRun:
+async def exported(app: AppHarness, name: str = "exports/final.mp4") -> FakeRun:
     """A complete export under a key of the user's."""
     config = {**FRAMING, "input_key": SOURCE, "output_key": name}
-    await house.submitted(json=house.body(config=config))
-    run = await house.run()
-    await run.started()
-    assert (await house.completed(run, VIDEO)).status_code == 200
+    await app.submit_export(json=app.export_body(config=config))
+    run = await app.next_run()
+    await run.report_started()
+    assert (await app.complete_run(run, VIDEO)).status_code == 200
     return run
 
 
-async def download(house: House, run: FakeRun, method: str = "GET", **headers: str) -> httpx.Response:
+async def download(app: AppHarness, run: FakeRun, method: str = "GET", **headers: str) -> httpx.Response:
     path = f"/api/exports/{run.spec.job_id}/download"
-    return await house.client.request(method, path, headers=headers)
+    return await app.client.request(method, path, headers=headers)
 
 
-async def test_a_complete_export_is_downloaded_from_where_the_job_says(house: House) -> None:
-    run = await exported(house)
-    job = (await house.client.get(f"/api/exports/{run.spec.job_id}")).json()
-    answer = await house.client.get(job["output"]["url"])
+async def test_a_complete_export_is_downloaded_from_where_the_job_says(app: AppHarness) -> None:
+    run = await exported(app)
+    job = (await app.client.get(f"/api/exports/{run.spec.job_id}")).json()
+    answer = await app.client.get(job["output"]["url"])
     assert (answer.status_code, answer.content) == (200, VIDEO)
     assert answer.headers["content-type"] == "video/mp4"
     assert answer.headers["accept-ranges"] == "bytes"
@@ -60,37 +60,37 @@ async def test_a_complete_export_is_downloaded_from_where_the_job_says(house: Ho
     ids=["the first", "all but the first", "the last", "more than all", "beyond the end"],
 )
 async def test_a_part_is_downloaded_by_its_range(
-    house: House, asked: str, status: int, content: bytes | None
+    app: AppHarness, asked: str, status: int, content: bytes | None
 ) -> None:
-    answer = await download(house, await exported(house), range=asked)
+    answer = await download(app, await exported(app), range=asked)
     assert answer.status_code == status
     if content is not None:
         assert answer.content == content
 
 
-async def test_a_download_goes_on_only_if_the_file_is_still_the_same(house: House) -> None:
-    run = await exported(house)
-    etag = (await download(house, run, "HEAD")).headers["etag"]
-    same = await download(house, run, range="bytes=10-", **{"if-range": etag})
-    house.put("exports/final.mp4", b"another video")
-    other = await download(house, run, range="bytes=10-", **{"if-range": etag})
+async def test_a_download_goes_on_only_if_the_file_is_still_the_same(app: AppHarness) -> None:
+    run = await exported(app)
+    etag = (await download(app, run, "HEAD")).headers["etag"]
+    same = await download(app, run, range="bytes=10-", **{"if-range": etag})
+    app.put_object("exports/final.mp4", b"another video")
+    other = await download(app, run, range="bytes=10-", **{"if-range": etag})
     assert (same.status_code, same.content) == (206, VIDEO[10:])
     problem(other, 410)
-    house.put("exports/final.mp4", VIDEO)  # the same again: whole, for a reader can't know
-    again = await download(house, run, range="bytes=10-", **{"if-range": etag})
+    app.put_object("exports/final.mp4", VIDEO)  # the same again: whole, for a reader can't know
+    again = await download(app, run, range="bytes=10-", **{"if-range": etag})
     assert (again.status_code, again.content) == (200, VIDEO)
 
 
-async def test_a_head_tells_the_length_without_the_file(house: House) -> None:
-    answer = await download(house, await exported(house), "HEAD")
+async def test_a_head_tells_the_length_without_the_file(app: AppHarness) -> None:
+    answer = await download(app, await exported(app), "HEAD")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == str(len(VIDEO))
 
 
 @pytest.mark.parametrize("name", ["final.mp4", "Größe, 決勝.mp4", 'the "best" goal; really.mp4', "a,b=c.mp4"])
-async def test_a_file_is_saved_under_its_own_name(house: House, name: str) -> None:
+async def test_a_file_is_saved_under_its_own_name(app: AppHarness, name: str) -> None:
     name = unicodedata.normalize("NFKC", name)
-    answer = await download(house, await exported(house, f"exports/{name}"))
+    answer = await download(app, await exported(app, f"exports/{name}"))
     disposition = answer.headers["content-disposition"]
     assert disposition.startswith('attachment; filename="')
     assert disposition.endswith(f"filename*=UTF-8''{quote(name, safe='')}")
@@ -115,41 +115,43 @@ def test_clients_that_know_ascii_alone_save_under_the_nearest_name(name: str, sa
     assert unquote(extended) == name
 
 
-async def test_there_is_nothing_to_download_before_an_export_is_complete(house: House) -> None:
-    await house.submitted()
-    run = await house.run()
-    problem(await download(house, run), 409)
-    await run.started()
-    problem(await download(house, run), 409)
-    await run.failed()
-    problem(await download(house, run), 409)
+async def test_there_is_nothing_to_download_before_an_export_is_complete(app: AppHarness) -> None:
+    await app.submit_export()
+    run = await app.next_run()
+    problem(await download(app, run), 409)
+    await run.report_started()
+    problem(await download(app, run), 409)
+    await run.report_failed()
+    problem(await download(app, run), 409)
 
 
-async def test_a_file_that_was_removed_is_not_there(house: House) -> None:
-    run = await exported(house)
-    path = house.state["storage"].local_path("local", "exports/final.mp4")
+async def test_a_file_that_was_removed_is_not_there(app: AppHarness) -> None:
+    run = await exported(app)
+    path = app.state["storage"].local_path("local", "exports/final.mp4")
     assert path is not None
     path.unlink()
-    problem(await download(house, run), 404)
+    problem(await download(app, run), 404)
 
 
-async def asked_for(house: House, **changes: object) -> httpx.Response:
-    return await house.client.post("/api/uploads", json=UPLOAD | changes)
+async def asked_for(app: AppHarness, **changes: object) -> httpx.Response:
+    return await app.client.post("/api/uploads", json=UPLOAD | changes)
 
 
-async def sent(house: House, place: httpx.Response, content: bytes = VIDEO, **changes: str) -> httpx.Response:
+async def sent(
+    app: AppHarness, place: httpx.Response, content: bytes = VIDEO, **changes: str
+) -> httpx.Response:
     told = place.json()
-    return await house.client.request(
+    return await app.client.request(
         told["method"], told["url"], content=content, headers=told["headers"] | changes
     )
 
 
-async def test_an_upload_is_a_source_from_then_on(house: House) -> None:
-    place = await asked_for(house)
+async def test_an_upload_is_a_source_from_then_on(app: AppHarness) -> None:
+    place = await asked_for(app)
     assert place.status_code == 201
-    assert (await sent(house, place)).status_code == 201
-    body = house.body(config={**FRAMING, "input_key": place.json()["key"]})
-    assert (await house.client.post("/api/exports", json=body)).status_code == 202
+    assert (await sent(app, place)).status_code == 201
+    body = app.export_body(config={**FRAMING, "input_key": place.json()["key"]})
+    assert (await app.client.post("/api/exports", json=body)).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -166,9 +168,9 @@ async def test_an_upload_is_a_source_from_then_on(house: House) -> None:
     ],
 )
 async def test_an_upload_that_is_not_wanted_is_refused_at_once(
-    house: House, changes: dict[str, object], status: int
+    app: AppHarness, changes: dict[str, object], status: int
 ) -> None:
-    problem(await asked_for(house, **changes), status)
+    problem(await asked_for(app, **changes), status)
 
 
 @pytest.mark.parametrize(
@@ -182,9 +184,9 @@ async def test_an_upload_that_is_not_wanted_is_refused_at_once(
     ],
 )
 async def test_every_kind_that_is_read_can_be_uploaded(
-    house: House, filename: str, content_type: str
+    app: AppHarness, filename: str, content_type: str
 ) -> None:
-    place = await asked_for(house, filename=filename, content_type=content_type)
+    place = await asked_for(app, filename=filename, content_type=content_type)
     assert place.status_code == 201
 
 
@@ -197,27 +199,27 @@ async def test_every_kind_that_is_read_can_be_uploaded(
     ],
 )
 async def test_what_is_sent_must_be_what_was_agreed(
-    house: House, content: bytes, changes: dict[str, str], status: int
+    app: AppHarness, content: bytes, changes: dict[str, str], status: int
 ) -> None:
-    place = await asked_for(house)
-    problem(await sent(house, place, content, **changes), status)
-    assert await house.state["storage"].find("local", place.json()["key"]) is None
+    place = await asked_for(app)
+    problem(await sent(app, place, content, **changes), status)
+    assert await app.state["storage"].find("local", place.json()["key"]) is None
 
 
 @pytest.mark.parametrize("change", ["token=", "token=x", "token=a.b.c"])
-async def test_a_place_is_named_by_its_token_alone(house: House, change: str) -> None:
-    place = await asked_for(house)
+async def test_a_place_is_named_by_its_token_alone(app: AppHarness, change: str) -> None:
+    place = await asked_for(app)
     url = place.json()["url"].partition("?")[0]
-    answer = await house.client.put(f"{url}?{change}", content=VIDEO, headers=place.json()["headers"])
+    answer = await app.client.put(f"{url}?{change}", content=VIDEO, headers=place.json()["headers"])
     problem(answer, 403)
 
 
 async def test_an_upload_is_its_user_s_own(users_settings: Settings) -> None:
-    async with opened(users_settings, FakeRunner()) as house:
-        place = await house.client.post("/api/uploads", json=UPLOAD, headers=bearer("ada"))
-        assert (await sent(house, place)).status_code == 201
-        body = house.body(config={**FRAMING, "input_key": place.json()["key"]})
-        problem(await house.client.post("/api/exports", json=body, headers=bearer("eve")), 422)
+    async with open_app(users_settings, FakeRunner()) as app:
+        place = await app.client.post("/api/uploads", json=UPLOAD, headers=bearer("ada"))
+        assert (await sent(app, place)).status_code == 201
+        body = app.export_body(config={**FRAMING, "input_key": place.json()["key"]})
+        problem(await app.client.post("/api/exports", json=body, headers=bearer("eve")), 422)
 
 
 @hypothesis.given(st.text(max_size=255))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.settings import Settings
 from tests.service.conftest import bearer
-from tests.support.app_harness import FRAMING, SOURCE, House, opened
+from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
 from tests.support.fakes import FakeRunner
 
 JOB_FIELDS = {
@@ -52,14 +52,14 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-async def test_an_export_is_accepted_and_found_where_the_answer_says(house: House) -> None:
-    house.put()
-    answer = await house.client.post("/api/exports", json=house.body(project_id="spring"))
+async def test_an_export_is_accepted_and_found_where_the_answer_says(app: AppHarness) -> None:
+    app.put_object()
+    answer = await app.client.post("/api/exports", json=app.export_body(project_id="spring"))
     job = answer.json()
     assert answer.status_code == 202
     assert set(job) == JOB_FIELDS
     assert answer.headers["location"] == f"/api/exports/{job['job_id']}"
-    found = await house.client.get(answer.headers["location"])
+    found = await app.client.get(answer.headers["location"])
     assert found.status_code == 200
     assert found.headers["cache-control"] == "no-store"
     assert (job["status"], job["phase"], job["sequence"], job["attempt"]) == ("pending", "queued", 1, 1)
@@ -131,13 +131,13 @@ async def test_an_export_is_accepted_and_found_where_the_answer_says(house: Hous
     ],
 )
 async def test_what_can_t_be_exported_is_refused_where_it_is_wrong(
-    house: House, changes: dict[str, object], where: list[str | int]
+    app: AppHarness, changes: dict[str, object], where: list[str | int]
 ) -> None:
-    house.put()
-    body = {name: value for name, value in (house.body() | changes).items() if value is not None}
-    told = problem(await house.client.post("/api/exports", json=body), 422)
+    app.put_object()
+    body = {name: value for name, value in (app.export_body() | changes).items() if value is not None}
+    told = problem(await app.client.post("/api/exports", json=body), 422)
     assert [error["loc"] for error in told["errors"]] == [where]
-    assert (await house.client.get("/api/exports")).json()["exports"] == []
+    assert (await app.client.get("/api/exports")).json()["exports"] == []
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,10 @@ async def test_what_can_t_be_exported_is_refused_where_it_is_wrong(
         pytest.param(b" " * (2 * 2**20 + 1), "application/json", 413, id="too large"),
     ],
 )
-async def test_a_body_that_is_none_is_refused(house: House, content: bytes, kind: str, status: int) -> None:
-    answer = await house.client.post("/api/exports", content=content, headers={"content-type": kind})
+async def test_a_body_that_is_none_is_refused(
+    app: AppHarness, content: bytes, kind: str, status: int
+) -> None:
+    answer = await app.client.post("/api/exports", content=content, headers={"content-type": kind})
     problem(answer, status)
 
 
@@ -178,36 +180,36 @@ keyframe = st.fixed_dictionaries(dict.fromkeys(("time", "x", "y", "width", "heig
 @hypothesis.example(type_="framing", config={"fps": 10**400})
 @hypothesis.example(type_="framing", config={"input_key": "\ud800"})
 @hypothesis.example(type_="annotate", config={"clips": [{"start_time": float("nan")}], "input_key": SOURCE})
-async def test_no_configuration_makes_it_fail(house: House, type_: str, config: dict[str, Any]) -> None:
-    house.put()
+async def test_no_configuration_makes_it_fail(app: AppHarness, type_: str, config: dict[str, Any]) -> None:
+    app.put_object()
     content = json.dumps({"type": type_, "config": config}).encode()
     headers = {"content-type": "application/json"}
-    answer = await house.client.post("/api/exports", content=content, headers=headers)
+    answer = await app.client.post("/api/exports", content=content, headers=headers)
     assert answer.status_code in (202, 422, 429)
 
 
-async def test_the_same_key_and_body_give_the_same_job(house: House) -> None:
+async def test_the_same_key_and_body_give_the_same_job(app: AppHarness) -> None:
     headers = {"idempotency-key": "once"}
-    first = await house.submitted(headers=headers)
-    run = await house.run()
-    await run.started()
-    again = await house.client.post("/api/exports", json=house.body(), headers=headers)
+    first = await app.submit_export(headers=headers)
+    run = await app.next_run()
+    await run.report_started()
+    again = await app.client.post("/api/exports", json=app.export_body(), headers=headers)
     assert again.status_code == 202
     assert again.json()["job_id"] == first["job_id"]
     assert again.json()["status"] == "processing"
-    assert len((await house.client.get("/api/exports")).json()["exports"]) == 1
+    assert len((await app.client.get("/api/exports")).json()["exports"]) == 1
 
 
-async def test_the_same_key_with_another_body_is_refused(house: House) -> None:
+async def test_the_same_key_with_another_body_is_refused(app: AppHarness) -> None:
     headers = {"idempotency-key": "once"}
-    await house.submitted(headers=headers)
-    answer = await house.client.post("/api/exports", json=house.body(project_id="x"), headers=headers)
+    await app.submit_export(headers=headers)
+    answer = await app.client.post("/api/exports", json=app.export_body(project_id="x"), headers=headers)
     assert "Idempotency-Key" in problem(answer, 422)["detail"]
 
 
-async def test_a_key_is_its_user_s_own(shared_house: House) -> None:
+async def test_a_key_is_its_user_s_own(multi_user_app: AppHarness) -> None:
     ids = {
-        (await shared_house.submitted(user=user, headers=bearer(user) | {"idempotency-key": "once"}))[
+        (await multi_user_app.submit_export(user=user, headers=bearer(user) | {"idempotency-key": "once"}))[
             "job_id"
         ]
         for user in ("ada", "bob")
@@ -215,36 +217,36 @@ async def test_a_key_is_its_user_s_own(shared_house: House) -> None:
     assert len(ids) == 2
 
 
-async def test_a_request_that_was_refused_may_be_repeated_under_its_key(house: House) -> None:
+async def test_a_request_that_was_refused_may_be_repeated_under_its_key(app: AppHarness) -> None:
     headers = {"idempotency-key": "once"}
-    problem(await house.client.post("/api/exports", json=house.body(), headers=headers), 422)
-    assert (await house.submitted(headers=headers))["status"] == "pending"
+    problem(await app.client.post("/api/exports", json=app.export_body(), headers=headers), 422)
+    assert (await app.submit_export(headers=headers))["status"] == "pending"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_a_key_has_a_length(house: House, key: str) -> None:
-    house.put()
-    answer = await house.client.post("/api/exports", json=house.body(), headers={"idempotency-key": key})
+async def test_a_key_has_a_length(app: AppHarness, key: str) -> None:
+    app.put_object()
+    answer = await app.client.post("/api/exports", json=app.export_body(), headers={"idempotency-key": key})
     problem(answer, 422)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def either_house(
     request: pytest.FixtureRequest, users_settings: Settings, stack: AsyncExitStack
-) -> House:
+) -> AppHarness:
     """A house on each database, where a user may have three exports at a time; each test is a user of its own."""
     url = request.getfixturevalue(f"{request.param}_url")
     changed = users_settings.model_copy(update={"database_url": url, "max_queued_per_user": 3})
-    return await stack.enter_async_context(opened(changed, FakeRunner()))
+    return await stack.enter_async_context(open_app(changed, FakeRunner()))
 
 
-async def test_the_same_key_at_the_same_time_gives_one_job(either_house: House) -> None:
+async def test_the_same_key_at_the_same_time_gives_one_job(either_house: AppHarness) -> None:
     user = "the same key"
-    either_house.put(user=user)
+    either_house.put_object(user=user)
     headers = bearer(user) | {"idempotency-key": "once"}
     answers = await asyncio.gather(
         *(
-            either_house.client.post("/api/exports", json=either_house.body(), headers=headers)
+            either_house.client.post("/api/exports", json=either_house.export_body(), headers=headers)
             for _ in range(8)
         )
     )
@@ -252,12 +254,12 @@ async def test_the_same_key_at_the_same_time_gives_one_job(either_house: House) 
     assert len({answer.json()["job_id"] for answer in answers}) == 1
 
 
-async def test_a_quota_holds_for_requests_at_the_same_time_too(either_house: House) -> None:
+async def test_a_quota_holds_for_requests_at_the_same_time_too(either_house: AppHarness) -> None:
     user = "a quota"
-    either_house.put(user=user)
+    either_house.put_object(user=user)
     answers = await asyncio.gather(
         *(
-            either_house.client.post("/api/exports", json=either_house.body(), headers=bearer(user))
+            either_house.client.post("/api/exports", json=either_house.export_body(), headers=bearer(user))
             for _ in range(8)
         )
     )
@@ -267,25 +269,27 @@ async def test_a_quota_holds_for_requests_at_the_same_time_too(either_house: Hou
     problem(refused, 429)
 
 
-async def test_a_quota_is_each_user_s_own_and_free_again_when_an_export_ends(either_house: House) -> None:
+async def test_a_quota_is_each_user_s_own_and_free_again_when_an_export_ends(
+    either_house: AppHarness,
+) -> None:
     headers = bearer("quota and end")
-    jobs = [await either_house.submitted(user="quota and end", headers=headers) for _ in range(3)]
-    refused = await either_house.client.post("/api/exports", json=either_house.body(), headers=headers)
+    jobs = [await either_house.submit_export(user="quota and end", headers=headers) for _ in range(3)]
+    refused = await either_house.client.post("/api/exports", json=either_house.export_body(), headers=headers)
     problem(refused, 429)
-    await either_house.submitted(user="another", headers=bearer("another"))
+    await either_house.submit_export(user="another", headers=bearer("another"))
     await either_house.client.delete(f"/api/exports/{jobs[0]['job_id']}", headers=headers)
-    await either_house.submitted(user="quota and end", headers=headers)
+    await either_house.submit_export(user="quota and end", headers=headers)
     retried = await either_house.client.post(f"/api/exports/{jobs[0]['job_id']}/retry", headers=headers)
     problem(retried, 429)
 
 
-async def test_a_list_comes_in_pages_newest_first(house: House) -> None:
-    ids = [(await house.submitted())["job_id"] for _ in range(5)]
+async def test_a_list_comes_in_pages_newest_first(app: AppHarness) -> None:
+    ids = [(await app.submit_export())["job_id"] for _ in range(5)]
     seen: list[list[str]] = []
     cursor = None
     while True:
         query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
-        page = (await house.client.get("/api/exports", params=query)).json()
+        page = (await app.client.get("/api/exports", params=query)).json()
         seen.append([job["job_id"] for job in page["exports"]])
         cursor = page["next_cursor"]
         if cursor is None:
@@ -296,20 +300,20 @@ async def test_a_list_comes_in_pages_newest_first(house: House) -> None:
 @pytest.mark.parametrize(
     "query", ["status=running", "type=x", "limit=0", "limit=201", "limit=x", "cursor=" + "x" * 65, "page=2"]
 )
-async def test_a_list_that_can_t_be_made_is_refused(house: House, query: str) -> None:
-    told = problem(await house.client.get(f"/api/exports?{query}"), 422)
+async def test_a_list_that_can_t_be_made_is_refused(app: AppHarness, query: str) -> None:
+    told = problem(await app.client.get(f"/api/exports?{query}"), 422)
     assert told["errors"][0]["loc"][0] == "query"
 
 
-async def test_lists_tell_what_is_active_what_is_recent_and_what_was_not_seen(house: House) -> None:
-    ids = [(await house.submitted())["job_id"] for _ in range(3)]
-    run = await house.run()
-    await run.failed()
+async def test_lists_tell_what_is_active_what_is_recent_and_what_was_not_seen(app: AppHarness) -> None:
+    ids = [(await app.submit_export())["job_id"] for _ in range(3)]
+    run = await app.next_run()
+    await run.report_failed()
     failed = run.spec.job_id
-    await house.client.delete(f"/api/exports/{ids[2]}")
+    await app.client.delete(f"/api/exports/{ids[2]}")
 
     async def listed(path: str) -> set[str]:
-        return {job["job_id"] for job in (await house.client.get(path)).json()["exports"]}
+        return {job["job_id"] for job in (await app.client.get(path)).json()["exports"]}
 
     others = set(ids) - {failed, ids[2]}
     assert await listed("/api/exports/active") == others
@@ -317,62 +321,62 @@ async def test_lists_tell_what_is_active_what_is_recent_and_what_was_not_seen(ho
     assert await listed("/api/exports/recent?hours=0.000001") == others
     assert await listed("/api/exports/unacknowledged") == {failed, ids[2]}
     assert await listed("/api/exports?status=error") == {failed}
-    answer = await house.client.post("/api/exports/acknowledge", json={"job_ids": [failed, *others, "x"]})
+    answer = await app.client.post("/api/exports/acknowledge", json={"job_ids": [failed, *others, "x"]})
     assert [job["job_id"] for job in answer.json()["exports"]] == [failed]
     assert answer.json()["exports"][0]["acknowledged_at"] is not None
     assert await listed("/api/exports/unacknowledged") == {ids[2]}
-    problem(await house.client.get("/api/exports/recent?hours=nan"), 422)
+    problem(await app.client.get("/api/exports/recent?hours=nan"), 422)
 
 
-async def test_a_cancel_ends_the_run_and_may_be_repeated(house: House) -> None:
-    job = await house.submitted()
-    run = await house.run()
-    await run.started()
-    first = await house.client.delete(f"/api/exports/{job['job_id']}")
-    again = await house.client.delete(f"/api/exports/{job['job_id']}")
+async def test_a_cancel_ends_the_run_and_may_be_repeated(app: AppHarness) -> None:
+    job = await app.submit_export()
+    run = await app.next_run()
+    await run.report_started()
+    first = await app.client.delete(f"/api/exports/{job['job_id']}")
+    again = await app.client.delete(f"/api/exports/{job['job_id']}")
     assert (first.status_code, first.json()["status"], first.json()["phase"]) == (202, "cancelled", "done")
     assert (again.status_code, again.json()) == (202, first.json())
-    assert house.runner.cancelled == [run.spec.call_id]
+    assert app.runner.cancelled == [run.spec.call_id]
 
 
-async def test_what_is_over_can_t_be_cancelled(house: House) -> None:
-    await house.submitted()
-    run = await house.run()
-    await run.failed()
-    problem(await house.client.delete(f"/api/exports/{run.spec.job_id}"), 409)
+async def test_what_is_over_can_t_be_cancelled(app: AppHarness) -> None:
+    await app.submit_export()
+    run = await app.next_run()
+    await run.report_failed()
+    problem(await app.client.delete(f"/api/exports/{run.spec.job_id}"), 409)
 
 
-async def test_a_retry_is_a_new_attempt(house: House) -> None:
-    await house.submitted()
-    run = await house.run()
-    await run.tick(40)
-    await run.failed()
-    before = (await house.client.get(f"/api/exports/{run.spec.job_id}")).json()
+async def test_a_retry_is_a_new_attempt(app: AppHarness) -> None:
+    await app.submit_export()
+    run = await app.next_run()
+    await run.report_progress(40)
+    await run.report_failed()
+    before = (await app.client.get(f"/api/exports/{run.spec.job_id}")).json()
     assert before["error"] == {"code": "no_video", "message": "The file holds no video."}
-    again = await house.client.post(f"/api/exports/{run.spec.job_id}/retry")
+    again = await app.client.post(f"/api/exports/{run.spec.job_id}/retry")
     job = again.json()
     assert again.status_code == 202
     assert (job["status"], job["attempt"], job["progress"], job["error"]) == ("pending", 2, 0.0, None)
     assert job["sequence"] == before["sequence"] + 1
-    assert (await house.run()).spec.attempt == 2
+    assert (await app.next_run()).spec.attempt == 2
 
 
-async def test_what_is_not_failed_or_cancelled_can_t_be_retried(house: House) -> None:
-    job = await house.submitted()
-    problem(await house.client.post(f"/api/exports/{job['job_id']}/retry"), 409)
-    await house.completed(await house.run())
-    problem(await house.client.post(f"/api/exports/{job['job_id']}/retry"), 409)
+async def test_what_is_not_failed_or_cancelled_can_t_be_retried(app: AppHarness) -> None:
+    job = await app.submit_export()
+    problem(await app.client.post(f"/api/exports/{job['job_id']}/retry"), 409)
+    await app.complete_run(await app.next_run())
+    problem(await app.client.post(f"/api/exports/{job['job_id']}/retry"), 409)
 
 
-async def test_a_timeline_tells_the_transitions(house: House) -> None:
-    job = await house.submitted()
-    run = await house.run()
-    await run.started()
+async def test_a_timeline_tells_the_transitions(app: AppHarness) -> None:
+    job = await app.submit_export()
+    run = await app.next_run()
+    await run.report_started()
     for progress in (10, 20, 30):
-        await run.tick(progress)
-    await house.completed(run)
+        await run.report_progress(progress)
+    await app.complete_run(run)
     headers = {"accept": "application/json"}
-    told = (await house.client.get(f"/api/exports/{job['job_id']}/events", headers=headers)).json()
+    told = (await app.client.get(f"/api/exports/{job['job_id']}/events", headers=headers)).json()
     phases = [event["phase"] for event in told["events"]]
     assert phases == ["queued", "starting", "starting", "processing", "finalizing", "done"]
     assert [event["status"] for event in told["events"]][-1] == "complete"
@@ -391,38 +395,38 @@ EVERY_CALL = [
 @pytest.mark.parametrize(("method", "path"), EVERY_CALL)
 @pytest.mark.parametrize("whose", ["another's", "nobody's", "absurd"])
 async def test_a_job_of_another_is_as_unknown_as_none(
-    shared_house: House, method: str, path: str, whose: str
+    multi_user_app: AppHarness, method: str, path: str, whose: str
 ) -> None:
-    job = await shared_house.submitted(user="ada", headers=bearer("ada"))
-    before = await shared_house.row(job["job_id"])
+    job = await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
+    before = await multi_user_app.fetch_row(job["job_id"])
     job_id = {"another's": job["job_id"], "nobody's": job["job_id"][:-1] + "x", "absurd": "x" * 500}[whose]
-    answer = await shared_house.client.request(method, path.format(job_id), headers=bearer("eve"))
+    answer = await multi_user_app.client.request(method, path.format(job_id), headers=bearer("eve"))
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    after = await shared_house.row(job["job_id"])
+    after = await multi_user_app.fetch_row(job["job_id"])
     assert (after["attempt"], after["status"]) == (before["attempt"], before["status"])
 
 
 @pytest.mark.parametrize("path", ["", "/active", "/recent", "/unacknowledged"])
-async def test_lists_hold_the_caller_s_own_jobs_alone(shared_house: House, path: str) -> None:
-    await shared_house.submitted(user="ada", headers=bearer("ada"))
-    answer = await shared_house.client.get(f"/api/exports{path}", headers=bearer("eve"))
+async def test_lists_hold_the_caller_s_own_jobs_alone(multi_user_app: AppHarness, path: str) -> None:
+    await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
+    answer = await multi_user_app.client.get(f"/api/exports{path}", headers=bearer("eve"))
     assert answer.json()["exports"] == []
 
 
-async def test_nobody_s_exports_are_acknowledged_by_another(shared_house: House) -> None:
-    job = await shared_house.submitted(user="ada", headers=bearer("ada"))
-    await shared_house.client.delete(f"/api/exports/{job['job_id']}", headers=bearer("ada"))
+async def test_nobody_s_exports_are_acknowledged_by_another(multi_user_app: AppHarness) -> None:
+    job = await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
+    await multi_user_app.client.delete(f"/api/exports/{job['job_id']}", headers=bearer("ada"))
     body = {"job_ids": [job["job_id"]]}
-    answer = await shared_house.client.post("/api/exports/acknowledge", json=body, headers=bearer("eve"))
+    answer = await multi_user_app.client.post("/api/exports/acknowledge", json=body, headers=bearer("eve"))
     assert answer.json() == {"exports": []}
 
 
-async def test_another_s_object_is_no_source(shared_house: House) -> None:
-    shared_house.put(user="ada")
+async def test_another_s_object_is_no_source(multi_user_app: AppHarness) -> None:
+    multi_user_app.put_object(user="ada")
     for key in (SOURCE, f"../ada/{SOURCE}", f"ada/{SOURCE}"):
-        body = shared_house.body(config={**FRAMING, "input_key": key})
-        problem(await shared_house.client.post("/api/exports", json=body, headers=bearer("eve")), 422)
+        body = multi_user_app.export_body(config={**FRAMING, "input_key": key})
+        problem(await multi_user_app.client.post("/api/exports", json=body, headers=bearer("eve")), 422)
 
 
 @pytest.mark.parametrize(
@@ -439,9 +443,9 @@ async def test_another_s_object_is_no_source(shared_house: House) -> None:
     ],
 )
 async def test_what_the_router_refuses_is_a_problem_too(
-    house: House, method: str, path: str, status: int
+    app: AppHarness, method: str, path: str, status: int
 ) -> None:
-    problem(await house.client.request(method, path), status)
+    problem(await app.client.request(method, path), status)
 
 
 @pytest.mark.parametrize(
@@ -453,20 +457,20 @@ async def test_what_the_router_refuses_is_a_problem_too(
         ("/api/webhooks/x", "DELETE, GET, HEAD, OPTIONS, PATCH"),
     ],
 )
-async def test_a_path_tells_what_may_be_done_with_it(house: House, path: str, allowed: str) -> None:
-    answer = await house.client.options(path)
+async def test_a_path_tells_what_may_be_done_with_it(app: AppHarness, path: str, allowed: str) -> None:
+    answer = await app.client.options(path)
     assert (answer.status_code, answer.headers["allow"]) == (204, allowed)
-    assert (await house.client.request("LOCK", path)).headers["allow"] == allowed
-    assert (await house.client.options("/nothing")).status_code == 404
+    assert (await app.client.request("LOCK", path)).headers["allow"] == allowed
+    assert (await app.client.options("/nothing")).status_code == 404
 
 
-async def test_a_page_elsewhere_that_names_itself_this_machine_is_kept_out(house: House) -> None:
-    answer = await house.client.get("/api/exports", headers={"host": "evil.example"})
+async def test_a_page_elsewhere_that_names_itself_this_machine_is_kept_out(app: AppHarness) -> None:
+    answer = await app.client.get("/api/exports", headers={"host": "evil.example"})
     assert answer.status_code == 400
 
 
-async def test_the_service_says_that_it_lives_and_is_ready(house: House) -> None:
-    alive, ready = await house.client.get("/healthz"), await house.client.get("/readyz")
+async def test_the_service_says_that_it_lives_and_is_ready(app: AppHarness) -> None:
+    alive, ready = await app.client.get("/healthz"), await app.client.get("/readyz")
     assert (alive.status_code, ready.status_code) == (200, 200)
     assert {name: ready.json()[name] for name in ("database", "storage", "loops")} == {
         "database": "ok",
@@ -487,10 +491,10 @@ async def test_the_service_says_that_it_lives_and_is_ready(house: House) -> None
     ],
 )
 async def test_a_nul_is_refused_before_it_reaches_a_database(
-    either_house: House, method: str, path: str, body: dict[str, object] | None, status: int
+    either_house: AppHarness, method: str, path: str, body: dict[str, object] | None, status: int
 ) -> None:
     user = "nul"
-    either_house.put(user=user)
-    whole = either_house.body() | body if path == "/api/exports" and body else body
+    either_house.put_object(user=user)
+    whole = either_house.export_body() | body if path == "/api/exports" and body else body
     answer = await either_house.client.request(method, path, json=whole, headers=bearer(user))
     problem(answer, status)

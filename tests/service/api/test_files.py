@@ -11,7 +11,7 @@ import pytest
 from infra.storage import FolderStorage
 from infra.storage.signed import Grant, SignedUrls
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import free_port, serving, settings_on
+from tests.support.live_server import free_port, serve_app, settings_on
 
 pytestmark = pytest.mark.anyio
 KEY = "exports/Tor 1 ü.mp4"
@@ -20,8 +20,8 @@ CONTENT = b"0123456789"
 
 @pytest.fixture
 async def http(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(settings_on(free_port(), data_dir), FakeRunner()) as street:
-        yield street.http
+    async with serve_app(settings_on(free_port(), data_dir), FakeRunner()) as server:
+        yield server.http
 
 
 @pytest.fixture
@@ -54,15 +54,15 @@ async def test_an_object_is_read_whole(http: httpx.AsyncClient, url: str) -> Non
 async def test_a_page_elsewhere_may_send_parts_and_read_ranges(data_dir: Path) -> None:
     page = "https://page.example"
     settings = settings_on(free_port(), data_dir, allowed_origins=page)
-    async with serving(settings, FakeRunner()) as street:
+    async with serve_app(settings, FakeRunner()) as server:
         asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        place = (await street.http.post("/api/uploads", json=asked)).json()
+        place = (await server.http.post("/api/uploads", json=asked)).json()
         (part,) = place["parts"]
         wants = {"Origin": page, "Access-Control-Request-Method": "PUT"}
         for name in ("content-md5", "content-type", "range", "if-range"):
             asking = wants | {"Access-Control-Request-Headers": name}
-            assert (await street.http.options(part["url"], headers=asking)).status_code == 200
-        sent = await street.http.put(part["url"], content=b"video", headers={"Origin": page})
+            assert (await server.http.options(part["url"], headers=asking)).status_code == 200
+        sent = await server.http.put(part["url"], content=b"video", headers={"Origin": page})
         assert sent.headers["access-control-allow-origin"] == page
         assert "ETag" in sent.headers["access-control-expose-headers"]
 

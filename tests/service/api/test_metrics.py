@@ -2,18 +2,18 @@
 
 import pytest
 
-from tests.support.app_harness import House
+from tests.support.app_harness import AppHarness
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_metrics_count_what_is_active_and_what_was_committed(house: House) -> None:
-    await house.submitted()
-    run = await house.run()
-    await run.started()
-    await house.submitted(json=house.body(project_id="second"))
-    await house.run()
-    answer = await house.client.get("/metrics")
+async def test_metrics_count_what_is_active_and_what_was_committed(app: AppHarness) -> None:
+    await app.submit_export()
+    run = await app.next_run()
+    await run.report_started()
+    await app.submit_export(json=app.export_body(project_id="second"))
+    await app.next_run()
+    answer = await app.client.get("/metrics")
     lines = answer.text.splitlines()
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'framehook_jobs_active{status="processing"} 1.0' in lines
@@ -23,8 +23,8 @@ async def test_metrics_count_what_is_active_and_what_was_committed(house: House)
     assert "local" not in answer.text
 
 
-async def test_metrics_tell_how_webhooks_fare(house: House) -> None:
-    answer = await house.client.get("/metrics")
+async def test_metrics_tell_how_webhooks_fare(app: AppHarness) -> None:
+    answer = await app.client.get("/metrics")
     lines = answer.text.splitlines()
     assert "framehook_webhooks_pending 0.0" in lines
     assert "framehook_webhooks_under_way 0.0" in lines

@@ -42,7 +42,7 @@ async def test_what_is_no_question_is_refused(town: Town, change: Callable[[byte
     spec = await town.spec()
     run = FakeRun(spec, town.street.http)
     body = change(b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode())
-    answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+    answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.sign(body))
     assert answer.status_code == 422
 
 
@@ -52,7 +52,7 @@ async def test_an_old_or_unsigned_question_is_refused(town: Town, age_seconds: i
     run = FakeRun(spec, town.street.http)
     body = b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode()
     post = town.street.http.post
-    stale = run.signed(body, age_seconds=age_seconds)
+    stale = run.sign(body, age_seconds=age_seconds)
     assert (await post(f"{run.url}/output", content=body, headers=stale)).status_code == 401
     assert (await post(f"{run.url}/output", content=body)).status_code == 401
 
@@ -62,12 +62,12 @@ async def test_an_output_is_no_larger_than_its_export_can_need(town: Town) -> No
     run = FakeRun(spec, town.street.http)
     for size, status in ((5 * 2**40, 413), (17 * 2**30, 413), (15 * 2**30, 200)):
         body = b'{"attempt":1,"size":%d,"checksum":"%b"}' % (size, CHECKSUM.encode())
-        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.sign(body))
         assert answer.status_code == status, answer.text
         if status == 200:  # going on with a larger one is no way around it
             begun = answer.json()["upload_id"]
             body = body.replace(b'"size":', b'"upload_id":"%b","size":9' % begun.encode())
-            headers = run.signed(body)
+            headers = run.sign(body)
             more = await town.street.http.post(f"{run.url}/output", content=body, headers=headers)
             assert more.status_code == 413
 
@@ -78,7 +78,7 @@ async def test_an_attempt_has_one_upload_at_a_time(town: Town) -> None:
     body = b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode()
 
     async def ask(body: bytes) -> httpx.Response:
-        return await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+        return await town.street.http.post(f"{run.url}/output", content=body, headers=run.sign(body))
 
     first, second = [(await ask(body)).json()["upload_id"] for _ in range(2)]
     statuses = [
@@ -93,5 +93,5 @@ async def test_an_upload_that_nobody_knows_is_a_conflict(town: Town) -> None:
     run = FakeRun(spec, town.street.http)
     for more in (b"", b',"complete":true'):
         body = b'{"attempt":1,"size":5,"upload_id":"0123","checksum":"%b"%b}' % (CHECKSUM.encode(), more)
-        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.signed(body))
+        answer = await town.street.http.post(f"{run.url}/output", content=body, headers=run.sign(body))
         assert answer.status_code == 409

@@ -16,7 +16,7 @@ from service.ingest.prober import MAX_WAITING_PER_USER, Prober, TooManyProbes, U
 from service.problems import Unavailable
 from tests.gpu.sources.stream_films import Pictures, Sound, film
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import free_port, serving, settings_on
+from tests.support.live_server import free_port, serve_app, settings_on
 from tests.support.s3_server import s3_server
 
 pytestmark = pytest.mark.anyio
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def http(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
-    async with serving(settings_on(free_port(), data_dir), FakeRunner()) as street:
-        yield street.http
+    async with serve_app(settings_on(free_port(), data_dir), FakeRunner()) as server:
+        yield server.http
 
 
 async def upload(http: httpx.AsyncClient, content: bytes) -> str:

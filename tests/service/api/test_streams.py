@@ -16,27 +16,27 @@ from websockets.typing import Origin
 from service.settings import Settings
 from tests.service.conftest import bearer, token
 from tests.support.fakes import FakeRun
-from tests.support.stream_server import Street, opened, until
+from tests.support.stream_server import StreamServer, open_server, wait_until
 
 Job = dict[str, Any]
 
 
 @pytest.fixture
-async def street(settings: Settings, stack: AsyncExitStack) -> Street:
-    return await stack.enter_async_context(opened(settings))
+async def server(settings: Settings, stack: AsyncExitStack) -> StreamServer:
+    return await stack.enter_async_context(open_server(settings))
 
 
 @pytest.fixture
-async def shared_street(users_settings: Settings, stack: AsyncExitStack) -> Street:
-    return await stack.enter_async_context(opened(users_settings))
+async def shared_street(users_settings: Settings, stack: AsyncExitStack) -> StreamServer:
+    return await stack.enter_async_context(open_server(users_settings))
 
 
 def path_of(run: FakeRun) -> str:
     return f"/api/exports/{run.spec.job_id}/events"
 
 
-def socket_of(street: Street, run: FakeRun) -> str:
-    return f"ws://{street.address}/ws/export/{run.spec.job_id}"
+def socket_of(server: StreamServer, run: FakeRun) -> str:
+    return f"ws://{server.address}/ws/export/{run.spec.job_id}"
 
 
 async def received(socket: ClientConnection) -> Job:
@@ -55,14 +55,14 @@ async def closed(socket: ClientConnection) -> int:
             return end.rcvd.code if end.rcvd else 1006
 
 
-async def test_a_stream_begins_with_the_present_state(street: Street) -> None:
-    run = await street.submitted()
-    await run.started()
-    await run.tick(40)
-    async with street.events(path_of(run)) as events:
+async def test_a_stream_begins_with_the_present_state(server: StreamServer) -> None:
+    run = await server.submit_export()
+    await run.report_started()
+    await run.report_progress(40)
+    async with server.events(path_of(run)) as events:
         first = await events.next()
         assert first is not None
-        assert first.job == await street.shown(run)
+        assert first.job == await server.get_export(run)
         assert (first.id, first.type) == (str(first.job["sequence"]), "export.progress")
         assert events.retry == "2000"
         assert events.response.headers["content-type"].startswith("text/event-stream")
@@ -70,19 +70,24 @@ async def test_a_stream_begins_with_the_present_state(street: Street) -> None:
         assert events.response.headers["x-accel-buffering"] == "no"
 
 
-async def test_a_stream_tells_each_change_and_ends_with_the_last(street: Street) -> None:
-    run = await street.submitted()
-    async with street.events(path_of(run)) as events:
+async def test_a_stream_tells_each_change_and_ends_with_the_last(server: StreamServer) -> None:
+    run = await server.submit_export()
+    async with server.events(path_of(run)) as events:
         first = await events.next()
         assert first is not None
         seen = [first]
-        for change in (run.started, lambda: run.tick(20), lambda: run.tick(40), run.failed):
+        for change in (
+            run.report_started,
+            lambda: run.report_progress(20),
+            lambda: run.report_progress(40),
+            run.report_failed,
+        ):
             await change()
-            while seen[-1].id != str((await street.shown(run))["sequence"]):
+            while seen[-1].id != str((await server.get_export(run))["sequence"]):
                 event = await events.next()
                 assert event is not None
                 seen.append(event)
-        assert await events.rest() == []
+        assert await events.read_rest() == []
     assert [event.type for event in seen][-4:] == [
         *("export.started", "export.progress", "export.progress", "export.failed")
     ]
@@ -90,45 +95,45 @@ async def test_a_stream_tells_each_change_and_ends_with_the_last(street: Street)
     assert all(event.id == str(event.job["sequence"]) for event in seen)
 
 
-async def test_who_has_seen_the_end_is_told_not_to_come_back(street: Street) -> None:
-    run = await street.submitted()
-    await run.failed()
-    async with street.events(path_of(run)) as events:
-        (last,) = await events.rest()
-    again = await street.client.get(path_of(run), headers={"last-event-id": last.id})
+async def test_who_has_seen_the_end_is_told_not_to_come_back(server: StreamServer) -> None:
+    run = await server.submit_export()
+    await run.report_failed()
+    async with server.events(path_of(run)) as events:
+        (last,) = await events.read_rest()
+    again = await server.client.get(path_of(run), headers={"last-event-id": last.id})
     assert (again.status_code, again.content) == (204, b"")
 
 
 @pytest.mark.parametrize("seen", ["1", "", "x", "-1", "9" * 30, "\xb2"], ids=ascii)
-async def test_who_has_not_seen_the_end_is_told_it(street: Street, seen: str) -> None:
-    run = await street.submitted()
-    await run.failed()
+async def test_who_has_not_seen_the_end_is_told_it(server: StreamServer, seen: str) -> None:
+    run = await server.submit_export()
+    await run.report_failed()
     headers = [(b"last-event-id", seen.encode("latin-1"))]
-    answer = await street.client.get(path_of(run), headers=headers)
+    answer = await server.client.get(path_of(run), headers=headers)
     assert answer.status_code == 200
     assert b"event: export.failed\n" in answer.content
 
 
-async def test_who_comes_back_in_between_gets_what_is_new(street: Street) -> None:
-    run = await street.submitted()
-    async with street.events(path_of(run)) as events:
+async def test_who_comes_back_in_between_gets_what_is_new(server: StreamServer) -> None:
+    run = await server.submit_export()
+    async with server.events(path_of(run)) as events:
         first = await events.next()
         assert first is not None
-    await run.started()
-    await run.tick(70)
-    async with street.events(path_of(run), **{"last-event-id": first.id}) as events:
+    await run.report_started()
+    await run.report_progress(70)
+    async with server.events(path_of(run), **{"last-event-id": first.id}) as events:
         event = await events.next()
         assert event is not None
         assert event.job["progress"] == 70
 
 
-async def test_a_stream_of_all_exports_tells_of_each_and_goes_on_after_an_end(street: Street) -> None:
-    one = await street.submitted()
-    async with street.events("/api/exports/events") as events:
+async def test_a_stream_of_all_exports_tells_of_each_and_goes_on_after_an_end(server: StreamServer) -> None:
+    one = await server.submit_export()
+    async with server.events("/api/exports/events") as events:
         assert [job["job_id"] for job in await events.snapshot()] == [one.spec.job_id]
-        other = await street.submitted()
-        await one.failed()
-        await other.failed()
+        other = await server.submit_export()
+        await one.report_failed()
+        await other.report_failed()
         ended: set[str] = set()
         while len(ended) < 2:
             event = await events.next()
@@ -137,12 +142,12 @@ async def test_a_stream_of_all_exports_tells_of_each_and_goes_on_after_an_end(st
     assert ended == {one.spec.job_id, other.spec.job_id}
 
 
-async def test_a_stream_of_all_exports_holds_the_caller_s_alone(shared_street: Street) -> None:
-    of_ada = await shared_street.submitted(user="ada", headers=bearer("ada"))
+async def test_a_stream_of_all_exports_holds_the_caller_s_alone(shared_street: StreamServer) -> None:
+    of_ada = await shared_street.submit_export(user="ada", headers=bearer("ada"))
     async with shared_street.events("/api/exports/events", **bearer("eve")) as events:
         assert await events.snapshot() == []
-        await of_ada.tick(10)
-        of_eve = await shared_street.submitted(user="eve", headers=bearer("eve"))
+        await of_ada.report_progress(10)
+        of_eve = await shared_street.submit_export(user="eve", headers=bearer("eve"))
         event = await events.next()
         assert event is not None
         assert event.job["job_id"] == of_eve.spec.job_id
@@ -150,50 +155,50 @@ async def test_a_stream_of_all_exports_holds_the_caller_s_alone(shared_street: S
 
 @pytest.mark.parametrize(("headers", "status"), [({}, 401), (bearer("eve"), 404)], ids=["nobody", "another"])
 async def test_a_stream_is_refused_before_it_begins(
-    shared_street: Street, headers: dict[str, str], status: int
+    shared_street: StreamServer, headers: dict[str, str], status: int
 ) -> None:
-    run = await shared_street.submitted(user="ada", headers=bearer("ada"))
+    run = await shared_street.submit_export(user="ada", headers=bearer("ada"))
     answer = await shared_street.client.get(path_of(run), headers=headers)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_ticket_opens_a_stream_more_than_once(shared_street: Street) -> None:
-    run = await shared_street.submitted(user="ada", headers=bearer("ada"))
+async def test_a_ticket_opens_a_stream_more_than_once(shared_street: StreamServer) -> None:
+    run = await shared_street.submit_export(user="ada", headers=bearer("ada"))
     given = await shared_street.client.post("/api/stream-tickets", headers=bearer("ada"))
     for _ in range(2):
         async with shared_street.events(f"{path_of(run)}?ticket={given.json()['ticket']}") as events:
             assert await events.next() is not None
 
 
-async def test_a_socket_tells_the_state_each_change_and_the_end(street: Street) -> None:
-    run = await street.submitted()
-    async with connect(socket_of(street, run)) as socket:
+async def test_a_socket_tells_the_state_each_change_and_the_end(server: StreamServer) -> None:
+    run = await server.submit_export()
+    async with connect(socket_of(server, run)) as socket:
         seen = [await received(socket)]
         assert seen[0]["done"] is False
-        for change in (run.started, lambda: run.tick(20), run.failed):
+        for change in (run.report_started, lambda: run.report_progress(20), run.report_failed):
             await change()
-            while seen[-1]["sequence"] < (await street.shown(run))["sequence"]:
+            while seen[-1]["sequence"] < (await server.get_export(run))["sequence"]:
                 seen.append(await received(socket))
         assert await closed(socket) == 1000
     last = seen[-1]
     assert last.pop("done") is True
-    assert last == await street.shown(run)
+    assert last == await server.get_export(run)
     assert [job["sequence"] for job in seen] == sorted({job["sequence"] for job in seen})
     assert [job.get("done") for job in seen[:-1]] == [False] * (len(seen) - 1)
 
 
-async def test_a_socket_to_what_is_over_tells_the_end_and_closes(street: Street) -> None:
-    run = await street.submitted()
-    await run.failed()
-    async with connect(socket_of(street, run)) as socket:
+async def test_a_socket_to_what_is_over_tells_the_end_and_closes(server: StreamServer) -> None:
+    run = await server.submit_export()
+    await run.report_failed()
+    async with connect(socket_of(server, run)) as socket:
         assert (await received(socket))["done"] is True
         assert await closed(socket) == 1000
 
 
-async def test_a_socket_answers_ping_with_pong(street: Street) -> None:
-    run = await street.submitted()
-    async with connect(socket_of(street, run)) as socket:
+async def test_a_socket_answers_ping_with_pong(server: StreamServer) -> None:
+    run = await server.submit_export()
+    async with connect(socket_of(server, run)) as socket:
         await received(socket)
         await socket.send("ping")
         async with asyncio.timeout(10):
@@ -201,11 +206,11 @@ async def test_a_socket_answers_ping_with_pong(street: Street) -> None:
                 assert json.loads(message)["done"] is False
 
 
-async def test_a_socket_for_all_exports_stays_open_after_an_end(street: Street) -> None:
-    async with connect(f"ws://{street.address}/ws/exports") as socket:
-        one, other = await street.submitted(), await street.submitted()
-        await one.failed()
-        await other.failed()
+async def test_a_socket_for_all_exports_stays_open_after_an_end(server: StreamServer) -> None:
+    async with connect(f"ws://{server.address}/ws/exports") as socket:
+        one, other = await server.submit_export(), await server.submit_export()
+        await one.report_failed()
+        await other.report_failed()
         ended: set[str] = set()
         while len(ended) < 2:
             job = await received(socket)
@@ -226,9 +231,9 @@ async def test_a_socket_for_all_exports_stays_open_after_an_end(street: Street) 
     ],
 )
 async def test_a_socket_that_is_not_for_the_caller_is_closed_with_the_reason(
-    shared_street: Street, job: str, query: str, headers: dict[str, str], code: int
+    shared_street: StreamServer, job: str, query: str, headers: dict[str, str], code: int
 ) -> None:
-    run = await shared_street.submitted(user="ada", headers=bearer("ada"))
+    run = await shared_street.submit_export(user="ada", headers=bearer("ada"))
     job_id = run.spec.job_id if job == "known" else job
     url = f"ws://{shared_street.address}/ws/export/{job_id}{query}"
     async with connect(url, additional_headers=headers) as socket:
@@ -245,15 +250,17 @@ async def test_a_socket_that_is_not_for_the_caller_is_closed_with_the_reason(
         ("null", False),
     ],
 )
-async def test_pages_elsewhere_open_no_socket(street: Street, origin: str | None, welcome: bool) -> None:
-    run = await street.submitted()
-    told = None if origin is None else Origin(origin.format(street.address))
+async def test_pages_elsewhere_open_no_socket(
+    server: StreamServer, origin: str | None, welcome: bool
+) -> None:
+    run = await server.submit_export()
+    told = None if origin is None else Origin(origin.format(server.address))
     if welcome:
-        async with connect(socket_of(street, run), origin=told) as socket:
+        async with connect(socket_of(server, run), origin=told) as socket:
             assert (await received(socket))["job_id"] == run.spec.job_id
         return
     with pytest.raises(InvalidStatus) as refused:
-        await connect(socket_of(street, run), origin=told)
+        await connect(socket_of(server, run), origin=told)
     assert refused.value.response.status_code == 403
 
 
@@ -261,16 +268,16 @@ async def test_every_page_opens_a_socket_where_every_origin_is_allowed(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
     allowing = settings.model_copy(update={"allowed_origins": ("*",)})
-    street = await stack.enter_async_context(opened(allowing))
-    run = await street.submitted()
-    async with connect(socket_of(street, run), origin=Origin("https://app.example")) as socket:
+    server = await stack.enter_async_context(open_server(allowing))
+    run = await server.submit_export()
+    async with connect(socket_of(server, run), origin=Origin("https://app.example")) as socket:
         assert (await received(socket))["job_id"] == run.spec.job_id
 
 
-async def test_the_application_s_own_protocol_is_agreed_and_no_other(street: Street) -> None:
-    run = await street.submitted()
+async def test_the_application_s_own_protocol_is_agreed_and_no_other(server: StreamServer) -> None:
+    run = await server.submit_export()
     for offered, agreed in ((["framehook", "secret"], "framehook"), (["secret"], None)):
-        async with connect(socket_of(street, run), subprotocols=offered) as socket:  # type: ignore[arg-type]
+        async with connect(socket_of(server, run), subprotocols=offered) as socket:  # type: ignore[arg-type]
             assert socket.subprotocol == agreed
 
 
@@ -285,39 +292,39 @@ async def test_the_application_s_own_protocol_is_agreed_and_no_other(street: Str
     ],
 )
 async def test_a_socket_that_is_misused_is_closed(
-    street: Street, messages: list[str | bytes], code: int
+    server: StreamServer, messages: list[str | bytes], code: int
 ) -> None:
-    run = await street.submitted()
-    async with connect(socket_of(street, run)) as socket:
+    run = await server.submit_export()
+    async with connect(socket_of(server, run)) as socket:
         for message in messages:
             await socket.send(message)
         assert await closed(socket) == code
 
 
-async def test_all_ways_to_look_show_the_same(street: Street) -> None:
-    run = await street.submitted()
+async def test_all_ways_to_look_show_the_same(server: StreamServer) -> None:
+    run = await server.submit_export()
 
     async def by_events() -> list[Job]:
-        async with street.events(path_of(run)) as events:
-            return [event.job for event in await events.rest()]
+        async with server.events(path_of(run)) as events:
+            return [event.job for event in await events.read_rest()]
 
     async def by_socket() -> list[Job]:
-        async with connect(socket_of(street, run)) as socket:
+        async with connect(socket_of(server, run)) as socket:
             found = [json.loads(message) async for message in socket]
         return [{name: value for name, value in job.items() if name != "done"} for job in found]
 
     async def by_polling() -> list[Job]:
         found: list[Job] = []
         while not found or found[-1]["status"] in ("pending", "processing"):
-            found.append(await street.shown(run))
+            found.append(await server.get_export(run))
             await asyncio.sleep(0.005)
         return found
 
     async def work() -> None:
-        await run.started()
+        await run.report_started()
         for progress in range(5, 100, 5):
-            await run.tick(progress)
-        await run.failed()
+            await run.report_progress(progress)
+        await run.report_failed()
 
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         ways = [group.create_task(way()) for way in (by_events, by_socket, by_polling)]
@@ -331,38 +338,38 @@ async def test_all_ways_to_look_show_the_same(street: Street) -> None:
         assert [job["sequence"] for job in way] == sorted(job["sequence"] for job in way)
 
 
-async def test_a_reader_who_takes_nothing_delays_nobody_and_ends_on_the_newest(street: Street) -> None:
-    run = await street.submitted()
-    await run.started()
-    async with street.events(path_of(run)) as slow, street.events(path_of(run)) as fast:
+async def test_a_reader_who_takes_nothing_delays_nobody_and_ends_on_the_newest(server: StreamServer) -> None:
+    run = await server.submit_export()
+    await run.report_started()
+    async with server.events(path_of(run)) as slow, server.events(path_of(run)) as fast:
         assert await slow.next() is not None
         for number in range(50):
-            await run.tick(number)
-        await run.failed()
-        quick, late = await fast.rest(), await slow.rest()
+            await run.report_progress(number)
+        await run.report_failed()
+        quick, late = await fast.read_rest(), await slow.read_rest()
     assert quick[-1] == late[-1]
     assert quick[-1].type == "export.failed"
 
 
 async def test_a_shutdown_ends_every_stream_cleanly_and_at_once(
-    street: Street, caplog: pytest.LogCaptureFixture
+    server: StreamServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = await street.submitted()
-    await street.settled(run)
+    run = await server.submit_export()
+    await server.wait_for_call_id(run)
     async with (
-        street.events(path_of(run)) as of_one,
-        street.events("/api/exports/events") as of_all,
-        connect(socket_of(street, run)) as socket,
-        connect(f"ws://{street.address}/ws/exports") as socket_of_all,
+        server.events(path_of(run)) as of_one,
+        server.events("/api/exports/events") as of_all,
+        connect(socket_of(server, run)) as socket,
+        connect(f"ws://{server.address}/ws/exports") as socket_of_all,
     ):
         assert await of_one.next() is not None
         assert await of_all.next() is not None
         await received(socket)
         await received(socket_of_all)
-        stopping = asyncio.create_task(street.stopped())
+        stopping = asyncio.create_task(server.stop())
         began = time.monotonic()
-        assert await of_one.rest() == []
-        assert await of_all.rest() == []
+        assert await of_one.read_rest() == []
+        assert await of_all.read_rest() == []
         assert await closed(socket) == 1012
         assert await closed(socket_of_all) == 1012
         assert time.monotonic() - began < 1
@@ -370,34 +377,34 @@ async def test_a_shutdown_ends_every_stream_cleanly_and_at_once(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_readers_who_leave_are_forgotten(street: Street) -> None:
-    run = await street.submitted()
+async def test_readers_who_leave_are_forgotten(server: StreamServer) -> None:
+    run = await server.submit_export()
     for _ in range(5):
-        async with street.events(path_of(run)) as events, connect(socket_of(street, run)) as socket:
+        async with server.events(path_of(run)) as events, connect(socket_of(server, run)) as socket:
             await events.next()
             await received(socket)
-            assert street.readers == 2
-    await until(lambda: street.readers == 0)
+            assert server.stream_count == 2
+    await wait_until(lambda: server.stream_count == 0)
 
 
 async def test_a_client_that_goes_away_within_its_body_is_no_failure_of_ours(
-    street: Street, caplog: pytest.LogCaptureFixture
+    server: StreamServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = {"filename": "a.mp4", "size": 1_000, "content_type": "video/mp4"}
-    place = (await street.client.post("/api/uploads", json=asked)).json()
+    place = (await server.client.post("/api/uploads", json=asked)).json()
     path = httpx.URL(place["url"]).raw_path.decode()
     for head in (
         f"PUT {path} HTTP/1.1\r\nContent-Type: video/mp4\r\nContent-Length: 1000",
         "POST /api/exports HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1000",
         "POST /api/callbacks/x HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 1000",
     ):
-        _, writer = await asyncio.open_connection("127.0.0.1", street.settings.port)
-        writer.write(f"{head}\r\nHost: {street.address}\r\n\r\n".encode() + b"x" * 10)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.settings.port)
+        writer.write(f"{head}\r\nHost: {server.address}\r\n\r\n".encode() + b"x" * 10)
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-    incoming = street.settings.data_dir / "incoming"
-    assert (await street.client.get("/healthz")).status_code == 200
-    await street.stopped()
+    incoming = server.settings.data_dir / "incoming"
+    assert (await server.client.get("/healthz")).status_code == 200
+    await server.stop()
     assert list(incoming.iterdir()) == []
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -11,7 +11,7 @@ import pytest
 
 from service.settings import Settings
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import FRAMING, Street, free_port, serving, settings_on
+from tests.support.live_server import FRAMING, LiveServer, free_port, serve_app, settings_on
 from tests.support.s3_server import Front
 from tests.support.storage_harness import settings_of, with_bucket
 
@@ -25,11 +25,11 @@ CONTENT = bytes(range(256)) * 40_000  # 10,240,000 bytes: two parts
 class Counter:
     """Where users hand their files in."""
 
-    street: Street
+    server: LiveServer
 
     async def ask(self, method: str, path: str, *, user: str = "ann", **more: Any) -> httpx.Response:
         token = jwt.encode({"sub": user, "exp": 4_000_000_000}, AUTH_SECRET, "HS256")
-        return await self.street.http.request(
+        return await self.server.http.request(
             method, path, headers={"Authorization": f"Bearer {token}"}, **more
         )
 
@@ -64,8 +64,8 @@ async def bucket_settings(front: Front, data_dir: Path) -> Settings:
 @pytest.fixture(params=["folder", "s3"])
 async def counter(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Counter]:
     settings = await settings_of(request.param, front, data_dir, auth_jwt_secret=AUTH_SECRET)
-    async with serving(settings, FakeRunner()) as street:
-        yield Counter(street)
+    async with serve_app(settings, FakeRunner()) as server:
+        yield Counter(server)
 
 
 async def test_a_file_is_put_where_it_was_told_and_can_be_exported(counter: Counter) -> None:
@@ -172,8 +172,8 @@ async def test_an_upload_is_its_users_alone(counter: Counter, method: str, path:
 
 
 async def test_a_url_in_the_bucket_expires(front: Front, data_dir: Path) -> None:
-    async with serving(await bucket_settings(front, data_dir), FakeRunner()) as street:
-        counter = Counter(street)
+    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
+        counter = Counter(server)
         found = await counter.begun(5)
         front.faults.ahead_seconds = 3_601
         assert (await counter.put(found, b"video")).status_code == 403
@@ -182,8 +182,8 @@ async def test_a_url_in_the_bucket_expires(front: Front, data_dir: Path) -> None
 async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
     front: Front, data_dir: Path
 ) -> None:
-    async with serving(await bucket_settings(front, data_dir), FakeRunner()) as street:
-        counter = Counter(street)
+    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
+        counter = Counter(server)
         found = await counter.begun(len(CONTENT))
         front.faults.cut_bodies, front.faults.cut_after_bytes = 1, 1_000_000
         with pytest.raises(httpx.TransportError):
@@ -196,24 +196,24 @@ async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
 async def test_a_bucket_that_stays_busy_is_a_503_that_says_when_to_come_again(
     front: Front, data_dir: Path
 ) -> None:
-    async with serving(await bucket_settings(front, data_dir), FakeRunner()) as street:
+    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
         front.faults.busy = 1_000
         asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        answer = await Counter(street).ask("POST", "/api/uploads", json=asked)
+        answer = await Counter(server).ask("POST", "/api/uploads", json=asked)
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         assert answer.json()["type"] == "urn:framehook:problem:storage_unavailable"
         front.faults.busy = 0
-        assert (await Counter(street).ask("POST", "/api/uploads", json=asked)).status_code == 201
+        assert (await Counter(server).ask("POST", "/api/uploads", json=asked)).status_code == 201
 
 
 async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(front: Front, data_dir: Path) -> None:
-    async with serving(await bucket_settings(front, data_dir), FakeRunner()) as street:
+    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
         front.faults.forbidden = True
-        ready = await street.http.get("/readyz")
+        ready = await server.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
         asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        answer = await Counter(street).ask("POST", "/api/uploads", json=asked)
+        answer = await Counter(server).ask("POST", "/api/uploads", json=asked)
         assert (answer.status_code, answer.json()["type"]) == (
             503,
             "urn:framehook:problem:storage_misconfigured",
@@ -227,7 +227,7 @@ async def test_a_body_of_undeclared_length_is_taken_as_it_comes(data_dir: Path) 
         for start in range(0, len(CONTENT), 100_000):
             yield CONTENT[start : start + 100_000]
 
-    async with serving(settings, FakeRunner()) as street, httpx.AsyncClient(trust_env=False) as client:
-        found = await Counter(street).begun(len(CONTENT))
+    async with serve_app(settings, FakeRunner()) as server, httpx.AsyncClient(trust_env=False) as client:
+        found = await Counter(server).begun(len(CONTENT))
         answer = await client.put(found["url"], content=drops(), headers=found["headers"])
     assert answer.status_code == 201

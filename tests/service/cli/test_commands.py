@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from service.cli.main import app
 from service.client import Client
 from tests.support.fakes import FakeRun
-from tests.support.live_server import FRAMING, Lasting, Street, free_port, serving, settings_on
+from tests.support.live_server import FRAMING, DurableRunner, LiveServer, free_port, serve_app, settings_on
 from tests.support.small_mp4 import video_with
 
 CONTENT = video_with(b"the exported video")
@@ -34,9 +34,9 @@ class Said:
 
 
 @pytest.fixture
-async def street(data_dir: Path) -> AsyncIterator[Street]:
+async def server(data_dir: Path) -> AsyncIterator[LiveServer]:
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(serving(settings_on(free_port(), data_dir), Lasting()))
+        yield await stack.enter_async_context(serve_app(settings_on(free_port(), data_dir), DurableRunner()))
 
 
 @pytest.fixture
@@ -53,52 +53,52 @@ def run(*words: str | Path, **environment: str) -> Said:
     return Said(result.exit_code, result.stdout, result.stderr)
 
 
-async def ran(street: Street, *words: str | Path) -> Said:
-    return await asyncio.to_thread(run, *words, FRAMEHOOK_URL=street.url)
+async def ran(server: LiveServer, *words: str | Path) -> Said:
+    return await asyncio.to_thread(run, *words, FRAMEHOOK_URL=server.url)
 
 
 def exporting(source: Path, *more: str | Path) -> tuple[str | Path, ...]:
     return ("export", source, "--type", "framing", "--config", json.dumps(FRAMING), *more)
 
 
-async def complete(street: Street, run: FakeRun) -> None:
-    street.write_output(run, CONTENT)
+async def complete(server: LiveServer, run: FakeRun) -> None:
+    server.write_output(run, CONTENT)
     checksum = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-    assert (await run.completed(size=len(CONTENT), checksum=checksum)).status_code == 200
+    assert (await run.report_completed(size=len(CONTENT), checksum=checksum)).status_code == 200
 
 
-async def submitted(street: Street, source: Path) -> str:
-    found: dict[str, Any] = json.loads((await ran(street, *exporting(source, "--json"))).out)
+async def submitted(server: LiveServer, source: Path) -> str:
+    found: dict[str, Any] = json.loads((await ran(server, *exporting(source, "--json"))).out)
     return str(found["job_id"])
 
 
-async def test_an_export_is_submitted_with_the_key_of_the_file(street: Street, source: Path) -> None:
-    said = await ran(street, *exporting(source))
-    run = await street.run()
+async def test_an_export_is_submitted_with_the_key_of_the_file(server: LiveServer, source: Path) -> None:
+    said = await ran(server, *exporting(source))
+    run = await server.next_run()
     assert said.status == 0
     assert said.out.startswith(f"Export {run.spec.job_id} is pending. Watch it: framehook watch")
     assert run.spec.config.input_key.endswith("/match.mp4")
 
 
-async def test_a_watched_export_is_shown_and_saved(street: Street, source: Path, tmp_path: Path) -> None:
+async def test_a_watched_export_is_shown_and_saved(server: LiveServer, source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     config = tmp_path / "framing.json"
     config.write_text(json.dumps(FRAMING))
     words = ("export", source, "--type", "framing", "--config", config, "--output", target)
-    command = asyncio.create_task(ran(street, *words))
-    run = await street.run()
-    await run.tick(42)
-    await complete(street, run)
+    command = asyncio.create_task(ran(server, *words))
+    run = await server.next_run()
+    await run.report_progress(42)
+    await complete(server, run)
     said = await command
     assert (said.status, target.read_bytes()) == (0, CONTENT)
     assert said.out == f"The export is complete: 640x360, 1.5 s, 0.0 MiB. Saved to {target}.\n"
     assert "done        100.0 %" in said.err
 
 
-async def test_machines_get_every_state_as_a_line_of_json(street: Street, source: Path) -> None:
-    command = asyncio.create_task(ran(street, *exporting(source, "--watch", "--json")))
-    run = await street.run()
-    await complete(street, run)
+async def test_machines_get_every_state_as_a_line_of_json(server: LiveServer, source: Path) -> None:
+    command = asyncio.create_task(ran(server, *exporting(source, "--watch", "--json")))
+    run = await server.next_run()
+    await complete(server, run)
     said = await command
     states = [json.loads(line) for line in said.out.splitlines()]
     assert (said.status, said.err) == (0, "")
@@ -106,42 +106,42 @@ async def test_machines_get_every_state_as_a_line_of_json(street: Street, source
     assert [state["sequence"] for state in states] == sorted({state["sequence"] for state in states})
 
 
-async def test_a_failed_export_is_told_in_a_sentence(street: Street, source: Path) -> None:
-    job_id = await submitted(street, source)
-    await (await street.run()).failed()
-    said = await ran(street, "watch", job_id)
+async def test_a_failed_export_is_told_in_a_sentence(server: LiveServer, source: Path) -> None:
+    job_id = await submitted(server, source)
+    await (await server.next_run()).report_failed()
+    said = await ran(server, "watch", job_id)
     assert (said.status, said.out) == (1, "")
     assert said.err.endswith("framehook: The export failed: The file holds no video. (no_video)\n")
 
 
-async def test_an_export_is_cancelled_and_tried_again(street: Street, source: Path) -> None:
-    job_id = await submitted(street, source)
-    cancelled = await ran(street, "cancel", job_id)
-    watched = await ran(street, "watch", job_id, "--json")
-    again = await ran(street, "retry", job_id)
-    twice = await ran(street, "retry", job_id)
+async def test_an_export_is_cancelled_and_tried_again(server: LiveServer, source: Path) -> None:
+    job_id = await submitted(server, source)
+    cancelled = await ran(server, "cancel", job_id)
+    watched = await ran(server, "watch", job_id, "--json")
+    again = await ran(server, "retry", job_id)
+    twice = await ran(server, "retry", job_id)
     assert (cancelled.status, cancelled.out) == (0, f"Export {job_id} is cancelled.\n")
     assert (watched.status, watched.err) == (1, "framehook: The export was cancelled.\n")
     assert (again.status, again.out.split(". ")[0]) == (0, f"Export {job_id} is pending again")
     assert (twice.status, twice.err) == (2, "framehook: Only a failed or cancelled export can be retried.\n")
 
 
-async def test_a_retry_is_watched_to_its_end(street: Street, source: Path) -> None:
-    job_id = await submitted(street, source)
-    await ran(street, "cancel", job_id)
-    await street.run()
-    command = asyncio.create_task(ran(street, "retry", job_id, "--watch"))
-    await complete(street, await street.run())
+async def test_a_retry_is_watched_to_its_end(server: LiveServer, source: Path) -> None:
+    job_id = await submitted(server, source)
+    await ran(server, "cancel", job_id)
+    await server.next_run()
+    command = asyncio.create_task(ran(server, "retry", job_id, "--watch"))
+    await complete(server, await server.next_run())
     assert (await command).status == 0
 
 
-async def test_a_list_shows_what_is_asked_for(street: Street, source: Path) -> None:
-    empty = await ran(street, "list")
-    first, second = await submitted(street, source), await submitted(street, source)
-    await ran(street, "cancel", first)
-    everything = await ran(street, "list")
-    cancelled = json.loads((await ran(street, "list", "--status", "cancelled", "--json")).out)
-    newest = json.loads((await ran(street, "list", "--limit", "1", "--json")).out)
+async def test_a_list_shows_what_is_asked_for(server: LiveServer, source: Path) -> None:
+    empty = await ran(server, "list")
+    first, second = await submitted(server, source), await submitted(server, source)
+    await ran(server, "cancel", first)
+    everything = await ran(server, "list")
+    cancelled = json.loads((await ran(server, "list", "--status", "cancelled", "--json")).out)
+    newest = json.loads((await ran(server, "list", "--limit", "1", "--json")).out)
     assert empty.out == "There are no exports.\n"
     assert [line.split()[:2] for line in everything.out.splitlines()[1:]] == [
         [second, "framing"],
@@ -151,26 +151,26 @@ async def test_a_list_shows_what_is_asked_for(street: Street, source: Path) -> N
     assert [export["job_id"] for export in newest["exports"]] == [second]
 
 
-async def test_a_refusal_shows_the_fields_that_are_wrong(street: Street, source: Path) -> None:
-    said = await ran(street, "export", source, "--type", "framing", "--config", '{"fps": 0, "keyframes": []}')
+async def test_a_refusal_shows_the_fields_that_are_wrong(server: LiveServer, source: Path) -> None:
+    said = await ran(server, "export", source, "--type", "framing", "--config", '{"fps": 0, "keyframes": []}')
     assert said.status == 2
     first, second = said.err.splitlines()[-2:]
     assert first.startswith("framehook: config.fps: ")
     assert second.startswith("  config.keyframes: ")
 
 
-async def test_an_unknown_export_is_told_in_a_sentence(street: Street) -> None:
+async def test_an_unknown_export_is_told_in_a_sentence(server: LiveServer) -> None:
     for command in ("watch", "cancel", "retry"):
-        said = await ran(street, command, "nobody")
+        said = await ran(server, command, "nobody")
         assert said == Said(2, "", "framehook: There is no such export.\n")
 
 
-async def test_ctrl_c_leaves_the_export_running(street: Street, source: Path) -> None:
-    job_id = await submitted(street, source)
-    run = await street.run()
-    await run.tick(42)
+async def test_ctrl_c_leaves_the_export_running(server: LiveServer, source: Path) -> None:
+    job_id = await submitted(server, source)
+    run = await server.next_run()
+    await run.report_progress(42)
     command = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service.cli.main", "watch", job_id, "--server", street.url),
+        *(sys.executable, "-m", "service.cli.main", "watch", job_id, "--server", server.url),
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stderr=asyncio.subprocess.PIPE,
     )
@@ -178,32 +178,32 @@ async def test_ctrl_c_leaves_the_export_running(street: Street, source: Path) ->
     seen = await command.stderr.readline()
     command.send_signal(signal.SIGINT)
     rest = (await command.stderr.read()).decode()
-    with Client(street.url) as client:
+    with Client(server.url) as client:
         job = await asyncio.to_thread(client.get, job_id)
     assert (await command.wait(), b"42.0 %" in seen, job.status) == (130, True, "processing")
     assert "the export goes on" in rest
-    assert f"framehook cancel {job_id} --server {street.url}" in rest
+    assert f"framehook cancel {job_id} --server {server.url}" in rest
     assert "Traceback" not in rest
 
 
 async def test_a_restart_in_between_is_told_once(data_dir: Path, source: Path) -> None:
-    settings, runner = settings_on(free_port(), data_dir), Lasting()
-    async with serving(settings, runner) as street:
-        job_id = await submitted(street, source)
-        run = await street.run()
-        await run.tick(42)
+    settings, runner = settings_on(free_port(), data_dir), DurableRunner()
+    async with serve_app(settings, runner) as server:
+        job_id = await submitted(server, source)
+        run = await server.next_run()
+        await run.report_progress(42)
         command = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service.cli.main", "watch", job_id, "--server", street.url),
+            *(sys.executable, "-m", "service.cli.main", "watch", job_id, "--server", server.url),
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stderr=asyncio.subprocess.PIPE,
         )
         assert command.stderr is not None
         first = await command.stderr.readline()
     lost = await command.stderr.readline()
-    async with serving(settings, runner) as street:
-        again = FakeRun(run.spec, street.http)
+    async with serve_app(settings, runner) as server:
+        again = FakeRun(run.spec, server.http)
         again.step = run.step
-        await complete(street, again)
+        await complete(server, again)
         rest = (await command.stderr.read()).decode()
     assert (await command.wait(), b"42.0 %" in first, b"Lost sight of the export" in lost) == (0, True, True)
     assert "Lost sight" not in rest

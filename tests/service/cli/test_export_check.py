@@ -13,11 +13,11 @@ from tests.support.fakes import FakeRunner
 from tests.support.live_server import (
     FRAMING,
     PROBLEM,
-    Answer,
     Script,
+    ScriptedResponse,
     free_port,
-    scripted,
-    serving,
+    serve_app,
+    serve_script,
     settings_on,
 )
 
@@ -110,16 +110,16 @@ BAD_CONFIGS = {
 def test_a_config_that_is_wrong_is_told_before_a_byte_is_sent(
     source: Path, tmp_path: Path, words: tuple[str, ...], expected: list[str]
 ) -> None:
-    with scripted(Answer(500)) as service:
+    with serve_script(ScriptedResponse(500)) as service:
         said = exported(source, service, tmp_path, *words)
-    assert (said.status, said.out, service.asked) == (2, "", [])
+    assert (said.status, said.out, service.requests) == (2, "", [])
     lines = said.err.removeprefix("framehook: ").splitlines()
     assert lines[0].startswith(expected[0])
     assert all(any(line.strip().startswith(each) for line in lines) for each in expected)
 
 
 def test_a_field_like_no_other_gets_the_list_of_fields(source: Path, tmp_path: Path) -> None:
-    with scripted(Answer(500)) as service:
+    with serve_script(ScriptedResponse(500)) as service:
         said = exported(
             source, service, tmp_path, "--type", "annotate", "--config", '{"clips": [{"zzz": 1}]}'
         )
@@ -132,7 +132,7 @@ def test_a_field_like_no_other_gets_the_list_of_fields(source: Path, tmp_path: P
 def test_a_thousand_mistakes_are_not_a_thousand_lines(source: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"keyframes": [{}] * 1_000}))
-    with scripted(Answer(500)) as service:
+    with serve_script(ScriptedResponse(500)) as service:
         said = exported(source, service, tmp_path, "--type", "framing", "--config", str(config))
     assert (said.err.count("\n"), said.err.splitlines()[-1]) == (11, "  and 4990 more")
 
@@ -160,25 +160,27 @@ def test_a_file_that_is_no_video_is_told_in_a_sentence(
     tmp_path: Path, name: str, make: Callable[[Path], object], expected: str
 ) -> None:
     make(tmp_path / name)
-    with scripted(Answer(500)) as service:
+    with serve_script(ScriptedResponse(500)) as service:
         said = exported(
             tmp_path / name, service, tmp_path, "--type", "framing", "--config", json.dumps(FRAMING)
         )
-    assert (said.status, said.err.count("\n"), service.asked) == (2, 1, [])
+    assert (said.status, said.err.count("\n"), service.requests) == (2, 1, [])
     assert expected in said.err
 
 
 async def test_a_file_that_is_too_large_is_told_before_it_is_sent(
     data_dir: Path, source: Path, tmp_path: Path
 ) -> None:
-    async with serving(settings_on(free_port(), data_dir, max_upload_bytes=4), FakeRunner()) as street:
+    async with serve_app(settings_on(free_port(), data_dir, max_upload_bytes=4), FakeRunner()) as server:
         words = ("export", source, "--type", "framing", "--config", json.dumps(FRAMING))
-        said = await asyncio.to_thread(lambda: run(*words, FRAMEHOOK_URL=street.url))
+        said = await asyncio.to_thread(lambda: run(*words, FRAMEHOOK_URL=server.url))
         assert (said.status, said.err) == (2, "framehook: A file may have 4 bytes.\n")
 
 
-REFUSED = Answer(409, PROBLEM, b'{"detail": "Another export has this output key."}')
-GONE = Answer(422, PROBLEM, b'{"detail": "x", "errors": [{"loc": ["config", "input_key"], "msg": "none"}]}')
+REFUSED = ScriptedResponse(409, PROBLEM, b'{"detail": "Another export has this output key."}')
+GONE = ScriptedResponse(
+    422, PROBLEM, b'{"detail": "x", "errors": [{"loc": ["config", "input_key"], "msg": "none"}]}'
+)
 
 
 REST = {
@@ -191,13 +193,13 @@ REST = {
 }
 
 
-def stored(service: Script) -> list[Answer]:
+def stored(service: Script) -> list[ScriptedResponse]:
     """What the service answers to the announcement and the bytes."""
     place = {"key": "uploads/1/match.mp4", "url": f"{service.url}/put"}
-    return [Answer(201, body=json.dumps(place).encode()), Answer(201)]
+    return [ScriptedResponse(201, body=json.dumps(place).encode()), ScriptedResponse(201)]
 
 
-JOB = Answer(
+JOB = ScriptedResponse(
     202,
     body=json.dumps(
         {"job_id": "j", "type": "framing", "status": "pending", "phase": "queued"} | REST
@@ -207,8 +209,8 @@ JOB = Answer(
 
 def test_an_upload_whose_export_is_refused_is_used_by_the_next_command(source: Path, tmp_path: Path) -> None:
     words = ("--type", "framing", "--config", json.dumps(FRAMING))
-    with scripted(Answer(500)) as service:
-        service.answers = [*stored(service), REFUSED, JOB]
+    with serve_script(ScriptedResponse(500)) as service:
+        service.responses = [*stored(service), REFUSED, JOB]
         refused = exported(source, service, tmp_path, *words)
         again = exported(source, service, tmp_path, *words)
     assert refused.status == 2
@@ -217,8 +219,13 @@ def test_an_upload_whose_export_is_refused_is_used_by_the_next_command(source: P
         "  the video is stored as uploads/1/match.mp4; the next export of this file uses it and sends nothing",
     ]
     assert again.status == 0, again.err
-    assert [asked.path for asked in service.asked] == ["/api/uploads", "/put", "/api/exports", "/api/exports"]
-    assert {json.loads(asked.body)["config"]["input_key"] for asked in service.asked[2:]} == {
+    assert [asked.path for asked in service.requests] == [
+        "/api/uploads",
+        "/put",
+        "/api/exports",
+        "/api/exports",
+    ]
+    assert {json.loads(asked.body)["config"]["input_key"] for asked in service.requests[2:]} == {
         "uploads/1/match.mp4"
     }
     assert list((tmp_path / "state" / "framehook" / "uploads").iterdir()) == []
@@ -226,12 +233,12 @@ def test_an_upload_whose_export_is_refused_is_used_by_the_next_command(source: P
 
 def test_an_upload_that_was_removed_meanwhile_is_sent_again(source: Path, tmp_path: Path) -> None:
     words = ("--type", "framing", "--config", json.dumps(FRAMING))
-    with scripted(Answer(500)) as service:
-        service.answers = [*stored(service), REFUSED, GONE, *stored(service), JOB]
+    with serve_script(ScriptedResponse(500)) as service:
+        service.responses = [*stored(service), REFUSED, GONE, *stored(service), JOB]
         exported(source, service, tmp_path, *words)
         again = exported(source, service, tmp_path, *words)
     assert again.status == 0, again.err
-    assert [asked.path for asked in service.asked][3:] == [
+    assert [asked.path for asked in service.requests][3:] == [
         "/api/exports",
         "/api/uploads",
         "/put",

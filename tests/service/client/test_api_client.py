@@ -19,14 +19,14 @@ from tests.support.fakes import FakeRun
 from tests.support.live_server import (
     FRAMING,
     PROBLEM,
-    Answer,
-    Lasting,
+    DurableRunner,
+    ScriptedResponse,
+    export_state,
+    fast_client,
     free_port,
-    impatient,
-    scripted,
-    serving,
+    serve_app,
+    serve_script,
     settings_on,
-    state,
 )
 from tests.support.small_mp4 import video_with
 
@@ -61,18 +61,18 @@ async def test_a_file_is_sent_exported_watched_and_fetched(data_dir: Path, tmp_p
     source.write_bytes(bytes(700_000))
     content = video_with(b"the exported video" * 40_000)
     moved: list[tuple[int, int]] = []
-    async with serving(settings_on(free_port(), data_dir), Lasting()) as street:
-        with Client(street.url) as client:
+    async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
+        with Client(server.url) as client:
             key = await asyncio.to_thread(client.upload, source, lambda *told: moved.append(told))
             job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
             watching = Watching(client, job.job_id)
-            run = await street.run()
-            await run.started()
-            await run.tick(42)
+            run = await server.next_run()
+            await run.report_started()
+            await run.report_progress(42)
             await watching.until(lambda export: export.progress == 42)
-            street.write_output(run, content)
+            server.write_output(run, content)
             checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
-            await run.completed(size=len(content), checksum=checksum)
+            await run.report_completed(size=len(content), checksum=checksum)
             ended = await watching.until(lambda export: export.final)
             await watching.ended
             await asyncio.to_thread(client.download, ended, target, nothing)
@@ -84,24 +84,24 @@ async def test_a_file_is_sent_exported_watched_and_fetched(data_dir: Path, tmp_p
 async def test_a_watch_outlives_a_restart_of_the_service(data_dir: Path, tmp_path: Path) -> None:
     source = tmp_path / "match.mp4"
     source.write_bytes(b"video")
-    settings, runner = settings_on(free_port(), data_dir), Lasting()
+    settings, runner = settings_on(free_port(), data_dir), DurableRunner()
     back, gone = threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     client = Client(settings.origin, sleep=lambda _seconds: back.wait(10))
     with client:
-        async with serving(settings, runner) as street:
+        async with serve_app(settings, runner) as server:
             key = await asyncio.to_thread(client.upload, source, nothing)
             job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
             watching = Watching(client, job.job_id, lambda _why: loop.call_soon_threadsafe(gone.set))
-            run = await street.run()
-            await run.tick(30)
+            run = await server.next_run()
+            await run.report_progress(30)
             await watching.until(lambda export: export.progress == 30)
         await asyncio.wait_for(gone.wait(), 10)
-        async with serving(settings, runner) as street:
+        async with serve_app(settings, runner) as server:
             back.set()
-            again = FakeRun(run.spec, street.http)
+            again = FakeRun(run.spec, server.http)
             again.step = run.step
-            await again.failed()
+            await again.report_failed()
             ended = await watching.until(lambda export: export.final)
             await watching.ended
     assert (ended.status, ended.error and ended.error.code) == ("error", "no_video")
@@ -110,8 +110,8 @@ async def test_a_watch_outlives_a_restart_of_the_service(data_dir: Path, tmp_pat
 async def test_a_finished_export_is_seen_once(data_dir: Path, tmp_path: Path) -> None:
     source = tmp_path / "match.mp4"
     source.write_bytes(b"video")
-    async with serving(settings_on(free_port(), data_dir), Lasting()) as street:
-        with Client(street.url) as client:
+    async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
+        with Client(server.url) as client:
             key = await asyncio.to_thread(client.upload, source, nothing)
             job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
             await asyncio.to_thread(client.cancel, job.job_id)
@@ -122,42 +122,45 @@ async def test_a_finished_export_is_seen_once(data_dir: Path, tmp_path: Path) ->
 
 
 def test_a_list_goes_over_as_many_pages_as_it_takes() -> None:
-    first = {"exports": [state(9 - n) for n in range(3)], "next_cursor": "c 1"}
-    second = {"exports": [state(5)], "next_cursor": "c2"}
-    pages = [Answer(body=msgspec.json.encode(page)) for page in (first, second)]
-    with scripted(*pages) as script, impatient(script) as client:
+    first = {"exports": [export_state(9 - n) for n in range(3)], "next_cursor": "c 1"}
+    second = {"exports": [export_state(5)], "next_cursor": "c2"}
+    pages = [ScriptedResponse(body=msgspec.json.encode(page)) for page in (first, second)]
+    with serve_script(*pages) as script, fast_client(script) as client:
         page = client.list_recent(4, status="error")
     assert ([export.sequence for export in page.exports], page.next_cursor) == ([9, 8, 7, 5], "c2")
-    assert [asked.path for asked in script.asked] == [
+    assert [asked.path for asked in script.requests] == [
         "/api/exports?status=error&limit=4",
         "/api/exports?status=error&limit=1&cursor=c+1",
     ]
 
 
 def test_a_submission_whose_answer_is_lost_is_the_same_one_when_sent_again() -> None:
-    job = Answer(202, body=msgspec.json.encode(state(1, "pending")))
-    with scripted(Answer(None), Answer(503), job) as script, impatient(script) as client:
+    job = ScriptedResponse(202, body=msgspec.json.encode(export_state(1, "pending")))
+    with (
+        serve_script(ScriptedResponse(None), ScriptedResponse(503), job) as script,
+        fast_client(script) as client,
+    ):
         assert client.submit("framing", FRAMING).sequence == 1
-    keys = {asked.headers["idempotency-key"] for asked in script.asked}
-    assert (len(script.asked), len(keys), len({asked.body for asked in script.asked})) == (3, 1, 1)
+    keys = {asked.headers["idempotency-key"] for asked in script.requests}
+    assert (len(script.requests), len(keys), len({asked.body for asked in script.requests})) == (3, 1, 1)
 
 
 def test_the_token_stays_with_the_service(tmp_path: Path) -> None:
     source = tmp_path / "match.mp4"
     source.write_bytes(b"video")
-    with scripted(Answer(200)) as storage:
+    with serve_script(ScriptedResponse(200)) as storage:
         place = {
             "key": "k",
             "url": storage.url + "/bucket?signed",
             "method": "PUT",
             "headers": {"X-Kind": "v"},
         }
-        granted = Answer(201, body=json.dumps(place | {"expires_at": "later"}).encode())
-        with scripted(granted) as service, Client(service.url, "a-token") as client:
+        granted = ScriptedResponse(201, body=json.dumps(place | {"expires_at": "later"}).encode())
+        with serve_script(granted) as service, Client(service.url, "a-token") as client:
             assert client.upload(source, nothing) == "k"
-    assert service.asked[0].headers["authorization"] == "Bearer a-token"
-    assert "authorization" not in storage.asked[0].headers
-    assert (storage.asked[0].headers["x-kind"], storage.asked[0].body) == ("v", b"video")
+    assert service.requests[0].headers["authorization"] == "Bearer a-token"
+    assert "authorization" not in storage.requests[0].headers
+    assert (storage.requests[0].headers["x-kind"], storage.requests[0].body) == ("v", b"video")
 
 
 def test_a_file_that_arrives_spoilt_is_not_kept(tmp_path: Path) -> None:
@@ -169,10 +172,10 @@ def test_a_file_that_arrives_spoilt_is_not_kept(tmp_path: Path) -> None:
         "height": 2,
         "url": "",
     }
-    job = msgspec.convert(msgspec.to_builtins(state(1, "complete")) | {"output": output}, Export)
+    job = msgspec.convert(msgspec.to_builtins(export_state(1, "complete")) | {"output": output}, Export)
     with (
-        scripted(Answer(body=b"other")) as script,
-        impatient(script) as client,
+        serve_script(ScriptedResponse(body=b"other")) as script,
+        fast_client(script) as client,
         pytest.raises(ClientError, match="not the one that was exported"),
     ):
         client.download(job, tmp_path / "out.mp4", nothing)
@@ -182,8 +185,8 @@ def test_a_file_that_arrives_spoilt_is_not_kept(tmp_path: Path) -> None:
 def test_a_refusal_shows_its_field_errors_and_no_answer_of_a_proxy_breaks_it() -> None:
     errors = [{"loc": ["config", "fps"], "msg": "too low"}, {"loc": ["config", 1], "msg": "odd"}]
     problem = json.dumps({"detail": "config.fps: too low", "errors": errors}).encode()
-    answers = (Answer(422, PROBLEM, problem), Answer(403, body=b"<html>"))
-    with scripted(*answers) as script, impatient(script) as client:
+    answers = (ScriptedResponse(422, PROBLEM, problem), ScriptedResponse(403, body=b"<html>"))
+    with serve_script(*answers) as script, fast_client(script) as client:
         with pytest.raises(RequestRejected) as first:
             client.get("job-1")
         with pytest.raises(RequestRejected) as second:
@@ -195,8 +198,8 @@ def test_a_refusal_shows_its_field_errors_and_no_answer_of_a_proxy_breaks_it() -
 def test_an_address_where_something_else_answers_is_said_to_be_wrong() -> None:
     advice = "see that --server or FRAMEHOOK_URL is the address of Framehook"
     with (
-        scripted(Answer(404, body=b"<html>")) as script,
-        impatient(script) as client,
+        serve_script(ScriptedResponse(404, body=b"<html>")) as script,
+        fast_client(script) as client,
         pytest.raises(RequestRejected, match=f"404 Not Found; {advice}"),
     ):
         client.get("job-1")

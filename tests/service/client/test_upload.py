@@ -16,7 +16,7 @@ from service.client import Client, ClientError, RequestRejected
 from service.settings import Settings
 from tests.service.cli.test_commands import exporting, run
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import Answer, Street, scripted, serving
+from tests.support.live_server import LiveServer, ScriptedResponse, serve_app, serve_script
 from tests.support.s3_server import Faults, Front
 from tests.support.storage_harness import settings_of, with_bucket
 
@@ -39,10 +39,10 @@ async def settings(front: Front, data_dir: Path) -> Settings:
 
 
 @pytest.fixture
-async def street(settings: Settings) -> AsyncIterator[Street]:
+async def server(settings: Settings) -> AsyncIterator[LiveServer]:
     """A service whose files are in a bucket."""
-    async with serving(settings, FakeRunner()) as street:
-        yield street
+    async with serve_app(settings, FakeRunner()) as server:
+        yield server
 
 
 class Sender:
@@ -83,8 +83,8 @@ async def test_a_large_file_arrives_whole_and_its_progress_is_shown(
     kind: str, front: Front, data_dir: Path, film: Path
 ) -> None:
     settings = await settings_of(kind, front, data_dir)
-    async with serving(settings, FakeRunner()) as street:
-        sender = Sender(street.url)
+    async with serve_app(settings, FakeRunner()) as server:
+        sender = Sender(server.url)
         key = await sender.sends(film)
     assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
     assert sender.shown == sorted(sender.shown)
@@ -101,10 +101,10 @@ async def test_a_large_file_arrives_whole_and_its_progress_is_shown(
     ],
 )
 async def test_parts_that_do_not_arrive_are_sent_again(
-    street: Street, settings: Settings, front: Front, film: Path, faults: Faults
+    server: LiveServer, settings: Settings, front: Front, film: Path, faults: Faults
 ) -> None:
     front.faults = faults
-    key = await Sender(street.url).sends(film)
+    key = await Sender(server.url).sends(film)
     front.faults = Faults()
     assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
     assert len(sent_parts(front)) > PARTS
@@ -120,11 +120,11 @@ async def test_parts_that_do_not_arrive_are_sent_again(
     ],
 )
 async def test_a_store_that_takes_nothing_is_given_up_and_nothing_is_there(
-    street: Street, front: Front, film: Path, faults: Faults, trouble: str
+    server: LiveServer, front: Front, film: Path, faults: Faults, trouble: str
 ) -> None:
     front.faults = faults
     with pytest.raises(ClientError, match=trouble) as told:
-        await Sender(street.url).sends(film)
+        await Sender(server.url).sends(film)
     assert "Signature" not in str(told.value)
     front.faults = Faults()
     assert "complete" not in {path.rpartition("/")[2] for _, path, _ in front.seen}
@@ -133,54 +133,56 @@ async def test_a_store_that_takes_nothing_is_given_up_and_nothing_is_there(
 
 
 async def test_a_program_that_was_ended_goes_on_where_it_was(
-    street: Street, settings: Settings, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, settings: Settings, front: Front, film: Path, tmp_path: Path
 ) -> None:
     memory = tmp_path / "state"
     # four of the five parts are sent at once, so that one of them is surely there by then
     with pytest.raises(KeyboardInterrupt):
-        await Sender(street.url, memory, until=0.9).sends(film)
+        await Sender(server.url, memory, until=0.9).sends(film)
     (begun,) = {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)}
     front.seen.clear()
-    sender = Sender(street.url, memory)
+    sender = Sender(server.url, memory)
     assert sender.client.can_resume(film)
     key = await sender.sends(film)
     assert {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)} == {begun}
     assert len(sent_parts(front)) < PARTS
     assert sender.shown[0] > 0.2
     assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
-    assert not Client(street.url, resume_folder=memory).can_resume(film)
+    assert not Client(server.url, resume_folder=memory).can_resume(film)
     assert list(memory.iterdir()) == []
 
 
 async def test_a_file_that_is_another_by_now_begins_anew(
-    street: Street, settings: Settings, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, settings: Settings, front: Front, film: Path, tmp_path: Path
 ) -> None:
     memory = tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
-        await Sender(street.url, memory, until=0.6).sends(film)
+        await Sender(server.url, memory, until=0.6).sends(film)
     changed = CONTENT[:-1] + b"!"
     await asyncio.to_thread(film.write_bytes, changed)
     os.utime(film, ns=(1, 1))
-    key = await Sender(street.url, memory).sends(film)
+    key = await Sender(server.url, memory).sends(film)
     assert await kept(settings, front, key) == hashlib.sha256(changed).hexdigest()
 
 
 async def test_an_upload_that_the_service_knows_no_more_begins_anew(
-    street: Street, settings: Settings, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, settings: Settings, front: Front, film: Path, tmp_path: Path
 ) -> None:
     memory = tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
-        await Sender(street.url, memory, until=0.3).sends(film)
+        await Sender(server.url, memory, until=0.3).sends(film)
     bucket = Bucket(front.place(settings.r2_bucket_name))
     (found,) = await bucket.pages("list_multipart_uploads", "Uploads")
     await bucket.call("abort_multipart_upload", Key=found["Key"], UploadId=found["UploadId"])
     await bucket.close()
-    key = await Sender(street.url, memory).sends(film)
+    key = await Sender(server.url, memory).sends(film)
     assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
 
 
-async def test_a_file_that_changes_on_its_way_is_not_stored(street: Street, front: Front, film: Path) -> None:
-    sender = Sender(street.url)
+async def test_a_file_that_changes_on_its_way_is_not_stored(
+    server: LiveServer, front: Front, film: Path
+) -> None:
+    sender = Sender(server.url)
     changing = sender.client
 
     def moved(done: int, total: int) -> None:
@@ -196,26 +198,30 @@ def test_a_service_that_wants_parts_gets_them_whatever_was_asked_for(tmp_path: P
     film = tmp_path / "a.mp4"
     film.write_bytes(b"0123456789")
 
-    def place(storage: str, *missing: int) -> Answer:
+    def place(storage: str, *missing: int) -> ScriptedResponse:
         parts = [
             {"number": number, "size": 4 if number < 3 else 2, "url": f"{storage}/{number}"}
             for number in missing
         ]
         arrived = sorted({1, 2, 3} - set(missing))
         shown = {"key": "k", "upload": "u", "part_size": 4, "arrived": arrived, "parts": parts}
-        return Answer(201, body=msgspec.json.encode(shown))
+        return ScriptedResponse(201, body=msgspec.json.encode(shown))
 
-    with scripted(Answer(200)) as storage:
-        answers = (place(storage.url, 1, 2, 3), place(storage.url), Answer(201, body=b'{"key": "k"}'))
-        with scripted(*answers) as service, Client(service.url, "a-token") as client:
+    with serve_script(ScriptedResponse(200)) as storage:
+        answers = (
+            place(storage.url, 1, 2, 3),
+            place(storage.url),
+            ScriptedResponse(201, body=b'{"key": "k"}'),
+        )
+        with serve_script(*answers) as service, Client(service.url, "a-token") as client:
             assert client.upload(film, lambda _done, _total: None) == "k"
-    assert sorted((asked.path, asked.body) for asked in storage.asked) == [
+    assert sorted((asked.path, asked.body) for asked in storage.requests) == [
         ("/1", b"0123"),
         ("/2", b"4567"),
         ("/3", b"89"),
     ]
-    assert not any("authorization" in asked.headers for asked in storage.asked)
-    assert [asked.path for asked in service.asked] == [
+    assert not any("authorization" in asked.headers for asked in storage.requests)
+    assert [asked.path for asked in service.requests] == [
         "/api/uploads",
         "/api/uploads/u",
         "/api/uploads/u/complete",
@@ -225,7 +231,9 @@ def test_a_service_that_wants_parts_gets_them_whatever_was_asked_for(tmp_path: P
 def test_a_service_that_is_away_forgets_nothing(film: Path, tmp_path: Path) -> None:
     memory = tmp_path / "state"
     shown = {"key": "k", "upload": "u", "part_size": 8 * MIB, "parts": [{"number": 1, "size": 1, "url": "x"}]}
-    with scripted(Answer(201, body=msgspec.json.encode(shown)), Answer(503)) as service:
+    with serve_script(
+        ScriptedResponse(201, body=msgspec.json.encode(shown)), ScriptedResponse(503)
+    ) as service:
         for _ in range(2):
             with (
                 Client(service.url, resume_folder=memory, sleep=lambda _seconds: None) as client,
@@ -233,13 +241,13 @@ def test_a_service_that_is_away_forgets_nothing(film: Path, tmp_path: Path) -> N
             ):
                 client.upload(film, lambda _done, _total: None)
         assert Client(service.url, resume_folder=memory).can_resume(film)
-    assert len([asked for asked in service.asked if asked.method == "POST"]) == 1
+    assert len([asked for asked in service.requests if asked.method == "POST"]) == 1
 
 
 async def test_the_command_says_how_to_go_on_and_does(
-    street: Street, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, front: Front, film: Path, tmp_path: Path
 ) -> None:
-    environment = {"FRAMEHOOK_URL": street.url, "XDG_STATE_HOME": str(tmp_path / "state")}
+    environment = {"FRAMEHOOK_URL": server.url, "XDG_STATE_HOME": str(tmp_path / "state")}
     front.faults = Faults(expired=10_000)
     cut = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
     assert (cut.status, cut.out) == (2, "")

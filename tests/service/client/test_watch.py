@@ -6,63 +6,97 @@ import msgspec
 import pytest
 
 from service.client import Client, ClientError, RequestRejected, Unreachable
-from tests.support.live_server import PROBLEM, STREAM, Answer, impatient, scripted, state, told
+from tests.support.live_server import (
+    PROBLEM,
+    STREAM,
+    ScriptedResponse,
+    export_state,
+    fast_client,
+    serve_script,
+    sse_response,
+)
 
 
 def test_states_that_were_seen_are_not_seen_again() -> None:
-    with scripted(told(state(1), state(2)), told(state(2), state(3)), told(state(5, "complete"))) as script:
-        with impatient(script) as client:
+    with serve_script(
+        sse_response(export_state(1), export_state(2)),
+        sse_response(export_state(2), export_state(3)),
+        sse_response(export_state(5, "complete")),
+    ) as script:
+        with fast_client(script) as client:
             seen = [export.sequence for export in client.watch("job-1")]
-        last_ids = [asked.headers.get("last-event-id") for asked in script.asked]
+        last_ids = [asked.headers.get("last-event-id") for asked in script.requests]
     assert (seen, last_ids) == ([1, 2, 3, 5], [None, "2", "3"])
 
 
 def test_an_event_that_was_cut_off_comes_whole_after_reconnecting() -> None:
-    whole = told(state(2)).body
-    cut = Answer(headers={**STREAM, "Content-Length": "9999"}, body=told(state(1)).body + whole[:-30])
+    whole = sse_response(export_state(2)).body
+    cut = ScriptedResponse(
+        headers={**STREAM, "Content-Length": "9999"}, body=sse_response(export_state(1)).body + whole[:-30]
+    )
     reasons: list[str] = []
-    with scripted(cut, told(state(2), state(3, "error"))) as script, impatient(script) as client:
+    with (
+        serve_script(cut, sse_response(export_state(2), export_state(3, "error"))) as script,
+        fast_client(script) as client,
+    ):
         seen = [export.sequence for export in client.watch("job-1", reasons.append)]
     assert (seen, len(reasons)) == ([1, 2, 3], 1)
 
 
 def test_a_stream_with_nothing_more_to_say_ends_with_the_job_itself() -> None:
-    job = Answer(body=msgspec.json.encode(state(1, "complete")))
-    with scripted(told(state(1)), Answer(204), job) as script, impatient(script) as client:
+    job = ScriptedResponse(body=msgspec.json.encode(export_state(1, "complete")))
+    with (
+        serve_script(sse_response(export_state(1)), ScriptedResponse(204), job) as script,
+        fast_client(script) as client,
+    ):
         seen = [(export.sequence, export.status) for export in client.watch("job-1")]
     assert seen == [(1, "processing"), (1, "complete")]
 
 
 def test_pauses_between_connections_follow_what_the_service_asks_for() -> None:
     slept: list[float] = []
-    busy = Answer(503, {"Retry-After": "7"})
-    answers = (told(state(1), retry=2000), Answer(None), busy, told(state(2)), told(state(3, "complete")))
-    with scripted(*answers) as script, impatient(script, slept) as client:
+    busy = ScriptedResponse(503, {"Retry-After": "7"})
+    answers = (
+        sse_response(export_state(1), retry=2000),
+        ScriptedResponse(None),
+        busy,
+        sse_response(export_state(2)),
+        sse_response(export_state(3, "complete")),
+    )
+    with serve_script(*answers) as script, fast_client(script, slept) as client:
         list(client.watch("job-1"))
     assert slept == [2.0, 4.0, 8.0, 0.5 * 4]
 
 
-def ended(name: str, reason: str, retry: int) -> Answer:
+def ended(name: str, reason: str, retry: int) -> ScriptedResponse:
     """A stream that says why it ends."""
     body = f'retry: {retry}\nevent: {name}\ndata: {{"reason":"{reason}"}}\n\n'
-    return Answer(headers=STREAM, body=body.encode())
+    return ScriptedResponse(headers=STREAM, body=body.encode())
 
 
 def test_a_service_without_room_for_more_readers_is_asked_again_when_it_says() -> None:
     slept: list[float] = []
     full = ended("stream.refused", "too_many_streams", 45_000)
-    with scripted(full, told(state(3, "complete"))) as script, impatient(script, slept) as client:
+    with (
+        serve_script(full, sse_response(export_state(3, "complete"))) as script,
+        fast_client(script, slept) as client,
+    ):
         assert [export.sequence for export in client.watch("job-1")] == [3]
     assert slept == [45.0]
 
 
 def test_a_token_that_ends_is_named_and_not_tried_again() -> None:
-    stream = Answer(
-        headers=STREAM, body=told(state(1)).body + ended("stream.expired", "token_expired", 2_000).body
+    stream = ScriptedResponse(
+        headers=STREAM,
+        body=sse_response(export_state(1)).body + ended("stream.expired", "token_expired", 2_000).body,
     )
-    with scripted(stream) as script, impatient(script) as client, pytest.raises(RequestRejected) as refused:
+    with (
+        serve_script(stream) as script,
+        fast_client(script) as client,
+        pytest.raises(RequestRejected) as refused,
+    ):
         list(client.watch("job-1"))
-    assert (refused.value.status, len(script.asked)) == (401, 1)
+    assert (refused.value.status, len(script.requests)) == (401, 1)
     assert "the token has expired, and the export goes on" in str(refused.value)
     assert "FRAMEHOOK_TOKEN" in str(refused.value)
 
@@ -70,18 +104,18 @@ def test_a_token_that_ends_is_named_and_not_tried_again() -> None:
 def test_a_token_that_can_be_had_anew_is_and_the_watching_goes_on() -> None:
     tokens = iter(["first", "second"])
     expired = ended("stream.expired", "token_expired", 2_000)
-    with scripted(expired, told(state(3, "complete"))) as script:
+    with serve_script(expired, sse_response(export_state(3, "complete"))) as script:
         client = Client(script.url, lambda: next(tokens), sleep=lambda _seconds: None)
         with client:
             assert [export.sequence for export in client.watch("job-1")] == [3]
-    assert [asked.headers["authorization"] for asked in script.asked] == ["Bearer first", "Bearer second"]
+    assert [asked.headers["authorization"] for asked in script.requests] == ["Bearer first", "Bearer second"]
 
 
 def test_a_service_that_stays_away_is_given_up_on() -> None:
     slept: list[float] = []
     with (
-        scripted(Answer(502)) as script,
-        impatient(script, slept) as client,
+        serve_script(ScriptedResponse(502)) as script,
+        fast_client(script, slept) as client,
         pytest.raises(Unreachable, match="502"),
     ):
         list(client.watch("job-1"))
@@ -89,10 +123,10 @@ def test_a_service_that_stays_away_is_given_up_on() -> None:
 
 
 def test_a_stream_of_something_else_is_not_understood() -> None:
-    page = Answer(headers={"Content-Type": "text/html"}, body=b"<html>")
+    page = ScriptedResponse(headers={"Content-Type": "text/html"}, body=b"<html>")
     with (
-        scripted(page) as script,
-        impatient(script) as client,
+        serve_script(page) as script,
+        fast_client(script) as client,
         pytest.raises(ClientError, match="does not speak"),
     ):
         list(client.watch("job-1"))
@@ -101,8 +135,8 @@ def test_a_stream_of_something_else_is_not_understood() -> None:
 def test_a_watch_of_what_is_not_there_is_refused_at_once() -> None:
     problem = json.dumps({"detail": "There is no such export.", "status": 404}).encode()
     with (
-        scripted(Answer(404, PROBLEM, problem)) as script,
-        impatient(script) as client,
+        serve_script(ScriptedResponse(404, PROBLEM, problem)) as script,
+        fast_client(script) as client,
         pytest.raises(RequestRejected, match=r"^There is no such export\.$"),
     ):
         list(client.watch("job-1"))

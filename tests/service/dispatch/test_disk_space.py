@@ -16,7 +16,7 @@ from service.dispatch.runners import LocalRunner, Refused
 from tests.callbacks.scripted_server import KEY, receiver
 from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import free_port, serving, settings_on
+from tests.support.live_server import free_port, serve_app, settings_on
 from tests.support.videos import Video, dot, frame_times, write_video
 
 pytestmark = pytest.mark.anyio
@@ -30,17 +30,17 @@ async def announced(http: httpx.AsyncClient, size: int, *, parts: bool) -> httpx
 
 async def test_six_uploads_at_once_together_get_no_more_than_there_is(data_dir: Path) -> None:
     size = shutil.disk_usage(data_dir).free * 4 // 10
-    async with serving(settings_on(free_port(), data_dir, max_upload_bytes=2**50), FakeRunner()) as street:
-        answers = await asyncio.gather(*(announced(street.http, size, parts=True) for _ in range(6)))
+    async with serve_app(settings_on(free_port(), data_dir, max_upload_bytes=2**50), FakeRunner()) as server:
+        answers = await asyncio.gather(*(announced(server.http, size, parts=True) for _ in range(6)))
         taken = [answer for answer in answers if answer.status_code == 201]
         refused = [answer for answer in answers if answer.status_code == 507]
         assert (len(taken), len(refused)) == (2, 4)
         problem = refused[0].json()
         assert problem["type"] == "urn:framehook:problem:disk_full"
         assert problem["detail"].startswith("The service's disk has no room for this file; remove files")
-        assert (await announced(street.http, size, parts=False)).status_code == 507
-        assert (await street.http.delete(taken[0].headers["location"])).status_code == 204
-        assert (await announced(street.http, size, parts=True)).status_code == 201
+        assert (await announced(server.http, size, parts=False)).status_code == 507
+        assert (await server.http.delete(taken[0].headers["location"])).status_code == 204
+        assert (await announced(server.http, size, parts=True)).status_code == 201
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from service.settings import Settings
 from tests.service.dispatch.test_call_ids import wait_for_spawn
 from tests.service.dispatch.test_dispatcher import Slow
 from tests.support import job_factory
-from tests.support.app_harness import opened
+from tests.support.app_harness import open_app
 from tests.support.clocks import MovableClock
 from tests.support.fakes import FakeRunner
 
@@ -26,7 +26,7 @@ RESTARTED = interruption("The service was restarted.")
 async def submit(database: AnyDatabase, *, attempts: int) -> Job:
     async with database.transaction() as session:
         return await transitions.submit(
-            session, job_factory.asked("job-1"), runner="local", attempt_limit=attempts, now=NOW
+            session, job_factory.submission_for("job-1"), runner="local", attempt_limit=attempts, now=NOW
         )
 
 
@@ -95,11 +95,11 @@ async def test_a_start_that_was_never_confirmed_uses_up_no_attempt(
     once_only: Settings, stack: AsyncExitStack
 ) -> None:
     runner, clock = Slow(), MovableClock()  # as whoever died before it could say that the run had started
-    house = await stack.enter_async_context(opened(once_only, runner, clock.clock))
-    job = await house.submitted()
+    app = await stack.enter_async_context(open_app(once_only, runner, clock.clock))
+    job = await app.submit_export()
     await runner.asked.wait()
-    await clock.pass_time(house, 40)
-    row = await house.row(job["job_id"])
+    await clock.pass_time(app, 40)
+    row = await app.fetch_row(job["job_id"])
     assert (row["status"], row["attempt"], row["interruptions"]) == ("pending", 2, 1)
 
 
@@ -111,15 +111,15 @@ async def test_a_run_that_is_gone_uses_up_an_attempt_unless_its_service_died(
     once_only: Settings, stack: AsyncExitStack, interrupted: bool, status: str
 ) -> None:
     clock = MovableClock()
-    house = await stack.enter_async_context(opened(once_only, FakeRunner(), clock.clock))
-    job = await house.submitted()
-    run = await house.run()
-    await run.started()
+    app = await stack.enter_async_context(open_app(once_only, FakeRunner(), clock.clock))
+    job = await app.submit_export()
+    run = await app.next_run()
+    await run.report_started()
     gone = Failed("run_lost", "The process is gone.", transient=True, interrupted=interrupted)
-    house.runner.standings[run.spec.call_id] = gone
-    await wait_for_spawn(house, run)
-    await clock.pass_time(house, 100)
-    assert (await house.row(job["job_id"]))["status"] == status
+    app.runner.standings[run.spec.call_id] = gone
+    await wait_for_spawn(app, run)
+    await clock.pass_time(app, 100)
+    assert (await app.fetch_row(job["job_id"]))["status"] == status
 
 
 async def test_a_local_run_of_another_replica_is_gone_with_its_service(tmp_path: Path) -> None:

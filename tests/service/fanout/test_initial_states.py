@@ -12,21 +12,21 @@ from service.settings import Settings
 from tests.service.conftest import bearer
 from tests.support.fakes import FakeRun
 from tests.support.job_history import copy_finished
-from tests.support.stream_server import Events, Street, opened
+from tests.support.stream_server import Events, StreamServer, open_server
 
 EVENTS = "/api/exports/events"
 
 
 @pytest.fixture
-async def street(settings: Settings, stack: AsyncExitStack) -> Street:
-    return await stack.enter_async_context(opened(settings))
+async def server(settings: Settings, stack: AsyncExitStack) -> StreamServer:
+    return await stack.enter_async_context(open_server(settings))
 
 
-async def finish_many(street: Street, count: int, *, newest: float) -> FakeRun:
+async def finish_many(server: StreamServer, count: int, *, newest: float) -> FakeRun:
     """One export that has failed, and copies of it."""
-    run = await street.submitted()
-    await run.failed()
-    database = street.server.lifespan.state["database"]
+    run = await server.submit_export()
+    await run.report_failed()
+    database = server.uvicorn.lifespan.state["database"]
     await copy_finished(database, run.spec.job_id, count, newest=newest)
     return run
 
@@ -41,8 +41,8 @@ async def take(events: Events, count: int) -> list[str]:
     return found
 
 
-async def test_a_stream_begins_with_a_snapshot_even_if_there_is_nothing(street: Street) -> None:
-    async with street.events(EVENTS) as events:
+async def test_a_stream_begins_with_a_snapshot_even_if_there_is_nothing(server: StreamServer) -> None:
+    async with server.events(EVENTS) as events:
         event = await events.next()
         assert event is not None
         assert (event.type, event.job) == ("export.snapshot", {"exports": []})
@@ -50,46 +50,48 @@ async def test_a_stream_begins_with_a_snapshot_even_if_there_is_nothing(street: 
         assert events.retry == "2000"
 
 
-async def test_a_thousand_finished_exports_are_not_what_a_stream_begins_with(street: Street) -> None:
-    await finish_many(street, 1_000, newest=time.time() - 1)
-    active = await street.submitted()
-    await street.settled(active)
-    async with street.events(EVENTS) as events:
+async def test_a_thousand_finished_exports_are_not_what_a_stream_begins_with(server: StreamServer) -> None:
+    await finish_many(server, 1_000, newest=time.time() - 1)
+    active = await server.submit_export()
+    await server.wait_for_call_id(active)
+    async with server.events(EVENTS) as events:
         jobs = await events.snapshot()
         assert jobs[0]["job_id"] == active.spec.job_id
         assert len({job["job_id"] for job in jobs}) == MAX_SNAPSHOT
         assert jobs[-2]["job_id"] == "copy-1000"
-        await active.failed()
+        await active.report_failed()
         assert set(await take(events, 1)) == {active.spec.job_id}
 
 
-async def test_who_comes_back_is_told_every_end_that_they_have_missed(street: Street) -> None:
-    async with street.events(EVENTS) as events:
+async def test_who_comes_back_is_told_every_end_that_they_have_missed(server: StreamServer) -> None:
+    async with server.events(EVENTS) as events:
         snapshot = await events.next()
         assert snapshot is not None
-    await finish_many(street, 500, newest=time.time())
+    await finish_many(server, 500, newest=time.time())
     headers = {"last-event-id": snapshot.id}
-    async with street.events(EVENTS, **headers) as events:
+    async with server.events(EVENTS, **headers) as events:
         seen = [job["job_id"] for job in await events.snapshot()]
         assert len(seen) == MAX_SNAPSHOT
         seen += await take(events, 501 - MAX_SNAPSHOT)
     assert len(seen) == len(set(seen)) == 501
 
 
-async def test_who_comes_back_misses_no_end_that_a_clock_behind_has_dated_long_before(street: Street) -> None:
-    run = await finish_many(street, 50, newest=time.time() - 7_200)
-    async with street.events(EVENTS, **{"last-event-id": str(int(time.time() * 1000))}) as events:
+async def test_who_comes_back_misses_no_end_that_a_clock_behind_has_dated_long_before(
+    server: StreamServer,
+) -> None:
+    run = await finish_many(server, 50, newest=time.time() - 7_200)
+    async with server.events(EVENTS, **{"last-event-id": str(int(time.time() * 1000))}) as events:
         jobs = await events.snapshot()
     assert len(jobs) == 51
     assert jobs[-1]["job_id"] == run.spec.job_id
 
 
-async def test_each_event_says_from_where_its_reader_may_go_on(street: Street) -> None:
-    run = await street.submitted()
-    async with street.events(EVENTS) as events:
+async def test_each_event_says_from_where_its_reader_may_go_on(server: StreamServer) -> None:
+    run = await server.submit_export()
+    async with server.events(EVENTS) as events:
         first = await events.next()
         assert first is not None
-        await run.tick(40)
+        await run.report_progress(40)
         ids = [int(first.id)]
         while (event := await events.next()) is not None:
             ids.append(int(event.id))
@@ -99,25 +101,25 @@ async def test_each_event_says_from_where_its_reader_may_go_on(street: Street) -
     assert abs(ids[-1] / 1000 - time.time()) < MARGIN_SECONDS
 
 
-async def test_many_who_come_at_once_share_what_is_read(street: Street) -> None:
-    await finish_many(street, 300, newest=time.time())
-    initial_states = street.server.lifespan.state["initial_states"]
+async def test_many_who_come_at_once_share_what_is_read(server: StreamServer) -> None:
+    await finish_many(server, 300, newest=time.time())
+    initial_states = server.uvicorn.lifespan.state["initial_states"]
     read = await asyncio.gather(*(initial_states.read("local", None) for _ in range(100)))
     assert len({id(opening) for opening in read}) == 1
 
 
-async def test_a_read_that_has_begun_is_not_shared_with_who_comes_later(street: Street) -> None:
-    initial_states = street.server.lifespan.state["initial_states"]
+async def test_a_read_that_has_begun_is_not_shared_with_who_comes_later(server: StreamServer) -> None:
+    initial_states = server.uvicorn.lifespan.state["initial_states"]
     assert await initial_states.read("local", None) is not await initial_states.read("local", None)
 
 
-async def test_a_socket_begins_with_no_more_either(street: Street) -> None:
-    await finish_many(street, 1_000, newest=time.time())
-    active = await street.submitted()
-    async with connect(f"ws://{street.address}/ws/exports") as socket, asyncio.timeout(10):
+async def test_a_socket_begins_with_no_more_either(server: StreamServer) -> None:
+    await finish_many(server, 1_000, newest=time.time())
+    active = await server.submit_export()
+    async with connect(f"ws://{server.address}/ws/exports") as socket, asyncio.timeout(10):
         for _ in range(MAX_SNAPSHOT):
             await socket.recv()
-        await active.failed()
+        await active.report_failed()
         seen = ""
         while '"status":"error"' not in seen or active.spec.job_id not in seen:
             seen = str(await socket.recv())
@@ -127,18 +129,18 @@ async def test_a_socket_begins_with_no_more_either(street: Street) -> None:
 async def test_readers_who_take_nothing_keep_nobody_else_waiting(
     users_settings: Settings, stack: AsyncExitStack
 ) -> None:
-    street = await stack.enter_async_context(opened(users_settings))
-    run = await street.submitted(user="ada", headers=bearer("ada"))
-    await run.failed()
-    database = street.server.lifespan.state["database"]
+    server = await stack.enter_async_context(open_server(users_settings))
+    run = await server.submit_export(user="ada", headers=bearer("ada"))
+    await run.report_failed()
+    database = server.uvicorn.lifespan.state["database"]
     await copy_finished(database, run.spec.job_id, 1_000, newest=time.time())
     credentials = f"Authorization: {bearer('ada')['authorization']}"
-    request = f"GET {EVENTS} HTTP/1.1\r\nHost: {street.address}\r\n{credentials}\r\n\r\n"
+    request = f"GET {EVENTS} HTTP/1.1\r\nHost: {server.address}\r\n{credentials}\r\n\r\n"
     for _ in range(50):
-        _, writer = await asyncio.open_connection("127.0.0.1", street.settings.port, limit=1_024)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.settings.port, limit=1_024)
         stack.callback(writer.close)
         writer.write(request.encode())
-    answer = await street.client.get("/api/exports", headers=bearer("eve"))
+    answer = await server.client.get("/api/exports", headers=bearer("eve"))
     assert (answer.status_code, answer.json()["exports"]) == (200, [])
 
 

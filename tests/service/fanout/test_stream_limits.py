@@ -15,21 +15,21 @@ from service.client.eventsource import Parser
 from service.fanout.stream_slots import StreamSlots
 from service.settings import Settings
 from tests.service.conftest import bearer, token
-from tests.support.stream_server import Street, opened, until
+from tests.support.stream_server import StreamServer, open_server, wait_until
 
 EVENTS = "/api/exports/events"
 SHORT_SECONDS = 4
 
 
 @pytest.fixture
-async def street(users_settings: Settings, stack: AsyncExitStack) -> Street:
+async def server(users_settings: Settings, stack: AsyncExitStack) -> StreamServer:
     bounded = users_settings.model_copy(update={"max_streams_per_user": 2, "max_streams": 3})
-    return await stack.enter_async_context(opened(bounded))
+    return await stack.enter_async_context(open_server(bounded))
 
 
-async def refused(street: Street, path: str, user: str) -> bool:
+async def refused(server: StreamServer, path: str, user: str) -> bool:
     """Whether a stream is answered with nothing but when to come back."""
-    async with street.events(path, **bearer(user)) as events:
+    async with server.events(path, **bearer(user)) as events:
         event = await events.next()
         assert event is not None
         if event.type != "stream.refused":
@@ -37,7 +37,7 @@ async def refused(street: Street, path: str, user: str) -> bool:
         assert event.job == {"reason": "too_many_streams"}
         assert 30_000 <= int(events.retry or 0) <= 60_000
         assert events.response.status_code == 200
-        assert await events.rest() == []
+        assert await events.read_rest() == []
         return True
 
 
@@ -53,30 +53,30 @@ async def code_of(url: str, user: str) -> int | None:
 
 
 async def test_streams_of_both_kinds_count_together_for_a_user_and_in_all(
-    street: Street, stack: AsyncExitStack
+    server: StreamServer, stack: AsyncExitStack
 ) -> None:
-    run = await street.submitted(user="ada", headers=bearer("ada"))
+    run = await server.submit_export(user="ada", headers=bearer("ada"))
     per_export = f"/api/exports/{run.spec.job_id}/events"
-    socket_url = f"ws://{street.address}/ws/export/{run.spec.job_id}"
-    events = await stack.enter_async_context(street.events(EVENTS, **bearer("ada")))
+    socket_url = f"ws://{server.address}/ws/export/{run.spec.job_id}"
+    events = await stack.enter_async_context(server.events(EVENTS, **bearer("ada")))
     await events.next()
     headers = {"Authorization": bearer("ada")["authorization"]}
     await (await stack.enter_async_context(connect(socket_url, additional_headers=headers))).recv()
-    assert await refused(street, EVENTS, "ada")
-    assert await refused(street, per_export, "ada")
+    assert await refused(server, EVENTS, "ada")
+    assert await refused(server, per_export, "ada")
     assert await code_of(socket_url, "ada") == 1013
-    assert await code_of(f"ws://{street.address}/ws/exports", "ada") == 1013
-    of_bob = await stack.enter_async_context(street.events(EVENTS, **bearer("bob")))
+    assert await code_of(f"ws://{server.address}/ws/exports", "ada") == 1013
+    of_bob = await stack.enter_async_context(server.events(EVENTS, **bearer("bob")))
     await of_bob.next()
-    assert await refused(street, EVENTS, "eve")
+    assert await refused(server, EVENTS, "eve")
 
 
-async def test_a_stream_that_has_ended_makes_room(street: Street) -> None:
+async def test_a_stream_that_has_ended_makes_room(server: StreamServer) -> None:
     for _ in range(5):
-        async with street.events(EVENTS, **bearer("ada")) as events:
+        async with server.events(EVENTS, **bearer("ada")) as events:
             await events.next()
-        await until(lambda: street.readers == 0)
-    assert not await refused(street, EVENTS, "ada")
+        await wait_until(lambda: server.stream_count == 0)
+    assert not await refused(server, EVENTS, "ada")
 
 
 def test_slots_are_given_back_to_whom_they_were_taken_from() -> None:
@@ -86,44 +86,44 @@ def test_slots_are_given_back_to_whom_they_were_taken_from() -> None:
     assert [slots.try_acquire(user) for user in ("bob", "eve", "ada")] == [False, True, False]
 
 
-async def test_a_stream_ends_with_its_token_and_says_so(street: Street) -> None:
+async def test_a_stream_ends_with_its_token_and_says_so(server: StreamServer) -> None:
     headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + SHORT_SECONDS)}"}
-    async with street.events(EVENTS, **headers) as events:
+    async with server.events(EVENTS, **headers) as events:
         assert await events.snapshot() == []
-        last = (await events.rest())[-1]
+        last = (await events.read_rest())[-1]
     assert (last.type, last.job) == ("stream.expired", {"reason": "token_expired"})
-    assert (await street.client.get(EVENTS, headers=headers)).status_code == 401
+    assert (await server.client.get(EVENTS, headers=headers)).status_code == 401
 
 
-async def test_a_stream_ends_with_its_ticket(street: Street) -> None:
-    run = await street.submitted(user="ada", headers=bearer("ada"))
+async def test_a_stream_ends_with_its_ticket(server: StreamServer) -> None:
+    run = await server.submit_export(user="ada", headers=bearer("ada"))
     asked = {"expires_in": SHORT_SECONDS}
-    given = await street.client.post("/api/stream-tickets", headers=bearer("ada"), json=asked)
+    given = await server.client.post("/api/stream-tickets", headers=bearer("ada"), json=asked)
     path = f"/api/exports/{run.spec.job_id}/events?ticket={given.json()['ticket']}"
-    async with street.events(path) as events:
-        assert (await events.rest())[-1].type == "stream.expired"
-    assert (await street.client.get(path)).status_code == 401
+    async with server.events(path) as events:
+        assert (await events.read_rest())[-1].type == "stream.expired"
+    assert (await server.client.get(path)).status_code == 401
 
 
-async def test_a_socket_ends_with_its_token(street: Street) -> None:
-    run = await street.submitted(user="ada", headers=bearer("ada"))
+async def test_a_socket_ends_with_its_token(server: StreamServer) -> None:
+    run = await server.submit_export(user="ada", headers=bearer("ada"))
     headers = {"Authorization": f"Bearer {token('ada', exp=int(time.time()) + SHORT_SECONDS)}"}
-    url = f"ws://{street.address}/ws/export/{run.spec.job_id}"
+    url = f"ws://{server.address}/ws/export/{run.spec.job_id}"
     async with connect(url, additional_headers=headers) as socket, asyncio.timeout(10):
         assert json.loads(await socket.recv())["job_id"] == run.spec.job_id
         await socket.wait_closed()
     assert socket.close_code == 4401
 
 
-async def test_a_head_request_opens_no_stream(street: Street) -> None:
-    answer = await street.client.head(EVENTS, headers=bearer("ada"))
+async def test_a_head_request_opens_no_stream(server: StreamServer) -> None:
+    answer = await server.client.head(EVENTS, headers=bearer("ada"))
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert street.readers == 0
+    assert server.stream_count == 0
 
 
-async def test_headers_come_at_once_and_the_first_block_is_an_event(street: Street) -> None:
-    async with street.client.stream("GET", EVENTS, headers=bearer("ada")) as response:
+async def test_headers_come_at_once_and_the_first_block_is_an_event(server: StreamServer) -> None:
+    async with server.client.stream("GET", EVENTS, headers=bearer("ada")) as response:
         chunk = await anext(response.aiter_raw())
     assert chunk.startswith(b"retry: 2000\nid: ")
     assert chunk.endswith(b'event: export.snapshot\ndata: {"exports":[]}\n\n')
@@ -141,9 +141,9 @@ async def test_identity_keys_out_of_reach_keep_no_event_source_away_for_good(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
     away = settings.model_copy(update={"auth_jwks_url": "http://127.0.0.1:9/keys"})
-    street = await stack.enter_async_context(opened(away))
+    server = await stack.enter_async_context(open_server(away))
     headers = {"authorization": f"Bearer {token('ada')}"}
-    answer: httpx.Response = await street.client.get(EVENTS, headers=headers)
+    answer: httpx.Response = await server.client.get(EVENTS, headers=headers)
     assert (answer.status_code, answer.text) == (
         200,
         'retry: 2000\nevent: stream.refused\ndata: {"reason":"unavailable"}\n\n',

@@ -16,29 +16,35 @@ from websockets.exceptions import InvalidStatus
 from service.http_server.connections import address_group
 from service.http_server.limits import ConnectionLimits, HttpLimits, fit_to_open_files
 from service.settings import Settings
-from tests.support.raw_http import RawConnection, connected, head, open_connections, received
+from tests.support.raw_http import (
+    RawConnection,
+    open_connection,
+    open_connections,
+    request_head,
+    wait_received,
+)
 from tests.support.service_process import environment
-from tests.support.stream_server import Street, opened, until
+from tests.support.stream_server import StreamServer, open_server, wait_until
 
-EVENTS = head("GET /api/exports/events", extra="accept: text/event-stream\r\n")
-LIST = head("GET /api/exports")
+EVENTS = request_head("GET /api/exports/events", extra="accept: text/event-stream\r\n")
+LIST = request_head("GET /api/exports")
 
 
 @pytest.fixture
-async def street(settings: Settings) -> AsyncIterator[Street]:
+async def server(settings: Settings) -> AsyncIterator[StreamServer]:
     """At most four connections, three of them from one address, and two in reserve."""
     limits = HttpLimits(connections=ConnectionLimits(total=4, per_address=3, reserved=2))
-    async with opened(settings, limits=limits) as street:
-        await street.submitted()  # for streams to begin with
-        await street.client.aclose()  # its own connection would count
-        yield street
+    async with open_server(settings, limits=limits) as server:
+        await server.submit_export()  # for streams to begin with
+        await server.client.aclose()  # its own connection would count
+        yield server
 
 
-async def streams(street: Street, stack: AsyncExitStack, *sources: str) -> list[RawConnection]:
+async def streams(server: StreamServer, stack: AsyncExitStack, *sources: str) -> list[RawConnection]:
     """Streams that stay open, one from each address."""
     found = []
     for source in sources:
-        connection = await stack.enter_async_context(connected(street.settings.port, source=source))
+        connection = await stack.enter_async_context(open_connection(server.settings.port, source=source))
         await connection.send(EVENTS)
         async with asyncio.timeout(20):
             await connection.reader.readuntil(b"event:")
@@ -46,31 +52,31 @@ async def streams(street: Street, stack: AsyncExitStack, *sources: str) -> list[
     return found
 
 
-async def asked(street: Street, request: bytes, source: str = "127.0.0.1") -> bytes:
+async def asked(server: StreamServer, request: bytes, source: str = "127.0.0.1") -> bytes:
     """The whole answer to a request."""
-    async with connected(street.settings.port, source=source) as connection:
+    async with open_connection(server.settings.port, source=source) as connection:
         await connection.send(request)
         return await connection.read_all()
 
 
-async def test_half_requests_make_way_for_whole_ones(street: Street, stack: AsyncExitStack) -> None:
+async def test_half_requests_make_way_for_whole_ones(server: StreamServer, stack: AsyncExitStack) -> None:
     for _ in range(30):
-        connection = await stack.enter_async_context(connected(street.settings.port))
-        await connection.send(head()[:-2])
-    assert (await asked(street, LIST)).startswith(b"HTTP/1.1 200")
-    assert len(open_connections(street.server)) <= 4
+        connection = await stack.enter_async_context(open_connection(server.settings.port))
+        await connection.send(request_head()[:-2])
+    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
+    assert len(open_connections(server.uvicorn)) <= 4
 
 
-async def test_the_one_that_waits_longest_makes_way(street: Street, stack: AsyncExitStack) -> None:
+async def test_the_one_that_waits_longest_makes_way(server: StreamServer, stack: AsyncExitStack) -> None:
     halves = []
     for count in range(4):
         connection = await stack.enter_async_context(
-            connected(street.settings.port, source=f"127.0.0.{count + 2}")
+            open_connection(server.settings.port, source=f"127.0.0.{count + 2}")
         )
         await connection.send(LIST[: -2 - count])
-        await received(street.server, len(LIST) - 2 - count)
+        await wait_received(server.uvicorn, len(LIST) - 2 - count)
         halves.append(connection)
-    assert (await asked(street, LIST)).startswith(b"HTTP/1.1 200")
+    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
     assert await halves[0].read_all() == b""
     await halves[3].send(LIST[-5:])
     assert await halves[3].status() == 200
@@ -80,59 +86,63 @@ async def test_the_one_that_waits_longest_makes_way(street: Street, stack: Async
     ("request_bytes", "expected"),
     [
         pytest.param(LIST, b"503", id="an ordinary request"),
-        pytest.param(head("GET /healthz"), b"200", id="liveness"),
-        pytest.param(head("GET /readyz"), b"200", id="readiness"),
+        pytest.param(request_head("GET /healthz"), b"200", id="liveness"),
+        pytest.param(request_head("GET /readyz"), b"200", id="readiness"),
         pytest.param(
-            head("POST /api/callbacks/x", extra="content-length: 0\r\n"), b"415", id="a callback, looked at"
+            request_head("POST /api/callbacks/x", extra="content-length: 0\r\n"),
+            b"415",
+            id="a callback, looked at",
         ),
     ],
 )
 async def test_where_all_places_are_taken_callbacks_and_health_still_get_in(
-    street: Street, stack: AsyncExitStack, request_bytes: bytes, expected: bytes
+    server: StreamServer, stack: AsyncExitStack, request_bytes: bytes, expected: bytes
 ) -> None:
-    await streams(street, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
+    await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
     for _ in range(5):
-        half = await stack.enter_async_context(connected(street.settings.port))
-        await half.send(head()[:-2])
-    answer = await asked(street, request_bytes)
+        half = await stack.enter_async_context(open_connection(server.settings.port))
+        await half.send(request_head()[:-2])
+    answer = await asked(server, request_bytes)
     assert answer.split(b" ")[1] == expected
     assert b"connection: close" in answer
 
 
-async def test_a_place_that_is_given_back_is_free_again(street: Street, stack: AsyncExitStack) -> None:
-    opened_streams = await streams(street, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
-    assert b"too_many_connections" in await asked(street, LIST)
+async def test_a_place_that_is_given_back_is_free_again(server: StreamServer, stack: AsyncExitStack) -> None:
+    opened_streams = await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
+    assert b"too_many_connections" in await asked(server, LIST)
     opened_streams[0].writer.close()
-    await until(lambda: street.readers == 3)
-    await until(lambda: len(open_connections(street.server)) == 3)
-    assert (await asked(street, LIST)).startswith(b"HTTP/1.1 200")
+    await wait_until(lambda: server.stream_count == 3)
+    await wait_until(lambda: len(open_connections(server.uvicorn)) == 3)
+    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
 
 
 async def test_an_event_source_is_told_to_come_back_where_others_are_refused(
-    street: Street, stack: AsyncExitStack
+    server: StreamServer, stack: AsyncExitStack
 ) -> None:
-    await streams(street, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
-    answer = await asked(street, EVENTS)
+    await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
+    answer = await asked(server, EVENTS)
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"retry: 10000\n\n" in answer
 
 
-async def test_one_address_can_not_take_the_places_of_others(street: Street, stack: AsyncExitStack) -> None:
-    await streams(street, stack, "127.0.0.1", "127.0.0.1", "127.0.0.1")
-    assert (await asked(street, LIST)).startswith(b"HTTP/1.1 503")
-    assert (await asked(street, LIST, "127.0.0.2")).startswith(b"HTTP/1.1 200")
+async def test_one_address_can_not_take_the_places_of_others(
+    server: StreamServer, stack: AsyncExitStack
+) -> None:
+    await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.1")
+    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 503")
+    assert (await asked(server, LIST, "127.0.0.2")).startswith(b"HTTP/1.1 200")
 
 
-async def test_sockets_count_like_all_connections(street: Street) -> None:
-    url = f"ws://127.0.0.1:{street.settings.port}/ws/exports"
+async def test_sockets_count_like_all_connections(server: StreamServer) -> None:
+    url = f"ws://127.0.0.1:{server.settings.port}/ws/exports"
     async with connect(url), connect(url), connect(url):
-        assert (await asked(street, LIST)).startswith(b"HTTP/1.1 503")
+        assert (await asked(server, LIST)).startswith(b"HTTP/1.1 503")
         with pytest.raises(InvalidStatus) as refused:
             await connect(url)
         assert refused.value.response.status_code == 503
-        assert (await asked(street, head())).startswith(b"HTTP/1.1 200")
-    await until(lambda: not street.server.server_state.connections)
-    assert (await asked(street, LIST)).startswith(b"HTTP/1.1 200")
+        assert (await asked(server, request_head())).startswith(b"HTTP/1.1 200")
+    await wait_until(lambda: not server.uvicorn.server_state.connections)
+    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
@@ -179,9 +189,9 @@ async def test_400_half_requests_keep_nobody_out_of_a_process_with_256_files(tmp
         await _wait_until_served(port)
         async with AsyncExitStack() as stack:
             for _ in range(400):
-                half = await stack.enter_async_context(connected(port))
-                await half.send(head()[:-2])
-            async with connected(port) as connection:
+                half = await stack.enter_async_context(open_connection(port))
+                await half.send(request_head()[:-2])
+            async with open_connection(port) as connection:
                 await connection.send(LIST)
                 assert await connection.status() == 200
     finally:
@@ -193,8 +203,8 @@ async def _wait_until_served(port: int) -> None:
     async with asyncio.timeout(60):
         while True:
             try:
-                async with connected(port) as connection:
-                    await connection.send(head())
+                async with open_connection(port) as connection:
+                    await connection.send(request_head())
                     await connection.read_all()
                     return
             except OSError:

@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from service.http_server.server import Server, create_server
 from service.settings import Settings
-from tests.support.raw_http import connected, head, open_connections, pass_time, received
-from tests.support.stream_server import Street, opened, until
+from tests.support.raw_http import open_connection, open_connections, pass_time, request_head, wait_received
+from tests.support.stream_server import StreamServer, open_server, wait_until
 
 KIB = 1024
 CHUNKED = "content-type: application/json\r\ntransfer-encoding: chunked\r\n"
@@ -22,32 +22,34 @@ LENGTH = "content-type: application/json\r\ncontent-length: 100\r\n"
 
 
 @pytest.fixture
-async def street(settings: Settings) -> AsyncIterator[Street]:
-    async with opened(settings) as street:
-        yield street
+async def server(settings: Settings) -> AsyncIterator[StreamServer]:
+    async with open_server(settings) as server:
+        yield server
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "expected"),
     [
-        pytest.param(head(size=64 * KIB), 200, id="a head of 64 KiB"),
-        pytest.param(head(size=64 * KIB + 1), 431, id="a byte more"),
-        pytest.param(head("GET /healthz?" + "q" * 70_000), 431, id="a long request line"),
-        pytest.param(head(extra="y: z\r\n" * 98), 200, id="100 fields"),
-        pytest.param(head(extra="y: z\r\n" * 99), 431, id="101 fields"),
-        pytest.param(head(extra="y: z\r\n" * 10_000), 431, id="10,000 fields"),
-        pytest.param(head(extra="y" * 70_000 + ": z\r\n"), 431, id="a long name"),
-        pytest.param(b"\r\n" * 40_000 + head(), 431, id="line ends without end before it"),
+        pytest.param(request_head(size=64 * KIB), 200, id="a head of 64 KiB"),
+        pytest.param(request_head(size=64 * KIB + 1), 431, id="a byte more"),
+        pytest.param(request_head("GET /healthz?" + "q" * 70_000), 431, id="a long request line"),
+        pytest.param(request_head(extra="y: z\r\n" * 98), 200, id="100 fields"),
+        pytest.param(request_head(extra="y: z\r\n" * 99), 431, id="101 fields"),
+        pytest.param(request_head(extra="y: z\r\n" * 10_000), 431, id="10,000 fields"),
+        pytest.param(request_head(extra="y" * 70_000 + ": z\r\n"), 431, id="a long name"),
+        pytest.param(b"\r\n" * 40_000 + request_head(), 431, id="line ends without end before it"),
         pytest.param(
-            head("POST /api/exports", extra=CHUNKED) + b"1;" + b"x" * 140_000, 431, id="a chunk's extension"
+            request_head("POST /api/exports", extra=CHUNKED) + b"1;" + b"x" * 140_000,
+            431,
+            id="a chunk's extension",
         ),
         pytest.param(
-            head("POST /api/exports", extra=CHUNKED) + b"1\r\n{\r\n0\r\nx: " + b"x" * 140_000,
+            request_head("POST /api/exports", extra=CHUNKED) + b"1\r\n{\r\n0\r\nx: " + b"x" * 140_000,
             431,
             id="a trailer",
         ),
         pytest.param(
-            head("POST /api/exports", extra=CHUNKED) + b"1\r\n{\r\n0\r\n" + b"x: y\r\n" * 200,
+            request_head("POST /api/exports", extra=CHUNKED) + b"1\r\n{\r\n0\r\n" + b"x: y\r\n" * 200,
             431,
             id="trailers",
         ),
@@ -55,101 +57,103 @@ async def street(settings: Settings) -> AsyncIterator[Street]:
     ],
 )
 async def test_a_head_has_at_most_64_kib_and_100_fields(
-    street: Street, request_bytes: bytes, expected: int
+    server: StreamServer, request_bytes: bytes, expected: int
 ) -> None:
-    async with connected(street.settings.port) as connection:
+    async with open_connection(server.settings.port) as connection:
         await connection.send(request_bytes)
         assert await connection.status() == expected
         await connection.read_all()
-    assert (await street.client.get("/healthz")).status_code == 200
+    assert (await server.client.get("/healthz")).status_code == 200
 
 
-async def test_the_answer_to_a_head_without_end_reaches_a_client_that_goes_on_sending(street: Street) -> None:
-    async with connected(street.settings.port) as connection:
+async def test_the_answer_to_a_head_without_end_reaches_a_client_that_goes_on_sending(
+    server: StreamServer,
+) -> None:
+    async with open_connection(server.settings.port) as connection:
         await connection.send(b"GET / HTTP/1.1\r\nx: " + b"a" * (16 * KIB * KIB))
         assert await connection.status() == 431
         assert b"head_too_large" in await connection.read_all()
 
 
-async def test_a_large_head_behind_others_is_refused_after_their_answers(street: Street) -> None:
-    async with connected(street.settings.port) as connection:
-        await connection.send(head(close=False) * 2 + head(size=70 * KIB))
+async def test_a_large_head_behind_others_is_refused_after_their_answers(server: StreamServer) -> None:
+    async with open_connection(server.settings.port) as connection:
+        await connection.send(request_head(close=False) * 2 + request_head(size=70 * KIB))
         answers = await connection.read_all()
     assert [line.split(b" ")[1] for line in answers.split(b"HTTP/1.1")[1:]] == [b"200", b"200", b"431"]
 
 
-async def test_requests_sent_in_one_go_are_all_answered(street: Street) -> None:
-    async with connected(street.settings.port) as connection:
-        await connection.send(head(close=False) * 200 + head())
+async def test_requests_sent_in_one_go_are_all_answered(server: StreamServer) -> None:
+    async with open_connection(server.settings.port) as connection:
+        await connection.send(request_head(close=False) * 200 + request_head())
         assert (await connection.read_all()).count(b"HTTP/1.1 200") == 201
 
 
-@pytest.mark.parametrize("sent", [head()[:-2], b"GE", b"\r\n"])
+@pytest.mark.parametrize("sent", [request_head()[:-2], b"GE", b"\r\n"])
 async def test_a_head_that_does_not_come_whole_within_ten_seconds_is_refused(
-    street: Street, sent: bytes
+    server: StreamServer, sent: bytes
 ) -> None:
-    async with connected(street.settings.port) as connection:
+    async with open_connection(server.settings.port) as connection:
         await connection.send(sent)
-        await received(street.server, len(sent))
-        pass_time(street.server, 9)
-        assert len(open_connections(street.server)) == 1
-        pass_time(street.server, 11)
+        await wait_received(server.uvicorn, len(sent))
+        pass_time(server.uvicorn, 9)
+        assert len(open_connections(server.uvicorn)) == 1
+        pass_time(server.uvicorn, 11)
         assert await connection.status() == 408
 
 
-async def test_the_next_head_on_a_connection_has_ten_seconds_as_well(street: Street) -> None:
-    async with connected(street.settings.port) as connection:
-        await connection.send(head(close=False) + b"GET /h")
+async def test_the_next_head_on_a_connection_has_ten_seconds_as_well(server: StreamServer) -> None:
+    async with open_connection(server.settings.port) as connection:
+        await connection.send(request_head(close=False) + b"GET /h")
         assert await connection.status() == 200
-        pass_time(street.server, 11)
+        pass_time(server.uvicorn, 11)
         assert b"HTTP/1.1 408" in await connection.read_all()
 
 
-async def test_a_connection_that_never_sends_is_closed_without_an_answer(street: Street) -> None:
-    async with connected(street.settings.port) as connection:
-        await until(lambda: len(open_connections(street.server)) == 1)
-        pass_time(street.server, 11)
+async def test_a_connection_that_never_sends_is_closed_without_an_answer(server: StreamServer) -> None:
+    async with open_connection(server.settings.port) as connection:
+        await wait_until(lambda: len(open_connections(server.uvicorn)) == 1)
+        pass_time(server.uvicorn, 11)
         assert await connection.read_all() == b""
 
 
 async def test_a_body_that_stands_still_for_thirty_seconds_is_refused_and_nothing_is_made_of_it(
-    street: Street,
+    server: StreamServer,
 ) -> None:
-    async with connected(street.settings.port) as connection:
-        await connection.send(head("POST /api/exports", extra=LENGTH) + b'{"type"')
-        await until(lambda: any(one.cycle is not None for one in open_connections(street.server)))
-        pass_time(street.server, 29)
-        pass_time(street.server, 31)
+    async with open_connection(server.settings.port) as connection:
+        await connection.send(request_head("POST /api/exports", extra=LENGTH) + b'{"type"')
+        await wait_until(lambda: any(one.cycle is not None for one in open_connections(server.uvicorn)))
+        pass_time(server.uvicorn, 29)
+        pass_time(server.uvicorn, 31)
         assert await connection.status() == 408
-    assert (await street.client.get("/api/exports")).json()["exports"] == []
+    assert (await server.client.get("/api/exports")).json()["exports"] == []
 
 
-async def test_a_body_that_goes_on_is_waited_for_however_slow_it_is(street: Street) -> None:
-    async with connected(street.settings.port) as connection:
-        await connection.send(head("POST /api/webhooks/verify", extra=LENGTH))
-        await until(lambda: any(one.cycle is not None for one in open_connections(street.server)))
-        [ours] = open_connections(street.server)
+async def test_a_body_that_goes_on_is_waited_for_however_slow_it_is(server: StreamServer) -> None:
+    async with open_connection(server.settings.port) as connection:
+        await connection.send(request_head("POST /api/webhooks/verify", extra=LENGTH))
+        await wait_until(lambda: any(one.cycle is not None for one in open_connections(server.uvicorn)))
+        [ours] = open_connections(server.uvicorn)
         for _ in range(100):
             before = ours._since
             await connection.send(b" ")
-            await until(lambda: ours._since != before)  # noqa: B023 - it is asked at once
-            pass_time(street.server, 20)
+            await wait_until(lambda: ours._since != before)  # noqa: B023 - it is asked at once
+            pass_time(server.uvicorn, 20)
         assert await connection.status() == 422
 
 
-async def test_an_open_stream_is_no_body_that_stands_still(street: Street) -> None:
-    async with street.events("/api/exports/events") as events:
-        await until(lambda: street.readers == 1)
-        pass_time(street.server, 3_000)
-        await street.submitted()
+async def test_an_open_stream_is_no_body_that_stands_still(server: StreamServer) -> None:
+    async with server.events("/api/exports/events") as events:
+        await wait_until(lambda: server.stream_count == 1)
+        pass_time(server.uvicorn, 3_000)
+        await server.submit_export()
         assert await events.next() is not None
 
 
-async def test_a_process_that_stood_still_gives_clients_their_time_anew(street: Street) -> None:
-    async with connected(street.settings.port) as connection:
-        await connection.send(head()[:-2])
-        await received(street.server, len(head()) - 2)
-        street.server.check_timeouts(asyncio.get_running_loop().time() + 3_600)
+async def test_a_process_that_stood_still_gives_clients_their_time_anew(server: StreamServer) -> None:
+    async with open_connection(server.settings.port) as connection:
+        await connection.send(request_head()[:-2])
+        await wait_received(server.uvicorn, len(request_head()) - 2)
+        server.uvicorn.check_timeouts(asyncio.get_running_loop().time() + 3_600)
         await connection.send(b"\r\n")
         assert await connection.status() == 200
 
@@ -163,9 +167,9 @@ async def test_a_body_that_the_service_does_not_read_yet_costs_its_client_no_tim
 
     async with _serving(Starlette(routes=[Route("/", route, methods=["PUT"])])) as running:
         port = running.servers[0].sockets[0].getsockname()[1]
-        async with connected(port) as connection:
-            await connection.send(head("PUT /", extra="content-length: 1000000\r\n") + b"a" * 500_000)
-            await until(lambda: any(one.flow.read_paused for one in open_connections(running)))
+        async with open_connection(port) as connection:
+            await connection.send(request_head("PUT /", extra="content-length: 1000000\r\n") + b"a" * 500_000)
+            await wait_until(lambda: any(one.flow.read_paused for one in open_connections(running)))
             pass_time(running, 3_600)
             read.set()
             await connection.send(b"a" * 500_000)
@@ -181,9 +185,11 @@ async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
 
     async with _serving(Starlette(routes=[Route("/", route, methods=["PUT"])])) as running:
         port = running.servers[0].sockets[0].getsockname()[1]
-        async with connected(port) as connection:
-            await connection.send(head("PUT /", extra="content-length: 2\r\nexpect: 100-continue\r\n"))
-            await until(lambda: any(one.cycle is not None for one in open_connections(running)))
+        async with open_connection(port) as connection:
+            await connection.send(
+                request_head("PUT /", extra="content-length: 2\r\nexpect: 100-continue\r\n")
+            )
+            await wait_until(lambda: any(one.cycle is not None for one in open_connections(running)))
             pass_time(running, 3_600)
             read.set()
             assert await connection.status() == 100
@@ -191,13 +197,13 @@ async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
             assert (await connection.read_all()).endswith(b"\r\n\r\nok")
 
 
-async def test_a_reader_of_http_1_0_gets_a_stream_without_chunks(street: Street) -> None:
-    run = await street.submitted()
-    await street.settled(run)
-    await run.started()
-    await run.failed()
+async def test_a_reader_of_http_1_0_gets_a_stream_without_chunks(server: StreamServer) -> None:
+    run = await server.submit_export()
+    await server.wait_for_call_id(run)
+    await run.report_started()
+    await run.report_failed()
     path = f"/api/exports/{run.spec.job_id}/events"
-    async with connected(street.settings.port) as connection:
+    async with open_connection(server.settings.port) as connection:
         await connection.send(f"GET {path} HTTP/1.0\r\nhost: localhost\r\n\r\n".encode())
         answer_head, _, body = (await connection.read_all()).partition(b"\r\n\r\n")
     assert b"chunked" not in answer_head
@@ -211,7 +217,7 @@ async def _serving(app: Starlette) -> AsyncIterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         running = create_server(app, "127.0.0.1", 0)
         serving = asyncio.create_task(running.serve(sockets=[listening]))
-        await until(lambda: running.started)
+        await wait_until(lambda: running.started)
         yield running
         running.should_exit = True
         await serving

@@ -51,18 +51,18 @@ async def submitted(database: AnyDatabase, *job_ids: str) -> None:
     async with database.transaction() as session:
         for job_id in job_ids:
             await transitions.submit(
-                session, job_factory.asked(job_id), runner="local", attempt_limit=2, now=NOW
+                session, job_factory.submission_for(job_id), runner="local", attempt_limit=2, now=NOW
             )
 
 
 def tick(job_id: str, step: int, *, attempt: int = 1, progress: float = 50) -> Change:
-    return job_factory.change(EventType.PROGRESS, job_id, attempt, step, now=NOW, progress=progress)
+    return job_factory.build_change(EventType.PROGRESS, job_id, attempt, step, now=NOW, progress=progress)
 
 
 async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(counting: Counting) -> None:
     await submitted(counting, *(f"job-{number}" for number in range(20)))
     counting.held = asyncio.Event()
-    writer = Writer(counting, job_factory.ignore)
+    writer = Writer(counting, job_factory.ignore_job)
     loop = asyncio.create_task(writer.run())
     first = asyncio.ensure_future(writer.apply(tick("job-0", 1)))
     await _turns()
@@ -82,7 +82,7 @@ async def test_a_tick_overtaken_in_its_batch_is_answered_with_the_sequence_of_th
     await submitted(database, "job-1")
     published: list[Job] = []
     told = [tick("job-1", step, progress=step * 10) for step in (1, 3, 2)]
-    outcomes = await job_factory.written(Writer(database, published.append), *told)
+    outcomes = await job_factory.write_changes(Writer(database, published.append), *told)
     assert [one.sequence for one in outcomes if isinstance(one, Applied)] == [2, 2, 2]
     assert [(job.sequence, job.progress) for job in published] == [(2, 30.0)]
 
@@ -92,11 +92,11 @@ async def test_an_end_is_never_overtaken(database: Database) -> None:
     told = [
         tick("job-1", 1),
         tick("job-1", 2),
-        job_factory.change(EventType.COMPLETED, "job-1", 1, 3, now=NOW),
+        job_factory.build_change(EventType.COMPLETED, "job-1", 1, 3, now=NOW),
         tick("job-1", 4),
     ]
-    outcomes = await job_factory.written(Writer(database, job_factory.ignore), *told)
-    row = (await job_factory.rows(database))["job-1"]
+    outcomes = await job_factory.write_changes(Writer(database, job_factory.ignore_job), *told)
+    row = (await job_factory.fetch_jobs(database))["job-1"]
     assert row["status"] == "complete"
     assert isinstance(outcomes[2], Applied)
 
@@ -127,7 +127,7 @@ async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_writ
     counting: Counting,
 ) -> None:
     await submitted(counting, "job-1", "job-2")
-    writer = Writer(counting, job_factory.ignore)
+    writer = Writer(counting, job_factory.ignore_job)
     loop = asyncio.create_task(writer.run())
     counting.failing = 1
     told = [asyncio.ensure_future(writer.apply(tick(job_id, 1))) for job_id in ("job-1", "job-2")]
@@ -142,7 +142,7 @@ async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_writ
 async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting: Counting) -> None:
     await submitted(counting, "job-1", "job-2")
     counting.held = asyncio.Event()
-    writer = Writer(counting, job_factory.ignore)
+    writer = Writer(counting, job_factory.ignore_job)
     loop = asyncio.create_task(writer.run())
     gone = asyncio.ensure_future(writer.apply(tick("job-1", 1)))
     stays = asyncio.ensure_future(writer.apply(tick("job-2", 1)))
@@ -156,9 +156,9 @@ async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting:
 
 async def test_what_waits_at_a_shutdown_is_still_committed(database: Database) -> None:
     await submitted(database, "job-1")
-    writer = Writer(database, job_factory.ignore)
-    (outcome,) = await job_factory.written(writer, tick("job-1", 1))
-    assert outcome == Applied(2, "ada", transitions.as_job((await job_factory.rows(database))["job-1"]))
+    writer = Writer(database, job_factory.ignore_job)
+    (outcome,) = await job_factory.write_changes(writer, tick("job-1", 1))
+    assert outcome == Applied(2, "ada", transitions.as_job((await job_factory.fetch_jobs(database))["job-1"]))
 
 
 async def test_only_what_somebody_wants_is_read_and_published_once_as_it_stands(
@@ -171,14 +171,14 @@ async def test_only_what_somebody_wants_is_read_and_published_once_as_it_stands(
         published.append,
         wanted=lambda job_id, user_id: (job_id, user_id) == ("job-1", "ada"),
     )
-    await job_factory.written(writer, *(tick(job_id, 1) for job_id in ("job-1", "job-2", "job-3")))
+    await job_factory.write_changes(writer, *(tick(job_id, 1) for job_id in ("job-1", "job-2", "job-3")))
     published.clear()  # what began is a transition, which is in hand anyway
 
     told = [tick("job-1", 2), tick("job-2", 2), tick("job-1", 3), tick("job-3", 2)]
-    outcomes = await job_factory.written(writer, *told)
+    outcomes = await job_factory.write_changes(writer, *told)
 
     assert outcomes == [Applied(3), Applied(3, "ada"), Applied(3, "ada"), Applied(3, "ada")]
-    assert published == [transitions.as_job((await job_factory.rows(database))["job-1"])]
+    assert published == [transitions.as_job((await job_factory.fetch_jobs(database))["job-1"])]
 
 
 async def test_a_publisher_that_fails_leaves_no_caller_without_an_answer(database: Database) -> None:
@@ -219,7 +219,7 @@ async def test_both_databases_make_the_same_of_any_batches(
 ) -> None:
     made = [
         [
-            job_factory.change(
+            job_factory.build_change(
                 kind, job_id, attempt, step, run=run, phase=phase, transient=transient, now=NOW
             )
             for job_id, kind, attempt, run, step, phase, transient in batch
@@ -238,11 +238,11 @@ async def _result(
             await session.execute(delete(transitions.EVENTS))
             await session.execute(delete(transitions.JOBS))
         await submitted(database, "job-1", "job-2")
-        writer = Writer(database, job_factory.ignore)
-        outcomes = [await job_factory.written(writer, *batch) for batch in batches]
-        found = await job_factory.events(database)
+        writer = Writer(database, job_factory.ignore_job)
+        outcomes = [await job_factory.write_changes(writer, *batch) for batch in batches]
+        found = await job_factory.fetch_events(database)
         told = sorted(found, key=lambda row: (str(row["job_id"]), int(str(row["sequence"]))))
-        return outcomes, await job_factory.rows(database), told
+        return outcomes, await job_factory.fetch_jobs(database), told
     finally:
         await database.close()
 

@@ -20,7 +20,7 @@ from service.ingest.prober import Prober, Unprobed
 from service.settings import Settings
 from tests.gpu.run_pipeline import run_to_end
 from tests.service.dispatch.test_dispatcher import once
-from tests.support.app_harness import EXPORTED, House, opened
+from tests.support.app_harness import EXPORTED, AppHarness, open_app
 from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
 from tests.support.s3_server import Front
 from tests.support.small_mp4 import video_with
@@ -43,10 +43,10 @@ def sound_alone() -> bytes:
 
 
 @pytest.fixture
-async def house(settings: Settings, stack: AsyncExitStack) -> House:
+async def app(settings: Settings, stack: AsyncExitStack) -> AppHarness:
     """Exports with a single attempt."""
     once_only = settings.model_copy(update={"attempt_limit": 1})
-    return await stack.enter_async_context(opened(once_only, FakeRunner()))
+    return await stack.enter_async_context(open_app(once_only, FakeRunner()))
 
 
 def claims(content: bytes, **more: object) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def claims(content: bytes, **more: object) -> dict[str, Any]:
     return {**OUTPUT, "size": len(content), "checksum": checksum, **more}
 
 
-async def ended(house: House, content: bytes, **claimed: object) -> dict[str, Any]:
+async def ended(app: AppHarness, content: bytes, **claimed: object) -> dict[str, Any]:
     """An export whose run wrote this and reports that."""
-    job = await house.submitted()
-    run = await house.run()
-    house.put_output(run, content)
-    assert (await run.completed(**claims(content, **claimed))).status_code == 200
-    shown: dict[str, Any] = (await house.client.get(f"/api/exports/{job['job_id']}")).json()
+    job = await app.submit_export()
+    run = await app.next_run()
+    app.put_output(run, content)
+    assert (await run.report_completed(**claims(content, **claimed))).status_code == 200
+    shown: dict[str, Any] = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
     return shown
 
 
@@ -79,29 +79,29 @@ async def ended(house: House, content: bytes, **claimed: object) -> dict[str, An
     ],
 )
 async def test_what_is_not_the_video_that_was_reported_is_not_published(
-    house: House, content: bytes, claimed: dict[str, object]
+    app: AppHarness, content: bytes, claimed: dict[str, object]
 ) -> None:
-    job = await ended(house, content, **claimed)
+    job = await ended(app, content, **claimed)
     assert (job["status"], job["error"]["code"], job["output"]) == ("error", "output_invalid", None)
-    assert await house.state["storage"].find("local", job["output_key"]) is None
+    assert await app.state["storage"].find("local", job["output_key"]) is None
 
 
 async def test_a_lie_costs_an_attempt(settings: Settings, stack: AsyncExitStack) -> None:
-    house = await stack.enter_async_context(opened(settings, FakeRunner()))
-    job = await ended(house, HTML)
+    app = await stack.enter_async_context(open_app(settings, FakeRunner()))
+    job = await ended(app, HTML)
     assert (job["status"], job["attempt"]) == ("pending", 2)
-    assert (await house.client.get(f"/api/exports/{job['job_id']}/download")).status_code == 409
+    assert (await app.client.get(f"/api/exports/{job['job_id']}/download")).status_code == 409
 
 
-async def test_a_calls_value_is_believed_no_more_than_a_callback(house: House) -> None:
-    job = await house.submitted()
-    run = await house.run()
-    house.put_output(run, HTML)
-    house.runner.standings[run.spec.call_id] = Finished(Output(**claims(HTML)), 1.0)
-    await run.started()
-    house.runner.lost.append(run.spec.call_id)
-    house.state["attempts"].wake()
-    shown = await once(house, job["job_id"], status="error")
+async def test_a_calls_value_is_believed_no_more_than_a_callback(app: AppHarness) -> None:
+    job = await app.submit_export()
+    run = await app.next_run()
+    app.put_output(run, HTML)
+    app.runner.standings[run.spec.call_id] = Finished(Output(**claims(HTML)), 1.0)
+    await run.report_started()
+    app.runner.ended_calls.append(run.spec.call_id)
+    app.state["attempts"].wake()
+    shown = await once(app, job["job_id"], status="error")
     assert shown["error"]["code"] == "output_invalid"
 
 
@@ -111,11 +111,11 @@ async def test_a_calls_value_is_believed_no_more_than_a_callback(house: House) -
     ids=str,
 )
 async def test_a_report_that_can_be_of_no_video_is_not_taken(
-    house: House, claimed: dict[str, object]
+    app: AppHarness, claimed: dict[str, object]
 ) -> None:
-    await house.submitted()
-    run = await house.run()
-    answer = await run.completed(**claims(EXPORTED, **claimed))
+    await app.submit_export()
+    run = await app.next_run()
+    answer = await run.report_completed(**claims(EXPORTED, **claimed))
     assert answer.status_code == 422
     assert next(iter(claimed)) in answer.json()["detail"]
 
@@ -123,9 +123,9 @@ async def test_a_report_that_can_be_of_no_video_is_not_taken(
 @pytest.mark.parametrize(
     "told", [{"gpu_seconds": 1e308}, {"gpu_seconds": -1}, {"eta_seconds": 1e308}, {"progress": 101}], ids=str
 )
-async def test_numbers_that_no_run_can_mean_are_not_taken(house: House, told: dict[str, float]) -> None:
-    await house.submitted()
-    run = await house.run()
+async def test_numbers_that_no_run_can_mean_are_not_taken(app: AppHarness, told: dict[str, float]) -> None:
+    await app.submit_export()
+    run = await app.next_run()
     assert (await run.send("export.progress", **told)).status_code == 422
 
 
@@ -133,9 +133,9 @@ async def test_outputs_are_looked_at_by_processes_of_their_own(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
     once_only = settings.model_copy(update={"attempt_limit": 1})
-    house = await stack.enter_async_context(opened(once_only, FakeRunner(), prober=Prober()))
-    assert (await ended(house, EXPORTED))["status"] == "complete"
-    assert (await ended(house, HTML))["error"]["code"] == "output_invalid"
+    app = await stack.enter_async_context(open_app(once_only, FakeRunner(), prober=Prober()))
+    assert (await ended(app, EXPORTED))["status"] == "complete"
+    assert (await ended(app, HTML))["error"]["code"] == "output_invalid"
 
 
 class LateProber(ThreadProber):
@@ -155,12 +155,12 @@ async def test_an_output_of_which_nothing_could_be_told_is_looked_at_again(
     settings: Settings, stack: AsyncExitStack, code: str
 ) -> None:
     once_only = settings.model_copy(update={"attempt_limit": 1})
-    house = await stack.enter_async_context(opened(once_only, FakeRunner(), prober=LateProber(code)))
-    job = await house.submitted()
-    run = await house.run()
-    assert (await house.completed(run)).status_code == 503
-    assert (await house.completed(run)).status_code == 200
-    shown = (await house.client.get(f"/api/exports/{job['job_id']}")).json()
+    app = await stack.enter_async_context(open_app(once_only, FakeRunner(), prober=LateProber(code)))
+    job = await app.submit_export()
+    run = await app.next_run()
+    assert (await app.complete_run(run)).status_code == 503
+    assert (await app.complete_run(run)).status_code == 200
+    shown = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
     assert (shown["status"], shown["attempt"]) == ("complete", 1)
 
 
@@ -182,6 +182,6 @@ async def test_an_output_from_elsewhere_is_looked_at_where_it_lies(
     made.write_bytes(content)
     await asyncio.to_thread(lambda: run_to_end(upload(made, target)))
     run = FakeRun(spec, town.street.http)
-    assert (await run.completed(**claims(content))).status_code == 200
+    assert (await run.report_completed(**claims(content))).status_code == 200
     job = (await town.street.http.get(f"/api/exports/{spec.job_id}")).json()
     assert job["status"] == status, job

@@ -16,7 +16,7 @@ from service import schema
 from service.ingest import sqlite
 from service.jobs import leases, queries
 from service.jobs.models import Status
-from tests.support.job_factory import change
+from tests.support.job_factory import build_change
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +103,7 @@ async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_ta
         )
         connection.execute("ANALYZE sqlite_schema")  # reads that in
         connection.set_trace_callback(seen.append)
-        sqlite.apply_all(connection, [change(EventType.PROGRESS, "a", 1, 1, now=NOW)])
+        sqlite.apply_all(connection, [build_change(EventType.PROGRESS, "a", 1, 1, now=NOW)])
         connection.set_trace_callback(None)
         plans = [
             step[3]

@@ -18,7 +18,7 @@ from service.client import Client, ClientError, Export
 from tests.gpu.run_pipeline import run_to_end
 from tests.service.api.test_uploads import AUTH_SECRET
 from tests.support.fakes import FakeRun
-from tests.support.live_server import FRAMING, serving
+from tests.support.live_server import FRAMING, serve_app
 from tests.support.s3_server import Faults, Front
 from tests.support.small_mp4 import video_with
 from tests.support.storage_harness import Elsewhere, Town, with_bucket, with_place
@@ -47,7 +47,7 @@ async def written(town: Town, tmp_path: Path) -> FakeRun:
 
 async def complete(town: Town, tmp_path: Path) -> dict[str, Any]:
     run = await written(town, tmp_path)
-    assert (await run.completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
+    assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
     return await shown(town, run.spec.job_id)
 
 
@@ -73,12 +73,12 @@ async def test_an_output_that_can_not_be_put_into_its_place_now_is_later(
 ) -> None:
     run = await written(town, tmp_path)
     front.faults = faults
-    refused = await run.completed(size=len(VIDEO), checksum=CHECKSUM)
+    refused = await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)
     assert refused.status_code == 503, code
     job = await shown(town, run.spec.job_id)
     assert (job["status"], job["phase"], job["output"]) == ("processing", "finalizing", None)
     front.faults = Faults()
-    again = await run.completed(size=len(VIDEO), checksum=CHECKSUM)
+    again = await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)
     assert again.status_code == 200
     assert (await shown(town, run.spec.job_id))["output"]["checksum"] == CHECKSUM
 
@@ -115,7 +115,7 @@ async def test_what_is_asked_of_a_bucket_that_fails_is_answered_with_a_code_and_
 async def test_a_short_storm_is_not_even_noticed(front: Front, town: Town, tmp_path: Path) -> None:
     run = await written(town, tmp_path)
     front.faults = Faults(busy=2, throttled=1)
-    assert (await run.completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
+    assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
     assert (front.faults.busy, front.faults.throttled) == (0, 0)
 
 
@@ -130,7 +130,7 @@ async def test_a_bucket_that_is_missing_is_told_of_and_nothing_is_complete(
         for found in await bucket.pages("list_objects_v2", "Contents"):
             await bucket.call("delete_object", Key=found["Key"])
         await bucket.call("delete_bucket")
-        assert coded(await run.completed(size=len(VIDEO), checksum=CHECKSUM))[0] == 503
+        assert coded(await run.report_completed(size=len(VIDEO), checksum=CHECKSUM))[0] == 503
         assert (await shown(town, run.spec.job_id))["output"] is None
         ready = await town.street.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
@@ -148,14 +148,14 @@ async def test_what_differs_from_what_was_promised_is_never_complete(
     town: Town, tmp_path: Path, lie: dict[str, Any]
 ) -> None:
     run = await written(town, tmp_path)
-    assert (await run.completed(**lie)).status_code == 200
+    assert (await run.report_completed(**lie)).status_code == 200
     job = await shown(town, run.spec.job_id)
     assert (job["status"], job["output"]) == ("pending", None)
 
 
 async def test_a_run_that_has_written_nothing_is_never_complete(town: Town) -> None:
     run = FakeRun(await town.spec(), town.street.http)
-    assert (await run.completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
+    assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
     assert (await shown(town, run.spec.job_id))["status"] == "pending"
 
 
@@ -198,19 +198,19 @@ async def test_what_is_another_user_s_is_not_there(front: Front, data_dir: Path,
         token = jwt.encode({"sub": name, "exp": 4_000_000_000}, AUTH_SECRET, "HS256")
         return {"Authorization": f"Bearer {token}"}
 
-    async with serving(settings, Elsewhere()) as street:
-        street.http.headers.update(as_user("ann"))
+    async with serve_app(settings, Elsewhere()) as server:
+        server.http.headers.update(as_user("ann"))
         asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
-        found = (await street.http.post("/api/uploads", json=asked)).json()
+        found = (await server.http.post("/api/uploads", json=asked)).json()
         put = {"Authorization": "", **found["headers"]}
-        assert (await street.http.put(found["url"], content=b"video", headers=put)).is_success
-        town = Town(street, settings, found["key"])
+        assert (await server.http.put(found["url"], content=b"video", headers=put)).is_success
+        town = Town(server, settings, found["key"])
         job = await complete(town, tmp_path)
         for path in (f"/api/exports/{job['job_id']}", f"/api/exports/{job['job_id']}/download"):
-            assert (await street.http.get(path, headers=as_user("bob"))).status_code == 404
+            assert (await server.http.get(path, headers=as_user("bob"))).status_code == 404
         for key in (town.source, job["output_key"], f"../ann/{town.source}"):
             body = {"type": "framing", "config": {"input_key": key, **FRAMING}}
-            answer = await street.http.post("/api/exports", json=body, headers=as_user("bob"))
+            answer = await server.http.post("/api/exports", json=body, headers=as_user("bob"))
             assert answer.status_code == 422
 
 

@@ -37,13 +37,13 @@ class Shop:
         self.submitted: dict[str, list[str]] = defaultdict(list)
         self.running: dict[str, Job] = {}
         self.started: list[Job] = []
-        self._writer = Writer(database, job_factory.ignore)
+        self._writer = Writer(database, job_factory.ignore_job)
 
     async def submit(self, user: str, count: int = 1) -> None:
         async with self.database.transaction() as session:
             for _ in range(count):
                 job_id = f"job-{sum(map(len, self.submitted.values())):06d}"
-                asked = job_factory.asked(job_id, user)
+                asked = job_factory.submission_for(job_id, user)
                 await transitions.submit(session, asked, runner="local", attempt_limit=9, now=self.now)
                 self.submitted[user].append(job_id)
 
@@ -65,8 +65,8 @@ class Shop:
 
     async def complete(self, job_id: str) -> None:
         job = self.running.pop(job_id)
-        end = job_factory.change(EventType.COMPLETED, job_id, job.attempt, 9, now=self.now)
-        await job_factory.written(self._writer, end)
+        end = job_factory.build_change(EventType.COMPLETED, job_id, job.attempt, 9, now=self.now)
+        await job_factory.write_changes(self._writer, end)
 
     async def lose(self, job_id: str) -> None:
         """The run fails, and its export waits before it may start again."""
@@ -208,7 +208,7 @@ class CheckedShop(Shop):
     """Checks what must hold at each claim, whatever came before."""
 
     async def claim(self) -> list[Job]:
-        before = await job_factory.rows(self.database)
+        before = await job_factory.fetch_jobs(self.database)
         held = Counter(job.user_id for job in self.running.values())
         free = self.places - len(self.running)
         ready: dict[str, list[str]] = defaultdict(list)

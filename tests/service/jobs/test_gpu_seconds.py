@@ -17,7 +17,7 @@ from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
 from tests.service.dispatch.test_dispatcher import once, set_back
 from tests.support import job_factory
-from tests.support.app_harness import House
+from tests.support.app_harness import AppHarness
 
 NOW = 1_000.0
 
@@ -30,22 +30,22 @@ async def either(request: pytest.FixtureRequest, sqlite_url: str) -> AsyncIterat
         await session.execute(delete(transitions.EVENTS))
         await session.execute(delete(transitions.JOBS))
         await transitions.submit(
-            session, job_factory.asked("job-1"), runner="local", attempt_limit=9, now=NOW
+            session, job_factory.submission_for("job-1"), runner="local", attempt_limit=9, now=NOW
         )
     yield database
     await database.close()
 
 
 async def job_in(database: AnyDatabase) -> Job:
-    return transitions.as_job((await job_factory.rows(database))["job-1"])
+    return transitions.as_job((await job_factory.fetch_jobs(database))["job-1"])
 
 
 async def report(
     database: AnyDatabase, kind: EventType, attempt: int, step: int, seconds: float | None, **more: Any
 ) -> float:
     """Hand in a callback that tells of so many GPU-seconds; those of the export afterwards."""
-    told = job_factory.change(kind, "job-1", attempt, step, now=NOW, gpu_seconds=seconds, **more)
-    await job_factory.written(Writer(database, job_factory.ignore), told)
+    told = job_factory.build_change(kind, "job-1", attempt, step, now=NOW, gpu_seconds=seconds, **more)
+    await job_factory.write_changes(Writer(database, job_factory.ignore_job), told)
     return (await job_in(database)).gpu_seconds
 
 
@@ -76,8 +76,8 @@ async def test_seconds_never_fall_and_are_not_counted_twice(either: AnyDatabase)
     assert await report(either, EventType.PROGRESS, 1, 2, 9.0) == 3, "a step that is known already"
     job = await job_in(either)
     assert await report(either, EventType.COMPLETED, 1, 3, 4.0) == 4
-    value = recovered(job, job_factory.OK, 4.5, now=NOW)
-    await job_factory.written(Writer(either, job_factory.ignore), value)
+    value = recovered(job, job_factory.VALID_OUTPUT, 4.5, now=NOW)
+    await job_factory.write_changes(Writer(either, job_factory.ignore_job), value)
     assert (await job_in(either)).gpu_seconds == 4
 
 
@@ -85,7 +85,7 @@ async def test_a_run_that_only_its_output_told_of_is_counted_beside_the_one_befo
     either: AnyDatabase,
 ) -> None:
     assert await report(either, EventType.PROGRESS, 1, 5, 3.0, run="1a") == 3
-    done = job_factory.change(EventType.COMPLETED, "job-1", 1, 2, now=NOW, run="2b", gpu_seconds=4.0)
+    done = job_factory.build_change(EventType.COMPLETED, "job-1", 1, 2, now=NOW, run="2b", gpu_seconds=4.0)
     async with either.transaction() as session:
         assert await leases.finalize(session, done.report, lease_seconds=9, now=NOW)
     assert await report(either, EventType.COMPLETED, 1, 2, 4.0, run="2b") == 7
@@ -93,20 +93,20 @@ async def test_a_run_that_only_its_output_told_of_is_counted_beside_the_one_befo
 
 @pytest.mark.parametrize("end", ["lost", "value"])
 async def test_a_run_that_ended_without_a_report_is_counted_by_what_it_told_before(
-    house: House, stack: AsyncExitStack, end: str
+    app: AppHarness, stack: AsyncExitStack, end: str
 ) -> None:
-    job = await house.submitted()
-    run = await house.run()
+    job = await app.submit_export()
+    run = await app.next_run()
     await run.send("export.progress", gpu_seconds=12.5)
     lost = Failed("run_lost", "It is gone.", transient=True)
-    house.runner.standings[run.spec.call_id] = (
-        lost if end == "lost" else Finished(job_factory.failure(transient=True), 13.0)
+    app.runner.standings[run.spec.call_id] = (
+        lost if end == "lost" else Finished(job_factory.build_failure(transient=True), 13.0)
     )
-    house.runner.lost.append(run.spec.call_id)
-    house.state["attempts"].wake()
-    await once(house, job["job_id"], attempt=2)
-    await set_back(house, job["job_id"], not_before=0.0)
-    house.state["attempts"].wake()
-    await (await house.run()).send("export.progress", gpu_seconds=2.0)
-    shown = (await house.client.get(f"/api/exports/{job['job_id']}")).json()
+    app.runner.ended_calls.append(run.spec.call_id)
+    app.state["attempts"].wake()
+    await once(app, job["job_id"], attempt=2)
+    await set_back(app, job["job_id"], not_before=0.0)
+    app.state["attempts"].wake()
+    await (await app.next_run()).send("export.progress", gpu_seconds=2.0)
+    shown = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
     assert (shown["attempt"], shown["gpu_seconds"]) == (2, 14.5 if end == "lost" else 15.0)

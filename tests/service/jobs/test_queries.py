@@ -15,10 +15,10 @@ async def filled(database: Database) -> Database:
     """Seven jobs of Ada's, of which one each is cancelled and failed; one of Bob's."""
     async with database.transaction() as session:
         for number in range(7):
-            asked = job_factory.asked(f"job-{number}")
+            asked = job_factory.submission_for(f"job-{number}")
             await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
         await transitions.submit(
-            session, job_factory.asked("job-8", "bob"), runner="local", attempt_limit=3, now=NOW
+            session, job_factory.submission_for("job-8", "bob"), runner="local", attempt_limit=3, now=NOW
         )
         await transitions.cancel(session, "ada", "job-1", now=NOW + 10)
         job = await queries.get(session, "ada", "job-2")

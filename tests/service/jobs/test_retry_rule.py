@@ -45,10 +45,10 @@ def test_a_pause_is_never_longer_for_a_greater_random_number_nor_shorter_than_ha
 
 async def report_failure(database: AnyDatabase, job: Job, retryable: bool) -> None:
     """The run says that it has failed."""
-    told = job_factory.change(
+    told = job_factory.build_change(
         EventType.FAILED, job.job_id, job.attempt, job.step + 1, now=NOW, transient=retryable
     )
-    await job_factory.written(Writer(database, job_factory.ignore), told)
+    await job_factory.write_changes(Writer(database, job_factory.ignore_job), told)
 
 
 async def lose_attempt(database: AnyDatabase, job: Job, retryable: bool) -> None:
@@ -62,14 +62,16 @@ async def start_job(database: AnyDatabase, name: str, *, attempts: int) -> Job:
     """A job whose run has reported twice, with something in every column that a transition has to reset."""
     async with database.transaction() as session:
         job = await transitions.submit(
-            session, job_factory.asked(name), runner="local", attempt_limit=attempts, now=NOW - 9
+            session, job_factory.submission_for(name), runner="local", attempt_limit=attempts, now=NOW - 9
         )
         await leases.claim(session, places=1, per_user=99, lease_seconds=30, now=NOW - 8)
         assert await leases.spawned(session, job, f"call-{job.attempt}", now=NOW - 7)
-    writer = Writer(database, job_factory.ignore)
+    writer = Writer(database, job_factory.ignore_job)
     for step, kind in enumerate((EventType.STARTED, EventType.PROGRESS), 1):
-        await job_factory.written(writer, job_factory.change(kind, name, job.attempt, step, now=NOW - 5))
-    return transitions.as_job((await job_factory.rows(database))[name])
+        await job_factory.write_changes(
+            writer, job_factory.build_change(kind, name, job.attempt, step, now=NOW - 5)
+        )
+    return transitions.as_job((await job_factory.fetch_jobs(database))[name])
 
 
 def comparable(row: Row) -> Row:
@@ -92,13 +94,13 @@ async def test_a_failure_does_the_same_to_a_job_whoever_found_it(
     for name, fail in (("by-run", report_failure), ("by-service", lose_attempt)):
         job = await start_job(any_database, name, attempts=attempts)
         await fail(any_database, job, retryable)
-        rows.append((await job_factory.rows(any_database))[name])
+        rows.append((await job_factory.fetch_jobs(any_database))[name])
     assert [row["status"] for row in rows] == [status, status]
     assert comparable(rows[0]) == comparable(rows[1])
     timelines = [
         [
             (event["sequence"], event["message"])
-            for event in await job_factory.events(any_database)
+            for event in await job_factory.fetch_events(any_database)
             if event["job_id"] == name
         ]
         for name in ("by-run", "by-service")

@@ -69,7 +69,7 @@ class ExportLife(RuleBasedStateMachine):
     @precondition(lambda self: len(self.rows) < 3)
     @rule(user=st.sampled_from(["ada", "ada", "bob"]))
     def submit(self, user: str) -> None:
-        asked = changes.asked(f"job-{len(self.rows)}", user)
+        asked = changes.submission_for(f"job-{len(self.rows)}", user)
 
         async def submit() -> Job:
             async with self.database.transaction() as session:
@@ -79,7 +79,7 @@ class ExportLife(RuleBasedStateMachine):
 
         job = self.run(submit())
         self.moved[job.job_id] = [1]
-        self.rows = self.run(changes.rows(self.database))
+        self.rows = self.run(changes.fetch_jobs(self.database))
         row = self.rows[job.job_id]
         assert (row["status"], row["phase"], row["sequence"], row["attempt"]) == ("pending", "queued", 1, 1)
 
@@ -291,7 +291,7 @@ class ExportLife(RuleBasedStateMachine):
 
     @property
     def events(self) -> list[Row]:
-        return self.run(changes.events(self.database))
+        return self.run(changes.fetch_events(self.database))
 
     @invariant()
     def the_timeline_tells_of_transitions_and_of_nothing_else(self) -> None:
@@ -346,7 +346,7 @@ class ExportLife(RuleBasedStateMachine):
 
     def change(self, kind: EventType, job: Job, step: int, **of_report: Any) -> Change:
         """A callback of the job's run, by the call that reports now."""
-        return changes.change(
+        return changes.build_change(
             kind,
             job.job_id,
             job.attempt,
@@ -379,7 +379,7 @@ class ExportLife(RuleBasedStateMachine):
         step = max(1, job.step + further)
         told = self.change(kind, job, step, **of_report)
         call_id = told.report.call_id
-        (outcome,) = self.run(changes.written(self.writer, told))
+        (outcome,) = self.run(changes.write_changes(self.writer, told))
         if self.active(job) and self.newer(job, step) and row["call_id"] in (None, call_id):
             sequence = int(str(row["sequence"])) + 1
             assert isinstance(outcome, Applied)
@@ -414,7 +414,7 @@ class ExportLife(RuleBasedStateMachine):
 
     def check(self, expected: dict[str, Row]) -> None:
         """The rows are as before, but for those expected to change, which did so as expected."""
-        before, self.rows = self.rows, self.run(changes.rows(self.database))
+        before, self.rows = self.rows, self.run(changes.fetch_jobs(self.database))
         for job_id, row in self.rows.items():
             if job_id not in expected:
                 assert row == before[job_id]
@@ -462,6 +462,6 @@ def test_any_order_of_events_leaves_a_job_that_the_model_knows(
 
 @pytest.mark.parametrize("kind", [EventType.STARTED, EventType.PROGRESS, EventType.FAILED])
 async def test_a_callback_for_an_unknown_job_is_unknown(database: Database, kind: EventType) -> None:
-    writer = Writer(database, changes.ignore)
-    told = changes.change(kind, "nobody", 1, 1, now=1.0)
-    assert await changes.written(writer, told) == [Refusal.UNKNOWN]
+    writer = Writer(database, changes.ignore_job)
+    told = changes.build_change(kind, "nobody", 1, 1, now=1.0)
+    assert await changes.write_changes(writer, told) == [Refusal.UNKNOWN]

@@ -16,11 +16,11 @@ async def flip(database: AnyDatabase, attempt: int, count: int) -> None:
     """Let a run change its phase so often."""
     phases = (Phase.PROCESSING, Phase.UPLOADING)
     flips = [
-        job_factory.change(EventType.PROGRESS, "job-1", attempt, step, now=NOW, phase=phases[step % 2])
+        job_factory.build_change(EventType.PROGRESS, "job-1", attempt, step, now=NOW, phase=phases[step % 2])
         for step in range(1, count + 1)
     ]
     for one in flips:
-        await job_factory.written(Writer(database, job_factory.ignore), one)
+        await job_factory.write_changes(Writer(database, job_factory.ignore_job), one)
 
 
 async def test_phase_changes_leave_the_latest_rows_and_every_end(either: AnyDatabase) -> None:
@@ -30,10 +30,10 @@ async def test_phase_changes_leave_the_latest_rows_and_every_end(either: AnyData
     async with either.transaction() as session:
         assert await transitions.retry(session, "ada", "job-1", attempts=3, now=NOW)
     await flip(either, 2, 230)
-    told = await job_factory.events(either)
+    told = await job_factory.fetch_events(either)
     ends = [row for row in told if row["status"] == "cancelled"]
     assert (len(told), len(ends)) == (201, 1)
-    assert told[-1]["sequence"] == (await job_factory.rows(either))["job-1"]["sequence"]
+    assert told[-1]["sequence"] == (await job_factory.fetch_jobs(either))["job-1"]["sequence"]
     kept = [row["sequence"] for row in told if row["status"] != "cancelled"]
     assert kept == list(range(int(str(kept[0])), int(str(kept[-1])) + 1))
 
@@ -45,7 +45,7 @@ async def test_retries_leave_the_latest_ends(either: AnyDatabase, count: int) ->
             assert await transitions.cancel(session, "ada", "job-1", now=NOW)
         async with either.transaction() as session:
             assert await transitions.retry(session, "ada", "job-1", attempts=3, now=NOW)
-    told = await job_factory.events(either)
+    told = await job_factory.fetch_events(either)
     ends = [row["sequence"] for row in told if row["status"] == "cancelled"]
     assert len(ends) == 100
     assert len(told) <= 300

@@ -60,8 +60,8 @@ def database(any_database: AnyDatabase) -> AnyDatabase:
 def callback(kind: EventType, *, attempts: int = 0, steps: int = 1, **of_report: Any) -> Event:
     async def happen(database: AnyDatabase, job: Job) -> Outcome:
         attempt, step = job.attempt + attempts, max(1, job.step + steps)
-        told = job_factory.change(kind, job.job_id, attempt, step, now=NOW, **of_report)
-        (outcome,) = await job_factory.written(Writer(database, job_factory.ignore), told)
+        told = job_factory.build_change(kind, job.job_id, attempt, step, now=NOW, **of_report)
+        (outcome,) = await job_factory.write_changes(Writer(database, job_factory.ignore_job), told)
         return outcome
 
     return happen
@@ -85,7 +85,7 @@ def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
 
 def _completed(job: Job, **of_report: Any) -> Report:
     kind = EventType.COMPLETED
-    return job_factory.change(kind, job.job_id, job.attempt, job.step + 1, now=NOW, **of_report).report
+    return job_factory.build_change(kind, job.job_id, job.attempt, job.step + 1, now=NOW, **of_report).report
 
 
 def _requeued(charge: Charge, *, attempts: int = 0) -> Within:
@@ -170,17 +170,17 @@ async def test_an_event_does_to_a_state_what_the_table_says(
     state: str, event: str, expected: str, database: AnyDatabase
 ) -> None:
     job = await second_attempt_in(state, database)
-    before = (await job_factory.rows(database))[job.job_id]
-    told_before = await job_factory.events(database)
+    before = (await job_factory.fetch_jobs(database))[job.job_id]
+    told_before = await job_factory.fetch_events(database)
 
     outcome = await EVENTS[event](database, job)
 
-    after = (await job_factory.rows(database))[job.job_id]
+    after = (await job_factory.fetch_jobs(database))[job.job_id]
     if expected in (".", "200", "410"):
         refused = {".": None, "200": Applied(job.sequence), "410": Refusal.OVER}[expected]
         assert outcome == refused
         assert after == before
-        assert await job_factory.events(database) == told_before
+        assert await job_factory.fetch_events(database) == told_before
         return
     assert state_of(after) == expected
     assert after["sequence"] == job.sequence + (event not in UNCOUNTED)
@@ -192,57 +192,57 @@ async def test_an_event_does_to_a_state_what_the_table_says(
 async def second_attempt_in(state: str, database: AnyDatabase) -> Job:
     """A job in its second of three attempts, brought into a state by the events that lead there."""
     async with database.transaction() as session:
-        asked = job_factory.asked("job-1")
+        asked = job_factory.submission_for("job-1")
         job = await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW - 9)
     for event in ["lost", *ROADS[state]]:
         await EVENTS[event](database, job)
-        job = transitions.as_job((await job_factory.rows(database))[job.job_id])
+        job = transitions.as_job((await job_factory.fetch_jobs(database))[job.job_id])
     assert (state_of(_as_row(job)), job.attempt) == (state, 2)
     return job
 
 
 async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: AnyDatabase) -> None:
     job = await second_attempt_in("running", database)
-    told = job_factory.change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
+    told = job_factory.build_change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
     async with database.transaction() as session:
         await leases.finalize(session, told.report, lease_seconds=30, now=NOW)
-    before = await job_factory.rows(database)
+    before = await job_factory.fetch_jobs(database)
 
     outcome = await callback(EventType.PROGRESS)(database, job)
 
     assert outcome == Applied(job.sequence + 1)
-    assert await job_factory.rows(database) == before
+    assert await job_factory.fetch_jobs(database) == before
 
 
 async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: AnyDatabase) -> None:
     job = await second_attempt_in("running", database)
 
     async def posted(run: str, step: int) -> Outcome:
-        told = job_factory.change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
-        return (await job_factory.written(Writer(database, job_factory.ignore), told))[0]
+        told = job_factory.build_change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
+        return (await job_factory.write_changes(Writer(database, job_factory.ignore_job), told))[0]
 
     assert isinstance(await posted("0b", 1), Applied)
-    before = await job_factory.rows(database)
+    before = await job_factory.fetch_jobs(database)
     assert await posted("0a", 9) is Refusal.OVER
     assert await posted("", 9) is Refusal.OVER
     assert await posted("0b", 1) == Applied(job.sequence + 1)
-    assert await job_factory.rows(database) == before
+    assert await job_factory.fetch_jobs(database) == before
 
 
 async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_new_one(
     database: AnyDatabase,
 ) -> None:
     async with database.transaction() as session:
-        asked = job_factory.asked("job-1")
+        asked = job_factory.submission_for("job-1")
         job = await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
     seen = []
     for _ in range(2):
         for _ in range(3):
             await EVENTS["failed_for_now"](database, job)
-            job = transitions.as_job((await job_factory.rows(database))[job.job_id])
+            job = transitions.as_job((await job_factory.fetch_jobs(database))[job.job_id])
             seen.append((job.attempt, str(job.status)))
         await EVENTS["retry"](database, job)
-        job = transitions.as_job((await job_factory.rows(database))[job.job_id])
+        job = transitions.as_job((await job_factory.fetch_jobs(database))[job.job_id])
     assert seen == [
         *((2, "pending"), (3, "pending"), (3, "error")),
         *((5, "pending"), (6, "pending"), (6, "error")),
@@ -252,7 +252,7 @@ async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_ne
 async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: AnyDatabase) -> None:
     async with database.transaction() as session:
         for number, user in enumerate(["ada", "ada", "ada", "ada", "bob", "eve"]):
-            asked = job_factory.asked(f"job-{number}", user)
+            asked = job_factory.submission_for(f"job-{number}", user)
             await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
 
     async def claimed(places: int) -> set[str]:

@@ -13,7 +13,7 @@ from service.client.resume_state import ResumeState
 from service.settings import BadSettings
 from service.startup.data_folder import make_private, make_rest_private, restrict_to_owner, secure_data_folder
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import free_port, serving, settings_on
+from tests.support.live_server import free_port, serve_app, settings_on
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def test_what_an_earlier_version_left_open_is_closed_before_anything_is_se
     video = opened_to_others(data_dir / "objects" / "local" / "exports" / "1.mp4")
     for path, left in ((data_dir, 0o755), (data_dir / "framehook.db", 0o644)):
         os.chmod(path, left)  # noqa: PTH101 - Path's own is not for coroutines
-    async with serving(settings_on(free_port(), data_dir), FakeRunner()):
+    async with serve_app(settings_on(free_port(), data_dir), FakeRunner()):
         modes = {path.name: mode(path) for path in (data_dir, video.parent, video, data_dir / "framehook.db")}
         assert modes == {"var": 0o700, "exports": 0o700, "1.mp4": 0o600, "framehook.db": 0o600}
         assert mode(data_dir / "framehook.db-wal") == 0o600
@@ -49,7 +49,7 @@ async def test_a_database_elsewhere_is_private_and_its_folder_is_not_touched(
     elsewhere.chmod(0o755)
     path = opened_to_others(elsewhere / "f.db", "")
     settings = settings_on(free_port(), data_dir, database_url=f"sqlite+aiosqlite:///{path}")
-    async with serving(settings, FakeRunner()):
+    async with serve_app(settings, FakeRunner()):
         assert (mode(elsewhere), mode(path), mode(elsewhere / "f.db-wal")) == (0o755, 0o600, 0o600)
 
 

@@ -20,7 +20,7 @@ from service.webhooks import endpoints
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
 from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
-from tests.support.job_factory import Row, asked, change, ignore, written
+from tests.support.job_factory import Row, build_change, ignore_job, submission_for, write_changes
 
 URL = "https://consumer.example/hook"
 BEGIN = 1_800_000_000.0
@@ -80,12 +80,14 @@ class Shop:
     async def submitted(self, job_id: str, user: str = "ada") -> Job:
         async with self.database.transaction() as session:
             return await transitions.submit(
-                session, asked(job_id, user), runner="local", attempt_limit=3, now=self.clock.now
+                session, submission_for(job_id, user), runner="local", attempt_limit=3, now=self.clock.now
             )
 
     async def told(self, kind: EventType, job_id: str, step: int, *, attempt: int = 1, **report: Any) -> None:
         """A callback, taken in."""
-        await written(self.writer, change(kind, job_id, attempt, step, now=self.clock.now, **report))
+        await write_changes(
+            self.writer, build_change(kind, job_id, attempt, step, now=self.clock.now, **report)
+        )
 
     async def retried(self, job_id: str, user: str = "ada") -> None:
         """A new attempt of an export that has failed."""
@@ -129,9 +131,9 @@ class Shop:
     async def endpoints(self) -> list[Row]:
         return await self._rows(select(ENDPOINTS).order_by(ENDPOINTS.c.endpoint_id))
 
-    async def _rows(self, asked: Any) -> list[Row]:
+    async def _rows(self, query: Any) -> list[Row]:
         async with self.database.reading() as session:
-            return [dict(row) for row in (await session.execute(asked)).mappings()]
+            return [dict(row) for row in (await session.execute(query)).mappings()]
 
     def types(self) -> list[str]:
         """The types of what was received, in order."""
@@ -172,6 +174,6 @@ async def opened(
     egress = egress or EgressClient(EgressPolicy(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
     deliverer = DeliveryWorker(database, egress, outbox, disabled.append, pace=pace, clock=clock)
-    writer = Writer(database, ignore, outbox, committed=deliverer.on_commit)
+    writer = Writer(database, ignore_job, outbox, committed=deliverer.on_commit)
     yield Shop(database, clock, writer, deliverer, street, disabled)
     await deliverer.stop()

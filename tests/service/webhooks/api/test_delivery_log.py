@@ -20,34 +20,34 @@ from tests.service.webhooks.api_calls import (
     path,
     settled,
 )
-from tests.support.app_harness import House, opened
+from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import Answer, scripted
+from tests.support.live_server import ScriptedResponse, serve_script
 
 LONG_AGO = {"since": "2020-01-01T00:00:00Z"}
 
 
-async def ended(house: House) -> str:
+async def ended(app: AppHarness) -> str:
     """An export that has failed; its id."""
-    job = await house.submitted()
-    run = await house.run()
-    await run.started()
-    assert (await run.failed()).status_code == 200
+    job = await app.submit_export()
+    run = await app.next_run()
+    await run.report_started()
+    assert (await run.report_failed()).status_code == 200
     return str(job["job_id"])
 
 
-async def recovered(house: House, endpoint: Shown, since: Shown = LONG_AGO) -> int:
-    answer = await house.client.post(path(endpoint, "recover"), json=since)
+async def recovered(app: AppHarness, endpoint: Shown, since: Shown = LONG_AGO) -> int:
+    answer = await app.client.post(path(endpoint, "recover"), json=since)
     assert answer.status_code == 202, answer.text
     return int(answer.json()["recovered"])
 
 
-async def test_a_test_event_is_sent_at_once_and_logged_whole(house: House) -> None:
-    with scripted(Answer(200, body=b"thank you")) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook?for=tests")
-        asked = await house.client.post(path(endpoint, "test"))
-        found = await settled(house.client, endpoint, asked.json()["delivery_id"])
-    [sent] = receiver.asked
+async def test_a_test_event_is_sent_at_once_and_logged_whole(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(200, body=b"thank you")) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook?for=tests")
+        asked = await app.client.post(path(endpoint, "test"))
+        found = await settled(app.client, endpoint, asked.json()["delivery_id"])
+    [sent] = receiver.requests
     assert (sent.method, sent.path) == ("POST", "/hook?for=tests")
     assert sent.headers["content-type"] == "application/json"
     assert sent.headers["user-agent"] == "Framehook"
@@ -66,11 +66,11 @@ async def test_a_test_event_is_sent_at_once_and_logged_whole(house: House) -> No
     assert accepted.items() <= {**found, "attempts": [], "state": "pending", "ended_at": None}.items()
 
 
-async def test_a_failure_says_what_came_back(house: House) -> None:
-    with scripted(Answer(500, body="ä".encode() * 10_000)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook")
-        whole = await checked(house.client, endpoint)
-    [listed] = (await deliveries(house.client, endpoint))["deliveries"]
+async def test_a_failure_says_what_came_back(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(500, body="ä".encode() * 10_000)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook")
+        whole = await checked(app.client, endpoint)
+    [listed] = (await deliveries(app.client, endpoint))["deliveries"]
     assert whole["state"] == listed["state"] == "failed"
     error = {"code": "status", "message": "The endpoint answered 500."}
     assert whole["attempts"][0]["error"] == listed["attempts"][0]["error"] == error
@@ -78,67 +78,67 @@ async def test_a_failure_says_what_came_back(house: House) -> None:
     assert whole["attempts"][0]["excerpt"] == "ä" * 8_192
 
 
-async def test_pages_of_the_log_have_each_delivery_once_newest_first(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook")
-        made = [(await checked(house.client, endpoint))["delivery_id"] for _ in range(5)]
+async def test_pages_of_the_log_have_each_delivery_once_newest_first(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook")
+        made = [(await checked(app.client, endpoint))["delivery_id"] for _ in range(5)]
     found, cursor, pages = [], None, 0
     while pages == 0 or cursor:
-        page = await deliveries(house.client, endpoint, limit=2, **({"cursor": cursor} if cursor else {}))
+        page = await deliveries(app.client, endpoint, limit=2, **({"cursor": cursor} if cursor else {}))
         found += [one["delivery_id"] for one in page["deliveries"]]
         cursor, pages = page["next_cursor"], pages + 1
     assert found == made[::-1]
     assert pages == 3
-    assert all("payload" not in one for one in (await deliveries(house.client, endpoint))["deliveries"])
+    assert all("payload" not in one for one in (await deliveries(app.client, endpoint))["deliveries"])
 
 
-async def test_the_log_is_filtered_by_state(house: House) -> None:
-    with scripted(Answer(204), Answer(500)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook")
-        by_state = {"delivered": await checked(house.client, endpoint)}
-        by_state["failed"] = await checked(house.client, endpoint)
+async def test_the_log_is_filtered_by_state(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204), ScriptedResponse(500)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook")
+        by_state = {"delivered": await checked(app.client, endpoint)}
+        by_state["failed"] = await checked(app.client, endpoint)
     for state in ("pending", "delivered", "failed", "superseded"):
-        page = await deliveries(house.client, endpoint, state=state)
+        page = await deliveries(app.client, endpoint, state=state)
         wanted = [by_state[state]["delivery_id"]] if state in by_state else []
         assert [one["delivery_id"] for one in page["deliveries"]] == wanted
         assert page["next_cursor"] is None
 
 
-async def test_a_delivery_is_sent_again_with_the_same_id(house: House) -> None:
-    with scripted(Answer(500), Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook")
-        first = await checked(house.client, endpoint)
-        again = await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
-        found = await settled(house.client, endpoint, first["delivery_id"])
+async def test_a_delivery_is_sent_again_with_the_same_id(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(500), ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook")
+        first = await checked(app.client, endpoint)
+        again = await app.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
+        found = await settled(app.client, endpoint, first["delivery_id"])
     assert (again.status_code, again.json()["state"]) == (202, "pending")
     assert again.json()["attempts"] == first["attempts"]
     assert found["state"] == "delivered"
     assert [one["status"] for one in found["attempts"]] == [500, 204]
-    assert len({sent.headers["webhook-id"] for sent in receiver.asked}) == 1
-    assert len({sent.body for sent in receiver.asked}) == 1
+    assert len({sent.headers["webhook-id"] for sent in receiver.requests}) == 1
+    assert len({sent.body for sent in receiver.requests}) == 1
 
 
-async def test_what_went_to_a_wrong_url_is_sent_again_to_the_right_one(house: House) -> None:
-    with scripted(Answer(404)) as wrong, scripted(Answer(204)) as right:
-        endpoint = await created(house.client, f"{wrong.url}/hok")
-        first = await checked(house.client, endpoint)
-        await patched(house.client, endpoint, url=f"{right.url}/hook")
-        await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
-        found = await settled(house.client, endpoint, first["delivery_id"])
+async def test_what_went_to_a_wrong_url_is_sent_again_to_the_right_one(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(404)) as wrong, serve_script(ScriptedResponse(204)) as right:
+        endpoint = await created(app.client, f"{wrong.url}/hok")
+        first = await checked(app.client, endpoint)
+        await patched(app.client, endpoint, url=f"{right.url}/hook")
+        await app.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
+        found = await settled(app.client, endpoint, first["delivery_id"])
     assert [one["status"] for one in found["attempts"]] == [404, 204]
-    assert [asked.path for asked in right.asked] == ["/hook"]
-    assert wrong.asked[0].headers["webhook-id"] == right.asked[0].headers["webhook-id"]
+    assert [asked.path for asked in right.requests] == ["/hook"]
+    assert wrong.requests[0].headers["webhook-id"] == right.requests[0].headers["webhook-id"]
 
 
-async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(house: House) -> None:
-    with scripted(Answer(500), Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])
-        await ended(house)
-        [first] = await all_tried(house.client, endpoint)
+async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(500), ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.failed"])
+        await ended(app)
+        [first] = await all_tried(app.client, endpoint)
         assert first["state"] == "pending"
         assert first["next_attempt_at"] > first["attempts"][0]["at"]
-        await house.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
-        found = await settled(house.client, endpoint, first["delivery_id"])
+        await app.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
+        found = await settled(app.client, endpoint, first["delivery_id"])
     assert [one["status"] for one in found["attempts"]] == [500, 204]
     assert found["next_attempt_at"] is None
 
@@ -150,49 +150,49 @@ async def test_what_was_missed_while_disabled_is_recovered_exactly_once(
     since = {"since": datetime.now(UTC).isoformat()}
     url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
     on_it = settings.model_copy(update={"database_url": url})
-    house = await stack.enter_async_context(opened(on_it, FakeRunner()))
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])
-        taken = await ended(house)
-        await all_settled(house.client, endpoint, 1)
-        await patched(house.client, endpoint, enabled=False)
-        missed = [await ended(house) for _ in range(3)]
-        await patched(house.client, endpoint, enabled=True)
-        counts = await asyncio.gather(*(recovered(house, endpoint, since) for _ in range(4)))
-        found = await all_settled(house.client, endpoint, 4)
-        assert await recovered(house, endpoint, since) == 0
+    app = await stack.enter_async_context(open_app(on_it, FakeRunner()))
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.failed"])
+        taken = await ended(app)
+        await all_settled(app.client, endpoint, 1)
+        await patched(app.client, endpoint, enabled=False)
+        missed = [await ended(app) for _ in range(3)]
+        await patched(app.client, endpoint, enabled=True)
+        counts = await asyncio.gather(*(recovered(app, endpoint, since) for _ in range(4)))
+        found = await all_settled(app.client, endpoint, 4)
+        assert await recovered(app, endpoint, since) == 0
     assert sum(counts) == 3
     assert sorted(one["job_id"] for one in found) == sorted([taken, *missed])
-    assert len(receiver.asked) == 4
+    assert len(receiver.requests) == 4
 
 
-async def test_a_recovery_goes_back_as_far_as_it_is_told(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        await ended(house)
-        endpoint = await created(house.client, f"{receiver.url}/hook")
+async def test_a_recovery_goes_back_as_far_as_it_is_told(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        await ended(app)
+        endpoint = await created(app.client, f"{receiver.url}/hook")
         soon = datetime.fromtimestamp(time.time(), UTC) + timedelta(minutes=1)
-        assert await recovered(house, endpoint, {"since": soon.isoformat()}) == 0
-        assert await recovered(house, endpoint) == 1
-        [found] = await all_settled(house.client, endpoint, 1)
+        assert await recovered(app, endpoint, {"since": soon.isoformat()}) == 0
+        assert await recovered(app, endpoint) == 1
+        [found] = await all_settled(app.client, endpoint, 1)
     assert (found["type"], found["state"]) == ("export.failed", "delivered")
 
 
-async def test_what_failed_is_recovered_as_well(house: House) -> None:
-    with scripted(Answer(410), Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.failed"])
-        await ended(house)
-        [gone] = await all_settled(house.client, endpoint, 1)
-        shown = (await house.client.get(path(endpoint))).json()
+async def test_what_failed_is_recovered_as_well(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(410), ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.failed"])
+        await ended(app)
+        [gone] = await all_settled(app.client, endpoint, 1)
+        shown = (await app.client.get(path(endpoint))).json()
         assert (gone["state"], shown["enabled"], shown["disabled_reason"]) == ("failed", False, "gone")
-        await patched(house.client, endpoint, enabled=True)
-        assert await recovered(house, endpoint) == 1
-        found = await settled(house.client, endpoint, gone["delivery_id"])
+        await patched(app.client, endpoint, enabled=True)
+        assert await recovered(app, endpoint) == 1
+        found = await settled(app.client, endpoint, gone["delivery_id"])
     assert found["state"] == "delivered"
-    assert len({sent.headers["webhook-id"] for sent in receiver.asked}) == 1
+    assert len({sent.headers["webhook-id"] for sent in receiver.requests}) == 1
 
 
-async def test_an_endpoint_recovers_only_what_it_wants(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        await ended(house)
-        endpoint = await created(house.client, f"{receiver.url}/hook", events=["export.completed"])
-        assert await recovered(house, endpoint) == 0
+async def test_an_endpoint_recovers_only_what_it_wants(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        await ended(app)
+        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.completed"])
+        assert await recovered(app, endpoint) == 0

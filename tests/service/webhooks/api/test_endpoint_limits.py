@@ -12,9 +12,9 @@ from service.settings import Settings
 from service.webhooks.models import ENDPOINTS
 from tests.service.conftest import bearer
 from tests.service.webhooks.api_calls import checked, created, path
-from tests.support.app_harness import House, opened
+from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import Answer, scripted
+from tests.support.live_server import ScriptedResponse, serve_script
 
 URL = "http://127.0.0.1:2/hook"
 ROUTES = [
@@ -45,9 +45,9 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     return found
 
 
-async def test_anothers_endpoint_is_not_there(shared_house: House, subtests: pytest.Subtests) -> None:
-    client, ada, bob = shared_house.client, bearer("ada"), bearer("bob")
-    with scripted(Answer(204)) as receiver:
+async def test_anothers_endpoint_is_not_there(multi_user_app: AppHarness, subtests: pytest.Subtests) -> None:
+    client, ada, bob = multi_user_app.client, bearer("ada"), bearer("bob")
+    with serve_script(ScriptedResponse(204)) as receiver:
         client.headers.update(ada)
         endpoint = await created(client, f"{receiver.url}/hook", ed25519=True)
         made = (await checked(client, endpoint))["delivery_id"]
@@ -62,21 +62,21 @@ async def test_anothers_endpoint_is_not_there(shared_house: House, subtests: pyt
                 assert (refused["type"], refused["detail"]) == (unknown["type"], unknown["detail"])
                 problem(await client.request(method, at, **body), 401)
         assert (await client.get(path(endpoint), headers=ada)).json() == before
-    assert len(receiver.asked) == 1
+    assert len(receiver.requests) == 1
 
 
-async def test_a_delivery_is_found_at_its_own_endpoint_alone(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        first, second = [await created(house.client, f"{receiver.url}/{n}") for n in "12"]
-        made = (await checked(house.client, first))["delivery_id"]
-    problem(await house.client.get(path(second, f"deliveries/{made}")), 404)
-    problem(await house.client.post(path(second, f"deliveries/{made}/redeliver")), 404)
+async def test_a_delivery_is_found_at_its_own_endpoint_alone(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        first, second = [await created(app.client, f"{receiver.url}/{n}") for n in "12"]
+        made = (await checked(app.client, first))["delivery_id"]
+    problem(await app.client.get(path(second, f"deliveries/{made}")), 404)
+    problem(await app.client.post(path(second, f"deliveries/{made}/redeliver")), 404)
 
 
-async def test_lists_hold_nothing_of_others(shared_house: House) -> None:
-    client = shared_house.client
-    job = await shared_house.submitted(
-        user="ada", json=shared_house.body(webhook_url=URL), headers=bearer("ada")
+async def test_lists_hold_nothing_of_others(multi_user_app: AppHarness) -> None:
+    client = multi_user_app.client
+    job = await multi_user_app.submit_export(
+        user="ada", json=multi_user_app.export_body(webhook_url=URL), headers=bearer("ada")
     )
     await created(client, URL, headers=bearer("ada"))
     for query in ({}, {"job_id": job["job_id"]}):
@@ -87,12 +87,12 @@ async def test_lists_hold_nothing_of_others(shared_house: House) -> None:
     problem(await client.get(f"/api/webhooks/{job['webhook']['id']}", headers=bearer("bob")), 404)
 
 
-async def test_what_can_be_no_id_is_not_there(house: House, subtests: pytest.Subtests) -> None:
-    endpoint = await created(house.client, URL)
+async def test_what_can_be_no_id_is_not_there(app: AppHarness, subtests: pytest.Subtests) -> None:
+    endpoint = await created(app.client, URL)
     for odd in ("x" * 65, "%00", "%C3%A4", "%0A"):
         with subtests.test(odd):
-            problem(await house.client.get(f"/api/webhooks/{odd}"), 404)
-            problem(await house.client.get(path(endpoint, f"deliveries/{odd}")), 404)
+            problem(await app.client.get(f"/api/webhooks/{odd}"), 404)
+            problem(await app.client.get(path(endpoint, f"deliveries/{odd}")), 404)
 
 
 FORBIDDEN = {
@@ -113,35 +113,35 @@ FORBIDDEN = {
 
 
 async def test_a_forbidden_url_is_refused_wherever_it_is_given(
-    house: House, subtests: pytest.Subtests
+    app: AppHarness, subtests: pytest.Subtests
 ) -> None:
-    endpoint = await created(house.client, URL)
-    house.put()
+    endpoint = await created(app.client, URL)
+    app.put_object()
     for name, url in FORBIDDEN.items():
         with subtests.test(name):
             refused = [
-                ("url", await house.client.post("/api/webhooks", json={"url": url})),
-                ("url", await house.client.patch(path(endpoint), json={"url": url})),
-                ("webhook_url", await house.client.post("/api/exports", json=house.body(webhook_url=url))),
+                ("url", await app.client.post("/api/webhooks", json={"url": url})),
+                ("url", await app.client.patch(path(endpoint), json={"url": url})),
+                ("webhook_url", await app.client.post("/api/exports", json=app.export_body(webhook_url=url))),
             ]
             for field, answer in refused:
                 assert [error["loc"] for error in problem(answer, 422)["errors"]] == [[field]]
-    [kept] = (await house.client.get("/api/webhooks")).json()["webhooks"]
+    [kept] = (await app.client.get("/api/webhooks")).json()["webhooks"]
     assert kept["url"] == URL
-    assert (await house.client.get("/api/exports")).json()["exports"] == []
+    assert (await app.client.get("/api/exports")).json()["exports"] == []
 
 
 async def test_loopback_and_plain_http_are_forbidden_unless_allowed(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
     strict = settings.model_copy(update={"webhook_allowed_networks": (), "webhook_allow_http": False})
-    house = await stack.enter_async_context(opened(strict, FakeRunner()))
+    app = await stack.enter_async_context(open_app(strict, FakeRunner()))
     for url, reason in {
         "http://127.0.0.1/hook": "The URL is not https; plain http is allowed by the operator only.",
         "https://127.0.0.1/hook": "127.0.0.1 is a loopback address, which the operator has not allowed.",
         "https://localhost/hook": "localhost is this machine itself, which the operator has not allowed.",
     }.items():
-        answer = problem(await house.client.post("/api/webhooks", json={"url": url}), 422)
+        answer = problem(await app.client.post("/api/webhooks", json={"url": url}), 422)
         assert answer["errors"] == [{"loc": ["url"], "msg": reason}]
 
 
@@ -163,38 +163,38 @@ BAD_BODIES: dict[str, tuple[str, str, object]] = {
 }
 
 
-async def test_a_bad_body_is_refused_and_told_why(house: House, subtests: pytest.Subtests) -> None:
-    endpoint = await created(house.client, URL)
+async def test_a_bad_body_is_refused_and_told_why(app: AppHarness, subtests: pytest.Subtests) -> None:
+    endpoint = await created(app.client, URL)
     for name, (method, rest, body) in BAD_BODIES.items():
         at = "/api/webhooks" + ("/" + rest.format(id=endpoint["id"]) if rest else "")
         with subtests.test(name):
-            assert problem(await house.client.request(method, at, json=body), 422)["errors"]
+            assert problem(await app.client.request(method, at, json=body), 422)["errors"]
     del endpoint["secret"]
-    assert (await house.client.get("/api/webhooks")).json()["webhooks"] == [endpoint]
+    assert (await app.client.get("/api/webhooks")).json()["webhooks"] == [endpoint]
 
 
-async def test_a_bad_query_is_refused(house: House, subtests: pytest.Subtests) -> None:
-    endpoint = await created(house.client, URL)
+async def test_a_bad_query_is_refused(app: AppHarness, subtests: pytest.Subtests) -> None:
+    endpoint = await created(app.client, URL)
     for query in ("limit=0", "limit=101", "state=lost", "cursor=%00", "offset=1"):
         with subtests.test(query):
-            problem(await house.client.get(path(endpoint, f"deliveries?{query}")), 422)
+            problem(await app.client.get(path(endpoint, f"deliveries?{query}")), 422)
 
 
-async def test_what_is_no_json_is_refused(house: House, subtests: pytest.Subtests) -> None:
+async def test_what_is_no_json_is_refused(app: AppHarness, subtests: pytest.Subtests) -> None:
     json = {"content-type": "application/json"}
     for content in (b"", b"{", b'{"url": "\\ud800"}', b"\xff"):
         with subtests.test(content=content):
-            problem(await house.client.post("/api/webhooks", content=content, headers=json), 422)
+            problem(await app.client.post("/api/webhooks", content=content, headers=json), 422)
 
 
-async def test_a_form_is_refused(house: House) -> None:
-    endpoint = await created(house.client, URL)
+async def test_a_form_is_refused(app: AppHarness) -> None:
+    endpoint = await created(app.client, URL)
     for method, at in (
         ("POST", "/api/webhooks"),
         ("PATCH", path(endpoint)),
         ("POST", path(endpoint, "recover")),
     ):
-        problem(await house.client.request(method, at, data={"url": URL}), 415)
+        problem(await app.client.request(method, at, data={"url": URL}), 415)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -203,14 +203,14 @@ async def test_a_user_has_no_more_endpoints_than_allowed_however_many_are_asked_
 ) -> None:
     url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
     settings = users_settings.model_copy(update={"database_url": url, "max_webhooks_per_user": 3})
-    houses = [await stack.enter_async_context(opened(settings, FakeRunner()))]
+    houses = [await stack.enter_async_context(open_app(settings, FakeRunner()))]
     if url is not None:
-        houses.append(await stack.enter_async_context(opened(settings, FakeRunner())))
+        houses.append(await stack.enter_async_context(open_app(settings, FakeRunner())))
         async with houses[0].database.transaction() as session:
             await session.execute(delete(ENDPOINTS))
     asked = [
-        house.client.post("/api/webhooks", json={"url": URL}, headers=bearer("ada"))
-        for house in houses
+        app.client.post("/api/webhooks", json={"url": URL}, headers=bearer("ada"))
+        for app in houses
         for _ in range(12 // len(houses))
     ]
     answers = await asyncio.gather(*asked)

@@ -10,16 +10,16 @@ import pytest
 from service.settings import Settings
 from service.webhooks import endpoints, serializers
 from tests.service.webhooks.api_calls import Shown, checked, created, deliveries, patched, path, rotated
-from tests.support.app_harness import House, opened
+from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
-from tests.support.live_server import Answer, Asked, scripted
+from tests.support.live_server import RecordedRequest, ScriptedResponse, serve_script
 
 URL = "http://127.0.0.1:2/hook"
 USUAL = ["export.started", "export.completed", "export.failed", "export.cancelled"]
 
 
-async def test_a_new_endpoint_is_shown_whole(house: House) -> None:
-    answer = await house.client.post("/api/webhooks", json={"url": URL, "description": "billing"})
+async def test_a_new_endpoint_is_shown_whole(app: AppHarness) -> None:
+    answer = await app.client.post("/api/webhooks", json={"url": URL, "description": "billing"})
     shown = answer.json()
     assert answer.status_code == 201
     assert answer.headers["location"] == path(shown)
@@ -39,28 +39,28 @@ async def test_a_new_endpoint_is_shown_whole(house: House) -> None:
         "public_key": None,
         "previous_secret_until": None,
     }
-    assert (await house.client.get(path(shown))).json().items() >= shown.items()
+    assert (await app.client.get(path(shown))).json().items() >= shown.items()
 
 
 async def test_a_secret_is_in_no_other_answer_and_no_log(
-    house: House, caplog: pytest.LogCaptureFixture
+    app: AppHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     caplog.set_level("DEBUG", "framehook")
-    with scripted(Answer(410)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook", ed25519=True)
-        renewed = await rotated(house.client, endpoint)
-        found = await checked(house.client, endpoint)
+    with serve_script(ScriptedResponse(410)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook", ed25519=True)
+        renewed = await rotated(app.client, endpoint)
+        found = await checked(app.client, endpoint)
         answers = [
-            await house.client.get("/api/webhooks"),
-            await house.client.get(path(endpoint)),
-            await house.client.patch(path(endpoint), json={"description": "x"}),
-            await house.client.get(path(endpoint, "public-key")),
-            await house.client.get(path(endpoint, "deliveries")),
-            await house.client.get(path(endpoint, f"deliveries/{found['delivery_id']}")),
-            await house.client.post(path(endpoint, "test")),
-            await house.client.patch(path(endpoint), json={"secret": endpoint["secret"]}),
-            await house.client.post("/api/webhooks/verify", json=_received(receiver.asked[0], endpoint)),
+            await app.client.get("/api/webhooks"),
+            await app.client.get(path(endpoint)),
+            await app.client.patch(path(endpoint), json={"description": "x"}),
+            await app.client.get(path(endpoint, "public-key")),
+            await app.client.get(path(endpoint, "deliveries")),
+            await app.client.get(path(endpoint, f"deliveries/{found['delivery_id']}")),
+            await app.client.post(path(endpoint, "test")),
+            await app.client.patch(path(endpoint), json={"secret": endpoint["secret"]}),
+            await app.client.post("/api/webhooks/verify", json=_received(receiver.requests[0], endpoint)),
         ]
     said = "".join(answer.text for answer in answers) + caplog.text
     for secret in (endpoint["secret"], renewed["secret"]):
@@ -68,67 +68,67 @@ async def test_a_secret_is_in_no_other_answer_and_no_log(
     assert "whsk_" not in said
 
 
-async def test_events_are_kept_once_and_in_their_order(house: House) -> None:
+async def test_events_are_kept_once_and_in_their_order(app: AppHarness) -> None:
     asked = ["export.failed", "export.progress", "export.failed"]
-    endpoint = await created(house.client, URL, events=asked)
+    endpoint = await created(app.client, URL, events=asked)
     assert endpoint["events"] == ["export.progress", "export.failed"]
 
 
-async def test_a_list_has_the_users_own_endpoints_oldest_first(house: House) -> None:
-    made = [await created(house.client, f"{URL}/{number}") for number in range(3)]
-    job = await house.submitted(json=house.body(webhook_url=URL))
-    shown = (await house.client.get("/api/webhooks")).json()["webhooks"]
-    of_job = (await house.client.get("/api/webhooks", params={"job_id": job["job_id"]})).json()["webhooks"]
+async def test_a_list_has_the_users_own_endpoints_oldest_first(app: AppHarness) -> None:
+    made = [await created(app.client, f"{URL}/{number}") for number in range(3)]
+    job = await app.submit_export(json=app.export_body(webhook_url=URL))
+    shown = (await app.client.get("/api/webhooks")).json()["webhooks"]
+    of_job = (await app.client.get("/api/webhooks", params={"job_id": job["job_id"]})).json()["webhooks"]
     assert [one["id"] for one in shown] == [one["id"] for one in made]
     assert [one["id"] for one in of_job] == [job["webhook"]["id"]]
 
 
-async def test_what_is_given_is_changed_and_nothing_else(house: House) -> None:
-    endpoint = await created(house.client, URL, description="before")
-    changed = await patched(house.client, endpoint, events=["export.failed"])
-    assert changed == (await house.client.get(path(endpoint))).json()
+async def test_what_is_given_is_changed_and_nothing_else(app: AppHarness) -> None:
+    endpoint = await created(app.client, URL, description="before")
+    changed = await patched(app.client, endpoint, events=["export.failed"])
+    assert changed == (await app.client.get(path(endpoint))).json()
     del endpoint["secret"]
     assert changed == endpoint | {"events": ["export.failed"]}
-    assert await patched(house.client, endpoint) == changed
-    moved = await patched(house.client, endpoint, url=f"{URL}/2", description="")
+    assert await patched(app.client, endpoint) == changed
+    moved = await patched(app.client, endpoint, url=f"{URL}/2", description="")
     assert moved == changed | {"url": f"{URL}/2", "description": ""}
 
 
-async def test_switched_off_and_on_again_it_begins_anew(house: House) -> None:
-    endpoint = await created(house.client, URL)
-    off = await patched(house.client, endpoint, enabled=False)
+async def test_switched_off_and_on_again_it_begins_anew(app: AppHarness) -> None:
+    endpoint = await created(app.client, URL)
+    off = await patched(app.client, endpoint, enabled=False)
     assert (off["enabled"], off["disabled_reason"]) == (False, "disabled")
     assert off["disabled_at"] is not None
-    assert await patched(house.client, endpoint, enabled=False) == off
-    on = await patched(house.client, endpoint, enabled=True)
+    assert await patched(app.client, endpoint, enabled=False) == off
+    on = await patched(app.client, endpoint, enabled=True)
     del endpoint["secret"]
     assert on == endpoint
 
 
-async def test_a_removed_endpoint_is_gone_with_its_deliveries(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook")
-        found = await checked(house.client, endpoint)
+async def test_a_removed_endpoint_is_gone_with_its_deliveries(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook")
+        found = await checked(app.client, endpoint)
     delivery = path(endpoint, f"deliveries/{found['delivery_id']}")
-    assert (await house.client.delete(path(endpoint))).status_code == 204
+    assert (await app.client.delete(path(endpoint))).status_code == 204
     for gone in (path(endpoint), path(endpoint, "deliveries"), delivery):
-        assert (await house.client.get(gone)).status_code == 404
-    assert (await house.client.delete(path(endpoint))).status_code == 404
-    assert (await house.client.get("/api/webhooks")).json() == {"webhooks": []}
+        assert (await app.client.get(gone)).status_code == 404
+    assert (await app.client.delete(path(endpoint))).status_code == 404
+    assert (await app.client.get("/api/webhooks")).json() == {"webhooks": []}
 
 
-async def test_a_rotation_gives_another_secret_and_a_day(house: House) -> None:
-    endpoint = await created(house.client, URL, ed25519=True)
-    renewed = await rotated(house.client, endpoint)
+async def test_a_rotation_gives_another_secret_and_a_day(app: AppHarness) -> None:
+    endpoint = await created(app.client, URL, ed25519=True)
+    renewed = await rotated(app.client, endpoint)
     assert renewed["secret"] != endpoint["secret"]
     assert renewed["public_key"] != endpoint["public_key"]
     until = datetime.fromisoformat(renewed["previous_secret_until"]).timestamp()
     assert until == pytest.approx(time.time() + 86_400, abs=60)
 
 
-async def test_a_secret_that_has_had_its_day_is_not_told_of(house: House) -> None:
-    await rotated(house.client, await created(house.client, URL))
-    async with house.database.reading() as session:
+async def test_a_secret_that_has_had_its_day_is_not_told_of(app: AppHarness) -> None:
+    await rotated(app.client, await created(app.client, URL))
+    async with app.database.reading() as session:
         (endpoint,) = await endpoints.list_by_user(session, "local")
     assert serializers.endpoint_to_dict(endpoint, clock=lambda: time.time() + 86_000)["previous_secret_until"]
     assert (
@@ -137,41 +137,41 @@ async def test_a_secret_that_has_had_its_day_is_not_told_of(house: House) -> Non
     )
 
 
-async def test_only_an_endpoint_with_ed25519_has_public_keys(house: House) -> None:
-    without = await created(house.client, URL)
-    with_keys = await created(house.client, URL, ed25519=True)
-    keys = (await house.client.get(path(with_keys, "public-key"))).json()
+async def test_only_an_endpoint_with_ed25519_has_public_keys(app: AppHarness) -> None:
+    without = await created(app.client, URL)
+    with_keys = await created(app.client, URL, ed25519=True)
+    keys = (await app.client.get(path(with_keys, "public-key"))).json()
     assert keys == {"public_key": with_keys["public_key"], "public_keys": [with_keys["public_key"]]}
-    assert (await house.client.get(path(without, "public-key"))).status_code == 404
+    assert (await app.client.get(path(without, "public-key"))).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["test", "recover"])
-async def test_nothing_can_be_asked_of_a_disabled_endpoint(house: House, method: str) -> None:
-    endpoint = await created(house.client, URL)
-    await patched(house.client, endpoint, enabled=False)
-    answer = await house.client.post(path(endpoint, method), json={"since": "2026-01-01T00:00:00Z"})
+async def test_nothing_can_be_asked_of_a_disabled_endpoint(app: AppHarness, method: str) -> None:
+    endpoint = await created(app.client, URL)
+    await patched(app.client, endpoint, enabled=False)
+    answer = await app.client.post(path(endpoint, method), json={"since": "2026-01-01T00:00:00Z"})
     assert answer.status_code == 409
     assert answer.json()["type"] == "urn:framehook:problem:endpoint_disabled"
 
 
-async def test_nothing_is_sent_again_to_a_disabled_endpoint(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook")
-        found = await checked(house.client, endpoint)
-    await patched(house.client, endpoint, enabled=False)
-    answer = await house.client.post(path(endpoint, f"deliveries/{found['delivery_id']}/redeliver"))
+async def test_nothing_is_sent_again_to_a_disabled_endpoint(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook")
+        found = await checked(app.client, endpoint)
+    await patched(app.client, endpoint, enabled=False)
+    answer = await app.client.post(path(endpoint, f"deliveries/{found['delivery_id']}/redeliver"))
     assert answer.status_code == 409
-    assert (await deliveries(house.client, endpoint))["deliveries"][0]["state"] == "delivered"
+    assert (await deliveries(app.client, endpoint))["deliveries"][0]["state"] == "delivered"
 
 
-async def test_the_routes_answer_head_and_refuse_other_methods(house: House) -> None:
-    endpoint = await created(house.client, URL)
+async def test_the_routes_answer_head_and_refuse_other_methods(app: AppHarness) -> None:
+    endpoint = await created(app.client, URL)
     for read in ("/api/webhooks", path(endpoint), path(endpoint, "deliveries")):
-        head, whole = await house.client.head(read), await house.client.get(read)
+        head, whole = await app.client.head(read), await app.client.get(read)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-length"] == whole.headers["content-length"]
         assert head.headers["content-type"] == "application/json"
-    refused = await house.client.put(path(endpoint), json={})
+    refused = await app.client.put(path(endpoint), json={})
     assert refused.status_code == 405
     assert refused.headers["content-type"] == "application/problem+json"
 
@@ -180,23 +180,21 @@ async def test_pages_of_an_allowed_origin_may_change_an_endpoint(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
     allowing = settings.model_copy(update={"allowed_origins": ("https://app.example",)})
-    house = await stack.enter_async_context(opened(allowing, FakeRunner()))
-    endpoint = await created(house.client, URL)
+    app = await stack.enter_async_context(open_app(allowing, FakeRunner()))
+    endpoint = await created(app.client, URL)
     origin = {"origin": "https://app.example"}
     asking = {
         "access-control-request-method": "PATCH",
         "access-control-request-headers": "content-type,traceparent",
     }
-    allowed = await house.client.options(path(endpoint), headers=origin | asking)
+    allowed = await app.client.options(path(endpoint), headers=origin | asking)
     assert allowed.status_code == 200, allowed.text
     assert "PATCH" in allowed.headers["access-control-allow-methods"]
-    changed = await house.client.patch(path(endpoint), json={"description": "x"}, headers=origin)
+    changed = await app.client.patch(path(endpoint), json={"description": "x"}, headers=origin)
     assert changed.headers["access-control-allow-origin"] == "https://app.example"
-    elsewhere = await house.client.options(
-        path(endpoint), headers=asking | {"origin": "https://else.example"}
-    )
+    elsewhere = await app.client.options(path(endpoint), headers=asking | {"origin": "https://else.example"})
     assert elsewhere.status_code == 400
 
 
-def _received(asked: Asked, endpoint: Shown) -> Shown:
+def _received(asked: RecordedRequest, endpoint: Shown) -> Shown:
     return {"id": endpoint["id"], "headers": dict(asked.headers), "body": asked.body.decode()}

@@ -14,7 +14,7 @@ from service.webhooks.models import DisabledReason
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.replica_pair import Arrival, Replicas
 from tests.service.webhooks.webhook_harness import Shop
-from tests.support.job_factory import rows
+from tests.support.job_factory import fetch_jobs
 
 ALL = tuple(EventType)
 TERMINAL = {kind.value for kind in EventType if kind.is_terminal}
@@ -75,7 +75,7 @@ class Town:
                 raise AssertionError(step)
 
     async def _change(self, job_id: str, change: str) -> None:
-        row = (await rows(self._shop.database))[job_id]
+        row = (await fetch_jobs(self._shop.database))[job_id]
         attempt, step = int(str(row["attempt"])), int(str(row["step"])) + 1
         if change == "retry":
             await self._shop.retried(job_id)

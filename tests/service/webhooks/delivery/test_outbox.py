@@ -5,7 +5,7 @@ import pytest
 from callbacks.envelope import EventType, Phase
 from service.jobs import transitions
 from tests.service.webhooks.webhook_harness import Shop
-from tests.support.job_factory import change, written
+from tests.support.job_factory import build_change, write_changes
 
 
 async def test_each_event_that_is_wanted_is_delivered_once_and_in_order(shop: Shop) -> None:
@@ -33,11 +33,11 @@ async def test_what_one_batch_wrote_of_an_export_is_all_told(shop: Shop) -> None
     await shop.endpoint(events=["export.started", "export.progress"])
     await shop.submitted("job-1")
     now = shop.clock.now
-    await written(
+    await write_changes(
         shop.writer,
-        change(EventType.STARTED, "job-1", 1, 1, phase=Phase.STARTING, now=now),
-        change(EventType.STARTED, "job-1", 1, 2, phase=Phase.PROCESSING, now=now),
-        change(EventType.PROGRESS, "job-1", 1, 3, phase=Phase.PROCESSING, progress=7, now=now),
+        build_change(EventType.STARTED, "job-1", 1, 1, phase=Phase.STARTING, now=now),
+        build_change(EventType.STARTED, "job-1", 1, 2, phase=Phase.PROCESSING, now=now),
+        build_change(EventType.PROGRESS, "job-1", 1, 3, phase=Phase.PROCESSING, progress=7, now=now),
     )
     told = [(row["type"], row["sequence"]) for row in await shop.deliveries()]
     assert told == [("export.started", 2), ("export.progress", 4)]

@@ -13,8 +13,8 @@ from callbacks.signing import decode_secret, sign
 from service.webhooks.verifier import Mistake
 from tests.service.webhooks.api_calls import checked, created, rotated
 from tests.service.webhooks.node_runtime import NODE, required
-from tests.support.app_harness import House
-from tests.support.live_server import Answer, Asked, scripted
+from tests.support.app_harness import AppHarness
+from tests.support.live_server import RecordedRequest, ScriptedResponse, serve_script
 
 README = Path(__file__).parents[4] / "README.md"
 Verify = Callable[[str, dict[str, str], bytes], None]
@@ -78,26 +78,26 @@ def in_a_shell(folder: Path) -> Verify:
     return verify
 
 
-def headers_of(asked: Asked) -> dict[str, str]:
+def headers_of(asked: RecordedRequest) -> dict[str, str]:
     return {name: value for name, value in asked.headers.items() if name.startswith("webhook-")}
 
 
 @pytest.mark.parametrize("language", [in_python, in_node, in_a_shell])
 async def test_what_readme_says_verifies_what_is_sent_and_nothing_else(
-    house: House, tmp_path: Path, language: Callable[[Path], Verify]
+    app: AppHarness, tmp_path: Path, language: Callable[[Path], Verify]
 ) -> None:
     verify = language(tmp_path)
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/hook")
-        renewed = await rotated(house.client, endpoint)
-        await checked(house.client, endpoint)
-        [asked] = receiver.asked
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/hook")
+        renewed = await rotated(app.client, endpoint)
+        await checked(app.client, endpoint)
+        [asked] = receiver.requests
     headers, body = headers_of(asked), asked.body
     for secret in (endpoint["secret"], renewed["secret"]):
         verify(secret, headers, body)
         with pytest.raises((ValueError, subprocess.CalledProcessError)):
             verify(secret, headers, body + b" ")
-    other = await created(house.client, f"{receiver.url}/other")
+    other = await created(app.client, f"{receiver.url}/other")
     for forged in (other["secret"], "whsec_" + "A" * 43 + "="):
         with pytest.raises((ValueError, subprocess.CalledProcessError)):
             verify(forged, headers, body)
@@ -105,10 +105,10 @@ async def test_what_readme_says_verifies_what_is_sent_and_nothing_else(
 
 @pytest.mark.parametrize("language", [in_python, in_node])
 async def test_what_readme_says_refuses_what_is_old(
-    house: House, tmp_path: Path, language: Callable[[Path], Verify]
+    app: AppHarness, tmp_path: Path, language: Callable[[Path], Verify]
 ) -> None:
     verify = language(tmp_path)
-    endpoint = await created(house.client, "http://127.0.0.1:2/hook")
+    endpoint = await created(app.client, "http://127.0.0.1:2/hook")
     signature = sign(decode_secret(endpoint["secret"]), "msg-1", 1_700_000_000, b"{}")
     old = {"webhook-id": "msg-1", "webhook-timestamp": "1700000000", "webhook-signature": signature}
     with pytest.raises((ValueError, subprocess.CalledProcessError)):

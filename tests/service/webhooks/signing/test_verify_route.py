@@ -12,37 +12,37 @@ import pytest
 
 from tests.service.conftest import bearer
 from tests.service.webhooks.api_calls import Shown, all_settled, checked, created, path, rotated
-from tests.support.app_harness import House
-from tests.support.live_server import Answer, scripted
+from tests.support.app_harness import AppHarness
+from tests.support.live_server import ScriptedResponse, serve_script
 
 Received = dict[str, Any]
 """The body of a request to verify."""
 
 
-async def received(house: House, endpoint: Shown, receiver: Any, **more: object) -> Received:
+async def received(app: AppHarness, endpoint: Shown, receiver: Any, **more: object) -> Received:
     """What the receiver was sent last."""
-    await checked(house.client, endpoint)
+    await checked(app.client, endpoint)
     asked = receiver.asked[-1]
     return {"headers": dict(asked.headers), "body": asked.body.decode(), **more}
 
 
-async def told(house: House, asked: Received) -> dict[str, Any]:
-    answer = await house.client.post("/api/webhooks/verify", json=asked)
+async def told(app: AppHarness, asked: Received) -> dict[str, Any]:
+    answer = await app.client.post("/api/webhooks/verify", json=asked)
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-async def test_what_came_as_it_was_sent_is_valid(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, receiver.url, ed25519=True)
-        asked = await received(house, endpoint, receiver)
+async def test_what_came_as_it_was_sent_is_valid(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, receiver.url, ed25519=True)
+        asked = await received(app, endpoint, receiver)
     by_bytes = {
         "headers": {name.upper(): value for name, value in asked["headers"].items()},
         "body_base64": base64.b64encode(asked["body"].encode()).decode(),
     }
     for shown in (asked, by_bytes):
-        found = await told(house, shown)
+        found = await told(app, shown)
         assert (found["valid"], found["problem"], found["problems"]) == (True, None, [])
         assert found["id"] == endpoint["id"]
         assert abs(found["clock_off_seconds"]) <= 60
@@ -61,13 +61,13 @@ BODIES: dict[str, Callable[[str], str]] = {
 
 
 async def test_a_changed_body_is_told_from_the_one_that_was_sent(
-    house: House, subtests: pytest.Subtests
+    app: AppHarness, subtests: pytest.Subtests
 ) -> None:
-    with scripted(Answer(204)) as receiver:
-        asked = await received(house, await created(house.client, receiver.url), receiver)
+    with serve_script(ScriptedResponse(204)) as receiver:
+        asked = await received(app, await created(app.client, receiver.url), receiver)
     for problem, change in BODIES.items():
         with subtests.test(problem):
-            found = await told(house, asked | {"body": change(asked["body"])})
+            found = await told(app, asked | {"body": change(asked["body"])})
             assert (found["valid"], found["problem"]) == (False, problem)
 
 
@@ -88,75 +88,75 @@ def mac(key: bytes, content: bytes) -> str:
     return base64.b64encode(hmac.digest(key, content, "sha256")).decode()
 
 
-async def test_what_the_receiver_computed_is_explained(house: House, subtests: pytest.Subtests) -> None:
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, receiver.url)
-        asked = await received(house, endpoint, receiver)
+async def test_what_the_receiver_computed_is_explained(app: AppHarness, subtests: pytest.Subtests) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, receiver.url)
+        asked = await received(app, endpoint, receiver)
     at = f"{asked['headers']['webhook-id']}.{asked['headers']['webhook-timestamp']}."
     body = asked["body"].encode()
     for problem, signer in SIGNERS.items():
         with subtests.test(problem):
             expected = signer(endpoint["secret"], at.encode() + body, body)
-            found = await told(house, asked | {"expected": expected})
+            found = await told(app, asked | {"expected": expected})
             assert (found["valid"], found["problem"]) == (True, problem)
             assert expected not in json.dumps(found)
 
 
-async def test_the_clock_is_named_with_how_far_it_is_off(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        asked = await received(house, await created(house.client, receiver.url), receiver)
+async def test_the_clock_is_named_with_how_far_it_is_off(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        asked = await received(app, await created(app.client, receiver.url), receiver)
     sent_at = int(asked["headers"]["webhook-timestamp"])
     for off in (3_600, -3_600):
         clock = datetime.fromtimestamp(sent_at + off, UTC).isoformat()
-        found = await told(house, asked | {"received_at": clock})
+        found = await told(app, asked | {"received_at": clock})
         assert (found["valid"], found["problem"], found["clock_off_seconds"]) == (False, "clock_off", off)
 
 
-async def test_secrets_of_before_and_of_elsewhere_are_recognised(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        endpoint = await created(house.client, f"{receiver.url}/one")
-        other = await created(house.client, f"{receiver.url}/two")
-        asked = await received(house, endpoint, receiver, id=endpoint["id"])
-    elsewhere = await told(house, asked | {"id": other["id"]})
-    await rotated(house.client, endpoint)
-    before = await told(house, asked)
+async def test_secrets_of_before_and_of_elsewhere_are_recognised(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        endpoint = await created(app.client, f"{receiver.url}/one")
+        other = await created(app.client, f"{receiver.url}/two")
+        asked = await received(app, endpoint, receiver, id=endpoint["id"])
+    elsewhere = await told(app, asked | {"id": other["id"]})
+    await rotated(app.client, endpoint)
+    before = await told(app, asked)
     assert (before["valid"], before["problem"]) == (False, "old_key")
     assert (elsewhere["valid"], elsewhere["problem"]) == (False, "other_endpoint")
 
 
-async def test_the_endpoint_of_one_export_is_found_by_the_delivery(house: House) -> None:
-    with scripted(Answer(204)) as receiver:
-        body = house.body(webhook_url=receiver.url, webhook_events=["export.failed"])
-        job = await house.submitted(json=body)
-        await (await house.run()).failed()
-        await all_settled(house.client, job["webhook"], 1)
-        [asked] = receiver.asked
-    found = await told(house, {"headers": dict(asked.headers), "body": asked.body.decode()})
+async def test_the_endpoint_of_one_export_is_found_by_the_delivery(app: AppHarness) -> None:
+    with serve_script(ScriptedResponse(204)) as receiver:
+        body = app.export_body(webhook_url=receiver.url, webhook_events=["export.failed"])
+        job = await app.submit_export(json=body)
+        await (await app.next_run()).report_failed()
+        await all_settled(app.client, job["webhook"], 1)
+        [asked] = receiver.requests
+    found = await told(app, {"headers": dict(asked.headers), "body": asked.body.decode()})
     assert (found["valid"], found["id"]) == (True, job["webhook"]["id"])
 
 
-async def test_without_a_known_id_or_an_only_endpoint_one_has_to_be_named(house: House) -> None:
+async def test_without_a_known_id_or_an_only_endpoint_one_has_to_be_named(app: AppHarness) -> None:
     unknown = {"headers": {"webhook-id": "msg_\0", "webhook-timestamp": "1"}, "body": "{}"}
-    assert (await house.client.post("/api/webhooks/verify", json=unknown)).status_code == 404
-    endpoint = await created(house.client, "http://127.0.0.1:2/hook")
-    found = await told(house, unknown)
+    assert (await app.client.post("/api/webhooks/verify", json=unknown)).status_code == 404
+    endpoint = await created(app.client, "http://127.0.0.1:2/hook")
+    found = await told(app, unknown)
     assert (found["id"], found["problem"], found["header"]) == (
         endpoint["id"],
         "header_missing",
         "webhook-signature",
     )
-    await created(house.client, "http://127.0.0.1:2/hook")
-    answer = await house.client.post("/api/webhooks/verify", json=unknown)
+    await created(app.client, "http://127.0.0.1:2/hook")
+    answer = await app.client.post("/api/webhooks/verify", json=unknown)
     assert answer.status_code == 404
     assert answer.json()["detail"].startswith("Say by `id`")
 
 
-async def test_nobody_learns_anything_of_anothers_endpoint(shared_house: House) -> None:
-    client = shared_house.client
-    with scripted(Answer(204)) as receiver:
+async def test_nobody_learns_anything_of_anothers_endpoint(multi_user_app: AppHarness) -> None:
+    client = multi_user_app.client
+    with serve_script(ScriptedResponse(204)) as receiver:
         client.headers.update(bearer("ada"))
         endpoint = await created(client, receiver.url)
-        asked = await received(shared_house, endpoint, receiver)
+        asked = await received(multi_user_app, endpoint, receiver)
     mine = await created(client, "http://127.0.0.1:2/hook", headers=bearer("bob"))
     by_id = await client.post(
         "/api/webhooks/verify", json=asked | {"id": endpoint["id"]}, headers=bearer("bob")
@@ -181,22 +181,22 @@ BAD: dict[str, Received] = {
 }
 
 
-async def test_what_says_nothing_of_a_message_is_refused(house: House, subtests: pytest.Subtests) -> None:
-    await created(house.client, "http://127.0.0.1:2/hook")
+async def test_what_says_nothing_of_a_message_is_refused(app: AppHarness, subtests: pytest.Subtests) -> None:
+    await created(app.client, "http://127.0.0.1:2/hook")
     for name, body in BAD.items():
         with subtests.test(name):
-            answer = await house.client.post("/api/webhooks/verify", json=body)
+            answer = await app.client.post("/api/webhooks/verify", json=body)
             assert answer.status_code == 422, answer.text
             assert "Value error" not in answer.text
 
 
-async def test_a_large_body_that_is_no_json_is_judged_as_well(house: House) -> None:
-    endpoint = await created(house.client, "http://127.0.0.1:2/hook")
+async def test_a_large_body_that_is_no_json_is_judged_as_well(app: AppHarness) -> None:
+    endpoint = await created(app.client, "http://127.0.0.1:2/hook")
     headers = {
         "webhook-id": "1",
         "webhook-timestamp": str(int(time.time())),
         "webhook-signature": "v1," + mac(b"", b""),
     }
-    found = await told(house, {"id": endpoint["id"], "headers": headers, "body": "[" * 1_000_000})
+    found = await told(app, {"id": endpoint["id"], "headers": headers, "body": "[" * 1_000_000})
     assert (found["valid"], found["problem"]) == (False, "wrong_secret")
-    assert (await house.client.get(path(endpoint))).status_code == 200
+    assert (await app.client.get(path(endpoint))).status_code == 200
