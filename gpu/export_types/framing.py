@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from gpu.draw.compositing import background_yuv
 from gpu.errors import ExportError
 from gpu.export_types.keyframes import Spline, Values
+from gpu.export_types.turned_picture import Pixels, find_overhang, limit_start
 from gpu.media import timeline
 from gpu.media.audio import sound
 from gpu.media.color import PIXEL_FORMAT
@@ -97,25 +98,22 @@ def crop_path(keyframes: list[CropKeyframe]) -> Spline:
     )
 
 
-def clamped(values: Values, source: Source) -> Crop:
-    """The crop (x, y, width, height) moved until it lies within the frame, or all of the frame within it."""
+def clamped(values: Values, frame: Pixels, overhang: Pixels) -> Crop:
+    """The crop (x, y, width, height) moved until it lies within the picture, or all of the picture within it."""
     x, y, width, height = values
     width, height = max(width, _SMALLEST_CROP), max(height, _SMALLEST_CROP)
-    return Crop(_moved(x, width, source.width), _moved(y, height, source.height), width, height)
-
-
-def _moved(start: float, length: float, frame: float) -> float:
-    return min(max(start, min(0.0, frame - length)), max(0.0, frame - length))
+    x, y = limit_start(x, width, frame[0], overhang[0]), limit_start(y, height, frame[1], overhang[1])
+    return Crop(x, y, width, height)
 
 
 def _framed(found: Pictures, config: FramingConfig, source: Source, size: tuple[int, int]) -> Pictures:
     path = crop_path(config.keyframes)
-    window = Window(
-        source.width, source.height, *size, rotation=config.rotation, background=source.background
-    )
+    frame = source.width, source.height
+    overhang = find_overhang(config.keyframes, frame, config.rotation)
+    window = Window(frame, size, overhang, rotation=config.rotation, background=source.background)
     try:
         for picture in found:
-            crop = clamped(path.at(picture.time), source)
+            crop = clamped(path.at(picture.time), frame, overhang)
             yield replace(picture, frame=window.shown(picture.frame, crop))
     finally:
         found.close()
@@ -150,19 +148,19 @@ class Extent:
     offset: int
 
 
-def fit_crop(crop: Crop, frame: tuple[int, int], out: tuple[int, int]) -> tuple[Extent, Extent]:
-    """Fit a crop into the output as large as it can be; what of it lies beyond the frame is not shown."""
+def fit_crop(crop: Crop, frame: Pixels, out: Pixels, overhang: Pixels = (0, 0)) -> tuple[Extent, Extent]:
+    """Fit a crop into the output as large as it can be; what of it lies beyond the picture is not shown."""
     scale = min(out[0] / crop.width, out[1] / crop.height)
-    across = _fit_axis(crop.x, crop.width, frame[0], out[0], scale)
-    return across, _fit_axis(crop.y, crop.height, frame[1], out[1], scale)
+    across = _fit_axis(crop.x, crop.width, frame[0], overhang[0], out[0], scale)
+    return across, _fit_axis(crop.y, crop.height, frame[1], overhang[1], out[1], scale)
 
 
-def _fit_axis(start: float, length: float, frame: int, out: int, scale: float) -> Extent:
+def _fit_axis(start: float, length: float, frame: int, overhang: int, out: int, scale: float) -> Extent:
     """As `fit_crop`, along one axis; a crop of nearly the output's shape is made to have it."""
     filling = out / scale
     if filling <= length * _ROUNDED:
-        start, length = _moved(start - (filling - length) / 2, filling, frame), filling
-    begin, end = max(0.0, start), min(float(frame), start + length)
+        start, length = limit_start(start - (filling - length) / 2, filling, frame, overhang), filling
+    begin, end = max(-float(overhang), start), min(float(frame + overhang), start + length)
     shown = min(out, max(2, even((end - begin) * scale)))
     offset = even((out - length * scale) / 2 + (begin - start) * scale)
     return Extent(begin, end - begin, shown, min(max(0, offset), out - shown))
@@ -172,26 +170,29 @@ class Window:
     """The filter graph behind a moving crop; one frame in, one frame of the output's size out."""
 
     def __init__(
-        self, width: int, height: int, out_width: int, out_height: int, *, rotation: float, background: str
+        self, frame: Pixels, out: Pixels, overhang: Pixels, *, rotation: float, background: str
     ) -> None:
-        self._frame = (width, height)
-        self._out = self._shown = (out_width, out_height)
+        self._frame, self._overhang = frame, overhang
+        self._out = self._shown = out
+        width, height = self._turned = frame[0] + 2 * overhang[0], frame[1] + 2 * overhang[1]
         self._background = background_yuv(background)
         self._graph = graph = Graph()
-        self._chain = [graph.add("buffer", _buffer(width, height))]
+        self._chain = [graph.add("buffer", _buffer(*frame))]
         if rotation:
-            self._chain.append(graph.add("rotate", f"a={math.radians(rotation):.9f}:fillcolor={background}"))
+            turn = f"a={math.radians(rotation):.9f}:ow={width}:oh={height}:fillcolor={background}"
+            self._chain.append(graph.add("rotate", turn))
         self._wide = self._added("crop", f"w={width}:h={height}:x=0:y=0:exact=1")
-        self._scale = self._added("scale", f"w={out_width}:h={out_height}:flags=lanczos")
-        self._exact = self._added("crop", f"w={out_width}:h={out_height}:x=0:y=0:exact=1")
+        self._scale = self._added("scale", f"w={out[0]}:h={out[1]}:flags=lanczos")
+        self._exact = self._added("crop", f"w={out[0]}:h={out[1]}:x=0:y=0:exact=1")
         graph.link_nodes(*self._chain, graph.add("buffersink"))
         graph.configure()
 
     def shown(self, frame: VideoFrame, crop: Crop) -> VideoFrame:
         """What the crop shows of the frame."""
-        horizontal, vertical = fit_crop(crop, self._frame, self._out)
-        across = axis(horizontal.start, horizontal.length, self._frame[0], horizontal.out)
-        down = axis(vertical.start, vertical.length, self._frame[1], vertical.out)
+        horizontal, vertical = fit_crop(crop, self._frame, self._out, self._overhang)
+        left, top = horizontal.start + self._overhang[0], vertical.start + self._overhang[1]
+        across = axis(left, horizontal.length, self._turned[0], horizontal.out)
+        down = axis(top, vertical.length, self._turned[1], vertical.out)
         _tell(self._wide, w=across.length, h=down.length, x=across.start, y=down.start)
         if self._shown != (horizontal.out, vertical.out):
             _tell(self._exact, w=2, h=2)  # a crop is refused while it is larger than what it is taken from
