@@ -18,21 +18,21 @@ from infra.storage import StorageError
 from infra.supervise import Supervisor
 from service import schema
 from service.api.auth import Authenticator
-from service.api.callbacks import FrontDoor
+from service.api.callbacks import CallbackFastPath
 from service.api.routes import ROUTES
 from service.api.state import Quotas, State
 from service.clock import Clock
 from service.dispatch.dispatcher import Attempts
 from service.dispatch.runners import Runner, RunnerCheck
 from service.factories import (
-    derived,
-    limits_of,
-    master_keys_of,
-    middleware_of,
-    runner_of,
-    storage_of,
-    transfers_of,
-    verifier_of,
+    create_limits,
+    create_middleware,
+    create_runner,
+    create_storage,
+    create_transfer_planner,
+    create_verifier,
+    derive_key,
+    load_master_keys,
 )
 from service.fanout.hub import Hub, NoticeType, Publication, publication_of
 from service.fanout.initial_states import InitialStatesReader
@@ -45,14 +45,14 @@ from service.ingest.prober import Prober
 from service.jobs.models import Job
 from service.jobs.serializers import JobView
 from service.problems import (
-    DATABASE_AWAY,
+    DATABASE_ERRORS,
     Problem,
-    on_crash,
     on_database_error,
     on_disconnect,
     on_http_exception,
     on_problem,
     on_storage_error,
+    on_unexpected_error,
 )
 from service.retention import Retention, RetentionTask
 from service.settings import Settings
@@ -72,14 +72,14 @@ from service.webhooks.models import Endpoint
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
 
-OUTPUTS_PROBED_AT_ONCE = 4
+MAX_OUTPUT_PROBES = 4
 OUTPUT_PROBE_SECONDS = 60.0
 LEASE_TIMEOUTS = 4
 """An attempt to deliver is its sender's for so many times as long as it may take."""
 
 
 @dataclass(frozen=True)
-class Edges:
+class Replacements:
     """What stands between the service and the world, and may be replaced."""
 
     runner: Runner | None
@@ -102,10 +102,10 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        edges = Edges(
+        edges = Replacements(
             runner,
             clock or Clock(),
-            output_prober or Prober(places=OUTPUTS_PROBED_AT_ONCE, seconds=OUTPUT_PROBE_SECONDS),
+            output_prober or Prober(places=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS),
         )
         async with _running(settings, hub, edges) as state:
             yield state
@@ -113,28 +113,28 @@ def create_app(
     app = Starlette(
         routes=ROUTES,
         lifespan=lifespan,
-        middleware=middleware_of(settings),
+        middleware=create_middleware(settings),
         exception_handlers={
             Problem: on_problem,
             StorageError: on_storage_error,
             HTTPException: on_http_exception,
             ClientDisconnect: on_disconnect,
-            **dict.fromkeys(DATABASE_AWAY, on_database_error),
-            Exception: on_crash,
+            **dict.fromkeys(DATABASE_ERRORS, on_database_error),
+            Exception: on_unexpected_error,
         },
     )
     app.router.redirect_slashes = False  # it would lead to http:// and whatever Host says
-    app.middleware_stack = FrontDoor(app.build_middleware_stack())
+    app.middleware_stack = CallbackFastPath(app.build_middleware_stack())
     app.state.close_streams = hub.close
     return app
 
 
 @asynccontextmanager
-async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[State]:
+async def _running(settings: Settings, hub: Hub, edges: Replacements) -> AsyncIterator[State]:
     secure_data_folder(settings.data_dir)
     url = settings.database_url or sqlite_url(settings.data_dir / DATABASE)
     not_private_yet = await make_private([*own_entries(settings.data_dir), *database_files(url)])
-    await _prepared(url, settings)
+    await _upgrade_database(url, settings)
     service = _build(settings, hub, open_database(url), edges)
     if not is_postgresql(url):
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
@@ -160,7 +160,7 @@ async def _running(settings: Settings, hub: Hub, edges: Edges) -> AsyncIterator[
             closing.push_async_callback(service.writer.drain)
 
 
-async def _prepared(url: str, settings: Settings) -> None:
+async def _upgrade_database(url: str, settings: Settings) -> None:
     if not is_postgresql(url):
         await asyncio.to_thread(schema.upgrade, url)
         return
@@ -179,9 +179,9 @@ class _Service:
     loops: dict[str, Callable[[], Awaitable[None]]]
 
 
-def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) -> _Service:
-    runner, clock = edges.runner or runner_of(settings), edges.clock
-    masters = master_keys_of(settings)
+def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Replacements) -> _Service:
+    runner, clock = edges.runner or create_runner(settings), edges.clock
+    masters = load_master_keys(settings)
     view = JobView(settings.origin)
 
     outbox = Outbox(view, clock.wall)
@@ -192,7 +192,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
     )
 
     def tell(endpoint: Endpoint) -> None:
-        hub.publish(_disabled(endpoint))
+        hub.publish(_disabled_notice(endpoint))
 
     pace = WorkerConfig(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
     delivery_worker = DeliveryWorker(database, egress, outbox, tell, pace=pace, clock=clock.wall)
@@ -202,7 +202,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         if hub.has_subscribers(job.job_id, job.user_id):
             hub.publish(publication_of(view, job))
 
-    storage = storage_of(settings, masters[0])
+    storage = create_storage(settings, masters[0])
     writer = Writer(
         database, publish, outbox, wanted=hub.has_subscribers, committed=delivery_worker.on_commit
     )
@@ -221,10 +221,10 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         runner,
         outcomes,
         publish,
-        transfers=transfers_of(settings, storage, runner),
+        transfers=create_transfer_planner(settings, storage, runner),
         origin=settings.callback_origin,
         master_key=masters[0],
-        limits=limits_of(settings),
+        limits=create_limits(settings),
         clock=clock,
     )
     supervisor = Supervisor()
@@ -251,7 +251,7 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         attempts=attempts,
         outcomes=outcomes,
         writer=writer,
-        authenticator=Authenticator(verifier_of(settings), derived(masters[0], "stream tickets")),
+        authenticator=Authenticator(create_verifier(settings), derive_key(masters[0], "stream tickets")),
         hub=hub,
         initial_states=InitialStatesReader(database, view),
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
@@ -272,13 +272,13 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Edges) ->
         gpu=settings.modal_gpu if settings.modal_enabled else None,
         origin=settings.origin,
         allowed_origins=settings.allowed_origins,
-        upload_key=derived(masters[0], "uploads"),
+        upload_key=derive_key(masters[0], "uploads"),
         master_keys=masters,
     )
     return _Service(state, writer, runner, attempts, loops)
 
 
-def _disabled(endpoint: Endpoint) -> Publication:
+def _disabled_notice(endpoint: Endpoint) -> Publication:
     """The notice to its owner that an endpoint is sent nothing more."""
     body = msgspec.json.encode(serializers.endpoint_to_dict(endpoint))
     moment = round((endpoint.disabled_at or 0) * 1000)

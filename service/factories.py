@@ -17,7 +17,7 @@ from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import SignedUrls
 from infra.telemetry import AccessLog
-from service.api.auth import PublishedKeys, SharedSecret, Verifier
+from service.api.auth import JwksVerifier, SharedSecretVerifier, Verifier
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import Transfers
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("framehook.settings")
 
 # What pages elsewhere may send and read: the API's own, and what a folder's URLs take as a bucket's do.
-SENT = (
+CORS_REQUEST_HEADERS = (
     *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"),
     *("Content-MD5", "If-Range", "Range"),
 )
-READ = ("Location", "Retry-After", "ETag", "Content-Disposition", "Content-Range")
+CORS_RESPONSE_HEADERS = ("Location", "Retry-After", "ETag", "Content-Disposition", "Content-Range")
 
 
-def runner_of(settings: Settings) -> Runner:
+def create_runner(settings: Settings) -> Runner:
     """Where runs take place: on Modal, or here."""
     if settings.modal_enabled:
         from service.dispatch.runners.modal import ModalRunner
@@ -57,18 +57,18 @@ def runner_of(settings: Settings) -> Runner:
     )
 
 
-def storage_of(settings: Settings, master: bytes) -> Storage:
+def create_storage(settings: Settings, master: bytes) -> Storage:
     """The bucket that the settings name, or the folder."""
-    place = bucket_place(settings)
+    place = bucket_config(settings)
     if place is None:
-        return FolderStorage(settings.data_dir, SignedUrls(settings.origin, derived(master, "files")))
+        return FolderStorage(settings.data_dir, SignedUrls(settings.origin, derive_key(master, "files")))
     from infra.storage.client import Bucket  # boto3 takes half a second to import, and only here
     from infra.storage.s3 import S3Storage
 
     return S3Storage(Bucket(place))
 
 
-def bucket_place(settings: Settings) -> "S3Place | None":
+def bucket_config(settings: Settings) -> "S3Place | None":
     """Where the bucket is, if files are kept in one."""
     secret = settings.r2_secret_access_key
     if not (settings.r2_endpoint_url and settings.r2_access_key_id and secret and settings.r2_bucket_name):
@@ -83,7 +83,7 @@ def bucket_place(settings: Settings) -> "S3Place | None":
     )
 
 
-def transfers_of(settings: Settings, storage: Storage, runner: Runner) -> Transfers:
+def create_transfer_planner(settings: Settings, storage: Storage, runner: Runner) -> Transfers:
     """How runs reach what they read and write."""
     return Transfers(
         storage,
@@ -93,7 +93,7 @@ def transfers_of(settings: Settings, storage: Storage, runner: Runner) -> Transf
     )
 
 
-def limits_of(settings: Settings) -> Limits:
+def create_limits(settings: Settings) -> Limits:
     """How many runs at once, how long, how often looked at."""
     return Limits(
         per_user=settings.max_active_per_user,
@@ -106,13 +106,13 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def http_limits_of(settings: Settings) -> HttpLimits:
+def create_http_limits(settings: Settings) -> HttpLimits:
     """What clients may take up."""
     connections = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
     return HttpLimits(connections=connections)
 
 
-def verifier_of(settings: Settings) -> Verifier | None:
+def create_verifier(settings: Settings) -> Verifier | None:
     """Who says which user a token stands for; None where there is one user."""
     audience, issuer = settings.auth_audience, settings.auth_issuer
     if settings.authenticated and audience is None:
@@ -122,13 +122,13 @@ def verifier_of(settings: Settings) -> Verifier | None:
         )
     if settings.auth_jwt_secret:
         secret = settings.auth_jwt_secret.get_secret_value()
-        return SharedSecret(secret, audience=audience, issuer=issuer)
+        return SharedSecretVerifier(secret, audience=audience, issuer=issuer)
     if settings.auth_jwks_url:
-        return PublishedKeys(settings.auth_jwks_url, audience=audience, issuer=issuer)
+        return JwksVerifier(settings.auth_jwks_url, audience=audience, issuer=issuer)
     return None
 
 
-def middleware_of(settings: Settings) -> list[Middleware]:
+def create_middleware(settings: Settings) -> list[Middleware]:
     """What every request passes, outermost first."""
     layers = [Middleware(AccessLog)]
     if not settings.authenticated:
@@ -147,21 +147,21 @@ def middleware_of(settings: Settings) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=list(settings.allowed_origins),
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=SENT,
-                expose_headers=READ,
+                allow_headers=CORS_REQUEST_HEADERS,
+                expose_headers=CORS_RESPONSE_HEADERS,
             )
         )
     return layers
 
 
-def master_keys_of(settings: Settings) -> tuple[bytes, ...]:
+def load_master_keys(settings: Settings) -> tuple[bytes, ...]:
     """What attempts' keys are derived from, the newest first."""
     if settings.callback_secret:
         return tuple(secret.get_secret_value().encode() for secret in settings.callback_secret)
-    return (_kept_secret(settings.data_dir / "callback_secret"),)
+    return (_load_secret(settings.data_dir / "callback_secret"),)
 
 
-def _kept_secret(path: Path) -> bytes:
+def _load_secret(path: Path) -> bytes:
     """The secret in the data folder, made at the first start; nobody but the owner may read it."""
     if not path.exists():
         part = path.with_suffix(".part")
@@ -180,6 +180,6 @@ def _kept_secret(path: Path) -> bytes:
     return secret
 
 
-def derived(master: bytes, purpose: str) -> bytes:
+def derive_key(master: bytes, purpose: str) -> bytes:
     """A key of its own for each purpose."""
     return hmac.digest(master, purpose.encode(), "sha256")

@@ -18,7 +18,7 @@ from infra.storage import DiskFull, StorageError, StorageUnavailable
 
 logger = logging.getLogger("framehook.errors")
 
-DATABASE_AWAY = (
+DATABASE_ERRORS = (
     SQLAlchemyError,
     sqlite3.Error,
     asyncpg.PostgresError,
@@ -29,7 +29,7 @@ DATABASE_AWAY = (
 """What a database raises that is stopped, starting, out of reach or out of room."""
 
 
-NO_ROOM_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
+DISK_FULL_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
 
 
 class FieldError(TypedDict):
@@ -71,7 +71,7 @@ class Unauthenticated(Problem):
     code = "unauthenticated"
 
 
-class ClockOff(Unauthenticated):
+class WrongClock(Unauthenticated):
     """The request was signed more than five minutes before or after the service's time."""
 
     title = "The request was not signed at the service's time."
@@ -113,12 +113,12 @@ class NotRetryable(Conflict):
     code = "not_retryable"
 
 
-class StillEnding(Conflict):
+class AttemptStillEnding(Conflict):
     title = "The export was cancelled while its file was put into its place; try again in a moment."
     code = "still_ending"
 
 
-class KeyTaken(Conflict):
+class OutputKeyInUse(Conflict):
     title = "Another export has this output key."
     code = "output_key_taken"
 
@@ -139,7 +139,7 @@ class NotComplete(Conflict):
     code = "not_complete"
 
 
-class Gone(Problem):
+class AttemptOver(Problem):
     title = "This attempt is over: stop now."
     status = 410
     code = "attempt_over"
@@ -157,7 +157,7 @@ class UnsupportedType(Problem):
     code = "unsupported_type"
 
 
-class TooMany(Problem):
+class QuotaExceeded(Problem):
     title = "The quota is used up."
     status = 429
     code = "quota_exceeded"
@@ -172,12 +172,12 @@ class Unavailable(Problem):
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
 
 
-class Overloaded(Unavailable):
+class TooManyConnections(Unavailable):
     title = "Too many connections are open; try again shortly."
     code = "too_many_connections"
 
 
-class StorageDown(Unavailable):
+class StorageUnreachable(Unavailable):
     title = "The storage can't be reached right now; try again shortly."
     code = "storage_unavailable"
 
@@ -187,7 +187,7 @@ class StorageMisconfigured(Unavailable):
     code = "storage_misconfigured"
 
 
-class NoRoom(Problem):
+class DiskFullProblem(Problem):
     title = (
         "The service's disk has no room for this file; "
         "remove files that are not needed, or ask its operator for a larger disk."
@@ -196,7 +196,7 @@ class NoRoom(Problem):
     code = "disk_full"
 
 
-def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
+def invalid_from_pydantic(error: pydantic.ValidationError, *prefix: str) -> Invalid:
     """What pydantic found, as a problem; the values themselves are not repeated."""
     errors = [
         FieldError(loc=[*prefix, *found["loc"]], msg=found["msg"].removeprefix("Value error, "))
@@ -236,11 +236,11 @@ async def on_storage_error(request: Request, error: Exception) -> Response:
     """What the storage could not do, as a 503: nothing is wrong with the request."""
     assert isinstance(error, StorageError)
     if isinstance(error, DiskFull):
-        logger.warning("%s %s: %s", request.method, request.url.path, NO_ROOM_ADVICE)
-        return render(NoRoom(), request.url.path)
+        logger.warning("%s %s: %s", request.method, request.url.path, DISK_FULL_ADVICE)
+        return render(DiskFullProblem(), request.url.path)
     logger.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
     passing = isinstance(error, StorageUnavailable)
-    return render(StorageDown() if passing else StorageMisconfigured(), request.url.path)
+    return render(StorageUnreachable() if passing else StorageMisconfigured(), request.url.path)
 
 
 async def on_database_error(request: Request, error: Exception) -> Response:
@@ -278,23 +278,23 @@ async def on_disconnect(_request: Request, _error: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def on_crash(request: Request, _error: Exception) -> Response:
+async def on_unexpected_error(request: Request, _error: Exception) -> Response:
     """Anything unforeseen: a bare 500; the traceback goes to the log, never to the client."""
-    return render(crashed(), request.url.path)
+    return render(internal_error(), request.url.path)
 
 
-def crashed() -> Problem:
+def internal_error() -> Problem:
     """All that a client learns of what nobody foresaw."""
     return Problem("Something went wrong here; it has been logged.")
 
 
-class Malformed(Problem):
+class MalformedRequest(Problem):
     title = "The request is not valid HTTP."
     status = 400
     code = "malformed_request"
 
 
-class TooSlow(Problem):
+class RequestTimeout(Problem):
     title = "The request did not come in time; send it again."
     status = 408
     code = "request_timeout"

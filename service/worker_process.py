@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
-LINE_BYTES = 64 * 1024
-LINES_PER_RUN = 1_000
-RAW_LOGGER = "gpu.stderr"
+MAX_LINE_BYTES = 64 * 1024
+MAX_LINES_PER_RUN = 1_000
+STDERR_LOGGER = "gpu.stderr"
 READ_BYTES = 64 * 1024
-LAST_LINES_SECONDS = 2.0
+LOG_DRAIN_SECONDS = 2.0
 
 logger = logging.getLogger("framehook.runners")
 
@@ -27,16 +27,16 @@ async def log_run(
     count = 0
     async for line in _lines(stream):
         count += 1
-        if count <= LINES_PER_RUN:
+        if count <= MAX_LINES_PER_RUN:
             _log(record_from(line, job_id, attempt))
-        elif count == LINES_PER_RUN + 1:
+        elif count == MAX_LINES_PER_RUN + 1:
             extra = {"job": job_id, "attempt": attempt}
             logger.warning("the run writes too much; the rest of its log is left out", extra=extra)
 
 
 async def finish_log(logging_run: "asyncio.Task[None]") -> None:
     """Wait for the last lines of a run that has ended, but not for what it may have left behind."""
-    await asyncio.wait((logging_run,), timeout=LAST_LINES_SECONDS)
+    await asyncio.wait((logging_run,), timeout=LOG_DRAIN_SECONDS)
     logging_run.cancel()
 
 
@@ -44,13 +44,13 @@ def record_from(line: bytes, job_id: str | None, attempt: int | None) -> logging
     """Make a record from a line of a run's log, whatever it is."""
     text = line.decode("utf-8", "replace")
     try:
-        return _parsed_record(json.loads(text), job_id, attempt)
+        return _record_from_json(json.loads(text), job_id, attempt)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        fields = {"name": RAW_LOGGER, "msg": text, "levelno": logging.WARNING, "levelname": "WARNING"}
+        fields = {"name": STDERR_LOGGER, "msg": text, "levelno": logging.WARNING, "levelname": "WARNING"}
         return logging.makeLogRecord(fields | {"job": job_id, "attempt": attempt})
 
 
-def _parsed_record(found: Any, job_id: str | None, attempt: int | None) -> logging.LogRecord:
+def _record_from_json(found: Any, job_id: str | None, attempt: int | None) -> logging.LogRecord:
     level = str(found["level"]).upper()
     number = logging.getLevelNamesMapping()[level]
     return logging.makeLogRecord(
@@ -78,10 +78,10 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
     rest = b""
     while data := await stream.read(READ_BYTES):
         *lines, rest = (rest + data).split(b"\n")
-        rest = rest[:LINE_BYTES]
+        rest = rest[:MAX_LINE_BYTES]
         for line in lines:
             if line.strip():
-                yield line[:LINE_BYTES]
+                yield line[:MAX_LINE_BYTES]
     if rest.strip():
         yield rest
 

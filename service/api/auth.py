@@ -12,18 +12,18 @@ from starlette.requests import HTTPConnection
 from service.problems import Unauthenticated, Unavailable
 
 LOCAL_USER = "local"
-COOKIE = "framehook_token"
+COOKIE_NAME = "framehook_token"
 MAX_TICKET_SECONDS: Final = 3_600
-LEEWAY_SECONDS: Final = 30.0
+CLOCK_LEEWAY_SECONDS: Final = 30.0
 """How far the clock of whoever signs tokens may be from this one, for `iat`, `nbf` and `exp`."""
-LATEST_EXPIRY: Final = 253_402_300_799
+MAX_EXPIRY: Final = 253_402_300_799
 """The last second of the year 9999: a token may name any number."""
 MAX_USER_ID_CHARACTERS = 200
-KEYS_KEPT_SECONDS = 600.0
+KEY_CACHE_SECONDS = 600.0
 # A token may name any key that comes to anybody's mind: what it names is looked for no more often than this.
-LOOKS_APART_SECONDS = 30.0
-ILL_SECONDS = 5.0
-_UNREADABLE = "The identity provider's keys can't be read."
+MIN_REFRESH_SECONDS = 30.0
+FAILURE_CACHE_SECONDS = 5.0
+_KEYS_UNREADABLE = "The identity provider's keys can't be read."
 _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 
 
@@ -42,23 +42,23 @@ class Access:
 class Verifier(Protocol):
     """Checks a token and gives its claims; raises `jwt.PyJWTError`, or Unavailable if it can't tell."""
 
-    async def claims(self, token: str) -> dict[str, Any]:
+    async def verify(self, token: str) -> dict[str, Any]:
         """The claims of a valid token."""
         ...
 
 
-class SharedSecret:
+class SharedSecretVerifier:
     """Tokens signed with HS256 by whoever shares the secret."""
 
     def __init__(self, secret: str, *, audience: str | None, issuer: str | None) -> None:
         self._secret = secret
         self._expected = {"audience": audience, "issuer": issuer}
 
-    async def claims(self, token: str) -> dict[str, Any]:
+    async def verify(self, token: str) -> dict[str, Any]:
         return _decode(token, self._secret, ["HS256"], self._expected)
 
 
-class PublishedKeys:
+class JwksVerifier:
     """Tokens signed by an identity provider, whose keys are read from its JWKS URL and kept for a while.
 
     Whatever tokens say, the provider is asked by one at a time, and not before a pause: after an answer that did not
@@ -71,49 +71,49 @@ class PublishedKeys:
         *,
         audience: str | None,
         issuer: str | None,
-        kept_seconds: float = KEYS_KEPT_SECONDS,
-        apart_seconds: float = LOOKS_APART_SECONDS,
+        kept_seconds: float = KEY_CACHE_SECONDS,
+        apart_seconds: float = MIN_REFRESH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = jwt.PyJWKClient(url, lifespan=kept_seconds, timeout=5, cooldown_duration=apart_seconds)
         self._expected = {"audience": audience, "issuer": issuer}
         self._clock = clock
-        self._ill_until = 0.0
-        self._asking = asyncio.Lock()
+        self._failed_until = 0.0
+        self._refresh_lock = asyncio.Lock()
 
-    async def claims(self, token: str) -> dict[str, Any]:
+    async def verify(self, token: str) -> dict[str, Any]:
         name = str(jwt.get_unverified_header(token).get("kid"))
-        key = self._kept(name) or await self._looked_for(name)
+        key = self._cached_key(name) or await self._refresh_key(name)
         # The key says which algorithm it is for; the token, which anybody may have made, does not.
         allowed = [algorithm for algorithm in _ASYMMETRIC if algorithm == key.algorithm_name]
         return _decode(token, key.key, allowed, self._expected)
 
-    def _kept(self, name: str) -> jwt.PyJWK | None:
+    def _cached_key(self, name: str) -> jwt.PyJWK | None:
         """The key, if it is among those read last and those are not too old."""
         cache = self._keys.jwk_set_cache
         kept = cache.get() if cache else None
         signing = [key for key in kept.keys if key.public_key_use in ("sig", None)] if kept else []
         return self._keys.match_kid(signing, name)
 
-    async def _looked_for(self, name: str) -> jwt.PyJWK:
-        async with self._asking:
-            if self._clock() < self._ill_until:
-                raise Unavailable(_UNREADABLE)
+    async def _refresh_key(self, name: str) -> jwt.PyJWK:
+        async with self._refresh_lock:
+            if self._clock() < self._failed_until:
+                raise Unavailable(_KEYS_UNREADABLE)
             try:
-                return await asyncio.to_thread(self._key_of, name)
+                return await asyncio.to_thread(self._fetch_key, name)
             except Unavailable:
-                self._ill_until = self._clock() + ILL_SECONDS
+                self._failed_until = self._clock() + FAILURE_CACHE_SECONDS
                 raise
 
-    def _key_of(self, name: str) -> jwt.PyJWK:
+    def _fetch_key(self, name: str) -> jwt.PyJWK:
         try:
             self._keys.get_signing_keys()
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
-            raise Unavailable(_UNREADABLE) from error
+            raise Unavailable(_KEYS_UNREADABLE) from error
         try:
             return self._keys.get_signing_key(name)  # may read them anew, for the name of a new key
         except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError, RecursionError) as error:
-            raise Unavailable(_UNREADABLE) from error
+            raise Unavailable(_KEYS_UNREADABLE) from error
 
 
 class Authenticator:
@@ -133,8 +133,8 @@ class Authenticator:
             return Access(LOCAL_USER)
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            token = connection.cookies.get(COOKIE, "")
-        return await self._verified(token)
+            token = connection.cookies.get(COOKIE_NAME, "")
+        return await self._verify_token(token)
 
     async def stream_access(self, connection: HTTPConnection[Any]) -> Access:
         """The user of a stream, who may come with a ticket instead; raises Unauthenticated.
@@ -145,12 +145,14 @@ class Authenticator:
         if ticket is None or self._verifier is None:
             access = await self.access(connection)
         else:
-            access = self._of_ticket(ticket)
+            access = self._verify_ticket(ticket)
         if access.seconds_left(time.time()) <= 0:
             raise _invalid_token("The token has expired.")
         return access
 
-    def ticket(self, access: Access, *, seconds: int = MAX_TICKET_SECONDS, now: float) -> tuple[str, int]:
+    def create_ticket(
+        self, access: Access, *, seconds: int = MAX_TICKET_SECONDS, now: float
+    ) -> tuple[str, int]:
         """A ticket that opens the user's streams as often as it takes, and when it ends: not after the token."""
         expires_at = int(now) + min(seconds, MAX_TICKET_SECONDS)
         if access.expires_at is not None:
@@ -160,7 +162,7 @@ class Authenticator:
         claims = {"sub": access.user_id, "aud": "stream", "exp": expires_at}
         return jwt.encode(claims, self._ticket_key, "HS256"), expires_at
 
-    def _of_ticket(self, ticket: str) -> Access:
+    def _verify_ticket(self, ticket: str) -> Access:
         try:
             expected = {"audience": "stream", "issuer": None}
             claims = _decode(ticket, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
@@ -168,25 +170,25 @@ class Authenticator:
             raise Unauthenticated("The stream ticket is not valid, or no longer.") from error
         return Access(str(claims["sub"]), int(claims["exp"]))
 
-    async def _verified(self, token: str) -> Access:
+    async def _verify_token(self, token: str) -> Access:
         if not token:
             raise Unauthenticated(headers={"WWW-Authenticate": "Bearer"})
         assert self._verifier is not None
         try:
-            claims = await self._verifier.claims(token)
+            claims = await self._verifier.verify(token)
         except jwt.PyJWTError as error:
             raise _invalid_token("The token is not valid, or no longer.") from error
         subject = claims.get("sub")
-        if not (isinstance(subject, str) and _can_be_a_name(subject)):
+        if not (isinstance(subject, str) and _is_valid_user_id(subject)):
             raise Unauthenticated("The token names no user.")
-        return Access(subject, min(int(claims["exp"]), LATEST_EXPIRY))
+        return Access(subject, min(int(claims["exp"]), MAX_EXPIRY))
 
 
 def _invalid_token(detail: str) -> Unauthenticated:
     return Unauthenticated(detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
-def _can_be_a_name(subject: str) -> bool:
+def _is_valid_user_id(subject: str) -> bool:
     return 0 < len(subject) <= MAX_USER_ID_CHARACTERS and subject.isprintable()
 
 
@@ -196,7 +198,7 @@ def _decode(
     algorithms: list[str],
     expected: dict[str, str | None],
     *,
-    leeway_seconds: float = LEEWAY_SECONDS,
+    leeway_seconds: float = CLOCK_LEEWAY_SECONDS,
 ) -> dict[str, Any]:
     options: Any = {"require": ["exp", "sub"], "verify_aud": expected["audience"] is not None}
     claims: dict[str, Any] = jwt.decode(

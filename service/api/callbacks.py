@@ -14,9 +14,8 @@ from service.api.requests import MAX_JOB_ID, is_json
 from service.ingest.batch_writer import Interrupted
 from service.ingest.store import Applied, Change, Refusal
 from service.problems import (
-    DATABASE_AWAY,
-    ClockOff,
-    Gone,
+    DATABASE_ERRORS,
+    AttemptOver,
     Invalid,
     NotFound,
     Problem,
@@ -24,7 +23,8 @@ from service.problems import (
     Unauthenticated,
     Unavailable,
     UnsupportedType,
-    crashed,
+    WrongClock,
+    internal_error,
     render,
 )
 
@@ -32,27 +32,27 @@ logger = logging.getLogger("framehook.callbacks")
 
 Headers = Mapping[bytes, bytes]
 
-NOT_NOW = (*DATABASE_AWAY, StorageError, Interrupted)
+TEMPORARY_ERRORS = (*DATABASE_ERRORS, StorageError, Interrupted)
 """What keeps a callback from being stored, and may pass."""
 
 
-class _Attempt(msgspec.Struct):
+class _UnverifiedData(msgspec.Struct):
     attempt: int
 
 
-class _Claim(msgspec.Struct):
+class _UnverifiedBody(msgspec.Struct):
     """The one thing that is read before the signature is checked: whose key to check it with."""
 
-    data: _Attempt
+    data: _UnverifiedData
 
 
-_claim = msgspec.json.Decoder(_Claim)
+_unverified_decoder = msgspec.json.Decoder(_UnverifiedBody)
 
-_SIGNED = tuple(
+_SIGNATURE_HEADERS = tuple(
     (name, name.encode()) for name in (signing.ID_HEADER, signing.TIMESTAMP_HEADER, signing.SIGNATURE_HEADER)
 )
 _JSON = b"application/json"
-PREFIX = "/api/callbacks/"
+CALLBACK_PREFIX = "/api/callbacks/"
 
 
 class Callbacks:
@@ -60,36 +60,36 @@ class Callbacks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            sequence = await self._take_in(scope, receive)
+            sequence = await self._accept(scope, receive)
         except Problem as problem:
             await render(problem, scope["path"])(scope, receive, send)
             return
         except Exception:  # nobody else stands between this and the server
-            await render(crashed(), scope["path"])(scope, receive, send)
+            await render(internal_error(), scope["path"])(scope, receive, send)
             raise
         body = b'{"sequence":%d}' % sequence
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _take_in(self, scope: Scope, receive: Receive) -> int:
+    async def _accept(self, scope: Scope, receive: Receive) -> int:
         headers = dict(scope["headers"])
-        body = await _body(receive)
-        if headers.get(b"content-type") != _JSON and not is_json(_text(headers, b"content-type")):
+        body = await _read_body(receive)
+        if headers.get(b"content-type") != _JSON and not is_json(_header_text(headers, b"content-type")):
             raise UnsupportedType
         state, job_id = scope["state"], scope["path_params"]["job_id"]
-        change = _verified(state["master_keys"], job_id, headers, body, state["clock"].wall())
+        change = _verify(state["master_keys"], job_id, headers, body, state["clock"].wall())
         try:
             outcome = await state["outcomes"].settle(change)
-        except NOT_NOW as error:
+        except TEMPORARY_ERRORS as error:
             logger.exception("a callback could not be stored: %s", type(error).__name__)
             raise Unavailable from error
         if isinstance(outcome, Applied):
             return outcome.sequence
-        raise NotFound("There is no such export.") if outcome is Refusal.UNKNOWN else Gone()
+        raise NotFound("There is no such export.") if outcome is Refusal.UNKNOWN else AttemptOver()
 
 
-class FrontDoor:
+class CallbackFastPath:
     """Lets callbacks in past all middleware and the routes: measured, those cost as much as the rest.
 
     Nothing is lost by it: what they check of a request, its signature answers for.
@@ -100,8 +100,12 @@ class FrontDoor:
         self._callbacks = Callbacks()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(PREFIX):
-            job_id = scope["path"][len(PREFIX) :]
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "POST"
+            and scope["path"].startswith(CALLBACK_PREFIX)
+        ):
+            job_id = scope["path"][len(CALLBACK_PREFIX) :]
             if "/" not in job_id:
                 scope["path_params"] = {"job_id": job_id}
                 await self._callbacks(scope, receive, send)
@@ -109,11 +113,11 @@ class FrontDoor:
         await self._app(scope, receive, send)
 
 
-def _text(headers: Headers, name: bytes) -> str:
+def _header_text(headers: Headers, name: bytes) -> str:
     return headers.get(name, b"").decode("latin-1")
 
 
-async def _body(receive: Receive) -> bytes:
+async def _read_body(receive: Receive) -> bytes:
     body: bytes = b""
     while True:
         message = await receive()
@@ -126,19 +130,19 @@ async def _body(receive: Receive) -> bytes:
             return body
 
 
-def _verified(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: bytes, now: float) -> Change:
-    signed = {name: headers[key].decode("latin-1") for name, key in _SIGNED if key in headers}
+def _verify(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: bytes, now: float) -> Change:
+    signed = {name: headers[key].decode("latin-1") for name, key in _SIGNATURE_HEADERS if key in headers}
     if signing.SIGNATURE_HEADER not in signed:
         raise Unauthenticated("The callback is not signed.")
     if len(job_id) > MAX_JOB_ID:  # keys are kept by job id, and anybody may send any
         raise NotFound("There is no such export.")
     try:
-        attempt = _claim.decode(body).data.attempt
-        signing.verify(_keys(masters, job_id, attempt), signed, body, now=now)
+        attempt = _unverified_decoder.decode(body).data.attempt
+        signing.verify(_attempt_keys(masters, job_id, attempt), signed, body, now=now)
         callback = decode(body)
     except signing.TimestampOutOfRange as refused:
         logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
-        raise ClockOff(now) from None
+        raise WrongClock(now) from None
     except signing.VerificationFailed as refused:
         logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
         raise Unauthenticated("The signature does not fit.") from None
@@ -150,5 +154,5 @@ def _verified(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: b
 
 
 @lru_cache(maxsize=10_000)
-def _keys(masters: tuple[bytes, ...], job_id: str, attempt: int) -> list[bytes]:
+def _attempt_keys(masters: tuple[bytes, ...], job_id: str, attempt: int) -> list[bytes]:
     return [signing.derive_attempt_key(master, job_id, attempt) for master in masters]

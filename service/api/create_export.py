@@ -13,15 +13,15 @@ from starlette.responses import Response
 
 from gpu.spec import ExportConfig, ExportType, parse_config
 from infra.storage import OutsideStorage
-from service.api.exports import NO_NUL, Strict, check_free, within_quota
-from service.api.requests import answer, json_of
+from service.api.exports import NO_NUL_PATTERN, Strict, check_output_key, check_quota
+from service.api.requests import json_response, read_json
 from service.api.state import State
-from service.api.transfers.uploads import UPLOADS
+from service.api.transfers.uploads import UPLOADS_PREFIX
 from service.api.webhooks import Events, Url, check_url, sort_events
 from service.jobs import queries, transitions
 from service.jobs.ids import new_id
 from service.jobs.models import IdempotencyKey, Job
-from service.problems import FieldError, Invalid, invalid_from
+from service.problems import FieldError, Invalid, invalid_from_pydantic
 from service.webhooks import endpoints, serializers
 from service.webhooks.models import Endpoint
 
@@ -38,7 +38,7 @@ class CreateExport(Strict):
 
     type: ExportType
     config: dict[str, Any]
-    project_id: Annotated[str, pydantic.Field(max_length=200, pattern=NO_NUL)] | None = None
+    project_id: Annotated[str, pydantic.Field(max_length=200, pattern=NO_NUL_PATTERN)] | None = None
     webhook_url: Url | None = None
     webhook_events: Events | None = None
 
@@ -52,30 +52,30 @@ class CreateExport(Strict):
 async def create(request: Request[State]) -> Response:
     """Write a durable row and wake the dispatcher; the run itself is not waited for."""
     user_id = await request.state["authenticator"].user(request)
-    asked, raw = await json_of(request, CreateExport)
+    asked, raw = await read_json(request, CreateExport)
     try:
         config = parse_config(asked.type, asked.config)
     except pydantic.ValidationError as error:
-        raise invalid_from(error, "config") from None
+        raise invalid_from_pydantic(error, "config") from None
     key = _idempotency_key(request)
     async with request.state["database"].reading() as session:
-        job = await _earlier(session, user_id, key, raw)
+        job = await _find_earlier(session, user_id, key, raw)
     if job is None:
-        await _sources_exist(request, user_id, config)
-        _check_place(request, user_id, config)
+        await _check_sources(request, user_id, config)
+        _check_output_place(request, user_id, config)
         if asked.webhook_url is not None:
             await check_url(request, asked.webhook_url, "webhook_url")
-        job = await _submitted(request, user_id, asked, config, key, raw)
+        job = await _submit_once(request, user_id, asked, config, key, raw)
     own = await _own_endpoint(request, job) if asked.webhook_url is not None else None
     shown = request.state["view"].show(job)
-    return answer(
+    return json_response(
         shown | ({"webhook": serializers.endpoint_to_dict_with_secret(own)} if own else {}),
         202,
         {"Location": f"/api/exports/{job.job_id}"},
     )
 
 
-async def _submitted(
+async def _submit_once(
     request: Request[State],
     user_id: str,
     asked: CreateExport,
@@ -86,14 +86,14 @@ async def _submitted(
     """The new job; or the one that the same request made while this one was on its way."""
     async with request.state["database"].transaction() as session:
         await transitions.one_at_a_time(session, user_id)
-        if (earlier := await _earlier(session, user_id, key, raw)) is not None:
+        if (earlier := await _find_earlier(session, user_id, key, raw)) is not None:
             return earlier
-        await within_quota(request, session, user_id)
+        await check_quota(request, session, user_id)
         if config.output_key is not None:
-            await check_free(session, user_id, config.output_key)
+            await check_output_key(session, user_id, config.output_key)
         job = await _submit(request, session, user_id, asked, config)
         if key:
-            await _remember(session, user_id, key, raw, job)
+            await _store_idempotency_key(session, user_id, key, raw, job)
     request.state["publish"](job)
     request.state["attempts"].wake()
     return job
@@ -132,7 +132,7 @@ async def _submit(
     )
 
 
-async def _sources_exist(request: Request[State], user_id: str, config: ExportConfig) -> None:
+async def _check_sources(request: Request[State], user_id: str, config: ExportConfig) -> None:
     for key in config.input_keys:
         if await request.state["storage"].find(user_id, key) is None:
             missing = FieldError(
@@ -141,7 +141,7 @@ async def _sources_exist(request: Request[State], user_id: str, config: ExportCo
             raise Invalid(f"There is no object {key!r}; upload it first.", errors=[missing])
 
 
-def _check_place(request: Request[State], user_id: str, config: ExportConfig) -> None:
+def _check_output_place(request: Request[State], user_id: str, config: ExportConfig) -> None:
     """An output goes where nothing of another kind lies; raises Invalid."""
     key = config.output_key
     if key is None:
@@ -150,7 +150,7 @@ def _check_place(request: Request[State], user_id: str, config: ExportConfig) ->
         obstructed = request.state["storage"].obstructed(user_id, key)
     except OutsideStorage:
         obstructed = True
-    if key.startswith(UPLOADS):
+    if key.startswith(UPLOADS_PREFIX):
         why = "is where uploads lie"
     elif obstructed:
         why = "can't be a file: a folder or a file is in the way"
@@ -174,7 +174,7 @@ def _idempotency_key(request: Request[State]) -> str | None:
     return key
 
 
-async def _earlier(session: AsyncSession, user_id: str, key: str | None, raw: bytes) -> Job | None:
+async def _find_earlier(session: AsyncSession, user_id: str, key: str | None, raw: bytes) -> Job | None:
     if key is None:
         return None
     row = await session.get(IdempotencyKey, (user_id, key))
@@ -185,7 +185,7 @@ async def _earlier(session: AsyncSession, user_id: str, key: str | None, raw: by
     return await queries.get(session, user_id, row.job_id)
 
 
-async def _remember(session: AsyncSession, user_id: str, key: str, raw: bytes, job: Job) -> None:
+async def _store_idempotency_key(session: AsyncSession, user_id: str, key: str, raw: bytes, job: Job) -> None:
     session.add(
         IdempotencyKey(
             user_id=user_id,

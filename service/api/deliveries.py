@@ -7,16 +7,16 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.requests import answer, json_of, query_of
+from service.api.requests import json_response, parse_query, read_json
 from service.api.state import State
-from service.api.webhooks import Cursor, Strict, load_endpoint, path_part
+from service.api.webhooks import Cursor, Strict, load_endpoint, path_id
 from service.jobs import transitions
 from service.problems import Conflict, NotFound
 from service.webhooks import recovery, serializers
 from service.webhooks.models import Delivery, DeliveryState, Endpoint
 
 
-class Since(Strict):
+class RecoverBody(Strict):
     """The body of `POST /api/webhooks/{id}/recover`."""
 
     since: pydantic.AwareDatetime
@@ -35,18 +35,18 @@ class EndpointDisabled(Conflict):
     code = "endpoint_disabled"
 
 
-async def test(request: Request[State]) -> Response:
+async def send_test(request: Request[State]) -> Response:
     """Send an event that tells of nothing; its delivery tells what came back."""
-    endpoint = await _enabled(request)
+    endpoint = await _load_enabled_endpoint(request)
     async with request.state["database"].transaction() as session:
         made = await recovery.create_test_delivery(session, endpoint, now=time.time())
-    return _accepted(request, made, {})
+    return _accepted_response(request, made, {})
 
 
 async def list_(request: Request[State]) -> Response:
     """What was sent to the endpoint, newest first, with every attempt."""
     endpoint = await load_endpoint(request)
-    query = query_of(request, ListQuery)
+    query = parse_query(request, ListQuery)
     async with request.state["database"].reading() as session:
         found = await serializers.list_page(
             session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
@@ -54,32 +54,32 @@ async def list_(request: Request[State]) -> Response:
         page, more = found[: query.limit], len(found) > query.limit
         attempts = await serializers.load_attempts(session, page)
     shown = [serializers.delivery_to_dict(one, attempts) for one in page]
-    return answer({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
+    return json_response({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
 
 
 async def get(request: Request[State]) -> Response:
     """One delivery: what was sent, and all that was kept of the answers."""
     endpoint = await load_endpoint(request)
-    found = await _delivery(request, endpoint)
+    found = await _load_delivery(request, endpoint)
     async with request.state["database"].reading() as session:
         attempts = await serializers.load_attempts(session, [found])
-    return answer(serializers.delivery_to_dict(found, attempts, whole=True))
+    return json_response(serializers.delivery_to_dict(found, attempts, whole=True))
 
 
 async def redeliver(request: Request[State]) -> Response:
     """Send it again, at once, with the same `webhook-id`."""
-    endpoint = await _enabled(request)
-    found = await _delivery(request, endpoint)
+    endpoint = await _load_enabled_endpoint(request)
+    found = await _load_delivery(request, endpoint)
     async with request.state["database"].transaction() as session:
         again = await recovery.redeliver(session, found, now=time.time())
         attempts = await serializers.load_attempts(session, [found])
-    return _accepted(request, again or await _delivery(request, endpoint), attempts)
+    return _accepted_response(request, again or await _load_delivery(request, endpoint), attempts)
 
 
 async def recover(request: Request[State]) -> Response:
     """Send what the endpoint missed: the outcome of every export that ended since, unless it has taken it."""
-    endpoint = await _enabled(request)
-    asked, _ = await json_of(request, Since)
+    endpoint = await _load_enabled_endpoint(request)
+    asked, _ = await read_json(request, RecoverBody)
     made, after = 0, ""
     while True:
         async with request.state["database"].transaction() as session:
@@ -97,25 +97,25 @@ async def recover(request: Request[State]) -> Response:
         made += few
         request.state["delivery_worker"].wake()
         if on is None:
-            return answer({"recovered": made}, 202)
+            return json_response({"recovered": made}, 202)
         after = on
 
 
-async def _enabled(request: Request[State]) -> Endpoint:
+async def _load_enabled_endpoint(request: Request[State]) -> Endpoint:
     endpoint = await load_endpoint(request)
     if not endpoint.enabled:
         raise EndpointDisabled
     return endpoint
 
 
-async def _delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
+async def _load_delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
     async with request.state["database"].reading() as session:
-        found = await serializers.get(session, endpoint.endpoint_id, path_part(request, "delivery_id"))
+        found = await serializers.get(session, endpoint.endpoint_id, path_id(request, "delivery_id"))
     if found is None:
         raise NotFound("There is no such delivery.")
     return found
 
 
-def _accepted(request: Request[State], made: Delivery, attempts: serializers.Attempts) -> Response:
+def _accepted_response(request: Request[State], made: Delivery, attempts: serializers.Attempts) -> Response:
     request.state["delivery_worker"].wake()
-    return answer(serializers.delivery_to_dict(made, attempts), 202)
+    return json_response(serializers.delivery_to_dict(made, attempts), 202)

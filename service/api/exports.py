@@ -12,28 +12,28 @@ from starlette.responses import RedirectResponse, Response
 
 from gpu.spec import ExportType
 from infra.storage import FolderStorage, Stored, attachment
-from service.api.requests import MAX_JOB_ID, answer, json_of, path_id, query_of
+from service.api.requests import MAX_JOB_ID, json_response, parse_query, path_job_id, read_json
 from service.api.state import State
-from service.api.transfers.files import served
+from service.api.transfers.files import serve_object
 from service.jobs import queries, transitions
 from service.jobs.models import Job, Status
 from service.problems import (
     AlreadyFinished,
+    AttemptStillEnding,
     FieldError,
-    KeyTaken,
     NotComplete,
     NotFound,
     NotRetryable,
+    OutputKeyInUse,
     OutputReplaced,
-    StillEnding,
-    TooMany,
+    QuotaExceeded,
 )
 
 RETRY_AFTER_SECONDS = 10
 RETRYABLE = (Status.ERROR, Status.CANCELLED)
 DOWNLOAD_URL_SECONDS = 3_600
 MAX_IDEMPOTENCY_KEY = 255
-NO_NUL = r"^[^\x00]*$"  # PostgreSQL holds none in text
+NO_NUL_PATTERN = r"^[^\x00]*$"  # PostgreSQL holds none in text
 
 JobId = Annotated[str, pydantic.Field(max_length=MAX_JOB_ID, pattern=r"^[!-~]*$")]
 
@@ -68,7 +68,7 @@ class Acknowledge(Strict):
 async def list_(request: Request[State]) -> Response:
     """One page, newest first."""
     user_id = await request.state["authenticator"].user(request)
-    query = query_of(request, ListQuery)
+    query = parse_query(request, ListQuery)
     async with request.state["database"].reading() as session:
         found = await queries.page(
             session,
@@ -79,76 +79,78 @@ async def list_(request: Request[State]) -> Response:
             limit=query.limit + 1,
         )
     page, more = found[: query.limit], len(found) > query.limit
-    return answer({"exports": _all(request, page), "next_cursor": page[-1].job_id if more else None})
+    return json_response(
+        {"exports": _serialize_jobs(request, page), "next_cursor": page[-1].job_id if more else None}
+    )
 
 
 async def active(request: Request[State]) -> Response:
     """What a page that was reloaded picks up again."""
-    return await _listed(request, queries.active)
+    return await _list_response(request, queries.active)
 
 
 async def unacknowledged(request: Request[State]) -> Response:
     """What finished while the user was away."""
-    return await _listed(request, queries.unacknowledged)
+    return await _list_response(request, queries.unacknowledged)
 
 
 async def recent(request: Request[State]) -> Response:
     """Everything that is active or finished lately."""
-    since = time.time() - query_of(request, RecentQuery).hours * 3600
-    return await _listed(request, partial(queries.recent, since=since))
+    since = time.time() - parse_query(request, RecentQuery).hours * 3600
+    return await _list_response(request, partial(queries.recent, since=since))
 
 
 async def acknowledge(request: Request[State]) -> Response:
     """Mark finished exports as seen."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await json_of(request, Acknowledge)
+    asked, _ = await read_json(request, Acknowledge)
     async with request.state["database"].transaction() as session:
         changed = await transitions.acknowledge(session, user_id, asked.job_ids, now=time.time())
-    return answer({"exports": _all(request, changed)})
+    return json_response({"exports": _serialize_jobs(request, changed)})
 
 
 async def get(request: Request[State]) -> Response:
     """The job."""
-    return shown(request, await found_job(request))
+    return job_response(request, await load_job(request))
 
 
 async def cancel(request: Request[State]) -> Response:
     """Cancel, and end the run; cancelling twice is as good as once."""
-    job = await found_job(request)
+    job = await load_job(request)
     async with request.state["database"].transaction() as session:
         cancelled = await transitions.cancel(session, job.user_id, job.job_id, now=time.time())
     if cancelled is None:
-        job = await found_job(request)
+        job = await load_job(request)
         if job.status is not Status.CANCELLED:
             raise AlreadyFinished
-        return shown(request, job, 202)
+        return job_response(request, job, 202)
     request.state["publish"](cancelled)
     await request.state["attempts"].abandon(cancelled)
     await request.state["outcomes"].withdraw(cancelled)
-    return shown(request, cancelled, 202)
+    return job_response(request, cancelled, 202)
 
 
 async def retry(request: Request[State]) -> Response:
     """A new attempt of a failed or cancelled export."""
-    job = await found_job(request)
+    job = await load_job(request)
     async with request.state["database"].transaction() as session:
         await transitions.one_at_a_time(session, job.user_id)
-        await within_quota(request, session, job.user_id)
-        await check_free(session, job.user_id, job.output_key, besides=job.job_id)
+        await check_quota(request, session, job.user_id)
+        await check_output_key(session, job.user_id, job.output_key, besides=job.job_id)
         again = await transitions.retry(
             session, job.user_id, job.job_id, attempts=request.state["quotas"].attempts, now=time.time()
         )
     if again is None:
-        now = await found_job(request)
-        raise StillEnding(headers={"Retry-After": "2"}) if now.status in RETRYABLE else NotRetryable
+        now = await load_job(request)
+        raise AttemptStillEnding(headers={"Retry-After": "2"}) if now.status in RETRYABLE else NotRetryable
     request.state["publish"](again)
     request.state["attempts"].wake()
-    return shown(request, again, 202)
+    return job_response(request, again, 202)
 
 
 async def download(request: Request[State]) -> Response:
     """The exported file, by range where asked."""
-    job = await found_job(request)
+    job = await load_job(request)
     if job.status is not Status.COMPLETE:
         raise NotComplete(f"The export is {job.status}; only a complete one has a file.")
     storage, name = request.state["storage"], job.output_key.rpartition("/")[2]
@@ -158,16 +160,16 @@ async def download(request: Request[State]) -> Response:
     if found.size != job.output_size or found.checksum not in (None, job.output_checksum):
         raise OutputReplaced
     if isinstance(storage, FolderStorage):
-        return await served(request, storage, job.user_id, job.output_key, name)
+        return await serve_object(request, storage, job.user_id, job.output_key, name)
     if request.method == "HEAD":  # a URL that is signed for GET takes no other method
-        return _described(found, name)
+        return _head_response(found, name)
     signed = await storage.read_url(
         job.user_id, job.output_key, expires_seconds=DOWNLOAD_URL_SECONDS, filename=name
     )
     return RedirectResponse(signed.url, 307, {"Cache-Control": "no-store"})
 
 
-def _described(found: Stored, name: str) -> Response:
+def _head_response(found: Stored, name: str) -> Response:
     """What a GET would be led to."""
     headers = {
         "Content-Length": str(found.size),
@@ -179,11 +181,11 @@ def _described(found: Stored, name: str) -> Response:
     return Response(headers=headers, media_type="video/mp4")
 
 
-async def found_job(request: Request[State]) -> Job:
+async def load_job(request: Request[State]) -> Job:
     """The job in the path, if it is the caller's; raises NotFound."""
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
-        job = await queries.get(session, user_id, path_id(request))
+        job = await queries.get(session, user_id, path_job_id(request))
     if job is None:
         raise NotFound("There is no such export.")
     return job
@@ -192,38 +194,40 @@ async def found_job(request: Request[State]) -> Job:
 Read = Callable[[AsyncSession, str], Awaitable[list[Job]]]
 
 
-async def _listed(request: Request[State], read: Read) -> Response:
+async def _list_response(request: Request[State], read: Read) -> Response:
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
         found = await read(session, user_id)
-    return answer({"exports": _all(request, found)})
+    return json_response({"exports": _serialize_jobs(request, found)})
 
 
-def _all(request: Request[State], found: list[Job]) -> list[dict[str, Any]]:
+def _serialize_jobs(request: Request[State], found: list[Job]) -> list[dict[str, Any]]:
     return [request.state["view"].show(job) for job in found]
 
 
-def shown(
+def job_response(
     request: Request[State], job: Job, status: Literal[200, 202] = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return answer(request.state["view"].show(job), status, headers)
+    return json_response(request.state["view"].show(job), status, headers)
 
 
-async def check_free(session: AsyncSession, user_id: str, output_key: str, *, besides: str = "") -> None:
+async def check_output_key(
+    session: AsyncSession, user_id: str, output_key: str, *, besides: str = ""
+) -> None:
     """Raise KeyTaken if another export has the key; to be asked, and acted on, one at a time for a user."""
     holder = await queries.holder(session, user_id, output_key, now=time.time(), besides=besides)
     if holder is not None:
         taken = f"the export {holder} has this key; name another, or none"
         errors = [FieldError(loc=["config", "output_key"], msg=taken)]
-        raise KeyTaken(
+        raise OutputKeyInUse(
             f"The export {holder} has the key {output_key!r}; name another, or none.", errors=errors
         )
 
 
-async def within_quota(request: Request[State], session: AsyncSession, user_id: str) -> None:
+async def check_quota(request: Request[State], session: AsyncSession, user_id: str) -> None:
     limit = request.state["quotas"].queued
     if await queries.count_active(session, user_id) >= limit:
-        raise TooMany(
+        raise QuotaExceeded(
             f"{limit} exports are waiting or running already.",
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.requests import answer
+from service.api.requests import json_response
 from service.api.state import State
 
 logger = logging.getLogger("framehook.health")
@@ -19,9 +19,9 @@ async def healthz(request: Request[State]) -> Response:
     """The process answers, and neither its loops nor its database have been dead for long."""
     dead = request.state["liveness"].dead_seconds()
     if not dead:
-        return answer({"status": "ok"})
+        return json_response({"status": "ok"})
     rounded = {name: round(seconds) for name, seconds in dead.items()}
-    return answer({"status": "failing", "dead_seconds": rounded}, 503)
+    return json_response({"status": "failing", "dead_seconds": rounded}, 503)
 
 
 async def readyz(request: Request[State]) -> Response:
@@ -29,8 +29,8 @@ async def readyz(request: Request[State]) -> Response:
     state = request.state
     problem = await state["runner_check"].problem()
     checks = {
-        "database": await _works(state["database"].check),
-        "storage": await _works(state["storage"].check),
+        "database": await _passes(state["database"].check),
+        "storage": await _passes(state["storage"].check),
         "runner": problem is None,
         "loops": not state["supervisor"].down,
     }
@@ -38,13 +38,13 @@ async def readyz(request: Request[State]) -> Response:
     shown: dict[str, object] = {name: "ok" if fine else "failing" for name, fine in checks.items()}
     if problem is not None:
         shown["runner_error"] = {"code": problem.code, "message": problem.message}
-    return answer(
+    return json_response(
         {"status": "ok" if ready else "failing", "runs_on": state["runner_name"], **shown},
         200 if ready else 503,
     )
 
 
-async def _works(check: Callable[[], Awaitable[None]]) -> bool:
+async def _passes(check: Callable[[], Awaitable[None]]) -> bool:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check()

@@ -16,7 +16,7 @@ from service.webhooks.due_query import count_pending
 from service.webhooks.send import DELAY_BUCKETS
 
 
-class _Now(Collector):
+class _Snapshot(Collector):
     """The figures of one moment."""
 
     def __init__(self, active: dict[str, int], webhooks_pending: int, state: State) -> None:
@@ -78,5 +78,5 @@ async def metrics(request: Request[State]) -> Response:
         active = await queries.active_by_status(session)
         webhooks_pending = await count_pending(session)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Now(active, webhooks_pending, request.state))
+    registry.register(_Snapshot(active, webhooks_pending, request.state))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from service.api.state import State
-from service.problems import NotFound, TooLarge, UnsupportedType, invalid_from
+from service.problems import NotFound, TooLarge, UnsupportedType, invalid_from_pydantic
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_JOB_ID = 64
@@ -16,7 +16,7 @@ MAX_JOB_ID = 64
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-async def body_of(request: Request[State], limit: int = MAX_BODY_BYTES) -> bytes:
+async def read_body(request: Request[State], limit: int = MAX_BODY_BYTES) -> bytes:
     """The whole body, read no further than the limit; raises TooLarge."""
     chunks: list[bytes] = []
     received = 0
@@ -34,31 +34,31 @@ def is_json(content_type: str) -> bool:
     return media_type == "application/json"
 
 
-def parsed(model: type[Model], raw: bytes) -> Model:
+def parse_model(model: type[Model], raw: bytes) -> Model:
     """The body as a model; raises Invalid, which says where it is wrong."""
     try:
         return model.model_validate_json(raw)
     except pydantic.ValidationError as error:
-        raise invalid_from(error) from None
+        raise invalid_from_pydantic(error) from None
 
 
-async def json_of(request: Request[State], model: type[Model]) -> tuple[Model, bytes]:
+async def read_json(request: Request[State], model: type[Model]) -> tuple[Model, bytes]:
     """The body as a model, and as it came; a wrong content type is refused, so that forms can't be forged."""
     if not is_json(request.headers.get("content-type", "")):
         raise UnsupportedType("Send JSON, as `application/json`.")
-    raw = await body_of(request)
-    return parsed(model, raw), raw
+    raw = await read_body(request)
+    return parse_model(model, raw), raw
 
 
-def query_of(request: Request[State], model: type[Model]) -> Model:
+def parse_query(request: Request[State], model: type[Model]) -> Model:
     """The query string as a model; raises Invalid."""
     try:
         return model.model_validate(dict(request.query_params))
     except pydantic.ValidationError as error:
-        raise invalid_from(error, "query") from None
+        raise invalid_from_pydantic(error, "query") from None
 
 
-def answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """JSON, never stored by caches."""
     return Response(
         msgspec.json.encode(content),
@@ -68,7 +68,7 @@ def answer(content: Any, status: int = 200, headers: dict[str, str] | None = Non
     )
 
 
-def path_id(connection: HTTPConnection[State]) -> str:
+def path_job_id(connection: HTTPConnection[State]) -> str:
     """The job id in the path; raises NotFound for what can't be one."""
     job_id = str(connection.path_params["job_id"])
     if len(job_id) > MAX_JOB_ID or not job_id.isascii() or not job_id.isprintable():

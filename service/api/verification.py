@@ -12,15 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.signing import ID_HEADER, decode_secret
-from service.api.requests import answer, json_of
+from service.api.requests import json_response, read_json
 from service.api.state import State
-from service.api.webhooks import Cursor, NoSuchWebhook, Strict
+from service.api.webhooks import Cursor, Strict, WebhookNotFound
 from service.webhooks import ed25519, endpoints, serializers
 from service.webhooks.models import Endpoint
 from service.webhooks.signing import active_public_keys
 from service.webhooks.verifier import Diagnosis, Keys, SentMessage, diagnose
 
-LATEST = 20
+MAX_COMPARED = 20
 MAX_BODY_CHARACTERS = 1_000_000
 _ID = re.compile(r"[!-~]{1,64}")
 
@@ -30,7 +30,7 @@ Headers = Annotated[
 Body = Annotated[str, pydantic.Field(max_length=MAX_BODY_CHARACTERS)]
 
 
-class Received(Strict):
+class ReceivedMessage(Strict):
     """What came: the headers, and the body as text or, byte for byte, as base64.
 
     `id` names the endpoint, which is otherwise found by the webhook-id; `expected` is the signature that the receiver
@@ -74,27 +74,29 @@ class Received(Strict):
 async def verify(request: Request[State]) -> Response:
     """Whether the message is valid; if not, why, as far as can be told."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await json_of(request, Received)
+    asked, _ = await read_json(request, ReceivedMessage)
     async with request.state["database"].reading() as session:
         endpoint = await _endpoint(session, user_id, asked)
         if endpoint is None:
-            raise NoSuchWebhook("Say by `id` which webhook received this: its webhook-id is not known here.")
+            raise WebhookNotFound(
+                "Say by `id` which webhook received this: its webhook-id is not known here."
+            )
         others = [one for one in await endpoints.list_by_user(session, user_id) if one != endpoint]
-        sent = await _sent(session, endpoint, asked.message_id)
+        sent = await _load_sent(session, endpoint, asked.message_id)
     received = asked.received_at.timestamp() if asked.received_at else time.time()
     found = await asyncio.to_thread(  # it tries thousands of signatures
         diagnose,
         asked.headers,
         asked.raw,
-        _keys(endpoint, others[:LATEST]),
+        _keys(endpoint, others[:MAX_COMPARED]),
         now=received,
         expected=asked.expected,
         sent=sent,
     )
-    return answer(_shown(found, endpoint))
+    return json_response(_to_response(found, endpoint))
 
 
-async def _endpoint(session: AsyncSession, user_id: str, asked: Received) -> Endpoint | None:
+async def _endpoint(session: AsyncSession, user_id: str, asked: ReceivedMessage) -> Endpoint | None:
     if asked.id is not None:
         return await endpoints.get(session, user_id, asked.id)
     endpoint_id = await serializers.find_endpoint_id(session, user_id, asked.message_id)
@@ -104,12 +106,14 @@ async def _endpoint(session: AsyncSession, user_id: str, asked: Received) -> End
     return mine[0] if len(mine) == 1 else None
 
 
-async def _sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[SentMessage]:
+async def _load_sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[SentMessage]:
     one = await serializers.get(session, endpoint.endpoint_id, message_id)
     latest = (
         [one]
         if one
-        else await serializers.list_page(session, endpoint.endpoint_id, state=None, before=None, limit=LATEST)
+        else await serializers.list_page(
+            session, endpoint.endpoint_id, state=None, before=None, limit=MAX_COMPARED
+        )
     )
     return [SentMessage(each.delivery_id, each.payload.encode()) for each in latest]
 
@@ -124,7 +128,7 @@ def _keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
     )
 
 
-def _shown(found: Diagnosis, endpoint: Endpoint) -> dict[str, Any]:
+def _to_response(found: Diagnosis, endpoint: Endpoint) -> dict[str, Any]:
     return {
         "valid": found.valid,
         "problem": found.problem,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from callbacks.envelope import EventType
 from infra import egress
-from service.api.requests import answer, json_of, query_of
+from service.api.requests import json_response, parse_query, read_json
 from service.api.state import State
 from service.jobs import transitions
 from service.problems import Conflict, FieldError, Invalid, NotFound
@@ -18,12 +18,12 @@ from service.webhooks import endpoints, serializers
 from service.webhooks.models import DisabledReason, Endpoint
 from service.webhooks.signing import active_public_keys
 
-NO_NUL = r"^[^\x00]*$"
+NO_NUL_PATTERN = r"^[^\x00]*$"
 MAX_URL = 2_048
 
 Url = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_URL)]
 Events = Annotated[list[EventType], pydantic.Field(min_length=1, max_length=len(EventType))]
-Description = Annotated[str, pydantic.Field(max_length=500, pattern=NO_NUL)]
+Description = Annotated[str, pydantic.Field(max_length=500, pattern=NO_NUL_PATTERN)]
 Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
 
 
@@ -42,7 +42,7 @@ class CreateEndpoint(Strict):
     ed25519: bool = False
 
 
-class ChangeEndpoint(Strict):
+class UpdateEndpoint(Strict):
     """The body of `PATCH /api/webhooks/{id}`: what is given is changed."""
 
     url: Url | None = None
@@ -57,14 +57,14 @@ class EndpointsQuery(Strict):
     job_id: Cursor | None = None
 
 
-class NoSuchWebhook(NotFound):
+class WebhookNotFound(NotFound):
     title = "There is no such webhook."
 
 
 async def create(request: Request[State]) -> Response:
     """A new endpoint; this answer alone shows its secret."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await json_of(request, CreateEndpoint)
+    asked, _ = await read_json(request, CreateEndpoint)
     await check_url(request, asked.url, "url")
     limit = request.state["quotas"].endpoints
     async with request.state["database"].transaction() as session:
@@ -80,7 +80,7 @@ async def create(request: Request[State]) -> Response:
             ed25519=asked.ed25519,
             now=time.time(),
         )
-    return answer(
+    return json_response(
         serializers.endpoint_to_dict_with_secret(made), 201, {"Location": f"/api/webhooks/{made.endpoint_id}"}
     )
 
@@ -88,24 +88,24 @@ async def create(request: Request[State]) -> Response:
 async def list_(request: Request[State]) -> Response:
     """The user's endpoints, oldest first."""
     user_id = await request.state["authenticator"].user(request)
-    query = query_of(request, EndpointsQuery)
+    query = parse_query(request, EndpointsQuery)
     async with request.state["database"].reading() as session:
         if query.job_id is None:
             found = await endpoints.list_by_user(session, user_id)
         else:
             found = await endpoints.list_by_job(session, user_id, query.job_id)
-    return answer({"webhooks": [serializers.endpoint_to_dict(one) for one in found]})
+    return json_response({"webhooks": [serializers.endpoint_to_dict(one) for one in found]})
 
 
 async def get(request: Request[State]) -> Response:
     """The endpoint."""
-    return answer(serializers.endpoint_to_dict(await load_endpoint(request)))
+    return json_response(serializers.endpoint_to_dict(await load_endpoint(request)))
 
 
-async def change(request: Request[State]) -> Response:
+async def update(request: Request[State]) -> Response:
     """Another URL, filter or description; on or off."""
     endpoint = await load_endpoint(request)
-    asked, _ = await json_of(request, ChangeEndpoint)
+    asked, _ = await read_json(request, UpdateEndpoint)
     if asked.url is not None and asked.url != endpoint.url:
         await check_url(request, asked.url, "url")
     given = asked.model_dump(exclude_none=True, exclude={"enabled", "events"})
@@ -122,12 +122,12 @@ async def change(request: Request[State]) -> Response:
             await endpoints.disable(session, endpoint_id, DisabledReason.BY_USER, now=time.time())
             changed = await endpoints.get(session, user_id, endpoint_id)
     if changed is None:
-        raise NoSuchWebhook
+        raise WebhookNotFound
     request.state["delivery_worker"].wake()
-    return answer(serializers.endpoint_to_dict(changed))
+    return json_response(serializers.endpoint_to_dict(changed))
 
 
-async def remove(request: Request[State]) -> Response:
+async def delete(request: Request[State]) -> Response:
     """The endpoint goes, and what waited for it."""
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
@@ -139,14 +139,14 @@ async def remove(request: Request[State]) -> Response:
     return Response(status_code=204)
 
 
-async def rotate(request: Request[State]) -> Response:
+async def rotate_secret(request: Request[State]) -> Response:
     """A new secret, shown here alone; the one before signs beside it for a day."""
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
         rotated = await endpoints.rotate_secret(session, endpoint, now=time.time())
     if rotated is None:
         raise Conflict("The secret was rotated just now by another request.")
-    return answer(serializers.endpoint_to_dict_with_secret(rotated))
+    return json_response(serializers.endpoint_to_dict_with_secret(rotated))
 
 
 async def public_key(request: Request[State]) -> Response:
@@ -155,7 +155,7 @@ async def public_key(request: Request[State]) -> Response:
     keys = active_public_keys(endpoint, now=time.time())
     if not keys:
         raise NotFound("The endpoint was created without `ed25519`.")
-    return answer({"public_key": keys[0], "public_keys": keys})
+    return json_response({"public_key": keys[0], "public_keys": keys})
 
 
 async def check_url(request: Request[State], url: str, *loc: str) -> None:
@@ -171,17 +171,17 @@ async def load_endpoint(request: Request[State]) -> Endpoint:
     """The endpoint in the path; raises NoSuchWebhook for what is not there, or not the user's."""
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
-        found = await endpoints.get(session, user_id, path_part(request, "id"))
+        found = await endpoints.get(session, user_id, path_id(request, "id"))
     if found is None:
-        raise NoSuchWebhook
+        raise WebhookNotFound
     return found
 
 
-def path_part(request: Request[State], name: str) -> str:
+def path_id(request: Request[State], name: str) -> str:
     """An id in the path; raises NoSuchWebhook for what can be none."""
     found = str(request.path_params[name])
     if len(found) > 64 or not found.isascii() or not found.isprintable():  # noqa: PLR2004
-        raise NoSuchWebhook
+        raise WebhookNotFound
     return found
 
 

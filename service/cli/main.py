@@ -22,7 +22,7 @@ from service.cli import exports
 from service.cli.demo import Demo, find_free_port
 from service.cli.modal_deploy import check_deployment, deploy
 from service.cli.webhooks import webhooks
-from service.factories import bucket_place, http_limits_of
+from service.factories import bucket_config, create_http_limits
 from service.http_server.listening import open_sockets
 from service.http_server.server import create_server
 from service.settings import Settings
@@ -95,7 +95,7 @@ def run_service(settings: Settings) -> None:
     sockets = open_sockets(settings.host, settings.port)
     logger.info("serving on %s, data in %s", settings.origin, settings.data_dir)
     app = create_app(settings)
-    create_server(app, settings.host, settings.port, http_limits_of(settings)).run(sockets=sockets)
+    create_server(app, settings.host, settings.port, create_http_limits(settings)).run(sockets=sockets)
 
 
 def _alone(settings: Settings) -> AbstractContextManager[None]:
@@ -186,7 +186,7 @@ def prepare_bucket(
 ) -> None:
     """Make the bucket of R2_BUCKET_NAME, open it to pages, have it tidied, and try it out; safe to repeat."""
     settings = load_settings_or_exit()
-    place = bucket_place(settings)
+    place = bucket_config(settings)
     if place is None:
         typer.echo(
             "framehook: R2_BUCKET_NAME is not set, so files are kept in the data folder; "

@@ -18,7 +18,7 @@ from service.http_server.asgi_wrappers import close_delimited, refuse_overload
 from service.http_server.connections import Connections, CountedWebSocket, address_group
 from service.http_server.limits import HttpLimits
 from service.http_server.refusal import Part, RefusingHttpProtocol
-from service.problems import HeadTooLarge, Malformed, Overloaded, Problem, TooSlow
+from service.problems import HeadTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
 
 ESSENTIAL_PATHS = (b"/api/callbacks/", b"/healthz", b"/readyz")
 
@@ -50,7 +50,7 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
         self._source = address_group(self.client[0] if self.client else "")
         self._since = self.loop.time()
         if not self._open.enter(self, self._source):
-            self._refusal = Overloaded()
+            self._refusal = TooManyConnections()
             self._write_problem(self._refusal)
             transport.close()
 
@@ -76,7 +76,7 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
                 return
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, Problem) else Malformed())
+            self._refuse(cause if isinstance(cause, Problem) else MalformedRequest())
         self._note_time()
 
     def _feed(self, data: bytes) -> None:
@@ -157,7 +157,7 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
     def handle_websocket_upgrade(self) -> None:
         if self.app is refuse_overload:
             self._part = Part.NOTHING
-            self._refuse(Overloaded())
+            self._refuse(TooManyConnections())
             return
         super().handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
@@ -177,7 +177,9 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
             self._since = now
         elif self._part is Part.BODY:
             if now - self._since >= self._limits.body_seconds:
-                self._refuse(TooSlow(f"Nothing came of the body for {self._limits.body_seconds:g} seconds."))
+                self._refuse(
+                    RequestTimeout(f"Nothing came of the body for {self._limits.body_seconds:g} seconds.")
+                )
         elif now - self._since >= self._limits.head_seconds:
             self._end_late_head()
 
@@ -189,7 +191,7 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
     def _end_late_head(self) -> None:
         if self._part is Part.HEAD:
             self._refuse(
-                TooSlow(f"The head did not come whole within {self._limits.head_seconds:g} seconds.")
+                RequestTimeout(f"The head did not come whole within {self._limits.head_seconds:g} seconds.")
             )
         else:
             self.transport.abort()  # it never sent anything, and expects no answer

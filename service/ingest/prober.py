@@ -12,7 +12,7 @@ from typing import Any
 
 from gpu.crash_signals import crash_error, is_crash
 from gpu.spec import LocalFile, RemoteObject
-from service.problems import Problem, TooMany, Unavailable
+from service.problems import Problem, QuotaExceeded, Unavailable
 from service.worker_process import finish_log, log_run, worker_environment
 
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -30,7 +30,7 @@ class Unprobed(Problem):
         self.code = code
 
 
-class TooManyProbes(TooMany):
+class TooManyProbes(QuotaExceeded):
     """Too many files are looked at for this user at a time."""
 
     title = "Too many files are looked at for this user at a time."

@@ -38,7 +38,7 @@ class EventStream(EventSourceResponse):
 
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         super().__init__(
-            _pieces(events),
+            _chunks(events),
             sep="\n",
             ping=0,  # the library's end with a blank line, and may come between the pieces of an event
             send_timeout=SEND_TIMEOUT_SECONDS,
@@ -54,7 +54,7 @@ class EventStream(EventSourceResponse):
             logger.info("a reader took nothing for %.0f s: its stream is cut off", SEND_TIMEOUT_SECONDS)
 
 
-async def _pieces(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+async def _chunks(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
     """Yield no more at a time than the client reads, and let others have their turn in between."""
     async with aclosing(events):
         async for event in events:

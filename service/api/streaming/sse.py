@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from callbacks.envelope import format_rfc3339
 from service.api.auth import MAX_TICKET_SECONDS, Access
-from service.api.exports import found_job
-from service.api.requests import answer, body_of, parsed
+from service.api.exports import load_job
+from service.api.requests import json_response, parse_model, read_body
 from service.api.state import State
 from service.api.streaming.event_stream import (
     KEEP_ALIVE,
@@ -33,16 +33,16 @@ from service.api.streaming.subscriptions import (
     find_job,
     read_changes,
     read_stored,
-    subscribed,
+    subscribe,
 )
 from service.fanout.hub import Subscriber
 from service.fanout.initial_states import position_from
 from service.jobs import queries
 from service.jobs.timeline import timeline
-from service.problems import DATABASE_AWAY, Unavailable
+from service.problems import DATABASE_ERRORS, Unavailable
 
-REFUSED, EXPIRED = "stream.refused", "stream.expired"
-BUSY_MILLISECONDS = 30_000
+STREAM_REFUSED, STREAM_EXPIRED = "stream.refused", "stream.expired"
+RETRY_WHEN_FULL_MILLISECONDS = 30_000
 """After so long, and as long again at most, a reader comes back for whom there was no room."""
 
 
@@ -61,8 +61,8 @@ async def export_events(request: Request[State]) -> Response:
     try:
         access = await request.state["authenticator"].stream_access(request)
         job = await find_job(request, access.user_id)
-    except (Unavailable, *DATABASE_AWAY):
-        return _refused("unavailable")
+    except (Unavailable, *DATABASE_ERRORS):
+        return _refusal_stream("unavailable")
     seen = request.headers.get("last-event-id", "")
     if job.status.final and seen.isdecimal() and len(seen) < 19 and int(seen) >= job.sequence:  # noqa: PLR2004
         return Response(status_code=204)
@@ -74,36 +74,36 @@ async def user_events(request: Request[State]) -> Response:
     try:
         access = await request.state["authenticator"].stream_access(request)
     except Unavailable:
-        return _refused("unavailable")
+        return _refusal_stream("unavailable")
     return _stream(request, access, None)
 
 
-async def ticket(request: Request[State]) -> Response:
+async def create_ticket(request: Request[State]) -> Response:
     """A ticket for clients that can't set headers: good as long as the token, as often as it takes."""
     access = await request.state["authenticator"].access(request)
-    asked = parsed(TicketBody, await body_of(request) or b"{}")
+    asked = parse_model(TicketBody, await read_body(request) or b"{}")
     now = time.time()
-    made, expires_at = request.state["authenticator"].ticket(access, seconds=asked.expires_in, now=now)
+    made, expires_at = request.state["authenticator"].create_ticket(access, seconds=asked.expires_in, now=now)
     shown = format_rfc3339(datetime.fromtimestamp(expires_at, UTC))
-    return answer({"ticket": made, "expires_at": shown, "expires_in": expires_at - int(now)}, 201)
+    return json_response({"ticket": made, "expires_at": shown, "expires_in": expires_at - int(now)}, 201)
 
 
 async def _timeline(request: Request[State]) -> Response:
-    job = await found_job(request)
+    job = await load_job(request)
     async with request.state["database"].reading() as session:
         rows = await queries.timeline(session, job.job_id)
-    return answer(timeline(job, rows, gpu=request.state["gpu"], now=time.time()))
+    return json_response(timeline(job, rows, gpu=request.state["gpu"], now=time.time()))
 
 
 def _stream(request: Request[State], access: Access, job_id: str | None) -> Response:
     return EventStream(_events(request, access, job_id, Subscriber()))
 
 
-def _refused(reason: str) -> Response:
+def _refusal_stream(reason: str) -> Response:
     """A stream that only says when to come back: an EventSource that is answered 429 or 503 never does."""
 
     async def events() -> AsyncGenerator[Event, None]:
-        yield closing_event(REFUSED, reason)
+        yield closing_event(STREAM_REFUSED, reason)
 
     return EventStream(events())
 
@@ -113,20 +113,20 @@ async def _events(
 ) -> AsyncGenerator[Event, None]:
     lifetime = Lifetime(access)
     try:
-        with subscribed(request, access.user_id, job_id, subscriber):
+        with subscribe(request, access.user_id, job_id, subscriber):
             async with aclosing(_states(request, access.user_id, job_id, subscriber, lifetime)) as states:
                 async for event in states:
                     yield event
                     if lifetime.is_over:
                         break
     except TooManyStreams:
-        pause = BUSY_MILLISECONDS + int(random.random() * BUSY_MILLISECONDS)  # noqa: S311 - no secret
-        yield closing_event(REFUSED, "too_many_streams", retry_milliseconds=pause)
-    except DATABASE_AWAY:
-        yield closing_event(REFUSED, "unavailable")
+        pause = RETRY_WHEN_FULL_MILLISECONDS + int(random.random() * RETRY_WHEN_FULL_MILLISECONDS)  # noqa: S311 - no secret
+        yield closing_event(STREAM_REFUSED, "too_many_streams", retry_milliseconds=pause)
+    except DATABASE_ERRORS:
+        yield closing_event(STREAM_REFUSED, "unavailable")
     else:
         if lifetime.has_expired:
-            yield closing_event(EXPIRED, "token_expired")
+            yield closing_event(STREAM_EXPIRED, "token_expired")
 
 
 def _states(

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from starlette.requests import HTTPConnection
 
 from service.api.auth import Access
-from service.api.requests import path_id
+from service.api.requests import path_job_id
 from service.api.state import State
 from service.fanout.hub import HubClosed, Publication, Subscriber, publication_of
 from service.jobs import queries
 from service.jobs.models import Job
 from service.problems import NotFound
 
-LONGEST_STREAM_SECONDS = 3_600.0
+MAX_STREAM_SECONDS = 3_600.0
 PING_SECONDS = 15.0
 
 
@@ -28,8 +28,8 @@ class Lifetime:
 
     def __init__(self, access: Access) -> None:
         left = access.seconds_left(time.time())
-        self._has_token_end = left <= LONGEST_STREAM_SECONDS
-        self._ends_at = time.monotonic() + min(left, LONGEST_STREAM_SECONDS)
+        self._has_token_end = left <= MAX_STREAM_SECONDS
+        self._ends_at = time.monotonic() + min(left, MAX_STREAM_SECONDS)
 
     @property
     def seconds_left(self) -> float:
@@ -46,7 +46,7 @@ class Lifetime:
 
 
 @contextmanager
-def subscribed(
+def subscribe(
     connection: HTTPConnection[State], user_id: str, job_id: str | None, subscriber: Subscriber
 ) -> Iterator[None]:
     """Count the stream, and have it told of changes; raises TooManyStreams."""
@@ -86,7 +86,7 @@ async def read_stored(connection: HTTPConnection[State], user_id: str, job_id: s
 async def find_job(connection: HTTPConnection[State], user_id: str) -> Job:
     """The export in the path; raises NotFound."""
     async with connection.state["database"].reading() as session:
-        job = await queries.get(session, user_id, path_id(connection))
+        job = await queries.get(session, user_id, path_job_id(connection))
     if job is None:
         raise NotFound("There is no such export.")
     return job

@@ -20,17 +20,17 @@ from service.api.streaming.subscriptions import (
     find_job,
     read_changes,
     read_stored,
-    subscribed,
+    subscribe,
 )
 from service.fanout.hub import NoticeType, Publication, Subscriber
-from service.problems import DATABASE_AWAY, NotFound, Unauthenticated, Unavailable
+from service.problems import DATABASE_ERRORS, NotFound, Unauthenticated, Unavailable
 from service.settings import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024
 MESSAGES_PER_WINDOW, WINDOW_SECONDS = 30, 10
-TRY_LATER = 1013
-REFUSALS = (Unauthenticated, NotFound, Unavailable, *DATABASE_AWAY)
+TRY_AGAIN_LATER = 1013
+REFUSALS = (Unauthenticated, NotFound, Unavailable, *DATABASE_ERRORS)
 
 
 async def export_socket(socket: WebSocket[State]) -> None:
@@ -45,7 +45,7 @@ async def user_socket(socket: WebSocket[State]) -> None:
 
 async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
     with suppress(WebSocketDisconnect):  # a client may leave at any time, before a refusal too
-        if not _same_origin(socket):
+        if not _is_allowed_origin(socket):
             await socket.close(1008)
             return
         await socket.accept(_subprotocol(socket))
@@ -53,21 +53,21 @@ async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
             access = await socket.state["authenticator"].stream_access(socket)
             job_id = (await find_job(socket, access.user_id)).job_id if per_export else None
         except REFUSALS as refusal:
-            await socket.close(_closing_code(refusal))
+            await socket.close(_close_code(refusal))
         else:
-            await _converse(socket, access, job_id)
+            await _run_socket(socket, access, job_id)
 
 
-def _closing_code(refusal: Exception) -> int:
+def _close_code(refusal: Exception) -> int:
     if isinstance(refusal, Unauthenticated):
         return 4401
-    return 4404 if isinstance(refusal, NotFound) else TRY_LATER
+    return 4404 if isinstance(refusal, NotFound) else TRY_AGAIN_LATER
 
 
-async def _converse(socket: WebSocket[State], access: Access, job_id: str | None) -> None:
+async def _run_socket(socket: WebSocket[State], access: Access, job_id: str | None) -> None:
     """Send and listen at once; whichever ends first ends the other, and its code closes the socket."""
     sending = asyncio.create_task(_serve_states(socket, access, job_id))
-    listening = asyncio.create_task(_listen(socket))
+    listening = asyncio.create_task(_answer_pings(socket))
     try:
         done, _ = await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -81,11 +81,11 @@ async def _serve_states(socket: WebSocket[State], access: Access, job_id: str | 
     """Send states until the end; the code to close with."""
     subscriber, lifetime = Subscriber(), Lifetime(access)
     try:
-        with subscribed(socket, access.user_id, job_id, subscriber):
+        with subscribe(socket, access.user_id, job_id, subscriber):
             async with aclosing(_states(socket, access.user_id, job_id, subscriber, lifetime)) as states:
                 return await _send_states(socket, states, lifetime, per_export=job_id is not None)
-    except (TooManyStreams, *DATABASE_AWAY):
-        return TRY_LATER
+    except (TooManyStreams, *DATABASE_ERRORS):
+        return TRY_AGAIN_LATER
     except TimeoutError:
         return 1008
 
@@ -123,7 +123,7 @@ async def _states(
             yield change
 
 
-async def _listen(socket: WebSocket[State]) -> int:
+async def _answer_pings(socket: WebSocket[State]) -> int:
     recent: deque[float] = deque(maxlen=MESSAGES_PER_WINDOW)
     while True:
         message = await socket.receive()
@@ -140,7 +140,7 @@ async def _listen(socket: WebSocket[State]) -> int:
             await socket.send_text("pong")
 
 
-def _same_origin(socket: WebSocket[State]) -> bool:
+def _is_allowed_origin(socket: WebSocket[State]) -> bool:
     """Browsers send Origin with a WebSocket and let any page open one; other clients send none."""
     origin = socket.headers.get("origin")
     if origin is None or {origin, ANY_ORIGIN} & set(socket.state["allowed_origins"]):

@@ -17,20 +17,20 @@ from infra.storage import (
     attachment,
 )
 from infra.storage.signed import Expired, Forged, Grant
-from service.api.requests import answer
+from service.api.requests import json_response
 from service.api.state import State
 from service.problems import AlreadyUploaded, Forbidden, Invalid, NotFound, UnsupportedType
 
 
 async def get(request: Request[State]) -> Response:
     """The object, or a part of it."""
-    storage, grant = _granted(request, "read")
-    return await served(request, storage, grant.user_id, grant.key, grant.filename)
+    storage, grant = _verify_grant(request, "read")
+    return await serve_object(request, storage, grant.user_id, grant.key, grant.filename)
 
 
 async def put(request: Request[State]) -> Response:
     """Take in an object, or a part of one, to the byte; what arrives in part is not kept."""
-    storage, grant = _granted(request, "write", "part")
+    storage, grant = _verify_grant(request, "write", "part")
     size = grant.size or 0
     declared = request.headers.get("content-length")
     if grant.content_type is not None and request.headers.get("content-type", "") != grant.content_type:
@@ -38,7 +38,7 @@ async def put(request: Request[State]) -> Response:
     if declared is not None and declared != str(size):
         raise Invalid(f"The upload was agreed to have {size} bytes.")
     try:
-        etag = await _received(request, storage, grant, size)
+        etag = await _receive_object(request, storage, grant, size)
     except WrongLength:
         raise Invalid(f"The upload was agreed to have {size} bytes.") from None
     except Damaged:
@@ -47,10 +47,10 @@ async def put(request: Request[State]) -> Response:
         raise NotFound("The upload is complete, or was given up.") from None
     except AlreadyStored:
         raise AlreadyUploaded from None
-    return answer({"key": grant.key, "size": size}, 201, {"ETag": f'"{etag}"'})
+    return json_response({"key": grant.key, "size": size}, 201, {"ETag": f'"{etag}"'})
 
 
-async def served(
+async def serve_object(
     request: Request[State], storage: FolderStorage, user_id: str, key: str, filename: str | None
 ) -> Response:
     """The object with Range, If-Range, ETag and conditions; to be saved as `filename` if one is given."""
@@ -63,9 +63,9 @@ async def served(
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": attachment(filename or key.rpartition("/")[2]),
     }
-    if _expected_another(request, found):
+    if _if_match_fails(request, found):
         return Response(status_code=412, headers=headers)
-    if _known(request, found):
+    if _is_not_modified(request, found):
         return Response(status_code=304, headers=headers)
     kind = guess_type(key)[0] or "application/octet-stream"
     return FileResponse(
@@ -75,7 +75,7 @@ async def served(
     )
 
 
-def _granted(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]:
+def _verify_grant(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]:
     storage = request.state["storage"]
     if not isinstance(storage, FolderStorage) or storage.urls is None:
         raise NotFound
@@ -91,7 +91,7 @@ def _granted(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]
     return storage, grant
 
 
-async def _received(request: Request[State], storage: FolderStorage, grant: Grant, size: int) -> str:
+async def _receive_object(request: Request[State], storage: FolderStorage, grant: Grant, size: int) -> str:
     if grant.act == "write":
         await storage.receive(grant.user_id, grant.key, request.stream(), size, replace=False)
         found = await storage.find(grant.user_id, grant.key)
@@ -105,17 +105,17 @@ async def _received(request: Request[State], storage: FolderStorage, grant: Gran
     )
 
 
-def _expected_another(request: Request[State], found: Stored) -> bool:
+def _if_match_fails(request: Request[State], found: Stored) -> bool:
     """If-Match: whoever reads by range wants all ranges of one and the same object."""
     asked = request.headers.get("if-match")
-    return asked is not None and asked.strip() != "*" and f'"{found.etag}"' not in _tags(asked)
+    return asked is not None and asked.strip() != "*" and f'"{found.etag}"' not in _etags(asked)
 
 
-def _known(request: Request[State], found: Stored) -> bool:
+def _is_not_modified(request: Request[State], found: Stored) -> bool:
     """If-None-Match, or in its absence If-Modified-Since (RFC 9110)."""
     asked = request.headers.get("if-none-match")
     if asked is not None:
-        return asked.strip() == "*" or f'"{found.etag}"' in _tags(asked)
+        return asked.strip() == "*" or f'"{found.etag}"' in _etags(asked)
     since = request.headers.get("if-modified-since")
     if since is None:
         return False
@@ -125,5 +125,5 @@ def _known(request: Request[State], found: Stored) -> bool:
         return False
 
 
-def _tags(header: str) -> list[str]:
+def _etags(header: str) -> list[str]:
     return [tag.strip().removeprefix("W/") for tag in header.split(",")]

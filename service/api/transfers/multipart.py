@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from infra.storage import NoSuchUpload, Storage, WrongLength, part_sizes
 
-URLS_AT_ONCE = 100
+MAX_TARGETS = 100
 URL_SECONDS = 3_600
 
 
@@ -21,7 +21,7 @@ class Upload:
     size: int
 
 
-class Target(TypedDict):
+class PartTarget(TypedDict):
     """A part that is to be sent: its number from 1, its size in bytes, where to PUT it."""
 
     number: int
@@ -29,7 +29,7 @@ class Target(TypedDict):
     url: str
 
 
-async def missing(storage: Storage, upload: Upload) -> list[int]:
+async def missing_parts(storage: Storage, upload: Upload) -> list[int]:
     """The numbers of the parts that are not there, or not whole; raises NoSuchUpload."""
     there = {
         (part.number, part.size)
@@ -39,21 +39,21 @@ async def missing(storage: Storage, upload: Upload) -> list[int]:
     return [number for number, size in wanted if (number, size) not in there]
 
 
-async def targets(storage: Storage, upload: Upload, numbers: Sequence[int]) -> list[Target]:
+async def part_targets(storage: Storage, upload: Upload, numbers: Sequence[int]) -> list[PartTarget]:
     """Where the first of these parts go: so many at once that an answer stays small and no URL grows old."""
     sizes = part_sizes(upload.size)
 
-    async def target(number: int) -> Target:
+    async def target(number: int) -> PartTarget:
         size = sizes[number - 1]
         signed = await storage.part_url(
             upload.user_id, upload.key, upload.upload_id, number, size=size, expires_seconds=URL_SECONDS
         )
-        return Target(number=number, size=size, url=signed.url)
+        return PartTarget(number=number, size=size, url=signed.url)
 
-    return list(await asyncio.gather(*(target(number) for number in numbers[:URLS_AT_ONCE])))
+    return list(await asyncio.gather(*(target(number) for number in numbers[:MAX_TARGETS])))
 
 
-async def joined(storage: Storage, upload: Upload) -> bool:
+async def complete_upload(storage: Storage, upload: Upload) -> bool:
     """Make the object of its parts; False, and nothing done, while parts are missing.
 
     May be repeated: an object of this size that is there already counts. The parts are those that storage lists, not

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, Count
 from infra.storage import NoSuchUpload, Storage, part_bytes
-from service.api.requests import answer, body_of, path_id
+from service.api.requests import json_response, path_job_id, read_body
 from service.api.state import State
 from service.api.transfers import multipart
 from service.api.transfers.multipart import Upload
@@ -21,10 +21,10 @@ from service.ingest.finalizer import attempt_folder, attempt_key
 from service.ingest.output_limits import max_output_bytes
 from service.jobs import queries
 from service.jobs.models import ACTIVE, Job
-from service.problems import ClockOff, Conflict, Gone, Invalid, NotFound, TooLarge, Unauthenticated
+from service.problems import AttemptOver, Conflict, Invalid, NotFound, TooLarge, Unauthenticated, WrongClock
 
 
-class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OutputRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An output of `size` bytes; without an upload id, one is begun."""
 
     attempt: Count
@@ -34,7 +34,7 @@ class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     complete: bool = False
 
 
-class NotWhole(Conflict):
+class UploadIncomplete(Conflict):
     title = "Parts of the upload are missing, or differ from what was stated."
     code = "upload_not_whole"
 
@@ -44,10 +44,10 @@ class OutputTooLarge(TooLarge):
     code = "output_too_large"
 
 
-async def hand_over(request: Request[State]) -> Response:
+async def request_output_targets(request: Request[State]) -> Response:
     """Where the missing parts go; or, when told that all are there, what storage holds."""
-    asked = _verified(request, await body_of(request, MAX_BODY_BYTES))
-    job = await _current(request, asked)
+    asked = _verify(request, await read_body(request, MAX_BODY_BYTES))
+    job = await _load_active_job(request, asked)
     key = attempt_key(job.job_id, job.attempt)
     storage = request.state["storage"]
     allowed_bytes = await max_output_bytes(storage, job, request.state["quotas"].output_bytes)
@@ -57,15 +57,15 @@ async def hand_over(request: Request[State]) -> Response:
     upload = Upload(job.user_id, key, upload_id, asked.size)
     try:
         if asked.complete:
-            return await _completed(request, upload, asked)
-        numbers = await multipart.missing(storage, upload)
+            return await _complete(request, upload, asked)
+        numbers = await multipart.missing_parts(storage, upload)
     except NoSuchUpload:
-        raise NotWhole("The upload is not known any more.") from None
-    targets = await multipart.targets(storage, upload, numbers)
-    return answer({"upload_id": upload_id, "part_size": part_bytes(asked.size), "parts": targets})
+        raise UploadIncomplete("The upload is not known any more.") from None
+    targets = await multipart.part_targets(storage, upload, numbers)
+    return json_response({"upload_id": upload_id, "part_size": part_bytes(asked.size), "parts": targets})
 
 
-async def _begin(storage: Storage, job: Job, asked: Asked) -> str:
+async def _begin(storage: Storage, job: Job, asked: OutputRequest) -> str:
     """Begin an upload in place of any other of the attempt: what they take up together is one output."""
     await storage.abort_uploads(job.user_id, attempt_folder(job.job_id, job.attempt))
     key = attempt_key(job.job_id, job.attempt)
@@ -74,19 +74,19 @@ async def _begin(storage: Storage, job: Job, asked: Asked) -> str:
     )
 
 
-async def _completed(request: Request[State], upload: Upload, asked: Asked) -> Response:
+async def _complete(request: Request[State], upload: Upload, asked: OutputRequest) -> Response:
     storage = request.state["storage"]
-    if not await multipart.joined(storage, upload):
-        raise NotWhole
+    if not await multipart.complete_upload(storage, upload):
+        raise UploadIncomplete
     if not await storage.holds(upload.user_id, upload.key, size=asked.size, checksum=asked.checksum):
-        raise NotWhole
-    return answer({"size": asked.size, "checksum": asked.checksum})
+        raise UploadIncomplete
+    return json_response({"size": asked.size, "checksum": asked.checksum})
 
 
-def _verified(request: Request[State], body: bytes) -> Asked:
-    job_id = path_id(request)
+def _verify(request: Request[State], body: bytes) -> OutputRequest:
+    job_id = path_job_id(request)
     try:
-        asked = msgspec.json.decode(body, type=Asked)
+        asked = msgspec.json.decode(body, type=OutputRequest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Invalid("The body does not ask for an upload.") from None
     keys = [
@@ -96,17 +96,17 @@ def _verified(request: Request[State], body: bytes) -> Asked:
     try:
         signing.verify(keys, request.headers, body, now=now)
     except signing.TimestampOutOfRange:
-        raise ClockOff(now) from None
+        raise WrongClock(now) from None
     except signing.VerificationFailed:
         raise Unauthenticated("The signature does not fit.") from None
     return asked
 
 
-async def _current(request: Request[State], asked: Asked) -> Job:
+async def _load_active_job(request: Request[State], asked: OutputRequest) -> Job:
     async with request.state["database"].reading() as session:
-        job = await queries.of_anyone(session, path_id(request))
+        job = await queries.of_anyone(session, path_job_id(request))
     if job is None:
         raise NotFound("There is no such export.")
     if job.attempt != asked.attempt or job.status not in ACTIVE:
-        raise Gone
+        raise AttemptOver
     return job

@@ -5,9 +5,9 @@ from starlette.responses import Response
 
 from gpu.spec import LocalFile, RemoteObject
 from infra.storage import OutsideStorage
-from service.api.requests import answer
+from service.api.requests import json_response
 from service.api.state import State
-from service.api.transfers.uploads import UPLOADS
+from service.api.transfers.uploads import UPLOADS_PREFIX
 from service.problems import NotFound
 
 URL_SECONDS = 300
@@ -19,7 +19,7 @@ async def probe(request: Request[State]) -> Response:
     key = str(request.path_params["key"])
     storage = request.state["storage"]
     try:
-        stored = await storage.find(user_id, key) if key.startswith(UPLOADS) else None
+        stored = await storage.find(user_id, key) if key.startswith(UPLOADS_PREFIX) else None
     except OutsideStorage:
         stored = None
     if stored is None:
@@ -31,4 +31,4 @@ async def probe(request: Request[State]) -> Response:
     else:
         place = RemoteObject(url=(await storage.read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
     found = await request.state["prober"].probe(user_id, place)
-    return answer({"key": key, "size": stored.size} | found)
+    return json_response({"key": key, "size": stored.size} | found)

@@ -18,19 +18,19 @@ from starlette.responses import Response
 from gpu.keys import validate_key
 from infra.storage import NoSuchUpload, part_bytes, part_sizes
 from service.api.exports import Strict
-from service.api.requests import answer, json_of
+from service.api.requests import json_response, read_json
 from service.api.state import State
 from service.api.transfers import multipart as parts
 from service.api.transfers.multipart import Upload
 from service.jobs.serializers import moment
 from service.problems import Conflict, NotFound, TooLarge, UnsupportedType
 
-EXPIRES_SECONDS = 3_600
-PARTS_EXPIRE_SECONDS = 24 * 3_600
+URL_SECONDS = 3_600
+MULTIPART_SECONDS = 24 * 3_600
 # S3 takes no more than 5 GiB in one request; what is larger goes in parts whether that was asked for or not.
 MAX_SINGLE_BYTES = 4 * 2**30
 MAX_NAME_BYTES = 120
-UPLOADS = "uploads/"
+UPLOADS_PREFIX = "uploads/"
 VIDEO_TYPES = frozenset(
     {
         "video/mp4", "video/quicktime", "video/x-matroska", "video/matroska", "video/webm", "video/x-m4v",
@@ -49,7 +49,7 @@ _UNSAFE = re.compile(r"[^\w.\- ()]+")
 _AUDIENCE = "upload"
 
 
-class NotWhole(Conflict):
+class UploadIncomplete(Conflict):
     title = "Parts of the upload are missing."
     code = "upload_not_whole"
 
@@ -73,44 +73,44 @@ def is_video(filename: str, content_type: str) -> bool:
 async def create(request: Request[State]) -> Response:
     """Where to PUT the file, or its parts."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await json_of(request, CreateUpload)
+    asked, _ = await read_json(request, CreateUpload)
     limit = request.state["quotas"].upload_bytes
     if asked.size > limit:
         raise TooLarge(f"A file may have {limit} bytes.")
     if not is_video(asked.filename, asked.content_type):
         raise UnsupportedType("Only video files can be uploaded; the content type must name a video format.")
-    key = f"{UPLOADS}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
+    key = f"{UPLOADS_PREFIX}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
     if asked.parts or asked.size > MAX_SINGLE_BYTES:
-        return await _in_parts(request, user_id, key, asked)
+        return await _create_multipart(request, user_id, key, asked)
     await request.state["storage"].check_room(asked.size)
     signed = await request.state["storage"].write_url(
-        user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=EXPIRES_SECONDS
+        user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=URL_SECONDS
     )
     shown = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
-    return answer(shown | {"expires_at": moment(int(time.time()) + EXPIRES_SECONDS)}, 201)
+    return json_response(shown | {"expires_at": moment(int(time.time()) + URL_SECONDS)}, 201)
 
 
 async def get(request: Request[State]) -> Response:
     """What has arrived of an upload in parts, and where the rest goes."""
-    upload, expires_at = await _known(request)
-    return answer(await _shown(request, upload, request.path_params["upload"], expires_at))
+    upload, expires_at = await _load_upload(request)
+    return json_response(await _upload_response(request, upload, request.path_params["upload"], expires_at))
 
 
 async def complete(request: Request[State]) -> Response:
     """All parts are there: the file is made of them; completing twice is as good as once."""
-    upload, _ = await _known(request)
+    upload, _ = await _load_upload(request)
     try:
-        whole = await parts.joined(request.state["storage"], upload)
+        whole = await parts.complete_upload(request.state["storage"], upload)
     except NoSuchUpload:
         raise NotFound("There is no such upload.") from None
     if not whole:
-        raise NotWhole
-    return answer({"key": upload.key, "size": upload.size}, 201)
+        raise UploadIncomplete
+    return json_response({"key": upload.key, "size": upload.size}, 201)
 
 
 async def abort(request: Request[State]) -> Response:
     """The upload is given up; what has arrived of it is removed."""
-    upload, _ = await _known(request)
+    upload, _ = await _load_upload(request)
     await request.state["storage"].abort(upload.user_id, upload.key, upload.upload_id)
     return Response(status_code=204)
 
@@ -123,21 +123,23 @@ def safe_name(filename: str) -> str:
     return validate_key(name)
 
 
-async def _in_parts(request: Request[State], user_id: str, key: str, asked: CreateUpload) -> Response:
+async def _create_multipart(request: Request[State], user_id: str, key: str, asked: CreateUpload) -> Response:
     upload_id = await request.state["storage"].begin(
         user_id, key, size=asked.size, content_type=asked.content_type
     )
-    expires_at = int(time.time()) + PARTS_EXPIRE_SECONDS
+    expires_at = int(time.time()) + MULTIPART_SECONDS
     claims = {"sub": user_id, "key": key, "size": asked.size, "upload": upload_id, "exp": expires_at}
     token = jwt.encode(claims | {"aud": _AUDIENCE}, request.state["upload_key"], "HS256")
-    shown = await _shown(request, Upload(user_id, key, upload_id, asked.size), token, expires_at)
-    return answer(shown, 201, {"Location": f"/api/uploads/{token}"})
+    shown = await _upload_response(request, Upload(user_id, key, upload_id, asked.size), token, expires_at)
+    return json_response(shown, 201, {"Location": f"/api/uploads/{token}"})
 
 
-async def _shown(request: Request[State], upload: Upload, token: str, expires_at: int) -> dict[str, Any]:
+async def _upload_response(
+    request: Request[State], upload: Upload, token: str, expires_at: int
+) -> dict[str, Any]:
     storage = request.state["storage"]
     try:
-        numbers = await parts.missing(storage, upload)
+        numbers = await parts.missing_parts(storage, upload)
     except NoSuchUpload:
         raise NotFound("There is no such upload.") from None
     count = len(part_sizes(upload.size))
@@ -149,12 +151,12 @@ async def _shown(request: Request[State], upload: Upload, token: str, expires_at
         "part_count": count,
         "arrived": sorted(set(range(1, count + 1)) - set(numbers)),
         "method": "PUT",
-        "parts": await parts.targets(storage, upload, numbers),
+        "parts": await parts.part_targets(storage, upload, numbers),
         "expires_at": moment(expires_at),
     }
 
 
-async def _known(request: Request[State]) -> tuple[Upload, int]:
+async def _load_upload(request: Request[State]) -> tuple[Upload, int]:
     """The upload in the path, if it is the caller's, and when its token expires; raises NotFound."""
     user_id = await request.state["authenticator"].user(request)
     try:

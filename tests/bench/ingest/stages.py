@@ -19,7 +19,7 @@ from callbacks import envelope, signing
 from infra.database.postgresql import AnyDatabase, open_database
 from infra.database.sqlite import sqlite_url
 from service import schema
-from service.api.callbacks import FrontDoor
+from service.api.callbacks import CallbackFastPath
 from service.ingest import store
 from service.ingest.batch_writer import Writer
 from service.ingest.store import Applied, Change
@@ -63,7 +63,7 @@ def endpoint(raw: bytes, job_id: str) -> dict[str, float]:
         "headers": [(name, value) for name, value in pairs],
         "state": {"master_keys": (SECRET.encode(),), "outcomes": Answering()},
     }
-    door = FrontDoor(_nobody)
+    door = CallbackFastPath(_nobody)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}

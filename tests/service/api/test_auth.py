@@ -11,14 +11,16 @@ import pytest
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
-from service.api.auth import MAX_TICKET_SECONDS, Access, Authenticator, SharedSecret
+from service.api.auth import MAX_TICKET_SECONDS, Access, Authenticator, SharedSecretVerifier
 from service.problems import Unauthenticated
 from tests.service.conftest import JWT_SECRET, token
 from tests.support.app_harness import AppHarness
 
 TICKET_KEY = b"t" * 32
-SHARED = Authenticator(SharedSecret(JWT_SECRET, audience=None, issuer=None), TICKET_KEY)
-STRICT = Authenticator(SharedSecret(JWT_SECRET, audience="framehook", issuer="https://issuer"), TICKET_KEY)
+SHARED = Authenticator(SharedSecretVerifier(JWT_SECRET, audience=None, issuer=None), TICKET_KEY)
+STRICT = Authenticator(
+    SharedSecretVerifier(JWT_SECRET, audience="framehook", issuer="https://issuer"), TICKET_KEY
+)
 
 
 def asking(bearer: str | None = None, *, cookie: str = "", query: str = "") -> HTTPConnection[Any]:
@@ -155,7 +157,7 @@ async def test_no_token_makes_it_fail(parts: list[str]) -> None:
 
 
 async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None:
-    ticket, _ = SHARED.ticket(Access("ada"), now=time.time())
+    ticket, _ = SHARED.create_ticket(Access("ada"), now=time.time())
     for _ in range(2):
         access = await SHARED.stream_access(asking(query=f"ticket={ticket}"))
         assert access.user_id == "ada"
@@ -165,9 +167,12 @@ async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None
 @pytest.mark.parametrize(
     "ticket",
     [
-        pytest.param(SHARED.ticket(Access("ada"), now=time.time() - MAX_TICKET_SECONDS - 1)[0], id="old"),
         pytest.param(
-            Authenticator(None, b"x" * 32).ticket(Access("ada"), now=time.time())[0], id="of another service"
+            SHARED.create_ticket(Access("ada"), now=time.time() - MAX_TICKET_SECONDS - 1)[0], id="old"
+        ),
+        pytest.param(
+            Authenticator(None, b"x" * 32).create_ticket(Access("ada"), now=time.time())[0],
+            id="of another service",
         ),
         pytest.param(token("ada"), id="a bearer token"),
         pytest.param("", id="empty"),
@@ -181,7 +186,7 @@ async def test_any_other_ticket_opens_nothing(ticket: str) -> None:
 
 async def test_a_ticket_ends_with_the_token_that_it_was_asked_for_with() -> None:
     now = int(time.time())
-    ticket, expires_at = SHARED.ticket(Access("ada", now + 90), now=now)
+    ticket, expires_at = SHARED.create_ticket(Access("ada", now + 90), now=now)
     assert expires_at == now + 90
     assert await SHARED.stream_access(asking(query=f"ticket={ticket}")) == Access("ada", now + 90)
 
@@ -189,11 +194,11 @@ async def test_a_ticket_ends_with_the_token_that_it_was_asked_for_with() -> None
 async def test_a_token_within_its_leeway_gets_no_ticket() -> None:
     now = time.time()
     with pytest.raises(Unauthenticated):
-        SHARED.ticket(Access("ada", int(now) - 1), now=now)
+        SHARED.create_ticket(Access("ada", int(now) - 1), now=now)
 
 
 async def test_a_ticket_is_no_token() -> None:
-    ticket, _ = SHARED.ticket(Access("ada"), now=time.time())
+    ticket, _ = SHARED.create_ticket(Access("ada"), now=time.time())
     with pytest.raises(Unauthenticated):
         await SHARED.user(asking(f"Bearer {ticket}", query=f"ticket={ticket}"))
 

@@ -12,7 +12,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from service.api.auth import ILL_SECONDS, Authenticator, PublishedKeys
+from service.api.auth import FAILURE_CACHE_SECONDS, Authenticator, JwksVerifier
 from service.problems import Unauthenticated, Unavailable
 from tests.service.api.test_auth import TICKET_KEY, asking, part
 
@@ -72,7 +72,7 @@ def provider() -> Iterator[Provider]:
 
 
 def trusting(provider: Provider, **more: Any) -> Authenticator:
-    return Authenticator(PublishedKeys(provider.url, audience=None, issuer=None, **more), TICKET_KEY)
+    return Authenticator(JwksVerifier(provider.url, audience=None, issuer=None, **more), TICKET_KEY)
 
 
 @pytest.mark.parametrize(("kid", "algorithm"), KINDS)
@@ -110,7 +110,7 @@ async def test_a_provider_that_is_ill_is_given_time_whoever_asks(provider: Provi
             await authenticator.user(asking(f"Bearer {provider.token(f'k{number}', 'RS256', provider.rsa)}"))
     assert provider.asked == 1
     provider.status = 200
-    now[0] += ILL_SECONDS
+    now[0] += FAILURE_CACHE_SECONDS
     assert await authenticator.user(asking(f"Bearer {provider.token('rsa', 'RS256')}")) == "ada"
     assert provider.asked == 2
 
@@ -191,6 +191,6 @@ async def test_a_provider_that_is_ill_is_no_reason_to_call_a_token_invalid(
 
 
 async def test_a_provider_out_of_reach_is_no_reason_to_call_a_token_invalid(provider: Provider) -> None:
-    keys = PublishedKeys("http://127.0.0.1:9/keys", audience=None, issuer=None)
+    keys = JwksVerifier("http://127.0.0.1:9/keys", audience=None, issuer=None)
     with pytest.raises(Unavailable):
         await Authenticator(keys, TICKET_KEY).user(asking(f"Bearer {provider.token('rsa', 'RS256')}"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.worker_process import LINES_PER_RUN, log_run, record_from
+from service.worker_process import MAX_LINES_PER_RUN, log_run, record_from
 from tests.support.service_process import CROP, Service
 
 LINE = b'{"time": "2026-01-02T03:04:05.000+00:00", "level": "info", "logger": "gpu.attempt", "message": "m"}'
@@ -36,7 +36,7 @@ async def test_a_run_that_never_stops_writing_fills_no_log(caplog: pytest.LogCap
     stream.feed_data(b"x\n" * 5_000 + b"y" * 1_000_000)
     stream.feed_eof()
     await log_run(stream, "job-1", 1)
-    assert len(caplog.records) == LINES_PER_RUN + 1
+    assert len(caplog.records) == MAX_LINES_PER_RUN + 1
 
 
 async def test_the_last_words_of_a_run_are_logged_without_a_line_end(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.factories import verifier_of
+from service.factories import create_verifier
 from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
 
 SECRET = "a-secret-that-nobody-should-ever-see-in-a-log"
@@ -233,10 +233,10 @@ def test_what_is_given_wins_over_the_environment(environment: pytest.MonkeyPatch
 def test_tokens_for_any_audience_are_warned_of_at_start(
     audience: str | None, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    verifier_of(load_settings(auth_jwt_secret="s" * 32, auth_audience=audience, _env_file=""))
+    create_verifier(load_settings(auth_jwt_secret="s" * 32, auth_audience=audience, _env_file=""))
     assert any("AUTH_AUDIENCE is not set" in record.getMessage() for record in caplog.records) is warned
 
 
 def test_a_single_user_is_not_warned_of_audiences(caplog: pytest.LogCaptureFixture) -> None:
-    verifier_of(load_settings(_env_file=""))
+    create_verifier(load_settings(_env_file=""))
     assert caplog.records == []
