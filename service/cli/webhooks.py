@@ -51,7 +51,7 @@ def add(
 def list_(server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False) -> None:
     """List endpoints, oldest first."""
     with print_errors(), Client(server, token) as client:
-        found = client.webhooks.all()
+        found = client.webhooks.list_all()
         if as_json:
             _say(found, "", as_json)
         elif found.webhooks:

@@ -1,4 +1,4 @@
-"""A client of the public API. It knows the service by its wire contract alone; whatever fails is a `ClientError`."""
+"""Client of the public API, which knows the service by its HTTP contract only; errors are `ClientError`s."""
 
 from service.client.api import Client as Client
 from service.client.errors import ClientError as ClientError

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the service, each as the sentence that the user is told."""
+"""Errors of the API client; the message of each is what the user reads."""
 
 import re
 from collections.abc import Sequence
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 import httpx
 import msgspec
 
-_STORE_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w{1,64})</Code>", re.DOTALL)
+_STORAGE_ERROR_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w{1,64})</Code>", re.DOTALL)
 
 
 class ClientError(Exception):
-    """Something went wrong; the message says what, and fits on a terminal."""
+    """An operation failed; the message says why, and fits on a terminal."""
 
 
 class Unreachable(ClientError):
-    """The service does not answer."""
+    """The service does not respond."""
 
 
 class UnexpectedResponse(ClientError):
-    """What answers is not Framehook, or one that is much newer."""
+    """The server is not Framehook, or a much newer one."""
 
 
 class CorruptTransfer(ClientError):
-    """A file did not arrive as it left."""
+    """A file changed on its way, or before all of it was sent."""
 
 
 class RequestRejected(ClientError):
-    """The service answered with a problem (RFC 9457); `fields` are those that it objects to: `config.fps`."""
+    """The service responded with a problem (RFC 9457); `fields` are the invalid ones, such as `config.fps`."""
 
     def __init__(self, status: int, message: str, fields: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -34,8 +34,8 @@ class RequestRejected(ClientError):
         self.fields = tuple(fields)
 
 
-class Expired(RequestRejected):
-    """The token has ended while a stream was read with it."""
+class TokenExpired(RequestRejected):
+    """The token expired while a stream was being read."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -45,7 +45,7 @@ class Expired(RequestRejected):
         )
 
 
-class _Field(msgspec.Struct):
+class _FieldError(msgspec.Struct):
     msg: str
     loc: list[str | int] = []
 
@@ -60,36 +60,36 @@ class _Field(msgspec.Struct):
 class _Problem(msgspec.Struct):
     detail: str = ""
     title: str = ""
-    errors: list[_Field] = []
+    errors: list[_FieldError] = []
 
 
 def rejection_from(response: httpx.Response) -> RequestRejected:
-    """The problem that a response tells of: its detail, and each field error that this leaves out."""
+    """Convert a problem response: its detail, and each field error that the detail leaves out."""
     try:
         problem = msgspec.json.decode(response.content, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = _Problem()
     detail = problem.detail or problem.title
-    lines = [detail or _bare(response)]
-    lines += [f"  {found}" for found in problem.errors if found.msg not in detail]
+    lines = [detail or _describe_foreign_response(response)]
+    lines += [f"  {error}" for error in problem.errors if error.msg not in detail]
     if response.status_code == httpx.codes.UNAUTHORIZED:
         lines.append("  give a token with --token or FRAMEHOOK_TOKEN")
-    return RequestRejected(response.status_code, "\n".join(lines), [found.name for found in problem.errors])
+    return RequestRejected(response.status_code, "\n".join(lines), [error.name for error in problem.errors])
 
 
-def _bare(response: httpx.Response) -> str:
-    """An answer that is no problem of ours: a proxy's, or a store's, which says in XML what it objects to."""
+def _describe_foreign_response(response: httpx.Response) -> str:
+    """Describe a response that is not a problem: a proxy's, or a storage error, whose code is in XML."""
     answered = f"answered {response.status_code} {response.reason_phrase}".strip()
-    code = _STORE_CODE.search(response.content)
+    code = _STORAGE_ERROR_CODE.search(response.content)
     if code:
         return f"the storage {answered}: {code[1].decode()}"
-    is_elsewhere = response.status_code == httpx.codes.NOT_FOUND
-    advice = "; see that --server or FRAMEHOOK_URL is the address of Framehook" if is_elsewhere else ""
+    is_wrong_address = response.status_code == httpx.codes.NOT_FOUND
+    advice = "; see that --server or FRAMEHOOK_URL is the address of Framehook" if is_wrong_address else ""
     return f"the service {answered}{advice}"
 
 
 def describe_error(error: httpx.RequestError) -> str:
-    """What befell a request, without the errno that nobody looks up."""
+    """Describe a failed request without its errno."""
     if isinstance(error, httpx.TimeoutException):
         return "it does not answer in time"
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):

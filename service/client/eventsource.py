@@ -1,6 +1,6 @@
-"""Server-Sent Events, read as the HTML standard says (§9.2.6): bytes in, events out; and how long to stay away.
+"""Parse Server-Sent Events as the HTML standard says (§9.2.6), and compute the delays between reconnects.
 
-`str.splitlines` and httpx's `iter_lines` also break at U+2028 and the like, which JSON may hold as they are.
+`str.splitlines` and httpx's `iter_lines` also split at U+2028 and similar characters, which JSON may hold unescaped.
 """
 
 import codecs
@@ -13,19 +13,20 @@ MAX_EVENT_CHARACTERS = 2**18
 INITIAL_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 15.0
 MAX_REQUESTED_DELAY_SECONDS = 60.0
-"""What the other side may ask for as a first pause: it does so where it has no room for more readers."""
+"""The longest initial delay that a server may request; it does so when it has no room for more streams."""
+_MAX_DOUBLINGS = 16
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _RETRY = re.compile(r"[0-9]{1,9}")
 
 
 class EventTooLarge(Exception):
-    """An event larger than any that is sent in earnest."""
+    """An event exceeds MAX_EVENT_CHARACTERS."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event; `id` is the last that the stream has named, here or before. `data` is the standard's word."""
+    """One event; `id` is the last one that the stream has set. `data` is the standard's term."""
 
     id: str
     type: str
@@ -33,34 +34,34 @@ class Event:
 
 
 class Parser:
-    """What one stream has said so far; `retry_milliseconds` is the pause that it asked for, if it did."""
+    """Parser of one stream; `retry_milliseconds` is the delay that the server requested, if any."""
 
     def __init__(self) -> None:
         self.retry_milliseconds: int | None = None
         self._id = ""
         self._type = ""
-        self._lines: list[str] = []
-        self._held = 0
+        self._data_lines: list[str] = []
+        self._buffered_characters = 0
 
-    def events(self, chunks: Iterable[bytes]) -> Iterator[Event]:
-        """The events of a stream; one that its end cuts off is dropped."""
-        for line in lines(chunks):
+    def parse(self, chunks: Iterable[bytes]) -> Iterator[Event]:
+        """Yield the events of a stream; an incomplete last one is dropped."""
+        for line in split_lines(chunks):
             if line:
-                self._take(line)
+                self._add_field(line)
                 continue
-            if self._lines:
-                yield Event(self._id, self._type or "message", "\n".join(self._lines))
-            self._lines, self._type, self._held = [], "", 0
+            if self._data_lines:
+                yield Event(self._id, self._type or "message", "\n".join(self._data_lines))
+            self._data_lines, self._type, self._buffered_characters = [], "", 0
 
-    def _take(self, line: str) -> None:
-        self._held += len(line)
-        if self._held > MAX_EVENT_CHARACTERS:
+    def _add_field(self, line: str) -> None:
+        self._buffered_characters += len(line)
+        if self._buffered_characters > MAX_EVENT_CHARACTERS:
             raise EventTooLarge
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         match name:
             case "data":
-                self._lines.append(value)
+                self._data_lines.append(value)
             case "event":
                 self._type = value
             case "id" if "\0" not in value:
@@ -69,42 +70,43 @@ class Parser:
                 self.retry_milliseconds = int(value)
 
 
-def lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Lines without their ends: CRLF, CR and LF each end one, however they fall into chunks."""
+def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Yield lines without their ends (CRLF, CR or LF), however the ends are split over chunks."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-    rest, after_cr = "", False
+    rest, ended_with_cr = "", False
     for chunk in chunks:
         text = decoder.decode(chunk)
         if not text:
             continue
-        if after_cr:
+        if ended_with_cr:
             text = text.removeprefix("\n")  # the second half of a CRLF whose first half has ended the line
-        after_cr = text.endswith("\r")
-        *whole, rest = _LINE_END.split(rest + text)
-        yield from whole
+        ended_with_cr = text.endswith("\r")
+        *complete_lines, rest = _LINE_END.split(rest + text)
+        yield from complete_lines
         if len(rest) > MAX_EVENT_CHARACTERS:
             raise EventTooLarge
 
 
 class ReconnectBackoff:
-    """How long to wait before each next try: twice as long each time, jittered, back to the first once heard."""
+    """Exponential backoff with jitter; a server that responds resets it and may set the initial delay."""
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        self._chance = jitter
-        self._first = INITIAL_DELAY_SECONDS
+        self._jitter = jitter
+        self._initial_seconds = INITIAL_DELAY_SECONDS
         self._failures = 0
         self.waited_seconds = 0.0
 
     def reset(self, retry_milliseconds: int | None = None) -> None:
-        """The other side is there, and may have said how long a first pause should be."""
+        """Start over after a response, from the requested delay if there is one."""
         self._failures, self.waited_seconds = 0, 0.0
         if retry_milliseconds is not None:
-            self._first = min(retry_milliseconds / 1000, MAX_REQUESTED_DELAY_SECONDS)
+            self._initial_seconds = min(retry_milliseconds / 1000, MAX_REQUESTED_DELAY_SECONDS)
 
     def next_delay(self, at_least_seconds: float = 0.0) -> float:
-        longest = max(MAX_DELAY_SECONDS, self._first)
-        pause = min(self._first * 2.0 ** min(self._failures, 16), longest)
-        pause = max(pause * (0.5 + self._chance() / 2), min(at_least_seconds, MAX_DELAY_SECONDS))
+        """Return the seconds to wait before the next try."""
+        longest = max(MAX_DELAY_SECONDS, self._initial_seconds)
+        delay = min(self._initial_seconds * 2.0 ** min(self._failures, _MAX_DOUBLINGS), longest)
+        delay = max(delay * (0.5 + self._jitter() / 2), min(at_least_seconds, MAX_DELAY_SECONDS))
         self._failures += 1
-        self.waited_seconds += pause
-        return pause
+        self.waited_seconds += delay
+        return delay

@@ -1,4 +1,4 @@
-"""HTTP to one service: the token, the tries, and answers as types."""
+"""HTTP calls to one service: authentication, retries and typed responses."""
 
 import json
 import random
@@ -14,63 +14,64 @@ import msgspec
 from service.client.errors import ClientError, UnexpectedResponse, Unreachable, describe_error, rejection_from
 from service.client.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
 
-TRIES = 3
-SILENCE_SECONDS = 45.0  # streams carry a comment every 15 s: with three missed the connection is dead
+MAX_TRIES = 3
+STREAM_TIMEOUT_SECONDS = 45.0  # streams carry a comment every 15 s: with three missed the connection is dead
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-
 _UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
 _TOKEN = re.compile(r"[!-~]+")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
-ResponseModel = TypeVar("ResponseModel", bound=msgspec.Struct)
-Token = str | Callable[[], str] | None
-"""A bearer token, or what gives one that is valid now."""
+Response = TypeVar("Response", bound=msgspec.Struct)
+TokenSource = str | Callable[[], str] | None
+"""A bearer token, or a function that returns one that is valid now."""
 
 
 class HttpClient:
-    """Calls to one service as one user; `sleep` and `jitter` are how it waits between tries."""
+    """HTTP client of one service and one user; `sleep` and `jitter` are used between tries."""
 
     def __init__(
         self,
         url: str,
-        token: Token = None,
+        token: TokenSource = None,
         *,
         sleep: Callable[[float], object] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.url, host = _checked(url)
+        self.url, host = _parse_server_url(url)
         self.sleep = sleep
         self.jitter = jitter
         self._token = token
         if not self.can_renew:
-            self._authorization()  # says at once what is wrong with it
-        # A proxy that the environment names can't reach this machine's own loopback.
-        self._http = httpx.Client(timeout=httpx.Timeout(30, connect=10), trust_env=host not in _LOOPBACK)
+            self._authorization()  # reports an invalid token at once
+        # A proxy from the environment can't reach the loopback interface of this machine.
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(30, connect=10), trust_env=host not in _LOOPBACK_HOSTS
+        )
 
     def close(self) -> None:
         self._http.close()
 
     @property
     def can_renew(self) -> bool:
-        """Whether another token can be had when this one has ended."""
+        """Tell whether an expired token can be replaced by a new one."""
         return callable(self._token)
 
     def _authorization(self) -> dict[str, str]:
-        return _authorization(self._token() if callable(self._token) else self._token)
+        return _authorization_headers(self._token() if callable(self._token) else self._token)
 
     def request_json(
         self,
         method: str,
         path: str,
-        type_: type[ResponseModel],
+        type_: type[Response],
         *,
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        tries: int = TRIES,
-    ) -> ResponseModel:
-        """What the service answers; one call after another unless it can only be made once."""
+        tries: int = MAX_TRIES,
+    ) -> Response:
+        """Send a request and decode its response; pass `tries=1` for calls that are not idempotent."""
         extra = dict(headers or {})
         content = None if body is None else json.dumps(body).encode()
         if content is not None:
@@ -82,10 +83,10 @@ class HttpClient:
             ),
             tries,
         )
-        return self.read(response.content, type_)
+        return self.decode(response.content, type_)
 
     def _unreachable(self, error: httpx.RequestError) -> Unreachable:
-        """Say who does not answer and, if that is the service itself, what to do."""
+        """Name the host that does not respond and, if it is the service itself, say what to do."""
         origin = _origin(error)
         advice = (
             "; start it with `framehook serve`, or name another with --server or FRAMEHOOK_URL"
@@ -96,7 +97,7 @@ class HttpClient:
         return Unreachable(f"{origin} can't be reached: {describe_error(error)}{advice}")
 
     def request(self, method: str, path: str) -> None:
-        """What the service answers with nothing but a success."""
+        """Send a request whose successful response has no body."""
         self.with_retries(lambda: self._http.request(method, self.url + path, headers=self._authorization()))
 
     def send(
@@ -105,27 +106,29 @@ class HttpClient:
         url: str,
         headers: Mapping[str, str],
         content: Callable[[], Iterable[bytes]],
-        tries: int = TRIES,
-        passing: Set[int] = _UNAVAILABLE_STATUSES,
+        tries: int = MAX_TRIES,
+        retryable: Set[int] = _UNAVAILABLE_STATUSES,
     ) -> None:
-        """Send a body to a URL that carries its own permission.
+        """Send a body to a presigned URL.
 
-        The token stays here: the URL may lead to somebody else's storage.
+        The bearer token is not sent: the URL may belong to a storage provider.
         """
         self.with_retries(
-            lambda: self._http.request(method, url, headers=headers, content=content()), tries, passing
+            lambda: self._http.request(method, url, headers=headers, content=content()), tries, retryable
         )
 
     def stream(
         self, path: str, *, headers: Mapping[str, str] | None = None, read_seconds: float = 30.0
     ) -> AbstractContextManager[httpx.Response]:
-        """A response whose body is read bit by bit; redirects are followed, without the token."""
+        """Open a response to be read in chunks; redirects are followed, without the token."""
         timeout = httpx.Timeout(30, connect=10, read=read_seconds)
-        sent = self._authorization() | dict(headers or {})
-        return self._http.stream("GET", self.url + path, headers=sent, timeout=timeout, follow_redirects=True)
+        all_headers = self._authorization() | dict(headers or {})
+        return self._http.stream(
+            "GET", self.url + path, headers=all_headers, timeout=timeout, follow_redirects=True
+        )
 
     def is_ready(self) -> bool:
-        """Whether the service says that it can do its work; asked once."""
+        """Tell whether the service reports itself ready; sends one request."""
         try:
             return self._http.get(f"{self.url}/readyz").is_success
         except httpx.RequestError:
@@ -134,32 +137,32 @@ class HttpClient:
     def with_retries(
         self,
         send: Callable[[], httpx.Response],
-        tries: int = TRIES,
-        passing: Set[int] = _UNAVAILABLE_STATUSES,
+        tries: int = MAX_TRIES,
+        retryable: Set[int] = _UNAVAILABLE_STATUSES,
     ) -> httpx.Response:
-        """A successful response, tried for again where the next try may fare better."""
+        """Return a successful response; retry connection errors and `retryable` statuses."""
         backoff = ReconnectBackoff(self.jitter)
-        for left in range(tries - 1, -1, -1):
-            wanted = 0.0
+        for tries_left in range(tries - 1, -1, -1):
+            requested_seconds = 0.0
             try:
                 response = send()
             except httpx.RequestError as error:
-                if not left:
+                if not tries_left:
                     raise self._unreachable(error) from error
             except httpx.InvalidURL as error:
                 raise self.unexpected_response() from error
             else:
                 if response.is_success:
                     return response
-                wanted = retry_after_seconds(response)
-                again = response.status_code in passing and wanted <= MAX_DELAY_SECONDS
-                if not (left and again):
+                requested_seconds = retry_after_seconds(response)
+                can_retry = response.status_code in retryable and requested_seconds <= MAX_DELAY_SECONDS
+                if not (tries_left and can_retry):
                     raise rejection_from(response)
-            self.sleep(backoff.next_delay(wanted))
+            self.sleep(backoff.next_delay(requested_seconds))
         raise AssertionError("there is at least one try")
 
-    def read(self, body: bytes | str, type_: type[ResponseModel]) -> ResponseModel:
-        """JSON as a type; raises UnexpectedResponse."""
+    def decode(self, body: bytes | str, type_: type[Response]) -> Response:
+        """Decode JSON as a type; raises UnexpectedResponse."""
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.MsgspecError, UnicodeError) as error:
@@ -170,19 +173,19 @@ class HttpClient:
 
 
 def retry_after_seconds(response: httpx.Response) -> float:
-    """The pause in seconds that a response asks for; 0 if it names none, or a date."""
+    """Return the delay that a response requests; 0 if it requests none, or gives a date."""
     value = response.headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdecimal() else 0.0
 
 
 def _origin(error: httpx.RequestError) -> str:
-    """Whom a request went to; the rest of its URL may be a secret."""
+    """Return scheme and host of a request; the rest of its URL may be a secret."""
     url = error.request.url
     return f"{url.scheme}://{url.netloc.decode()}"
 
 
-def _checked(url: str) -> tuple[str, str]:
-    """The service's URL without a slash at the end, and its host."""
+def _parse_server_url(url: str) -> tuple[str, str]:
+    """Return the service's URL without a trailing slash, and its host."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -194,7 +197,7 @@ def _checked(url: str) -> tuple[str, str]:
     return str(parsed).rstrip("/"), parsed.host
 
 
-def _authorization(token: str | None) -> dict[str, str]:
+def _authorization_headers(token: str | None) -> dict[str, str]:
     token = (token or "").strip()
     if token and not _TOKEN.fullmatch(token):
         raise ClientError("the token holds characters that no token has")

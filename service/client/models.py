@@ -1,4 +1,4 @@
-"""The wire contract as a client sees it. Fields that a newer service adds are passed over."""
+"""Responses of the API. Fields that a newer service adds are ignored."""
 
 import mimetypes
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 _UNKNOWN_TYPE = "application/octet-stream"
-# Python's own table lacks some of these, and takes `.ts` for a translation.
+# Python's own table lacks some of these, and maps `.ts` to Qt translation files.
 _VIDEO_TYPES = {
     ".3g2": "video/3gpp2",
     ".3gp": "video/3gpp",
@@ -101,7 +101,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True):
-    """What an export spent its time on, and what that cost, in US dollars, where there is a price."""
+    """The phases of an export and its cost in US dollars, if the GPU has a price."""
 
     phases: list[Span]
     gpu_seconds: float = 0.0
@@ -109,14 +109,14 @@ class Timeline(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some exports, newest first."""
+    """One page of exports, newest first."""
 
     exports: list[Export]
     next_cursor: str | None = None
 
 
 class Part(msgspec.Struct, frozen=True):
-    """Where one part is PUT: its number from 1, its size in bytes."""
+    """One part of an upload: its number from 1, its size in bytes, the URL to PUT it to."""
 
     number: int
     size: int
@@ -124,10 +124,10 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class UploadTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a file is to be sent, and how: to `url`, or, if there is an `upload`, each of its parts to its own.
+    """Where and how to upload a file: to `url`, or in `parts` if `upload` is set.
 
-    Each part but the last has `part_size` bytes; `arrived` are the numbers of those that are there. `parts` are some of
-    the others: once they are sent, the next are asked for.
+    Every part but the last has `part_size` bytes; `arrived` holds the numbers of the stored ones. `parts` holds some of
+    the missing ones; request the target again for the others.
     """
 
     key: str
@@ -140,18 +140,18 @@ class UploadTarget(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[Part] = []
 
 
-class Key(msgspec.Struct, frozen=True):
-    """What a file is stored under."""
+class StoredFile(msgspec.Struct, frozen=True):
+    """A file in storage."""
 
     key: str
 
 
 def content_type(path: Path) -> str:
-    """What a file's name says that it is."""
+    """Return the media type that the file name stands for."""
     guessed = _VIDEO_TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
     return guessed or _UNKNOWN_TYPE
 
 
 def is_named_as_video(path: Path) -> bool:
-    """Whether a file's name is that of a kind of video that may be sent; some kinds' types say image or application."""
+    """Tell whether the suffix is a video's that the service accepts; some have image or application types."""
     return path.suffix.lower() in _VIDEO_TYPES or content_type(path).startswith("video/")

@@ -1,4 +1,4 @@
-"""Uploads that were begun and not finished, or not used, remembered in a folder for the next try."""
+"""Remember unfinished and unused uploads in a folder, so that the next command can resume them."""
 
 import hashlib
 import json
@@ -7,81 +7,81 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-KEPT_SECONDS = 24 * 3_600.0  # as long as the service keeps them
+MAX_AGE_SECONDS = 24 * 3_600.0  # the service keeps unfinished uploads as long
 
 
 class ResumeState:
-    """Tokens of uploads by service and file, as the file is now; without a folder nothing is remembered.
+    """Upload tokens and stored keys per service and file; without a folder nothing is remembered.
 
-    That nothing can be remembered is no reason not to send a file.
+    A file is identified by path, size and modification time. Errors of the folder are ignored: an upload must not
+    fail because it can't be remembered.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def token(self, service: str, path: Path) -> str | None:
-        """The upload of exactly this file that was kept last."""
-        return self._kept(service, path, "upload")
+    def load_upload(self, service: str, path: Path) -> str | None:
+        """Return the token of the last unfinished upload of exactly this file."""
+        return self._load(service, path, "upload")
 
-    def key(self, service: str, path: Path) -> str | None:
-        """What exactly this file was stored under by a command that did not get to use it."""
-        return self._kept(service, path, "key")
+    def load_key(self, service: str, path: Path) -> str | None:
+        """Return the key of exactly this file if it was stored and not used yet."""
+        return self._load(service, path, "key")
 
-    def keep(self, service: str, path: Path, token: str) -> None:
-        """Remember an upload; whoever may read this may not use it without a token of the user's."""
-        self._keep(service, path, {"upload": token})
+    def save_upload(self, service: str, path: Path, token: str) -> None:
+        """Remember an unfinished upload; its token is useless without a bearer token of the user."""
+        self._save(service, path, {"upload": token})
 
     def save_key(self, service: str, path: Path, key: str) -> None:
-        """Remember what a file was stored under."""
-        self._keep(service, path, {"key": key})
+        """Remember the key under which a file was stored."""
+        self._save(service, path, {"key": key})
 
     def forget(self, service: str, path: Path) -> None:
-        """It is finished, or can't be gone on with."""
+        """Delete what is remembered of a file."""
         with suppress(OSError):
-            place = self._place(service, path)
-            if place:
-                place.unlink(missing_ok=True)
+            state_file = self._state_file(service, path)
+            if state_file:
+                state_file.unlink(missing_ok=True)
 
-    def _kept(self, service: str, path: Path, name: str) -> str | None:
+    def _load(self, service: str, path: Path, name: str) -> str | None:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            place = self._place(service, path)
-            if place and time.time() - place.stat().st_mtime < KEPT_SECONDS:
-                return str(json.loads(place.read_text())[name])
+            state_file = self._state_file(service, path)
+            if state_file and time.time() - state_file.stat().st_mtime < MAX_AGE_SECONDS:
+                return str(json.loads(state_file.read_text())[name])
         return None
 
-    def _keep(self, service: str, path: Path, kept: dict[str, str]) -> None:
+    def _save(self, service: str, path: Path, state: dict[str, str]) -> None:
         with suppress(OSError):
-            place = self._place(service, path)
-            if place is None:
+            state_file = self._state_file(service, path)
+            if state_file is None:
                 return
-            for folder in (place.parent.parent, place.parent):
+            for folder in (state_file.parent.parent, state_file.parent):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            place.parent.chmod(0o700)
-            self._sweep(place.parent)
-            part = place.with_suffix(".part")
+            state_file.parent.chmod(0o700)
+            self._delete_expired(state_file.parent)
+            part = state_file.with_suffix(".part")
             part.unlink(missing_ok=True)
             part.touch(mode=0o600)
-            part.write_text(json.dumps(kept))
-            part.replace(place)
+            part.write_text(json.dumps(state))
+            part.replace(state_file)
 
-    def _place(self, service: str, path: Path) -> Path | None:
+    def _state_file(self, service: str, path: Path) -> Path | None:
         if self._folder is None:
             return None
         facts = path.stat()
-        named = [service, str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns)]
-        return (
-            self._folder / f"{hashlib.sha256(chr(0).join(named).encode(errors='replace')).hexdigest()}.json"
-        )
+        identity = [service, str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns)]
+        digest = hashlib.sha256("\0".join(identity).encode(errors="replace")).hexdigest()
+        return self._folder / f"{digest}.json"
 
-    def _sweep(self, folder: Path) -> None:
-        for place in folder.iterdir():
-            if time.time() - place.stat().st_mtime > KEPT_SECONDS:
-                place.unlink(missing_ok=True)
+    def _delete_expired(self, folder: Path) -> None:
+        for path in folder.iterdir():
+            if time.time() - path.stat().st_mtime > MAX_AGE_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def default_folder() -> Path | None:
-    """Where the user's programs keep their state (XDG base directories)."""
-    with suppress(RuntimeError):  # a user without a home
+    """Return the folder for this user's state (XDG base directories); None without a home."""
+    with suppress(RuntimeError):
         state = os.environ.get("XDG_STATE_HOME")
         return (Path(state) if state else Path.home() / ".local" / "state") / "framehook" / "uploads"
     return None

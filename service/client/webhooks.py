@@ -1,4 +1,4 @@
-"""Webhooks, as the service offers them: endpoints, their secrets, and the log of what was sent."""
+"""Webhook calls of the API client: endpoints, secrets and the delivery log."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -8,12 +8,12 @@ import msgspec
 from service.client.http_client import HttpClient
 
 PAGE_LIMIT = 100
-LOOK_EVERY_SECONDS = 0.2
-LOOK_TIMES = 150
+POLL_SECONDS = 0.2
+MAX_POLLS = 150
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A consumer's URL; the secret is there when it was made just now."""
+    """A consumer's URL; `secret` is set only when it has just been created."""
 
     id: str
     url: str
@@ -29,7 +29,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None = None
 
 
-class Fault(msgspec.Struct, frozen=True):
+class AttemptError(msgspec.Struct, frozen=True):
     """Why an attempt failed."""
 
     code: str
@@ -37,13 +37,13 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One request that was made, and what came back."""
+    """One request to an endpoint, and its response or error."""
 
     attempt: int
     at: str
     seconds: float | None = None
     status: int | None = None
-    error: Fault | None = None
+    error: AttemptError | None = None
     excerpt: str | None = None
 
 
@@ -66,70 +66,70 @@ class Endpoints(msgspec.Struct, frozen=True):
 
 
 class Deliveries(msgspec.Struct, frozen=True):
-    """Some of what was sent, newest first."""
+    """One page of deliveries, newest first."""
 
     deliveries: list[Delivery]
     next_cursor: str | None = None
 
 
-class Recovered(msgspec.Struct, frozen=True):
-    """How many deliveries were made."""
+class RecoveryResult(msgspec.Struct, frozen=True):
+    """How many deliveries were created."""
 
     recovered: int
 
 
 class Webhooks:
-    """The caller's endpoints."""
+    """The webhook endpoints of the caller."""
 
-    def __init__(self, calls: HttpClient) -> None:
-        self._calls = calls
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
 
     def add(self, url: str, *, events: Sequence[str], description: str, ed25519: bool) -> Endpoint:
-        """A new endpoint with its secret; asked for once, since a second call would make a second one."""
+        """Create an endpoint; sent once, since a second request would create a second one."""
         body = {"url": url, "description": description, "ed25519": ed25519}
-        wanted = {"events": list(events)} if events else {}
-        return self._calls.request_json("POST", "/api/webhooks", Endpoint, body=body | wanted, tries=1)
+        subscription = {"events": list(events)} if events else {}
+        return self._http.request_json("POST", "/api/webhooks", Endpoint, body=body | subscription, tries=1)
 
-    def all(self) -> Endpoints:
-        return self._calls.request_json("GET", "/api/webhooks", Endpoints)
+    def list_all(self) -> Endpoints:
+        return self._http.request_json("GET", "/api/webhooks", Endpoints)
 
     def enable(self, endpoint_id: str) -> Endpoint:
-        return self._calls.request_json("PATCH", _path(endpoint_id), Endpoint, body={"enabled": True})
+        return self._http.request_json("PATCH", _path(endpoint_id), Endpoint, body={"enabled": True})
 
     def rotate(self, endpoint_id: str) -> Endpoint:
-        """The endpoint with its new secret; asked for once, since a second call would make another."""
-        return self._calls.request_json("POST", f"{_path(endpoint_id)}/rotate", Endpoint, tries=1)
+        """Replace the secret; sent once, since a second request would replace it again."""
+        return self._http.request_json("POST", f"{_path(endpoint_id)}/rotate", Endpoint, tries=1)
 
     def remove(self, endpoint_id: str) -> None:
-        self._calls.request("DELETE", _path(endpoint_id))
+        self._http.request("DELETE", _path(endpoint_id))
 
     def test(self, endpoint_id: str) -> Delivery:
-        """Send a test event; its delivery, when it has ended or half a minute has passed."""
-        found = self._calls.request_json("POST", f"{_path(endpoint_id)}/test", Delivery, tries=1)
-        path = f"{_path(endpoint_id)}/deliveries/{quote(found.delivery_id, safe='')}"
-        for _ in range(LOOK_TIMES):
-            if found.state != "pending":
+        """Send a test event; return its delivery once it has ended, or after half a minute."""
+        delivery = self._http.request_json("POST", f"{_path(endpoint_id)}/test", Delivery, tries=1)
+        path = f"{_path(endpoint_id)}/deliveries/{quote(delivery.delivery_id, safe='')}"
+        for _ in range(MAX_POLLS):
+            if delivery.state != "pending":
                 break
-            self._calls.sleep(LOOK_EVERY_SECONDS)
-            found = self._calls.request_json("GET", path, Delivery)
-        return found
+            self._http.sleep(POLL_SECONDS)
+            delivery = self._http.request_json("GET", path, Delivery)
+        return delivery
 
     def deliveries(self, endpoint_id: str, limit: int, *, state: str | None) -> Deliveries:
-        """What was sent last, newest first."""
+        """Return the latest deliveries, newest first."""
         path, query = f"{_path(endpoint_id)}/deliveries", {"state": state} if state else {}
-        found: list[Delivery] = []
+        deliveries: list[Delivery] = []
         while True:
-            query["limit"] = str(min(limit - len(found), PAGE_LIMIT))
-            page = self._calls.request_json("GET", path, Deliveries, query=query)
-            found += page.deliveries
-            if len(found) >= limit or page.next_cursor is None:
-                return Deliveries(found, page.next_cursor)
+            query["limit"] = str(min(limit - len(deliveries), PAGE_LIMIT))
+            page = self._http.request_json("GET", path, Deliveries, query=query)
+            deliveries += page.deliveries
+            if len(deliveries) >= limit or page.next_cursor is None:
+                return Deliveries(deliveries, page.next_cursor)
             query["cursor"] = page.next_cursor
 
-    def recover(self, endpoint_id: str, since: str) -> Recovered:
-        """Send what was missed since a time."""
-        return self._calls.request_json(
-            "POST", f"{_path(endpoint_id)}/recover", Recovered, body={"since": since}
+    def recover(self, endpoint_id: str, since: str) -> RecoveryResult:
+        """Send the final events that the endpoint has not received since a time."""
+        return self._http.request_json(
+            "POST", f"{_path(endpoint_id)}/recover", RecoveryResult, body={"since": since}
         )
 
 

@@ -70,7 +70,7 @@ def framehook(
     *,
     secret: str,
     port: int | None = None,
-    code: str = "from service.cli import app; app()",
+    code: str = "from service.cli.main import app; app()",
 ) -> Iterator[Server]:
     """Framehook itself, its data in a folder of its own; other `code` may leave out of it what is to be measured."""
     port = port or free_port()

@@ -36,7 +36,7 @@ from service.webhooks.outbox import Outbox
 async def nothing(*_): pass
 Outbox.write_on_postgresql = nothing
 Outbox.write_on_sqlite = lambda *_: None
-from service.cli import app; app()
+from service.cli.main import app; app()
 """
 POSTS = 100
 

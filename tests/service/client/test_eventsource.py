@@ -38,7 +38,7 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
 
 @pytest.mark.parametrize(("raw", "expected"), STREAMS.values(), ids=STREAMS.keys())
 def test_a_stream_reads_as_the_standard_says(raw: bytes, expected: list[Event]) -> None:
-    assert list(Parser().events([raw])) == expected
+    assert list(Parser().parse([raw])) == expected
 
 
 @given(st.data())
@@ -46,7 +46,7 @@ def test_a_stream_reads_the_same_however_it_falls_into_chunks(found: st.DataObje
     raw = b"\r\n".join(stream for stream, _ in STREAMS.values())
     cuts = sorted(found.draw(st.sets(st.integers(0, len(raw)), max_size=40)))
     chunks = [raw[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert list(Parser().events(chunks)) == list(Parser().events([raw]))
+    assert list(Parser().parse(chunks)) == list(Parser().parse([raw]))
 
 
 def test_pauses_grow_up_to_a_limit_and_start_over_once_heard() -> None:
@@ -73,4 +73,4 @@ def test_an_event_without_end_is_not_gathered_for_ever(line: bytes) -> None:
     chunk = line if line.endswith(b"\n") else b"x" * 10_000
     endless = (chunk for _ in range(2 * MAX_EVENT_CHARACTERS // len(chunk)))
     with pytest.raises(EventTooLarge):
-        list(Parser().events(endless))
+        list(Parser().parse(endless))

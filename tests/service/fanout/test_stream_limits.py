@@ -134,7 +134,7 @@ def test_a_keep_alive_is_no_event_to_any_parser() -> None:
     sent = b"".join((*KEEP_ALIVE, event, *KEEP_ALIVE, *KEEP_ALIVE, event))
     assert b"\n\n:" in sent
     assert sent.count(b"\n\n") == 2
-    assert len(list(Parser().events([sent]))) == 2
+    assert len(list(Parser().parse([sent]))) == 2
 
 
 async def test_identity_keys_out_of_reach_keep_no_event_source_away_for_good(

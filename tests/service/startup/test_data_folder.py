@@ -124,7 +124,7 @@ def test_what_a_client_remembers_of_uploads_is_its_users_alone(tmp_path: Path) -
     opened_to_others(memory / "left.part")
     before = os.umask(0)
     try:
-        ResumeState(memory).keep("http://127.0.0.1:8000", film, "a token")
+        ResumeState(memory).save_upload("http://127.0.0.1:8000", film, "a token")
     finally:
         os.umask(before)
     (kept,) = memory.glob("*.json")
