@@ -22,8 +22,11 @@ from service.api.callbacks import CallbackFastPath
 from service.api.routes import ROUTES
 from service.api.state import Quotas, State
 from service.clock import Clock
-from service.dispatch.dispatcher import Attempts
-from service.dispatch.runners import Runner, RunnerCheck
+from service.dispatch.attempt_specs import SpecBuilder
+from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.rescuer import Rescuer
+from service.dispatch.run_control import RunControl
+from service.dispatch.runners import Runner, RunnerReadiness
 from service.factories import (
     create_limits,
     create_middleware,
@@ -138,7 +141,7 @@ async def _running(settings: Settings, hub: Hub, edges: Replacements) -> AsyncIt
     service = _build(settings, hub, open_database(url), edges)
     if not is_postgresql(url):
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
-        await service.attempts.resume()
+        await service.state["rescuer"].restart_orphaned()
         await service.state["delivery_worker"].resume()
     keep = service.state["supervisor"].keep
     tasks = [asyncio.create_task(keep(name, loop), name=name) for name, loop in service.loops.items()]
@@ -156,7 +159,7 @@ async def _running(settings: Settings, hub: Hub, edges: Replacements) -> AsyncIt
             closing.push_async_callback(service.runner.close)
             closing.push_async_callback(service.state["egress"].close)
             closing.push_async_callback(service.state["delivery_worker"].stop)
-            closing.push_async_callback(service.attempts.hand_over)
+            closing.push_async_callback(service.state["dispatcher"].release_local_runs)
             closing.push_async_callback(service.writer.drain)
 
 
@@ -175,7 +178,6 @@ class _Service:
     state: State
     writer: Writer
     runner: Runner
-    attempts: Attempts
     loops: dict[str, Callable[[], Awaitable[None]]]
 
 
@@ -215,25 +217,24 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Replaceme
         max_output_bytes=settings.max_output_bytes,
         lease_seconds=settings.finalize_seconds,
     )
-    attempts = Attempts(
-        database,
-        storage,
+    limits = create_limits(settings)
+    specs = SpecBuilder(
         runner,
-        outcomes,
-        publish,
-        transfers=create_transfer_planner(settings, storage, runner),
+        create_transfer_planner(settings, storage, runner),
         origin=settings.callback_origin,
         master_key=masters[0],
-        limits=create_limits(settings),
-        clock=clock,
+        deadline_seconds=limits.deadline_seconds,
     )
+    control = RunControl(database, storage, runner, outcomes, publish, clock)
+    rescuer = Rescuer(database, runner, outcomes, control, limits=limits, clock=clock)
+    dispatcher = Dispatcher(database, runner, specs, control, rescuer, publish, limits=limits, clock=clock)
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
         "liveness": liveness.run,
         "writer": writer.run,
-        "dispatch": attempts.dispatch,
-        "watch": attempts.watch,
+        "dispatch": dispatcher.run,
+        "watch": rescuer.run,
         "webhooks": delivery_worker.run,
     }
     retention = Retention(events_seconds=settings.timeline_days * 86_400)
@@ -248,7 +249,9 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Replaceme
         storage=storage,
         supervisor=supervisor,
         liveness=liveness,
-        attempts=attempts,
+        dispatcher=dispatcher,
+        rescuer=rescuer,
+        run_control=control,
         outcomes=outcomes,
         writer=writer,
         authenticator=Authenticator(create_verifier(settings), derive_key(masters[0], "stream tickets")),
@@ -268,14 +271,14 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Replaceme
             settings.max_webhooks_per_user,
         ),
         runner_name=runner.name,
-        runner_check=RunnerCheck(runner),
-        gpu=settings.modal_gpu if settings.modal_enabled else None,
+        runner_readiness=RunnerReadiness(runner),
+        gpu=runner.gpu,
         origin=settings.origin,
         allowed_origins=settings.allowed_origins,
         upload_key=derive_key(masters[0], "uploads"),
         master_keys=masters,
     )
-    return _Service(state, writer, runner, attempts, loops)
+    return _Service(state, writer, runner, loops)
 
 
 def _disabled_notice(endpoint: Endpoint) -> Publication:

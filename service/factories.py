@@ -20,7 +20,7 @@ from infra.telemetry import AccessLog
 from service.api.auth import JwksVerifier, SharedSecretVerifier, Verifier
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
-from service.dispatch.transfer_plan import Transfers
+from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
 from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 
@@ -45,7 +45,8 @@ def create_runner(settings: Settings) -> Runner:
         return ModalRunner(
             settings.modal_app_name,
             settings.modal_token,
-            patience_seconds=settings.silence_seconds / 2,
+            gpu=settings.modal_gpu,
+            max_retry_seconds=settings.silence_seconds / 2,
             spawn_seconds=min(20.0, settings.lease_seconds * 2 / 3),
         )
     shared = settings.database_url is not None and is_postgresql(settings.database_url)
@@ -83,12 +84,12 @@ def bucket_config(settings: Settings) -> "S3Place | None":
     )
 
 
-def create_transfer_planner(settings: Settings, storage: Storage, runner: Runner) -> Transfers:
+def create_transfer_planner(settings: Settings, storage: Storage, runner: Runner) -> TransferPlanner:
     """How runs reach what they read and write."""
-    return Transfers(
+    return TransferPlanner(
         storage,
         origin=settings.callback_origin,
-        same_machine=runner.name == LocalRunner.name,
+        shares_filesystem=runner.shares_filesystem,
         url_seconds=settings.queue_deadline_seconds + settings.attempt_deadline_seconds,
     )
 
@@ -102,7 +103,7 @@ def create_limits(settings: Settings) -> Limits:
         silence_seconds=settings.silence_seconds,
         lease_seconds=settings.lease_seconds,
         finalize_seconds=settings.finalize_seconds,
-        watch_seconds=settings.watch_seconds,
+        rescue_interval_seconds=settings.watch_seconds,
     )
 
 

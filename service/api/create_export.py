@@ -95,7 +95,7 @@ async def _submit_once(
         if key:
             await _store_idempotency_key(session, user_id, key, raw, job)
     request.state["publish"](job)
-    request.state["attempts"].wake()
+    request.state["dispatcher"].wake()
     return job
 
 

@@ -125,7 +125,7 @@ async def cancel(request: Request[State]) -> Response:
             raise AlreadyFinished
         return job_response(request, job, 202)
     request.state["publish"](cancelled)
-    await request.state["attempts"].abandon(cancelled)
+    await request.state["run_control"].stop_attempt(cancelled)
     await request.state["outcomes"].withdraw(cancelled)
     return job_response(request, cancelled, 202)
 
@@ -144,7 +144,7 @@ async def retry(request: Request[State]) -> Response:
         now = await load_job(request)
         raise AttemptStillEnding(headers={"Retry-After": "2"}) if now.status in RETRYABLE else NotRetryable
     request.state["publish"](again)
-    request.state["attempts"].wake()
+    request.state["dispatcher"].wake()
     return job_response(request, again, 202)
 
 

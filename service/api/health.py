@@ -27,7 +27,7 @@ async def healthz(request: Request[State]) -> Response:
 async def readyz(request: Request[State]) -> Response:
     """Database, storage, runner and loops are all there; what the runner lacks is told by its code."""
     state = request.state
-    problem = await state["runner_check"].problem()
+    problem = await state["runner_readiness"].problem()
     checks = {
         "database": await _passes(state["database"].check),
         "storage": await _passes(state["storage"].check),

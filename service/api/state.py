@@ -11,8 +11,10 @@ from infra.storage import Storage
 from infra.supervise import Supervisor
 from service.api.auth import Authenticator
 from service.clock import Clock
-from service.dispatch.dispatcher import Attempts
-from service.dispatch.runners import RunnerCheck
+from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.rescuer import Rescuer
+from service.dispatch.run_control import RunControl
+from service.dispatch.runners import RunnerReadiness
 from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.stream_slots import StreamSlots
@@ -43,7 +45,9 @@ class State(TypedDict):
     storage: Storage
     supervisor: Supervisor
     liveness: Liveness
-    attempts: Attempts
+    dispatcher: Dispatcher
+    rescuer: Rescuer
+    run_control: RunControl
     outcomes: Outcomes
     writer: Writer
     authenticator: Authenticator
@@ -57,7 +61,7 @@ class State(TypedDict):
     view: JobView
     quotas: Quotas
     runner_name: str
-    runner_check: RunnerCheck
+    runner_readiness: RunnerReadiness
     gpu: str | None
     origin: str
     allowed_origins: tuple[str, ...]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 from service.client import ClientError
-from service.dispatch.runners import Refused
+from service.dispatch.runners import RunnerRefused
 from service.settings import Settings
 
 
@@ -44,7 +44,7 @@ def check_deployment(settings: Settings) -> None:
 
     try:
         asyncio.run(look())
-    except Refused as refused:
+    except RunnerRefused as refused:
         raise ClientError(f"the app was deployed, but can't be used: {refused.message}") from None
 
 

@@ -26,20 +26,20 @@ class Limits:
     silence_seconds: float
     lease_seconds: float = 30.0
     finalize_seconds: float = 600.0
-    watch_seconds: float = 5.0
+    rescue_interval_seconds: float = 5.0
 
     @property
-    def longest_round_seconds(self) -> float:
+    def max_round_seconds(self) -> float:
         """How much time one round of the watch may count for."""
-        return 2 * self.watch_seconds + 1
+        return 2 * self.rescue_interval_seconds + 1
 
 
 class Stopwatch:
     """How long each thing has been in the state that it is in."""
 
-    def __init__(self, monotonic: Callable[[], float], *, longest_round_seconds: float) -> None:
+    def __init__(self, monotonic: Callable[[], float], *, max_round_seconds: float) -> None:
         self._monotonic = monotonic
-        self._longest_round_seconds = longest_round_seconds
+        self._max_round_seconds = max_round_seconds
         self._read_at = monotonic()
         self._elapsed = 0.0
         self._since: dict[tuple[str, str], tuple[object, float]] = {}
@@ -47,7 +47,7 @@ class Stopwatch:
     def begin_round(self) -> None:
         """Let the time since the last round count."""
         now = self._monotonic()
-        self._elapsed += min(now - self._read_at, self._longest_round_seconds)
+        self._elapsed += min(now - self._read_at, self._max_round_seconds)
         self._read_at = now
 
     def seconds(self, job_id: str, aspect: str, state: object) -> float:
@@ -72,12 +72,12 @@ class LateJobs:
     silent: list[HeldJob] = field(default_factory=list)
 
 
-class Observation:
+class JobObserver:
     """What one process has seen of the jobs that are held, by itself or by other replicas."""
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
-        self._stopwatch = Stopwatch(monotonic, longest_round_seconds=limits.longest_round_seconds)
+        self._stopwatch = Stopwatch(monotonic, max_round_seconds=limits.max_round_seconds)
 
     def find_late(self, held: Sequence[HeldJob]) -> LateJobs:
         """One round: all jobs that are held now, and which of them are late."""

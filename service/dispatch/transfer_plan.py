@@ -10,14 +10,14 @@ from service.jobs.models import Job
 MAX_URL_SECONDS = 7 * 86_400  # what S3 allows
 
 
-class Transfers:
-    """Plans transfers; `same_machine` says whether runs see this machine's files."""
+class TransferPlanner:
+    """Plans transfers; `shares_filesystem` says whether runs see this machine's files."""
 
-    def __init__(self, storage: Storage, *, origin: str, same_machine: bool, url_seconds: float) -> None:
+    def __init__(self, storage: Storage, *, origin: str, shares_filesystem: bool, url_seconds: float) -> None:
         """`url_seconds`: how long an attempt may wait and run, and so how long its URLs have to be good."""
         self._storage = storage
         self._origin = origin
-        self._same_machine = same_machine
+        self._shares_filesystem = shares_filesystem
         self._url_seconds = min(int(url_seconds), MAX_URL_SECONDS)
 
     async def plan(self, job: Job, config: ExportConfig, key: bytes) -> Transfer:
@@ -27,14 +27,14 @@ class Transfers:
 
     async def _source(self, user_id: str, key: str) -> LocalFile | RemoteObject:
         path = self._storage.local_path(user_id, key)
-        if self._same_machine and path is not None:
+        if self._shares_filesystem and path is not None:
             return LocalFile(path=str(path))
         signed = await self._storage.read_url(user_id, key, expires_seconds=self._url_seconds)
         return RemoteObject(url=signed.url)
 
     def _output(self, job: Job, key: bytes) -> LocalFile | RemoteUpload:
         path = self._storage.local_path(job.user_id, attempt_key(job.job_id, job.attempt))
-        if self._same_machine and path is not None:
+        if self._shares_filesystem and path is not None:
             return LocalFile(path=str(path))
         return RemoteUpload(
             url=f"{self._origin}/api/callbacks/{job.job_id}/output",

@@ -13,12 +13,15 @@ COLD_START = "cold_start"
 
 
 def timeline(job: Job, events: Sequence[Mapping[str, Any]], *, gpu: str | None, now: float) -> dict[str, Any]:
-    """The stored transitions, the phases with their seconds, GPU-seconds, and the estimated cost in US dollars."""
+    """Return the stored transitions, the phases with their seconds, GPU-seconds, and the estimated cost in US dollars.
+
+    `gpu` is the one that the job's runner uses, None without one.
+    """
     return {
         "events": [{**event, "at": moment(event["at"])} for event in events],
         "phases": phases(events, now=None if job.status.final else now),
         "gpu_seconds": round(job.gpu_seconds, 3),
-        "estimated_cost_usd": estimated_usd(gpu if job.runner == "modal" else None, job.gpu_seconds),
+        "estimated_cost_usd": estimated_usd(gpu, job.gpu_seconds),
     }
 
 

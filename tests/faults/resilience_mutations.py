@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from service.dispatch import dispatcher
+from service.dispatch import rescuer
 from service.dispatch.attempt_failures import AttemptFailure, interruption
 from service.dispatch.observation import Stopwatch
 from service.fanout.initial_states import InitialStates, InitialStatesReader
@@ -65,7 +65,7 @@ def charge_deaths_of_service() -> None:
     def failure(message: str, **options: Any) -> AttemptFailure:
         return replace(interruption(message, **options), charge=Charge.FAILURE)
 
-    _put(dispatcher, "interruption", failure)
+    _put(rescuer, "interruption", failure)
 
 
 def wait_for_that_day() -> None:

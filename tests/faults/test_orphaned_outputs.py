@@ -66,8 +66,8 @@ async def died_finalizing(app: AppHarness, *, now: float = 0.0) -> FakeRun:
 
 async def test_a_run_that_ends_while_its_output_is_taken_in_is_not_lost(app: AppHarness) -> None:
     run = await died_finalizing(app, now=time.time())
-    app.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
-    await app.state["attempts"]._see_to([run.spec.call_id])
+    app.runner.statuses[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
+    await app.state["rescuer"].check_ended([run.spec.call_id])
     row = await app.fetch_row(run.spec.job_id)
     assert (row["attempt"], row["phase"]) == (1, "finalizing")
 
@@ -76,7 +76,7 @@ async def test_a_run_that_ended_is_asked_after_once_taking_it_in_takes_too_long(
     app: AppHarness, clock: MovableClock
 ) -> None:
     run = await died_finalizing(app, now=time.time())
-    app.runner.standings[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
+    app.runner.statuses[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
     await clock.pass_time(app, app.settings.finalize_seconds + 10)
     assert (await app.fetch_row(run.spec.job_id))["attempt"] == 2
 

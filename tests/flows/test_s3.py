@@ -34,7 +34,7 @@ FRAMING = {
 class Elsewhere(LocalRunner):
     """Processes of this machine that are treated as if they were on another."""
 
-    name = "elsewhere"
+    shares_filesystem = False
 
 
 @dataclass

@@ -24,9 +24,9 @@ class MovableClock:
 
     async def pass_time(self, app: AppHarness, seconds: float) -> None:
         """Let time pass by the usual rounds of the watch."""
-        await app.state["attempts"].look()
+        await app.state["rescuer"].rescue_once()
         left = seconds
         while left > 0:
             self.passed_seconds += min(left, ROUND_SECONDS)
             left -= ROUND_SECONDS
-            await app.state["attempts"].look()
+            await app.state["rescuer"].rescue_once()

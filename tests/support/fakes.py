@@ -14,7 +14,7 @@ from callbacks.signing import signature_headers
 from gpu.errors import ExportError
 from gpu.sources.describe import describe, locate
 from gpu.spec import AttemptSpec, LocalFile, RemoteObject
-from service.dispatch.runners import Refused, Running, Standing
+from service.dispatch.runners import CallStatus, RunnerRefused, Running
 from service.ingest.prober import Unprobed
 
 CHECKSUM = "sha256:" + "0" * 64
@@ -37,6 +37,8 @@ class FakeRunner:
     """Keeps what it is asked to run; says of calls what it is told to say."""
 
     name = "local"
+    gpu: str | None = None
+    shares_filesystem = True
 
     def __init__(self, *, places: int = 4, instance: str = "fake-") -> None:
         self.instance = instance
@@ -45,14 +47,14 @@ class FakeRunner:
         self.spawned: list[AttemptSpec] = []
         self.cancelled: list[str] = []
         self.ended_calls: list[str] = []
-        self.refusals: list[Refused] = []
-        self.standings: dict[str, Standing] = {}
+        self.refusals: list[RunnerRefused] = []
+        self.statuses: dict[str, CallStatus] = {}
         self.spec_arrived = asyncio.Event()  # set at each spawn
 
-    def places(self) -> int:
+    def capacity(self) -> int:
         return self.free_slots
 
-    def call_for(self, job_id: str, attempt: int) -> str:
+    def call_id_for(self, job_id: str, attempt: int) -> str:
         return f"{self.instance}{job_id}-{attempt}"
 
     async def spawn(self, spec: AttemptSpec) -> str:
@@ -62,10 +64,10 @@ class FakeRunner:
         self.spec_arrived.set()
         return spec.call_id
 
-    async def probe(self, call_id: str) -> Standing:
-        return self.standings.get(call_id, Running())
+    async def probe(self, call_id: str) -> CallStatus:
+        return self.statuses.get(call_id, Running())
 
-    def ended(self) -> list[str]:
+    def drain_ended(self) -> list[str]:
         ended, self.ended_calls = self.ended_calls, []
         return ended
 

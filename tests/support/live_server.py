@@ -44,7 +44,7 @@ class DurableRunner(FakeRunner):
     def __init__(self) -> None:
         super().__init__(instance="")
 
-    def call_for(self, job_id: str, attempt: int) -> str:
+    def call_id_for(self, job_id: str, attempt: int) -> str:
         return f"call-{job_id}-{attempt}"
 
 

@@ -17,7 +17,7 @@ from tests.support.s3_server import Front
 class Elsewhere(FakeRunner):
     """Runs that do not see this machine's files."""
 
-    name = "elsewhere"
+    shares_filesystem = False
 
 
 @dataclass

@@ -92,7 +92,9 @@ async def _timeline(request: Request[State]) -> Response:
     job = await load_job(request)
     async with request.state["database"].reading() as session:
         rows = await queries.timeline(session, job.job_id)
-    return json_response(timeline(job, rows, gpu=request.state["gpu"], now=time.time()))
+    state = request.state
+    gpu = state["gpu"] if job.runner == state["runner_name"] else None  # the setting may have changed since
+    return json_response(timeline(job, rows, gpu=gpu, now=time.time()))
 
 
 def _stream(request: Request[State], access: Access, job_id: str | None) -> Response:

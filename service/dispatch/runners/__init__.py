@@ -1,17 +1,25 @@
 """Where attempts run: the only place that knows whether that is Modal or a process on this machine."""
 
-from service.dispatch.runners.base import Failed, Finished, Refused, Runner, Running, Standing, Unknown
+from service.dispatch.runners.base import (
+    CallStatus,
+    Failed,
+    Finished,
+    Runner,
+    RunnerRefused,
+    Running,
+    Unknown,
+)
 from service.dispatch.runners.local import LocalRunner
-from service.dispatch.runners.readiness import RunnerCheck
+from service.dispatch.runners.readiness import RunnerReadiness
 
 __all__ = [
+    "CallStatus",
     "Failed",
     "Finished",
     "LocalRunner",
-    "Refused",
     "Runner",
-    "RunnerCheck",
+    "RunnerReadiness",
+    "RunnerRefused",
     "Running",
-    "Standing",
     "Unknown",
 ]

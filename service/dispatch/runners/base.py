@@ -36,10 +36,10 @@ class Unknown:
     """Nobody can say now; nothing may change because of it."""
 
 
-Standing = Running | Finished | Failed | Unknown
+CallStatus = Running | Finished | Failed | Unknown
 
 
-class Refused(Exception):
+class RunnerRefused(Exception):
     """The runner would not take the attempt.
 
     `transient` says that a later try may succeed; `counted` whether it uses up one of the job's attempts.
@@ -57,14 +57,16 @@ class Runner(Protocol):
     """Starts attempts elsewhere and holds nothing while they run."""
 
     name: str
-    instance: str  # what this instance's call ids begin with; empty if calls outlive it
-    freed: asyncio.Event  # set when a place has become free
+    gpu: str | None  # the GPU that runs get, by the name that its price goes by; None without one
+    shares_filesystem: bool  # whether runs can read and write files of this machine
+    instance: str  # prefix of the call ids of this process; empty if calls outlive the process
+    freed: asyncio.Event  # set when capacity has become free
 
-    def places(self) -> int:
+    def capacity(self) -> int:
         """How many attempts it would take now."""
         ...
 
-    def call_for(self, job_id: str, attempt: int) -> str:
+    def call_id_for(self, job_id: str, attempt: int) -> str:
         """The call id that an attempt is told to begin with."""
         ...
 
@@ -72,11 +74,11 @@ class Runner(Protocol):
         """Start the attempt, return its call id; raises Refused."""
         ...
 
-    async def probe(self, call_id: str) -> Standing:
+    async def probe(self, call_id: str) -> CallStatus:
         """What is known of the call."""
         ...
 
-    def ended(self) -> list[str]:
+    def drain_ended(self) -> list[str]:
         """The calls that were seen to end since this was last asked."""
         ...
 

@@ -11,7 +11,7 @@ MAX_ROOM_BYTES = 2**30
 """How much of the disk a run is promised at most: what it will write is not known before it runs."""
 
 
-class RunRoom:
+class ScratchSpace:
     """The promises to runs, by call id; without a reserve nothing is promised, and runs may fill the disk."""
 
     def __init__(self, reserve: DiskReserve | None) -> None:
@@ -23,7 +23,7 @@ class RunRoom:
         """How much of the disk a run must leave free."""
         return KEEP_BYTES if self._reserve is not None else 0
 
-    def promise(self, spec: AttemptSpec) -> IO[bytes]:
+    def reserve(self, spec: AttemptSpec) -> IO[bytes]:
         """Open a file that stands for the room that a run needs for as long as its process holds it.
 
         Raises DiskFull.

@@ -18,8 +18,8 @@ from gpu.spec import AttemptSpec
 from infra.private_files import make_private_folder
 from infra.storage import DiskFull
 from infra.storage.disk_reserve import DiskReserve
-from service.dispatch.runners.base import Failed, Refused, Running, Standing
-from service.dispatch.runners.disk_space import RunRoom
+from service.dispatch.runners.base import CallStatus, Failed, RunnerRefused, Running
+from service.dispatch.runners.disk_space import ScratchSpace
 from service.worker_process import finish_log, log_run, worker_environment
 
 logger = logging.getLogger("framehook.runners")
@@ -39,6 +39,8 @@ class LocalRunner:
     """
 
     name = "local"
+    gpu: str | None = None
+    shares_filesystem = True
 
     def __init__(
         self,
@@ -50,7 +52,7 @@ class LocalRunner:
         reserve: DiskReserve | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
-        self._room = RunRoom(reserve)
+        self._space = ScratchSpace(reserve)
         self._workers = workers
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -62,10 +64,10 @@ class LocalRunner:
         make_private_folder(self._scratch)
         sweep(self._scratch, end_runs=alone)
 
-    def places(self) -> int:
+    def capacity(self) -> int:
         return max(0, self._workers - len(self._processes))
 
-    def call_for(self, job_id: str, attempt: int) -> str:
+    def call_id_for(self, job_id: str, attempt: int) -> str:
         return f"{self.instance}{job_id}-{attempt}"
 
     async def spawn(self, spec: AttemptSpec) -> str:
@@ -74,12 +76,12 @@ class LocalRunner:
             folder.mkdir(mode=0o700)
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                with await asyncio.to_thread(self._room.promise, spec) as room:
-                    process = await self._start(folder, (lock.fileno(), room.fileno()))
+                with await asyncio.to_thread(self._space.reserve, spec) as space:
+                    process = await self._start(folder, (lock.fileno(), space.fileno()))
             (folder / "group").write_text(str(process.pid))
         except DiskFull:
             shutil.rmtree(folder, ignore_errors=True)
-            raise Refused(
+            raise RunnerRefused(
                 "disk_full",
                 "The disk that exports are made on is full; waiting for room.",
                 transient=True,
@@ -87,7 +89,7 @@ class LocalRunner:
             ) from None
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise Refused(
+            raise RunnerRefused(
                 "spawn_failed", "The local process could not be started.", transient=True
             ) from error
         self._processes[spec.call_id] = process
@@ -97,7 +99,7 @@ class LocalRunner:
         process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
         return spec.call_id
 
-    async def probe(self, call_id: str) -> Standing:
+    async def probe(self, call_id: str) -> CallStatus:
         if call_id in self._processes or _is_alive(self._scratch / call_id):
             return Running()
         if call_id in self._crashed:
@@ -108,7 +110,7 @@ class LocalRunner:
         interrupted = of_another or call_id in self._terminated
         return Failed("run_lost", message, transient=True, interrupted=interrupted)
 
-    def ended(self) -> list[str]:
+    def drain_ended(self) -> list[str]:
         ended, self._ended = self._ended, []
         return ended
 
@@ -134,7 +136,7 @@ class LocalRunner:
     async def _start(self, folder: Path, held: Sequence[int]) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(folder)),
-            *("--keep-free-bytes", str(self._room.keep_bytes)),
+            *("--keep-free-bytes", str(self._space.keep_bytes)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
             stderr=asyncio.subprocess.PIPE,
@@ -171,7 +173,7 @@ class LocalRunner:
             self._free_place(call_id)
 
     def _free_place(self, call_id: str) -> None:
-        self._room.release(call_id)
+        self._space.release(call_id)
         del self._processes[call_id]
         self._ended.append(call_id)
         self.freed.set()

@@ -19,7 +19,7 @@ from modal.config import config as sdk_config
 
 from callbacks.envelope import Failure, Output, Seconds
 from gpu.spec import AttemptSpec
-from service.dispatch.runners.base import Failed, Finished, Refused, Running, Standing, Unknown
+from service.dispatch.runners.base import CallStatus, Failed, Finished, RunnerRefused, Running, Unknown
 
 logger = logging.getLogger("framehook.modal")
 
@@ -61,6 +61,7 @@ class ModalRunner:
     """Spawns `process_video` of a deployed Modal app."""
 
     name = "modal"
+    shares_filesystem = False
     instance = ""
 
     def __init__(
@@ -68,18 +69,20 @@ class ModalRunner:
         app_name: str,
         token: tuple[str, str] | None = None,
         *,
-        patience_seconds: float = 30.0,
+        gpu: str | None = None,
+        max_retry_seconds: float = 30.0,
         spawn_seconds: float = 20.0,
         ask_seconds: float = 5.0,
     ) -> None:
         """`token` is its id and secret, if not those that the SDK finds by itself.
 
-        `patience_seconds`: how long a run tries to deliver a report that its return value repeats. `spawn_seconds`
+        `max_retry_seconds`: how long a run tries to deliver a report that its return value repeats. `spawn_seconds`
         has to stay well under the lease of a job that is about to be started.
         """
         self._app_name = app_name
         self._token = token
-        self._patience_seconds = patience_seconds
+        self.gpu = gpu
+        self._max_retry_seconds = max_retry_seconds
         self._spawn_seconds = spawn_seconds
         self._ask_seconds = ask_seconds
         self._client: modal.Client | None = None
@@ -87,14 +90,14 @@ class ModalRunner:
         self._function: modal.Function[..., Any, Any] | None = None
         self.freed = asyncio.Event()
 
-    def places(self) -> int:
+    def capacity(self) -> int:
         return PLACES
 
-    def call_for(self, job_id: str, attempt: int) -> str:
+    def call_id_for(self, job_id: str, attempt: int) -> str:
         return f"modal-{job_id}-{attempt}"
 
     async def spawn(self, spec: AttemptSpec) -> str:
-        arguments = _arguments(spec, self._patience_seconds)
+        arguments = _arguments(spec, self._max_retry_seconds)
         async with self._refusing(self._spawn_seconds):
             if self._function is not None:
                 try:
@@ -106,7 +109,7 @@ class ModalRunner:
         self._function = function
         return call.object_id
 
-    async def probe(self, call_id: str) -> Standing:
+    async def probe(self, call_id: str) -> CallStatus:
         try:
             async with asyncio.timeout(self._ask_seconds) as limit:
                 value = await (await self._call(call_id)).get.aio(timeout=0)
@@ -116,7 +119,7 @@ class ModalRunner:
             return next((end for kind, end in _ENDS.items() if isinstance(error, kind)), _unknown(error))
         return finished(value)
 
-    def ended(self) -> list[str]:
+    def drain_ended(self) -> list[str]:
         """Nothing is held, so nothing is seen: silence tells."""
         return []
 
@@ -144,7 +147,7 @@ class ModalRunner:
         schema = await function._get_schema.aio()  # noqa: SLF001
         if not {argument.name for argument in schema.arguments} >= _ARGUMENTS:
             self._function = None
-            raise Refused(_MISFIT.code, _MISFIT.message, transient=False)
+            raise RunnerRefused(_MISFIT.code, _MISFIT.message, transient=False)
         return function
 
     async def _call(self, call_id: str) -> "modal.FunctionCall[Any]":
@@ -173,23 +176,23 @@ class ModalRunner:
         except modal.exception.Error as error:
             raise self._refusal(error) from error
 
-    def _refusal(self, error: modal.exception.Error) -> Refused:
+    def _refusal(self, error: modal.exception.Error) -> RunnerRefused:
         match error:
             case modal.exception.AuthError() | modal.exception.PermissionDeniedError():
-                return Refused(
+                return RunnerRefused(
                     "modal_unauthorized",
                     "Modal refuses the token, or there is none; set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET anew.",
                     transient=False,
                 )
             case modal.exception.NotFoundError():
-                return Refused(
+                return RunnerRefused(
                     "modal_app_missing",
                     f"The Modal app {self._app_name!r} is not deployed; run `framehook modal deploy`.",
                     transient=False,
                 )
             case _:
                 logger.error("Modal refused: %s", type(error).__name__)
-                return Refused("modal_refused", "Modal would not do what it was asked.", transient=True)
+                return RunnerRefused("modal_refused", "Modal would not do what it was asked.", transient=True)
 
 
 def has_token() -> bool:
@@ -206,7 +209,7 @@ class _Value(msgspec.Struct):
     code: str = ""
 
 
-def finished(value: object) -> Standing:
+def finished(value: object) -> CallStatus:
     """What a call's value tells; a run that was told to stop, or tells nothing, is lost."""
     try:
         told = msgspec.convert(value, _Value)
@@ -225,9 +228,9 @@ def _unknown(error: Exception) -> Unknown:
     return Unknown()
 
 
-def _later(code: str, message: str) -> Refused:
+def _later(code: str, message: str) -> RunnerRefused:
     """Nobody's failure: the job waits, and loses none of its attempts."""
-    return Refused(code, message, transient=True, counted=False)
+    return RunnerRefused(code, message, transient=True, counted=False)
 
 
 _ARGUMENTS = frozenset(
@@ -235,7 +238,7 @@ _ARGUMENTS = frozenset(
 )
 
 
-def _arguments(spec: AttemptSpec, patience_seconds: float) -> dict[str, Any]:
+def _arguments(spec: AttemptSpec, max_retry_seconds: float) -> dict[str, Any]:
     """The call's arguments: references only, to stay under the 8 KiB above which Modal stores them elsewhere."""
     target = spec.callback
     assert target is not None
@@ -250,7 +253,7 @@ def _arguments(spec: AttemptSpec, patience_seconds: float) -> dict[str, Any]:
         | {
             "attempt": spec.attempt,
             "deadline_seconds": spec.deadline_seconds,
-            "patience_seconds": patience_seconds,
+            "patience_seconds": max_retry_seconds,
         },
         "transfer": spec.transfer.model_dump(mode="json"),
     }

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from service.dispatch.runners.base import Refused, Runner
+from service.dispatch.runners.base import Runner, RunnerRefused
 
 FRESH_SECONDS = 5.0
 
 
-class RunnerCheck:
+class RunnerReadiness:
     """Asks the runner at most every few seconds, however many want to know."""
 
     def __init__(self, runner: Runner, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -17,9 +17,9 @@ class RunnerCheck:
         self._clock = clock
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
-        self._problem: Refused | None = None
+        self._problem: RunnerRefused | None = None
 
-    async def problem(self) -> Refused | None:
+    async def problem(self) -> RunnerRefused | None:
         """What keeps attempts from being started, if anything."""
         async with self._asking:
             if self._clock() >= self._asked_at + FRESH_SECONDS:
@@ -27,9 +27,9 @@ class RunnerCheck:
                 self._asked_at = self._clock()
             return self._problem
 
-    async def _found(self) -> Refused | None:
+    async def _found(self) -> RunnerRefused | None:
         try:
             await self._runner.check()
-        except Refused as refused:
+        except RunnerRefused as refused:
             return refused
         return None

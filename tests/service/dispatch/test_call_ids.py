@@ -146,7 +146,7 @@ async def test_a_run_whose_call_was_never_stored_goes_on_until_it_falls_silent(
     assert (await run.report_progress(50)).status_code == 200
     row = await later.fetch_row(run.spec.job_id)
     assert (row["attempt"], row["call_id"]) == (1, None)
-    later.runner.standings[run.spec.call_id] = Failed("asked", "Nobody may ask.", transient=False)
+    later.runner.statuses[run.spec.call_id] = Failed("asked", "Nobody may ask.", transient=False)
     await clock.pass_time(later, 100)
     row = await later.fetch_row(run.spec.job_id)
     assert (row["attempt"], row["status"]) == (2, "pending")

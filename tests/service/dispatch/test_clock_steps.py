@@ -53,7 +53,7 @@ async def test_an_export_at_work_goes_on_over_a_step_of_the_clock(
     await once(app, waiting["job_id"], phase="starting")
     await run.report_started()
     # Whoever were asked after would be lost: that nobody is asked is what is tested.
-    app.runner.standings |= {call.spec.call_id: LOST for call in (run, other)}
+    app.runner.statuses |= {call.spec.call_id: LOST for call in (run, other)}
     clock.step_seconds = step
     await clock.pass_time(app, 30)
     assert (await shown(app, waiting["job_id"]))["attempt"] == 1
@@ -101,9 +101,9 @@ async def test_an_output_is_taken_in_over_a_step_of_the_clock(
     async with app.database.transaction() as session:
         assert await leases.finalize(session, report, lease_seconds=600, now=clock.clock.wall())
     clock.step_seconds = step
-    app.runner.standings[run.spec.call_id] = LOST  # its process has ended, as it should
+    app.runner.statuses[run.spec.call_id] = LOST  # its process has ended, as it should
     app.runner.ended_calls.append(run.spec.call_id)
-    app.state["attempts"].wake()
+    app.state["dispatcher"].wake()
     await clock.pass_time(app, 200)
     assert (await shown(app, job["job_id"]))["phase"] == "finalizing"
     await clock.pass_time(app, 500)
@@ -120,10 +120,10 @@ async def test_time_in_which_the_service_did_not_run_does_not_count(
     job = await app.submit_export()
     run = await app.next_run()
     await run.report_started()
-    app.runner.standings[run.spec.call_id] = LOST
-    await app.state["attempts"].look()
+    app.runner.statuses[run.spec.call_id] = LOST
+    await app.state["rescuer"].rescue_once()
     clock.passed_seconds += TWO_HOURS
-    await app.state["attempts"].look()
+    await app.state["rescuer"].rescue_once()
     assert (await shown(app, job["job_id"]))["attempt"] == 1
     await clock.pass_time(app, 60)
     assert (await shown(app, job["job_id"]))["attempt"] == 2
@@ -137,8 +137,8 @@ async def test_a_pause_does_not_last_until_a_clock_that_went_back_has_caught_up(
     await run.report_failed(transient=True)
     await once(app, job["job_id"], attempt=2)
     clock.step_seconds = -TWO_HOURS
-    await app.state["attempts"].look()
-    app.state["attempts"].wake()
+    await app.state["rescuer"].rescue_once()
+    app.state["dispatcher"].wake()
     assert (await app.next_run()).spec.attempt == 2
 
 
@@ -151,7 +151,7 @@ async def test_a_run_that_ended_in_time_is_taken_as_it_ended_however_late_it_is_
     run = await app.next_run()
     await once(app, job["job_id"], phase="starting")
     ending = Failure(code="no_video", message="The file holds no video.")
-    app.runner.standings[run.spec.call_id] = Finished(ending, 1.0)
+    app.runner.statuses[run.spec.call_id] = Finished(ending, 1.0)
     await clock.pass_time(app, 30)
     assert (await shown(app, job["job_id"]))["error"]["code"] == "no_video"
 

@@ -12,7 +12,7 @@ import pytest
 from callbacks.envelope import EventType
 from gpu.spec import AttemptSpec, CallbackTarget
 from infra.storage.disk_reserve import DiskReserve
-from service.dispatch.runners import LocalRunner, Refused
+from service.dispatch.runners import LocalRunner, RunnerRefused
 from tests.callbacks.scripted_server import KEY, receiver
 from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.fakes import FakeRunner
@@ -54,8 +54,8 @@ def spec(tmp_path: Path) -> AttemptSpec:
 async def test_an_export_waits_for_room_and_uses_up_no_attempt(tmp_path: Path, spec: AttemptSpec) -> None:
     reserve = DiskReserve(tmp_path / "incoming", free_bytes=lambda _folder: 256 * MIB)
     runner = LocalRunner(tmp_path / "scratch", 1, reserve=reserve)
-    spec = spec.model_copy(update={"call_id": runner.call_for("job", 1)})
-    with pytest.raises(Refused) as refused:
+    spec = spec.model_copy(update={"call_id": runner.call_id_for("job", 1)})
+    with pytest.raises(RunnerRefused) as refused:
         await runner.spawn(spec)
     assert (refused.value.code, refused.value.transient, refused.value.counted) == ("disk_full", True, False)
     assert list_of(tmp_path / "scratch") == list_of(tmp_path / "incoming") == []
@@ -66,7 +66,7 @@ async def test_a_run_keeps_its_room_until_it_ends(tmp_path: Path, spec: AttemptS
         reserve = DiskReserve(tmp_path / "incoming")
         runner = LocalRunner(tmp_path / "scratch", 1, reserve=reserve)
         target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
-        spec = spec.model_copy(update={"call_id": runner.call_for("job", 1), "callback": target})
+        spec = spec.model_copy(update={"call_id": runner.call_id_for("job", 1), "callback": target})
         await runner.spawn(spec)
         reserve.remove_dead_files(60)
         (held,) = list_of(tmp_path / "incoming")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from service.dispatch.runners import Failed, Refused, Running, Unknown
+from service.dispatch.runners import Failed, RunnerRefused, Running, Unknown
 from service.jobs import transitions
 from service.settings import Settings
 from tests.service.conftest import bearer
@@ -110,7 +110,7 @@ async def test_no_user_takes_all_places(users_settings: Settings, stack: AsyncEx
 async def test_an_attempt_that_is_refused_is_tried_again_or_over(
     app: AppHarness, transient: bool, counted: bool, status: str, attempts_left: int | None
 ) -> None:
-    refusal = Refused("no_gpu", "There is no GPU.", transient=transient, counted=counted)
+    refusal = RunnerRefused("no_gpu", "There is no GPU.", transient=transient, counted=counted)
     app.runner.refusals.append(refusal)
     job = await app.submit_export()
     await once(app, job["job_id"], status=status, phase="done" if status == "error" else "queued")
@@ -126,14 +126,14 @@ async def test_an_attempt_that_is_refused_is_tried_again_or_over(
     assert "There is no GPU." in str(row["message"])
 
 
-@pytest.mark.parametrize("standing", [Running(), Unknown()], ids=["running", "unknown"])
+@pytest.mark.parametrize("status", [Running(), Unknown()], ids=["running", "unknown"])
 async def test_a_silent_run_that_is_not_known_to_be_lost_is_left_alone(
-    app: AppHarness, clock: MovableClock, standing: Running | Unknown
+    app: AppHarness, clock: MovableClock, status: Running | Unknown
 ) -> None:
     job = await app.submit_export()
     run = await app.next_run()
     await run.report_started()
-    app.runner.standings[run.spec.call_id] = standing
+    app.runner.statuses[run.spec.call_id] = status
     before = await shown(app, job["job_id"])
     await clock.pass_time(app, 100)
     assert await shown(app, job["job_id"]) == before
@@ -145,7 +145,7 @@ async def test_a_silent_run_that_is_known_to_be_lost_is_replaced(
     job = await app.submit_export()
     run = await app.next_run()
     await run.report_started()
-    app.runner.standings[run.spec.call_id] = Failed("preempted", "The machine was taken.", transient=True)
+    app.runner.statuses[run.spec.call_id] = Failed("preempted", "The machine was taken.", transient=True)
     await clock.pass_time(app, 59)
     assert (await shown(app, job["job_id"]))["attempt"] == 1
     await clock.pass_time(app, 2)

@@ -116,7 +116,7 @@ async def test_a_run_that_is_gone_uses_up_an_attempt_unless_its_service_died(
     run = await app.next_run()
     await run.report_started()
     gone = Failed("run_lost", "The process is gone.", transient=True, interrupted=interrupted)
-    app.runner.standings[run.spec.call_id] = gone
+    app.runner.statuses[run.spec.call_id] = gone
     await wait_for_spawn(app, run)
     await clock.pass_time(app, 100)
     assert (await app.fetch_row(job["job_id"]))["status"] == status
@@ -124,5 +124,5 @@ async def test_a_run_that_is_gone_uses_up_an_attempt_unless_its_service_died(
 
 async def test_a_local_run_of_another_replica_is_gone_with_its_service(tmp_path: Path) -> None:
     runner = LocalRunner(tmp_path, 1, instance="here")
-    standings = [await runner.probe(f"local-{name}-job-1") for name in ("here", "there")]
-    assert [isinstance(each, Failed) and each.interrupted for each in standings] == [False, True]
+    statuses = [await runner.probe(f"local-{name}-job-1") for name in ("here", "there")]
+    assert [isinstance(each, Failed) and each.interrupted for each in statuses] == [False, True]

@@ -40,7 +40,7 @@ def spec(tmp_path: Path, service: Receiver, runner: LocalRunner) -> AttemptSpec:
         source, tmp_path / "output.mp4", keyframes=STILL, output_width=4096, quality="high", fps=240
     )
     target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
-    return endless.model_copy(update={"call_id": runner.call_for("job", 1), "callback": target})
+    return endless.model_copy(update={"call_id": runner.call_id_for("job", 1), "callback": target})
 
 
 async def killed(runner: LocalRunner, spec: AttemptSpec, service: Receiver, number: signal.Signals) -> None:
@@ -76,9 +76,9 @@ async def test_a_run_that_dies_leaves_nothing_and_only_one_that_was_killed_is_tr
     await killed(runner, spec, service, number)
     assert list((tmp_path / "scratch").iterdir()) == []
     assert not (tmp_path / "output.mp4").exists()
-    standing = await runner.probe(spec.call_id)
-    assert isinstance(standing, Failed)
-    assert (standing.code, standing.transient) == (code, transient)
+    status = await runner.probe(spec.call_id)
+    assert isinstance(status, Failed)
+    assert (status.code, status.transient) == (code, transient)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ async def test_a_run_that_was_asked_to_end_as_whoever_stops_the_service_does_was
     runner: LocalRunner, spec: AttemptSpec, service: Receiver, number: signal.Signals, interrupted: bool
 ) -> None:
     await killed(runner, spec, service, number)
-    standing = await runner.probe(spec.call_id)
-    assert isinstance(standing, Failed)
-    assert (standing.code, standing.interrupted) == ("run_lost", interrupted)
+    status = await runner.probe(spec.call_id)
+    assert isinstance(status, Failed)
+    assert (status.code, status.interrupted) == ("run_lost", interrupted)
 
 
 async def test_a_service_that_starts_removes_what_the_dead_left_and_spares_the_living(
@@ -138,4 +138,4 @@ async def test_a_service_that_is_alone_ends_what_an_earlier_one_left_running(
     LocalRunner(scratch, 1, alone=True)
     assert list(scratch.iterdir()) == []
     await asyncio.wait_for(runner.freed.wait(), 10)
-    assert runner.ended() == [spec.call_id]
+    assert runner.drain_ended() == [spec.call_id]

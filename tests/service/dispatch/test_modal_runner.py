@@ -9,7 +9,7 @@ import pytest
 from callbacks.envelope import Failure, Output
 from gpu.spec import AttemptSpec, CallbackTarget, ExportType, FramingConfig, LocalFile, RemoteUpload, Transfer
 from infra.modal_local import Faults, ModalLocal
-from service.dispatch.runners import Failed, Finished, Refused, RunnerCheck, Running, Unknown
+from service.dispatch.runners import Failed, Finished, RunnerReadiness, RunnerRefused, Running, Unknown
 from service.dispatch.runners.modal import ModalRunner, finished
 from tests.infra.modal_local.toy_app import modal_cli, until
 
@@ -88,7 +88,7 @@ async def ended(runner: ModalRunner, call_id: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("value", "standing"),
+    ("value", "status"),
     [
         ({"output": OUTPUT, "gpu_seconds": 2.0}, Finished(Output(**OUTPUT), 2.0)),  # type: ignore[arg-type]
         ({"failure": FAILURE, "gpu_seconds": 2.0}, Finished(Failure(**FAILURE), 2.0)),  # type: ignore[arg-type]
@@ -101,9 +101,9 @@ async def ended(runner: ModalRunner, call_id: str) -> object:
         ({"output": {"size": -1}}, "function_mismatch"),
     ],
 )
-def test_a_call_s_value_tells_how_it_ended(value: object, standing: object) -> None:
+def test_a_call_s_value_tells_how_it_ended(value: object, status: object) -> None:
     found = finished(value)
-    assert standing == (found.code if isinstance(found, Failed) else found)
+    assert status == (found.code if isinstance(found, Failed) else found)
 
 
 async def test_a_call_is_spawned_asked_after_and_taken_at_its_word(
@@ -166,7 +166,7 @@ async def test_a_spawn_is_refused_with_a_code_and_a_sentence(
     plane: ModalLocal, runner: ModalRunner, faults: Faults, code: str, counted: bool
 ) -> None:
     plane.control.set(faults)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RunnerRefused) as refused:
         await runner.spawn(spec())
     assert (refused.value.code, refused.value.counted) == (code, counted)
     assert plane.environment["MODAL_TOKEN_SECRET"] not in str(refused.value)
@@ -177,7 +177,7 @@ async def test_an_app_that_was_stopped_and_deployed_anew_is_found_again(
 ) -> None:
     await runner.spawn(spec())
     await modal_cli(plane, "app", "stop", "toy", "--yes")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RunnerRefused) as refused:
         await runner.spawn(spec())
     assert (refused.value.code, refused.value.transient) == ("modal_app_missing", False)
     (tmp_path / "toy.py").write_text(APP)
@@ -192,9 +192,9 @@ async def test_however_often_probes_come_the_runner_is_asked_every_few_seconds(r
         async def check(self) -> None:
             nonlocal asked
             asked += 1
-            raise Refused("modal_unreachable", "Modal can't be reached.", transient=True)
+            raise RunnerRefused("modal_unreachable", "Modal can't be reached.", transient=True)
 
-    check = RunnerCheck(Counting("toy"), clock=lambda: now)
+    check = RunnerReadiness(Counting("toy"), clock=lambda: now)
     for now in (100.0, 104.9, 105.0):  # noqa: B007 - the clock reads it
         problem = await check.problem()
         assert problem is not None

@@ -97,10 +97,10 @@ async def test_a_calls_value_is_believed_no_more_than_a_callback(app: AppHarness
     job = await app.submit_export()
     run = await app.next_run()
     app.put_output(run, HTML)
-    app.runner.standings[run.spec.call_id] = Finished(Output(**claims(HTML)), 1.0)
+    app.runner.statuses[run.spec.call_id] = Finished(Output(**claims(HTML)), 1.0)
     await run.report_started()
     app.runner.ended_calls.append(run.spec.call_id)
-    app.state["attempts"].wake()
+    app.state["dispatcher"].wake()
     shown = await once(app, job["job_id"], status="error")
     assert shown["error"]["code"] == "output_invalid"
 

@@ -99,14 +99,14 @@ async def test_a_run_that_ended_without_a_report_is_counted_by_what_it_told_befo
     run = await app.next_run()
     await run.send("export.progress", gpu_seconds=12.5)
     lost = Failed("run_lost", "It is gone.", transient=True)
-    app.runner.standings[run.spec.call_id] = (
+    app.runner.statuses[run.spec.call_id] = (
         lost if end == "lost" else Finished(job_factory.build_failure(transient=True), 13.0)
     )
     app.runner.ended_calls.append(run.spec.call_id)
-    app.state["attempts"].wake()
+    app.state["dispatcher"].wake()
     await once(app, job["job_id"], attempt=2)
     await set_back(app, job["job_id"], not_before=0.0)
-    app.state["attempts"].wake()
+    app.state["dispatcher"].wake()
     await (await app.next_run()).send("export.progress", gpu_seconds=2.0)
     shown = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
     assert (shown["attempt"], shown["gpu_seconds"]) == (2, 14.5 if end == "lost" else 15.0)

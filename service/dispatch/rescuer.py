@@ -1,0 +1,138 @@
+"""Rescue attempts whose runs are silent, overdue or gone, and those that were never confirmed to have started.
+
+Each step is: lease in a transaction, ask the runner outside of it, record in another. If this process dies in between,
+the lease expires and another replica rescues the job.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from infra.database.postgresql import AnyDatabase
+from service.clock import Clock
+from service.dispatch.attempt_failures import AttemptFailure, interruption
+from service.dispatch.observation import JobObserver, Limits
+from service.dispatch.run_control import RunControl
+from service.dispatch.runners import Failed, Finished, Runner, Running, Unknown
+from service.ingest.finalizer import Outcomes
+from service.ingest.store import recovered
+from service.jobs import leases
+from service.jobs.models import Job, Status
+from service.jobs.transition_sql import Charge
+
+PROBES_AT_ONCE = 16
+JOBS_PER_ROUND = 100
+
+_OVERDUE = {
+    Status.PROCESSING: AttemptFailure(
+        "deadline_exceeded", "The export took longer than it may.", retryable=False
+    ),
+    Status.PENDING: AttemptFailure(
+        "never_started", "The export was not started in time; the service may lack capacity.", retryable=False
+    ),
+}
+
+
+class Rescuer:
+    """Find stuck attempts and decide what becomes of them; safe to run on every replica."""
+
+    def __init__(
+        self,
+        database: AnyDatabase,
+        runner: Runner,
+        outcomes: Outcomes,
+        control: RunControl,
+        *,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._runner = runner
+        self._outcomes = outcomes
+        self._control = control
+        self._limits = limits
+        self._clock = clock
+        self._observer = JobObserver(limits, clock.monotonic)
+
+    async def run(self) -> None:
+        """Rescue stuck attempts every few seconds, until cancelled."""
+        while True:
+            await self.rescue_once()
+            await asyncio.sleep(self._limits.rescue_interval_seconds)
+
+    async def rescue_once(self) -> None:
+        """Do one round."""
+        now = self._clock.wall()
+        async with self._database.reading() as session:
+            held = await leases.held(session)
+        late = self._observer.find_late(held)
+        async with self._database.transaction() as session:
+            await leases.end_long_pauses(session, now=now)
+            lapsed = await leases.unchanged(session, late.lapsed[:JOBS_PER_ROUND])
+            overdue = await leases.unchanged(session, late.overdue[:JOBS_PER_ROUND])
+            silent = await leases.lease_silent(
+                session,
+                late.silent[:JOBS_PER_ROUND],
+                lease_seconds=self._limits.silence_seconds / 2,
+                now=now,
+            )
+        for job in lapsed:
+            message = "The run could not be confirmed to have started."
+            await self._control.fail_attempt(job, interruption(message, only_if_unstarted=True))
+        await self._probe_all(overdue, self._end_overdue)
+        await self._probe_all(silent, self._probe_run)
+
+    async def restart_orphaned(self) -> None:
+        """Requeue, when the service starts, the jobs that an earlier process of it was running.
+
+        Calls that outlive the service go on; of those only what was about to be started is started again.
+        """
+        async with self._database.reading() as session:
+            orphaned = await leases.left_over(
+                session, self._runner.name, of_this_instance=self._runner.instance
+            )
+        for job in orphaned:
+            await self._control.fail_attempt(job, interruption("The service was restarted."))
+
+    async def check_ended(self, call_ids: list[str]) -> None:
+        """Probe the runs of calls that the runner saw end, instead of waiting until they are silent."""
+        if not call_ids:
+            return
+        async with self._database.reading() as session:
+            unfinished = await leases.by_call(session, call_ids)
+        await self._probe_all(unfinished, self._probe_run)
+
+    async def _probe_all(self, jobs: Sequence[Job], probe: Callable[[Job], Awaitable[None]]) -> None:
+        async def probe_in_turn(job: Job) -> None:
+            async with slots:
+                await probe(job)
+
+        slots = asyncio.Semaphore(PROBES_AT_ONCE)
+        async with asyncio.TaskGroup() as probing:
+            for job in jobs:
+                probing.create_task(probe_in_turn(job))
+
+    async def _probe_run(self, job: Job) -> None:
+        if job.call_id is None:  # the service died before it could store which call to probe
+            await self._control.fail_attempt(job, interruption("The run has stopped reporting."))
+            return
+        status = await self._runner.probe(job.call_id)
+        match status:
+            case Running() | Unknown():
+                return
+            case Finished():
+                await self._finalize(job, status)
+            case Failed(code, message, transient, interrupted):
+                charge = Charge.INTERRUPTION if interrupted else Charge.FAILURE
+                await self._control.fail_attempt(job, AttemptFailure(code, message, transient, charge))
+
+    async def _end_overdue(self, job: Job) -> None:
+        """Take the result of an overdue run that ended without being able to report it, or fail the job."""
+        status = Unknown() if job.call_id is None else await self._runner.probe(job.call_id)
+        if isinstance(status, Finished):
+            await self._finalize(job, status)
+            return
+        await self._control.fail_attempt(job, _OVERDUE[job.status])
+
+    async def _finalize(self, job: Job, finished: Finished) -> None:
+        change = recovered(job, finished.ending, finished.gpu_seconds, now=self._clock.wall())
+        await self._outcomes.settle(change)
