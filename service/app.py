@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
 from infra.database.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
 from infra.database.sqlite import sqlite_url
 from infra.egress import EgressClient, EgressPolicy
 from infra.liveness import Liveness
-from infra.storage import StorageError
 from infra.supervise import Supervisor
 from service import schema
 from service.api.auth import Authenticator
 from service.api.callbacks import CallbackFastPath
+from service.api.middleware import create_middleware
+from service.api.problem_handlers import (
+    EXCEPTION_HANDLERS,
+)
 from service.api.routes import ROUTES
 from service.api.state import Quotas, State
 from service.clock import Clock
@@ -29,7 +30,6 @@ from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.factories import (
     create_limits,
-    create_middleware,
     create_runner,
     create_storage,
     create_transfer_planner,
@@ -47,16 +47,6 @@ from service.ingest.output_check import Probe
 from service.ingest.prober import Prober
 from service.jobs.models import Job
 from service.jobs.serializers import JobView
-from service.problems import (
-    DATABASE_ERRORS,
-    Problem,
-    on_database_error,
-    on_disconnect,
-    on_http_exception,
-    on_problem,
-    on_storage_error,
-    on_unexpected_error,
-)
 from service.retention import Retention, RetentionTask
 from service.settings import Settings
 from service.startup.data_folder import (
@@ -117,14 +107,7 @@ def create_app(
         routes=ROUTES,
         lifespan=lifespan,
         middleware=create_middleware(settings),
-        exception_handlers={
-            Problem: on_problem,
-            StorageError: on_storage_error,
-            HTTPException: on_http_exception,
-            ClientDisconnect: on_disconnect,
-            **dict.fromkeys(DATABASE_ERRORS, on_database_error),
-            Exception: on_unexpected_error,
-        },
+        exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False  # it would lead to http:// and whatever Host says
     app.middleware_stack = CallbackFastPath(app.build_middleware_stack())

@@ -6,17 +6,11 @@ import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from infra.database.postgresql import is_postgresql
 from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import SignedUrls
-from infra.telemetry import AccessLog
 from service.api.auth import JwksVerifier, SharedSecretVerifier, Verifier
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
@@ -28,13 +22,6 @@ if TYPE_CHECKING:
     from infra.storage.client import S3Place
 
 logger = logging.getLogger("framehook.settings")
-
-# What pages elsewhere may send and read: the API's own, and what a folder's URLs take as a bucket's do.
-CORS_REQUEST_HEADERS = (
-    *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"),
-    *("Content-MD5", "If-Range", "Range"),
-)
-CORS_RESPONSE_HEADERS = ("Location", "Retry-After", "ETag", "Content-Disposition", "Content-Range")
 
 
 def create_runner(settings: Settings) -> Runner:
@@ -127,32 +114,6 @@ def create_verifier(settings: Settings) -> Verifier | None:
     if settings.auth_jwks_url:
         return JwksVerifier(settings.auth_jwks_url, audience=audience, issuer=issuer)
     return None
-
-
-def create_middleware(settings: Settings) -> list[Middleware]:
-    """What every request passes, outermost first."""
-    layers = [Middleware(AccessLog)]
-    if not settings.authenticated:
-        # Without users to tell apart, a page elsewhere that resolves its own name to this machine must be kept out.
-        public = urlsplit(settings.origin).hostname or "127.0.0.1"
-        layers.append(
-            Middleware(
-                TrustedHostMiddleware,
-                allowed_hosts=["localhost", "127.0.0.1", "[::1]", public],
-                www_redirect=False,
-            )
-        )
-    if settings.allowed_origins:
-        layers.append(
-            Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.allowed_origins),
-                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=CORS_REQUEST_HEADERS,
-                expose_headers=CORS_RESPONSE_HEADERS,
-            )
-        )
-    return layers
 
 
 def load_master_keys(settings: Settings) -> tuple[bytes, ...]:

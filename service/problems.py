@@ -1,46 +1,24 @@
-"""Errors as types: each carries its HTTP status, a code and a sentence; rendered as RFC 9457 in one place."""
+"""The reasons for which a request is rejected: one class each, with its HTTP status, code and title.
 
-import logging
-import sqlite3
+`service.api.problem_handlers` renders them as RFC 9457.
+"""
+
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypedDict
 
-import asyncpg
-import msgspec
-import pydantic
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Match, Route
-
-from infra.storage import DiskFull, StorageError, StorageUnavailable
-
-logger = logging.getLogger("framehook.errors")
-
-DATABASE_ERRORS = (
-    SQLAlchemyError,
-    sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection that was cut off within a conversation
-    OSError,
-)
-"""What a database raises that is stopped, starting, out of reach or out of room."""
-
-
-DISK_FULL_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
-
 
 class FieldError(TypedDict):
-    """One thing wrong with a request: where, and what."""
+    """One error in a request: the path of the field, and what is wrong with it."""
 
     loc: list[str | int]
     msg: str
 
 
 class Problem(Exception):
-    """A refusal of a request, as the client is told it; each kind is a class with a title of its own."""
+    """A reason to reject a request, as the client sees it: a status, a code and a title for each class.
+
+    Programs branch on `code`, which never changes; people read `title`, and `detail` where a request has more to say.
+    """
 
     title: ClassVar[str] = "The request could not be served."
     status: ClassVar[int] = 500
@@ -194,98 +172,6 @@ class DiskFullProblem(Problem):
     )
     status = 507
     code = "disk_full"
-
-
-def invalid_from_pydantic(error: pydantic.ValidationError, *prefix: str) -> Invalid:
-    """What pydantic found, as a problem; the values themselves are not repeated."""
-    errors = [
-        FieldError(loc=[*prefix, *found["loc"]], msg=found["msg"].removeprefix("Value error, "))
-        for found in error.errors()
-    ]
-    first = errors[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return Invalid(f"{where}: {first['msg']}" if where else first["msg"], errors=errors)
-
-
-def render(problem: Problem, instance: str) -> Response:
-    """The problem as `application/problem+json`."""
-    body: dict[str, object] = {
-        "type": f"urn:framehook:problem:{problem.code}",
-        "title": problem.title,
-        "status": problem.status,
-        "detail": problem.detail,
-        "instance": instance,
-    }
-    if problem.errors:
-        body["errors"] = problem.errors
-    return Response(
-        msgspec.json.encode(body),
-        status_code=problem.status,
-        headers=problem.headers,
-        media_type="application/problem+json",
-    )
-
-
-async def on_problem(request: Request, error: Exception) -> Response:
-    """Starlette's exception handler for every Problem."""
-    assert isinstance(error, Problem)
-    return render(error, request.url.path)
-
-
-async def on_storage_error(request: Request, error: Exception) -> Response:
-    """What the storage could not do, as a 503: nothing is wrong with the request."""
-    assert isinstance(error, StorageError)
-    if isinstance(error, DiskFull):
-        logger.warning("%s %s: %s", request.method, request.url.path, DISK_FULL_ADVICE)
-        return render(DiskFullProblem(), request.url.path)
-    logger.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
-    passing = isinstance(error, StorageUnavailable)
-    return render(StorageUnreachable() if passing else StorageMisconfigured(), request.url.path)
-
-
-async def on_database_error(request: Request, error: Exception) -> Response:
-    """A database that is away, as a 503; one that objects to what it was told is a crash like any other."""
-    if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
-        raise error
-    said = (request.method, request.url.path, type(error).__name__, error)
-    logger.error("%s %s: %s: %s", *said, extra={"cause": error})
-    return render(Unavailable(), request.url.path)
-
-
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself refuses (unknown path, wrong method), in the same form; OPTIONS is answered."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == NotFound.status:
-        return render(NotFound(), request.url.path)
-    allow = {"Allow": ", ".join(_allowed_methods(request))}
-    if request.method == "OPTIONS":
-        return Response(status_code=204, headers=allow)
-    return render(MethodNotAllowed(headers=allow), request.url.path)
-
-
-def _allowed_methods(request: Request) -> list[str]:
-    """List what may be done with a path: it has a route for each method, or each few of them."""
-    routes = [
-        route
-        for route in request.app.routes
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-    ]
-    return sorted({"OPTIONS"}.union(*(route.methods or () for route in routes)))
-
-
-async def on_disconnect(_request: Request, _error: Exception) -> Response:
-    """The client went away within its body: nobody is left to read an answer, and nothing here is at fault."""
-    return Response(status_code=400)
-
-
-async def on_unexpected_error(request: Request, _error: Exception) -> Response:
-    """Anything unforeseen: a bare 500; the traceback goes to the log, never to the client."""
-    return render(internal_error(), request.url.path)
-
-
-def internal_error() -> Problem:
-    """All that a client learns of what nobody foresaw."""
-    return Problem("Something went wrong here; it has been logged.")
 
 
 class MalformedRequest(Problem):

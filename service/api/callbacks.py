@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, decode
 from infra.storage import StorageError
+from service.api.problem_handlers import DATABASE_ERRORS, internal_error, problem_response
 from service.api.requests import MAX_JOB_ID, is_json
 from service.ingest.batch_writer import Interrupted
 from service.ingest.store import Applied, Change, Refusal
 from service.problems import (
-    DATABASE_ERRORS,
     AttemptOver,
     Invalid,
     NotFound,
@@ -24,8 +24,6 @@ from service.problems import (
     Unavailable,
     UnsupportedType,
     WrongClock,
-    internal_error,
-    render,
 )
 
 logger = logging.getLogger("framehook.callbacks")
@@ -62,10 +60,10 @@ class Callbacks:
         try:
             sequence = await self._accept(scope, receive)
         except Problem as problem:
-            await render(problem, scope["path"])(scope, receive, send)
+            await problem_response(problem, scope["path"])(scope, receive, send)
             return
         except Exception:  # nobody else stands between this and the server
-            await render(internal_error(), scope["path"])(scope, receive, send)
+            await problem_response(internal_error(), scope["path"])(scope, receive, send)
             raise
         body = b'{"sequence":%d}' % sequence
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

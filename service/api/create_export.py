@@ -13,15 +13,15 @@ from starlette.responses import Response
 
 from gpu.spec import ExportConfig, ExportType, parse_config
 from infra.storage import OutsideStorage
-from service.api.exports import NO_NUL_PATTERN, Strict, check_output_key, check_quota
-from service.api.requests import json_response, read_json
+from service.api.exports import check_output_key, check_quota
+from service.api.requests import NO_NUL_PATTERN, StrictModel, invalid_from, json_response, read_json
 from service.api.state import State
 from service.api.transfers.uploads import UPLOADS_PREFIX
 from service.api.webhooks import Events, Url, check_url, sort_events
 from service.jobs import queries, transitions
 from service.jobs.ids import new_id
 from service.jobs.models import IdempotencyKey, Job
-from service.problems import FieldError, Invalid, invalid_from_pydantic
+from service.problems import FieldError, Invalid
 from service.webhooks import endpoints, serializers
 from service.webhooks.models import Endpoint
 
@@ -30,7 +30,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a
 """https://www.w3.org/TR/trace-context/#traceparent-header, version 00."""
 
 
-class CreateExport(Strict):
+class CreateExport(StrictModel):
     """The body of `POST /api/exports`; `config` is checked by its type.
 
     `webhook_url` is an endpoint of this export alone; without `webhook_events` it is told of all but progress.
@@ -56,7 +56,7 @@ async def create(request: Request[State]) -> Response:
     try:
         config = parse_config(asked.type, asked.config)
     except pydantic.ValidationError as error:
-        raise invalid_from_pydantic(error, "config") from None
+        raise invalid_from(error, "config") from None
     key = _idempotency_key(request)
     async with request.state["database"].reading() as session:
         job = await _find_earlier(session, user_id, key, raw)

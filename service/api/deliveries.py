@@ -7,22 +7,22 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.requests import json_response, parse_query, read_json
+from service.api.requests import StrictModel, json_response, parse_query, read_json
 from service.api.state import State
-from service.api.webhooks import Cursor, Strict, load_endpoint, path_id
+from service.api.webhooks import Cursor, load_endpoint, path_id
 from service.jobs import transitions
 from service.problems import Conflict, NotFound
 from service.webhooks import recovery, serializers
 from service.webhooks.models import Delivery, DeliveryState, Endpoint
 
 
-class RecoverBody(Strict):
+class RecoverBody(StrictModel):
     """The body of `POST /api/webhooks/{id}/recover`."""
 
     since: pydantic.AwareDatetime
 
 
-class ListQuery(Strict):
+class ListQuery(StrictModel):
     """`?state=&limit=&cursor=`."""
 
     state: DeliveryState | None = None

@@ -12,7 +12,14 @@ from starlette.responses import RedirectResponse, Response
 
 from gpu.spec import ExportType
 from infra.storage import FolderStorage, Stored, attachment
-from service.api.requests import MAX_JOB_ID, json_response, parse_query, path_job_id, read_json
+from service.api.requests import (
+    MAX_JOB_ID,
+    StrictModel,
+    json_response,
+    parse_query,
+    path_job_id,
+    read_json,
+)
 from service.api.state import State
 from service.api.transfers.files import serve_object
 from service.jobs import queries, transitions
@@ -32,19 +39,11 @@ from service.problems import (
 RETRY_AFTER_SECONDS = 10
 RETRYABLE = (Status.ERROR, Status.CANCELLED)
 DOWNLOAD_URL_SECONDS = 3_600
-MAX_IDEMPOTENCY_KEY = 255
-NO_NUL_PATTERN = r"^[^\x00]*$"  # PostgreSQL holds none in text
 
 JobId = Annotated[str, pydantic.Field(max_length=MAX_JOB_ID, pattern=r"^[!-~]*$")]
 
 
-class Strict(pydantic.BaseModel):
-    """Requests with fields that nobody knows are refused."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-
-class ListQuery(Strict):
+class ListQuery(StrictModel):
     """`?status=&type=&limit=&cursor=`."""
 
     status: Status | None = None
@@ -53,13 +52,13 @@ class ListQuery(Strict):
     cursor: JobId | None = None
 
 
-class RecentQuery(Strict):
+class RecentQuery(StrictModel):
     """`?hours=24`."""
 
     hours: Annotated[float, pydantic.Field(gt=0, le=24 * 366)] = 24
 
 
-class Acknowledge(Strict):
+class Acknowledge(StrictModel):
     """The body of `POST /api/exports/acknowledge`."""
 
     job_ids: Annotated[list[JobId], pydantic.Field(max_length=1_000)]

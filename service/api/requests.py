@@ -8,12 +8,19 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from service.api.state import State
-from service.problems import NotFound, TooLarge, UnsupportedType, invalid_from_pydantic
+from service.problems import FieldError, Invalid, NotFound, TooLarge, UnsupportedType
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_JOB_ID = 64
+NO_NUL_PATTERN = r"^[^\x00]*$"  # PostgreSQL stores none in text
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+class StrictModel(pydantic.BaseModel):
+    """Base of all request models: unknown fields are rejected."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
 
 
 async def read_body(request: Request[State], limit: int = MAX_BODY_BYTES) -> bytes:
@@ -39,7 +46,7 @@ def parse_model(model: type[Model], raw: bytes) -> Model:
     try:
         return model.model_validate_json(raw)
     except pydantic.ValidationError as error:
-        raise invalid_from_pydantic(error) from None
+        raise invalid_from(error) from None
 
 
 async def read_json(request: Request[State], model: type[Model]) -> tuple[Model, bytes]:
@@ -55,7 +62,7 @@ def parse_query(request: Request[State], model: type[Model]) -> Model:
     try:
         return model.model_validate(dict(request.query_params))
     except pydantic.ValidationError as error:
-        raise invalid_from_pydantic(error, "query") from None
+        raise invalid_from(error, "query") from None
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -74,3 +81,14 @@ def path_job_id(connection: HTTPConnection[State]) -> str:
     if len(job_id) > MAX_JOB_ID or not job_id.isascii() or not job_id.isprintable():
         raise NotFound("There is no such export.")
     return job_id
+
+
+def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
+    """Turn pydantic's errors into a problem that names each field; the rejected values are not repeated."""
+    errors = [
+        FieldError(loc=[*prefix, *item["loc"]], msg=item["msg"].removeprefix("Value error, "))
+        for item in error.errors()
+    ]
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return Invalid(f"{where}: {first['msg']}" if where else first["msg"], errors=errors)

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.signing import ID_HEADER, decode_secret
-from service.api.requests import json_response, read_json
+from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
-from service.api.webhooks import Cursor, Strict, WebhookNotFound
+from service.api.webhooks import Cursor, WebhookNotFound
 from service.webhooks import ed25519, endpoints, serializers
 from service.webhooks.models import Endpoint
 from service.webhooks.signing import active_public_keys
@@ -30,7 +30,7 @@ Headers = Annotated[
 Body = Annotated[str, pydantic.Field(max_length=MAX_BODY_CHARACTERS)]
 
 
-class ReceivedMessage(Strict):
+class ReceivedMessage(StrictModel):
     """What came: the headers, and the body as text or, byte for byte, as base64.
 
     `id` names the endpoint, which is otherwise found by the webhook-id; `expected` is the signature that the receiver

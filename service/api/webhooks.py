@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from callbacks.envelope import EventType
 from infra import egress
-from service.api.requests import json_response, parse_query, read_json
+from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, parse_query, read_json
 from service.api.state import State
 from service.jobs import transitions
 from service.problems import Conflict, FieldError, Invalid, NotFound
@@ -18,7 +18,6 @@ from service.webhooks import endpoints, serializers
 from service.webhooks.models import DisabledReason, Endpoint
 from service.webhooks.signing import active_public_keys
 
-NO_NUL_PATTERN = r"^[^\x00]*$"
 MAX_URL = 2_048
 
 Url = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_URL)]
@@ -27,22 +26,16 @@ Description = Annotated[str, pydantic.Field(max_length=500, pattern=NO_NUL_PATTE
 Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
 
 
-class Strict(pydantic.BaseModel):
-    """Requests with fields that nobody knows are refused."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-
-class CreateEndpoint(Strict):
+class CreateEndpoint(StrictModel):
     """The body of `POST /api/webhooks`; without `events`, all but progress."""
 
     url: Url
-    events: Events = list(endpoints.DEFAULT_EVENTS)
+    events: Events = pydantic.Field(default_factory=lambda: list(endpoints.DEFAULT_EVENTS))
     description: Description = ""
     ed25519: bool = False
 
 
-class UpdateEndpoint(Strict):
+class UpdateEndpoint(StrictModel):
     """The body of `PATCH /api/webhooks/{id}`: what is given is changed."""
 
     url: Url | None = None
@@ -51,7 +44,7 @@ class UpdateEndpoint(Strict):
     enabled: bool | None = None
 
 
-class EndpointsQuery(Strict):
+class EndpointsQuery(StrictModel):
     """`?job_id=`: the endpoint of one export, instead of the user's own."""
 
     job_id: Cursor | None = None

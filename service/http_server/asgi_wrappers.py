@@ -3,7 +3,8 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.problems import TooManyConnections, render
+from service.api.problem_handlers import problem_response
+from service.problems import TooManyConnections
 
 RECONNECT_MILLISECONDS = 10_000
 _EVENT_STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
@@ -36,7 +37,7 @@ async def refuse_overload(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request that came over the limit of connections."""
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
     if b"text/event-stream" not in accept:
-        await render(TooManyConnections(), scope["path"])(scope, receive, send)
+        await problem_response(TooManyConnections(), scope["path"])(scope, receive, send)
         return
     # An EventSource that is answered 503 never comes back; one whose stream ends does.
     await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})

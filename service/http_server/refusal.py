@@ -9,9 +9,10 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.api.problem_handlers import problem_response
 from service.http_server.connections import Connections
 from service.http_server.limits import HttpLimits
-from service.problems import Problem, render
+from service.problems import Problem
 
 DISCARDED_BYTES = 128 * 2**20
 """What is read and thrown away of a refused request, so that its sender gets to read the answer."""
@@ -89,7 +90,7 @@ class RefusingHttpProtocol(HttpToolsProtocol):
         self._close_slowly()
 
     def _write_problem(self, problem: Problem) -> None:
-        response = render(problem, "")
+        response = problem_response(problem, "")
         headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % each for each in headers]
         self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", bytes(response.body)]))

@@ -17,7 +17,8 @@ from starlette.responses import Response
 from callbacks.envelope import format_rfc3339
 from service.api.auth import MAX_TICKET_SECONDS, Access
 from service.api.exports import load_job
-from service.api.requests import json_response, parse_model, read_body
+from service.api.problem_handlers import DATABASE_ERRORS
+from service.api.requests import StrictModel, json_response, parse_model, read_body
 from service.api.state import State
 from service.api.streaming.event_stream import (
     KEEP_ALIVE,
@@ -39,17 +40,15 @@ from service.fanout.hub import Subscriber
 from service.fanout.initial_states import position_from
 from service.jobs import queries
 from service.jobs.timeline import timeline
-from service.problems import DATABASE_ERRORS, Unavailable
+from service.problems import Unavailable
 
 STREAM_REFUSED, STREAM_EXPIRED = "stream.refused", "stream.expired"
 RETRY_WHEN_FULL_MILLISECONDS = 30_000
 """After so long, and as long again at most, a reader comes back for whom there was no room."""
 
 
-class TicketBody(pydantic.BaseModel):
-    """What a ticket is asked for with."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
+class TicketBody(StrictModel):
+    """The body of `POST /api/stream-tickets`; `expires_in` is in seconds."""
 
     expires_in: Annotated[int, pydantic.Field(ge=1, le=MAX_TICKET_SECONDS)] = MAX_TICKET_SECONDS
 

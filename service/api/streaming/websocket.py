@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.api.auth import Access
+from service.api.problem_handlers import DATABASE_ERRORS
 from service.api.state import State
 from service.api.streaming.subscriptions import (
     Lifetime,
@@ -23,7 +24,7 @@ from service.api.streaming.subscriptions import (
     subscribe,
 )
 from service.fanout.hub import NoticeType, Publication, Subscriber
-from service.problems import DATABASE_ERRORS, NotFound, Unauthenticated, Unavailable
+from service.problems import NotFound, Unauthenticated, Unavailable
 from service.settings import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30

@@ -17,8 +17,7 @@ from starlette.responses import Response
 
 from gpu.keys import validate_key
 from infra.storage import NoSuchUpload, part_bytes, part_sizes
-from service.api.exports import Strict
-from service.api.requests import json_response, read_json
+from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
 from service.api.transfers import multipart as parts
 from service.api.transfers.multipart import Upload
@@ -54,7 +53,7 @@ class UploadIncomplete(Conflict):
     code = "upload_not_whole"
 
 
-class CreateUpload(Strict):
+class CreateUpload(StrictModel):
     """The body of `POST /api/uploads`; size in bytes."""
 
     filename: Annotated[str, pydantic.Field(min_length=1, max_length=255)]

@@ -1,0 +1,132 @@
+"""Render problems as RFC 9457 and map every exception of a route to one: the one place for error responses."""
+
+import logging
+import sqlite3
+
+import asyncpg
+import msgspec
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ExceptionHandler
+
+from infra.storage import DiskFull, StorageError, StorageUnavailable
+from service.problems import (
+    DiskFullProblem,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    StorageMisconfigured,
+    StorageUnreachable,
+    Unavailable,
+)
+
+logger = logging.getLogger("framehook.errors")
+
+DATABASE_ERRORS = (
+    SQLAlchemyError,
+    sqlite3.Error,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was cut off during a conversation
+    OSError,
+)
+"""What a database raises that is stopped, starting, unreachable or out of disk space."""
+
+DISK_FULL_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
+
+
+def problem_response(problem: Problem, instance: str) -> Response:
+    """Render the problem as `application/problem+json`; `instance` is the path of the request."""
+    body: dict[str, object] = {
+        "type": f"urn:framehook:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": instance,
+    }
+    if problem.errors:
+        body["errors"] = problem.errors
+    return Response(
+        msgspec.json.encode(body),
+        status_code=problem.status,
+        headers=problem.headers,
+        media_type="application/problem+json",
+    )
+
+
+async def on_problem(request: Request, error: Exception) -> Response:
+    """Respond to a Problem that a route raised."""
+    assert isinstance(error, Problem)
+    return problem_response(error, request.url.path)
+
+
+async def on_storage_error(request: Request, error: Exception) -> Response:
+    """Respond 503 or 507 to a failure of the storage: nothing is wrong with the request."""
+    assert isinstance(error, StorageError)
+    if isinstance(error, DiskFull):
+        logger.warning("%s %s: %s", request.method, request.url.path, DISK_FULL_ADVICE)
+        return problem_response(DiskFullProblem(), request.url.path)
+    logger.error("%s %s: %s: %s", request.method, request.url.path, error.code, error)
+    is_temporary = isinstance(error, StorageUnavailable)
+    return problem_response(
+        StorageUnreachable() if is_temporary else StorageMisconfigured(), request.url.path
+    )
+
+
+async def on_database_error(request: Request, error: Exception) -> Response:
+    """Respond 503 while the database is unavailable; an error in our own SQL is raised as a bug."""
+    if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
+        raise error
+    values = (request.method, request.url.path, type(error).__name__, error)
+    logger.error("%s %s: %s: %s", *values, extra={"cause": error})
+    return problem_response(Unavailable(), request.url.path)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Respond to an unknown path or method in the same form; answer OPTIONS with the methods of the path."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == NotFound.status:
+        return problem_response(NotFound(), request.url.path)
+    allow = {"Allow": ", ".join(_allowed_methods(request))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=allow)
+    return problem_response(MethodNotAllowed(headers=allow), request.url.path)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """List the methods of a path, which has a route for each method or few methods."""
+    routes = [
+        route
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({"OPTIONS"}.union(*(route.methods or () for route in routes)))
+
+
+async def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Respond to a client that disconnected while sending its body: an answer that is not read, and no error here."""
+    return Response(status_code=400)
+
+
+async def on_unexpected_error(request: Request, _error: Exception) -> Response:
+    """Respond 500 to an unexpected exception; the traceback goes to the log, never to the client."""
+    return problem_response(internal_error(), request.url.path)
+
+
+def internal_error() -> Problem:
+    """Return the generic 500 problem for unexpected exceptions."""
+    return Problem("Something went wrong here; it has been logged.")
+
+
+EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {
+    Problem: on_problem,
+    StorageError: on_storage_error,
+    HTTPException: on_http_exception,
+    ClientDisconnect: on_disconnect,
+    **dict.fromkeys(DATABASE_ERRORS, on_database_error),
+    Exception: on_unexpected_error,
+}
+"""For Starlette, which uses the handler of the closest class."""
