@@ -108,7 +108,7 @@ def _picture_duration(container: InputContainer, stream: VideoStream) -> float |
     lasting = _seconds(stream.duration, stream)
     if lasting:
         return lasting + (_seconds(stream.start_time, stream) or 0.0) - origin
-    tagged = _clock(stream.metadata.get("DURATION", ""))
+    tagged = read_clock(stream.metadata.get("DURATION", ""))
     return tagged - origin if tagged else None
 
 
@@ -116,7 +116,7 @@ def _seconds(ticks: int | None, stream: VideoStream) -> float | None:
     return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
 
 
-def _clock(text: str) -> float | None:
+def read_clock(text: str) -> float | None:
     """Matroska's own tag: `00:01:02.500000000`."""
     try:
         hours, minutes, seconds = text.split(":")

@@ -1,8 +1,10 @@
 """Which of a file's streams are the film: its picture, and the sound that goes with it, chosen as FFmpeg does."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import inf, isfinite
 from typing import Any
 
 from av.audio.stream import AudioStream
@@ -11,6 +13,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from gpu.sources.duration import read_clock
 from gpu.sources.ffmpeg_listing import Listing
 
 _NO_FILM = (
@@ -32,6 +35,8 @@ _NOT_FOR_ALL = (
 _LOOKED_AT_PACKETS = 3_000
 # A picture track much shorter than another one is its thumbnail or its title.
 _SHORT_SHARE = 0.1
+# Tracks of one recording are cut apart by some frames: of two that are as long but for that the first is the film.
+_EQUAL_SHARE = 0.95
 
 
 @dataclass(frozen=True)
@@ -133,40 +138,77 @@ def _are_left_and_right(left: Track, right: Track) -> bool:
 
 
 def choose_picture(container: InputContainer, packets: "Iterable[Packet[Any]]") -> VideoStream | None:
-    """Choose the film among picture streams: no still, the one flagged default, the largest; None if there is none.
+    """Choose the film among picture streams; None if there is none.
 
+    It is no still. The one flagged default comes first, then the largest, that of most frames, the longest, the first.
     `packets` are the file's from its beginning; they are read only where the header does not count frames.
     """
     streams = [stream for stream in container.streams.video if getattr(stream, "width", None)]
     streams = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    frames = _FrameCount(packets)
     if len(streams) > 1:
         streams = [stream for stream in streams if not stream.disposition & _NO_FILM] or streams
     if len(streams) > 1:
-        streams = _moving(streams, packets)
-    longest = max((_seconds(stream) for stream in streams if stream.duration), default=0.0)
+        streams = [stream for stream in streams if frames.are_several(stream)] or streams
+    longest = max((seconds for seconds in map(_seconds, streams) if isfinite(seconds)), default=0.0)
     streams = [stream for stream in streams if _seconds(stream) >= longest * _SHORT_SHARE]
-    return max(streams, key=_film_rank, default=None)
+    best = max(map(_film_rank, streams), default=None)
+    streams = [stream for stream in streams if _film_rank(stream) == best]
+    if len(streams) > 1:
+        streams = _keep_most(streams, frames.count(streams))
+        streams = _keep_most(streams, [_seconds(stream) for stream in streams])
+    return next(iter(streams), None)
 
 
-def _film_rank(stream: VideoStream) -> tuple[bool, int, int]:
-    is_default = bool(stream.disposition & Disposition.default)
-    return is_default, stream.width * stream.height, -stream.index
+def _film_rank(stream: VideoStream) -> tuple[bool, int]:
+    return bool(stream.disposition & Disposition.default), stream.width * stream.height
+
+
+def _keep_most(streams: Sequence[VideoStream], numbers: Sequence[float]) -> list[VideoStream]:
+    """Leave out the streams whose number is lower than another's, but for a few in a hundred."""
+    least = max(numbers) * _EQUAL_SHARE
+    return [stream for stream, number in zip(streams, numbers, strict=True) if number >= least]
 
 
 def _seconds(stream: VideoStream) -> float:
     """How long a stream lasts as the header says; endless where it does not, so that it is never too short."""
     if not stream.duration or stream.time_base is None:
-        return float("inf")
+        return read_clock(stream.metadata.get("DURATION", "")) or inf
     return float(stream.duration * stream.time_base)
 
 
-def _moving(streams: list[VideoStream], packets: "Iterable[Packet[Any]]") -> list[VideoStream]:
-    """Leave out streams of a single picture, unless all are."""
-    frames = {stream.index: stream.frames for stream in streams}
-    uncounted = {index for index, count in frames.items() if not count}
-    for packet in islice(packets, _LOOKED_AT_PACKETS if uncounted else 0):
-        if packet.size and packet.stream_index in uncounted:
-            frames[packet.stream_index] += 1
-        if all(frames[index] > 1 for index in uncounted):
-            break
-    return [stream for stream in streams if frames[stream.index] > 1] or streams
+class _FrameCount:
+    """How many frames streams have: as their headers tell, else as many as there are among a file's first packets."""
+
+    def __init__(self, packets: "Iterable[Packet[Any]]") -> None:
+        self._packets = islice(packets, _LOOKED_AT_PACKETS)
+        self._found: Counter[int] = Counter()
+
+    def are_several(self, stream: VideoStream) -> bool:
+        """Whether a stream has more than one; no more packets are read than that takes."""
+        if stream.frames:
+            return stream.frames > 1
+        while self._found[stream.index] <= 1 and self._take_packet():
+            pass
+        return self._found[stream.index] > 1
+
+    def count(self, streams: Sequence[VideoStream]) -> list[float]:
+        """Count all streams alike, so that they can be compared."""
+        told = [_told_frames(stream) for stream in streams]
+        if all(told):
+            return told
+        while self._take_packet():
+            pass
+        return [float(self._found[stream.index]) for stream in streams]
+
+    def _take_packet(self) -> bool:
+        packet = next(self._packets, None)
+        if packet is not None and packet.size:
+            self._found[packet.stream_index] += 1
+        return packet is not None
+
+
+def _told_frames(stream: VideoStream) -> float:
+    """How many frames a stream has by its header, or by its tagged length; 0 where neither tells."""
+    tagged = read_clock(stream.metadata.get("DURATION", "")) or 0.0
+    return stream.frames or float(tagged * (stream.average_rate or 0))

@@ -47,9 +47,30 @@ def test_the_film_is_no_thumbnail_nor_preview(
     assert {round(float(luma.mean())) for _, luma in shown} == {GREY}
 
 
-def test_the_film_is_no_larger_one_that_ends_at_once(tmp_path: Path) -> None:
-    made, _, _ = export(film(tmp_path / "source.mov", Pictures(60, (640, 360), 2), FILM))
+@pytest.mark.parametrize("suffix", ["mov", "mkv"])
+def test_the_film_is_no_larger_one_that_ends_at_once(tmp_path: Path, suffix: str) -> None:
+    made, _, _ = export(film(tmp_path / f"source.{suffix}", Pictures(60, (640, 360), 2), FILM))
     assert len(read_lumas(made)) == 30
+
+
+@pytest.mark.parametrize("suffix", ["mov", "mkv", "ts", "avi", "vob"])
+@pytest.mark.parametrize(
+    ("frames", "chosen"),
+    [((8, 30), 1), ((20, 30), 1), ((30, 8), 0), ((30, 20), 0), ((30, 30), 0), ((29, 30), 0)],
+    ids=str,
+)
+def test_of_pictures_as_large_the_film_is_the_one_of_more_frames_or_the_first(
+    tmp_path: Path, suffix: str, frames: tuple[int, int], chosen: int
+) -> None:
+    # MOV flags the first one if none is.
+    streams = [
+        Pictures(luma, frames=count, default=suffix == "mov")
+        for luma, count in zip((GREY, 60), frames, strict=True)
+    ]
+    made, _, _ = export(film(tmp_path / f"source.{suffix}", *streams, Sound(440, codec="mp2")))
+    lumas = [round(float(luma.mean())) for _, luma in read_lumas(made)]
+    assert set(lumas) == {(GREY, 60)[chosen]}
+    assert lumas.count((GREY, 60)[chosen]) >= frames[chosen]
 
 
 @pytest.mark.parametrize("suffix", ["mov", "mkv"])
