@@ -8,16 +8,16 @@ from pathlib import Path
 from infra.private_files import open_private
 
 
-class Held(Exception):
+class LockTaken(Exception):
     """Another process holds the folder."""
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Hold a lock file until the block, or the process, ends; raises Held if somebody else does."""
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold a lock file until the block, or the process, ends; raises LockTaken if somebody else does."""
     with open(path, "a", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise Held from error
+            raise LockTaken from error
         yield

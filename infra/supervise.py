@@ -35,7 +35,7 @@ class Supervisor:
             if name in self._down or not self._is_steady(name, now)
         }
 
-    async def keep(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    async def keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
         """Run `loop` until cancelled, starting it again whenever it ends or raises."""
         pause = 0.0
         while True:

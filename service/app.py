@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 from starlette.applications import Starlette
 
-from infra.database.postgresql import AnyDatabase, PostgresDatabase, is_postgresql, open_database
+from infra.database.postgresql import Database, PostgresDatabase, is_postgresql, open_database
 from infra.database.sqlite import sqlite_url
 from infra.egress import EgressClient, EgressPolicy
 from infra.liveness import Liveness
@@ -41,12 +41,12 @@ from service.fanout.hub import Hub, NoticeType, Publication, publication_of
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
 from service.fanout.stream_slots import StreamSlots
-from service.ingest.batch_writer import Writer
-from service.ingest.finalizer import Outcomes
-from service.ingest.output_check import Probe
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.finalizer import Finalizer
+from service.ingest.output_check import SourceProber
 from service.ingest.prober import Prober
 from service.jobs.models import Job
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 from service.retention import Retention, RetentionTask
 from service.settings import Settings
 from service.startup.data_folder import (
@@ -77,14 +77,14 @@ class Replacements:
 
     runner: Runner | None
     clock: Clock
-    output_prober: Probe
+    output_prober: SourceProber
 
 
 def create_app(
     settings: Settings,
     runner: Runner | None = None,
     clock: Clock | None = None,
-    output_prober: Probe | None = None,
+    output_prober: SourceProber | None = None,
 ) -> Starlette:
     """The service as an ASGI application; `app.state.close_streams()` ends every stream before a shutdown.
 
@@ -126,7 +126,7 @@ async def _running(settings: Settings, hub: Hub, edges: Replacements) -> AsyncIt
         # One process owns a SQLite file, so whatever ran before it is known to be nobody's.
         await service.state["rescuer"].restart_orphaned()
         await service.state["delivery_worker"].resume()
-    keep = service.state["supervisor"].keep
+    keep = service.state["supervisor"].keep_running
     tasks = [asyncio.create_task(keep(name, loop), name=name) for name, loop in service.loops.items()]
     tasks.append(asyncio.create_task(make_rest_private(not_private_yet)))
     try:
@@ -159,15 +159,15 @@ async def _upgrade_database(url: str, settings: Settings) -> None:
 @dataclass(frozen=True)
 class _Service:
     state: State
-    writer: Writer
+    writer: BatchWriter
     runner: Runner
     loops: dict[str, Callable[[], Awaitable[None]]]
 
 
-def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Replacements) -> _Service:
+def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements) -> _Service:
     runner, clock = edges.runner or create_runner(settings), edges.clock
     masters = load_master_keys(settings)
-    view = JobView(settings.origin)
+    view = JobSerializer(settings.origin)
 
     outbox = Outbox(view, clock.wall)
     database.before_commit = outbox.write_in_session
@@ -188,10 +188,10 @@ def _build(settings: Settings, hub: Hub, database: AnyDatabase, edges: Replaceme
             hub.publish(publication_of(view, job))
 
     storage = create_storage(settings, masters[0])
-    writer = Writer(
+    writer = BatchWriter(
         database, publish, outbox, wanted=hub.has_subscribers, committed=delivery_worker.on_commit
     )
-    outcomes = Outcomes(
+    outcomes = Finalizer(
         database,
         storage,
         writer,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.jobs.models import IS_ACTIVE, IdempotencyKey
 from service.jobs.transitions import EVENTS, JOBS
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState
@@ -32,7 +32,7 @@ class Retention:
 class RetentionTask:
     """Safe to run on every replica: what one has deleted, another finds gone."""
 
-    def __init__(self, database: AnyDatabase, retention: Retention) -> None:
+    def __init__(self, database: Database, retention: Retention) -> None:
         self._database = database
         self._retention = retention
 

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from infra.database.postgresql import dsn_of, is_postgresql
+from infra.database.postgresql import asyncpg_dsn, is_postgresql
 from infra.database.sqlite import sqlite_path
 from infra.private_files import touch_private
 
@@ -39,7 +39,7 @@ def known_revisions(url: str) -> list[str]:
 
 async def revision_of(url: str) -> str:
     """Return the revision of a PostgreSQL database; empty if it has no tables of ours."""
-    connection = await asyncpg.connect(dsn_of(url), timeout=10)
+    connection = await asyncpg.connect(asyncpg_dsn(url), timeout=10)
     try:
         if not await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
             return ""

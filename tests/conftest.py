@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import delete
 from sqlmodel import SQLModel
 
-from infra.database.postgresql import AnyDatabase, open_database
-from infra.database.sqlite import Database
+from infra.database.postgresql import Database, open_database
+from infra.database.sqlite import SqliteDatabase
 from infra.database.sqlite import sqlite_url as url_of
 from service import schema
 
@@ -89,13 +89,13 @@ def front(s3: "Front") -> "Front":
 
 
 @pytest.fixture
-async def database(sqlite_url: str) -> AsyncIterator[Database]:
-    found = Database(sqlite_url)
+async def database(sqlite_url: str) -> AsyncIterator[SqliteDatabase]:
+    found = SqliteDatabase(sqlite_url)
     yield found
     await found.close()
 
 
-async def open_emptied(url: str) -> AnyDatabase:
+async def open_emptied(url: str) -> Database:
     """Open a database whose schema is there, and remove all of its rows."""
     database = open_database(url)
     async with database.transaction() as session:
@@ -110,7 +110,7 @@ async def empty(url: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
+async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Each database in turn, without rows."""
     url = request.getfixturevalue(f"{request.param}_url")
     found = await open_emptied(url)

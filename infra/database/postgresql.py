@@ -13,15 +13,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from infra.database.dead_peers import enable_keep_alive, ping_at_checkout, run_while_alive
-from infra.database.sessions import DatabaseTasks, open_session, sessions_of
+from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
 from infra.database.sqlite import (
-    CHANGED,
+    CHANGE_LOG,
     CLOSE_SECONDS,
     POOL_SECONDS,
     BeforeCommit,
-    Changed,
-    Database,
-    nothing_more,
+    ChangedRow,
+    SqliteDatabase,
+    no_op_hook,
 )
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ CHANNEL: Final = "framehook_jobs"
 NOTIFY_BYTES: Final = 7_500
 """PostgreSQL takes less than 8,000 bytes in a notification."""
 DEADLOCK_TRIES: Final = 5
-PASSING: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+TRANSIENT_ERRORS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 CONNECT_SECONDS: Final = 10.0
 LISTEN_CONNECT_SECONDS: Final = 3.0
 """Readers wait for it: it is tried again rather than waited for."""
@@ -44,13 +44,13 @@ def is_postgresql(url: str) -> bool:
     return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
 
 
-def dsn_of(url: str) -> str:
+def asyncpg_dsn(url: str) -> str:
     """The URL as the driver reads it: without SQLAlchemy's driver name."""
     scheme, _, rest = url.partition("://")
     return f"postgresql://{rest}" if "+" in scheme or scheme == "postgres" else url
 
 
-def positional(statement: str) -> tuple[str, list[str]]:
+def to_positional(statement: str) -> tuple[str, list[str]]:
     """A statement with `:names` as one with `$1`, and the names in order; each use is a parameter of its own."""
     names: list[str] = []
 
@@ -66,7 +66,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = url
-        self._dsn = dsn_of(url)
+        self._dsn = asyncpg_dsn(url)
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connect,
@@ -75,10 +75,10 @@ class PostgresDatabase:
         )
         ping_at_checkout(self._engine)
         self._tasks = DatabaseTasks()
-        self._sessions = sessions_of(self._engine, self._tasks)
-        self.before_commit: BeforeCommit = nothing_more
-        self._batching: Connection | None = None
-        self._one_batch = asyncio.Lock()
+        self._sessions = make_session_factory(self._engine, self._tasks)
+        self.before_commit: BeforeCommit = no_op_hook
+        self._batch_connection: Connection | None = None
+        self._batch_lock = asyncio.Lock()
         self.instance = uuid.uuid4().hex[:12]
 
     @asynccontextmanager
@@ -96,44 +96,44 @@ class PostgresDatabase:
         async with open_session(self._sessions) as session:
             yield session
             await self.before_commit(session)
-            for payload in self._payloads(session.info.pop(CHANGED, ())):
+            for payload in self._payloads(session.info.pop(CHANGE_LOG, ())):
                 await session.execute(
                     text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
                 )
             await session.commit()
 
-    async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[Changed]]]]) -> T:
+    async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[ChangedRow]]]]) -> T:
         """Run `work` on the driver's connection as one transaction.
 
         `work` gives its result, and what it changed, for the other replicas.
         """
-        async with self._one_batch:
+        async with self._batch_lock:
             for _ in range(DEADLOCK_TRIES - 1):
                 try:
                     return await self._batch(work)
-                except PASSING:
+                except TRANSIENT_ERRORS:
                     continue
             return await self._batch(work)
 
-    async def _batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[Changed]]]]) -> T:
-        connection = self._batching
+    async def _batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[ChangedRow]]]]) -> T:
+        connection = self._batch_connection
         if connection is None or connection.is_closed():
-            connection = self._batching = await self._connect()
+            connection = self._batch_connection = await self._connect()
         try:
             async with connection.transaction():
                 result, changed = await work(connection)
                 for payload in self._payloads(changed):
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
-        except PASSING:
+        except TRANSIENT_ERRORS:
             raise
         except BaseException:  # cut off, or cancelled: what state it is in, nobody knows
             connection.terminate()
-            self._batching = None
+            self._batch_connection = None
             raise
         return result
 
     async def listen(
-        self, ready: Callable[[], Awaitable[None]], heard: Callable[[Sequence[Changed]], Awaitable[None]]
+        self, ready: Callable[[], Awaitable[None]], heard: Callable[[Sequence[ChangedRow]], Awaitable[None]]
     ) -> None:
         """Call `heard` with what other replicas changed; returns or raises when the line is lost.
 
@@ -145,15 +145,15 @@ class PostgresDatabase:
         try:
             connection.add_termination_listener(lambda _: queue.put_nowait(None))
             await connection.add_listener(CHANNEL, lambda *received: queue.put_nowait(str(received[3])))
-            await run_while_alive(connection, f"LISTEN {CHANNEL}", self._hear(queue, ready, heard))
+            await run_while_alive(connection, f"LISTEN {CHANNEL}", self._forward_changes(queue, ready, heard))
         finally:
             connection.terminate()
 
-    async def _hear(
+    async def _forward_changes(
         self,
         queue: "asyncio.Queue[str | None]",
         ready: Callable[[], Awaitable[None]],
-        heard: Callable[[Sequence[Changed]], Awaitable[None]],
+        heard: Callable[[Sequence[ChangedRow]], Awaitable[None]],
     ) -> None:
         """Pass on what comes, until the connection ends."""
         await ready()
@@ -169,8 +169,8 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         await self._tasks.finish(within_seconds=CLOSE_SECONDS)
-        if self._batching is not None:
-            self._batching.terminate()
+        if self._batch_connection is not None:
+            self._batch_connection.terminate()
         with suppress(TimeoutError):  # a connection that is cut off answers no goodbye
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._engine.dispose()
@@ -192,7 +192,7 @@ class PostgresDatabase:
             raise
         return connection
 
-    def _payloads(self, changed: Iterable[Changed]) -> list[str]:
+    def _payloads(self, changed: Iterable[ChangedRow]) -> list[str]:
         """One notification a batch where it fits, more where it does not."""
         found = list(dict.fromkeys(changed))
         if not found:
@@ -204,9 +204,9 @@ class PostgresDatabase:
         return self._payloads(found[:half]) + self._payloads(found[half:])
 
 
-AnyDatabase = Database | PostgresDatabase
+Database = SqliteDatabase | PostgresDatabase
 
 
-def open_database(url: str) -> AnyDatabase:
+def open_database(url: str) -> Database:
     """The database that a URL names; ValueError for a kind that is not spoken here."""
-    return PostgresDatabase(url) if is_postgresql(url) else Database(url)
+    return PostgresDatabase(url) if is_postgresql(url) else SqliteDatabase(url)

@@ -56,7 +56,7 @@ async def wait_for_task(task: asyncio.Task[T]) -> T:
         raise
 
 
-class WholeSession(AsyncSession):
+class ShieldedSession(AsyncSession):
     """A session whose statements always end, even if the caller was cancelled in the middle of one."""
 
     def __init__(self, *args: Any, tasks: DatabaseTasks, **options: Any) -> None:
@@ -65,28 +65,28 @@ class WholeSession(AsyncSession):
         self._statement: asyncio.Task[Any] | None = None
 
     async def execute(self, *args: Any, **options: Any) -> Result[Any]:
-        return await self._whole(super().execute(*args, **options))
+        return await self._run_shielded(super().execute(*args, **options))
 
     async def get(self, *args: Any, **options: Any) -> Any:
-        return await self._whole(super().get(*args, **options))
+        return await self._run_shielded(super().get(*args, **options))
 
     async def scalar(self, *args: Any, **options: Any) -> Any:
-        return await self._whole(super().scalar(*args, **options))
+        return await self._run_shielded(super().scalar(*args, **options))
 
     async def scalars(self, *args: Any, **options: Any) -> Any:
-        return await self._whole(super().scalars(*args, **options))
+        return await self._run_shielded(super().scalars(*args, **options))
 
     async def connection(self, *args: Any, **options: Any) -> AsyncConnection:
-        return await self._whole(super().connection(*args, **options))
+        return await self._run_shielded(super().connection(*args, **options))
 
     async def flush(self, *args: Any, **options: Any) -> None:
-        await self._whole(super().flush(*args, **options))
+        await self._run_shielded(super().flush(*args, **options))
 
     async def commit(self) -> None:
-        await self._whole(super().commit())
+        await self._run_shielded(super().commit())
 
     async def rollback(self) -> None:
-        await self._whole(super().rollback())
+        await self._run_shielded(super().rollback())
 
     async def close(self) -> None:
         """Give the connection back, once the statement that is still running has ended."""
@@ -97,18 +97,18 @@ class WholeSession(AsyncSession):
             await asyncio.wait([self._statement])
         await super().close()
 
-    async def _whole(self, statement: Coroutine[Any, Any, T]) -> T:
+    async def _run_shielded(self, statement: Coroutine[Any, Any, T]) -> T:
         task = self._statement = self._tasks.start(statement)
         return await wait_for_task(task)
 
 
-def sessions_of(engine: AsyncEngine, tasks: DatabaseTasks) -> async_sessionmaker[WholeSession]:
+def make_session_factory(engine: AsyncEngine, tasks: DatabaseTasks) -> async_sessionmaker[ShieldedSession]:
     """Sessions on an engine, whose work runs among `tasks`."""
-    return async_sessionmaker(engine, class_=WholeSession, expire_on_commit=False, tasks=tasks)
+    return async_sessionmaker(engine, class_=ShieldedSession, expire_on_commit=False, tasks=tasks)
 
 
 @asynccontextmanager
-async def open_session(make_session: async_sessionmaker[WholeSession]) -> AsyncIterator[WholeSession]:
+async def open_session(make_session: async_sessionmaker[ShieldedSession]) -> AsyncIterator[ShieldedSession]:
     """A session that is given back at the end of the block; what was not committed is rolled back."""
     session = make_session()
     try:

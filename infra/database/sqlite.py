@@ -18,13 +18,13 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from infra.database.sessions import DatabaseTasks, open_session, sessions_of
+from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
 
 T = TypeVar("T")
 
-CHANGED: Final = "changed"
+CHANGE_LOG: Final = "changed"
 """In a session's info: what the transaction changed, which other replicas are told."""
-Changed = tuple[str, str]
+ChangedRow = tuple[str, str]
 """The id of what was changed, and whose it is."""
 BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
 """What belongs into every transaction, last: whoever builds the database says what that is."""
@@ -47,11 +47,11 @@ def sqlite_path(url: str) -> Path:
     return Path(make_url(url).database or "")
 
 
-async def nothing_more(_session: AsyncSession) -> None:
+async def no_op_hook(_session: AsyncSession) -> None:
     """The transaction is complete as it is."""
 
 
-class Database:
+class SqliteDatabase:
     """One SQLite database: sessions over SQLAlchemy, and batches over the driver itself."""
 
     def __init__(self, url: str) -> None:
@@ -63,10 +63,10 @@ class Database:
         self._reader = _engine(url, "BEGIN")
         self._writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1)
         self._tasks = DatabaseTasks()
-        self._read_sessions = sessions_of(self._reader, self._tasks)
-        self._write_sessions = sessions_of(self._writer, self._tasks)
-        self.before_commit: BeforeCommit = nothing_more
-        self._writing = asyncio.Lock()
+        self._read_sessions = make_session_factory(self._reader, self._tasks)
+        self._write_sessions = make_session_factory(self._writer, self._tasks)
+        self.before_commit: BeforeCommit = no_op_hook
+        self._write_lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._connection: sqlite3.Connection | None = None
 
@@ -79,12 +79,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """A session whose changes are committed at the end of the block, or none of them."""
-        await self._writing.acquire()
+        await self._write_lock.acquire()
         session = self._write_sessions()
         try:
             yield session
             await self.before_commit(session)
-            session.info.pop(CHANGED, None)  # there is nobody else to tell
+            session.info.pop(CHANGE_LOG, None)  # there is nobody else to tell
             await session.commit()
         finally:
             await self._tasks.run(self._end_transaction(session))
@@ -95,13 +95,13 @@ class Database:
         The statements run right here: they are short, and a thread would wait for the interpreter's lock at each of
         them. Only the commit, which waits for the disk, is left to a thread.
         """
-        await self._writing.acquire()
+        await self._write_lock.acquire()
         try:
             connection = self._connection or self._connect()
             await _begin(connection)
             result = _apply(work, connection)
         except BaseException:
-            self._writing.release()
+            self._write_lock.release()
             raise
         await self._tasks.run(self._commit_batch(connection))
         return result
@@ -124,7 +124,7 @@ class Database:
         try:
             await session.close()
         finally:
-            self._writing.release()
+            self._write_lock.release()
 
     async def _commit_batch(self, connection: sqlite3.Connection) -> None:
         """Commit in a thread, and let the next writer in once that has ended."""
@@ -134,7 +134,7 @@ class Database:
             connection.rollback()
             raise
         finally:
-            self._writing.release()
+            self._write_lock.release()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)

@@ -12,8 +12,8 @@ from callbacks.envelope import MAX_BODY_BYTES, decode
 from infra.storage import StorageError
 from service.api.problem_handlers import DATABASE_ERRORS, internal_error, problem_response
 from service.api.requests import MAX_JOB_ID, is_json
-from service.ingest.batch_writer import Interrupted
-from service.ingest.store import Applied, Change, Refusal
+from service.ingest.batch_writer import WriterStopped
+from service.ingest.changes import Applied, Change, Refusal
 from service.problems import (
     AttemptOver,
     Invalid,
@@ -30,7 +30,7 @@ logger = logging.getLogger("framehook.callbacks")
 
 Headers = Mapping[bytes, bytes]
 
-TEMPORARY_ERRORS = (*DATABASE_ERRORS, StorageError, Interrupted)
+TEMPORARY_ERRORS = (*DATABASE_ERRORS, StorageError, WriterStopped)
 """What keeps a callback from being stored, and may pass."""
 
 
@@ -78,7 +78,7 @@ class Callbacks:
         state, job_id = scope["state"], scope["path_params"]["job_id"]
         change = _verify(state["master_keys"], job_id, headers, body, state["clock"].wall())
         try:
-            outcome = await state["outcomes"].settle(change)
+            outcome = await state["outcomes"].apply(change)
         except TEMPORARY_ERRORS as error:
             logger.exception("a callback could not be stored: %s", type(error).__name__)
             raise Unavailable from error

@@ -67,7 +67,7 @@ async def create(request: Request[State]) -> Response:
             await check_url(request, asked.webhook_url, "webhook_url")
         job = await _submit_once(request, user_id, asked, config, key, raw)
     own = await _own_endpoint(request, job) if asked.webhook_url is not None else None
-    shown = request.state["view"].show(job)
+    shown = request.state["view"].to_dict(job)
     return json_response(
         shown | ({"webhook": serializers.endpoint_to_dict_with_secret(own)} if own else {}),
         202,
@@ -85,7 +85,7 @@ async def _submit_once(
 ) -> Job:
     """The new job; or the one that the same request made while this one was on its way."""
     async with request.state["database"].transaction() as session:
-        await transitions.one_at_a_time(session, user_id)
+        await transitions.lock_user(session, user_id)
         if (earlier := await _find_earlier(session, user_id, key, raw)) is not None:
             return earlier
         await check_quota(request, session, user_id)

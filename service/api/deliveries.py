@@ -83,7 +83,7 @@ async def recover(request: Request[State]) -> Response:
     made, after = 0, ""
     while True:
         async with request.state["database"].transaction() as session:
-            await transitions.one_at_a_time(
+            await transitions.lock_user(
                 session, endpoint.user_id
             )  # two that recover at once send nothing twice
             few, on = await recovery.recover_missed(

@@ -69,7 +69,7 @@ async def list_(request: Request[State]) -> Response:
     user_id = await request.state["authenticator"].user(request)
     query = parse_query(request, ListQuery)
     async with request.state["database"].reading() as session:
-        found = await queries.page(
+        found = await queries.list_page(
             session,
             user_id,
             status=query.status,
@@ -85,18 +85,18 @@ async def list_(request: Request[State]) -> Response:
 
 async def active(request: Request[State]) -> Response:
     """What a page that was reloaded picks up again."""
-    return await _list_response(request, queries.active)
+    return await _list_response(request, queries.list_active)
 
 
 async def unacknowledged(request: Request[State]) -> Response:
     """What finished while the user was away."""
-    return await _list_response(request, queries.unacknowledged)
+    return await _list_response(request, queries.list_unacknowledged)
 
 
 async def recent(request: Request[State]) -> Response:
     """Everything that is active or finished lately."""
     since = time.time() - parse_query(request, RecentQuery).hours * 3600
-    return await _list_response(request, partial(queries.recent, since=since))
+    return await _list_response(request, partial(queries.list_recent, since=since))
 
 
 async def acknowledge(request: Request[State]) -> Response:
@@ -125,7 +125,7 @@ async def cancel(request: Request[State]) -> Response:
         return job_response(request, job, 202)
     request.state["publish"](cancelled)
     await request.state["run_control"].stop_attempt(cancelled)
-    await request.state["outcomes"].withdraw(cancelled)
+    await request.state["outcomes"].delete_output(cancelled)
     return job_response(request, cancelled, 202)
 
 
@@ -133,7 +133,7 @@ async def retry(request: Request[State]) -> Response:
     """A new attempt of a failed or cancelled export."""
     job = await load_job(request)
     async with request.state["database"].transaction() as session:
-        await transitions.one_at_a_time(session, job.user_id)
+        await transitions.lock_user(session, job.user_id)
         await check_quota(request, session, job.user_id)
         await check_output_key(session, job.user_id, job.output_key, besides=job.job_id)
         again = await transitions.retry(
@@ -201,20 +201,20 @@ async def _list_response(request: Request[State], read: Read) -> Response:
 
 
 def _serialize_jobs(request: Request[State], found: list[Job]) -> list[dict[str, Any]]:
-    return [request.state["view"].show(job) for job in found]
+    return [request.state["view"].to_dict(job) for job in found]
 
 
 def job_response(
     request: Request[State], job: Job, status: Literal[200, 202] = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return json_response(request.state["view"].show(job), status, headers)
+    return json_response(request.state["view"].to_dict(job), status, headers)
 
 
 async def check_output_key(
     session: AsyncSession, user_id: str, output_key: str, *, besides: str = ""
 ) -> None:
     """Raise KeyTaken if another export has the key; to be asked, and acted on, one at a time for a user."""
-    holder = await queries.holder(session, user_id, output_key, now=time.time(), besides=besides)
+    holder = await queries.find_key_holder(session, user_id, output_key, now=time.time(), besides=besides)
     if holder is not None:
         taken = f"the export {holder} has this key; name another, or none"
         errors = [FieldError(loc=["config", "output_key"], msg=taken)]

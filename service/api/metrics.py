@@ -29,7 +29,7 @@ class _Snapshot(Collector):
         for status, count in self._active.items():
             jobs.add_metric([status], count)
         yield jobs
-        written = self._state["writer"].written
+        written = self._state["writer"].stats
         yield GaugeMetricFamily(
             "framehook_subscribers", "Open streams on this process", value=len(self._state["hub"])
         )
@@ -75,7 +75,7 @@ class _Snapshot(Collector):
 async def metrics(request: Request[State]) -> Response:
     """Counts of this process since its start, and of what is active and pending in the database."""
     async with request.state["database"].reading() as session:
-        active = await queries.active_by_status(session)
+        active = await queries.count_active_by_status(session)
         webhooks_pending = await count_pending(session)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Snapshot(active, webhooks_pending, request.state))

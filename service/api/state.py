@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.egress import EgressClient
 from infra.liveness import Liveness
 from infra.storage import Storage
@@ -18,11 +18,11 @@ from service.dispatch.runners import RunnerReadiness
 from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.stream_slots import StreamSlots
-from service.ingest.batch_writer import Writer
-from service.ingest.finalizer import Outcomes
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.models import Job
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 from service.webhooks.worker import DeliveryWorker
 
 
@@ -41,15 +41,15 @@ class State(TypedDict):
     """The long-lived objects, by name."""
 
     clock: Clock
-    database: AnyDatabase
+    database: Database
     storage: Storage
     supervisor: Supervisor
     liveness: Liveness
     dispatcher: Dispatcher
     rescuer: Rescuer
     run_control: RunControl
-    outcomes: Outcomes
-    writer: Writer
+    outcomes: Finalizer
+    writer: BatchWriter
     authenticator: Authenticator
     hub: Hub
     initial_states: InitialStatesReader
@@ -58,7 +58,7 @@ class State(TypedDict):
     egress: EgressClient
     delivery_worker: DeliveryWorker
     prober: Prober
-    view: JobView
+    view: JobSerializer
     quotas: Quotas
     runner_name: str
     runner_readiness: RunnerReadiness

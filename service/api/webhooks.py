@@ -61,7 +61,7 @@ async def create(request: Request[State]) -> Response:
     await check_url(request, asked.url, "url")
     limit = request.state["quotas"].endpoints
     async with request.state["database"].transaction() as session:
-        await transitions.one_at_a_time(session, user_id)
+        await transitions.lock_user(session, user_id)
         if await endpoints.count(session, user_id) >= limit:
             raise Conflict(f"There are {limit} endpoints already; remove one first.")
         made = await endpoints.create(

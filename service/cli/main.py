@@ -14,7 +14,7 @@ import typer
 
 from infra.database.postgresql import is_postgresql
 from infra.database.sqlite import sqlite_path, sqlite_url
-from infra.lock import holding
+from infra.lock import hold_lock
 from infra.storage import StorageError
 from service import schema
 from service.app import create_app
@@ -102,7 +102,7 @@ def _alone(settings: Settings) -> AbstractContextManager[None]:
     """On SQLite the data folder belongs to one service: two would take each other's runs for lost ones."""
     if settings.database_url is not None and is_postgresql(settings.database_url):
         return nullcontext()
-    return holding(settings.data_dir / "service.lock")
+    return hold_lock(settings.data_dir / "service.lock")
 
 
 @app.command()

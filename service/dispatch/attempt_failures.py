@@ -40,7 +40,7 @@ async def end_attempt(
     """
     unstarted = failure.only_if_unstarted
     if failure.retryable:
-        requeued = await transitions.give_back(
+        requeued = await transitions.requeue(
             session,
             job,
             requeue_message(failure.message),

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.storage import OutsideStorage, StorageError
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptFailure
@@ -35,7 +35,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        database: AnyDatabase,
+        database: Database,
         runner: Runner,
         specs: SpecBuilder,
         control: RunControl,
@@ -82,7 +82,7 @@ class Dispatcher:
             return
         await self._requeue_interrupted()
         async with self._database.reading() as session:
-            local_jobs = await leases.running_here(session, self._runner.instance)
+            local_jobs = await leases.list_local_runs(session, self._runner.instance)
         for job in local_jobs:
             await self._requeue(job, only_if_unstarted=False)
             await self._control.stop_attempt(job)
@@ -98,7 +98,7 @@ class Dispatcher:
 
     async def _requeue(self, job: Job, *, only_if_unstarted: bool) -> None:
         async with self._database.transaction() as session:
-            requeued = await transitions.give_back(
+            requeued = await transitions.requeue(
                 session,
                 job,
                 "Waiting for the service to start again",
@@ -136,7 +136,7 @@ class Dispatcher:
             await self._control.fail_attempt(job, _start_failure(error))
             return
         async with self._database.transaction() as session:
-            started = await leases.spawned(session, job, call_id, now=self._clock.wall())
+            started = await leases.record_spawn(session, job, call_id, now=self._clock.wall())
         if started is None:  # cancelled between the claim and here
             await self._control.cancel_call(job, call_id)
         else:

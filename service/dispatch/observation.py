@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from callbacks.envelope import Phase
-from service.jobs.leases import HeldJob
+from service.jobs.leases import WatchedJob
 from service.jobs.models import Status
 
 LATE_BY_SECONDS = 60.0
@@ -67,9 +67,9 @@ class Stopwatch:
 class LateJobs:
     """What the watch has to look after: leases that nobody renewed, runs that take too long or say nothing."""
 
-    lapsed: list[HeldJob] = field(default_factory=list)
-    overdue: list[HeldJob] = field(default_factory=list)
-    silent: list[HeldJob] = field(default_factory=list)
+    lapsed: list[WatchedJob] = field(default_factory=list)
+    overdue: list[WatchedJob] = field(default_factory=list)
+    silent: list[WatchedJob] = field(default_factory=list)
 
 
 class JobObserver:
@@ -79,7 +79,7 @@ class JobObserver:
         self._limits = limits
         self._stopwatch = Stopwatch(monotonic, max_round_seconds=limits.max_round_seconds)
 
-    def find_late(self, held: Sequence[HeldJob]) -> LateJobs:
+    def find_late(self, held: Sequence[WatchedJob]) -> LateJobs:
         """One round: all jobs that are held now, and which of them are late."""
         self._stopwatch.begin_round()
         self._stopwatch.keep_only({job.job_id for job in held})
@@ -96,25 +96,25 @@ class JobObserver:
                 late.silent.append(job)
         return late
 
-    def _is_free(self, job: HeldJob) -> bool:
+    def _is_free(self, job: WatchedJob) -> bool:
         """Whether nobody has a lease on the job, or had it for long enough."""
         seconds = self._stopwatch.seconds(job.job_id, "lease", job.lease_until)
         return job.lease_until is None or seconds >= self._lease_seconds(job)
 
-    def _lease_seconds(self, job: HeldJob) -> float:
+    def _lease_seconds(self, job: WatchedJob) -> float:
         if job.is_unstarted:
             return self._limits.lease_seconds
         if job.phase is Phase.FINALIZING:
             return self._limits.finalize_seconds
         return self._limits.silence_seconds / 2
 
-    def _is_overdue(self, job: HeldJob) -> bool:
+    def _is_overdue(self, job: WatchedJob) -> bool:
         stage = (job.attempt, job.status, job.is_unstarted)
         seconds = self._stopwatch.seconds(job.job_id, "stage", stage)
         if job.status is Status.PROCESSING:
             return seconds >= self._limits.deadline_seconds + LATE_BY_SECONDS
         return seconds >= self._limits.queue_seconds
 
-    def _is_silent(self, job: HeldJob) -> bool:
+    def _is_silent(self, job: WatchedJob) -> bool:
         seconds = self._stopwatch.seconds(job.job_id, "sequence", job.sequence)
         return seconds >= self._limits.silence_seconds

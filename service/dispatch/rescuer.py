@@ -7,14 +7,14 @@ the lease expires and another replica rescues the job.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptFailure, interruption
 from service.dispatch.observation import JobObserver, Limits
 from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Failed, Finished, Runner, Running, Unknown
-from service.ingest.finalizer import Outcomes
-from service.ingest.store import recovered
+from service.ingest.changes import change_from_result
+from service.ingest.finalizer import Finalizer
 from service.jobs import leases
 from service.jobs.models import Job, Status
 from service.jobs.transition_sql import Charge
@@ -37,9 +37,9 @@ class Rescuer:
 
     def __init__(
         self,
-        database: AnyDatabase,
+        database: Database,
         runner: Runner,
-        outcomes: Outcomes,
+        outcomes: Finalizer,
         control: RunControl,
         *,
         limits: Limits,
@@ -63,12 +63,12 @@ class Rescuer:
         """Do one round."""
         now = self._clock.wall()
         async with self._database.reading() as session:
-            held = await leases.held(session)
+            held = await leases.list_watched(session)
         late = self._observer.find_late(held)
         async with self._database.transaction() as session:
             await leases.end_long_pauses(session, now=now)
-            lapsed = await leases.unchanged(session, late.lapsed[:JOBS_PER_ROUND])
-            overdue = await leases.unchanged(session, late.overdue[:JOBS_PER_ROUND])
+            lapsed = await leases.list_unchanged(session, late.lapsed[:JOBS_PER_ROUND])
+            overdue = await leases.list_unchanged(session, late.overdue[:JOBS_PER_ROUND])
             silent = await leases.lease_silent(
                 session,
                 late.silent[:JOBS_PER_ROUND],
@@ -87,7 +87,7 @@ class Rescuer:
         Calls that outlive the service go on; of those only what was about to be started is started again.
         """
         async with self._database.reading() as session:
-            orphaned = await leases.left_over(
+            orphaned = await leases.list_orphaned(
                 session, self._runner.name, of_this_instance=self._runner.instance
             )
         for job in orphaned:
@@ -98,7 +98,7 @@ class Rescuer:
         if not call_ids:
             return
         async with self._database.reading() as session:
-            unfinished = await leases.by_call(session, call_ids)
+            unfinished = await leases.find_by_call(session, call_ids)
         await self._probe_all(unfinished, self._probe_run)
 
     async def _probe_all(self, jobs: Sequence[Job], probe: Callable[[Job], Awaitable[None]]) -> None:
@@ -134,5 +134,5 @@ class Rescuer:
         await self._control.fail_attempt(job, _OVERDUE[job.status])
 
     async def _finalize(self, job: Job, finished: Finished) -> None:
-        change = recovered(job, finished.ending, finished.gpu_seconds, now=self._clock.wall())
-        await self._outcomes.settle(change)
+        change = change_from_result(job, finished.ending, finished.gpu_seconds, now=self._clock.wall())
+        await self._outcomes.apply(change)

@@ -4,12 +4,12 @@ import logging
 import random
 from collections.abc import Callable
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.storage import Storage
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptFailure, end_attempt
 from service.dispatch.runners import Runner, RunnerRefused
-from service.ingest.finalizer import Outcomes, clear
+from service.ingest.finalizer import Finalizer, delete_attempt_files
 from service.jobs.models import Job
 
 logger = logging.getLogger("framehook.attempts")
@@ -20,10 +20,10 @@ class RunControl:
 
     def __init__(
         self,
-        database: AnyDatabase,
+        database: Database,
         storage: Storage,
         runner: Runner,
-        outcomes: Outcomes,
+        outcomes: Finalizer,
         publish: Callable[[Job], None],
         clock: Clock,
     ) -> None:
@@ -42,14 +42,14 @@ class RunControl:
         if updated is not None:
             self._publish(updated)
             await self.stop_attempt(job)
-            await self._outcomes.withdraw(updated)
+            await self._outcomes.delete_output(updated)
             self._runner.freed.set()
 
     async def stop_attempt(self, job: Job) -> None:
         """Cancel the run of an attempt that has ended in the database, and delete what it stored."""
         if job.call_id is not None:
             await self.cancel_call(job, job.call_id)
-        await clear(self._storage, job)
+        await delete_attempt_files(self._storage, job)
 
     async def cancel_call(self, job: Job, call_id: str) -> None:
         """Cancel a call; if the runner refuses, the run stops at its next callback, which is answered 410."""

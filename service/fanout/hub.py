@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from callbacks.envelope import EventType
 from service.jobs.models import Job
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 
 
 class NoticeType(StrEnum):
@@ -36,9 +36,9 @@ class Publication:
         return isinstance(self.type, EventType) and self.type.is_terminal
 
 
-def publication_of(view: JobView, job: Job) -> Publication:
+def publication_of(view: JobSerializer, job: Job) -> Publication:
     """Encode a job's state once, for all its subscribers."""
-    return Publication(job.job_id, job.user_id, job.sequence, job.event_type, view.body(job))
+    return Publication(job.job_id, job.user_id, job.sequence, job.event_type, view.to_json(job))
 
 
 class HubClosed(Exception):

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.database.sessions import DatabaseTasks, wait_for_task
 from service.fanout.hub import Publication, publication_of
 from service.jobs import queries
 from service.jobs.models import Job
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 
 MAX_SNAPSHOT = 200
 LOOK_BACK_SECONDS = 24 * 3_600
@@ -61,7 +61,7 @@ def position_from(last_event_id: str, now: float) -> float | None:
 class InitialStatesReader:
     """Reads opening states, a few at a time."""
 
-    def __init__(self, database: AnyDatabase, view: JobView) -> None:
+    def __init__(self, database: Database, view: JobSerializer) -> None:
         self._database = database
         self._view = view
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
@@ -101,10 +101,10 @@ class InitialStatesReader:
         Replicas' clocks may differ, and be set: what has finished lately is told to who comes back as well.
         """
         async with self._database.reading() as session:
-            active = await queries.active(session, user_id)
+            active = await queries.list_active(session, user_id)
             finished = [] if since is None else await self._page(session, user_id, since, None)
             room = max(0, MAX_SNAPSHOT - len(active) - len(finished))
-            lately = await queries.lately_finished(
+            lately = await queries.list_latest_finished(
                 session, user_id, since=now - LOOK_BACK_SECONDS, limit=MAX_SNAPSHOT if room else 0
             )
         known = {job.job_id for job in finished}
@@ -114,7 +114,9 @@ class InitialStatesReader:
     async def _page(
         self, session: AsyncSession, user_id: str, since: float, after: After | None
     ) -> list[Job]:
-        return await queries.finished_since(session, user_id, since=since, after=after, limit=MAX_SNAPSHOT)
+        return await queries.list_finished_since(
+            session, user_id, since=since, after=after, limit=MAX_SNAPSHOT
+        )
 
     async def _encode(self, jobs: Sequence[Job]) -> list[Publication]:
         publications = []

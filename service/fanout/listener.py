@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import Changed
+from infra.database.sqlite import ChangedRow
 from service.fanout.hub import Hub
 from service.jobs import queries
 from service.jobs.models import Job
@@ -43,19 +43,19 @@ class ChangeListener:
         job_ids, user_ids = self._hub.subscribed_ids()
         since = time.time() - LOOK_BACK_SECONDS
         async with self._database.reading() as session:
-            found = await queries.by_ids(session, job_ids)
+            found = await queries.list_by_ids(session, job_ids)
             for user_id in user_ids:
-                found += await queries.recent(session, user_id, since=since)
+                found += await queries.list_recent(session, user_id, since=since)
         for job in found:
             self._publish(job)
 
-    async def _on_notify(self, told: Sequence[Changed]) -> None:
+    async def _on_notify(self, told: Sequence[ChangedRow]) -> None:
         of_endpoints = [name for name, _ in told if name.startswith(ENDPOINT_PREFIX)]
         of_jobs = [name for name, owner in told if self._hub.has_subscribers(name, owner)]
         if not (of_endpoints or of_jobs):
             return
         async with self._database.reading() as session:
-            found = await queries.by_ids(session, of_jobs) if of_jobs else []
+            found = await queries.list_by_ids(session, of_jobs) if of_jobs else []
             changed = await endpoints.list_by_ids(session, of_endpoints) if of_endpoints else []
         for job in found:
             self._publish(job)

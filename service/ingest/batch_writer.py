@@ -8,20 +8,20 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.ingest import store
-from service.ingest.store import Applied, Change, Outcome
+from service.ingest.changes import Applied, Change, Outcome
 from service.jobs import queries
 from service.jobs.models import Job
 from service.webhooks.outbox import Outbox
 
 MAX_BATCH = 500
 
-Waiting = tuple[Change, "asyncio.Future[Outcome]"]
+PendingChange = tuple[Change, "asyncio.Future[Outcome]"]
 
 
 @dataclass
-class Written:
+class WriterStats:
     """What this process has committed since its start."""
 
     changes: int = 0
@@ -29,16 +29,16 @@ class Written:
     failures: int = 0
 
 
-class Interrupted(Exception):
+class WriterStopped(Exception):
     """The writer was stopped before it could tell what became of the change."""
 
 
-class Writer:
+class BatchWriter:
     """The one way for callbacks into the database."""
 
     def __init__(
         self,
-        database: AnyDatabase,
+        database: Database,
         publish: Callable[[Job], None],
         outbox: Outbox | None = None,
         *,
@@ -54,14 +54,14 @@ class Writer:
         self._outbox = outbox
         self._wanted = wanted
         self._committed = committed
-        self._waiting: list[Waiting] = []
+        self._pending: list[PendingChange] = []
         self._ready = asyncio.Event()
-        self.written = Written()
+        self.stats = WriterStats()
 
-    def apply(self, change: Change) -> "asyncio.Future[Outcome]":
+    def submit(self, change: Change) -> "asyncio.Future[Outcome]":
         """Apply the change: done after its commit, or with what kept the batch from being committed."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, answer))
+        self._pending.append((change, answer))
         self._ready.set()
         return answer
 
@@ -69,47 +69,47 @@ class Writer:
         """Write batch after batch, until cancelled; what is in hand then is still committed."""
         while True:
             await self._ready.wait()
-            batch = self._next()
-            if not self._waiting:
+            batch = self._take_batch()
+            if not self._pending:
                 self._ready.clear()
             await self._commit(batch)
 
     async def drain(self) -> None:
         """Commit what is waiting, for a shutdown."""
-        while self._waiting:
-            await self._commit(self._next())
+        while self._pending:
+            await self._commit(self._take_batch())
 
-    def _next(self) -> list[Waiting]:
-        batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+    def _take_batch(self) -> list[PendingChange]:
+        batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
         return batch
 
-    async def _commit(self, batch: Sequence[Waiting]) -> None:
+    async def _commit(self, batch: Sequence[PendingChange]) -> None:
         changes = [change for change, _ in batch]
         try:
-            outcomes = await self._written(changes)
+            outcomes = await self._write_batch(changes)
         except BaseException as error:
-            self.written.failures += 1
+            self.stats.failures += 1
             for _, answer in batch:
                 if not answer.done():
-                    answer.set_exception(error if isinstance(error, Exception) else Interrupted())
+                    answer.set_exception(error if isinstance(error, Exception) else WriterStopped())
             if not isinstance(error, Exception):
                 raise
             return
-        self.written.batches += 1
-        self.written.changes += len(batch)
+        self.stats.batches += 1
+        self.stats.changes += len(batch)
         try:
-            changed = store.newest(changes, outcomes)
+            changed = store.select_newest(changes, outcomes)
             self._committed(changed.keys())
-            await self._tell(changed)
+            await self._notify(changed)
         finally:  # what is committed is true, whether or not it could be told
             for (_, answer), outcome in zip(batch, outcomes, strict=True):
                 if not answer.done():
                     answer.set_result(outcome)
 
-    async def _written(self, changes: Sequence[Change]) -> list[Outcome]:
+    async def _write_batch(self, changes: Sequence[Change]) -> list[Outcome]:
         return await store.write(self._database, changes, self._outbox)
 
-    async def _tell(self, changed: Mapping[str, Applied]) -> None:
+    async def _notify(self, changed: Mapping[str, Applied]) -> None:
         """Publish the jobs that were changed as they now stand; most are read by nobody, and not read here either."""
         unread = []
         for job_id, outcome in changed.items():
@@ -119,6 +119,6 @@ class Writer:
                 unread.append(job_id)
         if unread:
             async with self._database.reading() as session:
-                found = await queries.by_ids(session, unread)
+                found = await queries.list_by_ids(session, unread)
             for job in found:
                 self._publish(job)

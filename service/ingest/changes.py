@@ -34,15 +34,15 @@ class Change(msgspec.Struct, frozen=True):
     random: float = msgspec.field(default_factory=random)
 
     @property
-    def tick(self) -> bool:
+    def is_tick(self) -> bool:
         return self.type is EventType.PROGRESS
 
     @property
-    def ends(self) -> bool:
+    def ends_attempt(self) -> bool:
         return self.report.output is not None or self.report.error is not None
 
 
-class Told(msgspec.Struct, frozen=True):
+class ProgressRow(msgspec.Struct, frozen=True):
     """What a change that does not end its attempt says, column by column of the table `told`."""
 
     job_id: str
@@ -72,12 +72,12 @@ class Applied(msgspec.Struct, frozen=True):
 Outcome = Applied | Refusal
 
 
-def changed(job: Job) -> Applied:
+def applied_from(job: Job) -> Applied:
     """What became of the change that left a job like this."""
     return Applied(job.sequence, job.user_id, job)
 
 
-def groups(changes: Sequence[Change]) -> list[dict[str, int]]:
+def group_by_job(changes: Sequence[Change]) -> list[dict[str, int]]:
     """The order to apply changes in, as indexes by job; each group names a job once.
 
     Of each attempt's ticks the newest goes first, then those that it overtook.
@@ -99,12 +99,12 @@ def groups(changes: Sequence[Change]) -> list[dict[str, int]]:
 def _newest_first(changes: Sequence[Change]) -> list[int]:
     newest: dict[tuple[str, int, str], int] = {}
     for change in changes:
-        if change.tick:
+        if change.is_tick:
             newest[_line(change)] = max(newest.get(_line(change), 0), change.report.step)
 
     def overtaken(index: int) -> bool:
         change = changes[index]
-        return change.tick and change.report.step < newest[_line(change)]
+        return change.is_tick and change.report.step < newest[_line(change)]
 
     return sorted(range(len(changes)), key=overtaken)
 
@@ -113,9 +113,9 @@ def _line(change: Change) -> tuple[str, int, str]:
     return change.report.job_id, change.report.attempt, change.report.run
 
 
-def told(change: Change) -> Told:
+def to_row(change: Change) -> ProgressRow:
     report = change.report
-    return Told(
+    return ProgressRow(
         report.job_id,
         report.attempt,
         report.run,
@@ -130,7 +130,7 @@ def told(change: Change) -> Told:
     )
 
 
-def values_of(change: Change) -> dict[str, object]:
+def to_parameters(change: Change) -> dict[str, object]:
     """The parameters of the statements that end an attempt."""
     report = change.report
     values: dict[str, object] = {
@@ -155,7 +155,7 @@ def values_of(change: Change) -> dict[str, object]:
     return values
 
 
-def refused_as(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
+def refusal_from(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
     """Why a change touched no row: the row's attempt, step, call, sequence and status tell."""
     if standing is None:
         return Refusal.UNKNOWN
@@ -165,12 +165,12 @@ def refused_as(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
         return Refusal.OVER
     the_end_itself = change.type.is_terminal and standing["step"] == change.report.step
     status = Status(standing["status"])
-    if status.final and (status is Status.CANCELLED or not the_end_itself):
+    if status.is_final and (status is Status.CANCELLED or not the_end_itself):
         return Refusal.OVER
     return Applied(standing["sequence"])
 
 
-def recovered(job: Job, ending: Output | Failure, gpu_seconds: float, *, now: float) -> Change:
+def change_from_result(job: Job, ending: Output | Failure, gpu_seconds: float, *, now: float) -> Change:
     """What a call's own value tells, as the next step of the job's current run."""
     report = Report(
         job_id=job.job_id,
@@ -188,7 +188,7 @@ def recovered(job: Job, ending: Output | Failure, gpu_seconds: float, *, now: fl
     return Change(EventType.COMPLETED if report.output else EventType.FAILED, report, now)
 
 
-def lost_output(report: Report, failure: Failure) -> Report:
+def with_lost_output(report: Report, failure: Failure) -> Report:
     """The same step, told as the failure that it is: what the run claims to have written is not in its place."""
     return Report(
         job_id=report.job_id,

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Failure, Output
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.storage import Obstructed, Storage, StorageError
-from service.ingest.batch_writer import Writer
-from service.ingest.output_check import Probe, check_output
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import Applied, Change, Outcome, Refusal, with_lost_output
+from service.ingest.output_check import SourceProber, check_output
 from service.ingest.output_limits import max_output_bytes
-from service.ingest.store import Applied, Change, Outcome, Refusal, lost_output
 from service.jobs import leases, queries
 from service.jobs.models import Job, Status
 
@@ -40,7 +40,7 @@ def attempt_folder(job_id: str, attempt: int) -> str:
     return f".attempts/{job_id}-{attempt}"
 
 
-async def clear(storage: Storage, job: Job) -> None:
+async def delete_attempt_files(storage: Storage, job: Job) -> None:
     """Remove what an attempt left in storage; what can't be removed now, the bucket's own rules remove later."""
     try:
         await storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
@@ -48,17 +48,17 @@ async def clear(storage: Storage, job: Job) -> None:
         logger.warning("what the attempt left could not be removed: %s", error.code, extra=job.log_fields)
 
 
-class Outcomes:
+class Finalizer:
     """Callbacks, and results that were recovered elsewhere, all pass through `settle`."""
 
     def __init__(
         self,
-        database: AnyDatabase,
+        database: Database,
         storage: Storage,
-        writer: Writer,
+        writer: BatchWriter,
         publish: Callable[[Job], None],
         *,
-        prober: Probe,
+        prober: SourceProber,
         max_output_bytes: int,
         lease_seconds: float,
     ) -> None:
@@ -74,44 +74,46 @@ class Outcomes:
         self._max_output_bytes = max_output_bytes
         self._lease_seconds = lease_seconds
 
-    async def settle(self, change: Change) -> Outcome:
+    async def apply(self, change: Change) -> Outcome:
         """Take the change in; returns after its commit."""
         if change.report.output is None:
-            outcome = await self._writer.apply(change)
+            outcome = await self._writer.submit(change)
             if isinstance(outcome, Applied) and outcome.job is not None:
-                await self.withdraw(outcome.job)
+                await self.delete_output(outcome.job)
             return outcome
-        job = await self._finalizing(change)
+        job = await self._start_finalizing(change)
         if job is None:
-            return await self._writer.apply(change)  # it can't be applied; this tells why
-        return await self._complete(job, change, change.report.output)
+            return await self._writer.submit(change)  # it can't be applied; this tells why
+        return await self._finish_attempt(job, change, change.report.output)
 
-    async def _finalizing(self, change: Change) -> Job | None:
+    async def _start_finalizing(self, change: Change) -> Job | None:
         async with self._database.transaction() as session:
-            job = await leases.finalize(
+            job = await leases.start_finalizing(
                 session, change.report, lease_seconds=self._lease_seconds, now=change.now
             )
         if job is not None:
             self._publish(job)
         return job
 
-    async def _complete(self, job: Job, change: Change, output: Output) -> Outcome:
+    async def _finish_attempt(self, job: Job, change: Change, output: Output) -> Outcome:
         outcome: Outcome | None = None
         try:
-            failure = await self._placed(job, output)
+            failure = await self._publish_output(job, output)
             if failure is not None:
                 logger.warning("the output was not taken: %s", failure.code, extra=job.log_fields)
-                change = replace(change, type=EventType.FAILED, report=lost_output(change.report, failure))
-            outcome = await self._writer.apply(change)
+                change = replace(
+                    change, type=EventType.FAILED, report=with_lost_output(change.report, failure)
+                )
+            outcome = await self._writer.submit(change)
             if failure is None and outcome is Refusal.OVER:
-                await self.withdraw(job)
+                await self.delete_output(job)
         finally:
             if not isinstance(outcome, Applied):
-                await self._let_go(job)
-        await clear(self._storage, job)
+                await self._release_lease(job)
+        await delete_attempt_files(self._storage, job)
         return outcome
 
-    async def _placed(self, job: Job, output: Output) -> Failure | None:
+    async def _publish_output(self, job: Job, output: Output) -> Failure | None:
         """Check an output and move it into its place; why that could not be, if it could not."""
         if output.size > await max_output_bytes(self._storage, job, self._max_output_bytes):
             return TOO_LARGE
@@ -128,18 +130,18 @@ class Outcomes:
             return OBSTRUCTED
         return None if there else MISSING
 
-    async def _let_go(self, job: Job) -> None:
+    async def _release_lease(self, job: Job) -> None:
         async with self._database.transaction() as session:
-            await leases.let_go(session, job)
+            await leases.release(session, job)
 
-    async def withdraw(self, job: Job) -> None:
+    async def delete_output(self, job: Job) -> None:
         """An output that was in its place before its job ended otherwise must not stay there."""
         if job.output_checksum is None or job.status is Status.COMPLETE:
             return
         async with self._database.reading() as session:
             now = await queries.get(session, job.user_id, job.job_id)
             # Another may have taken the key since, and have made the very same file.
-            holder = await queries.holder(
+            holder = await queries.find_key_holder(
                 session, job.user_id, job.output_key, now=time.time(), besides=job.job_id
             )
         if holder is None and now is not None and now.status in (Status.CANCELLED, Status.ERROR):

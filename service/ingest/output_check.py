@@ -6,21 +6,21 @@ from typing import Any, Protocol
 from callbacks.envelope import Failure, Output
 from gpu.spec import LocalFile, RemoteObject
 from infra.storage import Storage, StorageUnavailable
-from service.ingest.prober import TooManyProbes, Unprobed
+from service.ingest.prober import TooManyProbes, UnreadableSource
 from service.problems import Unavailable
 
 logger = logging.getLogger("framehook.outcomes")
 
 URL_SECONDS = 600
 DURATION_TOLERANCE_SECONDS = 0.1
-NOT_TOLD = frozenset({"probe_timeout", "source_missing"})
+INCONCLUSIVE_CODES = frozenset({"probe_timeout", "source_missing"})
 """What says nothing about an output: this machine is busy, or the output was moved to its place meanwhile."""
 INVALID = Failure(
     code="output_invalid", message="The exported file is not the video that its run reported.", transient=True
 )
 
 
-class Probe(Protocol):
+class SourceProber(Protocol):
     """Tells what is in a file, without harm to this process."""
 
     async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class ProbeUnavailable(StorageUnavailable):
 
 
 async def check_output(
-    storage: Storage, prober: Probe, owner: tuple[str, str], keys: tuple[str, str], output: Output
+    storage: Storage, prober: SourceProber, owner: tuple[str, str], keys: tuple[str, str], output: Output
 ) -> Failure | None:
     """Return what is wrong with an output, compared with its run's report; None too if there is nothing to compare.
 
@@ -52,8 +52,8 @@ async def check_output(
         return None
     try:
         found = await prober.probe(job_id, await _place(storage, user_id, key))
-    except Unprobed as fault:
-        if fault.code in NOT_TOLD:
+    except UnreadableSource as fault:
+        if fault.code in INCONCLUSIVE_CODES:
             raise ProbeUnavailable("what is in an output can't be told now") from fault
         logger.warning("job %s: its output is no video: %s", job_id, fault.code)
         return INVALID

@@ -19,7 +19,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_WAITING_PER_USER = 8
 
 
-class Unprobed(Problem):
+class UnreadableSource(Problem):
     """The file can't be exported, or it could not be told what is in it; `code` is the export's own."""
 
     title = "The file can't be exported."
@@ -59,7 +59,7 @@ class Prober:
         error = answer["error"]
         if error["transient"]:
             raise Unavailable(error["message"])
-        raise Unprobed(error["code"], error["message"])
+        raise UnreadableSource(error["code"], error["message"])
 
     @asynccontextmanager
     async def _turn(self, user_id: str) -> AsyncIterator[None]:

@@ -11,17 +11,17 @@ from service.ingest.changes import (
     Applied,
     Change,
     Outcome,
-    Told,
-    changed,
-    groups,
-    refused_as,
-    told,
-    values_of,
+    ProgressRow,
+    applied_from,
+    group_by_job,
+    refusal_from,
+    to_parameters,
+    to_row,
 )
 from service.jobs.models import Job
-from service.jobs.transitions import as_job, may_need_trim, transition
+from service.jobs.transitions import may_need_trim, to_event_row, to_job
 
-_FIELDS = Told.__struct_fields__
+_FIELDS = ProgressRow.__struct_fields__
 _ROOM = f"CREATE TEMP TABLE IF NOT EXISTS batch ({', '.join(_FIELDS)})"
 _TELL = f"INSERT INTO batch VALUES ({', '.join('?' * len(_FIELDS))})"  # noqa: S608 - made of constants
 # The limit is for the planner: a table that it knows nothing of it takes for a long one, and would read all jobs first.
@@ -37,7 +37,7 @@ Row = tuple[Any, ...]
 def apply_all(connection: sqlite3.Connection, changes: Sequence[Change]) -> list[Outcome]:
     """Apply what has gathered within the caller's transaction."""
     outcomes: dict[int, Outcome] = {}
-    for group in groups(changes):
+    for group in group_by_job(changes):
         found = _apply(connection, {job_id: changes[index] for job_id, index in group.items()})
         outcomes |= {index: found[job_id] for job_id, index in group.items()}
     return [outcomes[index] for index in range(len(changes))]
@@ -45,11 +45,11 @@ def apply_all(connection: sqlite3.Connection, changes: Sequence[Change]) -> list
 
 def _apply(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> dict[str, Outcome]:
     found: dict[str, Outcome] = {}
-    found |= _advanced(connection, [change for change in changes.values() if not change.ends])
+    found |= _advanced(connection, [change for change in changes.values() if not change.ends_attempt])
     if len(found) == len(changes):
         return found
     for job_id, change in changes.items():
-        row = _ended(connection, change) if change.ends else None
+        row = _ended(connection, change) if change.ends_attempt else None
         if row is not None:
             found[job_id] = _recorded(connection, row, change)
         elif job_id not in found:
@@ -60,7 +60,7 @@ def _apply(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> dic
 def _advanced(connection: sqlite3.Connection, changes: Sequence[Change]) -> dict[str, Applied]:
     assert len(changes) <= _MOST
     connection.execute(_ROOM)
-    connection.executemany(_TELL, [msgspec.structs.astuple(told(change)) for change in changes])
+    connection.executemany(_TELL, [msgspec.structs.astuple(to_row(change)) for change in changes])
     ticked = connection.execute(_TICK).fetchall()
     found = {job_id: Applied(sequence, user_id) for job_id, user_id, sequence in ticked}
     if len(found) < len(changes):
@@ -80,21 +80,21 @@ def _ended(connection: sqlite3.Connection, change: Change) -> Row | None:
 
 
 def _run(connection: sqlite3.Connection, statement: str, change: Change) -> Row | None:
-    row: Row | None = connection.execute(statement, values_of(change)).fetchone()
+    row: Row | None = connection.execute(statement, to_parameters(change)).fetchone()
     return row
 
 
 def _recorded(connection: sqlite3.Connection, row: Row, change: Change) -> Applied:
-    job = as_job(dict(zip(Job.__struct_fields__, row, strict=True)))
+    job = to_job(dict(zip(Job.__struct_fields__, row, strict=True)))
     if job.transition_sequence == job.sequence:
-        connection.execute(sql.RECORD, transition(job, change.now))
+        connection.execute(sql.RECORD, to_event_row(job, change.now))
         if may_need_trim(job):
-            connection.execute(sql.TRIM[job.status.final], {"job_id": job.job_id})
-    return changed(job)
+            connection.execute(sql.TRIM[job.status.is_final], {"job_id": job.job_id})
+    return applied_from(job)
 
 
 def _why_not(connection: sqlite3.Connection, change: Change) -> Outcome:
     asked = connection.execute(_STANDING, (change.report.job_id,))
     row = asked.fetchone()
     names = [column[0] for column in asked.description]
-    return refused_as(change, dict(zip(names, row, strict=True)) if row else None)
+    return refusal_from(change, dict(zip(names, row, strict=True)) if row else None)

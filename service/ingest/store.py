@@ -4,24 +4,20 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from infra.database.postgresql import AnyDatabase, PostgresDatabase
-from infra.database.sqlite import Changed
+from infra.database.postgresql import Database, PostgresDatabase
+from infra.database.sqlite import ChangedRow
 from service.ingest import postgresql, sqlite
-from service.ingest.changes import Applied, Change, Outcome, Refusal, lost_output, recovered
+from service.ingest.changes import Applied, Change, Outcome
 from service.webhooks.outbox import Outbox, PendingEvents
 
-__all__ = ["Applied", "Change", "Outcome", "Refusal", "lost_output", "newest", "recovered", "write"]
 
-
-async def write(
-    database: AnyDatabase, changes: Sequence[Change], outbox: Outbox | None = None
-) -> list[Outcome]:
+async def write(database: Database, changes: Sequence[Change], outbox: Outbox | None = None) -> list[Outcome]:
     """Apply the changes in one transaction, and write with them what consumers are told; returns after its commit."""
     if isinstance(database, PostgresDatabase):
 
-        async def apply_there(connection: Any) -> tuple[list[Outcome], Iterable[Changed]]:
+        async def apply_there(connection: Any) -> tuple[list[Outcome], Iterable[ChangedRow]]:
             outcomes = await postgresql.apply_all(connection, changes)
-            untold = _untold(changes, outcomes)
+            untold = _pending_events(changes, outcomes)
             if outbox is not None:
                 await outbox.write_on_postgresql(connection, untold)
             return outcomes, untold.owners.items()
@@ -31,13 +27,13 @@ async def write(
     def apply_here(connection: sqlite3.Connection) -> list[Outcome]:
         outcomes = sqlite.apply_all(connection, changes)
         if outbox is not None:
-            outbox.write_on_sqlite(connection, _untold(changes, outcomes))
+            outbox.write_on_sqlite(connection, _pending_events(changes, outcomes))
         return outcomes
 
     return await database.batch(apply_here)
 
 
-def newest(changes: Iterable[Change], outcomes: Iterable[Outcome]) -> dict[str, Applied]:
+def select_newest(changes: Iterable[Change], outcomes: Iterable[Outcome]) -> dict[str, Applied]:
     """Of each job that was changed, by id, what became of it last."""
     found: dict[str, Applied] = {}
     for change, outcome in zip(changes, outcomes, strict=True):
@@ -48,8 +44,8 @@ def newest(changes: Iterable[Change], outcomes: Iterable[Outcome]) -> dict[str, 
     return found
 
 
-def _untold(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> PendingEvents:
-    last = newest(changes, outcomes)
+def _pending_events(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> PendingEvents:
+    last = select_newest(changes, outcomes)
     moved = [one.job for one in outcomes if isinstance(one, Applied) and one.job is not None]
     return PendingEvents(
         owners={job_id: str(one.user_id) for job_id, one in last.items()},

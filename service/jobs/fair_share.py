@@ -77,13 +77,13 @@ def decay(seconds: float, age: float) -> float:
     return seconds * math.exp2(-max(age, 0.0) / HALF_LIFE_SECONDS)
 
 
-def service_of(held_seconds: float) -> float:
+def compute_service(held_seconds: float) -> float:
     """Return the service of an export that has held a place for so long until now, its earlier part decayed."""
     most = HALF_LIFE_SECONDS / math.log(2)
     return START_SECONDS + most - decay(most, held_seconds)
 
 
-async def choose_jobs(session: AsyncSession, *, places: int, per_user: int, now: float) -> list[str]:
+async def select_jobs(session: AsyncSession, *, places: int, per_user: int, now: float) -> list[str]:
     """Return the jobs to start next, at most so many, and at most `per_user` of a user at work together."""
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(_LOCK)  # what one replica gives, the next one has to know
@@ -98,7 +98,7 @@ async def choose_jobs(session: AsyncSession, *, places: int, per_user: int, now:
     return await _take_turns(session, line, places, per_user, now)
 
 
-async def occupy(session: AsyncSession, jobs: Sequence[tuple[str, int, str]], *, now: float) -> None:
+async def record_starts(session: AsyncSession, jobs: Sequence[tuple[str, int, str]], *, now: float) -> None:
     """Write down that these attempts hold places from now on: job, attempt and user of each."""
     if jobs:
         rows = [
@@ -135,10 +135,10 @@ async def _settle(session: AsyncSession, now: float) -> Mapping[str, Share]:
     for job_id, user_id, since, completed_at, held in await session.execute(_PLACES):
         if held:
             shares[user_id].places += 1
-            shares[user_id].seconds += service_of(now - since)
+            shares[user_id].seconds += compute_service(now - since)
         else:
             until = now if completed_at is None else min(completed_at, now)
-            charges[user_id] += decay(service_of(until - since), now - until)
+            charges[user_id] += decay(compute_service(until - since), now - until)
             released.append(job_id)
     if released:
         await session.execute(_RELEASE, {"job_ids": released})

@@ -14,10 +14,10 @@ from callbacks.envelope import Phase, Report
 from service.jobs import fair_share
 from service.jobs.models import FINAL, IS_ACTIVE, ExportJob, Job, Status
 from service.jobs.transition_sql import LONGEST_PAUSE_SECONDS
-from service.jobs.transitions import JOBS, UNSTARTED, annotate, as_job, changed, is_job
+from service.jobs.transitions import JOBS, UNSTARTED, annotate, match_job, to_job, update_job
 
 
-class HeldJob(msgspec.Struct, frozen=True, kw_only=True):
+class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
     """What the watch goes by; `sequence` counts up with every report."""
 
     job_id: str
@@ -38,7 +38,7 @@ async def claim(
     session: AsyncSession, *, places: int, per_user: int, lease_seconds: float, now: float
 ) -> list[Job]:
     """Lease waiting jobs to whoever is about to spawn them, by turns of users: see `service.jobs.fair_share`."""
-    job_ids = await fair_share.choose_jobs(session, places=places, per_user=per_user, now=now)
+    job_ids = await fair_share.select_jobs(session, places=places, per_user=per_user, now=now)
     if not job_ids:
         return []
     free = select(JOBS.c.job_id).where(JOBS.c.job_id.in_(job_ids)).with_for_update(skip_locked=True)
@@ -51,33 +51,33 @@ async def claim(
     )
     leased = update(JOBS).where(JOBS.c.job_id.in_(free), ready).values(lease_until=now + lease_seconds)
     rows = (await session.execute(leased.returning(JOBS))).mappings()
-    jobs = sorted((as_job(row) for row in rows), key=lambda job: job_ids.index(job.job_id))
-    await fair_share.occupy(session, [(job.job_id, job.attempt, job.user_id) for job in jobs], now=now)
+    jobs = sorted((to_job(row) for row in rows), key=lambda job: job_ids.index(job.job_id))
+    await fair_share.record_starts(session, [(job.job_id, job.attempt, job.user_id) for job in jobs], now=now)
     return jobs
 
 
-async def held(session: AsyncSession) -> list[HeldJob]:
+async def list_watched(session: AsyncSession) -> list[WatchedJob]:
     """Every active job that a replica has leased, or that a run is known of."""
     somebodys = or_(~UNSTARTED, col(ExportJob.lease_until).is_not(None))
-    columns = (JOBS.c[name] for name in HeldJob.__struct_fields__)
+    columns = (JOBS.c[name] for name in WatchedJob.__struct_fields__)
     rows = await session.execute(select(*columns).where(IS_ACTIVE, somebodys))
-    return [msgspec.convert(dict(row), HeldJob) for row in rows.mappings()]
+    return [msgspec.convert(dict(row), WatchedJob) for row in rows.mappings()]
 
 
-async def unchanged(session: AsyncSession, seen: Sequence[HeldJob]) -> list[Job]:
+async def list_unchanged(session: AsyncSession, seen: Sequence[WatchedJob]) -> list[Job]:
     """Those of the jobs that nobody has changed or leased since they were seen."""
     found = select(JOBS).where(_is_unchanged(seen))
-    return [as_job(row) for row in (await session.execute(found)).mappings()]
+    return [to_job(row) for row in (await session.execute(found)).mappings()]
 
 
 async def lease_silent(
-    session: AsyncSession, seen: Sequence[HeldJob], *, lease_seconds: float, now: float
+    session: AsyncSession, seen: Sequence[WatchedJob], *, lease_seconds: float, now: float
 ) -> list[Job]:
     """Lease to the caller, for one look, those of the jobs that nobody has changed or leased since."""
     chosen = select(JOBS.c.job_id).where(_is_unchanged(seen)).with_for_update(skip_locked=True)
     leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(lease_until=now + lease_seconds)
     rows = await session.execute(leased.returning(JOBS))
-    return [as_job(row) for row in rows.mappings()]
+    return [to_job(row) for row in rows.mappings()]
 
 
 async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
@@ -87,7 +87,7 @@ async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
     await session.execute(update(JOBS).where(waiting).values(not_before=now))
 
 
-def _is_unchanged(seen: Sequence[HeldJob]) -> ColumnElement[bool]:
+def _is_unchanged(seen: Sequence[WatchedJob]) -> ColumnElement[bool]:
     ids = col(ExportJob.job_id).in_([job.job_id for job in seen])
     same = tuple_(JOBS.c.job_id, JOBS.c.sequence).in_([(job.job_id, job.sequence) for job in seen])
     leases = {job.lease_until for job in seen if job.lease_until is not None}
@@ -95,13 +95,13 @@ def _is_unchanged(seen: Sequence[HeldJob]) -> ColumnElement[bool]:
     return and_(IS_ACTIVE, ids, same, free)
 
 
-async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
+async def record_spawn(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
     """Store the call that runs the attempt; None if the attempt is over already.
 
     A run may have reported before this is written. If it named this call, it goes on where it is; if it named another
     one, which nobody knows of, whatever it reported is taken back, and nothing more of it will be taken in.
     """
-    same = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
+    same = and_(match_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
     unknown = and_(same, col(ExportJob.call_id).is_(None))
     values: dict[str, object] = {"call_id": call_id, "spawned_at": now}
     reported = await annotate(session, and_(unknown, col(ExportJob.reported_call_id) == call_id), values)
@@ -121,10 +121,12 @@ async def spawned(session: AsyncSession, job: Job, call_id: str, *, now: float) 
         "heartbeat_at": now,
         "lease_until": None,
     }
-    return await changed(session, unknown, values | starting, now)
+    return await update_job(session, unknown, values | starting, now)
 
 
-async def finalize(session: AsyncSession, report: Report, *, lease_seconds: float, now: float) -> Job | None:
+async def start_finalizing(
+    session: AsyncSession, report: Report, *, lease_seconds: float, now: float
+) -> Job | None:
     """Lease an attempt that claims to be complete while its output is checked and moved.
 
     Nobody else gives up on the attempt meanwhile; only a cancel may still come between.
@@ -159,17 +161,17 @@ async def finalize(session: AsyncSession, report: Report, *, lease_seconds: floa
         "output_size": report.output.size if report.output else None,
         "output_checksum": report.output.checksum if report.output else None,
     }
-    return await changed(session, current, values, now)
+    return await update_job(session, current, values, now)
 
 
-async def let_go(session: AsyncSession, job: Job) -> None:
+async def release(session: AsyncSession, job: Job) -> None:
     """Of an attempt that has ended otherwise nothing is on the way to its place any more."""
     over = col(ExportJob.status).in_(FINAL)
-    ended = and_(is_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, over)
+    ended = and_(match_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, over)
     await session.execute(update(JOBS).where(ended).values(lease_until=None))
 
 
-async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
+async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
     """Active jobs whose call belongs to an earlier life of this service, or whose call nobody knows.
 
     Where calls outlive the service (`of_this_instance` is empty), a run that has reported goes on.
@@ -184,17 +186,17 @@ async def left_over(session: AsyncSession, runner: str, *, of_this_instance: str
             col(ExportJob.call_id).is_(None) & ~reported.startswith(of_this_instance),
         ),
     )
-    return [as_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
+    return [to_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
 
 
-async def by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
+async def find_by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
     """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
     finalizing = and_(col(ExportJob.phase) == Phase.FINALIZING, col(ExportJob.lease_until).is_not(None))
     ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), ~func.coalesce(finalizing, false()))
-    return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
+    return [to_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 
 
-async def running_here(session: AsyncSession, instance: str) -> list[Job]:
+async def list_local_runs(session: AsyncSession, instance: str) -> list[Job]:
     """Active jobs whose call belongs to this instance."""
     ours = and_(IS_ACTIVE, col(ExportJob.call_id).startswith(instance))
-    return [as_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
+    return [to_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]

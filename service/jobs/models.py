@@ -20,7 +20,7 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
     @property
-    def final(self) -> bool:
+    def is_final(self) -> bool:
         return self in FINAL
 
 

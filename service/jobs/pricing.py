@@ -11,13 +11,13 @@ GPU_USD_PER_SECOND = {
     "H200": 0.001261,
     "B200": 0.001736,
 }
-_SAME_CARD = {"A10G": "A10", "A100": "A100-40GB", "H100!": "H100"}
+_PRICE_ALIASES = {"A10G": "A10", "A100": "A100-40GB", "H100!": "H100"}
 
 
-def estimated_usd(gpu: str | None, gpu_seconds: float) -> float | None:
+def estimate_usd(gpu: str | None, gpu_seconds: float) -> float | None:
     """What the GPU alone costs for so many seconds; None where there is none or its price is not known.
 
     Processor and memory, billed on their own, come on top.
     """
-    price = GPU_USD_PER_SECOND.get(_SAME_CARD.get(gpu or "", gpu or ""))
+    price = GPU_USD_PER_SECOND.get(_PRICE_ALIASES.get(gpu or "", gpu or ""))
     return None if price is None else round(price * gpu_seconds, 6)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from service.jobs.models import ACTIVE, IS_ACTIVE, IS_UNSEEN, ExportEvent, ExportJob, Job, Status
-from service.jobs.transitions import EVENTS, JOBS, as_job
+from service.jobs.transitions import EVENTS, JOBS, to_job
 
 MAX_RECENT = 1_000
 
@@ -18,11 +18,11 @@ LATEST_FINISHED = col(ExportJob.completed_at).desc()
 
 async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
     """One of the user's jobs."""
-    found = await of_user(session, user_id, col(ExportJob.job_id) == job_id, limit=1)
+    found = await list_for_user(session, user_id, col(ExportJob.job_id) == job_id, limit=1)
     return found[0] if found else None
 
 
-async def holder(
+async def find_key_holder(
     session: AsyncSession, user_id: str, output_key: str, *, now: float, besides: str = ""
 ) -> str | None:
     """The user's export that has this output key, other than `besides`: its file lies there, or may come to.
@@ -35,13 +35,13 @@ async def holder(
     return (await session.execute(found)).scalar_one_or_none()
 
 
-async def of_anyone(session: AsyncSession, job_id: str) -> Job | None:
+async def get_any(session: AsyncSession, job_id: str) -> Job | None:
     """Whoever's job it is: for those who hold the key of one of its attempts."""
     found = (await session.execute(select(JOBS).where(JOBS.c.job_id == job_id))).mappings().one_or_none()
-    return as_job(found) if found else None
+    return to_job(found) if found else None
 
 
-async def of_user(
+async def list_for_user(
     session: AsyncSession,
     user_id: str,
     *where: ColumnElement[bool],
@@ -51,34 +51,35 @@ async def of_user(
     """The user's jobs that meet every condition."""
     found = select(JOBS).where(col(ExportJob.user_id) == user_id, *where)
     rows = await session.execute(found.order_by(order).limit(limit))
-    return [as_job(row) for row in rows.mappings()]
+    return [to_job(row) for row in rows.mappings()]
 
 
-async def active(session: AsyncSession, user_id: str) -> list[Job]:
+async def list_active(session: AsyncSession, user_id: str) -> list[Job]:
     """What is pending or processing, newest first."""
-    return await of_user(session, user_id, IS_ACTIVE)
+    return await list_for_user(session, user_id, IS_ACTIVE)
 
 
-async def unacknowledged(session: AsyncSession, user_id: str) -> list[Job]:
+async def list_unacknowledged(session: AsyncSession, user_id: str) -> list[Job]:
     """What has finished and was not marked as seen, newest first."""
-    return await of_user(session, user_id, IS_UNSEEN)
+    return await list_for_user(session, user_id, IS_UNSEEN)
 
 
-async def recent(session: AsyncSession, user_id: str, *, since: float) -> list[Job]:
+async def list_recent(session: AsyncSession, user_id: str, *, since: float) -> list[Job]:
     """What is active or has finished since, newest first."""
     finished = col(ExportJob.completed_at) >= since
-    return _merged(
-        await active(session, user_id), await of_user(session, user_id, finished, order=LATEST_FINISHED)
+    return _merge_newest(
+        await list_active(session, user_id),
+        await list_for_user(session, user_id, finished, order=LATEST_FINISHED),
     )
 
 
-def _merged(*lists: list[Job]) -> list[Job]:
+def _merge_newest(*lists: list[Job]) -> list[Job]:
     """One list, newest first. Each is read by an index of its own: joined by OR they would be a scan of history."""
     found = {job.job_id: job for jobs in lists for job in jobs}
     return sorted(found.values(), key=lambda job: job.job_id, reverse=True)[:MAX_RECENT]
 
 
-async def page(
+async def list_page(
     session: AsyncSession,
     user_id: str,
     *,
@@ -95,20 +96,20 @@ async def page(
         where.append(col(ExportJob.type) == type_)
     if before:
         where.append(col(ExportJob.job_id) < before)
-    return await of_user(session, user_id, *where, limit=limit)
+    return await list_for_user(session, user_id, *where, limit=limit)
 
 
-async def lately_finished(session: AsyncSession, user_id: str, *, since: float, limit: int) -> list[Job]:
+async def list_latest_finished(session: AsyncSession, user_id: str, *, since: float, limit: int) -> list[Job]:
     """The newest of what has finished since, or was not acknowledged; oldest first."""
     completed_at = col(ExportJob.completed_at)
-    recent = await of_user(session, user_id, completed_at >= since, order=LATEST_FINISHED, limit=limit)
-    unseen = await of_user(session, user_id, IS_UNSEEN, limit=limit)
+    recent = await list_for_user(session, user_id, completed_at >= since, order=LATEST_FINISHED, limit=limit)
+    unseen = await list_for_user(session, user_id, IS_UNSEEN, limit=limit)
     found = {job.job_id: job for job in (*recent, *unseen)}
     newest = sorted(found.values(), key=lambda job: (job.completed_at, job.job_id), reverse=True)[:limit]
     return newest[::-1]
 
 
-async def finished_since(
+async def list_finished_since(
     session: AsyncSession, user_id: str, *, since: float, after: tuple[float, str] | None, limit: int
 ) -> list[Job]:
     """What has finished since, in the order in which it did; `after` is the time and id of the last seen."""
@@ -118,16 +119,16 @@ async def finished_since(
         where.append(tuple_(completed_at, job_id) > tuple_(*after))
     found = select(JOBS).where(col(ExportJob.user_id) == user_id, *where)
     rows = await session.execute(found.order_by(completed_at, job_id).limit(limit))
-    return [as_job(row) for row in rows.mappings()]
+    return [to_job(row) for row in rows.mappings()]
 
 
-async def by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job]:
+async def list_by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job]:
     """Jobs by id, whoever's they are."""
     found = select(JOBS).where(col(ExportJob.job_id).in_(job_ids))
-    return [as_job(row) for row in (await session.execute(found)).mappings()]
+    return [to_job(row) for row in (await session.execute(found)).mappings()]
 
 
-async def active_by_status(session: AsyncSession) -> dict[str, int]:
+async def count_active_by_status(session: AsyncSession) -> dict[str, int]:
     """How many jobs are pending, and how many processing."""
     counted = select(col(ExportJob.status), func.count()).where(IS_ACTIVE).group_by(col(ExportJob.status))
     return dict.fromkeys(ACTIVE, 0) | {row[0]: row[1] for row in await session.execute(counted)}
@@ -139,7 +140,7 @@ async def count_active(session: AsyncSession, user_id: str) -> int:
     return int((await session.execute(counted)).scalar_one())
 
 
-async def timeline(session: AsyncSession, job_id: str) -> Sequence[dict[str, object]]:
+async def list_events(session: AsyncSession, job_id: str) -> Sequence[dict[str, object]]:
     """A job's transitions, oldest first."""
     found = select(EVENTS).where(col(ExportEvent.job_id) == job_id).order_by(col(ExportEvent.sequence))
     return [dict(row) for row in (await session.execute(found)).mappings()]

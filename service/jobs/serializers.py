@@ -11,12 +11,12 @@ from service.jobs.models import Job, Status
 
 
 @dataclass(frozen=True)
-class JobView:
+class JobSerializer:
     """Shows jobs under the address that clients reach the service at."""
 
     origin: str
 
-    def show(self, job: Job) -> dict[str, Any]:
+    def to_dict(self, job: Job) -> dict[str, Any]:
         """The job object of the wire contract."""
         return {
             "job_id": job.job_id,
@@ -32,19 +32,19 @@ class JobView:
             "input_key": job.input_key,
             "output_key": job.output_key,
             "output": self._output(job),
-            "created_at": moment(job.created_at),
-            "started_at": moment(job.started_at),
-            "completed_at": moment(job.completed_at),
-            "acknowledged_at": moment(job.acknowledged_at),
+            "created_at": format_timestamp(job.created_at),
+            "started_at": format_timestamp(job.started_at),
+            "completed_at": format_timestamp(job.completed_at),
+            "acknowledged_at": format_timestamp(job.acknowledged_at),
             "eta_seconds": None if job.eta_seconds is None else round(job.eta_seconds, 1),
             "gpu_seconds": round(job.gpu_seconds, 3),
             "runner": job.runner,
             "call_id": job.call_id,
         }
 
-    def body(self, job: Job) -> bytes:
+    def to_json(self, job: Job) -> bytes:
         """The job object as JSON."""
-        return msgspec.json.encode(self.show(job))
+        return msgspec.json.encode(self.to_dict(job))
 
     def _output(self, job: Job) -> dict[str, Any] | None:
         if job.status is not Status.COMPLETE:
@@ -59,6 +59,6 @@ class JobView:
         }
 
 
-def moment(at: float | None) -> str | None:
+def format_timestamp(at: float | None) -> str | None:
     """A time on the wire, from seconds since the epoch."""
     return None if at is None else format_rfc3339(datetime.fromtimestamp(at, UTC))

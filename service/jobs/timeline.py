@@ -6,26 +6,28 @@ from typing import Any
 
 from callbacks.envelope import Phase
 from service.jobs.models import Job, Status
-from service.jobs.pricing import estimated_usd
-from service.jobs.serializers import moment
+from service.jobs.pricing import estimate_usd
+from service.jobs.serializers import format_timestamp
 
 COLD_START = "cold_start"
 
 
-def timeline(job: Job, events: Sequence[Mapping[str, Any]], *, gpu: str | None, now: float) -> dict[str, Any]:
+def build_timeline(
+    job: Job, events: Sequence[Mapping[str, Any]], *, gpu: str | None, now: float
+) -> dict[str, Any]:
     """Return the stored transitions, the phases with their seconds, GPU-seconds, and the estimated cost in US dollars.
 
     `gpu` is the one that the job's runner uses, None without one.
     """
     return {
-        "events": [{**event, "at": moment(event["at"])} for event in events],
-        "phases": phases(events, now=None if job.status.final else now),
+        "events": [{**event, "at": format_timestamp(event["at"])} for event in events],
+        "phases": list_phases(events, now=None if job.status.is_final else now),
         "gpu_seconds": round(job.gpu_seconds, 3),
-        "estimated_cost_usd": estimated_usd(gpu, job.gpu_seconds),
+        "estimated_cost_usd": estimate_usd(gpu, job.gpu_seconds),
     }
 
 
-def phases(events: Sequence[Mapping[str, Any]], *, now: float | None) -> list[dict[str, Any]]:
+def list_phases(events: Sequence[Mapping[str, Any]], *, now: float | None) -> list[dict[str, Any]]:
     """Each phase between two transitions, in order; the present one lasts until `now`.
 
     The wall clock may have gone back in between: then a phase counts for nothing.
@@ -35,7 +37,7 @@ def phases(events: Sequence[Mapping[str, Any]], *, now: float | None) -> list[di
         {
             "phase": _name(event),
             "attempt": event["attempt"],
-            "started_at": moment(event["at"]),
+            "started_at": format_timestamp(event["at"]),
             "seconds": round(max(0.0, end - event["at"]), 3),
         }
         for event, end in zip(events, ends, strict=False)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase
-from infra.database.sqlite import CHANGED
+from infra.database.sqlite import CHANGE_LOG
 from service.jobs import transition_sql
 from service.jobs.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
 from service.jobs.transition_sql import Charge
@@ -22,7 +22,7 @@ from service.jobs.transition_sql import Charge
 JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
 EVENTS: Table = ExportEvent.__table__  # type: ignore[attr-defined]
 
-UNTOLD = "untold"
+CHANGED_JOBS = "untold"
 """In a session's info: the jobs as they stood after each change of the transaction, for the outbox."""
 
 UNSTARTED = and_(IS_ACTIVE, col(ExportJob.status) == Status.PENDING, col(ExportJob.call_id).is_(None))
@@ -69,7 +69,7 @@ class Submission:
     traceparent: str | None = None
 
 
-async def one_at_a_time(session: AsyncSession, user_id: str) -> None:
+async def lock_user(session: AsyncSession, user_id: str) -> None:
     """Let nobody else do this for the user until the transaction ends: what is counted and looked up stays true.
 
     SQLite has one writer at a time anyway.
@@ -92,7 +92,7 @@ async def submit(
         "created_at": now,
     }
     row = (await session.execute(insert(JOBS).values(values).returning(JOBS))).mappings().one()
-    return await _record(session, as_job(row), now)
+    return await _record(session, to_job(row), now)
 
 
 async def cancel(session: AsyncSession, user_id: str, job_id: str, *, now: float) -> Job | None:
@@ -123,10 +123,10 @@ async def acknowledge(
         col(ExportJob.acknowledged_at).is_(None),
     )
     rows = await session.execute(update(JOBS).where(seen).values(acknowledged_at=now).returning(JOBS))
-    return [as_job(row) for row in rows.mappings()]
+    return [to_job(row) for row in rows.mappings()]
 
 
-async def give_back(
+async def requeue(
     session: AsyncSession,
     job: Job,
     message: str,
@@ -158,17 +158,17 @@ async def fail(
     return await _apply(session, _FAIL[unstarted], values, now)
 
 
-def as_job(row: Mapping[Any, Any]) -> Job:
+def to_job(row: Mapping[Any, Any]) -> Job:
     """A row as the value that travels."""
     return msgspec.convert(dict(row), Job)
 
 
-def is_job(job_id: str, user_id: str) -> ColumnElement[bool]:
+def match_job(job_id: str, user_id: str) -> ColumnElement[bool]:
     """The one job, if it is the user's."""
     return and_(col(ExportJob.job_id) == job_id, col(ExportJob.user_id) == user_id)
 
 
-async def changed(
+async def update_job(
     session: AsyncSession, where: ColumnElement[bool], values: dict[str, object], now: float
 ) -> Job | None:
     """One conditional change, numbered and recorded; the row after it, or None if it met no row."""
@@ -188,7 +188,7 @@ async def _update(session: AsyncSession, where: ColumnElement[bool], values: dic
     numbered = values | {"sequence": col(ExportJob.sequence) + 1}
     rows = await session.execute(update(JOBS).where(where).values(numbered).returning(JOBS))
     row = rows.mappings().one_or_none()
-    return as_job(row) if row else None
+    return to_job(row) if row else None
 
 
 async def _apply(
@@ -196,20 +196,20 @@ async def _apply(
 ) -> Job | None:
     """Make a transition and record it; the row after it, or None if it met no row."""
     row = (await session.execute(transition, {**values, "now": now})).mappings().one_or_none()
-    return await _record(session, as_job(row), now) if row else None
+    return await _record(session, to_job(row), now) if row else None
 
 
 async def _record(session: AsyncSession, job: Job, now: float) -> Job:
-    await session.execute(insert(EVENTS).values(transition(job, now)))
+    await session.execute(insert(EVENTS).values(to_event_row(job, now)))
     if may_need_trim(job):
-        await session.execute(_TRIM[job.status.final], {"job_id": job.job_id})
+        await session.execute(_TRIM[job.status.is_final], {"job_id": job.job_id})
     return _note(session, job)
 
 
 def _note(session: AsyncSession, job: Job) -> Job:
     """Note that the transaction has changed the job: for other replicas, and for the outbox."""
-    session.info.setdefault(CHANGED, []).append((job.job_id, job.user_id))
-    session.info.setdefault(UNTOLD, []).append(job)
+    session.info.setdefault(CHANGE_LOG, []).append((job.job_id, job.user_id))
+    session.info.setdefault(CHANGED_JOBS, []).append(job)
     return job
 
 
@@ -218,7 +218,7 @@ def may_need_trim(job: Job) -> bool:
     return job.sequence > min(transition_sql.KEPT_STEPS, transition_sql.KEPT_ENDS)
 
 
-def transition(job: Job, now: float) -> dict[str, object]:
+def to_event_row(job: Job, now: float) -> dict[str, object]:
     """The timeline's row for a job that has just changed its state."""
     return {
         "job_id": job.job_id,

@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
-from infra.database.postgresql import dsn_of, is_postgresql
+from infra.database.postgresql import asyncpg_dsn, is_postgresql
 
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(7205759403792)")
 
@@ -35,7 +35,7 @@ async def migrate_postgresql(url: str) -> None:
     """Over asyncpg, which reads the URL itself, `sslmode` and all."""
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(dsn_of(url), timeout=10),
+        async_creator=lambda: asyncpg.connect(asyncpg_dsn(url), timeout=10),
         poolclass=pool.NullPool,
     )
     async with engine.connect() as connection:

@@ -13,7 +13,7 @@ import asyncpg
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from infra.lock import Held
+from infra.lock import LockTaken
 from service.settings import BadSettings, Settings
 from service.startup.data_folder import OTHERS, secure_data_folder
 from service.startup.outage import was_raised_in_asyncpg
@@ -79,7 +79,7 @@ def as_start_errors(settings: Settings) -> Iterator[None]:
         yield
     except BadSettings as error:
         raise StartError(str(error)) from error
-    except Held:
+    except LockTaken:
         raise StartError(
             f"DATA_DIR: another service is running on {settings.data_dir}; end it, or name another folder",
             TRY_AGAIN_STATUS,

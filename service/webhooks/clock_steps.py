@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Table, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.webhooks.endpoints import OVERLAP_SECONDS
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState
 
@@ -38,7 +38,7 @@ class ClockCheck:
         self.checked_at = now if checked else self.checked_at
 
 
-async def correct_times(database: AnyDatabase, *, lease_seconds: float, now: float) -> None:
+async def correct_times(database: Database, *, lease_seconds: float, now: float) -> None:
     """Correct all times that are ahead of `now`, little by little."""
     corrections = (_correct_endpoints, _correct_pending, partial(_correct_ended, lease_seconds=lease_seconds))
     for correct in corrections:

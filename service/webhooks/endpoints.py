@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from callbacks.signing import encode_secret
-from infra.database.sqlite import CHANGED
+from infra.database.sqlite import CHANGE_LOG
 from service.jobs.ids import new_id
 from service.webhooks import delivery_log
 from service.webhooks import ed25519 as asymmetric
@@ -151,7 +151,7 @@ async def disable(
     disabled = await _update(session, enabled, values)
     if disabled is not None:
         await session.execute(FAIL_PENDING, {"endpoints": [endpoint_id], "now": now})
-        session.info.setdefault(CHANGED, []).append((endpoint_id, disabled.user_id))
+        session.info.setdefault(CHANGE_LOG, []).append((endpoint_id, disabled.user_id))
     return disabled
 
 

@@ -16,11 +16,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import positional
+from infra.database.postgresql import to_positional
 from service.jobs.ids import new_id
 from service.jobs.models import COLUMNS, Job
-from service.jobs.serializers import JobView, moment
-from service.jobs.transitions import UNTOLD, as_job
+from service.jobs.serializers import JobSerializer, format_timestamp
+from service.jobs.transitions import CHANGED_JOBS, to_job
 from service.webhooks.models import UNTRIED_PROGRESS
 
 # `each` spells a JSON array as rows: the two databases have other names for that, and for nothing else here.
@@ -51,9 +51,9 @@ DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_
     WHERE webhook_deliveries.sequence < excluded.sequence
 """  # noqa: S608 - made of constants
 
-_who_positional, _who_names = positional(_WHO_POSTGRESQL)
-_standing_positional, _ = positional(_STANDING_POSTGRESQL)
-_record_positional, _record_names = positional(INSERT_DELIVERY)
+_who_positional, _who_names = to_positional(_WHO_POSTGRESQL)
+_standing_positional, _ = to_positional(_STANDING_POSTGRESQL)
+_record_positional, _record_names = to_positional(INSERT_DELIVERY)
 
 Row = dict[str, object]
 Who = Sequence[Sequence[Any]]
@@ -84,14 +84,14 @@ class Outbox:
     Whoever hears that a job's change is committed takes it from there: looking earlier would find nothing.
     """
 
-    def __init__(self, view: JobView, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, view: JobSerializer, clock: Callable[[], float] = time.time) -> None:
         self._view = view
         self._clock = clock
         self.dirty_job_ids: set[str] = set()
 
     async def write_in_session(self, session: AsyncSession) -> None:
         """For transactions over SQLAlchemy: the jobs that these have noted are told of."""
-        moved: list[Job] = session.info.pop(UNTOLD, [])
+        moved: list[Job] = session.info.pop(CHANGED_JOBS, [])
         if not moved:
             return
         sqlite = session.get_bind().dialect.name == "sqlite"
@@ -107,7 +107,7 @@ class Outbox:
         moved = list(untold.jobs)
         if wanted := untold.wanted(who):
             rows = connection.execute(_STANDING_SQLITE, {"jobs": _json(wanted)})
-            moved += [as_job(dict(zip(Job.__struct_fields__, row, strict=True))) for row in rows]
+            moved += [to_job(dict(zip(Job.__struct_fields__, row, strict=True))) for row in rows]
         if deliveries := self._deliveries(moved, who):
             connection.executemany(INSERT_DELIVERY, deliveries)
 
@@ -119,7 +119,7 @@ class Outbox:
         who = await connection.fetch(_who_positional, *(concerned[name] for name in _who_names))
         moved = list(untold.jobs)
         if wanted := untold.wanted(who):
-            moved += map(as_job, await connection.fetch(_standing_positional, _json(wanted)))
+            moved += map(to_job, await connection.fetch(_standing_positional, _json(wanted)))
         if deliveries := self._deliveries(moved, who):
             rows = [[row[name] for name in _record_names] for row in deliveries]
             await connection.executemany(_record_positional, rows)
@@ -144,10 +144,10 @@ class Outbox:
         return found
 
 
-def build_payload(job: Job, view: JobView, now: float) -> str:
+def build_payload(job: Job, view: JobSerializer, now: float) -> str:
     """The envelope that tells of a job as it stands."""
     return msgspec.json.encode(
-        {"type": job.event_type, "timestamp": moment(now), "data": view.show(job)}
+        {"type": job.event_type, "timestamp": format_timestamp(now), "data": view.to_dict(job)}
     ).decode()
 
 

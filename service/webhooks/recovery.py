@@ -9,8 +9,8 @@ from sqlmodel import col
 
 from service.jobs.ids import new_id
 from service.jobs.models import FINAL, ExportJob, Job
-from service.jobs.serializers import JobView, moment
-from service.jobs.transitions import JOBS, as_job
+from service.jobs.serializers import JobSerializer, format_timestamp
+from service.jobs.transitions import JOBS, to_job
 from service.webhooks.deliveries import delivery_from_row
 from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint
 from service.webhooks.outbox import INSERT_DELIVERY, build_delivery, build_payload
@@ -24,7 +24,7 @@ async def create_test_delivery(session: AsyncSession, endpoint: Endpoint, *, now
     """An event that tells of nothing, sent once."""
     payload = {
         "type": TEST_EVENT,
-        "timestamp": moment(now),
+        "timestamp": format_timestamp(now),
         "data": {"endpoint_id": endpoint.endpoint_id, "message": "This is a test of your endpoint."},
     }
     values = {
@@ -56,7 +56,7 @@ async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) ->
 
 
 async def recover_missed(
-    session: AsyncSession, endpoint: Endpoint, view: JobView, *, since: float, after: str, now: float
+    session: AsyncSession, endpoint: Endpoint, view: JobSerializer, *, since: float, after: str, now: float
 ) -> tuple[int, str | None]:
     """Send, of the exports that ended since, what the endpoint wants and has not taken.
 
@@ -81,10 +81,12 @@ async def _ended(session: AsyncSession, endpoint: Endpoint, *, since: float, aft
     if endpoint.job_id:
         mine = mine.where(col(ExportJob.job_id) == endpoint.job_id)
     rows = await session.execute(mine.order_by(col(ExportJob.job_id)).limit(AT_A_TIME))
-    return [as_job(row) for row in rows.mappings()]
+    return [to_job(row) for row in rows.mappings()]
 
 
-async def _missed(session: AsyncSession, endpoint: Endpoint, job: Job, view: JobView, now: float) -> int:
+async def _missed(
+    session: AsyncSession, endpoint: Endpoint, job: Job, view: JobSerializer, now: float
+) -> int:
     """One delivery, unless the endpoint has taken it or is about to be sent it."""
     this = and_(
         DELIVERIES.c.endpoint_id == endpoint.endpoint_id,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.jobs.serializers import moment
+from service.jobs.serializers import format_timestamp
 from service.webhooks.deliveries import delivery_from_row
 from service.webhooks.models import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, Endpoint
 from service.webhooks.signing import active_public_keys
@@ -71,11 +71,11 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
         "job_id": endpoint.job_id,
         "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason,
-        "disabled_at": moment(endpoint.disabled_at),
-        "failing_since": moment(endpoint.failing_since),
+        "disabled_at": format_timestamp(endpoint.disabled_at),
+        "failing_since": format_timestamp(endpoint.failing_since),
         "public_key": next(iter(active_public_keys(endpoint, now=0.0)), None),
-        "previous_secret_until": moment(overlap) if overlap and overlap > clock() else None,
-        "created_at": moment(endpoint.created_at),
+        "previous_secret_until": format_timestamp(overlap) if overlap and overlap > clock() else None,
+        "created_at": format_timestamp(endpoint.created_at),
     }
 
 
@@ -94,9 +94,11 @@ def delivery_to_dict(delivery: Delivery, attempts: Attempts, *, whole: bool = Fa
         "job_id": delivery.job_id,
         "sequence": delivery.sequence,
         "state": delivery.state,
-        "created_at": moment(delivery.created_at),
-        "ended_at": moment(delivery.ended_at),
-        "next_attempt_at": moment(delivery.next_at) if delivery.state is DeliveryState.PENDING else None,
+        "created_at": format_timestamp(delivery.created_at),
+        "ended_at": format_timestamp(delivery.ended_at),
+        "next_attempt_at": format_timestamp(delivery.next_at)
+        if delivery.state is DeliveryState.PENDING
+        else None,
         "attempts": [_attempt(one, longest) for one in attempts.get(delivery.delivery_id, ())],
     }
     return shown | ({"payload": delivery.payload} if whole else {})
@@ -106,7 +108,7 @@ def _attempt(row: Mapping[str, Any], longest: int | None) -> dict[str, Any]:
     excerpt = row["excerpt"]
     return {
         "attempt": row["attempt"],
-        "at": moment(row["at"]),
+        "at": format_timestamp(row["at"]),
         "seconds": None if row["seconds"] is None else round(row["seconds"], 3),
         "status": row["status"],
         "error": {"code": row["error_code"], "message": row["error_message"]} if row["error_code"] else None,

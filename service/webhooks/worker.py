@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.egress import EgressClient
 from service.webhooks import deliveries, endpoints
 from service.webhooks.clock_steps import ClockCheck, correct_times
@@ -68,7 +68,7 @@ class DeliveryWorker:
 
     def __init__(
         self,
-        database: AnyDatabase,
+        database: Database,
         egress: EgressClient,
         outbox: Outbox,
         tell: Callable[[Endpoint], None],

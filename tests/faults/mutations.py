@@ -17,16 +17,17 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import Changed, Database
+from infra.database.sqlite import ChangedRow, SqliteDatabase
 from service.api.streaming import sse, websocket
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
 from service.ingest import postgresql, sql, sqlite
-from service.ingest.batch_writer import Writer
-from service.ingest.store import Applied, Change, Outcome, newest
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import Applied, Change, Outcome
+from service.ingest.store import select_newest
 from service.jobs.ids import new_id
 from service.jobs.models import Job
-from service.jobs.transitions import UNTOLD
+from service.jobs.transitions import CHANGED_JOBS
 from service.webhooks import deliveries, ordering, send, signing
 from service.webhooks import due_query as due
 from service.webhooks.models import Delivery, Endpoint
@@ -47,19 +48,19 @@ _later: set[asyncio.Task[Outcome]] = set()
 
 def acknowledge_before_commit() -> None:
     """The answer goes out while the change still waits."""
-    committed = Writer.apply
+    committed = BatchWriter.submit
 
-    async def at_leisure(writer: Writer, change: Change) -> Outcome:
+    async def at_leisure(writer: BatchWriter, change: Change) -> Outcome:
         await asyncio.sleep(SLOW_DISK_SECONDS)
         return await committed(writer, change)
 
-    async def apply(writer: Writer, change: Change) -> Outcome:
+    async def submit(writer: BatchWriter, change: Change) -> Outcome:
         task = asyncio.create_task(at_leisure(writer, change))
         _later.add(task)
         task.add_done_callback(_later.discard)
         return Applied(1)
 
-    _put(Writer, "apply", apply)
+    _put(BatchWriter, "submit", submit)
 
 
 def ignore_attempt() -> None:
@@ -99,33 +100,33 @@ def skip_catch_up() -> None:
 def publish_before_commit() -> None:
     """Readers are told first, the disk second."""
 
-    def told(writer: Writer, outcomes: Sequence[Outcome]) -> None:
+    def told(writer: BatchWriter, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome, Applied) and outcome.job is not None:
                 writer._publish(outcome.job)
 
-    async def written(writer: Writer, changes: Sequence[Change]) -> list[Outcome]:
+    async def write_batch(writer: BatchWriter, changes: Sequence[Change]) -> list[Outcome]:
         database = writer._database
 
         def in_file(connection: Any) -> list[Outcome]:
-            assert isinstance(database, Database)
+            assert isinstance(database, SqliteDatabase)
             outcomes = sqlite.apply_all(connection, changes)
             told(writer, outcomes)
             database._thread.submit(time.sleep, SLOW_DISK_SECONDS)  # the commit stands in line behind it
             return outcomes
 
-        async def on_server(connection: Any) -> tuple[list[Outcome], list[Changed]]:
+        async def on_server(connection: Any) -> tuple[list[Outcome], list[ChangedRow]]:
             outcomes = await postgresql.apply_all(connection, changes)
             told(writer, outcomes)
             await asyncio.sleep(SLOW_DISK_SECONDS)
-            found = newest(changes, outcomes)
+            found = select_newest(changes, outcomes)
             return outcomes, [(job_id, str(one.user_id)) for job_id, one in found.items()]
 
         if isinstance(database, PostgresDatabase):
             return await database.batch(on_server)
         return await database.batch(in_file)
 
-    _put(Writer, "_written", written)
+    _put(BatchWriter, "_write_batch", write_batch)
 
 
 def outbox_after_commit() -> None:
@@ -134,7 +135,7 @@ def outbox_after_commit() -> None:
     write_in_session, claimed = Outbox.write_in_session, DeliveryWorker.run_round
 
     async def later_in_session(outbox: Outbox, session: AsyncSession) -> None:
-        owe(outbox, session.info.pop(UNTOLD, ()))
+        owe(outbox, session.info.pop(CHANGED_JOBS, ()))
 
     def owe(outbox: Outbox, jobs: Sequence[Job]) -> None:
         owed.extend(jobs)
@@ -151,7 +152,7 @@ def outbox_after_commit() -> None:
         if due:
             await asyncio.sleep(SLOW_DISK_SECONDS)
             async with delivery_worker._database.transaction() as session:
-                session.info[UNTOLD] = due
+                session.info[CHANGED_JOBS] = due
                 await write_in_session(delivery_worker._outbox, session)
         return await claimed(delivery_worker)
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import Changed
+from infra.database.sqlite import ChangedRow
 from tests.faults.cluster.cluster import World, opened
 from tests.faults.cluster.postgres import Postgres
 
@@ -55,7 +55,7 @@ async def test_a_lost_line_is_noticed_at_once(world: World) -> None:
     async def ready() -> None:
         listening.set()
 
-    async def heard(_changed: Sequence[Changed]) -> None:
+    async def heard(_changed: Sequence[ChangedRow]) -> None:
         return
 
     line = asyncio.create_task(database.listen(ready, heard))

@@ -55,7 +55,7 @@ async def died_finalizing(app: AppHarness, *, now: float = 0.0) -> FakeRun:
         output=OUTPUT,
     )
     async with app.database.transaction() as session:
-        job = await leases.finalize(session, report, lease_seconds=60, now=now)
+        job = await leases.start_finalizing(session, report, lease_seconds=60, now=now)
     assert job is not None
     written = attempt_key(job.job_id, 1)
     storage = app.state["storage"]

@@ -55,7 +55,7 @@ async def die_once(supervisor: Supervisor, name: str) -> "asyncio.Task[None]":
         died.set()
         raise OSError("no connection")
 
-    keeping = asyncio.create_task(supervisor.keep(name, loop))
+    keeping = asyncio.create_task(supervisor.keep_running(name, loop))
     async with asyncio.timeout(10):
         await again.wait()
     return keeping
@@ -105,7 +105,7 @@ async def test_a_loop_that_never_runs_steadily_is_dead_since_its_first_death(
         deaths.put_nowait(None)
         raise OSError("no connection")
 
-    keeping = asyncio.create_task(supervisor.keep("dispatch", loop))
+    keeping = asyncio.create_task(supervisor.keep_running("dispatch", loop))
     async with asyncio.timeout(10):
         for _ in range(4):
             await deaths.get()

@@ -30,7 +30,7 @@ class Loop:
 @pytest.mark.parametrize("end", [None, RuntimeError("broken"), OSError(28, "no space")], ids=repr)
 async def test_a_loop_that_ends_is_started_again(end: Exception | None) -> None:
     supervisor, loop = Supervisor(), Loop(end, end)
-    keeping = asyncio.create_task(supervisor.keep("ticks", loop.run))
+    keeping = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
     async with asyncio.timeout(10):
         await loop.running.wait()
     assert (loop.starts, supervisor.down) == (3, {})
@@ -45,7 +45,7 @@ async def test_a_loop_that_is_down_says_why() -> None:
         asyncio.get_running_loop().call_soon(tried.set)
         raise KeyError("secret")
 
-    keeping = asyncio.create_task(supervisor.keep("ticks", broken))
+    keeping = asyncio.create_task(supervisor.keep_running("ticks", broken))
     await tried.wait()
     assert supervisor.down == {"ticks": "KeyError"}
     await cancelled(keeping)
@@ -53,7 +53,7 @@ async def test_a_loop_that_is_down_says_why() -> None:
 
 async def test_a_cancelled_loop_stays_ended() -> None:
     supervisor, loop = Supervisor(), Loop()
-    keeping = asyncio.create_task(supervisor.keep("ticks", loop.run))
+    keeping = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
     await loop.running.wait()
     await cancelled(keeping)
     assert keeping.cancelled()
@@ -64,7 +64,7 @@ async def test_each_pause_is_logged_and_twice_as_long_as_the_one_before(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     supervisor, loop = Supervisor(), Loop(None, RuntimeError("broken"))
-    keeping = asyncio.create_task(supervisor.keep("ticks", loop.run))
+    keeping = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
     async with asyncio.timeout(10):
         await loop.running.wait()
     await cancelled(keeping)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from infra.database.sqlite import Database, sqlite_url
+from infra.database.sqlite import SqliteDatabase, sqlite_url
 from service import schema
 from service.jobs.transitions import EVENTS
 from service.retention import BATCH_ROWS, IDEMPOTENCY_KEYS, Retention, RetentionTask
@@ -18,7 +18,7 @@ DAY = 86_400.0
 async def test_what_is_older_than_its_retention_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "framehook.db")
     schema.upgrade(url)
-    database = Database(url)
+    database = SqliteDatabase(url)
     now = time.time()
     old, young = now - 31 * DAY, now - 29 * DAY
     event = {"attempt": 1, "status": "complete", "phase": "done", "progress": 100.0, "message": ""}

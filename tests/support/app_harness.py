@@ -11,11 +11,11 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from gpu.spec import AttemptSpec, LocalFile
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.api.state import State
 from service.app import create_app
 from service.clock import Clock
-from service.ingest.output_check import Probe
+from service.ingest.output_check import SourceProber
 from service.settings import Settings
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
 from tests.support.job_factory import Row, fetch_events, fetch_jobs
@@ -36,7 +36,7 @@ class AppHarness:
     settings: Settings
 
     @property
-    def database(self) -> AnyDatabase:
+    def database(self) -> Database:
         return self.state["database"]
 
     def put_object(self, key: str = SOURCE, content: bytes = b"video", *, user: str = "local") -> None:
@@ -91,7 +91,7 @@ async def open_app(
     settings: Settings,
     runner: FakeRunner,
     clock: Clock | None = None,
-    prober: Probe | None = None,
+    prober: SourceProber | None = None,
 ) -> AsyncIterator[AppHarness]:
     """The whole application, its loops included, behind an in-process transport."""
     app = create_app(settings, runner, clock, prober or ThreadProber())

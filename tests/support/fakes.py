@@ -15,7 +15,7 @@ from gpu.errors import ExportError
 from gpu.sources.describe import describe, locate
 from gpu.spec import AttemptSpec, LocalFile, RemoteObject
 from service.dispatch.runners import CallStatus, RunnerRefused, Running
-from service.ingest.prober import Unprobed
+from service.ingest.prober import UnreadableSource
 
 CHECKSUM = "sha256:" + "0" * 64
 OUTPUT: Mapping[str, Any] = {"size": 5, "checksum": CHECKSUM, "duration": 1.5, "width": 640, "height": 360}
@@ -30,7 +30,7 @@ class ThreadProber:
         try:
             return await asyncio.to_thread(describe, locate(place))
         except ExportError as error:
-            raise Unprobed(error.code, error.message) from error
+            raise UnreadableSource(error.code, error.message) from error
 
 
 class FakeRunner:

@@ -6,9 +6,9 @@ import msgspec
 from sqlalchemy import select
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
-from infra.database.postgresql import AnyDatabase
-from service.ingest.batch_writer import Writer
-from service.ingest.store import Change, Outcome
+from infra.database.postgresql import Database
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import Change, Outcome
 from service.jobs import transitions
 from service.jobs.models import Job
 from tests.support.fakes import OUTPUT
@@ -64,9 +64,9 @@ def build_failure(*, transient: bool) -> Failure:
     return Failure(code="broken", message="It broke.", transient=transient)
 
 
-async def write_changes(writer: Writer, *changes: Change) -> list[Outcome]:
+async def write_changes(writer: BatchWriter, *changes: Change) -> list[Outcome]:
     """Hand all changes to a writer whose loop is not running, as one batch."""
-    waiting = [asyncio.ensure_future(writer.apply(one)) for one in changes]
+    waiting = [asyncio.ensure_future(writer.submit(one)) for one in changes]
     await asyncio.sleep(0)  # each has handed its change over
     await writer.drain()
     return [await one for one in waiting]
@@ -76,14 +76,14 @@ def ignore_job(_job: Job) -> None:
     """Publishes nothing."""
 
 
-async def fetch_jobs(database: AnyDatabase) -> dict[str, Row]:
+async def fetch_jobs(database: Database) -> dict[str, Row]:
     """All of `export_jobs`."""
     async with database.reading() as session:
         found = await session.execute(select(transitions.JOBS).order_by(transitions.JOBS.c.job_id))
         return {str(row["job_id"]): dict(row) for row in found.mappings()}
 
 
-async def fetch_events(database: AnyDatabase) -> list[Row]:
+async def fetch_events(database: Database) -> list[Row]:
     """Every timeline, oldest first."""
     async with database.reading() as session:
         found = await session.execute(select(transitions.EVENTS).order_by(transitions.EVENTS.c.sequence))

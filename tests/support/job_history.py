@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.jobs.models import Job
 
 _CHANGED = {
@@ -13,7 +13,7 @@ _CHANGED = {
 
 
 async def copy_finished(
-    database: AnyDatabase, job_id: str, count: int, *, newest: float, apart_seconds: float = 0.01
+    database: Database, job_id: str, count: int, *, newest: float, apart_seconds: float = 0.01
 ) -> None:
     """Add exports that finished one after the other, the last of them at `newest`."""
     columns = ", ".join(Job.__struct_fields__)

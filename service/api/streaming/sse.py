@@ -39,7 +39,7 @@ from service.api.streaming.subscriptions import (
 from service.fanout.hub import Subscriber
 from service.fanout.initial_states import position_from
 from service.jobs import queries
-from service.jobs.timeline import timeline
+from service.jobs.timeline import build_timeline
 from service.problems import Unavailable
 
 STREAM_REFUSED, STREAM_EXPIRED = "stream.refused", "stream.expired"
@@ -63,7 +63,7 @@ async def export_events(request: Request[State]) -> Response:
     except (Unavailable, *DATABASE_ERRORS):
         return _refusal_stream("unavailable")
     seen = request.headers.get("last-event-id", "")
-    if job.status.final and seen.isdecimal() and len(seen) < 19 and int(seen) >= job.sequence:  # noqa: PLR2004
+    if job.status.is_final and seen.isdecimal() and len(seen) < 19 and int(seen) >= job.sequence:  # noqa: PLR2004
         return Response(status_code=204)
     return _stream(request, access, job.job_id)
 
@@ -90,10 +90,10 @@ async def create_ticket(request: Request[State]) -> Response:
 async def _timeline(request: Request[State]) -> Response:
     job = await load_job(request)
     async with request.state["database"].reading() as session:
-        rows = await queries.timeline(session, job.job_id)
+        rows = await queries.list_events(session, job.job_id)
     state = request.state
     gpu = state["gpu"] if job.runner == state["runner_name"] else None  # the setting may have changed since
-    return json_response(timeline(job, rows, gpu=gpu, now=time.time()))
+    return json_response(build_timeline(job, rows, gpu=gpu, now=time.time()))
 
 
 def _stream(request: Request[State], access: Access, job_id: str | None) -> Response:

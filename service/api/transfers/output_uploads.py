@@ -104,7 +104,7 @@ def _verify(request: Request[State], body: bytes) -> OutputRequest:
 
 async def _load_active_job(request: Request[State], asked: OutputRequest) -> Job:
     async with request.state["database"].reading() as session:
-        job = await queries.of_anyone(session, path_job_id(request))
+        job = await queries.get_any(session, path_job_id(request))
     if job is None:
         raise NotFound("There is no such export.")
     if job.attempt != asked.attempt or job.status not in ACTIVE:

@@ -21,7 +21,7 @@ from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
 from service.api.transfers import multipart as parts
 from service.api.transfers.multipart import Upload
-from service.jobs.serializers import moment
+from service.jobs.serializers import format_timestamp
 from service.problems import Conflict, NotFound, TooLarge, UnsupportedType
 
 URL_SECONDS = 3_600
@@ -86,7 +86,7 @@ async def create(request: Request[State]) -> Response:
         user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=URL_SECONDS
     )
     shown = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
-    return json_response(shown | {"expires_at": moment(int(time.time()) + URL_SECONDS)}, 201)
+    return json_response(shown | {"expires_at": format_timestamp(int(time.time()) + URL_SECONDS)}, 201)
 
 
 async def get(request: Request[State]) -> Response:
@@ -151,7 +151,7 @@ async def _upload_response(
         "arrived": sorted(set(range(1, count + 1)) - set(numbers)),
         "method": "PUT",
         "parts": await parts.part_targets(storage, upload, numbers),
-        "expires_at": moment(expires_at),
+        "expires_at": format_timestamp(expires_at),
     }
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import asyncpg
 
 from callbacks.envelope import EventType, Phase, Report
-from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.postgresql import Database, open_database
 from infra.database.sqlite import sqlite_url
 from service import schema
 from service.ingest import store
-from service.ingest.store import Applied, Change
+from service.ingest.changes import Applied, Change
 from service.jobs import leases, queries
 from service.webhooks.due_query import select_due
 from tests.bench.ingest.history import ACTIVE, fill_postgresql, fill_sqlite
@@ -37,7 +37,7 @@ PLACES = 8
 class Asked:
     """One database, and how far its jobs have come."""
 
-    database: AnyDatabase
+    database: Database
     step: int = 0
 
 
@@ -79,9 +79,9 @@ async def claim(asked: Asked) -> None:
 async def watch(asked: Asked) -> None:
     """What every replica asks every few seconds."""
     async with asked.database.transaction() as session:
-        await leases.held(session)
+        await leases.list_watched(session)
         await leases.end_long_pauses(session, now=time.time())
-        await leases.unchanged(session, [])
+        await leases.list_unchanged(session, [])
 
 
 def read(ask: Callable[..., Awaitable[object]], *arguments: object, **options: object) -> Question:
@@ -95,10 +95,13 @@ def read(ask: Callable[..., Awaitable[object]], *arguments: object, **options: o
 QUESTIONS: dict[str, tuple[Question, int]] = {
     "callback, one alone": (callbacks(1), 1),
     "callback, of a batch of 64": (callbacks(64), 64),
-    "active list": (read(queries.active, USER), 1),
+    "active list": (read(queries.list_active, USER), 1),
     f"claim of {PLACES}": (claim, 1),
-    "first page of the list": (read(queries.page, USER, status=None, type_=None, before=None, limit=50), 1),
-    "unacknowledged": (read(queries.unacknowledged, "user-1"), 1),
+    "first page of the list": (
+        read(queries.list_page, USER, status=None, type_=None, before=None, limit=50),
+        1,
+    ),
+    "unacknowledged": (read(queries.list_unacknowledged, "user-1"), 1),
     "quota of a user": (read(queries.count_active, USER), 1),
     "watch over silent attempts": (watch, 1),
     "webhooks that are due": (read(select_due, each=4, in_flight_here=[], now=4e9), 1),

@@ -16,15 +16,15 @@ from typing import Any
 import uvloop
 
 from callbacks import envelope, signing
-from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.postgresql import Database, open_database
 from infra.database.sqlite import sqlite_url
 from service import schema
 from service.api.callbacks import CallbackFastPath
 from service.ingest import store
-from service.ingest.batch_writer import Writer
-from service.ingest.store import Applied, Change
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import Applied, Change
 from service.jobs.models import Job
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 from service.webhooks.outbox import Outbox
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows
 from tests.bench.ingest.throughput import CONNECTIONS, SECRET, attempt_key, requests_for
@@ -102,19 +102,19 @@ def ticks(job_ids: list[str], step: int) -> list[Change]:
     return [Change(one.type, one.data, time.time()) for one in callbacks]
 
 
-async def writing(database: AnyDatabase, insert: Insert) -> dict[str, float]:
+async def writing(database: Database, insert: Insert) -> dict[str, float]:
     """The writer and its database: batches of as many as the benchmark has connections."""
     job_ids = [str(uuid.uuid4()) for _ in range(CONNECTIONS)]
     await asyncio.to_thread(insert, job_ids)
-    outbox = Outbox(JobView("http://127.0.0.1"))
-    writer = Writer(database, _ignore, outbox, wanted=lambda _job_id, _user_id: False)
+    outbox = Outbox(JobSerializer("http://127.0.0.1"))
+    writer = BatchWriter(database, _ignore, outbox, wanted=lambda _job_id, _user_id: False)
     transaction = whole = float("inf")
     for step in range(1, ROUNDS + 1):
         changes = ticks(job_ids, 2 * step)
         began = time.process_time()
         await store.write(database, changes, outbox)
         transaction = min(transaction, time.process_time() - began)
-        waiting = [writer.apply(change) for change in ticks(job_ids, 2 * step + 1)]
+        waiting = [writer.submit(change) for change in ticks(job_ids, 2 * step + 1)]
         began = time.process_time()
         await writer.drain()
         whole = min(whole, time.process_time() - began)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from infra.database.postgresql import dsn_of
+from infra.database.postgresql import asyncpg_dsn
 from tests.faults.checkers.delivery_checks import Moment, Sending, Try
 
 PATIENCE_SECONDS = 30.0
@@ -94,7 +94,7 @@ class PostgresSource:
     """One connection, made anew after a restart."""
 
     def __init__(self, url: str) -> None:
-        self._dsn = dsn_of(url)
+        self._dsn = asyncpg_dsn(url)
         self._connection: Any = None
         self._one = asyncio.Lock()
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from infra.database.postgresql import dsn_of
+from infra.database.postgresql import asyncpg_dsn
 from service import schema
 
 STOP_SECONDS = 15.0
@@ -49,7 +49,7 @@ class Postgres:
     async def cut_lines(self) -> None:
         """End the connections that replicas listen on, and no others."""
         try:
-            connection = await asyncpg.connect(dsn_of(self.url), timeout=5)
+            connection = await asyncpg.connect(asyncpg_dsn(self.url), timeout=5)
             try:
                 await connection.execute(_CUT)
             finally:
@@ -59,7 +59,7 @@ class Postgres:
 
     async def stuck(self) -> list[str]:
         """Connections of the service that have kept a transaction open for long, and do nothing in it."""
-        connection = await asyncpg.connect(dsn_of(self.url), timeout=5)
+        connection = await asyncpg.connect(asyncpg_dsn(self.url), timeout=5)
         try:
             return [
                 f"connection {row[0]} is idle in a transaction: {row[1]}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from infra.database.postgresql import AnyDatabase, PostgresDatabase, open_database
+from infra.database.postgresql import Database, PostgresDatabase, open_database
 from infra.database.sqlite import sqlite_url
 from tests.support.cancellation import MOST_SUSPENSIONS, cancel_everywhere
 
@@ -19,7 +19,7 @@ ONCE_TWICE_ALWAYS = pytest.mark.parametrize(
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyDatabase]:
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
     sqlite = request.param == "sqlite"
     url = sqlite_url(tmp_path / "n.db") if sqlite else request.getfixturevalue("postgresql_url")
     database = open_database(url)
@@ -32,19 +32,19 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     await database.close()
 
 
-async def read_twice(database: AnyDatabase) -> list[int]:
+async def read_twice(database: Database) -> list[int]:
     async with database.reading() as session:
         await session.execute(text("SELECT count(*) FROM numbers"))
         return list(await session.scalars(text("SELECT number FROM numbers")))
 
 
-async def write_pair(database: AnyDatabase) -> None:
+async def write_pair(database: Database) -> None:
     async with database.transaction() as session:
         for number in (1, 2):
             await session.execute(text("INSERT INTO numbers VALUES (:number)"), {"number": number})
 
 
-async def write_pair_as_batch(database: AnyDatabase) -> None:
+async def write_pair_as_batch(database: Database) -> None:
     def in_sqlite(connection: object) -> None:
         for number in (1, 2):
             connection.execute("INSERT INTO numbers VALUES (?)", (number,))  # type: ignore[attr-defined]
@@ -60,7 +60,7 @@ async def write_pair_as_batch(database: AnyDatabase) -> None:
         await database.batch(in_sqlite)
 
 
-async def check_all_connections(database: AnyDatabase) -> None:
+async def check_all_connections(database: Database) -> None:
     """As many reads as there are connections, each holding one until all have one; and a write."""
     all_read = asyncio.Barrier(8)
 
@@ -80,7 +80,7 @@ async def check_all_connections(database: AnyDatabase) -> None:
     "work", [read_twice, write_pair, write_pair_as_batch], ids=["a read", "a transaction", "a batch"]
 )
 async def test_work_that_is_cancelled_at_any_await_gives_its_connection_back(
-    database: AnyDatabase, work: Callable[[AnyDatabase], Awaitable[object]], times: int
+    database: Database, work: Callable[[Database], Awaitable[object]], times: int
 ) -> None:
     for _ in range(CONNECTIONS):
         await cancel_everywhere(lambda: work(database), times)
@@ -96,7 +96,7 @@ async def test_a_connection_that_is_still_being_opened_is_not_lost_to_who_leaves
     for _ in range(3):
         database = open_database(sqlite_url)
 
-        async def read(database: AnyDatabase = database) -> None:
+        async def read(database: Database = database) -> None:
             async with database.reading() as session:
                 await session.execute(text("SELECT 1"))
 
@@ -105,7 +105,7 @@ async def test_a_connection_that_is_still_being_opened_is_not_lost_to_who_leaves
         await database.close()
 
 
-async def test_closing_waits_for_what_its_caller_has_left(database: AnyDatabase) -> None:
+async def test_closing_waits_for_what_its_caller_has_left(database: Database) -> None:
     tasks = asyncio.all_tasks()
     await cancel_everywhere(lambda: write_pair(database), MOST_SUSPENSIONS)
     await database.close()

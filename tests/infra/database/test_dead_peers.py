@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import Changed
+from infra.database.sqlite import ChangedRow
 from service.settings import Settings, load_settings
 from tests.support.frozen_tunnel import Tunnel, tunnel_to
 from tests.support.stream_server import open_server
@@ -36,7 +36,7 @@ def settings(data_dir: Path) -> Settings:
     )
 
 
-async def ignore(_changed: Sequence[Changed]) -> None:
+async def ignore(_changed: Sequence[ChangedRow]) -> None:
     return
 
 

@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from infra.database.sqlite import Database, sqlite_url
+from infra.database.sqlite import SqliteDatabase, sqlite_url
 
 ADD = "INSERT INTO numbers VALUES (:number) RETURNING number"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(sqlite_url(tmp_path / "numbers.db"))
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    database = SqliteDatabase(sqlite_url(tmp_path / "numbers.db"))
     async with database.transaction() as session:
         await session.execute(text("CREATE TABLE numbers (number INTEGER)"))
     yield database
     await database.close()
 
 
-async def stored(database: Database) -> list[int]:
+async def stored(database: SqliteDatabase) -> list[int]:
     async with database.reading() as session:
         found = await session.execute(text("SELECT number FROM numbers ORDER BY number"))
         return [int(row[0]) for row in found]
 
 
-async def pair(database: Database, first: int, statement: str = "execute") -> None:
+async def pair(database: SqliteDatabase, first: int, statement: str = "execute") -> None:
     async with database.transaction() as session:
         for number in (first, first + 1):
             await getattr(session, statement)(text(ADD), {"number": number})
@@ -36,7 +36,7 @@ async def pair(database: Database, first: int, statement: str = "execute") -> No
 
 @pytest.mark.parametrize("statement", ["execute", "scalar", "scalars"])
 async def test_a_transaction_that_is_cancelled_anywhere_is_whole_and_holds_nobody_up(
-    database: Database, statement: str
+    database: SqliteDatabase, statement: str
 ) -> None:
     kept: list[asyncio.Task[None]] = []  # as a shutdown keeps its tasks, and with them all that they hold
     for turns in range(60):
@@ -56,7 +56,7 @@ async def test_a_transaction_that_is_cancelled_anywhere_is_whole_and_holds_nobod
     ]
 
 
-async def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
+async def test_a_transaction_that_fails_leaves_nothing(database: SqliteDatabase) -> None:
     async def failing() -> None:
         async with database.transaction() as session:
             await session.execute(text(ADD), {"number": 1})
@@ -67,12 +67,12 @@ async def test_a_transaction_that_fails_leaves_nothing(database: Database) -> No
     assert await stored(database) == []
 
 
-async def test_nothing_changes_by_reading(database: Database) -> None:
+async def test_nothing_changes_by_reading(database: SqliteDatabase) -> None:
     async with database.reading() as session:
         await session.execute(text("INSERT INTO numbers VALUES (1)"))
     assert await stored(database) == []
 
 
-async def test_writers_wait_for_each_other(database: Database) -> None:
+async def test_writers_wait_for_each_other(database: SqliteDatabase) -> None:
     await asyncio.gather(*(pair(database, number * 10) for number in range(30)))
     assert len(await stored(database)) == 60

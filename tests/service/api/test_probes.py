@@ -12,7 +12,7 @@ from gpu.spec import LocalFile, RemoteObject
 from gpu.transfer.limited_reader import BoundedSource
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
-from service.ingest.prober import MAX_WAITING_PER_USER, Prober, TooManyProbes, Unprobed
+from service.ingest.prober import MAX_WAITING_PER_USER, Prober, TooManyProbes, UnreadableSource
 from service.problems import Unavailable
 from tests.gpu.sources.stream_films import Pictures, Sound, film
 from tests.support.fakes import FakeRunner
@@ -74,7 +74,7 @@ async def test_what_is_not_an_upload_of_ones_own_is_not_found(http: httpx.AsyncC
 
 async def test_a_probe_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     source = film(tmp_path / "source.mp4", Pictures(90))
-    with pytest.raises(Unprobed) as caught:
+    with pytest.raises(UnreadableSource) as caught:
         await Prober(seconds=0.001).probe("ann", LocalFile(path=str(source)))
     assert caught.value.code == "probe_timeout"
 
@@ -98,7 +98,7 @@ async def test_one_users_probes_leave_room_for_others_and_are_bounded(tmp_path: 
 
 async def test_an_object_elsewhere_that_is_away_for_now_may_be_asked_about_again() -> None:
     prober = Prober(seconds=0.5)
-    with pytest.raises((Unavailable, Unprobed)):
+    with pytest.raises((Unavailable, UnreadableSource)):
         await prober.probe("ann", RemoteObject(url=f"http://127.0.0.1:{free_port()}/a"))
 
 

@@ -13,10 +13,10 @@ from callbacks.envelope import Failure
 from gpu.spec import RemoteUpload
 from gpu.transfer.multipart import upload
 from service.dispatch.runners import Failed, Finished
-from service.ingest.store import recovered
+from service.ingest.changes import change_from_result
 from service.jobs import leases
 from service.jobs.models import Job
-from service.jobs.transitions import as_job
+from service.jobs.transitions import to_job
 from service.settings import Settings
 from tests.gpu.run_pipeline import run_to_end
 from tests.service.dispatch.test_dispatcher import Slow, once, shown
@@ -97,9 +97,9 @@ async def test_an_output_is_taken_in_over_a_step_of_the_clock(
     row = await app.fetch_row(job["job_id"])
     assert row["call_id"] == run.spec.call_id
     found = await queried(app, job["job_id"])
-    report = recovered(found, job_factory.VALID_OUTPUT, 1.0, now=clock.clock.wall()).report
+    report = change_from_result(found, job_factory.VALID_OUTPUT, 1.0, now=clock.clock.wall()).report
     async with app.database.transaction() as session:
-        assert await leases.finalize(session, report, lease_seconds=600, now=clock.clock.wall())
+        assert await leases.start_finalizing(session, report, lease_seconds=600, now=clock.clock.wall())
     clock.step_seconds = step
     app.runner.statuses[run.spec.call_id] = LOST  # its process has ended, as it should
     app.runner.ended_calls.append(run.spec.call_id)
@@ -111,7 +111,7 @@ async def test_an_output_is_taken_in_over_a_step_of_the_clock(
 
 
 async def queried(app: AppHarness, job_id: str) -> Job:
-    return as_job(await app.fetch_row(job_id))
+    return to_job(await app.fetch_row(job_id))
 
 
 async def test_time_in_which_the_service_did_not_run_does_not_count(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.dispatch.attempt_failures import PROMPT_INTERRUPTIONS, AttemptFailure, end_attempt, interruption
 from service.dispatch.runners import Failed, LocalRunner
 from service.jobs import leases, transitions
@@ -23,14 +23,14 @@ NOW = 1_000.0
 RESTARTED = interruption("The service was restarted.")
 
 
-async def submit(database: AnyDatabase, *, attempts: int) -> Job:
+async def submit(database: Database, *, attempts: int) -> Job:
     async with database.transaction() as session:
         return await transitions.submit(
             session, job_factory.submission_for("job-1"), runner="local", attempt_limit=attempts, now=NOW
         )
 
 
-async def interrupt(database: AnyDatabase, job: Job) -> Job:
+async def interrupt(database: Database, job: Job) -> Job:
     """Start the job, let the service die, and start the service again."""
     async with database.transaction() as session:
         await leases.claim(session, places=1, per_user=9, lease_seconds=30, now=NOW + 1_000)
@@ -40,7 +40,7 @@ async def interrupt(database: AnyDatabase, job: Job) -> Job:
 
 
 async def test_an_export_with_one_attempt_survives_more_than_ten_deaths_of_the_service(
-    any_database: AnyDatabase,
+    any_database: Database,
 ) -> None:
     job = await submit(any_database, attempts=1)
     for _ in range(12):
@@ -53,7 +53,7 @@ async def test_an_export_with_one_attempt_survives_more_than_ten_deaths_of_the_s
     assert (ended.status, ended.error_code) == (Status.ERROR, "broken"), "its own failures count as before"
 
 
-async def test_an_export_that_brings_the_service_down_ends_and_says_why(any_database: AnyDatabase) -> None:
+async def test_an_export_that_brings_the_service_down_ends_and_says_why(any_database: Database) -> None:
     job = await submit(any_database, attempts=3)
     for _ in range(MAX_INTERRUPTIONS):
         job = await interrupt(any_database, job)
@@ -63,7 +63,7 @@ async def test_an_export_that_brings_the_service_down_ends_and_says_why(any_data
     assert f"more than {MAX_INTERRUPTIONS} times" in str(job.error_message)
 
 
-async def test_a_retry_forgets_the_interruptions(any_database: AnyDatabase) -> None:
+async def test_a_retry_forgets_the_interruptions(any_database: Database) -> None:
     job = await submit(any_database, attempts=3)
     for _ in range(MAX_INTERRUPTIONS + 1):
         job = await interrupt(any_database, job)
@@ -74,7 +74,7 @@ async def test_a_retry_forgets_the_interruptions(any_database: AnyDatabase) -> N
 
 
 async def test_an_interrupted_export_starts_at_once_until_it_may_be_the_cause(
-    any_database: AnyDatabase,
+    any_database: Database,
 ) -> None:
     job = await submit(any_database, attempts=3)
     pauses = []

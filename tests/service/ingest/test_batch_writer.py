@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import AnyDatabase, open_database
-from infra.database.sqlite import Database
-from service.ingest.batch_writer import Writer
-from service.ingest.store import Applied, Change, Outcome
+from infra.database.postgresql import Database, open_database
+from infra.database.sqlite import SqliteDatabase
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import Applied, Change, Outcome
 from service.jobs import transitions
 from service.jobs.models import Job
 from tests.support import job_factory
@@ -25,7 +25,7 @@ T = TypeVar("T")
 NOW = 1_000.0
 
 
-class Counting(Database):
+class Counting(SqliteDatabase):
     """A real database that counts its batches, and fails those it is told to."""
 
     batches = 0
@@ -47,7 +47,7 @@ async def counting(sqlite_url: str) -> Counting:
     return Counting(sqlite_url)
 
 
-async def submitted(database: AnyDatabase, *job_ids: str) -> None:
+async def submitted(database: Database, *job_ids: str) -> None:
     async with database.transaction() as session:
         for job_id in job_ids:
             await transitions.submit(
@@ -62,11 +62,11 @@ def tick(job_id: str, step: int, *, attempt: int = 1, progress: float = 50) -> C
 async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(counting: Counting) -> None:
     await submitted(counting, *(f"job-{number}" for number in range(20)))
     counting.held = asyncio.Event()
-    writer = Writer(counting, job_factory.ignore_job)
+    writer = BatchWriter(counting, job_factory.ignore_job)
     loop = asyncio.create_task(writer.run())
-    first = asyncio.ensure_future(writer.apply(tick("job-0", 1)))
+    first = asyncio.ensure_future(writer.submit(tick("job-0", 1)))
     await _turns()
-    rest = [asyncio.ensure_future(writer.apply(tick(f"job-{number}", 1))) for number in range(1, 20)]
+    rest = [asyncio.ensure_future(writer.submit(tick(f"job-{number}", 1))) for number in range(1, 20)]
     await _turns()
     assert counting.batches == 1
     counting.held.set()
@@ -77,17 +77,17 @@ async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(coun
 
 
 async def test_a_tick_overtaken_in_its_batch_is_answered_with_the_sequence_of_the_newer_one(
-    database: Database,
+    database: SqliteDatabase,
 ) -> None:
     await submitted(database, "job-1")
     published: list[Job] = []
     told = [tick("job-1", step, progress=step * 10) for step in (1, 3, 2)]
-    outcomes = await job_factory.write_changes(Writer(database, published.append), *told)
+    outcomes = await job_factory.write_changes(BatchWriter(database, published.append), *told)
     assert [one.sequence for one in outcomes if isinstance(one, Applied)] == [2, 2, 2]
     assert [(job.sequence, job.progress) for job in published] == [(2, 30.0)]
 
 
-async def test_an_end_is_never_overtaken(database: Database) -> None:
+async def test_an_end_is_never_overtaken(database: SqliteDatabase) -> None:
     await submitted(database, "job-1")
     told = [
         tick("job-1", 1),
@@ -95,14 +95,14 @@ async def test_an_end_is_never_overtaken(database: Database) -> None:
         job_factory.build_change(EventType.COMPLETED, "job-1", 1, 3, now=NOW),
         tick("job-1", 4),
     ]
-    outcomes = await job_factory.write_changes(Writer(database, job_factory.ignore_job), *told)
+    outcomes = await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), *told)
     row = (await job_factory.fetch_jobs(database))["job-1"]
     assert row["status"] == "complete"
     assert isinstance(outcomes[2], Applied)
 
 
 async def test_nothing_is_published_before_it_is_committed_and_all_is_before_its_caller_goes_on(
-    database: Database,
+    database: SqliteDatabase,
 ) -> None:
     await submitted(database, "job-1")
     seen: list[str] = []
@@ -113,8 +113,8 @@ async def test_nothing_is_published_before_it_is_committed_and_all_is_before_its
         connection.close()
         seen.append(f"published {job.sequence} when {stored} was stored")
 
-    writer = Writer(database, publish)
-    waiting = asyncio.ensure_future(writer.apply(tick("job-1", 1)))
+    writer = BatchWriter(database, publish)
+    waiting = asyncio.ensure_future(writer.submit(tick("job-1", 1)))
     waiting.add_done_callback(lambda _: seen.append("answered"))
     await _turns()
     await writer.drain()
@@ -127,13 +127,13 @@ async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_writ
     counting: Counting,
 ) -> None:
     await submitted(counting, "job-1", "job-2")
-    writer = Writer(counting, job_factory.ignore_job)
+    writer = BatchWriter(counting, job_factory.ignore_job)
     loop = asyncio.create_task(writer.run())
     counting.failing = 1
-    told = [asyncio.ensure_future(writer.apply(tick(job_id, 1))) for job_id in ("job-1", "job-2")]
+    told = [asyncio.ensure_future(writer.submit(tick(job_id, 1))) for job_id in ("job-1", "job-2")]
     failures = await asyncio.gather(*told, return_exceptions=True)
     assert [type(failure) for failure in failures] == [sqlite3.OperationalError] * 2
-    assert await asyncio.gather(writer.apply(tick("job-1", 1)), writer.apply(tick("job-2", 1)))
+    assert await asyncio.gather(writer.submit(tick("job-1", 1)), writer.submit(tick("job-2", 1)))
     assert not loop.done()
     await _stopped(loop)
     await counting.close()
@@ -142,10 +142,10 @@ async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_writ
 async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting: Counting) -> None:
     await submitted(counting, "job-1", "job-2")
     counting.held = asyncio.Event()
-    writer = Writer(counting, job_factory.ignore_job)
+    writer = BatchWriter(counting, job_factory.ignore_job)
     loop = asyncio.create_task(writer.run())
-    gone = asyncio.ensure_future(writer.apply(tick("job-1", 1)))
-    stays = asyncio.ensure_future(writer.apply(tick("job-2", 1)))
+    gone = asyncio.ensure_future(writer.submit(tick("job-1", 1)))
+    stays = asyncio.ensure_future(writer.submit(tick("job-2", 1)))
     await _turns()
     gone.cancel()
     counting.held.set()
@@ -154,19 +154,19 @@ async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting:
     await counting.close()
 
 
-async def test_what_waits_at_a_shutdown_is_still_committed(database: Database) -> None:
+async def test_what_waits_at_a_shutdown_is_still_committed(database: SqliteDatabase) -> None:
     await submitted(database, "job-1")
-    writer = Writer(database, job_factory.ignore_job)
+    writer = BatchWriter(database, job_factory.ignore_job)
     (outcome,) = await job_factory.write_changes(writer, tick("job-1", 1))
-    assert outcome == Applied(2, "ada", transitions.as_job((await job_factory.fetch_jobs(database))["job-1"]))
+    assert outcome == Applied(2, "ada", transitions.to_job((await job_factory.fetch_jobs(database))["job-1"]))
 
 
 async def test_only_what_somebody_wants_is_read_and_published_once_as_it_stands(
-    database: AnyDatabase,
+    database: Database,
 ) -> None:
     await submitted(database, "job-1", "job-2", "job-3")
     published: list[Job] = []
-    writer = Writer(
+    writer = BatchWriter(
         database,
         published.append,
         wanted=lambda job_id, user_id: (job_id, user_id) == ("job-1", "ada"),
@@ -178,19 +178,19 @@ async def test_only_what_somebody_wants_is_read_and_published_once_as_it_stands(
     outcomes = await job_factory.write_changes(writer, *told)
 
     assert outcomes == [Applied(3), Applied(3, "ada"), Applied(3, "ada"), Applied(3, "ada")]
-    assert published == [transitions.as_job((await job_factory.fetch_jobs(database))["job-1"])]
+    assert published == [transitions.to_job((await job_factory.fetch_jobs(database))["job-1"])]
 
 
-async def test_a_publisher_that_fails_leaves_no_caller_without_an_answer(database: Database) -> None:
+async def test_a_publisher_that_fails_leaves_no_caller_without_an_answer(database: SqliteDatabase) -> None:
     await submitted(database, "job-1")
 
     def broken(_job: Job) -> None:
         raise RuntimeError("nobody can be told")
 
-    writer = Writer(database, broken)
+    writer = BatchWriter(database, broken)
     loop = asyncio.create_task(writer.run())
     async with asyncio.timeout(5):
-        answer = await writer.apply(tick("job-1", 1))
+        answer = await writer.submit(tick("job-1", 1))
     assert isinstance(answer, Applied)
     with pytest.raises(RuntimeError, match="nobody can be told"):
         await loop
@@ -238,7 +238,7 @@ async def _result(
             await session.execute(delete(transitions.EVENTS))
             await session.execute(delete(transitions.JOBS))
         await submitted(database, "job-1", "job-2")
-        writer = Writer(database, job_factory.ignore_job)
+        writer = BatchWriter(database, job_factory.ignore_job)
         outcomes = [await job_factory.write_changes(writer, *batch) for batch in batches]
         found = await job_factory.fetch_events(database)
         told = sorted(found, key=lambda row: (str(row["job_id"]), int(str(row["sequence"]))))

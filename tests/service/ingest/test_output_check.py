@@ -16,7 +16,7 @@ from callbacks.envelope import Output
 from gpu.spec import LocalFile, RemoteObject
 from gpu.transfer.multipart import upload
 from service.dispatch.runners import Finished
-from service.ingest.prober import Prober, Unprobed
+from service.ingest.prober import Prober, UnreadableSource
 from service.settings import Settings
 from tests.gpu.run_pipeline import run_to_end
 from tests.service.dispatch.test_dispatcher import once
@@ -146,7 +146,7 @@ class LateProber(ThreadProber):
 
     async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
         if self.codes:
-            raise Unprobed(self.codes.pop(), "")
+            raise UnreadableSource(self.codes.pop(), "")
         return await super().probe(user_id, place)
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType, Phase
-from infra.database.sqlite import Database, sqlite_url
+from infra.database.sqlite import SqliteDatabase, sqlite_url
 from service import schema
 from service.ingest import sqlite
 from service.jobs import leases, queries
@@ -24,7 +24,7 @@ Read = Callable[[AsyncSession], Awaitable[Any]]
 NOW = time.time()
 
 HELD = [
-    leases.HeldJob(
+    leases.WatchedJob(
         job_id=f"job-{number}",
         attempt=1,
         status=Status.PROCESSING,
@@ -38,44 +38,46 @@ HELD = [
 
 READS: dict[str, Read] = {
     "get": lambda session: queries.get(session, "alice", "a"),
-    "holder": lambda session: queries.holder(session, "alice", "a.mp4", now=NOW),
-    "active": lambda session: queries.active(session, "alice"),
-    "recent": lambda session: queries.recent(session, "alice", since=NOW),
-    "unacknowledged": lambda session: queries.unacknowledged(session, "alice"),
-    "stream": lambda session: queries.lately_finished(session, "alice", since=NOW, limit=200),
-    "stream again": lambda session: queries.finished_since(
+    "holder": lambda session: queries.find_key_holder(session, "alice", "a.mp4", now=NOW),
+    "active": lambda session: queries.list_active(session, "alice"),
+    "recent": lambda session: queries.list_recent(session, "alice", since=NOW),
+    "unacknowledged": lambda session: queries.list_unacknowledged(session, "alice"),
+    "stream": lambda session: queries.list_latest_finished(session, "alice", since=NOW, limit=200),
+    "stream again": lambda session: queries.list_finished_since(
         session, "alice", since=NOW, after=None, limit=200
     ),
-    "next page of it": lambda session: queries.finished_since(
+    "next page of it": lambda session: queries.list_finished_since(
         session, "alice", since=NOW, after=(NOW, "a"), limit=200
     ),
-    "page": lambda session: queries.page(session, "alice", status=None, type_=None, before="b", limit=50),
-    "page of one status": lambda session: queries.page(
+    "page": lambda session: queries.list_page(
+        session, "alice", status=None, type_=None, before="b", limit=50
+    ),
+    "page of one status": lambda session: queries.list_page(
         session, "alice", status=Status.ERROR, type_=None, before="b", limit=50
     ),
     "quota": lambda session: queries.count_active(session, "alice"),
-    "metrics": queries.active_by_status,
+    "metrics": queries.count_active_by_status,
     "claim": lambda session: leases.claim(session, places=4, per_user=2, lease_seconds=30, now=NOW),
-    "held": leases.held,
-    "late": lambda session: leases.unchanged(session, HELD),
+    "held": leases.list_watched,
+    "late": lambda session: leases.list_unchanged(session, HELD),
     "silent": lambda session: leases.lease_silent(session, HELD, lease_seconds=60, now=NOW),
     "long pauses": lambda session: leases.end_long_pauses(session, now=NOW),
-    "ended": lambda session: leases.by_call(session, ["call"]),
-    "left over": lambda session: leases.left_over(session, "local", of_this_instance="local-1-"),
+    "ended": lambda session: leases.find_by_call(session, ["call"]),
+    "left over": lambda session: leases.list_orphaned(session, "local", of_this_instance="local-1-"),
 }
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     url = sqlite_url(tmp_path / "framehook.db")
     schema.upgrade(url)
-    found = Database(url)
+    found = SqliteDatabase(url)
     yield found
     await found.close()
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-async def test_every_statement_is_served_by_an_index(database: Database, read: Read) -> None:
+async def test_every_statement_is_served_by_an_index(database: SqliteDatabase, read: Read) -> None:
     statements: list[tuple[str, Any]] = []
 
     def seen(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
@@ -93,7 +95,7 @@ async def test_every_statement_is_served_by_an_index(database: Database, read: R
 
 
 async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_table(
-    database: Database,
+    database: SqliteDatabase,
 ) -> None:
     seen: list[str] = []
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import AnyDatabase, open_database
-from infra.database.sqlite import Database
+from infra.database.postgresql import Database, open_database
+from infra.database.sqlite import SqliteDatabase
 from service.dispatch.attempt_failures import AttemptFailure, end_attempt
-from service.ingest.batch_writer import Writer
+from service.ingest.batch_writer import BatchWriter
 from service.jobs import leases, transitions
 from service.jobs.fair_share import HALF_LIFE_SECONDS
 from service.jobs.models import Job
@@ -29,7 +29,7 @@ PER_USER = 3
 class Shop:
     """Users, their exports and a number of places, by a clock that only the test moves."""
 
-    def __init__(self, database: AnyDatabase, places: int, *, per_user: int = 100) -> None:
+    def __init__(self, database: Database, places: int, *, per_user: int = 100) -> None:
         self.database = database
         self.places = places
         self.per_user = per_user
@@ -37,7 +37,7 @@ class Shop:
         self.submitted: dict[str, list[str]] = defaultdict(list)
         self.running: dict[str, Job] = {}
         self.started: list[Job] = []
-        self._writer = Writer(database, job_factory.ignore_job)
+        self._writer = BatchWriter(database, job_factory.ignore_job)
 
     async def submit(self, user: str, count: int = 1) -> None:
         async with self.database.transaction() as session:
@@ -58,7 +58,7 @@ class Shop:
                 now=self.now,
             )
             for job in claimed:
-                await leases.spawned(session, job, f"call-{job.attempt}", now=self.now)
+                await leases.record_spawn(session, job, f"call-{job.attempt}", now=self.now)
         self.running |= {job.job_id: job for job in claimed}
         self.started += claimed
         return claimed
@@ -84,7 +84,7 @@ class Shop:
 
 @pytest.mark.parametrize("places", [1, 2, 3])
 async def test_a_new_user_s_export_starts_with_the_next_free_place(
-    any_database: AnyDatabase, places: int
+    any_database: Database, places: int
 ) -> None:
     shop = Shop(any_database, places)
     others = [f"user-{number}" for number in range(places)]
@@ -100,7 +100,7 @@ async def test_a_new_user_s_export_starts_with_the_next_free_place(
 
 
 async def test_users_take_turns_whose_queues_are_of_different_ages_and_lengths(
-    any_database: AnyDatabase,
+    any_database: Database,
 ) -> None:
     shop = Shop(any_database, 1)
     await shop.submit("ada", 60)
@@ -111,7 +111,7 @@ async def test_users_take_turns_whose_queues_are_of_different_ages_and_lengths(
     assert all(pair != ("ada", "ada") for pair in itertools.pairwise(served))
 
 
-async def test_who_held_all_places_with_long_exports_has_been_served(any_database: AnyDatabase) -> None:
+async def test_who_held_all_places_with_long_exports_has_been_served(any_database: Database) -> None:
     """Fewer starts, and longer ago, but an hour of both places."""
     shop = Shop(any_database, 2)
     await shop.submit("short", 3)
@@ -128,7 +128,7 @@ async def test_who_held_all_places_with_long_exports_has_been_served(any_databas
     assert [job.user_id for job in await shop.claim()] == ["short"]
 
 
-async def test_time_is_shared_and_not_starts(any_database: AnyDatabase) -> None:
+async def test_time_is_shared_and_not_starts(any_database: Database) -> None:
     shop = Shop(any_database, 1)
     await shop.submit("long", 20)
     await shop.submit("short", 60)
@@ -143,7 +143,7 @@ async def test_time_is_shared_and_not_starts(any_database: AnyDatabase) -> None:
     assert 0.5 < seconds["long"] / seconds["short"] < 2.2
 
 
-async def test_service_is_forgotten_in_time(any_database: AnyDatabase) -> None:
+async def test_service_is_forgotten_in_time(any_database: Database) -> None:
     shop = Shop(any_database, 1)
     await shop.submit("ada", 3)
     await shop.claim()
@@ -158,7 +158,7 @@ async def test_service_is_forgotten_in_time(any_database: AnyDatabase) -> None:
     assert [job.user_id for job in await shop.claim()] == ["ada"], "the first come, for both are new"
 
 
-async def test_exports_of_a_user_start_in_the_order_in_which_they_came(any_database: AnyDatabase) -> None:
+async def test_exports_of_a_user_start_in_the_order_in_which_they_came(any_database: Database) -> None:
     shop = Shop(any_database, 3, per_user=2)
     for user in ("ada", "bob", "ada", "bob", "ada"):
         await shop.submit(user, 2)
@@ -176,7 +176,7 @@ async def test_replicas_that_claim_at_the_same_time_keep_each_user_s_limit(postg
     for user in ("ada", "bob"):
         await shop.submit(user, 20)
 
-    async def claim(database: AnyDatabase) -> list[Job]:
+    async def claim(database: Database) -> list[Job]:
         async with database.transaction() as session:
             return await leases.claim(
                 session, places=2, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=shop.now
@@ -285,7 +285,7 @@ async def follow(shop: Shop, script: list[tuple[str, Any, Any]]) -> None:
 # What a claim costs
 
 
-async def count_steps(database: Database, work: Callable[[], Awaitable[object]]) -> int:
+async def count_steps(database: SqliteDatabase, work: Callable[[], Awaitable[object]]) -> int:
     """Count the instructions of SQLite's virtual machine, in hundreds, that some work takes."""
     steps = 0
 
@@ -303,7 +303,9 @@ async def count_steps(database: Database, work: Callable[[], Awaitable[object]])
     return steps
 
 
-async def test_a_claim_costs_the_same_however_long_the_queues_and_the_history_are(database: Database) -> None:
+async def test_a_claim_costs_the_same_however_long_the_queues_and_the_history_are(
+    database: SqliteDatabase,
+) -> None:
     shop = Shop(database, 4, per_user=4)
     for user in ("ada", "bob", "cid"):
         await shop.submit(user, 20)

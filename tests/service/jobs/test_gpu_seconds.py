@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import delete
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.postgresql import Database, open_database
 from service.dispatch.runners import Failed, Finished
-from service.ingest.batch_writer import Writer
-from service.ingest.store import recovered
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import change_from_result
 from service.jobs import leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
@@ -23,7 +23,7 @@ NOW = 1_000.0
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def either(request: pytest.FixtureRequest, sqlite_url: str) -> AsyncIterator[AnyDatabase]:
+async def either(request: pytest.FixtureRequest, sqlite_url: str) -> AsyncIterator[Database]:
     url = sqlite_url if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
     database = open_database(url)
     async with database.transaction() as session:
@@ -36,20 +36,20 @@ async def either(request: pytest.FixtureRequest, sqlite_url: str) -> AsyncIterat
     await database.close()
 
 
-async def job_in(database: AnyDatabase) -> Job:
-    return transitions.as_job((await job_factory.fetch_jobs(database))["job-1"])
+async def job_in(database: Database) -> Job:
+    return transitions.to_job((await job_factory.fetch_jobs(database))["job-1"])
 
 
 async def report(
-    database: AnyDatabase, kind: EventType, attempt: int, step: int, seconds: float | None, **more: Any
+    database: Database, kind: EventType, attempt: int, step: int, seconds: float | None, **more: Any
 ) -> float:
     """Hand in a callback that tells of so many GPU-seconds; those of the export afterwards."""
     told = job_factory.build_change(kind, "job-1", attempt, step, now=NOW, gpu_seconds=seconds, **more)
-    await job_factory.write_changes(Writer(database, job_factory.ignore_job), told)
+    await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told)
     return (await job_in(database)).gpu_seconds
 
 
-async def test_the_seconds_of_all_runs_and_attempts_add_up(either: AnyDatabase) -> None:
+async def test_the_seconds_of_all_runs_and_attempts_add_up(either: Database) -> None:
     tick, failed = EventType.PROGRESS, EventType.FAILED
     assert await report(either, tick, 1, 1, 3.0, run="1a") == 3
     assert await report(either, tick, 1, 2, 5.0, run="1a") == 5
@@ -59,9 +59,7 @@ async def test_the_seconds_of_all_runs_and_attempts_add_up(either: AnyDatabase) 
     assert await report(either, tick, 2, 1, 4.0) == 11
     async with either.transaction() as session:
         lost = await job_in(either)
-        assert await transitions.give_back(
-            session, lost, "Lost.", charge=Charge.FAILURE, not_before=0, now=NOW
-        )
+        assert await transitions.requeue(session, lost, "Lost.", charge=Charge.FAILURE, not_before=0, now=NOW)
     assert await report(either, tick, 3, 1, 6.0) == 17
     async with either.transaction() as session:
         assert await transitions.cancel(session, "ada", "job-1", now=NOW)
@@ -70,24 +68,24 @@ async def test_the_seconds_of_all_runs_and_attempts_add_up(either: AnyDatabase) 
     assert await report(either, EventType.COMPLETED, 4, 1, 7.0) == 24
 
 
-async def test_seconds_never_fall_and_are_not_counted_twice(either: AnyDatabase) -> None:
+async def test_seconds_never_fall_and_are_not_counted_twice(either: Database) -> None:
     assert await report(either, EventType.PROGRESS, 1, 1, 3.0) == 3
     assert await report(either, EventType.PROGRESS, 1, 2, 2.0) == 3
     assert await report(either, EventType.PROGRESS, 1, 2, 9.0) == 3, "a step that is known already"
     job = await job_in(either)
     assert await report(either, EventType.COMPLETED, 1, 3, 4.0) == 4
-    value = recovered(job, job_factory.VALID_OUTPUT, 4.5, now=NOW)
-    await job_factory.write_changes(Writer(either, job_factory.ignore_job), value)
+    value = change_from_result(job, job_factory.VALID_OUTPUT, 4.5, now=NOW)
+    await job_factory.write_changes(BatchWriter(either, job_factory.ignore_job), value)
     assert (await job_in(either)).gpu_seconds == 4
 
 
 async def test_a_run_that_only_its_output_told_of_is_counted_beside_the_one_before(
-    either: AnyDatabase,
+    either: Database,
 ) -> None:
     assert await report(either, EventType.PROGRESS, 1, 5, 3.0, run="1a") == 3
     done = job_factory.build_change(EventType.COMPLETED, "job-1", 1, 2, now=NOW, run="2b", gpu_seconds=4.0)
     async with either.transaction() as session:
-        assert await leases.finalize(session, done.report, lease_seconds=9, now=NOW)
+        assert await leases.start_finalizing(session, done.report, lease_seconds=9, now=NOW)
     assert await report(either, EventType.COMPLETED, 1, 2, 4.0, run="2b") == 7
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.database.sqlite import Database
+from infra.database.sqlite import SqliteDatabase
 from service.jobs import queries, transitions
 from service.jobs.models import Status
 from tests.support import job_factory
@@ -11,7 +11,7 @@ NOW = 1_000.0
 
 
 @pytest.fixture
-async def filled(database: Database) -> Database:
+async def filled(database: SqliteDatabase) -> SqliteDatabase:
     """Seven jobs of Ada's, of which one each is cancelled and failed; one of Bob's."""
     async with database.transaction() as session:
         for number in range(7):
@@ -28,17 +28,19 @@ async def filled(database: Database) -> Database:
     return database
 
 
-async def test_a_job_of_another_user_is_not_there(filled: Database) -> None:
+async def test_a_job_of_another_user_is_not_there(filled: SqliteDatabase) -> None:
     async with filled.reading() as session:
         assert await queries.get(session, "ada", "job-8") is None
         assert await queries.get(session, "bob", "job-1") is None
         assert await queries.get(session, "ada", "job-9") is None
 
 
-async def test_pages_hold_each_job_once_newest_first(filled: Database) -> None:
+async def test_pages_hold_each_job_once_newest_first(filled: SqliteDatabase) -> None:
     seen, before = [], None
     async with filled.reading() as session:
-        while page := await queries.page(session, "ada", status=None, type_=None, before=before, limit=3):
+        while page := await queries.list_page(
+            session, "ada", status=None, type_=None, before=before, limit=3
+        ):
             seen.append([job.job_id for job in page])
             before = page[-1].job_id
     assert seen == [["job-6", "job-5", "job-4"], ["job-3", "job-2", "job-1"], ["job-0"]]
@@ -54,27 +56,27 @@ async def test_pages_hold_each_job_once_newest_first(filled: Database) -> None:
     ],
 )
 async def test_pages_are_narrowed_by_status_and_type(
-    filled: Database, status: Status | None, type_: str | None, expected: list[str]
+    filled: SqliteDatabase, status: Status | None, type_: str | None, expected: list[str]
 ) -> None:
     async with filled.reading() as session:
-        page = await queries.page(session, "ada", status=status, type_=type_, before=None, limit=9)
+        page = await queries.list_page(session, "ada", status=status, type_=type_, before=None, limit=9)
     assert [job.job_id for job in page] == expected
 
 
 async def test_what_finished_lately_or_is_unseen_is_read_up_to_a_bound_the_newest_last(
-    filled: Database,
+    filled: SqliteDatabase,
 ) -> None:
     async with filled.reading() as session:
-        lately = await queries.lately_finished(session, "ada", since=NOW + 20, limit=9)
-        later = await queries.lately_finished(session, "ada", since=NOW + 21, limit=9)
-        newest = await queries.lately_finished(session, "ada", since=NOW, limit=1)
+        lately = await queries.list_latest_finished(session, "ada", since=NOW + 20, limit=9)
+        later = await queries.list_latest_finished(session, "ada", since=NOW + 21, limit=9)
+        newest = await queries.list_latest_finished(session, "ada", since=NOW, limit=1)
     assert [job.job_id for job in lately] == ["job-1", "job-2"]
     assert [job.job_id for job in later] == ["job-1"]  # nobody has seen it
     assert [job.job_id for job in newest] == ["job-2"]
 
 
 async def test_what_has_finished_since_is_read_page_by_page_in_the_order_in_which_it_did(
-    filled: Database,
+    filled: SqliteDatabase,
 ) -> None:
     async with filled.transaction() as session:
         for number in (6, 5, 4):
@@ -82,23 +84,23 @@ async def test_what_has_finished_since_is_read_page_by_page_in_the_order_in_whic
     seen: list[str] = []
     after = None
     async with filled.reading() as session:
-        while page := await queries.finished_since(session, "ada", since=NOW + 10, after=after, limit=2):
+        while page := await queries.list_finished_since(session, "ada", since=NOW + 10, after=after, limit=2):
             seen += [job.job_id for job in page]
             after = (page[-1].completed_at or 0.0, page[-1].job_id)
-        later = await queries.finished_since(session, "ada", since=NOW + 16, after=None, limit=9)
+        later = await queries.list_finished_since(session, "ada", since=NOW + 16, after=None, limit=9)
     assert seen == ["job-1", "job-4", "job-5", "job-6", "job-2"]
     assert [job.job_id for job in later] == ["job-2"]
 
 
-async def test_only_active_jobs_of_the_user_count(filled: Database) -> None:
+async def test_only_active_jobs_of_the_user_count(filled: SqliteDatabase) -> None:
     async with filled.reading() as session:
         counts = [await queries.count_active(session, user) for user in ("ada", "bob", "eve")]
     assert counts == [5, 1, 0]
 
 
-async def test_a_timeline_is_told_from_the_beginning(filled: Database) -> None:
+async def test_a_timeline_is_told_from_the_beginning(filled: SqliteDatabase) -> None:
     async with filled.reading() as session:
-        told = await queries.timeline(session, "job-2")
+        told = await queries.list_events(session, "job-2")
     assert [(row["sequence"], row["status"], row["at"]) for row in told] == [
         (1, "pending", NOW),
         (2, "error", NOW + 20),

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.dispatch.attempt_failures import AttemptFailure, end_attempt
-from service.ingest.batch_writer import Writer
+from service.ingest.batch_writer import BatchWriter
 from service.jobs import leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import retry_at
@@ -43,35 +43,35 @@ def test_a_pause_is_never_longer_for_a_greater_random_number_nor_shorter_than_ha
     assert first - now <= 2 * (second - now) + 1e-6
 
 
-async def report_failure(database: AnyDatabase, job: Job, retryable: bool) -> None:
+async def report_failure(database: Database, job: Job, retryable: bool) -> None:
     """The run says that it has failed."""
     told = job_factory.build_change(
         EventType.FAILED, job.job_id, job.attempt, job.step + 1, now=NOW, transient=retryable
     )
-    await job_factory.write_changes(Writer(database, job_factory.ignore_job), told)
+    await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told)
 
 
-async def lose_attempt(database: AnyDatabase, job: Job, retryable: bool) -> None:
+async def lose_attempt(database: Database, job: Job, retryable: bool) -> None:
     """The service finds the run lost."""
     failure = AttemptFailure("broken", "It broke.", retryable)
     async with database.transaction() as session:
         await end_attempt(session, job, failure, now=NOW, random=0.5)
 
 
-async def start_job(database: AnyDatabase, name: str, *, attempts: int) -> Job:
+async def start_job(database: Database, name: str, *, attempts: int) -> Job:
     """A job whose run has reported twice, with something in every column that a transition has to reset."""
     async with database.transaction() as session:
         job = await transitions.submit(
             session, job_factory.submission_for(name), runner="local", attempt_limit=attempts, now=NOW - 9
         )
         await leases.claim(session, places=1, per_user=99, lease_seconds=30, now=NOW - 8)
-        assert await leases.spawned(session, job, f"call-{job.attempt}", now=NOW - 7)
-    writer = Writer(database, job_factory.ignore_job)
+        assert await leases.record_spawn(session, job, f"call-{job.attempt}", now=NOW - 7)
+    writer = BatchWriter(database, job_factory.ignore_job)
     for step, kind in enumerate((EventType.STARTED, EventType.PROGRESS), 1):
         await job_factory.write_changes(
             writer, job_factory.build_change(kind, name, job.attempt, step, now=NOW - 5)
         )
-    return transitions.as_job((await job_factory.fetch_jobs(database))[name])
+    return transitions.to_job((await job_factory.fetch_jobs(database))[name])
 
 
 def comparable(row: Row) -> Row:
@@ -88,7 +88,7 @@ def comparable(row: Row) -> Row:
     ],
 )
 async def test_a_failure_does_the_same_to_a_job_whoever_found_it(
-    any_database: AnyDatabase, retryable: bool, attempts: int, status: str
+    any_database: Database, retryable: bool, attempts: int, status: str
 ) -> None:
     rows = []
     for name, fail in (("by-run", report_failure), ("by-service", lose_attempt)):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from callbacks.envelope import EventType, Phase
-from infra.database.sqlite import Database
-from service.ingest.batch_writer import Writer
-from service.ingest.store import Applied, Change, Refusal
+from infra.database.sqlite import SqliteDatabase
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import Applied, Change, Refusal
 from service.jobs import leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
@@ -44,7 +44,7 @@ class ExportLife(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.database = self.run(open_emptied(self.url))
         self.published: list[Job] = []
-        self.writer = Writer(self.database, self.published.append)
+        self.writer = BatchWriter(self.database, self.published.append)
         self.now = 1_000_000.0
         self.rows: dict[str, Row] = {}
         self.claimed: dict[str, int] = {}  # the attempt that was claimed last
@@ -114,7 +114,7 @@ class ExportLife(RuleBasedStateMachine):
 
         async def spawned() -> Job | None:
             async with self.database.transaction() as session:
-                return await leases.spawned(session, job, f"call-{job.attempt}", now=self.now)
+                return await leases.record_spawn(session, job, f"call-{job.attempt}", now=self.now)
 
         row = self.rows[job.job_id]
         may = self.active(job) and row["call_id"] is None
@@ -163,7 +163,7 @@ class ExportLife(RuleBasedStateMachine):
 
         async def finalize() -> Job | None:
             async with self.database.transaction() as session:
-                return await leases.finalize(session, claim.report, lease_seconds=LEASE, now=self.now)
+                return await leases.start_finalizing(session, claim.report, lease_seconds=LEASE, now=self.now)
 
         ours = self.rows[job.job_id]["call_id"] in (None, claim.report.call_id)
         expected = {"status": "processing", "phase": "finalizing", "lease_until": self.now + LEASE}
@@ -176,7 +176,7 @@ class ExportLife(RuleBasedStateMachine):
 
         async def give_back() -> Job | None:
             async with self.database.transaction() as session:
-                return await transitions.give_back(
+                return await transitions.requeue(
                     session, job, "Lost.", charge=charge, not_before=self.now + 5, now=self.now
                 )
 
@@ -230,7 +230,7 @@ class ExportLife(RuleBasedStateMachine):
 
         async def let_go() -> None:
             async with self.database.transaction() as session:
-                await leases.let_go(session, job)
+                await leases.release(session, job)
 
         self.run(let_go())
         current = job.attempt == self.rows[job.job_id]["attempt"]
@@ -254,7 +254,7 @@ class ExportLife(RuleBasedStateMachine):
     def look_for_the_silent(self) -> None:
         async def silent() -> list[Job]:
             async with self.database.transaction() as session:
-                seen = [job for job in await leases.held(session) if job.job_id in quiet]
+                seen = [job for job in await leases.list_watched(session) if job.job_id in quiet]
                 return await leases.lease_silent(session, seen, lease_seconds=SILENCE / 2, now=self.now)
 
         quiet = {
@@ -272,9 +272,9 @@ class ExportLife(RuleBasedStateMachine):
     def look_for_lapsed_leases(self) -> None:
         async def lapsed() -> list[Job]:
             async with self.database.transaction() as session:
-                seen = [job for job in await leases.held(session) if job.job_id in lost]
+                seen = [job for job in await leases.list_watched(session) if job.job_id in lost]
                 assert all(job.is_unstarted for job in seen)
-                return await leases.unchanged(session, seen)
+                return await leases.list_unchanged(session, seen)
 
         lost = {
             str(row["job_id"])
@@ -317,7 +317,7 @@ class ExportLife(RuleBasedStateMachine):
         """One of the jobs, as somebody holds it who may be behind or ahead by an attempt, or of another run."""
         row = list(self.rows.values())[pick % len(self.rows)]
         held = row | {"attempt": max(1, int(str(row["attempt"])) + ahead)}
-        return transitions.as_job(held | ({} if run == "same" else {"run": run, "step": 0}))
+        return transitions.to_job(held | ({} if run == "same" else {"run": run, "step": 0}))
 
     def active(self, job: Job) -> bool:
         row = self.rows[job.job_id]
@@ -409,7 +409,7 @@ class ExportLife(RuleBasedStateMachine):
         assert (changed is not None) is accepted
         self.check({job.job_id: {**expected, "sequence": sequence}} if accepted else {})
         if changed is not None:
-            assert changed == transitions.as_job(self.rows[job.job_id])
+            assert changed == transitions.to_job(self.rows[job.job_id])
             self.moved[job.job_id].append(sequence)
 
     def check(self, expected: dict[str, Row]) -> None:
@@ -461,7 +461,7 @@ def test_any_order_of_events_leaves_a_job_that_the_model_knows(
 
 
 @pytest.mark.parametrize("kind", [EventType.STARTED, EventType.PROGRESS, EventType.FAILED])
-async def test_a_callback_for_an_unknown_job_is_unknown(database: Database, kind: EventType) -> None:
-    writer = Writer(database, changes.ignore_job)
+async def test_a_callback_for_an_unknown_job_is_unknown(database: SqliteDatabase, kind: EventType) -> None:
+    writer = BatchWriter(database, changes.ignore_job)
     told = changes.build_change(kind, "nobody", 1, 1, now=1.0)
     assert await changes.write_changes(writer, told) == [Refusal.UNKNOWN]

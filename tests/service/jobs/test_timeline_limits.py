@@ -3,8 +3,8 @@
 import pytest
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import AnyDatabase
-from service.ingest.batch_writer import Writer
+from infra.database.postgresql import Database
+from service.ingest.batch_writer import BatchWriter
 from service.jobs import transitions
 from tests.service.jobs.test_gpu_seconds import NOW, either
 from tests.support import job_factory
@@ -12,7 +12,7 @@ from tests.support import job_factory
 __all__ = ["either"]  # the fixture
 
 
-async def flip(database: AnyDatabase, attempt: int, count: int) -> None:
+async def flip(database: Database, attempt: int, count: int) -> None:
     """Let a run change its phase so often."""
     phases = (Phase.PROCESSING, Phase.UPLOADING)
     flips = [
@@ -20,10 +20,10 @@ async def flip(database: AnyDatabase, attempt: int, count: int) -> None:
         for step in range(1, count + 1)
     ]
     for one in flips:
-        await job_factory.write_changes(Writer(database, job_factory.ignore_job), one)
+        await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), one)
 
 
-async def test_phase_changes_leave_the_latest_rows_and_every_end(either: AnyDatabase) -> None:
+async def test_phase_changes_leave_the_latest_rows_and_every_end(either: Database) -> None:
     await flip(either, 1, 230)
     async with either.transaction() as session:
         assert await transitions.cancel(session, "ada", "job-1", now=NOW)
@@ -39,7 +39,7 @@ async def test_phase_changes_leave_the_latest_rows_and_every_end(either: AnyData
 
 
 @pytest.mark.parametrize("count", [110])
-async def test_retries_leave_the_latest_ends(either: AnyDatabase, count: int) -> None:
+async def test_retries_leave_the_latest_ends(either: Database, count: int) -> None:
     for _ in range(count):
         async with either.transaction() as session:
             assert await transitions.cancel(session, "ada", "job-1", now=NOW)

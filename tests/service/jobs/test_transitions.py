@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType, Report
-from infra.database.postgresql import AnyDatabase
-from service.ingest.batch_writer import Writer
-from service.ingest.store import Applied, Outcome, Refusal
+from infra.database.postgresql import Database
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.changes import Applied, Outcome, Refusal
 from service.jobs import leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
@@ -47,28 +47,28 @@ acknowledge        .        .        .          .          .          complete  
 """
 UNCOUNTED = {"claim", "acknowledge"}
 
-Event = Callable[[AnyDatabase, Job], Awaitable[Outcome | None]]
+Event = Callable[[Database, Job], Awaitable[Outcome | None]]
 Within = Callable[[AsyncSession, Job], Awaitable[object]]
 
 
 @pytest.fixture
-def database(any_database: AnyDatabase) -> AnyDatabase:
+def database(any_database: Database) -> Database:
     """Each kind in turn: a transition is one statement, which both have to understand alike."""
     return any_database
 
 
 def callback(kind: EventType, *, attempts: int = 0, steps: int = 1, **of_report: Any) -> Event:
-    async def happen(database: AnyDatabase, job: Job) -> Outcome:
+    async def happen(database: Database, job: Job) -> Outcome:
         attempt, step = job.attempt + attempts, max(1, job.step + steps)
         told = job_factory.build_change(kind, job.job_id, attempt, step, now=NOW, **of_report)
-        (outcome,) = await job_factory.write_changes(Writer(database, job_factory.ignore_job), told)
+        (outcome,) = await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told)
         return outcome
 
     return happen
 
 
 def service(change: Within) -> Event:
-    async def happen(database: AnyDatabase, job: Job) -> None:
+    async def happen(database: Database, job: Job) -> None:
         async with database.transaction() as session:
             await change(session, job)
 
@@ -80,7 +80,7 @@ def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
 
 
 def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
-    return leases.finalize(session, _completed(job), lease_seconds=30, now=NOW)
+    return leases.start_finalizing(session, _completed(job), lease_seconds=30, now=NOW)
 
 
 def _completed(job: Job, **of_report: Any) -> Report:
@@ -90,8 +90,8 @@ def _completed(job: Job, **of_report: Any) -> Report:
 
 def _requeued(charge: Charge, *, attempts: int = 0) -> Within:
     def change(session: AsyncSession, job: Job) -> Awaitable[object]:
-        held = transitions.as_job(_as_row(job) | {"attempt": job.attempt + attempts})
-        return transitions.give_back(session, held, "Lost.", charge=charge, not_before=0, now=NOW)
+        held = transitions.to_job(_as_row(job) | {"attempt": job.attempt + attempts})
+        return transitions.requeue(session, held, "Lost.", charge=charge, not_before=0, now=NOW)
 
     return change
 
@@ -102,7 +102,9 @@ def _as_row(job: Job) -> Row:
 
 EVENTS: dict[str, Event] = {
     "claim": service(_claim),
-    "spawned": service(lambda session, job: leases.spawned(session, job, f"call-{job.attempt}", now=NOW)),
+    "spawned": service(
+        lambda session, job: leases.record_spawn(session, job, f"call-{job.attempt}", now=NOW)
+    ),
     "started": callback(EventType.STARTED),
     "tick": callback(EventType.PROGRESS),
     "finalize": service(_finalize),
@@ -114,7 +116,7 @@ EVENTS: dict[str, Event] = {
     "of_other_call": callback(EventType.PROGRESS, call_id="call-of-another"),
     "end_of_other_call": callback(EventType.COMPLETED, call_id="call-of-another"),
     "finalize_by_other": service(
-        lambda session, job: leases.finalize(
+        lambda session, job: leases.start_finalizing(
             session, _completed(job, call_id="call-of-another"), lease_seconds=30, now=NOW
         )
     ),
@@ -167,7 +169,7 @@ def cells() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("state", "event", "expected"), cells(), ids=str)
 async def test_an_event_does_to_a_state_what_the_table_says(
-    state: str, event: str, expected: str, database: AnyDatabase
+    state: str, event: str, expected: str, database: Database
 ) -> None:
     job = await second_attempt_in(state, database)
     before = (await job_factory.fetch_jobs(database))[job.job_id]
@@ -186,26 +188,26 @@ async def test_an_event_does_to_a_state_what_the_table_says(
     assert after["sequence"] == job.sequence + (event not in UNCOUNTED)
     if isinstance(outcome, Applied):
         moved = after["transition_sequence"] == after["sequence"]
-        assert outcome == Applied(job.sequence + 1, "ada", transitions.as_job(after) if moved else None)
+        assert outcome == Applied(job.sequence + 1, "ada", transitions.to_job(after) if moved else None)
 
 
-async def second_attempt_in(state: str, database: AnyDatabase) -> Job:
+async def second_attempt_in(state: str, database: Database) -> Job:
     """A job in its second of three attempts, brought into a state by the events that lead there."""
     async with database.transaction() as session:
         asked = job_factory.submission_for("job-1")
         job = await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW - 9)
     for event in ["lost", *ROADS[state]]:
         await EVENTS[event](database, job)
-        job = transitions.as_job((await job_factory.fetch_jobs(database))[job.job_id])
+        job = transitions.to_job((await job_factory.fetch_jobs(database))[job.job_id])
     assert (state_of(_as_row(job)), job.attempt) == (state, 2)
     return job
 
 
-async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: AnyDatabase) -> None:
+async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Database) -> None:
     job = await second_attempt_in("running", database)
     told = job_factory.build_change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
     async with database.transaction() as session:
-        await leases.finalize(session, told.report, lease_seconds=30, now=NOW)
+        await leases.start_finalizing(session, told.report, lease_seconds=30, now=NOW)
     before = await job_factory.fetch_jobs(database)
 
     outcome = await callback(EventType.PROGRESS)(database, job)
@@ -214,12 +216,12 @@ async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: AnyData
     assert await job_factory.fetch_jobs(database) == before
 
 
-async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: AnyDatabase) -> None:
+async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: Database) -> None:
     job = await second_attempt_in("running", database)
 
     async def posted(run: str, step: int) -> Outcome:
         told = job_factory.build_change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
-        return (await job_factory.write_changes(Writer(database, job_factory.ignore_job), told))[0]
+        return (await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told))[0]
 
     assert isinstance(await posted("0b", 1), Applied)
     before = await job_factory.fetch_jobs(database)
@@ -230,7 +232,7 @@ async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database
 
 
 async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_new_one(
-    database: AnyDatabase,
+    database: Database,
 ) -> None:
     async with database.transaction() as session:
         asked = job_factory.submission_for("job-1")
@@ -239,17 +241,17 @@ async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_ne
     for _ in range(2):
         for _ in range(3):
             await EVENTS["failed_for_now"](database, job)
-            job = transitions.as_job((await job_factory.fetch_jobs(database))[job.job_id])
+            job = transitions.to_job((await job_factory.fetch_jobs(database))[job.job_id])
             seen.append((job.attempt, str(job.status)))
         await EVENTS["retry"](database, job)
-        job = transitions.as_job((await job_factory.fetch_jobs(database))[job.job_id])
+        job = transitions.to_job((await job_factory.fetch_jobs(database))[job.job_id])
     assert seen == [
         *((2, "pending"), (3, "pending"), (3, "error")),
         *((5, "pending"), (6, "pending"), (6, "error")),
     ]
 
 
-async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: AnyDatabase) -> None:
+async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: Database) -> None:
     async with database.transaction() as session:
         for number, user in enumerate(["ada", "ada", "ada", "ada", "bob", "eve"]):
             asked = job_factory.submission_for(f"job-{number}", user)

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from infra.database.sqlite import sqlite_url
-from infra.lock import holding
+from infra.lock import hold_lock
 from service import schema
 from service.app import create_app
 from service.http_server.listening import open_sockets
@@ -163,10 +163,10 @@ def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     lock = tmp_path / "service.lock"
     with (
-        holding(lock),
+        hold_lock(lock),
         pytest.raises(StartError, match="another service is running") as ended,
         as_start_errors(settings),
-        holding(lock),
+        hold_lock(lock),
     ):
         pass
     assert ended.value.status == TRY_AGAIN

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from infra.database.postgresql import AnyDatabase, open_database
+from infra.database.postgresql import Database, open_database
 from service.settings import Settings, load_settings
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import Shop
@@ -14,7 +14,7 @@ LOOPBACK = ip_network("127.0.0.0/8")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def either(request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
+async def either(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """SQLite and PostgreSQL, one after the other."""
     database = open_database(request.getfixturevalue(f"{request.param}_url"))
     yield database
@@ -22,7 +22,7 @@ async def either(request: pytest.FixtureRequest) -> AsyncIterator[AnyDatabase]:
 
 
 @pytest.fixture
-async def shop(either: AnyDatabase) -> AsyncIterator[Shop]:
+async def shop(either: Database) -> AsyncIterator[Shop]:
     async with shops.opened(either) as found:
         yield found
 

@@ -10,7 +10,7 @@ import msgspec
 
 from infra.egress import EgressClient, EgressPolicy
 from infra.egress.client import TOTAL_SECONDS
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
 from tests.service.webhooks.webhook_harness import Shop
@@ -115,7 +115,7 @@ class Replicas:
 
     def _deliverer(self) -> DeliveryWorker:
         egress = EgressClient(EgressPolicy(), transport=httpx.MockTransport(self._take))
-        outbox = Outbox(JobView("https://exports.example"), self.shop.clock)
+        outbox = Outbox(JobSerializer("https://exports.example"), self.shop.clock)
         return DeliveryWorker(
             self.shop.database,
             egress,

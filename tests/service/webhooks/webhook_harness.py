@@ -10,12 +10,12 @@ import msgspec
 from sqlalchemy import delete, select, text
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.egress import EgressClient, EgressPolicy
-from service.ingest.batch_writer import Writer
+from service.ingest.batch_writer import BatchWriter
 from service.jobs import transitions
 from service.jobs.models import Job, Status
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
 from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
@@ -58,9 +58,9 @@ class Street:
 class Shop:
     """What a test may do to the outbox, and see of it."""
 
-    database: AnyDatabase
+    database: Database
     clock: Clock
-    writer: Writer
+    writer: BatchWriter
     deliverer: DeliveryWorker
     street: Street
     disabled: list[Endpoint]
@@ -157,7 +157,7 @@ def _ended_job(job_id: str) -> Job:
 
 @asynccontextmanager
 async def opened(
-    database: AnyDatabase,
+    database: Database,
     *,
     pace: WorkerConfig | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -168,12 +168,12 @@ async def opened(
         for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, transitions.EVENTS, transitions.JOBS):
             await session.execute(delete(table))
     clock = Clock()
-    outbox = Outbox(JobView("https://exports.example"), clock)
+    outbox = Outbox(JobSerializer("https://exports.example"), clock)
     database.before_commit = outbox.write_in_session
     street = Street()
     egress = egress or EgressClient(EgressPolicy(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
     deliverer = DeliveryWorker(database, egress, outbox, disabled.append, pace=pace, clock=clock)
-    writer = Writer(database, ignore_job, outbox, committed=deliverer.on_commit)
+    writer = BatchWriter(database, ignore_job, outbox, committed=deliverer.on_commit)
     yield Shop(database, clock, writer, deliverer, street, disabled)
     await deliverer.stop()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import respx
 
-from infra.database.sqlite import Database
+from infra.database.sqlite import SqliteDatabase
 from infra.egress import BlockedURL, Unreachable
 from service.webhooks import endpoints
 from service.webhooks.models import DisabledReason
@@ -34,7 +34,7 @@ class Consumer:
 
 
 @pytest.fixture
-async def consumer(database: Database) -> AsyncIterator[Consumer]:
+async def consumer(database: SqliteDatabase) -> AsyncIterator[Consumer]:
     router = respx.MockRouter(assert_all_called=False)
     transport = httpx.MockTransport(router.async_handler)
     async with shops.opened(database, transport=transport) as shop:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import AnyDatabase, PostgresDatabase
+from infra.database.postgresql import Database, PostgresDatabase
 from service.webhooks import deliveries, endpoints
 from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.due_query import select_due
@@ -25,7 +25,7 @@ Work = Callable[[AsyncSession], Awaitable[Any]]
 
 
 @pytest.fixture
-async def busy(either: AnyDatabase) -> Any:
+async def busy(either: Database) -> Any:
     """A shop with a dead endpoint's backlog, a history that is as long, and many endpoints with one delivery each."""
     async with shops.opened(either) as shop:
         await _fill(shop)
@@ -109,7 +109,7 @@ def _statements(connection: Any) -> Iterator[list[tuple[str, Any]]]:
     event.remove(connection.sync_connection, "before_cursor_execute", seen)
 
 
-async def _scans(session: AsyncSession, database: AnyDatabase, statement: str, parameters: Any) -> list[str]:
+async def _scans(session: AsyncSession, database: Database, statement: str, parameters: Any) -> list[str]:
     """The steps of the statement's plan that read all of the deliveries."""
     connection = await session.connection()
     if isinstance(database, PostgresDatabase):

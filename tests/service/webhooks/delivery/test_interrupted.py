@@ -1,7 +1,7 @@
 """Attempts that were cut off: what the log says of them, who makes them again, and that nothing overtakes."""
 
 from callbacks.envelope import EventType, Phase
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 from service.webhooks import deliveries, recovery
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
 from service.webhooks.due_query import select_due
@@ -27,7 +27,7 @@ async def begun(shop: Shop) -> list[ClaimedDelivery]:
 
 async def recovered(shop: Shop, endpoint: Endpoint) -> int:
     """How many deliveries a recovery brings about."""
-    view = JobView("https://exports.example")
+    view = JobSerializer("https://exports.example")
     async with shop.database.transaction() as session:
         made, _ = await recovery.recover_missed(
             session, endpoint, view, since=BEGIN, after="", now=shop.clock.now

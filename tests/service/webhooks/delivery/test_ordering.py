@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.jobs import transitions
 from service.webhooks import endpoints
 from service.webhooks.models import DisabledReason
@@ -130,7 +130,7 @@ def _wanted(one: Arrival) -> bool:
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(happens=st.lists(steps, min_size=10, max_size=60))
 async def test_no_state_comes_after_a_newer_one_and_no_end_is_forgotten(
-    either: AnyDatabase, happens: list[Step]
+    either: Database, happens: list[Step]
 ) -> None:
     async with shops.opened(either) as shop:
         endpoint_ids = {}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from callbacks.envelope import EventType
-from service.jobs.serializers import JobView
+from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints, recovery, serializers
 from service.webhooks.models import ENDPOINTS, DisabledReason
 from service.webhooks.retry_policy import (
@@ -169,7 +169,7 @@ async def test_what_was_missed_while_it_was_disabled_is_recovered_once(shop: Sho
     assert enabled is not None
     await shop.completed("job-3")
     await shop.sent()
-    view = JobView("https://exports.example")
+    view = JobSerializer("https://exports.example")
     made = []
     for _ in range(2):
         async with shop.database.transaction() as session:
@@ -194,7 +194,7 @@ async def test_what_was_recovered_makes_way_for_newer_news(shop: Shop) -> None:
     async with shop.database.transaction() as session:
         enabled = await endpoints.enable(session, "ada", endpoint.endpoint_id)
         assert enabled is not None
-        view = JobView("https://exports.example")
+        view = JobSerializer("https://exports.example")
         await recovery.recover_missed(session, enabled, view, since=BEGIN, after="", now=shop.clock.now)
     shop.answers(500)
     await shop.sent()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from infra.egress import EgressClient
 from service.webhooks.worker import WorkerConfig
 from tests.bench.webhooks.hostile_receivers import hang, receiving, request
@@ -47,7 +47,7 @@ class GatedReceiver:
 
 
 @asynccontextmanager
-async def opened(database: AnyDatabase) -> AsyncIterator[Shop]:
+async def opened(database: Database) -> AsyncIterator[Shop]:
     egress = EgressClient(LOOPBACK, total_seconds=PATIENCE_SECONDS)
     async with shops.opened(database, pace=NOBODY_IS_FAST, egress=egress) as shop:
         yield shop
@@ -68,7 +68,7 @@ async def in_batches(shop: Shop, receiver: GatedReceiver) -> list[int]:
         await asyncio.wait(attempts)
 
 
-async def test_a_receiver_that_answers_slowly_is_sent_more_and_more_at_a_time(either: AnyDatabase) -> None:
+async def test_a_receiver_that_answers_slowly_is_sent_more_and_more_at_a_time(either: Database) -> None:
     receiver = GatedReceiver()
     async with opened(either) as shop, receiving(receiver.conduct) as port:
         await shop.backlog(await shop.endpoint(f"http://127.0.0.1:{port}/"), 30)
@@ -77,7 +77,7 @@ async def test_a_receiver_that_answers_slowly_is_sent_more_and_more_at_a_time(ei
     assert receiver.received == 30
 
 
-async def test_with_a_failure_it_is_sent_one_at_a_time_again(either: AnyDatabase) -> None:
+async def test_with_a_failure_it_is_sent_one_at_a_time_again(either: Database) -> None:
     receiver = GatedReceiver(statuses=iter([204] * 5 + [500] + [204] * 30))
     async with opened(either) as shop, receiving(receiver.conduct) as port:
         await shop.backlog(await shop.endpoint(f"http://127.0.0.1:{port}/"), 20)
@@ -86,7 +86,7 @@ async def test_with_a_failure_it_is_sent_one_at_a_time_again(either: AnyDatabase
     assert (states.count("delivered"), states.count("pending")) == (19, 1)
 
 
-async def test_receivers_that_hang_take_nothing_from_one_that_is_slow(either: AnyDatabase) -> None:
+async def test_receivers_that_hang_take_nothing_from_one_that_is_slow(either: Database) -> None:
     receiver = GatedReceiver()
     async with opened(either) as shop, receiving(hang) as black_hole, receiving(receiver.conduct) as port:
         for number in range(40):
@@ -100,7 +100,7 @@ async def test_receivers_that_hang_take_nothing_from_one_that_is_slow(either: An
 
 
 async def test_the_states_of_one_export_go_to_a_slow_receiver_one_after_the_other(
-    either: AnyDatabase,
+    either: Database,
 ) -> None:
     receiver = GatedReceiver()
     async with opened(either) as shop, receiving(receiver.conduct) as port:

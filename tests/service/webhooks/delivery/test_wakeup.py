@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import AnyDatabase
+from infra.database.postgresql import Database
 from service.jobs import transitions
 from service.webhooks.worker import WorkerConfig
 from tests.service.webhooks import webhook_harness as shops
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 20
 
 
 @pytest.fixture
-async def shop(either: AnyDatabase) -> AsyncIterator[Shop]:
+async def shop(either: Database) -> AsyncIterator[Shop]:
     async with shops.opened(either, pace=UNASKED) as found:
         running = asyncio.create_task(found.deliverer.run())
         yield found
@@ -68,7 +68,7 @@ async def test_a_round_that_comes_before_the_commit_takes_nothing_away(shop: Sho
 
 
 async def test_what_comes_due_while_every_place_is_taken_is_sent_when_one_is_free(
-    either: AnyDatabase,
+    either: Database,
 ) -> None:
     async with shops.opened(either, pace=WorkerConfig(places=1, idle_seconds=3_600)) as shop:
         await shop.endpoint()
