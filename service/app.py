@@ -12,6 +12,7 @@ from infra.database.postgresql import Database, PostgresDatabase, is_postgresql,
 from infra.database.sqlite import sqlite_url
 from infra.egress import EgressClient, EgressPolicy
 from infra.liveness import Liveness
+from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from service import schema
 from service.api.auth import Authenticator
@@ -230,6 +231,7 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         clock=clock,
         database=database,
         storage=storage,
+        folder_storage=storage if isinstance(storage, FolderStorage) else None,
         supervisor=supervisor,
         liveness=liveness,
         dispatcher=dispatcher,

@@ -100,6 +100,25 @@ class Signed:
 
 
 @dataclass(frozen=True)
+class FileDownload:
+    """An object in a file of this machine, which the service sends itself."""
+
+    stored: Stored
+    path: Path
+
+
+@dataclass(frozen=True)
+class RedirectDownload:
+    """An object that the storage sends: clients are redirected to a signed URL."""
+
+    stored: Stored
+    url: str = field(repr=False)
+
+
+Download = FileDownload | RedirectDownload
+
+
+@dataclass(frozen=True)
 class Part:
     """A part that has arrived: its number from 1, its size in bytes."""
 
@@ -131,6 +150,12 @@ class Storage(Protocol):
         self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
     ) -> Signed:
         """Where the object is read by GET, by range too; saved as `filename` by browsers."""
+        ...
+
+    async def open_download(
+        self, user_id: str, key: str, *, filename: str, expires_seconds: int
+    ) -> Download | None:
+        """Return how a client gets the object, as a file named `filename`; None if there is no object."""
         ...
 
     async def write_url(

@@ -11,6 +11,7 @@ from infra.storage.base import (
     NoSuchUpload,
     OutsideStorage,
     Part,
+    RedirectDownload,
     Signed,
     StorageUnavailable,
     Stored,
@@ -63,6 +64,15 @@ class S3Storage:
         if filename is not None:
             arguments["ResponseContentDisposition"] = attachment(filename)
         return Signed(await self._bucket.presign("get_object", expires_seconds, **arguments))
+
+    async def open_download(
+        self, user_id: str, key: str, *, filename: str, expires_seconds: int
+    ) -> RedirectDownload | None:
+        stored = await self.find(user_id, key)
+        if stored is None:
+            return None
+        signed = await self.read_url(user_id, key, expires_seconds=expires_seconds, filename=filename)
+        return RedirectDownload(stored, signed.url)
 
     async def write_url(
         self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from gpu.spec import ExportType
-from infra.storage import FolderStorage, Stored, attachment
+from infra.storage import Stored
 from service.api.requests import (
     MAX_JOB_ID,
     StrictModel,
@@ -21,7 +21,7 @@ from service.api.requests import (
     read_json,
 )
 from service.api.state import State
-from service.api.transfers.files import serve_object
+from service.api.transfers.downloads import download_response
 from service.jobs import queries, transitions
 from service.jobs.models import Job, Status
 from service.problems import (
@@ -147,37 +147,23 @@ async def retry(request: Request[State]) -> Response:
     return job_response(request, again, 202)
 
 
-async def download(request: Request[State]) -> Response:
-    """The exported file, by range where asked."""
+async def download_output(request: Request[State]) -> Response:
+    """Send the exported file, by range if the request has one."""
     job = await load_job(request)
     if job.status is not Status.COMPLETE:
         raise NotComplete(f"The export is {job.status}; only a complete one has a file.")
-    storage, name = request.state["storage"], job.output_key.rpartition("/")[2]
-    found = await storage.find(job.user_id, job.output_key)
-    if found is None:
-        raise NotFound("The file has been removed.")
-    if found.size != job.output_size or found.checksum not in (None, job.output_checksum):
-        raise OutputReplaced
-    if isinstance(storage, FolderStorage):
-        return await serve_object(request, storage, job.user_id, job.output_key, name)
-    if request.method == "HEAD":  # a URL that is signed for GET takes no other method
-        return _head_response(found, name)
-    signed = await storage.read_url(
-        job.user_id, job.output_key, expires_seconds=DOWNLOAD_URL_SECONDS, filename=name
+    filename = job.output_key.rpartition("/")[2]
+    download = await request.state["storage"].open_download(
+        job.user_id, job.output_key, filename=filename, expires_seconds=DOWNLOAD_URL_SECONDS
     )
-    return RedirectResponse(signed.url, 307, {"Cache-Control": "no-store"})
+    if download is not None and not _is_output(download.stored, job):
+        raise OutputReplaced
+    return download_response(request, download, filename)
 
 
-def _head_response(found: Stored, name: str) -> Response:
-    """What a GET would be led to."""
-    headers = {
-        "Content-Length": str(found.size),
-        "Content-Disposition": attachment(name),
-        "ETag": f'"{found.etag}"',
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "no-store",
-    }
-    return Response(headers=headers, media_type="video/mp4")
+def _is_output(stored: Stored, job: Job) -> bool:
+    """Check that a stored object is the file that the export made; not every storage knows checksums."""
+    return stored.size == job.output_size and stored.checksum in (None, job.output_checksum)
 
 
 async def load_job(request: Request[State]) -> Job:

@@ -20,7 +20,7 @@ ROUTES = [
     Route("/api/exports/{job_id}", exports.cancel, methods=["DELETE"]),
     Route("/api/exports/{job_id}/retry", exports.retry, methods=["POST"]),
     Route("/api/exports/{job_id}/events", sse.export_events),
-    Route("/api/exports/{job_id}/download", exports.download),
+    Route("/api/exports/{job_id}/download", exports.download_output),
     Route("/api/uploads", uploads.create, methods=["POST"]),
     Route("/api/uploads/{upload}", uploads.get),
     Route("/api/uploads/{upload}", uploads.abort, methods=["DELETE"]),

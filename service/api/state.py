@@ -7,7 +7,7 @@ from typing import TypedDict
 from infra.database.postgresql import Database
 from infra.egress import EgressClient
 from infra.liveness import Liveness
-from infra.storage import Storage
+from infra.storage import FolderStorage, Storage
 from infra.supervise import Supervisor
 from service.api.auth import Authenticator
 from service.clock import Clock
@@ -43,6 +43,7 @@ class State(TypedDict):
     clock: Clock
     database: Database
     storage: Storage
+    folder_storage: FolderStorage | None
     supervisor: Supervisor
     liveness: Liveness
     dispatcher: Dispatcher

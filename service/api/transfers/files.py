@@ -1,10 +1,7 @@
 """Objects in a folder under signed, expiring URLs, as S3 would serve them: by range too, written whole or in parts."""
 
-from email.utils import parsedate_to_datetime
-from mimetypes import guess_type
-
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from infra.storage import (
     AlreadyStored,
@@ -12,20 +9,21 @@ from infra.storage import (
     FolderStorage,
     NoSuchUpload,
     OutsideStorage,
-    Stored,
     WrongLength,
-    attachment,
 )
 from infra.storage.signed import Expired, Forged, Grant
 from service.api.requests import json_response
 from service.api.state import State
+from service.api.transfers.downloads import download_response
 from service.problems import AlreadyUploaded, Forbidden, Invalid, NotFound, UnsupportedType
 
 
 async def get(request: Request[State]) -> Response:
     """The object, or a part of it."""
     storage, grant = _verify_grant(request, "read")
-    return await serve_object(request, storage, grant.user_id, grant.key, grant.filename)
+    filename = grant.filename or grant.key.rpartition("/")[2]
+    download = await storage.open_download(grant.user_id, grant.key, filename=filename, expires_seconds=0)
+    return download_response(request, download, filename)
 
 
 async def put(request: Request[State]) -> Response:
@@ -50,34 +48,9 @@ async def put(request: Request[State]) -> Response:
     return json_response({"key": grant.key, "size": size}, 201, {"ETag": f'"{etag}"'})
 
 
-async def serve_object(
-    request: Request[State], storage: FolderStorage, user_id: str, key: str, filename: str | None
-) -> Response:
-    """The object with Range, If-Range, ETag and conditions; to be saved as `filename` if one is given."""
-    found = await storage.find(user_id, key)
-    if found is None:
-        raise NotFound("The file has been removed.")
-    headers = {
-        "ETag": f'"{found.etag}"',
-        "Cache-Control": "private, no-cache",
-        "X-Content-Type-Options": "nosniff",
-        "Content-Disposition": attachment(filename or key.rpartition("/")[2]),
-    }
-    if _if_match_fails(request, found):
-        return Response(status_code=412, headers=headers)
-    if _is_not_modified(request, found):
-        return Response(status_code=304, headers=headers)
-    kind = guess_type(key)[0] or "application/octet-stream"
-    return FileResponse(
-        storage.path(user_id, key),
-        media_type=kind if kind.startswith("video/") else "application/octet-stream",
-        headers=headers,
-    )
-
-
 def _verify_grant(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]:
-    storage = request.state["storage"]
-    if not isinstance(storage, FolderStorage) or storage.urls is None:
+    storage = request.state["folder_storage"]
+    if storage is None or storage.urls is None:
         raise NotFound
     try:
         grant = storage.urls.read(request.query_params.get("token", ""), request.path_params["key"])
@@ -103,27 +76,3 @@ async def _receive_object(request: Request[State], storage: FolderStorage, grant
     return await storage.parts.receive(
         target, grant.upload_id, (grant.number, size), request.stream(), digest
     )
-
-
-def _if_match_fails(request: Request[State], found: Stored) -> bool:
-    """If-Match: whoever reads by range wants all ranges of one and the same object."""
-    asked = request.headers.get("if-match")
-    return asked is not None and asked.strip() != "*" and f'"{found.etag}"' not in _etags(asked)
-
-
-def _is_not_modified(request: Request[State], found: Stored) -> bool:
-    """If-None-Match, or in its absence If-Modified-Since (RFC 9110)."""
-    asked = request.headers.get("if-none-match")
-    if asked is not None:
-        return asked.strip() == "*" or f'"{found.etag}"' in _etags(asked)
-    since = request.headers.get("if-modified-since")
-    if since is None:
-        return False
-    try:
-        return int(found.modified_at) <= parsedate_to_datetime(since).timestamp()
-    except (ValueError, OverflowError, TypeError):
-        return False
-
-
-def _etags(header: str) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in header.split(",")]

@@ -5,9 +5,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from infra.storage import FolderStorage, NoSuchUpload, OutsideStorage, Part
+from infra.storage import Download, FileDownload, FolderStorage, NoSuchUpload, OutsideStorage, Part
 from tests.support.s3_server import Front, s3_server
 from tests.support.storage_cases import Case, checksum, opened
 
@@ -48,6 +49,25 @@ async def test_the_etag_changes_with_the_content(case: Case) -> None:
     assert first is not None
     assert second is not None
     assert first.etag != second.etag
+
+
+async def test_a_download_is_of_what_is_stored_or_of_nothing(case: Case) -> None:
+    await case.put("ann", "exports/1.mp4", b"video")
+    download = await case.storage.open_download("ann", "exports/1.mp4", filename="a.mp4", expires_seconds=60)
+    assert download is not None
+    assert download.stored == await case.storage.find("ann", "exports/1.mp4")
+    assert await _read(download) == b"video"
+    assert (
+        await case.storage.open_download("bob", "exports/1.mp4", filename="a.mp4", expires_seconds=60) is None
+    )
+    assert await case.storage.open_download("ann", "../1.mp4", filename="a.mp4", expires_seconds=60) is None
+
+
+async def _read(download: Download) -> bytes:
+    if isinstance(download, FileDownload):
+        return download.path.read_bytes()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.get(download.url)).content
 
 
 async def test_users_do_not_see_each_others_objects(case: Case) -> None:

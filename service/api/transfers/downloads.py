@@ -1,0 +1,78 @@
+"""Send an object to a client: from a file, with ranges and conditions, or by a redirect to where it is stored."""
+
+from email.utils import parsedate_to_datetime
+from mimetypes import guess_type
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+
+from infra.storage import Download, FileDownload, RedirectDownload, Stored, attachment
+from service.api.state import State
+from service.problems import NotFound
+
+
+def download_response(request: Request[State], download: Download | None, filename: str) -> Response:
+    """Send the object, to be saved as `filename`; raises NotFound if there is none."""
+    if download is None:
+        raise NotFound("The file has been removed.")
+    if isinstance(download, FileDownload):
+        return _file_response(request, download, filename)
+    if request.method == "HEAD":  # a URL that is signed for GET takes no other method
+        return _head_response(download, filename)
+    return RedirectResponse(download.url, 307, {"Cache-Control": "no-store"})
+
+
+def _file_response(request: Request[State], download: FileDownload, filename: str) -> Response:
+    """Send a file with Range, If-Range, ETag and conditions."""
+    headers = {
+        "ETag": f'"{download.stored.etag}"',
+        "Cache-Control": "private, no-cache",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": attachment(filename),
+    }
+    if _if_match_fails(request, download.stored):
+        return Response(status_code=412, headers=headers)
+    if _is_not_modified(request, download.stored):
+        return Response(status_code=304, headers=headers)
+    content_type = guess_type(download.path.name)[0] or "application/octet-stream"
+    return FileResponse(
+        download.path,
+        media_type=content_type if content_type.startswith("video/") else "application/octet-stream",
+        headers=headers,
+    )
+
+
+def _head_response(download: RedirectDownload, filename: str) -> Response:
+    """Describe what a GET would be redirected to."""
+    headers = {
+        "Content-Length": str(download.stored.size),
+        "Content-Disposition": attachment(filename),
+        "ETag": f'"{download.stored.etag}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-store",
+    }
+    return Response(headers=headers, media_type="video/mp4")
+
+
+def _if_match_fails(request: Request[State], stored: Stored) -> bool:
+    """If-Match: whoever reads by range wants all ranges of one and the same object."""
+    expected = request.headers.get("if-match")
+    return expected is not None and expected.strip() != "*" and f'"{stored.etag}"' not in _etags(expected)
+
+
+def _is_not_modified(request: Request[State], stored: Stored) -> bool:
+    """If-None-Match, or in its absence If-Modified-Since (RFC 9110)."""
+    expected = request.headers.get("if-none-match")
+    if expected is not None:
+        return expected.strip() == "*" or f'"{stored.etag}"' in _etags(expected)
+    since = request.headers.get("if-modified-since")
+    if since is None:
+        return False
+    try:
+        return int(stored.modified_at) <= parsedate_to_datetime(since).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return False
+
+
+def _etags(header: str) -> list[str]:
+    return [tag.strip().removeprefix("W/") for tag in header.split(",")]
