@@ -180,8 +180,8 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
     def tell(endpoint: Endpoint) -> None:
         hub.publish(_disabled_notice(endpoint))
 
-    pace = WorkerConfig(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
-    delivery_worker = DeliveryWorker(database, egress, outbox, tell, pace=pace, clock=clock.wall)
+    config = WorkerConfig(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
+    delivery_worker = DeliveryWorker(database, egress, outbox, tell, config=config, clock=clock.wall)
 
     def publish(job: Job) -> None:
         delivery_worker.on_commit((job.job_id,))

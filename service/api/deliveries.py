@@ -12,7 +12,7 @@ from service.api.state import State
 from service.api.webhooks import Cursor, load_endpoint, path_id
 from service.jobs import transitions
 from service.problems import Conflict, NotFound
-from service.webhooks import recovery, serializers
+from service.webhooks import delivery_log, delivery_queries, recovery, serializers
 from service.webhooks.models import Delivery, DeliveryState, Endpoint
 
 
@@ -48,11 +48,11 @@ async def list_(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     query = parse_query(request, ListQuery)
     async with request.state["database"].reading() as session:
-        found = await serializers.list_page(
+        found = await delivery_queries.list_page(
             session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
         )
         page, more = found[: query.limit], len(found) > query.limit
-        attempts = await serializers.load_attempts(session, page)
+        attempts = await delivery_log.load_attempts(session, page)
     shown = [serializers.delivery_to_dict(one, attempts) for one in page]
     return json_response({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
 
@@ -62,7 +62,7 @@ async def get(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     found = await _load_delivery(request, endpoint)
     async with request.state["database"].reading() as session:
-        attempts = await serializers.load_attempts(session, [found])
+        attempts = await delivery_log.load_attempts(session, [found])
     return json_response(serializers.delivery_to_dict(found, attempts, whole=True))
 
 
@@ -72,7 +72,7 @@ async def redeliver(request: Request[State]) -> Response:
     found = await _load_delivery(request, endpoint)
     async with request.state["database"].transaction() as session:
         again = await recovery.redeliver(session, found, now=time.time())
-        attempts = await serializers.load_attempts(session, [found])
+        attempts = await delivery_log.load_attempts(session, [found])
     return _accepted_response(request, again or await _load_delivery(request, endpoint), attempts)
 
 
@@ -110,12 +110,14 @@ async def _load_enabled_endpoint(request: Request[State]) -> Endpoint:
 
 async def _load_delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
     async with request.state["database"].reading() as session:
-        found = await serializers.get(session, endpoint.endpoint_id, path_id(request, "delivery_id"))
+        found = await delivery_queries.get(session, endpoint.endpoint_id, path_id(request, "delivery_id"))
     if found is None:
         raise NotFound("There is no such delivery.")
     return found
 
 
-def _accepted_response(request: Request[State], made: Delivery, attempts: serializers.Attempts) -> Response:
+def _accepted_response(
+    request: Request[State], made: Delivery, attempts: delivery_log.AttemptRows
+) -> Response:
     request.state["delivery_worker"].wake()
     return json_response(serializers.delivery_to_dict(made, attempts), 202)

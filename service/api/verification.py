@@ -15,7 +15,7 @@ from callbacks.signing import ID_HEADER, decode_secret
 from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
 from service.api.webhooks import Cursor, WebhookNotFound
-from service.webhooks import ed25519, endpoints, serializers
+from service.webhooks import delivery_queries, ed25519, endpoints
 from service.webhooks.models import Endpoint
 from service.webhooks.signing import active_public_keys
 from service.webhooks.verifier import Diagnosis, Keys, SentMessage, diagnose
@@ -99,7 +99,7 @@ async def verify(request: Request[State]) -> Response:
 async def _endpoint(session: AsyncSession, user_id: str, asked: ReceivedMessage) -> Endpoint | None:
     if asked.id is not None:
         return await endpoints.get(session, user_id, asked.id)
-    endpoint_id = await serializers.find_endpoint_id(session, user_id, asked.message_id)
+    endpoint_id = await delivery_queries.find_endpoint_id(session, user_id, asked.message_id)
     if endpoint_id is not None:
         return await endpoints.get(session, user_id, endpoint_id)
     mine = await endpoints.list_by_user(session, user_id)
@@ -107,11 +107,11 @@ async def _endpoint(session: AsyncSession, user_id: str, asked: ReceivedMessage)
 
 
 async def _load_sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[SentMessage]:
-    one = await serializers.get(session, endpoint.endpoint_id, message_id)
+    one = await delivery_queries.get(session, endpoint.endpoint_id, message_id)
     latest = (
         [one]
         if one
-        else await serializers.list_page(
+        else await delivery_queries.list_page(
             session, endpoint.endpoint_id, state=None, before=None, limit=MAX_COMPARED
         )
     )

@@ -14,7 +14,7 @@ from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, par
 from service.api.state import State
 from service.jobs import transitions
 from service.problems import Conflict, FieldError, Invalid, NotFound
-from service.webhooks import endpoints, serializers
+from service.webhooks import endpoint_status, endpoints, serializers
 from service.webhooks.models import DisabledReason, Endpoint
 from service.webhooks.signing import active_public_keys
 
@@ -110,9 +110,9 @@ async def update(request: Request[State]) -> Response:
         if given:
             changed = await endpoints.update_fields(session, user_id, endpoint_id, given)
         if asked.enabled:
-            changed = await endpoints.enable(session, user_id, endpoint_id)
+            changed = await endpoint_status.enable(session, user_id, endpoint_id)
         elif asked.enabled is False:
-            await endpoints.disable(session, endpoint_id, DisabledReason.BY_USER, now=time.time())
+            await endpoint_status.disable(session, endpoint_id, DisabledReason.BY_USER, now=time.time())
             changed = await endpoints.get(session, user_id, endpoint_id)
     if changed is None:
         raise WebhookNotFound

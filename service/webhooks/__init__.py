@@ -1,1 +1,1 @@
-"""Outbound webhooks: who wants to be told of what, the outbox, and its delivery."""
+"""Outbound webhooks: endpoints, the outbox, and its delivery."""

@@ -1,6 +1,7 @@
-"""Correct what was written while the clock was ahead: nothing waits for a time that was set by a wrong clock.
+"""Correct the times that were stored while the clock was ahead.
 
-Every wait keeps its length: a retry in five minutes that was scheduled a day ahead comes five minutes from now.
+Otherwise deliveries would wait until the wrong moment. Every delay keeps its length: a retry in five minutes that was
+scheduled a day ahead comes five minutes from now.
 """
 
 import math
@@ -18,18 +19,21 @@ from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState
 SLACK_SECONDS: Final = 5.0
 """The clocks of replicas differ by less than this."""
 CHECK_SECONDS: Final = 3_600.0
-AT_A_TIME: Final = 500
+BATCH_ROWS: Final = 500
 
 
 @dataclass
 class ClockCheck:
-    """When to look for times that are ahead: at the start, after a step back, and hourly for what others wrote."""
+    """Decide when to look for times in the future.
+
+    That is at the start, after the clock was set back, and hourly for what other replicas wrote.
+    """
 
     latest: float = math.inf
     checked_at: float = math.inf
 
     def is_due(self, now: float) -> bool:
-        """Return whether the clock was set back since the last `record`, or the last check is long ago."""
+        """Tell whether the clock was set back since `record`, or the last check is an hour ago."""
         return now < self.latest or now - self.checked_at >= CHECK_SECONDS
 
     def record(self, now: float, *, checked: bool) -> None:
@@ -39,7 +43,7 @@ class ClockCheck:
 
 
 async def correct_times(database: Database, *, lease_seconds: float, now: float) -> None:
-    """Correct all times that are ahead of `now`, little by little."""
+    """Correct all times that are ahead of `now`, in small batches."""
     corrections = (_correct_endpoints, _correct_pending, partial(_correct_ended, lease_seconds=lease_seconds))
     for correct in corrections:
         may_be_more = True
@@ -49,7 +53,7 @@ async def correct_times(database: Database, *, lease_seconds: float, now: float)
 
 
 async def _correct_endpoints(session: AsyncSession, *, now: float) -> bool:
-    """Correct failures and overlaps of secrets that began ahead of `now`; return whether there may be more."""
+    """Correct failing periods and secret overlaps; return whether there may be more."""
     ahead = now + SLACK_SECONDS
     wrong = or_(
         ENDPOINTS.c.failing_since > ahead,
@@ -65,7 +69,7 @@ async def _correct_endpoints(session: AsyncSession, *, now: float) -> bool:
 
 
 async def _correct_pending(session: AsyncSession, *, now: float) -> bool:
-    """Schedule anew what was scheduled ahead of `now`, leases too; return whether there may be more."""
+    """Reschedule pending deliveries and their leases; return whether there may be more."""
     is_pending = DELIVERIES.c.state == DeliveryState.PENDING.value
     wrong = is_pending & (DELIVERIES.c.scheduled_at > now + SLACK_SECONDS)
     values = {
@@ -78,7 +82,7 @@ async def _correct_pending(session: AsyncSession, *, now: float) -> bool:
 
 
 async def _correct_ended(session: AsyncSession, *, lease_seconds: float, now: float) -> bool:
-    """Correct the end, and a lease that outlives it, of what ended ahead of `now`; return whether there may be more."""
+    """Correct ends, and leases that outlive them; return whether there may be more."""
     wrong = DELIVERIES.c.ended_at > now + SLACK_SECONDS
     values = {
         "ended_at": now,
@@ -88,12 +92,12 @@ async def _correct_ended(session: AsyncSession, *, lease_seconds: float, now: fl
 
 
 def _at_most(column: Any, moment: float) -> Any:
-    """Return the column's value where that is earlier, or nothing."""
+    """Return the column, limited to `moment`; NULL stays NULL."""
     return case((column > moment, moment), else_=column)
 
 
 async def _correct(session: AsyncSession, table: Table, key: Any, wrong: Any, values: Any) -> bool:
-    """Correct a few rows that nobody has locked: whoever has is writing better times."""
-    few = select(key).where(wrong).limit(AT_A_TIME).with_for_update(skip_locked=True)
-    corrected = await session.execute(update(table).where(key.in_(few)).values(values).returning(key))
-    return len(corrected.all()) == AT_A_TIME
+    """Correct a batch of rows that are not locked; who holds a lock is writing new times."""
+    batch = select(key).where(wrong).limit(BATCH_ROWS).with_for_update(skip_locked=True)
+    corrected = await session.execute(update(table).where(key.in_(batch)).values(values).returning(key))
+    return len(corrected.all()) == BATCH_ROWS

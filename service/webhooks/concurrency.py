@@ -1,22 +1,23 @@
-"""How many deliveries an endpoint that answers slowly may be sent at a time: learnt from its answers; pure."""
+"""Learn from response times how many deliveries an endpoint takes at a time; pure."""
 
 from dataclasses import dataclass
 from typing import Final
 
 TOLERANCE: Final = 1.5
-"""An answer that takes longer than this many times what one alone takes shows a receiver that works in a queue."""
+"""A response that takes this many times longer than one sent alone shows a receiver that queues its requests."""
 NOISE_SECONDS: Final = 2.0
-"""Below this, differences between answers say nothing about the receiver."""
+"""Below this, differences between response times say nothing about the receiver."""
 MAX_CAUTION: Final = 64
 
 
 @dataclass
 class ConcurrencyLimit:
-    """Doubles with every full set of good answers, falls to one with the first failure.
+    """How many deliveries at a time: doubles with success, falls to one with a failure.
 
-    A receiver that handles one request after the other answers later the more it is sent; it would time out if the
-    limit did not go down as well. `caution` is how many full sets the next step takes: it doubles with a failure of
-    more than one at a time, so a receiver that can't take two is rarely tried with two.
+    It takes a full set of good responses to double. A receiver that handles one request after the other responds
+    later the more it is sent. It would time out if the limit did not go down as well. `caution` is the number of full
+    sets that the next step up takes. It doubles with each failure at a limit above one, so that a receiver that
+    cannot take two at a time is rarely sent two.
     """
 
     value: int = 1
@@ -25,14 +26,13 @@ class ConcurrencyLimit:
     caution: int = 1
 
     def record_success(self, seconds: float, *, in_flight: int, maximum: int) -> None:
-        """Count a good answer that came while `in_flight` deliveries, this one included, were under way."""
+        """Count a good response; `in_flight` includes the delivery that it is for."""
         if in_flight == 1:
             self.alone_seconds = seconds
         if seconds > TOLERANCE * max(self.alone_seconds, NOISE_SECONDS):
             self.value, self.successes = max(1, self.value - 1), 0
-        elif (
-            in_flight == self.value
-        ):  # fewer say nothing about what more would do, more are from before a step down
+        # Fewer in flight say nothing about what more would do; more are from before a step down.
+        elif in_flight == self.value:
             self._count_success(maximum)
 
     def record_failure(self) -> None:

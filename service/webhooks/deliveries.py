@@ -1,24 +1,30 @@
-"""The outbox's other end: claim what is due, record what came of it. The only writer of deliveries besides the outbox.
+"""Claim due deliveries and record the results of attempts.
 
 These functions take a session and never commit.
 
-An event waits for older ones of the same export and endpoint that are under way or were never sent; one that has
-failed once is dropped as soon as there is a newer one, and progress even before. So whoever fails to take one event
-holds up no later one, and no state is ever followed by an older one.
+An event waits for older events of the same export and endpoint that are in flight or were never sent (`ordering`). An
+event that has failed once is dropped as soon as there is a newer one, progress even before its first attempt. So an
+event that cannot be delivered delays no later one, and a consumer never receives an older state after a newer one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-import msgspec
-from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, and_, exists, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from callbacks.retry import Random
-from service.webhooks import delivery_log, endpoints
-from service.webhooks.models import ATTEMPTS, DELIVERIES, Delivery, DeliveryState, DisabledReason, Endpoint
+from service.webhooks import delivery_log, endpoint_status, endpoints
+from service.webhooks.models import (
+    DELIVERIES,
+    Delivery,
+    DeliveryState,
+    DisabledReason,
+    Endpoint,
+    delivery_from_row,
+)
 from service.webhooks.ordering import in_flight_json, is_blocked
 from service.webhooks.retry_policy import (
     PROGRESS_LIFETIME_SECONDS,
@@ -27,31 +33,26 @@ from service.webhooks.retry_policy import (
     next_attempt_at,
 )
 
-_COMPLETED = text("""
-UPDATE webhook_attempts SET seconds = :took, status = :answered, error_code = :code, error_message = :says,
-    excerpt = :kept
-WHERE delivery_id = :delivery AND attempt = :number
-""")
-# A success counts whoever made it.
-_DELIVERED = text("""
+# A success counts even if its lease has ended and another process has claimed the delivery since.
+_SET_DELIVERED: Final = text("""
 UPDATE webhook_deliveries SET state = 'delivered', ended_at = :now, lease_until = NULL
-WHERE delivery_id = :delivery AND state <> 'delivered'
+WHERE delivery_id = :delivery_id AND state <> 'delivered'
 """)
-# A failure counts only if nobody has begun another attempt since; of what was given up meanwhile just the lease ends.
-_FAILED = text("""
+# A failure counts only if no later attempt has started. If the delivery has ended meanwhile, only the lease ends.
+_SET_FAILED: Final = text("""
 UPDATE webhook_deliveries SET
-    tries = CASE WHEN state = 'pending' THEN :tried ELSE tries END,
-    next_at = CASE WHEN state = 'pending' THEN :again ELSE next_at END,
+    tries = CASE WHEN state = 'pending' THEN :tries ELSE tries END,
+    next_at = CASE WHEN state = 'pending' THEN :next_at ELSE next_at END,
     scheduled_at = CASE WHEN state = 'pending' THEN :now ELSE scheduled_at END,
-    ended_at = CASE WHEN state = 'pending' THEN :over_at ELSE ended_at END,
-    state = CASE WHEN state = 'pending' THEN :then ELSE state END, lease_until = NULL
-WHERE delivery_id = :delivery AND attempts = :number
+    ended_at = CASE WHEN state = 'pending' THEN :ended_at ELSE ended_at END,
+    state = CASE WHEN state = 'pending' THEN :state ELSE state END, lease_until = NULL
+WHERE delivery_id = :delivery_id AND attempts = :attempt
 """)
 
 
 @dataclass(frozen=True)
 class ClaimedDelivery:
-    """An attempt to make: it is in the log already."""
+    """A delivery that this process has leased and is about to send."""
 
     delivery: Delivery
     endpoint: Endpoint
@@ -59,34 +60,33 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True)
 class FinishedAttempt:
-    """An attempt that was made."""
+    """An attempt that has a result."""
 
     delivery: Delivery
     result: AttemptResult
 
 
 async def supersede_stale(session: AsyncSession, delivery_ids: Sequence[str], *, now: float) -> set[str]:
-    """Drop those that newer news has overtaken, and progress that is no news any more; their ids."""
+    """Drop due deliveries that are outdated and return their ids.
+
+    That is progress that is too old, and progress or failed deliveries that have a newer event.
+    """
     newer = DELIVERIES.alias("newer")
-    overtaken = exists().where(
+    has_newer = exists().where(
         newer.c.endpoint_id == DELIVERIES.c.endpoint_id,
         newer.c.job_id == DELIVERIES.c.job_id,
         newer.c.sequence > DELIVERIES.c.sequence,
     )
     is_progress = DELIVERIES.c.type == EventType.PROGRESS.value
-    old = and_(is_progress, DELIVERIES.c.created_at < now - PROGRESS_LIFETIME_SECONDS)
-    stale = and_(
-        _due(delivery_ids, now),
-        ~DELIVERIES.c.requested,
-        or_(and_(or_(DELIVERIES.c.tries > 0, is_progress), overtaken), old),
-    )
-    free = select(DELIVERIES.c.delivery_id).where(stale).with_for_update(skip_locked=True)
+    is_too_old = and_(is_progress, DELIVERIES.c.created_at < now - PROGRESS_LIFETIME_SECONDS)
+    is_replaced = and_(or_(DELIVERIES.c.tries > 0, is_progress), has_newer)
+    is_stale = and_(_is_due(delivery_ids, now), ~DELIVERIES.c.requested, or_(is_replaced, is_too_old))
+    stale_ids = select(DELIVERIES.c.delivery_id).where(is_stale).with_for_update(skip_locked=True)
     values = {"state": DeliveryState.SUPERSEDED.value, "ended_at": now, "lease_until": None}
-    these = DELIVERIES.c.delivery_id.in_(free)
-    dropped = update(DELIVERIES).where(these).values(values).returning(DELIVERIES.c.delivery_id)
-    found = set((await session.execute(dropped)).scalars())
-    await delivery_log.mark_interrupted(session, sorted(found))
-    return found
+    statement = update(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(stale_ids)).values(values)
+    superseded = set((await session.execute(statement.returning(DELIVERIES.c.delivery_id))).scalars())
+    await delivery_log.mark_interrupted(session, sorted(superseded))
+    return superseded
 
 
 async def claim(
@@ -97,79 +97,76 @@ async def claim(
     now: float,
     in_flight_here: Sequence[str] = (),
 ) -> list[ClaimedDelivery]:
-    """Lease what is due to whoever is about to send it, and log the attempts that are now begun."""
+    """Lease those of the deliveries that are still due, and log the start of their attempts."""
     if not delivery_ids:
         return []
-    # Progress that was replaced since it was found due may tell of what has to wait for another event.
+    # Checked again: progress that was replaced since it was selected may be newer than an event it has to wait for.
     blocked = is_blocked(DELIVERIES.name, session.get_bind().dialect.name)
     unblocked = text(f"NOT {blocked}").bindparams(now=now, here=in_flight_json(in_flight_here))
-    ready = select(DELIVERIES.c.delivery_id).where(_due(delivery_ids, now), unblocked)
-    free = ready.with_for_update(skip_locked=True)
+    ready = select(DELIVERIES.c.delivery_id).where(_is_due(delivery_ids, now), unblocked)
     values = {
         "lease_until": now + lease_seconds,
         "next_at": now + lease_seconds,
         "scheduled_at": now,
         "attempts": DELIVERIES.c.attempts + 1,
     }
-    leased = update(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(free)).values(values).returning(DELIVERIES)
-    found = [delivery_from_row(row) for row in (await session.execute(leased)).mappings()]
-    if not found:
+    is_ready = DELIVERIES.c.delivery_id.in_(ready.with_for_update(skip_locked=True))
+    statement = update(DELIVERIES).where(is_ready).values(values).returning(DELIVERIES)
+    leased = [delivery_from_row(row) for row in (await session.execute(statement)).mappings()]
+    if not leased:
         return []
-    await _log(session, found, now)
-    concerned = await endpoints.list_by_ids(session, list({one.endpoint_id for one in found}))
-    enabled = {one.endpoint_id: one for one in concerned if one.enabled}
-    return [ClaimedDelivery(one, enabled[one.endpoint_id]) for one in found if one.endpoint_id in enabled]
+    await delivery_log.insert_started(session, leased, now=now)
+    targets = await endpoints.list_by_ids(session, list({delivery.endpoint_id for delivery in leased}))
+    enabled = {endpoint.endpoint_id: endpoint for endpoint in targets if endpoint.enabled}
+    return [
+        ClaimedDelivery(delivery, enabled[delivery.endpoint_id])
+        for delivery in leased
+        if delivery.endpoint_id in enabled
+    ]
 
 
 async def record_results(
     session: AsyncSession, finished: Sequence[FinishedAttempt], *, random: Random, now: float
 ) -> list[Endpoint]:
-    """Write down what came of attempts; the endpoints that are disabled for it."""
+    """Store the results of attempts; return the endpoints that are disabled because of them."""
     if not finished:
         return []
-    well = {one.delivery.endpoint_id for one in finished if one.result.is_delivered}
-    gone = {one.delivery.endpoint_id for one in finished if one.result.is_gone}
-    blamed = [one for one in finished if one.delivery.type != TEST_EVENT and not one.result.is_local_fault]
-    ill = {one.delivery.endpoint_id for one in blamed} - well
-    troubled = await endpoints.lock_failing(session, well=well, ill=ill | gone)
-    await _lock(session, finished)
-    if delivered := [_attempt(one.delivery) | {"now": now} for one in finished if one.result.is_delivered]:
-        await session.execute(_DELIVERED, delivered)
-        # Another attempt may have been begun since by somebody who could not send it: nobody will make one after it.
-        await delivery_log.mark_interrupted(
-            session, [one.delivery.delivery_id for one in finished if one.result.is_delivered]
-        )
-    if failures := [_failure(one, random=random, now=now) for one in finished if not one.result.is_delivered]:
-        await session.execute(_FAILED, failures)
-    await session.execute(_COMPLETED, [_logged(one) for one in finished])
-    if not troubled:
+    succeeded = {attempt.delivery.endpoint_id for attempt in finished if attempt.result.is_delivered}
+    gone = {attempt.delivery.endpoint_id for attempt in finished if attempt.result.is_gone}
+    failed = {attempt.delivery.endpoint_id for attempt in finished if _blames_endpoint(attempt)} - succeeded
+    has_failing = await endpoint_status.lock_failing(session, succeeded=succeeded, failed=failed | gone)
+    await _lock_deliveries(session, finished)
+    await _update_deliveries(session, finished, random=random, now=now)
+    await delivery_log.complete(session, [(attempt.delivery, attempt.result) for attempt in finished])
+    if not has_failing:
         return []
-    await endpoints.record_success(session, well)
-    disabled = [await endpoints.disable(session, one, DisabledReason.GONE, now=now) for one in sorted(gone)]
-    disabled += await endpoints.record_failure(session, ill, now=now)
+    await endpoint_status.record_success(session, succeeded)
+    disabled = [
+        await endpoint_status.disable(session, endpoint_id, DisabledReason.GONE, now=now)
+        for endpoint_id in sorted(gone)
+    ]
+    disabled += await endpoint_status.record_failure(session, failed, now=now)
     return [endpoint for endpoint in disabled if endpoint is not None]
 
 
-async def release_mark_interrupted(session: AsyncSession, begun: Sequence[Delivery], *, now: float) -> None:
-    """Attempts that were cut off by a shutdown are made again at once, by whoever comes next."""
-    released = _due_at(now)
-    for one in begun:
-        current = and_(_is_current(one), DELIVERIES.c.state == DeliveryState.PENDING.value)
-        await session.execute(update(DELIVERIES).where(current).values(released))
+async def release_interrupted(session: AsyncSession, deliveries: Sequence[Delivery], *, now: float) -> None:
+    """Make deliveries due again whose attempts a shutdown has interrupted."""
+    for delivery in deliveries:
+        is_latest_attempt = and_(
+            DELIVERIES.c.delivery_id == delivery.delivery_id,
+            DELIVERIES.c.attempts == delivery.attempts,
+            DELIVERIES.c.state == DeliveryState.PENDING.value,
+        )
+        await session.execute(update(DELIVERIES).where(is_latest_attempt).values(_due_values(now)))
 
 
 async def release_all(session: AsyncSession, *, now: float) -> None:
-    """Nobody is sending anything: what was under way is due again."""
-    leased = and_(DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.lease_until > now)
-    await session.execute(update(DELIVERIES).where(leased).values(_due_at(now)))
+    """Make all leased deliveries due again; only safe while no process is sending."""
+    is_leased = and_(DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.lease_until > now)
+    await session.execute(update(DELIVERIES).where(is_leased).values(_due_values(now)))
 
 
-def delivery_from_row(row: Mapping[Any, Any]) -> Delivery:
-    """A row as the value that travels."""
-    return msgspec.convert({**row, "requested": bool(row["requested"])}, Delivery)
-
-
-def _due(delivery_ids: Sequence[str], now: float) -> ColumnElement[bool]:
+def _is_due(delivery_ids: Sequence[str], now: float) -> ColumnElement[bool]:
     return and_(
         DELIVERIES.c.delivery_id.in_(delivery_ids),
         DELIVERIES.c.state == DeliveryState.PENDING.value,
@@ -177,56 +174,55 @@ def _due(delivery_ids: Sequence[str], now: float) -> ColumnElement[bool]:
     )
 
 
-def _due_at(now: float) -> dict[str, float]:
+def _due_values(now: float) -> dict[str, float]:
     return {"next_at": now, "lease_until": now, "scheduled_at": now}
 
 
-def _is_current(one: Delivery) -> ColumnElement[bool]:
-    return and_(DELIVERIES.c.delivery_id == one.delivery_id, DELIVERIES.c.attempts == one.attempts)
+def _blames_endpoint(attempt: FinishedAttempt) -> bool:
+    """Tell whether the result counts as a failure of the endpoint."""
+    return attempt.delivery.type != TEST_EVENT and not attempt.result.is_local_fault
 
 
-async def _lock(session: AsyncSession, finished: Sequence[FinishedAttempt]) -> None:
-    """Endpoints, then deliveries, then the log, each by its id: whoever comes late with what another has in hand waits.
+async def _lock_deliveries(session: AsyncSession, finished: Sequence[FinishedAttempt]) -> None:
+    """Lock the deliveries in the order of their ids.
 
-    In any other order two replicas could wait for each other.
+    All transactions lock endpoints first, then deliveries, then the log, each in the order of the ids. In any other
+    order two replicas that record results of the same rows could deadlock.
     """
-    ids = [one.delivery.delivery_id for one in finished]
-    these = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id.in_(ids))
-    await session.execute(these.order_by(DELIVERIES.c.delivery_id).with_for_update())
+    ids = [attempt.delivery.delivery_id for attempt in finished]
+    rows = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.delivery_id.in_(ids))
+    await session.execute(rows.order_by(DELIVERIES.c.delivery_id).with_for_update())
 
 
-def _attempt(one: Delivery) -> dict[str, object]:
-    return {"delivery": one.delivery_id, "number": one.attempts}
+async def _update_deliveries(
+    session: AsyncSession, finished: Sequence[FinishedAttempt], *, random: Random, now: float
+) -> None:
+    if delivered := [attempt.delivery for attempt in finished if attempt.result.is_delivered]:
+        await session.execute(
+            _SET_DELIVERED, [_attempt_key(delivery) | {"now": now} for delivery in delivered]
+        )
+        # A later attempt may have been logged by a process that died before sending. There will be no other now.
+        await delivery_log.mark_interrupted(session, [delivery.delivery_id for delivery in delivered])
+    failures = [attempt for attempt in finished if not attempt.result.is_delivered]
+    if failures:
+        values = [_failure_values(attempt, random=random, now=now) for attempt in failures]
+        await session.execute(_SET_FAILED, values)
 
 
-def _failure(one: FinishedAttempt, *, random: Random, now: float) -> dict[str, object]:
-    """What `_FAILED` takes: pending until the next try, or failed for good."""
-    tries = one.delivery.tries + (0 if one.result.is_local_fault else 1)
-    again = next_attempt_at(one.delivery.type, tries, one.result, now=now, random=random)
-    over = again is None or one.result.is_gone
-    return _attempt(one.delivery) | {
-        "then": DeliveryState.FAILED.value if over else DeliveryState.PENDING.value,
-        "tried": tries,
-        "again": now if again is None else again,
-        "over_at": now if over else None,
+def _attempt_key(delivery: Delivery) -> dict[str, object]:
+    return {"delivery_id": delivery.delivery_id, "attempt": delivery.attempts}
+
+
+def _failure_values(attempt: FinishedAttempt, *, random: Random, now: float) -> dict[str, object]:
+    """Return the parameters of `_SET_FAILED`: the next attempt, or the end."""
+    delivery, result = attempt.delivery, attempt.result
+    tries = delivery.tries + (0 if result.is_local_fault else 1)
+    next_at = next_attempt_at(delivery.type, tries, result, now=now, random=random)
+    is_final = next_at is None or result.is_gone
+    return _attempt_key(delivery) | {
+        "state": DeliveryState.FAILED.value if is_final else DeliveryState.PENDING.value,
+        "tries": tries,
+        "next_at": now if next_at is None else next_at,
+        "ended_at": now if is_final else None,
         "now": now,
-    }
-
-
-async def _log(session: AsyncSession, begun: Sequence[Delivery], now: float) -> None:
-    """The attempts that are begun; those before them that nobody completed were interrupted."""
-    await delivery_log.mark_interrupted(session, [one.delivery_id for one in begun if one.attempts > 1])
-    rows = [{"delivery_id": one.delivery_id, "attempt": one.attempts, "at": now} for one in begun]
-    await session.execute(insert(ATTEMPTS), rows)
-
-
-def _logged(one: FinishedAttempt) -> dict[str, object]:
-    """What `_COMPLETED` takes."""
-    result = one.result
-    return _attempt(one.delivery) | {
-        "took": result.seconds,
-        "answered": result.status,
-        "code": result.error_code,
-        "says": result.error_message,
-        "kept": result.excerpt,
     }

@@ -1,23 +1,80 @@
-"""The log of what was sent, where nobody completes it any more."""
+"""The log of attempts: one row per request.
 
-from collections.abc import Sequence
+A row is inserted before the request is sent and completed with its result. These functions take a session and never
+commit.
+"""
 
-from sqlalchemy import and_, update
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import and_, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.webhooks.models import ATTEMPTS
+from service.webhooks.models import ATTEMPTS, Delivery
+from service.webhooks.retry_policy import AttemptResult
 
-INTERRUPTED = "The service stopped before it knew what came of this."
+INTERRUPTED: Final = "The service stopped before it knew what came of this."
+_COMPLETE: Final = text("""
+UPDATE webhook_attempts SET seconds = :seconds, status = :status, error_code = :error_code,
+    error_message = :error_message, excerpt = :excerpt
+WHERE delivery_id = :delivery_id AND attempt = :attempt
+""")
+
+AttemptRows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""The rows of the log by delivery id, oldest first."""
+
+
+async def insert_started(session: AsyncSession, deliveries: Sequence[Delivery], *, now: float) -> None:
+    """Log an attempt for each delivery; earlier ones that nobody completed were interrupted."""
+    await mark_interrupted(
+        session, [delivery.delivery_id for delivery in deliveries if delivery.attempts > 1]
+    )
+    rows = [
+        {"delivery_id": delivery.delivery_id, "attempt": delivery.attempts, "at": now}
+        for delivery in deliveries
+    ]
+    await session.execute(insert(ATTEMPTS), rows)
+
+
+async def complete(session: AsyncSession, results: Sequence[tuple[Delivery, AttemptResult]]) -> None:
+    """Store the result of each delivery's latest attempt."""
+    await session.execute(_COMPLETE, [_result_values(delivery, result) for delivery, result in results])
 
 
 async def mark_interrupted(session: AsyncSession, delivery_ids: Sequence[str]) -> None:
-    """Attempts at these that nobody completed were cut off; one that comes back after all will say so itself."""
+    """Mark the open attempts at these deliveries as interrupted.
+
+    A result that arrives later replaces the mark.
+    """
     if not delivery_ids:
         return
-    unknown = and_(
+    is_open = and_(
         ATTEMPTS.c.delivery_id.in_(delivery_ids),
         ATTEMPTS.c.seconds.is_(None),
         ATTEMPTS.c.error_code.is_(None),
     )
-    cut_off = {"error_code": "interrupted", "error_message": INTERRUPTED}
-    await session.execute(update(ATTEMPTS).where(unknown).values(cut_off))
+    values = {"error_code": "interrupted", "error_message": INTERRUPTED}
+    await session.execute(update(ATTEMPTS).where(is_open).values(values))
+
+
+async def load_attempts(session: AsyncSession, deliveries: Sequence[Delivery]) -> AttemptRows:
+    """Return the attempts at each of the deliveries."""
+    ids = [delivery.delivery_id for delivery in deliveries]
+    query = select(ATTEMPTS).where(ATTEMPTS.c.delivery_id.in_(ids)).order_by(ATTEMPTS.c.attempt)
+    attempts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in (await session.execute(query)).mappings():
+        attempts[row["delivery_id"]].append(dict(row))
+    return attempts
+
+
+def _result_values(delivery: Delivery, result: AttemptResult) -> dict[str, object]:
+    return {
+        "delivery_id": delivery.delivery_id,
+        "attempt": delivery.attempts,
+        "seconds": result.seconds,
+        "status": result.status,
+        "error_code": result.error_code,
+        "error_message": result.error_message,
+        "excerpt": result.excerpt,
+    }

@@ -1,17 +1,18 @@
-"""What is due, endpoint by endpoint: one statement a round, whose work does not grow with anybody's backlog."""
+"""Select due deliveries per endpoint, at a cost that does not grow with backlogs."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
 
-# Endpoint by endpoint, by the index on what is pending: a backlog of one costs the others nothing.
-_SELECT_DUE_TEMPLATE = """
+# The recursion jumps from endpoint to endpoint in the partial index on pending rows, so that a long backlog of one
+# endpoint costs the others nothing.
+_SELECT_DUE_TEMPLATE: Final = """
 WITH RECURSIVE waiting (endpoint_id) AS (
     SELECT min(endpoint_id) FROM webhook_deliveries WHERE state = 'pending'
     UNION ALL
@@ -38,12 +39,15 @@ _SELECT_DUE = {
     )
     for dialect, json_array in (("sqlite", "json_group_array"), ("postgresql", "json_agg"))
 }
-_PENDING = text("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'")
+_COUNT_PENDING: Final = text("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'")
 
 
 @dataclass(frozen=True)
 class DueBacklog:
-    """What is due for one endpoint; one that is disabled or gone, and has pending deliveries left, has nothing due."""
+    """The due deliveries of an endpoint.
+
+    A disabled or deleted endpoint that has pending deliveries left has none that are due.
+    """
 
     endpoint_id: str
     enabled: bool
@@ -54,19 +58,19 @@ class DueBacklog:
 async def select_due(
     session: AsyncSession, *, each: int, in_flight_here: Sequence[str], now: float
 ) -> list[DueBacklog]:
-    """What is due, at most `each` for an endpoint, but for what this process is sending."""
-    asked = _SELECT_DUE[session.get_bind().dialect.name]
+    """Return what is due, at most `each` per endpoint, without `in_flight_here`."""
+    statement = _SELECT_DUE[session.get_bind().dialect.name]
     parameters = {"now": now, "each": each, "here": in_flight_json(in_flight_here)}
-    rows = (await session.execute(asked, parameters)).all()
-    found = [DueBacklog(row[0], bool(row[1]), row[2] is not None, _ids(row[3])) for row in rows]
-    return [one for one in found if one.due or not one.enabled]
+    rows = (await session.execute(statement, parameters)).all()
+    backlogs = [DueBacklog(row[0], bool(row[1]), row[2] is not None, _ids_from_json(row[3])) for row in rows]
+    return [backlog for backlog in backlogs if backlog.due or not backlog.enabled]
 
 
 async def count_pending(session: AsyncSession) -> int:
-    """How many deliveries are not at their end, for whoever watches: counted in the index on them."""
-    return int((await session.execute(_PENDING)).scalar_one())
+    """Count the pending deliveries, for monitoring; the partial index on them answers it."""
+    return int((await session.execute(_COUNT_PENDING)).scalar_one())
 
 
-def _ids(array: Any) -> tuple[str, ...]:
-    """A JSON array: text in SQLite, decoded in PostgreSQL, nothing where there is nothing."""
+def _ids_from_json(array: Any) -> tuple[str, ...]:
+    """Convert a JSON array: text from SQLite, a list from PostgreSQL, None for no rows."""
     return tuple(json.loads(array) if isinstance(array, str) else array or ())

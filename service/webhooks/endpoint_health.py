@@ -1,4 +1,7 @@
-"""What this process has seen of endpoints: how fast they answer, how many at a time they take, and their last turn."""
+"""Track how fast each endpoint responds and when it was last served.
+
+Kept in memory and per process: an endpoint without a history counts as unproven.
+"""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -7,41 +10,41 @@ from typing import Final
 from service.webhooks.concurrency import ConcurrencyLimit
 
 HEALTHY_SECONDS: Final = 2.0
-"""Whoever answers within this time holds up nobody."""
+"""An endpoint that responds within this time delays nobody else."""
 FAILURES_BEFORE_BACKOFF: Final = 3
 MAX_BACKOFF_SECONDS: Final = 16.0
-"""Whoever fails so often in a row is left alone for a moment, longer each time: a backlog that fails at once must not
-cost the others."""
+"""After three failures in a row an endpoint is paused, longer with each: a backlog that fails at once costs the
+others no capacity."""
 MAX_TRACKED: Final = 10_000
 
 
 @dataclass
-class _Seen:
-    turn: int = 0
-    brisk: bool = False
+class _Record:
+    served: int = 0
+    healthy: bool = False
     failures: int = 0
-    rests_until: float = 0.0
+    backing_off_until: float = 0.0
     limit: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
 
 
 class EndpointHealth:
-    """Forgets first whoever had no turn for longest; a stranger is not taken for brisk."""
+    """What this process knows of endpoints; the one served least recently is dropped first."""
 
-    def __init__(self, most: int = MAX_TRACKED, brisk_seconds: float = HEALTHY_SECONDS) -> None:
-        self._most = most
-        self.brisk_seconds = brisk_seconds
-        self._seen: OrderedDict[str, _Seen] = OrderedDict()
-        self._turns = 0
+    def __init__(self, max_tracked: int = MAX_TRACKED, healthy_seconds: float = HEALTHY_SECONDS) -> None:
+        self._max_tracked = max_tracked
+        self.healthy_seconds = healthy_seconds
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._served = 0
 
-    def begun(self, endpoint_id: str) -> None:
-        """It has a turn."""
-        self._turns += 1
-        self._seen.setdefault(endpoint_id, _Seen()).turn = self._turns
-        self._seen.move_to_end(endpoint_id)
-        if len(self._seen) > self._most:
-            self._seen.popitem(last=False)
+    def record_start(self, endpoint_id: str) -> None:
+        """Note that an attempt has started."""
+        self._served += 1
+        self._records.setdefault(endpoint_id, _Record()).served = self._served
+        self._records.move_to_end(endpoint_id)
+        if len(self._records) > self._max_tracked:
+            self._records.popitem(last=False)
 
-    def ended(
+    def record_result(
         self,
         endpoint_id: str,
         *,
@@ -51,35 +54,39 @@ class EndpointHealth:
         in_flight: int = 1,
         maximum: int = 1,
     ) -> None:
-        """It has answered, or not, while it was sent `in_flight` at a time of `maximum`."""
-        seen = self._seen.get(endpoint_id)
-        if seen is None:
+        """Note a result; `in_flight` attempts of at most `maximum` were made at the time."""
+        record = self._records.get(endpoint_id)
+        if record is None:
             return
-        seen.brisk = delivered and seconds < self.brisk_seconds
-        seen.failures = 0 if delivered else seen.failures + 1
-        doubled = 2.0 ** min(seen.failures - FAILURES_BEFORE_BACKOFF, 9)
-        seen.rests_until = now + min(doubled, MAX_BACKOFF_SECONDS) if doubled >= 1 else 0.0
+        record.healthy = delivered and seconds < self.healthy_seconds
+        record.failures = 0 if delivered else record.failures + 1
+        backoff_seconds = 2.0 ** min(record.failures - FAILURES_BEFORE_BACKOFF, 9)
+        is_backing_off = backoff_seconds >= 1
+        record.backing_off_until = now + min(backoff_seconds, MAX_BACKOFF_SECONDS) if is_backing_off else 0.0
         if delivered:
-            seen.limit.record_success(seconds, in_flight=in_flight, maximum=maximum)
+            record.limit.record_success(seconds, in_flight=in_flight, maximum=maximum)
         else:
-            seen.limit.record_failure()
+            record.limit.record_failure()
 
-    def rests(self, endpoint_id: str, *, now: float) -> bool:
-        """Whether it has just failed again; a clock that was set back ends that as well."""
-        seen = self._seen.get(endpoint_id)
-        return seen is not None and 0 < seen.rests_until - now <= MAX_BACKOFF_SECONDS
+    def is_backing_off(self, endpoint_id: str, *, now: float) -> bool:
+        """Tell whether the endpoint is paused after failures.
 
-    def brisk(self, endpoint_id: str) -> bool:
-        """Whether its last answer was a good one, and came at once."""
-        seen = self._seen.get(endpoint_id)
-        return seen is not None and seen.brisk
+        A clock that was set back ends the pause.
+        """
+        record = self._records.get(endpoint_id)
+        return record is not None and 0 < record.backing_off_until - now <= MAX_BACKOFF_SECONDS
 
-    def limit(self, endpoint_id: str) -> int:
-        """Return how many deliveries at a time it has earned by its answers; one for a stranger."""
-        seen = self._seen.get(endpoint_id)
-        return seen.limit.value if seen else 1
+    def is_healthy(self, endpoint_id: str) -> bool:
+        """Tell whether the last attempt was delivered, and fast."""
+        record = self._records.get(endpoint_id)
+        return record is not None and record.healthy
 
-    def last_turn(self, endpoint_id: str) -> int:
-        """Grows with every turn of anybody; 0 for whoever had none."""
-        seen = self._seen.get(endpoint_id)
-        return seen.turn if seen else 0
+    def concurrency(self, endpoint_id: str) -> int:
+        """Return how many deliveries at a time its responses allow; one without a history."""
+        record = self._records.get(endpoint_id)
+        return record.limit.value if record else 1
+
+    def last_served(self, endpoint_id: str) -> int:
+        """Return the number of its latest attempt in this process; 0 if it had none."""
+        record = self._records.get(endpoint_id)
+        return record.served if record else 0

@@ -1,81 +1,146 @@
-"""Whose turn it is: endpoints one after the other, those that answer at once before those that may not; pure."""
+"""Select the deliveries to send next, fairly between endpoints.
 
-from collections.abc import Sequence
+Slow endpoints and long backlogs must not delay the others. Endpoints are healthy (they respond fast) or unproven
+(new, slow or failing). Healthy ones come first, but each group has a share of the slots that the other cannot take;
+within a group endpoints take turns.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from service.webhooks.due_query import DueBacklog
+from service.webhooks.endpoint_health import EndpointHealth
+from service.webhooks.models import Delivery
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """An attempt in flight since `at`, by the monotonic clock."""
+
+    delivery: Delivery
+    at: float
 
 
 @dataclass(frozen=True)
 class EndpointBacklog:
-    """An endpoint with something due: whether it is known to answer at once, and what is under way for it.
+    """What is due for an endpoint, in order, and what is known of it.
 
-    `limit` is how many at a time it may be sent where it does not answer at once.
+    `concurrency` is how many deliveries at a time it may be sent if it is unproven.
     """
 
     endpoint_id: str
     due: tuple[str, ...]
-    brisk: bool = True
-    under_way: int = 0
-    last_turn: int = 0
-    limit: int = 1
+    healthy: bool = True
+    in_flight: int = 0
+    last_served: int = 0
+    concurrency: int = 1
+
+    def head(self, limit: int) -> tuple[str, ...]:
+        """Return the first due deliveries, at most `limit` less those in flight."""
+        return self.due[: max(0, limit - self.in_flight)]
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """How many attempts may be under way, and how many are; `doubtful` are those for endpoints that are not brisk.
+    """How many attempts may be in flight, in all and per endpoint, and how many are.
 
-    `extra` are those of the doubtful that are not the only one of their endpoint.
+    `extra` counts those of unproven endpoints that are not the only one of their endpoint.
     """
 
     total: int
     per_endpoint: int
-    brisk: int = 0
-    doubtful: int = 0
+    healthy: int = 0
+    unproven: int = 0
     extra: int = 0
 
     @property
     def free(self) -> int:
-        return self.total - self.brisk - self.doubtful
+        return self.total - self.healthy - self.unproven
 
     @property
-    def for_brisk(self) -> int:
-        """A quarter is not theirs: who is new must find a place beside whoever is always busy."""
-        return min(self.free, self.total - self.total // 4 - self.brisk)
+    def free_for_healthy(self) -> int:
+        """Free slots for healthy endpoints; a quarter of all is reserved for unproven ones."""
+        return min(self.free, self.total - self.total // 4 - self.healthy)
 
     @property
-    def for_doubtful(self) -> int:
-        """Half at most of all there are: however many endpoints hang, the others find room."""
-        return min(self.free, max(1, self.total // 2) - self.doubtful)
+    def free_for_unproven(self) -> int:
+        """Free slots for unproven endpoints: at most half of all, however many of them hang."""
+        return min(self.free, max(1, self.total // 2) - self.unproven)
 
     @property
-    def for_extra(self) -> int:
-        """A quarter at most, and an eighth stays free: slow endpoints grow only into what nobody else needs."""
+    def free_for_extra(self) -> int:
+        """Free slots for second and further deliveries to unproven endpoints.
+
+        At most a quarter of all, and an eighth stays free for those that have none.
+        """
         return min(self.total // 4 - self.extra, self.free - max(1, self.total // 8))
 
 
-def chosen(candidates: Sequence[EndpointBacklog], places: Capacity) -> list[str]:
-    """The deliveries to send next.
+def select_deliveries(
+    due: Sequence[DueBacklog],
+    attempts: Sequence[InFlight],
+    health: EndpointHealth,
+    *,
+    total: int,
+    per_endpoint: int,
+    now: float,
+) -> list[str]:
+    """Return the ids of the deliveries to send next; endpoints that are backing off get none."""
+    in_flight = count_by_endpoint(attempts)
+    slow_since = time.monotonic() - health.healthy_seconds
+    slow = {attempt.delivery.endpoint_id for attempt in attempts if attempt.at < slow_since}
+    backlogs = [
+        EndpointBacklog(
+            backlog.endpoint_id,
+            backlog.due,
+            healthy=health.is_healthy(backlog.endpoint_id)
+            and backlog.endpoint_id not in slow
+            and not backlog.failing,
+            in_flight=in_flight[backlog.endpoint_id],
+            last_served=health.last_served(backlog.endpoint_id),
+            concurrency=1 if backlog.failing else health.concurrency(backlog.endpoint_id),
+        )
+        for backlog in due
+        if not health.is_backing_off(backlog.endpoint_id, now=now)
+    ]
+    healthy = {endpoint_id for endpoint_id in in_flight if health.is_healthy(endpoint_id)} - slow
+    healthy_count = sum(in_flight[endpoint_id] for endpoint_id in healthy)
+    extra = sum(count - 1 for endpoint_id, count in in_flight.items() if endpoint_id not in healthy)
+    capacity = Capacity(total, per_endpoint, healthy_count, in_flight.total() - healthy_count, extra)
+    return share_slots(backlogs, capacity)
 
-    A brisk endpoint has `per_endpoint` at a time, any other one, and up to its limit where places are to spare;
-    whoever's turn was longest ago comes first.
+
+def share_slots(backlogs: Sequence[EndpointBacklog], capacity: Capacity) -> list[str]:
+    """Return the ids of the deliveries that get a slot, least recently served first.
+
+    A healthy endpoint may use `per_endpoint` slots. An unproven one may use one, so that endpoints that hang never
+    fill the pool, and up to its `concurrency` while slots are left over.
     """
-    waiting = sorted(candidates, key=lambda one: one.last_turn)
-    brisk = [one.due[: max(0, places.per_endpoint - one.under_way)] for one in waiting if one.brisk]
-    doubtful = [one.due[: max(0, 1 - one.under_way)] for one in waiting if not one.brisk]
-    first = _in_turns(brisk)[: max(0, places.for_brisk)]
-    then = _in_turns(doubtful)[: max(0, min(places.for_doubtful, places.free - len(first)))]
-    selected = first + then
-    left = min(places.for_doubtful - len(then), places.for_extra - len(selected))
-    extra = _in_turns([_beyond_first(one, places.per_endpoint) for one in waiting if not one.brisk])
-    return selected + extra[: max(0, left)]
+    ordered = sorted(backlogs, key=lambda backlog: backlog.last_served)
+    healthy = [backlog.head(capacity.per_endpoint) for backlog in ordered if backlog.healthy]
+    unproven = [backlog.head(1) for backlog in ordered if not backlog.healthy]
+    selected = _round_robin(healthy)[: max(0, capacity.free_for_healthy)]
+    remaining = min(capacity.free_for_unproven, capacity.free - len(selected))
+    first = _round_robin(unproven)[: max(0, remaining)]
+    selected += first
+    extra = [_extra(backlog, capacity.per_endpoint) for backlog in ordered if not backlog.healthy]
+    remaining = min(capacity.free_for_unproven - len(first), capacity.free_for_extra - len(selected))
+    return selected + _round_robin(extra)[: max(0, remaining)]
 
 
-def _beyond_first(candidate: EndpointBacklog, per_endpoint: int) -> Sequence[str]:
-    """Return what an endpoint that is not brisk may be sent beside its first one."""
-    first = max(0, 1 - candidate.under_way)
-    limit = min(candidate.limit, per_endpoint)
-    return candidate.due[first : max(first, limit - candidate.under_way)]
+def count_by_endpoint(attempts: Iterable[InFlight]) -> Counter[str]:
+    """Count the attempts of each endpoint."""
+    return Counter(attempt.delivery.endpoint_id for attempt in attempts)
 
 
-def _in_turns(lists: Sequence[Sequence[str]]) -> list[str]:
-    longest = max((len(one) for one in lists), default=0)
-    return [one[turn] for turn in range(longest) for one in lists if turn < len(one)]
+def _extra(backlog: EndpointBacklog, per_endpoint: int) -> Sequence[str]:
+    """Return what an unproven endpoint may be sent in addition to its first delivery."""
+    first = max(0, 1 - backlog.in_flight)
+    return backlog.head(min(backlog.concurrency, per_endpoint))[first:]
+
+
+def _round_robin(lists: Sequence[Sequence[str]]) -> list[str]:
+    longest = max(map(len, lists), default=0)
+    return [items[index] for index in range(longest) for items in lists if index < len(items)]

@@ -1,6 +1,8 @@
-"""The tables of outbound webhooks: endpoints, the outbox, and the log of what was sent."""
+"""Tables of outbound webhooks (endpoints, deliveries, attempts) and their rows as values."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from sqlalchemy import Column, Index, Table, Text, text
@@ -13,16 +15,17 @@ _OF_JOB = text("job_id IS NOT NULL")
 _IS_PENDING = text("state = 'pending'")
 _HAS_ENDED = text("ended_at IS NOT NULL")
 
-# Progress that nobody has tried to send yet: there is one at most for an export and an endpoint, the newest.
-UNTRIED_PROGRESS = (
+# Progress that was never sent: a unique index keeps one such row, the newest, per export and endpoint.
+UNSENT_PROGRESS = (
     "type = 'export.progress' AND state = 'pending' AND tries = 0 AND lease_until IS NULL AND NOT requested"
 )
 
 
 class DeliveryState(StrEnum):
-    """pending → delivered | failed | superseded; `redeliver` makes it pending again.
+    """State of a delivery: pending → delivered | failed | superseded.
 
-    Superseded is what newer news has overtaken, and progress that could not be told while it was news.
+    `redeliver` makes it pending again. A delivery is superseded by a newer event of its export, or if it is progress
+    that was not sent in time.
     """
 
     PENDING = "pending"
@@ -32,7 +35,7 @@ class DeliveryState(StrEnum):
 
 
 class DisabledReason(StrEnum):
-    """Why an endpoint is disabled: by its owner, after a 410, or after failing for days."""
+    """Why an endpoint is disabled: by its owner, for a 410, or for days of failures."""
 
     BY_USER = "disabled"
     GONE = "gone"
@@ -40,7 +43,10 @@ class DisabledReason(StrEnum):
 
 
 class WebhookEndpoint(SQLModel, table=True):
-    """A consumer's URL: of a user, or of one export alone. Times are seconds since the epoch."""
+    """URL of a consumer, for all exports of a user or for a single one.
+
+    Times are seconds since the epoch.
+    """
 
     __tablename__ = "webhook_endpoints"
     __table_args__ = (
@@ -74,12 +80,13 @@ class WebhookEndpoint(SQLModel, table=True):
 
 
 class WebhookDelivery(SQLModel, table=True):
-    """One event for one endpoint: the outbox. Its id is the `webhook-id` of every attempt.
+    """One event for one endpoint; these rows are the outbox.
 
-    `tries` counts failures along the schedule, `attempts` everything that was ever sent. While an attempt is under
-    way `lease_until` says until when nobody else may make one, and `next_at` is the same moment. A lease outlives a
-    delivery that is given up while it is under way: what is newer waits for its end all the same. `scheduled_at` is
-    when `next_at` and `lease_until` were set: a moment to come means that the clock was set back.
+    The id is the `webhook-id` of every attempt. `tries` counts the failures along the retry schedule, `attempts` all
+    requests ever sent. `lease_until` is set while an attempt is in flight: no other process may send the delivery
+    before, and `next_at` is the same moment. The lease of a delivery that fails for good while it is in flight stays,
+    so newer events still wait for its end. `scheduled_at` is when `next_at` and `lease_until` were set: a future
+    value shows that the clock was set back.
     """
 
     __tablename__ = "webhook_deliveries"
@@ -98,8 +105,8 @@ class WebhookDelivery(SQLModel, table=True):
             "endpoint_id",
             "job_id",
             unique=True,
-            sqlite_where=text(UNTRIED_PROGRESS),
-            postgresql_where=text(UNTRIED_PROGRESS),
+            sqlite_where=text(UNSENT_PROGRESS),
+            postgresql_where=text(UNSENT_PROGRESS),
         ),
         Index(
             "ix_webhook_deliveries_ended", "ended_at", sqlite_where=_HAS_ENDED, postgresql_where=_HAS_ENDED
@@ -126,7 +133,7 @@ class WebhookDelivery(SQLModel, table=True):
 
 
 class WebhookAttempt(SQLModel, table=True):
-    """One request that was made: written before it is sent, completed by what came back."""
+    """One request in the attempt log: inserted before it is sent, completed with its result."""
 
     __tablename__ = "webhook_attempts"
 
@@ -141,7 +148,7 @@ class WebhookAttempt(SQLModel, table=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `webhook_endpoints`, field by field."""
+    """Row of `webhook_endpoints`, field by field."""
 
     endpoint_id: str
     user_id: str
@@ -162,13 +169,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
     @property
-    def wants(self) -> list[str]:
-        """The types of events that it is told of."""
+    def event_types(self) -> list[str]:
+        """The types of the events that are sent to it."""
         return self.events.split(",")
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `webhook_deliveries`, field by field."""
+    """Row of `webhook_deliveries`, field by field."""
 
     delivery_id: str
     endpoint_id: str
@@ -192,3 +199,13 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 ENDPOINTS: Table = WebhookEndpoint.__table__  # type: ignore[attr-defined]
 DELIVERIES: Table = WebhookDelivery.__table__  # type: ignore[attr-defined]
 ATTEMPTS: Table = WebhookAttempt.__table__  # type: ignore[attr-defined]
+
+
+def endpoint_from_row(row: Mapping[Any, Any]) -> Endpoint:
+    """Convert a row of either database; SQLite stores booleans as numbers."""
+    return msgspec.convert({**row, "enabled": bool(row["enabled"])}, Endpoint)
+
+
+def delivery_from_row(row: Mapping[Any, Any]) -> Delivery:
+    """Convert a row of either database; SQLite stores booleans as numbers."""
+    return msgspec.convert({**row, "requested": bool(row["requested"])}, Delivery)

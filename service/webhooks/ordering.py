@@ -1,10 +1,10 @@
-"""The rule of order: which older event of the same export and endpoint a delivery waits for. One SQL text for all."""
+"""The ordering rule as SQL: which older event of its export a delivery waits for."""
 
 import json
 from collections.abc import Sequence
 from typing import Final
 
-# What is in flight `here` is so, whatever the clock and its leases say.
+# What this process is sending counts as in flight even if the clock was set and its lease seems to have ended.
 _BLOCKED: Final = """EXISTS (SELECT 1 FROM webhook_deliveries AS older
     WHERE older.endpoint_id = {delivery}.endpoint_id AND older.job_id = {delivery}.job_id
         AND older.sequence < {delivery}.sequence
@@ -18,18 +18,19 @@ _EACH_HERE: Final = {
 
 
 def is_blocked(delivery: str, dialect: str) -> str:
-    """Return the SQL that tells whether the row of the table or alias `delivery` waits for an older event.
+    """Return the SQL condition that the row of `delivery` waits for an older event.
 
-    It waits for one that is in flight or was never sent. Parameters: `:now`, and `:here` as `in_flight_json` writes it.
+    `delivery` is a table or an alias. It waits for events of the same export and endpoint that are in flight or were
+    never sent. Parameters: `:now`, and `:here` from `in_flight_json`.
     """
     return _BLOCKED.format(delivery=delivery, older_is_here=is_in_flight_here("older", dialect))
 
 
 def is_in_flight_here(delivery: str, dialect: str) -> str:
-    """Return the SQL that tells whether this process is sending the row of the table or alias `delivery`."""
-    return f"{delivery}.delivery_id IN (SELECT value FROM {_EACH_HERE[dialect]})"  # noqa: S608 - made of constants
+    """Return the SQL condition that this process is sending the row of `delivery`."""
+    return f"{delivery}.delivery_id IN (SELECT value FROM {_EACH_HERE[dialect]})"  # noqa: S608 - constants only
 
 
 def in_flight_json(delivery_ids: Sequence[str]) -> str:
-    """Return what `:here` takes: the deliveries that this process is sending."""
+    """Return the value of `:here`: the ids of the deliveries that this process is sending."""
     return json.dumps(list(delivery_ids))

@@ -1,6 +1,10 @@
-"""Deliveries that an owner asks for: a test, one again, everything that was missed. Nothing is committed here."""
+"""Send what an owner requests: a test, one delivery again, or all that was missed.
+
+These functions take a session and never commit.
+"""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, text, update
@@ -11,17 +15,16 @@ from service.jobs.ids import new_id
 from service.jobs.models import FINAL, ExportJob, Job
 from service.jobs.serializers import JobSerializer, format_timestamp
 from service.jobs.transitions import JOBS, to_job
-from service.webhooks.deliveries import delivery_from_row
-from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint
+from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint, delivery_from_row
 from service.webhooks.outbox import INSERT_DELIVERY, build_delivery, build_payload
 from service.webhooks.retry_policy import TEST_EVENT
 
-AT_A_TIME = 500
-_record = text(INSERT_DELIVERY)
+BATCH_ROWS: Final = 500
+_insert: Final = text(INSERT_DELIVERY)
 
 
 async def create_test_delivery(session: AsyncSession, endpoint: Endpoint, *, now: float) -> Delivery:
-    """An event that tells of nothing, sent once."""
+    """Create a test event for the endpoint, which is sent once and not retried."""
     payload = {
         "type": TEST_EVENT,
         "timestamp": format_timestamp(now),
@@ -42,78 +45,86 @@ async def create_test_delivery(session: AsyncSession, endpoint: Endpoint, *, now
         "scheduled_at": now,
         "created_at": now,
     }
-    row = await session.execute(insert(DELIVERIES).values(values).returning(DELIVERIES))
-    return delivery_from_row(row.mappings().one())
+    result = await session.execute(insert(DELIVERIES).values(values).returning(DELIVERIES))
+    return delivery_from_row(result.mappings().one())
 
 
 async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) -> Delivery | None:
-    """Send it again at once, with a whole schedule before it; None while an attempt is under way."""
-    free = and_(
+    """Make the delivery due at once; None while an attempt is in flight.
+
+    The retry schedule starts again.
+    """
+    is_free = and_(
         DELIVERIES.c.delivery_id == delivery.delivery_id,
-        or_(DELIVERIES.c.state != DeliveryState.PENDING.value, _unsent(now)),
+        or_(DELIVERIES.c.state != DeliveryState.PENDING.value, _is_unsent(now)),
     )
-    return await _again(session, free, now, requested=True)
+    return await _requeue(session, is_free, now, requested=True)
 
 
 async def recover_missed(
     session: AsyncSession, endpoint: Endpoint, view: JobSerializer, *, since: float, after: str, now: float
 ) -> tuple[int, str | None]:
-    """Send, of the exports that ended since, what the endpoint wants and has not taken.
+    """Requeue final events that the endpoint wants and has not received.
 
-    Goes through them in pieces: `after` is the last job id of the piece before, the answer how many deliveries were
-    made, and where to go on, or None at the end.
+    Each call takes a batch of the exports that ended after `since`; `after` is the last job id of the previous batch,
+    "" at first. Return how many deliveries are due now, and the last job id of this batch or None at the end.
     """
-    ended = await _ended(session, endpoint, since=since, after=after)
-    made = 0
-    for job in ended:
-        if job.event_type in endpoint.wants:
-            made += await _missed(session, endpoint, job, view, now)
-    return made, ended[-1].job_id if len(ended) == AT_A_TIME else None
+    jobs = await _list_ended_jobs(session, endpoint, since=since, after=after)
+    count = 0
+    for job in jobs:
+        if job.event_type in endpoint.event_types:
+            count += await _redeliver_missed(session, endpoint, job, view, now)
+    return count, jobs[-1].job_id if len(jobs) == BATCH_ROWS else None
 
 
-async def _ended(session: AsyncSession, endpoint: Endpoint, *, since: float, after: str) -> Sequence[Job]:
-    mine = select(JOBS).where(
+async def _list_ended_jobs(
+    session: AsyncSession, endpoint: Endpoint, *, since: float, after: str
+) -> Sequence[Job]:
+    query = select(JOBS).where(
         col(ExportJob.user_id) == endpoint.user_id,
         col(ExportJob.completed_at) >= since,
         col(ExportJob.status).in_(FINAL),
         col(ExportJob.job_id) > after,
     )
     if endpoint.job_id:
-        mine = mine.where(col(ExportJob.job_id) == endpoint.job_id)
-    rows = await session.execute(mine.order_by(col(ExportJob.job_id)).limit(AT_A_TIME))
+        query = query.where(col(ExportJob.job_id) == endpoint.job_id)
+    rows = await session.execute(query.order_by(col(ExportJob.job_id)).limit(BATCH_ROWS))
     return [to_job(row) for row in rows.mappings()]
 
 
-async def _missed(
+async def _redeliver_missed(
     session: AsyncSession, endpoint: Endpoint, job: Job, view: JobSerializer, now: float
 ) -> int:
-    """One delivery, unless the endpoint has taken it or is about to be sent it."""
-    this = and_(
+    """Make one delivery due, unless it was delivered or is about to be sent."""
+    is_same_event = and_(
         DELIVERIES.c.endpoint_id == endpoint.endpoint_id,
         DELIVERIES.c.job_id == job.job_id,
         DELIVERIES.c.sequence == job.sequence,
     )
-    given_up = DELIVERIES.c.state.in_((DeliveryState.FAILED.value, DeliveryState.SUPERSEDED.value))
-    # Whoever asks is there again, and need not wait for the next try along the schedule.
-    failed_before = and_(
-        DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.tries > 0, _unsent(now)
+    has_ended = DELIVERIES.c.state.in_((DeliveryState.FAILED.value, DeliveryState.SUPERSEDED.value))
+    # A delivery that waits for its next attempt need not wait: the owner says that the endpoint is back.
+    is_retrying = and_(
+        DELIVERIES.c.state == DeliveryState.PENDING.value, DELIVERIES.c.tries > 0, _is_unsent(now)
     )
-    # Not as one that was requested: it is the newest now, and makes way for what is newer still.
-    if await _again(session, and_(this, or_(given_up, failed_before)), now, requested=False) is not None:
+    # Not marked as requested: a newer event of the export may still supersede it.
+    is_missed = and_(is_same_event, or_(has_ended, is_retrying))
+    if await _requeue(session, is_missed, now, requested=False) is not None:
         return 1
-    if (await session.execute(select(exists().where(this)))).scalar_one():
+    if (await session.execute(select(exists().where(is_same_event)))).scalar_one():
         return 0
-    made = build_delivery(job, endpoint.endpoint_id, build_payload(job, view, now), now)
-    await session.execute(_record, made)
+    delivery = build_delivery(job, endpoint.endpoint_id, build_payload(job, view, now), now)
+    await session.execute(_insert, delivery)
     return 1
 
 
-def _unsent(now: float) -> ColumnElement[bool]:
-    """Nobody is sending it now."""
+def _is_unsent(now: float) -> ColumnElement[bool]:
+    """Return the condition that no attempt is in flight."""
     return or_(DELIVERIES.c.lease_until.is_(None), DELIVERIES.c.lease_until < now)
 
 
-async def _again(session: AsyncSession, where: object, now: float, *, requested: bool) -> Delivery | None:
+async def _requeue(
+    session: AsyncSession, condition: ColumnElement[bool], now: float, *, requested: bool
+) -> Delivery | None:
     values = {
         "state": DeliveryState.PENDING.value,
         "tries": 0,
@@ -123,6 +134,6 @@ async def _again(session: AsyncSession, where: object, now: float, *, requested:
         "lease_until": None,
         "ended_at": None,
     }
-    again = update(DELIVERIES).where(where).values(values).returning(DELIVERIES)  # type: ignore[arg-type]
-    row = (await session.execute(again)).mappings().one_or_none()
+    statement = update(DELIVERIES).where(condition).values(values).returning(DELIVERIES)
+    row = (await session.execute(statement)).mappings().one_or_none()
     return delivery_from_row(row) if row else None

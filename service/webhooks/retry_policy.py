@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and what an attempt's result means; pure."""
+"""Decide what the result of an attempt means and when the delivery is sent again; pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,24 +22,24 @@ SCHEDULE_SECONDS: Final = (
 JITTER: Final = 0.1
 """Each delay is varied by up to this fraction, so that deliveries that failed together are retried apart."""
 PROGRESS_DELAYS_SECONDS: Final = (2.0, 10.0)
-"""Progress is news for a moment: three tries."""
+"""Progress is of interest only briefly: three attempts."""
 PROGRESS_LIFETIME_SECONDS: Final = 120.0
-"""And for no longer than this: what could not be told by then is dropped, whether or not there is newer news."""
+"""Progress that was not delivered within this time is dropped, even if there is no newer event."""
 MAX_RETRY_AFTER_SECONDS: Final = 24 * 3_600.0
 DISABLED_AFTER_SECONDS: Final = 5 * 24 * 3_600.0
-"""An endpoint that has failed for so long, without a success between, is disabled."""
+"""An endpoint that has failed for this long without a success is disabled."""
 FAILURE_WINDOW_RESET_SECONDS: Final = 36 * 3_600.0
-"""Between two failures that are further apart than any schedule puts them, nobody has tried: the days start anew."""
-
+"""After a pause longer than any delay of the schedule, nothing was sent in between: the failing period starts
+again."""
 LOCAL_FAULT_PAUSE_SECONDS: Final = 10.0
-"""After a failure of this machine, which costs no delivery a try and no endpoint its name."""
+"""Pause after a failure of this machine, which counts neither as a try nor as a failure of the endpoint."""
 
 _GONE, _TOO_MANY, _UNAVAILABLE = 410, 429, 503
 
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What came of one attempt: an answer, or the reason why there is none."""
+    """Result of one attempt: a response, or the reason why there is none."""
 
     seconds: float
     status: int | None = None
@@ -54,43 +54,44 @@ class AttemptResult:
 
     @property
     def is_local_fault(self) -> bool:
-        """Nothing was sent, for want of sockets or threads here: the consumer has no part in it."""
+        """Nothing was sent because this machine has no sockets or threads left."""
         return self.error_code == "local"
 
     @property
     def is_gone(self) -> bool:
-        """The consumer says that it wants no more."""
+        """The consumer asks for no further events."""
         return self.status == _GONE
 
 
-def result_from_response(status: int, seconds: float, after: str | None, excerpt: str) -> AttemptResult:
-    """The result that an answer is; anything but 2xx is a failure, and says so."""
-    code, message = _meaning(status)
-    return AttemptResult(seconds, status, after, excerpt, code, message)
+def result_from_response(status: int, seconds: float, retry_after: str | None, excerpt: str) -> AttemptResult:
+    """Return the result of a response; any status but 2xx is a failure with a code."""
+    code, message = _error_from_status(status)
+    return AttemptResult(seconds, status, retry_after, excerpt, code, message)
 
 
 def next_attempt_at(
-    kind: str, tries: int, result: AttemptResult, *, now: float, random: Random
+    event_type: str, tries: int, result: AttemptResult, *, now: float, random: Random
 ) -> float | None:
-    """When to try again after the `tries`-th failure, in seconds since the epoch; None when it is over.
+    """Return when to send again after the `tries`-th failure; None after the last.
 
-    An answer of 429 or 503 may ask for more time than the schedule gives, and never gets less.
+    In seconds since the epoch. The Retry-After header of a 429 or 503 may make the delay of the schedule longer,
+    never shorter.
     """
     if result.is_local_fault:
         return now + LOCAL_FAULT_PAUSE_SECONDS
-    delay = _delay(kind, tries, random)
+    delay = _scheduled_delay(event_type, tries, random)
     if delay is None:
         return None
     if result.status in (_TOO_MANY, _UNAVAILABLE):
-        asked = parse_retry_after(result.retry_after, now=now, max_seconds=MAX_RETRY_AFTER_SECONDS)
-        delay = max(delay, asked or 0.0)
-    if kind == EventType.PROGRESS and delay > PROGRESS_LIFETIME_SECONDS:
+        requested = parse_retry_after(result.retry_after, now=now, max_seconds=MAX_RETRY_AFTER_SECONDS)
+        delay = max(delay, requested or 0.0)
+    if event_type == EventType.PROGRESS and delay > PROGRESS_LIFETIME_SECONDS:
         return None
     return now + delay
 
 
 def next_delivery_delay(attempt: int, random: Random) -> float | None:
-    """Return the seconds until the attempt after the `attempt`-th failure, from 1; None after the last."""
+    """Return the seconds to wait after the `attempt`-th failure, from 1; None after the last."""
     if attempt < 1:
         raise ValueError("attempts count from 1")
     if attempt > len(SCHEDULE_SECONDS):
@@ -98,16 +99,16 @@ def next_delivery_delay(attempt: int, random: Random) -> float | None:
     return SCHEDULE_SECONDS[attempt - 1] * (1 - JITTER + 2 * JITTER * random())
 
 
-def _delay(kind: str, tries: int, random: Random) -> float | None:
-    if kind == TEST_EVENT:
-        return None  # whoever tests an endpoint is looking at it
-    if kind == EventType.PROGRESS:
-        left = PROGRESS_DELAYS_SECONDS[tries - 1 :]
-        return left[0] if left else None
+def _scheduled_delay(event_type: str, tries: int, random: Random) -> float | None:
+    if event_type == TEST_EVENT:
+        return None  # its owner is watching and can send another one
+    if event_type == EventType.PROGRESS:
+        remaining = PROGRESS_DELAYS_SECONDS[tries - 1 :]
+        return remaining[0] if remaining else None
     return next_delivery_delay(tries, random)
 
 
-def _meaning(status: int) -> tuple[str | None, str | None]:
+def _error_from_status(status: int) -> tuple[str | None, str | None]:
     if 200 <= status < 300:  # noqa: PLR2004
         return None, None
     if 300 <= status < 400:  # noqa: PLR2004

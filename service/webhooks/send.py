@@ -1,4 +1,4 @@
-"""One attempt, and what came of all attempts of this process."""
+"""Send one delivery, and count the results of all attempts of this process."""
 
 import math
 import time
@@ -17,22 +17,25 @@ DELAY_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, math.
 
 
 async def send_delivery(egress: EgressClient, claimed: ClaimedDelivery, *, now: float) -> AttemptResult:
-    """Sign it as of `now`, send it, and tell what came of it."""
+    """Sign a delivery as of `now`, send it and return the result."""
     delivery, endpoint = claimed.delivery, claimed.endpoint
-    began = time.monotonic()
-    signed = build_headers(endpoint, delivery, now=now)
+    start = time.monotonic()
+    headers = build_headers(endpoint, delivery, now=now)
     try:
-        answer = await egress.post(endpoint.url, body=delivery.payload.encode(), headers=signed)
-    except BlockedURL as refused:
-        return _without_answer(began, "forbidden", refused.reason)
-    except Unreachable as failure:
-        return _without_answer(began, failure.code, failure.message)
-    return result_from_response(answer.status, answer.seconds, answer.retry_after, answer.excerpt)
+        response = await egress.post(endpoint.url, body=delivery.payload.encode(), headers=headers)
+    except BlockedURL as error:
+        return _result_without_response(start, "forbidden", error.reason)
+    except Unreachable as error:
+        return _result_without_response(start, error.code, error.message)
+    return result_from_response(response.status, response.seconds, response.retry_after, response.excerpt)
 
 
 @dataclass
 class DeliveryMetrics:
-    """What this process has sent since its start; `delays` are of events that were taken at the first attempt."""
+    """Counts since the start of this process.
+
+    `delays` are those of events that were delivered at the first attempt.
+    """
 
     delivered: int = 0
     failed: int = 0
@@ -41,17 +44,17 @@ class DeliveryMetrics:
     delays_seconds: float = 0.0
 
     def count(self, finished: Sequence[FinishedAttempt], superseded: int, *, now: float) -> None:
-        """Add what a round has recorded at `now`."""
-        delivered = [one.delivery for one in finished if one.result.is_delivered]
+        """Add the results that a round recorded at `now`."""
+        delivered = [attempt.delivery for attempt in finished if attempt.result.is_delivered]
         self.delivered += len(delivered)
         self.failed += len(finished) - len(delivered)
         self.superseded += superseded
-        for one in delivered:
-            if one.attempts == 1:
-                delay = max(0.0, now - one.created_at)
+        for delivery in delivered:
+            if delivery.attempts == 1:
+                delay = max(0.0, now - delivery.created_at)
                 self.delays[bisect_left(DELAY_BUCKETS, delay)] += 1
                 self.delays_seconds += delay
 
 
-def _without_answer(began: float, code: str, message: str) -> AttemptResult:
-    return AttemptResult(time.monotonic() - began, error_code=code, error_message=message)
+def _result_without_response(start: float, code: str, message: str) -> AttemptResult:
+    return AttemptResult(time.monotonic() - start, error_code=code, error_message=message)

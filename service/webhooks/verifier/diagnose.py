@@ -37,8 +37,9 @@ def diagnose(
 ) -> Diagnosis:
     """What a receiver with `keys` should make of a message, and why one may make something else of it.
 
-    `now` is the time of receipt on the receiver's clock, if it is known. `expected` is the signature that the receiver
-    computed. `sent` are messages that the endpoint was sent: the one with this webhook-id, or the latest ones.
+    `now` is the time of receipt on the receiver's clock, if it is known. `expected` is the signature that the
+    receiver computed. `sent` are messages that the endpoint was sent: the one with this webhook-id, or the latest
+    ones.
     """
     try:
         received = read(headers)

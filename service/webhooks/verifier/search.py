@@ -1,7 +1,7 @@
 """Looks for the fewest mistakes that lead to a signature; pure.
 
-A signature can't be read backwards, so what is likely to go wrong is tried: a few thousand HMACs at most, and fewer if
-the body is long.
+A signature can't be read backwards, so what is likely to go wrong is tried: a few thousand HMACs at most, and fewer
+if the body is long.
 """
 
 import binascii
@@ -32,7 +32,8 @@ _SHAPES: Final = ("{id}.{timestamp}.", "", "{timestamp}.", "{id}.", "{id}{timest
 
 @dataclass(frozen=True)
 class Keys:
-    """An endpoint's keys: the one in force, those before it, and the public one if it has one; other endpoints' too."""
+    """An endpoint's keys: the one in force, those before it, and the public one if it has one; other endpoints'
+    too."""
 
     current: bytes
     previous: tuple[bytes, ...] = ()

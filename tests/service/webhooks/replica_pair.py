@@ -15,7 +15,7 @@ from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
 from tests.service.webhooks.webhook_harness import Shop
 
-PACE = WorkerConfig(places=4, per_endpoint=2)
+CONFIG = WorkerConfig(max_in_flight=4, per_endpoint=2)
 LEASE_AND_A_SECOND = 61.0
 
 
@@ -121,7 +121,7 @@ class Replicas:
             egress,
             outbox,
             self.shop.disabled.append,
-            pace=PACE,
+            config=CONFIG,
             clock=self.shop.clock,
         )
 

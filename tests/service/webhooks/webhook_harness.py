@@ -110,9 +110,9 @@ class Shop:
             before = len(self.received)
             while await self.deliverer.run_round():
                 pass
-            await self.deliverer.idle()
+            await self.deliverer.wait_idle()
             await self.deliverer.run_round()
-            await self.deliverer.idle()
+            await self.deliverer.wait_idle()
 
     async def completed(self, job_id: str = "job-1") -> None:
         """An export, from its submission to its end."""
@@ -159,11 +159,12 @@ def _ended_job(job_id: str) -> Job:
 async def opened(
     database: Database,
     *,
-    pace: WorkerConfig | None = None,
+    config: WorkerConfig | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     egress: EgressClient | None = None,
 ) -> AsyncIterator[Shop]:
-    """A shop on a database that other tests may have used; `transport` or `egress` leads elsewhere than its street."""
+    """A shop on a database that other tests may have used; `transport` or `egress` leads elsewhere than its
+    street."""
     async with database.transaction() as session:
         for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, transitions.EVENTS, transitions.JOBS):
             await session.execute(delete(table))
@@ -173,7 +174,7 @@ async def opened(
     street = Street()
     egress = egress or EgressClient(EgressPolicy(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
-    deliverer = DeliveryWorker(database, egress, outbox, disabled.append, pace=pace, clock=clock)
+    deliverer = DeliveryWorker(database, egress, outbox, disabled.append, config=config, clock=clock)
     writer = BatchWriter(database, ignore_job, outbox, committed=deliverer.on_commit)
     yield Shop(database, clock, writer, deliverer, street, disabled)
     await deliverer.stop()

@@ -1,4 +1,5 @@
-"""Endpoints over the API: made, shown, changed, rotated, removed. A secret is shown where it is made, nowhere else."""
+"""Endpoints over the API: made, shown, changed, rotated, removed. A secret is shown where it is made, nowhere
+else."""
 
 import base64
 import time

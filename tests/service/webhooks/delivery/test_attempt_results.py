@@ -12,7 +12,7 @@ import respx
 
 from infra.database.sqlite import SqliteDatabase
 from infra.egress import BlockedURL, Unreachable
-from service.webhooks import endpoints
+from service.webhooks import endpoint_status, endpoints
 from service.webhooks.models import DisabledReason
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import BEGIN, URL, Shop
@@ -195,7 +195,9 @@ async def test_a_success_that_comes_after_the_endpoint_was_disabled_counts(consu
 
     async def disabled_meanwhile(_: httpx.Request) -> httpx.Response:
         async with shop.database.transaction() as session:
-            await endpoints.disable(session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN)
+            await endpoint_status.disable(
+                session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN
+            )
         return httpx.Response(204)
 
     consumer.route.side_effect = disabled_meanwhile
@@ -213,7 +215,9 @@ async def test_a_failure_that_comes_after_the_endpoint_was_disabled_changes_only
 
     async def disabled_meanwhile(_: httpx.Request) -> httpx.Response:
         async with shop.database.transaction() as session:
-            await endpoints.disable(session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN)
+            await endpoint_status.disable(
+                session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN
+            )
         return httpx.Response(500)
 
     consumer.route.side_effect = disabled_meanwhile

@@ -1,11 +1,11 @@
-"""A clock that was ahead and is set back, and one that leaps forward: no event waits for that day, and none is lost."""
+"""A clock that was ahead and is set back, and one that leaps forward: no event waits for that day, and none is
+lost."""
 
 import pytest
 
 from callbacks.envelope import EventType
-from service.webhooks import endpoints, recovery
-from service.webhooks.deliveries import delivery_from_row
-from service.webhooks.models import DisabledReason
+from service.webhooks import endpoint_status, endpoints, recovery
+from service.webhooks.models import DisabledReason, delivery_from_row
 from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS
 from service.webhooks.signing import active_secrets
 from service.webhooks.worker import DeliveryWorker
@@ -105,8 +105,10 @@ async def test_newer_news_does_not_wait_for_a_lease_that_was_taken_ahead_and_giv
     await shop.told(EventType.PROGRESS, "job-1", 1)
     await replicas.rounds([0])
     async with shop.database.transaction() as session:
-        await endpoints.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=shop.clock.now)
-        await endpoints.enable(session, "ada", endpoint.endpoint_id)
+        await endpoint_status.disable(
+            session, endpoint.endpoint_id, DisabledReason.BY_USER, now=shop.clock.now
+        )
+        await endpoint_status.enable(session, "ada", endpoint.endpoint_id)
     await replicas.kill(0)
     shop.clock.now = BEGIN
     await shop.told(EventType.COMPLETED, "job-1", 2)

@@ -10,7 +10,7 @@ from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.postgresql import Database, PostgresDatabase
-from service.webhooks import deliveries, endpoints
+from service.webhooks import deliveries, endpoint_status, endpoints
 from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.due_query import select_due
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DisabledReason
@@ -71,8 +71,8 @@ WORK: dict[str, Work] = {
     "due": lambda session: select_due(session, each=8, in_flight_here=["p00001"], now=BEGIN),
     "claim and record": _claim_and_record,
     "forget": lambda session: endpoints.delete_deliveries(session, "ep_0001"),
-    "give up": lambda session: endpoints.fail_pending(session, ["ep_gone"], now=BEGIN),
-    "disable": lambda session: endpoints.disable(session, DEAD, DisabledReason.BY_USER, now=BEGIN),
+    "give up": lambda session: endpoint_status.fail_pending(session, ["ep_gone"], now=BEGIN),
+    "disable": lambda session: endpoint_status.disable(session, DEAD, DisabledReason.BY_USER, now=BEGIN),
 }
 
 

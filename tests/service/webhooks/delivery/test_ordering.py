@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from callbacks.envelope import EventType, Phase
 from infra.database.postgresql import Database
 from service.jobs import transitions
-from service.webhooks import endpoints
+from service.webhooks import endpoint_status, endpoints
 from service.webhooks.models import DisabledReason
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.replica_pair import Arrival, Replicas
@@ -90,10 +90,10 @@ class Town:
         endpoint_id = self._endpoint_ids[url]
         async with self._shop.database.transaction() as session:
             if on:
-                await endpoints.enable(session, "ada", endpoint_id)
+                await endpoint_status.enable(session, "ada", endpoint_id)
             else:
                 self._switched_off.add(endpoint_id)
-                await endpoints.disable(
+                await endpoint_status.disable(
                     session, endpoint_id, DisabledReason.BY_USER, now=self._shop.clock.now
                 )
 

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from callbacks.envelope import EventType
 from service.jobs.serializers import JobSerializer
-from service.webhooks import endpoints, recovery, serializers
+from service.webhooks import endpoint_status, endpoints, recovery, serializers
 from service.webhooks.models import ENDPOINTS, DisabledReason
 from service.webhooks.retry_policy import (
     DISABLED_AFTER_SECONDS,
@@ -165,7 +165,7 @@ async def test_what_was_missed_while_it_was_disabled_is_recovered_once(shop: Sho
     shop.answers(204)
     await shop.completed("job-2")
     async with shop.database.transaction() as session:
-        enabled = await endpoints.enable(session, "ada", endpoint.endpoint_id)
+        enabled = await endpoint_status.enable(session, "ada", endpoint.endpoint_id)
     assert enabled is not None
     await shop.completed("job-3")
     await shop.sent()
@@ -192,7 +192,7 @@ async def test_what_was_recovered_makes_way_for_newer_news(shop: Shop) -> None:
     await shop.told(EventType.FAILED, "job-1", 1)
     await shop.sent()
     async with shop.database.transaction() as session:
-        enabled = await endpoints.enable(session, "ada", endpoint.endpoint_id)
+        enabled = await endpoint_status.enable(session, "ada", endpoint.endpoint_id)
         assert enabled is not None
         view = JobSerializer("https://exports.example")
         await recovery.recover_missed(session, enabled, view, since=BEGIN, after="", now=shop.clock.now)
@@ -227,11 +227,11 @@ async def test_what_was_written_while_its_endpoint_went_does_not_wait_for_ever(
 
 async def test_a_long_backlog_of_a_disabled_endpoint_ends_little_by_little(shop: Shop) -> None:
     endpoint = await shop.endpoint()
-    await shop.backlog(endpoint, endpoints.AT_A_TIME * 2 + 10)
+    await shop.backlog(endpoint, endpoint_status.BATCH_ROWS * 2 + 10)
     async with shop.database.transaction() as session:
-        await endpoints.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=BEGIN)
+        await endpoint_status.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=BEGIN)
     ended = [row for row in await shop.deliveries() if row["state"] == "failed"]
-    assert len(ended) == endpoints.AT_A_TIME
+    assert len(ended) == endpoint_status.BATCH_ROWS
     await shop.sent()
     assert {row["state"] for row in await shop.deliveries()} == {"failed"}
     assert URL not in [str(request.url) for request in shop.received]

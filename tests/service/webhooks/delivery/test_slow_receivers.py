@@ -1,4 +1,5 @@
-"""A receiver on a real socket that answers when the test lets it: slow, but good, and how many it is sent at a time."""
+"""A receiver on a real socket that answers when the test lets it: slow, but good, and how many it is sent at a
+time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -49,7 +50,7 @@ class GatedReceiver:
 @asynccontextmanager
 async def opened(database: Database) -> AsyncIterator[Shop]:
     egress = EgressClient(LOOPBACK, total_seconds=PATIENCE_SECONDS)
-    async with shops.opened(database, pace=NOBODY_IS_FAST, egress=egress) as shop:
+    async with shops.opened(database, config=NOBODY_IS_FAST, egress=egress) as shop:
         yield shop
     await egress.close()
 

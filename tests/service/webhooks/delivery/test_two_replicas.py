@@ -3,7 +3,7 @@
 import pytest
 
 from callbacks.envelope import EventType
-from service.webhooks import endpoints
+from service.webhooks import endpoint_status
 from service.webhooks.models import DisabledReason
 from tests.service.webhooks.replica_pair import Replicas
 from tests.service.webhooks.webhook_harness import Shop
@@ -18,8 +18,8 @@ async def test_newer_news_waits_for_what_another_replica_is_sending(shop: Shop, 
     if switched:
         async with shop.database.transaction() as session:
             now = shop.clock.now
-            await endpoints.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=now)
-            await endpoints.enable(session, "ada", endpoint.endpoint_id)
+            await endpoint_status.disable(session, endpoint.endpoint_id, DisabledReason.BY_USER, now=now)
+            await endpoint_status.enable(session, "ada", endpoint.endpoint_id)
     await shop.told(EventType.COMPLETED, "job-1", 1)
     await replicas.rounds([1])
     assert [one.job["sequence"] for one in replicas.arrivals] == [1]

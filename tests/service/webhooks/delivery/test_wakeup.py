@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 20
 
 @pytest.fixture
 async def shop(either: Database) -> AsyncIterator[Shop]:
-    async with shops.opened(either, pace=UNASKED) as found:
+    async with shops.opened(either, config=UNASKED) as found:
         running = asyncio.create_task(found.deliverer.run())
         yield found
         running.cancel()
@@ -70,7 +70,7 @@ async def test_a_round_that_comes_before_the_commit_takes_nothing_away(shop: Sho
 async def test_what_comes_due_while_every_place_is_taken_is_sent_when_one_is_free(
     either: Database,
 ) -> None:
-    async with shops.opened(either, pace=WorkerConfig(places=1, idle_seconds=3_600)) as shop:
+    async with shops.opened(either, config=WorkerConfig(max_in_flight=1, idle_seconds=3_600)) as shop:
         await shop.endpoint()
         for number in range(3):
             await shop.completed(f"job-{number}")

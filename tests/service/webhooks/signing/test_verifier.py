@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.signing import encode_secret
-from service.webhooks.ed25519 import private_key, sign
+from service.webhooks.ed25519 import private_key_from_seed, sign
 from service.webhooks.verifier import Diagnosis, Keys, Mistake, SentMessage, diagnose
 
 NOW = 1_790_000_000
@@ -23,7 +23,7 @@ KEY = bytes(range(32))
 OLD = bytes(range(1, 33))
 ELSEWHERE = bytes(range(2, 34))
 SECRET = encode_secret(KEY)
-PRIVATE = private_key(bytes(32))
+PRIVATE = private_key_from_seed(bytes(32))
 KEYS = Keys(KEY, previous=(OLD,), public=PRIVATE.public_key(), others=(ELSEWHERE,))
 DOCUMENT = {
     "type": "export.completed",
@@ -74,7 +74,7 @@ def test_what_others_accept_is_valid(
 
 def test_an_asymmetric_signature_alone_is_valid() -> None:
     assert asked(sign(PRIVATE, "msg_1", NOW, BODY)).valid
-    strange = sign(private_key(KEY), "msg_1", NOW, BODY)
+    strange = sign(private_key_from_seed(KEY), "msg_1", NOW, BODY)
     for other in (theirs(bytes(24)), theirs(OLD), strange):
         assert asked(f"{other} {sign(PRIVATE, 'msg_1', NOW, BODY)}").valid
 
@@ -144,7 +144,9 @@ def test_clocks_may_differ_by_five_minutes(off: int, valid: bool, says: str) -> 
         pytest.param(theirs(OLD), ["old_key"], id="the old key"),
         pytest.param(theirs(ELSEWHERE), ["other_endpoint"], id="another endpoint's"),
         pytest.param(theirs(bytes(24)), ["wrong_secret"], id="a stranger's"),
-        pytest.param(sign(private_key(KEY), "msg_1", NOW, BODY), ["wrong_secret"], id="another ed25519 key"),
+        pytest.param(
+            sign(private_key_from_seed(KEY), "msg_1", NOW, BODY), ["wrong_secret"], id="another ed25519 key"
+        ),
         pytest.param(theirs(timestamp=NOW - 7), ["timestamp_changed"], id="another time"),
         pytest.param(
             theirs(OLD, timestamp=NOW + 300), ["old_key", "timestamp_changed"], id="old key and time"

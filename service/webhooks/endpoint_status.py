@@ -1,0 +1,111 @@
+"""Enable and disable endpoints, by request or for their failures.
+
+These functions take a session and never commit.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from sqlalchemy import and_, bindparam, case, literal_column, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.database.sqlite import CHANGE_LOG
+from service.webhooks import delivery_log
+from service.webhooks.endpoints import is_endpoint, update_where
+from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState, DisabledReason, Endpoint
+from service.webhooks.retry_policy import DISABLED_AFTER_SECONDS, FAILURE_WINDOW_RESET_SECONDS
+
+BATCH_ROWS: Final = 500
+_pending = and_(
+    DELIVERIES.c.endpoint_id.in_(bindparam("endpoints", expanding=True)),
+    DELIVERIES.c.state == literal_column("'pending'"),
+)
+_batch = (
+    select(DELIVERIES.c.delivery_id)
+    .where(_pending)
+    # In the order of the partial index on pending rows, so that a long log of ended ones is never read.
+    .order_by(DELIVERIES.c.endpoint_id, DELIVERIES.c.next_at)
+    .limit(BATCH_ROWS)
+    .with_for_update(skip_locked=True)
+)
+
+# The lease is kept: an attempt may be in flight, and newer events of the export wait until it ends.
+_FAIL_PENDING: Final = (
+    update(DELIVERIES)
+    .where(DELIVERIES.c.delivery_id.in_(_batch))
+    .values(state=DeliveryState.FAILED.value, ended_at=bindparam("now"))
+)
+
+
+async def enable(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint | None:
+    """Enable the endpoint and forget its failures, for whatever reason it was disabled."""
+    cleared = dict.fromkeys(("disabled_reason", "disabled_at", "failing_since", "failed_at"))
+    return await update_where(session, is_endpoint(user_id, endpoint_id), {"enabled": True} | cleared)
+
+
+async def disable(
+    session: AsyncSession, endpoint_id: str, reason: DisabledReason, *, now: float
+) -> Endpoint | None:
+    """Disable the endpoint and fail its pending deliveries. None if it was disabled before.
+
+    Only the first batch of a long backlog fails here; the delivery worker does the rest in batches.
+    """
+    is_enabled = and_(ENDPOINTS.c.endpoint_id == endpoint_id, ENDPOINTS.c.enabled)
+    values = {"enabled": False, "disabled_reason": reason.value, "disabled_at": now}
+    endpoint = await update_where(session, is_enabled, values)
+    if endpoint is not None:
+        await session.execute(_FAIL_PENDING, {"endpoints": [endpoint_id], "now": now})
+        session.info.setdefault(CHANGE_LOG, []).append((endpoint_id, endpoint.user_id))
+    return endpoint
+
+
+async def lock_failing(session: AsyncSession, *, succeeded: Collection[str], failed: Collection[str]) -> bool:
+    """Lock the rows that results will change; return whether there are any.
+
+    Every transaction that changes an endpoint and its deliveries locks the endpoint first, and endpoints in the order
+    of their ids, so that no two transactions wait for each other.
+    """
+    is_recovering = and_(ENDPOINTS.c.endpoint_id.in_(succeeded), ENDPOINTS.c.failing_since.is_not(None))
+    is_affected = or_(is_recovering, ENDPOINTS.c.endpoint_id.in_(failed))
+    rows = select(ENDPOINTS.c.endpoint_id).where(is_affected).order_by(ENDPOINTS.c.endpoint_id)
+    return bool((await session.execute(rows.with_for_update())).all())
+
+
+async def record_success(session: AsyncSession, endpoint_ids: Collection[str]) -> None:
+    """End the failing period of the endpoints."""
+    is_failing = and_(ENDPOINTS.c.endpoint_id.in_(endpoint_ids), ENDPOINTS.c.failing_since.is_not(None))
+    await session.execute(update(ENDPOINTS).where(is_failing).values(failing_since=None, failed_at=None))
+
+
+async def record_failure(
+    session: AsyncSession, endpoint_ids: Collection[str], *, now: float
+) -> list[Endpoint]:
+    """Note a failure of each endpoint; disable and return those that fail for too long."""
+    is_enabled = and_(ENDPOINTS.c.endpoint_id.in_(endpoint_ids), ENDPOINTS.c.enabled)
+    since = ENDPOINTS.c.failing_since
+    is_new_period = or_(since.is_(None), ENDPOINTS.c.failed_at < now - FAILURE_WINDOW_RESET_SECONDS)
+    values = {"failing_since": case((is_new_period, now), else_=since), "failed_at": now}
+    await session.execute(update(ENDPOINTS).where(is_enabled).values(values))
+    is_too_long = and_(is_enabled, since <= now - DISABLED_AFTER_SECONDS)
+    ids = (await session.execute(select(ENDPOINTS.c.endpoint_id).where(is_too_long))).scalars().all()
+    disabled = [await disable(session, endpoint_id, DisabledReason.FAILING, now=now) for endpoint_id in ids]
+    return [endpoint for endpoint in disabled if endpoint is not None]
+
+
+async def fail_pending(session: AsyncSession, endpoint_ids: Sequence[str], *, now: float) -> bool:
+    """Fail a batch of what is pending for inactive endpoints; return whether there is more.
+
+    Inactive endpoints are disabled or deleted. The worker calls this whenever it sees such a delivery: a transaction
+    that read the endpoint while it was enabled may commit another delivery after the endpoint was disabled.
+    """
+    is_named = ENDPOINTS.c.endpoint_id.in_(endpoint_ids)
+    disabled = select(ENDPOINTS.c.endpoint_id).where(is_named, ~ENDPOINTS.c.enabled)
+    # The lock keeps them disabled. It never waits, since this transaction may hold locks on deliveries already.
+    locked = await session.execute(disabled.with_for_update(skip_locked=True))
+    existing = await session.execute(select(ENDPOINTS.c.endpoint_id).where(is_named))
+    inactive = {*endpoint_ids}.difference(existing.scalars()).union(locked.scalars())
+    statement = _FAIL_PENDING.returning(DELIVERIES.c.delivery_id)
+    parameters = {"endpoints": sorted(inactive), "now": now}
+    failed_ids = (await session.execute(statement, parameters)).scalars().all()
+    await delivery_log.mark_interrupted(session, failed_ids)
+    return bool(failed_ids)
