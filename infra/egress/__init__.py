@@ -1,4 +1,4 @@
-"""The HTTP client for outbound webhooks: it connects only to checked addresses, and is bounded in time and bytes."""
+"""HTTP client for untrusted URLs: checked addresses only, bounded in time and bytes."""
 
 from infra.egress.client import TOTAL_SECONDS, EgressClient
 from infra.egress.resolver import HostLookup, look_up_host

@@ -1,7 +1,8 @@
-"""Which addresses may be connected to; pure.
+"""Decide which addresses may be connected to; pure.
 
-Public unicast is allowed and nothing else: `ipaddress.is_global` says True of NAT64, 6to4, site-local and multicast
-addresses. Sources: the IANA special-purpose registries for IPv4 and IPv6, and what clouds document of their metadata.
+Only public unicast is allowed. The standard library does not suffice: `ipaddress.is_global` is True for NAT64, 6to4,
+site-local and multicast addresses. Sources: the IANA special-purpose registries for IPv4 and IPv6, and the metadata
+addresses that clouds document.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from infra.egress.results import Address, Network
 _METADATA: Final = "a cloud's metadata address"
 _TRANSITION: Final = "an IPv6 form of an IPv4 address"
 
-_KINDS: Final = tuple(
+_BLOCKED: Final = tuple(
     (ip_network(text), kind)
     for text, kind in [
         ("169.254.169.254/32", _METADATA),
@@ -68,13 +69,14 @@ _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 
 
 def blocked_reason(address: Address, allowed: Sequence[Network]) -> str | None:
-    """What an address is that may not be connected to, such as "a private address"; None if it may be.
+    """Return what is wrong with an address, such as "a private address"; None if allowed.
 
-    One of the `allowed` networks lets an address through, but an IPv4 address that it embeds is judged by itself as
-    well, and a metadata address wants a network of its own: who allows 10.0.0.0/8, or everything, didn't mean it.
+    An address in one of the `allowed` networks is allowed, with two exceptions. An IPv4 address embedded in an IPv6
+    address must be allowed as well. A metadata address must be listed by itself (/32 or /128): an operator who allows
+    10.0.0.0/8 or everything did not mean it.
     """
-    kind = _kind(address)
-    if kind is not None and not _by_name(address, allowed, alone=kind == _METADATA):
+    kind = _block_kind(address)
+    if kind is not None and not _is_listed(address, allowed, exactly=kind == _METADATA):
         return kind
     for embedded in _embedded_ipv4(address):
         kind = blocked_reason(embedded, allowed)
@@ -83,17 +85,17 @@ def blocked_reason(address: Address, allowed: Sequence[Network]) -> str | None:
     return None
 
 
-def _by_name(address: Address, allowed: Sequence[Network], *, alone: bool) -> bool:
-    return any(address in network and (not alone or network.num_addresses == 1) for network in allowed)
+def _is_listed(address: Address, allowed: Sequence[Network], *, exactly: bool) -> bool:
+    return any(address in network and (not exactly or network.num_addresses == 1) for network in allowed)
 
 
-def _kind(address: Address) -> str | None:
-    for network, kind in _KINDS:
+def _block_kind(address: Address) -> str | None:
+    for network, kind in _BLOCKED:
         if address in network:
             return kind
     if isinstance(address, IPv4Address):
         return None
-    if _isatap(address):
+    if _is_isatap(address):
         return _TRANSITION
     return None if address in _PUBLIC_IPV6 else "a reserved address"
 
@@ -101,12 +103,12 @@ def _kind(address: Address) -> str | None:
 def _embedded_ipv4(address: Address) -> Iterator[IPv4Address]:
     if isinstance(address, IPv4Address) or int(address) <= 1:  # `::` and `::1` embed nothing
         return
-    if _isatap(address) or any(address in network for network in _LOW_32_BITS):
+    if _is_isatap(address) or any(address in network for network in _LOW_32_BITS):
         yield IPv4Address(int(address) & 0xFFFF_FFFF)
     if address.sixtofour is not None:
         yield address.sixtofour
     yield from address.teredo or ()
 
 
-def _isatap(address: IPv6Address) -> bool:
+def _is_isatap(address: IPv6Address) -> bool:
     return (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP

@@ -1,4 +1,4 @@
-"""One POST to a stranger: bounded in time and bytes, and only to where it may go."""
+"""POST to an untrusted URL with address checks, a deadline and a response size limit."""
 
 import asyncio
 import time
@@ -19,9 +19,9 @@ TOTAL_SECONDS: Final = 15.0
 EXCERPT_BYTES: Final = 16_384
 HEAD_BYTES: Final = 65_536
 _MAX_RETRY_AFTER: Final = 64
-_OURS: Final = {
+_OWN_HEADERS: Final = {
     "User-Agent": "Framehook",
-    "Accept-Encoding": "identity",  # an excerpt is shown as it came, and nothing is ever inflated
+    "Accept-Encoding": "identity",  # excerpts are shown as received, and nothing is ever decompressed
     "Connection": "close",
 }
 _CONNECTING: Final = "connecting"
@@ -35,77 +35,80 @@ _STAGES: Final = {  # by the names of httpcore's trace
 
 
 class EgressClient:
-    """Calls URLs that strangers gave. It holds no connection, no cookie and no other state between calls."""
+    """Client for URLs that users gave; keeps no connection, cookie or other state."""
 
     def __init__(
         self,
-        rules: EgressPolicy,
+        policy: EgressPolicy,
         *,
-        resolve: HostLookup = look_up_host,
+        lookup: HostLookup = look_up_host,
         total_seconds: float = TOTAL_SECONDS,
         excerpt_bytes: int = EXCERPT_BYTES,
         ssl_context: SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._rules = rules
+        self._policy = policy
         self._total_seconds = total_seconds
         self._excerpt_bytes = excerpt_bytes
-        self._guard = AddressResolver(rules, resolve, seconds=total_seconds / 3)
+        self._resolver = AddressResolver(policy, lookup, seconds=total_seconds / 3)
         self._transport = transport or CheckedTransport(
             CheckedBackend(
-                self._guard, connect_seconds=total_seconds / 3, read_bytes=HEAD_BYTES + excerpt_bytes
+                self._resolver, connect_seconds=total_seconds / 3, read_bytes=HEAD_BYTES + excerpt_bytes
             ),
             ssl_context or httpx.create_ssl_context(),
         )
 
     def check_url(self, url: str) -> None:
-        """Judge what can be judged without the network; raises BlockedURL."""
-        self._parsed(url)
+        """Check the URL as far as possible without the network; raises BlockedURL."""
+        self._parse(url)
 
     async def check(self, url: str) -> None:
-        """Judge the URL and every address of its host; raises BlockedURL, or Unreachable with `dns`."""
-        await self._guard.addresses(host_of(parse(url, self._rules)))
+        """Check the URL and every address of its host; raises BlockedURL or Unreachable."""
+        await self._resolver.resolve(host_of(parse(url, self._policy)))
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> EgressResponse:
-        """Send `body` and return what was answered; raises BlockedURL or Unreachable.
+        """Send `body` and return the response; raises BlockedURL or Unreachable.
 
-        The host is resolved and judged anew, and an address that was judged is what is connected to.
+        The host is resolved and checked again, and the connection goes to a checked address.
         """
         stage = _Stage()
         request = httpx.Request(
             "POST",
-            self._parsed(url),
+            self._parse(url),
             content=body,
             headers=_with_own_headers(headers),
-            extensions={"trace": stage.note},
+            extensions={"trace": stage.on_event},
         )
         try:
             async with asyncio.timeout(self._total_seconds):
                 return await self._exchange(request)
         except (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException):
-            late = f"There was no whole answer in {self._total_seconds:g} s: time ran out while {stage.name}."
-            raise Unreachable("timeout", late) from None
+            message = (
+                f"There was no whole answer in {self._total_seconds:g} s: time ran out while {stage.name}."
+            )
+            raise Unreachable("timeout", message) from None
         except ResponseTooLarge:
             raise Unreachable(
                 "protocol", f"The answer's headers have no end in {HEAD_BYTES} bytes."
             ) from None
         except (httpcore.RemoteProtocolError, httpx.RemoteProtocolError) as error:
-            raise Unreachable("protocol", stage.broken) from error
-        except SSLError as error:  # some refusals of TLS 1.3 come after the handshake
+            raise Unreachable("protocol", stage.protocol_error) from error
+        except SSLError as error:  # TLS 1.3 reports some rejections after the handshake
             raise Unreachable("tls", f"TLS failed while {stage.name}.") from error
         except (httpcore.NetworkError, httpx.NetworkError) as error:
             raise Unreachable("closed", f"The connection was lost while {stage.name}.") from error
 
     async def close(self) -> None:
+        """Close the transport."""
         await self._transport.aclose()
 
-    def _parsed(self, url: str) -> httpx.URL:
-        parsed = parse(url, self._rules)
-        self._guard.check_literal(host_of(parsed))
+    def _parse(self, url: str) -> httpx.URL:
+        parsed = parse(url, self._policy)
+        self._resolver.check_literal(host_of(parsed))
         return parsed
 
     async def _exchange(self, request: httpx.Request) -> EgressResponse:
-        began = time.monotonic()
+        start = time.monotonic()
         response = await self._transport.handle_async_request(request)
         try:
             body = await self._read_excerpt(response)
@@ -115,39 +118,39 @@ class EgressClient:
         return EgressResponse(
             status=response.status_code,
             retry_after=retry_after if 0 < len(retry_after) <= _MAX_RETRY_AFTER else None,
-            excerpt=_text(body, response.headers.get("content-encoding", "")),
-            seconds=time.monotonic() - began,
+            excerpt=_to_text(body, response.headers.get("content-encoding", "")),
+            seconds=time.monotonic() - start,
         )
 
     async def _read_excerpt(self, response: httpx.Response) -> bytes:
-        """As much of the body as is kept; the rest is never asked for."""
+        """Read as much of the body as is stored; the rest is never requested."""
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        taken = bytearray()
+        excerpt = bytearray()
         chunks = aiter(response.stream)
         try:
             async for chunk in chunks:
-                taken += chunk
-                if len(taken) >= self._excerpt_bytes:
+                excerpt += chunk
+                if len(excerpt) >= self._excerpt_bytes:
                     break
-        except ResponseTooLarge:  # chunks of a byte, with more framing than content
+        except ResponseTooLarge:  # tiny chunks, with more framing than content
             pass
         finally:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
-        return bytes(taken[: self._excerpt_bytes])
+        return bytes(excerpt[: self._excerpt_bytes])
 
 
 class _Stage:
-    """How far an exchange has come, in words."""
+    """How far an exchange has come, for messages."""
 
     def __init__(self) -> None:
         self.name = _CONNECTING
 
-    async def note(self, event: str, _: object) -> None:
+    async def on_event(self, event: str, _: object) -> None:
         self.name = _STAGES.get(event, self.name)
 
     @property
-    def broken(self) -> str:
+    def protocol_error(self) -> str:
         if self.name == _BODY:
             return "The answer broke off, or its framing is not HTTP."
         return "The connection was closed without an answer, or the answer is not HTTP."
@@ -155,12 +158,12 @@ class _Stage:
 
 def _with_own_headers(headers: Mapping[str, str]) -> httpx.Headers:
     merged = httpx.Headers(headers)
-    merged.update(_OURS)
-    merged.pop("host", None)  # the URL says it
+    merged.update(_OWN_HEADERS)
+    merged.pop("host", None)  # taken from the URL
     return merged
 
 
-def _text(body: bytes, encoding: str) -> str:
+def _to_text(body: bytes, encoding: str) -> str:
     if encoding.strip().lower() not in {"", "identity"}:
         return "(compressed, though that was not asked for)" if body else ""
     return body.decode("utf-8", "replace").replace("\0", "")

@@ -1,4 +1,4 @@
-"""From a host to the addresses that may be connected to: resolved once, and every one of them judged."""
+"""Resolve a host once and reject it unless every address is allowed."""
 
 import asyncio
 import errno
@@ -10,61 +10,61 @@ from typing import Final
 
 from infra.egress.addresses import blocked_reason
 from infra.egress.results import Address, BlockedURL, EgressPolicy, Unreachable
-from infra.egress.urls import is_localhost, literal
+from infra.egress.urls import is_localhost, parse_address
 
 HostLookup = Callable[[str], Awaitable[Sequence[Address]]]
-"""The addresses of a name, best first; OSError or none at all if it has none."""
+"""Returns the addresses of a name, best first; OSError or an empty list if it has none."""
 
 RESOURCE_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors of a machine that has run out of something."""
+"""Errors of a machine that has run out of sockets or memory."""
 
-MOST_THREADS: Final = 256
+MAX_THREADS: Final = 256
 _LOOPBACK: Final = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
 async def look_up_host(host: str) -> Sequence[Address]:
-    """What the operating system says, asked in a thread of its own.
+    """Resolve with the operating system, in a thread of its own.
 
-    An executor's few threads could all be held up by names whose servers never answer, and would hold up the end of
-    the process as well. A caller that gives up leaves the thread behind until the system gives up too, so there is an
-    end to how many there may be.
+    The few threads of an executor could all be blocked by names whose servers never answer, and would delay the end
+    of the process as well. A caller that times out leaves its thread behind until the system times out too; so the
+    number of threads is limited.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[Address]] = loop.create_future()
+    result: asyncio.Future[list[Address]] = loop.create_future()
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            _tell(loop, answer, error)
+            _set_result(loop, result, error)
         else:
-            _tell(loop, answer, [ip_address(entry[4][0]) for entry in found])
+            _set_result(loop, result, [ip_address(entry[4][0]) for entry in entries])
 
-    if threading.active_count() >= MOST_THREADS:
+    if threading.active_count() >= MAX_THREADS:
         raise OSError(errno.ENOMEM, "too many threads")
     try:
-        threading.Thread(target=ask, name="resolve", daemon=True).start()
+        threading.Thread(target=look_up, name="resolve", daemon=True).start()
     except RuntimeError as error:
         raise OSError(errno.ENOMEM, "no more threads") from error
-    return await answer
+    return await result
 
 
 class AddressResolver:
-    """Judges hosts by the operator's rules."""
+    """Resolve hosts to addresses that the operator's policy allows."""
 
-    def __init__(self, rules: EgressPolicy, resolve: HostLookup, *, seconds: float) -> None:
-        self._allowed = rules.allowed_networks
-        self._resolve = resolve
+    def __init__(self, policy: EgressPolicy, lookup: HostLookup, *, seconds: float) -> None:
+        self._allowed = policy.allowed_networks
+        self._lookup = lookup
         self._seconds = seconds
 
     def check_literal(self, host: str) -> tuple[Address, ...]:
-        """The addresses that a host means without being resolved, none for a name; BlockedURL if one may not be."""
+        """Return the addresses that need no lookup, none for a name; raises BlockedURL."""
         if is_localhost(host):
             allowed = tuple(address for address in _LOOPBACK if not blocked_reason(address, self._allowed))
             if not allowed:
                 raise BlockedURL(f"{host} is this machine itself, which the operator has not allowed.")
             return allowed
-        address = literal(host)
+        address = parse_address(host)
         if address is None:
             return ()
         kind = blocked_reason(address, self._allowed)
@@ -72,47 +72,51 @@ class AddressResolver:
             raise BlockedURL(f"{host} is {kind}, which the operator has not allowed.")
         return (address,)
 
-    async def addresses(self, host: str) -> tuple[Address, ...]:
-        """Where a connection to `host` may go, best first; BlockedURL if any of its addresses is refused."""
-        spelled = self.check_literal(host)
-        if spelled:
-            return spelled
-        found = await self._look_up(host)
-        for address in found:
+    async def resolve(self, host: str) -> tuple[Address, ...]:
+        """Return the addresses of `host`, best first; BlockedURL if any is not allowed."""
+        literal_addresses = self.check_literal(host)
+        if literal_addresses:
+            return literal_addresses
+        addresses = await self._look_up(host)
+        for address in addresses:
             kind = blocked_reason(address, self._allowed)
-            if kind is not None:  # which address it is, is nobody's business outside
+            if kind is not None:  # the address itself is not shown: it may be internal
                 raise BlockedURL(f"{host} resolves to {kind}, which the operator has not allowed.")
-        return found
+        return addresses
 
     async def _look_up(self, host: str) -> tuple[Address, ...]:
         try:
             async with asyncio.timeout(self._seconds):
-                found = tuple(dict.fromkeys(await self._resolve(host)))
+                addresses = tuple(dict.fromkeys(await self._lookup(host)))
         except TimeoutError:
             raise Unreachable("dns", f"{host} could not be resolved in {self._seconds:g} s.") from None
         except OSError as error:
             if error.errno in RESOURCE_ERRNOS:
                 raise Unreachable("local", "This service can resolve no more names just now.") from error
             raise Unreachable("dns", f"{host} could not be resolved: {error.strerror or error}.") from error
-        if not found:
+        if not addresses:
             raise Unreachable("dns", f"{host} has no address.")
-        return found
+        return addresses
 
 
-def _tell(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[list[Address]], found: list[Address] | Exception
+def _set_result(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[list[Address]],
+    result: list[Address] | Exception,
 ) -> None:
-    def settle() -> None:
-        if answer.done():
-            return  # nobody waits any more
-        if isinstance(found, UnicodeError):
-            answer.set_exception(OSError("no name that could be resolved"))
-        elif isinstance(found, Exception):
-            answer.set_exception(found)
+    """Set the future's result from another thread."""
+
+    def set_in_loop() -> None:
+        if future.done():
+            return  # the caller has timed out
+        if isinstance(result, UnicodeError):
+            future.set_exception(OSError("no name that could be resolved"))
+        elif isinstance(result, Exception):
+            future.set_exception(result)
         else:
-            answer.set_result(found)
+            future.set_result(result)
 
     try:
-        loop.call_soon_threadsafe(settle)
+        loop.call_soon_threadsafe(set_in_loop)
     except RuntimeError:
-        return  # the loop has ended meanwhile
+        return  # the loop has closed in the meantime

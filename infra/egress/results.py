@@ -1,4 +1,4 @@
-"""What an operator allows, and the three ways in which a call ends."""
+"""The policy of an operator, and the response or the error of a call."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -9,14 +9,14 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True)
 class EgressPolicy:
-    """What the operator allows beyond public addresses and https."""
+    """Networks and schemes that the operator allows beyond public addresses and https."""
 
     allowed_networks: tuple[Network, ...] = ()
     allow_http: bool = False
 
 
 class BlockedURL(Exception):
-    """The URL, or what its host resolves to, is refused; `reason` may be shown to whoever gave the URL."""
+    """The URL or an address of its host is not allowed; `reason` may be shown to the user."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -24,11 +24,11 @@ class BlockedURL(Exception):
 
 
 class Unreachable(Exception):
-    """No whole answer came; `message` is a sentence to act on, and quotes nothing that was received.
+    """No complete response came; `message` says why and quotes nothing that was received.
 
     Codes: `dns`, `connect`, `tls`, `timeout` (the whole exchange took too long), `closed` (the connection was reset),
-    `protocol` (no HTTP, or an answer that ends in the middle), and `local`: this machine has no sockets or threads
-    left, which says nothing of the other side.
+    `protocol` (not HTTP, or a truncated response), and `local`: this machine has no sockets or threads left, which
+    says nothing about the other side.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -39,7 +39,7 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class EgressResponse:
-    """What was answered, whatever the status: a redirect is an answer too.
+    """Response of any status; redirects are not followed.
 
     `excerpt` is the beginning of the body as text, without NUL characters.
     """

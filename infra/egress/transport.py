@@ -1,7 +1,7 @@
-"""An httpx transport that opens one checked connection for a request, and closes it after the answer.
+"""An httpx transport that opens one checked connection per request.
 
-No connection is kept: one kept for a name would serve that name after it resolves elsewhere, and a consumer gets few
-deliveries in the time that it could be kept.
+Connections are not reused: a connection kept for a name would outlive a change of its addresses, and a consumer gets
+few deliveries in the time that it could be kept.
 """
 
 import ssl
@@ -14,13 +14,17 @@ from infra.egress.connect import CheckedBackend
 
 
 class CheckedTransport(httpx.AsyncBaseTransport):
-    """Raises BlockedURL, Unreachable and httpcore's errors. It knows nothing of proxies, cookies or redirects."""
+    """Transport without proxies, cookies or redirects.
 
-    def __init__(self, network: CheckedBackend, ssl_context: ssl.SSLContext) -> None:
-        self._network = network
+    Raises BlockedURL, Unreachable and the errors of httpcore.
+    """
+
+    def __init__(self, backend: CheckedBackend, ssl_context: ssl.SSLContext) -> None:
+        self._backend = backend
         self._ssl_context = ssl_context
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request on a new connection, which closes with the response."""
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -28,7 +32,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
             target=request.url.raw_path,
         )
         connection = httpcore.AsyncHTTPConnection(
-            url.origin, ssl_context=self._ssl_context, network_backend=self._network
+            url.origin, ssl_context=self._ssl_context, network_backend=self._backend
         )
         try:
             response = await connection.handle_async_request(
@@ -45,11 +49,11 @@ class CheckedTransport(httpx.AsyncBaseTransport):
             raise
         assert isinstance(response.stream, AsyncIterable)
         return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response.stream, connection)
+            response.status, headers=response.headers, stream=_ResponseBody(response.stream, connection)
         )
 
 
-class _Body(httpx.AsyncByteStream):
+class _ResponseBody(httpx.AsyncByteStream):
     def __init__(self, chunks: AsyncIterable[bytes], connection: httpcore.AsyncHTTPConnection) -> None:
         self._chunks = chunks
         self._connection = connection

@@ -1,4 +1,7 @@
-"""Which URLs may be called; pure. What was checked is the parsed URL, and that is what is called."""
+"""Decide which URLs may be called; pure.
+
+The result is the parsed URL, so that what was checked is what is called.
+"""
 
 import re
 from ipaddress import ip_address
@@ -19,7 +22,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@]+)(:[1-9][0-9]{0,4})?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
-# Ports of services that are not HTTP, which browsers don't connect to either: https://fetch.spec.whatwg.org/#port-blocking
+# Ports of services other than HTTP, which browsers refuse as well: https://fetch.spec.whatwg.org/#port-blocking
 BAD_PORTS: Final = frozenset(
     {
         1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
@@ -30,10 +33,13 @@ BAD_PORTS: Final = frozenset(
 )  # fmt: skip
 
 
-def parse(url: str, rules: EgressPolicy) -> httpx.URL:
-    """The URL, if every parser would read it alike and nothing but its addresses is left to judge; or BlockedURL."""
-    shape = _shape(url)
-    _check_scheme(shape["scheme"], rules)
+def parse(url: str, policy: EgressPolicy) -> httpx.URL:
+    """Parse a URL that all parsers read alike; raises BlockedURL.
+
+    Only the addresses of its host remain to be checked.
+    """
+    shape = _match_shape(url)
+    _check_scheme(shape["scheme"], policy)
     if shape["fragment"] is not None:
         raise BlockedURL("The URL has a fragment (#…), which is never sent.")
     if "@" in shape["authority"]:
@@ -42,7 +48,7 @@ def parse(url: str, rules: EgressPolicy) -> httpx.URL:
         raise BlockedURL("The URL's host or port is missing or malformed.")
     try:
         parsed = httpx.URL(url)
-        parsed.host  # noqa: B018 - decodes international names, and may fail at that
+        parsed.host  # noqa: B018 - decodes international names, which may fail
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise BlockedURL("The URL's host is no valid name or address.") from None
     _check_host(host_of(parsed))
@@ -51,12 +57,12 @@ def parse(url: str, rules: EgressPolicy) -> httpx.URL:
 
 
 def host_of(url: httpx.URL) -> str:
-    """The host as it is resolved, sent and compared with certificates: ASCII, lower case, no brackets."""
+    """Return the host as it is resolved and sent: ASCII, lower case, no brackets."""
     return url.raw_host.decode("ascii")
 
 
-def literal(host: str) -> Address | None:
-    """The address that a host spells out, if it is none to be resolved."""
+def parse_address(host: str) -> Address | None:
+    """Return the address if the host is one; None for a name."""
     try:
         return ip_address(host)
     except ValueError:
@@ -64,12 +70,12 @@ def literal(host: str) -> Address | None:
 
 
 def is_localhost(host: str) -> bool:
-    """Whether a name means this machine whatever a resolver says of it (RFC 6761)."""
+    """Tell whether a name means this machine without being resolved (RFC 6761)."""
     name = host.lower().rstrip(".")
     return name == "localhost" or name.endswith(".localhost")
 
 
-def _shape(url: str) -> re.Match[str]:
+def _match_shape(url: str) -> re.Match[str]:
     if len(url) > MAX_CHARACTERS:
         raise BlockedURL(f"The URL is longer than {MAX_CHARACTERS} characters.")
     if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
@@ -80,20 +86,20 @@ def _shape(url: str) -> re.Match[str]:
     return shape
 
 
-def _check_scheme(scheme: str, rules: EgressPolicy) -> None:
-    if scheme.lower() == "https" or (scheme.lower() == "http" and rules.allow_http):
+def _check_scheme(scheme: str, policy: EgressPolicy) -> None:
+    if scheme.lower() == "https" or (scheme.lower() == "http" and policy.allow_http):
         return
     if scheme.lower() == "http":
         raise BlockedURL("The URL is not https; plain http is allowed by the operator only.")
     raise BlockedURL(
         "The URL does not begin with http:// or https://."
-        if rules.allow_http
+        if policy.allow_http
         else "The URL does not begin with https://."
     )
 
 
 def _check_host(host: str) -> None:
-    if literal(host) is not None:
+    if parse_address(host) is not None:
         return
     labels = host.split(".")
     if not labels[-1] and len(labels) > 1:

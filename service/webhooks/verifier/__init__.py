@@ -1,4 +1,4 @@
-"""What is wrong with a signed message that a consumer received, or with the way a consumer verifies it."""
+"""Explain why a signed message, or a consumer's verification of it, fails."""
 
 from service.webhooks.verifier.diagnose import Diagnosis, diagnose
 from service.webhooks.verifier.mistakes import Mistake

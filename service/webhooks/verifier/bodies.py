@@ -1,4 +1,4 @@
-"""From the body that somebody holds to the bodies that may have been sent; pure."""
+"""Guess which body was sent from the one that was received; pure."""
 
 import json
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from typing import Any, Final
 from service.webhooks.verifier.mistakes import Mistake
 
 _BOM: Final = b"\xef\xbb\xbf"
-_LONGEST_BYTES: Final = 1 << 16
-_MOST_BRACKETS: Final = 64  # indenting makes a body longer by its depth times its length
+_MAX_BYTES: Final = 1 << 16
+_MAX_BRACKETS: Final = 64  # indenting makes a body longer by its depth times its length
 _CHARACTER_SETS: Final = ("latin-1", "cp1252", "utf-16", "utf-16-le")
 _LAYOUTS: Final[tuple[dict[str, Any], ...]] = (
     {"separators": (",", ":")},
@@ -21,25 +21,25 @@ _LAYOUTS: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
-def variants(body: bytes) -> Iterator[tuple[Mistake, bytes]]:
-    """What `body` may have been before something on the way changed it, likeliest first, none twice."""
+def generate_variants(body: bytes) -> Iterator[tuple[Mistake, bytes]]:
+    """Yield what `body` may have been before it was changed, likeliest first, each once."""
     seen = {body}
-    for mistake, variant in _all(body):
+    for mistake, variant in _generate_all(body):
         if variant not in seen:
             seen.add(variant)
             yield mistake, variant
 
 
-def _all(body: bytes) -> Iterator[tuple[Mistake, bytes]]:
-    for variant in _edges(body):
+def _generate_all(body: bytes) -> Iterator[tuple[Mistake, bytes]]:
+    for variant in _vary_whitespace(body):
         yield Mistake.BODY_LINE_ENDS, variant
-    for variant in _encodings(body):
+    for variant in _vary_encoding(body):
         yield Mistake.BODY_ENCODING, variant
-    for variant in _layouts(body):
+    for variant in _vary_json_layout(body):
         yield Mistake.BODY_RESERIALISED, variant
 
 
-def _edges(body: bytes) -> Iterator[bytes]:
+def _vary_whitespace(body: bytes) -> Iterator[bytes]:
     yield body.strip()
     yield body + b"\n"
     yield body + b"\r\n"
@@ -48,7 +48,7 @@ def _edges(body: bytes) -> Iterator[bytes]:
     yield body.replace(b"\n", b"\r\n")
 
 
-def _encodings(body: bytes) -> Iterator[bytes]:
+def _vary_encoding(body: bytes) -> Iterator[bytes]:
     yield body.removeprefix(_BOM)
     yield _BOM + body
     for other in _CHARACTER_SETS:
@@ -58,8 +58,8 @@ def _encodings(body: bytes) -> Iterator[bytes]:
             yield body.decode(other).encode("utf-8")
 
 
-def _layouts(body: bytes) -> Iterator[bytes]:
-    document = _document(body)
+def _vary_json_layout(body: bytes) -> Iterator[bytes]:
+    document = _parse_json(body)
     if document is None:
         return
     if isinstance(document, str):  # wrapped as a string in another document
@@ -70,10 +70,10 @@ def _layouts(body: bytes) -> Iterator[bytes]:
         yield text.replace("/", "\\/").encode("utf-8", "replace")  # as PHP writes it
 
 
-def _document(body: bytes) -> Any:
-    """The document in a body, unless writing it anew in twenty ways would take long."""
+def _parse_json(body: bytes) -> Any:
+    """Return the JSON document in a body; None if it is too large to serialise often."""
     text = body.removeprefix(_BOM)
-    if len(text) > _LONGEST_BYTES or text.count(b"[") + text.count(b"{") > _MOST_BRACKETS:
+    if len(text) > _MAX_BYTES or text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
         return None
     try:
         return json.loads(text)

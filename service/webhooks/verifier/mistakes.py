@@ -1,10 +1,10 @@
-"""What goes wrong between a sender and a receiver of signed messages, and the sentence that says so."""
+"""The mistakes that make a verification fail, and a sentence for each."""
 
 from enum import StrEnum
 
 
 class Mistake(StrEnum):
-    """The code of a problem, as `POST /api/webhooks/verify` answers it."""
+    """Code of a mistake, as `problem` in the response of `POST /api/webhooks/verify`."""
 
     HEADER_MISSING = "header_missing"
     HEADER_MALFORMED = "header_malformed"

@@ -206,7 +206,7 @@ RESOLVED = [
 
 def guarded(rules: EgressPolicy, names: Names) -> EgressClient:
     """One that trusts no certificate: reading those that others trust takes longer than all else here."""
-    return EgressClient(rules, resolve=names, ssl_context=SSLContext(PROTOCOL_TLS_CLIENT))
+    return EgressClient(rules, lookup=names, ssl_context=SSLContext(PROTOCOL_TLS_CLIENT))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ BODY = b'{"type": "export.completed"}'
 
 @pytest.fixture
 async def egress() -> AsyncIterator[EgressClient]:
-    made = EgressClient(LOOPBACK, resolve=Names({"good.test": [["127.0.0.1"]]}), ssl_context=UNUSED)
+    made = EgressClient(LOOPBACK, lookup=Names({"good.test": [["127.0.0.1"]]}), ssl_context=UNUSED)
     yield made
     await made.close()
 

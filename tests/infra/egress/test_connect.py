@@ -23,7 +23,7 @@ from infra.egress import (
     look_up_host,
 )
 from infra.egress.client import TOTAL_SECONDS
-from infra.egress.resolver import MOST_THREADS
+from infra.egress.resolver import MAX_THREADS
 from infra.egress.results import Address
 from tests.bench.webhooks.hostile_receivers import Conduct, receiving, request
 from tests.infra.egress import hostile_receivers
@@ -55,7 +55,7 @@ def no_file_left() -> Iterator[None]:
 
 async def test_a_name_that_is_rebound_after_the_check_is_refused_at_the_connect() -> None:
     names = Names({"hooks.test": [["93.184.215.14"], ["127.0.0.1"]]})
-    egress = EgressClient(EgressPolicy(allow_http=True), resolve=names)
+    egress = EgressClient(EgressPolicy(allow_http=True), lookup=names)
     async with receiving(hostile_receivers.healthy) as port:
         await egress.check(f"http://hooks.test:{port}/")
         with pytest.raises(BlockedURL, match="resolves to a loopback address"):
@@ -65,7 +65,7 @@ async def test_a_name_that_is_rebound_after_the_check_is_refused_at_the_connect(
 
 async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next() -> None:
     names = Names({"hooks.test": [["127.0.0.1"], ["10.0.0.1"]]})
-    egress = EgressClient(LOOPBACK, resolve=names)
+    egress = EgressClient(LOOPBACK, lookup=names)
     async with receiving(hostile_receivers.healthy) as port:
         answer = await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
         assert (answer.status, names.asked) == (200, ["hooks.test"])
@@ -74,7 +74,7 @@ async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next()
 
 
 async def test_one_address_that_is_down_leaves_the_others() -> None:
-    egress = EgressClient(LOOPBACK, resolve=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
+    egress = EgressClient(LOOPBACK, lookup=Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
     async with receiving(hostile_receivers.healthy) as port:
         assert (await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})).status == 200
 
@@ -94,7 +94,7 @@ def swallowing(address: str, port: int) -> Iterator[None]:
 
 async def test_one_address_that_swallows_everything_leaves_time_for_the_others() -> None:
     names = Names({"hooks.test": [["127.0.0.2", "127.0.0.1"]]})
-    egress = EgressClient(LOOPBACK, resolve=names, total_seconds=4.8)
+    egress = EgressClient(LOOPBACK, lookup=names, total_seconds=4.8)
     async with receiving(hostile_receivers.healthy) as port:
         with swallowing("127.0.0.2", port):
             answered, ended = await asyncio.gather(
@@ -128,7 +128,7 @@ async def test_tls_is_by_the_name_in_the_url(authority: Authority, address: str)
 
     egress = EgressClient(
         EgressPolicy(LOOPBACK.allowed_networks),
-        resolve=Names({"hooks.test": [["127.0.0.1"]]}),
+        lookup=Names({"hooks.test": [["127.0.0.1"]]}),
         ssl_context=authority.trusted(),
     )
     async with receiving(conduct, ssl=context) as port:
@@ -150,8 +150,8 @@ async def tls_failure(
 
 async def test_certificates_are_checked(authority: Authority, tmp_path: Path) -> None:
     names = Names({"hooks.test": [["127.0.0.1"]]})
-    egress = EgressClient(LOOPBACK, resolve=names, ssl_context=authority.trusted())
-    strangers = EgressClient(LOOPBACK, resolve=names)
+    egress = EgressClient(LOOPBACK, lookup=names, ssl_context=authority.trusted())
+    strangers = EgressClient(LOOPBACK, lookup=names)
     assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("other.test"))
     assert "not valid for 'hooks.test'" in await tls_failure(egress, authority.serving("127.0.0.1"))
     assert "has expired" in await tls_failure(egress, authority.serving("hooks.test", days=-1))
@@ -161,7 +161,7 @@ async def test_certificates_are_checked(authority: Authority, tmp_path: Path) ->
 async def test_tls_that_fails_is_told_as_such(authority: Authority) -> None:
     egress = EgressClient(
         LOOPBACK,
-        resolve=Names({"hooks.test": [["127.0.0.1"]]}),
+        lookup=Names({"hooks.test": [["127.0.0.1"]]}),
         ssl_context=authority.trusted(),
     )
     old = authority.serving("hooks.test")
@@ -202,7 +202,7 @@ async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
         (hanging, "hooks.test could not be resolved in 0.3 s."),
     ]
     for resolve, message in table:
-        egress = EgressClient(EgressPolicy(), resolve=resolve, total_seconds=0.9)
+        egress = EgressClient(EgressPolicy(), lookup=resolve, total_seconds=0.9)
         for call in (
             egress.check("https://hooks.test/"),
             egress.post("https://hooks.test/", body=b"", headers={}),
@@ -226,7 +226,7 @@ async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     with pytest.raises(Unreachable) as ended:
-        await EgressClient(EgressPolicy(), resolve=exhausted).check("https://hooks.test/")
+        await EgressClient(EgressPolicy(), lookup=exhausted).check("https://hooks.test/")
     assert ended.value.code == "local"
     egress = EgressClient(LOOPBACK)
     async with receiving(hostile_receivers.healthy) as port:
@@ -238,7 +238,7 @@ async def test_a_machine_that_has_run_out_blames_nobody_else() -> None:
 
 async def test_names_that_never_resolve_take_so_many_threads_and_no_more() -> None:
     over = threading.Event()
-    waiting = [threading.Thread(target=over.wait, daemon=True) for _ in range(MOST_THREADS)]
+    waiting = [threading.Thread(target=over.wait, daemon=True) for _ in range(MAX_THREADS)]
     try:
         for thread in waiting:
             thread.start()
