@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from callbacks.log_format import log_to_stderr
 from gpu.errors import ExportError
-from gpu.pipeline import Attempt, run
+from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
 
 
@@ -44,7 +44,7 @@ def main() -> int:
         return _told(run(spec, Path(folder) / "scratch"))
 
 
-def _told(attempt: Attempt) -> int:
+def _told(attempt: ExportSteps) -> int:
     with closing(attempt):
         try:
             while True:

@@ -14,7 +14,7 @@ from callbacks.reporter import DeliveryFailed, Reporter, ReporterError, Stopped
 from gpu.chunks.process_worker import OwnMachine
 from gpu.chunks.scheduler import Places
 from gpu.errors import ExportError, describe, disk_full_error
-from gpu.pipeline import Attempt, run
+from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
 from gpu.transfer.objects import withdraw
 
@@ -67,7 +67,7 @@ def _announced(reporter: Reporter) -> None:
         log.warning("the start was not taken: %s", error)
 
 
-def _worked(attempt: Attempt, reporter: Reporter) -> Output | Failure:
+def _worked(attempt: ExportSteps, reporter: Reporter) -> Output | Failure:
     """The pipeline run to its end, every tick reported; `Stopped` ends it within a frame, and leaves nothing."""
     with closing(attempt):
         try:

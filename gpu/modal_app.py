@@ -25,7 +25,8 @@ from gpu.attempt import INTERNAL, execute
 from gpu.chunks import modal_entry
 from gpu.chunks.modal_worker import Containers
 from gpu.errors import ExportError
-from gpu.spec import AttemptSpec, CallbackTarget, ExportType, Transfer, parse_config
+from gpu.export_types.registry import parse_config
+from gpu.spec import AttemptSpec, CallbackTarget, Transfer
 from gpu.transfer.user_bucket import UserBucket
 from gpu.worker import Watchdog, scratch_name
 
@@ -181,8 +182,8 @@ def _spec(
         job_id=job_id,
         attempt=callback["attempt"],
         call_id=modal.current_function_call_id() or job_id,
-        type=ExportType(job_type),
-        config=parse_config(ExportType(job_type), config),
+        type=job_type,
+        config=parse_config(job_type, config),
         transfer=Transfer.model_validate(transfer),
         callback=CallbackTarget(url=callback["url"], key=callback["key"]),
         deadline_seconds=callback.get("deadline_seconds", DEADLINE_SECONDS),
@@ -218,13 +219,13 @@ def _stored(
     job_id: str, user_id: str, job_type: str, config: dict[str, Any], output_key: str, folder: Path
 ) -> Iterator[dict[str, Any]]:
     bucket = UserBucket(user_id)
-    parsed = parse_config(ExportType(job_type), config)
+    parsed = parse_config(job_type, config)
     made = folder / "made.mp4"
     spec = AttemptSpec(
         job_id=job_id,
         attempt=1,
         call_id=job_id,
-        type=ExportType(job_type),
+        type=job_type,
         config=parsed,
         transfer=bucket.transfer(parsed, made),
     )
@@ -238,7 +239,7 @@ def _stored(
     }
 
 
-def _progress(attempt: pipeline.Attempt) -> Generator[dict[str, Any], None, Output]:
+def _progress(attempt: pipeline.ExportSteps) -> Generator[dict[str, Any], None, Output]:
     while True:
         try:
             tick = next(attempt)

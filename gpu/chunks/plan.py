@@ -13,14 +13,16 @@ from pathlib import Path
 
 from pydantic import Field
 
+from gpu.config import StrictModel
 from gpu.errors import ExportError
-from gpu.export_types.registry import plan_render
+from gpu.export_types.planning import plan_render
+from gpu.export_types.registry import find_export_type
 from gpu.media.decode import Pictures
 from gpu.media.encode import Render, write
 from gpu.media.encoders import Encoder
 from gpu.sources.discontinuities import Scan
 from gpu.sources.source import Source, probe
-from gpu.spec import AttemptSpec, LocalFile, RemoteObject, StrictModel, Transfer
+from gpu.spec import AttemptSpec, LocalFile, RemoteObject, Transfer
 from gpu.transfer import objects
 
 SHORTEST_SECONDS = 2.0
@@ -100,7 +102,7 @@ def render_piece(order: Order) -> Generator[int, None, None]:
             key, spec.transfer.sources, order.path.parent, deadline_seconds=spec.deadline_seconds
         )
         sources[key] = probe(place, order.scans.get(key))
-    render = plan_render(spec.type, spec.config, sources)
+    render = plan_render(find_export_type(spec.type), spec.config, sources)
     if order.last > render.ticks.stop:
         raise ExportError("source_changed", "The source changed while it was read.", transient=True)
     for share in write(part(render, order.ticks), order.encoder, order.path, _layout(render)):

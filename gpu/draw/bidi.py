@@ -1,6 +1,6 @@
-"""Text in both directions: a line cut into stretches of one direction each, put in the order in which they are seen.
+"""Split a line of text into runs of one direction, in visual order.
 
-The parts of the Unicode bidirectional algorithm that a line of plain text needs; explicit embeddings are left aside.
+Implements the parts of the Unicode bidirectional algorithm that plain text needs, without explicit embeddings.
 """
 
 import unicodedata
@@ -16,52 +16,50 @@ _BETWEEN_DIGITS = {"CS", "ES"}
 _LEFT_TO_RIGHT, _RIGHT_TO_LEFT = 0, 1
 
 
-def levels(text: str) -> list[int]:
-    """How deeply each character is embedded: even runs from left to right, odd from right to left."""
+def embedding_levels(text: str) -> list[int]:
+    """Return the embedding level of each character: even is left to right, odd right to left."""
     directions = _directions(text)
-    base = next(
-        (_RIGHT_TO_LEFT if found == "R" else _LEFT_TO_RIGHT for found in directions if found in "LR"), 0
-    )
+    base = next((_RIGHT_TO_LEFT if char == "R" else _LEFT_TO_RIGHT for char in directions if char in "LR"), 0)
     level = {"L": 2 * base, "R": 1, "N": 2}
-    return [level[found] for found in _settled(directions, "R" if base else "L")]
+    return [level[direction] for direction in _resolve_neutrals(directions, "R" if base else "L")]
 
 
 def _directions(text: str) -> list[str]:
-    """Each character's own direction: L, R, N for a number within what runs to the left, or `-` for none."""
+    """Return each character's own direction: L, R, N for a number in right-to-left text, `-` for none."""
     kinds = [unicodedata.bidirectional(char) for char in text]
     first = next((_STRONG[kind] for kind in kinds if kind in _STRONG), "L")
-    found: list[str] = []
+    directions: list[str] = []
     strong = first
     for at, kind in enumerate(kinds):
         strong = _STRONG.get(kind, strong)
         number = "N" if strong == "R" else "L"
         if kind in _STRONG:
-            found.append(strong)
-        elif kind == "NSM" and found:
-            found.append(found[-1])
+            directions.append(strong)
+        elif kind == "NSM" and directions:
+            directions.append(directions[-1])
         elif kind in {"EN", "AN"} or (kind in _BETWEEN_DIGITS and _within_digits(kinds, at)):
-            found.append("N" if kind == "AN" else number)
+            directions.append("N" if kind == "AN" else number)
         else:
-            found.append("-")
-    return found
+            directions.append("-")
+    return directions
 
 
 def _within_digits(kinds: Sequence[str], at: int) -> bool:
     return 0 < at < len(kinds) - 1 and kinds[at - 1] in {"EN", "AN"} and kinds[at + 1] in {"EN", "AN"}
 
 
-def _settled(directions: Sequence[str], base: str) -> list[str]:
-    """Spaces and signs go with their neighbours where these agree, else with the line."""
-    settled: list[str] = []
+def _resolve_neutrals(directions: Sequence[str], base: str) -> list[str]:
+    """Give spaces and symbols the direction of both neighbours, or of the line where those differ."""
+    resolved: list[str] = []
     for direction, group in groupby(enumerate(directions), key=lambda pair: pair[1]):
-        places = [place for place, _ in group]
+        indexes = [index for index, _ in group]
         if direction != "-":
-            settled += [direction] * len(places)
+            resolved += [direction] * len(indexes)
             continue
-        before = _side(directions[places[0] - 1]) if places[0] else base
-        after = _side(directions[places[-1] + 1]) if places[-1] + 1 < len(directions) else base
-        settled += [before if before == after else base] * len(places)
-    return settled
+        before = _side(directions[indexes[0] - 1]) if indexes[0] else base
+        after = _side(directions[indexes[-1] + 1]) if indexes[-1] + 1 < len(directions) else base
+        resolved += [before if before == after else base] * len(indexes)
+    return resolved
 
 
 def _side(direction: str) -> str:
@@ -69,25 +67,25 @@ def _side(direction: str) -> str:
 
 
 def reorder_visual(text: str, key: Callable[[int], Key]) -> list[tuple[str, bool, Key]]:
-    """Stretches of one level and one `key` (asked of each index), from left to right: text, to the left, key.
+    """Return the runs of one level and one `key(index)` from left to right: text, is right to left, key.
 
-    The text of each stretch stays in the order in which it is read.
+    The text of each run stays in reading order.
     """
-    deep = levels(text)
+    levels = embedding_levels(text)
     runs = [
-        ("".join(text[at] for at in places), level, found)
-        for (level, found), group in groupby(range(len(text)), key=lambda at: (deep[at], key(at)))
-        for places in [list(group)]
+        ("".join(text[index] for index in indexes), level, run_key)
+        for (level, run_key), group in groupby(range(len(text)), key=lambda at: (levels[at], key(at)))
+        for indexes in [list(group)]
     ]
-    for depth in range(max(deep, default=0), 0, -1):
-        runs = _turned(runs, depth)
-    return [(stretch, level % 2 == 1, found) for stretch, level, found in runs]
+    for level in range(max(levels, default=0), 0, -1):
+        runs = _reverse_level(runs, level)
+    return [(run, level % 2 == 1, run_key) for run, level, run_key in runs]
 
 
-def _turned(runs: list[Run[Key]], depth: int) -> list[Run[Key]]:
-    """The runs with every stretch that is embedded this deeply put the other way round."""
-    turned: list[Run[Key]] = []
-    for embedded, group in groupby(runs, key=lambda run: run[1] >= depth):
-        stretch = list(group)
-        turned += stretch[::-1] if embedded else stretch
-    return turned
+def _reverse_level(runs: list[Run[Key]], level: int) -> list[Run[Key]]:
+    """Reverse every sequence of runs at this level or a deeper one."""
+    reordered: list[Run[Key]] = []
+    for embedded, group in groupby(runs, key=lambda run: run[1] >= level):
+        adjacent = list(group)
+        reordered += adjacent[::-1] if embedded else adjacent
+    return reordered

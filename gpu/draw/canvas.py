@@ -1,4 +1,4 @@
-"""A small picture with transparency: painted once, then laid over as many frames as need be."""
+"""A small picture with transparency that is painted once and composited over many frames."""
 
 from typing import Self
 
@@ -11,7 +11,7 @@ from gpu.draw.text import Line
 from gpu.media.planes import copied, planes
 
 _ROUNDING = np.uint16(FULL // 2)
-# BT.709 in limited range: what each of red, green and blue (0 to 1) adds to Y, U and V above their offsets.
+# BT.709 in limited range: how much red, green and blue (0 to 1) add to Y, U and V above their offsets.
 _YUV = np.array(
     [
         [0.2126 * 219, 0.7152 * 219, 0.0722 * 219],
@@ -23,11 +23,11 @@ _OFFSETS = (16, 128, 128)
 
 
 class Canvas:
-    """What is painted on lies over what was there; sides are made even."""
+    """A transparent picture to paint on; sides are rounded up to even."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width + width % 2, height + height % 2
-        self._light = np.zeros((self.height, self.width, 3))  # times its alpha
+        self._premultiplied = np.zeros((self.height, self.width, 3))  # RGB, multiplied by alpha
         self._alpha = np.zeros((self.height, self.width))
 
     def box(
@@ -48,11 +48,11 @@ class Canvas:
         return self
 
     def patch(self, x: int, y: int) -> "Patch":
-        """Ready to be laid over frames with its top left corner at x, y; both even."""
-        return Patch(self._light, self._alpha, x, y)
+        """Convert to a patch whose top left corner is at x, y of a frame; both even."""
+        return Patch(self._premultiplied, self._alpha, x, y)
 
     def _paint(self, alpha: NDArray[np.float64], x: int, y: int, color: str) -> None:
-        """Lay a colour over the canvas where `alpha` (0 to 1) says so; what sticks out is cut off."""
+        """Paint a colour with the opacities `alpha` (0 to 1); what is outside the canvas is cut off."""
         left, top = max(0, x), max(0, y)
         right, bottom = min(self.width, x + alpha.shape[1]), min(self.height, y + alpha.shape[0])
         if left >= right or top >= bottom:
@@ -60,19 +60,19 @@ class Canvas:
         over = alpha[top - y : bottom - y, left - x : right - x]
         self._alpha[top:bottom, left:right] *= 1 - over
         self._alpha[top:bottom, left:right] += over
-        self._light[top:bottom, left:right] *= 1 - over[..., np.newaxis]
-        self._light[top:bottom, left:right] += over[..., np.newaxis] * np.array(rgb(color))
+        self._premultiplied[top:bottom, left:right] *= 1 - over[..., np.newaxis]
+        self._premultiplied[top:bottom, left:right] += over[..., np.newaxis] * np.array(rgb(color))
 
 
 class Patch:
-    """A canvas as Y, U and V, each already weighed by its alpha in 256ths."""
+    """A canvas as Y, U and V, each multiplied by its alpha in 256ths."""
 
     def __init__(self, light: NDArray[np.float64], alpha: NDArray[np.float64], x: int, y: int) -> None:
         self._places = ((x, y), (x // 2, y // 2), (x // 2, y // 2))
         self._layers = []
         for row, offset, full in zip(_YUV, _OFFSETS, (True, False, False), strict=True):
-            covered = alpha if full else _halved(alpha)
-            painted = light @ row if full else _halved(light @ row)
+            covered = alpha if full else _subsample(alpha)
+            painted = light @ row if full else _subsample(light @ row)
             kept = FULL - np.rint(covered * FULL)
             added = (painted + covered * offset) * FULL
             self._layers.append(
@@ -80,30 +80,30 @@ class Patch:
             )
 
     def over(self, frame: VideoFrame, level: float = 1.0) -> VideoFrame:
-        """A copy of the frame with the patch on it, `level` of it (0 to 1); samples beside it are untouched."""
+        """Return a copy of the frame with the patch on it, at an opacity of `level` (0 to 1)."""
         if level <= 0:
             return frame
-        drawn = copied(frame)
-        for plane, (x, y), layer in zip(planes(drawn), self._places, self._layers, strict=True):
-            kept, added = layer if level >= 1 else _thinned(*layer, level)
+        result = copied(frame)
+        for plane, (x, y), layer in zip(planes(result), self._places, self._layers, strict=True):
+            kept, added = layer if level >= 1 else _scale_opacity(*layer, level)
             beneath = plane[y : y + kept.shape[0], x : x + kept.shape[1]]
             height, width = beneath.shape
             mixed = beneath * kept[:height, :width]
             mixed += added[:height, :width]
             mixed += _ROUNDING
             np.copyto(beneath, mixed >> 8, casting="unsafe")
-        return drawn
+        return result
 
 
-def _thinned(kept: Weights, added: Weights, level: float) -> tuple[Weights, Weights]:
-    """A layer that covers so much less."""
+def _scale_opacity(kept: Weights, added: Weights, level: float) -> tuple[Weights, Weights]:
+    """Multiply the opacity of a layer by `level` (0 to 1)."""
     share = np.uint32(round(level * FULL))
     thinner = (FULL - ((FULL - kept) * share >> 8)).astype(np.uint16)
     return thinner, (added * share >> 8).astype(np.uint16)
 
 
-def _halved(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each two by two values as their mean."""
+def _subsample(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of each two by two values."""
     mean: NDArray[np.float64] = (
         values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]
     ) / 4

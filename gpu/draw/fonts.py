@@ -1,9 +1,9 @@
-"""Which font draws which character: the fonts that come with the packages, then whatever the machine has.
+"""Choose the font that draws a character: the fonts of the installed packages, then those of the machine.
 
 The shipped fonts (Noto Sans, SIL Open Font License) cover Latin, Greek, Cyrillic, Arabic, Hebrew, Devanagari, Bengali,
 Tamil, Telugu and six more scripts of India, Thai, Lao, Khmer, Myanmar, Armenian, Georgian, Ethiopic, Chinese,
-Japanese and Korean, symbols and emoji, so that the same text looks the same on every machine. Each is opened when first
-needed; files are mapped, not read.
+Japanese and Korean, symbols and emoji, so that the same text looks the same on every machine. A font is opened when it
+is first needed; files are mapped, not read.
 """
 
 import os
@@ -17,8 +17,8 @@ from pathlib import Path
 import uharfbuzz as hb  # type: ignore[import-untyped]
 
 _REGULAR, _BOLD = 400.0, 700.0
-# How much wider a font without a bold weight is drawn, as a share of the size.
-_SMEARED = 0.03
+# Extra width of the strokes of a font without a bold weight, as a fraction of the size.
+_SYNTHETIC_BOLD = 0.03
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -48,59 +48,62 @@ _SCRIPTS: tuple[tuple[str, str, Ranges], ...] = (
 _FLAT_PACKAGE = "manimgx_fonts"
 _LATIN = ("fontpkg_noto_sans", "files/NotoSans[wdth,wght].ttf")
 _EAST_ASIAN = ("noto_cjk_sans_otc", "NotoSansCJK-Regular.ttc")
-# Places in the collection: the same characters, drawn as each country draws them.
+# Indexes in the collection: the same characters in the forms of each country.
 JAPANESE, KOREAN, CHINESE = 0, 1, 2
 
 
 @dataclass(frozen=True)
 class Typeface:
-    """A font in a file; `index` is its place where the file is a collection."""
+    """A font in a file; `index` is its position in a collection."""
 
     path: str
     index: int = 0
 
     def has(self, char: str) -> bool:
-        """Whether the font can draw the character."""
+        """Tell whether the font can draw the character."""
         return ord(char) in _characters(self)
 
-    def sized(self, size: float, *, bold: bool) -> hb.Font:
-        """The font for shaping and drawing, in 64ths of a pixel; `size` in pixels to the em."""
-        return _sized(self, size, bold)
+    def at_size(self, size: float, *, bold: bool) -> hb.Font:
+        """Return the font for shaping and drawing, in 64ths of a pixel; `size` in pixels per em."""
+        return _font_at(self, size, bold)
 
 
 LATIN = Typeface(str(files(_LATIN[0]).joinpath(_LATIN[1])))
 
 
 def typeface(char: str, east_asian: int = CHINESE) -> Typeface | None:
-    """The first font that can draw the character: its script's, the Latin, East Asian, symbols', the machine's."""
-    for face in (_of_script(char), LATIN, _east_asian(east_asian), _symbols(), emoji_typeface()):
+    """Return the first font that can draw the character, or None.
+
+    The order is: the font of its script, Latin, East Asian, symbols, emoji, the machine's fonts.
+    """
+    for face in (_script_typeface(char), LATIN, _east_asian(east_asian), _symbols(), emoji_typeface()):
         if face is not None and face.has(char):
             return face
-    return _of_machine(char)
+    return _system_typeface(char)
 
 
-def _of_script(char: str) -> Typeface | None:
+def _script_typeface(char: str) -> Typeface | None:
     code = ord(char)
     for package, stem, ranges in _SCRIPTS:
         if any(low <= code <= high for low, high in ranges):
-            return _shipped(package, stem)
+            return _shipped_typeface(package, stem)
     return None
 
 
 @cache
-def _shipped(package: str, stem: str) -> Typeface:
+def _shipped_typeface(package: str, stem: str) -> Typeface:
     if package == _FLAT_PACKAGE:
         return Typeface(str(files(package).joinpath(f"{stem}[wght].ttf")))
     return Typeface(str(files(package).joinpath("fonts", "ofl", *f"{stem}[wdth,wght].ttf".split("/"))))
 
 
 def emoji_typeface() -> Typeface:
-    """The font of emoji, in one colour: keys, flags and joined ones are single signs of it."""
-    return _shipped(_FLAT_PACKAGE, "NotoEmoji")
+    """Return the single-colour emoji font; keycaps, flags and joined emoji are single glyphs of it."""
+    return _shipped_typeface(_FLAT_PACKAGE, "NotoEmoji")
 
 
 def _symbols() -> Typeface:
-    return _shipped(_FLAT_PACKAGE, "NotoSansSymbols")
+    return _shipped_typeface(_FLAT_PACKAGE, "NotoSansSymbols")
 
 
 @cache
@@ -109,38 +112,38 @@ def _east_asian(index: int) -> Typeface:
 
 
 @cache
-def _opened(face: Typeface) -> hb.Face:
+def _open_face(face: Typeface) -> hb.Face:
     return hb.Face(hb.Blob.from_file_path(face.path), face.index)
 
 
 @cache
 def _characters(face: Typeface) -> hb.Set:
-    return _opened(face).unicodes
+    return _open_face(face).unicodes
 
 
 @cache
-def _sized(face: Typeface, size: float, bold: bool) -> hb.Font:
-    opened = _opened(face)
-    font = hb.Font(opened)
+def _font_at(face: Typeface, size: float, bold: bool) -> hb.Font:
+    hb_face = _open_face(face)
+    font = hb.Font(hb_face)
     font.scale = (round(size * 64), round(size * 64))
-    if any(axis.tag == "wght" for axis in opened.axis_infos):
-        font.set_variations({"wght": _BOLD if bold else _REGULAR})  # left alone, some are hairlines
+    if any(axis.tag == "wght" for axis in hb_face.axis_infos):
+        font.set_variations({"wght": _BOLD if bold else _REGULAR})  # the default weight of some is a hairline
     elif bold:
-        font.synthetic_bold = (_SMEARED, _SMEARED, False)
+        font.synthetic_bold = (_SYNTHETIC_BOLD, _SYNTHETIC_BOLD, False)
     return font
 
 
 @cache
-def _of_machine(char: str) -> Typeface | None:
-    """What the machine itself has for a character that no shipped font knows."""
-    return next((face for face in _installed() if face.has(char)), None)
+def _system_typeface(char: str) -> Typeface | None:
+    """Return the machine's font for a character that no installed package has."""
+    return next((face for face in _list_system_fonts() if face.has(char)), None)
 
 
 @cache
-def _installed() -> tuple[Typeface, ...]:
-    """The machine's fonts with outlines, plain sans-serif ones first."""
-    found = sorted({path for folder in _folders() for path in _font_files(folder)}, key=_plainness)
-    return tuple(face for path in found if _has_outlines(face := Typeface(str(path))))
+def _list_system_fonts() -> tuple[Typeface, ...]:
+    """Return the machine's outline fonts, plain sans-serif ones first."""
+    paths = sorted({path for folder in _folders() for path in _font_files(folder)}, key=_plainness)
+    return tuple(face for path in paths if _has_outlines(face := Typeface(str(path))))
 
 
 def _folders() -> tuple[Path, ...]:
@@ -172,6 +175,6 @@ def _plainness(path: Path) -> tuple[bool, bool, int, str]:
 
 def _has_outlines(face: Typeface) -> bool:
     try:
-        return bool({"glyf", "CFF ", "CFF2"} & set(_opened(face).table_tags))
+        return bool({"glyf", "CFF ", "CFF2"} & set(_open_face(face).table_tags))
     except (hb.HarfBuzzError, OSError):
         return False

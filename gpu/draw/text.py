@@ -1,7 +1,7 @@
-"""Text as pixels: any script, shaped, both directions, broken into lines; an alpha bitmap for who paints it.
+"""Break text of any script into lines and rasterize them to alpha bitmaps.
 
-Shaped and drawn by HarfBuzz. Pillow's own text needs libfribidi from the machine to join Arabic or place Devanagari's
-vowels, and a fresh machine has none.
+HarfBuzz shapes and draws. Pillow's own text needs libfribidi from the machine to join Arabic or place the vowels of
+Devanagari, and a fresh machine has none.
 """
 
 import math
@@ -25,17 +25,17 @@ _UNITS = 64
 _LEADING_EM = 1.362
 _ASCENT_EM = 1.069
 _ELLIPSIS = "…"
-_MOST_NAMED = 10
-# Written together with what stands before it, whatever font that is.
+_MAX_LISTED = 10
+# Drawn with the font of the character before it.
 _JOINERS = {"Cf", "Mn", "Mc", "Me"}
 
 
 @dataclass(frozen=True)
 class Line:
-    """A drawn line: its ink as alpha (0 to 255, read-only), cut to the ink's edges.
+    """A rasterized line: its ink as alpha (0 to 255, read-only), cropped to the ink.
 
-    The ink's top left corner lies `left`, `top` pixels from the line box's (either may be negative); the box is
-    `advance` pixels wide and `line_height(size)` high, so lines of a paragraph stand that far apart.
+    The top left corner of the ink is `left`, `top` pixels from that of the line box (either may be negative). The box
+    is `advance` pixels wide and `line_height(size)` high, which is also the distance between the lines of a paragraph.
     """
 
     alpha: Alpha
@@ -45,51 +45,53 @@ class Line:
 
 
 def line_height(size: float) -> int:
-    """From one line to the next, in pixels."""
+    """Return the distance between lines in pixels."""
     return math.ceil(size * _LEADING_EM)
 
 
 @lru_cache(maxsize=256)
 def render_line(text: str, size: float, *, bold: bool = False) -> Line:
-    """Draw one line of text, `size` pixels to the em; line breaks count as spaces."""
+    """Rasterize one line of text, `size` pixels per em; line breaks count as spaces."""
     pen = hb.RasterDraw()
     pen.scale_factor = (_UNITS, _UNITS)
     at = 0
     for run, leftward, face in _runs(text):
-        font = face.sized(size, bold=bold)
-        for glyph, place in _shaped(font, run, leftward):
+        font = face.at_size(size, bold=bold)
+        for glyph, place in _shape_run(font, run, leftward):
             pen.transform = (1, 0, 0, 1, at + place.x_offset, place.y_offset)
             pen.draw_glyph(font, glyph)
             at += place.x_advance
             if at > MAX_WIDTH * _UNITS:
                 break
-    left, up, alpha = _drawn(pen)
+    left, up, alpha = _rasterize(pen)
     return Line(alpha, left, round(size * _ASCENT_EM) - up, at / _UNITS)
 
 
 def measure(text: str, size: float, *, bold: bool = False) -> float:
-    """How far a line of text reaches, in pixels."""
+    """Return the width of a line of text in pixels."""
     return _advance(text, bold) * size
 
 
 @lru_cache(maxsize=4_096)
 def _advance(text: str, bold: bool) -> float:
-    """How far a text reaches, in ems."""
+    """Return the width of a line of text in ems."""
     size = 16.0
     total = 0
     for run, leftward, face in _runs(text):
-        total += sum(place.x_advance for _, place in _shaped(face.sized(size, bold=bold), run, leftward))
+        total += sum(place.x_advance for _, place in _shape_run(face.at_size(size, bold=bold), run, leftward))
     return total / _UNITS / size
 
 
 def wrap(
     text: str, size: float, width: float, *, bold: bool = False, max_lines: int | None = None
 ) -> list[str]:
-    """Break text into lines at most `width` pixels wide; its own line breaks stay.
+    """Break text into lines of at most `width` pixels; its own line breaks are kept.
 
-    A word wider than the line is broken where it must be. Past `max_lines` the text is cut and ends in an ellipsis.
+    A word that is wider than a line is broken. After `max_lines` the text is cut and ends in an ellipsis.
     """
-    lines = [line for paragraph in text.splitlines() for line in _wrapped(paragraph, size, width, bold)]
+    lines = [
+        line for paragraph in text.splitlines() for line in _wrap_paragraph(paragraph, size, width, bold)
+    ]
     if max_lines is None or len(lines) <= max_lines:
         return lines
     last = lines[max_lines - 1]
@@ -98,27 +100,27 @@ def wrap(
     return [*lines[: max_lines - 1], last.rstrip() + _ELLIPSIS]
 
 
-def _wrapped(paragraph: str, size: float, width: float, bold: bool) -> list[str]:
+def _wrap_paragraph(paragraph: str, size: float, width: float, bold: bool) -> list[str]:
     lines = [""]
-    for piece in _pieces(_plain(paragraph), size, width, bold):
+    for part in _unbreakable_parts(_drawable_text(paragraph), size, width, bold):
         reach = measure(lines[-1].rstrip(), size, bold=bold) + measure(
-            lines[-1][len(lines[-1].rstrip()) :] + piece.rstrip(), size, bold=bold
+            lines[-1][len(lines[-1].rstrip()) :] + part.rstrip(), size, bold=bold
         )
         if lines[-1] and reach > width:
-            lines.append(piece)
+            lines.append(part)
         else:
-            lines[-1] += piece
+            lines[-1] += part
     return [line.strip() for line in lines]
 
 
-def _pieces(text: str, size: float, width: float, bold: bool) -> Iterator[str]:
-    """What may not be broken: words with the space behind them, single characters where a script has no spaces."""
-    for piece in _breakable(text):
-        if measure(piece.rstrip(), size, bold=bold) <= width:
-            yield piece
+def _unbreakable_parts(text: str, size: float, width: float, bold: bool) -> Iterator[str]:
+    """Yield what stays on one line: words with the space after them, single characters of scripts without spaces."""
+    for word in _split_words(text):
+        if measure(word.rstrip(), size, bold=bold) <= width:
+            yield word
             continue
         part = ""
-        for cluster in split_clusters(piece):
+        for cluster in split_clusters(word):
             if part and measure(part + cluster, size, bold=bold) > width:
                 yield part
                 part = ""
@@ -126,57 +128,64 @@ def _pieces(text: str, size: float, width: float, bold: bool) -> Iterator[str]:
         yield part
 
 
-def _breakable(text: str) -> Iterator[str]:
-    piece, before = "", " "
+def _split_words(text: str) -> Iterator[str]:
+    word, before = "", " "
     for cluster in split_clusters(text):
         char = cluster[0]
         starts_word = before.isspace() and not char.isspace()
         between_signs = (_is_wide(before) or _is_wide(char)) and unicodedata.category(char)[0] in "LNS"
-        if piece.strip() and (
+        if word.strip() and (
             starts_word or (between_signs and unicodedata.category(before) not in {"Ps", "Pi"})
         ):
-            yield piece
-            piece = ""
-        piece += cluster
+            yield word
+            word = ""
+        word += cluster
         before = char
-    if piece:
-        yield piece
+    if word:
+        yield word
 
 
 def _is_wide(char: str) -> bool:
-    """Chinese and Japanese break anywhere; Korean has wide letters, but breaks at spaces."""
+    """Tell whether a line may be broken at the character: Chinese and Japanese, but not Korean, break anywhere."""
     return unicodedata.east_asian_width(char) in "WF" and not "\uac00" <= char <= "\ud7a3"
 
 
 def find_undrawable(text: str) -> list[str]:
-    """List what is left out of a text when it is drawn, each once: what no font has."""
-    return [cluster for cluster, face in _faced(_composed(text)) if face is None and _is_visible(cluster)]
+    """List the clusters of a text that no font has, which are left out when it is drawn."""
+    return [
+        cluster
+        for cluster, face in _assign_typefaces(_compose(text))
+        if face is None and _is_visible(cluster)
+    ]
 
 
 def note_undrawable(texts: Iterable[str]) -> tuple[str, ...]:
-    """Say what is left out of the texts of an export, if anything is."""
+    """Return a sentence for the timeline on what is left out of the texts, if anything is."""
     missing = list(dict.fromkeys(cluster for text in texts for cluster in find_undrawable(text)))
     if not missing:
         return ()
-    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-    return (f"Left out of the text, for no font has it: {' '.join(missing[:_MOST_NAMED])}{more}.",)
+    more = f" and {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
+    return (f"Left out of the text, because no font has it: {' '.join(missing[:_MAX_LISTED])}{more}.",)
 
 
 @lru_cache(maxsize=1_024)
-def _plain(text: str) -> str:
-    """What is drawn of a text: composed, without control characters and what no font has, nor two blanks for it."""
-    kept = ""
+def _drawable_text(text: str) -> str:
+    """Return the part of a text that is drawn: composed, without control characters and what no font has.
+
+    Of the spaces around a cluster that is left out, one stays.
+    """
+    text_drawn = ""
     is_gap = False
-    for cluster, face in _faced(_composed(text)):
+    for cluster, face in _assign_typefaces(_compose(text)):
         if face is None:
             is_gap = is_gap or _is_visible(cluster)
-        elif not (is_gap and cluster == " " and (not kept or kept.endswith(" "))):
-            kept += cluster
+        elif not (is_gap and cluster == " " and (not text_drawn or text_drawn.endswith(" "))):
+            text_drawn += cluster
             is_gap = is_gap and cluster == " "
-    return kept
+    return text_drawn
 
 
-def _composed(text: str) -> str:
+def _compose(text: str) -> str:
     return "".join(
         " " if char.isspace() else char
         for char in unicodedata.normalize("NFC", text)
@@ -189,44 +198,46 @@ def _is_visible(cluster: str) -> bool:
 
 
 def _runs(text: str) -> list[tuple[str, bool, Typeface]]:
-    """Stretches of one font and direction, from left to right; what no font has is left out."""
-    drawn = [(cluster, face) for cluster, face in _faced(_plain(text)) if face is not None]
-    faces = [face for cluster, face in drawn for _ in cluster]
-    return reorder_visual("".join(cluster for cluster, _ in drawn), lambda at: faces[at])
+    """Return runs of one font and direction in visual order; what no font has is left out."""
+    drawable = [
+        (cluster, face) for cluster, face in _assign_typefaces(_drawable_text(text)) if face is not None
+    ]
+    faces = [face for cluster, face in drawable for _ in cluster]
+    return reorder_visual("".join(cluster for cluster, _ in drawable), lambda at: faces[at])
 
 
-def _faced(text: str) -> Iterator[tuple[str, Typeface | None]]:
-    """The text cluster by cluster, each with its font; None leaves it out."""
-    country = _country(text)
+def _assign_typefaces(text: str) -> Iterator[tuple[str, Typeface | None]]:
+    """Yield each cluster with its font, None if no font has it."""
+    country = _han_variant(text)
     current: Typeface | None = None
     for cluster in split_clusters(text):
         if is_emoji(cluster):
-            yield cluster, emoji_typeface() if _is_drawn_by(emoji_typeface(), cluster) else None
-            current = None  # its blanks are as wide as an emoji
+            yield cluster, emoji_typeface() if _has_glyphs(emoji_typeface(), cluster) else None
+            current = None  # the spaces of the emoji font are as wide as an emoji
             continue
         for char in cluster:
             category = unicodedata.category(char)
             neutral = category[0] in "ZPN" or category in _JOINERS
-            goes_on = current is not None and (category == "Cf" or (neutral and current.has(char)))
-            if not goes_on:
+            keeps_face = current is not None and (category == "Cf" or (neutral and current.has(char)))
+            if not keeps_face:
                 current = typeface(char, country)
             yield char, current
 
 
 @lru_cache(maxsize=1_024)
-def _is_drawn_by(face: Typeface, cluster: str) -> bool:
-    """Whether a font has all of a cluster: no empty box stands for any of it."""
-    return all(glyph != 0 for glyph, _ in _shaped(face.sized(_UNITS, bold=False), cluster, False))
+def _has_glyphs(face: Typeface, cluster: str) -> bool:
+    """Tell whether a font has a glyph for every character of a cluster."""
+    return all(glyph != 0 for glyph, _ in _shape_run(face.at_size(_UNITS, bold=False), cluster, False))
 
 
-def _country(text: str) -> int:
-    """Whose way of drawing Han characters the text asks for."""
+def _han_variant(text: str) -> int:
+    """Return the country whose forms of Han characters suit the text."""
     if any("\u3040" <= char <= "\u30ff" for char in text):
         return JAPANESE
     return KOREAN if any("\uac00" <= char <= "\ud7a3" for char in text) else CHINESE
 
 
-def _shaped(font: hb.Font, run: str, leftward: bool) -> Iterator[tuple[int, hb.GlyphPosition]]:
+def _shape_run(font: hb.Font, run: str, leftward: bool) -> Iterator[tuple[int, hb.GlyphPosition]]:
     buffer = hb.Buffer()
     buffer.add_str(run)
     buffer.guess_segment_properties()
@@ -236,8 +247,11 @@ def _shaped(font: hb.Font, run: str, leftward: bool) -> Iterator[tuple[int, hb.G
         yield glyph.codepoint, place
 
 
-def _drawn(pen: hb.RasterDraw) -> tuple[int, int, Alpha]:
-    """Where the ink begins (left of the origin, top above the baseline), and the ink; rows come bottom up."""
+def _rasterize(pen: hb.RasterDraw) -> tuple[int, int, Alpha]:
+    """Return the ink's left edge from the origin, its top above the baseline, and the ink.
+
+    HarfBuzz gives the rows from bottom to top.
+    """
     image = pen.render()
     extents = image.extents
     rows = np.frombuffer(image.buffer, np.uint8).reshape(extents.height, max(extents.stride, 1))

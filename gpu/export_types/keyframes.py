@@ -1,4 +1,4 @@
-"""The one spline: how any set of properties moves between keyframes."""
+"""The spline along which properties move between keyframes."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ Values = tuple[float, ...]
 class Spline:
     """A uniform Catmull-Rom spline through keyframes, its end points doubled.
 
-    `times` rise strictly (seconds); `values` holds one tuple per time, all of one length, a number per property.
-    Before the first keyframe and after the last the spline holds; a single keyframe holds for ever. The curve
-    passes through every keyframe and may overshoot between them: who uses it clamps what must be clamped.
+    `times` rise strictly (seconds); `values` has one tuple per time, all of one length, a number per property.
+    Before the first and after the last keyframe the values are constant. The curve passes through every keyframe and
+    may overshoot between them: callers clamp values that have limits.
     """
 
     def __init__(self, times: Sequence[float], values: Sequence[Values]) -> None:
@@ -21,7 +21,7 @@ class Spline:
         self._values = tuple(values)
 
     def at(self, time: float) -> Values:
-        """Every property at a time in seconds."""
+        """Return the value of every property at a time in seconds."""
         following = bisect_right(self._times, time)
         if following == 0:
             return self._values[0]
@@ -36,7 +36,7 @@ class Spline:
 
 
 def _catmull_rom(p0: float, p1: float, p2: float, p3: float, position: float) -> float:
-    """The uniform Catmull-Rom curve from p1 (position 0) to p2 (position 1)."""
+    """Evaluate the uniform Catmull-Rom curve from p1 (position 0) to p2 (position 1)."""
     linear = p2 - p0
     square = 2 * p0 - 5 * p1 + 4 * p2 - p3
     cube = 3 * (p1 - p2) + p3 - p0

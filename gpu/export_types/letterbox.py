@@ -1,23 +1,23 @@
-"""One size for pictures of any: scaled to fit, with the background where they don't reach."""
+"""Scale pictures of any size to one size, with bars of the background colour."""
 
 from av.video.frame import VideoFrame
 
+from gpu.config import MAX_SIDE
 from gpu.media.color import BLACK, PIXEL_FORMAT
 from gpu.media.filters import linked
 from gpu.media.fit import box, even
-from gpu.spec import MAX_SIDE
 
-_SMALLEST_SIDE = 16
+_MIN_SIDE = 16
 
 
 def even_size(width: int, height: int) -> tuple[int, int]:
-    """The size nearest to this, in the same shape, that every encoder takes."""
+    """Return the nearest size of the same shape that every encoder accepts."""
     scale = min(1.0, MAX_SIDE / width, MAX_SIDE / height)
-    return max(_SMALLEST_SIDE, even(width * scale)), max(_SMALLEST_SIDE, even(height * scale))
+    return max(_MIN_SIDE, even(width * scale)), max(_MIN_SIDE, even(height * scale))
 
 
 class Letterbox:
-    """Frames of one size in, of another out; those that have it already pass untouched."""
+    """A filter from frames of one size to another; frames that have that size pass through unchanged."""
 
     def __init__(
         self, width: int, height: int, out_width: int, out_height: int, background: str = BLACK
@@ -33,8 +33,8 @@ class Letterbox:
                 ("format", PIXEL_FORMAT),
             )
 
-    def fitted(self, frame: VideoFrame) -> VideoFrame:
-        """The frame in the output's size."""
+    def fit_frame(self, frame: VideoFrame) -> VideoFrame:
+        """Return the frame in the output's size."""
         if self._graph is None:
             return frame
         self._graph.vpush(frame)

@@ -1,4 +1,4 @@
-"""How one picture and one sound give way to the next."""
+"""Transitions between two clips: crossfades of frames, gain curves and mixing of audio."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,34 +10,36 @@ from gpu.media.audio import Samples
 from gpu.media.planes import blank, planes
 
 Gains = NDArray[np.float32]
-Curve = Callable[[Gains], Gains]
+GainCurve = Callable[[Gains], Gains]
 
 
-def dissolved(leaving: VideoFrame, coming: VideoFrame, share: float) -> VideoFrame:
-    """Both pictures at once, the coming one with a weight of `share` (0 to 1)."""
-    weight = round(share * 256)
-    mixed = blank(coming)
-    for target, old, new in zip(planes(mixed), planes(leaving), planes(coming), strict=True):
-        summed = old * np.uint16(256 - weight)
-        summed += new * np.uint16(weight)
-        summed += 128
-        np.copyto(target, summed >> 8, casting="unsafe")
-    return mixed
+def crossfade_frames(outgoing: VideoFrame, incoming: VideoFrame, fraction: float) -> VideoFrame:
+    """Mix two frames, the incoming one with a weight of `fraction` (0 to 1)."""
+    weight = round(fraction * 256)
+    result = blank(incoming)
+    for target, old, new in zip(planes(result), planes(outgoing), planes(incoming), strict=True):
+        total = old * np.uint16(256 - weight)
+        total += new * np.uint16(weight)
+        total += 128
+        np.copyto(target, total >> 8, casting="unsafe")
+    return result
 
 
-def straight(position: Gains) -> Gains:
-    """A gain that rises evenly, for sound that goes into silence or comes out of it."""
+def linear_gain(position: Gains) -> Gains:
+    """Return a gain that rises linearly, for a fade from or to silence."""
     return position
 
 
-def equal_power(position: Gains) -> Gains:
-    """A gain for two sounds that cross: together they stay as loud as either was."""
+def equal_power_gain(position: Gains) -> Gains:
+    """Return a gain for a crossfade: two uncorrelated sounds together keep their level."""
     gains: Gains = np.sin(position * np.float32(np.pi / 2))
     return gains
 
 
-def enveloped(blocks: Iterator[Samples], total: int, rise: int, fall: int, curve: Curve) -> Iterator[Samples]:
-    """The same blocks, `total` samples together, the first `rise` of them swelling and the last `fall` dying away."""
+def apply_envelope(
+    blocks: Iterator[Samples], total: int, rise: int, fall: int, curve: GainCurve
+) -> Iterator[Samples]:
+    """Fade in the first `rise` and fade out the last `fall` of `total` samples."""
     position = 0
     for block in blocks:
         after = position + block.shape[1]
@@ -50,8 +52,8 @@ def enveloped(blocks: Iterator[Samples], total: int, rise: int, fall: int, curve
         position = after
 
 
-def overlaid(blocks: Iterator[Samples], tail: Samples) -> Iterator[Samples]:
-    """The blocks with the tail of other sound added from their beginning on, held within -1..1."""
+def mix_audio(blocks: Iterator[Samples], tail: Samples) -> Iterator[Samples]:
+    """Add the tail of the previous clip to the first samples, clipped to -1..1."""
     position = 0
     for block in blocks:
         shared = tail[:, position : position + block.shape[1]]
@@ -59,6 +61,6 @@ def overlaid(blocks: Iterator[Samples], tail: Samples) -> Iterator[Samples]:
         if not shared.shape[1]:
             yield block
             continue
-        both = block.copy()
-        both[:, : shared.shape[1]] += shared
-        yield np.clip(both, -1, 1)
+        mixed = block.copy()
+        mixed[:, : shared.shape[1]] += shared
+        yield np.clip(mixed, -1, 1)

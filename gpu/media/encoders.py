@@ -6,8 +6,8 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
+from gpu.config import Codec, Quality
 from gpu.media import hwaccel
-from gpu.spec import Codec, Quality
 
 SOUND_RATE = 48_000
 SOUND_CODEC = "aac"

@@ -18,6 +18,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from gpu.config import Codec, VideoConfig
 from gpu.errors import ExportError, map_errors
 from gpu.media.audio import CHANNELS
 from gpu.media.color import is_output_ready
@@ -27,7 +28,6 @@ from gpu.sources.container import open_container, picture_stream
 from gpu.sources.ffmpeg_listing import read_listing
 from gpu.sources.source import Source, decode_first_frame
 from gpu.sources.tracks import Mix
-from gpu.spec import Codec, Common
 
 _MP4 = "mov,mp4"
 # What decoding needs of each codec; the rest are messages and units that any maker may fill as he likes.
@@ -54,7 +54,7 @@ class Copy:
     render: Render
 
 
-def is_copyable(source: Source, config: Common) -> bool:
+def is_copyable(source: Source, config: VideoConfig) -> bool:
     """Whether the source looks like an output of this configuration, by its headers and its first frame."""
     has_breaks = source.scan is not None and source.scan.breaks > 0
     if config.fps is not None or has_breaks or source.width % 2 or source.height % 2:

@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from gpu.config import AudioMix, AudioTrack, VideoConfig
 from gpu.errors import ExportError
 from gpu.media.audio import sound
 from gpu.media.timeline import Piece
 from gpu.sources.source import Source
 from gpu.sources.tracks import Mix, join_split_channels
-from gpu.spec import AudioMix, AudioTrack, Common
 
 # Below the noise of any microphone, above that of a converter: -66 dB of full scale.
 _SILENT_PEAK = 0.0005
 
 
-def choose_sound(source: Source, config: Common) -> Source:
+def choose_sound(source: Source, config: VideoConfig) -> Source:
     """Return the source with the sound that its export has. Raises ExportError: no_such_track, track_unreadable."""
     if not config.include_audio:
         return source

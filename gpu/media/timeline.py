@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from gpu.config import Span, SpeedSegment
 from gpu.errors import ExportError
-from gpu.spec import Span, SpeedSegment
 
 FINE_TIME_BASE = Fraction(1, 90_000)
 MIN_OUTPUT_SECONDS, MAX_OUTPUT_SECONDS = 0.001, 24 * 3_600.0

@@ -13,9 +13,10 @@ import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
+from gpu.config import ExportConfig
 from gpu.errors import ExportError
 from gpu.keys import validate_key
-from gpu.spec import ExportConfig, LocalFile, RemoteObject, Transfer
+from gpu.spec import LocalFile, RemoteObject, Transfer
 
 URL_SECONDS = 24 * 3_600
 _NAMES = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gpu.spec import ExportConfig, ExportType, parse_config
+from gpu.config import ExportConfig
+from gpu.export_types.registry import ExportTypeName, find_export_type, parse_config
 from infra.storage import OutsideStorage
 from service.api.exports import check_output_key, check_quota
 from service.api.requests import NO_NUL_PATTERN, StrictModel, invalid_from, json_response, read_json
@@ -36,7 +37,7 @@ class CreateExport(StrictModel):
     `webhook_url` is an endpoint of this export alone; without `webhook_events` it is told of all but progress.
     """
 
-    type: ExportType
+    type: ExportTypeName
     config: dict[str, Any]
     project_id: Annotated[str, pydantic.Field(max_length=200, pattern=NO_NUL_PATTERN)] | None = None
     webhook_url: Url | None = None
@@ -119,7 +120,7 @@ async def _submit(
         type=asked.type,
         config=msgspec.json.encode(asked.config).decode(),
         input_key=config.input_key,
-        output_key=config.output_key or f"exports/{job_id}.mp4",
+        output_key=config.output_key or f"exports/{job_id}{find_export_type(asked.type).suffix}",
         project_id=asked.project_id,
         traceparent=_traceparent(request),
     )

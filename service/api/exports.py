@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gpu.spec import ExportType
+from gpu.export_types.registry import ExportTypeName
 from infra.storage import Stored
 from service.api.requests import (
     MAX_JOB_ID,
@@ -47,7 +47,7 @@ class ListQuery(StrictModel):
     """`?status=&type=&limit=&cursor=`."""
 
     status: Status | None = None
-    type: ExportType | None = None
+    type: ExportTypeName | None = None
     limit: Annotated[int, pydantic.Field(ge=1, le=200)] = 50
     cursor: JobId | None = None
 

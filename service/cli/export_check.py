@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 
 import pydantic
 
-from gpu.spec import CONFIG_MODELS, ExportType, parse_config
+from gpu.export_types.registry import UnknownExportType, find_export_type
 from service.client import ClientError
 from service.client.models import content_type, is_named_as_video
 
@@ -67,17 +67,21 @@ def check_video(path: Path) -> None:
         )
 
 
-def check_config(export_type: ExportType, parameters: Mapping[str, Any]) -> None:
+def check_config(type_name: str, parameters: Mapping[str, Any]) -> None:
     """Raise ClientError with a line for each thing that is wrong with an export's parameters."""
     try:
-        parse_config(export_type, {**parameters, "input_key": PLACEHOLDER_KEY})
+        config = find_export_type(type_name).config
+    except UnknownExportType as error:
+        hint = "install the package that has the type on this machine, too"
+        raise ClientError(f"{error}\n  {hint}") from None
+    try:
+        config.model_validate({**parameters, "input_key": PLACEHOLDER_KEY})
     except pydantic.ValidationError as error:
-        config = CONFIG_MODELS[export_type]
         lines = [_sentence(found["type"], found["loc"], found["msg"], config) for found in error.errors()]
         if len(lines) > MAX_COMPLAINTS:
             lines = [*lines[:MAX_COMPLAINTS], f"and {len(lines) - MAX_COMPLAINTS} more"]
         if not parameters:
-            lines.append(f"give the parameters of {export_type.value} with --config FILE or --config JSON")
+            lines.append(f"give the parameters of {type_name} with --config FILE or --config JSON")
         raise ClientError("\n  ".join(lines)) from None
 
 

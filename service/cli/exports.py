@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from gpu.spec import ExportType
+from gpu.export_types.registry import BUILT_IN
 from service.cli.console import (
     NoProgress,
     ProgressDisplay,
@@ -30,6 +30,7 @@ DEFAULT_SERVER = "http://127.0.0.1:8000"
 PIPE_WIDTH = 240
 FAILED, TROUBLE, INTERRUPTED = 1, 2, 130
 SOURCE_FIELD = "config.input_key"
+TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
 
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The job id.")]
 Server = Annotated[str, typer.Option("--server", envvar="FRAMEHOOK_URL", help="Where the service is.")]
@@ -46,7 +47,7 @@ Output = Annotated[
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The video.")],
     *,
-    type_: Annotated[ExportType, typer.Option("--type", help="What is to be made of it.")],
+    type_: Annotated[str, typer.Option("--type", help=f"The type of the export: {TYPES}.")],
     config: Annotated[
         str, typer.Option(metavar="FILE|JSON", help="The type's parameters: a file, or JSON as it is.")
     ] = "{}",
@@ -84,7 +85,7 @@ def watch(
 def list_(
     *,
     status: Annotated[Status | None, typer.Option(help="Only those.")] = None,
-    type_: Annotated[ExportType | None, typer.Option("--type", help="Only those.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Only those.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
@@ -151,7 +152,7 @@ def print_errors() -> Iterator[None]:
 
 
 def _upload_and_submit(
-    client: Client, file: Path, type_: ExportType, parameters: dict[str, Any], as_json: bool
+    client: Client, file: Path, type_: str, parameters: dict[str, Any], as_json: bool
 ) -> Export:
     """The export of a file, which is sent unless that was done before by a command that got no further."""
     key = client.stored_key(file)
@@ -167,13 +168,13 @@ def _upload_and_submit(
     return _submit(client, file, type_, parameters | {"input_key": key})
 
 
-def _submit(client: Client, file: Path, type_: ExportType, config: dict[str, Any]) -> Export:
+def _submit(client: Client, file: Path, type_: str, config: dict[str, Any]) -> Export:
     """The export, started; if it is not, the user learns where his video is."""
     hint = f"the video is stored as {config['input_key']}"
     if client.stored_key(file) is not None:
         hint += "; the next export of this file uses it and sends nothing"
     try:
-        job = client.submit(type_.value, config)
+        job = client.submit(type_, config)
     except KeyboardInterrupt:
         _end(INTERRUPTED, f"interrupted\n  {hint}")
     except RequestRejected as refusal:

@@ -5,7 +5,8 @@ import base64
 import msgspec
 
 from callbacks.signing import derive_attempt_key
-from gpu.spec import AttemptSpec, CallbackTarget, ExportType, parse_config
+from gpu.export_types.registry import parse_config
+from gpu.spec import AttemptSpec, CallbackTarget
 from service.dispatch.runners import Runner
 from service.dispatch.transfer_plan import TransferPlanner
 from service.jobs.models import Job
@@ -33,16 +34,16 @@ class SpecBuilder:
     async def build(self, job: Job) -> AttemptSpec:
         """Return the spec of the job's current attempt.
 
-        Raises ValidationError for a stored config that another version wrote, OutsideStorage for a key that can no
-        longer be used, StorageError.
+        Raises ValidationError for a stored config that another version wrote, UnknownExportType for a type whose
+        package was removed, OutsideStorage for a key that can no longer be used, StorageError.
         """
-        config = parse_config(ExportType(job.type), msgspec.json.decode(job.config))
+        config = parse_config(job.type, msgspec.json.decode(job.config))
         key = derive_attempt_key(self._master_key, job.job_id, job.attempt)
         return AttemptSpec(
             job_id=job.job_id,
             attempt=job.attempt,
             call_id=self._runner.call_id_for(job.job_id, job.attempt),
-            type=ExportType(job.type),
+            type=job.type,
             config=config,
             transfer=await self._transfers.plan(job, config, key),
             callback=CallbackTarget(

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
+from gpu.export_types.registry import UnknownExportType
 from infra.database.postgresql import Database
 from infra.storage import OutsideStorage, StorageError
 from service.clock import Clock
@@ -131,6 +132,13 @@ class Dispatcher:
             call_id = await self._runner.spawn(await self._specs.build(job))
         except (ValidationError, OutsideStorage):  # written by another version, or a link that was made since
             await self._control.fail_attempt(job, _CONFIG_UNUSABLE)
+            return
+        except UnknownExportType:
+            message = (
+                f"The service has no export type {job.type!r} any more; install its package, then retry."
+            )
+            failure = AttemptFailure("unknown_export_type", message, retryable=False)
+            await self._control.fail_attempt(job, failure)
             return
         except (StorageError, RunnerRefused) as error:
             await self._control.fail_attempt(job, _start_failure(error))

@@ -2,7 +2,8 @@
 
 import base64
 
-from gpu.spec import ExportConfig, LocalFile, RemoteObject, RemoteUpload, Transfer
+from gpu.config import ExportConfig
+from gpu.spec import LocalFile, RemoteObject, RemoteUpload, Transfer
 from infra.storage import Storage
 from service.ingest.finalizer import attempt_key
 from service.jobs.models import Job

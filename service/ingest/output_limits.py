@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 from pydantic import ValidationError
 
-from gpu.spec import ExportType, parse_config
+from gpu.export_types.registry import UnknownExportType, parse_config
 from infra.storage import Storage
 from service.jobs.models import Job
 
@@ -24,7 +24,7 @@ async def max_output_bytes(storage: Storage, job: Job, limit_bytes: int) -> int:
 
 def _input_keys(job: Job) -> list[str]:
     try:
-        config = parse_config(ExportType(job.type), msgspec.json.decode(job.config))
-    except ValidationError:  # written by another version
+        config = parse_config(job.type, msgspec.json.decode(job.config))
+    except (ValidationError, UnknownExportType):  # written by another version, or with a package that is gone
         return [job.input_key]
     return list(config.input_keys)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from callbacks.envelope import Output
-from gpu.pipeline import Progress, run
-from gpu.spec import AttemptSpec, ExportType, LocalFile, Transfer, parse_config
+from gpu.export_types.registry import parse_config
+from gpu.pipeline import run
+from gpu.progress import Progress
+from gpu.spec import AttemptSpec, LocalFile, Transfer
 
 Yielded = TypeVar("Yielded")
 Returned = TypeVar("Returned")
@@ -21,8 +23,8 @@ def attempt_spec(source: Path, output: Path, *, kind: str = "framing", **config:
         job_id="job",
         attempt=1,
         call_id="call",
-        type=ExportType(kind),
-        config=parse_config(ExportType(kind), fields),
+        type=kind,
+        config=parse_config(kind, fields),
         transfer=Transfer(
             sources={"source": LocalFile(path=str(source))}, output=LocalFile(path=str(output))
         ),

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from av.video.frame import VideoFrame
 
+from gpu.config import Codec, Quality
 from gpu.errors import ExportError
 from gpu.media import encoders
 from gpu.media.audio import silence
 from gpu.media.decode import Picture
 from gpu.media.encode import Render, write
 from gpu.media.timeline import Clock, Piece, clock, length, pieces
-from gpu.spec import Codec, Quality
 from tests.bench.measure.process_cost import measured
 from tests.bench.video.memory import repeated
 from tests.gpu.run_pipeline import STILL, attempt_spec

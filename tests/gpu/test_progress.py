@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from gpu.chunks.scheduler import Mark, seconds_left
-from gpu.export_types.registry import plan_export
+from gpu.config import Codec, Quality
+from gpu.export_types.planning import plan_export
+from gpu.export_types.registry import find_export_type
 from gpu.media import encoders
 from gpu.media.encode import Render, write
 from gpu.sources.source import probe
-from gpu.spec import Codec, Quality
 from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
@@ -32,7 +33,9 @@ def encode(folder: Path, quality: Quality, *, sound: bool = False) -> Iterator[t
     tone = clicks(SECONDS, 1.0) if sound else None
     video = Video(lambda time: dot(60 + 40 * time, 90), frame_times(SECONDS), tone=tone)
     spec = attempt_spec(write_video(folder / "source.mp4", video), folder / "output.mp4", keyframes=STILL)
-    film = plan_export(spec.type, spec.config, {"source": probe(str(folder / "source.mp4"))})
+    film = plan_export(
+        find_export_type(spec.type), spec.config, {"source": probe(str(folder / "source.mp4"))}
+    )
     assert isinstance(film, Render)
     assert film.reel_ticks == SEGMENT_FRAMES * (film.ticks.stop // FRAMES)
     encoder = encoders.choose(Codec.H264, quality, film.width, film.height)

@@ -245,7 +245,7 @@ def _arguments(spec: AttemptSpec, max_retry_seconds: float) -> dict[str, Any]:
     return {
         "job_id": spec.job_id,
         "user_id": "",
-        "job_type": spec.type.value,
+        "job_type": spec.type,
         "input_key": spec.config.input_key,
         "output_key": spec.config.output_key or "",
         "params": spec.config.model_dump(mode="json", by_alias=True, exclude_unset=True),

@@ -97,14 +97,15 @@ _NOWHERE = ("-f", "null", "-")
 # This package knows nothing of the one that is measured, so what goes on in it is said as a script.
 _OURS = """
 import sys
-from gpu.export_types.registry import plan_export
+from gpu.export_types.planning import plan_export
+from gpu.export_types.registry import find_export_type
 from gpu.media import decode, timeline
 from gpu.sources.source import probe
 from gpu.spec import AttemptSpec
 
 spec = AttemptSpec.model_validate_json(sys.stdin.read())
 film = probe(spec.transfer.sources["film"].path)
-render = plan_export(spec.type, spec.config, {{"film": film}})
+render = plan_export(find_export_type(spec.type), spec.config, {{"film": film}})
 cut = timeline.pieces(0.0, film.duration, [])
 for _ in {}:
     pass

@@ -12,7 +12,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from gpu.pipeline import Progress, run
+from gpu.pipeline import run
+from gpu.progress import Progress
 from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.support.videos import Luma, Video, clicks, frame_times, write_video
 

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from gpu.export_types.registry import plan_export
+from gpu.export_types.planning import plan_export
+from gpu.export_types.registry import find_export_type, parse_config
 from gpu.media.encode import Render
 from gpu.sources.source import Source, probe
-from gpu.spec import ExportType, parse_config
 from tests.support.videos import Luma, Video, frame_times, write_video
 
 WIDTH, HEIGHT = 64, 48
@@ -110,8 +110,8 @@ def frames(render: Render, ticks: range) -> Iterator[Frame]:
 def test_stretches_together_are_the_whole(
     sources: Mapping[str, Source], key: str, kind: str, config: dict[str, Any]
 ) -> None:
-    parsed = parse_config(ExportType(kind), {"input_key": key} | config)
-    render = plan_export(ExportType(kind), parsed, sources)
+    parsed = parse_config(kind, {"input_key": key} | config)
+    render = plan_export(find_export_type(kind), parsed, sources)
     assert isinstance(render, Render)
     whole = list(frames(render, render.ticks))
     assert len(whole) > 60

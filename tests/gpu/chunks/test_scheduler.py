@@ -13,11 +13,12 @@ from gpu.chunks import plan
 from gpu.chunks.__main__ import memory_bytes
 from gpu.chunks.process_worker import OwnMachine, OwnProcess
 from gpu.chunks.scheduler import Place
+from gpu.config import Codec, Quality
 from gpu.errors import ExportError
 from gpu.media import encoders
 from gpu.pipeline import run
 from gpu.sources.source import probe
-from gpu.spec import CallbackTarget, Codec, Quality, RemoteUpload
+from gpu.spec import CallbackTarget, RemoteUpload
 from gpu.worker import machine_bytes
 from tests.callbacks.scripted_server import receiver
 from tests.gpu.chunks import chunk_comparison

@@ -13,12 +13,12 @@ from callbacks.envelope import Phase
 from gpu.chunks import plan
 from gpu.chunks.concat import join
 from gpu.chunks.scheduler import Mark, seconds_left
+from gpu.config import Codec, Quality
 from gpu.errors import ExportError
 from gpu.media import encoders
 from gpu.media.encode import Render
 from gpu.media.timeline import Clock
 from gpu.pipeline import run
-from gpu.spec import Codec, Quality
 from tests.gpu.chunks import chunk_comparison
 from tests.gpu.chunks.chunk_comparison import ENDLESS, STILL, UNEVEN, Film, beat, harsh, made, pattern
 from tests.gpu.export_types.clip_sources import chapters

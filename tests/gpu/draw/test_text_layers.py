@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from gpu.draw.text_layers import grow
+from gpu.draw.text_config import TextLayer
+from gpu.draw.text_layers import dilate
 from gpu.pipeline import run
-from gpu.spec import TextLayer
 from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, at, export_overlay, grey_source, rgb_at
 from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.support.videos import Luma, Video, frame_times, write_video
@@ -127,7 +127,7 @@ def test_a_look_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
 def test_ink_grows_by_as_much_on_every_side() -> None:
     spot = np.zeros((9, 9), np.uint8)
     spot[4, 4] = 255
-    grown = grow(spot, 3)
+    grown = dilate(spot, 3)
     assert grown.shape == (15, 15)
     down, across = np.nonzero(grown)
     distance = np.hypot(down - 7, across - 7)
@@ -144,7 +144,7 @@ def test_what_is_left_out_of_a_text_is_said(source: Path, kind: str) -> None:
     }
     spec = attempt_spec(source, source.with_name("output.mp4"), kind=kind, **fields[kind])
     ticks, _ = run_to_end(run(spec, source.with_name("scratch")))
-    said = "Left out of the text, for no font has it: \U000f0000 \U000f0001."
+    said = "Left out of the text, because no font has it: \U000f0000 \U000f0001."
     assert all(said in tick.message for tick in ticks if tick.phase == "processing")
 
 

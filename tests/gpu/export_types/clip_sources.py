@@ -11,8 +11,9 @@ import pytest
 
 from callbacks.envelope import Output
 from gpu.errors import ExportError
+from gpu.export_types.registry import parse_config
 from gpu.pipeline import run
-from gpu.spec import AttemptSpec, ExportType, LocalFile, Transfer, parse_config
+from gpu.spec import AttemptSpec, LocalFile, Transfer
 from tests.gpu.run_pipeline import run_to_end
 from tests.support.videos import Luma, Video, clicks, frame_times, write_video
 
@@ -73,8 +74,8 @@ def annotate(
         job_id="job",
         attempt=1,
         call_id="call",
-        type=ExportType.ANNOTATE,
-        config=parse_config(ExportType.ANNOTATE, asked),
+        type="annotate",
+        config=parse_config("annotate", asked),
         transfer=Transfer(
             sources={key: LocalFile(path=str(path)) for key, path in sources.items()},
             output=LocalFile(path=str(folder / "output.mp4")),

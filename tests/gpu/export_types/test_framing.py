@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gpu.errors import ExportError
-from gpu.export_types.framing import axis, crop_path
-from gpu.spec import CropKeyframe
+from gpu.export_types.crop import crop_path, fit_axis
+from gpu.export_types.framing import CropKeyframe
 from tests.gpu.run_pipeline import STILL, export
 from tests.support.videos import (
     Video,
@@ -153,7 +153,7 @@ def test_another_frame_rate_resamples_and_does_not_slow(
 
 def test_an_axis_never_leaves_the_frame() -> None:
     for start in (0, 0.5, 77.7, 219.5, 220):
-        cut = axis(start, 100, 320, 333)
+        cut = fit_axis(start, 100, 320, 333)
         assert 0 <= cut.start <= start
         assert cut.start + cut.length <= 320
         assert 0 <= cut.offset <= cut.scaled - 333

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from gpu.export_types.labels import BADGES, label
+from gpu.export_types.annotate import Clip
+from gpu.export_types.labels import BADGES, draw_label
 from gpu.media.planes import planes
-from gpu.spec import Clip
 from tests.gpu.export_types.clip_sources import annotate, clip, grey
 from tests.support.videos import BLACK, WHITE, Luma, Video, frame_times, read_lumas, write_video
 
@@ -27,7 +27,7 @@ def ground(luma: int, width: int = WIDTH, height: int = HEIGHT) -> VideoFrame:
 
 def labelled(frame: VideoFrame, **fields: Any) -> VideoFrame:
     """The frame with a clip's label on it."""
-    panel = label(Clip.model_validate(clip(0, 1, **fields)), frame.width, frame.height)
+    panel = draw_label(Clip.model_validate(clip(0, 1, **fields)), frame.width, frame.height)
     assert panel is not None
     return panel.over(frame)
 
@@ -90,7 +90,7 @@ def test_a_label_stays_in_its_corner_however_much_it_says(width: int, height: in
 
 @pytest.mark.parametrize(("width", "height"), [(16, 16), (16, 2_000), (40, 24)])
 def test_no_picture_is_too_small(width: int, height: int) -> None:
-    panel = label(Clip.model_validate(clip(0, 1, "Name", notes=WORDY, rating=1)), width, height)
+    panel = draw_label(Clip.model_validate(clip(0, 1, "Name", notes=WORDY, rating=1)), width, height)
     if panel is not None:
         assert panel.over(ground(128, width, height)).width == width
 
@@ -103,7 +103,7 @@ def test_the_decoders_own_frame_is_left_alone() -> None:
 
 @pytest.mark.parametrize("fields", [{"name": ""}, {"name": "  ", "notes": "\n", "tags": [" "]}])
 def test_a_clip_that_says_nothing_has_no_label(fields: dict[str, Any]) -> None:
-    assert label(Clip.model_validate(clip(0, 1, **fields)), WIDTH, HEIGHT) is None
+    assert draw_label(Clip.model_validate(clip(0, 1, **fields)), WIDTH, HEIGHT) is None
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from gpu.export_types import overlay
+from gpu.export_types.overlay import OverlayConfig
 from gpu.media import timeline
 from gpu.media.decode import pictures
 from gpu.media.encode import Render
 from gpu.sources.source import probe
-from gpu.spec import OverlayConfig
 from tests.gpu.export_types.overlay_frames import (
     GREY,
     at,

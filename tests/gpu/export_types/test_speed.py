@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpu.config import SpeedSegment
 from gpu.media.time_stretch import steps
 from gpu.media.timeline import Piece, nominal, pieces
-from gpu.spec import SpeedSegment
 from tests.gpu.run_pipeline import export
 from tests.support.videos import (
     SOUND_RATE,

@@ -7,10 +7,10 @@ import av
 import pytest
 
 from callbacks.envelope import Phase
+from gpu.config import Codec, Quality
 from gpu.media import encoders, hwaccel
 from gpu.media.encoders import Encoder
 from gpu.pipeline import run
-from gpu.spec import Codec, Quality
 from tests.gpu.run_pipeline import STILL, attempt_spec, run_to_end
 from tests.support.videos import Video, click_times, clicks, dot, frame_times, read_lumas, write_video
 

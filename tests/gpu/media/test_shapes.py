@@ -11,10 +11,10 @@ import pytest
 from av.video.stream import VideoStream
 from pydantic import ValidationError
 
-from gpu.export_types.framing import Crop, fit_crop
+from gpu.export_types.crop import Crop, fit_crop
+from gpu.export_types.framing import FramingConfig
 from gpu.media.color import Normalizer
 from gpu.pipeline import run
-from gpu.spec import FramingConfig
 from tests.gpu.chunks.chunk_comparison import Film
 from tests.gpu.chunks.chunk_comparison import made as in_pieces
 from tests.gpu.run_pipeline import STILL, attempt_spec, export, run_to_end

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gpu.config import Span
 from gpu.media import encoders
 from gpu.media.timeline import span
 from gpu.pipeline import run
-from gpu.spec import Span
 from tests.gpu.chunks.chunk_comparison import Film
 from tests.gpu.chunks.chunk_comparison import made as in_pieces
 from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from callbacks.envelope import Failure, Output
-from gpu.spec import AttemptSpec, CallbackTarget, ExportType, FramingConfig, LocalFile, RemoteUpload, Transfer
+from gpu.export_types.framing import FramingConfig
+from gpu.spec import AttemptSpec, CallbackTarget, LocalFile, RemoteUpload, Transfer
 from infra.modal_local import Faults, ModalLocal
 from service.dispatch.runners import Failed, Finished, RunnerReadiness, RunnerRefused, Running, Unknown
 from service.dispatch.runners.modal import ModalRunner, finished
@@ -38,7 +39,7 @@ def spec(job_id: str = "job-1") -> AttemptSpec:
         job_id=job_id,
         attempt=1,
         call_id="modal-job-1-1",
-        type=ExportType.FRAMING,
+        type="framing",
         config=config,
         transfer=Transfer(
             sources={"a.mp4": LocalFile(path="/a.mp4")},

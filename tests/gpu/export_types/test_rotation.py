@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu.export_types.turned_picture import limit_start
+from gpu.export_types.rotation import limit_start
 from gpu.media import encoders
 from tests.gpu.chunks.chunk_comparison import Film
 from tests.gpu.chunks.chunk_comparison import made as in_pieces
