@@ -49,6 +49,15 @@ class Unauthenticated(Problem):
     code = "unauthenticated"
 
 
+class UnknownHost(Problem):
+    title = (
+        "The service does not answer under the host name of this request; "
+        "set PUBLIC_URL to the address that its clients use."
+    )
+    status = 400
+    code = "unknown_host"
+
+
 class WrongClock(Unauthenticated):
     """The request was signed more than five minutes before or after the service's time."""
 

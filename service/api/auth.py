@@ -23,6 +23,7 @@ KEY_CACHE_SECONDS = 600.0
 # A token may name any key that comes to anybody's mind: what it names is looked for no more often than this.
 MIN_REFRESH_SECONDS = 30.0
 FAILURE_CACHE_SECONDS = 5.0
+_HOW_TO = "Send `Authorization: Bearer <token>` with a valid token."
 _KEYS_UNREADABLE = "The identity provider's keys can't be read."
 _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 
@@ -147,7 +148,7 @@ class Authenticator:
         else:
             access = self._verify_ticket(ticket)
         if access.seconds_left(time.time()) <= 0:
-            raise _invalid_token("The token has expired.")
+            raise _invalid_token(f"The token has expired. {_HOW_TO}")
         return access
 
     def create_ticket(
@@ -158,7 +159,7 @@ class Authenticator:
         if access.expires_at is not None:
             expires_at = min(expires_at, access.expires_at)
         if expires_at <= now:
-            raise _invalid_token("The token has expired.")
+            raise _invalid_token(f"The token has expired. {_HOW_TO}")
         claims = {"sub": access.user_id, "aud": "stream", "exp": expires_at}
         return jwt.encode(claims, self._ticket_key, "HS256"), expires_at
 
@@ -167,20 +168,23 @@ class Authenticator:
             expected = {"audience": "stream", "issuer": None}
             claims = _decode(ticket, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
         except jwt.PyJWTError as error:
-            raise Unauthenticated("The stream ticket is not valid, or no longer.") from error
+            detail = "The stream ticket is not valid, or no longer; POST /api/stream-tickets gives another."
+            raise _invalid_token(f"{detail} {_HOW_TO}") from error
         return Access(str(claims["sub"]), int(claims["exp"]))
 
     async def _verify_token(self, token: str) -> Access:
         if not token:
-            raise Unauthenticated(headers={"WWW-Authenticate": "Bearer"})
+            raise Unauthenticated(
+                f"The request carries no token. {_HOW_TO}", headers={"WWW-Authenticate": "Bearer"}
+            )
         assert self._verifier is not None
         try:
             claims = await self._verifier.verify(token)
         except jwt.PyJWTError as error:
-            raise _invalid_token("The token is not valid, or no longer.") from error
+            raise _invalid_token(f"The token is not valid, or no longer. {_HOW_TO}") from error
         subject = claims.get("sub")
         if not (isinstance(subject, str) and _is_valid_user_id(subject)):
-            raise Unauthenticated("The token names no user.")
+            raise _invalid_token(f"The token names no user: it needs a claim `sub`. {_HOW_TO}")
         return Access(subject, min(int(claims["exp"]), MAX_EXPIRY))
 
 

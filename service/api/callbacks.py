@@ -131,7 +131,9 @@ async def _read_body(receive: Receive) -> bytes:
 def _verify(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: bytes, now: float) -> Change:
     signed = {name: headers[key].decode("latin-1") for name, key in _SIGNATURE_HEADERS if key in headers}
     if signing.SIGNATURE_HEADER not in signed:
-        raise Unauthenticated("The callback is not signed.")
+        raise Unauthenticated(
+            f"The callback is not signed: send {', '.join(name for name, _ in _SIGNATURE_HEADERS)}."
+        )
     if len(job_id) > MAX_JOB_ID:  # keys are kept by job id, and anybody may send any
         raise NotFound("There is no such export.")
     try:

@@ -4,9 +4,9 @@ from urllib.parse import urlsplit
 
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from infra.telemetry import AccessLog
+from service.api.known_hosts import KnownHosts
 from service.settings import Settings
 
 # What pages of other origins may send and read: the API's own headers, and those that signed URLs of a folder take.
@@ -23,13 +23,7 @@ def create_middleware(settings: Settings) -> list[Middleware]:
     if not settings.authenticated:
         # Without authentication a web page could reach the service by DNS rebinding: resolve its own name to this host.
         public = urlsplit(settings.origin).hostname or "127.0.0.1"
-        layers.append(
-            Middleware(
-                TrustedHostMiddleware,
-                allowed_hosts=["localhost", "127.0.0.1", "[::1]", public],
-                www_redirect=False,
-            )
-        )
+        layers.append(Middleware(KnownHosts, hosts=("localhost", "127.0.0.1", "::1", public)))
     if settings.allowed_origins:
         layers.append(
             Middleware(

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from service.api.auth import Access
-from service.api.problem_handlers import DATABASE_ERRORS
+from service.api.problem_handlers import DATABASE_ERRORS, problem_response
 from service.api.state import State
 from service.api.streaming.subscriptions import (
     Lifetime,
@@ -24,14 +24,14 @@ from service.api.streaming.subscriptions import (
     subscribe,
 )
 from service.fanout.hub import NoticeType, Publication, Subscriber
-from service.problems import NotFound, Unauthenticated, Unavailable
+from service.problems import Forbidden, NotFound, Problem, Unauthenticated, Unavailable
 from service.settings import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024
 MESSAGES_PER_WINDOW, WINDOW_SECONDS = 30, 10
 TRY_AGAIN_LATER = 1013
-REFUSALS = (Unauthenticated, NotFound, Unavailable, *DATABASE_ERRORS)
+FOREIGN_ORIGIN = "Pages of this origin may not open WebSockets here; name the origin in ALLOWED_ORIGINS."
 
 
 async def export_socket(socket: WebSocket[State]) -> None:
@@ -47,22 +47,23 @@ async def user_socket(socket: WebSocket[State]) -> None:
 async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
     with suppress(WebSocketDisconnect):  # a client may leave at any time, before a refusal too
         if not _is_allowed_origin(socket):
-            await socket.close(1008)
+            await _refuse_handshake(socket, Forbidden(FOREIGN_ORIGIN))
             return
-        await socket.accept(_subprotocol(socket))
         try:
             access = await socket.state["authenticator"].stream_access(socket)
             job_id = (await find_job(socket, access.user_id)).job_id if per_export else None
-        except REFUSALS as refusal:
-            await socket.close(_close_code(refusal))
+        except (Unauthenticated, NotFound) as problem:
+            await _refuse_handshake(socket, problem)
+        except (Unavailable, *DATABASE_ERRORS):
+            await socket.accept(_subprotocol(socket))
+            await socket.close(TRY_AGAIN_LATER)
         else:
+            await socket.accept(_subprotocol(socket))
             await _run_socket(socket, access, job_id)
 
 
-def _close_code(refusal: Exception) -> int:
-    if isinstance(refusal, Unauthenticated):
-        return 4401
-    return 4404 if isinstance(refusal, NotFound) else TRY_AGAIN_LATER
+async def _refuse_handshake(socket: WebSocket[State], problem: Problem) -> None:
+    await socket.send_denial_response(problem_response(problem, socket.url.path))
 
 
 async def _run_socket(socket: WebSocket[State], access: Access, job_id: str | None) -> None:

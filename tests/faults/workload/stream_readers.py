@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import websockets
@@ -115,15 +115,7 @@ class SocketReader(Reader):
 
     async def _frames(self) -> AsyncGenerator[Frame, None]:
         path = "/ws/exports" if self.job_id is None else f"/ws/export/{self.job_id}"
-        async with connect(
-            f"ws://127.0.0.1:{self._port}{path}",
-            additional_headers={"Authorization": f"Bearer {self._bearer}"},
-            proxy=None,
-            open_timeout=SILENT_SECONDS,
-            close_timeout=0.2,
-            ping_interval=None,
-            max_queue=1,
-        ) as socket:
+        async with self._connected(path) as socket:
             try:
                 async for text in socket:
                     job = json.loads(text)
@@ -134,7 +126,25 @@ class SocketReader(Reader):
                     yield None, job
             finally:
                 code = socket.close_code
-                self.witness.record.require(code not in (4401, 4404), f"{self.name}: closed with {code}")
+                self.witness.record.require(code != 4401, f"{self.name}: closed with {code}")
+
+    @asynccontextmanager
+    async def _connected(self, path: str) -> AsyncIterator[websockets.ClientConnection]:
+        try:
+            async with connect(
+                f"ws://127.0.0.1:{self._port}{path}",
+                additional_headers={"Authorization": f"Bearer {self._bearer}"},
+                proxy=None,
+                open_timeout=SILENT_SECONDS,
+                close_timeout=0.2,
+                ping_interval=None,
+                max_queue=1,
+            ) as socket:
+                yield socket
+        except websockets.InvalidStatus as refused:
+            status = refused.response.status_code
+            self.witness.record.require(status not in (401, 404), f"{self.name}: refused with {status}")
+            raise
 
 
 _BREAKS = (

@@ -207,6 +207,7 @@ async def test_the_service_asks_for_a_token_and_gives_tickets(multi_user_app: Ap
     client = multi_user_app.client
     bare = await client.get("/api/exports")
     assert (bare.status_code, bare.headers["www-authenticate"]) == (401, "Bearer")
+    assert "`Authorization: Bearer <token>`" in bare.json()["detail"]
     assert bare.headers["content-type"] == "application/problem+json"
     given = await client.post("/api/stream-tickets", headers={"authorization": f"Bearer {token('ada')}"})
     assert given.status_code == 201
@@ -215,6 +216,30 @@ async def test_the_service_asks_for_a_token_and_gives_tickets(multi_user_app: Ap
     unknown = await client.get(f"/api/exports/nothing/events?ticket={ticket}")
     assert unknown.status_code == 404
     assert (await client.get(f"/api/exports?ticket={ticket}")).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/api/exports", "/api/exports/nothing", "/api/exports/events"])
+@pytest.mark.parametrize(
+    ("authorization", "query"),
+    [
+        pytest.param(None, "", id="nothing"),
+        pytest.param("Basic YTpi", "", id="another scheme"),
+        pytest.param(token("ada"), "", id="no scheme"),
+        pytest.param("Bearer a.b.c", "", id="no token"),
+        pytest.param(f"Bearer {token('ada', exp=1)}", "", id="an old token"),
+        pytest.param(f"Bearer {token('')}", "", id="a token of nobody"),
+        pytest.param(None, "?ticket=x", id="no ticket"),
+    ],
+)
+async def test_whoever_is_not_let_in_is_told_what_to_send(
+    multi_user_app: AppHarness, path: str, authorization: str | None, query: str
+) -> None:
+    headers = {"authorization": authorization} if authorization else {}
+    refused = await multi_user_app.client.get(path + query, headers=headers)
+    assert refused.status_code == 401
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+    assert "`Authorization: Bearer <token>`" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(

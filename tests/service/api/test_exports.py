@@ -465,8 +465,22 @@ async def test_a_path_tells_what_may_be_done_with_it(app: AppHarness, path: str,
 
 
 async def test_a_page_elsewhere_that_names_itself_this_machine_is_kept_out(app: AppHarness) -> None:
-    answer = await app.client.get("/api/exports", headers={"host": "evil.example"})
-    assert answer.status_code == 400
+    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "localhost@evil.example", ""):
+        refused = problem(await app.client.get("/api/exports", headers={"host": host}), 400)
+        assert refused["type"] == "urn:framehook:problem:unknown_host"
+        assert "PUBLIC_URL" in refused["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]", "[::1]:8000"])
+async def test_this_machine_may_be_called_by_any_of_its_names(app: AppHarness, host: str) -> None:
+    assert (await app.client.get("/api/exports", headers={"host": host})).status_code == 200
+
+
+async def test_the_public_address_is_a_name_of_the_service(settings: Settings, stack: AsyncExitStack) -> None:
+    public = settings.model_copy(update={"public_url": "https://Video.example.org/"})
+    app = await stack.enter_async_context(open_app(public, FakeRunner()))
+    answer = await app.client.get("/api/exports", headers={"host": "video.example.org"})
+    assert answer.status_code == 200
 
 
 async def test_the_service_says_that_it_lives_and_is_ready(app: AppHarness) -> None:

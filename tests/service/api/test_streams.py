@@ -220,24 +220,30 @@ async def test_a_socket_for_all_exports_stays_open_after_an_end(server: StreamSe
 
 
 @pytest.mark.parametrize(
-    ("job", "query", "headers", "code"),
+    ("job", "query", "headers", "status"),
     [
-        pytest.param("known", "", {}, 4401, id="nobody"),
-        pytest.param("known", "", {"Authorization": "Bearer a.b.c"}, 4401, id="a bad token"),
-        pytest.param("known", "?ticket=x", {}, 4401, id="a bad ticket"),
-        pytest.param("known", "", {"Authorization": f"Bearer {token('eve')}"}, 4404, id="another"),
-        pytest.param("unknown", "", {"Authorization": f"Bearer {token('ada')}"}, 4404, id="an unknown job"),
-        pytest.param("x" * 99, "", {"Authorization": f"Bearer {token('ada')}"}, 4404, id="an absurd job"),
+        pytest.param("known", "", {}, 401, id="nobody"),
+        pytest.param("known", "", {"Authorization": "Bearer a.b.c"}, 401, id="a bad token"),
+        pytest.param("known", "?ticket=x", {}, 401, id="a bad ticket"),
+        pytest.param("known", "", {"Authorization": f"Bearer {token('eve')}"}, 404, id="another"),
+        pytest.param("unknown", "", {"Authorization": f"Bearer {token('ada')}"}, 404, id="an unknown job"),
+        pytest.param("x" * 99, "", {"Authorization": f"Bearer {token('ada')}"}, 404, id="an absurd job"),
     ],
 )
-async def test_a_socket_that_is_not_for_the_caller_is_closed_with_the_reason(
-    shared_street: StreamServer, job: str, query: str, headers: dict[str, str], code: int
+async def test_a_socket_that_is_not_for_the_caller_is_refused_with_the_reason(
+    shared_street: StreamServer, job: str, query: str, headers: dict[str, str], status: int
 ) -> None:
     run = await shared_street.submit_export(user="ada", headers=bearer("ada"))
     job_id = run.spec.job_id if job == "known" else job
     url = f"ws://{shared_street.address}/ws/export/{job_id}{query}"
-    async with connect(url, additional_headers=headers) as socket:
-        assert await closed(socket) == code
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(url, additional_headers=headers)
+    response = refused.value.response
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    if status == 401:
+        assert response.headers["www-authenticate"].startswith("Bearer")
+        assert "`Authorization: Bearer <token>`" in json.loads(response.body or b"")["detail"]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +268,7 @@ async def test_pages_elsewhere_open_no_socket(
     with pytest.raises(InvalidStatus) as refused:
         await connect(socket_of(server, run), origin=told)
     assert refused.value.response.status_code == 403
+    assert "ALLOWED_ORIGINS" in json.loads(refused.value.response.body or b"")["detail"]
 
 
 async def test_every_page_opens_a_socket_where_every_origin_is_allowed(
