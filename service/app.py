@@ -44,6 +44,7 @@ from service.fanout.listener import ChangeListener
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
+from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.output_check import SourceProber
 from service.ingest.prober import Prober
 from service.jobs.models import Job
@@ -192,6 +193,12 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
     writer = BatchWriter(
         database, publish, outbox, wanted=hub.has_subscribers, committed=delivery_worker.on_commit
     )
+    leases = LeaseRenewal(
+        database,
+        lease_seconds=settings.finalize_lease_seconds,
+        limit_seconds=settings.finalize_seconds,
+        clock=clock,
+    )
     outcomes = Finalizer(
         database,
         storage,
@@ -199,7 +206,7 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         publish,
         prober=edges.output_prober,
         max_output_bytes=settings.max_output_bytes,
-        lease_seconds=settings.finalize_seconds,
+        leases=leases,
     )
     limits = create_limits(settings)
     specs = SpecBuilder(
@@ -219,6 +226,7 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         "writer": writer.run,
         "dispatch": dispatcher.run,
         "watch": rescuer.run,
+        "output leases": leases.run,
         "webhooks": delivery_worker.run,
     }
     retention = Retention(events_seconds=settings.timeline_days * 86_400)

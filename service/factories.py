@@ -89,7 +89,7 @@ def create_limits(settings: Settings) -> Limits:
         queue_seconds=settings.queue_deadline_seconds,
         silence_seconds=settings.silence_seconds,
         lease_seconds=settings.lease_seconds,
-        finalize_seconds=settings.finalize_seconds,
+        finalize_lease_seconds=settings.finalize_lease_seconds,
         rescue_interval_seconds=settings.watch_seconds,
     )
 

@@ -164,6 +164,11 @@ class TooManyConnections(Unavailable):
     code = "too_many_connections"
 
 
+class StillFinalizing(Unavailable):
+    title = "The export's output is being checked and moved already; ask again shortly."
+    code = "still_finalizing"
+
+
 class StorageUnreachable(Unavailable):
     title = "The storage can't be reached right now; try again shortly."
     code = "storage_unavailable"

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     timeline_days: Annotated[float, Field(gt=0)] = 30.0
     silence_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     lease_seconds: Annotated[float, Field(gt=0, le=3_600)] = 30.0
+    finalize_lease_seconds: Annotated[float, Field(gt=0, le=3_600)] = 15.0
     finalize_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600.0
     watch_seconds: Annotated[float, Field(gt=0, le=3_600)] = 5.0
     webhook_allowed_networks: Annotated[tuple[Network, ...], NoDecode] = ()

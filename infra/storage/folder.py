@@ -6,8 +6,9 @@ import filecmp
 import hashlib
 import os
 import shutil
+import threading
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -139,11 +140,17 @@ class FolderStorage:
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
         source, target = self.path(user_id, written_key), self.path(user_id, key)
-        return await asyncio.to_thread(_publish, self._incoming, source, target, size, checksum)
+        abandoned = threading.Event()  # a thread can't be cancelled, but must not move anything later
+        try:
+            return await asyncio.to_thread(
+                _publish, self._incoming, source, target, size, checksum, abandoned.is_set
+            )
+        finally:
+            abandoned.set()
 
     async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
         path = self.path(user_id, key)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
             if checksum is None or await asyncio.to_thread(_checksum, path) == checksum:
                 path.unlink()
 
@@ -176,12 +183,14 @@ class FolderStorage:
         return self.urls.sign(grant, expires_seconds)
 
 
-def _publish(incoming: Path, source: Path, target: Path, size: int, checksum: str) -> bool:
+def _publish(
+    incoming: Path, source: Path, target: Path, size: int, checksum: str, is_abandoned: Callable[[], bool]
+) -> bool:
     """Move what was checked, and nothing else: another may put another file in the source's place meanwhile."""
     name = incoming / f"{uuid.uuid4().hex}.held"
     try:
         held = _second_name(source, name)
-        if not _is(held, size, checksum):
+        if not _is(held, size, checksum) or is_abandoned():
             return False
         _move(held, target)
         source.unlink(missing_ok=True)

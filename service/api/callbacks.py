@@ -1,7 +1,7 @@
 """Signed callbacks in. A bare ASGI application, since every tick of every export passes here."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import msgspec
@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, decode
+from infra.database.errors import DATABASE_ERRORS
 from infra.storage import StorageError
-from service.api.problem_handlers import DATABASE_ERRORS, internal_error, problem_response
+from service.api.problem_handlers import internal_error, problem_response
 from service.api.requests import MAX_JOB_ID, is_json
 from service.ingest.batch_writer import WriterStopped
 from service.ingest.changes import Applied, Change, Refusal
@@ -19,6 +20,7 @@ from service.problems import (
     Invalid,
     NotFound,
     Problem,
+    StillFinalizing,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -30,6 +32,11 @@ logger = logging.getLogger("framehook.callbacks")
 
 Headers = Mapping[bytes, bytes]
 
+_REFUSALS: dict[Refusal, Callable[[], Problem]] = {
+    Refusal.UNKNOWN: lambda: NotFound("There is no such export."),
+    Refusal.OVER: AttemptOver,
+    Refusal.HELD: StillFinalizing,
+}
 TEMPORARY_ERRORS = (*DATABASE_ERRORS, StorageError, WriterStopped)
 """What keeps a callback from being stored, and may pass."""
 
@@ -84,7 +91,7 @@ class Callbacks:
             raise Unavailable from error
         if isinstance(outcome, Applied):
             return outcome.sequence
-        raise NotFound("There is no such export.") if outcome is Refusal.UNKNOWN else AttemptOver()
+        raise _REFUSALS[outcome]()
 
 
 class CallbackFastPath:

@@ -1,17 +1,16 @@
 """Render problems as RFC 9457 and map every exception of a route to one: the one place for error responses."""
 
 import logging
-import sqlite3
 
-import asyncpg
 import msgspec
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler
 
+from infra.database.errors import DATABASE_ERRORS
 from infra.storage import DiskFull, StorageError, StorageUnavailable
 from service.problems import (
     DiskFullProblem,
@@ -24,16 +23,6 @@ from service.problems import (
 )
 
 logger = logging.getLogger("framehook.errors")
-
-DATABASE_ERRORS = (
-    SQLAlchemyError,
-    sqlite3.Error,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection that was cut off during a conversation
-    OSError,
-)
-"""What a database raises that is stopped, starting, unreachable or out of disk space."""
 
 DISK_FULL_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
 

@@ -9,7 +9,6 @@ could not look, because it was suspended, counts for no more than a usual round:
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from callbacks.envelope import Phase
 from service.jobs.leases import WatchedJob
 from service.jobs.models import Status
 
@@ -25,7 +24,7 @@ class Limits:
     queue_seconds: float
     silence_seconds: float
     lease_seconds: float = 30.0
-    finalize_seconds: float = 600.0
+    finalize_lease_seconds: float = 15.0
     rescue_interval_seconds: float = 5.0
 
     @property
@@ -65,7 +64,10 @@ class Stopwatch:
 
 @dataclass
 class LateJobs:
-    """What the watch has to look after: leases that nobody renewed, runs that take too long or say nothing."""
+    """What the watch has to look after: leases that nobody renewed, runs that take too long or say nothing.
+
+    Where whoever published an output has died, its run is asked after as a silent one is.
+    """
 
     lapsed: list[WatchedJob] = field(default_factory=list)
     overdue: list[WatchedJob] = field(default_factory=list)
@@ -90,6 +92,8 @@ class JobObserver:
             if job.is_unstarted:
                 if is_free and job.lease_until is not None:
                     late.lapsed.append(job)
+            elif is_free and job.finalizer is not None:  # whoever published its output has died
+                late.silent.append(job)
             elif is_free and is_overdue:
                 late.overdue.append(job)
             elif is_free and is_silent:
@@ -104,8 +108,8 @@ class JobObserver:
     def _lease_seconds(self, job: WatchedJob) -> float:
         if job.is_unstarted:
             return self._limits.lease_seconds
-        if job.phase is Phase.FINALIZING:
-            return self._limits.finalize_seconds
+        if job.finalizer is not None:
+            return self._limits.finalize_lease_seconds
         return self._limits.silence_seconds / 2
 
     def _is_overdue(self, job: WatchedJob) -> bool:

@@ -5,9 +5,11 @@ the lease expires and another replica rescues the job.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from infra.database.postgresql import Database
+from infra.storage import StorageError
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptFailure, interruption
 from service.dispatch.observation import JobObserver, Limits
@@ -15,9 +17,11 @@ from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Failed, Finished, Runner, Running, Unknown
 from service.ingest.changes import change_from_result
 from service.ingest.finalizer import Finalizer
-from service.jobs import leases
+from service.jobs import finalize_leases, leases
 from service.jobs.models import Job, Status
 from service.jobs.transition_sql import Charge
+
+logger = logging.getLogger("framehook.attempts")
 
 PROBES_AT_ONCE = 16
 JOBS_PER_ROUND = 100
@@ -86,6 +90,8 @@ class Rescuer:
 
         Calls that outlive the service go on; of those only what was about to be started is started again.
         """
+        async with self._database.transaction() as session:
+            await finalize_leases.release_all(session)
         async with self._database.reading() as session:
             orphaned = await leases.list_orphaned(
                 session, self._runner.name, of_this_instance=self._runner.instance
@@ -135,4 +141,7 @@ class Rescuer:
 
     async def _finalize(self, job: Job, finished: Finished) -> None:
         change = change_from_result(job, finished.ending, finished.gpu_seconds, now=self._clock.wall())
-        await self._outcomes.apply(change)
+        try:
+            await self._outcomes.apply(change)
+        except StorageError as error:  # a later round probes the run again
+            logger.warning("an output can't be taken in now: %s", error.code, extra=job.log_fields)

@@ -20,18 +20,22 @@ class Refusal(StrEnum):
 
     UNKNOWN = "unknown"
     OVER = "over"
+    HELD = "held"
+    """Somebody else verifies and publishes the attempt's output now."""
 
 
 class Change(msgspec.Struct, frozen=True):
     """A verified callback, and when it came (seconds since the epoch).
 
-    `random`, from 0 to 1, is for the pause before another attempt.
+    `random`, from 0 to 1, is for the pause before another attempt. `finalizer` is set by whoever has looked at the
+    output that the report names: the change is refused unless the row names the same.
     """
 
     type: EventType
     report: Report
     now: float
     random: float = msgspec.field(default_factory=random)
+    finalizer: str | None = None
 
     @property
     def is_tick(self) -> bool:
@@ -142,6 +146,7 @@ def to_parameters(change: Change) -> dict[str, object]:
         "message": report.message,
         "gpu_seconds": report.gpu_seconds or 0.0,
         "now": change.now,
+        "finalizer": change.finalizer,
         "not_before": retry_at(report.attempt, change.now, change.random),
         **Charge.FAILURE.values,
     }
@@ -159,6 +164,8 @@ def refusal_from(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
     """Why a change touched no row: the row's attempt, step, call, sequence and status tell."""
     if standing is None:
         return Refusal.UNKNOWN
+    if change.finalizer is not None and _is_newer(change.report, standing):
+        return Refusal.HELD
     if (standing["attempt"], standing["run"]) != (change.report.attempt, change.report.run):
         return Refusal.OVER
     if standing["call_id"] not in (None, change.report.call_id):
@@ -168,6 +175,16 @@ def refusal_from(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
     if status.is_final and (status is Status.CANCELLED or not the_end_itself):
         return Refusal.OVER
     return Applied(standing["sequence"])
+
+
+def _is_newer(report: Report, standing: Mapping[str, Any]) -> bool:
+    """Whether the report could change the row, were it not for whoever verifies and publishes an output."""
+    return (
+        not Status(standing["status"]).is_final
+        and standing["attempt"] == report.attempt
+        and standing["call_id"] in (None, report.call_id)
+        and (standing["run"], standing["step"]) < (report.run, report.step)
+    )
 
 
 def change_from_result(job: Job, ending: Output | Failure, gpu_seconds: float, *, now: float) -> Change:

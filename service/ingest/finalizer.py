@@ -7,13 +7,15 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Failure, Output
+from infra.database.errors import DATABASE_ERRORS
 from infra.database.postgresql import Database
 from infra.storage import Obstructed, Storage, StorageError
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome, Refusal, with_lost_output
+from service.ingest.lease_renewal import FinalizationTooLong, FinalizeLease, LeaseLost, LeaseRenewal
 from service.ingest.output_check import SourceProber, check_output
 from service.ingest.output_limits import max_output_bytes
-from service.jobs import leases, queries
+from service.jobs import finalize_leases, queries
 from service.jobs.models import Job, Status
 
 logger = logging.getLogger("framehook.outcomes")
@@ -24,6 +26,11 @@ MISSING = Failure(
 TOO_LARGE = Failure(
     code="output_too_large",
     message="The export is larger than it may be; choose a lower quality, a smaller picture, or less of the source.",
+)
+TOO_LONG = Failure(
+    code="finalize_timeout",
+    message="Checking the exported file and moving it to its place took too long.",
+    transient=True,
 )
 OBSTRUCTED = Failure(
     code="output_key_obstructed", message="A folder, or another file, is in the way of the exported file."
@@ -60,60 +67,81 @@ class Finalizer:
         *,
         prober: SourceProber,
         max_output_bytes: int,
-        lease_seconds: float,
+        leases: LeaseRenewal,
     ) -> None:
-        """`prober` looks at outputs.
-
-        `lease_seconds`: how long checking and moving an output may take before the run is asked after.
-        """
+        """`prober` looks at outputs; `leases` renews those of the outputs that are being checked and moved."""
         self._database = database
         self._storage = storage
         self._writer = writer
         self._publish = publish
         self._prober = prober
         self._max_output_bytes = max_output_bytes
-        self._lease_seconds = lease_seconds
+        self._leases = leases
 
     async def apply(self, change: Change) -> Outcome:
         """Take the change in; returns after its commit."""
         if change.report.output is None:
-            outcome = await self._writer.submit(change)
-            if isinstance(outcome, Applied) and outcome.job is not None:
-                await self.delete_output(outcome.job)
-            return outcome
-        job = await self._start_finalizing(change)
+            return await self._submit(change)
+        lease = self._leases.prepare(change.report.job_id)
+        change = replace(change, finalizer=lease.finalizer)
+        job = await self._start_finalizing(change, lease)
         if job is None:
             return await self._writer.submit(change)  # it can't be applied; this tells why
-        return await self._finish_attempt(job, change, change.report.output)
+        return await self._finish_attempt(job, change, lease)
 
-    async def _start_finalizing(self, change: Change) -> Job | None:
+    async def _submit(self, change: Change) -> Outcome:
+        """Apply a change that completes nothing; an output that was in its place before does not stay there."""
+        outcome = await self._writer.submit(change)
+        if isinstance(outcome, Applied) and outcome.job is not None:
+            await self.delete_output(outcome.job)
+        return outcome
+
+    async def _start_finalizing(self, change: Change, lease: FinalizeLease) -> Job | None:
         async with self._database.transaction() as session:
-            job = await leases.start_finalizing(
-                session, change.report, lease_seconds=self._lease_seconds, now=change.now
+            job = await finalize_leases.acquire(
+                session,
+                change.report,
+                lease.finalizer,
+                lease_seconds=self._leases.lease_seconds,
+                now=change.now,
             )
         if job is not None:
             self._publish(job)
         return job
 
-    async def _finish_attempt(self, job: Job, change: Change, output: Output) -> Outcome:
+    async def _finish_attempt(self, job: Job, change: Change, lease: FinalizeLease) -> Outcome:
         outcome: Outcome | None = None
         try:
-            failure = await self._publish_output(job, output)
-            if failure is not None:
-                logger.warning("the output was not taken: %s", failure.code, extra=job.log_fields)
-                change = replace(
-                    change, type=EventType.FAILED, report=with_lost_output(change.report, failure)
-                )
-            outcome = await self._writer.submit(change)
-            if failure is None and outcome is Refusal.OVER:
-                await self.delete_output(job)
+            outcome = await self._publish_and_submit(job, change, lease)
         finally:
             if not isinstance(outcome, Applied):
-                await self._release_lease(job)
-        await delete_attempt_files(self._storage, job)
+                await self._release_lease(lease)
+        if outcome is not Refusal.HELD:
+            await delete_attempt_files(self._storage, job)
         return outcome
 
-    async def _publish_output(self, job: Job, output: Output) -> Failure | None:
+    async def _publish_and_submit(self, job: Job, change: Change, lease: FinalizeLease) -> Outcome:
+        """Check and publish the output, and tell the row what came of it, unless the lease is lost before."""
+        assert change.report.output is not None
+        try:
+            async with self._leases.keep(lease):
+                failure = await self._publish_output(job, change.report.output, lease)
+        except FinalizationTooLong:
+            failure = TOO_LONG
+        except LeaseLost:
+            logger.warning("another replica may take the output in by now", extra=job.log_fields)
+            await self.delete_output(job)
+            return Refusal.HELD
+        if failure is not None:
+            logger.warning("the output was not taken: %s", failure.code, extra=job.log_fields)
+            lost = with_lost_output(change.report, failure)
+            return await self._submit(replace(change, type=EventType.FAILED, report=lost))
+        outcome = await self._writer.submit(change)
+        if outcome is Refusal.OVER:
+            await self.delete_output(job)
+        return outcome
+
+    async def _publish_output(self, job: Job, output: Output, lease: FinalizeLease) -> Failure | None:
         """Check an output and move it into its place; why that could not be, if it could not."""
         if output.size > await max_output_bytes(self._storage, job, self._max_output_bytes):
             return TOO_LARGE
@@ -122,6 +150,7 @@ class Finalizer:
         invalid = await check_output(self._storage, self._prober, owner, keys, output)
         if invalid is not None:
             return invalid
+        self._leases.require_valid(lease)
         try:
             there = await self._storage.publish(
                 job.user_id, written, job.output_key, size=output.size, checksum=output.checksum
@@ -130,9 +159,13 @@ class Finalizer:
             return OBSTRUCTED
         return None if there else MISSING
 
-    async def _release_lease(self, job: Job) -> None:
-        async with self._database.transaction() as session:
-            await leases.release(session, job)
+    async def _release_lease(self, lease: FinalizeLease) -> None:
+        """Let others have the lease; where the database is away, they get it when it runs out."""
+        try:
+            async with self._database.transaction() as session:
+                await finalize_leases.release(session, lease.job_id, lease.finalizer)
+        except DATABASE_ERRORS as error:
+            logger.warning("the lease of an output could not be released: %s", type(error).__name__)
 
     async def delete_output(self, job: Job) -> None:
         """An output that was in its place before its job ended otherwise must not stay there."""

@@ -33,6 +33,7 @@ _SPENT = f"gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_GPU_SECONDS}".fo
 _ADVANCED = f"""
     progress = CASE WHEN told.progress > export_jobs.progress THEN told.progress ELSE export_jobs.progress END,
     message = told.message, eta_seconds = told.eta_seconds, sequence = export_jobs.sequence + 1, lease_until = NULL,
+    finalizer = NULL,
     {_HEARD.format(of="told.")}
     FROM told WHERE {_BEHIND}
 """
@@ -51,11 +52,10 @@ UPDATE export_jobs SET
 RETURNING {", ".join(f"export_jobs.{column}" for column in Job.__struct_fields__)}
 """  # noqa: S608
 
-COMPLETE = transition_sql.update(f"{transition_sql.COMPLETE}, {_ENDED}", transition_sql.REPORTED)
-FAIL = transition_sql.update(f"{transition_sql.FAIL}, {_ENDED}", transition_sql.REPORTED)
-TRY_AGAIN = transition_sql.update(
-    f"{transition_sql.REQUEUE}, {_SPENT}", transition_sql.REPORTED, transition_sql.ALLOWED
-)
+_FOUND = (transition_sql.REPORTED, transition_sql.IS_FINALIZER)
+COMPLETE = transition_sql.update(f"{transition_sql.COMPLETE}, {_ENDED}", *_FOUND)
+FAIL = transition_sql.update(f"{transition_sql.FAIL}, {_ENDED}", *_FOUND)
+TRY_AGAIN = transition_sql.update(f"{transition_sql.REQUEUE}, {_SPENT}", *_FOUND, transition_sql.ALLOWED)
 
 RECORD = """
 INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)

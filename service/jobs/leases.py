@@ -6,13 +6,13 @@ The dispatcher's and the watch's half of the state machine; like the other, it t
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from callbacks.envelope import Phase, Report
+from callbacks.envelope import Phase
 from service.jobs import fair_share
-from service.jobs.models import FINAL, IS_ACTIVE, ExportJob, Job, Status
+from service.jobs.models import IS_ACTIVE, ExportJob, Job, Status
 from service.jobs.transition_sql import LONGEST_PAUSE_SECONDS
 from service.jobs.transitions import JOBS, UNSTARTED, annotate, match_job, to_job, update_job
 
@@ -27,6 +27,7 @@ class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     call_id: str | None
     lease_until: float | None
+    finalizer: str | None = None
 
     @property
     def is_unstarted(self) -> bool:
@@ -73,9 +74,13 @@ async def list_unchanged(session: AsyncSession, seen: Sequence[WatchedJob]) -> l
 async def lease_silent(
     session: AsyncSession, seen: Sequence[WatchedJob], *, lease_seconds: float, now: float
 ) -> list[Job]:
-    """Lease to the caller, for one look, those of the jobs that nobody has changed or leased since."""
+    """Lease to the caller, for one look, those of the jobs that nobody has changed or leased since.
+
+    Whoever was publishing the output of one of them has lost it by that.
+    """
     chosen = select(JOBS.c.job_id).where(_is_unchanged(seen)).with_for_update(skip_locked=True)
-    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(lease_until=now + lease_seconds)
+    values = {"lease_until": now + lease_seconds, "finalizer": None}
+    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(values)
     rows = await session.execute(leased.returning(JOBS))
     return [to_job(row) for row in rows.mappings()]
 
@@ -120,55 +125,9 @@ async def record_spawn(session: AsyncSession, job: Job, call_id: str, *, now: fl
         "started_at": None,
         "heartbeat_at": now,
         "lease_until": None,
+        "finalizer": None,
     }
     return await update_job(session, unknown, values | starting, now)
-
-
-async def start_finalizing(
-    session: AsyncSession, report: Report, *, lease_seconds: float, now: float
-) -> Job | None:
-    """Lease an attempt that claims to be complete while its output is checked and moved.
-
-    Nobody else gives up on the attempt meanwhile; only a cancel may still come between.
-    """
-    newer = or_(
-        col(ExportJob.run) < report.run,
-        and_(col(ExportJob.run) == report.run, col(ExportJob.step) < report.step),
-    )
-    known = or_(col(ExportJob.call_id).is_(None), col(ExportJob.call_id) == report.call_id)
-    current = and_(
-        col(ExportJob.job_id) == report.job_id,
-        col(ExportJob.attempt) == report.attempt,
-        known,
-        newer,
-        IS_ACTIVE,
-    )
-    values: dict[str, object] = {
-        "status": Status.PROCESSING,
-        "phase": Phase.FINALIZING,
-        "run": report.run,
-        "reported_call_id": report.call_id,
-        "gpu_seconds_before": case(
-            (col(ExportJob.run) == report.run, col(ExportJob.gpu_seconds_before)),
-            else_=col(ExportJob.gpu_seconds),
-        ),
-        "step": report.step - 1,  # a tick that comes late, or an older run's, must not undo this
-        "message": "Checking the exported file",
-        "heartbeat_at": now,
-        "started_at": func.coalesce(col(ExportJob.started_at), now),
-        "lease_until": now + lease_seconds,
-        # Whoever ends the job otherwise, after a crash as well, knows by these what to withdraw.
-        "output_size": report.output.size if report.output else None,
-        "output_checksum": report.output.checksum if report.output else None,
-    }
-    return await update_job(session, current, values, now)
-
-
-async def release(session: AsyncSession, job: Job) -> None:
-    """Of an attempt that has ended otherwise nothing is on the way to its place any more."""
-    over = col(ExportJob.status).in_(FINAL)
-    ended = and_(match_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, over)
-    await session.execute(update(JOBS).where(ended).values(lease_until=None))
 
 
 async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
@@ -191,8 +150,7 @@ async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance:
 
 async def find_by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
     """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
-    finalizing = and_(col(ExportJob.phase) == Phase.FINALIZING, col(ExportJob.lease_until).is_not(None))
-    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), ~func.coalesce(finalizing, false()))
+    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), col(ExportJob.finalizer).is_(None))
     return [to_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 
 

@@ -40,6 +40,7 @@ class ExportJob(SQLModel, table=True):
 
     `gpu_seconds` sums all runs of all attempts; `gpu_seconds_before` all but the latest run. `call_id` is the call that
     the runner started, and `reported_call_id` the one that the newest report named.
+    `finalizer` names whoever verifies and publishes the output now; only they may end the attempt by what they find.
     `interruptions` counts the attempts under which the service died; `attempt_limit` grows by each.
     """
 
@@ -89,6 +90,7 @@ class ExportJob(SQLModel, table=True):
     runner: str
     call_id: str | None = None
     lease_until: float | None = None
+    finalizer: str | None = None
     not_before: float = 0.0
     heartbeat_at: float | None = None
     spawned_at: float | None = None
@@ -182,6 +184,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     runner: str
     call_id: str | None
     lease_until: float | None
+    finalizer: str | None
     not_before: float
     heartbeat_at: float | None
     spawned_at: float | None

@@ -21,6 +21,8 @@ ATTEMPT = "export_jobs.job_id = {of}job_id AND export_jobs.attempt = {of}attempt
 KNOWN_CALL = "(export_jobs.call_id IS NULL OR export_jobs.call_id = {of}call_id)"
 BEHIND = "(export_jobs.run < {of}run OR (export_jobs.run = {of}run AND export_jobs.step < {of}step))"
 ACTIVE = "export_jobs.status IN ('pending', 'processing')"
+IS_FINALIZER = "(CAST(:finalizer AS TEXT) IS NULL OR export_jobs.finalizer = CAST(:finalizer AS TEXT))"
+"""What was found while an output was being published counts only while that is still the finder's to do."""
 
 CURRENT = f"{ATTEMPT.format(of=':')} AND {ACTIVE}"
 """The job is active, and in this attempt."""
@@ -38,14 +40,15 @@ ALLOWED = f"""attempt < attempt_limit + :extra_attempts
 _NUMBERED = "sequence = sequence + 1, transition_sequence = sequence + 1"
 _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now, eta_seconds = NULL"
 _NEXT_ATTEMPT = f"""{_NUMBERED}, status = 'pending', phase = 'queued', progress = 0, attempt = attempt + 1,
-    run = '', step = 0, call_id = NULL, reported_call_id = NULL, lease_until = NULL, heartbeat_at = NULL,
-    spawned_at = NULL, started_at = NULL, completed_at = NULL, acknowledged_at = NULL, eta_seconds = NULL,
-    error_code = NULL, error_message = NULL"""
+    run = '', step = 0, call_id = NULL, reported_call_id = NULL, lease_until = NULL, finalizer = NULL,
+    heartbeat_at = NULL, spawned_at = NULL, started_at = NULL, completed_at = NULL, acknowledged_at = NULL,
+    eta_seconds = NULL, error_code = NULL, error_message = NULL"""
 
-COMPLETE = f"""{_ENDED}, status = 'complete', progress = 100, lease_until = NULL, output_size = :size,
+COMPLETE = f"""{_ENDED}, status = 'complete', progress = 100, lease_until = NULL, finalizer = NULL, output_size = :size,
     output_checksum = :checksum, output_duration = :duration, output_width = :width, output_height = :height,
     started_at = coalesce(started_at, :now)"""
-FAIL = f"{_ENDED}, status = 'error', lease_until = NULL, error_code = :code, error_message = :message"
+FAIL = f"""{_ENDED}, status = 'error', lease_until = NULL, finalizer = NULL, error_code = :code,
+    error_message = :message"""
 # A lease under which the output is being put into its place goes on until that has ended.
 CANCEL = f"""{_ENDED}, status = 'cancelled',
     lease_until = CASE WHEN phase = 'finalizing' THEN lease_until ELSE NULL END"""

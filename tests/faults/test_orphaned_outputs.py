@@ -10,7 +10,7 @@ import pytest
 from callbacks.envelope import Output, Phase, Report
 from service.dispatch.runners import Failed
 from service.ingest.finalizer import attempt_key
-from service.jobs import leases
+from service.jobs import finalize_leases
 from service.settings import load_settings
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.clocks import MovableClock
@@ -55,7 +55,7 @@ async def died_finalizing(app: AppHarness, *, now: float = 0.0) -> FakeRun:
         output=OUTPUT,
     )
     async with app.database.transaction() as session:
-        job = await leases.start_finalizing(session, report, lease_seconds=60, now=now)
+        job = await finalize_leases.acquire(session, report, "another", lease_seconds=60, now=now)
     assert job is not None
     written = attempt_key(job.job_id, 1)
     storage = app.state["storage"]
@@ -77,7 +77,7 @@ async def test_a_run_that_ended_is_asked_after_once_taking_it_in_takes_too_long(
 ) -> None:
     run = await died_finalizing(app, now=time.time())
     app.runner.statuses[run.spec.call_id] = Failed("run_lost", "Gone.", transient=True)
-    await clock.pass_time(app, app.settings.finalize_seconds + 10)
+    await clock.pass_time(app, app.settings.finalize_lease_seconds + 5)
     assert (await app.fetch_row(run.spec.job_id))["attempt"] == 2
 
 

@@ -22,7 +22,7 @@ SETTINGS = {
     "LOCAL_WORKERS": "2",
     "SILENCE_SECONDS": "3",
     "LEASE_SECONDS": "5",  # on a busy machine a start takes longer than a second
-    "FINALIZE_SECONDS": "20",  # as long as an output stays in the hands of a replica that was killed
+    "FINALIZE_LEASE_SECONDS": "5",  # as long as an output stays in the hands of a replica that was killed
     "WATCH_SECONDS": "0.2",
 }
 CONFIG = {

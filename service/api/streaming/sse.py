@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.envelope import format_rfc3339
+from infra.database.errors import DATABASE_ERRORS
 from service.api.auth import MAX_TICKET_SECONDS, Access
 from service.api.exports import load_job
-from service.api.problem_handlers import DATABASE_ERRORS
 from service.api.requests import StrictModel, json_response, parse_model, read_body
 from service.api.state import State
 from service.api.streaming.event_stream import (

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from infra.database.errors import DATABASE_ERRORS
 from service.api.auth import Access
-from service.api.problem_handlers import DATABASE_ERRORS, problem_response
+from service.api.problem_handlers import problem_response
 from service.api.state import State
 from service.api.streaming.subscriptions import (
     Lifetime,

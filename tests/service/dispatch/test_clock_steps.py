@@ -14,7 +14,7 @@ from gpu.spec import RemoteUpload
 from gpu.transfer.multipart import upload
 from service.dispatch.runners import Failed, Finished
 from service.ingest.changes import change_from_result
-from service.jobs import leases
+from service.jobs import finalize_leases
 from service.jobs.models import Job
 from service.jobs.transitions import to_job
 from service.settings import Settings
@@ -99,14 +99,16 @@ async def test_an_output_is_taken_in_over_a_step_of_the_clock(
     found = await queried(app, job["job_id"])
     report = change_from_result(found, job_factory.VALID_OUTPUT, 1.0, now=clock.clock.wall()).report
     async with app.database.transaction() as session:
-        assert await leases.start_finalizing(session, report, lease_seconds=600, now=clock.clock.wall())
+        assert await finalize_leases.acquire(
+            session, report, "another", lease_seconds=600, now=clock.clock.wall()
+        )
     clock.step_seconds = step
     app.runner.statuses[run.spec.call_id] = LOST  # its process has ended, as it should
     app.runner.ended_calls.append(run.spec.call_id)
     app.state["dispatcher"].wake()
-    await clock.pass_time(app, 200)
+    await clock.pass_time(app, 10)
     assert (await shown(app, job["job_id"]))["phase"] == "finalizing"
-    await clock.pass_time(app, 500)
+    await clock.pass_time(app, 20)
     assert (await shown(app, job["job_id"]))["attempt"] == 2, "whoever took it in has died"
 
 

@@ -12,7 +12,7 @@ from infra.database.postgresql import Database, open_database
 from service.dispatch.runners import Failed, Finished
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import change_from_result
-from service.jobs import leases, transitions
+from service.jobs import finalize_leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
 from tests.service.dispatch.test_dispatcher import once, set_back
@@ -85,7 +85,7 @@ async def test_a_run_that_only_its_output_told_of_is_counted_beside_the_one_befo
     assert await report(either, EventType.PROGRESS, 1, 5, 3.0, run="1a") == 3
     done = job_factory.build_change(EventType.COMPLETED, "job-1", 1, 2, now=NOW, run="2b", gpu_seconds=4.0)
     async with either.transaction() as session:
-        assert await leases.start_finalizing(session, done.report, lease_seconds=9, now=NOW)
+        assert await finalize_leases.acquire(session, done.report, "another", lease_seconds=9, now=NOW)
     assert await report(either, EventType.COMPLETED, 1, 2, 4.0, run="2b") == 7
 
 

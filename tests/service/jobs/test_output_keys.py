@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from callbacks.envelope import EventType
-from service.jobs import leases
+from service.jobs import finalize_leases
 from service.jobs.models import Job
 from service.settings import Settings
 from tests.conftest import open_emptied
@@ -59,7 +59,9 @@ async def putting(app: AppHarness, run: FakeRun, *, lease_seconds: float = 60) -
     claim = job_factory.build_change(EventType.COMPLETED, run.spec.job_id, 1, 9, now=time.time())
     report = msgspec.structs.replace(claim.report, call_id=run.spec.call_id)
     async with app.database.transaction() as session:
-        job = await leases.start_finalizing(session, report, lease_seconds=lease_seconds, now=time.time())
+        job = await finalize_leases.acquire(
+            session, report, "another", lease_seconds=lease_seconds, now=time.time()
+        )
     assert job is not None
     return job
 
@@ -121,7 +123,7 @@ async def test_an_export_that_is_cancelled_while_it_is_put_in_its_place_keeps_th
     assert problem(waiting, 409)["type"] == "urn:framehook:problem:still_ending"
     assert waiting.headers["retry-after"]
     async with app.database.transaction() as session:
-        await leases.release(session, job)
+        await finalize_leases.release(session, job.job_id, "another")
     assert (await act(app, run, "POST", "/retry")).status_code == 202
 
 
@@ -150,7 +152,7 @@ async def test_the_same_file_of_a_later_export_is_not_taken_away_for_an_earlier_
     job = await putting(app, run)
     await act(app, run, "DELETE")
     async with app.database.transaction() as session:
-        await leases.release(session, job)
+        await finalize_leases.release(session, job.job_id, "another")
     later = await begun(app)
     app.put_output(later, VIDEO)
     assert (await later.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200

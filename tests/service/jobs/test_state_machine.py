@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, ClassVar, TypeVar
 
 import hypothesis
+import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,7 +15,7 @@ from callbacks.envelope import EventType, Phase
 from infra.database.sqlite import SqliteDatabase
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Refusal
-from service.jobs import leases, transitions
+from service.jobs import finalize_leases, leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
 from tests.conftest import empty, open_emptied
@@ -32,6 +33,8 @@ phases = st.sampled_from([Phase.STARTING, Phase.DOWNLOADING, Phase.PROCESSING, P
 reached = st.tuples(phases, st.floats(0, 100))
 runs = st.sampled_from(["same", "same", "same", "same", "", "0a", "0b"])
 picks = st.integers(0, 9)
+finalizers = st.sampled_from(["first", "second"])
+if_finalizer = st.sampled_from([None, None, "first", "second"])
 
 
 class ExportLife(RuleBasedStateMachine):
@@ -142,32 +145,44 @@ class ExportLife(RuleBasedStateMachine):
     def started(self, pick: int, ahead: int, run: str, further: int) -> None:
         self.advance(EventType.STARTED, self.picked(pick, ahead, run), further, Phase.STARTING, 0)
 
-    @rule(pick=picks, ahead=attempts, run=runs, further=steps)
-    def completed(self, pick: int, ahead: int, run: str, further: int) -> None:
+    @rule(pick=picks, ahead=attempts, run=runs, further=steps, finalizer=if_finalizer)
+    def completed(self, pick: int, ahead: int, run: str, further: int, finalizer: str | None) -> None:
+        job = self.picked(pick, ahead, run)
         end = {"status": "complete", "phase": "done", "progress": 100, "completed_at": self.now}
-        self.report(EventType.COMPLETED, self.picked(pick, ahead, run), further, end, moves=True)
+        self.report(EventType.COMPLETED, job, further, end, moves=True, finalizer=finalizer)
 
-    @rule(pick=picks, ahead=attempts, run=runs, further=steps, transient=st.booleans())
-    def failed(self, pick: int, ahead: int, run: str, further: int, transient: bool) -> None:
+    @rule(
+        pick=picks, ahead=attempts, run=runs, further=steps, transient=st.booleans(), finalizer=if_finalizer
+    )
+    def failed(
+        self, pick: int, ahead: int, run: str, further: int, transient: bool, finalizer: str | None
+    ) -> None:
         job = self.picked(pick, ahead, run)
         end: Row = {"status": "error", "phase": "done", "error_code": "broken", "completed_at": self.now}
         if transient and job.attempt < job.attempt_limit:
             end = fresh(job)
-        self.report(EventType.FAILED, job, further, end, moves=True, transient=transient)
+        self.report(EventType.FAILED, job, further, end, moves=True, transient=transient, finalizer=finalizer)
 
-    @rule(pick=picks, ahead=attempts, run=runs, further=steps)
-    def finalize(self, pick: int, ahead: int, run: str, further: int) -> None:
+    @rule(pick=picks, ahead=attempts, run=runs, further=steps, finalizer=finalizers)
+    def finalize(self, pick: int, ahead: int, run: str, further: int, finalizer: str) -> None:
         job = self.picked(pick, ahead, run)
         step = max(1, job.step + further)
         claim = self.change(EventType.COMPLETED, job, step)
 
         async def finalize() -> Job | None:
             async with self.database.transaction() as session:
-                return await leases.start_finalizing(session, claim.report, lease_seconds=LEASE, now=self.now)
+                return await finalize_leases.acquire(
+                    session, claim.report, finalizer, lease_seconds=LEASE, now=self.now
+                )
 
-        ours = self.rows[job.job_id]["call_id"] in (None, claim.report.call_id)
+        row = self.rows[job.job_id]
+        ours = row["call_id"] in (None, claim.report.call_id) and row["finalizer"] is None
         expected = {"status": "processing", "phase": "finalizing", "lease_until": self.now + LEASE}
-        expected |= {"run": job.run, "step": step - 1}  # what comes late does not undo it
+        expected |= {
+            "finalizer": finalizer,
+            "run": job.run,
+            "step": step - 1,
+        }  # what comes late does not undo it
         self.changes(finalize(), job, self.active(job) and self.newer(job, step) and ours, expected)
 
     @rule(pick=picks, ahead=attempts, charge=st.sampled_from(Charge))
@@ -224,17 +239,28 @@ class ExportLife(RuleBasedStateMachine):
         free = job.lease_until is None or job.lease_until <= self.now
         self.changes(retry(), job, job.status in ("error", "cancelled") and free and not stranger, expected)
 
-    @rule(pick=picks, ahead=attempts)
-    def let_go(self, pick: int, ahead: int) -> None:
-        job = self.picked(pick, ahead)
+    @rule(pick=picks, finalizer=finalizers)
+    def release(self, pick: int, finalizer: str) -> None:
+        job = self.picked(pick)
 
-        async def let_go() -> None:
+        async def release() -> None:
             async with self.database.transaction() as session:
-                await leases.release(session, job)
+                await finalize_leases.release(session, job.job_id, finalizer)
 
-        self.run(let_go())
-        current = job.attempt == self.rows[job.job_id]["attempt"]
-        self.check({job.job_id: {"lease_until": None}} if current and job.status in FINAL else {})
+        self.run(release())
+        free: Row = {"lease_until": None, "finalizer": None}
+        self.check({job.job_id: free} if job.finalizer == finalizer else {})
+
+    @rule(finalizer=finalizers)
+    def renew(self, finalizer: str) -> None:
+        async def renew() -> set[str]:
+            async with self.database.transaction() as session:
+                held = {finalizer: theirs[-1] if theirs else "job-0"}
+                return await finalize_leases.renew(session, held, lease_seconds=LEASE, now=self.now)
+
+        theirs = [job_id for job_id, row in self.rows.items() if row["finalizer"] == finalizer]
+        assert self.run(renew()) == ({finalizer} if theirs else set())
+        self.check({job_id: {"lease_until": self.now + LEASE} for job_id in theirs[-1:]})
 
     @rule(pick=picks)
     def acknowledge(self, pick: int) -> None:
@@ -266,7 +292,7 @@ class ExportLife(RuleBasedStateMachine):
             and (row["lease_until"] is None or seconds(row["lease_until"]) < self.now)
         }
         assert {job.job_id for job in self.run(silent())} == quiet
-        self.check({job_id: {"lease_until": self.now + SILENCE / 2} for job_id in quiet})
+        self.check({job_id: {"lease_until": self.now + SILENCE / 2, "finalizer": None} for job_id in quiet})
 
     @rule()
     def look_for_lapsed_leases(self) -> None:
@@ -372,15 +398,28 @@ class ExportLife(RuleBasedStateMachine):
         )
 
     def report(
-        self, kind: EventType, job: Job, further: int, expected: Row, *, moves: bool, **of_report: Any
+        self,
+        kind: EventType,
+        job: Job,
+        further: int,
+        expected: Row,
+        *,
+        moves: bool,
+        finalizer: str | None = None,
+        **of_report: Any,
     ) -> None:
         """A callback: accepted and in the row as `expected`, or refused for the reason the contract names."""
         row = self.rows[job.job_id]
         step = max(1, job.step + further)
-        told = self.change(kind, job, step, **of_report)
+        told = msgspec.structs.replace(self.change(kind, job, step, **of_report), finalizer=finalizer)
         call_id = told.report.call_id
         (outcome,) = self.run(changes.write_changes(self.writer, told))
-        if self.active(job) and self.newer(job, step) and row["call_id"] in (None, call_id):
+        current = self.active(job) and self.newer(job, step) and row["call_id"] in (None, call_id)
+        if current and finalizer not in (None, row["finalizer"]):
+            assert outcome is Refusal.HELD
+            self.check({})
+            return
+        if current:
             sequence = int(str(row["sequence"])) + 1
             assert isinstance(outcome, Applied)
             assert outcome.sequence == sequence
@@ -392,7 +431,8 @@ class ExportLife(RuleBasedStateMachine):
                     "reported_call_id": call_id,
                     "heartbeat_at": self.now,
                 }
-            self.check({job.job_id: {**expected, "sequence": sequence, "lease_until": None}})
+            free = {"lease_until": None, "finalizer": None}
+            self.check({job.job_id: {**expected, **free, "sequence": sequence}})
             self.moved[job.job_id] += [sequence] if moves else []
             return
         of_this_run = (row["attempt"], row["run"]) == (job.attempt, job.run)
@@ -434,7 +474,8 @@ def fresh(job: Job) -> Row:
         "step": 0,
         "run": "",
     }
-    return begin | dict.fromkeys(("call_id", "lease_until", "heartbeat_at", "completed_at", "started_at"))
+    nothing = ("call_id", "lease_until", "finalizer", "heartbeat_at", "completed_at", "started_at")
+    return begin | dict.fromkeys(nothing)
 
 
 def seconds(value: object) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,7 +11,7 @@ from callbacks.envelope import EventType, Report
 from infra.database.postgresql import Database
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Outcome, Refusal
-from service.jobs import leases, transitions
+from service.jobs import finalize_leases, leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
 from tests.support import job_factory
@@ -23,7 +24,7 @@ claim              leased   .        .          .          .          .         
 spawned            spawned  spawned  .          .          .          .         .        .
 started            running  running  running    running    running    410       410      410
 tick               running  running  running    running    running    410       410      410
-finalize           finalizing finalizing finalizing finalizing finalizing .      .       .
+finalize           finalizing finalizing finalizing finalizing .      .          .         .
 completed          complete complete complete   complete   complete   410       410      410
 failed             failed   failed   failed     failed     failed     410       410      410
 failed_for_now     waiting  waiting  waiting    waiting    waiting    410       410      410
@@ -32,6 +33,8 @@ end_again          complete complete complete   200        200        200       
 of_other_call      running  running  410        410        410        410       410      410
 end_of_other_call  complete complete 410        410        410        410       410      410
 finalize_by_other  finalizing finalizing .      .          .          .         .        .
+end_by_finalizer   503      503      503        503        complete   410       410      410
+failed_by_other    503      503      503        503        503        410       410      410
 of_older_attempt   410      410      410        410        410        410       410      410
 of_later_attempt   410      410      410        410        410        410       410      410
 lost               waiting  waiting  waiting    waiting    waiting    .         .        .
@@ -45,6 +48,7 @@ retry              .        .        .          .          .          .         
 retry_by_another   .        .        .          .          .          .         .        .
 acknowledge        .        .        .          .          .          complete  failed   cancelled
 """
+REFUSED = {".": None, "200": None, "410": Refusal.OVER, "503": Refusal.HELD}
 UNCOUNTED = {"claim", "acknowledge"}
 
 Event = Callable[[Database, Job], Awaitable[Outcome | None]]
@@ -57,10 +61,13 @@ def database(any_database: Database) -> Database:
     return any_database
 
 
-def callback(kind: EventType, *, attempts: int = 0, steps: int = 1, **of_report: Any) -> Event:
+def callback(
+    kind: EventType, *, attempts: int = 0, steps: int = 1, finalizer: str | None = None, **of_report: Any
+) -> Event:
     async def happen(database: Database, job: Job) -> Outcome:
         attempt, step = job.attempt + attempts, max(1, job.step + steps)
         told = job_factory.build_change(kind, job.job_id, attempt, step, now=NOW, **of_report)
+        told = msgspec.structs.replace(told, finalizer=finalizer)
         (outcome,) = await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told)
         return outcome
 
@@ -80,7 +87,7 @@ def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
 
 
 def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
-    return leases.start_finalizing(session, _completed(job), lease_seconds=30, now=NOW)
+    return finalize_leases.acquire(session, _completed(job), "finalizer", lease_seconds=30, now=NOW)
 
 
 def _completed(job: Job, **of_report: Any) -> Report:
@@ -116,10 +123,12 @@ EVENTS: dict[str, Event] = {
     "of_other_call": callback(EventType.PROGRESS, call_id="call-of-another"),
     "end_of_other_call": callback(EventType.COMPLETED, call_id="call-of-another"),
     "finalize_by_other": service(
-        lambda session, job: leases.start_finalizing(
-            session, _completed(job, call_id="call-of-another"), lease_seconds=30, now=NOW
+        lambda session, job: finalize_leases.acquire(
+            session, _completed(job, call_id="call-of-another"), "other", lease_seconds=30, now=NOW
         )
     ),
+    "end_by_finalizer": callback(EventType.COMPLETED, finalizer="finalizer"),
+    "failed_by_other": callback(EventType.FAILED, finalizer="other", transient=True),
     "of_older_attempt": callback(EventType.COMPLETED, attempts=-1),
     "of_later_attempt": callback(EventType.COMPLETED, attempts=1),
     "lost": service(_requeued(Charge.FAILURE)),
@@ -178,8 +187,8 @@ async def test_an_event_does_to_a_state_what_the_table_says(
     outcome = await EVENTS[event](database, job)
 
     after = (await job_factory.fetch_jobs(database))[job.job_id]
-    if expected in (".", "200", "410"):
-        refused = {".": None, "200": Applied(job.sequence), "410": Refusal.OVER}[expected]
+    if expected in REFUSED:
+        refused = Applied(job.sequence) if expected == "200" else REFUSED[expected]
         assert outcome == refused
         assert after == before
         assert await job_factory.fetch_events(database) == told_before
@@ -207,7 +216,7 @@ async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Databas
     job = await second_attempt_in("running", database)
     told = job_factory.build_change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
     async with database.transaction() as session:
-        await leases.start_finalizing(session, told.report, lease_seconds=30, now=NOW)
+        await finalize_leases.acquire(session, told.report, "finalizer", lease_seconds=30, now=NOW)
     before = await job_factory.fetch_jobs(database)
 
     outcome = await callback(EventType.PROGRESS)(database, job)
