@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 
 from tests.faults.checkers.availability import unanswered
 from tests.faults.checkers.database_reader import OutOfReach
+from tests.faults.checkers.finalizing import wait_for_finalizing
 from tests.faults.checkers.invariants import ended, ends_well, failed_healthy, wrong_accounts
 from tests.faults.checkers.stream_checker import Witness
 from tests.faults.checkers.violations import Record, Unanswered
@@ -134,7 +135,7 @@ class Play:
         match step.act:
             case Act.SUBMIT | Act.CANCEL | Act.RETRY:
                 await self._ask(step)
-            case Act.KILL | Act.FREEZE:
+            case Act.KILL | Act.KILL_FINALIZING | Act.FREEZE:
                 await self._replica(step)
             case Act.DEATHS:
                 for _ in range(DEATHS):
@@ -169,8 +170,10 @@ class Play:
 
     async def _replica(self, step: Step) -> None:
         replica = self._world.replicas[step.index % len(self._world.replicas)]
+        if step.act is Act.KILL_FINALIZING and await wait_for_finalizing(self._world.ledger, self._user_id):
+            self.record.count("kills while an output was published")
         async with replica.busy:
-            if step.act is Act.KILL:
+            if step.act is not Act.FREEZE:
                 await asyncio.to_thread(replica.kill)
                 await asyncio.sleep(step.seconds)
                 await asyncio.to_thread(replica.start)

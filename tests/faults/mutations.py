@@ -204,7 +204,7 @@ BUGS: dict[str, Callable[[], None]] = {
         *MORE_BUGS,
     )
 }
-POSTGRESQL_ONLY = ("skip-catch-up",)
+POSTGRESQL_ONLY = ("skip-catch-up", "keep-leases-of-the-dead")
 
 
 def provoked(bug: str, schedule: Schedule) -> Schedule:

@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from service.dispatch import rescuer
 from service.dispatch.attempt_failures import AttemptFailure, interruption
-from service.dispatch.observation import Stopwatch
+from service.dispatch.observation import JobObserver, Stopwatch
 from service.fanout.initial_states import InitialStates, InitialStatesReader
+from service.jobs.leases import WatchedJob
 from service.jobs.transition_sql import Charge
 from service.webhooks.clock_steps import ClockCheck
 from tests.faults.schedule import Act, Step
@@ -23,6 +24,7 @@ PROVOKING = {
         *(Step(0.5 + number / 2, Act.CLOCK, seconds=3 * _HOURS) for number in range(4)),
     ),
     "charge-deaths-of-service": (*_JOBS, Step(0.5, Act.DEATHS)),
+    "keep-leases-of-the-dead": (*_JOBS, *(Step(0.0, Act.KILL_FINALIZING, index) for index in range(3))),
     "wait-for-that-day": (
         *_JOBS,
         Step(0.0, Act.CLOCK, seconds=3 * _HOURS),
@@ -68,6 +70,16 @@ def charge_deaths_of_service() -> None:
     _put(rescuer, "interruption", failure)
 
 
+def keep_leases_of_the_dead() -> None:
+    """Nobody goes on with an output that a replica was publishing when it died."""
+    is_free = JobObserver._is_free
+
+    def is_free_now(observation: JobObserver, job: WatchedJob) -> bool:
+        return job.finalizer is None and is_free(observation, job)
+
+    _put(JobObserver, "_is_free", is_free_now)
+
+
 def wait_for_that_day() -> None:
     """A webhook that was scheduled while the clock was ahead waits until it shows that time again."""
     _put(ClockCheck, "is_due", lambda *_: False)
@@ -77,6 +89,7 @@ MORE_BUGS = (
     lose_connections_of_streams,
     measure_by_wall_clock,
     charge_deaths_of_service,
+    keep_leases_of_the_dead,
     wait_for_that_day,
 )
 

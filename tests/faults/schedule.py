@@ -32,10 +32,22 @@ class Act(StrEnum):
     LEAVE = "have readers leave early"
     CLOCK = "set the clock"
     DEATHS = "kill the service ten times"
+    KILL_FINALIZING = "kill a replica while an output is published"
 
 
 HARMLESS = frozenset(
-    (Act.SUBMIT, Act.CANCEL, Act.RETRY, Act.PAUSE, Act.CUT, Act.LEAVE, Act.CLOCK, Act.KILL, Act.DEATHS)
+    (
+        Act.SUBMIT,
+        Act.CANCEL,
+        Act.RETRY,
+        Act.PAUSE,
+        Act.CUT,
+        Act.LEAVE,
+        Act.CLOCK,
+        Act.KILL,
+        Act.KILL_FINALIZING,
+        Act.DEATHS,
+    )
 )
 """What ends no export whose source is sound."""
 
@@ -68,7 +80,8 @@ class Schedule:
     @property
     def harmless(self) -> bool:
         """Whether every export of a sound source has to be complete in the end, or cancelled."""
-        deaths = sum({Act.KILL: 1, Act.DEATHS: DEATHS}.get(step.act, 0) for step in self.steps)
+        weights = {Act.KILL: 1, Act.KILL_FINALIZING: 1, Act.DEATHS: DEATHS}
+        deaths = sum(weights.get(step.act, 0) for step in self.steps)
         return deaths <= DEATHS and all(step.act in HARMLESS for step in self.steps)
 
     def __str__(self) -> str:
@@ -90,6 +103,7 @@ _ODDS = {
     Act.CANCEL: 3,
     Act.RETRY: 3,
     Act.KILL: 3,
+    Act.KILL_FINALIZING: 2,
     Act.FREEZE: 2,
     Act.KILL_RUN: 4,
     Act.PAUSE: 2,
@@ -101,7 +115,15 @@ _ODDS = {
     Act.LEAVE: 3,
     Act.CLOCK: 2,
 }
-_LONGEST = {Act.KILL: 1.5, Act.FREEZE: 5.5, Act.DATABASE: 1.5, Act.CRASH: 1.5, Act.DISK: 2.5, Act.PAUSE: 3.0}
+_LONGEST = {
+    Act.KILL: 1.5,
+    Act.KILL_FINALIZING: 1.5,
+    Act.FREEZE: 5.5,
+    Act.DATABASE: 1.5,
+    Act.CRASH: 1.5,
+    Act.DISK: 2.5,
+    Act.PAUSE: 3.0,
+}
 
 
 HARMLESS_SHARE = 0.4
@@ -137,6 +159,7 @@ def _harmless(chance: random.Random, jobs: int, terrain: Terrain) -> list[Step]:
     if chance.random() < DEATHS_SHARE:
         deaths = [Step(chance.uniform(0, 1), Act.DEATHS, chance.randrange(terrain.replicas))]
         possible.pop(Act.KILL)
+        possible.pop(Act.KILL_FINALIZING)
     else:
         deaths = []
     return deaths + [_fault(chance, jobs, terrain, possible) for _ in range(chance.randint(1, 6))]
@@ -144,7 +167,7 @@ def _harmless(chance: random.Random, jobs: int, terrain: Terrain) -> list[Step]:
 
 def _fault(chance: random.Random, jobs: int, terrain: Terrain, possible: dict[Act, int]) -> Step:
     act = chance.choices(list(possible), list(possible.values()))[0]
-    among = terrain.replicas if act in (Act.KILL, Act.FREEZE) else jobs
+    among = terrain.replicas if act in (Act.KILL, Act.KILL_FINALIZING, Act.FREEZE) else jobs
     if act is Act.CLOCK:
         hours = chance.choice((-1, 1)) * chance.uniform(0.02, MOST_HOURS)
         return Step(chance.uniform(0, LONGEST_SECONDS), act, seconds=hours * 3_600)

@@ -16,7 +16,7 @@ from tests.faults.checkers.delivery_checks import Moment
 from tests.faults.checkers.invariants import history
 from tests.faults.cluster.proxy import Weather
 from tests.faults.schedule import Act, Schedule, Step, Terrain, generate
-from tests.faults.suite import Tour
+from tests.faults.suite import Plan, Tour
 from tests.faults.workload.webhook_receiver import Temper
 
 DATABASES = ("sqlite", "postgresql")
@@ -36,6 +36,17 @@ HARMLESS = Schedule(
     Temper(),
 )
 """Readers who leave, a clock that is set forward and back, and ten deaths of the service: no export ends by that."""
+KILLED_FINALIZING = Schedule(
+    "killed finalizing",
+    (
+        *(Step(0.0, Act.SUBMIT, index, word="short") for index in range(3)),
+        *(Step(0.0, Act.KILL_FINALIZING, index, seconds=0.5) for index in range(2)),
+    ),
+    Weather(),
+    3,
+    Temper(),
+)
+"""Every replica dies while an output is published: another one, or the next life of it, goes on with that."""
 
 
 @pytest.mark.parametrize("database", DATABASES)
@@ -45,8 +56,9 @@ async def test_no_fault_breaks_what_was_promised(database: str, capsys: pytest.C
         print(f"\nfaults on {database}: FAULT_SEED={seed}")
     said: list[str] = []
     fixed = Tour(database, FIXED_SEED, said.append, replicas=2, lanes=3)
-    assert await fixed.play([HARMLESS, (FIXED_SEED, 0), (FIXED_SEED, 1), (seed, 0)]) == [], said
-    assert fixed.counts["schedules"] == 4
+    plans: list[Plan] = [HARMLESS, KILLED_FINALIZING, (FIXED_SEED, 0), (FIXED_SEED, 1), (seed, 0)]
+    assert await fixed.play(plans) == [], said
+    assert fixed.counts["schedules"] == 5
     assert fixed.counts["deaths of the service"] >= 10
 
 

@@ -146,6 +146,11 @@ class Ledger:
         found = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE user_id = $1", user_id)  # noqa: S608
         return [Row(*each) for each in found]
 
+    async def is_finalizing(self, user_id: str) -> bool:
+        """Whether a replica verifies and publishes an output of the user's; raises OutOfReach."""
+        statement = "SELECT 1 FROM export_jobs WHERE user_id = $1 AND finalizer IS NOT NULL"
+        return bool(await self._source.fetch(statement, user_id))
+
     async def timeline(self, job_id: str) -> list[Moment]:
         """The job's transitions, oldest first; raises OutOfReach."""
         found = await self._source.fetch(
