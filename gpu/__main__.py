@@ -39,30 +39,32 @@ def main() -> int:
     except ValidationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
-        return _told(run(spec, Path(folder) / "scratch"))
+        return _print_progress(run(spec, Path(folder) / "scratch"))
 
 
-def _told(attempt: ExportSteps) -> int:
+def _print_progress(attempt: ExportSteps) -> int:
     with closing(attempt):
         try:
             while True:
-                _say(asdict(next(attempt)))
+                _print_line(asdict(next(attempt)))
         except StopIteration as stop:
-            _say({"output": msgspec.to_builtins(stop.value)})
+            _print_line({"output": msgspec.to_builtins(stop.value)})
             return 0
         except ExportError as error:
-            _say({"error": {"code": error.code, "message": error.message, "transient": error.transient}})
+            _print_line(
+                {"error": {"code": error.code, "message": error.message, "transient": error.transient}}
+            )
             return 1
 
 
-def _say(line: dict[str, object]) -> None:
+def _print_line(line: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
-def _terminated(number: int, _frame: FrameType | None) -> None:
+def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
     """Every `finally` on the way out cleans up."""
     raise SystemExit(128 + number)
 

@@ -11,8 +11,8 @@ import msgspec
 
 from callbacks.envelope import Failure, Output
 from callbacks.reporter import DeliveryFailed, Reporter, ReporterError, Stopped
-from gpu.chunks.process_worker import OwnMachine
-from gpu.chunks.scheduler import Places
+from gpu.chunks.process_worker import ProcessWorkerPool
+from gpu.chunks.scheduler import WorkerPool
 from gpu.errors import ExportError, describe, disk_full_error
 from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
@@ -20,7 +20,7 @@ from gpu.transfer.objects import withdraw
 
 log = logging.getLogger(__name__)
 
-Terminal = dict[str, Any]
+LastReport = dict[str, Any]
 
 INTERNAL = Failure(
     code="internal_error",
@@ -37,29 +37,29 @@ def execute(
     scratch: Path,
     reporter: Reporter,
     before_end: Callable[[], None] = lambda: None,
-    places: Places | None = None,
-) -> Terminal:
+    pool: WorkerPool | None = None,
+) -> LastReport:
     """Run the attempt and report on it; returns what its last report said: `output` or `error`, or `stopped`.
 
     `before_end` is called just before that report, so that a watchdog can stand down. A last report that can't be
-    delivered changes nothing in what is returned: who runs this has it from here. `places` is where pieces are made.
+    delivered changes nothing in what is returned: who runs this has it from here. `pool` is where pieces are made.
     """
-    begun, places = time.monotonic(), places or OwnMachine()
+    begun, pool = time.monotonic(), pool or ProcessWorkerPool()
 
     def gpu_seconds() -> float:
-        return time.monotonic() - begun + places.seconds_elsewhere
+        return time.monotonic() - begun + pool.remote_gpu_seconds
 
     reporter.attach_gpu_meter(gpu_seconds)
     try:
-        _announced(reporter)
-        ending = _worked(run(spec, scratch, places=places), reporter)
+        _report_started(reporter)
+        ending = _run_pipeline(run(spec, scratch, pool=pool), reporter)
         before_end()
-        return _told(spec, reporter, ending, gpu_seconds())
+        return _report_end(spec, reporter, ending, gpu_seconds())
     except Stopped:
-        return _terminal(spec, gpu_seconds(), stopped=True)
+        return _last_report(spec, gpu_seconds(), stopped=True)
 
 
-def _announced(reporter: Reporter) -> None:
+def _report_started(reporter: Reporter) -> None:
     """Begin even if the service is away for longer than a run waits for it: later reports tell the same."""
     try:
         reporter.report_started("Starting")
@@ -67,7 +67,7 @@ def _announced(reporter: Reporter) -> None:
         log.warning("the start was not taken: %s", error)
 
 
-def _worked(attempt: ExportSteps, reporter: Reporter) -> Output | Failure:
+def _run_pipeline(attempt: ExportSteps, reporter: Reporter) -> Output | Failure:
     """The pipeline run to its end, every tick reported; `Stopped` ends it within a frame, and leaves nothing."""
     with closing(attempt):
         try:
@@ -87,7 +87,9 @@ def _worked(attempt: ExportSteps, reporter: Reporter) -> Output | Failure:
             return INTERNAL
 
 
-def _told(spec: AttemptSpec, reporter: Reporter, ending: Output | Failure, gpu_seconds: float) -> Terminal:
+def _report_end(
+    spec: AttemptSpec, reporter: Reporter, ending: Output | Failure, gpu_seconds: float
+) -> LastReport:
     try:
         if isinstance(ending, Output):
             reporter.report_completed(ending, "Finished", gpu_seconds)
@@ -100,10 +102,10 @@ def _told(spec: AttemptSpec, reporter: Reporter, ending: Output | Failure, gpu_s
     except ReporterError as error:
         log.warning("the last report was not taken: %s", error)
     if isinstance(ending, Output):
-        return _terminal(spec, gpu_seconds, output=msgspec.to_builtins(ending))
-    return _terminal(spec, gpu_seconds, error=msgspec.to_builtins(ending))
+        return _last_report(spec, gpu_seconds, output=msgspec.to_builtins(ending))
+    return _last_report(spec, gpu_seconds, error=msgspec.to_builtins(ending))
 
 
-def _terminal(spec: AttemptSpec, gpu_seconds: float, **ending: object) -> Terminal:
+def _last_report(spec: AttemptSpec, gpu_seconds: float, **ending: object) -> LastReport:
     identity = {"job_id": spec.job_id, "attempt": spec.attempt, "call_id": spec.call_id}
     return identity | {"gpu_seconds": round(gpu_seconds, 3)} | ending

@@ -1,6 +1,6 @@
 """The Modal app: the image, the GPU, and thin wrappers around `gpu.attempt` and `gpu.pipeline`. Nothing imports it.
 
-A split export calls `make_piece` for its pieces, and joins them itself.
+A split export calls `encode_chunk` for its pieces, and joins them itself.
 
 Deployed by `framehook modal deploy`, which is `modal deploy -m gpu.modal_app`. Read at deploy time: MODAL_APP_NAME,
 MODAL_GPU (a name, or several separated by commas, the first choice first), MODAL_MAX_CONTAINERS, and
@@ -23,7 +23,7 @@ from callbacks.reporter import Reporter, ReporterError
 from gpu import pipeline
 from gpu.attempt import INTERNAL, execute
 from gpu.chunks import modal_entry
-from gpu.chunks.modal_worker import Containers
+from gpu.chunks.modal_worker import ModalWorkerPool
 from gpu.errors import ExportError
 from gpu.export_types.registry import parse_config
 from gpu.spec import AttemptSpec, CallbackTarget, Transfer
@@ -98,9 +98,9 @@ _OPTIONS: dict[str, Any] = {
 
 
 @app.function(retries=0, **_OPTIONS)  # no secrets: it reads by the URLs in its order
-def make_piece(order: dict[str, Any], board_id: str, name: str) -> dict[str, Any]:
+def encode_chunk(chunk: dict[str, Any], channel_id: str, name: str) -> dict[str, Any]:
     """A piece of a split export, for the functions below: `{"content", "seconds"}`, or `{"error", "seconds"}`."""
-    return modal_entry.made(order, board_id, name)
+    return modal_entry.encode_chunk_remote(chunk, channel_id, name)
 
 
 @app.function(
@@ -125,8 +125,8 @@ def process_video(
     """
     config = {**params, "input_key": input_key}
     if callback is not None and transfer is not None:
-        return _reported(job_id, job_type, config, output_key, callback, transfer)
-    *_, result = _on_bucket(job_id, user_id, job_type, config, output_key)
+        return _run_reported(job_id, job_type, config, output_key, callback, transfer)
+    *_, result = _bucket_transfer(job_id, user_id, job_type, config, output_key)
     return result
 
 
@@ -135,10 +135,10 @@ def process_video_with_progress(
     job_id: str, user_id: str, job_type: str, input_key: str, output_key: str, params: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """The same on the bucket secret, for `remote_gen`: `{"progress", "message"}` as it goes, the result last."""
-    yield from _on_bucket(job_id, user_id, job_type, {**params, "input_key": input_key}, output_key)
+    yield from _bucket_transfer(job_id, user_id, job_type, {**params, "input_key": input_key}, output_key)
 
 
-def _reported(
+def _run_reported(
     job_id: str,
     job_type: str,
     config: dict[str, Any],
@@ -151,8 +151,8 @@ def _reported(
         spec = _spec(job_id, job_type, config, callback, transfer)
         key = base64.b64decode(callback["key"], validate=True)
     except (KeyError, ValueError) as error:
-        return _failed("invalid_call", f"The call can't be read: {type(error).__name__}")
-    places = Containers(make_piece, spec.transfer.sources)
+        return _error_result("invalid_call", f"The call can't be read: {type(error).__name__}")
+    pool = ModalWorkerPool(encode_chunk, spec.transfer.sources)
     with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
         scratch = Path(folder) / scratch_name(spec)
         with (
@@ -165,13 +165,13 @@ def _reported(
                 deadline_seconds=spec.deadline_seconds,
                 max_retry_seconds=callback.get("patience_seconds", PATIENCE_SECONDS),
             ) as reporter,
-            Watchdog(spec, scratch, reporter, places=places) as watchdog,
+            Watchdog(spec, scratch, reporter, pool=pool) as watchdog,
         ):
             try:
-                told = execute(spec, scratch, reporter, watchdog.stand_down, places)
+                last_report = execute(spec, scratch, reporter, watchdog.disarm, pool)
             except ReporterError as error:
-                return _failed("unreported", f"The service could not be told: {type(error).__name__}")
-    return _told(told, output_key)
+                return _error_result("unreported", f"The service could not be told: {type(error).__name__}")
+    return _to_result(last_report, output_key)
 
 
 def _spec(
@@ -190,48 +190,48 @@ def _spec(
     )
 
 
-def _told(told: dict[str, Any], output_key: str) -> dict[str, Any]:
+def _to_result(last_report: dict[str, Any], output_key: str) -> dict[str, Any]:
     """What the attempt said last, in the form of the plain call, with all that it said beside it."""
-    if "output" in told:
-        return {**told, "status": "success", "output_key": output_key}
-    failure = told.get("error") or {"code": "stopped", "message": "The run was told to stop."}
-    value = {**told, "status": "error", "error": failure["message"], "code": failure["code"]}
-    return value | ({"failure": failure} if "error" in told else {})
+    if "output" in last_report:
+        return {**last_report, "status": "success", "output_key": output_key}
+    failure = last_report.get("error") or {"code": "stopped", "message": "The run was told to stop."}
+    value = {**last_report, "status": "error", "error": failure["message"], "code": failure["code"]}
+    return value | ({"failure": failure} if "error" in last_report else {})
 
 
-def _on_bucket(
+def _bucket_transfer(
     job_id: str, user_id: str, job_type: str, config: dict[str, Any], output_key: str
 ) -> Iterator[dict[str, Any]]:
     """The pipeline on the bucket secret: progress, then the result."""
     try:
         with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
-            yield from _stored(job_id, user_id, job_type, config, output_key, Path(folder))
+            yield from _run_on_bucket(job_id, user_id, job_type, config, output_key, Path(folder))
     except ExportError as error:
-        yield _failed(error.code, error.message)
+        yield _error_result(error.code, error.message)
     except ValueError as error:
-        yield _failed("invalid_call", str(error))
+        yield _error_result("invalid_call", str(error))
     except Exception:  # the edge of the process: a job's failure is never the call's
         log.exception("the export failed unexpectedly")
-        yield _failed(INTERNAL.code, INTERNAL.message)
+        yield _error_result(INTERNAL.code, INTERNAL.message)
 
 
-def _stored(
+def _run_on_bucket(
     job_id: str, user_id: str, job_type: str, config: dict[str, Any], output_key: str, folder: Path
 ) -> Iterator[dict[str, Any]]:
     bucket = UserBucket(user_id)
     parsed = parse_config(job_type, config)
-    made = folder / "made.mp4"
+    output_path = folder / "made.mp4"
     spec = AttemptSpec(
         job_id=job_id,
         attempt=1,
         call_id=job_id,
         type=job_type,
         config=parsed,
-        transfer=bucket.transfer(parsed, made),
+        transfer=bucket.transfer(parsed, output_path),
     )
-    places = Containers(make_piece, spec.transfer.sources)
-    output = yield from _progress(pipeline.run(spec, folder / "scratch", places=places))
-    bucket.store(made, output_key, output.checksum)
+    pool = ModalWorkerPool(encode_chunk, spec.transfer.sources)
+    output = yield from _progress(pipeline.run(spec, folder / "scratch", pool=pool))
+    bucket.store(output_path, output_key, output.checksum)
     yield {
         "status": "success",
         "output_key": output_key,
@@ -249,5 +249,5 @@ def _progress(attempt: pipeline.ExportSteps) -> Generator[dict[str, Any], None, 
         yield {"progress": round(tick.progress, 1), "message": tick.message}
 
 
-def _failed(code: str, message: str) -> dict[str, Any]:
+def _error_result(code: str, message: str) -> dict[str, Any]:
     return {"status": "error", "error": message, "code": code}

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from callbacks.envelope import Output, Phase
 from gpu.chunks import plan as split
-from gpu.chunks.concat import join, write_sound
-from gpu.chunks.plan import Order
-from gpu.chunks.process_worker import OwnMachine
-from gpu.chunks.scheduler import Mark, Place, Places, made_by_crew, seconds_left
+from gpu.chunks.concat import concat, write_audio
+from gpu.chunks.plan import ChunkSpec
+from gpu.chunks.process_worker import ProcessWorkerPool
+from gpu.chunks.scheduler import ChunkWorker, ProgressSample, WorkerPool, encode_chunks, estimate_eta
 from gpu.config import Codec, Quality, VideoConfig
 from gpu.errors import ExportError, map_errors
 from gpu.export_types.base import ExportType, FileOutput
@@ -43,12 +43,12 @@ def run(
     spec: AttemptSpec,
     scratch: Path,
     select_encoder: SelectEncoder = encoders.choose,
-    places: Places | None = None,
+    pool: WorkerPool | None = None,
 ) -> ExportSteps:
     """Run an export. Raises ExportError for every failure that can be expected.
 
     `scratch` is created, used and removed, also on errors; closing the generator stops the work within a frame. The
-    output's path has either its earlier content or the whole, verified result. `places` encode the chunks of a split
+    output's path has either its earlier content or the whole, verified result. `pool` encodes the chunks of a split
     export, by default on this machine.
     """
     try:
@@ -62,7 +62,7 @@ def run(
         if isinstance(plan, FileOutput):
             yield from write_file(plan, export_type, path)
             return (yield from upload_output(spec, path, plan))
-        video = VideoExport(spec, export_type, sources, path, select_encoder, places or OwnMachine())
+        video = VideoExport(spec, export_type, sources, path, select_encoder, pool or ProcessWorkerPool())
         return (yield from upload_output(spec, path, (yield from video.write(plan))))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -114,7 +114,7 @@ class VideoExport:
     sources: Mapping[str, Source]
     path: Path
     select_encoder: SelectEncoder
-    places: Places
+    pool: WorkerPool
 
     @property
     def config(self) -> VideoConfig:
@@ -168,46 +168,48 @@ class VideoExport:
 
     def encode(self, encoder: Encoder, render: Render) -> Generator[Progress, None, None]:
         """Encode in chunks if that is configured and the video is long enough, else in this process."""
-        count = self.places.at_once(self.config.parallelism)
-        cuts = split.cuts(render, count, self.places.longest_seconds(render)) if count > 1 else []
+        count = self.pool.worker_count(self.config.parallelism)
+        cuts = split.cut_points(render, count, self.pool.max_chunk_seconds(render)) if count > 1 else []
         if len(cuts) <= 1:
             yield from encode_whole(render, encoder, self.path)
             return
         count = min(count, len(cuts))
-        per_machine = self.places.on_one_machine(count)
-        orders = split.orders(self.spec, self.sources, encoder, cuts, self.path.parent, per_machine)
-        with self.places.opened(count) as workers:
-            yield from encode_in_chunks(render, orders, workers, self.path)
+        per_machine = self.pool.workers_per_machine(count)
+        chunk_specs = split.chunk_specs(self.spec, self.sources, encoder, cuts, self.path.parent, per_machine)
+        with self.pool.acquire(count) as workers:
+            yield from encode_in_chunks(render, chunk_specs, workers, self.path)
 
 
 def encode_whole(render: Render, encoder: Encoder, path: Path) -> Generator[Progress, None, None]:
     """Encode in this process; the first progress follows the first frame, which proves that the encoder works."""
     message = encoder.sentence()
     with closing(write(render, encoder, path)) as writing:
-        first = Mark(time.monotonic(), next(writing, 1.0))
+        first = ProgressSample(time.monotonic(), next(writing, 1.0))
         yield progress_of(Phase.PROCESSING, first.done, message)
         for fraction in throttle(writing):
-            latest = Mark(time.monotonic(), fraction)
+            latest = ProgressSample(time.monotonic(), fraction)
             if not first.done:
                 first = latest  # until the encoder returns its first frame, it only fills its buffers
-            yield progress_of(Phase.PROCESSING, fraction, message, seconds_left(first, latest, 1.0))
+            yield progress_of(Phase.PROCESSING, fraction, message, estimate_eta(first, latest, 1.0))
 
 
 def encode_in_chunks(
-    render: Render, orders: Sequence[Order], workers: Sequence[Place], path: Path
+    render: Render, chunk_specs: Sequence[ChunkSpec], workers: Sequence[ChunkWorker], path: Path
 ) -> Generator[Progress, None, None]:
     """Encode the chunks on the workers and the audio in this process, then concatenate them."""
-    encoder = orders[0].encoder
-    message = encoder.sentence(len(orders))
+    encoder = chunk_specs[0].encoder
+    message = encoder.sentence(len(chunk_specs))
     yield progress_of(Phase.PROCESSING, 0.0, message)
     audio_path = path.with_name("sound.mp4")
-    audio = None if render.sound is None else write_sound(render.sound, audio_path)
-    for progress in throttle(made_by_crew(orders, workers, audio)):
-        fraction = progress.share * _CHUNKS_FRACTION
+    audio = None if render.sound is None else write_audio(render.sound, audio_path)
+    for progress in throttle(encode_chunks(chunk_specs, workers, audio)):
+        fraction = progress.fraction * _CHUNKS_FRACTION
         yield progress_of(Phase.PROCESSING, fraction, message, progress.eta_seconds)
-    chunks = [(order.ticks, order.path) for order in orders]
-    for fraction in throttle(join(render, chunks, None if audio is None else audio_path, encoder.tag, path)):
+    chunks = [(chunk.ticks, chunk.path) for chunk in chunk_specs]
+    for fraction in throttle(
+        concat(render, chunks, None if audio is None else audio_path, encoder.tag, path)
+    ):
         whole = _CHUNKS_FRACTION + (1 - _CHUNKS_FRACTION) * fraction
-        yield progress_of(Phase.PROCESSING, whole, f"Joining {len(orders)} pieces")
-    for chunk_path in (audio_path, *(order.path for order in orders)):
+        yield progress_of(Phase.PROCESSING, whole, f"Joining {len(chunk_specs)} pieces")
+    for chunk_path in (audio_path, *(chunk.path for chunk in chunk_specs)):
         chunk_path.unlink(missing_ok=True)

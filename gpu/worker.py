@@ -30,17 +30,18 @@ from callbacks.envelope import Failure
 from callbacks.log_format import add_attempt_fields, log_to_stderr
 from callbacks.reporter import Reporter, ReporterError
 from gpu.attempt import DISK_FULL, OUT_OF_MEMORY, OUT_OF_TIME, execute
-from gpu.chunks.process_worker import OwnMachine
-from gpu.chunks.scheduler import Places
+from gpu.chunks.process_worker import ProcessWorkerPool
+from gpu.chunks.scheduler import WorkerPool
+from gpu.memory import resident_memory_bytes, total_memory_bytes
 from gpu.spec import AttemptSpec
 from gpu.transfer.objects import withdraw
 
-BITTEN_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
+WATCHDOG_EXIT_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
 # What is left of the deadline to say in that it has passed.
-_LAST_WORDS_SECONDS = 15.0
-_LAST_WORDS_SHARE = 0.1
+_REPORT_RESERVE_SECONDS = 15.0
+_REPORT_RESERVE_FRACTION = 0.1
 # A hostile index of some kilobytes makes a demuxer take a third of a gigabyte a second.
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 # How long a main thread that hangs in a decoder may take to clean up once the service is gone.
 _CLEAN_UP_SECONDS = 3.0
 
@@ -61,18 +62,18 @@ class Watchdog:
         reporter: Reporter,
         *,
         memory_bytes: int | None = None,
-        places: Places | None = None,
+        pool: WorkerPool | None = None,
         keep_free_bytes: int = 0,
     ) -> None:
         self._scratch, self._reporter = scratch, reporter
         self._keep_free_bytes = keep_free_bytes
-        self._places = places or OwnMachine()
+        self._pool = pool or ProcessWorkerPool()
         self._output = spec.transfer.output
-        self._seconds = spec.deadline_seconds - last_words_seconds(spec.deadline_seconds)
-        self._memory_bytes = memory_bytes or machine_bytes() // 2
+        self._seconds = spec.deadline_seconds - report_reserve_seconds(spec.deadline_seconds)
+        self._memory_bytes = memory_bytes or total_memory_bytes() // 2
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._lock = threading.Lock()
-        self._asleep = threading.Event()
+        self._disarmed = threading.Event()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -81,44 +82,36 @@ class Watchdog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stand_down()
+        self.disarm()
 
-    def stand_down(self) -> None:
+    def disarm(self) -> None:
         """From here the main thread has the last word; if the watchdog has it already, this does not return."""
         with self._lock:
-            self._asleep.set()
+            self._disarmed.set()
 
     def _watch(self) -> None:
-        begun, passed = time.monotonic(), 0.0
-        while not self._asleep.wait(min(_LOOK_SECONDS, max(0.0, self._seconds - passed))):
-            passed = time.monotonic() - begun
+        started_at, passed = time.monotonic(), 0.0
+        while not self._disarmed.wait(min(_POLL_SECONDS, max(0.0, self._seconds - passed))):
+            passed = time.monotonic() - started_at
             if passed >= self._seconds:
-                self._bite(OUT_OF_TIME, passed)
-            if resident_bytes() > self._memory_bytes:
-                self._bite(OUT_OF_MEMORY, passed)
-            if self._keep_free_bytes and free_bytes(self._scratch.parent) < self._keep_free_bytes:
-                self._bite(DISK_FULL, passed)
+                self._end_process(OUT_OF_TIME, passed)
+            if resident_memory_bytes() > self._memory_bytes:
+                self._end_process(OUT_OF_MEMORY, passed)
+            if self._keep_free_bytes and free_disk_bytes(self._scratch.parent) < self._keep_free_bytes:
+                self._end_process(DISK_FULL, passed)
 
-    def _bite(self, failure: Failure, gpu_seconds: float) -> None:
+    def _end_process(self, failure: Failure, gpu_seconds: float) -> None:
         with self._lock:
-            if self._asleep.is_set():
+            if self._disarmed.is_set():
                 return
             with suppress(ReporterError):
-                self._reporter.report_failed(failure, gpu_seconds + self._places.seconds_elsewhere)
+                self._reporter.report_failed(failure, gpu_seconds + self._pool.remote_gpu_seconds)
             shutil.rmtree(self._scratch, ignore_errors=True)
             withdraw(self._output)
-            os._exit(BITTEN_STATUS)
+            os._exit(WATCHDOG_EXIT_STATUS)
 
 
-def resident_bytes() -> int:
-    """The memory that this process takes at the moment; 0 where the system doesn't tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def free_bytes(folder: Path) -> int:
+def free_disk_bytes(folder: Path) -> int:
     """What the disk of a folder still holds; the disk of a folder that is gone does not matter."""
     try:
         return shutil.disk_usage(folder).free
@@ -126,14 +119,9 @@ def free_bytes(folder: Path) -> int:
         return sys.maxsize
 
 
-def machine_bytes() -> int:
-    """The memory that this machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def last_words_seconds(deadline_seconds: float) -> float:
+def report_reserve_seconds(deadline_seconds: float) -> float:
     """How much of a deadline is kept for the report that it has passed."""
-    return min(_LAST_WORDS_SECONDS, deadline_seconds * _LAST_WORDS_SHARE)
+    return min(_REPORT_RESERVE_SECONDS, deadline_seconds * _REPORT_RESERVE_FRACTION)
 
 
 def main() -> int:
@@ -155,12 +143,12 @@ def main() -> int:
     log_to_stderr(os.environ.get("LOG_FORMAT", "text"))
     os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
     os.umask(0o077)  # what an export writes is its owner's alone
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     bounds = ((arguments.memory_megabytes or 0) * 1024 * 1024, arguments.keep_free_bytes)
     if not arguments.end_with_stdin:
         return run_spec(sys.stdin.buffer.read(), arguments.scratch, *bounds)
     spec = sys.stdin.buffer.readline()
-    threading.Thread(target=end_with_stdin, args=(arguments.scratch,), name="service", daemon=True).start()
+    threading.Thread(target=exit_with_stdin, args=(arguments.scratch,), name="service", daemon=True).start()
     try:
         try:
             return run_spec(spec, arguments.scratch, *bounds)
@@ -175,13 +163,13 @@ def run_spec(text: bytes, folder: Path, memory_bytes: int, keep_free_bytes: int)
     try:
         spec = AttemptSpec.model_validate_json(text)
     except ValidationError as error:
-        log.error("the spec is not valid: %s", _complaints(error))  # noqa: TRY400 - a trace would show the key
+        log.error("the spec is not valid: %s", _describe_errors(error))  # noqa: TRY400 - a trace would show the key
         return 2
     add_attempt_fields(spec.job_id, spec.attempt)
-    return attempt(spec, folder / scratch_name(spec), memory_bytes, keep_free_bytes)
+    return run_attempt(spec, folder / scratch_name(spec), memory_bytes, keep_free_bytes)
 
 
-def end_with_stdin(folder: Path) -> None:
+def exit_with_stdin(folder: Path) -> None:
     """Wait until standard input ends, then end this process and what it started, even amid a decoder."""
     while os.read(0, 1):
         pass
@@ -192,7 +180,7 @@ def end_with_stdin(folder: Path) -> None:
     os._exit(TERMINATED_STATUS)  # the processes that make pieces end with their standard input
 
 
-def attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int, keep_free_bytes: int = 0) -> int:
+def run_attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int, keep_free_bytes: int = 0) -> int:
     """Run an attempt that has a callback target; the exit status."""
     target = spec.callback
     if target is None:
@@ -212,7 +200,7 @@ def attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int, keep_free_bytes
                 spec, scratch, reporter, memory_bytes=memory_bytes, keep_free_bytes=keep_free_bytes
             ) as watchdog,
         ):
-            terminal = execute(spec, scratch, reporter, watchdog.stand_down)
+            terminal = execute(spec, scratch, reporter, watchdog.disarm)
     except (ReporterError, ValueError) as error:
         log.error("the attempt could not be reported: %s", error)  # noqa: TRY400 - its sentence is enough
         return 1
@@ -225,14 +213,14 @@ def scratch_name(spec: AttemptSpec) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", f"{spec.job_id}-{spec.attempt}")
 
 
-def _complaints(error: ValidationError) -> str:
+def _describe_errors(error: ValidationError) -> str:
     """Where a spec is wrong, without what it says there: it holds a key."""
     return "; ".join(
         f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)
     )
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
+def _exit_on_signal(_number: int, _frame: FrameType | None) -> None:
     """End the process by way of every `finally`, which a second signal does not interrupt."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(TERMINATED_STATUS)

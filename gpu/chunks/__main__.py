@@ -1,8 +1,8 @@
-"""`python -m gpu.chunks`: encode one chunk of an export in a process of its own.
+"""`python -m gpu.chunks`: encode one chunk of an export.
 
-Reads an Order as JSON, a line on standard input, and ends at once where standard input does: nobody wants the piece
-any more then. Standard output holds a JSON object a line: `done` (ticks), and at last `error` (code, message,
-transient) if it failed. Exit status: 0 made, 1 failed, 2 an order that can't be read, 3 nobody left to make it for.
+Reads a ChunkSpec as a line of JSON on standard input, and exits when standard input is closed: the export has ended.
+Writes a JSON object a line to standard output: `done` (ticks), and finally `error` (code, message, transient) if it
+failed. Exit status: 0 encoded, 1 failed, 2 a spec that can't be read, 3 standard input was closed.
 """
 
 import json
@@ -20,69 +20,71 @@ from pydantic import ValidationError
 from callbacks.envelope import Failure
 from callbacks.log_format import log_to_stderr
 from gpu.attempt import INTERNAL, OUT_OF_MEMORY
-from gpu.chunks.plan import Order, render_piece
+from gpu.chunks.plan import ChunkSpec, render_chunk
 from gpu.errors import ExportError, describe
-from gpu.worker import machine_bytes, resident_bytes
+from gpu.memory import resident_memory_bytes, total_memory_bytes
 
 FAILED_STATUS, UNREADABLE_STATUS, ORPHANED_STATUS = 1, 2, 3
-_TOLD_SECONDS = 0.05
-_LOOK_SECONDS = 0.2
+_PROGRESS_SECONDS = 0.05
+_POLL_SECONDS = 0.2
 
 log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Make the piece; the process's exit status."""
-    # A signal to the whole group is for the process that made this one: it ends this one too, and cleans up.
+    """Encode the chunk and return the exit status."""
+    # A signal to the process group is for the parent, which stops this process and cleans up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_to_stderr(os.environ.get("LOG_FORMAT", "text"))
     try:
-        order = Order.model_validate_json(sys.stdin.buffer.readline())
+        chunk = ChunkSpec.model_validate_json(sys.stdin.buffer.readline())
     except ValidationError:
         return UNREADABLE_STATUS
-    threading.Thread(target=_watch, args=(memory_bytes(order),), daemon=True).start()
+    threading.Thread(target=_watch, args=(memory_bytes(chunk),), daemon=True).start()
     try:
-        _made(order)
+        _encode(chunk)
     except ExportError as error:
-        log.info("piece failed: %s", describe(error))
-        return _failed(Failure(code=error.code, message=error.message, transient=error.transient))
-    except Exception:  # the edge of the process: whatever it is, the other side must be told
-        log.exception("piece failed unexpectedly")
-        return _failed(INTERNAL)
+        log.info("chunk failed: %s", describe(error))
+        return _report_failure(Failure(code=error.code, message=error.message, transient=error.transient))
+    except Exception:  # the edge of the process: the parent waits for a report
+        log.exception("chunk failed unexpectedly")
+        return _report_failure(INTERNAL)
     return 0
 
 
-def memory_bytes(order: Order) -> int:
-    """What this piece may take, so that together they leave the machine a quarter of its memory."""
-    return machine_bytes() * 3 // 4 // order.pieces
+def memory_bytes(chunk: ChunkSpec) -> int:
+    """Return the memory that this process may use, so that all workers leave a quarter of the machine's free."""
+    return total_memory_bytes() * 3 // 4 // chunk.workers_on_machine
 
 
-def _made(order: Order) -> None:
-    told = time.monotonic()
-    with closing(render_piece(order)) as making:
-        for done in making:
-            if (now := time.monotonic()) - told >= _TOLD_SECONDS:
-                told = now
-                _say({"done": min(done, len(order.ticks) - 1)})  # the last is done when the file is closed
-    _say({"done": len(order.ticks)})
+def _encode(chunk: ChunkSpec) -> None:
+    reported_at = time.monotonic()
+    with closing(render_chunk(chunk)) as encoding:
+        for done in encoding:
+            if (now := time.monotonic()) - reported_at >= _PROGRESS_SECONDS:
+                reported_at = now
+                _emit(
+                    {"done": min(done, len(chunk.ticks) - 1)}
+                )  # the last tick is done when the file is closed
+    _emit({"done": len(chunk.ticks)})
 
 
 def _watch(memory_bytes: int) -> None:
-    """End the process when nobody waits for it any more, or it takes too much memory, even amid a decoder."""
-    while not select.select([0], [], [], _LOOK_SECONDS)[0]:
-        if resident_bytes() > memory_bytes:
-            os._exit(_failed(OUT_OF_MEMORY))
+    """End the process when the parent has ended or memory runs out, even while a decoder hangs."""
+    while not select.select([0], [], [], _POLL_SECONDS)[0]:
+        if resident_memory_bytes() > memory_bytes:
+            os._exit(_report_failure(OUT_OF_MEMORY))
     os._exit(ORPHANED_STATUS)
 
 
-def _failed(failure: Failure) -> int:
-    _say({"error": {"code": failure.code, "message": failure.message, "transient": failure.transient}})
+def _report_failure(failure: Failure) -> int:
+    _emit({"error": {"code": failure.code, "message": failure.message, "transient": failure.transient}})
     return FAILED_STATUS
 
 
-def _say(line: dict[str, object]) -> None:
-    """In one piece, for two threads may speak."""
+def _emit(line: dict[str, object]) -> None:
+    """Write the line in one call, since two threads report."""
     os.write(1, json.dumps(line).encode() + b"\n")
 
 

@@ -1,4 +1,4 @@
-"""Pieces put together: packets are copied, never encoded again, each piece where it belongs."""
+"""Concatenate encoded chunks: packets are copied with shifted times, never encoded again."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -17,12 +17,12 @@ from gpu.media.encode import PLAYABLE, Render, set_chapters, sound_stream
 
 Packets = Iterator["Packet[Stream]"]
 
-_FAILED = "The pieces of the export could not be joined."
+_FAILED = "The parts of the export could not be joined."
 
 
-def write_sound(sound: Sound, path: Path) -> Generator[None, None, None]:
-    """Encode an export's whole sound into an MP4 of its own, block by block."""
-    heard = 0
+def write_audio(sound: Sound, path: Path) -> Generator[None, None, None]:
+    """Encode the whole audio of an export into an MP4 without video, block by block."""
+    samples = 0
     with (
         closing(sound),
         map_errors("encode_failed", "The export's sound could not be encoded."),
@@ -30,67 +30,72 @@ def write_sound(sound: Sound, path: Path) -> Generator[None, None, None]:
     ):
         stream = sound_stream(container)
         for block in sound:
-            frame = frame_of(block, heard)
-            heard += frame.samples
+            frame = frame_of(block, samples)
+            samples += frame.samples
             container.mux(stream.encode(frame))
             yield
         container.mux(stream.encode(None))
 
 
-def join(
-    render: Render, pieces: Sequence[tuple[range, Path]], sound: Path | None, tag: str | None, path: Path
+def concat(
+    render: Render, chunks: Sequence[tuple[range, Path]], sound: Path | None, tag: str | None, path: Path
 ) -> Generator[float, None, None]:
-    """One MP4 of pieces, each with its ticks, and the sound; yields the share done. Empty files hold no frames.
+    """Write one MP4 from the chunks, each with its ticks, and the audio; yield the fraction done.
 
-    `tag` is the video's code where FFmpeg's own choice won't do. Raises ExportError: encode_failed, pieces_differ.
+    Empty files contain no frames. `tag` is the video's FourCC where FFmpeg's choice is not wanted. Raises ExportError:
+    encode_failed, pieces_differ.
     """
     with (
         map_errors("encode_failed", _FAILED),
-        ExitStack() as opened,
+        ExitStack() as stack,
         av.open(f"file:{path}", "w", format="mp4", options=PLAYABLE) as container,
     ):
-        filled = [(ticks, _opened(opened, piece)) for ticks, piece in pieces if piece.stat().st_size]
-        heard = None if sound is None else _opened(opened, sound)
-        tracks = [_shown(render, filled, _picture_track(container, filled, tag))]
-        if heard is not None:
-            tracks.append(_copied(heard, container.add_stream_from_template(heard.streams.audio[0])))
+        inputs = [(ticks, _open(stack, chunk)) for ticks, chunk in chunks if chunk.stat().st_size]
+        audio = None if sound is None else _open(stack, sound)
+        tracks = [_video_packets(render, inputs, _video_track(container, inputs, tag))]
+        if audio is not None:
+            tracks.append(_shift_packets(audio, container.add_stream_from_template(audio.streams.audio[0])))
         set_chapters(container, render.chapters)
-        for packet in merge(*tracks, key=_decoded_at):
+        for packet in merge(*tracks, key=_decode_time):
             container.mux(packet)
-            yield min(1.0, max(0.0, _decoded_at(packet)) / render.seconds)
+            yield min(1.0, max(0.0, _decode_time(packet)) / render.seconds)
 
 
-def _opened(stack: ExitStack, path: Path) -> InputContainer:
+def _open(stack: ExitStack, path: Path) -> InputContainer:
     return stack.enter_context(av.open(f"file:{path}", "r", format="mp4"))
 
 
-def _picture_track(
-    container: OutputContainer, pieces: Sequence[tuple[range, InputContainer]], tag: str | None
+def _video_track(
+    container: OutputContainer, chunks: Sequence[tuple[range, InputContainer]], tag: str | None
 ) -> VideoStream:
-    """One track can hold them all only if they were encoded alike."""
-    models = [piece.streams.video[0] for _, piece in pieces]
-    if len({(model.codec_context.name, model.codec_context.extradata) for model in models}) != 1:
-        raise ExportError("pieces_differ", "The pieces of the export were not encoded alike.", transient=True)
-    # With the decoder as its model: not every codec has an encoder of the same name.
-    track = container.add_stream_from_template(models[0], opaque=True)
+    """Add the video track; raises pieces_differ unless all chunks have the same codec parameters."""
+    streams = [chunk.streams.video[0] for _, chunk in chunks]
+    if len({(stream.codec_context.name, stream.codec_context.extradata) for stream in streams}) != 1:
+        raise ExportError(
+            "pieces_differ", "The parts of the export were encoded in different ways.", transient=True
+        )
+    # From the decoder's parameters: not every codec has an encoder of the same name.
+    track = container.add_stream_from_template(streams[0], opaque=True)
     if tag is not None:
         track.codec_context.codec_tag = tag
     return track
 
 
-def _shown(render: Render, pieces: Sequence[tuple[range, InputContainer]], track: VideoStream) -> Packets:
-    for ticks, piece in pieces:
-        stream = piece.streams.video[0]
+def _video_packets(
+    render: Render, chunks: Sequence[tuple[range, InputContainer]], track: VideoStream
+) -> Packets:
+    for ticks, chunk in chunks:
+        stream = chunk.streams.video[0]
         scale = render.clock.time_base / (stream.time_base or render.clock.time_base)
         shift, end = round(ticks.start * scale), round(ticks.stop * scale)
-        for packet in _copied(piece, track, shift):
-            # Read from an MP4 it is the time to the next packet's decoding, which a new reel may put off.
+        for packet in _shift_packets(chunk, track, shift):
+            # An MP4 gives the time to the next packet's decoding, which an encoder restart may delay.
             packet.duration = min(packet.duration or 0, end - (packet.pts or 0))
             yield packet
 
 
-def _copied(container: InputContainer, track: Stream, shift: int = 0) -> Packets:
-    """The packets of a file's one stream, moved by so many ticks of its own."""
+def _shift_packets(container: InputContainer, track: Stream, shift: int = 0) -> Packets:
+    """Read the packets of a file's only stream, with `shift` added to their times, in its time base."""
     for packet in container.demux(container.streams[0]):
         if packet.pts is None or packet.dts is None:
             continue  # the end
@@ -100,5 +105,5 @@ def _copied(container: InputContainer, track: Stream, shift: int = 0) -> Packets
         yield packet
 
 
-def _decoded_at(packet: "Packet[Stream]") -> float:
+def _decode_time(packet: "Packet[Stream]") -> float:
     return float((packet.dts or 0) * packet.time_base)

@@ -1,8 +1,8 @@
-"""What an export and the containers that make its pieces leave for each other: a Modal Dict, and what stands in it.
+"""Exchange heartbeat and progress between an export and its remote chunk workers through a Modal Dict.
 
-The export beats on it as long as it wants its pieces; each piece writes how far it is. Modal ends no call because its
-caller has died, so a piece that hears no beat any more stops by itself: wherever the export is cancelled, crashes, is
-preempted or runs out of time, nothing goes on for longer than a few seconds.
+The export sends a heartbeat as long as it needs its chunks; each worker writes its progress. Modal does not end a call
+when its caller dies, so a worker that reads no new heartbeat stops by itself: when the export is cancelled, crashes, is
+preempted or runs out of time, no worker goes on for longer than a few seconds.
 """
 
 import logging
@@ -13,14 +13,14 @@ from contextlib import contextmanager, suppress
 import modal
 import modal.exception
 
-BEAT_SECONDS = 1.0
-# Looks in a row that were answered and found no new beat: while Modal itself is away nothing is known.
-_SILENT_LOOKS = 5
-_BEAT, _OVER = "beat", "over"
+HEARTBEAT_SECONDS = 1.0
+# Reads in a row that succeeded and returned no new heartbeat; reads that fail say nothing about the export.
+_MAX_SILENT_POLLS = 5
+_HEARTBEAT_KEY, _DONE = "beat", "over"
 
 log = logging.getLogger(__name__)
 
-AWAY = (
+UNREACHABLE_ERRORS = (
     modal.exception.ServiceError,
     modal.exception.ConnectionError,
     modal.exception.InternalError,
@@ -28,68 +28,68 @@ AWAY = (
     modal.exception.ResourceExhaustedError,
     OSError,  # the builtin TimeoutError, too
 )
-"""What keeps Modal from answering, and may pass."""
+"""Errors after which Modal may answer again."""
 
 
 @contextmanager
-def beating() -> "Iterator[modal.Dict]":
-    """A board of one's own, with a beat on it as long as this lasts; raises what Modal raises."""
-    with modal.Dict.ephemeral() as board:
-        board.put(_BEAT, 0)
+def send_heartbeat() -> "Iterator[modal.Dict]":
+    """Send a heartbeat through a new Dict, which the block gets, until the block ends; raises Modal's errors."""
+    with modal.Dict.ephemeral() as channel:
+        channel.put(_HEARTBEAT_KEY, 0)
         ended = threading.Event()
-        beat = threading.Thread(target=_beat, args=(board, ended), name="beat", daemon=True)
-        beat.start()
+        sender = threading.Thread(target=_beat_loop, args=(channel, ended), name="heartbeat", daemon=True)
+        sender.start()
         try:
-            yield board
+            yield channel
         finally:
             ended.set()
-            beat.join(3 * BEAT_SECONDS)
+            sender.join(3 * HEARTBEAT_SECONDS)
 
 
-def _beat(board: modal.Dict, ended: threading.Event) -> None:
+def _beat_loop(channel: modal.Dict, ended: threading.Event) -> None:
     number = 0
-    while not ended.wait(BEAT_SECONDS):
+    while not ended.wait(HEARTBEAT_SECONDS):
         number += 1
-        with suppress(*AWAY):
-            board.put(_BEAT, number)
+        with suppress(*UNREACHABLE_ERRORS):
+            channel.put(_HEARTBEAT_KEY, number)
     with suppress(modal.exception.Error, OSError):
-        board.put(_BEAT, _OVER)
+        channel.put(_HEARTBEAT_KEY, _DONE)
 
 
-class Listener:
-    """Listens for the beat, a look at a time."""
+class HeartbeatMonitor:
+    """Reads the heartbeat of the export that a worker belongs to."""
 
-    def __init__(self, board: modal.Dict) -> None:
-        self._board = board
+    def __init__(self, channel: modal.Dict) -> None:
+        self._channel = channel
         self._last: object = None
-        self._silent = 0
+        self._silent_polls = 0
 
-    def wanted(self) -> bool:
-        """Whether there is still somebody who wants the piece; to be asked once a beat."""
+    def is_parent_alive(self) -> bool:
+        """Return whether the export still runs; call it once every HEARTBEAT_SECONDS."""
         try:
-            beat = self._board.get(_BEAT)
+            beat = self._channel.get(_HEARTBEAT_KEY)
         except modal.exception.NotFoundError:
             return False
-        except AWAY as error:
-            log.warning("the board could not be read: %s", type(error).__name__)
+        except UNREACHABLE_ERRORS as error:
+            log.warning("the heartbeat could not be read: %s", type(error).__name__)
             return True
-        if beat in (None, _OVER):
+        if beat in (None, _DONE):
             return False
-        self._silent = self._silent + 1 if beat == self._last else 0
+        self._silent_polls = self._silent_polls + 1 if beat == self._last else 0
         self._last = beat
-        return self._silent < _SILENT_LOOKS
+        return self._silent_polls < _MAX_SILENT_POLLS
 
 
-def progress_of(board: modal.Dict, name: str) -> int | None:
-    """How many ticks of a piece are done; None before it has begun, or when Modal does not answer."""
+def read_progress(channel: modal.Dict, name: str) -> int | None:
+    """Return how many ticks of a chunk are done; None before it begins and while Modal does not answer."""
     try:
-        done: int | None = board.get(name)
-    except AWAY:
+        done: int | None = channel.get(name)
+    except UNREACHABLE_ERRORS:
         return None
     return done
 
 
-def tell_progress(board: modal.Dict, name: str, done: int) -> None:
-    """Say how many ticks of a piece are done; what can't be said now is said a moment later."""
-    with suppress(*AWAY):
-        board.put(name, done)
+def write_progress(channel: modal.Dict, name: str, done: int) -> None:
+    """Write how many ticks of a chunk are done; a write that fails is made up for by the next one."""
+    with suppress(*UNREACHABLE_ERRORS):
+        channel.put(name, done)

@@ -1,6 +1,7 @@
-"""A piece made for an export in another container: `{"content"}`, `{"error"}` or `{"stopped"}`, and the `seconds`.
+"""Encode a chunk for an export that runs in another container.
 
-It is made by a process of its own, as everywhere: so a decoder that hangs can be ended without the container.
+The chunk is encoded in a separate process, as everywhere, so that a decoder that hangs can be killed without the
+container.
 """
 
 import logging
@@ -14,60 +15,68 @@ import modal
 from pydantic import ValidationError
 
 from gpu.attempt import INTERNAL
-from gpu.chunks.heartbeat import BEAT_SECONDS, Listener, tell_progress
-from gpu.chunks.plan import Order
-from gpu.chunks.process_worker import OwnProcess
-from gpu.chunks.scheduler import made_by_crew
+from gpu.chunks.heartbeat import HEARTBEAT_SECONDS, HeartbeatMonitor, write_progress
+from gpu.chunks.plan import ChunkSpec
+from gpu.chunks.process_worker import ProcessWorker
+from gpu.chunks.scheduler import encode_chunks
 from gpu.errors import ExportError
 from gpu.media import hwaccel
 
-_USUAL = (1_280, 720)
+_PROBE_SIZE = (1_280, 720)
 
 log = logging.getLogger(__name__)
 
 
-def made(order: dict[str, Any], board_id: str, name: str) -> dict[str, Any]:
-    """Make the piece as long as somebody wants it; whatever goes wrong with it is returned."""
-    begun = time.monotonic()
+def encode_chunk_remote(chunk: dict[str, Any], channel_id: str, name: str) -> dict[str, Any]:
+    """Encode the chunk while its export lives; return `content`, `error` or `stopped`, and `seconds`.
+
+    Failures are returned, never raised.
+    """
+    started_at = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
-            parsed = Order.model_validate(order).model_copy(update={"path": Path(folder) / "piece.mp4"})
-            value = _made(parsed, modal.Dict.from_id(board_id), name)
+            parsed = ChunkSpec.model_validate(chunk).model_copy(update={"path": Path(folder) / "chunk.mp4"})
+            value = _encode(parsed, modal.Dict.from_id(channel_id), name)
     except ExportError as error:
-        value = _failed(error.code, error.message, transient=error.transient)
-    except ValidationError:  # from another version of this
-        value = _failed("invalid_call", "A part of the export can't be made: its order can't be read.")
-    except Exception:  # the edge of the process: a piece's failure is never the call's
-        log.exception("the piece failed unexpectedly")
-        value = _failed(INTERNAL.code, INTERNAL.message, transient=INTERNAL.transient)
-    return value | {"seconds": round(time.monotonic() - begun, 3)}
+        value = _error_result(error.code, error.message, transient=error.transient)
+    except ValidationError:  # from another version of the app
+        value = _error_result(
+            "invalid_call", "A part of the export could not be encoded: its description can't be read."
+        )
+    except Exception:  # the edge of the process: the call itself must not fail
+        log.exception("the chunk failed unexpectedly")
+        value = _error_result(INTERNAL.code, INTERNAL.message, transient=INTERNAL.transient)
+    return value | {"seconds": round(time.monotonic() - started_at, 3)}
 
 
-def _made(order: Order, board: modal.Dict, name: str) -> dict[str, Any]:
-    listener = Listener(board)
-    if not listener.wanted():
+def _encode(chunk: ChunkSpec, channel: modal.Dict, name: str) -> dict[str, Any]:
+    monitor = HeartbeatMonitor(channel)
+    if not monitor.is_parent_alive():
         return {"stopped": True}
-    _check_card(order)
-    tell_progress(board, name, 0)
-    told = time.monotonic()
-    with closing(made_by_crew([order], [OwnProcess()])) as making:
-        for standing in making:
-            if time.monotonic() - told < BEAT_SECONDS:
+    _check_gpu(chunk)
+    write_progress(channel, name, 0)
+    reported_at = time.monotonic()
+    with closing(encode_chunks([chunk], [ProcessWorker()])) as encoding:
+        for progress in encoding:
+            if time.monotonic() - reported_at < HEARTBEAT_SECONDS:
                 continue
-            if not listener.wanted():
+            if not monitor.is_parent_alive():
                 return {"stopped": True}
-            tell_progress(board, name, int(standing.share * len(order.ticks)))
-            told = time.monotonic()
-    return {"content": order.path.read_bytes()}
+            write_progress(channel, name, int(progress.fraction * len(chunk.ticks)))
+            reported_at = time.monotonic()
+    return {"content": chunk.path.read_bytes()}
 
 
-def _check_card(order: Order) -> None:
-    """Containers may have other cards, where several kinds are allowed: then the export begins anew in software."""
-    encoder = order.encoder
-    if encoder.on_card and hwaccel.refusal(encoder.name, encoder.options, *_USUAL) is not None:
-        message = "A part of the export came to a machine whose card does not encode it."
+def _check_gpu(chunk: ChunkSpec) -> None:
+    """Raise encode_failed if this GPU lacks the encoder; the export then starts again in software.
+
+    Containers may have different GPUs where MODAL_GPU allows several kinds.
+    """
+    encoder = chunk.encoder
+    if encoder.on_card and hwaccel.refusal(encoder.name, encoder.options, *_PROBE_SIZE) is not None:
+        message = "A chunk was scheduled on a machine whose GPU has no such encoder."
         raise ExportError("encode_failed", message)
 
 
-def _failed(code: str, message: str, *, transient: bool = False) -> dict[str, Any]:
+def _error_result(code: str, message: str, *, transient: bool = False) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "transient": transient}}

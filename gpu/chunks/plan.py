@@ -1,7 +1,7 @@
-"""One export in pieces: where it is cut, and how a piece is made, on this machine or on another.
+"""Where an export is cut into chunks, and how one chunk is rendered, on this machine or on another.
 
-A piece is a film of its own that begins with a keyframe and refers to nothing outside it; `gpu.chunks.concat`
-joins them. These two modules are all that a container needs to encode one.
+A chunk is a video of its own that begins with a keyframe and refers to nothing outside it; `gpu.chunks.concat` joins
+chunks. A container needs no more than this module to encode one.
 """
 
 import math
@@ -28,10 +28,11 @@ from gpu.transfer import objects
 SHORTEST_SECONDS = 2.0
 
 
-class Order(StrictModel):
-    """A piece to be made: of which attempt, the ticks from `first` up to `last`, by which encoder, into which file.
+class ChunkSpec(StrictModel):
+    """The ticks of one attempt from `first` up to `last`, with the encoder and the file to write them to.
 
-    `pieces` is how many are made on the same machine at once; `scans` spare each the search for breaks in sources.
+    `workers_on_machine` is how many chunks the same machine encodes in parallel. `scans` holds what is known of breaks
+    in the sources, so that a chunk need not search for them again.
     """
 
     spec: AttemptSpec
@@ -39,7 +40,7 @@ class Order(StrictModel):
     last: int
     encoder: Encoder
     path: Path
-    pieces: int = 1
+    workers_on_machine: int = 1
     scans: dict[str, Scan] = Field(default_factory=dict)
 
     @property
@@ -47,73 +48,76 @@ class Order(StrictModel):
         return range(self.first, self.last)
 
 
-def cuts(render: Render, at_once: int, longest_seconds: float = math.inf) -> list[range]:
-    """The ticks of as many pieces as are made at once, alike in length, none much shorter than two seconds.
+def cut_points(render: Render, worker_count: int, max_chunk_seconds: float = math.inf) -> list[range]:
+    """Return the ticks of each chunk: `worker_count` of equal length, none much shorter than 2 seconds.
 
-    There are more, and turns of them, where pieces would be longer than `longest_seconds` (and than a reel). They are
-    cut where reels are: there the encoder begins anew in any case.
+    Where chunks would be longer than `max_chunk_seconds` there are more, a multiple of `worker_count`. They are cut
+    only where the encoder restarts in any case, so none is shorter than an encoder segment.
     """
     ticks, step = render.ticks, render.reel_ticks
-    turns = max(1, math.ceil(render.seconds / longest_seconds / at_once))
-    count = max(1, min(at_once * turns, int(render.seconds / SHORTEST_SECONDS)))
+    rounds = max(1, math.ceil(render.seconds / max_chunk_seconds / worker_count))
+    count = max(1, min(worker_count * rounds, int(render.seconds / SHORTEST_SECONDS)))
     inner = {round(len(ticks) * number / count / step) * step for number in range(1, count)}
     bounds = [0, *sorted(bound for bound in inner if 0 < bound < ticks.stop), ticks.stop]
     return [range(first, last) for first, last in pairwise(bounds)]
 
 
-def orders(
+def chunk_specs(
     spec: AttemptSpec,
     sources: Mapping[str, Source],
     encoder: Encoder,
     ticks: list[range],
     folder: Path,
-    on_one_machine: int,
-) -> list[Order]:
-    """What to tell those who make the pieces; of the attempt's keys they learn none."""
-    places = {key: _where(key, source, spec) for key, source in sources.items()}
-    piecework = Transfer(sources=places, output=LocalFile(path=str(folder)))
-    bare = spec.model_copy(update={"callback": None, "transfer": piecework})
-    shared = encoder.shared(on_one_machine)
+    workers_per_machine: int,
+) -> list[ChunkSpec]:
+    """Return one spec per chunk, without the attempt's keys and callback."""
+    locations = {key: _source_location(key, source, spec) for key, source in sources.items()}
+    transfer = Transfer(sources=locations, output=LocalFile(path=str(folder)))
+    bare = spec.model_copy(update={"callback": None, "transfer": transfer})
+    shared = encoder.shared(workers_per_machine)
     return [
-        Order(
+        ChunkSpec(
             spec=bare,
-            first=each.start,
-            last=each.stop,
+            first=chunk_ticks.start,
+            last=chunk_ticks.stop,
             encoder=shared,
-            path=folder / f"piece-{number}.mp4",
-            pieces=on_one_machine,
+            path=folder / f"chunk-{number}.mp4",
+            workers_on_machine=workers_per_machine,
             scans={key: source.scan for key, source in sources.items() if source.scan is not None},
         )
-        for number, each in enumerate(ticks)
+        for number, chunk_ticks in enumerate(ticks)
     ]
 
 
-def _where(key: str, source: Source, spec: AttemptSpec) -> LocalFile | RemoteObject:
-    """What had to be fetched whole is not fetched again."""
+def _source_location(key: str, source: Source, spec: AttemptSpec) -> LocalFile | RemoteObject:
+    """Return where a chunk reads a source: the local copy if it had to be downloaded whole."""
     return LocalFile(path=source.path) if isinstance(source.path, str) else spec.transfer.sources[key]
 
 
-def render_piece(order: Order) -> Generator[int, None, None]:
-    """Make a piece, yielding the ticks done; its file is empty if no frame begins in it. Raises as the whole would."""
-    spec = order.spec
+def render_chunk(chunk: ChunkSpec) -> Generator[int, None, None]:
+    """Encode a chunk and yield the number of ticks done.
+
+    The file is empty if no frame begins in the chunk. Raises the same errors as encoding the whole export.
+    """
+    spec = chunk.spec
     sources = {}
     for key in spec.config.input_keys:
-        place = objects.fetch(
-            key, spec.transfer.sources, order.path.parent, deadline_seconds=spec.deadline_seconds
+        location = objects.fetch(
+            key, spec.transfer.sources, chunk.path.parent, deadline_seconds=spec.deadline_seconds
         )
-        sources[key] = probe(place, order.scans.get(key))
+        sources[key] = probe(location, chunk.scans.get(key))
     render = plan_render(find_export_type(spec.type), spec.config, sources)
-    if order.last > render.ticks.stop:
+    if chunk.last > render.ticks.stop:
         raise ExportError("source_changed", "The source changed while it was read.", transient=True)
-    for share in write(part(render, order.ticks), order.encoder, order.path, _layout(render)):
-        yield round(share * len(order.ticks))
-    order.path.touch()  # where the source has a long pause a piece may be without frames, and its file unwritten
+    for fraction in write(chunk_render(render, chunk.ticks), chunk.encoder, chunk.path, _layout(render)):
+        yield round(fraction * len(chunk.ticks))
+    chunk.path.touch()  # within a long pause of the source a chunk has no frames, and no file is written
 
 
-def part(render: Render, ticks: range) -> Render:
-    """A stretch of the pictures as a film that begins at 0."""
+def chunk_render(render: Render, ticks: range) -> Render:
+    """Return a part of the video, with its time shifted to begin at 0."""
 
-    def shifted(within: range) -> Pictures:
+    def shift(within: range) -> Pictures:
         with closing(
             render.pictures(range(ticks.start + within.start, ticks.start + within.stop))
         ) as pictures:
@@ -124,7 +128,7 @@ def part(render: Render, ticks: range) -> Render:
     return replace(
         render,
         seconds=seconds,
-        pictures=shifted,
+        pictures=shift,
         sound=None,
         chapters=(),
         reel_of_whole=render.reel_ticks,
@@ -132,5 +136,8 @@ def part(render: Render, ticks: range) -> Render:
 
 
 def _layout(render: Render) -> dict[str, str]:
-    """A piece whose first frame comes late says by how much in the film's time, which counts milliseconds usually."""
+    """Return muxer options that store the delay of a chunk's first frame exactly.
+
+    The delay is stored in the movie's time scale, which is milliseconds unless set.
+    """
     return {"movie_timescale": str(render.clock.time_base.denominator)}

@@ -1,4 +1,4 @@
-"""Pieces made on this machine, by a process each."""
+"""Encode chunks on this machine, each in a process."""
 
 import os
 import subprocess
@@ -7,74 +7,74 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gpu.chunks.plan import Order
-from gpu.chunks.scheduler import Place
+from gpu.chunks.plan import ChunkSpec
+from gpu.chunks.scheduler import ChunkWorker
 from gpu.crash_signals import crash_error, is_crash
 from gpu.media import encoders
 from gpu.media.encode import Render
 
-# More at once than this would only take memory.
-_PIECES_PER_CORE = 2
+# More in parallel would only use memory.
+_CHUNKS_PER_CORE = 2
 
 
-class OwnMachine:
-    """As many places as the cores are good for."""
+class ProcessWorkerPool:
+    """Processes of this machine, as many as the cores can use."""
 
-    seconds_elsewhere = 0.0
+    remote_gpu_seconds = 0.0
 
-    def at_once(self, asked: int) -> int:
-        return min(asked, _PIECES_PER_CORE * encoders.cores())
+    def worker_count(self, wanted: int) -> int:
+        return min(wanted, _CHUNKS_PER_CORE * encoders.cores())
 
-    def longest_seconds(self, render: Render) -> float:
-        """All of it: a piece is a file from the beginning."""
+    def max_chunk_seconds(self, render: Render) -> float:
+        """Return the whole length: a chunk never passes through memory here, it is a file."""
         return render.seconds
 
-    def on_one_machine(self, count: int) -> int:
+    def workers_per_machine(self, count: int) -> int:
         return count
 
     @contextmanager
-    def opened(self, count: int) -> Iterator[Sequence[Place]]:
-        yield [OwnProcess() for _ in range(count)]
+    def acquire(self, count: int) -> Iterator[Sequence[ChunkWorker]]:
+        yield [ProcessWorker() for _ in range(count)]
 
 
-class OwnProcess:
-    """One process at a time."""
+class ProcessWorker:
+    """Runs one process at a time."""
 
-    at_hand = True
+    is_ready = True
 
-    def start(self, order: Order) -> "PieceProcess":
-        return PieceProcess(order)
+    def start(self, chunk: ChunkSpec) -> "ChunkProcess":
+        return ChunkProcess(chunk)
 
 
-class PieceProcess:
-    """A process that makes a piece."""
+class ChunkProcess:
+    """A process that encodes a chunk."""
 
-    waits = False
+    is_queued = False
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    def __init__(self, chunk: ChunkSpec) -> None:
+        self._chunk = chunk
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gpu.chunks"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": _search_path()},
-            # What this process was told to hand on (a lock, say) is held for as long as any of them lives.
+            env=os.environ | {"PYTHONPATH": _python_path()},
+            # File descriptors that this process inherited (such as a lock) stay open for as long as any child lives.
             close_fds=False,
         )
 
     @property
-    def told(self) -> int:
+    def progress_fd(self) -> int:
         assert self.process.stdout is not None
         return self.process.stdout.fileno()
 
-    def give_order(self) -> None:
-        """Its standard input stays open: where that ends, so does the process."""
+    def send_spec(self) -> None:
+        """Write the spec to its standard input, which stays open: the process ends when it is closed."""
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it is gone already, which will show
-            self.process.stdin.write(self._order.model_dump_json(by_alias=True).encode() + b"\n")
+        with suppress(BrokenPipeError):  # it has ended already, which `wait_failed` reports
+            self.process.stdin.write(self._chunk.model_dump_json(by_alias=True).encode() + b"\n")
             self.process.stdin.flush()
 
-    def failed(self) -> bool:
+    def wait_failed(self) -> bool:
         status = self.process.wait()
         if is_crash(status):
             raise crash_error()
@@ -84,12 +84,12 @@ class PieceProcess:
         self.process.kill()
 
     def close(self) -> None:
-        """Wait until it is gone; an order that it never took is of no more use."""
+        """Wait until it has ended; a spec that it never read is dropped."""
         with suppress(BrokenPipeError), self.process:
             pass
 
 
-def _search_path() -> str:
-    """Where this package was found, first."""
-    found = str(Path(__file__).parents[2])
-    return os.pathsep.join(filter(None, (found, os.environ.get("PYTHONPATH"))))
+def _python_path() -> str:
+    """Return PYTHONPATH with the folder of this package first."""
+    root = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))

@@ -1,7 +1,7 @@
-"""The pieces of an export made at once, each at a place of its own; whatever happens, none of them goes on.
+"""Encode the chunks of one export in parallel; on any error or cancellation stop all workers.
 
-Only `Places` knows where they run: in processes of this machine (`gpu.chunks.process_worker`) or in other containers
-(`gpu.chunks.modal_worker`). A worker reports in lines of JSON: `{"done": ticks}` or `{"error": …}`.
+Only a `WorkerPool` knows where chunks are encoded: in processes of this machine (`gpu.chunks.process_worker`) or in
+other containers (`gpu.chunks.modal_worker`). A task reports in lines of JSON: `{"done": ticks}` or `{"error": …}`.
 """
 
 import json
@@ -14,232 +14,242 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from gpu.chunks.plan import Order
+from gpu.chunks.plan import ChunkSpec
 from gpu.errors import ExportError, map_errors
 from gpu.media.encode import Render
 
-# How long nobody may say anything before whoever waits here is given the chance to stop.
-_LOOK_SECONDS = 0.1
+# The longest wait for a report: after it the caller gets a chance to stop.
+_POLL_SECONDS = 0.1
 _READ_BYTES = 65_536
-_LOST = "A part of the export was lost: what made it came to an end."
+_LOST = "A part of the export was lost: the process that encoded it ended."
 
 
-class Making(Protocol):
-    """A piece being made."""
-
-    @property
-    def told(self) -> int:
-        """The file descriptor on which is said how it goes; its end is the end of the piece."""
-        ...
+class ChunkTask(Protocol):
+    """A chunk that is being encoded."""
 
     @property
-    def waits(self) -> bool:
-        """Whether it has not begun, and has waited for a machine for longer than is worth it."""
+    def progress_fd(self) -> int:
+        """The file descriptor that reports are read from; it ends when the task does."""
         ...
 
-    def give_order(self) -> None:
-        """Begin; all that are started together are started before the first begins."""
+    @property
+    def is_queued(self) -> bool:
+        """Whether it has not begun, and has waited for a machine longer than another worker would take."""
         ...
 
-    def failed(self) -> bool:
-        """Whether it came to a bad end, once it has come to its end; raises the ExportError where that is known."""
+    def send_spec(self) -> None:
+        """Begin; all tasks that are assigned together are started before the first begins."""
+        ...
+
+    def wait_failed(self) -> bool:
+        """Wait for the end and return whether the task failed; raises the ExportError where it is known."""
         ...
 
     def stop(self) -> None:
-        """Have it stop, and do not wait for that."""
+        """Request a stop without waiting for it."""
         ...
 
     def close(self) -> None:
-        """Wait until it is over, and keep nothing of it."""
+        """Wait until it has ended, and release its resources."""
         ...
 
 
-class Place(Protocol):
-    """Where one piece at a time is made. `at_hand`: it begins at once, and need not wait for a machine."""
+class ChunkWorker(Protocol):
+    """Encodes one chunk at a time; `is_ready` says that it begins immediately, without waiting for a machine."""
 
-    at_hand: bool
+    is_ready: bool
 
-    def start(self, order: Order) -> Making:
-        """Raises OSError."""
+    def start(self, chunk: ChunkSpec) -> ChunkTask:
+        """Start a task for the chunk; raises OSError."""
         ...
 
 
-class Places(Protocol):
-    """Where pieces can be made."""
+class WorkerPool(Protocol):
+    """All places where chunks of one export are encoded."""
 
-    def at_once(self, asked: int) -> int:
-        """How many can be made at once, of so many that were asked for."""
+    def worker_count(self, wanted: int) -> int:
+        """Return how many workers there are, of the number wanted."""
         ...
 
-    def longest_seconds(self, render: Render) -> float:
-        """How long a piece of this film may be at most."""
+    def max_chunk_seconds(self, render: Render) -> float:
+        """Return the longest chunk of this video that a worker takes, in seconds of video."""
         ...
 
-    def on_one_machine(self, count: int) -> int:
-        """How many of so many made at once share a machine."""
+    def workers_per_machine(self, count: int) -> int:
+        """Return how many of `count` workers share a machine."""
         ...
 
-    def opened(self, count: int) -> AbstractContextManager[Sequence[Place]]:
-        """That many places."""
+    def acquire(self, count: int) -> AbstractContextManager[Sequence[ChunkWorker]]:
+        """Provide that many workers."""
         ...
 
     @property
-    def seconds_elsewhere(self) -> float:
-        """How long other machines have been at work, together."""
+    def remote_gpu_seconds(self) -> float:
+        """The time that other machines have worked, summed, in seconds."""
         ...
 
 
 @dataclass(frozen=True)
-class Mark:
-    """So much was done at a time, in seconds of any clock."""
+class ProgressSample:
+    """How much was done at a time, in seconds of any clock."""
 
     at: float
     done: float
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How much of the whole is done, 0 to 1, and how long it still takes."""
+class ChunkProgress:
+    """The part of the export that is done, 0 to 1, and the seconds that the rest will take."""
 
-    share: float
+    fraction: float
     eta_seconds: float | None
 
 
-def seconds_left(first: Mark, latest: Mark, total: float) -> float | None:
-    """How much longer it takes if it goes on as it went between two marks; unknown if it did not."""
+def estimate_eta(first: ProgressSample, latest: ProgressSample, total: float) -> float | None:
+    """Return the seconds left at the speed between two samples; None if nothing was done between them."""
     if latest.done <= first.done:
         return None
     return (latest.at - first.at) * (total - latest.done) / (latest.done - first.done)
 
 
-def made_by_crew(
-    orders: Sequence[Order], places: Sequence[Place], beside: Generator[None, None, None] | None = None
-) -> Generator[Standing, None, None]:
-    """Make every piece, and the sound `beside`; yields at least ten times a second how it stands.
+def encode_chunks(
+    chunk_specs: Sequence[ChunkSpec],
+    workers: Sequence[ChunkWorker],
+    audio: Generator[None, None, None] | None = None,
+) -> Generator[ChunkProgress, None, None]:
+    """Encode every chunk, and the `audio` in this process meanwhile; yield the progress at least 10 times a second.
 
-    The first piece that fails ends it: raises its ExportError, or piece_lost. Closing this stops all at once.
+    The first chunk that fails ends the others: raises its ExportError, or `piece_lost`. Closing the generator stops all
+    workers.
     """
-    with _crew(orders, places) as crew, closing(beside or _nothing()) as sounding:
-        going_on = True
-        while going_on or crew.at_work:
-            going_on = going_on and next(sounding, _OVER) is not _OVER
-            crew.look(0 if going_on else _LOOK_SECONDS)
-            yield crew.standing()
+    with _open_scheduler(chunk_specs, workers) as scheduler, closing(audio or _no_steps()) as audio_steps:
+        audio_pending = True
+        while audio_pending or scheduler.running:
+            audio_pending = audio_pending and next(audio_steps, _DONE) is not _DONE
+            scheduler.poll(0 if audio_pending else _POLL_SECONDS)
+            yield scheduler.progress()
 
 
-def _nothing() -> Generator[None, None, None]:
+def _no_steps() -> Generator[None, None, None]:
     yield from ()
 
 
-_OVER = object()
+_DONE = object()
 
 
-class _Piece:
-    """A piece that somebody makes, and what was told of it."""
+class _ChunkState:
+    """A chunk in progress: its worker, its task and what the task has reported."""
 
-    def __init__(self, order: Order, place: Place) -> None:
-        self.order, self.place = order, place
-        self.making = place.start(order)
+    def __init__(self, chunk: ChunkSpec, worker: ChunkWorker) -> None:
+        self.chunk, self.worker = chunk, worker
+        self.task = worker.start(chunk)
         self.done = 0
-        self.first: Mark | None = None
+        self.first_sample: ProgressSample | None = None
         self._unread = b""
 
-    def listen(self) -> bool:
-        """Take in what is said; whether more may come. Raises the ExportError that it ended in, or piece_lost."""
-        heard = os.read(self.making.told, _READ_BYTES)
-        *lines, self._unread = (self._unread + heard).split(b"\n")
+    def read_reports(self) -> bool:
+        """Read what the task has reported; return whether more may come. Raises its ExportError, or `piece_lost`."""
+        received = os.read(self.task.progress_fd, _READ_BYTES)
+        *lines, self._unread = (self._unread + received).split(b"\n")
         for line in lines:
-            said = json.loads(line)
-            if "error" in said:
-                raise ExportError(**said["error"])
-            self.done = max(
-                self.done, said["done"]
-            )  # what is made again elsewhere does not undo what was told
-            self.first = self.first or Mark(time.monotonic(), self.done)  # before that it only came up
-        if not heard and (self.making.failed() or self.done < len(self.order.ticks)):
+            report = json.loads(line)
+            if "error" in report:
+                raise ExportError(**report["error"])
+            # A chunk that another worker takes over begins again: progress that was reported is kept.
+            self.done = max(self.done, report["done"])
+            # Time before the first report is start-up, and says nothing about the speed.
+            self.first_sample = self.first_sample or ProgressSample(time.monotonic(), self.done)
+        if not received and (self.task.wait_failed() or self.done < len(self.chunk.ticks)):
             raise ExportError("piece_lost", _LOST, transient=True)
-        return bool(heard)
+        return bool(received)
 
-    def seconds_left(self, now: float) -> float | None:
-        """How much longer this piece takes at its pace so far."""
-        if self.done == len(self.order.ticks):
+    def estimate_eta(self, now: float) -> float | None:
+        """Return the seconds left at the speed so far; None before the first report."""
+        if self.done == len(self.chunk.ticks):
             return 0.0
-        return seconds_left(self.first, Mark(now, self.done), len(self.order.ticks)) if self.first else None
+        if self.first_sample is None:
+            return None
+        return estimate_eta(self.first_sample, ProgressSample(now, self.done), len(self.chunk.ticks))
 
 
-class _Crew:
-    """Who is at work on what, and what waits."""
+class _ChunkScheduler:
+    """Assigns chunks to workers and collects their reports."""
 
     def __init__(
-        self, orders: Sequence[Order], places: Sequence[Place], told: selectors.BaseSelector
+        self,
+        chunk_specs: Sequence[ChunkSpec],
+        workers: Sequence[ChunkWorker],
+        selector: selectors.BaseSelector,
     ) -> None:
-        self._waiting = deque(orders)
-        self._idle = list(places)
-        self._told = told
-        self._total, self._made = sum(len(order.ticks) for order in orders), 0
-        self.at_work: list[_Piece] = []
+        self._pending = deque(chunk_specs)
+        self._idle = list(workers)
+        self._selector = selector
+        self._total, self._done = sum(len(chunk.ticks) for chunk in chunk_specs), 0
+        self.running: list[_ChunkState] = []
 
-    def look(self, seconds: float) -> None:
-        """Wait so long for something to be said, and hand out what waits to whom is free."""
-        for key, _ in self._told.select(seconds):
-            piece: _Piece = key.data
-            if not piece.listen():
-                self._made += len(piece.order.ticks)
-                self._leave(piece)
-        self.hand_out()
+    def poll(self, seconds: float) -> None:
+        """Wait up to `seconds` for reports, then assign pending chunks to free workers."""
+        for key, _ in self._selector.select(seconds):
+            state: _ChunkState = key.data
+            if not state.read_reports():
+                self._done += len(state.chunk.ticks)
+                self._release(state)
+        self.assign_chunks()
 
-    def hand_out(self) -> None:
-        """Everybody who is idle takes the next piece; whoever can begin at once, one that waits for a machine."""
-        begun: list[_Piece] = []
-        for place in tuple(self._idle):
-            if order := self._order_for(place):
-                self._idle.remove(place)
+    def assign_chunks(self) -> None:
+        """Give each idle worker the next chunk; a ready worker also takes over one that is queued for a machine."""
+        assigned: list[_ChunkState] = []
+        for worker in tuple(self._idle):
+            if chunk := self._next_chunk_for(worker):
+                self._idle.remove(worker)
                 with map_errors("spawn_failed", "A part of the export could not be started.", transient=True):
-                    piece = _Piece(order, place)
-                self.at_work.append(piece)
-                self._told.register(piece.making.told, selectors.EVENT_READ, piece)
-                begun.append(piece)
-        for piece in begun:
-            piece.making.give_order()
+                    state = _ChunkState(chunk, worker)
+                self.running.append(state)
+                self._selector.register(state.task.progress_fd, selectors.EVENT_READ, state)
+                assigned.append(state)
+        for state in assigned:
+            state.task.send_spec()
 
-    def standing(self) -> Standing:
-        done = self._made + sum(piece.done for piece in self.at_work)
+    def progress(self) -> ChunkProgress:
+        done = self._done + sum(state.done for state in self.running)
         now = time.monotonic()
-        left = [seconds for piece in self.at_work if (seconds := piece.seconds_left(now)) is not None]
-        known = len(left) == len(self.at_work) and not self._waiting
-        return Standing(done / self._total, max(left, default=0.0) if known else None)
+        remaining = [seconds for state in self.running if (seconds := state.estimate_eta(now)) is not None]
+        is_known = len(remaining) == len(self.running) and not self._pending
+        return ChunkProgress(done / self._total, max(remaining, default=0.0) if is_known else None)
 
     def close(self) -> None:
-        """End everything, all of it at once."""
-        for piece in self.at_work:
-            piece.making.stop()
-        for piece in self.at_work:
-            piece.making.close()
+        """Stop all tasks, then wait for them."""
+        for state in self.running:
+            state.task.stop()
+        for state in self.running:
+            state.task.close()
 
-    def _order_for(self, place: Place) -> Order | None:
-        if self._waiting:
-            return self._waiting.popleft()
-        late = (piece for piece in self.at_work if place.at_hand and piece.making.waits)
-        if piece := next(late, None):
-            piece.making.stop()
-            self._leave(piece, idle=False)  # there is no machine for it: no other piece is sent there
-            return piece.order
+    def _next_chunk_for(self, worker: ChunkWorker) -> ChunkSpec | None:
+        if self._pending:
+            return self._pending.popleft()
+        queued = (state for state in self.running if worker.is_ready and state.task.is_queued)
+        if state := next(queued, None):
+            state.task.stop()
+            self._release(state, is_idle=False)  # its worker got no machine, so it gets no other chunk
+            return state.chunk
         return None
 
-    def _leave(self, piece: _Piece, *, idle: bool = True) -> None:
-        self._told.unregister(piece.making.told)
-        self.at_work.remove(piece)
-        piece.making.close()
-        if idle:
-            self._idle.append(piece.place)
+    def _release(self, state: _ChunkState, *, is_idle: bool = True) -> None:
+        self._selector.unregister(state.task.progress_fd)
+        self.running.remove(state)
+        state.task.close()
+        if is_idle:
+            self._idle.append(state.worker)
 
 
 @contextmanager
-def _crew(orders: Sequence[Order], places: Sequence[Place]) -> Iterator[_Crew]:
-    with selectors.DefaultSelector() as told:
-        crew = _Crew(orders, places, told)
+def _open_scheduler(
+    chunk_specs: Sequence[ChunkSpec], workers: Sequence[ChunkWorker]
+) -> Iterator[_ChunkScheduler]:
+    with selectors.DefaultSelector() as selector:
+        scheduler = _ChunkScheduler(chunk_specs, workers, selector)
         try:
-            crew.hand_out()
-            yield crew
+            scheduler.assign_chunks()
+            yield scheduler
         finally:
-            crew.close()
+            scheduler.close()

@@ -22,13 +22,13 @@ from callbacks.envelope import Failure
 from callbacks.log_format import log_to_stderr
 from gpu.attempt import INTERNAL, OUT_OF_MEMORY
 from gpu.errors import ExportError
+from gpu.memory import resident_memory_bytes
 from gpu.sources.container import open_container
 from gpu.sources.ffmpeg_listing import read_listing
 from gpu.sources.source import Source, probe
 from gpu.spec import LocalFile, RemoteObject
 from gpu.transfer.http_client import PATIENCE_SECONDS
 from gpu.transfer.objects import fetch
-from gpu.worker import resident_bytes
 
 if TYPE_CHECKING:
     from gpu.transfer.range_reader import Place
@@ -123,7 +123,7 @@ def locate(request: LocalFile | RemoteObject) -> "Place":
 def _watch() -> None:
     """End the process when nobody waits for it any more, or it takes too much memory, even amid a decoder."""
     while not select.select([0], [], [], _LOOK_SECONDS)[0]:
-        if resident_bytes() > MEMORY_BYTES:
+        if resident_memory_bytes() > MEMORY_BYTES:
             _say(_answer_of(OUT_OF_MEMORY))
             os._exit(1)
     os._exit(1)

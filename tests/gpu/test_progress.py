@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu.chunks.scheduler import Mark, seconds_left
+from gpu.chunks.scheduler import ProgressSample, estimate_eta
 from gpu.config import Codec, Quality
 from gpu.export_types.planning import plan_export
 from gpu.export_types.registry import find_export_type
@@ -72,5 +72,5 @@ def test_frames_that_the_encoder_only_looks_ahead_at_are_not_done(tmp_path: Path
 @pytest.mark.parametrize("done", [1 / 3, 1 / 2, 2 / 3, 0.99])
 def test_the_time_left_is_right_at_a_steady_pace(begun: float, done: float) -> None:
     pace = 80.0  # seconds for the whole
-    first, latest = Mark(7.0, begun), Mark(7.0 + pace * (done - begun), done)
-    assert seconds_left(first, latest, 1.0) == pytest.approx(pace * (1 - done))
+    first, latest = ProgressSample(7.0, begun), ProgressSample(7.0 + pace * (done - begun), done)
+    assert estimate_eta(first, latest, 1.0) == pytest.approx(pace * (1 - done))

@@ -50,7 +50,7 @@ def piece_calls(plane: ModalLocal) -> list[str]:
     calls, fleet = plane.control._calls, plane.control._fleet
     functions = fleet._apps.functions
     asked = [each.call for each in calls._open.values()]
-    pieces = [call.id for call in asked if functions[call.function_id].name == "make_piece"]
+    pieces = [call.id for call in asked if functions[call.function_id].name == "encode_chunk"]
     return [call_id for call_id in pieces if fleet.running(call_id)]
 
 

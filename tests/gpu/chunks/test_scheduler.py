@@ -11,15 +11,15 @@ import pytest
 from callbacks.envelope import EventType
 from gpu.chunks import plan
 from gpu.chunks.__main__ import memory_bytes
-from gpu.chunks.process_worker import OwnMachine, OwnProcess
-from gpu.chunks.scheduler import Place
+from gpu.chunks.process_worker import ProcessWorker, ProcessWorkerPool
+from gpu.chunks.scheduler import ChunkWorker
 from gpu.config import Codec, Quality
 from gpu.errors import ExportError
 from gpu.media import encoders
+from gpu.memory import total_memory_bytes
 from gpu.pipeline import run
 from gpu.sources.source import probe
 from gpu.spec import CallbackTarget, RemoteUpload
-from gpu.worker import machine_bytes
 from tests.callbacks.scripted_server import receiver
 from tests.gpu.chunks import chunk_comparison
 from tests.gpu.chunks.chunk_comparison import ENDLESS, STILL, Film, beat, children, made, pattern, watched
@@ -41,8 +41,8 @@ def test_together_the_pieces_leave_the_machine_some_memory(tmp_path: Path) -> No
     spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL)
     encoder = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
     cut = [range(60), range(60, 120), range(120, 180)]
-    ordered = plan.orders(spec, {"source": probe(str(source))}, encoder, cut, tmp_path, len(cut))
-    assert sum(map(memory_bytes, ordered)) <= 0.75 * machine_bytes()
+    ordered = plan.chunk_specs(spec, {"source": probe(str(source))}, encoder, cut, tmp_path, len(cut))
+    assert sum(map(memory_bytes, ordered)) <= 0.75 * total_memory_bytes()
 
 
 def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
         update={"callback": callback, "transfer": spec.transfer.model_copy(update={"output": upload})}
     )
     encoder = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
-    ordered = plan.orders(
+    ordered = plan.chunk_specs(
         spec, {"source": probe(str(source))}, encoder, [range(60), range(60, 120)], tmp_path, 2
     )
-    assert not [order for order in ordered if "c2VjcmV0" in order.model_dump_json()]
+    assert not [chunk for chunk in ordered if "c2VjcmV0" in chunk.model_dump_json()]
 
 
 def test_a_piece_that_fails_ends_the_export_with_its_error(tmp_path: Path) -> None:
@@ -136,46 +136,46 @@ def test_a_run_that_is_not_wanted_stops_its_pieces(tmp_path: Path) -> None:
     assert left(source) == ["scratch"]
 
 
-class Nobody:
-    """A place where no machine is to be had: a piece waits there for ever."""
+class UnavailableWorker:
+    """A worker for which there is never a machine: its chunks stay queued."""
 
-    at_hand = False
+    is_ready = False
 
-    def start(self, order: plan.Order) -> "Waiting":  # noqa: ARG002 - nobody reads it
-        return Waiting()
+    def start(self, chunk: plan.ChunkSpec) -> "QueuedTask":  # noqa: ARG002 - nothing reads it
+        return QueuedTask()
 
 
-class Waiting:
-    """A piece that has waited for long enough."""
+class QueuedTask:
+    """A chunk that has waited for long enough."""
 
-    waits = True
+    is_queued = True
 
     def __init__(self) -> None:
-        self.told, self._other = os.pipe()
+        self.progress_fd, self._writer = os.pipe()
 
-    def give_order(self) -> None: ...
+    def send_spec(self) -> None: ...
 
-    def failed(self) -> bool:
+    def wait_failed(self) -> bool:
         return False
 
     def stop(self) -> None: ...
 
     def close(self) -> None:
-        os.close(self.told)
-        os.close(self._other)
+        os.close(self.progress_fd)
+        os.close(self._writer)
 
 
-class Deserted(OwnMachine):
-    """This machine, and others that do not come."""
+class UnavailablePool(ProcessWorkerPool):
+    """One process of this machine, and remote workers that never start."""
 
     @contextmanager
-    def opened(self, count: int) -> Iterator[Sequence[Place]]:
-        yield [OwnProcess(), *(Nobody() for _ in range(count - 1))]
+    def acquire(self, count: int) -> Iterator[Sequence[ChunkWorker]]:
+        yield [ProcessWorker(), *(UnavailableWorker() for _ in range(count - 1))]
 
 
 def test_pieces_that_wait_for_a_machine_are_made_by_the_one_that_is_there(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
     spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL, parallelism=3)
-    ticks, _ = run_to_end(run(spec, tmp_path / "scratch", places=Deserted()))
+    ticks, _ = run_to_end(run(spec, tmp_path / "scratch", pool=UnavailablePool()))
     assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
     assert len(Film.of(tmp_path / "output.mp4").times) == chunk_comparison.SECONDS * 30

@@ -11,8 +11,8 @@ import pytest
 
 from callbacks.envelope import Phase
 from gpu.chunks import plan
-from gpu.chunks.concat import join
-from gpu.chunks.scheduler import Mark, seconds_left
+from gpu.chunks.concat import concat
+from gpu.chunks.scheduler import ProgressSample, estimate_eta
 from gpu.config import Codec, Quality
 from gpu.errors import ExportError
 from gpu.media import encoders
@@ -126,7 +126,7 @@ def render(seconds: float, rate: Fraction = Fraction(30), *, steady: bool = True
 def test_cuts_lie_where_keyframes_do_and_short_pieces_are_not_worth_it(
     seconds: float, count: int, lengths: list[int]
 ) -> None:
-    found = plan.cuts(render(seconds), count)
+    found = plan.cut_points(render(seconds), count)
     assert [len(ticks) for ticks in found] == lengths
     assert [ticks.start for ticks in found] == list(itertools.accumulate(lengths[:-1], initial=0))
 
@@ -148,7 +148,7 @@ def test_reels_are_whole_keyframe_intervals_and_ten_seconds_at_most(
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_cuts_leave_nothing_out(rate: Fraction, steady: bool, seconds: float, count: int) -> None:
     whole = render(round(seconds * rate) / float(rate), rate, steady=steady)
-    found = plan.cuts(whole, count)
+    found = plan.cut_points(whole, count)
     assert len(found) <= count
     assert (found[0].start, found[-1].stop) == (0, whole.ticks.stop)
     assert all(one.stop == other.start for one, other in itertools.pairwise(found))
@@ -156,7 +156,7 @@ def test_cuts_leave_nothing_out(rate: Fraction, steady: bool, seconds: float, co
 
 
 def test_pieces_that_would_be_too_long_are_made_in_turns() -> None:
-    found = plan.cuts(render(600), 4, longest_seconds=60)
+    found = plan.cut_points(render(600), 4, max_chunk_seconds=60)
     assert len(found) == 12
     assert max(len(ticks) for ticks in found) <= 60 * 30
 
@@ -173,7 +173,7 @@ def test_progress_rises_through_the_pieces_and_the_joining(tmp_path: Path) -> No
 
 
 def test_the_time_that_it_takes_to_come_up_does_not_count() -> None:
-    assert seconds_left(Mark(5.0, 10), Mark(15.0, 60), 210) == pytest.approx(30.0)
+    assert estimate_eta(ProgressSample(5.0, 10), ProgressSample(15.0, 60), 210) == pytest.approx(30.0)
 
 
 def test_pieces_that_were_not_encoded_alike_are_not_joined(tmp_path: Path) -> None:
@@ -183,12 +183,12 @@ def test_pieces_that_were_not_encoded_alike_are_not_joined(tmp_path: Path) -> No
     )
     halves = [(range(210), one), (range(210, 420), other)]
     with pytest.raises(ExportError) as caught:
-        list(join(render(14.0), halves, None, None, tmp_path / "joined.mp4"))
+        list(concat(render(14.0), halves, None, None, tmp_path / "joined.mp4"))
     assert caught.value.code == "pieces_differ"
 
 
 def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
-    assert seconds_left(Mark(0.0, 0.0), Mark(3.0, 0.0), 1.0) is None
+    assert estimate_eta(ProgressSample(0.0, 0.0), ProgressSample(3.0, 0.0), 1.0) is None
 
 
 def test_threads_are_shared_out_but_for_x264_which_decides_by_their_number() -> None:
