@@ -1,5 +1,6 @@
-"""What people see: a live bar on a terminal, a line now and then where there is none, and a table of exports."""
+"""Terminal output: a progress bar (lines where there is no terminal), tables, and results in a sentence."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,45 +14,46 @@ from rich.text import Text
 
 from service.client import Export, Timeline
 
-LINE_EVERY_SECONDS = 5.0
-LINE_EVERY_PERCENT = 10.0
-LINES_APART_SECONDS = 0.5
-DONE = 100.0
+LINE_INTERVAL_SECONDS = 5.0
+LINE_INTERVAL_PERCENT = 10.0
+MIN_LINE_INTERVAL_SECONDS = 0.5
+COMPLETE_PERCENT = 100.0
 MEBIBYTE = 2**20
+PIPE_WIDTH = 240
 _COLORS = {"complete": "green", "error": "red", "cancelled": "yellow", "processing": "cyan"}
 
 
 class ProgressDisplay(Protocol):
-    """Shows how far something has come, in percent."""
+    """Display of the progress of one operation, in percent."""
 
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
-        """How far it is now."""
+        """Show the current progress."""
         ...
 
     def note(self, text: str) -> None:
-        """Something that happened on the way."""
+        """Show an event, such as a lost connection."""
         ...
 
 
 class NoProgress:
-    """For machines, which read the result instead."""
+    """Display for scripts, which read the result only."""
 
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class ProgressBar:
-    """A bar that moves; on terminals."""
+    """Progress bar, for terminals."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=100, phase="", message="", eta="")
 
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
-        eta = f"{_clock(eta_seconds)} left" if eta_seconds is not None else ""
+        eta = f"{_format_duration(eta_seconds)} left" if eta_seconds is not None else ""
         self._progress.update(
             self._task, completed=percent, phase=to_printable(phase), message=to_printable(message), eta=eta
         )
@@ -61,29 +63,29 @@ class ProgressBar:
 
 
 class ProgressLines:
-    """A line at each new phase, at each tenth but not in a hurry, and otherwise every five seconds; for logs."""
+    """Progress as lines, for logs: at each new phase, every 10 percent, and every five seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._shown = ("", -LINE_EVERY_PERCENT, 0.0)
-        self._last = ""
+        self._last_shown = ("", -LINE_INTERVAL_PERCENT, 0.0)
+        self._last_line = ""
 
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
-        shown_phase, shown_percent, shown_at = self._shown
+        last_phase, last_percent, last_shown_at = self._last_shown
         now = self._clock()
-        waits = LINE_EVERY_SECONDS
-        if percent >= shown_percent + LINE_EVERY_PERCENT:
-            waits = LINES_APART_SECONDS
-        if percent >= DONE:
-            waits = 0
-        if phase == shown_phase and now < shown_at + waits:
+        interval = LINE_INTERVAL_SECONDS
+        if percent >= last_percent + LINE_INTERVAL_PERCENT:
+            interval = MIN_LINE_INTERVAL_SECONDS
+        if percent >= COMPLETE_PERCENT:
+            interval = 0
+        if phase == last_phase and now < last_shown_at + interval:
             return
-        self._shown = (phase, percent, now)
-        eta = f", {_clock(eta_seconds)} left" if eta_seconds is not None else ""
+        self._last_shown = (phase, percent, now)
+        eta = f", {_format_duration(eta_seconds)} left" if eta_seconds is not None else ""
         line = to_printable(f"  {phase:<11} {percent:5.1f} %  {message}{eta}").rstrip()
-        if line != self._last:
-            self._last = line
+        if line != self._last_line:
+            self._last_line = line
             self._print(line)
 
     def note(self, text: str) -> None:
@@ -111,59 +113,66 @@ def progress_display(console: Console) -> Iterator[ProgressDisplay]:
         yield ProgressBar(progress)
 
 
-class WatchDisplay:
-    """An export on a display; that it is out of sight is said once, until it is seen again."""
+class ExportDisplay:
+    """Show the states of a watched export, and once per outage that the connection was lost."""
 
-    def __init__(self, shown: ProgressDisplay) -> None:
-        self._shown = shown
-        self._lost = False
+    def __init__(self, display: ProgressDisplay) -> None:
+        self._display = display
+        self._is_disconnected = False
 
-    def seen(self, export: Export) -> None:
-        self._lost = False
-        self._shown.show(export.phase, export.progress, export.message, export.eta_seconds)
+    def show(self, export: Export) -> None:
+        self._is_disconnected = False
+        self._display.show(export.phase, export.progress, export.message, export.eta_seconds)
 
-    def lost(self, reason: str) -> None:
-        if not self._lost:
-            self._lost = True
-            self._shown.note(f"Lost sight of the export ({reason}); it goes on, looking again.")
+    def on_disconnect(self, reason: str) -> None:
+        if not self._is_disconnected:
+            self._is_disconnected = True
+            self._display.note(f"Lost sight of the export ({reason}); it goes on, looking again.")
 
 
-def byte_callback(shown: ProgressDisplay, phase: str) -> Callable[[int, int], None]:
-    """Shows bytes on a display as they come or go."""
+def byte_callback(display: ProgressDisplay, phase: str) -> Callable[[int, int], None]:
+    """Return a callback that shows transferred bytes as progress."""
 
-    def moved(done: int, total: int) -> None:
+    def on_bytes(done: int, total: int) -> None:
         percent = 100 * done / total if total else 0.0
-        shown.show(phase, percent, f"{_mebibytes(done)} of {_mebibytes(total)} MiB")
+        display.show(phase, percent, f"{_format_mebibytes(done)} of {_format_mebibytes(total)} MiB")
 
-    return moved
+    return on_bytes
 
 
-def table(exports: Sequence[Export], now: datetime) -> Table:
-    """The exports, a line each."""
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    made.add_column("JOB", no_wrap=True)
-    made.add_column("TYPE", no_wrap=True)
-    made.add_column("STATUS", no_wrap=True)
-    made.add_column("%", justify="right", no_wrap=True)
-    made.add_column("AGE", justify="right", no_wrap=True)
-    made.add_column("MESSAGE", overflow="fold")
+def exports_table(exports: Sequence[Export], now: datetime) -> Table:
+    """Build a table with a row per export."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("JOB", no_wrap=True)
+    table.add_column("TYPE", no_wrap=True)
+    table.add_column("STATUS", no_wrap=True)
+    table.add_column("%", justify="right", no_wrap=True)
+    table.add_column("AGE", justify="right", no_wrap=True)
+    table.add_column("MESSAGE", overflow="fold")
     for export in exports:
         status = Text(to_printable(export.status), style=_COLORS.get(export.status, ""))
         message = export.error.message if export.error else export.message
         percent = Text(f"{export.progress:.0f}")
-        made.add_row(
-            *map(_cell, (export.job_id, export.type)), status, percent, _age(export, now), _cell(message)
-        )
-    return made
+        job_id, type_ = escape_cell(export.job_id), escape_cell(export.type)
+        table.add_row(job_id, type_, status, percent, _format_age(export, now), escape_cell(message))
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal; a pipe has no width that it must fit."""
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def describe_result(export: Export) -> str:
-    """How an export ended, in a sentence."""
+    """Describe how an export ended, in a sentence."""
     match export.status:
         case "complete" if export.output is not None:
             output = export.output
-            size = f"{output.width}x{output.height}, {output.duration:.1f} s, {_mebibytes(output.size)} MiB"
-            return f"The export is complete: {size}."
+            dimensions = f"{output.width}x{output.height}"
+            return (
+                f"The export is complete: {dimensions}, {output.duration:.1f} s, "
+                f"{_format_mebibytes(output.size)} MiB."
+            )
         case "cancelled":
             return "The export was cancelled."
         case "error" if export.error is not None:
@@ -173,40 +182,41 @@ def describe_result(export: Export) -> str:
 
 
 def timeline_lines(timeline: Timeline) -> list[str]:
-    """What an export spent its time on, a line each, then what the GPU did and cost."""
-    lines = [
+    """Format the duration of each phase, then the time on the GPU and its cost."""
+    phases = [
         f"{to_printable(span.phase).replace('_', ' '):<12}{span.seconds:7.2f} s" for span in timeline.phases
     ]
     cost = timeline.estimated_cost_usd
     price = f", about ${cost:.6f}" if cost is not None else ""
-    return [*lines, f"{'run':<12}{timeline.gpu_seconds:7.2f} s{price}"]
+    return [*phases, f"{'run':<12}{timeline.gpu_seconds:7.2f} s{price}"]
 
 
 def to_printable(text: str) -> str:
-    """Text that can't steer a terminal."""
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    """Replace characters that could control a terminal by spaces."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
-def _cell(text: str) -> Text:
+def escape_cell(text: str) -> Text:
+    """Convert text to a table cell without markup or control characters."""
     return Text(to_printable(text))
 
 
-def _mebibytes(size: int) -> str:
+def _format_mebibytes(size: int) -> str:
     return f"{size / MEBIBYTE:.1f}"
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _age(export: Export, now: datetime) -> Text:
+def _format_age(export: Export, now: datetime) -> Text:
     try:
-        began = datetime.fromisoformat(export.created_at)
+        created_at = datetime.fromisoformat(export.created_at)
     except ValueError:
         return Text("")
-    seconds = max(0.0, (now - began.replace(tzinfo=began.tzinfo or UTC)).total_seconds())
+    seconds = max(0.0, (now - created_at.replace(tzinfo=created_at.tzinfo or UTC)).total_seconds())
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= length:
             return Text(f"{seconds / length:.0f}{unit}")

@@ -1,11 +1,10 @@
-"""The commands that talk to a running service: export, watch, list, cancel, retry."""
+"""The commands on exports of a running service: export, watch, list, cancel, retry."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -13,80 +12,112 @@ from rich.console import Console
 
 from gpu.export_types.registry import BUILT_IN
 from service.cli.console import (
+    ExportDisplay,
     NoProgress,
     ProgressDisplay,
-    WatchDisplay,
     byte_callback,
     describe_result,
+    exports_table,
+    print_table,
     progress_display,
-    table,
     to_printable,
 )
+from service.cli.errors import FAILED_STATUS, exit_with, print_errors
 from service.cli.export_check import check_config, check_video, read_config, validate_output_path
-from service.client import Client, ClientError, Export, RequestRejected, default_folder
+from service.cli.options import (
+    DEFAULT_SERVER,
+    AsJson,
+    JobId,
+    Limit,
+    Output,
+    Server,
+    Token,
+    Watch,
+    examples,
+)
+from service.cli.submission import upload_and_submit
+from service.client import Client, ClientError, Export, default_folder
 from service.jobs.models import Status
+from service.startup.commands import INTERRUPTED_STATUS
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
-PIPE_WIDTH = 240
-FAILED, TROUBLE, INTERRUPTED = 1, 2, 130
-SOURCE_FIELD = "config.input_key"
 TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
 
-Job = Annotated[str, typer.Argument(metavar="JOB", help="The job id.")]
-Server = Annotated[str, typer.Option("--server", envvar="FRAMEHOOK_URL", help="Where the service is.")]
-Token = Annotated[str | None, typer.Option("--token", envvar="FRAMEHOOK_TOKEN", help="A bearer token.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")]
-Output = Annotated[
-    Path | None,
+TypeFilter = Annotated[
+    str | None,
+    typer.Option("--type", metavar="TYPE", help="Only exports of this type."),
+]
+StatusFilter = Annotated[
+    Status | None,
     typer.Option(
-        "--output", "-o", help="Where to save the exported file, once it is complete; waits for that."
+        metavar="STATUS",
+        help="Only exports in this state: pending, processing, complete, error or cancelled.",
     ),
 ]
 
 
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module to the command line."""
+    app.command(
+        epilog=examples(
+            "framehook export match.mp4 --type framing --config crop.json --watch",
+            "framehook export match.mp4 --type framing --config crop.json -o out.mp4",
+        )
+    )(export)
+    app.command(epilog=examples("framehook watch JOB", "framehook watch JOB --output vertical.mp4"))(watch)
+    app.command("list", epilog=examples("framehook list --status processing --limit 50"))(list_)
+    app.command(epilog=examples("framehook cancel JOB"))(cancel)
+    app.command(epilog=examples("framehook retry JOB --watch"))(retry)
+
+
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The video.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Video to export.")],
     *,
-    type_: Annotated[str, typer.Option("--type", help=f"The type of the export: {TYPES}.")],
+    type_: Annotated[str, typer.Option("--type", metavar="TYPE", help=f"Type of the export: {TYPES}.")],
     config: Annotated[
-        str, typer.Option(metavar="FILE|JSON", help="The type's parameters: a file, or JSON as it is.")
+        str,
+        typer.Option(metavar="FILE|JSON", help="Parameters of the type: a JSON file, or the JSON itself."),
     ] = "{}",
-    watch: Annotated[bool, typer.Option("--watch", help="Show the progress until it has ended.")] = False,
+    watch: Watch = False,
     output: Output = None,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a video and export it."""
+    """Upload a video and create an export of it."""
     with print_errors(), Client(server, token, resume_folder=default_folder()) as client:
         parameters = read_config(config)
         check_video(file)
         check_config(type_, parameters)
         target = validate_output_path(output)
-        job = _upload_and_submit(client, file, type_, parameters, as_json)
+        job = upload_and_submit(client, file, type_, parameters, lambda: _display(as_json))
         if watch or target:
             _follow(client, job, target, as_json)
-        _say(job, f"Export {job.job_id} is {job.status}. Watch it: {_command('watch', client, job)}", as_json)
+        _print_job(
+            job, f"Export {job.job_id} is {job.status}. Watch it: {_command('watch', client, job)}", as_json
+        )
 
 
 def watch(
-    job_id: Job,
+    job_id: JobId,
     *,
     output: Output = None,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show an export's progress until it has ended."""
+    """Show the progress of an export until it has ended.
+
+    The exit status is 0 if the export is complete, 1 if it failed or was cancelled.
+    """
     with print_errors(), Client(server, token) as client:
         _follow(client, client.get(job_id), validate_output_path(output), as_json)
 
 
 def list_(
     *,
-    status: Annotated[Status | None, typer.Option(help="Only those.")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="Only those.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    status: StatusFilter = None,
+    type_: TypeFilter = None,
+    limit: Limit = 20,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
     as_json: AsJson = False,
@@ -97,158 +128,82 @@ def list_(
         if as_json:
             typer.echo(msgspec.json.encode(page).decode())
         elif page.exports:
-            # A pipe has no width that anything would have to fit into.
-            console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-            console.print(table(page.exports, datetime.now(UTC)))
+            print_table(exports_table(page.exports, datetime.now(UTC)))
         else:
             typer.echo("There are no exports.")
 
 
 def cancel(
-    job_id: Job, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+    job_id: JobId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """Cancel an export."""
+    """Cancel an export that has not ended."""
     with print_errors(), Client(server, token) as client:
         job = client.cancel(job_id)
-        _say(job, f"Export {job.job_id} is {job.status}.", as_json)
+        _print_job(job, f"Export {job.job_id} is {job.status}.", as_json)
 
 
 def retry(
-    job_id: Job,
+    job_id: JobId,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Show the progress until it has ended.")] = False,
+    watch: Watch = False,
     output: Output = None,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try a failed or cancelled export again."""
+    """Retry an export that failed or was cancelled."""
     with print_errors(), Client(server, token) as client:
         target = validate_output_path(output)
         job = client.retry(job_id)
         if watch or target:
             _follow(client, job, target, as_json)
-        _say(
+        _print_job(
             job,
             f"Export {job.job_id} is {job.status} again. Watch it: {_command('watch', client, job)}",
             as_json,
         )
 
 
-@contextmanager
-def print_errors() -> Iterator[None]:
-    """Whatever goes wrong inside is told in a sentence, and in the exit status."""
-    try:
-        yield
-    except ClientError as error:
-        _end(TROUBLE, str(error))
-    except BrokenPipeError:
-        raise  # whoever read this has gone; click ends quietly
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _end(TROUBLE, f"{where}{(error.strerror or str(error)).lower()}")
-    except KeyboardInterrupt:
-        _end(INTERRUPTED, "interrupted")
-
-
-def _upload_and_submit(
-    client: Client, file: Path, type_: str, parameters: dict[str, Any], as_json: bool
-) -> Export:
-    """The export of a file, which is sent unless that was done before by a command that got no further."""
-    key = client.stored_key(file)
-    if key is not None:
-        try:
-            return _submit(client, file, type_, parameters | {"input_key": key})
-        except RequestRejected as refusal:
-            if SOURCE_FIELD not in refusal.fields:
-                raise
-            client.forget(file)  # it was removed meanwhile
-    key = _sent(client, file, as_json)
-    client.save_key(file, key)
-    return _submit(client, file, type_, parameters | {"input_key": key})
-
-
-def _submit(client: Client, file: Path, type_: str, config: dict[str, Any]) -> Export:
-    """The export, started; if it is not, the user learns where his video is."""
-    hint = f"the video is stored as {config['input_key']}"
-    if client.stored_key(file) is not None:
-        hint += "; the next export of this file uses it and sends nothing"
-    try:
-        job = client.submit(type_, config)
-    except KeyboardInterrupt:
-        _end(INTERRUPTED, f"interrupted\n  {hint}")
-    except RequestRejected as refusal:
-        raise RequestRejected(refusal.status, f"{refusal}\n  {hint}", refusal.fields) from refusal
-    except ClientError as error:
-        raise ClientError(f"{error}\n  {hint}") from error
-    client.forget(file)
-    return job
-
-
-def _sent(client: Client, file: Path, as_json: bool) -> str:
-    """The key of the file, once it is stored; what was cut is told how to go on."""
-    try:
-        with _progress_display(as_json) as shown:
-            if client.can_resume(file):
-                shown.note("Going on with an upload that was cut.")
-            return client.upload(file, byte_callback(shown, "sending"))
-    except KeyboardInterrupt:
-        _end(INTERRUPTED, f"interrupted{_resume_hint(client, file)}")
-    except ClientError as error:
-        raise ClientError(f"{error}{_resume_hint(client, file)}") from error
-
-
-def _resume_hint(client: Client, file: Path) -> str:
-    return "; the same command goes on with the upload" if client.can_resume(file) else ""
-
-
 def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> NoReturn:
-    """Watch a job to its end, save its file, and exit with the status that says how it went."""
+    """Watch a job until it ends, save its output, and exit with a status that says how it ended."""
     try:
-        with _progress_display(as_json) as shown:
-            sight = WatchDisplay(shown)
-            for state in [job] if job.final else client.watch(job.job_id, sight.lost):
+        with _display(as_json) as display:
+            export_display = ExportDisplay(display)
+            for state in [job] if job.final else client.watch(job.job_id, export_display.on_disconnect):
                 job = state
-                sight.seen(job)
+                export_display.show(job)
                 if as_json:
                     typer.echo(msgspec.json.encode(state).decode())
         if job.status == "complete" and target is not None:
-            with _progress_display(as_json) as shown:
-                client.download(job, target, byte_callback(shown, "saving"))
+            with _display(as_json) as display:
+                client.download(job, target, byte_callback(display, "saving"))
     except KeyboardInterrupt:
         hint = f"Watch it: {_command('watch', client, job)} · cancel it: {_command('cancel', client, job)}"
-        _end(INTERRUPTED, f"the export {'has ended' if job.final else 'goes on'}. {hint}")
+        exit_with(INTERRUPTED_STATUS, f"the export {'has ended' if job.final else 'goes on'}. {hint}")
     except ClientError as error:
         raise ClientError(f"{error}\n  look again with: {_command('watch', client, job)}") from error
     if job.status != "complete":
-        _end(FAILED, describe_result(job))
-    place = f" Saved to {target}." if target else f" {job.output.url}" if job.output else ""
+        exit_with(FAILED_STATUS, describe_result(job))
+    location = f" Saved to {target}." if target else f" {job.output.url}" if job.output else ""
     if not as_json:
-        typer.echo(describe_result(job) + place)
+        typer.echo(describe_result(job) + location)
     raise typer.Exit
 
 
 @contextmanager
-def _progress_display(as_json: bool) -> Iterator[ProgressDisplay]:
+def _display(as_json: bool) -> Iterator[ProgressDisplay]:
     if as_json:
         yield NoProgress()
         return
-    with progress_display(Console(stderr=True)) as shown:
-        yield shown
+    with progress_display(Console(stderr=True)) as display:
+        yield display
 
 
-def _say(job: Export, sentence: str, as_json: bool) -> None:
+def _print_job(job: Export, sentence: str, as_json: bool) -> None:
     typer.echo(msgspec.json.encode(job).decode() if as_json else to_printable(sentence))
 
 
 def _command(name: str, client: Client, job: Export) -> str:
-    """A command line to go on with, at the same service."""
-    return f"framehook {name} {job.job_id}" + (
-        f" --server {client.url}" if client.url != DEFAULT_SERVER else ""
-    )
-
-
-def _end(status: int, sentence: str) -> NoReturn:
-    lines = "\n".join(to_printable(line) for line in sentence.splitlines())
-    print(f"framehook: {lines}", file=sys.stderr)
-    raise typer.Exit(status)
+    """Return a command line for the same job and service."""
+    server = f" --server {client.url}" if client.url != DEFAULT_SERVER else ""
+    return f"framehook {name} {job.job_id}{server}"

@@ -1,4 +1,4 @@
-"""`framehook modal deploy`: the Modal command does it, in its own words; afterwards the function is looked up."""
+"""Deploy the Modal app with the `modal` command and check the deployed function: `framehook modal deploy`."""
 
 import asyncio
 import os
@@ -13,29 +13,29 @@ from service.settings import Settings
 
 
 def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
-    """Deploy the app; raises ClientError. `environment` comes on top of the present one."""
+    """Deploy the app; raises ClientError. `environment` overrides variables of this process."""
     if find_spec("modal") is None:
         raise ClientError("the Modal SDK is not installed; install Framehook with its dependencies")
-    variables = {**os.environ, **_variables(settings), **(environment or {})}
+    all_variables = {**os.environ, **_variables(settings), **(environment or {})}
     if environment is None and settings.modal_token is None and not _has_token():
         raise ClientError(
             "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal token new`"
         )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "modal", "deploy", "-m", "gpu.modal_app"],
-        env=variables,
+        env=all_variables,
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    if done.returncode != 0:
-        raise ClientError(f"`modal deploy` ended with status {done.returncode}; what it said is above")
+    if result.returncode != 0:
+        raise ClientError(f"`modal deploy` ended with status {result.returncode}; what it said is above")
 
 
 def check_deployment(settings: Settings) -> None:
-    """See that the function is there, and takes what the service sends; raises ClientError."""
+    """Check that the function exists and accepts the arguments of the service; raises ClientError."""
     from service.dispatch.runners.modal import ModalRunner
 
-    async def look() -> None:
+    async def check() -> None:
         runner = ModalRunner(settings.modal_app_name, settings.modal_token, ask_seconds=20.0)
         try:
             await runner.check()
@@ -43,7 +43,7 @@ def check_deployment(settings: Settings) -> None:
             await runner.close()
 
     try:
-        asyncio.run(look())
+        asyncio.run(check())
     except RunnerRefused as refused:
         raise ClientError(f"the app was deployed, but can't be used: {refused.message}") from None
 
@@ -55,7 +55,7 @@ def _has_token() -> bool:
 
 
 def _variables(settings: Settings) -> dict[str, str]:
-    """What the app reads as it is deployed, and the token, which may stand in `.env` alone."""
-    given = {"MODAL_APP_NAME": settings.modal_app_name, "MODAL_GPU": settings.modal_gpu}
+    """Return the variables that the app reads when it is deployed; the token may be set only in `.env`."""
+    names = {"MODAL_APP_NAME": settings.modal_app_name, "MODAL_GPU": settings.modal_gpu}
     token_id, secret = settings.modal_token or ("", "")
-    return given | ({"MODAL_TOKEN_ID": token_id, "MODAL_TOKEN_SECRET": secret} if token_id else {})
+    return names | ({"MODAL_TOKEN_ID": token_id, "MODAL_TOKEN_SECRET": secret} if token_id else {})

@@ -1,4 +1,4 @@
-"""Modal on this machine: the local control plane, with the app deployed to it by the unmodified `modal` command."""
+"""Run the local Modal emulator, with the app deployed to it by the unmodified `modal` command."""
 
 import json
 import secrets
@@ -12,30 +12,34 @@ from service.client import ClientError
 from service.settings import Settings
 
 NO_CREDENTIALS = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": "", "MODAL_BUCKET_SECRET": ""}
-"""Real credentials have no business here: the plane makes a token of its own."""
+"""Hides real credentials from the emulator, which creates a token of its own."""
 
 
 @contextmanager
-def local_modal(settings: Settings, say: Callable[[str], None]) -> Iterator[Mapping[str, str]]:
-    """Yields the environment of a service that runs its exports there, but for its own address; raises ClientError."""
+def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[Mapping[str, str]]:
+    """Yield the environment, but for PUBLIC_URL, of a service that uses the emulator; raises ClientError."""
     log = settings.data_dir / "modal.log"
-    say(f"Starting a Modal control plane on this machine (its log: {log})")
-    words = ("infra.modal_local", "--json", "--state-dir", str(settings.data_dir / "modal"))
-    with log.open("wb") as written:
-        child = start(words, log=written, environment=NO_CREDENTIALS, stdout=subprocess.PIPE)
+    report(f"Starting a Modal control plane on this machine (its log: {log})")
+    arguments = ("infra.modal_local", "--json", "--state-dir", str(settings.data_dir / "modal"))
+    with log.open("wb") as log_file:
+        child = start(arguments, log=log_file, environment=NO_CREDENTIALS, stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
         line = child.stdout.readline()
         if not line:
             raise ClientError(f"the control plane did not start; {log} says why")
-        plane: dict[str, str] = {**NO_CREDENTIALS, **json.loads(line)}
-        say("Deploying to it with `modal deploy -m gpu.modal_app`")
-        deploy(settings, plane)
-        yield {**plane, **_service(settings)}
+        emulator: dict[str, str] = {**NO_CREDENTIALS, **json.loads(line)}
+        report("Deploying to it with `modal deploy -m gpu.modal_app`")
+        deploy(settings, emulator)
+        yield {**emulator, **_service_environment(settings)}
     finally:
         stop(child)
 
 
-def _service(settings: Settings) -> dict[str, str]:
-    own = {"MODAL_ENABLED": "true", "CALLBACK_URL": ""}
-    return own if settings.callback_secret else {**own, "CALLBACK_SECRET": secrets.token_urlsafe(48)}
+def _service_environment(settings: Settings) -> dict[str, str]:
+    environment = {"MODAL_ENABLED": "true", "CALLBACK_URL": ""}
+    return (
+        environment
+        if settings.callback_secret
+        else {**environment, "CALLBACK_SECRET": secrets.token_urlsafe(48)}
+    )

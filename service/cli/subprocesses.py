@@ -1,4 +1,4 @@
-"""Processes that a command starts: ended with it, however it ends."""
+"""Start child processes of a command, and stop them however the command ends."""
 
 import os
 import signal
@@ -9,19 +9,19 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import IO, NoReturn
 
-STOP_SECONDS = 15.0
+STOP_TIMEOUT_SECONDS = 15.0
 
 
 def start(
-    words: tuple[str, ...],
+    arguments: tuple[str, ...],
     *,
     log: IO[bytes],
     environment: Mapping[str, str] | None = None,
     stdout: int | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """A module of Python's, in a session of its own, so that Ctrl-C reaches it through its parent only."""
-    return subprocess.Popen(  # noqa: S603 - this interpreter, and words of our own
-        [sys.executable, "-m", *words],
+    """Run a Python module in a session of its own, so that Ctrl-C reaches it only through its parent."""
+    return subprocess.Popen(  # noqa: S603 - this interpreter, with arguments from this package
+        [sys.executable, "-m", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log if stdout is None else stdout,
         stderr=subprocess.STDOUT if stdout is None else log,
@@ -31,12 +31,12 @@ def start(
 
 
 def stop(child: "subprocess.Popen[bytes]") -> None:
-    """End the child and whatever is left in its group; a second Ctrl-C does not leave it behind."""
+    """Stop the child and its process group; further signals are ignored, or they would leave it running."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     child.terminate()
     with suppress(subprocess.TimeoutExpired):
-        child.wait(STOP_SECONDS)
+        child.wait(STOP_TIMEOUT_SECONDS)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
@@ -44,14 +44,14 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, and Ctrl-C even where a shell has switched it off."""
+    """Raise KeyboardInterrupt on SIGTERM, SIGHUP and SIGINT, which a shell may have ignored for this process."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [(number, signal.signal(number, _interrupt)) for number in numbers]
+    previous_handlers = [(number, signal.signal(number, _interrupt)) for number in numbers]
     try:
         yield
     finally:
-        for number, found in before:
-            signal.signal(number, found)
+        for number, handler in previous_handlers:
+            signal.signal(number, handler)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,196 +1,229 @@
-"""The commands about webhooks, which talk to a running service: `framehook webhooks …`."""
+"""The commands on webhooks of a running service: `framehook webhooks …`."""
 
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from callbacks.envelope import EventType
-from service.cli.console import to_printable
-from service.cli.exports import DEFAULT_SERVER, FAILED, PIPE_WIDTH, AsJson, Server, Token, print_errors
+from service.cli.console import escape_cell, print_table, to_printable
+from service.cli.errors import FAILED_STATUS, print_errors
+from service.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Token, command_group, examples
 from service.client import Client
 from service.client.webhooks import Attempt, Delivery, Endpoint
 from service.webhooks.models import DeliveryState
 
 _COLORS = {"delivered": "green", "failed": "red", "superseded": "yellow", "pending": "cyan"}
-_USUAL = "all but progress"
 
-webhooks = typer.Typer(no_args_is_help=True, help="Look after webhooks: endpoints, secrets, deliveries.")
+webhooks = command_group("Manage webhooks: endpoints, secrets and deliveries.")
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id.")]
+EndpointId = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of the endpoint, as `framehook webhooks list` shows it.")
+]
 
 
-@webhooks.command()
+@webhooks.command(
+    epilog=examples(
+        "framehook webhooks add https://example.org/hook",
+        "framehook webhooks add https://example.org/hook --event export.completed",
+    )
+)
 def add(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where to deliver to.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="URL that receives the events.")],
     *,
     event: Annotated[
-        list[EventType] | None, typer.Option(help="What to be told of; may be repeated.", show_default=_USUAL)
+        list[EventType] | None,
+        typer.Option(
+            metavar="EVENT",
+            help="Event to send: export.started, export.progress, export.completed, export.failed or "
+            "export.cancelled; repeat for several.  [default: all but export.progress]",
+            show_default=False,
+        ),
     ] = None,
-    description: Annotated[str, typer.Option(help="What it is for.")] = "",
-    ed25519: Annotated[bool, typer.Option("--ed25519", help="Sign with a public key as well.")] = False,
+    description: Annotated[
+        str, typer.Option(metavar="TEXT", help="Description, for your own use.", show_default=False)
+    ] = "",
+    ed25519: Annotated[
+        bool, typer.Option("--ed25519", help="Also sign with an Ed25519 key pair, and print the public key.")
+    ] = False,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add an endpoint, and show its secret, this once."""
+    """Add an endpoint and print its secret.
+
+    The secret is shown only once; deliveries are signed with it.
+    """
     with print_errors(), Client(server, token) as client:
-        events = [one.value for one in event or ()]
-        made = client.webhooks.add(url, events=events, description=description, ed25519=ed25519)
-        key = f"\nPublic key: {made.public_key}" if made.public_key else ""
-        _say(made, f"Endpoint {made.id} is made.\nSecret, shown this once: {made.secret}{key}", as_json)
+        events = [event_type.value for event_type in event or ()]
+        endpoint = client.webhooks.add(url, events=events, description=description, ed25519=ed25519)
+        key = f"\nPublic key: {endpoint.public_key}" if endpoint.public_key else ""
+        sentence = f"Endpoint {endpoint.id} is made.\nSecret, shown this once: {endpoint.secret}{key}"
+        _print_result(endpoint, sentence, as_json)
 
 
-@webhooks.command("list")
+@webhooks.command("list", epilog=examples("framehook webhooks list"))
 def list_(server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False) -> None:
     """List endpoints, oldest first."""
     with print_errors(), Client(server, token) as client:
-        found = client.webhooks.list_all()
+        endpoints = client.webhooks.list_all()
         if as_json:
-            _say(found, "", as_json)
-        elif found.webhooks:
-            _print(_endpoints(found.webhooks))
+            _print_result(endpoints, "", as_json)
+        elif endpoints.webhooks:
+            print_table(_endpoints_table(endpoints.webhooks))
         else:
             typer.echo("There are no webhooks.")
 
 
-@webhooks.command("test")
-def try_out(
-    endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+@webhooks.command("test", epilog=examples("framehook webhooks test ID"))
+def send_test(
+    endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """Send a test event, and say what came back."""
+    """Send a test event and show the response.
+
+    The exit status is 0 if the endpoint accepted the event, else 1.
+    """
     with print_errors(), Client(server, token) as client:
-        made = client.webhooks.test(endpoint_id)
-        _say(made, f"The test event is {made.state}: {_came_back(made)}", as_json)
-        if made.state != DeliveryState.DELIVERED:
-            raise typer.Exit(FAILED)
+        delivery = client.webhooks.test(endpoint_id)
+        _print_result(
+            delivery, f"The test event is {delivery.state}: {_describe_last_attempt(delivery)}", as_json
+        )
+        if delivery.state != DeliveryState.DELIVERED:
+            raise typer.Exit(FAILED_STATUS)
 
 
-@webhooks.command()
+@webhooks.command(epilog=examples("framehook webhooks deliveries ID --state failed"))
 def deliveries(
-    endpoint_id: Id,
+    endpoint_id: EndpointId,
     *,
-    state: Annotated[DeliveryState | None, typer.Option(help="Only those.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
+    state: Annotated[
+        DeliveryState | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only deliveries in this state: pending, delivered, failed or superseded.",
+        ),
+    ] = None,
+    limit: Limit = 20,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what was sent, newest first."""
+    """List deliveries to an endpoint, newest first."""
     with print_errors(), Client(server, token) as client:
-        found = client.webhooks.deliveries(endpoint_id, limit, state=state.value if state else None)
+        page = client.webhooks.deliveries(endpoint_id, limit, state=state.value if state else None)
         if as_json:
-            _say(found, "", as_json)
-        elif found.deliveries:
-            _print(_deliveries(found.deliveries))
+            _print_result(page, "", as_json)
+        elif page.deliveries:
+            print_table(_deliveries_table(page.deliveries))
         else:
             typer.echo("There are no deliveries.")
 
 
-@webhooks.command()
+@webhooks.command(epilog=examples("framehook webhooks recover ID --hours 6"))
 def recover(
-    endpoint_id: Id,
+    endpoint_id: EndpointId,
     *,
-    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="How far to go back.")] = 24.0,
+    hours: Annotated[
+        float,
+        typer.Option(metavar="HOURS", min=0.01, max=24 * 366, help="How many hours to go back."),
+    ] = 24.0,
     server: Server = DEFAULT_SERVER,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send the outcome of every export that ended since, unless the endpoint has taken it."""
+    """Send the final events that an endpoint has missed.
+
+    Sends the event of each export that ended in the last hours, unless the endpoint has accepted it already.
+    """
     with print_errors(), Client(server, token) as client:
         since = datetime.now(UTC) - timedelta(hours=hours)
-        made = client.webhooks.recover(endpoint_id, since.isoformat())
-        _say(made, f"Deliveries on their way: {made.recovered}.", as_json)
+        result = client.webhooks.recover(endpoint_id, since.isoformat())
+        _print_result(result, f"Deliveries on their way: {result.recovered}.", as_json)
 
 
-@webhooks.command()
+@webhooks.command(epilog=examples("framehook webhooks enable ID", "framehook webhooks recover ID"))
 def enable(
-    endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+    endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """Let an endpoint that was disabled begin anew; `recover` sends what it missed."""
+    """Enable a disabled endpoint.
+
+    Events that it missed are not sent; `framehook webhooks recover` sends them.
+    """
     with print_errors(), Client(server, token) as client:
-        found = client.webhooks.enable(endpoint_id)
-        _say(found, f"Endpoint {found.id} is enabled.", as_json)
+        endpoint = client.webhooks.enable(endpoint_id)
+        _print_result(endpoint, f"Endpoint {endpoint.id} is enabled.", as_json)
 
 
-@webhooks.command()
+@webhooks.command(epilog=examples("framehook webhooks rotate ID"))
 def rotate(
-    endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+    endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """Make a new secret, and show it, this once; the one before signs beside it for a day."""
+    """Replace the secret of an endpoint and print the new one.
+
+    The secret is shown only once. For a day, deliveries are signed with both secrets.
+    """
     with print_errors(), Client(server, token) as client:
-        found = client.webhooks.rotate(endpoint_id)
-        until = f"The one before goes on signing until {found.previous_secret_until}."
-        _say(found, f"New secret, shown this once: {found.secret}\n{until}", as_json)
+        endpoint = client.webhooks.rotate(endpoint_id)
+        until = f"The one before goes on signing until {endpoint.previous_secret_until}."
+        _print_result(endpoint, f"New secret, shown this once: {endpoint.secret}\n{until}", as_json)
 
 
-@webhooks.command()
-def remove(endpoint_id: Id, server: Server = DEFAULT_SERVER, token: Token = None) -> None:
-    """Remove an endpoint, its log, and what waits for it."""
+@webhooks.command(epilog=examples("framehook webhooks remove ID"))
+def remove(endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None) -> None:
+    """Remove an endpoint and all of its deliveries."""
     with print_errors(), Client(server, token) as client:
         client.webhooks.remove(endpoint_id)
         typer.echo(to_printable(f"Endpoint {endpoint_id} is removed."))
 
 
-def _endpoints(found: Sequence[Endpoint]) -> Table:
-    made = _table("ID", "STATE", "EVENTS", "URL", "DESCRIPTION")
-    for one in found:
-        state = Text("enabled", "green") if one.enabled else Text(f"disabled: {one.disabled_reason}", "red")
-        if one.enabled and one.failing_since:
-            state = Text("failing", "yellow")
-        events = ", ".join(event.removeprefix("export.") for event in one.events)
-        made.add_row(_cell(one.id), state, *map(_cell, (events, one.url, one.description)))
-    return made
+def _endpoints_table(endpoints: Sequence[Endpoint]) -> Table:
+    table = _create_table("ID", "STATE", "EVENTS", "URL", "DESCRIPTION")
+    for endpoint in endpoints:
+        events = ", ".join(event.removeprefix("export.") for event in endpoint.events)
+        cells = map(escape_cell, (events, endpoint.url, endpoint.description))
+        table.add_row(escape_cell(endpoint.id), _endpoint_state(endpoint), *cells)
+    return table
 
 
-def _deliveries(found: Sequence[Delivery]) -> Table:
-    made = _table("DELIVERY", "MADE", "EVENT", "STATE", "TRIES", "CAME BACK")
-    for one in found:
-        state = Text(to_printable(one.state), _COLORS.get(one.state, ""))
-        tries = _cell(str(len(one.attempts)))
-        made.add_row(
-            *map(_cell, (one.delivery_id, one.created_at[:19], one.type)),
-            state,
-            tries,
-            _cell(_came_back(one)),
-        )
-    return made
+def _endpoint_state(endpoint: Endpoint) -> Text:
+    if not endpoint.enabled:
+        return Text(f"disabled: {endpoint.disabled_reason}", "red")
+    return Text("failing", "yellow") if endpoint.failing_since else Text("enabled", "green")
 
 
-def _came_back(delivery: Delivery) -> str:
-    """What the last attempt met, in words."""
+def _deliveries_table(deliveries: Sequence[Delivery]) -> Table:
+    table = _create_table("DELIVERY", "MADE", "EVENT", "STATE", "TRIES", "CAME BACK")
+    for delivery in deliveries:
+        state = Text(to_printable(delivery.state), _COLORS.get(delivery.state, ""))
+        columns = map(escape_cell, (delivery.delivery_id, delivery.created_at[:19], delivery.type))
+        tries = escape_cell(str(len(delivery.attempts)))
+        table.add_row(*columns, state, tries, escape_cell(_describe_last_attempt(delivery)))
+    return table
+
+
+def _describe_last_attempt(delivery: Delivery) -> str:
     if not delivery.attempts:
         return "nothing was sent yet"
-    last: Attempt = delivery.attempts[-1]
-    if last.error is not None:
-        return last.error.message
-    if last.seconds is None:
+    attempt: Attempt = delivery.attempts[-1]
+    if attempt.error is not None:
+        return attempt.error.message
+    if attempt.seconds is None:
         return "waiting for an answer"
-    return f"{last.status} in {last.seconds:.2f} s"
+    return f"{attempt.status} in {attempt.seconds:.2f} s"
 
 
-def _table(*columns: str) -> Table:
-    made = Table(box=None, header_style="bold", pad_edge=False)
+def _create_table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns[:-1]:
-        made.add_column(column, no_wrap=column not in {"EVENTS", "URL"}, overflow="fold")
-    made.add_column(columns[-1], overflow="fold")
-    return made
+        table.add_column(column, no_wrap=column not in {"EVENTS", "URL"}, overflow="fold")
+    table.add_column(columns[-1], overflow="fold")
+    return table
 
 
-def _print(made: Table) -> None:
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(made)
-
-
-def _cell(text: str) -> Text:
-    return Text(to_printable(text))
-
-
-def _say(found: msgspec.Struct, sentence: str, as_json: bool) -> None:
+def _print_result(result: msgspec.Struct, sentence: str, as_json: bool) -> None:
     lines = "\n".join(to_printable(line) for line in sentence.splitlines())
-    typer.echo(msgspec.json.encode(found).decode() if as_json else lines)
+    typer.echo(msgspec.json.encode(result).decode() if as_json else lines)

@@ -147,14 +147,14 @@ def test_a_service_that_does_not_start_shows_why(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("time", [0.0, 1.3, 7.7])
 def test_the_crop_keeps_the_ball_in_its_middle(time: float) -> None:
-    keyframes = sample_video.follow(607.5)
+    keyframes = sample_video.follow_ball(607.5)
     times = [keyframe["time"] for keyframe in keyframes]
     middle = np.interp(time, times, [keyframe["x"] + keyframe["width"] / 2 for keyframe in keyframes])
-    assert abs(middle - sample_video.centre(time)[0]) < 12
+    assert abs(middle - sample_video.ball_center(time)[0]) < 12
 
 
 def test_the_sample_has_what_it_says(tmp_path: Path) -> None:
-    sample_video.make(tmp_path / "sample.mp4")
+    sample_video.write_video(tmp_path / "sample.mp4")
     with av.open(str(tmp_path / "sample.mp4")) as container:
         video, sound = container.streams.video[0], container.streams.audio[0]
         assert (video.width, video.height, video.frames) == (1920, 1080, 300)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_everything_that_a_service_and_its_runs_write_is_its_owners_alone(tmp_path: Path) -> None:
-    sample_video.make(tmp_path / "match.mp4")
+    sample_video.write_video(tmp_path / "match.mp4")
     content = (tmp_path / "match.mp4").read_bytes()
     async with Service(tmp_path / "service") as service:
         key = await service.uploaded(content)

@@ -21,7 +21,7 @@ FINAL = ("complete", "error", "cancelled")
 def match(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Ten seconds of video, large enough to be met in the middle of its encoding."""
     path = tmp_path_factory.mktemp("match") / "match.mp4"
-    sample_video.make(path)
+    sample_video.write_video(path)
     return path.read_bytes()
 
 

@@ -1,0 +1,43 @@
+"""End a command with one sentence and an exit status."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from service.cli.console import to_printable
+from service.client import ClientError
+from service.startup.commands import INTERRUPTED_STATUS
+
+FAILED_STATUS = 1
+ERROR_STATUS = 2
+
+
+@contextmanager
+def print_errors() -> Iterator[None]:
+    """End with a sentence and an exit status if the block raises a ClientError or an OSError, or on Ctrl-C."""
+    try:
+        yield
+    except ClientError as error:
+        exit_with(ERROR_STATUS, str(error))
+    except BrokenPipeError:
+        raise  # the reader of the pipe is gone; click exits without a message
+    except OSError as error:
+        path = f"{error.filename}: " if error.filename else ""
+        exit_with(ERROR_STATUS, f"{path}{(error.strerror or str(error)).lower()}")
+    except KeyboardInterrupt:
+        exit_with(INTERRUPTED_STATUS, "interrupted")
+
+
+def exit_with(status: int, sentence: str) -> NoReturn:
+    """Print the sentence to standard error and exit."""
+    print_error(sentence)
+    raise typer.Exit(status)
+
+
+def print_error(sentence: str) -> None:
+    """Print a sentence to standard error, with the name of the program in front."""
+    lines = "\n".join(to_printable(line) for line in sentence.splitlines())
+    print(f"framehook: {lines}", file=sys.stderr)

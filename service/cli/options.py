@@ -1,0 +1,62 @@
+"""Options and arguments that several commands share, and the groups that commands belong to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the export, as `framehook list` shows it.")]
+Server = Annotated[
+    str, typer.Option("--server", metavar="URL", envvar="FRAMEHOOK_URL", help="URL of the service.")
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TOKEN",
+        envvar="FRAMEHOOK_TOKEN",
+        help="Bearer token; needed if the service authenticates its users.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for use in scripts.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Show the progress until the export has ended.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Wait until the export is complete, then save it to this file.",
+    ),
+]
+Limit = Annotated[int, typer.Option(metavar="COUNT", min=1, max=10_000, help="The most entries to list.")]
+
+# The settings are read later, with sentences of their own for what is wrong, and not by the command line parser.
+Host = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Address to listen on.  [env var: HOST; default: 127.0.0.1]"),
+]
+Port = Annotated[
+    int | None, typer.Option(metavar="PORT", help="Port to listen on.  [env var: PORT; default: 8000]")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder for the database and the files.  [env var: DATA_DIR; default: var]",
+    ),
+]
+
+
+def command_group(help_text: str) -> typer.Typer:
+    """Create a group whose help is plain text: examples keep their lines, and 80 columns are enough."""
+    return typer.Typer(
+        no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=help_text
+    )
+
+
+def examples(*lines: str) -> str:
+    """Format the examples below the help of a command."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
