@@ -66,7 +66,7 @@ bench-video: setup-dev ## Measure exports beside plain ffmpeg, MoviePy and OpenC
 bench-split: setup-dev ## Measure exports in pieces beside the same in one
 	@$(BIN)/python -m tests.bench.video.split $(ARGS)
 
-contact-sheets: setup-dev ## Draw what each export does into .images
+contact-sheets: setup-dev ## Draw the pictures of the exports guide
 	@$(BIN)/python -m tests.bench.contact_sheets $(ARGS)
 
 bench-modal: setup-dev ## Measure a thousand exports in flight on Modal beside the bare SDK and the usual code

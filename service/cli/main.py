@@ -5,6 +5,7 @@ from io import TextIOWrapper
 
 from service.cli import admin, exports, serve
 from service.cli.options import command_group, examples
+from service.cli.sample import sample
 from service.cli.webhooks import webhooks
 
 app = command_group("Export videos and receive their progress and results as webhooks.")
@@ -26,6 +27,7 @@ def root_options() -> None:
 
 exports.add_commands(app)
 serve.add_commands(app)
+app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)
 admin.add_commands(app)
 app.add_typer(webhooks, name="webhooks")
 

@@ -1,6 +1,6 @@
 """`make contact-sheets`: what each export does, as rows of frames: the source above, the result below.
 
-Writes `.images/framing.png`, `overlay.png` and `annotate.png` from a match that is drawn for it.
+Writes `service/docs/images/framing.png`, `overlay.png` and `annotate.png` from a match that is drawn for it.
 """
 
 import argparse
@@ -165,7 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.contact_sheets", description="Show what exports do."
     )
-    parser.add_argument("--folder", type=Path, default=Path(".images"))
+    parser.add_argument("--folder", type=Path, default=Path("service/docs/images"))
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:

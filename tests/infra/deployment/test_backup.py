@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-DEPLOY = Path(__file__).parents[3] / "infra" / "DEPLOY.md"
+DEPLOY = Path(__file__).parents[3] / "service" / "docs" / "deploy.md"
 
 
 VACUUM, CLI = "VACUUM INTO", ".backup"

@@ -35,6 +35,8 @@ def test_the_wheel_holds_all_that_runs_and_nothing_else(wheel: zipfile.ZipFile) 
         ".css",
         ".svg",
         ".py",
+        ".md",
+        ".png",
     }
 
 

@@ -1,4 +1,4 @@
-"""What README tells consumers to run is run, against deliveries that were sent."""
+"""The receivers that the webhooks guide shows are run, against deliveries that were sent."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.service.webhooks.node_runtime import NODE, required
 from tests.support.app_harness import AppHarness
 from tests.support.live_server import RecordedRequest, ScriptedResponse, serve_script
 
-README = Path(__file__).parents[4] / "README.md"
+GUIDE = Path(__file__).parents[4] / "service" / "docs" / "webhooks.md"
 Verify = Callable[[str, dict[str, str], bytes], None]
 """By a secret, of the headers and the body; raises unless they are genuine."""
 
@@ -28,8 +28,8 @@ verify(given.secret, given.headers, Buffer.from(given.body));
 
 
 def section() -> str:
-    """README's section on webhooks."""
-    return README.read_text("utf-8").split("\n## Webhooks\n")[1].split("\n## ")[0]
+    """The guide's text."""
+    return GUIDE.read_text("utf-8")
 
 
 def snippet(language: str) -> str:
@@ -83,7 +83,7 @@ def headers_of(asked: RecordedRequest) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("language", [in_python, in_node, in_a_shell])
-async def test_what_readme_says_verifies_what_is_sent_and_nothing_else(
+async def test_what_the_guide_says_verifies_what_is_sent_and_nothing_else(
     app: AppHarness, tmp_path: Path, language: Callable[[Path], Verify]
 ) -> None:
     verify = language(tmp_path)
@@ -104,7 +104,7 @@ async def test_what_readme_says_verifies_what_is_sent_and_nothing_else(
 
 
 @pytest.mark.parametrize("language", [in_python, in_node])
-async def test_what_readme_says_refuses_what_is_old(
+async def test_what_the_guide_says_refuses_what_is_old(
     app: AppHarness, tmp_path: Path, language: Callable[[Path], Verify]
 ) -> None:
     verify = language(tmp_path)
@@ -115,8 +115,10 @@ async def test_what_readme_says_refuses_what_is_old(
         verify(endpoint["secret"], old, b"{}")
 
 
-def test_the_mistakes_that_readme_names_are_those_that_are_told() -> None:
-    rows = [row.split("|")[2] for row in section().splitlines() if row.startswith("| ")]
-    named = re.findall(r"`(\w+)`", "".join(rows))
+def test_the_mistakes_that_the_guide_names_are_those_that_are_told() -> None:
+    table = section().split("\n## Find out why a signature does not verify\n")[1].split("\n## ")[0]
+    rows = [row.split("|")[2] for row in table.splitlines() if row.startswith("| what")]
+    rows += [row.split("|")[2] for row in table.splitlines() if row.startswith("| the ")]
+    named = re.findall(r"`(\w+)`", "".join(rows[1:]))
     assert len(named) > 10
     assert set(named) <= set(Mistake)
