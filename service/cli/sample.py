@@ -6,19 +6,24 @@ from typing import Annotated
 import typer
 
 from service.cli import sample_video
-from service.cli.exports import print_errors
+from service.cli.errors import print_errors
 from service.client.errors import ClientError
 
 
 def sample(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The MP4 to write; must not exist yet.")] = Path("sample.mp4"),
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The MP4 to write; must not exist yet.")
+    ] = Path("sample.mp4"),
 ) -> None:
-    """Write a test video: ten seconds of 1920x1080 at 30 frames per second, with sound."""
+    """Write a test video.
+
+    It has ten seconds of 1920x1080 at 30 frames per second, and sound.
+    """
     with print_errors():
         if path.exists():
             raise ClientError(f"{path} exists already: name another file, or remove it first.")
         try:
-            sample_video.make(path)
+            sample_video.write_video(path)
         except OSError as error:
             raise ClientError(f"{path} can't be written: {error.strerror or error}.") from error
     typer.echo(f"Wrote {path}, {path.stat().st_size / 2**20:.1f} MiB.")
