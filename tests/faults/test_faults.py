@@ -37,7 +37,7 @@ HARMLESS = Schedule(
 )
 """Readers who leave, a clock that is set forward and back, and ten deaths of the service: no export ends by that."""
 KILLED_FINALIZING = Schedule(
-    "killed finalizing",
+    "killed-finalizing",
     (
         *(Step(0.0, Act.SUBMIT, index, word="short") for index in range(3)),
         *(Step(0.0, Act.KILL_FINALIZING, index, seconds=0.5) for index in range(2)),
