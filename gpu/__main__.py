@@ -1,8 +1,8 @@
-"""`python -m gpu SPEC`: make one export here, with no service to report to. SPEC is a file, or `-` for standard input.
+"""`python -m gpu SPEC`: run one export on this machine without a service.
 
-Standard output holds a JSON object a line: ticks with `phase`, `progress` (percent), `message` and `eta_seconds`, and
-at last `output` (size, checksum, duration, width, height) or `error` (code, message, transient). Exit status: 0 made,
-1 failed, 2 a spec that can't be read, 143 ended by SIGTERM.
+SPEC is a file, or `-` for standard input. Writes a JSON object a line to standard output: progress with `phase`,
+`progress` (percent), `message` and `eta_seconds`, and finally `output` (size, checksum, duration, width, height) or
+`error` (code, message, transient). Exit status: 0 success, 1 failed, 2 a spec that can't be read, 143 ended by SIGTERM.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from gpu.spec import AttemptSpec
 
 
 def main() -> int:
-    """Run the attempt that the spec describes; the process's exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gpu", description="Make one export on this machine.")
+    """Run the export that the spec describes and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gpu", description="Run one export on this machine.")
     parser.add_argument(
         "spec", type=argparse.FileType("rb"), help="an AttemptSpec as JSON; - for standard input"
     )
     log_to_stderr(os.environ.get("LOG_FORMAT", "text"), logging.WARNING)
-    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
+    os.environ.setdefault("SVT_LOG", "1")  # otherwise the AV1 encoder writes to standard error
     try:
         spec = AttemptSpec.model_validate_json(parser.parse_args().spec.read())
     except ValidationError as error:
@@ -44,11 +44,12 @@ def main() -> int:
         return _print_progress(run(spec, Path(folder) / "scratch"))
 
 
-def _print_progress(attempt: ExportSteps) -> int:
-    with closing(attempt):
+def _print_progress(steps: ExportSteps) -> int:
+    """Print each step and the result; return the exit status."""
+    with closing(steps):
         try:
             while True:
-                _print_line(asdict(next(attempt)))
+                _print_line(asdict(next(steps)))
         except StopIteration as stop:
             _print_line({"output": msgspec.to_builtins(stop.value)})
             return 0
@@ -65,7 +66,7 @@ def _print_line(line: dict[str, object]) -> None:
 
 
 def _exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    """Every `finally` on the way out cleans up."""
+    """Exit through every `finally`, which clean up."""
     raise SystemExit(128 + number)
 
 

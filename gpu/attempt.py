@@ -1,4 +1,4 @@
-"""One attempt from its first report to its last, whoever runs it: a local process or a Modal function."""
+"""Run one attempt from its first report to its last, in a local process or a Modal function."""
 
 import logging
 import time
@@ -21,14 +21,15 @@ from gpu.transfer.objects import withdraw
 log = logging.getLogger(__name__)
 
 LastReport = dict[str, Any]
+"""What the last report said, with the identity of the attempt, as JSON values."""
 
 INTERNAL = Failure(
     code="internal_error",
-    message="The export failed for a reason that lies with the service.",
+    message="The export failed because of an error in the service.",
     transient=True,
 )
 DISK_FULL = Failure(code=disk_full_error().code, message=disk_full_error().message, transient=True)
-OUT_OF_MEMORY = Failure(code="out_of_memory", message="The export needed more memory than it may take.")
+OUT_OF_MEMORY = Failure(code="out_of_memory", message="The export needed more memory than it may use.")
 OUT_OF_TIME = Failure(code="deadline_exceeded", message="The export took longer than it may.")
 
 
@@ -39,15 +40,15 @@ def execute(
     before_end: Callable[[], None] = lambda: None,
     pool: WorkerPool | None = None,
 ) -> LastReport:
-    """Run the attempt and report on it; returns what its last report said: `output` or `error`, or `stopped`.
+    """Run the attempt and report it; return what the last report said: `output`, `error` or `stopped`.
 
-    `before_end` is called just before that report, so that a watchdog can stand down. A last report that can't be
-    delivered changes nothing in what is returned: who runs this has it from here. `pool` is where pieces are made.
+    `before_end` is called just before that report, so that a watchdog can be disarmed. The return value is the same if
+    the last report can't be delivered. `pool` encodes the chunks of a split export.
     """
-    begun, pool = time.monotonic(), pool or ProcessWorkerPool()
+    started_at, pool = time.monotonic(), pool or ProcessWorkerPool()
 
     def gpu_seconds() -> float:
-        return time.monotonic() - begun + pool.remote_gpu_seconds
+        return time.monotonic() - started_at + pool.remote_gpu_seconds
 
     reporter.attach_gpu_meter(gpu_seconds)
     try:
@@ -60,20 +61,20 @@ def execute(
 
 
 def _report_started(reporter: Reporter) -> None:
-    """Begin even if the service is away for longer than a run waits for it: later reports tell the same."""
+    """Report the start; if it can't be delivered go on, since later reports imply it."""
     try:
         reporter.report_started("Starting")
     except DeliveryFailed as error:
-        log.warning("the start was not taken: %s", error)
+        log.warning("the start could not be reported: %s", error)
 
 
 def _run_pipeline(attempt: ExportSteps, reporter: Reporter) -> Output | Failure:
-    """The pipeline run to its end, every tick reported; `Stopped` ends it within a frame, and leaves nothing."""
+    """Run the pipeline and report its progress; `Stopped` ends it within a frame and leaves nothing behind."""
     with closing(attempt):
         try:
             while True:
-                tick = next(attempt)
-                reporter.report_progress(tick.phase, tick.progress, tick.message, tick.eta_seconds)
+                step = next(attempt)
+                reporter.report_progress(step.phase, step.progress, step.message, step.eta_seconds)
         except StopIteration as stop:
             output: Output = stop.value
             return output
@@ -82,7 +83,7 @@ def _run_pipeline(attempt: ExportSteps, reporter: Reporter) -> Output | Failure:
             return Failure(code=error.code, message=error.message, transient=error.transient)
         except ReporterError:
             raise
-        except Exception:  # the edge of the process: whatever it is, the service must be told
+        except Exception:  # the edge of the process: the service waits for a report
             log.exception("export failed unexpectedly")
             return INTERNAL
 
@@ -96,11 +97,11 @@ def _report_end(
         else:
             reporter.report_failed(ending, gpu_seconds)
     except Stopped:
-        # Published, but no longer wanted: this attempt's own path, that nobody else writes.
+        # The output was stored, but the service wants no more of it. Only this attempt writes to its path.
         withdraw(spec.transfer.output)
         raise
     except ReporterError as error:
-        log.warning("the last report was not taken: %s", error)
+        log.warning("the last report could not be delivered: %s", error)
     if isinstance(ending, Output):
         return _last_report(spec, gpu_seconds, output=msgspec.to_builtins(ending))
     return _last_report(spec, gpu_seconds, error=msgspec.to_builtins(ending))

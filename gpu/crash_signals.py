@@ -8,11 +8,11 @@ _FAULTS = frozenset({signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL
 
 
 def is_crash(status: int) -> bool:
-    """Whether a process with this exit status died of a fault of its own; one that was killed did not."""
+    """Return whether a process with this exit status crashed by itself; one that was killed did not."""
     return -status in _FAULTS
 
 
 def crash_error() -> ExportError:
-    """Return what an export fails with whose process crashed."""
+    """Return the error of an export whose process crashed."""
     message = "The source made the decoder crash; the file may be damaged. Convert it to another format and try again."
     return ExportError("source_unreadable", message)

@@ -1,10 +1,10 @@
-"""`python -m gpu.worker`: one attempt in a process of its own. Reads an AttemptSpec as JSON, exits when it is over.
+"""`python -m gpu.worker`: run one attempt. Reads an AttemptSpec as JSON from standard input.
 
-With `--end-with-stdin` the spec is a line on standard input, which whoever started the run keeps open: the run ends
-within seconds of that process, however it ends, and removes its scratch folder. Nobody could take its reports any more.
+With `--end-with-stdin` the spec is one line, and the process that started the run keeps standard input open: when that
+process ends, the run ends within seconds and removes its scratch folder, since its reports could not be received.
 
-Exit status: 0 reported (or no longer wanted), 1 not reported, 2 a spec that can't be read, 124 out of time or
-memory, 143 ended by SIGTERM. The last line on standard output is the last report as JSON.
+Exit status: 0 reported (or stopped by the service), 1 not reported, 2 a spec that can't be read, 124 out of time,
+memory or disk space, 143 ended by SIGTERM. The last line on standard output is the last report as JSON.
 """
 
 import argparse
@@ -37,22 +37,22 @@ from gpu.spec import AttemptSpec
 from gpu.transfer.objects import withdraw
 
 WATCHDOG_EXIT_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
-# What is left of the deadline to say in that it has passed.
+# Time reserved to report that the deadline has passed.
 _REPORT_RESERVE_SECONDS = 15.0
 _REPORT_RESERVE_FRACTION = 0.1
 # A hostile index of some kilobytes makes a demuxer take a third of a gigabyte a second.
 _POLL_SECONDS = 0.2
-# How long a main thread that hangs in a decoder may take to clean up once the service is gone.
+# Time for the main thread to clean up after the service has gone, which it can't if it hangs in a decoder.
 _CLEAN_UP_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Ends the process when time is up or memory runs out, even if the main thread hangs in a decoder.
+    """Ends the process when time, memory or disk space runs out, even if the main thread hangs in a decoder.
 
-    `memory_bytes` is half of what the machine has unless told otherwise; on systems without /proc it has no effect.
-    `keep_free_bytes` of the disk that it works on are left for others.
+    `memory_bytes` is half of the machine's by default; on systems without /proc it has no effect. `keep_free_bytes` is
+    the space that must stay free on the disk with the scratch folder.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Watchdog:
         self.disarm()
 
     def disarm(self) -> None:
-        """From here the main thread has the last word; if the watchdog has it already, this does not return."""
+        """Leave the last report to the main thread; does not return if the watchdog is already reporting."""
         with self._lock:
             self._disarmed.set()
 
@@ -112,7 +112,7 @@ class Watchdog:
 
 
 def free_disk_bytes(folder: Path) -> int:
-    """What the disk of a folder still holds; the disk of a folder that is gone does not matter."""
+    """Return the free space of the folder's disk; unlimited if the folder does not exist any more."""
     try:
         return shutil.disk_usage(folder).free
     except FileNotFoundError:
@@ -120,12 +120,12 @@ def free_disk_bytes(folder: Path) -> int:
 
 
 def report_reserve_seconds(deadline_seconds: float) -> float:
-    """How much of a deadline is kept for the report that it has passed."""
+    """Return the part of a deadline that is reserved to report that it has passed."""
     return min(_REPORT_RESERVE_SECONDS, deadline_seconds * _REPORT_RESERVE_FRACTION)
 
 
 def main() -> int:
-    """Run the attempt on standard input; the process's exit status."""
+    """Run the attempt on standard input and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m gpu.worker", description="Run one attempt of an export.")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="folder to work in")
     parser.add_argument(
@@ -141,8 +141,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     log_to_stderr(os.environ.get("LOG_FORMAT", "text"))
-    os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes to standard error on its own otherwise
-    os.umask(0o077)  # what an export writes is its owner's alone
+    os.environ.setdefault("SVT_LOG", "1")  # otherwise the AV1 encoder writes to standard error
+    os.umask(0o077)  # only the owner may read what an export writes
     signal.signal(signal.SIGTERM, _exit_on_signal)
     bounds = ((arguments.memory_megabytes or 0) * 1024 * 1024, arguments.keep_free_bytes)
     if not arguments.end_with_stdin:
@@ -159,7 +159,7 @@ def main() -> int:
 
 
 def run_spec(text: bytes, folder: Path, memory_bytes: int, keep_free_bytes: int) -> int:
-    """Run the attempt that this JSON describes; the exit status."""
+    """Run the attempt that this JSON describes and return the exit status."""
     try:
         spec = AttemptSpec.model_validate_json(text)
     except ValidationError as error:
@@ -170,21 +170,21 @@ def run_spec(text: bytes, folder: Path, memory_bytes: int, keep_free_bytes: int)
 
 
 def exit_with_stdin(folder: Path) -> None:
-    """Wait until standard input ends, then end this process and what it started, even amid a decoder."""
+    """Wait until standard input ends, then end this process and its children, even if a decoder hangs."""
     while os.read(0, 1):
         pass
-    log.warning("the service that started this run is gone, and the run ends")
+    log.warning("the service that started this run has ended; ending the run")
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_CLEAN_UP_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
-    os._exit(TERMINATED_STATUS)  # the processes that make pieces end with their standard input
+    os._exit(TERMINATED_STATUS)  # the chunk processes end with their standard input
 
 
 def run_attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int, keep_free_bytes: int = 0) -> int:
-    """Run an attempt that has a callback target; the exit status."""
+    """Run the attempt under a watchdog and return the exit status."""
     target = spec.callback
     if target is None:
-        log.error("the spec names no callback target")
+        log.error("the spec has no callback target")
         return 2
     try:
         with (
@@ -200,28 +200,28 @@ def run_attempt(spec: AttemptSpec, scratch: Path, memory_bytes: int, keep_free_b
                 spec, scratch, reporter, memory_bytes=memory_bytes, keep_free_bytes=keep_free_bytes
             ) as watchdog,
         ):
-            terminal = execute(spec, scratch, reporter, watchdog.disarm)
+            last_report = execute(spec, scratch, reporter, watchdog.disarm)
     except (ReporterError, ValueError) as error:
-        log.error("the attempt could not be reported: %s", error)  # noqa: TRY400 - its sentence is enough
+        log.error("the attempt could not be reported: %s", error)  # noqa: TRY400 - the message is enough
         return 1
-    sys.stdout.write(json.dumps(terminal) + "\n")
+    sys.stdout.write(json.dumps(last_report) + "\n")
     return 0
 
 
 def scratch_name(spec: AttemptSpec) -> str:
-    """A folder's name that no job id can lead out of its parent."""
+    """Return a folder name for the attempt without separators, so that no job id can escape the parent folder."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", f"{spec.job_id}-{spec.attempt}")
 
 
 def _describe_errors(error: ValidationError) -> str:
-    """Where a spec is wrong, without what it says there: it holds a key."""
+    """Describe where a spec is wrong, without its values: it contains a key."""
     return "; ".join(
-        f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_input=False)
+        f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)
     )
 
 
 def _exit_on_signal(_number: int, _frame: FrameType | None) -> None:
-    """End the process by way of every `finally`, which a second signal does not interrupt."""
+    """Exit through every `finally`, which a second signal does not interrupt."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(TERMINATED_STATUS)
 
