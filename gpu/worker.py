@@ -148,9 +148,10 @@ def main() -> int:
     if not arguments.end_with_stdin:
         return run_spec(sys.stdin.buffer.read(), arguments.scratch, *bounds)
     spec = sys.stdin.buffer.readline()
-    threading.Thread(target=exit_with_stdin, args=(arguments.scratch,), name="service", daemon=True).start()
+    watcher = threading.Thread(target=exit_with_stdin, args=(arguments.scratch,), name="service", daemon=True)
     try:
         try:
+            watcher.start()  # in here: its signal may come before `start` returns
             return run_spec(spec, arguments.scratch, *bounds)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here nothing interrupts the removal
