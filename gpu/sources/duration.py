@@ -1,6 +1,7 @@
 """How long a source's film lasts: its picture, and beyond that the last picture held as long as anything goes on."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -12,6 +13,7 @@ from gpu.errors import ExportError
 from gpu.media.timestamps import Timing
 from gpu.sources.container import UNREADABLE, open_container, packets, picture_stream, read_packets, seek
 from gpu.sources.discontinuities import Scan, hold_last_picture
+from gpu.sources.frame_rate import USUAL_RATE
 
 if TYPE_CHECKING:
     from gpu.sources.source import Source
@@ -38,12 +40,7 @@ def find_duration(
         return hold_last_picture(scan.picture_end, scan.sound_end) - origin
     told = None if timing.counted else read_duration(container, stream)
     if told:
-        late = (
-            _late_picture(path, stream, origin + told) - origin
-            if _counts_decoding(container, stream)
-            else 0.0
-        )
-        return late if late > told + _LATE_SECONDS else told
+        return _correct_duration(path, container, stream, origin, told)
     with read_packets(path, stream.index) as found:
         measured = measure_duration(found, stream.index, origin, counted=timing.counted)
     if measured <= 0:
@@ -51,21 +48,48 @@ def find_duration(
     return measured
 
 
-def _counts_decoding(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether a track is as long as its times of decoding: its last picture may be shown after that."""
-    return container.format.name.startswith("mov") and stream.codec_context.has_b_frames
+def _correct_duration(
+    path: "Place", container: InputContainer, stream: VideoStream, origin: float, told: float
+) -> float:
+    """The film's length as told by headers, corrected by its last pictures where those may tell another.
+
+    A header of the whole file counts the tail of its sound. A track of MP4 may be as long as its times of decoding, so
+    that its last picture is shown after that, or end amid a frame by which it begins later.
+    """
+    is_rough = _picture_duration(container, stream) is None
+    if not is_rough and not container.format.name.startswith("mov"):
+        return told
+    shown = _find_picture_end(path, stream, origin + told) - origin
+    if is_rough:
+        return hold_last_picture(shown, told) if shown > 0 else told
+    is_rest = told - float(_frame_seconds(stream)) < shown < told
+    return shown if is_rest or shown > told + _LATE_SECONDS else told
 
 
-def _late_picture(path: "Place", stream: VideoStream, end: float) -> float:
-    """When the last pictures of a file end, on the container's clock."""
+def _find_picture_end(path: "Place", stream: VideoStream, end: float) -> float:
+    """When the last pictures of a file end, on the container's clock; all are read if a seek to them finds none."""
+    return _read_picture_end(path, stream, end) or _read_picture_end(path, stream, None)
+
+
+def _read_picture_end(path: "Place", stream: VideoStream, start: float | None) -> float:
+    """When the last of the pictures after a seek ends, on the container's clock; 0 if there are none."""
     with open_container(path) as container:
-        seek(container, picture_stream(container, stream.index), end, None)
+        if start is not None:
+            seek(container, picture_stream(container, stream.index), start, None)
         shown = [
-            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            float(packet.pts * packet.time_base + _lasting(packet, stream))
             for packet in packets(container, picture_stream(container, stream.index))
             if packet.pts is not None and not packet.is_discard
         ]
     return max(shown, default=0.0)
+
+
+def _lasting(packet: "Packet[VideoStream]", stream: VideoStream) -> Fraction:
+    return packet.duration * packet.time_base if packet.duration else _frame_seconds(stream)
+
+
+def _frame_seconds(stream: VideoStream) -> Fraction:
+    return 1 / (stream.average_rate or USUAL_RATE)
 
 
 def measured_duration(source: "Source") -> float:
@@ -106,7 +130,7 @@ def measure_duration(
 def _picture_duration(container: InputContainer, stream: VideoStream) -> float | None:
     origin = find_origin(container, stream)
     lasting = _seconds(stream.duration, stream)
-    if lasting:
+    if lasting and container.format.name != "asf":  # whose streams all are as long as the file
         return lasting + (_seconds(stream.start_time, stream) or 0.0) - origin
     tagged = read_clock(stream.metadata.get("DURATION", ""))
     return tagged - origin if tagged else None

@@ -21,18 +21,28 @@ RATES = [Fraction(24_000, 1_001), Fraction(24), Fraction(25), Fraction(30_000, 1
          Fraction(60_000, 1_001)]  # fmt: skip
 LEADS = [-1.0, -0.6, -0.4, 0.0, 0.2, 0.31, 0.4, 0.5, 0.6, 1.0]
 SOUND_CODECS = {"vob": "mp2", "ts": "aac", "avi": "libmp3lame", "mp4": "aac", "mkv": "aac"}
+# The header of these tells how long the file is, not how long its picture is.
+ROUGH_KINDS = {"flv": "aac", "nut": "aac", "wmv": "libmp3lame", "mkv": "aac", "webm": "libopus"}
+PICTURE_CODECS = {"wmv": "msmpeg4", "webm": "libvpx"}
 
 
-def filmed(path: Path, rate: Fraction, lead: float, frames: int = FRAMES) -> Path:
-    """A film whose sound begins so many frames before its picture, with a click on its twelfth frame."""
+def filmed(path: Path, rate: Fraction, lead: float, frames: int = FRAMES, tail: float = 0.0) -> Path:
+    """A film whose sound begins so many frames before its picture, with a click on its twelfth frame.
+
+    `tail` is by how many frames the sound is longer than the picture.
+    """
+    suffix = path.suffix[1:]
+    codec = PICTURE_CODECS.get(suffix, "libx264")
+    options = (("bf", "2"), ("g", "12"), ("crf", "16")) if codec == "libx264" else (("b", "4000000"),)
     begins = 0 if path.suffix == ".avi" else ceil(abs(lead))  # AVI has no track begin later than another
     video = Video(
         lambda time: bar((round(time * rate) - begins) / RATE),
         tuple(float((begins + number) / rate) for number in range(frames)),
-        clicks(frames / float(rate), (lead + 12) / float(rate)),
-        sound_codec=SOUND_CODECS[path.suffix[1:]],
+        clicks((frames + tail) / float(rate), (lead + 12) / float(rate)),
+        sound_codec=(SOUND_CODECS | ROUGH_KINDS)[suffix],
+        codec=codec,
         sound_start=max(0, begins - lead) / float(rate),
-        options=(("bf", "2"), ("g", "12"), ("crf", "16")),
+        options=options,
         rate=rate,
         time_base=1 / rate,
     )
@@ -97,6 +107,17 @@ def test_a_trim_up_to_the_end_has_the_last_frame_wherever_it_begins(tmp_path: Pa
 def test_a_trim_that_ends_before_the_picture_begins_is_kept() -> None:
     assert span(0.05, 2.0, Span(start=0, end=1)) == (0.05, 1)
     assert span(0.05, 2.0, Span(start=0, end=0.04)) == (0, 0.04)
+
+
+@pytest.mark.parametrize("suffix", [*(SOUND_CODECS | ROUGH_KINDS)])
+@pytest.mark.parametrize("tail", [-0.7, 0.0, 0.7, 12.0])
+def test_the_tail_of_the_sound_does_not_hold_the_last_frame(tmp_path: Path, suffix: str, tail: float) -> None:
+    source = filmed(tmp_path / f"source.{suffix}", Fraction(25), 0.0, tail=tail)
+    if suffix in ROUGH_KINDS:
+        source.write_bytes(
+            source.read_bytes().replace(b"DURATION", b"_URATION")
+        )  # Matroska's tag, that may be missing
+    assert numbers(export(source, keyframes=WHOLE)[0]) == list(range(FRAMES))
 
 
 @pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")

@@ -54,6 +54,13 @@ def test_what_was_trimmed_away_on_the_phone_is_not_shown(tmp_path: Path, name: s
     assert click_times(made) == pytest.approx([1.0 - begins], abs=FRAME)
 
 
+@pytest.mark.parametrize("seconds", [1.01, 1.02, 1.03])
+def test_the_last_frame_of_a_trim_on_the_phone_is_shown_once(tmp_path: Path, seconds: float) -> None:
+    """The edit begins amid a frame, and ends amid another or after the film."""
+    source = edited(write_video(tmp_path / "phone.mp4", BEAT), seconds, 0.985)
+    assert len(read_lumas(export(source)[0])) == len(read_lumas(source))
+
+
 def test_a_trim_counts_from_where_the_edit_begins(tmp_path: Path) -> None:
     source = edited(write_video(tmp_path / "phone.mp4", BEAT), 1.2, 0.5)
     made, output, _ = export(source, trim={"start": 0.3, "end": 0.9})
