@@ -1,4 +1,4 @@
-"""`.env` and the environment, looked at before they are read: what can't be parsed, and what is misspelt."""
+"""Check `.env` and the environment for syntax errors and misspelled names before settings are read."""
 
 import difflib
 import os
@@ -8,17 +8,19 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
-LIKENESS_IN_FILE, LIKENESS_OUTSIDE = 0.75, 0.85
-"""How like a setting's name another must be to be taken for it; an environment holds many programs' names."""
-FOREIGN = frozenset({"FRAMEHOOK_URL", "FRAMEHOOK_TOKEN", "MODAL_MAX_CONTAINERS", "MODAL_BUCKET_SECRET"})
+FILE_SIMILARITY, ENVIRONMENT_SIMILARITY = 0.75, 0.85
+"""How similar a name must be to a setting to be reported; the environment also holds names of other programs."""
+OTHER_VARIABLES = frozenset(
+    {"FRAMEHOOK_URL", "FRAMEHOOK_TOKEN", "MODAL_MAX_CONTAINERS", "MODAL_BUCKET_SECRET"}
+)
 
 
 class InvalidEnvFile(Exception):
-    """The file can't be read; the message says why, and repeats nothing of it."""
+    """The file can't be read; the message says why and quotes none of its content."""
 
 
 def read_names(path: Path) -> dict[str, int]:
-    """Return the names that a `.env` sets, and the line of each; raises InvalidEnvFile. No file sets nothing."""
+    """Return the names that `.env` sets and their lines, none without a file; raises InvalidEnvFile."""
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -51,22 +53,22 @@ def find_misspellings(
     file_names: Mapping[str, int],
     environment: Iterable[str] | None = None,
 ) -> Iterator[str]:
-    """Give a sentence for each name that is no setting, but much like one that is not set itself."""
+    """Yield a sentence for each unknown name that is similar to a setting which is not set."""
     known = {name.upper() for name in settings}
-    outside = set(os.environ if environment is None else environment)
-    present = {name.upper() for name in outside} | {name.upper() for name in file_names}
+    variables = set(os.environ if environment is None else environment)
+    present = {name.upper() for name in variables} | {name.upper() for name in file_names}
     for name, line in file_names.items():
-        if near := _near(name, known, LIKENESS_IN_FILE):
-            yield f"{file}: line {line}: {name} is no setting; did you mean {near}?"
-    for name in sorted(outside):
-        near = _near(name, known, LIKENESS_OUTSIDE)
-        if near and near not in present:
-            yield f"{name} in the environment is no setting; did you mean {near}?"
+        if similar := _find_similar(name, known, FILE_SIMILARITY):
+            yield f"{file}: line {line}: {name} is no setting; did you mean {similar}?"
+    for name in sorted(variables):
+        similar = _find_similar(name, known, ENVIRONMENT_SIMILARITY)
+        if similar and similar not in present:
+            yield f"{name} in the environment is no setting; did you mean {similar}?"
 
 
-def _near(name: str, known: set[str], likeness: float) -> str | None:
-    if name.upper() in known or name.upper() in FOREIGN:
+def _find_similar(name: str, known: set[str], similarity: float) -> str | None:
+    if name.upper() in known or name.upper() in OTHER_VARIABLES:
         return None
     return next(
-        iter(difflib.get_close_matches(name.upper().replace("-", "_"), known, n=1, cutoff=likeness)), None
+        iter(difflib.get_close_matches(name.upper().replace("-", "_"), known, n=1, cutoff=similarity)), None
     )

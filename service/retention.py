@@ -1,8 +1,9 @@
-"""Forgets what is old enough: timelines, the log of webhooks, idempotency keys. Little by little, so nobody waits."""
+"""Delete expired timelines, webhook logs and idempotency keys in small batches."""
 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select, tuple_
@@ -16,68 +17,78 @@ from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliverySta
 logger = logging.getLogger("framehook.housekeeping")
 
 IDEMPOTENCY_KEYS: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
-ROUND_SECONDS = 3_600.0
+INTERVAL_SECONDS = 3_600.0
 BATCH_ROWS = 500
 IDEMPOTENCY_SECONDS = 24 * 3_600.0
 
 
 @dataclass(frozen=True)
 class Retention:
-    """How long a finished job's timeline, and the log of what was sent of it, are kept, in seconds."""
+    """How long timelines and webhook logs, and idempotency keys, are kept."""
 
     events_seconds: float
     idempotency_seconds: float = IDEMPOTENCY_SECONDS
 
 
 class RetentionTask:
-    """Safe to run on every replica: what one has deleted, another finds gone."""
+    """Periodic deletion of expired rows; safe to run on every replica."""
 
     def __init__(self, database: Database, retention: Retention) -> None:
         self._database = database
         self._retention = retention
 
     async def run(self) -> None:
-        """One round after the other, an hour apart."""
+        """Delete expired rows once an hour."""
         while True:
             await self.delete_expired(now=time.time())
-            await asyncio.sleep(ROUND_SECONDS)
+            await asyncio.sleep(INTERVAL_SECONDS)
 
     async def delete_expired(self, *, now: float) -> int:
-        """Forget everything that is due; how many rows that were."""
-        forgotten = 0
-        old = now - self._retention.events_seconds
-        for table, due in (
-            (EVENTS, EVENTS.c.at < old),
-            (ATTEMPTS, ATTEMPTS.c.at < old),
-            (DELIVERIES, DELIVERIES.c.ended_at < old),
-            (ENDPOINTS, _of_ended_jobs(old)),
-            (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < now - self._retention.idempotency_seconds),
-        ):
-            while True:
-                async with self._database.transaction() as session:
-                    few = await _forget(session, table, due)
-                forgotten += few
-                if few < BATCH_ROWS:
-                    break
-        if forgotten:
-            logger.info("forgot %d old rows", forgotten)
-        return forgotten
+        """Delete all rows past their retention and return how many there were."""
+        deleted = 0
+        for table, is_expired in self._expired_rows(now):
+            deleted += await self._delete_in_batches(table, is_expired)
+        if deleted:
+            logger.info("forgot %d old rows", deleted)
+        return deleted
+
+    def _expired_rows(self, now: float) -> Sequence[tuple[Table, ColumnElement[bool]]]:
+        oldest_event = now - self._retention.events_seconds
+        oldest_key = now - self._retention.idempotency_seconds
+        return (
+            (EVENTS, EVENTS.c.at < oldest_event),
+            (ATTEMPTS, ATTEMPTS.c.at < oldest_event),
+            (DELIVERIES, DELIVERIES.c.ended_at < oldest_event),
+            (ENDPOINTS, _finished_job_endpoints(oldest_event)),
+            (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < oldest_key),
+        )
+
+    async def _delete_in_batches(self, table: Table, is_expired: ColumnElement[bool]) -> int:
+        """Delete in transactions of at most BATCH_ROWS rows, so that writers never wait long."""
+        deleted = 0
+        while True:
+            async with self._database.transaction() as session:
+                batch = await _delete_batch(session, table, is_expired)
+            deleted += batch
+            if batch < BATCH_ROWS:
+                return deleted
 
 
-def _of_ended_jobs(old: float) -> ColumnElement[bool]:
-    """Endpoints of single exports that are over and told of."""
-    active = exists().where(JOBS.c.job_id == ENDPOINTS.c.job_id, IS_ACTIVE)
-    waiting = exists().where(
+def _finished_job_endpoints(created_before: float) -> ColumnElement[bool]:
+    """Match endpoints of single exports that have ended and have no pending deliveries."""
+    is_job_active = exists().where(JOBS.c.job_id == ENDPOINTS.c.job_id, IS_ACTIVE)
+    has_pending = exists().where(
         DELIVERIES.c.endpoint_id == ENDPOINTS.c.endpoint_id,
         DELIVERIES.c.state == DeliveryState.PENDING.value,
     )
-    return and_(ENDPOINTS.c.job_id.is_not(None), ENDPOINTS.c.created_at < old, ~active, ~waiting)
+    is_old = ENDPOINTS.c.created_at < created_before
+    return and_(ENDPOINTS.c.job_id.is_not(None), is_old, ~is_job_active, ~has_pending)
 
 
-async def _forget(session: AsyncSession, table: Table, old: ColumnElement[bool]) -> int:
+async def _delete_batch(session: AsyncSession, table: Table, is_expired: ColumnElement[bool]) -> int:
     key = tuple_(*table.primary_key.columns)
-    due = select(*table.primary_key.columns).where(old).limit(BATCH_ROWS)
-    count = await session.scalar(select(func.count()).select_from(due.subquery()))
+    batch = select(*table.primary_key.columns).where(is_expired).limit(BATCH_ROWS)
+    count = await session.scalar(select(func.count()).select_from(batch.subquery()))
     if count:
-        await session.execute(delete(table).where(key.in_(due)))
+        await session.execute(delete(table).where(key.in_(batch)))
     return int(count or 0)

@@ -1,4 +1,7 @@
-"""The only reader of the environment. A bad value stops the start with a sentence that names it."""
+"""Read the settings from the environment and `.env`; no other module does.
+
+An invalid value stops the start with a sentence that names it.
+"""
 
 import ipaddress
 import os
@@ -21,11 +24,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class BadSettings(Exception):
-    """The configuration can't be used; the message names each setting and what is wrong with it."""
+    """The settings are invalid; the message names each one and what is wrong with it."""
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by environment variable or `.env`."""
+    """All settings, by environment variable or `.env`."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True, validate_default=True)
 
@@ -81,7 +84,7 @@ class Settings(BaseSettings):
 
     @field_validator("callback_secret", "allowed_origins", "webhook_allowed_networks", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         return (
             tuple(part.strip() for part in value.split(",") if part.strip())
             if isinstance(value, str)
@@ -90,33 +93,33 @@ class Settings(BaseSettings):
 
     @field_validator("callback_secret", mode="after")
     @classmethod
-    def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    def _check_secret_lengths(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES for secret in value):
             raise ValueError(f"each secret needs at least {MIN_SECRET_BYTES} bytes")
         return value
 
     @field_validator("auth_jwt_secret", mode="after")
     @classmethod
-    def _strong(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_secret_length(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
             raise ValueError(f"the secret needs at least {MIN_SECRET_BYTES} bytes")
         return value
 
     @field_validator("public_url", "callback_url", "auth_jwks_url", "r2_endpoint_url", mode="after")
     @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value and not is_web_address(value):
+    def _check_url(cls, value: str | None) -> str | None:
+        if value and not is_http_url(value):
             raise ValueError("it must be an http or https address, such as https://example.org")
         return value
 
     @field_validator("allowed_origins", mode="after")
     @classmethod
-    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _normalize_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(normalize_origin(origin) for origin in value)
 
     @field_validator("database_url", mode="after")
     @classmethod
-    def _is_spoken(cls, value: str | None) -> str | None:
+    def _check_database_url(cls, value: str | None) -> str | None:
         if not value or is_postgresql(value):
             return value
         scheme, _, path = value.partition(":///")
@@ -125,7 +128,7 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _check_combinations(self) -> Self:
         r2 = (self.r2_endpoint_url, self.r2_access_key_id, self.r2_secret_access_key, self.r2_bucket_name)
         if any(r2) and not all(r2):
             raise ValueError(
@@ -155,27 +158,27 @@ class Settings(BaseSettings):
 
     @property
     def authenticated(self) -> bool:
-        """Whether users are told apart; if not, there is one local user."""
+        """Tell whether requests need a token; without authentication there is one local user."""
         return bool(self.auth_jwt_secret or self.auth_jwks_url)
 
     @property
     def modal_token(self) -> tuple[str, str] | None:
-        """Id and secret; None leaves it to the SDK to find them."""
+        """Return id and secret; None lets the Modal SDK find its own."""
         if not (self.modal_token_id and self.modal_token_secret):
             return None
         return self.modal_token_id, self.modal_token_secret.get_secret_value()
 
     @property
     def origin(self) -> str:
-        """Where the service is reached, without a slash at the end."""
+        """Return the public URL of the service, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
     def callback_origin(self) -> str:
-        """Where runs post their callbacks: the public address from elsewhere, loopback from this machine.
+        """Return the URL for callbacks: the public one for Modal, loopback for local runs.
 
-        CALLBACK_URL replaces both, for runs that have to go through something in between.
+        CALLBACK_URL replaces both, for example with the address of a proxy.
         """
         if self.callback_url:
             return self.callback_url.rstrip("/")
@@ -186,8 +189,8 @@ class Settings(BaseSettings):
         return f"http://{host}:{self.port}"
 
 
-def is_web_address(value: str) -> bool:
-    """Whether a value is an http or https URL without query or fragment."""
+def is_http_url(value: str) -> bool:
+    """Tell whether a value is an http or https URL without query or fragment."""
     try:
         parts = urlsplit(value)
         _ = parts.port
@@ -198,10 +201,10 @@ def is_web_address(value: str) -> bool:
 
 
 def normalize_origin(value: str) -> str:
-    """Write an origin as browsers send it; ValueError for what is none."""
+    """Normalize an origin to the form that browsers send; raises ValueError."""
     if value == ANY_ORIGIN:
         return value
-    parts = urlsplit(value) if is_web_address(value) else None
+    parts = urlsplit(value) if is_http_url(value) else None
     if parts is None or parts.path or "@" in parts.netloc:
         raise ValueError("each origin is a scheme and a host without a path, such as https://app.example.org")
     default = {"http": 80, "https": 443}[parts.scheme]
@@ -210,7 +213,7 @@ def normalize_origin(value: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host to listen on is reached from this machine alone."""
+    """Tell whether a host to listen on is reachable only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -220,18 +223,16 @@ def is_loopback(host: str) -> bool:
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the environment; BadSettings says what to mend, and repeats no value that may be secret."""
+    """Read the settings; raises BadSettings, which quotes no value that may be secret."""
     read_env_file_names(overrides.get("_env_file", ENV_FILE))
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        raise BadSettings(
-            "\n".join(_sentence(found["loc"], found["msg"]) for found in error.errors())
-        ) from None
+        raise BadSettings("\n".join(_describe(item["loc"], item["msg"]) for item in error.errors())) from None
 
 
 def read_env_file_names(file: object) -> dict[str, int]:
-    """Return the names that a `.env` sets, and their lines; raises BadSettings for one that can't be read."""
+    """Return the names that `.env` sets and their lines; raises BadSettings if it can't be read."""
     try:
         return read_names(Path(str(file))) if file else {}
     except InvalidEnvFile as error:
@@ -239,11 +240,11 @@ def read_env_file_names(file: object) -> dict[str, int]:
 
 
 def find_misspelt_settings() -> list[str]:
-    """Give a sentence for each name in `.env` or the environment that is nearly a setting's."""
+    """Return a sentence for each name in `.env` or the environment that is almost a setting's."""
     names = read_env_file_names(ENV_FILE)
     return list(find_misspellings(Settings.model_fields, ENV_FILE, names))
 
 
-def _sentence(loc: tuple[int | str, ...], message: str) -> str:
+def _describe(loc: tuple[int | str, ...], message: str) -> str:
     message = message.removeprefix("Value error, ")
     return f"{str(loc[0]).upper()}: {message}" if loc else message

@@ -1,4 +1,4 @@
-"""Removes uploads that were begun and never completed, once an hour. Safe to run on every replica."""
+"""Delete uploads that were never completed, once an hour."""
 
 import asyncio
 import logging
@@ -7,28 +7,28 @@ from infra.storage import Storage, StorageError
 
 logger = logging.getLogger("framehook.uploads")
 
-ROUND_SECONDS = 3_600.0
+INTERVAL_SECONDS = 3_600.0
 
 
 class UploadCleanup:
-    """What users and runs left unfinished in one storage."""
+    """Periodic deletion of abandoned uploads in one storage; safe to run on every replica."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
     async def run(self) -> None:
-        """One round after the other, an hour apart; the first at once."""
+        """Delete once an hour, first at once."""
         while True:
-            await self.remove()
-            await asyncio.sleep(ROUND_SECONDS)
+            await self.delete_abandoned()
+            await asyncio.sleep(INTERVAL_SECONDS)
 
-    async def remove(self) -> int:
-        """Remove what can't be completed any more; how many. What fails now is tried again in the next round."""
+    async def delete_abandoned(self) -> int:
+        """Delete uploads that can't be completed any more and return how many; errors are retried an hour later."""
         try:
-            removed = await self._storage.sweep()
+            deleted = await self._storage.sweep()
         except (StorageError, OSError) as error:
             logger.warning("unfinished uploads could not be removed: %s", error)
             return 0
-        if removed:
-            logger.info("removed %d unfinished uploads", removed)
-        return removed
+        if deleted:
+            logger.info("removed %d unfinished uploads", deleted)
+        return deleted

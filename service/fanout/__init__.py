@@ -1,1 +1,1 @@
-"""Deliver committed states to open streams, on this replica and on others."""
+"""Deliver committed job states to open streams, on all replicas."""

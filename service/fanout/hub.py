@@ -1,10 +1,11 @@
-"""Fan-out in memory: every subscriber holds at most one undelivered state per export, the newest."""
+"""Publish job states to subscribers in memory; each holds only the newest undelivered state per export."""
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 from callbacks.envelope import EventType
 from service.jobs.models import Job
@@ -12,16 +13,16 @@ from service.jobs.serializers import JobSerializer
 
 
 class NoticeType(StrEnum):
-    """What a user is told on the stream of all their exports that is no state of an export."""
+    """Type of a message on a user's stream that is not a state of an export."""
 
     WEBHOOK_DISABLED = "webhook.disabled"
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A committed state of a job, ready to send: `body` is the job as JSON.
+    """A committed job state to send, with the job as JSON in `body`.
 
-    A notice is one as well: with the id of what it tells of for a job's.
+    A notice is a Publication, too; its `job_id` is the id of the object that it is about.
     """
 
     job_id: str
@@ -32,61 +33,61 @@ class Publication:
 
     @property
     def terminal(self) -> bool:
-        """Whether the job has ended."""
+        """Tell whether the job has ended."""
         return isinstance(self.type, EventType) and self.type.is_terminal
 
 
 def publication_of(view: JobSerializer, job: Job) -> Publication:
-    """Encode a job's state once, for all its subscribers."""
+    """Encode a job's state once for all its subscribers."""
     return Publication(job.job_id, job.user_id, job.sequence, job.event_type, view.to_json(job))
 
 
 class HubClosed(Exception):
-    """The hub has closed: the reader should come back, here or elsewhere."""
+    """The hub is closed; the client should reconnect to any replica."""
 
 
 class Subscriber:
-    """One open stream. `offer` never waits; `next` gives what is newest, export by export."""
+    """One open stream; `offer` never waits, `next` returns the newest state of one export after another."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self.caught_up_at = clock()
-        """Whatever was published before this moment has been delivered."""
-        self._latest: dict[str, Publication] = {}
-        self._sent: dict[str, int] = {}
+        """Everything published before this time has been delivered."""
+        self._pending: dict[str, Publication] = {}
+        self._delivered: dict[str, int] = {}
         self._ready = asyncio.Event()
         self._closed = False
 
     def offer(self, publication: Publication) -> None:
-        """Keep the state if it is newer than what is held or was delivered."""
-        held = self._latest.get(publication.job_id)
-        newest = max(held.sequence if held else 0, self._sent.get(publication.job_id, 0))
+        """Keep the state if it is newer than the pending and the delivered one."""
+        pending = self._pending.get(publication.job_id)
+        newest = max(pending.sequence if pending else 0, self._delivered.get(publication.job_id, 0))
         if publication.sequence > newest:
-            if not self._latest:
+            if not self._pending:
                 self.caught_up_at = self._clock()
-            self._latest[publication.job_id] = publication
+            self._pending[publication.job_id] = publication
             self._ready.set()
 
     def mark_delivered(self, publication: Publication) -> bool:
-        """Note a state that is delivered in another way, and drop what is not newer; whether it is news itself."""
+        """Record a state delivered in another way and drop older pending ones; return whether it was new."""
         job_id, sequence = publication.job_id, publication.sequence
-        if sequence <= self._sent.get(job_id, 0):
+        if sequence <= self._delivered.get(job_id, 0):
             return False
-        self._sent[job_id] = sequence
-        held = self._latest.get(job_id)
-        if held is not None and held.sequence <= sequence:
-            del self._latest[job_id]
+        self._delivered[job_id] = sequence
+        pending = self._pending.get(job_id)
+        if pending is not None and pending.sequence <= sequence:
+            del self._pending[job_id]
         return True
 
     async def next(self) -> Publication:
-        """The next undelivered state, in order of arrival of its export; raises HubClosed after the last."""
-        while not self._latest:
+        """Return the next undelivered state, first come first served by export; raises HubClosed after the last."""
+        while not self._pending:
             if self._closed:
                 raise HubClosed
             self._ready.clear()
             await self._ready.wait()
-        publication = self._latest.pop(next(iter(self._latest)))
-        self._sent[publication.job_id] = publication.sequence
+        publication = self._pending.pop(next(iter(self._pending)))
+        self._delivered[publication.job_id] = publication.sequence
         return publication
 
     def close(self) -> None:
@@ -95,7 +96,7 @@ class Subscriber:
 
 
 class Hub:
-    """Who listens to what: one export, or all of a user's."""
+    """Subscriptions to one export or to all exports of a user."""
 
     def __init__(self) -> None:
         self._by_job: dict[str, set[Subscriber]] = {}
@@ -103,7 +104,7 @@ class Hub:
         self._closed = False
 
     def __len__(self) -> int:
-        return sum(len(found) for index in (self._by_job, self._by_user) for found in index.values())
+        return sum(map(len, (*self._by_job.values(), *self._by_user.values())))
 
     def subscribe(
         self,
@@ -112,7 +113,7 @@ class Hub:
         user_id: str | None = None,
         subscriber: Subscriber | None = None,
     ) -> Subscriber:
-        """A subscriber to an export, or to a user's exports: a new one unless it is given."""
+        """Subscribe to an export or to a user's exports; create the subscriber unless it is given."""
         subscriber = subscriber or Subscriber()
         if self._closed:
             subscriber.close()
@@ -124,34 +125,34 @@ class Hub:
         self, subscriber: Subscriber, *, job_id: str | None = None, user_id: str | None = None
     ) -> None:
         index, key = self._index_for(job_id, user_id)
-        found = index.get(key, set())
-        found.discard(subscriber)
-        if not found:
+        subscribers = index.get(key, set())
+        subscribers.discard(subscriber)
+        if not subscribers:
             index.pop(key, None)
 
     def publish(self, publication: Publication) -> None:
-        """Offer a committed state to all whom it concerns."""
+        """Offer a committed state to all of its subscribers."""
         for subscriber in self._by_job.get(publication.job_id, ()):
             subscriber.offer(publication)
         for subscriber in self._by_user.get(publication.user_id, ()):
             subscriber.offer(publication)
 
     def has_subscribers(self, job_id: str, user_id: str) -> bool:
-        """Whether anybody here listens to the job; if not, its state need not even be encoded."""
+        """Tell whether the job has local subscribers; without one its state is not encoded."""
         return job_id in self._by_job or user_id in self._by_user
 
     def subscribed_ids(self) -> tuple[list[str], list[str]]:
-        """The jobs and the users that somebody here listens to."""
+        """Return the ids of jobs and of users with local subscribers."""
         return list(self._by_job), list(self._by_user)
 
     def close(self) -> None:
-        """End every stream cleanly, those to come as well."""
+        """End all streams, including those opened later."""
         self._closed = True
-        for subscriber in self._all():
+        for subscriber in self._subscribers():
             subscriber.close()
 
-    def _all(self) -> Iterable[Subscriber]:
-        return [one for index in (self._by_job, self._by_user) for found in index.values() for one in found]
+    def _subscribers(self) -> Iterable[Subscriber]:
+        return [*chain.from_iterable((*self._by_job.values(), *self._by_user.values()))]
 
     def _index_for(self, job_id: str | None, user_id: str | None) -> tuple[dict[str, set[Subscriber]], str]:
         if job_id is not None:

@@ -1,4 +1,4 @@
-"""ASGI applications around others: for readers who know no chunks, and for requests that there is no room for."""
+"""ASGI wrappers: bodies for HTTP/1.0 clients, and the response to requests over the connection limit."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -11,15 +11,15 @@ _EVENT_STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"n
 
 
 def close_delimited(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
-    """Wrap `app` for an HTTP/1.0 client: a body without a length ends with the connection, and has no chunks.
+    """Wrap `app` for an HTTP/1.0 client: end a body without a length by closing the connection.
 
-    uvicorn sends chunks to everybody. Here it is told that each piece of the body is all that it expected.
+    uvicorn uses chunked encoding for every client. Setting the expected length to that of each part turns it off.
     """
 
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+    async def delimit_body(scope: Scope, receive: Receive, send: Send) -> None:
         has_length = True
 
-        async def send_plain(message: Message) -> None:
+        async def send_unchunked(message: Message) -> None:
             nonlocal has_length
             if message["type"] == "http.response.start":
                 has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
@@ -28,17 +28,17 @@ def close_delimited(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
                 cycle.expected_content_length = len(message.get("body", b""))
             await send(message)
 
-        await app(scope, receive, send_plain)
+        await app(scope, receive, send_unchunked)
 
-    return wrapped
+    return delimit_body
 
 
-async def refuse_overload(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request that came over the limit of connections."""
+async def reject_overload(scope: Scope, receive: Receive, send: Send) -> None:
+    """Reject a request that exceeds the connection limit."""
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
     if b"text/event-stream" not in accept:
         await problem_response(TooManyConnections(), scope["path"])(scope, receive, send)
         return
-    # An EventSource that is answered 503 never comes back; one whose stream ends does.
+    # An EventSource does not reconnect after a 503; it does after the end of a stream.
     await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
     await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RECONNECT_MILLISECONDS})

@@ -1,4 +1,4 @@
-"""How many connections may be open, in all and from one address, and which of them makes way for a new one."""
+"""Limit open connections, in total and per address; idle ones are evicted for new ones."""
 
 import ipaddress
 from collections import Counter
@@ -14,105 +14,105 @@ IPV6_NETWORK_BITS = 64
 
 
 class Connection(Protocol):
-    """An open connection, as the limits see it."""
+    """An open connection that can be evicted."""
 
     def evict(self) -> None:
-        """Close it at once: it waits for a request, and its place is needed."""
+        """Close the idle connection at once to free its slot."""
         ...
 
 
-class Pool:
-    """Connections up to a limit. The one that has waited longest for a request makes way for a new one."""
+class ConnectionPool:
+    """Connections up to a limit; the one that has been idle longest is evicted for a new one."""
 
     def __init__(self, total: int, per_address: int) -> None:
         self._total, self._per_address = total, per_address
         self._addresses: dict[Connection, str] = {}
         self._counts: Counter[str] = Counter()
-        self._waiting: dict[Connection, None] = {}
+        self._idle: dict[Connection, None] = {}
 
     def __contains__(self, connection: Connection) -> bool:
         return connection in self._addresses
 
-    def enter(self, connection: Connection, address: str) -> bool:
-        """Take a connection in, if there is room or another can make way."""
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Admit a connection if there is room or an idle one can be evicted."""
         while self._counts[address] >= self._per_address:
-            if not self._evict_longest_waiting(address):
+            if not self._evict_longest_idle(address):
                 return False
         while len(self._addresses) >= self._total:
-            if not self._evict_longest_waiting(None):
+            if not self._evict_longest_idle(None):
                 return False
         self._addresses[connection] = address
         self._counts[address] += 1
-        self._waiting[connection] = None
+        self._idle[connection] = None
         return True
 
-    def set_busy(self, connection: Connection) -> None:
-        """Keep a connection that has sent a whole head: it does not make way for others."""
-        self._waiting.pop(connection, None)
+    def mark_busy(self, connection: Connection) -> None:
+        """Protect a connection that has sent a complete head from eviction."""
+        self._idle.pop(connection, None)
 
-    def set_waiting(self, connection: Connection) -> None:
-        """Let a connection whose requests are answered make way for others."""
+    def mark_idle(self, connection: Connection) -> None:
+        """Allow the eviction of a connection whose requests are answered."""
         if connection in self._addresses:
-            self._waiting[connection] = None
+            self._idle[connection] = None
 
-    def leave(self, connection: Connection) -> None:
-        """Forget a connection that is closed, or is not in here."""
+    def remove(self, connection: Connection) -> None:
+        """Remove a connection; no-op if it is not in this pool."""
         address = self._addresses.pop(connection, None)
         if address is None:
             return
-        self._waiting.pop(connection, None)
+        self._idle.pop(connection, None)
         self._counts[address] -= 1
         if not self._counts[address]:
             del self._counts[address]
 
-    def _evict_longest_waiting(self, address: str | None) -> bool:
-        for connection in self._waiting:
+    def _evict_longest_idle(self, address: str | None) -> bool:
+        for connection in self._idle:
             if address is None or self._addresses[connection] == address:
-                self.leave(connection)
+                self.remove(connection)
                 connection.evict()
                 return True
         return False
 
 
 class Connections:
-    """All connections of a server: ordinary ones, and over their limits those of the reserve."""
+    """All connections of a server: ordinary ones, and a reserve beyond their limits."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
-        self._ordinary = Pool(limits.total, limits.per_address or limits.total)
-        self._reserve = Pool(limits.reserved, limits.reserved)
+        self._ordinary = ConnectionPool(limits.total, limits.per_address or limits.total)
+        self._reserve = ConnectionPool(limits.reserved, limits.reserved)
 
-    def enter(self, connection: Connection, address: str) -> bool:
-        """Take in a new connection; False if not even the reserve has room."""
-        return self._ordinary.enter(connection, address) or self._reserve.enter(connection, address)
+    def admit(self, connection: Connection, address: str) -> bool:
+        """Admit a new connection; return False if even the reserve is full."""
+        return self._ordinary.admit(connection, address) or self._reserve.admit(connection, address)
 
     def start_request(self, connection: Connection, address: str, *, is_essential: bool) -> bool:
-        """Note that a head has come; False if there is room for essential requests alone, and this is none."""
+        """Record a complete head; return False if only essential requests are served now and this is not one."""
         if self.is_reserved(connection) and not is_essential:
-            if not self._ordinary.enter(connection, address):
-                self._reserve.set_busy(connection)
+            if not self._ordinary.admit(connection, address):
+                self._reserve.mark_busy(connection)
                 return False
-            self._reserve.leave(connection)
-        self._ordinary.set_busy(connection)
-        self._reserve.set_busy(connection)
+            self._reserve.remove(connection)
+        self._ordinary.mark_busy(connection)
+        self._reserve.mark_busy(connection)
         return True
 
     def is_reserved(self, connection: Connection) -> bool:
-        """Whether the connection came over the ordinary limits."""
+        """Tell whether the connection exceeds the ordinary limits."""
         return connection in self._reserve
 
     def finish_requests(self, connection: Connection) -> None:
-        """Note that all requests of a connection are answered."""
-        self._ordinary.set_waiting(connection)
-        self._reserve.set_waiting(connection)
+        """Record that all requests of a connection are answered."""
+        self._ordinary.mark_idle(connection)
+        self._reserve.mark_idle(connection)
 
-    def leave(self, connection: Connection) -> None:
-        """Forget a closed connection."""
-        self._ordinary.leave(connection)
-        self._reserve.leave(connection)
+    def remove(self, connection: Connection) -> None:
+        """Remove a closed connection."""
+        self._ordinary.remove(connection)
+        self._reserve.remove(connection)
 
 
 class CountedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that says when its connection is lost."""
+    """WebSocket protocol that reports the loss of its connection."""
 
     on_lost: Callable[[], None] | None = None
 
@@ -124,7 +124,7 @@ class CountedWebSocket(WebSocketsSansIOProtocol):
 
 @lru_cache(maxsize=4_096)
 def address_group(host: str) -> str:
-    """Return what connections are counted by: an IPv4 address, or the network of an IPv6 address."""
+    """Return the key that connections are counted by: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

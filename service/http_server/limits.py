@@ -1,4 +1,4 @@
-"""What clients may take up: the bounds, and how many connections the machine has files for."""
+"""Limits on what clients may send and open, reduced to what the open-file limit allows."""
 
 import resource
 import sys
@@ -10,17 +10,17 @@ MAX_OPEN_FILES = 65_536
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """The most connections at a time; `reserved` more are for callbacks and health checks alone."""
+    """Maximum numbers of open connections; `reserved` further ones serve callbacks and health checks only."""
 
     total: int = 4_096
     per_address: int | None = None
-    """None stands for half of `total`."""
+    """None means half of `total`."""
     reserved: int = 32
 
 
 @dataclass(frozen=True)
 class HttpLimits:
-    """What one connection may send, and all connections together."""
+    """Limits of one connection, and of all connections together."""
 
     head_bytes: int = 64 * 1024
     fields: int = 100
@@ -30,21 +30,21 @@ class HttpLimits:
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
-def open_file_limit() -> int:
-    """Return how many files this process may have open, once the soft limit is raised to the hard one."""
+def raise_open_file_limit() -> int:
+    """Raise the soft limit of open files to the hard one and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize
     if soft < wanted:
-        with suppress(ValueError, OSError):  # some systems allow less than they say
+        with suppress(ValueError, OSError):  # some systems allow less than they report
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
     return soft
 
 
 def fit_to_open_files(limits: ConnectionLimits, open_files: int) -> ConnectionLimits:
-    """Leave half of the files to all else: the database, videos that are read and written, runs, webhooks."""
+    """Reduce the limits to half of the open files; the rest is for database, videos, runs and webhooks."""
     for_connections = max(2, open_files // 2)
     reserved = min(limits.reserved, max(1, for_connections // 4))
     total = min(limits.total, for_connections - reserved)

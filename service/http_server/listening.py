@@ -1,4 +1,4 @@
-"""The sockets that the service listens on, opened before anything else is done."""
+"""Open the listener sockets before the service does anything else."""
 
 import errno
 import socket
@@ -10,39 +10,39 @@ BACKLOG = 2_048
 
 
 def open_sockets(host: str, port: int) -> list[socket.socket]:
-    """Listen on every address of a host; raises StartError, which names the setting."""
+    """Listen on every address of a host; raises StartError with the name of the setting."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
         raise StartError(f"HOST: {host!r} can't be resolved; name an address of this machine") from None
     sockets: list[socket.socket] = []
     try:
-        for family, _, _, _, address in dict.fromkeys(found):
+        for family, _, _, _, address in dict.fromkeys(infos):
             sockets.append(_listen(family, address))
     except OSError as error:
-        for each in sockets:
-            each.close()
-        raise _explain(error, host, port) from error
+        for listener in sockets:
+            listener.close()
+        raise _start_error_from(error, host, port) from error
     return sockets
 
 
 def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             with suppress(OSError):
-                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-        listening.setblocking(False)
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
     except BaseException:
-        listening.close()
+        listener.close()
         raise
-    return listening
+    return listener
 
 
-def _explain(error: OSError, host: str, port: int) -> StartError:
+def _start_error_from(error: OSError, host: str, port: int) -> StartError:
     if error.errno == errno.EADDRINUSE:
         sentence = f"PORT: {port} is taken by another program on {host}; end that, or name another port"
         return StartError(sentence, TRY_AGAIN_STATUS)

@@ -1,73 +1,56 @@
-"""HTTP/1 by uvicorn, with bounds on what a client may send and how long it may take for that.
+"""HTTP/1 protocol of uvicorn with limits on the size of requests and on the time that clients take.
 
-A head has a limit in bytes and in fields, and has to come whole within a time; a body has to go on. What a client
-sends beyond that is answered with a problem and closed. Times are checked by the server's clock, once a second, and
-not by a timer for each request.
+A head is limited in bytes and fields and must be complete within a time; a body must not stall. A client that exceeds
+a limit gets a problem response, and its connection is closed. Timeouts are checked by the server once a second: a
+timer per request would cost more.
 """
 
 import asyncio
-from typing import Any
 
 import httptools
 from starlette.types import ASGIApp
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-from uvicorn.server import ServerState
 
-from service.http_server.asgi_wrappers import close_delimited, refuse_overload
-from service.http_server.connections import Connections, CountedWebSocket, address_group
-from service.http_server.limits import HttpLimits
-from service.http_server.refusal import Part, RefusingHttpProtocol
+from service.http_server.asgi_wrappers import close_delimited, reject_overload
+from service.http_server.connections import CountedWebSocket, address_group
+from service.http_server.rejection import Expected, RejectingHttpProtocol
 from service.problems import HeadTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
 
 ESSENTIAL_PATHS = (b"/api/callbacks/", b"/healthz", b"/readyz")
 
 
-class BoundedHttpProtocol(RefusingHttpProtocol):
-    """One connection."""
+class BoundedHttpProtocol(RejectingHttpProtocol):
+    """One connection whose client must keep to the limits."""
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        limits: HttpLimits,
-        open_connections: Connections,
-    ) -> None:
-        super().__init__(
-            config, server_state, app_state, _loop, limits=limits, open_connections=open_connections
-        )
-        self._source = ""
-        self._idle_bytes = 0  # received since the last byte of a body, or the last end of a head or a message
-        self._has_advanced = False
-        self._is_large = False
-        self._since: float | None = None  # how long `_part` has been waited for
+    _address = ""
+    _idle_bytes = 0  # received since the last byte of a body, or the last end of a head or a message
+    _has_progressed = False
+    _is_large = False
+    _waiting_since: float | None = None  # the time at which waiting for `_expected` began
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._source = address_group(self.client[0] if self.client else "")
-        self._since = self.loop.time()
-        if not self._open.enter(self, self._source):
-            self._refusal = TooManyConnections()
-            self._write_problem(self._refusal)
+        self._address = address_group(self.client[0] if self.client else "")
+        self._waiting_since = self.loop.time()
+        if not self._connections.admit(self, self._address):
+            self._rejection = TooManyConnections()
+            self._write_problem(self._rejection)
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._open.leave(self)
+        self._connections.remove(self)
 
-    # What arrives
+    # Receive
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._refusal is not None:
+        if self._rejection is not None:
             self._discard(len(data))
             return
-        if self._part is Part.NOTHING:
-            self._since = None
-        self._has_advanced = False
+        if self._expected is Expected.NOTHING:
+            self._waiting_since = None
+        self._has_progressed = False
         try:
             self._feed(data)
         except httptools.HttpParserUpgrade:
@@ -76,46 +59,46 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
                 return
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, Problem) else MalformedRequest())
-        self._note_time()
+            self._reject(cause if isinstance(cause, Problem) else MalformedRequest())
+        self._update_clock()
 
     def _feed(self, data: bytes) -> None:
-        """Give the parser no more at a time than a head may still have; what is over that is refused."""
+        """Pass the parser no more at a time than a head may still have; reject the excess."""
         if len(data) < self._limits.head_bytes - self._idle_bytes:
             self._is_large = False
             self._feed_slice(data)
             return
         self._is_large = True
         rest = memoryview(data)
-        while rest and self._refusal is None:
+        while rest and self._rejection is None:
             size = self._limits.head_bytes - self._idle_bytes
             self._feed_slice(rest[:size])
             rest = rest[size:]
 
     def _feed_slice(self, data: bytes | memoryview) -> None:
         before, self._idle_bytes = self._idle_bytes, 0
-        had_advanced, self._has_advanced = self._has_advanced, False
+        had_progressed, self._has_progressed = self._has_progressed, False
         self.parser.feed_data(data)
-        if not self._has_advanced:
+        if not self._has_progressed:
             self._idle_bytes = before + len(data)
-            self._has_advanced = had_advanced
+            self._has_progressed = had_progressed
             if self._idle_bytes >= self._limits.head_bytes:
-                self._refuse(HeadTooLarge(f"A head may have {self._limits.head_bytes} bytes."))
+                self._reject(HeadTooLarge(f"A head may have {self._limits.head_bytes} bytes."))
 
-    def _note_time(self) -> None:
-        """Start the clock where something new is waited for, and stop it where nothing is."""
-        if self._part is Part.NOTHING and self._idle_bytes:
-            self._part = Part.HEAD  # line ends before a request
-        if self._part is Part.NOTHING:
-            self._since = None
-        elif self._has_advanced or self._since is None:
-            self._since = self.loop.time()
+    def _update_clock(self) -> None:
+        """Start the clock when the client has to send something, and stop it when it has not."""
+        if self._expected is Expected.NOTHING and self._idle_bytes:
+            self._expected = Expected.HEAD  # empty lines before a request
+        if self._expected is Expected.NOTHING:
+            self._waiting_since = None
+        elif self._has_progressed or self._waiting_since is None:
+            self._waiting_since = self.loop.time()
 
-    # What the parser finds
+    # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._part = Part.HEAD
+        self._expected = Expected.HEAD
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= self._limits.fields:
@@ -123,31 +106,31 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._has_advanced = True
+        self._has_progressed = True
         if self._is_large and self._head_bytes() > self._limits.head_bytes:
             raise HeadTooLarge(f"A head may have {self._limits.head_bytes} bytes.")
-        self._part = Part.BODY
+        self._expected = Expected.BODY
         is_essential = self.url.startswith(ESSENTIAL_PATHS)
-        is_taken = self._open.start_request(self, self._source, is_essential=is_essential)
-        self.app = self.config.loaded_app if is_taken else refuse_overload
+        is_accepted = self._connections.start_request(self, self._address, is_essential=is_essential)
+        self.app = self.config.loaded_app if is_accepted else reject_overload
         super().on_headers_complete()
-        if self._open.is_reserved(self) and (cycle := self._newest()):
+        if self._connections.is_reserved(self) and (cycle := self._newest()):
             cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        self._has_advanced = True
+        self._has_progressed = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._has_advanced = True
-        self._part = Part.NOTHING
+        self._has_progressed = True
+        self._expected = Expected.NOTHING
         super().on_message_complete()
 
     def _head_bytes(self) -> int:
         fields = sum(len(name) + len(value) + 4 for name, value in self.headers)
         return len(self.parser.get_method()) + len(self.url) + fields
 
-    # Answers
+    # Respond
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if cycle.scope["http_version"] == "1.0":
@@ -155,51 +138,51 @@ class BoundedHttpProtocol(RefusingHttpProtocol):
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
     def handle_websocket_upgrade(self) -> None:
-        if self.app is refuse_overload:
-            self._part = Part.NOTHING
-            self._refuse(TooManyConnections())
+        if self.app is reject_overload:
+            self._expected = Expected.NOTHING
+            self._reject(TooManyConnections())
             return
         super().handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
         assert isinstance(protocol, CountedWebSocket)
-        protocol.on_lost = lambda: self._open.leave(self)
+        protocol.on_lost = lambda: self._connections.remove(self)
 
-    # Time
+    # Timeouts
 
     def check_timeout(self, now: float) -> None:
-        """Refuse a client that takes too long; to be called once in a while."""
+        """Reject a client that has exceeded a timeout; called once a second."""
         if self._closes_at is not None:
             if now >= self._closes_at:
                 self.transport.abort()
-        elif self._since is None or self._refusal is not None:
+        elif self._waiting_since is None or self._rejection is not None:
             return
-        elif self._is_held_up():
-            self._since = now
-        elif self._part is Part.BODY:
-            if now - self._since >= self._limits.body_seconds:
-                self._refuse(
+        elif self._waits_for_us():
+            self._waiting_since = now
+        elif self._expected is Expected.BODY:
+            if now - self._waiting_since >= self._limits.body_seconds:
+                self._reject(
                     RequestTimeout(f"Nothing came of the body for {self._limits.body_seconds:g} seconds.")
                 )
-        elif now - self._since >= self._limits.head_seconds:
-            self._end_late_head()
+        elif now - self._waiting_since >= self._limits.head_seconds:
+            self._reject_late_head()
 
     def restart_clock(self, now: float) -> None:
-        """Give a client its time anew: this process stood still, and has not read what was sent."""
-        if self._since is not None:
-            self._since = now
+        """Restart the client's clock after a stall of this process, which may not have read what was sent."""
+        if self._waiting_since is not None:
+            self._waiting_since = now
 
-    def _end_late_head(self) -> None:
-        if self._part is Part.HEAD:
-            self._refuse(
+    def _reject_late_head(self) -> None:
+        if self._expected is Expected.HEAD:
+            self._reject(
                 RequestTimeout(f"The head did not come whole within {self._limits.head_seconds:g} seconds.")
             )
         else:
-            self.transport.abort()  # it never sent anything, and expects no answer
+            self.transport.abort()  # it has sent nothing and expects no response
 
-    def _is_held_up(self) -> bool:
-        """Whether it is us whom the client waits for."""
+    def _waits_for_us(self) -> bool:
+        """Tell whether the client waits for this side, so that its clock must not run."""
         if self.flow.read_paused:
             return True
-        if self._part is Part.BODY:
+        if self._expected is Expected.BODY:
             return self.cycle.waiting_for_100_continue and not self.cycle.response_started
         return self._is_answering()

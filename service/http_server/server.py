@@ -1,6 +1,6 @@
-"""Uvicorn with bounds on what clients may take up, made to end the streams first when it stops.
+"""Uvicorn with limits on clients; a shutdown closes the streams first.
 
-Streams would otherwise hold a shutdown up until its time-out.
+Open streams would otherwise delay each shutdown until its timeout.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ from starlette.applications import Starlette
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
 from service.http_server.connections import Connections, CountedWebSocket
-from service.http_server.limits import HttpLimits, fit_to_open_files, open_file_limit
+from service.http_server.limits import HttpLimits, fit_to_open_files, raise_open_file_limit
 from service.http_server.protocol import BoundedHttpProtocol
 
 logger = logging.getLogger("framehook")
 
 GRACEFUL_SHUTDOWN_SECONDS = 10
 MAX_SOCKET_MESSAGE_BYTES = 64 * 1024
-COLLECT_AFTER_OBJECTS = 50_000
-TICKS_APART = 10
-"""A tenth of a second each: clients' times are looked at once a second."""
-STANDSTILL_SECONDS = 5.0
+GC_THRESHOLD_OBJECTS = 50_000
+TICKS_PER_CHECK = 10
+"""Uvicorn ticks ten times a second, so timeouts are checked once a second."""
+STALL_SECONDS = 5.0
 
 
 class Lifespan(LifespanOn):
-    """The application's start and end; what keeps it from starting is kept, and not logged."""
+    """Lifespan that keeps the error of a failed start for the caller instead of logging it."""
 
     start_error: BaseException | None = None
 
     async def send(self, message: LifespanSendMessage) -> None:
         if message["type"] == "lifespan.startup.failed":
-            self.start_error = sys.exc_info()[1]  # Starlette sends this while it handles the error
+            self.start_error = sys.exc_info()[1]  # Starlette sends this from its except block
             message = {"type": "lifespan.startup.failed", "message": ""}
         elif message["type"] == "lifespan.shutdown.failed":
             error = sys.exc_info()[1]
@@ -48,7 +48,7 @@ class Lifespan(LifespanOn):
 
 
 class Server(uvicorn.Server):
-    """A server whose streams are closed before it waits for connections to end."""
+    """Server that closes the streams before it waits for connections to end."""
 
     def __init__(self, config: uvicorn.Config, close_streams: Callable[[], None]) -> None:
         super().__init__(config)
@@ -64,26 +64,26 @@ class Server(uvicorn.Server):
                 raise error from None
             raise
         if sockets:
-            self._log_started_message(sockets)  # uvicorn leaves that to whoever opened the sockets
-        # What stands now stands as long as the process, and what requests leave behind is hardly ever a cycle:
-        # the collector looked at the same objects over and over, which took a seventh of a busy server's time.
+            self._log_started_message(sockets)  # uvicorn does not log sockets that it did not open
+        # Objects that exist now live as long as the process, and requests rarely leave cycles: scanning the same
+        # objects again and again took a seventh of the time of a busy server.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 50)
+        gc.set_threshold(GC_THRESHOLD_OBJECTS, 20, 50)
 
     async def on_tick(self, counter: int) -> bool:
-        if counter % TICKS_APART == 0:
+        if counter % TICKS_PER_CHECK == 0:
             self.check_timeouts(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     def check_timeouts(self, now: float) -> None:
-        """End what clients have not sent in time, unless this process stood still and could not read it."""
-        stood_still = self._checked_at is not None and now - self._checked_at > STANDSTILL_SECONDS
+        """Close connections whose clients are too slow; after a stall of this process, restart their clocks."""
+        has_stalled = self._checked_at is not None and now - self._checked_at > STALL_SECONDS
         self._checked_at = now
         for connection in list(self.server_state.connections):
             if not isinstance(connection, BoundedHttpProtocol):
                 continue
-            if stood_still:
+            if has_stalled:
                 connection.restart_clock(now)
             else:
                 connection.check_timeout(now)
@@ -94,9 +94,9 @@ class Server(uvicorn.Server):
 
 
 def create_server(app: Starlette, host: str, port: int, limits: HttpLimits | None = None) -> Server:
-    """The app, ready to be served."""
+    """Create the server of an app; connection limits are fitted to the open-file limit."""
     limits = limits or HttpLimits()
-    limits = replace(limits, connections=fit_to_open_files(limits.connections, open_file_limit()))
+    limits = replace(limits, connections=fit_to_open_files(limits.connections, raise_open_file_limit()))
     protocol = partial(BoundedHttpProtocol, limits=limits, open_connections=Connections(limits.connections))
     config = uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""How commands that read the settings begin, and how they end where they can't."""
+"""Load the settings for a command, and exit with a sentence if it can't start."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ logger = logging.getLogger("framehook")
 
 
 def load_settings_or_exit(**overrides: object) -> Settings:
-    """The settings, or a sentence for each bad one and exit status 78."""
+    """Return the settings; print a sentence for each invalid one and exit with status 78."""
     with exit_on_start_error():
         settings = read_settings(**overrides)
     warn_of_misspellings()
@@ -30,38 +30,38 @@ def read_settings(**overrides: object) -> Settings:
     try:
         return load_settings(**overrides)
     except BadSettings as error:
-        raise StartError("\n".join([str(error), *_hints()])) from None
+        raise StartError("\n".join([str(error), *_misspellings()])) from None
 
 
-def _hints() -> list[str]:
+def _misspellings() -> list[str]:
     try:
         return find_misspelt_settings()
-    except BadSettings:  # the file itself is what is wrong
+    except BadSettings:  # `.env` itself can't be read
         return []
 
 
 def warn_of_misspellings() -> None:
-    """Name what was set under a name that is nearly a setting's."""
+    """Warn of variables whose names are almost those of settings."""
     for sentence in find_misspelt_settings():
-        _say(sentence, logging.WARNING)
+        _print_or_log(sentence, logging.WARNING)
 
 
 @contextmanager
 def exit_on_start_error() -> Iterator[None]:
-    """End with the sentence and the status of a StartError; Ctrl-C ends without a word."""
+    """Exit with the sentence and the status of a StartError; on Ctrl-C exit without a message."""
     try:
         yield
     except StartError as error:
         if os.environ.get("LOG_FORMAT") == "json":
-            configure_logging("json")  # what is wrong may be the settings themselves
-        _say(str(error), logging.CRITICAL)
+            configure_logging("json")  # the settings could not be loaded
+        _print_or_log(str(error), logging.CRITICAL)
         raise typer.Exit(error.status) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED_STATUS) from None
 
 
-def _say(sentence: str, level: int) -> None:
-    """Say a sentence to whoever started this: in the log where that is one, else as it is."""
+def _print_or_log(sentence: str, level: int) -> None:
+    """Log a sentence if logs are JSON; else print it to standard error."""
     if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
         logger.log(level, "%s", sentence)
     else:

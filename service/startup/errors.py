@@ -1,4 +1,4 @@
-"""What can keep the program from starting, as one sentence each: the setting, what is wrong, what to do."""
+"""Turn errors at the start into one sentence each: the setting, what is wrong, what to do."""
 
 import errno
 import os
@@ -15,17 +15,17 @@ from sqlalchemy.exc import DBAPIError
 
 from infra.lock import LockTaken
 from service.settings import BadSettings, Settings
-from service.startup.data_folder import OTHERS, secure_data_folder
+from service.startup.data_folder import GROUP_AND_OTHERS, secure_data_folder
 from service.startup.outage import was_raised_in_asyncpg
 
 CONFIGURATION_STATUS = 78
-"""EX_CONFIG of sysexits.h: it fails again until somebody changes something."""
+"""EX_CONFIG of sysexits.h: it fails again until the configuration changes."""
 TRY_AGAIN_STATUS = 75
 """EX_TEMPFAIL: it may succeed a moment later."""
 
-Kinds = tuple[type[BaseException], ...]
+ErrorTypes = tuple[type[BaseException], ...]
 
-_POSTGRESQL: tuple[tuple[Kinds, str, int], ...] = (
+_POSTGRESQL_SENTENCES: tuple[tuple[ErrorTypes, str, int], ...] = (
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
         "the database refuses this user or password; correct them",
@@ -74,7 +74,7 @@ class StartError(Exception):
 
 @contextmanager
 def as_start_errors(settings: Settings) -> Iterator[None]:
-    """Turn what keeps the program from starting into a StartError; whatever nobody foresaw stays as it is."""
+    """Raise known errors as StartError; others pass unchanged."""
     try:
         yield
     except BadSettings as error:
@@ -85,33 +85,33 @@ def as_start_errors(settings: Settings) -> Iterator[None]:
             TRY_AGAIN_STATUS,
         ) from None
     except Exception as error:
-        explained = explain(error, settings)
-        if explained is None:
+        start_error = start_error_from(error, settings)
+        if start_error is None:
             raise
-        raise explained from error
+        raise start_error from error
 
 
-def explain(error: Exception, settings: Settings) -> StartError | None:
-    """Say in a sentence what an error at the start means; None for one that means nothing known."""
-    found = error.__cause__ if isinstance(error, DBAPIError) and error.__cause__ else error
-    if isinstance(found, DBAPIError) and isinstance(found.orig, Exception):
-        found = found.orig
-    if isinstance(found, CommandError):  # Alembic's, of a revision that it does not know
+def start_error_from(error: Exception, settings: Settings) -> StartError | None:
+    """Convert a known error; return None for others."""
+    cause = error.__cause__ if isinstance(error, DBAPIError) and error.__cause__ else error
+    if isinstance(cause, DBAPIError) and isinstance(cause.orig, Exception):
+        cause = cause.orig
+    if isinstance(cause, CommandError):  # Alembic does not know the revision
         return schema_error(None, settings)
-    if isinstance(found, sqlite3.Error):
-        return _sqlite(found, settings)
-    if was_raised_in_asyncpg(error) or isinstance(found, asyncpg.PostgresError):
-        return _postgresql(found)
-    if isinstance(found, OSError):
-        path = Path(found.filename or settings.data_dir)
+    if isinstance(cause, sqlite3.Error):
+        return _sqlite_error(cause, settings)
+    if was_raised_in_asyncpg(error) or isinstance(cause, asyncpg.PostgresError):
+        return _postgresql_error(cause)
+    if isinstance(cause, OSError):
+        path = Path(cause.filename or settings.data_dir)
         is_database = bool(settings.database_url) and str(path) in str(settings.database_url)
-        return _folder(found, path, "DATABASE_URL" if is_database else "DATA_DIR")
+        return _folder_error(cause, path, "DATABASE_URL" if is_database else "DATA_DIR")
     return None
 
 
 def prepare_data_dir(path: Path) -> None:
-    """Make the data folder ready, and whatever this process writes its user's alone; raises StartError."""
-    os.umask(OTHERS)
+    """Prepare the data folder and set a umask that keeps files private; raises StartError."""
+    os.umask(GROUP_AND_OTHERS)
     probe = path / ".write-test"
     try:
         secure_data_folder(path)
@@ -120,11 +120,11 @@ def prepare_data_dir(path: Path) -> None:
     except BadSettings as error:
         raise StartError(str(error)) from error
     except OSError as error:
-        raise _folder(error, path) from error
+        raise _folder_error(error, path) from error
 
 
 def schema_error(revision: str | None, settings: Settings) -> StartError:
-    """Say what to do about a database whose schema is older than the newest, or None: one that is not known."""
+    """Explain an outdated schema; `revision` None means one of a newer release."""
     if revision is None:
         return StartError(
             f"{_database_setting(settings)}: the schema was made by a newer release; run that one, "
@@ -139,7 +139,7 @@ def _database_setting(settings: Settings) -> str:
     return "DATABASE_URL" if settings.database_url else "DATA_DIR"
 
 
-def _sqlite(error: sqlite3.Error, settings: Settings) -> StartError:
+def _sqlite_error(error: sqlite3.Error, settings: Settings) -> StartError:
     setting = _database_setting(settings)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -157,15 +157,15 @@ def _sqlite(error: sqlite3.Error, settings: Settings) -> StartError:
     )
 
 
-def _postgresql(error: BaseException) -> StartError:
-    for kinds, sentence, status in _POSTGRESQL:
-        if isinstance(error, kinds):
+def _postgresql_error(error: BaseException) -> StartError:
+    for error_types, sentence, status in _POSTGRESQL_SENTENCES:
+        if isinstance(error, error_types):
             return StartError(f"DATABASE_URL: {sentence}", status)
-    kind = type(error).__name__
-    return StartError(f"DATABASE_URL: the server refuses this ({kind}); look into its log", TRY_AGAIN_STATUS)
+    name = type(error).__name__
+    return StartError(f"DATABASE_URL: the server refuses this ({name}); look into its log", TRY_AGAIN_STATUS)
 
 
-def _folder(error: OSError, path: Path, setting: str = "DATA_DIR") -> StartError:
+def _folder_error(error: OSError, path: Path, setting: str = "DATA_DIR") -> StartError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StartError(f"{setting}: the disk of {path} is full; make room and try again", TRY_AGAIN_STATUS)
     if error.errno in (errno.EMFILE, errno.ENFILE):

@@ -1,14 +1,14 @@
-"""The service's own logging: what is said, and how."""
+"""Logging of the service."""
 
 import logging
 
 from callbacks.log_format import log_to_stderr
 
-QUIET = ("aiosqlite", "alembic", "httpcore", "httpx", "uvicorn.access", "websockets")
+NOISY_LOGGERS = ("aiosqlite", "alembic", "httpcore", "httpx", "uvicorn.access", "websockets")
 
 
 def configure_logging(log_format: str, level: int = logging.INFO) -> None:
-    """Send every record to standard error, in one of the two formats; libraries say warnings only."""
+    """Log to standard error as `text` or `json`; noisy libraries log warnings only."""
     log_to_stderr(log_format, level)
-    for name in QUIET:
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)

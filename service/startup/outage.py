@@ -1,4 +1,4 @@
-"""A database that is away while the service runs: a few log lines, however much fails for it meanwhile."""
+"""Log a database outage in a few lines instead of an error for each failed operation."""
 
 import asyncio
 import logging
@@ -12,13 +12,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from callbacks.log_format import LineFormatter
 
-LOOK_SECONDS = 1.0
-REPEAT_SECONDS = 60.0
-CHECK_SECONDS = 5.0
+POLL_SECONDS = 1.0
+REMINDER_SECONDS = 60.0
+CHECK_TIMEOUT_SECONDS = 5.0
+MAX_CAUSES = 20
 
 logger = logging.getLogger("framehook.database")
 
-_AWAY = (
+_OUTAGE_ERRORS = (
     *(OperationalError, InterfaceError, InternalError, PoolTimeoutError, sqlite3.OperationalError),
     *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError),
     *(asyncpg.InvalidPasswordError, asyncpg.InterfaceError, asyncpg.InternalClientError),
@@ -26,25 +27,25 @@ _AWAY = (
 
 
 class OutageLogFilter(logging.Filter):
-    """Drops what is logged of errors that come from a database that is away, and logs the outage itself."""
+    """Drop log records of errors that an outage of the database causes, and log the outage itself."""
 
     def __init__(self, check: Callable[[], Awaitable[None]]) -> None:
-        """`check` raises while the database does not answer."""
+        """`check` raises while the database does not respond."""
         super().__init__()
         self._check = check
         self._since: float | None = None
-        self._told_at = 0.0
+        self._logged_at = 0.0
         self._dropped = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is to be logged; it may come from any thread."""
+        """Tell whether to log a record; called from any thread."""
         error = record.__dict__.get("cause") or (record.exc_info[1] if record.exc_info else None)
         if error is None or not is_outage(error):
             return True
         self._dropped += 1
         if self._since is None:
-            self._since = self._told_at = time.monotonic()
-            reason = next(found for found in _causes(error) if _is_away(found))
+            self._since = self._logged_at = time.monotonic()
+            reason = next(cause for cause in _causes(error) if _means_outage(cause))
             logger.error(
                 "the database can't be reached; until it can, requests are answered 503 (%s: %s)",
                 type(reason).__name__,
@@ -53,66 +54,72 @@ class OutageLogFilter(logging.Filter):
         return False
 
     async def run(self) -> None:
-        """Ask after the database while it is away, and say when it is back."""
-        handlers = [one for one in logging.getLogger().handlers if isinstance(one.formatter, LineFormatter)]
+        """Check the database during an outage, and log its end."""
+        handlers = [
+            handler
+            for handler in logging.getLogger().handlers
+            if isinstance(handler.formatter, LineFormatter)
+        ]
         for handler in handlers:
             handler.addFilter(self)
         try:
             while True:
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
                 if self._since is not None:
-                    await self._look(self._since)
+                    await self._check_database(self._since)
         finally:
             for handler in handlers:
                 handler.removeFilter(self)
 
-    async def _look(self, since: float) -> None:
+    async def _check_database(self, since: float) -> None:
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 await self._check()
         except (SQLAlchemyError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             now = time.monotonic()
-            if now - self._told_at >= REPEAT_SECONDS:
-                self._told_at = now
+            if now - self._logged_at >= REMINDER_SECONDS:
+                self._logged_at = now
                 logger.log(logging.ERROR, "the database still can't be reached, after %.0f s", now - since)
             return
         self._since = None
-        away, dropped, self._dropped = time.monotonic() - since, self._dropped, 0
-        logger.warning("the database is back after %.0f s; %d errors were left out here", away, dropped)
+        outage_seconds, dropped, self._dropped = time.monotonic() - since, self._dropped, 0
+        logger.warning(
+            "the database is back after %.0f s; %d errors were left out here", outage_seconds, dropped
+        )
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether an error, or what it came from, means that the database is away."""
-    return any(_is_away(found) for found in _causes(error))
+    """Tell whether an error or one of its causes means that the database is unavailable."""
+    return any(_means_outage(cause) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    for _ in range(20):
-        if found is None:
+    cause: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if cause is None:
             return
-        yield found
-        if isinstance(found, BaseExceptionGroup):
-            for member in found.exceptions:
+        yield cause
+        if isinstance(cause, BaseExceptionGroup):
+            for member in cause.exceptions:
                 yield from _causes(member)
-        found = found.__cause__
+        cause = cause.__cause__
 
 
-def _is_away(error: BaseException) -> bool:
+def _means_outage(error: BaseException) -> bool:
     reason = getattr(error, "orig", None) or error
-    if isinstance(reason, sqlite3.Error):  # a statement that is wrong is no outage
+    if isinstance(reason, sqlite3.Error):  # an invalid statement is not an outage
         code = getattr(reason, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         return isinstance(reason, sqlite3.OperationalError) and code & 0xFF != sqlite3.SQLITE_ERROR
-    if isinstance(error, OSError):  # TimeoutError is one
+    if isinstance(error, OSError):  # TimeoutError is an OSError
         return was_raised_in_asyncpg(error)
-    return isinstance(error, _AWAY)
+    return isinstance(error, _OUTAGE_ERRORS)
 
 
 def was_raised_in_asyncpg(error: BaseException) -> bool:
-    """Whether an error, which may be the system's own, was raised while asyncpg talked to the server."""
-    trace = error.__traceback__
-    while trace is not None:
-        if str(trace.tb_frame.f_globals.get("__name__", "")).startswith("asyncpg."):
+    """Tell whether an error, perhaps an OSError, was raised inside asyncpg."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if str(traceback.tb_frame.f_globals.get("__name__", "")).startswith("asyncpg."):
             return True
-        trace = trace.tb_next
+        traceback = traceback.tb_next
     return False

@@ -37,7 +37,7 @@ async def test_a_storage_that_is_away_is_asked_again_in_an_hour(
 ) -> None:
     bucket = Bucket(front.place(), attempts=1)  # nobody has made it
     with caplog.at_level(logging.WARNING, "framehook.uploads"):
-        assert await UploadCleanup(S3Storage(bucket)).remove() == 0
+        assert await UploadCleanup(S3Storage(bucket)).delete_abandoned() == 0
     await bucket.close()
     assert "the bucket does not exist" in caplog.text
 

@@ -168,7 +168,7 @@ async def _user_states(
     yield snapshot_event(opening.snapshot, _event_id(opening.position))
     for publication in opening.rest:
         yield state_event(publication, None)
-    async for publication, position in initial_states.read_rest(user_id, since or 0.0, opening.after):
+    async for publication, position in initial_states.read_rest(user_id, since or 0.0, opening.cursor):
         if subscriber.mark_delivered(publication):
             yield state_event(publication, _event_id(position))
     async for change in read_changes(subscriber, lifetime):

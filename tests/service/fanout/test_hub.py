@@ -49,10 +49,10 @@ def test_any_reader_sees_each_export_rise_and_ends_on_the_newest(
         seen = []
         for index, (job_id, sequence) in enumerate(offered):
             subscriber.offer(state(job_id, sequence))
-            if takes[index : index + 1] == [True] and subscriber._latest:
+            if takes[index : index + 1] == [True] and subscriber._pending:
                 seen += await taken(subscriber, 1)
-            assert len(subscriber._latest) <= 3
-        return seen + await taken(subscriber, len(subscriber._latest))
+            assert len(subscriber._pending) <= 3
+        return seen + await taken(subscriber, len(subscriber._pending))
 
     seen = asyncio.run(read())
     for job_id in "abc":

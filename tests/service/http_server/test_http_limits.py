@@ -134,9 +134,9 @@ async def test_a_body_that_goes_on_is_waited_for_however_slow_it_is(server: Stre
         await wait_until(lambda: any(one.cycle is not None for one in open_connections(server.uvicorn)))
         [ours] = open_connections(server.uvicorn)
         for _ in range(100):
-            before = ours._since
+            before = ours._waiting_since
             await connection.send(b" ")
-            await wait_until(lambda: ours._since != before)  # noqa: B023 - it is asked at once
+            await wait_until(lambda: ours._waiting_since != before)  # noqa: B023 - it is asked at once
             pass_time(server.uvicorn, 20)
         assert await connection.status() == 422
 

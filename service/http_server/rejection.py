@@ -1,4 +1,4 @@
-"""An HTTP connection that can refuse what comes before the application sees it."""
+"""HTTP connection that can reject a request before the application sees it."""
 
 import asyncio
 from collections import deque
@@ -15,19 +15,19 @@ from service.http_server.limits import HttpLimits
 from service.problems import Problem
 
 DISCARDED_BYTES = 128 * 2**20
-"""What is read and thrown away of a refused request, so that its sender gets to read the answer."""
+"""How much of a rejected request is read and discarded, so that its sender gets to read the response."""
 
 
-class Part(Enum):
-    """What a client has to send next."""
+class Expected(Enum):
+    """What the client has to send next."""
 
     NOTHING = auto()
     HEAD = auto()
     BODY = auto()
 
 
-class RefusingHttpProtocol(HttpToolsProtocol):
-    """One connection: a refusal waits until earlier requests are answered, and is the last thing that is sent."""
+class RejectingHttpProtocol(HttpToolsProtocol):
+    """One connection; a rejection is sent after the responses to earlier requests, and nothing after it."""
 
     def __init__(
         self,
@@ -41,64 +41,64 @@ class RefusingHttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        self._open = open_connections
-        self._part = Part.NOTHING
-        self._refusal: Problem | None = None
+        self._connections = open_connections
+        self._expected = Expected.NOTHING
+        self._rejection: Problem | None = None
         self._closes_at: float | None = None
         self._discarded = 0
 
     def evict(self) -> None:
-        """Close a connection that waits for a request: its place is needed."""
+        """Close the idle connection to free its slot."""
         self.transport.abort()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._is_answering() or self.transport.is_closing():
             return
-        if self._part is not Part.NOTHING:
-            self._unset_keepalive_if_required()  # the next request has begun to come
-        if self._refusal is not None:
+        if self._expected is not Expected.NOTHING:
+            self._unset_keepalive_if_required()  # the next request has begun to arrive
+        if self._rejection is not None:
             self._unset_keepalive_if_required()
-            self._send_refusal(self._refusal)
+            self._send_rejection(self._rejection)
         else:
-            self._open.finish_requests(self)
+            self._connections.finish_requests(self)
 
-    def _refuse(self, problem: Problem) -> None:
-        """Read nothing more, and answer with a problem once all requests before this one are answered."""
-        if self._refusal is not None:
+    def _reject(self, problem: Problem) -> None:
+        """Stop reading, and respond with a problem once all earlier requests are answered."""
+        if self._rejection is not None:
             return
-        self._refusal = problem
-        is_in_turn = not self._is_answering()
-        if self._part is Part.BODY and (cycle := self._newest()):
-            is_in_turn = not self._withdraw_request(cycle)
+        self._rejection = problem
+        can_send_now = not self._is_answering()
+        if self._expected is Expected.BODY and (cycle := self._newest()):
+            can_send_now = not self._cancel_request(cycle)
             if cycle.response_started:
-                self._close_slowly()
+                self._close_gracefully()
                 return
-        if is_in_turn:
-            self._send_refusal(problem)
+        if can_send_now:
+            self._send_rejection(problem)
 
-    def _withdraw_request(self, cycle: RequestResponseCycle) -> bool:
-        """Tell the application that the client of a request is gone; True if it had not begun with it."""
+    def _cancel_request(self, cycle: RequestResponseCycle) -> bool:
+        """Tell the application that the client has disconnected; return True if the request was still queued."""
         cycle.disconnected = True
         cycle.message_event.set()
         is_queued = any(queued is cycle for queued, _ in self.pipeline)
         self.pipeline = deque(entry for entry in self.pipeline if entry[0] is not cycle)
         return is_queued
 
-    def _send_refusal(self, problem: Problem) -> None:
+    def _send_rejection(self, problem: Problem) -> None:
         self._write_problem(problem)
-        self._close_slowly()
+        self._close_gracefully()
 
     def _write_problem(self, problem: Problem) -> None:
         response = problem_response(problem, "")
         headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
-        lines = [b"%b: %b\r\n" % each for each in headers]
+        lines = [b"%b: %b\r\n" % header for header in headers]
         self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", bytes(response.body)]))
 
-    def _close_slowly(self) -> None:
-        """End our side, and read on for a moment: closing on unread bytes would take the answer back."""
+    def _close_gracefully(self) -> None:
+        """Half-close and read on for a moment: a close with unread bytes would lose the response to a reset."""
         self._closes_at = self.loop.time() + self._limits.linger_seconds
-        self._open.finish_requests(self)
+        self._connections.finish_requests(self)
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
