@@ -174,7 +174,12 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
     outbox = Outbox(view, clock.wall)
     database.before_commit = outbox.write_in_session
     egress = EgressClient(
-        EgressPolicy(settings.webhook_allowed_networks, settings.webhook_allow_http),
+        EgressPolicy(
+            settings.webhook_allowed_networks,
+            settings.webhook_allow_http,
+            networks_setting="WEBHOOK_ALLOWED_NETWORKS",
+            http_setting="WEBHOOK_ALLOW_HTTP",
+        ),
         total_seconds=settings.webhook_timeout_seconds,
     )
 

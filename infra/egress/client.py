@@ -25,11 +25,11 @@ _OWN_HEADERS: Final = {
     "Connection": "close",
 }
 _CONNECTING: Final = "connecting"
-_BODY: Final = "reading the answer's body"
+_BODY: Final = "reading the response body"
 _STAGES: Final = {  # by the names of httpcore's trace
-    "connection.start_tls.started": "shaking hands in TLS",
-    "http11.send_request_headers.started": "sending",
-    "http11.receive_response_headers.started": "waiting for the answer",
+    "connection.start_tls.started": "negotiating TLS",
+    "http11.send_request_headers.started": "sending the request",
+    "http11.receive_response_headers.started": "waiting for the response",
     "http11.receive_response_body.started": _BODY,
 }
 
@@ -84,12 +84,13 @@ class EgressClient:
                 return await self._exchange(request)
         except (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException):
             message = (
-                f"There was no whole answer in {self._total_seconds:g} s: time ran out while {stage.name}."
+                f"There was no complete response within {self._total_seconds:g} s; "
+                f"time ran out while {stage.name}."
             )
             raise Unreachable("timeout", message) from None
         except ResponseTooLarge:
             raise Unreachable(
-                "protocol", f"The answer's headers have no end in {HEAD_BYTES} bytes."
+                "protocol", f"The headers of the response are longer than {HEAD_BYTES} bytes."
             ) from None
         except (httpcore.RemoteProtocolError, httpx.RemoteProtocolError) as error:
             raise Unreachable("protocol", stage.protocol_error) from error
@@ -152,8 +153,8 @@ class _Stage:
     @property
     def protocol_error(self) -> str:
         if self.name == _BODY:
-            return "The answer broke off, or its framing is not HTTP."
-        return "The connection was closed without an answer, or the answer is not HTTP."
+            return "The response is truncated, or its framing is not valid HTTP."
+        return "The connection was closed without a response, or the response is not HTTP."
 
 
 def _with_own_headers(headers: Mapping[str, str]) -> httpx.Headers:
@@ -165,5 +166,5 @@ def _with_own_headers(headers: Mapping[str, str]) -> httpx.Headers:
 
 def _to_text(body: bytes, encoding: str) -> str:
     if encoding.strip().lower() not in {"", "identity"}:
-        return "(compressed, though that was not asked for)" if body else ""
+        return "(compressed, although identity was requested)" if body else ""
     return body.decode("utf-8", "replace").replace("\0", "")

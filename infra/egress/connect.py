@@ -49,7 +49,9 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         if any(getattr(cause, "errno", None) in RESOURCE_ERRNOS for cause in _iterate_causes(failure)):
-            raise Unreachable("local", "This service can open no more connections just now.") from failure
+            raise Unreachable(
+                "local", "This service cannot open connections right now; it will try again."
+            ) from failure
         raise Unreachable("connect", f"{host} port {port} {_describe_connect_error(failure)}.") from failure
 
 

@@ -5,7 +5,7 @@ import errno
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from infra.egress.addresses import blocked_reason
@@ -54,6 +54,7 @@ class AddressResolver:
 
     def __init__(self, policy: EgressPolicy, lookup: HostLookup, *, seconds: float) -> None:
         self._allowed = policy.allowed_networks
+        self._setting = policy.networks_setting
         self._lookup = lookup
         self._seconds = seconds
 
@@ -62,14 +63,17 @@ class AddressResolver:
         if is_localhost(host):
             allowed = tuple(address for address in _LOOPBACK if not blocked_reason(address, self._allowed))
             if not allowed:
-                raise BlockedURL(f"{host} is this machine itself, which the operator has not allowed.")
+                raise BlockedURL(
+                    f"{host} is the machine of the service itself, and only public addresses are allowed."
+                    f"{self._hint(_LOOPBACK[0])}"
+                )
             return allowed
         address = parse_address(host)
         if address is None:
             return ()
         kind = blocked_reason(address, self._allowed)
         if kind is not None:
-            raise BlockedURL(f"{host} is {kind}, which the operator has not allowed.")
+            raise BlockedURL(f"{host} is {kind}, and only public addresses are allowed.{self._hint(address)}")
         return (address,)
 
     async def resolve(self, host: str) -> tuple[Address, ...]:
@@ -81,18 +85,29 @@ class AddressResolver:
         for address in addresses:
             kind = blocked_reason(address, self._allowed)
             if kind is not None:  # the address itself is not shown: it may be internal
-                raise BlockedURL(f"{host} resolves to {kind}, which the operator has not allowed.")
+                raise BlockedURL(
+                    f"{host} resolves to {kind}, and only public addresses are allowed. "
+                    f"The operator of this service can add its network to {self._setting}."
+                )
         return addresses
+
+    def _hint(self, address: Address) -> str:
+        network = ip_network(address)
+        if blocked_reason(address, (*self._allowed, network)):
+            return ""  # it embeds an IPv4 address that is blocked as well
+        return f" The operator of this service can allow it by adding {network} to {self._setting}."
 
     async def _look_up(self, host: str) -> tuple[Address, ...]:
         try:
             async with asyncio.timeout(self._seconds):
                 addresses = tuple(dict.fromkeys(await self._lookup(host)))
         except TimeoutError:
-            raise Unreachable("dns", f"{host} could not be resolved in {self._seconds:g} s.") from None
+            raise Unreachable("dns", f"{host} could not be resolved within {self._seconds:g} s.") from None
         except OSError as error:
             if error.errno in RESOURCE_ERRNOS:
-                raise Unreachable("local", "This service can resolve no more names just now.") from error
+                raise Unreachable(
+                    "local", "This service cannot resolve names right now; try again in a moment."
+                ) from error
             raise Unreachable("dns", f"{host} could not be resolved: {error.strerror or error}.") from error
         if not addresses:
             raise Unreachable("dns", f"{host} has no address.")

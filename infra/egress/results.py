@@ -9,10 +9,15 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True)
 class EgressPolicy:
-    """Networks and schemes that the operator allows beyond public addresses and https."""
+    """Networks and schemes that the operator allows beyond public addresses and https.
+
+    `networks_setting` and `http_setting` are the names of the settings behind them, for messages that say what to set.
+    """
 
     allowed_networks: tuple[Network, ...] = ()
     allow_http: bool = False
+    networks_setting: str = "allowed_networks"
+    http_setting: str = "allow_http"
 
 
 class BlockedURL(Exception):

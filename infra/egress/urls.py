@@ -41,16 +41,18 @@ def parse(url: str, policy: EgressPolicy) -> httpx.URL:
     shape = _match_shape(url)
     _check_scheme(shape["scheme"], policy)
     if shape["fragment"] is not None:
-        raise BlockedURL("The URL has a fragment (#…), which is never sent.")
+        raise BlockedURL("The URL has a fragment (#…), which is never sent; remove it.")
     if "@" in shape["authority"]:
-        raise BlockedURL("The URL holds credentials; deliveries are signed instead.")
+        raise BlockedURL("The URL contains a user name or password; remove it. Requests are signed instead.")
     if not _AUTHORITY.fullmatch(shape["authority"]):
-        raise BlockedURL("The URL's host or port is missing or malformed.")
+        raise BlockedURL(
+            "The host or port of the URL is missing or malformed; write it as https://host:port/path."
+        )
     try:
         parsed = httpx.URL(url)
         parsed.host  # noqa: B018 - decodes international names, which may fail
     except (httpx.InvalidURL, UnicodeError, ValueError):
-        raise BlockedURL("The URL's host is no valid name or address.") from None
+        raise BlockedURL("The host of the URL is not a valid name or address.") from None
     _check_host(host_of(parsed))
     _check_port(parsed.port)
     return parsed
@@ -79,7 +81,7 @@ def _match_shape(url: str) -> re.Match[str]:
     if len(url) > MAX_CHARACTERS:
         raise BlockedURL(f"The URL is longer than {MAX_CHARACTERS} characters.")
     if "\\" in url or any(character.isspace() or not character.isprintable() for character in url):
-        raise BlockedURL("The URL holds a space, a backslash or a control character.")
+        raise BlockedURL("The URL contains a space, a backslash or a control character; percent-encode it.")
     shape = _SHAPE.fullmatch(url)
     if shape is None:
         raise BlockedURL("The URL is not of the form https://host/path.")
@@ -90,11 +92,14 @@ def _check_scheme(scheme: str, policy: EgressPolicy) -> None:
     if scheme.lower() == "https" or (scheme.lower() == "http" and policy.allow_http):
         return
     if scheme.lower() == "http":
-        raise BlockedURL("The URL is not https; plain http is allowed by the operator only.")
+        raise BlockedURL(
+            "The URL must begin with https://. "
+            f"The operator of this service can allow http:// with {policy.http_setting}=true."
+        )
     raise BlockedURL(
-        "The URL does not begin with http:// or https://."
+        "The URL must begin with http:// or https://."
         if policy.allow_http
-        else "The URL does not begin with https://."
+        else "The URL must begin with https://."
     )
 
 
@@ -103,15 +108,17 @@ def _check_host(host: str) -> None:
         return
     labels = host.split(".")
     if not labels[-1] and len(labels) > 1:
-        raise BlockedURL("The URL's host ends in a dot; leave it out.")
+        raise BlockedURL("The host of the URL ends with a dot; remove it.")
     if len(host) > _MAX_HOST or not all(_LABEL.fullmatch(label) for label in labels):
-        raise BlockedURL("The URL's host is no valid name or address.")
+        raise BlockedURL("The host of the URL is not a valid name or address.")
     if _NUMBER.fullmatch(labels[-1]):
         raise BlockedURL(
-            "The URL's host is an unusual spelling of an IPv4 address; write four decimal numbers."
+            "The host of the URL is an unusual form of an IPv4 address; write it as four decimal numbers."
         )
 
 
 def _check_port(port: int | None) -> None:
-    if port is not None and (port > _HIGHEST_PORT or port in BAD_PORTS):
-        raise BlockedURL(f"Port {port} is not for web servers.")
+    if port is not None and port > _HIGHEST_PORT:
+        raise BlockedURL(f"Port {port} does not exist; the highest is {_HIGHEST_PORT}.")
+    if port in BAD_PORTS:
+        raise BlockedURL(f"Port {port} belongs to another protocol than HTTP; use a different one.")

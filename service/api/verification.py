@@ -47,7 +47,7 @@ class ReceivedMessage(StrictModel):
     @pydantic.model_validator(mode="after")
     def _one_body(self) -> Self:
         if (self.body is None) == (self.body_base64 is None):
-            raise ValueError("give body or body_base64, one of them")
+            raise ValueError("give either body or body_base64")
         return self
 
     @pydantic.field_validator("body_base64", mode="after")
@@ -56,7 +56,7 @@ class ReceivedMessage(StrictModel):
         try:
             binascii.a2b_base64(value or "", strict_mode=True)
         except ValueError:
-            raise ValueError("it is not base64") from None
+            raise ValueError("must be base64") from None
         return value
 
     @property
@@ -79,7 +79,7 @@ async def verify(request: Request[State]) -> Response:
         endpoint = await _endpoint(session, user_id, asked)
         if endpoint is None:
             raise WebhookNotFound(
-                "Say by `id` which webhook received this: its webhook-id is not known here."
+                "The webhook-id of the message is unknown. Give the `id` of the webhook that received it."
             )
         others = [one for one in await endpoints.list_by_user(session, user_id) if one != endpoint]
         sent = await _load_sent(session, endpoint, asked.message_id)

@@ -63,7 +63,7 @@ async def create(request: Request[State]) -> Response:
     async with request.state["database"].transaction() as session:
         await transitions.lock_user(session, user_id)
         if await endpoints.count(session, user_id) >= limit:
-            raise Conflict(f"There are {limit} endpoints already; remove one first.")
+            raise Conflict(f"You have {limit} webhooks, which is the maximum; delete one first.")
         made = await endpoints.create(
             session,
             user_id,
@@ -138,7 +138,9 @@ async def rotate_secret(request: Request[State]) -> Response:
     async with request.state["database"].transaction() as session:
         rotated = await endpoints.rotate_secret(session, endpoint, now=time.time())
     if rotated is None:
-        raise Conflict("The secret was rotated just now by another request.")
+        raise Conflict(
+            "Another request has just rotated the secret. Read the webhook again before you retry."
+        )
     return json_response(serializers.endpoint_to_dict_with_secret(rotated))
 
 
@@ -147,7 +149,7 @@ async def public_key(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     keys = active_public_keys(endpoint, now=time.time())
     if not keys:
-        raise NotFound("The endpoint was created without `ed25519`.")
+        raise NotFound("The webhook has no public key: it was created without `ed25519: true`.")
     return json_response({"public_key": keys[0], "public_keys": keys})
 
 

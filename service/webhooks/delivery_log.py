@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.webhooks.models import ATTEMPTS, Delivery
 from service.webhooks.retry_policy import AttemptResult
 
-INTERRUPTED: Final = "The service stopped before it knew what came of this."
+INTERRUPTED: Final = "The service stopped before the result of this attempt was known."
 _COMPLETE: Final = text("""
 UPDATE webhook_attempts SET seconds = :seconds, status = :status, error_code = :error_code,
     error_message = :error_message, excerpt = :excerpt

@@ -112,7 +112,10 @@ def _error_from_status(status: int) -> tuple[str | None, str | None]:
     if 200 <= status < 300:  # noqa: PLR2004
         return None, None
     if 300 <= status < 400:  # noqa: PLR2004
-        return "redirect", f"The endpoint answered {status}; redirects are not followed."
+        return (
+            "redirect",
+            f"The endpoint responded with {status}; redirects are not followed, use the final URL.",
+        )
     if status == _GONE:
-        return "gone", "The endpoint answered 410: it wants no more."
-    return "status", f"The endpoint answered {status}."
+        return "gone", "The endpoint responded with 410 (Gone), so it receives no further events."
+    return "status", f"The endpoint responded with {status}; only 2xx counts as delivered."

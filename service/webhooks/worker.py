@@ -141,7 +141,7 @@ class DeliveryWorker:
         self.metrics.count(finished, batch.superseded, now=now)
         self._start_attempts(batch.claimed, start_before)
         for endpoint in disabled:
-            logger.warning("endpoint %s is disabled: %s", endpoint.endpoint_id, endpoint.disabled_reason)
+            logger.warning("disabled endpoint %s: %s", endpoint.endpoint_id, endpoint.disabled_reason)
             self._notify_disabled(endpoint)
         return batch.more
 
@@ -236,9 +236,13 @@ class DeliveryWorker:
     def _on_attempt_done(self, task: "asyncio.Task[None]") -> None:
         delivery = self._in_flight.pop(task).delivery
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("delivery %s: %s", delivery.delivery_id, type(error).__name__, exc_info=error)
+            logger.error(
+                "delivery %s was not sent: %s", delivery.delivery_id, type(error).__name__, exc_info=error
+            )
             result = AttemptResult(
-                0.0, error_code="internal_error", error_message="The service failed to send this."
+                0.0,
+                error_code="internal_error",
+                error_message="The service failed to send this; the error is in its log.",
             )
             self._finished.append(FinishedAttempt(delivery, result))
         self.wake()

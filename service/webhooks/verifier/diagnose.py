@@ -8,7 +8,7 @@ from service.webhooks.verifier.mistakes import SENTENCES, Mistake
 from service.webhooks.verifier.received import ReceivedHeaders, UnreadableHeader, parse_digests, parse_headers
 from service.webhooks.verifier.search import Keys, Mistakes, Search, SentMessage
 
-_UNEXPLAINED = "No usual mistake leads to it: most likely another secret, or a body that was changed."
+_UNEXPLAINED = "No common mistake explains it; most likely the secret is different or the body was changed."
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def _can_verify(received: ReceivedHeaders, keys: Keys) -> bool:
 def _explain_unusable(received: ReceivedHeaders, clock_off: int) -> Diagnosis:
     if "v1" in received.versions:
         mistake = Mistake.HEADER_MALFORMED
-        detail = f"The header {SIGNATURE_HEADER} holds a v1 signature that is not the base64 of 32 bytes."
+        detail = f"The v1 signature in the header {SIGNATURE_HEADER} is not the base64 of 32 bytes."
     else:
         mistake = Mistake.OTHER_VERSION
         versions = ", ".join(received.versions)
-        detail = f"The signatures are of version {versions} only, and the endpoint has no key for that."
+        detail = f"The message has signatures of version {versions} only, for which the endpoint has no key."
     return Diagnosis(False, mistake, detail, (mistake,), header=SIGNATURE_HEADER, clock_off_seconds=clock_off)
 
 
@@ -86,10 +86,10 @@ def _explain_valid(search: Search, expected: str | None, clock_off: int) -> Diag
     computed = search.explain_hmac(parse_digests(expected)) if expected is not None else ()
     if computed is None:
         mistakes = (Mistake.UNEXPLAINED, *mistakes)
-        detail = f"{detail} What you computed is another signature. {_UNEXPLAINED}"
+        detail = f"{detail} The signature that you computed is different. {_UNEXPLAINED}"
     elif computed:
         mistakes = computed + mistakes
-        detail = _append_sentences(f"{detail} What you computed is another signature.", computed)
+        detail = _append_sentences(f"{detail} The signature that you computed is different.", computed)
     return Diagnosis(
         not is_clock_off, mistakes[0] if mistakes else None, detail, mistakes, clock_off_seconds=clock_off
     )
@@ -98,23 +98,23 @@ def _explain_valid(search: Search, expected: str | None, clock_off: int) -> Diag
 def _describe_clock(clock_off: int) -> str:
     direction = "behind" if clock_off > 0 else "ahead of"
     return (
-        f"The signature is right, but the timestamp is {abs(clock_off)} s {direction} the clock, and more than "
-        f"{TOLERANCE_SECONDS} s is refused: set the clock, or verify a message when it comes."
+        f"The signature is correct, but the timestamp is {abs(clock_off)} s {direction} the clock, and at most "
+        f"{TOLERANCE_SECONDS} s are allowed. Correct the clock, or verify messages when they arrive."
     )
 
 
 def _explain_invalid(search: Search, expected: str | None, clock_off: int) -> Diagnosis:
     """Explain what the receiver computed; nothing explains the signature in the header."""
     mistakes: Mistakes = (Mistake.WRONG_SECRET,)
-    detail = (
-        f"The signature is not of this endpoint's secret, this id, this time and this body. {_UNEXPLAINED}"
-    )
+    detail = f"The signature does not match this endpoint's secret and the message. {_UNEXPLAINED}"
     computed = search.explain_hmac(parse_digests(expected)) if expected is not None else None
     if computed == ():
-        detail = "What you computed is right for this id, this time and this body; the signature in the header is not."
+        detail = "The signature that you computed matches the message; the one in the header does not."
     elif computed:
         mistakes += computed
-        detail = _append_sentences(f"{detail} What you computed has faults of its own.", computed)
+        detail = _append_sentences(
+            f"{detail} The signature that you computed has mistakes as well.", computed
+        )
     return Diagnosis(False, mistakes[0], detail, mistakes, clock_off_seconds=clock_off)
 
 

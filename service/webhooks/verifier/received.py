@@ -56,9 +56,9 @@ def parse_headers(headers: Mapping[str, str]) -> ReceivedHeaders:
         if not values.get(header):
             raise UnreadableHeader(Mistake.HEADER_MISSING, header, f"The header {header} is missing.")
         if values[header] != values[header].strip():
-            raise _unreadable_header(header, "has spaces or line ends around its value")
+            raise _unreadable_header(header, "has spaces or line breaks around its value")
     if not _ID.fullmatch(values[ID_HEADER]):
-        raise _unreadable_header(ID_HEADER, "is not 1 to 256 printable characters without space and dot")
+        raise _unreadable_header(ID_HEADER, "is not 1 to 256 printable characters without spaces and dots")
     entries = _split_signatures(values[SIGNATURE_HEADER])
     return ReceivedHeaders(
         message_id=values[ID_HEADER],
@@ -88,7 +88,7 @@ def parse_digests(signature: str) -> tuple[Digest, ...]:
 
 def _parse_timestamp(text: str) -> int:
     if _MILLISECONDS.fullmatch(text):
-        raise _unreadable_header(TIMESTAMP_HEADER, "is in milliseconds; it is sent in seconds")
+        raise _unreadable_header(TIMESTAMP_HEADER, "is in milliseconds; it must be in seconds")
     if not _SECONDS.fullmatch(text):
         raise _unreadable_header(TIMESTAMP_HEADER, "is not a whole number of seconds since 1970")
     return int(text)
@@ -98,7 +98,7 @@ def _split_signatures(text: str) -> list[tuple[str, str]]:
     matches = [_ENTRY.fullmatch(entry) for entry in text.split(" ")[:_MAX_SIGNATURES]]
     entries = [(match[1], match[2]) for match in matches if match]
     if not entries:
-        raise _unreadable_header(SIGNATURE_HEADER, "holds no signature of the form v1,<base64>")
+        raise _unreadable_header(SIGNATURE_HEADER, "contains no signature of the form v1,<base64>")
     return entries
 
 

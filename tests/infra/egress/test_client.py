@@ -80,7 +80,11 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
         ),
         pytest.param(hostile_receivers.endless_body, 200, "z" * 16_384, None, id="a body without end"),
         pytest.param(
-            hostile_receivers.bomb, 200, "(compressed, though that was not asked for)", None, id="a gzip bomb"
+            hostile_receivers.bomb,
+            200,
+            "(compressed, although identity was requested)",
+            None,
+            id="a gzip bomb",
         ),
         pytest.param(
             answering(b"HTTP/1.1 503 No\r\nRetry-After: 120\r\n\r\nbusy"),
@@ -123,16 +127,16 @@ async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egre
 async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: EgressClient) -> None:
     """All at once, for each takes as long as it may."""
     stages: dict[Conduct, str] = {
-        hostile_receivers.hang: "waiting for the answer",
-        read_and_hang: "waiting for the answer",
-        hostile_receivers.drip_headers: "waiting for the answer",
-        hostile_receivers.drip_body: "reading the answer's body",
+        hostile_receivers.hang: "waiting for the response",
+        read_and_hang: "waiting for the response",
+        hostile_receivers.drip_headers: "waiting for the response",
+        hostile_receivers.drip_body: "reading the response body",
     }
     async with AsyncExitStack() as open_receivers:
         ports = [await open_receivers.enter_async_context(receiving(conduct)) for conduct in stages]
         ended = await asyncio.gather(*(post(hasty, port) for port in ports), return_exceptions=True)
     assert [(end.code, end.message) for end in ended if isinstance(end, Unreachable)] == [
-        ("timeout", f"There was no whole answer in {SECONDS} s: time ran out while {stage}.")
+        ("timeout", f"There was no complete response within {SECONDS} s; time ran out while {stage}.")
         for stage in stages.values()
     ]
 
@@ -141,24 +145,24 @@ async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: EgressClient) -> 
     ("conduct", "code", "message"),
     [
         pytest.param(
-            hostile_receivers.endless_headers, "protocol", "no end in 65536", id="headers without end"
+            hostile_receivers.endless_headers, "protocol", "longer than 65536", id="headers without end"
         ),
         pytest.param(
-            hostile_receivers.endless_header, "protocol", "no end in 65536", id="a header without end"
+            hostile_receivers.endless_header, "protocol", "longer than 65536", id="a header without end"
         ),
         pytest.param(
-            hostile_receivers.endless_status, "protocol", "no end in 65536", id="a status without end"
+            hostile_receivers.endless_status, "protocol", "longer than 65536", id="a status without end"
         ),
         pytest.param(
-            hostile_receivers.continue_storm, "protocol", "no end in 65536", id="a storm of early hints"
+            hostile_receivers.continue_storm, "protocol", "longer than 65536", id="a storm of early hints"
         ),
         pytest.param(hostile_receivers.old_http, "protocol", "is not HTTP", id="HTTP/0.9"),
-        pytest.param(hostile_receivers.silence, "protocol", "without an answer", id="closes without a word"),
-        pytest.param(hostile_receivers.half, "protocol", "broke off", id="closes in the middle"),
-        pytest.param(hostile_receivers.bad_chunk, "protocol", "framing is not HTTP", id="bad chunks"),
+        pytest.param(hostile_receivers.silence, "protocol", "without a response", id="closes without a word"),
+        pytest.param(hostile_receivers.half, "protocol", "is truncated", id="closes in the middle"),
+        pytest.param(hostile_receivers.bad_chunk, "protocol", "framing is not valid HTTP", id="bad chunks"),
         pytest.param(hostile_receivers.upgrade, "protocol", "is not HTTP", id="another protocol"),
         pytest.param(
-            hostile_receivers.reset, "closed", "reading the answer's body", id="resets in the middle"
+            hostile_receivers.reset, "closed", "reading the response body", id="resets in the middle"
         ),
     ],
 )

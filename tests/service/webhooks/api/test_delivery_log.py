@@ -72,7 +72,7 @@ async def test_a_failure_says_what_came_back(app: AppHarness) -> None:
         whole = await checked(app.client, endpoint)
     [listed] = (await deliveries(app.client, endpoint))["deliveries"]
     assert whole["state"] == listed["state"] == "failed"
-    error = {"code": "status", "message": "The endpoint answered 500."}
+    error = {"code": "status", "message": "The endpoint responded with 500; only 2xx counts as delivered."}
     assert whole["attempts"][0]["error"] == listed["attempts"][0]["error"] == error
     assert listed["attempts"][0]["excerpt"] == "ä" * 1_024
     assert whole["attempts"][0]["excerpt"] == "ä" * 8_192

@@ -137,9 +137,13 @@ async def test_loopback_and_plain_http_are_forbidden_unless_allowed(
     strict = settings.model_copy(update={"webhook_allowed_networks": (), "webhook_allow_http": False})
     app = await stack.enter_async_context(open_app(strict, FakeRunner()))
     for url, reason in {
-        "http://127.0.0.1/hook": "The URL is not https; plain http is allowed by the operator only.",
-        "https://127.0.0.1/hook": "127.0.0.1 is a loopback address, which the operator has not allowed.",
-        "https://localhost/hook": "localhost is this machine itself, which the operator has not allowed.",
+        "http://127.0.0.1/hook": "The URL must begin with https://. "
+        "The operator of this service can allow http:// with WEBHOOK_ALLOW_HTTP=true.",
+        "https://127.0.0.1/hook": "127.0.0.1 is a loopback address, and only public addresses are allowed. "
+        "The operator of this service can allow it by adding 127.0.0.1/32 to WEBHOOK_ALLOWED_NETWORKS.",
+        "https://localhost/hook": "localhost is the machine of the service itself, "
+        "and only public addresses are allowed. "
+        "The operator of this service can allow it by adding 127.0.0.1/32 to WEBHOOK_ALLOWED_NETWORKS.",
     }.items():
         answer = problem(await app.client.post("/api/webhooks", json={"url": url}), 422)
         assert answer["errors"] == [{"loc": ["url"], "msg": reason}]
@@ -217,7 +221,7 @@ async def test_a_user_has_no_more_endpoints_than_allowed_however_many_are_asked_
     assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
     ada = houses[0].client
     [refused, *_] = [answer for answer in answers if answer.status_code == 409]
-    assert refused.json()["detail"] == "There are 3 endpoints already; remove one first."
+    assert refused.json()["detail"] == "You have 3 webhooks, which is the maximum; delete one first."
     shown = (await ada.get("/api/webhooks", headers=bearer("ada"))).json()["webhooks"]
     assert len(shown) == 3
     await created(ada, URL, headers=bearer("bob"))

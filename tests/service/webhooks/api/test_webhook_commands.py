@@ -65,7 +65,10 @@ async def test_a_test_that_fails_says_so_and_an_endpoint_that_is_gone_is_enabled
         listed = await said(server, "list")
         again = await said(server, "test", endpoint["id"])
     assert tried.status == 1
-    assert "The test event is failed: The endpoint answered 410: it wants no more." in tried.out
+    assert (
+        "The test event is failed: The endpoint responded with 410 (Gone), so it receives no further events."
+        in tried.out
+    )
     assert "disabled: gone" in listed.out
     assert (again.status, again.err) == (2, "framehook: The endpoint is disabled; enable it first.\n")
     assert (await said(server, "enable", endpoint["id"])).out == f"Endpoint {endpoint['id']} is enabled.\n"
@@ -88,5 +91,7 @@ async def test_a_forbidden_url_is_told_in_a_sentence(server: LiveServer) -> None
     refused = await said(server, "add", "http://10.0.0.1/hook")
     assert refused.status == 2
     assert (
-        refused.err == "framehook: url: 10.0.0.1 is a private address, which the operator has not allowed.\n"
+        refused.err
+        == "framehook: url: 10.0.0.1 is a private address, and only public addresses are allowed. "
+        "The operator of this service can allow it by adding 10.0.0.1/32 to WEBHOOK_ALLOWED_NETWORKS.\n"
     )

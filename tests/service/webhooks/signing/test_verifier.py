@@ -87,7 +87,7 @@ def test_an_asymmetric_signature_alone_is_valid() -> None:
         pytest.param({"signature": ""}, "header_missing", "signature", "is missing", id="no signature"),
         pytest.param({"id": "a b"}, "header_malformed", "id", "without space", id="an id with a space"),
         pytest.param({"id": "a.b"}, "header_malformed", "id", "and dot", id="an id with a dot"),
-        pytest.param({"id": "msg_1\n"}, "header_malformed", "id", "line ends around", id="a line end"),
+        pytest.param({"id": "msg_1\n"}, "header_malformed", "id", "line breaks around", id="a line end"),
         pytest.param({"timestamp": f" {NOW}"}, "header_malformed", "timestamp", "spaces", id="a space"),
         pytest.param({"timestamp": f"{NOW}000"}, "header_malformed", "timestamp", "milli", id="milliseconds"),
         pytest.param({"timestamp": f"{NOW}.0"}, "header_malformed", "timestamp", "whole", id="a fraction"),
@@ -308,7 +308,7 @@ def test_a_strange_signature_and_what_was_computed_are_told_apart() -> None:
     strange = headers(theirs(bytes(24)))
     right = diagnose(strange, BODY, KEYS, now=NOW, expected=theirs())
     assert (right.problem, right.valid) == ("wrong_secret", False)
-    assert "What you computed is right" in right.detail
+    assert "The signature that you computed matches" in right.detail
     wrong = diagnose(strange, BODY, KEYS, now=NOW, expected=mac(SECRET.encode(), signed()))
     assert list(wrong.problems) == ["wrong_secret", "secret_with_prefix"]
 

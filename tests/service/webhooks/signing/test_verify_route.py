@@ -22,7 +22,7 @@ Received = dict[str, Any]
 async def received(app: AppHarness, endpoint: Shown, receiver: Any, **more: object) -> Received:
     """What the receiver was sent last."""
     await checked(app.client, endpoint)
-    asked = receiver.asked[-1]
+    asked = receiver.requests[-1]
     return {"headers": dict(asked.headers), "body": asked.body.decode(), **more}
 
 
@@ -148,7 +148,7 @@ async def test_without_a_known_id_or_an_only_endpoint_one_has_to_be_named(app: A
     await created(app.client, "http://127.0.0.1:2/hook")
     answer = await app.client.post("/api/webhooks/verify", json=unknown)
     assert answer.status_code == 404
-    assert answer.json()["detail"].startswith("Say by `id`")
+    assert answer.json()["detail"].startswith("The webhook-id of the message is unknown.")
 
 
 async def test_nobody_learns_anything_of_anothers_endpoint(multi_user_app: AppHarness) -> None:
