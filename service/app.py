@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
-import msgspec
 from starlette.applications import Starlette
 
 from infra.database.postgresql import Database, PostgresDatabase, is_postgresql, open_database
@@ -24,11 +24,13 @@ from service.api.problem_handlers import (
 from service.api.routes import ROUTES
 from service.api.state import Quotas, State
 from service.clock import Clock
+from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Runner, RunnerReadiness
+from service.exports.service import ExportService
 from service.factories import (
     create_limits,
     create_runner,
@@ -38,16 +40,17 @@ from service.factories import (
     derive_key,
     load_master_keys,
 )
-from service.fanout.hub import Hub, NoticeType, Publication, publication_of
+from service.fanout.changes import JobChanges
+from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
+from service.fanout.notices import publish_disabled
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.output_check import SourceProber
 from service.ingest.prober import Prober
-from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from service.retention import Retention, RetentionTask
 from service.settings import Settings
@@ -62,8 +65,6 @@ from service.startup.data_folder import (
 from service.startup.errors import schema_error
 from service.startup.outage import OutageLogFilter
 from service.upload_cleanup import UploadCleanup
-from service.webhooks import serializers
-from service.webhooks.models import Endpoint
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
 
@@ -183,21 +184,15 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         total_seconds=settings.webhook_timeout_seconds,
     )
 
-    def tell(endpoint: Endpoint) -> None:
-        hub.publish(_disabled_notice(endpoint))
-
     config = WorkerConfig(lease_seconds=LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
-    delivery_worker = DeliveryWorker(database, egress, outbox, tell, config=config, clock=clock.wall)
-
-    def publish(job: Job) -> None:
-        delivery_worker.on_commit((job.job_id,))
-        if hub.has_subscribers(job.job_id, job.user_id):
-            hub.publish(publication_of(view, job))
+    delivery_worker = DeliveryWorker(
+        database, egress, outbox, partial(publish_disabled, hub), config=config, clock=clock.wall
+    )
 
     storage = create_storage(settings, masters[0])
-    writer = BatchWriter(
-        database, publish, outbox, wanted=hub.has_subscribers, committed=delivery_worker.on_commit
-    )
+    control = RunControl(database, storage, runner)
+    changes = JobChanges(hub, view, control, wake_deliveries=delivery_worker.on_commit)
+    writer = BatchWriter(database, changes, outbox)
     leases = LeaseRenewal(
         database,
         lease_seconds=settings.finalize_lease_seconds,
@@ -208,7 +203,7 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         database,
         storage,
         writer,
-        publish,
+        changes,
         prober=edges.output_prober,
         max_output_bytes=settings.max_output_bytes,
         leases=leases,
@@ -221,9 +216,21 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         master_key=masters[0],
         deadline_seconds=limits.deadline_seconds,
     )
-    control = RunControl(database, storage, runner, outcomes, publish, clock)
-    rescuer = Rescuer(database, runner, outcomes, control, limits=limits, clock=clock)
-    dispatcher = Dispatcher(database, runner, specs, control, rescuer, publish, limits=limits, clock=clock)
+    ender = AttemptEnder(database, changes, clock)
+    rescuer = Rescuer(database, runner, outcomes, ender, limits=limits, clock=clock)
+    dispatcher = Dispatcher(
+        database, runner, specs, control, rescuer, ender, changes, limits=limits, clock=clock
+    )
+    exports = ExportService(
+        database,
+        storage,
+        egress,
+        changes,
+        runner=runner.name,
+        max_queued=settings.max_queued_per_user,
+        attempt_limit=settings.attempt_limit,
+        clock=clock.wall,
+    )
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
     loops: dict[str, Callable[[], Awaitable[None]]] = {
@@ -239,7 +246,7 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
     loops["outage"] = OutageLogFilter(database.check).run
     loops["uploads"] = UploadCleanup(storage).run
     if isinstance(database, PostgresDatabase):
-        loops["relay"] = ChangeListener(database, hub, publish, tell).run
+        loops["relay"] = ChangeListener(database, hub, changes).run
     state = State(
         clock=clock,
         database=database,
@@ -249,23 +256,21 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         liveness=liveness,
         dispatcher=dispatcher,
         rescuer=rescuer,
-        run_control=control,
         outcomes=outcomes,
         writer=writer,
         authenticator=Authenticator(create_verifier(settings), derive_key(masters[0], "stream tickets")),
         hub=hub,
         initial_states=InitialStatesReader(database, view),
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
-        publish=publish,
+        changes=changes,
+        exports=exports,
         egress=egress,
         delivery_worker=delivery_worker,
         prober=Prober(),
         view=view,
         quotas=Quotas(
-            settings.max_queued_per_user,
             settings.max_upload_bytes,
             settings.max_output_bytes,
-            settings.attempt_limit,
             settings.max_webhooks_per_user,
         ),
         runner_name=runner.name,
@@ -277,10 +282,3 @@ def _build(settings: Settings, hub: Hub, database: Database, edges: Replacements
         master_keys=masters,
     )
     return _Service(state, writer, runner, loops)
-
-
-def _disabled_notice(endpoint: Endpoint) -> Publication:
-    """The notice to its owner that an endpoint is sent nothing more."""
-    body = msgspec.json.encode(serializers.endpoint_to_dict(endpoint))
-    moment = round((endpoint.disabled_at or 0) * 1000)
-    return Publication(endpoint.endpoint_id, endpoint.user_id, moment, NoticeType.WEBHOOK_DISABLED, body)

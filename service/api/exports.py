@@ -25,19 +25,10 @@ from service.api.transfers.downloads import download_response
 from service.jobs import queries, transitions
 from service.jobs.models import Job, Status
 from service.problems import (
-    AlreadyFinished,
-    AttemptStillEnding,
-    FieldError,
     NotComplete,
-    NotFound,
-    NotRetryable,
-    OutputKeyInUse,
     OutputReplaced,
-    QuotaExceeded,
 )
 
-RETRY_AFTER_SECONDS = 10
-RETRYABLE = (Status.ERROR, Status.CANCELLED)
 DOWNLOAD_URL_SECONDS = 3_600
 
 JobId = Annotated[str, pydantic.Field(max_length=MAX_JOB_ID, pattern=r"^[!-~]*$")]
@@ -114,37 +105,17 @@ async def get(request: Request[State]) -> Response:
 
 
 async def cancel(request: Request[State]) -> Response:
-    """Cancel, and end the run; cancelling twice is as good as once."""
-    job = await load_job(request)
-    async with request.state["database"].transaction() as session:
-        cancelled = await transitions.cancel(session, job.user_id, job.job_id, now=time.time())
-    if cancelled is None:
-        job = await load_job(request)
-        if job.status is not Status.CANCELLED:
-            raise AlreadyFinished
-        return job_response(request, job, 202)
-    request.state["publish"](cancelled)
-    await request.state["run_control"].stop_attempt(cancelled)
-    await request.state["outcomes"].delete_output(cancelled)
-    return job_response(request, cancelled, 202)
+    """Cancel the export and stop its run; cancelling again has the same response."""
+    user_id = await request.state["authenticator"].user(request)
+    job = await request.state["exports"].cancel(user_id, path_job_id(request))
+    return job_response(request, job, 202)
 
 
 async def retry(request: Request[State]) -> Response:
-    """A new attempt of a failed or cancelled export."""
-    job = await load_job(request)
-    async with request.state["database"].transaction() as session:
-        await transitions.lock_user(session, job.user_id)
-        await check_quota(request, session, job.user_id)
-        await check_output_key(session, job.user_id, job.output_key, besides=job.job_id)
-        again = await transitions.retry(
-            session, job.user_id, job.job_id, attempts=request.state["quotas"].attempts, now=time.time()
-        )
-    if again is None:
-        now = await load_job(request)
-        raise AttemptStillEnding(headers={"Retry-After": "2"}) if now.status in RETRYABLE else NotRetryable
-    request.state["publish"](again)
-    request.state["dispatcher"].wake()
-    return job_response(request, again, 202)
+    """Start a new attempt of a failed or cancelled export."""
+    user_id = await request.state["authenticator"].user(request)
+    job = await request.state["exports"].retry(user_id, path_job_id(request))
+    return job_response(request, job, 202)
 
 
 async def download_output(request: Request[State]) -> Response:
@@ -167,13 +138,9 @@ def _is_output(stored: Stored, job: Job) -> bool:
 
 
 async def load_job(request: Request[State]) -> Job:
-    """The job in the path, if it is the caller's; raises NotFound."""
+    """Return the job in the path, if it is the user's; raises NotFound."""
     user_id = await request.state["authenticator"].user(request)
-    async with request.state["database"].reading() as session:
-        job = await queries.get(session, user_id, path_job_id(request))
-    if job is None:
-        raise NotFound("There is no such export.")
-    return job
+    return await request.state["exports"].get(user_id, path_job_id(request))
 
 
 Read = Callable[[AsyncSession, str], Awaitable[list[Job]]]
@@ -194,25 +161,3 @@ def job_response(
     request: Request[State], job: Job, status: Literal[200, 202] = 200, headers: dict[str, str] | None = None
 ) -> Response:
     return json_response(request.state["view"].to_dict(job), status, headers)
-
-
-async def check_output_key(
-    session: AsyncSession, user_id: str, output_key: str, *, besides: str = ""
-) -> None:
-    """Raise KeyTaken if another export has the key; to be asked, and acted on, one at a time for a user."""
-    holder = await queries.find_key_holder(session, user_id, output_key, now=time.time(), besides=besides)
-    if holder is not None:
-        taken = f"the export {holder} has this key; name another, or none"
-        errors = [FieldError(loc=["config", "output_key"], msg=taken)]
-        raise OutputKeyInUse(
-            f"The export {holder} has the key {output_key!r}; name another, or none.", errors=errors
-        )
-
-
-async def check_quota(request: Request[State], session: AsyncSession, user_id: str) -> None:
-    limit = request.state["quotas"].queued
-    if await queries.count_active(session, user_id) >= limit:
-        raise QuotaExceeded(
-            f"{limit} exports are waiting or running already.",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )

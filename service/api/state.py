@@ -1,6 +1,5 @@
 """What the lifespan hands to every route."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -13,15 +12,15 @@ from service.api.auth import Authenticator
 from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
-from service.dispatch.run_control import RunControl
 from service.dispatch.runners import RunnerReadiness
+from service.exports.service import ExportService
+from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
-from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from service.webhooks.worker import DeliveryWorker
 
@@ -30,10 +29,8 @@ from service.webhooks.worker import DeliveryWorker
 class Quotas:
     """What one user may ask for."""
 
-    queued: int
     upload_bytes: int
     output_bytes: int
-    attempts: int
     endpoints: int
 
 
@@ -48,14 +45,14 @@ class State(TypedDict):
     liveness: Liveness
     dispatcher: Dispatcher
     rescuer: Rescuer
-    run_control: RunControl
     outcomes: Finalizer
     writer: BatchWriter
     authenticator: Authenticator
     hub: Hub
+    changes: JobChanges
     initial_states: InitialStatesReader
     stream_slots: StreamSlots
-    publish: Callable[[Job], None]
+    exports: ExportService
     egress: EgressClient
     delivery_worker: DeliveryWorker
     prober: Prober

@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.envelope import EventType
-from infra import egress
 from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, parse_query, read_json
 from service.api.state import State
 from service.jobs import transitions
-from service.problems import Conflict, FieldError, Invalid, NotFound
+from service.problems import Conflict, NotFound
 from service.webhooks import endpoint_status, endpoints, serializers
 from service.webhooks.models import DisabledReason, Endpoint
 from service.webhooks.signing import active_public_keys
+from service.webhooks.url_check import check_url
 
 MAX_URL = 2_048
 
@@ -58,7 +58,7 @@ async def create(request: Request[State]) -> Response:
     """A new endpoint; this answer alone shows its secret."""
     user_id = await request.state["authenticator"].user(request)
     asked, _ = await read_json(request, CreateEndpoint)
-    await check_url(request, asked.url, "url")
+    await check_url(request.state["egress"], asked.url, "url")
     limit = request.state["quotas"].endpoints
     async with request.state["database"].transaction() as session:
         await transitions.lock_user(session, user_id)
@@ -100,7 +100,7 @@ async def update(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     asked, _ = await read_json(request, UpdateEndpoint)
     if asked.url is not None and asked.url != endpoint.url:
-        await check_url(request, asked.url, "url")
+        await check_url(request.state["egress"], asked.url, "url")
     given = asked.model_dump(exclude_none=True, exclude={"enabled", "events"})
     if asked.events is not None:
         given["events"] = ",".join(sort_events(asked.events))
@@ -151,15 +151,6 @@ async def public_key(request: Request[State]) -> Response:
     if not keys:
         raise NotFound("The webhook has no public key: it was created without `ed25519: true`.")
     return json_response({"public_key": keys[0], "public_keys": keys})
-
-
-async def check_url(request: Request[State], url: str, *loc: str) -> None:
-    """Refuse a target that may not be sent to, before anything is kept of it."""
-    try:
-        await request.state["egress"].check(url)
-    except (egress.BlockedURL, egress.Unreachable) as error:
-        reason = error.reason if isinstance(error, egress.BlockedURL) else error.message
-        raise Invalid(f"{'.'.join(loc)}: {reason}", errors=[FieldError(loc=[*loc], msg=reason)]) from None
 
 
 async def load_endpoint(request: Request[State]) -> Endpoint:

@@ -1,9 +1,13 @@
 """What becomes of a job whose attempt ended without a word of its run: another attempt, or the end."""
 
+import random
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from infra.database.postgresql import Database
+from service.clock import Clock
+from service.fanout.changes import JobChanges
 from service.jobs import transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import MAX_INTERRUPTIONS, Charge, requeue_message, retry_at
@@ -31,12 +35,29 @@ def interruption(message: str, *, only_if_unstarted: bool = False) -> AttemptFai
     return AttemptFailure("run_lost", message, True, Charge.INTERRUPTION, only_if_unstarted)
 
 
+class AttemptEnder:
+    """Ends attempts for the dispatcher and the rescuer; safe to use on every replica."""
+
+    def __init__(self, database: Database, changes: JobChanges, clock: Clock) -> None:
+        self._database = database
+        self._changes = changes
+        self._clock = clock
+
+    async def fail(self, job: Job, failure: AttemptFailure) -> None:
+        """Requeue the job or fail it, and stop what is left of the attempt; no-op if it is over already."""
+        jitter = random.random()  # noqa: S311 - not for a secret
+        async with self._database.transaction() as session:
+            updated = await end_attempt(session, job, failure, now=self._clock.wall(), jitter=jitter)
+        if updated is not None:
+            await self._changes.notify(updated, ended_attempt=job)
+
+
 async def end_attempt(
-    session: AsyncSession, job: Job, failure: AttemptFailure, *, now: float, random: float
+    session: AsyncSession, job: Job, failure: AttemptFailure, *, now: float, jitter: float
 ) -> Job | None:
     """Requeue the job if the failure is retryable and another attempt is left, else fail it.
 
-    None if the attempt was over already. `random` is from 0 to 1.
+    None if the attempt was over already. `jitter` is from 0 to 1.
     """
     unstarted = failure.only_if_unstarted
     if failure.retryable:
@@ -45,7 +66,7 @@ async def end_attempt(
             job,
             requeue_message(failure.message),
             charge=failure.charge,
-            not_before=_start_again_at(job, failure.charge, now, random),
+            not_before=_start_again_at(job, failure.charge, now, jitter),
             unstarted=unstarted,
             now=now,
         )
@@ -55,11 +76,11 @@ async def end_attempt(
     return await transitions.fail(session, job, code, message, unstarted=unstarted, now=now)
 
 
-def _start_again_at(job: Job, charge: Charge, now: float, random: float) -> float:
+def _start_again_at(job: Job, charge: Charge, now: float, jitter: float) -> float:
     if charge is not Charge.INTERRUPTION:
-        return retry_at(job.attempt, now, random)
+        return retry_at(job.attempt, now, jitter)
     late = job.interruptions + 1 - PROMPT_INTERRUPTIONS
-    return retry_at(late, now, random) if late > 0 else now
+    return retry_at(late, now, jitter) if late > 0 else now
 
 
 def _ending(failure: AttemptFailure) -> tuple[str, str]:

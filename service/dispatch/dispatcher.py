@@ -5,7 +5,6 @@ this process dies in between, the lease expires and the rescuer starts the next 
 """
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -14,12 +13,13 @@ from gpu.export_types.registry import UnknownExportType
 from infra.database.postgresql import Database
 from infra.storage import OutsideStorage, StorageError
 from service.clock import Clock
-from service.dispatch.attempt_failures import AttemptFailure
+from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Runner, RunnerRefused
+from service.fanout.changes import JobChanges
 from service.jobs import leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
@@ -41,7 +41,8 @@ class Dispatcher:
         specs: SpecBuilder,
         control: RunControl,
         rescuer: Rescuer,
-        publish: Callable[[Job], None],
+        ender: AttemptEnder,
+        changes: JobChanges,
         *,
         limits: Limits,
         clock: Clock,
@@ -51,7 +52,8 @@ class Dispatcher:
         self._specs = specs
         self._control = control
         self._rescuer = rescuer
-        self._publish = publish
+        self._ender = ender
+        self._changes = changes
         self._limits = limits
         self._clock = clock
         self._starting: dict[asyncio.Task[None], Job] = {}
@@ -109,7 +111,7 @@ class Dispatcher:
                 now=self._clock.wall(),
             )
         if requeued is not None:
-            self._publish(requeued)
+            self._changes.publish(requeued)
 
     async def _claim(self) -> list[Job]:
         capacity = self._runner.capacity()
@@ -131,24 +133,24 @@ class Dispatcher:
         try:
             call_id = await self._runner.spawn(await self._specs.build(job))
         except (ValidationError, OutsideStorage):  # written by another version, or a link that was made since
-            await self._control.fail_attempt(job, _CONFIG_UNUSABLE)
+            await self._ender.fail(job, _CONFIG_UNUSABLE)
             return
         except UnknownExportType:
             message = (
                 f"The service has no export type {job.type!r} any more; install its package, then retry."
             )
             failure = AttemptFailure("unknown_export_type", message, retryable=False)
-            await self._control.fail_attempt(job, failure)
+            await self._ender.fail(job, failure)
             return
         except (StorageError, RunnerRefused) as error:
-            await self._control.fail_attempt(job, _start_failure(error))
+            await self._ender.fail(job, _start_failure(error))
             return
         async with self._database.transaction() as session:
             started = await leases.record_spawn(session, job, call_id, now=self._clock.wall())
         if started is None:  # cancelled between the claim and here
             await self._control.cancel_call(job, call_id)
         else:
-            self._publish(started)
+            self._changes.publish(started)
 
     def _on_start_done(self, start: asyncio.Task[None]) -> None:
         job = self._starting.pop(start)

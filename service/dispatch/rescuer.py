@@ -11,9 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from infra.database.postgresql import Database
 from infra.storage import StorageError
 from service.clock import Clock
-from service.dispatch.attempt_failures import AttemptFailure, interruption
+from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure, interruption
 from service.dispatch.observation import JobObserver, Limits
-from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Failed, Finished, Runner, Running, Unknown
 from service.ingest.changes import change_from_result
 from service.ingest.finalizer import Finalizer
@@ -44,7 +43,7 @@ class Rescuer:
         database: Database,
         runner: Runner,
         outcomes: Finalizer,
-        control: RunControl,
+        ender: AttemptEnder,
         *,
         limits: Limits,
         clock: Clock,
@@ -52,7 +51,7 @@ class Rescuer:
         self._database = database
         self._runner = runner
         self._outcomes = outcomes
-        self._control = control
+        self._ender = ender
         self._limits = limits
         self._clock = clock
         self._observer = JobObserver(limits, clock.monotonic)
@@ -81,7 +80,7 @@ class Rescuer:
             )
         for job in lapsed:
             message = "The run could not be confirmed to have started."
-            await self._control.fail_attempt(job, interruption(message, only_if_unstarted=True))
+            await self._ender.fail(job, interruption(message, only_if_unstarted=True))
         await self._probe_all(overdue, self._end_overdue)
         await self._probe_all(silent, self._probe_run)
 
@@ -97,7 +96,7 @@ class Rescuer:
                 session, self._runner.name, of_this_instance=self._runner.instance
             )
         for job in orphaned:
-            await self._control.fail_attempt(job, interruption("The service was restarted."))
+            await self._ender.fail(job, interruption("The service was restarted."))
 
     async def check_ended(self, call_ids: list[str]) -> None:
         """Probe the runs of calls that the runner saw end, instead of waiting until they are silent."""
@@ -119,7 +118,7 @@ class Rescuer:
 
     async def _probe_run(self, job: Job) -> None:
         if job.call_id is None:  # the service died before it could store which call to probe
-            await self._control.fail_attempt(job, interruption("The run has stopped reporting."))
+            await self._ender.fail(job, interruption("The run has stopped reporting."))
             return
         status = await self._runner.probe(job.call_id)
         match status:
@@ -129,7 +128,7 @@ class Rescuer:
                 await self._finalize(job, status)
             case Failed(code, message, transient, interrupted):
                 charge = Charge.INTERRUPTION if interrupted else Charge.FAILURE
-                await self._control.fail_attempt(job, AttemptFailure(code, message, transient, charge))
+                await self._ender.fail(job, AttemptFailure(code, message, transient, charge))
 
     async def _end_overdue(self, job: Job) -> None:
         """Take the result of an overdue run that ended without being able to report it, or fail the job."""
@@ -137,7 +136,7 @@ class Rescuer:
         if isinstance(status, Finished):
             await self._finalize(job, status)
             return
-        await self._control.fail_attempt(job, _OVERDUE[job.status])
+        await self._ender.fail(job, _OVERDUE[job.status])
 
     async def _finalize(self, job: Job, finished: Finished) -> None:
         change = change_from_result(job, finished.ending, finished.gpu_seconds, now=self._clock.wall())

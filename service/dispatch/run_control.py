@@ -1,49 +1,28 @@
-"""Stop runs and end attempts: cancel the call, delete what it wrote, and requeue or fail the job."""
+"""Stop runs, and delete what attempts leave in storage."""
 
 import logging
-import random
-from collections.abc import Callable
+import time
 
 from infra.database.postgresql import Database
 from infra.storage import Storage
-from service.clock import Clock
-from service.dispatch.attempt_failures import AttemptFailure, end_attempt
 from service.dispatch.runners import Runner, RunnerRefused
-from service.ingest.finalizer import Finalizer, delete_attempt_files
-from service.jobs.models import Job
+from service.ingest.finalizer import delete_attempt_files
+from service.jobs import queries
+from service.jobs.models import Job, Status
 
 logger = logging.getLogger("framehook.attempts")
 
 
 class RunControl:
-    """Ends attempts for the dispatcher, the rescuer and the API; safe to use on every replica."""
+    """Does what a change of a job calls for outside of the database; safe to use on every replica.
 
-    def __init__(
-        self,
-        database: Database,
-        storage: Storage,
-        runner: Runner,
-        outcomes: Finalizer,
-        publish: Callable[[Job], None],
-        clock: Clock,
-    ) -> None:
+    `service.fanout.changes.JobChanges` calls it after each commit.
+    """
+
+    def __init__(self, database: Database, storage: Storage, runner: Runner) -> None:
         self._database = database
         self._storage = storage
         self._runner = runner
-        self._outcomes = outcomes
-        self._publish = publish
-        self._clock = clock
-
-    async def fail_attempt(self, job: Job, failure: AttemptFailure) -> None:
-        """Requeue the job or fail it, and stop what is left of the attempt; no-op if it is over already."""
-        jitter = random.random()  # noqa: S311 - not for a secret
-        async with self._database.transaction() as session:
-            updated = await end_attempt(session, job, failure, now=self._clock.wall(), random=jitter)
-        if updated is not None:
-            self._publish(updated)
-            await self.stop_attempt(job)
-            await self._outcomes.delete_output(updated)
-            self._runner.freed.set()
 
     async def stop_attempt(self, job: Job) -> None:
         """Cancel the run of an attempt that has ended in the database, and delete what it stored."""
@@ -57,3 +36,20 @@ class RunControl:
             await self._runner.cancel(call_id)
         except RunnerRefused as refused:
             logger.warning("the run could not be cancelled: %s", refused.code, extra=job.log_fields)
+
+    async def delete_output(self, job: Job) -> None:
+        """Delete an output that was published before its job ended in another way than `complete`."""
+        if job.output_checksum is None or job.status is Status.COMPLETE:
+            return
+        async with self._database.reading() as session:
+            stored = await queries.get(session, job.user_id, job.job_id)
+            # Another export may have taken the key since, and have made the very same file.
+            holder = await queries.find_key_holder(
+                session, job.user_id, job.output_key, now=time.time(), besides=job.job_id
+            )
+        if holder is None and stored is not None and stored.status in (Status.CANCELLED, Status.ERROR):
+            await self._storage.discard(job.user_id, job.output_key, checksum=job.output_checksum)
+
+    def wake_dispatcher(self) -> None:
+        """Look for pending jobs now."""
+        self._runner.freed.set()

@@ -2,16 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from infra.database.postgresql import PostgresDatabase
 from infra.database.sqlite import ChangedRow
+from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import LOOK_BACK_SECONDS
+from service.fanout.notices import publish_disabled
 from service.jobs import queries
-from service.jobs.models import Job
 from service.webhooks import endpoints
-from service.webhooks.models import ENDPOINT_PREFIX, DisabledReason, Endpoint
+from service.webhooks.models import ENDPOINT_PREFIX, DisabledReason
 
 logger = logging.getLogger("framehook.relay")
 
@@ -23,14 +24,11 @@ class ChangeListener:
         self,
         database: PostgresDatabase,
         hub: Hub,
-        publish: Callable[[Job], None],
-        notify_disabled: Callable[[Endpoint], None],
+        changes: JobChanges,
     ) -> None:
-        """`notify_disabled` is called with each endpoint that another replica disabled."""
         self._database = database
         self._hub = hub
-        self._publish = publish
-        self._notify_disabled = notify_disabled
+        self._changes = changes
 
     async def run(self) -> None:
         """Listen until the connection is lost; the supervisor calls this again."""
@@ -46,7 +44,7 @@ class ChangeListener:
             for user_id in user_ids:
                 jobs += await queries.list_recent(session, user_id, since=since)
         for job in jobs:
-            self._publish(job)
+            self._changes.publish(job)
 
     async def _on_notify(self, changes: Sequence[ChangedRow]) -> None:
         """Load the rows that other replicas changed and publish those with local subscribers."""
@@ -58,8 +56,8 @@ class ChangeListener:
             jobs = await queries.list_by_ids(session, job_ids) if job_ids else []
             changed_endpoints = await endpoints.list_by_ids(session, endpoint_ids) if endpoint_ids else []
         for job in jobs:
-            self._publish(job)
+            self._changes.publish(job)
         for endpoint in changed_endpoints:
             # A user who disabled the endpoint has the response to that request; no notice is needed.
             if not endpoint.enabled and endpoint.disabled_reason != DisabledReason.BY_USER:
-                self._notify_disabled(endpoint)
+                publish_disabled(self._hub, endpoint)

@@ -5,14 +5,14 @@ answered with the newer one's sequence. What was committed is published before i
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.database.postgresql import Database
+from service.fanout.changes import JobChanges
 from service.ingest import store
 from service.ingest.changes import Applied, Change, Outcome
 from service.jobs import queries
-from service.jobs.models import Job
 from service.webhooks.outbox import Outbox
 
 MAX_BATCH = 500
@@ -39,21 +39,12 @@ class BatchWriter:
     def __init__(
         self,
         database: Database,
-        publish: Callable[[Job], None],
+        changes: JobChanges,
         outbox: Outbox | None = None,
-        *,
-        wanted: Callable[[str, str], bool] = lambda _job_id, _user_id: True,
-        committed: Callable[[Collection[str]], None] = lambda _job_ids: None,
     ) -> None:
-        """`wanted(job_id, user_id)` says whether anybody would read what is published of the job.
-
-        `committed(job_ids)` hears after each commit which jobs it changed.
-        """
         self._database = database
-        self._publish = publish
+        self._changes = changes
         self._outbox = outbox
-        self._wanted = wanted
-        self._committed = committed
         self._pending: list[PendingChange] = []
         self._ready = asyncio.Event()
         self.stats = WriterStats()
@@ -99,7 +90,7 @@ class BatchWriter:
         self.stats.changes += len(batch)
         try:
             changed = store.select_newest(changes, outcomes)
-            self._committed(changed.keys())
+            self._changes.wake_deliveries(changed.keys())
             await self._notify(changed)
         finally:  # what is committed is true, whether or not it could be told
             for (_, answer), outcome in zip(batch, outcomes, strict=True):
@@ -114,11 +105,11 @@ class BatchWriter:
         unread = []
         for job_id, outcome in changed.items():
             if outcome.job is not None:
-                self._publish(outcome.job)
-            elif self._wanted(job_id, str(outcome.user_id)):
+                self._changes.publish(outcome.job)
+            elif self._changes.has_subscribers(job_id, str(outcome.user_id)):
                 unread.append(job_id)
         if unread:
             async with self._database.reading() as session:
                 found = await queries.list_by_ids(session, unread)
             for job in found:
-                self._publish(job)
+                self._changes.publish(job)

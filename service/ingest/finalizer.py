@@ -1,8 +1,6 @@
 """What a run reports, taken in: an output is checked and moved into its place before the row says `complete`."""
 
 import logging
-import time
-from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -10,13 +8,14 @@ from callbacks.envelope import EventType, Failure, Output
 from infra.database.errors import DATABASE_ERRORS
 from infra.database.postgresql import Database
 from infra.storage import Obstructed, Storage, StorageError
+from service.fanout.changes import JobChanges
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome, Refusal, with_lost_output
 from service.ingest.lease_renewal import FinalizationTooLong, FinalizeLease, LeaseLost, LeaseRenewal
 from service.ingest.output_check import SourceProber, check_output
 from service.ingest.output_limits import max_output_bytes
-from service.jobs import finalize_leases, queries
-from service.jobs.models import Job, Status
+from service.jobs import finalize_leases
+from service.jobs.models import Job
 
 logger = logging.getLogger("framehook.outcomes")
 
@@ -63,7 +62,7 @@ class Finalizer:
         database: Database,
         storage: Storage,
         writer: BatchWriter,
-        publish: Callable[[Job], None],
+        changes: JobChanges,
         *,
         prober: SourceProber,
         max_output_bytes: int,
@@ -73,7 +72,7 @@ class Finalizer:
         self._database = database
         self._storage = storage
         self._writer = writer
-        self._publish = publish
+        self._changes = changes
         self._prober = prober
         self._max_output_bytes = max_output_bytes
         self._leases = leases
@@ -93,7 +92,7 @@ class Finalizer:
         """Apply a change that completes nothing; an output that was in its place before does not stay there."""
         outcome = await self._writer.submit(change)
         if isinstance(outcome, Applied) and outcome.job is not None:
-            await self.delete_output(outcome.job)
+            await self._changes.clean_up(outcome.job)
         return outcome
 
     async def _start_finalizing(self, change: Change, lease: FinalizeLease) -> Job | None:
@@ -106,7 +105,7 @@ class Finalizer:
                 now=change.now,
             )
         if job is not None:
-            self._publish(job)
+            self._changes.publish(job)
         return job
 
     async def _finish_attempt(self, job: Job, change: Change, lease: FinalizeLease) -> Outcome:
@@ -130,7 +129,7 @@ class Finalizer:
             failure = TOO_LONG
         except LeaseLost:
             logger.warning("another replica may take the output in by now", extra=job.log_fields)
-            await self.delete_output(job)
+            await self._changes.clean_up(job)
             return Refusal.HELD
         if failure is not None:
             logger.warning("the output was not taken: %s", failure.code, extra=job.log_fields)
@@ -138,7 +137,7 @@ class Finalizer:
             return await self._submit(replace(change, type=EventType.FAILED, report=lost))
         outcome = await self._writer.submit(change)
         if outcome is Refusal.OVER:
-            await self.delete_output(job)
+            await self._changes.clean_up(job)
         return outcome
 
     async def _publish_output(self, job: Job, output: Output, lease: FinalizeLease) -> Failure | None:
@@ -166,16 +165,3 @@ class Finalizer:
                 await finalize_leases.release(session, lease.job_id, lease.finalizer)
         except DATABASE_ERRORS as error:
             logger.warning("the lease of an output could not be released: %s", type(error).__name__)
-
-    async def delete_output(self, job: Job) -> None:
-        """An output that was in its place before its job ended otherwise must not stay there."""
-        if job.output_checksum is None or job.status is Status.COMPLETE:
-            return
-        async with self._database.reading() as session:
-            now = await queries.get(session, job.user_id, job.job_id)
-            # Another may have taken the key since, and have made the very same file.
-            holder = await queries.find_key_holder(
-                session, job.user_id, job.output_key, now=time.time(), besides=job.job_id
-            )
-        if holder is None and now is not None and now.status in (Status.CANCELLED, Status.ERROR):
-            await self._storage.discard(job.user_id, job.output_key, checksum=job.output_checksum)

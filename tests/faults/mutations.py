@@ -103,7 +103,7 @@ def publish_before_commit() -> None:
     def told(writer: BatchWriter, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome, Applied) and outcome.job is not None:
-                writer._publish(outcome.job)
+                writer._changes.publish(outcome.job)
 
     async def write_batch(writer: BatchWriter, changes: Sequence[Change]) -> list[Outcome]:
         database = writer._database

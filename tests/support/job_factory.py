@@ -1,16 +1,20 @@
 """Jobs and callbacks for tests of the state machine, which go to the database without the network between."""
 
 import asyncio
+from collections.abc import Callable, Collection
 
 import msgspec
 from sqlalchemy import select
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from infra.database.postgresql import Database
+from service.fanout.changes import JobChanges
+from service.fanout.hub import Hub
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Change, Outcome
 from service.jobs import transitions
 from service.jobs.models import Job
+from service.jobs.serializers import JobSerializer
 from tests.support.fakes import OUTPUT
 
 Row = dict[str, object]
@@ -73,7 +77,41 @@ async def write_changes(writer: BatchWriter, *changes: Change) -> list[Outcome]:
 
 
 def ignore_job(_job: Job) -> None:
-    """Publishes nothing."""
+    """Publish nothing."""
+
+
+class NoCleanup:
+    """Stands for a service without runs and outputs."""
+
+    async def stop_attempt(self, job: Job) -> None:
+        pass
+
+    async def delete_output(self, job: Job) -> None:
+        pass
+
+    def wake_dispatcher(self) -> None:
+        pass
+
+
+class FakeChanges(JobChanges):
+    """Gives each job to `on_publish` instead of subscribers; `is_wanted` says which jobs have any."""
+
+    def __init__(
+        self,
+        on_publish: Callable[[Job], None] = ignore_job,
+        *,
+        is_wanted: Callable[[str, str], bool] = lambda _job_id, _user_id: True,
+        wake_deliveries: Callable[[Collection[str]], None] = lambda _job_ids: None,
+    ) -> None:
+        super().__init__(Hub(), JobSerializer(""), NoCleanup(), wake_deliveries=wake_deliveries)
+        self._on_publish = on_publish
+        self._is_wanted = is_wanted
+
+    def publish(self, job: Job) -> None:
+        self._on_publish(job)
+
+    def has_subscribers(self, job_id: str, user_id: str) -> bool:
+        return self._is_wanted(job_id, user_id)
 
 
 async def fetch_jobs(database: Database) -> dict[str, Row]:

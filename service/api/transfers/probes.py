@@ -7,7 +7,7 @@ from gpu.spec import LocalFile, RemoteObject
 from infra.storage import OutsideStorage
 from service.api.requests import json_response
 from service.api.state import State
-from service.api.transfers.uploads import UPLOADS_PREFIX
+from service.exports.checks import UPLOADS_PREFIX
 from service.problems import NotFound
 
 URL_SECONDS = 300

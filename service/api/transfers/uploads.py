@@ -21,6 +21,7 @@ from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
 from service.api.transfers import multipart as parts
 from service.api.transfers.multipart import Upload
+from service.exports.checks import UPLOADS_PREFIX
 from service.jobs.serializers import format_timestamp
 from service.problems import Conflict, NotFound, TooLarge, UnsupportedType
 
@@ -29,7 +30,6 @@ MULTIPART_SECONDS = 24 * 3_600
 # S3 takes no more than 5 GiB in one request; what is larger goes in parts whether that was asked for or not.
 MAX_SINGLE_BYTES = 4 * 2**30
 MAX_NAME_BYTES = 120
-UPLOADS_PREFIX = "uploads/"
 VIDEO_TYPES = frozenset(
     {
         "video/mp4", "video/quicktime", "video/x-matroska", "video/matroska", "video/webm", "video/x-m4v",

@@ -23,12 +23,12 @@ from service.api.callbacks import CallbackFastPath
 from service.ingest import store
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change
-from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from service.webhooks.outbox import Outbox
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows
 from tests.bench.ingest.throughput import CONNECTIONS, SECRET, attempt_key, requests_for
 from tests.bench.measure.servers import postgresql
+from tests.support.job_factory import FakeChanges
 
 ROUNDS = 300
 EACH = 100
@@ -107,7 +107,7 @@ async def writing(database: Database, insert: Insert) -> dict[str, float]:
     job_ids = [str(uuid.uuid4()) for _ in range(CONNECTIONS)]
     await asyncio.to_thread(insert, job_ids)
     outbox = Outbox(JobSerializer("http://127.0.0.1"))
-    writer = BatchWriter(database, _ignore, outbox, wanted=lambda _job_id, _user_id: False)
+    writer = BatchWriter(database, FakeChanges(is_wanted=lambda _job_id, _user_id: False), outbox)
     transaction = whole = float("inf")
     for step in range(1, ROUNDS + 1):
         changes = ticks(job_ids, 2 * step)
@@ -137,10 +137,6 @@ async def on_postgresql(_folder: Path) -> dict[str, float]:
     with postgresql() as url:
         await asyncio.to_thread(schema.upgrade, url)
         return await writing(open_database(url), postgresql_rows(url))
-
-
-def _ignore(_job: Job) -> None:
-    return
 
 
 async def main() -> None:

@@ -34,7 +34,7 @@ async def interrupt(database: Database, job: Job) -> Job:
     """Start the job, let the service die, and start the service again."""
     async with database.transaction() as session:
         await leases.claim(session, places=1, per_user=9, lease_seconds=30, now=NOW + 1_000)
-        ended = await end_attempt(session, job, RESTARTED, now=NOW, random=0)
+        ended = await end_attempt(session, job, RESTARTED, now=NOW, jitter=0)
     assert ended is not None
     return ended
 
@@ -48,7 +48,7 @@ async def test_an_export_with_one_attempt_survives_more_than_ten_deaths_of_the_s
     assert (job.status, job.attempt, job.interruptions) == (Status.PENDING, 13, 12)
     async with any_database.transaction() as session:
         own = AttemptFailure("broken", "It broke.", retryable=True)
-        ended = await end_attempt(session, job, own, now=NOW, random=0)
+        ended = await end_attempt(session, job, own, now=NOW, jitter=0)
     assert ended is not None
     assert (ended.status, ended.error_code) == (Status.ERROR, "broken"), "its own failures count as before"
 

@@ -62,7 +62,7 @@ def tick(job_id: str, step: int, *, attempt: int = 1, progress: float = 50) -> C
 async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(counting: Counting) -> None:
     await submitted(counting, *(f"job-{number}" for number in range(20)))
     counting.held = asyncio.Event()
-    writer = BatchWriter(counting, job_factory.ignore_job)
+    writer = BatchWriter(counting, job_factory.FakeChanges())
     loop = asyncio.create_task(writer.run())
     first = asyncio.ensure_future(writer.submit(tick("job-0", 1)))
     await _turns()
@@ -82,7 +82,9 @@ async def test_a_tick_overtaken_in_its_batch_is_answered_with_the_sequence_of_th
     await submitted(database, "job-1")
     published: list[Job] = []
     told = [tick("job-1", step, progress=step * 10) for step in (1, 3, 2)]
-    outcomes = await job_factory.write_changes(BatchWriter(database, published.append), *told)
+    outcomes = await job_factory.write_changes(
+        BatchWriter(database, job_factory.FakeChanges(published.append)), *told
+    )
     assert [one.sequence for one in outcomes if isinstance(one, Applied)] == [2, 2, 2]
     assert [(job.sequence, job.progress) for job in published] == [(2, 30.0)]
 
@@ -95,7 +97,7 @@ async def test_an_end_is_never_overtaken(database: SqliteDatabase) -> None:
         job_factory.build_change(EventType.COMPLETED, "job-1", 1, 3, now=NOW),
         tick("job-1", 4),
     ]
-    outcomes = await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), *told)
+    outcomes = await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), *told)
     row = (await job_factory.fetch_jobs(database))["job-1"]
     assert row["status"] == "complete"
     assert isinstance(outcomes[2], Applied)
@@ -113,7 +115,7 @@ async def test_nothing_is_published_before_it_is_committed_and_all_is_before_its
         connection.close()
         seen.append(f"published {job.sequence} when {stored} was stored")
 
-    writer = BatchWriter(database, publish)
+    writer = BatchWriter(database, job_factory.FakeChanges(publish))
     waiting = asyncio.ensure_future(writer.submit(tick("job-1", 1)))
     waiting.add_done_callback(lambda _: seen.append("answered"))
     await _turns()
@@ -127,7 +129,7 @@ async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_writ
     counting: Counting,
 ) -> None:
     await submitted(counting, "job-1", "job-2")
-    writer = BatchWriter(counting, job_factory.ignore_job)
+    writer = BatchWriter(counting, job_factory.FakeChanges())
     loop = asyncio.create_task(writer.run())
     counting.failing = 1
     told = [asyncio.ensure_future(writer.submit(tick(job_id, 1))) for job_id in ("job-1", "job-2")]
@@ -142,7 +144,7 @@ async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_writ
 async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting: Counting) -> None:
     await submitted(counting, "job-1", "job-2")
     counting.held = asyncio.Event()
-    writer = BatchWriter(counting, job_factory.ignore_job)
+    writer = BatchWriter(counting, job_factory.FakeChanges())
     loop = asyncio.create_task(writer.run())
     gone = asyncio.ensure_future(writer.submit(tick("job-1", 1)))
     stays = asyncio.ensure_future(writer.submit(tick("job-2", 1)))
@@ -156,7 +158,7 @@ async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting:
 
 async def test_what_waits_at_a_shutdown_is_still_committed(database: SqliteDatabase) -> None:
     await submitted(database, "job-1")
-    writer = BatchWriter(database, job_factory.ignore_job)
+    writer = BatchWriter(database, job_factory.FakeChanges())
     (outcome,) = await job_factory.write_changes(writer, tick("job-1", 1))
     assert outcome == Applied(2, "ada", transitions.to_job((await job_factory.fetch_jobs(database))["job-1"]))
 
@@ -168,8 +170,9 @@ async def test_only_what_somebody_wants_is_read_and_published_once_as_it_stands(
     published: list[Job] = []
     writer = BatchWriter(
         database,
-        published.append,
-        wanted=lambda job_id, user_id: (job_id, user_id) == ("job-1", "ada"),
+        job_factory.FakeChanges(
+            published.append, is_wanted=lambda job_id, user_id: (job_id, user_id) == ("job-1", "ada")
+        ),
     )
     await job_factory.write_changes(writer, *(tick(job_id, 1) for job_id in ("job-1", "job-2", "job-3")))
     published.clear()  # what began is a transition, which is in hand anyway
@@ -187,7 +190,7 @@ async def test_a_publisher_that_fails_leaves_no_caller_without_an_answer(databas
     def broken(_job: Job) -> None:
         raise RuntimeError("nobody can be told")
 
-    writer = BatchWriter(database, broken)
+    writer = BatchWriter(database, job_factory.FakeChanges(broken))
     loop = asyncio.create_task(writer.run())
     async with asyncio.timeout(5):
         answer = await writer.submit(tick("job-1", 1))
@@ -238,7 +241,7 @@ async def _result(
             await session.execute(delete(transitions.EVENTS))
             await session.execute(delete(transitions.JOBS))
         await submitted(database, "job-1", "job-2")
-        writer = BatchWriter(database, job_factory.ignore_job)
+        writer = BatchWriter(database, job_factory.FakeChanges())
         outcomes = [await job_factory.write_changes(writer, *batch) for batch in batches]
         found = await job_factory.fetch_events(database)
         told = sorted(found, key=lambda row: (str(row["job_id"]), int(str(row["sequence"]))))

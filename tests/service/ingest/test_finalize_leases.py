@@ -218,7 +218,8 @@ async def test_verifying_an_output_takes_no_longer_than_it_may(pair: Pair) -> No
     assert (await pair.answer).status_code == 200
     job = await pair.first.job(pair.job_id)
     assert (job["status"], job["attempt"]) == ("pending", 2)
-    assert "took too long" in job["message"]
+    timeline = await pair.first.app.fetch_timeline(pair.job_id)
+    assert any("took too long" in str(event["message"]) for event in timeline)
 
 
 async def test_a_cancelled_export_is_its_finalizer_s_until_nothing_is_on_its_way(pair: Pair) -> None:

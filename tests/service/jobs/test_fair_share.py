@@ -37,7 +37,7 @@ class Shop:
         self.submitted: dict[str, list[str]] = defaultdict(list)
         self.running: dict[str, Job] = {}
         self.started: list[Job] = []
-        self._writer = BatchWriter(database, job_factory.ignore_job)
+        self._writer = BatchWriter(database, job_factory.FakeChanges())
 
     async def submit(self, user: str, count: int = 1) -> None:
         async with self.database.transaction() as session:
@@ -72,7 +72,7 @@ class Shop:
         """The run fails, and its export waits before it may start again."""
         failure = AttemptFailure("broken", "It broke.", retryable=True)
         async with self.database.transaction() as session:
-            await end_attempt(session, self.running.pop(job_id), failure, now=self.now, random=0)
+            await end_attempt(session, self.running.pop(job_id), failure, now=self.now, jitter=0)
 
     async def work(self, seconds: float) -> list[str]:
         """Let every running export take so long and complete, then start others; return whose these are."""

@@ -45,7 +45,7 @@ async def report(
 ) -> float:
     """Hand in a callback that tells of so many GPU-seconds; those of the export afterwards."""
     told = job_factory.build_change(kind, "job-1", attempt, step, now=NOW, gpu_seconds=seconds, **more)
-    await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told)
+    await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told)
     return (await job_in(database)).gpu_seconds
 
 
@@ -75,7 +75,7 @@ async def test_seconds_never_fall_and_are_not_counted_twice(either: Database) ->
     job = await job_in(either)
     assert await report(either, EventType.COMPLETED, 1, 3, 4.0) == 4
     value = change_from_result(job, job_factory.VALID_OUTPUT, 4.5, now=NOW)
-    await job_factory.write_changes(BatchWriter(either, job_factory.ignore_job), value)
+    await job_factory.write_changes(BatchWriter(either, job_factory.FakeChanges()), value)
     assert (await job_in(either)).gpu_seconds == 4
 
 

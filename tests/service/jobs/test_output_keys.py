@@ -157,7 +157,7 @@ async def test_the_same_file_of_a_later_export_is_not_taken_away_for_an_earlier_
     app.put_output(later, VIDEO)
     assert (await later.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
     same = msgspec.structs.replace(job, output_checksum=CHECKSUM)
-    await app.state["outcomes"].delete_output(same)
+    await app.state["changes"].clean_up(same)
     assert (await act(app, later, "GET", "/download")).content == VIDEO
 
 

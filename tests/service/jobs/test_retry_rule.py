@@ -48,14 +48,14 @@ async def report_failure(database: Database, job: Job, retryable: bool) -> None:
     told = job_factory.build_change(
         EventType.FAILED, job.job_id, job.attempt, job.step + 1, now=NOW, transient=retryable
     )
-    await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told)
+    await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told)
 
 
 async def lose_attempt(database: Database, job: Job, retryable: bool) -> None:
     """The service finds the run lost."""
     failure = AttemptFailure("broken", "It broke.", retryable)
     async with database.transaction() as session:
-        await end_attempt(session, job, failure, now=NOW, random=0.5)
+        await end_attempt(session, job, failure, now=NOW, jitter=0.5)
 
 
 async def start_job(database: Database, name: str, *, attempts: int) -> Job:
@@ -66,7 +66,7 @@ async def start_job(database: Database, name: str, *, attempts: int) -> Job:
         )
         await leases.claim(session, places=1, per_user=99, lease_seconds=30, now=NOW - 8)
         assert await leases.record_spawn(session, job, f"call-{job.attempt}", now=NOW - 7)
-    writer = BatchWriter(database, job_factory.ignore_job)
+    writer = BatchWriter(database, job_factory.FakeChanges())
     for step, kind in enumerate((EventType.STARTED, EventType.PROGRESS), 1):
         await job_factory.write_changes(
             writer, job_factory.build_change(kind, name, job.attempt, step, now=NOW - 5)

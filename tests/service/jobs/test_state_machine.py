@@ -47,7 +47,7 @@ class ExportLife(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.database = self.run(open_emptied(self.url))
         self.published: list[Job] = []
-        self.writer = BatchWriter(self.database, self.published.append)
+        self.writer = BatchWriter(self.database, changes.FakeChanges(self.published.append))
         self.now = 1_000_000.0
         self.rows: dict[str, Row] = {}
         self.claimed: dict[str, int] = {}  # the attempt that was claimed last
@@ -503,6 +503,6 @@ def test_any_order_of_events_leaves_a_job_that_the_model_knows(
 
 @pytest.mark.parametrize("kind", [EventType.STARTED, EventType.PROGRESS, EventType.FAILED])
 async def test_a_callback_for_an_unknown_job_is_unknown(database: SqliteDatabase, kind: EventType) -> None:
-    writer = BatchWriter(database, changes.ignore_job)
+    writer = BatchWriter(database, changes.FakeChanges())
     told = changes.build_change(kind, "nobody", 1, 1, now=1.0)
     assert await changes.write_changes(writer, told) == [Refusal.UNKNOWN]

@@ -20,7 +20,7 @@ async def flip(database: Database, attempt: int, count: int) -> None:
         for step in range(1, count + 1)
     ]
     for one in flips:
-        await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), one)
+        await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), one)
 
 
 async def test_phase_changes_leave_the_latest_rows_and_every_end(either: Database) -> None:

@@ -68,7 +68,7 @@ def callback(
         attempt, step = job.attempt + attempts, max(1, job.step + steps)
         told = job_factory.build_change(kind, job.job_id, attempt, step, now=NOW, **of_report)
         told = msgspec.structs.replace(told, finalizer=finalizer)
-        (outcome,) = await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told)
+        (outcome,) = await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told)
         return outcome
 
     return happen
@@ -230,7 +230,7 @@ async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database
 
     async def posted(run: str, step: int) -> Outcome:
         told = job_factory.build_change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
-        return (await job_factory.write_changes(BatchWriter(database, job_factory.ignore_job), told))[0]
+        return (await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told))[0]
 
     assert isinstance(await posted("0b", 1), Applied)
     before = await job_factory.fetch_jobs(database)

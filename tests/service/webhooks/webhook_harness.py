@@ -20,7 +20,7 @@ from service.webhooks import endpoints
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, Endpoint
 from service.webhooks.outbox import INSERT_DELIVERY, Outbox, build_delivery
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
-from tests.support.job_factory import Row, build_change, ignore_job, submission_for, write_changes
+from tests.support.job_factory import FakeChanges, Row, build_change, submission_for, write_changes
 
 URL = "https://consumer.example/hook"
 BEGIN = 1_800_000_000.0
@@ -175,6 +175,6 @@ async def opened(
     egress = egress or EgressClient(EgressPolicy(), transport=transport or httpx.MockTransport(street.answer))
     disabled: list[Endpoint] = []
     deliverer = DeliveryWorker(database, egress, outbox, disabled.append, config=config, clock=clock)
-    writer = BatchWriter(database, ignore_job, outbox, committed=deliverer.on_commit)
+    writer = BatchWriter(database, FakeChanges(wake_deliveries=deliverer.on_commit), outbox)
     yield Shop(database, clock, writer, deliverer, street, disabled)
     await deliverer.stop()

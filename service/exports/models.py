@@ -1,0 +1,42 @@
+"""What the use cases of exports take and return."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpu.config import ExportConfig
+from service.jobs.models import Job
+from service.webhooks.endpoints import DEFAULT_EVENTS
+from service.webhooks.models import Endpoint
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """A request for an export, valid in itself; `raw_config` is the config as the client wrote it, and is stored.
+
+    `webhook_url` is an endpoint of this export alone.
+    """
+
+    type: str
+    config: ExportConfig
+    raw_config: Mapping[str, Any]
+    project_id: str | None = None
+    webhook_url: str | None = None
+    webhook_events: Sequence[str] = DEFAULT_EVENTS
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """The client's key for a request, and the hash of the body that it came with."""
+
+    key: str
+    body_hash: str
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An export that was accepted, with the endpoint of its own if it has one."""
+
+    job: Job
+    endpoint: Endpoint | None

@@ -1,0 +1,185 @@
+"""What a user does with an export: submit, cancel, retry. Values in, values out: no HTTP.
+
+A change commits first; then `JobChanges` acts on it. Checks that must not race (quota, output key, idempotency key)
+run in the transaction of the change, one user at a time.
+"""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gpu.export_types.registry import find_export_type
+from infra.database.postgresql import Database
+from infra.egress import EgressClient
+from infra.storage import Storage
+from service.exports import checks
+from service.exports.models import ExportRequest, Idempotency, Submitted
+from service.fanout.changes import JobChanges
+from service.jobs import queries, transitions
+from service.jobs.ids import new_id
+from service.jobs.models import IdempotencyKey, Job, Status
+from service.problems import (
+    AlreadyFinished,
+    AttemptStillEnding,
+    Invalid,
+    NotFound,
+    NotRetryable,
+)
+from service.webhooks import endpoints
+from service.webhooks.url_check import check_url
+
+ENDING_RETRY_SECONDS = 2
+_RETRYABLE = (Status.ERROR, Status.CANCELLED)
+
+
+class ExportService:
+    """The use cases behind `/api/exports`; safe to run on every replica."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        egress: EgressClient,
+        changes: JobChanges,
+        *,
+        runner: str,
+        max_queued: int,
+        attempt_limit: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`max_queued` exports of one user may be pending or processing."""
+        self._database = database
+        self._storage = storage
+        self._egress = egress
+        self._changes = changes
+        self._runner = runner
+        self._max_queued = max_queued
+        self._attempt_limit = attempt_limit
+        self._clock = clock
+
+    async def submit(
+        self, user_id: str, request: ExportRequest, idempotency: Idempotency | None = None
+    ) -> Submitted:
+        """Store a pending job; return the earlier one if the idempotency key has one. The run is not waited for."""
+        async with self._database.reading() as session:
+            job = await _find_earlier(session, user_id, idempotency)
+        if job is None:
+            await checks.check_sources(self._storage, user_id, request.config)
+            checks.check_output_place(self._storage, user_id, request.config)
+            if request.webhook_url is not None:
+                await check_url(self._egress, request.webhook_url, "webhook_url")
+            job = await self._submit_once(user_id, request, idempotency)
+        if request.webhook_url is None:
+            return Submitted(job, None)
+        async with self._database.reading() as session:
+            own_endpoints = await endpoints.list_by_job(session, user_id, job.job_id)
+        return Submitted(job, own_endpoints[0] if own_endpoints else None)
+
+    async def get(self, user_id: str, job_id: str) -> Job:
+        """Return one of the user's exports; raises NotFound."""
+        async with self._database.reading() as session:
+            job = await queries.get(session, user_id, job_id)
+        if job is None:
+            raise NotFound("There is no such export.")
+        return job
+
+    async def cancel(self, user_id: str, job_id: str) -> Job:
+        """Cancel an active export and stop its run; cancelling again changes nothing. Raises AlreadyFinished."""
+        async with self._database.transaction() as session:
+            cancelled = await transitions.cancel(session, user_id, job_id, now=self._clock())
+        if cancelled is None:
+            job = await self.get(user_id, job_id)
+            if job.status is not Status.CANCELLED:
+                raise AlreadyFinished
+            return job
+        await self._changes.notify(cancelled, ended_attempt=cancelled)
+        return cancelled
+
+    async def retry(self, user_id: str, job_id: str) -> Job:
+        """Start a failed or cancelled export again, with a full allowance of attempts.
+
+        Raises NotRetryable, QuotaExceeded, OutputKeyInUse, or AttemptStillEnding while its last output is published.
+        """
+        job = await self.get(user_id, job_id)
+        async with self._database.transaction() as session:
+            await transitions.lock_user(session, user_id)
+            await checks.check_quota(session, user_id, self._max_queued)
+            await checks.check_output_key(
+                session, user_id, job.output_key, now=self._clock(), except_job_id=job_id
+            )
+            retried = await transitions.retry(
+                session, user_id, job_id, attempts=self._attempt_limit, now=self._clock()
+            )
+        if retried is None:
+            job = await self.get(user_id, job_id)
+            if job.status in _RETRYABLE:
+                raise AttemptStillEnding(headers={"Retry-After": str(ENDING_RETRY_SECONDS)})
+            raise NotRetryable
+        await self._changes.notify(retried)
+        return retried
+
+    async def _submit_once(
+        self, user_id: str, request: ExportRequest, idempotency: Idempotency | None
+    ) -> Job:
+        """Store the job, unless another request with the same idempotency key has done so in the meantime."""
+        async with self._database.transaction() as session:
+            await transitions.lock_user(session, user_id)
+            if (earlier := await _find_earlier(session, user_id, idempotency)) is not None:
+                return earlier
+            await checks.check_quota(session, user_id, self._max_queued)
+            if request.config.output_key is not None:
+                await checks.check_output_key(session, user_id, request.config.output_key, now=self._clock())
+            job = await self._store(session, user_id, request)
+            if idempotency is not None:
+                session.add(
+                    IdempotencyKey(
+                        user_id=user_id,
+                        key=idempotency.key,
+                        body_hash=idempotency.body_hash,
+                        job_id=job.job_id,
+                        created_at=job.created_at,
+                    )
+                )
+        await self._changes.notify(job)
+        return job
+
+    async def _store(self, session: AsyncSession, user_id: str, request: ExportRequest) -> Job:
+        now = self._clock()
+        job_id = new_id(now)
+        if request.webhook_url is not None:
+            await endpoints.create(
+                session,
+                user_id,
+                request.webhook_url,
+                events=request.webhook_events,
+                job_id=job_id,
+                now=now,
+            )
+        submission = transitions.Submission(
+            job_id=job_id,
+            user_id=user_id,
+            type=request.type,
+            config=msgspec.json.encode(request.raw_config).decode(),
+            input_key=request.config.input_key,
+            output_key=request.config.output_key
+            or f"exports/{job_id}{find_export_type(request.type).suffix}",
+            project_id=request.project_id,
+            traceparent=request.traceparent,
+        )
+        return await transitions.submit(
+            session, submission, runner=self._runner, attempt_limit=self._attempt_limit, now=now
+        )
+
+
+async def _find_earlier(session: AsyncSession, user_id: str, idempotency: Idempotency | None) -> Job | None:
+    """Return the job that was submitted with this key; raises Invalid if its request had another body."""
+    if idempotency is None:
+        return None
+    row = await session.get(IdempotencyKey, (user_id, idempotency.key))
+    if row is None:
+        return None
+    if row.body_hash != idempotency.body_hash:
+        raise Invalid("This Idempotency-Key was used with another body; use a new key for a new export.")
+    return await queries.get(session, user_id, row.job_id)
