@@ -36,7 +36,7 @@ def check_deployment(settings: Settings) -> None:
     from service.dispatch.runners.modal import ModalRunner
 
     async def check() -> None:
-        runner = ModalRunner(settings.modal_app_name, settings.modal_token, ask_seconds=20.0)
+        runner = ModalRunner(settings.modal_app_name, settings.modal_token, probe_seconds=20.0)
         try:
             await runner.check()
         finally:

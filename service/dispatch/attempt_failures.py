@@ -1,4 +1,4 @@
-"""What becomes of a job whose attempt ended without a word of its run: another attempt, or the end."""
+"""Decide what follows an attempt that ended without a report: another attempt, or the end of the job."""
 
 import random
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from service.jobs.models import Job
 from service.jobs.transition_sql import MAX_INTERRUPTIONS, Charge, requeue_message, retry_at
 
 PROMPT_INTERRUPTIONS = 10
-"""So often an export starts again at once after the service died under it.
+"""How often an export starts again without delay after the service ended while it ran.
 
-After that it may be what brings the service down: it waits longer and longer, so that others can finish meanwhile.
+After that the export may be the cause: it waits longer each time, so that other exports can finish.
 """
 
 
 @dataclass(frozen=True)
 class AttemptFailure:
-    """Why an attempt is over, and what it is charged as; `only_if_unstarted`: not if a run of it has reported."""
+    """Why an attempt ended, and how it is counted; `only_if_unstarted` ignores it once a run has reported."""
 
     code: str
     message: str
@@ -31,7 +31,7 @@ class AttemptFailure:
 
 
 def interruption(message: str, *, only_if_unstarted: bool = False) -> AttemptFailure:
-    """Return the failure of an attempt under which the service died."""
+    """Return the failure of an attempt that ended because the service did."""
     return AttemptFailure("run_lost", message, True, Charge.INTERRUPTION, only_if_unstarted)
 
 
@@ -57,7 +57,7 @@ async def end_attempt(
 ) -> Job | None:
     """Requeue the job if the failure is retryable and another attempt is left, else fail it.
 
-    None if the attempt was over already. `jitter` is from 0 to 1.
+    Returns None if the attempt had already ended. `jitter` is from 0 to 1.
     """
     unstarted = failure.only_if_unstarted
     if failure.retryable:
@@ -79,8 +79,8 @@ async def end_attempt(
 def _start_again_at(job: Job, charge: Charge, now: float, jitter: float) -> float:
     if charge is not Charge.INTERRUPTION:
         return retry_at(job.attempt, now, jitter)
-    late = job.interruptions + 1 - PROMPT_INTERRUPTIONS
-    return retry_at(late, now, jitter) if late > 0 else now
+    delayed = job.interruptions + 1 - PROMPT_INTERRUPTIONS
+    return retry_at(delayed, now, jitter) if delayed > 0 else now
 
 
 def _ending(failure: AttemptFailure) -> tuple[str, str]:

@@ -1,9 +1,9 @@
-"""How long the jobs that somebody holds have been as they are, by what this process has seen of them.
+"""Measure how long leased jobs have stayed unchanged, by the monotonic clock of this process.
 
-The times in rows are of the wall clock of whichever replica wrote them: it steps, and the machine may have slept. So
-nothing that ends an attempt is concluded from them. A lease has lapsed, a run is silent or late, when this process has
-seen it unchanged for so long by its own monotonic clock; after a start it begins to count anew. Time during which it
-could not look, because it was suspended, counts for no more than a usual round: nobody could report to it either.
+Times in rows come from the wall clock of the replica that wrote them, which can be set, and machines can be suspended.
+So no attempt is ended because of them. A lease has expired, or a run is silent or overdue, when this process has seen
+it unchanged for that long by its monotonic clock; after a restart it starts counting again. Time in which this process
+was suspended counts as one usual round at most, since no run could report to it either.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -17,7 +17,7 @@ LATE_BY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Limits:
-    """How many at once, how long, how often."""
+    """Limits of dispatching: jobs per user, deadlines, and how often stuck jobs are looked for."""
 
     per_user: int
     deadline_seconds: float
@@ -29,12 +29,12 @@ class Limits:
 
     @property
     def max_round_seconds(self) -> float:
-        """How much time one round of the watch may count for."""
+        """The most time that one round of the rescuer counts for, in seconds."""
         return 2 * self.rescue_interval_seconds + 1
 
 
 class Stopwatch:
-    """How long each thing has been in the state that it is in."""
+    """Measures how long each aspect of a job has had its current state."""
 
     def __init__(self, monotonic: Callable[[], float], *, max_round_seconds: float) -> None:
         self._monotonic = monotonic
@@ -44,13 +44,13 @@ class Stopwatch:
         self._since: dict[tuple[str, str], tuple[object, float]] = {}
 
     def begin_round(self) -> None:
-        """Let the time since the last round count."""
+        """Add the time since the last round."""
         now = self._monotonic()
         self._elapsed += min(now - self._read_at, self._max_round_seconds)
         self._read_at = now
 
     def seconds(self, job_id: str, aspect: str, state: object) -> float:
-        """How long this aspect of the job has been in this state; 0 if it was in another one before."""
+        """Return for how many seconds this aspect of the job has had this state; 0 if it has just changed."""
         known = self._since.get((job_id, aspect))
         if known is None or known[0] != state:
             self._since[job_id, aspect] = (state, self._elapsed)
@@ -58,15 +58,15 @@ class Stopwatch:
         return self._elapsed - known[1]
 
     def keep_only(self, job_ids: Collection[str]) -> None:
-        """Forget every other job."""
-        self._since = {key: seen for key, seen in self._since.items() if key[0] in job_ids}
+        """Drop the other jobs."""
+        self._since = {key: entry for key, entry in self._since.items() if key[0] in job_ids}
 
 
 @dataclass
 class LateJobs:
-    """What the watch has to look after: leases that nobody renewed, runs that take too long or say nothing.
+    """Jobs that the rescuer must handle: leases that expired, runs that are overdue or silent.
 
-    Where whoever published an output has died, its run is asked after as a silent one is.
+    If the process that published an output has ended, its run is probed like a silent one.
     """
 
     lapsed: list[WatchedJob] = field(default_factory=list)
@@ -75,14 +75,14 @@ class LateJobs:
 
 
 class JobObserver:
-    """What one process has seen of the jobs that are held, by itself or by other replicas."""
+    """Observes the leased jobs of all replicas and finds the late ones."""
 
     def __init__(self, limits: Limits, monotonic: Callable[[], float]) -> None:
         self._limits = limits
         self._stopwatch = Stopwatch(monotonic, max_round_seconds=limits.max_round_seconds)
 
     def find_late(self, held: Sequence[WatchedJob]) -> LateJobs:
-        """One round: all jobs that are held now, and which of them are late."""
+        """Do one round: given all leased jobs, return those that are late."""
         self._stopwatch.begin_round()
         self._stopwatch.keep_only({job.job_id for job in held})
         late = LateJobs()
@@ -101,7 +101,7 @@ class JobObserver:
         return late
 
     def _is_free(self, job: WatchedJob) -> bool:
-        """Whether nobody has a lease on the job, or had it for long enough."""
+        """Return whether the job has no lease, or one that has expired."""
         seconds = self._stopwatch.seconds(job.job_id, "lease", job.lease_until)
         return job.lease_until is None or seconds >= self._lease_seconds(job)
 

@@ -1,4 +1,4 @@
-"""Where an attempt's bytes come from and go to: paths for a run on this machine, signed URLs for one elsewhere."""
+"""Plan where an attempt reads its sources and writes its output: local paths or signed URLs."""
 
 import base64
 
@@ -12,18 +12,20 @@ MAX_URL_SECONDS = 7 * 86_400  # what S3 allows
 
 
 class TransferPlanner:
-    """Plans transfers; `shares_filesystem` says whether runs see this machine's files."""
+    """Plans transfers: paths for runs that share the file system, URLs for others."""
 
     def __init__(self, storage: Storage, *, origin: str, shares_filesystem: bool, url_seconds: float) -> None:
-        """`url_seconds`: how long an attempt may wait and run, and so how long its URLs have to be good."""
+        """`url_seconds` is how long an attempt may wait and run, and so how long its URLs must be valid."""
         self._storage = storage
         self._origin = origin
         self._shares_filesystem = shares_filesystem
         self._url_seconds = min(int(url_seconds), MAX_URL_SECONDS)
 
     async def plan(self, job: Job, config: ExportConfig, key: bytes) -> Transfer:
-        """The transfer of the job's present attempt, whose key signs what it asks for."""
-        sources = {name: await self._source(job.user_id, name) for name in config.input_keys}
+        """Return the transfer of the job's current attempt; `key` signs its requests for upload URLs."""
+        sources = {
+            source_key: await self._source(job.user_id, source_key) for source_key in config.input_keys
+        }
         return Transfer(sources=sources, output=self._output(job, key))
 
     async def _source(self, user_id: str, key: str) -> LocalFile | RemoteObject:

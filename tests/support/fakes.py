@@ -14,7 +14,7 @@ from callbacks.signing import signature_headers
 from gpu.errors import ExportError
 from gpu.sources.describe import describe, locate
 from gpu.spec import AttemptSpec, LocalFile, RemoteObject
-from service.dispatch.runners import CallStatus, RunnerRefused, Running
+from service.dispatch.runners import CallStatus, Failed, RunnerRefused, Running
 from service.ingest.prober import UnreadableSource
 
 CHECKSUM = "sha256:" + "0" * 64
@@ -49,6 +49,7 @@ class FakeRunner:
         self.ended_calls: list[str] = []
         self.refusals: list[RunnerRefused] = []
         self.statuses: dict[str, CallStatus] = {}
+        self.is_closed = False
         self.spec_arrived = asyncio.Event()  # set at each spawn
 
     def capacity(self) -> int:
@@ -65,7 +66,9 @@ class FakeRunner:
         return spec.call_id
 
     async def probe(self, call_id: str) -> CallStatus:
-        return self.statuses.get(call_id, Running())
+        has_ended = call_id in self.cancelled or (self.is_closed and self.instance)
+        ended = Failed("run_lost", "The run was cancelled.", transient=True)
+        return self.statuses.get(call_id, ended if has_ended else Running())
 
     def drain_ended(self) -> list[str]:
         ended, self.ended_calls = self.ended_calls, []
@@ -78,7 +81,7 @@ class FakeRunner:
         return
 
     async def close(self) -> None:
-        return
+        self.is_closed = True
 
     async def next_spec(self, *, within_seconds: float = 10) -> AttemptSpec:
         """The oldest attempt not taken yet, as soon as there is one."""

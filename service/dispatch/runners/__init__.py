@@ -1,4 +1,4 @@
-"""Where attempts run: the only place that knows whether that is Modal or a process on this machine."""
+"""Runners: start attempts on Modal or in processes of this machine; only this package knows which."""
 
 from service.dispatch.runners.base import (
     CallStatus,

@@ -1,4 +1,4 @@
-"""What every runner is, and what can be known of a call."""
+"""The runner protocol and the states of a call."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from gpu.spec import AttemptSpec
 
 @dataclass(frozen=True)
 class Running:
-    """The call is known to be at work, or waiting for its turn."""
+    """The call is known to run or to be queued."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The call is over, and its value tells how: what its last callback said, or would have said."""
+    """The call has ended with a result: what its last callback said, or would have said."""
 
     ending: Output | Failure
     gpu_seconds: float
@@ -23,7 +23,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The call is known to be over without a result; `interrupted`: with the service that had started it."""
+    """The call is known to have ended without a result; `interrupted` by the end of the service that started it."""
 
     code: str
     message: str
@@ -33,14 +33,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unknown:
-    """Nobody can say now; nothing may change because of it."""
+    """The state of the call can't be determined now; nothing may change because of it."""
 
 
 CallStatus = Running | Finished | Failed | Unknown
 
 
 class RunnerRefused(Exception):
-    """The runner would not take the attempt.
+    """The runner refused to start an attempt, or can't be reached.
 
     `transient` says that a later try may succeed; `counted` whether it uses up one of the job's attempts.
     """
@@ -54,7 +54,7 @@ class RunnerRefused(Exception):
 
 
 class Runner(Protocol):
-    """Starts attempts elsewhere and holds nothing while they run."""
+    """Starts attempts as processes or calls; keeps no database connection or task per attempt."""
 
     name: str
     gpu: str | None  # the GPU that runs get, by the name that its price goes by; None without one
@@ -63,27 +63,27 @@ class Runner(Protocol):
     freed: asyncio.Event  # set when capacity has become free
 
     def capacity(self) -> int:
-        """How many attempts it would take now."""
+        """Return how many attempts could be started now."""
         ...
 
     def call_id_for(self, job_id: str, attempt: int) -> str:
-        """The call id that an attempt is told to begin with."""
+        """Return the call id that is put into the spec of an attempt, before it is started."""
         ...
 
     async def spawn(self, spec: AttemptSpec) -> str:
-        """Start the attempt, return its call id; raises Refused."""
+        """Start the attempt and return the id of its call; raises RunnerRefused."""
         ...
 
     async def probe(self, call_id: str) -> CallStatus:
-        """What is known of the call."""
+        """Return the state of the call; never raises."""
         ...
 
     def drain_ended(self) -> list[str]:
-        """The calls that were seen to end since this was last asked."""
+        """Return the ids of the calls that ended since the last call of this method."""
         ...
 
     async def cancel(self, call_id: str) -> None:
-        """End the call, if it is still there."""
+        """Cancel the call if it runs; raises RunnerRefused. A call that is unknown or has ended is ignored."""
         ...
 
     async def check(self) -> None:
@@ -91,5 +91,5 @@ class Runner(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources; local runs end."""
         ...

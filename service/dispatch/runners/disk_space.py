@@ -1,4 +1,4 @@
-"""Room on the disk for what local runs write."""
+"""Reserve disk space for what local runs write."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import IO
 from gpu.spec import AttemptSpec, LocalFile
 from infra.storage.disk_reserve import KEEP_BYTES, DiskReserve
 
-MAX_ROOM_BYTES = 2**30
-"""How much of the disk a run is promised at most: what it will write is not known before it runs."""
+MAX_RESERVED_BYTES = 2**30
+"""The most that is reserved for a run: what it will write is not known before it runs."""
 
 
 class ScratchSpace:
-    """The promises to runs, by call id; without a reserve nothing is promised, and runs may fill the disk."""
+    """Reserved space by call id; without a DiskReserve nothing is reserved, and runs may fill the disk."""
 
     def __init__(self, reserve: DiskReserve | None) -> None:
         self._reserve = reserve
@@ -20,23 +20,25 @@ class ScratchSpace:
 
     @property
     def keep_bytes(self) -> int:
-        """How much of the disk a run must leave free."""
+        """The space that a run must leave free on the disk, in bytes."""
         return KEEP_BYTES if self._reserve is not None else 0
 
     def reserve(self, spec: AttemptSpec) -> IO[bytes]:
-        """Open a file that stands for the room that a run needs for as long as its process holds it.
+        """Open a file that reserves the space of a run for as long as its process keeps it open.
 
         Raises DiskFull.
         """
         if self._reserve is None:
             return Path(os.devnull).open("rb")
-        sources = [Path(each.path) for each in spec.transfer.sources.values() if isinstance(each, LocalFile)]
+        sources = [
+            Path(source.path) for source in spec.transfer.sources.values() if isinstance(source, LocalFile)
+        ]
         size = sum(path.stat().st_size for path in sources if path.is_file())
-        file = self._reserve.open_file(min(size, MAX_ROOM_BYTES))
+        file = self._reserve.open_file(min(size, MAX_RESERVED_BYTES))
         self._files[spec.call_id] = Path(file.name)
         return file
 
     def release(self, call_id: str) -> None:
-        """Let go of the room of a run that has ended."""
+        """Free the space of a run that has ended."""
         if (path := self._files.pop(call_id, None)) is not None:
             path.unlink(missing_ok=True)

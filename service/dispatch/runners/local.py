@@ -1,4 +1,4 @@
-"""Attempts on this machine: a process each, in a process group of its own."""
+"""Run each attempt on this machine, in a process group of its own."""
 
 import asyncio
 import fcntl
@@ -27,15 +27,15 @@ logger = logging.getLogger("framehook.runners")
 KILL_AFTER_SECONDS = 2.0
 ENDINGS_KEPT = 1_000
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
-"""How a run ends that somebody asked to end: who stops the service may ask all of its processes, as systemd does."""
+"""Exit statuses of a run that got SIGTERM: systemd, for one, sends it to all processes of the service."""
 
 
 class LocalRunner:
-    """A process per attempt, in a process group of its own, at most `workers` at a time.
+    """Runs a process per attempt, at most `workers` in parallel.
 
     A run ends by itself within seconds of the service that started it. `alone` says that no other service uses the
-    scratch folder: runs found alive in it are left over, and are ended at once.
-    `reserve` is the disk that runs write to; without one they may fill it.
+    scratch folder: runs that are alive in it are left over, and are killed. `reserve` limits how much of the disk runs
+    may use; without one they may fill it.
     """
 
     name = "local"
@@ -62,7 +62,7 @@ class LocalRunner:
         self._reapers: set[asyncio.Task[None]] = set()
         self.freed = asyncio.Event()
         make_private_folder(self._scratch)
-        sweep(self._scratch, end_runs=alone)
+        remove_abandoned(self._scratch, kill_runs=alone)
 
     def capacity(self) -> int:
         return max(0, self._workers - len(self._processes))
@@ -72,12 +72,14 @@ class LocalRunner:
 
     async def spawn(self, spec: AttemptSpec) -> str:
         folder = self._scratch / spec.call_id
+        if folder.exists():
+            raise RunnerRefused("spawn_failed", "The attempt is already running.", transient=True)
         try:
             folder.mkdir(mode=0o700)
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                with await asyncio.to_thread(self._space.reserve, spec) as space:
-                    process = await self._start(folder, (lock.fileno(), space.fileno()))
+                with await asyncio.to_thread(self._space.reserve, spec) as reserved:
+                    process = await self._start(folder, (lock.fileno(), reserved.fileno()))
             (folder / "group").write_text(str(process.pid))
         except DiskFull:
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,7 +97,7 @@ class LocalRunner:
         self._processes[spec.call_id] = process
         self._watch(spec, process)
         assert process.stdin is not None
-        # It stays open: its end tells the run that this service is gone.
+        # It stays open: the run ends when it is closed, which happens however this service ends.
         process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
         return spec.call_id
 
@@ -106,8 +108,8 @@ class LocalRunner:
             crash = crash_error()
             return Failed(crash.code, crash.message, transient=crash.transient)
         message = "The process that ran the export is gone."
-        of_another = not call_id.startswith(self.instance)  # a run ends with the service that started it
-        interrupted = of_another or call_id in self._terminated
+        is_of_another = not call_id.startswith(self.instance)  # a run ends with the service that started it
+        interrupted = is_of_another or call_id in self._terminated
         return Failed("run_lost", message, transient=True, interrupted=interrupted)
 
     def drain_ended(self) -> list[str]:
@@ -127,21 +129,21 @@ class LocalRunner:
             await process.wait()
 
     async def check(self) -> None:
-        """A process can always be tried."""
+        """Do nothing: starting a process can always be tried."""
 
     async def close(self) -> None:
         await asyncio.gather(*(self.cancel(call_id) for call_id in list(self._processes)))
         await asyncio.gather(*self._reapers)
 
-    async def _start(self, folder: Path, held: Sequence[int]) -> asyncio.subprocess.Process:
+    async def _start(self, folder: Path, inherited_fds: Sequence[int]) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(folder)),
             *("--keep-free-bytes", str(self._space.keep_bytes)),
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,  # its last report, which comes by callback as well
+            stdout=asyncio.subprocess.DEVNULL,  # the last report, which also comes by callback
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            pass_fds=held,
+            pass_fds=inherited_fds,
             env=worker_environment(),
         )
 
@@ -154,7 +156,7 @@ class LocalRunner:
         call_id = spec.call_id
         assert process.stdin is not None
         assert process.stderr is not None
-        logging_run = asyncio.create_task(log_run(process.stderr, spec.job_id, spec.attempt))
+        log_copy = asyncio.create_task(log_run(process.stderr, spec.job_id, spec.attempt))
         code = await process.wait()
         process.stdin.close()
         if code != 0:
@@ -165,43 +167,43 @@ class LocalRunner:
             self._crashed.append(call_id)
         if code in _TERMINATED:
             self._terminated.append(call_id)
-        _signal_group(process, signal.SIGKILL)  # whatever it left behind in its group
+        _signal_group(process, signal.SIGKILL)  # children that it left behind
         try:
-            await finish_log(logging_run)
+            await finish_log(log_copy)
             await asyncio.to_thread(shutil.rmtree, self._scratch / call_id, ignore_errors=True)
-        finally:  # whatever goes wrong with what a run left behind, its place is free
-            self._free_place(call_id)
+        finally:  # even if cleaning up fails, the capacity is free again
+            self._free_capacity(call_id)
 
-    def _free_place(self, call_id: str) -> None:
+    def _free_capacity(self, call_id: str) -> None:
         self._space.release(call_id)
         del self._processes[call_id]
         self._ended.append(call_id)
         self.freed.set()
 
 
-def sweep(scratch: Path, *, end_runs: bool = False) -> int:
-    """Remove the scratch folders of runs that are gone; how many there were.
+def remove_abandoned(scratch: Path, *, kill_runs: bool = False) -> int:
+    """Remove the scratch folders of runs that have ended, and return how many there were.
 
-    A run holds a lock on its folder for as long as any of its processes lives, however it dies. `end_runs` ends those
-    that still live, where nobody else can own them: they would be answered 410, but use the machine until they ask.
+    A lock on the folder is held as long as any process of the run lives. `kill_runs` kills runs that still live, for
+    use where no other service can own them: their callbacks would be answered 410, but they use the machine until then.
     """
     removed = 0
     for folder in scratch.glob("local-*"):
-        if not _abandoned(folder):
-            if not end_runs:
+        if not _is_abandoned(folder):
+            if not kill_runs:
                 continue
-            _end(folder)
+            _kill_group(folder)
         shutil.rmtree(folder, ignore_errors=True)
         removed += 1
     return removed
 
 
 def _is_alive(folder: Path) -> bool:
-    """Whether another service that shares the scratch folder has this run at work."""
-    return folder.is_dir() and not _abandoned(folder)
+    """Return whether the run lives, possibly started by another service that shares the scratch folder."""
+    return folder.is_dir() and not _is_abandoned(folder)
 
 
-def _abandoned(folder: Path) -> bool:
+def _is_abandoned(folder: Path) -> bool:
     try:
         with (folder / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,8 +212,8 @@ def _abandoned(folder: Path) -> bool:
     return True
 
 
-def _end(folder: Path) -> None:
-    """The lock is held, so the group still has a member, and its number is nobody else's."""
+def _kill_group(folder: Path) -> None:
+    """Kill the process group of a run; its lock is held, so its number can't have been reused."""
     with suppress(OSError, ValueError):
         os.killpg(int((folder / "group").read_text()), signal.SIGKILL)
 

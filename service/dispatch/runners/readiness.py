@@ -1,4 +1,4 @@
-"""Whether attempts could be started now, as it was a moment ago: probes come often, and asking takes a while."""
+"""Check whether the runner can start attempts, and cache the result: health checks come often."""
 
 import asyncio
 import time
@@ -6,28 +6,28 @@ from collections.abc import Callable
 
 from service.dispatch.runners.base import Runner, RunnerRefused
 
-FRESH_SECONDS = 5.0
+CACHE_SECONDS = 5.0
 
 
 class RunnerReadiness:
-    """Asks the runner at most every few seconds, however many want to know."""
+    """Checks the runner at most once every CACHE_SECONDS."""
 
     def __init__(self, runner: Runner, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._runner = runner
         self._clock = clock
-        self._asking = asyncio.Lock()
-        self._asked_at = float("-inf")
+        self._lock = asyncio.Lock()
+        self._checked_at = float("-inf")
         self._problem: RunnerRefused | None = None
 
     async def problem(self) -> RunnerRefused | None:
-        """What keeps attempts from being started, if anything."""
-        async with self._asking:
-            if self._clock() >= self._asked_at + FRESH_SECONDS:
-                self._problem = await self._found()
-                self._asked_at = self._clock()
+        """Return why attempts can't be started now; None if they can."""
+        async with self._lock:
+            if self._clock() >= self._checked_at + CACHE_SECONDS:
+                self._problem = await self._check_runner()
+                self._checked_at = self._clock()
             return self._problem
 
-    async def _found(self) -> RunnerRefused | None:
+    async def _check_runner(self) -> RunnerRefused | None:
         try:
             await self._runner.check()
         except RunnerRefused as refused:

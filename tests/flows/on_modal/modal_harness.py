@@ -117,7 +117,7 @@ def runner_of(
     plane: ModalLocal, app: str = APP, *, kind: type[ModalRunner] = ModalRunner, spawn_seconds: float = 20
 ) -> ModalRunner:
     token = plane.environment["MODAL_TOKEN_ID"], plane.environment["MODAL_TOKEN_SECRET"]
-    return kind(app, token, max_retry_seconds=1.0, spawn_seconds=spawn_seconds)
+    return kind(app, token, gpu="L4", max_retry_seconds=1.0, spawn_seconds=spawn_seconds)
 
 
 @asynccontextmanager

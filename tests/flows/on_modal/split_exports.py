@@ -1,7 +1,6 @@
 """Split exports on Modal beside the same unsplit on this machine, and the processes that make their pieces."""
 
 import itertools
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,8 @@ def piece_calls(plane: ModalLocal) -> list[str]:
     return [call_id for call_id in pieces if fleet.running(call_id)]
 
 
-def scratch() -> list[Path]:
-    """What is left on the containers' disks, if there are such with this process's planes."""
-    return list(Path(tempfile.gettempdir()).glob("modal-local-*/*/framehook-*"))
+def scratch(plane: ModalLocal) -> list[Path]:
+    """Return the folders that exports have left on the disks of the plane's containers."""
+    processes = plane.control._fleet._processes
+    assert processes is not None
+    return list(processes._sockets.glob("*/framehook-*"))

@@ -1,7 +1,6 @@
 """The functions of the app, called by others than the service: on the bucket secret, as a generator, interrupted."""
 
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -20,7 +19,7 @@ from infra.storage.client import Bucket
 from tests.flows.on_modal.callback_proxy import OUTPUT
 from tests.flows.on_modal.conftest import deployed
 from tests.flows.on_modal.modal_harness import FRAMING, House
-from tests.flows.on_modal.split_exports import SPLIT, assert_alike
+from tests.flows.on_modal.split_exports import SPLIT, assert_alike, scratch
 from tests.infra.modal_local.toy_app import client_of, modal_cli, until
 from tests.support.s3_server import Front, s3_server
 
@@ -116,17 +115,14 @@ async def test_the_generator_yields_progress_and_the_result_last(client: Client)
 
 
 async def test_a_run_that_is_interrupted_leaves_no_scratch(house: House, source: bytes) -> None:
-    def scratch() -> list[Path]:
-        return list(Path(tempfile.gettempdir()).glob("modal-local-*/*/framehook-*"))
-
     house.road.hold(OUTPUT)
     job_id = await house.submitted(source)
     await house.road.came(OUTPUT)
-    assert len(scratch()) == 1
+    assert len(scratch(house.plane)) == 1
     async with client_of(house.plane) as client:
         call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(await house.calls(job_id), client=client)
         await call.cancel.aio()  # as Modal does: an exception in the run, whose container goes on
-        await until(lambda: not scratch())
+        await until(lambda: not scratch(house.plane))
     assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
 
 

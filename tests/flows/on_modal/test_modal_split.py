@@ -71,7 +71,7 @@ async def test_a_cancelled_export_leaves_no_piece_at_work_and_nothing_of_any(
     job_id = await house.submitted(long, **ENDLESS)
     await until(lambda: len(at_work()) == 3)
     assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
-    await until(lambda: not at_work() and not scratch() and not piece_calls(house.plane))
+    await until(lambda: not at_work() and not scratch(house.plane) and not piece_calls(house.plane))
     assert (await house.ended(job_id))["status"] == "cancelled"
     assert stored(house) == []
 
@@ -95,7 +95,7 @@ async def test_an_export_that_is_interrupted_stops_its_pieces(house: House, long
     async with client_of(house.plane) as client:
         call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(await house.calls(job_id), client=client)
         await call.cancel.aio()  # as Modal does: an exception in the run
-        await until(lambda: not at_work() and not scratch() and not piece_calls(house.plane))
+        await until(lambda: not at_work() and not scratch(house.plane) and not piece_calls(house.plane))
     assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
 
 

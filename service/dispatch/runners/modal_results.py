@@ -1,0 +1,105 @@
+"""Convert what Modal returns and raises to the states of a call and to RunnerRefused."""
+
+import logging
+
+import modal.exception
+import msgspec
+
+from callbacks.envelope import Failure, Output, Seconds
+from service.dispatch.runners.base import CallStatus, Failed, Finished, RunnerRefused, Unknown
+
+logger = logging.getLogger("framehook.modal")
+
+UNREACHABLE_ERRORS = (
+    modal.exception.ServiceError,
+    modal.exception.ConnectionError,
+    modal.exception.InternalError,
+    modal.exception.InternalFailure,
+    modal.exception.ClientClosed,
+    OSError,
+)
+
+SIGNATURE_MISMATCH = Failed(
+    "function_mismatch",
+    "The deployed Modal app does not fit this service; run `framehook modal deploy`.",
+    transient=False,
+)
+_CRASHED = Failed("run_crashed", "The run crashed.", transient=True)
+_FAILURES: dict[type[Exception], Failed] = {
+    modal.exception.FunctionTimeoutError: Failed(
+        "deadline_exceeded", "The export took longer than it may.", transient=False
+    ),
+    modal.exception.OutputExpiredError: Failed(
+        "result_expired", "The run ended, and its result was not kept.", transient=True
+    ),
+    modal.exception.NotFoundError: Failed("call_unknown", "Modal does not know the run.", transient=True),
+    modal.exception.RemoteError: _CRASHED,
+    modal.exception.ExecutionError: _CRASHED,
+    TypeError: SIGNATURE_MISMATCH,
+}
+
+
+class _Value(msgspec.Struct):
+    """What the function returns, as far as it says how the run ended."""
+
+    gpu_seconds: Seconds = 0.0
+    output: Output | None = None
+    failure: Failure | None = None
+    code: str = ""
+
+
+def status_from_value(value: object) -> CallStatus:
+    """Convert the return value of a call; a run that was stopped, or returned no result, is lost."""
+    try:
+        result = msgspec.convert(value, _Value)
+    except msgspec.ValidationError:
+        return SIGNATURE_MISMATCH
+    ending = result.output or result.failure
+    if ending is not None:
+        return Finished(ending, result.gpu_seconds)
+    if result.code == "invalid_call":
+        return SIGNATURE_MISMATCH
+    return Failed("run_lost", "The run ended without a result.", transient=True)
+
+
+def status_from_error(error: Exception) -> CallStatus:
+    """Convert what a probe raised; an error that does not prove the end of the call leaves it unknown."""
+    for kind, failure in _FAILURES.items():
+        if isinstance(error, kind):
+            return failure
+    return unknown_status(error)
+
+
+def unknown_status(error: Exception) -> Unknown:
+    """Log why a call could not be probed."""
+    logger.warning("a call could not be probed: %s", type(error).__name__)
+    return Unknown()
+
+
+def refusal_from(error: Exception, app_name: str) -> RunnerRefused:
+    """Convert an error of Modal to the refusal that the job's owner reads."""
+    match error:
+        case modal.exception.ResourceExhaustedError():
+            return _uncounted("modal_quota", "Modal accepts no more calls now.")
+        case error if isinstance(error, UNREACHABLE_ERRORS):  # the builtin TimeoutError is an OSError
+            return _uncounted("modal_unreachable", "Modal can't be reached.")
+        case modal.exception.AuthError() | modal.exception.PermissionDeniedError():
+            return RunnerRefused(
+                "modal_unauthorized",
+                "Modal refuses the token, or there is none; set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET anew.",
+                transient=False,
+            )
+        case modal.exception.NotFoundError():
+            return RunnerRefused(
+                "modal_app_missing",
+                f"The Modal app {app_name!r} is not deployed; run `framehook modal deploy`.",
+                transient=False,
+            )
+        case _:
+            logger.error("Modal refused: %s", type(error).__name__)
+            return RunnerRefused("modal_refused", "Modal refused the request.", transient=True)
+
+
+def _uncounted(code: str, message: str) -> RunnerRefused:
+    """Return a refusal after which the job waits without losing an attempt."""
+    return RunnerRefused(code, message, transient=True, counted=False)
