@@ -13,7 +13,7 @@ from gpu.errors import ExportError
 from gpu.media.timestamps import Timing
 from gpu.sources.container import UNREADABLE, open_container, packets, picture_stream, read_packets, seek
 from gpu.sources.discontinuities import Scan, hold_last_picture
-from gpu.sources.frame_rate import USUAL_RATE
+from gpu.sources.frame_rate import MAX_RATE, USUAL_RATE
 
 if TYPE_CHECKING:
     from gpu.sources.source import Source
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # How much later than its track a last picture has to be shown for the header to be wrong.
 _LATE_SECONDS = 0.5
+# In these FFmpeg takes the length of the file, or the time of the last picture, for how long each stream lasts.
+_WITHOUT_LENGTHS = frozenset({"asf", "nut"})
 
 
 def find_origin(container: InputContainer, stream: VideoStream) -> float:
@@ -85,7 +87,9 @@ def _read_picture_end(path: "Place", stream: VideoStream, start: float | None) -
 
 
 def _lasting(packet: "Packet[VideoStream]", stream: VideoStream) -> Fraction:
-    return packet.duration * packet.time_base if packet.duration else _frame_seconds(stream)
+    """How long a picture is shown; FFmpeg guesses a tick of the clock where it knows no rate."""
+    lasting = Fraction((packet.duration or 0) * packet.time_base)
+    return lasting if lasting * MAX_RATE >= 1 else _frame_seconds(stream)
 
 
 def _frame_seconds(stream: VideoStream) -> Fraction:
@@ -130,7 +134,7 @@ def measure_duration(
 def _picture_duration(container: InputContainer, stream: VideoStream) -> float | None:
     origin = find_origin(container, stream)
     lasting = _seconds(stream.duration, stream)
-    if lasting and container.format.name != "asf":  # whose streams all are as long as the file
+    if lasting and container.format.name not in _WITHOUT_LENGTHS:
         return lasting + (_seconds(stream.start_time, stream) or 0.0) - origin
     tagged = read_clock(stream.metadata.get("DURATION", ""))
     return tagged - origin if tagged else None

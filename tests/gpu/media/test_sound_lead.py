@@ -26,7 +26,9 @@ ROUGH_KINDS = {"flv": "aac", "nut": "aac", "wmv": "libmp3lame", "mkv": "aac", "w
 PICTURE_CODECS = {"wmv": "msmpeg4", "webm": "libvpx"}
 
 
-def filmed(path: Path, rate: Fraction, lead: float, frames: int = FRAMES, tail: float = 0.0) -> Path:
+def filmed(
+    path: Path, rate: Fraction, lead: float, frames: int = FRAMES, tail: float = 0.0, has_sound: bool = True
+) -> Path:
     """A film whose sound begins so many frames before its picture, with a click on its twelfth frame.
 
     `tail` is by how many frames the sound is longer than the picture.
@@ -38,7 +40,7 @@ def filmed(path: Path, rate: Fraction, lead: float, frames: int = FRAMES, tail: 
     video = Video(
         lambda time: bar((round(time * rate) - begins) / RATE),
         tuple(float((begins + number) / rate) for number in range(frames)),
-        clicks((frames + tail) / float(rate), (lead + 12) / float(rate)),
+        clicks((frames + tail) / float(rate), (lead + 12) / float(rate)) if has_sound else None,
         sound_codec=(SOUND_CODECS | ROUGH_KINDS)[suffix],
         codec=codec,
         sound_start=max(0, begins - lead) / float(rate),
@@ -118,6 +120,15 @@ def test_the_tail_of_the_sound_does_not_hold_the_last_frame(tmp_path: Path, suff
             source.read_bytes().replace(b"DURATION", b"_URATION")
         )  # Matroska's tag, that may be missing
     assert numbers(export(source, keyframes=WHOLE)[0]) == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("suffix", ["flv", "nut", "wmv", "mkv", "ts", "avi", "mp4"])
+@pytest.mark.parametrize("frames", [4, FRAMES])
+def test_the_last_frame_of_a_film_without_sound_is_shown_once(
+    tmp_path: Path, suffix: str, frames: int
+) -> None:
+    source = filmed(tmp_path / f"source.{suffix}", Fraction(25), 0.0, frames=frames, has_sound=False)
+    assert numbers(export(source, keyframes=WHOLE)[0]) == list(range(frames))
 
 
 @pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
