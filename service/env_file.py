@@ -29,7 +29,7 @@ def read_names(path: Path) -> dict[str, int]:
         raise InvalidEnvFile(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
         raise InvalidEnvFile(
-            f"{path}: it can't be read ({(error.strerror or '').lower()}); let this user read it"
+            f"{path}: it can't be read ({(error.strerror or '').lower()}); give this user read access"
         ) from None
     if text.startswith("\ufeff"):
         raise InvalidEnvFile(f"{path}: it begins with a byte order mark; save the file as UTF-8 without one")
@@ -40,7 +40,7 @@ def read_names(path: Path) -> dict[str, int]:
         )
         if binding.error or (binding.key is not None and binding.value is None):
             raise InvalidEnvFile(
-                f"{path}: line {line} can't be read; write NAME=value, with quotes around odd values"
+                f"{path}: line {line} is invalid; write NAME=value, with quotes around special characters"
             )
         if binding.key is not None:
             names[binding.key] = line
@@ -59,11 +59,11 @@ def find_misspellings(
     present = {name.upper() for name in variables} | {name.upper() for name in file_names}
     for name, line in file_names.items():
         if similar := _find_similar(name, known, FILE_SIMILARITY):
-            yield f"{file}: line {line}: {name} is no setting; did you mean {similar}?"
+            yield f"{file}: line {line}: {name} is not a setting; did you mean {similar}?"
     for name in sorted(variables):
         similar = _find_similar(name, known, ENVIRONMENT_SIMILARITY)
         if similar and similar not in present:
-            yield f"{name} in the environment is no setting; did you mean {similar}?"
+            yield f"{name} in the environment is not a setting; did you mean {similar}?"
 
 
 def _find_similar(name: str, known: set[str], similarity: float) -> str | None:

@@ -49,7 +49,7 @@ class RetentionTask:
         for table, is_expired in self._expired_rows(now):
             deleted += await self._delete_in_batches(table, is_expired)
         if deleted:
-            logger.info("forgot %d old rows", deleted)
+            logger.info("deleted %d expired rows", deleted)
         return deleted
 
     def _expired_rows(self, now: float) -> Sequence[tuple[Table, ColumnElement[bool]]]:

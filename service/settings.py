@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         if value and not is_http_url(value):
-            raise ValueError("it must be an http or https address, such as https://example.org")
+            raise ValueError("it must be an http or https URL, such as https://example.org")
         return value
 
     @field_validator("allowed_origins", mode="after")
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         r2 = (self.r2_endpoint_url, self.r2_access_key_id, self.r2_secret_access_key, self.r2_bucket_name)
         if any(r2) and not all(r2):
             raise ValueError(
-                "R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and R2_BUCKET_NAME go together"
+                "R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and R2_BUCKET_NAME must be set together"
             )
         if self.auth_jwt_secret and self.auth_jwks_url:
             raise ValueError("set AUTH_JWT_SECRET or AUTH_JWKS_URL, not both")
@@ -143,11 +143,11 @@ class Settings(BaseSettings):
             )
         if not self.authenticated and ANY_ORIGIN in self.allowed_origins:
             raise ValueError(
-                "ALLOWED_ORIGINS: * lets every page that a browser opens use a service without authentication; "
-                "name the origins of your own pages"
+                "ALLOWED_ORIGINS: * would let every web page use a service without authentication; "
+                "list the origins of your own pages"
             )
         if bool(self.modal_token_id) != bool(self.modal_token_secret):
-            raise ValueError("MODAL_TOKEN_ID and MODAL_TOKEN_SECRET go together")
+            raise ValueError("MODAL_TOKEN_ID and MODAL_TOKEN_SECRET must be set together")
         if self.modal_enabled and not self.callback_secret:
             raise ValueError("CALLBACK_SECRET is required with MODAL_ENABLED")
         if self.modal_enabled and not self.public_url:

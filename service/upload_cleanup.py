@@ -27,8 +27,8 @@ class UploadCleanup:
         try:
             deleted = await self._storage.sweep()
         except (StorageError, OSError) as error:
-            logger.warning("unfinished uploads could not be removed: %s", error)
+            logger.warning("abandoned uploads could not be deleted: %s", error)
             return 0
         if deleted:
-            logger.info("removed %d unfinished uploads", deleted)
+            logger.info("deleted %d abandoned uploads", deleted)
         return deleted

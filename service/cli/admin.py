@@ -46,7 +46,7 @@ def token(
     settings = load_settings_or_exit()
     if settings.auth_jwt_secret is None:
         exit_with(
-            CONFIGURATION_STATUS, "AUTH_JWT_SECRET is not set; set it to the secret that the service has"
+            CONFIGURATION_STATUS, "AUTH_JWT_SECRET is not set; set it to the value that the service uses"
         )
     typer.echo(create_token(settings, user, hours))
 

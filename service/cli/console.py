@@ -127,7 +127,7 @@ class ExportDisplay:
     def on_disconnect(self, reason: str) -> None:
         if not self._is_disconnected:
             self._is_disconnected = True
-            self._display.note(f"Lost sight of the export ({reason}); it goes on, looking again.")
+            self._display.note(f"Connection lost ({reason}). The export is still running; reconnecting.")
 
 
 def byte_callback(display: ProgressDisplay, phase: str) -> Callable[[int, int], None]:

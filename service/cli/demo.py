@@ -69,14 +69,14 @@ class Demo:
         return 0 if is_exported else 1
 
     def _run_export(self, child: subprocess.Popen[bytes], port: int) -> bool:
-        self._step("Making a ten-second video with sound")
+        self._step("Creating a ten-second sample video")
         source = self._folder / "source.mp4"
         sample_video.write_video(source)
         with Client(self._url(port), self._token) as client:
             self._wait_until_ready(child, client)
             self._step(f"The service is ready at {client.url}")
             with progress_display(self._console) as display:
-                key = client.upload(source, byte_callback(display, "sending"))
+                key = client.upload(source, byte_callback(display, "uploading"))
             self._step("Exporting a vertical crop that follows the ball")
             job = self._watch_export(child, client, client.submit("framing", _export_config(key)))
             if job.status != "complete":
@@ -89,14 +89,14 @@ class Demo:
         self._step(describe_result(job))
         for line in timeline_lines(timeline):
             self._console.print(f"  {line}", soft_wrap=True, highlight=False)
-        self._step(f"Saved to {target}, made from {source}")
+        self._step(f"Saved to {target} (source: {source})")
         return True
 
     def _watch_export(self, child: subprocess.Popen[bytes], client: Client, job: Export) -> Export:
         def on_disconnect(reason: str) -> None:
             if child.poll() is not None:
                 self._show_log()
-                raise ClientError(f"the service ended with status {child.returncode} while it was exporting")
+                raise ClientError(f"the service stopped with status {child.returncode} during the export")
             export_display.on_disconnect(reason)
 
         with progress_display(self._console) as display:
@@ -107,10 +107,10 @@ class Demo:
         return job
 
     def _keep_running(self, child: subprocess.Popen[bytes], port: int) -> None:
-        self._step(f"The service goes on at {self._url(port)} until Ctrl-C")
+        self._step(f"The service keeps running at {self._url(port)}; stop it with Ctrl-C")
         status = child.wait()
         self._show_log()
-        raise ClientError(f"the service ended by itself, with status {status}")
+        raise ClientError(f"the service stopped unexpectedly with status {status}")
 
     def _modal_environment(self) -> AbstractContextManager[Mapping[str, str]]:
         """Yield the environment variables that make the service use Modal; none without `modal`."""
@@ -125,7 +125,7 @@ class Demo:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise ClientError(
-                    f"another demo is running in {self._settings.data_dir}; end it, or pass --data-dir"
+                    f"another demo is running in {self._settings.data_dir}; stop it, or use another --data-dir"
                 ) from None
             yield
 
@@ -134,13 +134,13 @@ class Demo:
         if _is_free(self._settings.host, preferred):
             return preferred
         port = find_free_port(self._settings.host)
-        self._step(f"Port {preferred} is taken; using {port}")
+        self._step(f"Port {preferred} is in use; using {port}")
         return port
 
     @contextmanager
     def _run_service(self, port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         """Run the service in a session of its own, so that Ctrl-C reaches it only through this process."""
-        self._step(f"Starting the service (its log: {self._log})")
+        self._step(f"Starting the service (log: {self._log})")
         arguments = (
             "--host",
             self._settings.host,
@@ -165,7 +165,7 @@ class Demo:
             status = child.poll()
             if status is not None or time.monotonic() > deadline:
                 self._show_log()
-                problem = "did not become ready" if status is None else f"ended with status {status}"
+                problem = "did not become ready" if status is None else f"stopped with status {status}"
                 raise ClientError(f"the service {problem}")
             time.sleep(POLL_SECONDS)
 

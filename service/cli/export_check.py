@@ -24,7 +24,7 @@ def read_config(source: str) -> dict[str, Any]:
     is_inline = source.lstrip().startswith("{")
     name = "--config" if is_inline else source
     if not is_inline and Path(source).stat().st_size > MAX_CONFIG_BYTES:
-        raise ClientError(f"{source} is larger than any configuration")
+        raise ClientError(f"{source} is too large for a configuration; the limit is 2 MiB")
     try:
         text = source if is_inline else Path(source).read_text(encoding="utf-8")
         parameters = json.loads(text, parse_constant=_reject_constant)
@@ -34,7 +34,7 @@ def read_config(source: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise ClientError(f"{name} is not valid JSON") from None
     if not isinstance(parameters, dict):
-        raise ClientError(f"{name} does not hold a JSON object")
+        raise ClientError(f"{name} is not a JSON object")
     return parameters
 
 
@@ -43,27 +43,27 @@ def validate_output_path(output: Path | None) -> Path | None:
     if output is None:
         return None
     if output.is_dir():
-        raise ClientError(f"{output} is a folder; name the file to save to")
+        raise ClientError(f"{output} is a folder; give the name of the file to save to")
     if not output.parent.is_dir():
-        raise ClientError(f"there is no folder {output.parent}")
+        raise ClientError(f"folder {output.parent} does not exist; create it, or save elsewhere")
     return output
 
 
 def check_video(path: Path) -> None:
     """Raise ClientError unless this is a readable, non-empty file with the suffix of a video."""
     if path.is_dir():
-        raise ClientError(f"{path} is a folder; name a video")
+        raise ClientError(f"{path} is a folder; give a video file")
     if not path.exists():
-        raise ClientError(f"there is no file {path}")
+        raise ClientError(f"file {path} does not exist")
     if not path.is_file():
-        raise ClientError(f"{path} is not a file; name a video")
+        raise ClientError(f"{path} is not a file; give a video file")
     with path.open("rb") as file:
         if not file.read(1):
-            raise ClientError(f"{path} is empty; name a video")
+            raise ClientError(f"{path} is empty; give a video file")
     if not is_named_as_video(path):
         media_type = content_type(path)
         raise ClientError(
-            f"{path} is not named as a video is ({media_type}); its name must end in .mp4, .mov, .mkv or the like"
+            f"{path} does not have the suffix of a video ({media_type}); rename it to .mp4, .mov, .mkv or similar"
         )
 
 
@@ -93,7 +93,7 @@ def _describe(kind: str, loc: Sequence[int | str], message: str, config: type[py
     by_lower = {field.lower(): field for field in names}
     similar = difflib.get_close_matches(str(loc[-1]).lower(), by_lower, n=1)
     advice = f"did you mean {by_lower[similar[0]]!r}?" if similar else f"the fields are {', '.join(names)}"
-    return f"{name}: there is no such field; {advice}"
+    return f"{name}: unknown field; {advice}"
 
 
 def _field_names(config: type[pydantic.BaseModel], loc: Sequence[int | str]) -> list[str]:

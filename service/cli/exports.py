@@ -176,12 +176,14 @@ def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> 
                     typer.echo(msgspec.json.encode(state).decode())
         if job.status == "complete" and target is not None:
             with _display(as_json) as display:
-                client.download(job, target, byte_callback(display, "saving"))
+                client.download(job, target, byte_callback(display, "downloading"))
     except KeyboardInterrupt:
         hint = f"Watch it: {_command('watch', client, job)} · cancel it: {_command('cancel', client, job)}"
-        exit_with(INTERRUPTED_STATUS, f"the export {'has ended' if job.final else 'goes on'}. {hint}")
+        exit_with(
+            INTERRUPTED_STATUS, f"the export {'has ended' if job.final else 'is still running'}. {hint}"
+        )
     except ClientError as error:
-        raise ClientError(f"{error}\n  look again with: {_command('watch', client, job)}") from error
+        raise ClientError(f"{error}\n  watch it again with: {_command('watch', client, job)}") from error
     if job.status != "complete":
         exit_with(FAILED_STATUS, describe_result(job))
     location = f" Saved to {target}." if target else f" {job.output.url}" if job.output else ""

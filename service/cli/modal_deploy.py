@@ -28,7 +28,7 @@ def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> 
         check=False,
     )
     if result.returncode != 0:
-        raise ClientError(f"`modal deploy` ended with status {result.returncode}; what it said is above")
+        raise ClientError(f"`modal deploy` failed with status {result.returncode}; its output is above")
 
 
 def check_deployment(settings: Settings) -> None:

@@ -19,7 +19,7 @@ NO_CREDENTIALS = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": "", "MODAL_BUCKET_
 def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[Mapping[str, str]]:
     """Yield the environment, but for PUBLIC_URL, of a service that uses the emulator; raises ClientError."""
     log = settings.data_dir / "modal.log"
-    report(f"Starting a Modal control plane on this machine (its log: {log})")
+    report(f"Starting the local Modal emulator (log: {log})")
     arguments = ("infra.modal_local", "--json", "--state-dir", str(settings.data_dir / "modal"))
     with log.open("wb") as log_file:
         child = start(arguments, log=log_file, environment=NO_CREDENTIALS, stdout=subprocess.PIPE)
@@ -27,7 +27,7 @@ def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[M
         assert child.stdout is not None
         line = child.stdout.readline()
         if not line:
-            raise ClientError(f"the control plane did not start; {log} says why")
+            raise ClientError(f"the Modal emulator did not start; see its log, {log}")
         emulator: dict[str, str] = {**NO_CREDENTIALS, **json.loads(line)}
         report("Deploying to it with `modal deploy -m gpu.modal_app`")
         deploy(settings, emulator)

@@ -101,5 +101,7 @@ def demo(
     is_interactive = sys.stdin.isatty() and sys.stdout.isatty()
     status = Demo(settings, bearer, modal=modal).run(once=once or not is_interactive)
     if status == 0 and not (once or is_interactive):
-        typer.echo("> The service has ended, as this is not a terminal; `framehook serve` keeps it running")
+        typer.echo(
+            "> The service has stopped, because this is not a terminal; `framehook serve` keeps it running"
+        )
     raise typer.Exit(status)

@@ -34,9 +34,9 @@ def upload_and_submit(
 
 def _submit(client: Client, file: Path, type_: str, config: dict[str, Any]) -> Export:
     """Create the export; an error says under which key the video is stored."""
-    hint = f"the video is stored as {config['input_key']}"
+    hint = f"the video is uploaded as {config['input_key']}"
     if client.stored_key(file) is not None:
-        hint += "; the next export of this file uses it and sends nothing"
+        hint += "; the next export of this file uses it without another upload"
     try:
         job = client.submit(type_, config)
     except KeyboardInterrupt:
@@ -54,8 +54,8 @@ def _upload_input(client: Client, file: Path, open_display: OpenDisplay) -> str:
     try:
         with open_display() as display:
             if client.can_resume(file):
-                display.note("Going on with an upload that was cut.")
-            return client.upload(file, byte_callback(display, "sending"))
+                display.note("Resuming an interrupted upload.")
+            return client.upload(file, byte_callback(display, "uploading"))
     except KeyboardInterrupt:
         exit_with(INTERRUPTED_STATUS, f"interrupted{_resume_hint(client, file)}")
     except ClientError as error:
@@ -63,4 +63,4 @@ def _upload_input(client: Client, file: Path, open_display: OpenDisplay) -> str:
 
 
 def _resume_hint(client: Client, file: Path) -> str:
-    return "; the same command goes on with the upload" if client.can_resume(file) else ""
+    return "; run the same command again to resume the upload" if client.can_resume(file) else ""

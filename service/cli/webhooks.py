@@ -62,7 +62,7 @@ def add(
         events = [event_type.value for event_type in event or ()]
         endpoint = client.webhooks.add(url, events=events, description=description, ed25519=ed25519)
         key = f"\nPublic key: {endpoint.public_key}" if endpoint.public_key else ""
-        sentence = f"Endpoint {endpoint.id} is made.\nSecret, shown this once: {endpoint.secret}{key}"
+        sentence = f"Endpoint {endpoint.id} was added.\nSecret (shown only once): {endpoint.secret}{key}"
         _print_result(endpoint, sentence, as_json)
 
 
@@ -142,7 +142,7 @@ def recover(
     with print_errors(), Client(server, token) as client:
         since = datetime.now(UTC) - timedelta(hours=hours)
         result = client.webhooks.recover(endpoint_id, since.isoformat())
-        _print_result(result, f"Deliveries on their way: {result.recovered}.", as_json)
+        _print_result(result, f"Queued deliveries: {result.recovered}.", as_json)
 
 
 @webhooks.command(epilog=examples("framehook webhooks enable ID", "framehook webhooks recover ID"))
@@ -168,8 +168,8 @@ def rotate(
     """
     with print_errors(), Client(server, token) as client:
         endpoint = client.webhooks.rotate(endpoint_id)
-        until = f"The one before goes on signing until {endpoint.previous_secret_until}."
-        _print_result(endpoint, f"New secret, shown this once: {endpoint.secret}\n{until}", as_json)
+        until = f"The previous secret stays valid until {endpoint.previous_secret_until}."
+        _print_result(endpoint, f"New secret (shown only once): {endpoint.secret}\n{until}", as_json)
 
 
 @webhooks.command(epilog=examples("framehook webhooks remove ID"))
@@ -177,7 +177,7 @@ def remove(endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Toke
     """Remove an endpoint and all of its deliveries."""
     with print_errors(), Client(server, token) as client:
         client.webhooks.remove(endpoint_id)
-        typer.echo(to_printable(f"Endpoint {endpoint_id} is removed."))
+        typer.echo(to_printable(f"Endpoint {endpoint_id} was removed."))
 
 
 def _endpoints_table(endpoints: Sequence[Endpoint]) -> Table:
@@ -196,7 +196,7 @@ def _endpoint_state(endpoint: Endpoint) -> Text:
 
 
 def _deliveries_table(deliveries: Sequence[Delivery]) -> Table:
-    table = _create_table("DELIVERY", "MADE", "EVENT", "STATE", "TRIES", "CAME BACK")
+    table = _create_table("DELIVERY", "CREATED", "EVENT", "STATE", "ATTEMPTS", "RESULT")
     for delivery in deliveries:
         state = Text(to_printable(delivery.state), _COLORS.get(delivery.state, ""))
         columns = map(escape_cell, (delivery.delivery_id, delivery.created_at[:19], delivery.type))
@@ -207,12 +207,12 @@ def _deliveries_table(deliveries: Sequence[Delivery]) -> Table:
 
 def _describe_last_attempt(delivery: Delivery) -> str:
     if not delivery.attempts:
-        return "nothing was sent yet"
+        return "not sent yet"
     attempt: Attempt = delivery.attempts[-1]
     if attempt.error is not None:
         return attempt.error.message
     if attempt.seconds is None:
-        return "waiting for an answer"
+        return "waiting for a response"
     return f"{attempt.status} in {attempt.seconds:.2f} s"
 
 

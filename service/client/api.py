@@ -143,7 +143,7 @@ class Client:
             except httpx.RequestError as error:
                 reason = describe_error(error)
             if backoff.waited_seconds > MAX_OUTAGE_SECONDS:
-                raise Unreachable(f"the service has been away for too long: {reason}")
+                raise Unreachable(f"the service has been unreachable for too long: {reason}")
             on_disconnect(reason)
             self._http.sleep(backoff.next_delay(requested_seconds))
 
@@ -191,5 +191,5 @@ def _path(job_id: str) -> str:
 
 def _describe_end(response: httpx.Response) -> str:
     if response.is_success:
-        return "it ended the stream"
-    return f"it answered {response.status_code} {response.reason_phrase}".strip().lower()
+        return "the service closed the stream"
+    return f"the service answered {response.status_code} {response.reason_phrase}".strip()

@@ -74,7 +74,7 @@ def download_file(
         with part.open("wb") as file:
             checksum = Download(http, path, file, on_bytes).run()
         if expected_checksum not in (None, checksum):
-            raise CorruptTransfer("the file that arrived is not the one that was exported; try again")
+            raise CorruptTransfer("the checksum of the downloaded file is not that of the export; try again")
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

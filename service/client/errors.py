@@ -40,8 +40,8 @@ class TokenExpired(RequestRejected):
     def __init__(self) -> None:
         super().__init__(
             httpx.codes.UNAUTHORIZED,
-            "the token has expired, and the export goes on: watch it with a new one\n"
-            "  give a token with --token or FRAMEHOOK_TOKEN",
+            "the token has expired; the export is still running\n"
+            "  watch it with a new token, set with --token or FRAMEHOOK_TOKEN",
         )
 
 
@@ -73,7 +73,7 @@ def rejection_from(response: httpx.Response) -> RequestRejected:
     lines = [detail or _describe_foreign_response(response)]
     lines += [f"  {error}" for error in problem.errors if error.msg not in detail]
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        lines.append("  give a token with --token or FRAMEHOOK_TOKEN")
+        lines.append("  set a token with --token or FRAMEHOOK_TOKEN")
     return RequestRejected(response.status_code, "\n".join(lines), [error.name for error in problem.errors])
 
 
@@ -84,14 +84,14 @@ def _describe_foreign_response(response: httpx.Response) -> str:
     if code:
         return f"the storage {answered}: {code[1].decode()}"
     is_wrong_address = response.status_code == httpx.codes.NOT_FOUND
-    advice = "; see that --server or FRAMEHOOK_URL is the address of Framehook" if is_wrong_address else ""
+    advice = "; check that --server or FRAMEHOOK_URL is the URL of the service" if is_wrong_address else ""
     return f"the service {answered}{advice}"
 
 
 def describe_error(error: httpx.RequestError) -> str:
     """Describe a failed request without its errno."""
     if isinstance(error, httpx.TimeoutException):
-        return "it does not answer in time"
+        return "the request timed out"
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
         return "the connection broke"
     return str(error).rpartition("] ")[2].strip().lower() or "the connection broke"

@@ -89,7 +89,7 @@ class HttpClient:
         """Name the host that does not respond and, if it is the service itself, say what to do."""
         origin = _origin(error)
         advice = (
-            "; start it with `framehook serve`, or name another with --server or FRAMEHOOK_URL"
+            "; start it with `framehook serve`, or set another URL with --server or FRAMEHOOK_URL"
             if isinstance(error, httpx.ConnectError)
             and httpx.URL(self.url).netloc == error.request.url.netloc
             else ""
@@ -169,7 +169,7 @@ class HttpClient:
             raise self.unexpected_response() from error
 
     def unexpected_response(self) -> UnexpectedResponse:
-        return UnexpectedResponse(f"what answers at {self.url} does not speak as Framehook does")
+        return UnexpectedResponse(f"the server at {self.url} is not a Framehook service of this version")
 
 
 def retry_after_seconds(response: httpx.Response) -> float:
@@ -192,7 +192,7 @@ def _parse_server_url(url: str) -> tuple[str, str]:
         parsed = httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
         raise ClientError(
-            "the service's URL is written like http://127.0.0.1:8000, with no user, password or query"
+            "the URL of the service must look like http://127.0.0.1:8000, without user, password or query"
         )
     return str(parsed).rstrip("/"), parsed.host
 
@@ -200,5 +200,5 @@ def _parse_server_url(url: str) -> tuple[str, str]:
 def _authorization_headers(token: str | None) -> dict[str, str]:
     token = (token or "").strip()
     if token and not _TOKEN.fullmatch(token):
-        raise ClientError("the token holds characters that no token has")
+        raise ClientError("the token contains invalid characters; copy it without spaces and line breaks")
     return {"Authorization": f"Bearer {token}"} if token else {}

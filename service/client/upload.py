@@ -93,7 +93,7 @@ class Upload:
             target = self._load_target(upload)
             idle_rounds = idle_rounds + 1 if len(target.arrived) <= arrived else 0
             if idle_rounds == MAX_IDLE_ROUNDS:
-                raise rejection or CorruptTransfer("what is sent does not arrive; try again")
+                raise rejection or CorruptTransfer("the storage does not keep the uploaded parts; try again")
         self._check_unchanged()
         key = self.http.request_json("POST", f"/api/uploads/{quote(upload)}/complete", StoredFile).key
         self.resume_state.forget(self.http.url, self.path)
@@ -164,4 +164,4 @@ class Upload:
             raise self._file_changed()
 
     def _file_changed(self) -> CorruptTransfer:
-        return CorruptTransfer(f"{self.path} changed while it was being sent")
+        return CorruptTransfer(f"{self.path} changed during the upload; run the command again")

@@ -33,7 +33,7 @@ class ChangeListener:
     async def run(self) -> None:
         """Listen until the connection is lost; the supervisor calls this again."""
         await self._database.listen(self._reload_subscribed, self._on_notify)
-        logger.warning("the line to the database was lost; what was missed is read again")
+        logger.warning("the connection to the database was lost; missed changes are loaded again")
 
     async def _reload_subscribed(self) -> None:
         """Publish the state of every subscribed job: changes before the connection were missed."""

@@ -14,7 +14,7 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError):
-        raise StartError(f"HOST: {host!r} can't be resolved; name an address of this machine") from None
+        raise StartError(f"HOST: {host!r} can't be resolved; use an address of this machine") from None
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in dict.fromkeys(infos):
@@ -44,10 +44,12 @@ def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
 
 def _start_error_from(error: OSError, host: str, port: int) -> StartError:
     if error.errno == errno.EADDRINUSE:
-        sentence = f"PORT: {port} is taken by another program on {host}; end that, or name another port"
+        sentence = f"PORT: {port} is used by another program on {host}; stop it, or use another port"
         return StartError(sentence, TRY_AGAIN_STATUS)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return StartError(f"PORT: this user may not listen on {port}; name a port from 1024 on, or allow it")
+        return StartError(f"PORT: this user may not listen on {port}; use one from 1024 on, or permit it")
     if error.errno == errno.EADDRNOTAVAIL:
-        return StartError(f"HOST: {host} is no address of this machine; name one of its own")
-    return StartError(f"HOST, PORT: {host} port {port} can't be listened on ({error.strerror}); name others")
+        return StartError(f"HOST: {host} is not an address of this machine; use one that is")
+    return StartError(
+        f"HOST, PORT: can't listen on {host} port {port} ({error.strerror}); use another address or port"
+    )

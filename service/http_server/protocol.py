@@ -83,7 +83,7 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
             self._idle_bytes = before + len(data)
             self._has_progressed = had_progressed
             if self._idle_bytes >= self._limits.head_bytes:
-                self._reject(HeadTooLarge(f"A head may have {self._limits.head_bytes} bytes."))
+                self._reject(HeadTooLarge(f"The request head is limited to {self._limits.head_bytes} bytes."))
 
     def _update_clock(self) -> None:
         """Start the clock when the client has to send something, and stop it when it has not."""
@@ -102,13 +102,13 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= self._limits.fields:
-            raise HeadTooLarge(f"A head may have {self._limits.fields} fields.")
+            raise HeadTooLarge(f"The request head is limited to {self._limits.fields} fields.")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._has_progressed = True
         if self._is_large and self._head_bytes() > self._limits.head_bytes:
-            raise HeadTooLarge(f"A head may have {self._limits.head_bytes} bytes.")
+            raise HeadTooLarge(f"The request head is limited to {self._limits.head_bytes} bytes.")
         self._expected = Expected.BODY
         is_essential = self.url.startswith(ESSENTIAL_PATHS)
         is_accepted = self._connections.start_request(self, self._address, is_essential=is_essential)
@@ -161,7 +161,7 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
         elif self._expected is Expected.BODY:
             if now - self._waiting_since >= self._limits.body_seconds:
                 self._reject(
-                    RequestTimeout(f"Nothing came of the body for {self._limits.body_seconds:g} seconds.")
+                    RequestTimeout(f"No data of the body arrived for {self._limits.body_seconds:g} seconds.")
                 )
         elif now - self._waiting_since >= self._limits.head_seconds:
             self._reject_late_head()
@@ -174,7 +174,9 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
     def _reject_late_head(self) -> None:
         if self._expected is Expected.HEAD:
             self._reject(
-                RequestTimeout(f"The head did not come whole within {self._limits.head_seconds:g} seconds.")
+                RequestTimeout(
+                    f"The request head was not complete within {self._limits.head_seconds:g} seconds."
+                )
             )
         else:
             self.transport.abort()  # it has sent nothing and expects no response

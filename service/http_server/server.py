@@ -42,7 +42,7 @@ class Lifespan(LifespanOn):
             message = {"type": "lifespan.startup.failed", "message": ""}
         elif message["type"] == "lifespan.shutdown.failed":
             error = sys.exc_info()[1]
-            logger.error("the service did not stop as it should: %s: %s", type(error).__name__, error)
+            logger.error("the service did not stop cleanly: %s: %s", type(error).__name__, error)
             message = {"type": "lifespan.shutdown.failed", "message": ""}
         await super().send(message)
 

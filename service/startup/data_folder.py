@@ -37,18 +37,18 @@ def secure_data_folder(path: Path) -> None:
     if status.st_mode & GROUP_AND_OTHERS:
         path.chmod(FOLDER_MODE)
         mode = status.st_mode & 0o777
-        logger.warning("DATA_DIR: %s was open to other users (mode %o), and is not any more", path, mode)
+        logger.warning("DATA_DIR: %s was open to other users (mode %o); their access was removed", path, mode)
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
     """Raise BadSettings for a folder that others use, too: removing their access would break it for them."""
-    advice = f"name a folder of its own for the service, such as {path / 'framehook'}"
+    advice = f"use a folder for the service alone, such as {path / 'framehook'}"
     if status.st_uid != os.geteuid():
         raise BadSettings(f"DATA_DIR: {path} belongs to another user (id {status.st_uid}); {advice}")
     is_shared = status.st_mode & stat.S_ISVTX or path.resolve() == Path("/") or not _is_own(path)
     if status.st_mode & GROUP_AND_OTHERS and is_shared:
         raise BadSettings(
-            f"DATA_DIR: {path} is open to other users and holds more than the service's; {advice}"
+            f"DATA_DIR: {path} is open to other users and contains files of other programs; {advice}"
         )
 
 
@@ -71,7 +71,7 @@ async def make_private(paths: Iterable[Path], at_start: int = ENTRIES_AT_START) 
     changed = await asyncio.to_thread(lambda: sum(islice(entries, at_start)))
     if changed:
         logger.warning(
-            "DATA_DIR: files and folders in it were open to other users (%d), and are not any more", changed
+            "DATA_DIR: %d files and folders were open to other users; their access was removed", changed
         )
     return entries
 
@@ -101,7 +101,7 @@ def restrict_to_owner(paths: Iterable[Path]) -> Iterator[bool]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            logger.warning("DATA_DIR: %s stays as it is: %s", path, _reason(error))
+            logger.warning("DATA_DIR: the mode of %s could not be changed: %s", path, _reason(error))
             continue
         yield is_accessible
 

@@ -28,22 +28,22 @@ ErrorTypes = tuple[type[BaseException], ...]
 _POSTGRESQL_SENTENCES: tuple[tuple[ErrorTypes, str, int], ...] = (
     (
         (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError),
-        "the database refuses this user or password; correct them",
+        "the database rejects this user or password; correct them",
         CONFIGURATION_STATUS,
     ),
     (
         (asyncpg.InvalidCatalogNameError,),
-        "the server has no such database; create it, or name another",
+        "the database does not exist; create it, or use another",
         CONFIGURATION_STATUS,
     ),
     (
         (asyncpg.InsufficientPrivilegeError,),
-        "this user may not do that in the database; grant it the right, or use the owner",
+        "this user lacks a privilege in the database; grant it, or use the owner",
         CONFIGURATION_STATUS,
     ),
     (
         (asyncpg.TooManyConnectionsError,),
-        "the server has no connection left; try again, or raise its limit",
+        "the server has too many connections; try again, or raise its limit",
         TRY_AGAIN_STATUS,
     ),
     (
@@ -53,12 +53,12 @@ _POSTGRESQL_SENTENCES: tuple[tuple[ErrorTypes, str, int], ...] = (
     ),
     (
         (ssl.SSLError, ValueError, asyncpg.InterfaceError),
-        "it can't be used as it is; see that user, host, port, name and `sslmode` are right, and odd signs %-encoded",
+        "the URL is invalid; check user, host, port, database and `sslmode`, and percent-encode special characters",
         CONFIGURATION_STATUS,
     ),
     (
         (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError),
-        "the database can't be reached; see that it runs, and that host and port are right",
+        "the database can't be reached; check that it is running, and its host and port",
         TRY_AGAIN_STATUS,
     ),
 )
@@ -81,7 +81,7 @@ def as_start_errors(settings: Settings) -> Iterator[None]:
         raise StartError(str(error)) from error
     except LockTaken:
         raise StartError(
-            f"DATA_DIR: another service is running on {settings.data_dir}; end it, or name another folder",
+            f"DATA_DIR: another service is using {settings.data_dir}; stop it, or use another folder",
             TRY_AGAIN_STATUS,
         ) from None
     except Exception as error:
@@ -127,11 +127,11 @@ def schema_error(revision: str | None, settings: Settings) -> StartError:
     """Explain an outdated schema; `revision` None means one of a newer release."""
     if revision is None:
         return StartError(
-            f"{_database_setting(settings)}: the schema was made by a newer release; run that one, "
+            f"{_database_setting(settings)}: the schema is that of a newer release; run that release, "
             "or restore a backup from before its upgrade"
         )
     return StartError(
-        f"{_database_setting(settings)}: the schema is not the newest; run `framehook db upgrade` first"
+        f"{_database_setting(settings)}: the schema is out of date; run `framehook db upgrade` first"
     )
 
 
@@ -143,17 +143,17 @@ def _sqlite_error(error: sqlite3.Error, settings: Settings) -> StartError:
     setting = _database_setting(settings)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StartError(f"{setting}: the database is in use; try again in a moment", TRY_AGAIN_STATUS)
+        return StartError(f"{setting}: another process locks the database; try again", TRY_AGAIN_STATUS)
     if code == sqlite3.SQLITE_FULL:
-        return StartError(f"{setting}: the disk is full; make room and try again", TRY_AGAIN_STATUS)
+        return StartError(f"{setting}: the disk is full; free some space and try again", TRY_AGAIN_STATUS)
     advice = {
-        sqlite3.SQLITE_NOTADB: "the file is not a SQLite database; name another, or restore a backup",
+        sqlite3.SQLITE_NOTADB: "the file is not a SQLite database; use another, or restore a backup",
         sqlite3.SQLITE_CORRUPT: "the database is damaged; restore a backup",
-        sqlite3.SQLITE_READONLY: "the database can't be written; let this user write the file and its folder",
-        sqlite3.SQLITE_CANTOPEN: "the database can't be opened; let this user read and write the file and its folder",
+        sqlite3.SQLITE_READONLY: "the database is read-only; give this user write access to the file and its folder",
+        sqlite3.SQLITE_CANTOPEN: "the database can't be opened; give this user access to the file and its folder",
     }
     return StartError(
-        f"{setting}: {advice.get(code, f'the database can not be used ({error}); look after the file')}"
+        f"{setting}: {advice.get(code, f'the database is not usable ({error}); check the file')}"
     )
 
 
@@ -162,17 +162,19 @@ def _postgresql_error(error: BaseException) -> StartError:
         if isinstance(error, error_types):
             return StartError(f"DATABASE_URL: {sentence}", status)
     name = type(error).__name__
-    return StartError(f"DATABASE_URL: the server refuses this ({name}); look into its log", TRY_AGAIN_STATUS)
+    return StartError(f"DATABASE_URL: the server reports an error ({name}); see its log", TRY_AGAIN_STATUS)
 
 
 def _folder_error(error: OSError, path: Path, setting: str = "DATA_DIR") -> StartError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StartError(f"{setting}: the disk of {path} is full; make room and try again", TRY_AGAIN_STATUS)
+        return StartError(
+            f"{setting}: the disk of {path} is full; free some space and try again", TRY_AGAIN_STATUS
+        )
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return StartError("the process may not open enough files; raise `ulimit -n`")
+        return StartError("the limit of open files is too low; raise `ulimit -n`")
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return StartError(f"{setting}: {path} is not a folder, or lies in none; name another")
+        return StartError(f"{setting}: {path} is not a folder, or its parent is not; use another")
     if error.errno == errno.EISDIR:
-        return StartError(f"{setting}: {path} is a folder where a file has to be; move it away")
+        return StartError(f"{setting}: {path} is a folder, but must be a file; move it away")
     reason = (error.strerror or type(error).__name__).lower()
-    return StartError(f"{setting}: {path} can't be written ({reason}); name a place that this user may write")
+    return StartError(f"{setting}: {path} can't be written ({reason}); use a folder that this user can write")

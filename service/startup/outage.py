@@ -47,7 +47,7 @@ class OutageLogFilter(logging.Filter):
             self._since = self._logged_at = time.monotonic()
             reason = next(cause for cause in _causes(error) if _means_outage(cause))
             logger.error(
-                "the database can't be reached; until it can, requests are answered 503 (%s: %s)",
+                "the database is unreachable; requests are answered 503 until it is back (%s: %s)",
                 type(reason).__name__,
                 str(reason).splitlines()[0] if str(reason) else "",
             )
@@ -79,12 +79,12 @@ class OutageLogFilter(logging.Filter):
             now = time.monotonic()
             if now - self._logged_at >= REMINDER_SECONDS:
                 self._logged_at = now
-                logger.log(logging.ERROR, "the database still can't be reached, after %.0f s", now - since)
+                logger.log(logging.ERROR, "the database has been unreachable for %.0f s", now - since)
             return
         self._since = None
         outage_seconds, dropped, self._dropped = time.monotonic() - since, self._dropped, 0
         logger.warning(
-            "the database is back after %.0f s; %d errors were left out here", outage_seconds, dropped
+            "the database is back after %.0f s; %d errors were not logged", outage_seconds, dropped
         )
 
 

@@ -97,11 +97,12 @@ def test_the_demo_exports_a_crop_that_follows_the_ball(tmp_path: Path) -> None:
         port = busy.getsockname()[1]
         done = demo("--port", str(port), "--data-dir", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Port {port} is taken; using " in done.stdout
+    assert f"Port {port} is in use; using " in done.stdout
     assert "The export is complete: 608x1080, 10.0 s" in done.stdout
     assert "\x1b" not in done.stdout
     assert (
-        "The service has ended, as this is not a terminal; `framehook serve` keeps it running" in done.stdout
+        "The service has stopped, because this is not a terminal; `framehook serve` keeps it running"
+        in done.stdout
     )
     with av.open(str(tmp_path / "demo/vertical.mp4")) as container:
         away = [ball(frame) for frame in container.decode(video=0)]

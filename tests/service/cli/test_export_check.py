@@ -47,11 +47,11 @@ BAD_CONFIGS = {
     ),
     "a misspelt field": (
         ("--type", "framing", "--config", json.dumps(FRAMING | {"ouput_width": 608})),
-        ["config.ouput_width: there is no such field; did you mean 'output_width'?"],
+        ["config.ouput_width: unknown field; did you mean 'output_width'?"],
     ),
     "a misspelt field of a keyframe": (
         ("--type", "framing", "--config", json.dumps({"keyframes": [KEYFRAME | {"hight": 1}]})),
-        ["config.keyframes.0.hight: there is no such field; did you mean 'height'?"],
+        ["config.keyframes.0.hight: unknown field; did you mean 'height'?"],
     ),
     "a misspelt field of a region": (
         (
@@ -124,8 +124,7 @@ def test_a_field_like_no_other_gets_the_list_of_fields(source: Path, tmp_path: P
             source, service, tmp_path, "--type", "annotate", "--config", '{"clips": [{"zzz": 1}]}'
         )
     assert (
-        "there is no such field; the fields are start_time, end_time, name, notes, rating, tags, input_key"
-        in said.err
+        "unknown field; the fields are start_time, end_time, name, notes, rating, tags, input_key" in said.err
     )
 
 
@@ -146,12 +145,16 @@ def pipe(path: Path) -> None:
 
 
 BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
-    "missing": ("none.mp4", lambda _: None, "there is no file "),
-    "a folder": ("films.mp4", folder, "films.mp4 is a folder; name a video"),
-    "a pipe": ("pipe.mp4", pipe, "pipe.mp4 is not a file; name a video"),
-    "empty": ("empty.mp4", Path.touch, "empty.mp4 is empty; name a video"),
-    "a text": ("a.txt", lambda path: path.write_text("x"), "a.txt is not named as a video is (text/plain)"),
-    "a link to nothing": ("a.mp4", lambda path: path.symlink_to("none"), "there is no file "),
+    "missing": ("none.mp4", lambda _: None, "none.mp4 does not exist"),
+    "a folder": ("films.mp4", folder, "films.mp4 is a folder; give a video file"),
+    "a pipe": ("pipe.mp4", pipe, "pipe.mp4 is not a file; give a video file"),
+    "empty": ("empty.mp4", Path.touch, "empty.mp4 is empty; give a video file"),
+    "a text": (
+        "a.txt",
+        lambda path: path.write_text("x"),
+        "a.txt does not have the suffix of a video (text/plain)",
+    ),
+    "a link to nothing": ("a.mp4", lambda path: path.symlink_to("none"), "a.mp4 does not exist"),
 }
 
 
@@ -216,7 +219,7 @@ def test_an_upload_whose_export_is_refused_is_used_by_the_next_command(source: P
     assert refused.status == 2
     assert refused.err.splitlines()[-2:] == [
         "framehook: Another export has this output key.",
-        "  the video is stored as uploads/1/match.mp4; the next export of this file uses it and sends nothing",
+        "  the video is uploaded as uploads/1/match.mp4; the next export of this file uses it without another upload",
     ]
     assert again.status == 0, again.err
     assert [asked.path for asked in service.requests] == [

@@ -176,7 +176,7 @@ def test_a_file_that_arrives_spoilt_is_not_kept(tmp_path: Path) -> None:
     with (
         serve_script(ScriptedResponse(body=b"other")) as script,
         fast_client(script) as client,
-        pytest.raises(ClientError, match="not the one that was exported"),
+        pytest.raises(ClientError, match="the checksum of the downloaded file"),
     ):
         client.download(job, tmp_path / "out.mp4", nothing)
     assert list(tmp_path.iterdir()) == []
@@ -196,7 +196,7 @@ def test_a_refusal_shows_its_field_errors_and_no_answer_of_a_proxy_breaks_it() -
 
 
 def test_an_address_where_something_else_answers_is_said_to_be_wrong() -> None:
-    advice = "see that --server or FRAMEHOOK_URL is the address of Framehook"
+    advice = "check that --server or FRAMEHOOK_URL is the URL of the service"
     with (
         serve_script(ScriptedResponse(404, body=b"<html>")) as script,
         fast_client(script) as client,
@@ -226,7 +226,7 @@ def test_advice_to_start_the_service_is_given_for_the_service_alone() -> None:
     ],
 )
 def test_a_url_that_leads_to_no_service_is_refused(url: str) -> None:
-    with pytest.raises(ClientError, match="written like") as found:
+    with pytest.raises(ClientError, match="must look like") as found:
         Client(url)
     assert "secret" not in str(found.value)
 

@@ -116,7 +116,7 @@ async def test_parts_that_do_not_arrive_are_sent_again(
         pytest.param(Faults(cut_bodies=10_000), "the connection broke", id="cut"),
         pytest.param(Faults(busy_parts=10_000), "503", id="busy"),
         pytest.param(Faults(expired=10_000), "the storage answered 403.*: AccessDenied", id="refused"),
-        pytest.param(Faults(lost=10_000), "does not arrive", id="losing everything"),
+        pytest.param(Faults(lost=10_000), "does not keep the uploaded parts", id="losing everything"),
     ],
 )
 async def test_a_store_that_takes_nothing_is_given_up_and_nothing_is_there(
@@ -189,7 +189,7 @@ async def test_a_file_that_changes_on_its_way_is_not_stored(
         if done == total:
             os.utime(film, ns=(1, 1))
 
-    with changing, pytest.raises(ClientError, match="changed while it was being sent"):
+    with changing, pytest.raises(ClientError, match="changed during the upload"):
         await asyncio.to_thread(changing.upload, film, moved)
     assert [path for method, path, _ in front.seen if method == "POST" and "uploadId=" in path] == []
 
@@ -251,9 +251,9 @@ async def test_the_command_says_how_to_go_on_and_does(
     front.faults = Faults(expired=10_000)
     cut = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
     assert (cut.status, cut.out) == (2, "")
-    assert cut.err.endswith("; the same command goes on with the upload\n")
+    assert cut.err.endswith("; run the same command again to resume the upload\n")
     front.faults = Faults()
     done = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
     assert done.status == 0, done.err
-    assert "Going on with an upload that was cut." in done.err
-    assert "sending     100.0 %  33.0 of 33.0 MiB" in done.err
+    assert "Resuming an interrupted upload." in done.err
+    assert "uploading   100.0 %  33.0 of 33.0 MiB" in done.err

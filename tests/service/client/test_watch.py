@@ -97,7 +97,7 @@ def test_a_token_that_ends_is_named_and_not_tried_again() -> None:
     ):
         list(client.watch("job-1"))
     assert (refused.value.status, len(script.requests)) == (401, 1)
-    assert "the token has expired, and the export goes on" in str(refused.value)
+    assert "the token has expired; the export is still running" in str(refused.value)
     assert "FRAMEHOOK_TOKEN" in str(refused.value)
 
 
@@ -127,7 +127,7 @@ def test_a_stream_of_something_else_is_not_understood() -> None:
     with (
         serve_script(page) as script,
         fast_client(script) as client,
-        pytest.raises(ClientError, match="does not speak"),
+        pytest.raises(ClientError, match="not a Framehook service"),
     ):
         list(client.watch("job-1"))
 

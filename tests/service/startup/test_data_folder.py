@@ -82,7 +82,7 @@ def test_a_folder_that_its_operator_made_is_closed_and_one_line_says_so(
     secure_data_folder(folder)
     assert mode(folder) == 0o700
     (line,) = caplog.messages
-    assert line == f"DATA_DIR: {folder} was open to other users (mode 775), and is not any more"
+    assert line == f"DATA_DIR: {folder} was open to other users (mode 775); their access was removed"
 
 
 @pytest.mark.parametrize("kind", ["sticky", "in use"])
@@ -106,7 +106,7 @@ def test_a_folder_of_another_user_is_refused_in_one_sentence(tmp_path: Path) -> 
     words = (sys.executable, "-m", "service.cli.main", "serve", "--data-dir", str(folder))
     said = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (said.returncode, said.stderr.count("\n")) == (78, 1)
-    assert said.stderr.startswith(f"framehook: DATA_DIR: {folder} belongs to another user (id 12345); name a")
+    assert said.stderr.startswith(f"framehook: DATA_DIR: {folder} belongs to another user (id 12345); use a")
 
 
 async def test_a_start_looks_at_so_many_files_and_the_rest_follows(tmp_path: Path) -> None:

@@ -182,8 +182,8 @@ def test_origins_are_compared_as_browsers_send_them(environment: pytest.MonkeyPa
     ("content", "said"),
     [
         (b"PORT=81\nCALLBACK_SECRET=h\xffnter2\n", ".env: byte 26 is not UTF-8"),
-        (b"PORT=81\n\n  hunter2 is 'mine\nHOST=::1\n", ".env: line 3 can't be read"),
-        (b"PORT=81\nhunter2\n", ".env: line 2 can't be read"),
+        (b"PORT=81\n\n  hunter2 is 'mine\nHOST=::1\n", ".env: line 3 is invalid"),
+        (b"PORT=81\nhunter2\n", ".env: line 2 is invalid"),
         ("\ufeffPORT=81\n".encode(), ".env: it begins with a byte order mark"),
     ],
     ids=["not UTF-8", "an open quote", "no value", "a byte order mark"],
@@ -212,9 +212,9 @@ def test_names_that_are_nearly_a_setting_s_are_told(environment: pytest.MonkeyPa
     environment.setenv("HOSTNAME", "box")
     told = find_misspelt_settings()
     assert told == [
-        ".env: line 1: DATABSE_URL is no setting; did you mean DATABASE_URL?",
-        ".env: line 4: R2_BUCKET is no setting; did you mean R2_BUCKET_NAME?",
-        "MAX_ACTIVE_PER_USERS in the environment is no setting; did you mean MAX_ACTIVE_PER_USER?",
+        ".env: line 1: DATABSE_URL is not a setting; did you mean DATABASE_URL?",
+        ".env: line 4: R2_BUCKET is not a setting; did you mean R2_BUCKET_NAME?",
+        "MAX_ACTIVE_PER_USERS in the environment is not a setting; did you mean MAX_ACTIVE_PER_USER?",
     ]
 
 

@@ -67,13 +67,13 @@ async def refusing(sqlstate: str) -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("sqlstate", "said", "status"),
     [
-        ("28P01", "refuses this user or password", CONFIGURATION),
-        ("28000", "refuses this user or password", CONFIGURATION),
-        ("3D000", "has no such database", CONFIGURATION),
-        ("42501", "may not do that", CONFIGURATION),
-        ("53300", "has no connection left", TRY_AGAIN),
+        ("28P01", "rejects this user or password", CONFIGURATION),
+        ("28000", "rejects this user or password", CONFIGURATION),
+        ("3D000", "the database does not exist", CONFIGURATION),
+        ("42501", "lacks a privilege", CONFIGURATION),
+        ("53300", "has too many connections", TRY_AGAIN),
         ("57P03", "can't be reached", TRY_AGAIN),
-        ("XX000", "the server refuses this", TRY_AGAIN),
+        ("XX000", "the server reports an error", TRY_AGAIN),
     ],
 )
 async def test_a_database_that_refuses_is_told_by_its_reason(
@@ -91,8 +91,8 @@ async def test_a_database_that_refuses_is_told_by_its_reason(
     [
         ("127.0.0.1:1/x", "can't be reached", TRY_AGAIN),
         ("nosuch.invalid/x", "can't be resolved", TRY_AGAIN),
-        ("127.0.0.1:port/x", "can't be used as it is", CONFIGURATION),
-        ("127.0.0.1/x?sslmode=perhaps", "can't be used as it is", CONFIGURATION),
+        ("127.0.0.1:port/x", "the URL is invalid", CONFIGURATION),
+        ("127.0.0.1/x?sslmode=perhaps", "the URL is invalid", CONFIGURATION),
     ],
 )
 async def test_a_database_that_is_not_there_is_told(
@@ -146,7 +146,7 @@ def test_an_upgrade_of_what_is_no_database_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["file", "file/below", "/proc/nothing"])
 def test_a_data_folder_that_can_not_be_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match=f"DATA_DIR: .*{name}.*; name a") as ended:
+    with pytest.raises(StartError, match=f"DATA_DIR: .*{name}.*; use a") as ended:
         prepare_data_dir(tmp_path / name)
     assert ended.value.status == CONFIGURATION
 
@@ -164,7 +164,7 @@ def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
     lock = tmp_path / "service.lock"
     with (
         hold_lock(lock),
-        pytest.raises(StartError, match="another service is running") as ended,
+        pytest.raises(StartError, match="another service is using") as ended,
         as_start_errors(settings),
         hold_lock(lock),
     ):
@@ -175,7 +175,7 @@ def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(StartError, match=f"PORT: {port} is taken") as ended:
+        with pytest.raises(StartError, match=f"PORT: {port} is used") as ended:
             open_sockets("127.0.0.1", port)
     assert ended.value.status == TRY_AGAIN
 

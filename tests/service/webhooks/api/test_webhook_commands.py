@@ -46,7 +46,7 @@ async def test_an_endpoint_is_added_tried_and_looked_at(server: LiveServer) -> N
         [endpoint] = (await shown(server, "list"))["webhooks"]
         tried = await said(server, "test", endpoint["id"])
         [asked] = receiver.requests
-    secret = added.out.split("Secret, shown this once: ")[1].strip()
+    secret = added.out.split("Secret (shown only once): ")[1].strip()
     Webhook(secret).verify(asked.body, dict(asked.headers))
     assert tried.out.startswith("The test event is delivered: 204 in ")
     listed = await said(server, "list")
@@ -72,16 +72,16 @@ async def test_a_test_that_fails_says_so_and_an_endpoint_that_is_gone_is_enabled
     assert "disabled: gone" in listed.out
     assert (again.status, again.err) == (2, "framehook: The endpoint is disabled; enable it first.\n")
     assert (await said(server, "enable", endpoint["id"])).out == f"Endpoint {endpoint['id']} is enabled.\n"
-    assert (await said(server, "recover", endpoint["id"])).out == "Deliveries on their way: 0.\n"
+    assert (await said(server, "recover", endpoint["id"])).out == "Queued deliveries: 0.\n"
 
 
 async def test_a_secret_is_rotated_and_an_endpoint_removed(server: LiveServer) -> None:
     endpoint = await shown(server, "add", "http://127.0.0.1:2/hook", "--ed25519")
     rotated = await said(server, "rotate", endpoint["id"])
-    assert rotated.out.startswith("New secret, shown this once: whsec_")
+    assert rotated.out.startswith("New secret (shown only once): whsec_")
     assert endpoint["secret"] not in rotated.out
     assert (await said(server, "deliveries", endpoint["id"])).out == "There are no deliveries.\n"
-    assert (await said(server, "remove", endpoint["id"])).out == f"Endpoint {endpoint['id']} is removed.\n"
+    assert (await said(server, "remove", endpoint["id"])).out == f"Endpoint {endpoint['id']} was removed.\n"
     assert (await said(server, "list")).out == "There are no webhooks.\n"
     gone = await said(server, "remove", endpoint["id"])
     assert (gone.status, gone.err) == (2, "framehook: There is no such webhook.\n")
