@@ -1,1 +1,1 @@
-"""The wire contract: the only code that both sides of a callback share."""
+"""The wire contract: the code that both sides of a callback share."""

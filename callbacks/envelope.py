@@ -1,4 +1,4 @@
-"""What a callback carries: one envelope, `{"type", "timestamp", "data"}`, decoded strictly by msgspec."""
+"""The body of a callback: `{"type", "timestamp", "data"}`, decoded strictly by msgspec."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ MAX_TEXT_CHARACTERS = 2_000
 
 
 class Phase(StrEnum):
-    """Where an export stands; the order is the order in which they come."""
+    """The phases of an export, in order."""
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -23,7 +23,7 @@ class Phase(StrEnum):
 
 
 class EventType(StrEnum):
-    """What callbacks, streams and webhooks tell of."""
+    """The events of callbacks, streams and webhooks."""
 
     STARTED = "export.started"
     PROGRESS = "export.progress"
@@ -36,7 +36,7 @@ class EventType(StrEnum):
         return self in {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED}
 
 
-# `\Z`, for `$` would admit a newline after it.
+# `\Z` instead of `$`, which accepts a newline at the end.
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_CHARACTERS)]
 Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -44,7 +44,7 @@ RunName = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[0-9a-f]*\Z")]
 Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 MAX_SECONDS = 33 * 86_400.0
-"""What a run of a day takes together with 32 pieces made elsewhere; no video is longer."""
+"""The GPU time of a run of a day with its 32 remote chunk workers; no video is longer."""
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 
@@ -60,7 +60,7 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Why an attempt failed: a machine code, and a sentence that a person can act on.
+    """Why an attempt failed: a code, and a sentence that a person can act on.
 
     `transient` says that another attempt may succeed where this one did not.
     """
@@ -71,10 +71,11 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """One step of one attempt. `step` counts up from 1 within the attempt; progress is in percent.
+    """One step of an attempt. `step` counts from 1 within the attempt; progress is in percent.
 
-    `run` tells apart the runs of one attempt: a preempted container's input is run again under the same attempt and
-    key while the first run may still post. Later runs have greater names; the latest one is the one that counts."""
+    `run` names the run: Modal runs the input of a preempted container again, under the same attempt and key, while the
+    first run may still post. Later runs have greater names, and only the latest counts.
+    """
 
     job_id: Identifier
     attempt: Count
@@ -100,21 +101,21 @@ class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         self._check_text()
         if (self.type is EventType.COMPLETED) != (self.data.output is not None):
-            raise ValueError("`output` goes with export.completed, and only with it")
+            raise ValueError("`output` must be present in export.completed, and only there")
         if (self.type is EventType.FAILED) != (self.data.error is not None):
-            raise ValueError("`error` goes with export.failed, and only with it")
+            raise ValueError("`error` must be present in export.failed, and only there")
         if self.type is EventType.CANCELLED:
-            raise ValueError("a function does not cancel an export")
+            raise ValueError("a run can't send export.cancelled")
 
     def _check_text(self) -> None:
-        # Not by patterns: every tick passes here, and they would double what decoding one costs.
+        # Patterns on these fields would double the cost of decoding, and every progress report is decoded.
         report = self.data
         names = report.job_id + report.call_id
         if not (names.isascii() and names.isprintable()) or " " in names:
-            raise ValueError("`job_id` and `call_id` consist of visible ASCII characters")
-        told = report.message if report.error is None else report.message + report.error.message
-        if "\0" in told:  # PostgreSQL holds none in text
-            raise ValueError("text holds no NUL")
+            raise ValueError("`job_id` and `call_id` must consist of visible ASCII characters")
+        text = report.message if report.error is None else report.message + report.error.message
+        if "\0" in text:  # PostgreSQL text can't contain it
+            raise ValueError("text must not contain NUL")
 
 
 _decoder = msgspec.json.Decoder(Callback)
@@ -122,7 +123,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(body: bytes) -> Callback:
-    """Parse a verified body; `msgspec.DecodeError` (a ValueError) says what is wrong with it."""
+    """Parse a verified body; raises `msgspec.DecodeError` (a ValueError) that says what is wrong."""
     try:
         return _decoder.decode(body)
     except UnicodeDecodeError:
@@ -130,10 +131,10 @@ def decode(body: bytes) -> Callback:
 
 
 def encode(callback: Callback) -> bytes:
-    """The bytes that are signed and sent."""
+    """Encode a callback to the bytes that are signed and sent."""
     return _encoder.encode(callback)
 
 
 def format_rfc3339(moment: datetime) -> str:
-    """A time as every contract writes it: UTC, milliseconds, `Z`."""
+    """Format a time as in every contract: UTC, milliseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

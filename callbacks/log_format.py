@@ -1,7 +1,7 @@
-"""Log lines of every process: one record is one line that nothing from outside can forge, and that holds no secret.
+"""Format log records of every process: one line each, which input can't forge, without secrets.
 
-Text is for people: what follows a line of text indented, such as a traceback, belongs to it. JSON is for machines: an
-object a line with `time`, `level`, `logger`, `message`, and `job`, `attempt` and `exception` where there are some.
+In the text format indented lines, such as a traceback, belong to the line before. In the JSON format a line is an
+object with `time`, `level`, `logger`, `message`, and `job`, `attempt` and `exception` where they apply.
 """
 
 import json
@@ -20,7 +20,7 @@ MAX_TRACE_CHARACTERS: Final = 32_768
 
 logger = logging.getLogger("framehook")
 
-# Control characters, line and paragraph separators, what changes the direction of text, and halves of characters.
+# Control characters, line and paragraph separators, characters that change the text direction, lone surrogates.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _SECRETS = (
     (re.compile(r"eyJ[\w-]{8,}\.[\w-]*\.?[\w-]*"), "[token]"),
@@ -42,7 +42,7 @@ def sanitize_line(text: str) -> str:
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with a word in place of each secret that is known by its form or by its name."""
+    """Replace each secret in `text` that is known by its form or name with a placeholder."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -56,7 +56,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """What both formats share: a record's message, cut, and its traceback."""
+    """Base of both formats: a record's message, shortened, and its traceback."""
 
     def message_text(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
@@ -73,20 +73,20 @@ class LineFormatter(logging.Formatter):
 
 
 class TextFormatter(LineFormatter):
-    """A record as a line; its traceback follows, indented."""
+    """Formats a record as a line of text; its traceback follows, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        name = f"{record.name} {job}" if (job := _attempt_of(record)) else record.name
+        name = f"{record.name} {job}" if (job := _attempt_label(record)) else record.name
         line = f"{self.formatTime(record)} {record.levelname:<7} {sanitize_line(name)}: "
         line += sanitize_line(self.message_text(record))
         return "\n    ".join([line, *(sanitize_line(part) for part in self.trace_text(record).splitlines())])
 
 
 class JsonFormatter(LineFormatter):
-    """A record as one JSON object."""
+    """Formats a record as one JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        shown: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -94,20 +94,22 @@ class JsonFormatter(LineFormatter):
         }
         for name in ("job", "attempt"):
             if (value := getattr(record, name, None)) is not None:
-                shown[name] = value
+                fields[name] = value
         if trace := self.trace_text(record):
-            shown["exception"] = "\n".join(sanitize_line(part) for part in trace.splitlines())
-        line = json.dumps(shown, ensure_ascii=False, default=str)
-        return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", line)  # in other fields; all are strings
+            fields["exception"] = "\n".join(sanitize_line(part) for part in trace.splitlines())
+        line = json.dumps(fields, ensure_ascii=False, default=str)
+        return _UNSAFE.sub(
+            lambda match: f"\\u{ord(match[0]):04x}", line
+        )  # escapes also what other fields contain; all are strings
 
 
-def _attempt_of(record: logging.LogRecord) -> str:
+def _attempt_label(record: logging.LogRecord) -> str:
     job, attempt = getattr(record, "job", None), getattr(record, "attempt", None)
     return "" if job is None else f"[{job}]" if attempt is None else f"[{job} attempt {attempt}]"
 
 
 def log_to_stderr(log_format: str, level: int = logging.INFO) -> None:
-    """Send all that this process has to say to standard error: records, warnings, and what nobody caught."""
+    """Send log records, warnings and uncaught exceptions of this process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -118,7 +120,7 @@ def log_to_stderr(log_format: str, level: int = logging.INFO) -> None:
 
 
 def add_attempt_fields(job_id: str, attempt: int) -> None:
-    """Give every record of this process from here on the attempt that it is about."""
+    """Add the job and attempt to every further record of this process."""
 
     def add_attempt(record: logging.LogRecord) -> bool:
         record.__dict__.update({"job": job_id, "attempt": attempt})
@@ -132,17 +134,17 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
     if issubclass(kind, KeyboardInterrupt):
         logger.error("interrupted")
         return
-    logger.critical("ended by an error that nobody caught", exc_info=(kind, error, trace))
+    logger.critical("ended by an uncaught error", exc_info=(kind, error, trace))
 
 
-def _log_unraisable(found: "sys.UnraisableHookArgs") -> None:
-    error = found.exc_value
+def _log_unraisable(args: "sys.UnraisableHookArgs") -> None:
+    error = args.exc_value
     logger.error(
-        "an error could not be raised: %s", found.err_msg or "", exc_info=error if error is not None else None
+        "an error could not be raised: %s", args.err_msg or "", exc_info=error if error is not None else None
     )
 
 
-def _log_thread(found: threading.ExceptHookArgs) -> None:
-    if found.exc_type is SystemExit or found.exc_value is None:
+def _log_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is SystemExit or args.exc_value is None:
         return
-    logger.error("a thread ended by an error that nobody caught", exc_info=found.exc_value)
+    logger.error("a thread ended by an uncaught error", exc_info=args.exc_value)

@@ -1,4 +1,4 @@
-"""Inside a run: tells the service how it goes, and the run when to stop."""
+"""Report a run's progress to the service, and stop the run when the service says so."""
 
 import math
 import random as random_module
@@ -19,15 +19,15 @@ from callbacks.transport import READ_TIMEOUT_SECONDS, CallbackTransport, Outcome
 
 
 class ReporterError(Exception):
-    """The service did not take a report."""
+    """The service did not accept a report."""
 
 
 class Stopped(ReporterError):
-    """The service wants nothing more of this attempt: stop now, and upload nothing."""
+    """The service has ended this attempt: stop now, and upload nothing."""
 
 
 class DeliveryFailed(ReporterError):
-    """The service could not be told before the deadline."""
+    """The report could not be delivered before the deadline."""
 
 
 class Unauthorized(ReporterError):
@@ -35,14 +35,14 @@ class Unauthorized(ReporterError):
 
 
 class Rejected(ReporterError):
-    """The service can't read what was sent: a bug, and never worth another try."""
+    """The service can't read the report: a bug, which retries do not change."""
 
 
 class Reporter:
-    """Reports one attempt, from one thread; a context manager, outside which nothing is sent.
+    """Reports one attempt, from one thread; a context manager, outside of which nothing is sent.
 
-    `deadline_seconds` counts from here to when the run itself will be ended. Neither the URL nor the key
-    ever appears in a message or a log.
+    `deadline_seconds` counts from the construction to when the run is ended. Neither the URL nor the key appears in any
+    message or log.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Reporter:
         clock: Clock | None = None,
         random: Random = random_module.random,
     ) -> None:
-        """ValueError for a URL or a key that can't be right.
+        """Raise ValueError for an invalid URL or key.
 
-        `max_retry_seconds`: how long one report is tried at most, where the run has another way of telling the same.
+        `max_retry_seconds` limits the retries of one report, for runs whose return value says the same.
         """
         self._clock = clock or Clock()
         transport = CallbackTransport(
@@ -71,7 +71,7 @@ class Reporter:
         self._sender = Sender(transport, name=name, clock=self._clock, random=random)
         self._deadline = self._clock.monotonic() + deadline_seconds
         self._max_retry_seconds = max_retry_seconds
-        self._lock = threading.RLock()  # between reading the latest report and offering a later one
+        self._lock = threading.RLock()  # from reading the latest report to offering the next one
         self._latest = Report(
             job_id=job_id,
             attempt=attempt,
@@ -93,31 +93,31 @@ class Reporter:
         self.close()
 
     def close(self) -> None:
-        """Send nothing more, a waiting tick included; returns within about a second."""
+        """Send nothing more, not even pending progress; returns within about a second."""
         self._sender.close()
 
     @property
     def stopped(self) -> bool:
-        """Whether the service has answered 404 or 410 to anything."""
+        """Whether the service has answered any report with 404 or 410."""
         return self._sender.stopped
 
     def attach_gpu_meter(self, gpu_seconds: Callable[[], float]) -> None:
-        """Tell with every report how long the run has been at work, so that one that is lost is counted too.
+        """Send the GPU time with every report, so that a run that is lost later is counted too.
 
-        `gpu_seconds` is called by the thread that sends.
+        `gpu_seconds` is called by the sending thread.
         """
         self._sender.gpu_meter = gpu_seconds
 
     def report_started(self, message: str = "") -> None:
-        """Announce the run; returns once that is stored, or raises a `ReporterError`."""
+        """Report the start; returns once it is stored, or raises a `ReporterError`."""
         self._deliver(EventType.STARTED, replace(self._latest, message=sanitize_text(message)))
 
     def report_progress(
         self, phase: Phase, progress: float, message: str, eta_seconds: float | None = None
     ) -> None:
-        """Say how far the run is, in percent. Never waits for the network; the newest wins.
+        """Report the progress in percent, without waiting for the network; only the newest is sent.
 
-        Raises `Stopped` once the service has said so, and nothing else: it may be down, the run goes on.
+        Raises only `Stopped`, once the service has said so. While the service is down the run goes on.
         """
         with self._lock:
             self._latest = replace(
@@ -131,7 +131,7 @@ class Reporter:
             self._sender.offer(self._latest)
 
     def report_completed(self, output: Output, message: str, gpu_seconds: float) -> None:
-        """Announce the output; returns once that is stored, or raises a `ReporterError`."""
+        """Report the output; returns once it is stored, or raises a `ReporterError`."""
         last = replace(
             self._latest,
             phase=Phase.DONE,
@@ -144,7 +144,7 @@ class Reporter:
         self._deliver(EventType.COMPLETED, last)
 
     def report_failed(self, failure: Failure, gpu_seconds: float) -> None:
-        """Announce the failure; returns once that is stored, or raises a `ReporterError`."""
+        """Report the failure; returns once it is stored, or raises a `ReporterError`."""
         error = sanitize_failure(failure)
         last = replace(
             self._latest,
@@ -157,8 +157,8 @@ class Reporter:
 
     def _deliver(self, kind: EventType, report: Report) -> None:
         self._raise_if_stopped()
-        until = min(self._deadline, self._clock.monotonic() + self._max_retry_seconds)
-        response = self._sender.deliver(kind, report, until)
+        give_up_at = min(self._deadline, self._clock.monotonic() + self._max_retry_seconds)
+        response = self._sender.deliver(kind, report, give_up_at)
         self._raise_if_stopped()
         if response is None:
             raise DeliveryFailed(f"{kind}: no answer before the deadline, or the reporter is closed")
@@ -176,4 +176,4 @@ class Reporter:
 
     def _raise_if_stopped(self) -> None:
         if self._sender.stopped:
-            raise Stopped("the service wants nothing more of this attempt")
+            raise Stopped("the service has ended this attempt")

@@ -1,4 +1,4 @@
-"""Makes what a run says fit the contract: a stray NUL or NaN must not cost it a report. Pure."""
+"""Make values fit the contract, so that a NUL or a NaN does not prevent a report. Pure."""
 
 import math
 from typing import Final
@@ -11,13 +11,13 @@ MAX_UNFINISHED_PROGRESS: Final = 99.9
 
 
 def sanitize_text(text: str) -> str:
-    """`text` without NUL or lone surrogates, cut to the longest that a callback carries."""
+    """Return `text` without NUL and lone surrogates, cut to MAX_TEXT_CHARACTERS."""
     encodable = text[:MAX_TEXT_CHARACTERS].encode("utf-8", "replace").decode()
     return encodable.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def sanitize_progress(progress: float, floor: float) -> float:
-    """Percent, never below `floor`, and below 100, which only a completed export reaches."""
+    """Limit a progress in percent: at least `floor`, and below 100, which only a completed export reaches."""
     value = float(progress)  # numpy's scalars too
     if math.isnan(value):
         return floor
@@ -25,7 +25,7 @@ def sanitize_progress(progress: float, floor: float) -> float:
 
 
 def sanitize_seconds(seconds: float | None) -> float | None:
-    """A duration, or None when it is none, or longer than anything takes."""
+    """Return a duration in seconds; None if it is missing, not a number, negative or over MAX_SECONDS."""
     if seconds is None:
         return None
     value = float(seconds)
@@ -33,5 +33,5 @@ def sanitize_seconds(seconds: float | None) -> float | None:
 
 
 def sanitize_failure(failure: Failure) -> Failure:
-    """The failure with a message that can be sent."""
+    """Return the failure with a sanitized message."""
     return replace(failure, message=sanitize_text(failure.message))

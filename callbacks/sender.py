@@ -1,6 +1,7 @@
-"""The thread that sends. It holds what is to be sent next, not a queue: at most one awaited letter (a caller
-waits for its answer), and of each phase at most one tick, the newest. So a service that is down never holds the
-encode up, and none of the phases is lost, however short.
+"""Send callbacks from a thread.
+
+Instead of a queue it keeps what is sent next: at most one callback that a caller waits for, and the newest progress of
+each phase. So a service that is down never blocks the encoding, and no phase is lost, however short.
 """
 
 import logging
@@ -27,50 +28,51 @@ logger = logging.getLogger("framehook.reporter")
 
 
 class Clock:
-    """Time, as tests replace it."""
+    """The clocks of a sender; tests replace them."""
 
     def time(self) -> float:
-        """Seconds since 1970."""
+        """Return seconds since 1970."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards."""
+        """Return seconds of a clock that never goes back."""
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, until: float | None) -> None:
-        """Sleep until notified, or until that monotonic time; `condition` is held."""
+        """Sleep until notified, or until that monotonic time; the caller owns `condition`."""
         remaining = threading.TIMEOUT_MAX if until is None else until - self.monotonic()
         condition.wait(min(max(remaining, 0), threading.TIMEOUT_MAX))
 
 
 @dataclass(slots=True, eq=False)
 class PendingCallback:
-    """Something to send; once sealed, its step, id and bytes are the same at every try."""
+    """A callback that is not accepted yet; once frozen, its step, id and bytes stay the same in every try."""
 
     kind: EventType
     report: Report
-    deadline: float | None = None  # monotonic; only of awaited letters
+    deadline: float | None = None  # monotonic; only if a caller waits for the response
     due: float = float("-inf")
     message_id: str = ""
     body: bytes = b""
-    refusals: int = 0
+    unauthorized_count: int = 0
     response: CallbackResponse | None = None
 
 
 class Sender:
-    """Sends for one attempt; started and closed once."""
+    """Sends the callbacks of one attempt; started and closed once."""
 
     def __init__(self, transport: CallbackTransport, *, name: str, clock: Clock, random: Random) -> None:
-        self._courier = transport
+        self._transport = transport
         self._name = name
         self._clock = clock
         self._random = random
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"callbacks of {name}", daemon=True)
         self._awaited: PendingCallback | None = None
+        # The newest progress of each phase, in order; those that are stored already are removed.
         self._progress: dict[Phase, PendingCallback] = {}
-        self._stored_phase: Phase | None = None  # the last phase that was stored
-        self._heartbeat: Report | None = None  # what a heartbeat repeats, while the run lasts
+        self._stored_phase: Phase | None = None  # the phase of the last report that the service stored
+        self._heartbeat: Report | None = None  # the report that heartbeats repeat while the run lasts
         self._step = 0
         self._failures = 0  # in a row
         self._sent_at = float("-inf")
@@ -82,36 +84,34 @@ class Sender:
 
     @property
     def stopped(self) -> bool:
-        """Whether the service has answered 404 or 410 to anything."""
+        """Whether the service has answered any callback with 404 or 410."""
         return self._stopped
 
     def start(self) -> None:
-        """Let the thread begin."""
+        """Start the thread."""
         self._closed = False
         self._thread.start()
 
     def close(self) -> None:
-        """Send nothing more. A request in flight is left to its timeout, on the daemon thread."""
+        """Stop sending; a request in flight ends by its timeout, on the daemon thread."""
         self._end()
         if self._thread.is_alive():
             self._thread.join(CLOSE_SECONDS)
 
     def offer(self, report: Report) -> None:
-        """Make `report` the newest tick, in place of one of the same phase that is not sent yet; never blocks."""
+        """Make `report` the newest progress, replacing an unsent one of the same phase; never blocks."""
         with self._changed:
             if self._finished:
                 return
             self._heartbeat = report
             self._progress.pop(report.phase, None)
-            if self._stored_phase is not None:
-                self._progress.pop(
-                    self._stored_phase, None
-                )  # its time is known, and its progress is overtaken
+            if self._stored_phase is not None:  # the service knows of it, and its progress is outdated
+                self._progress.pop(self._stored_phase, None)
             self._progress[report.phase] = PendingCallback(EventType.PROGRESS, report)
             self._changed.notify_all()
 
     def deliver(self, kind: EventType, report: Report, deadline: float) -> CallbackResponse | None:
-        """Send `report` until it is answered for good; None: given up at the monotonic `deadline` or closed."""
+        """Send `report` until there is a final response; None if the monotonic `deadline` passes or it is closed."""
         pending = PendingCallback(kind, report, deadline)
         with self._changed:
             if kind.is_terminal:
@@ -136,14 +136,14 @@ class Sender:
 
     def _run(self) -> None:
         try:
-            with self._courier as transport:
+            with self._transport as transport:
                 while (pending := self._next()) is not None:
                     self._apply_response(pending, transport.post(pending.message_id, pending.body))
         finally:
-            self._end()  # whatever ended the thread, nobody waits for it
+            self._end()  # a caller that waits for a response must not wait for a thread that has ended
 
     def _next(self) -> PendingCallback | None:
-        """Wait for what is to be sent next; None when that is nothing, for good."""
+        """Wait for the next callback to send; None when there will be no more."""
         with self._changed:
             while not self._idle:
                 pending, due = self._select_next()
@@ -158,20 +158,22 @@ class Sender:
             return None
 
     def _select_next(self) -> tuple[PendingCallback | None, float]:
-        """The next letter and when it is due: the awaited one, the newest tick, or else a heartbeat.
+        """Return the next callback and when it is due: the awaited one, the newest progress, or else a heartbeat.
 
-        A new phase is told at once, and even ahead of the awaited one while the service takes what it is sent.
+        Progress of a new phase is due at once. It even precedes an awaited last report, unless the service is failing.
         """
-        tick = next(iter(self._progress.values()), None)
-        news = tick is not None and tick.report.phase is not self._stored_phase
+        progress = next(iter(self._progress.values()), None)
+        is_new_phase = progress is not None and progress.report.phase is not self._stored_phase
         if self._awaited is not None and self._awaited.response is None:
-            ahead = tick if news and not self._failures and self._awaited.kind.is_terminal else None
-            return ahead or self._awaited, self._awaited.due
-        if tick is not None:
-            return tick, max(self._progress_due, self._sent_at + (0 if news else PROGRESS_SECONDS))
+            precedes = is_new_phase and not self._failures and self._awaited.kind.is_terminal
+            return (progress if precedes else self._awaited), self._awaited.due
+        if progress is not None:
+            return progress, max(
+                self._progress_due, self._sent_at + (0 if is_new_phase else PROGRESS_SECONDS)
+            )
         if self._heartbeat is not None:
-            beat = PendingCallback(EventType.PROGRESS, self._heartbeat)
-            return beat, max(self._progress_due, self._sent_at + HEARTBEAT_SECONDS)
+            heartbeat = PendingCallback(EventType.PROGRESS, self._heartbeat)
+            return heartbeat, max(self._progress_due, self._sent_at + HEARTBEAT_SECONDS)
         return None, 0
 
     def _freeze(self, pending: PendingCallback) -> None:
@@ -186,7 +188,7 @@ class Sender:
         self._step += 1
 
     def _apply_response(self, pending: PendingCallback, response: CallbackResponse) -> None:
-        """Take an answer in: the letter is done with, or due again."""
+        """Finish the callback, or schedule its next try."""
         with self._changed:
             if response.outcome is Outcome.STORED:
                 self._failures = 0
@@ -217,15 +219,15 @@ class Sender:
         self._failures += 1
         delay = max(backoff_seconds(self._failures, self._random), response.retry_after_seconds or 0)
         pending.due = self._clock.monotonic() + delay
-        pending.refusals += response.outcome is Outcome.UNAUTHORIZED
+        pending.unauthorized_count += response.outcome is Outcome.UNAUTHORIZED
         if pending.deadline is None:
             self._progress_due = pending.due
         level = logging.WARNING if pending.deadline is not None or self._failures == 1 else logging.DEBUG
-        logger.log(level, "%s of %s was not taken: %s", pending.kind, self._name, response.reason)
+        logger.log(level, "%s of %s was not accepted: %s", pending.kind, self._name, response.reason)
 
     def _should_retry(self, pending: PendingCallback, response: CallbackResponse) -> bool:
         if pending.deadline is not None and pending.due >= pending.deadline:
-            return False  # giving up early leaves time for the return value, which carries the same
+            return False  # leaves time for the return value, which says the same
         if response.outcome is Outcome.UNAUTHORIZED:
-            return pending.refusals == 1
+            return pending.unauthorized_count == 1
         return response.outcome is Outcome.UNAVAILABLE

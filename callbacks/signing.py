@@ -1,6 +1,6 @@
 """Standard Webhooks signatures and per-attempt keys; pure. https://www.standardwebhooks.com
 
-What is signed is `id.timestamp.body`, so an id holds no dot: every byte belongs to one field only.
+The signed message is `id.timestamp.body`, and an id contains no dot, so every byte belongs to exactly one field.
 """
 
 import binascii
@@ -25,7 +25,7 @@ _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}")
 
 
 class VerificationFailed(Exception):
-    """The request is not from whom it claims to be; `reason` is safe to log."""
+    """The request is not signed by a known key; `reason` is safe to log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -33,13 +33,13 @@ class VerificationFailed(Exception):
 
 
 class TimestampOutOfRange(VerificationFailed):
-    """The request was signed too long ago, or too far ahead."""
+    """The timestamp is too old, or too far in the future."""
 
 
 def derive_attempt_key(master: bytes, job_id: str, attempt: int) -> bytes:
-    """The 32-byte key of one attempt: HKDF-SHA256 (RFC 5869) without salt, info `job_id:attempt`.
+    """Derive the 32-byte key of one attempt: HKDF-SHA256 (RFC 5869) without salt, info `job_id:attempt`.
 
-    One block of output is one round of the expansion, so two HMACs are the whole of it.
+    A single block of output takes one round of the expansion, so the derivation is two HMACs.
     """
     info = f"{job_id}:{attempt}".encode("utf-8", "surrogatepass")
     extracted = hmac.digest(bytes(_HASH_BYTES), master, "sha256")
@@ -47,7 +47,7 @@ def derive_attempt_key(master: bytes, job_id: str, attempt: int) -> bytes:
 
 
 def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """The signature of `body`, as `v1,<base64>`; ValueError for what `verify` would never accept."""
+    """Sign `body` and return `v1,<base64>`; raises ValueError for arguments that `verify` never accepts."""
     if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
         raise ValueError(f"a signing key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
     if not _ID.fullmatch(message_id):
@@ -58,7 +58,7 @@ def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 def signature_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers that carry a signature."""
+    """Return the three signature headers."""
     return {
         ID_HEADER: message_id,
         TIMESTAMP_HEADER: str(timestamp),
@@ -74,10 +74,10 @@ def verify(
     now: float,
     tolerance_seconds: float = TOLERANCE_SECONDS,
 ) -> str:
-    """The webhook-id of a request that one of `keys` signed; `VerificationFailed` is the only way to fail.
+    """Return the webhook-id of a request that one of `keys` signed; raises only VerificationFailed.
 
-    Headers are looked up in lower case. Unknown signature versions are skipped. Comparing the encoded
-    text admits only the one canonical base64 of a signature.
+    Header names are in lower case. Unknown signature versions are skipped. The encoded text is compared, so that only
+    the canonical base64 of a signature is accepted.
     """
     message_id = headers.get(ID_HEADER)
     timestamp = headers.get(TIMESTAMP_HEADER)
@@ -104,7 +104,7 @@ def verify(
 
 
 def decode_secret(secret: str) -> bytes:
-    """The key in a `whsec_…` secret; ValueError, which never quotes it, unless it is canonical."""
+    """Return the key in a `whsec_…` secret; raises ValueError, without quoting it, unless it is canonical."""
     encoded = secret.removeprefix(_SECRET_PREFIX)
     try:
         key = binascii.a2b_base64(encoded, strict_mode=True)
@@ -118,7 +118,7 @@ def decode_secret(secret: str) -> bytes:
 
 
 def encode_secret(key: bytes) -> str:
-    """A key as consumers see it: `whsec_<base64>`."""
+    """Encode a key in the form that consumers get: `whsec_<base64>`."""
     return _SECRET_PREFIX + binascii.b2a_base64(key, newline=False).decode()
 
 
@@ -137,5 +137,5 @@ def _signature(key: bytes, message: bytes) -> str:
 
 @lru_cache(maxsize=10_000)
 def _hmac_for(key: bytes) -> hmac.HMAC:
-    """HMAC-SHA256 with the key taken in: a copy of it signs in two thirds of the time that starting anew takes."""
+    """Return an HMAC-SHA256 initialized with the key: copying it takes two thirds of the time of a new one."""
     return hmac.new(key, digestmod="sha256")

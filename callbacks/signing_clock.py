@@ -1,4 +1,4 @@
-"""The time that a run signs with: its machine's, corrected by the service where the two differ by too much."""
+"""The time that a run signs with: its machine's clock, corrected if the service rejects a timestamp."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -9,18 +9,18 @@ _MAX_DIGITS: Final = 12
 
 
 class SigningClock:
-    """Seconds since 1970, as the service counts them."""
+    """Seconds since 1970 by the clock of the service."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._offset_seconds = 0.0
 
     def time(self) -> float:
-        """The time to sign with."""
+        """Return the time to sign with."""
         return self._now() + self._offset_seconds
 
     def correct(self, headers: Mapping[str, str]) -> bool:
-        """Go by the time that an answer of 401 names, from now on; whether it names one."""
+        """Adopt the time in the headers of a 401 response; return whether there is one."""
         stated = headers.get(TIMESTAMP_HEADER, "")
         if not (stated.isascii() and stated.isdigit() and len(stated) <= _MAX_DIGITS):
             return False

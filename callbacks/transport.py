@@ -1,4 +1,4 @@
-"""Takes one signed body to the service and says what the answer means."""
+"""POST one signed callback and classify the response."""
 
 import logging
 import threading
@@ -19,12 +19,12 @@ READ_TIMEOUT_SECONDS: Final = 30.0
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
 
 _MAX_RESPONSE_BYTES: Final = 64 * 1024
-# The client's own loggers, which write URLs.
+# Loggers of the HTTP client, which write URLs.
 _CLIENT_LOGGERS: Final = ("httpx", "httpcore.connection", "httpcore.http11")
 
 
 class Outcome(Enum):
-    """What an answer means for the function."""
+    """What a response means for the run."""
 
     STORED = auto()
     STOP = auto()
@@ -46,7 +46,7 @@ _OUTCOMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CallbackResponse:
-    """What came back; `reason` (a status, or a kind of failure) is safe to log."""
+    """The classified response; `reason` (a status, or the kind of a network error) is safe to log."""
 
     outcome: Outcome
     reason: str
@@ -54,12 +54,12 @@ class CallbackResponse:
 
 
 def classify_status(status: int) -> Outcome:
-    """Anything the contract does not name comes from something in between, and may pass."""
+    """Classify a status; one that the contract does not name comes from a proxy, and is retried."""
     return _OUTCOMES.get(status, Outcome.UNAVAILABLE)
 
 
 class CallbackTransport:
-    """One HTTP client for one callback URL; used by one thread."""
+    """An HTTP client for one callback URL, used by one thread."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class CallbackTransport:
         now: Callable[[], float],
         read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
     ) -> None:
-        """`now` gives seconds since 1970. ValueError, which quotes neither URL nor key, for a bad one."""
+        """`now` returns seconds since 1970. Raises ValueError, without quoting it, for an invalid URL or key."""
         _check_url(url)
         if not MIN_KEY_BYTES <= len(key) <= MAX_KEY_BYTES:
             raise ValueError(f"a callback key has {MIN_KEY_BYTES} to {MAX_KEY_BYTES} bytes")
@@ -94,7 +94,7 @@ class CallbackTransport:
             logging.getLogger(name).removeFilter(self._log_filter)
 
     def post(self, message_id: str, body: bytes) -> CallbackResponse:
-        """Post `body` once, signed afresh; whatever the network does is an answer too."""
+        """Sign and post `body` once; network errors are responses too (UNAVAILABLE)."""
         headers = signature_headers(self._key, message_id, int(self._clock.time()), body)
         headers["content-type"] = "application/json"
         try:
@@ -103,7 +103,7 @@ class CallbackTransport:
         except (httpx.HTTPError, OSError) as failure:
             return CallbackResponse(Outcome.UNAVAILABLE, type(failure).__name__)
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            self._clock.correct(response.headers)  # the next try is signed anew
+            self._clock.correct(response.headers)  # the next try is signed with the corrected time
         wait = parse_retry_after(
             response.headers.get("retry-after"), now=self._now(), max_seconds=MAX_RETRY_AFTER_SECONDS
         )
@@ -111,9 +111,9 @@ class CallbackTransport:
 
 
 def _mute_client_logs() -> Callable[[logging.LogRecord], bool]:
-    """A log filter that drops what this thread writes."""
-    silenced = threading.get_ident()
-    return lambda _: threading.get_ident() != silenced
+    """Return a log filter that drops the records of this thread."""
+    thread_id = threading.get_ident()
+    return lambda _: threading.get_ident() != thread_id
 
 
 def _check_url(url: str) -> None:
@@ -126,7 +126,7 @@ def _check_url(url: str) -> None:
 
 
 def _drain(response: httpx.Response) -> None:
-    """Read what is small, so that the connection is used again; drop the rest."""
+    """Read a small body, so that the connection can be reused; drop the rest of a large one."""
     size = 0
     for chunk in response.iter_raw():
         size += len(chunk)
