@@ -8,20 +8,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.database.postgresql import is_postgresql
+from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import SignedUrls
 from service.api.auth import JwksVerifier, SharedSecretVerifier, Verifier
+from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
+from service.ingest.prober import Prober
 from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
+from service.webhooks.worker import WorkerConfig
 
 if TYPE_CHECKING:
     from infra.storage.client import S3Place
 
 logger = logging.getLogger("framehook.settings")
+
+MAX_OUTPUT_PROBES = 4
+OUTPUT_PROBE_SECONDS = 60.0
+DELIVERY_LEASE_TIMEOUTS = 4
+"""The lease of a delivery lasts this many times as long as one attempt may take."""
 
 
 def create_runner(settings: Settings) -> Runner:
@@ -71,13 +80,22 @@ def bucket_config(settings: Settings) -> "S3Place | None":
     )
 
 
-def create_transfer_planner(settings: Settings, storage: Storage, runner: Runner) -> TransferPlanner:
-    """How runs reach what they read and write."""
-    return TransferPlanner(
+def create_spec_builder(
+    settings: Settings, storage: Storage, runner: Runner, master_key: bytes
+) -> SpecBuilder:
+    """Create what writes the spec of an attempt, with the URLs of its transfers."""
+    transfers = TransferPlanner(
         storage,
         origin=settings.callback_origin,
         shares_filesystem=runner.shares_filesystem,
         url_seconds=settings.queue_deadline_seconds + settings.attempt_deadline_seconds,
+    )
+    return SpecBuilder(
+        runner,
+        transfers,
+        origin=settings.callback_origin,
+        master_key=master_key,
+        deadline_seconds=settings.attempt_deadline_seconds,
     )
 
 
@@ -92,6 +110,27 @@ def create_limits(settings: Settings) -> Limits:
         finalize_lease_seconds=settings.finalize_lease_seconds,
         rescue_interval_seconds=settings.watch_seconds,
     )
+
+
+def create_egress_client(settings: Settings) -> EgressClient:
+    """Create the client that sends webhooks."""
+    policy = EgressPolicy(
+        settings.webhook_allowed_networks,
+        settings.webhook_allow_http,
+        networks_setting="WEBHOOK_ALLOWED_NETWORKS",
+        http_setting="WEBHOOK_ALLOW_HTTP",
+    )
+    return EgressClient(policy, total_seconds=settings.webhook_timeout_seconds)
+
+
+def create_delivery_config(settings: Settings) -> WorkerConfig:
+    """Derive the lease of a delivery from how long one attempt may take."""
+    return WorkerConfig(lease_seconds=DELIVERY_LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
+
+
+def create_output_prober() -> Prober:
+    """Create the prober of outputs, whose processes take nothing away from those that probe uploads."""
+    return Prober(places=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS)
 
 
 def create_http_limits(settings: Settings) -> HttpLimits:

@@ -85,7 +85,7 @@ class Callbacks:
         state, job_id = scope["state"], scope["path_params"]["job_id"]
         change = _verify(state["master_keys"], job_id, headers, body, state["clock"].wall())
         try:
-            outcome = await state["outcomes"].apply(change)
+            outcome = await state["finalizer"].apply(change)
         except TEMPORARY_ERRORS as error:
             logger.exception("a callback could not be stored: %s", type(error).__name__)
             raise Unavailable from error

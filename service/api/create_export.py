@@ -48,7 +48,7 @@ async def create(request: Request[State]) -> Response:
     submitted = await request.state["exports"].submit(
         user_id, _to_export_request(request, body), _idempotency(request, raw)
     )
-    content = request.state["view"].to_dict(submitted.job)
+    content = request.state["serializer"].to_dict(submitted.job)
     if submitted.endpoint is not None:
         content["webhook"] = serializers.endpoint_to_dict_with_secret(submitted.endpoint)
     return json_response(content, 202, {"Location": f"/api/exports/{submitted.job.job_id}"})

@@ -89,7 +89,7 @@ async def recover(request: Request[State]) -> Response:
             few, on = await recovery.recover_missed(
                 session,
                 endpoint,
-                request.state["view"],
+                request.state["serializer"],
                 since=asked.since.timestamp(),
                 after=after,
                 now=time.time(),

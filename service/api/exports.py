@@ -154,10 +154,10 @@ async def _list_response(request: Request[State], read: Read) -> Response:
 
 
 def _serialize_jobs(request: Request[State], found: list[Job]) -> list[dict[str, Any]]:
-    return [request.state["view"].to_dict(job) for job in found]
+    return [request.state["serializer"].to_dict(job) for job in found]
 
 
 def job_response(
     request: Request[State], job: Job, status: Literal[200, 202] = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    return json_response(request.state["view"].to_dict(job), status, headers)
+    return json_response(request.state["serializer"].to_dict(job), status, headers)

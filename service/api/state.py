@@ -1,4 +1,4 @@
-"""What the lifespan hands to every route."""
+"""The long-lived objects that every route finds in `request.state`."""
 
 from dataclasses import dataclass
 from typing import TypedDict
@@ -26,8 +26,8 @@ from service.webhooks.worker import DeliveryWorker
 
 
 @dataclass(frozen=True)
-class Quotas:
-    """What one user may ask for."""
+class Limits:
+    """Limits of a single request or user."""
 
     upload_bytes: int
     output_bytes: int
@@ -35,7 +35,7 @@ class Quotas:
 
 
 class State(TypedDict):
-    """The long-lived objects, by name."""
+    """The objects, by name; `folder_storage` is `storage` if this service itself serves its objects."""
 
     clock: Clock
     database: Database
@@ -45,7 +45,7 @@ class State(TypedDict):
     liveness: Liveness
     dispatcher: Dispatcher
     rescuer: Rescuer
-    outcomes: Finalizer
+    finalizer: Finalizer
     writer: BatchWriter
     authenticator: Authenticator
     hub: Hub
@@ -55,9 +55,9 @@ class State(TypedDict):
     exports: ExportService
     egress: EgressClient
     delivery_worker: DeliveryWorker
-    prober: Prober
-    view: JobSerializer
-    quotas: Quotas
+    source_prober: Prober
+    serializer: JobSerializer
+    limits: Limits
     runner_name: str
     runner_readiness: RunnerReadiness
     gpu: str | None

@@ -59,7 +59,7 @@ async def create(request: Request[State]) -> Response:
     user_id = await request.state["authenticator"].user(request)
     asked, _ = await read_json(request, CreateEndpoint)
     await check_url(request.state["egress"], asked.url, "url")
-    limit = request.state["quotas"].endpoints
+    limit = request.state["limits"].endpoints
     async with request.state["database"].transaction() as session:
         await transitions.lock_user(session, user_id)
         if await endpoints.count(session, user_id) >= limit:

@@ -80,7 +80,7 @@ async def read_stored(connection: HTTPConnection[State], user_id: str, job_id: s
     """The present state of one export."""
     async with connection.state["database"].reading() as session:
         job = await queries.get(session, user_id, job_id)
-    return publication_of(connection.state["view"], job) if job else None
+    return publication_of(connection.state["serializer"], job) if job else None
 
 
 async def find_job(connection: HTTPConnection[State], user_id: str) -> Job:

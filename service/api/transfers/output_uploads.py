@@ -50,7 +50,7 @@ async def request_output_targets(request: Request[State]) -> Response:
     job = await _load_active_job(request, asked)
     key = attempt_key(job.job_id, job.attempt)
     storage = request.state["storage"]
-    allowed_bytes = await max_output_bytes(storage, job, request.state["quotas"].output_bytes)
+    allowed_bytes = await max_output_bytes(storage, job, request.state["limits"].output_bytes)
     if asked.size > allowed_bytes:
         raise OutputTooLarge(f"An output of this export may have {allowed_bytes} bytes at most.")
     upload_id = asked.upload_id or await _begin(storage, job, asked)

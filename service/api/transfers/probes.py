@@ -30,5 +30,5 @@ async def probe(request: Request[State]) -> Response:
         place = LocalFile(path=str(path))
     else:
         place = RemoteObject(url=(await storage.read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
-    found = await request.state["prober"].probe(user_id, place)
+    found = await request.state["source_prober"].probe(user_id, place)
     return json_response({"key": key, "size": stored.size} | found)

@@ -73,7 +73,7 @@ async def create(request: Request[State]) -> Response:
     """Where to PUT the file, or its parts."""
     user_id = await request.state["authenticator"].user(request)
     asked, _ = await read_json(request, CreateUpload)
-    limit = request.state["quotas"].upload_bytes
+    limit = request.state["limits"].upload_bytes
     if asked.size > limit:
         raise TooLarge(f"A file may have {limit} bytes.")
     if not is_video(asked.filename, asked.content_type):

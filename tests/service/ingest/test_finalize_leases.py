@@ -65,7 +65,7 @@ class Replica:
             await self.app.state["rescuer"].rescue_once()
 
     async def renew(self) -> None:
-        await self.app.state["outcomes"]._leases.renew()
+        await self.app.state["finalizer"]._leases.renew()
 
     async def job(self, job_id: str) -> dict[str, Any]:
         found: dict[str, Any] = (await self.app.client.get(f"/api/exports/{job_id}")).json()

@@ -1,0 +1,249 @@
+"""Build the long-lived objects of the service from its settings, and connect them. Nothing runs yet."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from infra.database.postgresql import Database, PostgresDatabase
+from infra.egress import EgressClient
+from infra.liveness import Liveness
+from infra.storage import FolderStorage, Storage
+from infra.supervise import Supervisor
+from service.api.auth import Authenticator
+from service.api.state import Limits, State
+from service.clock import Clock
+from service.dispatch.attempt_failures import AttemptEnder
+from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.rescuer import Rescuer
+from service.dispatch.run_control import RunControl
+from service.dispatch.runners import Runner, RunnerReadiness
+from service.exports.service import ExportService
+from service.factories import (
+    create_delivery_config,
+    create_egress_client,
+    create_limits,
+    create_output_prober,
+    create_runner,
+    create_spec_builder,
+    create_storage,
+    create_verifier,
+    derive_key,
+    load_master_keys,
+)
+from service.fanout.changes import JobChanges
+from service.fanout.hub import Hub
+from service.fanout.initial_states import InitialStatesReader
+from service.fanout.listener import ChangeListener
+from service.fanout.notices import publish_disabled
+from service.fanout.stream_slots import StreamSlots
+from service.ingest.batch_writer import BatchWriter
+from service.ingest.finalizer import Finalizer
+from service.ingest.lease_renewal import LeaseRenewal
+from service.ingest.output_check import SourceProber
+from service.ingest.prober import Prober
+from service.jobs.serializers import JobSerializer
+from service.retention import Retention, RetentionTask
+from service.settings import Settings
+from service.startup.outage import OutageLogFilter
+from service.upload_cleanup import UploadCleanup
+from service.webhooks.outbox import Outbox
+from service.webhooks.worker import DeliveryWorker
+
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Replacements:
+    """Objects at the edges of the process that tests replace; None stands for the usual one."""
+
+    runner: Runner | None = None
+    clock: Clock | None = None
+    output_prober: SourceProber | None = None
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that was built; `loops` run until the service stops, by name."""
+
+    state: State
+    writer: BatchWriter
+    runner: Runner
+    loops: dict[str, Loop]
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What all other objects are built on; the first of the master keys is the newest."""
+
+    settings: Settings
+    hub: Hub
+    database: Database
+    storage: Storage
+    runner: Runner
+    clock: Clock
+    serializer: JobSerializer
+    master_keys: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class _Webhooks:
+    egress: EgressClient
+    outbox: Outbox
+    worker: DeliveryWorker
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    changes: JobChanges
+    writer: BatchWriter
+    leases: LeaseRenewal
+    finalizer: Finalizer
+    rescuer: Rescuer
+    dispatcher: Dispatcher
+
+
+def build_service(settings: Settings, hub: Hub, database: Database, replacements: Replacements) -> Service:
+    """Build everything; the database is open, and its schema is the newest."""
+    master_keys = load_master_keys(settings)
+    base = _Base(
+        settings=settings,
+        hub=hub,
+        database=database,
+        storage=create_storage(settings, master_keys[0]),
+        runner=replacements.runner or create_runner(settings),
+        clock=replacements.clock or Clock(),
+        serializer=JobSerializer(settings.origin),
+        master_keys=master_keys,
+    )
+    webhooks = _build_webhooks(base)
+    jobs = _build_jobs(base, webhooks, replacements.output_prober or create_output_prober())
+    supervisor = Supervisor()
+    liveness = Liveness(database.check, supervisor)
+    state = _build_state(base, webhooks, jobs, supervisor, liveness)
+    loops = {"liveness": liveness.run} | _list_loops(base, webhooks, jobs)
+    return Service(state, jobs.writer, base.runner, loops)
+
+
+def _build_webhooks(base: _Base) -> _Webhooks:
+    outbox = Outbox(base.serializer, base.clock.wall)
+    base.database.before_commit = outbox.write_in_session
+    egress = create_egress_client(base.settings)
+    worker = DeliveryWorker(
+        base.database,
+        egress,
+        outbox,
+        partial(publish_disabled, base.hub),
+        config=create_delivery_config(base.settings),
+        clock=base.clock.wall,
+    )
+    return _Webhooks(egress, outbox, worker)
+
+
+def _build_jobs(base: _Base, webhooks: _Webhooks, output_prober: SourceProber) -> _Jobs:
+    """Build what changes jobs; all of it reports to `JobChanges`."""
+    settings, database, storage = base.settings, base.database, base.storage
+    runner, clock = base.runner, base.clock
+    control = RunControl(database, storage, runner)
+    changes = JobChanges(base.hub, base.serializer, control, wake_deliveries=webhooks.worker.on_commit)
+    writer = BatchWriter(database, changes, webhooks.outbox)
+    leases = LeaseRenewal(
+        database,
+        lease_seconds=settings.finalize_lease_seconds,
+        limit_seconds=settings.finalize_seconds,
+        clock=clock,
+    )
+    finalizer = Finalizer(
+        database,
+        storage,
+        writer,
+        changes,
+        prober=output_prober,
+        max_output_bytes=settings.max_output_bytes,
+        leases=leases,
+    )
+    limits = create_limits(settings)
+    ender = AttemptEnder(database, changes, clock)
+    rescuer = Rescuer(database, runner, finalizer, ender, limits=limits, clock=clock)
+    dispatcher = Dispatcher(
+        database,
+        runner,
+        create_spec_builder(settings, storage, runner, base.master_keys[0]),
+        control,
+        rescuer,
+        ender,
+        changes,
+        limits=limits,
+        clock=clock,
+    )
+    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher)
+
+
+def _build_exports(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> ExportService:
+    return ExportService(
+        base.database,
+        base.storage,
+        webhooks.egress,
+        jobs.changes,
+        runner=base.runner.name,
+        max_queued=base.settings.max_queued_per_user,
+        attempt_limit=base.settings.attempt_limit,
+        clock=base.clock.wall,
+    )
+
+
+def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop]:
+    """Return the loops by the names that the log and `/healthz` show."""
+    retention = Retention(events_seconds=base.settings.timeline_days * 86_400)
+    loops: dict[str, Loop] = {
+        "writer": jobs.writer.run,
+        "dispatch": jobs.dispatcher.run,
+        "watch": jobs.rescuer.run,
+        "output leases": jobs.leases.run,
+        "webhooks": webhooks.worker.run,
+        "housekeeping": RetentionTask(base.database, retention).run,
+        "outage": OutageLogFilter(base.database.check).run,
+        "uploads": UploadCleanup(base.storage).run,
+    }
+    if isinstance(base.database, PostgresDatabase):
+        loops["relay"] = ChangeListener(base.database, base.hub, jobs.changes).run
+    return loops
+
+
+def _build_state(
+    base: _Base, webhooks: _Webhooks, jobs: _Jobs, supervisor: Supervisor, liveness: Liveness
+) -> State:
+    settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
+    return State(
+        clock=base.clock,
+        database=base.database,
+        storage=storage,
+        folder_storage=storage if isinstance(storage, FolderStorage) else None,
+        supervisor=supervisor,
+        liveness=liveness,
+        dispatcher=jobs.dispatcher,
+        rescuer=jobs.rescuer,
+        finalizer=jobs.finalizer,
+        writer=jobs.writer,
+        authenticator=Authenticator(create_verifier(settings), derive_key(newest_key, "stream tickets")),
+        hub=base.hub,
+        initial_states=InitialStatesReader(base.database, base.serializer),
+        stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
+        changes=jobs.changes,
+        exports=_build_exports(base, webhooks, jobs),
+        egress=webhooks.egress,
+        delivery_worker=webhooks.worker,
+        source_prober=Prober(),
+        serializer=base.serializer,
+        limits=Limits(
+            upload_bytes=settings.max_upload_bytes,
+            output_bytes=settings.max_output_bytes,
+            endpoints=settings.max_webhooks_per_user,
+        ),
+        runner_name=base.runner.name,
+        runner_readiness=RunnerReadiness(base.runner),
+        gpu=base.runner.gpu,
+        origin=settings.origin,
+        allowed_origins=settings.allowed_origins,
+        upload_key=derive_key(newest_key, "uploads"),
+        master_keys=base.master_keys,
+    )
