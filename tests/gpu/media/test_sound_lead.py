@@ -122,8 +122,8 @@ def test_the_tail_of_the_sound_does_not_hold_the_last_frame(tmp_path: Path, suff
     assert numbers(export(source, keyframes=WHOLE)[0]) == list(range(FRAMES))
 
 
-@pytest.mark.parametrize("suffix", ["flv", "nut", "wmv", "mkv", "ts", "avi", "mp4"])
-@pytest.mark.parametrize("frames", [4, FRAMES])
+@pytest.mark.parametrize("suffix", ["flv", "nut", "wmv", "mkv", "avi", "mp4"])
+@pytest.mark.parametrize("frames", [2, FRAMES])
 def test_the_last_frame_of_a_film_without_sound_is_shown_once(
     tmp_path: Path, suffix: str, frames: int
 ) -> None:
