@@ -11,7 +11,7 @@ from infra.database.postgresql import is_postgresql
 from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
-from infra.storage.signed import SignedUrls
+from infra.storage.signed import UrlSigner
 from service.api.auth import JwksVerifier, SharedSecretVerifier, Verifier
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
@@ -23,7 +23,7 @@ from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 from service.webhooks.worker import WorkerConfig
 
 if TYPE_CHECKING:
-    from infra.storage.client import S3Place
+    from infra.storage.client import S3Config
 
 logger = logging.getLogger("framehook.settings")
 
@@ -58,21 +58,21 @@ def create_storage(settings: Settings, master: bytes) -> Storage:
     """The bucket that the settings name, or the folder."""
     place = bucket_config(settings)
     if place is None:
-        return FolderStorage(settings.data_dir, SignedUrls(settings.origin, derive_key(master, "files")))
+        return FolderStorage(settings.data_dir, UrlSigner(settings.origin, derive_key(master, "files")))
     from infra.storage.client import Bucket  # boto3 takes half a second to import, and only here
     from infra.storage.s3 import S3Storage
 
     return S3Storage(Bucket(place))
 
 
-def bucket_config(settings: Settings) -> "S3Place | None":
+def bucket_config(settings: Settings) -> "S3Config | None":
     """Where the bucket is, if files are kept in one."""
     secret = settings.r2_secret_access_key
     if not (settings.r2_endpoint_url and settings.r2_access_key_id and secret and settings.r2_bucket_name):
         return None
-    from infra.storage.client import S3Place
+    from infra.storage.client import S3Config
 
-    return S3Place(
+    return S3Config(
         settings.r2_endpoint_url,
         settings.r2_access_key_id,
         secret.get_secret_value(),

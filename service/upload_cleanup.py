@@ -25,7 +25,7 @@ class UploadCleanup:
     async def delete_abandoned(self) -> int:
         """Delete uploads that can't be completed any more and return how many; errors are retried an hour later."""
         try:
-            deleted = await self._storage.sweep()
+            deleted = await self._storage.abort_abandoned_uploads()
         except (StorageError, OSError) as error:
             logger.warning("abandoned uploads could not be deleted: %s", error)
             return 0

@@ -24,19 +24,19 @@ MAX_KEY_PART_BYTES = 250  # file systems hold names of 255
 _PLAIN_USER = re.compile(r"[A-Za-z0-9_@%-][A-Za-z0-9._@%~-]{0,127}")
 
 
-class OutsideStorage(Exception):
+class InvalidKey(Exception):
     """A key leads out of its user's part of the storage, or can't be a name at all."""
 
 
-class Obstructed(Exception):
+class PathConflict(Exception):
     """A folder lies where an object should, or an object where its folder should."""
 
 
-class WrongLength(Exception):
+class SizeMismatch(Exception):
     """A body, or what arrived in parts, is not as long as was agreed."""
 
 
-class Damaged(Exception):
+class ChecksumMismatch(Exception):
     """What arrived is not what was sent: its checksum differs."""
 
 
@@ -62,7 +62,7 @@ class StorageForbidden(StorageError):
     code = "storage_forbidden"
 
 
-class MissingBucket(StorageError):
+class BucketNotFound(StorageError):
     """The bucket does not exist."""
 
     code = "bucket_missing"
@@ -74,12 +74,12 @@ class DiskFull(StorageError):
     code = "disk_full"
 
 
-class AlreadyStored(Exception):
+class ObjectExists(Exception):
     """Another object lies under the key already."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """What is stored under a key: size in bytes, time of the last change in seconds since the epoch.
 
     `checksum` (`sha256:<hex>`) is there where it was stated when the object was made.
@@ -92,7 +92,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignedUrl:
     """A URL that works without credentials until it expires, and the headers that have to be sent with it."""
 
     url: str = field(repr=False)
@@ -103,7 +103,7 @@ class Signed:
 class FileDownload:
     """An object in a file of this machine, which the service sends itself."""
 
-    stored: Stored
+    stored: StoredObject
     path: Path
 
 
@@ -111,7 +111,7 @@ class FileDownload:
 class RedirectDownload:
     """An object that the storage sends: clients are redirected to a signed URL."""
 
-    stored: Stored
+    stored: StoredObject
     url: str = field(repr=False)
 
 
@@ -128,27 +128,27 @@ class Part:
 
 
 class Storage(Protocol):
-    """Objects by user and key. Every method may raise StorageError; those that write raise OutsideStorage."""
+    """Objects by user and key. Every method may raise StorageError; those that write raise InvalidKey."""
 
     def local_path(self, user_id: str, key: str) -> Path | None:
         """Where the object lies or will lie on this machine; None if it does not."""
         ...
 
-    def obstructed(self, user_id: str, key: str) -> bool:
+    def has_path_conflict(self, user_id: str, key: str) -> bool:
         """Whether something of another kind lies in the way of an object under this key."""
         ...
 
-    async def check_room(self, size: int) -> None:
+    async def check_free_space(self, size: int) -> None:
         """Raise DiskFull if an object of `size` bytes could not be begun now."""
         ...
 
-    async def find(self, user_id: str, key: str) -> Stored | None:
+    async def find(self, user_id: str, key: str) -> StoredObject | None:
         """What is stored under the key, or None."""
         ...
 
-    async def read_url(
+    async def sign_read_url(
         self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
-    ) -> Signed:
+    ) -> SignedUrl:
         """Where the object is read by GET, by range too; saved as `filename` by browsers."""
         ...
 
@@ -158,48 +158,49 @@ class Storage(Protocol):
         """Return how a client gets the object, as a file named `filename`; None if there is no object."""
         ...
 
-    async def write_url(
+    async def sign_write_url(
         self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
-    ) -> Signed:
+    ) -> SignedUrl:
         """Where exactly this many bytes of this type are PUT."""
         ...
 
-    async def begin(
+    async def create_multipart(
         self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None
     ) -> str:
         """Begin an upload in parts of `part_sizes(size)`, and return its id; the object is seen once it is complete."""
         ...
 
-    async def part_url(
+    async def sign_part_url(
         self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
-    ) -> Signed:
+    ) -> SignedUrl:
         """Where a part of exactly this many bytes is PUT, as often as it takes."""
         ...
 
-    async def arrived(self, user_id: str, key: str, upload_id: str) -> list[Part]:
+    async def list_parts(self, user_id: str, key: str, upload_id: str) -> list[Part]:
         """The parts that are there, by number; raises NoSuchUpload."""
         ...
 
-    async def complete(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+    async def complete_multipart(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         """Make the object of its parts, all at once; raises NoSuchUpload."""
         ...
 
-    async def abort(self, user_id: str, key: str, upload_id: str) -> None:
+    async def abort_multipart(self, user_id: str, key: str, upload_id: str) -> None:
         """Give an upload up, and remove what has arrived; an unknown one is given up already."""
         ...
 
-    async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
+    async def exists_with(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
         """Whether exactly this is stored under the key (bytes, `sha256:<hex>`)."""
         ...
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
-        """Move what an attempt wrote into its place; False unless it is there and is what was promised, or Obstructed.
+        """Move an attempt's output to its key; return whether that key now holds it.
 
-        May be repeated: an object that already lies in its place counts.
+        False if the output is missing or differs in size or checksum. May be repeated: an output that is already at
+        its key counts. Raises PathConflict.
         """
         ...
 
-    async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
+    async def delete(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
         """Remove an object if it is there (and, when a checksum is given, if it is that object)."""
         ...
 
@@ -207,11 +208,11 @@ class Storage(Protocol):
         """Give up every upload under way for a key below this one, and remove what has arrived."""
         ...
 
-    async def discard_folder(self, user_id: str, key: str) -> None:
+    async def delete_folder(self, user_id: str, key: str) -> None:
         """Remove everything under a key, uploads under way included."""
         ...
 
-    async def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+    async def abort_abandoned_uploads(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
         """Remove uploads that were begun so long ago and never completed; how many. Several may do it at once."""
         ...
 
@@ -233,14 +234,14 @@ def user_folder(user_id: str) -> str:
 
 
 def object_name(user_id: str, key: str) -> str:
-    """`{user}/{key}`; raises OutsideStorage for a key that some system in between might read as another."""
+    """`{user}/{key}`; raises InvalidKey for a key that some system in between might read as another."""
     parts = key.split("/")
     if any(part in ("", ".", "..") or "\\" in part or "%" in part for part in parts):
-        raise OutsideStorage
+        raise InvalidKey
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in key):
-        raise OutsideStorage
+        raise InvalidKey
     if len(key.encode()) > MAX_KEY_BYTES or max(len(part.encode()) for part in parts) > MAX_KEY_PART_BYTES:
-        raise OutsideStorage
+        raise InvalidKey
     return f"{user_folder(user_id)}/{key}"
 
 
@@ -256,13 +257,13 @@ def part_sizes(size: int) -> list[int]:
     return [each] * (size // each) + ([size % each] if size % each else [])
 
 
-async def until_whole(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
-    """The chunks of a body of exactly `size` bytes; raises WrongLength at the first byte too many, or at the end."""
+async def enforce_size(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
+    """The chunks of a body of exactly `size` bytes; raises SizeMismatch at the first byte too many, or at the end."""
     received = 0
     async for chunk in chunks:
         received += len(chunk)
         if received > size:
-            raise WrongLength
+            raise SizeMismatch
         yield chunk
     if received != size:
-        raise WrongLength
+        raise SizeMismatch

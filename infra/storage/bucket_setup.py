@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.storage.base import StorageError
-from infra.storage.client import Bucket, NotThere
-from infra.storage.s3 import SCRATCH, bucket_key
+from infra.storage.client import Bucket, ObjectNotFound
+from infra.storage.s3 import ATTEMPTS_PREFIX, bucket_key
 
-SCRATCH_DAYS = 7
+ATTEMPT_DAYS = 7
 UNFINISHED_DAYS = 2
 CORS_MAX_AGE_SECONDS = 3_600
 MAX_RULES = 900  # S3 takes a thousand
@@ -25,14 +25,14 @@ _SENT = ["Content-MD5", "Content-Type", "If-Match", "If-Modified-Since", "If-Non
 _EXPOSED = ["ETag", "Content-Length", "Content-Range", "Content-Disposition"]
 
 
-class NotKept(StorageError):
+class ReadBackMismatch(StorageError):
     """The bucket does not give back what was written to it."""
 
     code = "storage_not_kept"
 
 
 @dataclass(frozen=True)
-class Done:
+class SetupStep:
     """One thing seen to: a sentence for people, and whether anything was changed for it."""
 
     sentence: str
@@ -40,7 +40,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class BucketConfig:
     """What a bucket should be.
 
     `origins` are those of pages that upload to it and play from it. Uploads of the users named are removed
@@ -52,26 +52,28 @@ class Wishes:
     users: Sequence[str] = ("local",)
 
 
-async def prepare(bucket: Bucket, wishes: Wishes) -> AsyncIterator[Done]:
+async def set_up_bucket(bucket: Bucket, config: BucketConfig) -> AsyncIterator[SetupStep]:
     """Prepare the bucket, telling each thing once it is done; raises StorageError at the first that can't be."""
     yield await _there(bucket)
-    yield await _opened(bucket, wishes.origins)
-    yield await _tidied(bucket, wishes)
+    yield await _opened(bucket, config.origins)
+    yield await _tidied(bucket, config)
     yield await _tried(bucket)
 
 
-async def _there(bucket: Bucket) -> Done:
+async def _there(bucket: Bucket) -> SetupStep:
     try:
         await bucket.call("head_bucket")
-    except NotThere:
+    except ObjectNotFound:
         await bucket.create()
-        return Done(f"The bucket {bucket.name} was made.", changed=True)
-    return Done(f"The bucket {bucket.name} is there.", changed=False)
+        return SetupStep(f"The bucket {bucket.name} was made.", changed=True)
+    return SetupStep(f"The bucket {bucket.name} is there.", changed=False)
 
 
-async def _opened(bucket: Bucket, origins: Sequence[str]) -> Done:
+async def _opened(bucket: Bucket, origins: Sequence[str]) -> SetupStep:
     if not origins:
-        return Done("No origins were given: which pages may use the bucket stays as it is.", changed=False)
+        return SetupStep(
+            "No origins were given: which pages may use the bucket stays as it is.", changed=False
+        )
     found = await _rules(bucket, "get_bucket_cors", "CORSRules", absent="NoSuchCORSConfiguration")
     ours = {
         "AllowedOrigins": sorted(origins),
@@ -82,43 +84,43 @@ async def _opened(bucket: Bucket, origins: Sequence[str]) -> Done:
     }
     shown = ", ".join(sorted(origins))
     if any(_same_cors(rule, ours) for rule in found):
-        return Done(f"Pages of {shown} may upload and play.", changed=False)
+        return SetupStep(f"Pages of {shown} may upload and play.", changed=False)
     kept = [rule for rule in found if rule.get("ExposeHeaders") != _EXPOSED]
     await bucket.call("put_bucket_cors", CORSConfiguration={"CORSRules": [*kept, ours]})
-    return Done(f"Pages of {shown} may upload and play from now on.", changed=True)
+    return SetupStep(f"Pages of {shown} may upload and play from now on.", changed=True)
 
 
-async def _tidied(bucket: Bucket, wishes: Wishes) -> Done:
+async def _tidied(bucket: Bucket, config: BucketConfig) -> SetupStep:
     found = await _rules(
         bucket, "get_bucket_lifecycle_configuration", "Rules", absent="NoSuchLifecycleConfiguration"
     )
-    wanted = _lifecycle(wishes)
+    wanted = _lifecycle(config)
     others = [rule for rule in found if not rule.get("ID", "").startswith(_RULE)]
     ours = [rule for rule in found if rule.get("ID", "").startswith(_RULE)]
-    sentence = f"Unfinished uploads are removed after {UNFINISHED_DAYS} days, scratch after {SCRATCH_DAYS}"
-    if wishes.upload_days is not None:
-        sentence += f", uploads after {wishes.upload_days}"
+    sentence = f"Unfinished uploads are removed after {UNFINISHED_DAYS} days, scratch after {ATTEMPT_DAYS}"
+    if config.upload_days is not None:
+        sentence += f", uploads after {config.upload_days}"
     if sorted(map(_essence, ours)) == sorted(map(_essence, wanted)):
-        return Done(f"{sentence}.", changed=False)
+        return SetupStep(f"{sentence}.", changed=False)
     await bucket.call(
         "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*others, *wanted]}
     )
-    return Done(f"{sentence}, from now on.", changed=True)
+    return SetupStep(f"{sentence}, from now on.", changed=True)
 
 
-async def _tried(bucket: Bucket) -> Done:
-    key, content = bucket_key("local", f"{SCRATCH}check-{uuid.uuid4().hex}"), uuid.uuid4().bytes
+async def _tried(bucket: Bucket) -> SetupStep:
+    key, content = bucket_key("local", f"{ATTEMPTS_PREFIX}check-{uuid.uuid4().hex}"), uuid.uuid4().bytes
     await bucket.call("put_object", Key=key, Body=content)
     try:
         body = (await bucket.call("get_object", Key=key))["Body"]
         if await bucket.run(body.read) != content:
-            raise NotKept("the bucket gave back something else than was written")
+            raise ReadBackMismatch("the bucket gave back something else than was written")
     finally:
         await bucket.call("delete_object", Key=key)
-    return Done("An object was written, read and removed.", changed=False)
+    return SetupStep("An object was written, read and removed.", changed=False)
 
 
-def _lifecycle(wishes: Wishes) -> list[dict[str, Any]]:
+def _lifecycle(config: BucketConfig) -> list[dict[str, Any]]:
     rules = [
         {
             "ID": f"{_RULE}unfinished",
@@ -126,12 +128,12 @@ def _lifecycle(wishes: Wishes) -> list[dict[str, Any]]:
             "Filter": {"Prefix": ""},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UNFINISHED_DAYS},
         },
-        _expiring("scratch", SCRATCH, SCRATCH_DAYS),
+        _expiring("scratch", ATTEMPTS_PREFIX, ATTEMPT_DAYS),
     ]
-    if wishes.upload_days is not None:
-        for user_id in list(wishes.users)[:MAX_RULES]:
+    if config.upload_days is not None:
+        for user_id in list(config.users)[:MAX_RULES]:
             prefix = f"{bucket_key(user_id, 'uploads')}/"
-            rules.append(_expiring(f"uploads-of-{prefix.partition('/')[0]}", prefix, wishes.upload_days))
+            rules.append(_expiring(f"uploads-of-{prefix.partition('/')[0]}", prefix, config.upload_days))
     return rules
 
 
@@ -165,7 +167,7 @@ async def _rules(bucket: Bucket, operation: str, field: str, *, absent: str) -> 
     try:
         answer = await bucket.call(operation)
     except StorageError as error:
-        if isinstance(error, NotThere) or absent in str(error):
+        if isinstance(error, ObjectNotFound) or absent in str(error):
             return []
         raise
     found: list[dict[str, Any]] = answer.get(field, [])

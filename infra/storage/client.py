@@ -19,7 +19,7 @@ from botocore.config import Config  # type: ignore[import-untyped]
 from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
 from infra.storage.base import (
-    MissingBucket,
+    BucketNotFound,
     NoSuchUpload,
     StorageError,
     StorageForbidden,
@@ -46,30 +46,30 @@ _BUSY = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTime
 Result = TypeVar("Result")
 
 
-class NotThere(StorageError):
+class ObjectNotFound(StorageError):
     """There is no such object."""
 
 
-class AlreadyMade(StorageError):
+class BucketExists(StorageError):
     """The bucket is there, and ours."""
 
 
-class Changed(StorageError):
+class PreconditionFailed(StorageError):
     """The object is another one by now."""
 
 
 _MEANINGS: Mapping[str, Callable[[], Exception]] = {
-    "NoSuchBucket": lambda: MissingBucket("the bucket does not exist"),
+    "NoSuchBucket": lambda: BucketNotFound("the bucket does not exist"),
     "NoSuchUpload": NoSuchUpload,
-    "BucketAlreadyOwnedByYou": AlreadyMade,
-    "BucketConflict": AlreadyMade,  # R2's word for it: names are an account's own there
-    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), NotThere),
-    **dict.fromkeys(("PreconditionFailed", "412"), Changed),
+    "BucketAlreadyOwnedByYou": BucketExists,
+    "BucketConflict": BucketExists,  # R2's word for it: names are an account's own there
+    **dict.fromkeys(("NoSuchKey", "NotFound", "404"), ObjectNotFound),
+    **dict.fromkeys(("PreconditionFailed", "412"), PreconditionFailed),
 }
 
 
 @dataclass(frozen=True)
-class S3Place:
+class S3Config:
     """Where a bucket is, and the credentials for it."""
 
     endpoint_url: str
@@ -79,9 +79,9 @@ class S3Place:
 
 
 class Bucket:
-    """Calls on one bucket; every one raises StorageError, NotThere, Changed or NoSuchUpload, and nothing else."""
+    """Calls on one bucket, which raise StorageError or NoSuchUpload and nothing else."""
 
-    def __init__(self, place: S3Place, *, attempts: int = 4, threads: int = THREADS) -> None:
+    def __init__(self, place: S3Config, *, attempts: int = 4, threads: int = THREADS) -> None:
         """`attempts` counts every try of a call, with growing, jittered pauses between them."""
         self.name = place.bucket
         self._client: Any = boto3.session.Session().client(
@@ -118,7 +118,7 @@ class Bucket:
         # Amazon's oldest region is the one that must not be named.
         where = {} if region == _UNNAMED_REGION else {"LocationConstraint": region}
         made = {"CreateBucketConfiguration": where} if where else {}
-        with suppress(AlreadyMade):
+        with suppress(BucketExists):
             await self.call("create_bucket", **made)
 
     async def pages(self, operation: str, items: str, **arguments: Any) -> list[dict[str, Any]]:

@@ -16,72 +16,69 @@ from infra.private_files import make_private_folder
 from infra.storage.base import (
     ABANDONED_SECONDS,
     CHUNK_BYTES,
-    AlreadyStored,
     FileDownload,
-    Obstructed,
-    OutsideStorage,
+    InvalidKey,
+    ObjectExists,
     Part,
-    Signed,
-    Stored,
+    PathConflict,
+    SignedUrl,
+    StoredObject,
+    enforce_size,
     object_name,
-    until_whole,
     user_folder,
 )
 from infra.storage.disk_reserve import DiskReserve
-from infra.storage.folder_parts import PartsFolder
-from infra.storage.signed import Grant, SignedUrls
+from infra.storage.folder_parts import MultipartFolder
+from infra.storage.signed import Grant, UrlSigner
 
 
 class FolderStorage:
     """The local folder: `root/objects/{user}/{key}`. Without `urls` it can't hand out any."""
 
-    def __init__(self, root: Path, urls: SignedUrls | None = None) -> None:
+    def __init__(self, root: Path, urls: UrlSigner | None = None) -> None:
         self._objects = (root / "objects").absolute()
         self._incoming = (root / "incoming").absolute()
-        self.urls = urls
+        self.url_signer = urls
         for folder in (self._objects, self._incoming):
             make_private_folder(folder)
         self.reserve = DiskReserve(self._incoming)
-        self.parts = PartsFolder(self._incoming, self.reserve)
+        self.multipart = MultipartFolder(self._incoming, self.reserve)
 
-    def path(self, user_id: str, key: str) -> Path:
-        """Where a user's object lies or will lie; OutsideStorage if the key or a link leads elsewhere."""
+    def local_path(self, user_id: str, key: str) -> Path:
+        """Where a user's object lies or will lie; InvalidKey if the key or a link leads elsewhere."""
         home = self._objects / user_folder(user_id)
         path = self._objects / object_name(user_id, key)
         try:
             inside = path.resolve().is_relative_to(home.resolve())
         except (OSError, RuntimeError):  # links in a circle
-            raise OutsideStorage from None
+            raise InvalidKey from None
         if not inside:
-            raise OutsideStorage
+            raise InvalidKey
         return path
 
-    def local_path(self, user_id: str, key: str) -> Path:
-        return self.path(user_id, key)
-
-    def obstructed(self, user_id: str, key: str) -> bool:
-        path = self.path(user_id, key)
+    def has_path_conflict(self, user_id: str, key: str) -> bool:
+        path = self.local_path(user_id, key)
         above = path.parents[: key.count("/")]
         return path.is_dir() or any(folder.exists() and not folder.is_dir() for folder in above)
 
-    async def check_room(self, size: int) -> None:
+    async def check_free_space(self, size: int) -> None:
         await asyncio.to_thread(self.reserve.check, size)
 
-    async def find(self, user_id: str, key: str) -> Stored | None:
+    async def find(self, user_id: str, key: str) -> StoredObject | None:
         try:
-            path = self.path(user_id, key)
+            path = self.local_path(user_id, key)
             facts = path.stat()
-        except (OSError, OutsideStorage):
+        except (OSError, InvalidKey):
             return None
         if not path.is_file():
             return None
         etag = f"{facts.st_ino:x}-{facts.st_size:x}-{facts.st_mtime_ns:x}"
-        return Stored(facts.st_size, facts.st_mtime, etag)
+        return StoredObject(facts.st_size, facts.st_mtime, etag)
 
-    async def read_url(
+    async def sign_read_url(
         self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
-    ) -> Signed:
-        self.path(user_id, key)
+    ) -> SignedUrl:
+        self.local_path(user_id, key)
         return self._signed(Grant("read", user_id, key, filename=filename), expires_seconds)
 
     async def open_download(
@@ -89,57 +86,57 @@ class FolderStorage:
     ) -> FileDownload | None:
         del filename, expires_seconds  # the service names the file, in a response of its own
         stored = await self.find(user_id, key)
-        return FileDownload(stored, self.path(user_id, key)) if stored else None
+        return FileDownload(stored, self.local_path(user_id, key)) if stored else None
 
-    async def write_url(
+    async def sign_write_url(
         self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
-    ) -> Signed:
-        self.path(user_id, key)
+    ) -> SignedUrl:
+        self.local_path(user_id, key)
         return self._signed(Grant("write", user_id, key, size, content_type), expires_seconds)
 
-    async def begin(
+    async def create_multipart(
         self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None
     ) -> str:
         del content_type, checksum  # a file has neither; `holds` reads it instead
-        return await asyncio.to_thread(self.parts.begin, self.path(user_id, key), size)
+        return await asyncio.to_thread(self.multipart.create, self.local_path(user_id, key), size)
 
-    async def part_url(
+    async def sign_part_url(
         self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
-    ) -> Signed:
+    ) -> SignedUrl:
         grant = Grant("part", user_id, key, size, upload_id=upload_id, number=number)
         return self._signed(grant, expires_seconds)
 
-    async def arrived(self, user_id: str, key: str, upload_id: str) -> list[Part]:
-        return await asyncio.to_thread(self.parts.arrived, self.path(user_id, key), upload_id)
+    async def list_parts(self, user_id: str, key: str, upload_id: str) -> list[Part]:
+        return await asyncio.to_thread(self.multipart.list_parts, self.local_path(user_id, key), upload_id)
 
-    async def complete(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
-        target = self.path(user_id, key)
-        await asyncio.to_thread(self.parts.complete, target, upload_id, parts, _move)
+    async def complete_multipart(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+        target = self.local_path(user_id, key)
+        await asyncio.to_thread(self.multipart.complete, target, upload_id, parts, _move)
 
-    async def abort(self, user_id: str, key: str, upload_id: str) -> None:
-        await asyncio.to_thread(self.parts.abort, self.path(user_id, key), upload_id)
+    async def abort_multipart(self, user_id: str, key: str, upload_id: str) -> None:
+        await asyncio.to_thread(self.multipart.abort, self.local_path(user_id, key), upload_id)
 
     async def receive(
         self, user_id: str, key: str, chunks: AsyncIterator[bytes], size: int, *, replace: bool = True
     ) -> None:
-        """Store a body of exactly `size` bytes under the key; WrongLength and DiskFull leave what was there before.
+        """Store a body of exactly `size` bytes under the key; SizeMismatch and DiskFull leave what was there before.
 
-        Unless it may `replace` what is there, raises AlreadyStored for another content than that.
+        Unless it may `replace` what is there, raises ObjectExists for another content than that.
         """
-        target = self.path(user_id, key)
+        target = self.local_path(user_id, key)
         async with self.reserve.receiving(size) as file:
-            async for chunk in until_whole(chunks, size):
+            async for chunk in enforce_size(chunks, size):
                 await asyncio.to_thread(file.write, chunk)
             await asyncio.to_thread(file.flush)
             await asyncio.to_thread(os.fsync, file.fileno())
             put = _move if replace else _put_once
             await asyncio.to_thread(put, Path(file.name), target)
 
-    async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
-        return await asyncio.to_thread(_holds, self.path(user_id, key), size, checksum)
+    async def exists_with(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
+        return await asyncio.to_thread(_holds, self.local_path(user_id, key), size, checksum)
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
-        source, target = self.path(user_id, written_key), self.path(user_id, key)
+        source, target = self.local_path(user_id, written_key), self.local_path(user_id, key)
         abandoned = threading.Event()  # a thread can't be cancelled, but must not move anything later
         try:
             return await asyncio.to_thread(
@@ -148,23 +145,23 @@ class FolderStorage:
         finally:
             abandoned.set()
 
-    async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
-        path = self.path(user_id, key)
+    async def delete(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
+        path = self.local_path(user_id, key)
         with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
             if checksum is None or await asyncio.to_thread(_checksum, path) == checksum:
                 path.unlink()
 
     async def abort_uploads(self, user_id: str, key: str) -> None:
-        await asyncio.to_thread(self.parts.abort_under, self.path(user_id, key))
+        await asyncio.to_thread(self.multipart.abort_under, self.local_path(user_id, key))
 
-    async def discard_folder(self, user_id: str, key: str) -> None:
+    async def delete_folder(self, user_id: str, key: str) -> None:
         await self.abort_uploads(user_id, key)
-        folder = self.path(user_id, key)
+        folder = self.local_path(user_id, key)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+    async def abort_abandoned_uploads(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
         swept = await asyncio.to_thread(self.reserve.remove_dead_files, older_than_seconds)
-        return swept + await asyncio.to_thread(self.parts.sweep, older_than_seconds)
+        return swept + await asyncio.to_thread(self.multipart.remove_abandoned, older_than_seconds)
 
     async def check(self) -> None:
         """Raise OSError if the folder can't be written."""
@@ -177,10 +174,10 @@ class FolderStorage:
     async def close(self) -> None:
         """Nothing is held open."""
 
-    def _signed(self, grant: Grant, expires_seconds: int) -> Signed:
-        if self.urls is None:
+    def _signed(self, grant: Grant, expires_seconds: int) -> SignedUrl:
+        if self.url_signer is None:
             raise RuntimeError("this folder was given no way to sign URLs")
-        return self.urls.sign(grant, expires_seconds)
+        return self.url_signer.sign(grant, expires_seconds)
 
 
 def _publish(
@@ -197,21 +194,21 @@ def _publish(
     except FileNotFoundError:  # done before, or just now by another who was told the same
         return _holds(target, size, checksum)
     except (IsADirectoryError, NotADirectoryError, FileExistsError):
-        raise Obstructed from None
+        raise PathConflict from None
     finally:
         name.unlink(missing_ok=True)
     return True
 
 
 def _put_once(source: Path, target: Path) -> None:
-    """Give a file a name that nothing has; raises AlreadyStored unless what has it is the same to the byte."""
+    """Give a file a name that nothing has; raises ObjectExists unless what has it is the same to the byte."""
     make_private_folder(target.parent)
     try:
         if _second_name(source, target) == source:
             _rename_to_new(source, target)
     except FileExistsError:
         if target.is_dir() or not filecmp.cmp(source, target, shallow=False):
-            raise AlreadyStored from None
+            raise ObjectExists from None
     _sync_folder(target.parent)
 
 

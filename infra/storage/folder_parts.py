@@ -21,26 +21,26 @@ from pathlib import Path
 from infra.private_files import write_private
 from infra.storage.base import (
     CHUNK_BYTES,
-    Damaged,
+    ChecksumMismatch,
     NoSuchUpload,
     Part,
-    WrongLength,
+    SizeMismatch,
+    enforce_size,
     part_bytes,
-    until_whole,
 )
 from infra.storage.disk_reserve import DiskReserve, locked
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class PartsFolder:
+class MultipartFolder:
     """The uploads under way; ids that are unknown, or for another object, raise NoSuchUpload."""
 
     def __init__(self, root: Path, reserve: DiskReserve) -> None:
         self._root = root
         self._reserve = reserve
 
-    def begin(self, target: Path, size: int) -> str:
+    def create(self, target: Path, size: int) -> str:
         """A new upload for this path, of so many bytes; raises DiskFull."""
         upload_id = uuid.uuid4().hex
         folder = self._root / f"parts-{upload_id}"
@@ -52,7 +52,7 @@ class PartsFolder:
             raise
         return upload_id
 
-    async def receive(
+    async def receive_part(
         self,
         target: Path,
         upload_id: str,
@@ -62,43 +62,43 @@ class PartsFolder:
     ) -> str:
         """Take in a part (its number, and its size in bytes) and return its ETag.
 
-        `content_md5` is the header of that name, if one was sent. WrongLength, Damaged, DiskFull: what was there
-        before is still there. NoSuchUpload as soon as the upload is complete or given up.
+        `content_md5` is the header of that name, if one was sent. After SizeMismatch, ChecksumMismatch and
+        DiskFull a part that was there before is unchanged. Raises NoSuchUpload once the upload is complete or aborted.
         """
         number, size = part
         folder = self._folder(target, upload_id)
         digest = hashlib.md5(usedforsecurity=False)
         try:
             async with self._reserve.receiving(size, folder) as file:
-                async for chunk in until_whole(chunks, size):
+                async for chunk in enforce_size(chunks, size):
                     if not folder.exists():
                         raise NoSuchUpload
                     await asyncio.to_thread(file.write, chunk)
                     digest.update(chunk)
                 md5 = base64.b64encode(digest.digest()).decode()
                 if content_md5 is not None and content_md5.strip() != md5:
-                    raise Damaged
+                    raise ChecksumMismatch
                 await asyncio.to_thread(file.flush)
                 await asyncio.to_thread(_place, folder, Path(file.name), number, digest.hexdigest())
         except FileNotFoundError:  # the folder went meanwhile
             raise NoSuchUpload from None
         return digest.hexdigest()
 
-    def arrived(self, target: Path, upload_id: str) -> list[Part]:
+    def list_parts(self, target: Path, upload_id: str) -> list[Part]:
         """The parts that are there, by number."""
         return _parts(self._folder(target, upload_id))
 
     def complete(
         self, target: Path, upload_id: str, parts: Sequence[Part], move: Callable[[Path, Path], None]
     ) -> None:
-        """Put the file in its place; WrongLength unless it is exactly these parts."""
+        """Put the file in its place; SizeMismatch unless it is exactly these parts."""
         folder = self._folder(target, upload_id)
         try:
             with locked(folder):
                 whole = folder / "bytes"
                 sizes = {whole.stat().st_size, _announced(folder), sum(part.size for part in parts)}
                 if _parts(folder) != list(parts) or len(sizes) > 1:
-                    raise WrongLength
+                    raise SizeMismatch
                 move(whole, target)
         except (
             FileNotFoundError
@@ -118,7 +118,7 @@ class PartsFolder:
                 if Path(marker.read_text()).is_relative_to(prefix):
                     self._retire(marker.parent)
 
-    def sweep(self, older_than_seconds: float) -> int:
+    def remove_abandoned(self, older_than_seconds: float) -> int:
         """Remove uploads of which nothing has come for so long, and what others left of theirs; how many."""
         for left in self._root.glob("retired-*"):
             shutil.rmtree(left, ignore_errors=True)

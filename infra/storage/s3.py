@@ -8,23 +8,23 @@ from typing import Any
 
 from infra.storage.base import (
     ABANDONED_SECONDS,
+    InvalidKey,
     NoSuchUpload,
-    OutsideStorage,
     Part,
     RedirectDownload,
-    Signed,
+    SignedUrl,
     StorageUnavailable,
-    Stored,
+    StoredObject,
     object_name,
     user_folder,
 )
-from infra.storage.client import Bucket, NotThere
+from infra.storage.client import Bucket, ObjectNotFound
 from infra.storage.content_disposition import attachment
 from infra.storage.s3_publish import publish
 
 CHECK_SECONDS = 5.0
 CHECKSUM = "sha256"
-SCRATCH = ".attempts/"
+ATTEMPTS_PREFIX = ".attempts/"
 
 # What the service itself begins in parts: users' uploads, what attempts write, copies to where outputs usually go.
 _OURS = re.compile(r"\.attempts/|[^/]+/uploads/[0-9a-f]{32}/|[^/]+/exports/[0-9a-f-]{36}\.mp4\Z")
@@ -37,33 +37,33 @@ class S3Storage:
         self._bucket = bucket
 
     def local_path(self, user_id: str, key: str) -> None:
-        """Nothing lies on this machine; OutsideStorage for a bad key all the same."""
+        """Nothing lies on this machine; InvalidKey for a bad key all the same."""
         bucket_key(user_id, key)
 
-    def obstructed(self, user_id: str, key: str) -> bool:
+    def has_path_conflict(self, user_id: str, key: str) -> bool:
         """A bucket has no folders."""
         bucket_key(user_id, key)
         return False
 
-    async def check_room(self, size: int) -> None:
+    async def check_free_space(self, size: int) -> None:
         """There is no bound."""
 
-    async def find(self, user_id: str, key: str) -> Stored | None:
+    async def find(self, user_id: str, key: str) -> StoredObject | None:
         try:
             found = await self._head(bucket_key(user_id, key))
-        except OutsideStorage:
+        except InvalidKey:
             return None
         if found is None:
             await self._check_bucket()
         return found
 
-    async def read_url(
+    async def sign_read_url(
         self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
-    ) -> Signed:
+    ) -> SignedUrl:
         arguments = {"Key": bucket_key(user_id, key)}
         if filename is not None:
             arguments["ResponseContentDisposition"] = attachment(filename)
-        return Signed(await self._bucket.presign("get_object", expires_seconds, **arguments))
+        return SignedUrl(await self._bucket.presign("get_object", expires_seconds, **arguments))
 
     async def open_download(
         self, user_id: str, key: str, *, filename: str, expires_seconds: int
@@ -71,18 +71,18 @@ class S3Storage:
         stored = await self.find(user_id, key)
         if stored is None:
             return None
-        signed = await self.read_url(user_id, key, expires_seconds=expires_seconds, filename=filename)
+        signed = await self.sign_read_url(user_id, key, expires_seconds=expires_seconds, filename=filename)
         return RedirectDownload(stored, signed.url)
 
-    async def write_url(
+    async def sign_write_url(
         self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
-    ) -> Signed:
+    ) -> SignedUrl:
         name = bucket_key(user_id, key)
         bound = {"Key": name, "ContentLength": size, "ContentType": content_type}
         url = await self._bucket.presign("put_object", expires_seconds, **bound)
-        return Signed(url, {"Content-Type": content_type})
+        return SignedUrl(url, {"Content-Type": content_type})
 
-    async def begin(
+    async def create_multipart(
         self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None
     ) -> str:
         del size  # S3 learns it from the parts
@@ -95,19 +95,19 @@ class S3Storage:
         )
         return str(answer["UploadId"])
 
-    async def part_url(
+    async def sign_part_url(
         self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
-    ) -> Signed:
+    ) -> SignedUrl:
         upload = {"Key": bucket_key(user_id, key), "UploadId": upload_id}
         bound = upload | {"PartNumber": number, "ContentLength": size}
-        return Signed(await self._bucket.presign("upload_part", expires_seconds, **bound))
+        return SignedUrl(await self._bucket.presign("upload_part", expires_seconds, **bound))
 
-    async def arrived(self, user_id: str, key: str, upload_id: str) -> list[Part]:
+    async def list_parts(self, user_id: str, key: str, upload_id: str) -> list[Part]:
         name = bucket_key(user_id, key)
         found = await self._bucket.pages("list_parts", "Parts", Key=name, UploadId=upload_id)
         return [Part(part["PartNumber"], part["Size"], part["ETag"]) for part in found]
 
-    async def complete(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
+    async def complete_multipart(self, user_id: str, key: str, upload_id: str, parts: Sequence[Part]) -> None:
         listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
         await self._bucket.call(
             "complete_multipart_upload",
@@ -116,10 +116,10 @@ class S3Storage:
             MultipartUpload={"Parts": listed},
         )
 
-    async def abort(self, user_id: str, key: str, upload_id: str) -> None:
+    async def abort_multipart(self, user_id: str, key: str, upload_id: str) -> None:
         await self._abort(bucket_key(user_id, key), upload_id)
 
-    async def holds(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
+    async def exists_with(self, user_id: str, key: str, *, size: int, checksum: str) -> bool:
         found = await self._head(bucket_key(user_id, key))
         return found is not None and (found.size, found.checksum) == (size, checksum)
 
@@ -137,7 +137,7 @@ class S3Storage:
             await self._check_bucket()
         return there is not None and (there.size, there.checksum) == (size, checksum)
 
-    async def discard(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
+    async def delete(self, user_id: str, key: str, *, checksum: str | None = None) -> None:
         name = bucket_key(user_id, key)
         if checksum is not None:
             found = await self._head(name)
@@ -150,13 +150,13 @@ class S3Storage:
         uploads = await self._bucket.pages("list_multipart_uploads", "Uploads", Prefix=prefix)
         await asyncio.gather(*(self._abort(upload["Key"], upload["UploadId"]) for upload in uploads))
 
-    async def discard_folder(self, user_id: str, key: str) -> None:
+    async def delete_folder(self, user_id: str, key: str) -> None:
         await self.abort_uploads(user_id, key)
         prefix = f"{bucket_key(user_id, key)}/"
         objects = await self._bucket.pages("list_objects_v2", "Contents", Prefix=prefix)
         await asyncio.gather(*(self._bucket.call("delete_object", Key=found["Key"]) for found in objects))
 
-    async def sweep(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+    async def abort_abandoned_uploads(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
         """Abort uploads of ours, whatever user's; those of other programs in the bucket are left alone."""
         before = time.time() - older_than_seconds
         uploads = await self._bucket.pages("list_multipart_uploads", "Uploads")
@@ -172,7 +172,7 @@ class S3Storage:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await self._bucket.call("head_bucket")
-        except NotThere:
+        except ObjectNotFound:
             await self._check_bucket()
         except TimeoutError:
             raise StorageUnavailable("the storage does not answer") from None
@@ -180,10 +180,10 @@ class S3Storage:
     async def close(self) -> None:
         await self._bucket.close()
 
-    async def _head(self, name: str) -> Stored | None:
+    async def _head(self, name: str) -> StoredObject | None:
         try:
             answer = await self._bucket.call("head_object", Key=name)
-        except NotThere:
+        except ObjectNotFound:
             return None
         return _stored(answer)
 
@@ -196,7 +196,7 @@ class S3Storage:
         name, upload_id = upload["Key"], upload["UploadId"]
         try:
             parts = await self._bucket.pages("list_parts", "Parts", Key=name, UploadId=upload_id)
-        except (NoSuchUpload, NotThere):
+        except (NoSuchUpload, ObjectNotFound):
             return False
         if any(part["LastModified"].timestamp() >= before for part in parts):
             return False
@@ -206,7 +206,7 @@ class S3Storage:
     async def _abort(self, name: str, upload_id: str) -> None:
         try:
             await self._bucket.call("abort_multipart_upload", Key=name, UploadId=upload_id)
-        except (NoSuchUpload, NotThere):
+        except (NoSuchUpload, ObjectNotFound):
             return
 
 
@@ -216,14 +216,14 @@ def bucket_key(user_id: str, key: str) -> str:
     A bucket's rules go by how keys begin, and one rule has to find all scratch. No user's part begins with a dot.
     """
     name = object_name(user_id, key)
-    if not key.startswith(SCRATCH):
+    if not key.startswith(ATTEMPTS_PREFIX):
         return name
-    return f"{SCRATCH}{user_folder(user_id)}/{key.removeprefix(SCRATCH)}"
+    return f"{ATTEMPTS_PREFIX}{user_folder(user_id)}/{key.removeprefix(ATTEMPTS_PREFIX)}"
 
 
-def _stored(answer: dict[str, Any]) -> Stored:
+def _stored(answer: dict[str, Any]) -> StoredObject:
     stated = answer.get("Metadata", {}).get(CHECKSUM)
-    return Stored(
+    return StoredObject(
         size=answer["ContentLength"],
         modified_at=answer["LastModified"].timestamp(),
         etag=answer["ETag"].strip('"'),

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from infra.storage.base import Stored
-from infra.storage.client import Bucket, Changed, NotThere
+from infra.storage.base import StoredObject
+from infra.storage.client import Bucket, ObjectNotFound, PreconditionFailed
 
 # A single copy may have 5 GiB, but takes longer than a request should long before that.
 SINGLE_COPY_BYTES = 512 * 1024 * 1024
@@ -15,7 +15,7 @@ async def publish(
     bucket: Bucket,
     source: str,
     target: str,
-    found: Stored,
+    found: StoredObject,
     *,
     single_bytes: int = SINGLE_COPY_BYTES,
     part_bytes: int = PART_COPY_BYTES,
@@ -29,13 +29,15 @@ async def publish(
         else:
             await _copy_in_parts(bucket, source, target, found, part_bytes)
         copy = await bucket.call("head_object", Key=target)
-    except (Changed, NotThere):
+    except (PreconditionFailed, ObjectNotFound):
         return False
     stated = copy.get("Metadata", {}).get("sha256")
     return (copy["ContentLength"], f"sha256:{stated}") == (found.size, found.checksum)
 
 
-async def _copy_in_parts(bucket: Bucket, source: str, target: str, found: Stored, part_bytes: int) -> None:
+async def _copy_in_parts(
+    bucket: Bucket, source: str, target: str, found: StoredObject, part_bytes: int
+) -> None:
     """R2 copies parts without conditions: that the source is still the same is asked before they are joined."""
     checksum = (found.checksum or "").partition(":")[2]
     begun = await bucket.call(
@@ -54,10 +56,10 @@ async def _copy_in_parts(bucket: Bucket, source: str, target: str, found: Stored
         raise
 
 
-async def _check_same(bucket: Bucket, source: str, found: Stored) -> None:
+async def _check_same(bucket: Bucket, source: str, found: StoredObject) -> None:
     now = await bucket.call("head_object", Key=source)
     if now["ETag"].strip('"') != found.etag:
-        raise Changed
+        raise PreconditionFailed
 
 
 async def _copied(

@@ -7,16 +7,16 @@ from urllib.parse import quote
 
 import jwt
 
-from infra.storage.base import Signed
+from infra.storage.base import SignedUrl
 
 _AUDIENCE = "file"
 
 
-class Expired(Exception):
+class ExpiredToken(Exception):
     """The URL was good, and is no longer."""
 
 
-class Forged(Exception):
+class InvalidToken(Exception):
     """The URL was not made here, or not for this."""
 
 
@@ -35,29 +35,29 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class SignedUrls:
+class UrlSigner:
     """Makes and reads URLs under `{origin}/api/files/`."""
 
     origin: str
     key: bytes = field(repr=False)
 
-    def sign(self, grant: Grant, expires_seconds: int) -> Signed:
+    def sign(self, grant: Grant, expires_seconds: int) -> SignedUrl:
         """A URL for the grant, and the headers that go with it."""
         claims: dict[str, Any] = {name: value for name, value in vars(grant).items() if value is not None}
         claims |= {"aud": _AUDIENCE, "exp": int(time.time()) + expires_seconds}
         token = jwt.encode(claims, self.key, "HS256")
         headers = {"Content-Type": grant.content_type} if grant.content_type else {}
-        return Signed(f"{self.origin}/api/files/{quote(grant.key)}?token={token}", headers)
+        return SignedUrl(f"{self.origin}/api/files/{quote(grant.key)}?token={token}", headers)
 
-    def read(self, token: str, key: str) -> Grant:
-        """What a token allows for this key; raises Expired or Forged."""
+    def verify(self, token: str, key: str) -> Grant:
+        """What a token allows for this key; raises ExpiredToken or InvalidToken."""
         try:
             claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=_AUDIENCE)
         except jwt.ExpiredSignatureError:
-            raise Expired from None
+            raise ExpiredToken from None
         except jwt.PyJWTError:
-            raise Forged from None
+            raise InvalidToken from None
         grant = Grant(**{name: value for name, value in claims.items() if name not in ("aud", "exp")})
         if grant.key != key:
-            raise Forged
+            raise InvalidToken
         return grant

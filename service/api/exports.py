@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.export_types.registry import ExportTypeName
-from infra.storage import Stored
+from infra.storage import StoredObject
 from service.api.requests import (
     MAX_JOB_ID,
     StrictModel,
@@ -132,7 +132,7 @@ async def download_output(request: Request[State]) -> Response:
     return download_response(request, download, filename)
 
 
-def _is_output(stored: Stored, job: Job) -> bool:
+def _is_output(stored: StoredObject, job: Job) -> bool:
     """Check that a stored object is the file that the export made; not every storage knows checksums."""
     return stored.size == job.output_size and stored.checksum in (None, job.output_checksum)
 

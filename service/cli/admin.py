@@ -20,8 +20,8 @@ from service.startup.commands import exit_on_start_error, load_settings_or_exit
 from service.startup.errors import CONFIGURATION_STATUS, as_start_errors, prepare_data_dir
 
 if TYPE_CHECKING:
-    from infra.storage.bucket_setup import Wishes
-    from infra.storage.client import S3Place
+    from infra.storage.bucket_setup import BucketConfig
+    from infra.storage.client import S3Config
 
 database = command_group("Manage the database.")
 buckets = command_group("Manage the bucket.")
@@ -120,23 +120,23 @@ def prepare_bucket(
             "R2_BUCKET_NAME is not set, so files are kept in the data folder; "
             "set the four R2_… settings to use a bucket",
         )
-    from infra.storage.bucket_setup import Wishes
+    from infra.storage.bucket_setup import BucketConfig
 
     pages = ([settings.origin] if settings.public_url else []) + list(settings.allowed_origins)
-    wishes = Wishes(origins=origin or pages, upload_days=upload_days, users=user or ["local"])
+    desired = BucketConfig(origins=origin or pages, upload_days=upload_days, users=user or ["local"])
     try:
-        asyncio.run(_prepare_bucket(config, wishes))
+        asyncio.run(_prepare_bucket(config, desired))
     except StorageError as error:
         exit_with(FAILED_STATUS, str(error))
 
 
-async def _prepare_bucket(config: "S3Place", wishes: "Wishes") -> None:
-    from infra.storage.bucket_setup import prepare
+async def _prepare_bucket(config: "S3Config", desired: "BucketConfig") -> None:
+    from infra.storage.bucket_setup import set_up_bucket
     from infra.storage.client import Bucket
 
     bucket = Bucket(config)
     try:
-        async for step in prepare(bucket, wishes):
+        async for step in set_up_bucket(bucket, desired):
             typer.echo(step.sentence)
     finally:
         await bucket.close()

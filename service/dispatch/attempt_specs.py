@@ -35,7 +35,7 @@ class SpecBuilder:
         """Return the spec of the job's current attempt.
 
         Raises ValidationError for a stored config that another version wrote, UnknownExportType for a type whose
-        package was removed, OutsideStorage for a key that can no longer be used, StorageError.
+        package was removed, InvalidKey for a key that can no longer be used, StorageError.
         """
         config = parse_config(job.type, msgspec.json.decode(job.config))
         key = derive_attempt_key(self._master_key, job.job_id, job.attempt)

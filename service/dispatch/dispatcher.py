@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gpu.export_types.registry import UnknownExportType
 from infra.database.postgresql import Database
-from infra.storage import OutsideStorage, StorageError
+from infra.storage import InvalidKey, StorageError
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure
 from service.dispatch.attempt_specs import SpecBuilder
@@ -132,7 +132,7 @@ class Dispatcher:
     async def _start(self, job: Job) -> None:
         try:
             call_id = await self._runner.spawn(await self._specs.build(job))
-        except (ValidationError, OutsideStorage):  # written by another version, or a link that was made since
+        except (ValidationError, InvalidKey):  # written by another version, or a link that was made since
             await self._ender.fail(job, _CONFIG_UNUSABLE)
             return
         except UnknownExportType:

@@ -48,7 +48,7 @@ class RunControl:
                 session, job.user_id, job.output_key, now=time.time(), besides=job.job_id
             )
         if holder is None and stored is not None and stored.status in (Status.CANCELLED, Status.ERROR):
-            await self._storage.discard(job.user_id, job.output_key, checksum=job.output_checksum)
+            await self._storage.delete(job.user_id, job.output_key, checksum=job.output_checksum)
 
     def wake_dispatcher(self) -> None:
         """Look for pending jobs now."""

@@ -32,7 +32,7 @@ class TransferPlanner:
         path = self._storage.local_path(user_id, key)
         if self._shares_filesystem and path is not None:
             return LocalFile(path=str(path))
-        signed = await self._storage.read_url(user_id, key, expires_seconds=self._url_seconds)
+        signed = await self._storage.sign_read_url(user_id, key, expires_seconds=self._url_seconds)
         return RemoteObject(url=signed.url)
 
     def _output(self, job: Job, key: bytes) -> LocalFile | RemoteUpload:

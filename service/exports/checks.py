@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gpu.config import ExportConfig
-from infra.storage import OutsideStorage, Storage
+from infra.storage import InvalidKey, Storage
 from service.jobs import queries
 from service.problems import FieldError, Invalid, OutputKeyInUse, QuotaExceeded
 
@@ -27,8 +27,8 @@ def check_output_place(storage: Storage, user_id: str, config: ExportConfig) -> 
     if key is None:
         return
     try:
-        obstructed = storage.obstructed(user_id, key)
-    except OutsideStorage:
+        obstructed = storage.has_path_conflict(user_id, key)
+    except InvalidKey:
         obstructed = True
     if key.startswith(UPLOADS_PREFIX):
         reason = "is where uploads lie"

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from callbacks.envelope import EventType, Failure, Output
 from infra.database.errors import DATABASE_ERRORS
 from infra.database.postgresql import Database
-from infra.storage import Obstructed, Storage, StorageError
+from infra.storage import PathConflict, Storage, StorageError
 from service.fanout.changes import JobChanges
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome, Refusal, with_lost_output
@@ -49,7 +49,7 @@ def attempt_folder(job_id: str, attempt: int) -> str:
 async def delete_attempt_files(storage: Storage, job: Job) -> None:
     """Remove what an attempt left in storage; what can't be removed now, the bucket's own rules remove later."""
     try:
-        await storage.discard_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
+        await storage.delete_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
     except StorageError as error:
         logger.warning("what the attempt left could not be removed: %s", error.code, extra=job.log_fields)
 
@@ -154,7 +154,7 @@ class Finalizer:
             there = await self._storage.publish(
                 job.user_id, written, job.output_key, size=output.size, checksum=output.checksum
             )
-        except Obstructed:
+        except PathConflict:
             return OBSTRUCTED
         return None if there else MISSING
 

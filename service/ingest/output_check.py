@@ -66,7 +66,7 @@ async def _place(storage: Storage, user_id: str, key: str) -> LocalFile | Remote
     path = storage.local_path(user_id, key)
     if path is not None:
         return LocalFile(path=str(path))
-    return RemoteObject(url=(await storage.read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
+    return RemoteObject(url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
 
 
 def _is_as_reported(found: dict[str, Any], output: Output) -> bool:

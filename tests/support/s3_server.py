@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from moto.server import ThreadedMotoServer
 
-from infra.storage.client import S3Place
+from infra.storage.client import S3Config
 from tests.support.sigv4 import SECRET_KEY, wrongly_signed
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
@@ -66,9 +66,9 @@ class Front(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def place(self, bucket: str | None = None, secret: str = SECRET_KEY) -> S3Place:
+    def place(self, bucket: str | None = None, secret: str = SECRET_KEY) -> S3Config:
         """Settings for a client; a bucket that nobody else uses unless one is named."""
-        return S3Place(self.url, ACCESS_KEY, secret, bucket or f"b-{uuid.uuid4().hex[:20]}")
+        return S3Config(self.url, ACCESS_KEY, secret, bucket or f"b-{uuid.uuid4().hex[:20]}")
 
     def takes(self, fault: str) -> bool:
         """Whether this fault is due now."""

@@ -13,7 +13,7 @@ import httpx
 from infra.storage import FolderStorage, Storage
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage, bucket_key
-from infra.storage.signed import SignedUrls
+from infra.storage.signed import UrlSigner
 from tests.support.s3_server import Front
 
 CHUNK_BYTES = 2**20
@@ -41,8 +41,10 @@ class FolderCase(Case):
         await self.storage.receive(user_id, key, _chunks(content), len(content))
 
     async def send_part(self, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
-        target = self.storage.path("ann", key)
-        await self.storage.parts.receive(target, upload, (number, len(content)), _chunks(content), None)
+        target = self.storage.local_path("ann", key)
+        await self.storage.multipart.receive_part(
+            target, upload, (number, len(content)), _chunks(content), None
+        )
 
 
 @dataclass
@@ -55,7 +57,7 @@ class BucketCase(Case):
         await self.bucket.call("put_object", Key=bucket_key(user_id, key), Body=content, Metadata=stated)
 
     async def send_part(self, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
-        signed = await self.storage.part_url(
+        signed = await self.storage.sign_part_url(
             "ann", key, upload, number, size=len(content), expires_seconds=60
         )
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -66,7 +68,7 @@ class BucketCase(Case):
 async def opened(kind: str, folder: Path, front: Front) -> AsyncIterator[Case]:
     """The storage of this kind, empty."""
     if kind == "folder":
-        urls = SignedUrls("http://127.0.0.1:1", secrets.token_bytes(32))
+        urls = UrlSigner("http://127.0.0.1:1", secrets.token_bytes(32))
         yield FolderCase(FolderStorage(folder, urls))
         return
     bucket = Bucket(front.place(), attempts=2)

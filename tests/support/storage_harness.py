@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu.spec import AttemptSpec, RemoteUpload
-from infra.storage.client import Bucket, S3Place
+from infra.storage.client import Bucket, S3Config
 from service.settings import Settings
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import FRAMING, LiveServer, free_port, serve_app, settings_on
@@ -61,7 +61,7 @@ async def with_bucket(front: Front, data_dir: Path, **more: Any) -> Settings:
     return with_place(place, data_dir, **more)
 
 
-def with_place(place: S3Place, data_dir: Path, **more: Any) -> Settings:
+def with_place(place: S3Config, data_dir: Path, **more: Any) -> Settings:
     """Settings of a service whose bucket may not be there."""
     return settings_on(
         free_port(),

@@ -6,7 +6,7 @@ from mimetypes import guess_type
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from infra.storage import Download, FileDownload, RedirectDownload, Stored, attachment
+from infra.storage import Download, FileDownload, RedirectDownload, StoredObject, attachment
 from service.api.state import State
 from service.problems import NotFound
 
@@ -54,13 +54,13 @@ def _head_response(download: RedirectDownload, filename: str) -> Response:
     return Response(headers=headers, media_type="video/mp4")
 
 
-def _if_match_fails(request: Request[State], stored: Stored) -> bool:
+def _if_match_fails(request: Request[State], stored: StoredObject) -> bool:
     """If-Match: whoever reads by range wants all ranges of one and the same object."""
     expected = request.headers.get("if-match")
     return expected is not None and expected.strip() != "*" and f'"{stored.etag}"' not in _etags(expected)
 
 
-def _is_not_modified(request: Request[State], stored: Stored) -> bool:
+def _is_not_modified(request: Request[State], stored: StoredObject) -> bool:
     """If-None-Match, or in its absence If-Modified-Since (RFC 9110)."""
     expected = request.headers.get("if-none-match")
     if expected is not None:

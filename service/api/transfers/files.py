@@ -4,14 +4,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from infra.storage import (
-    AlreadyStored,
-    Damaged,
+    ChecksumMismatch,
     FolderStorage,
+    InvalidKey,
     NoSuchUpload,
-    OutsideStorage,
-    WrongLength,
+    ObjectExists,
+    SizeMismatch,
 )
-from infra.storage.signed import Expired, Forged, Grant
+from infra.storage.signed import ExpiredToken, Grant, InvalidToken
 from service.api.requests import json_response
 from service.api.state import State
 from service.api.transfers.downloads import download_response
@@ -37,27 +37,27 @@ async def put(request: Request[State]) -> Response:
         raise Invalid(f"The upload was agreed to have {size} bytes.")
     try:
         etag = await _receive_object(request, storage, grant, size)
-    except WrongLength:
+    except SizeMismatch:
         raise Invalid(f"The upload was agreed to have {size} bytes.") from None
-    except Damaged:
+    except ChecksumMismatch:
         raise Invalid("What arrived is not what was sent.") from None
     except NoSuchUpload:
         raise NotFound("The upload is complete, or was given up.") from None
-    except AlreadyStored:
+    except ObjectExists:
         raise AlreadyUploaded from None
     return json_response({"key": grant.key, "size": size}, 201, {"ETag": f'"{etag}"'})
 
 
 def _verify_grant(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]:
     storage = request.state["folder_storage"]
-    if storage is None or storage.urls is None:
+    if storage is None or storage.url_signer is None:
         raise NotFound
     try:
-        grant = storage.urls.read(request.query_params.get("token", ""), request.path_params["key"])
-        storage.path(grant.user_id, grant.key)
-    except Expired:
+        grant = storage.url_signer.verify(request.query_params.get("token", ""), request.path_params["key"])
+        storage.local_path(grant.user_id, grant.key)
+    except ExpiredToken:
         raise Forbidden("The URL has expired; ask for a new one.") from None
-    except (Forged, OutsideStorage):
+    except (InvalidToken, InvalidKey):
         raise Forbidden("The URL is not valid.") from None
     if grant.act not in acts:
         raise Forbidden("The URL is not valid for this.")
@@ -71,8 +71,8 @@ async def _receive_object(request: Request[State], storage: FolderStorage, grant
         return found.etag if found else ""
     assert grant.upload_id is not None
     assert grant.number is not None
-    target = storage.path(grant.user_id, grant.key)
+    target = storage.local_path(grant.user_id, grant.key)
     digest = request.headers.get("content-md5")
-    return await storage.parts.receive(
+    return await storage.multipart.receive_part(
         target, grant.upload_id, (grant.number, size), request.stream(), digest
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from infra.storage import NoSuchUpload, Storage, WrongLength, part_sizes
+from infra.storage import NoSuchUpload, SizeMismatch, Storage, part_sizes
 
 MAX_TARGETS = 100
 URL_SECONDS = 3_600
@@ -33,7 +33,7 @@ async def missing_parts(storage: Storage, upload: Upload) -> list[int]:
     """The numbers of the parts that are not there, or not whole; raises NoSuchUpload."""
     there = {
         (part.number, part.size)
-        for part in await storage.arrived(upload.user_id, upload.key, upload.upload_id)
+        for part in await storage.list_parts(upload.user_id, upload.key, upload.upload_id)
     }
     wanted = enumerate(part_sizes(upload.size), start=1)
     return [number for number, size in wanted if (number, size) not in there]
@@ -45,7 +45,7 @@ async def part_targets(storage: Storage, upload: Upload, numbers: Sequence[int])
 
     async def target(number: int) -> PartTarget:
         size = sizes[number - 1]
-        signed = await storage.part_url(
+        signed = await storage.sign_part_url(
             upload.user_id, upload.key, upload.upload_id, number, size=size, expires_seconds=URL_SECONDS
         )
         return PartTarget(number=number, size=size, url=signed.url)
@@ -60,14 +60,14 @@ async def complete_upload(storage: Storage, upload: Upload) -> bool:
     those that the sender tells of.
     """
     try:
-        parts = await storage.arrived(upload.user_id, upload.key, upload.upload_id)
+        parts = await storage.list_parts(upload.user_id, upload.key, upload.upload_id)
         if [part.size for part in parts] != part_sizes(upload.size):
             return False
-        await storage.complete(upload.user_id, upload.key, upload.upload_id, parts)
+        await storage.complete_multipart(upload.user_id, upload.key, upload.upload_id, parts)
     except NoSuchUpload:
         found = await storage.find(upload.user_id, upload.key)
         if found is None or found.size != upload.size:
             raise
-    except WrongLength:  # a part was sent again just now
+    except SizeMismatch:  # a part was sent again just now
         return False
     return True

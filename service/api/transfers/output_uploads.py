@@ -69,7 +69,7 @@ async def _begin(storage: Storage, job: Job, asked: OutputRequest) -> str:
     """Begin an upload in place of any other of the attempt: what they take up together is one output."""
     await storage.abort_uploads(job.user_id, attempt_folder(job.job_id, job.attempt))
     key = attempt_key(job.job_id, job.attempt)
-    return await storage.begin(
+    return await storage.create_multipart(
         job.user_id, key, size=asked.size, content_type="video/mp4", checksum=asked.checksum
     )
 
@@ -78,7 +78,7 @@ async def _complete(request: Request[State], upload: Upload, asked: OutputReques
     storage = request.state["storage"]
     if not await multipart.complete_upload(storage, upload):
         raise UploadIncomplete
-    if not await storage.holds(upload.user_id, upload.key, size=asked.size, checksum=asked.checksum):
+    if not await storage.exists_with(upload.user_id, upload.key, size=asked.size, checksum=asked.checksum):
         raise UploadIncomplete
     return json_response({"size": asked.size, "checksum": asked.checksum})
 

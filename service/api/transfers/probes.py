@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.spec import LocalFile, RemoteObject
-from infra.storage import OutsideStorage
+from infra.storage import InvalidKey
 from service.api.requests import json_response
 from service.api.state import State
 from service.exports.checks import UPLOADS_PREFIX
@@ -20,7 +20,7 @@ async def probe(request: Request[State]) -> Response:
     storage = request.state["storage"]
     try:
         stored = await storage.find(user_id, key) if key.startswith(UPLOADS_PREFIX) else None
-    except OutsideStorage:
+    except InvalidKey:
         stored = None
     if stored is None:
         raise NotFound("There is no such upload.")
@@ -29,6 +29,6 @@ async def probe(request: Request[State]) -> Response:
     if path is not None:
         place = LocalFile(path=str(path))
     else:
-        place = RemoteObject(url=(await storage.read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
+        place = RemoteObject(url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
     found = await request.state["source_prober"].probe(user_id, place)
     return json_response({"key": key, "size": stored.size} | found)

@@ -81,8 +81,8 @@ async def create(request: Request[State]) -> Response:
     key = f"{UPLOADS_PREFIX}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
     if asked.parts or asked.size > MAX_SINGLE_BYTES:
         return await _create_multipart(request, user_id, key, asked)
-    await request.state["storage"].check_room(asked.size)
-    signed = await request.state["storage"].write_url(
+    await request.state["storage"].check_free_space(asked.size)
+    signed = await request.state["storage"].sign_write_url(
         user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=URL_SECONDS
     )
     shown = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
@@ -110,7 +110,7 @@ async def complete(request: Request[State]) -> Response:
 async def abort(request: Request[State]) -> Response:
     """The upload is given up; what has arrived of it is removed."""
     upload, _ = await _load_upload(request)
-    await request.state["storage"].abort(upload.user_id, upload.key, upload.upload_id)
+    await request.state["storage"].abort_multipart(upload.user_id, upload.key, upload.upload_id)
     return Response(status_code=204)
 
 
@@ -123,7 +123,7 @@ def safe_name(filename: str) -> str:
 
 
 async def _create_multipart(request: Request[State], user_id: str, key: str, asked: CreateUpload) -> Response:
-    upload_id = await request.state["storage"].begin(
+    upload_id = await request.state["storage"].create_multipart(
         user_id, key, size=asked.size, content_type=asked.content_type
     )
     expires_at = int(time.time()) + MULTIPART_SECONDS

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infra.storage.client import Bucket, S3Place
+from infra.storage.client import Bucket, S3Config
 from infra.storage.s3 import S3Storage
-from infra.storage.signed import Grant, SignedUrls
+from infra.storage.signed import Grant, UrlSigner
 from tests.bench.large_files.large_client import Told, User
 from tests.bench.measure.bandwidth_limit import Link, narrow
 from tests.bench.measure.peak_memory import held, watched
@@ -88,7 +88,7 @@ def in_a_folder(folder: Path, width: float) -> Iterator[Place]:
     with plane(folder / "plane", hold_calls=False) as modal, narrow(port, width) as link:
         here = f"http://127.0.0.1:{port}"
         settings = {"MODAL_ENABLED": "true", "PUBLIC_URL": link.url, "CALLBACK_URL": here}
-        urls = SignedUrls(link.url, hmac.digest(SECRET.encode(), b"files", "sha256"))
+        urls = UrlSigner(link.url, hmac.digest(SECRET.encode(), b"files", "sha256"))
         with framehook(folder / "var", modal.environment | settings, secret=SECRET, port=port) as server:
             yield Place(
                 User(here), server, link, lambda key: urls.sign(Grant("read", "local", key), URL_SECONDS).url
@@ -112,7 +112,7 @@ def in_a_bucket(folder: Path, width: float) -> Iterator[Place]:
         running(command, behind, {}),
         narrow(behind, width) as link,
     ):
-        bucket = S3Place(link.url, "bench", "bench", "bench")
+        bucket = S3Config(link.url, "bench", "bench", "bench")
         asyncio.run(made(bucket))
         settings = {
             "MODAL_ENABLED": "true",
@@ -130,15 +130,15 @@ def in_a_bucket(folder: Path, width: float) -> Iterator[Place]:
 PLACES = {"folder": in_a_folder, "s3": in_a_bucket}
 
 
-async def made(place: S3Place) -> None:
+async def made(place: S3Config) -> None:
     bucket = Bucket(place)
     await bucket.create()
     await bucket.close()
 
 
-async def presigned(place: S3Place, key: str) -> str:
+async def presigned(place: S3Config, key: str) -> str:
     storage = S3Storage(Bucket(place))
-    signed = await storage.read_url("local", key, expires_seconds=URL_SECONDS)
+    signed = await storage.sign_read_url("local", key, expires_seconds=URL_SECONDS)
     await storage.close()
     return signed.url
 

@@ -202,7 +202,7 @@ def test_an_object_elsewhere_is_copied_too(tmp_path: Path) -> None:
         async def stored() -> str:
             await bucket.create()
             await bucket.call("put_object", Key="ann/source", Body=source.read_bytes())
-            url = (await S3Storage(bucket).read_url("ann", "source", expires_seconds=600)).url
+            url = (await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=600)).url
             await bucket.close()
             return url
 

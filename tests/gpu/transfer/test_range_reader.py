@@ -39,7 +39,7 @@ def put(front: Front) -> Put:
         bucket = Bucket(place)
         await bucket.create()
         await bucket.call("put_object", Key="ann/source", Body=content)
-        signed = await S3Storage(bucket).read_url("ann", "source", expires_seconds=600)
+        signed = await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=600)
         await bucket.close()
         front.seen.clear()
         return signed.url

@@ -37,16 +37,18 @@ async def unfinished(bucket: Bucket) -> list[str]:
 async def test_old_uploads_are_removed_and_those_of_other_programs_are_not(bucket: Bucket) -> None:
     storage = S3Storage(bucket)
     for key in (UPLOAD, OUTPUT):
-        await storage.begin("ann", key, size=9, content_type="video/mp4")
+        await storage.create_multipart("ann", key, size=9, content_type="video/mp4")
     await bucket.call("create_multipart_upload", Key="backups/of/another/program.tar")
-    replicas = await asyncio.gather(storage.sweep(EVERYTHING), S3Storage(bucket).sweep(EVERYTHING))
+    replicas = await asyncio.gather(
+        storage.abort_abandoned_uploads(EVERYTHING), S3Storage(bucket).abort_abandoned_uploads(EVERYTHING)
+    )
     assert max(replicas) == 2
     assert await unfinished(bucket) == ["backups/of/another/program.tar"]
 
 
 async def test_an_upload_that_goes_on_is_left_alone(bucket: Bucket) -> None:
     storage = S3Storage(bucket)
-    upload = await storage.begin("ann", UPLOAD, size=9, content_type="video/mp4")
+    upload = await storage.create_multipart("ann", UPLOAD, size=9, content_type="video/mp4")
     await BucketCase(storage, bucket).send_part(upload, 1, b"the video", key=UPLOAD)
-    assert await storage.sweep() == 0
+    assert await storage.abort_abandoned_uploads() == 0
     assert await unfinished(bucket) == [f"ann/{UPLOAD}"]

@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 
 from infra.storage import StorageForbidden, StorageUnavailable
-from infra.storage.bucket_setup import Done, Wishes, prepare
+from infra.storage.bucket_setup import BucketConfig, SetupStep, set_up_bucket
 from infra.storage.client import Bucket
 from infra.storage.s3 import bucket_key
 from tests.support.s3_server import Front
 
 pytestmark = pytest.mark.anyio
-WISHES = Wishes(origins=["https://b.example", "https://a.example"], upload_days=30, users=["local", "a/b"])
+CONFIG = BucketConfig(
+    origins=["https://b.example", "https://a.example"], upload_days=30, users=["local", "a/b"]
+)
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ async def bucket(front: Front) -> AsyncIterator[Bucket]:
     await bucket.close()
 
 
-async def prepared(bucket: Bucket, wishes: Wishes = WISHES) -> list[Done]:
-    return [done async for done in prepare(bucket, wishes)]
+async def prepared(bucket: Bucket, config: BucketConfig = CONFIG) -> list[SetupStep]:
+    return [done async for done in set_up_bucket(bucket, config)]
 
 
 async def rules(bucket: Bucket) -> dict[str, Any]:
@@ -64,7 +66,7 @@ async def test_new_wishes_replace_our_rules_and_no_others(bucket: Bucket) -> Non
     page = {"AllowedOrigins": ["https://theirs.example"], "AllowedMethods": ["GET"]}
     await bucket.call("put_bucket_cors", CORSConfiguration={"CORSRules": [page]})
     await prepared(bucket)
-    told = await prepared(bucket, Wishes(origins=["https://c.example"]))
+    told = await prepared(bucket, BucketConfig(origins=["https://c.example"]))
     assert [done.changed for done in told] == [False, True, True, False]
     assert set(await rules(bucket)) == {"theirs", "framehook-unfinished", "framehook-scratch"}
     origins = [rule["AllowedOrigins"] for rule in (await bucket.call("get_bucket_cors"))["CORSRules"]]
@@ -73,7 +75,7 @@ async def test_new_wishes_replace_our_rules_and_no_others(bucket: Bucket) -> Non
 
 async def test_without_origins_the_pages_stay_as_they_are(bucket: Bucket) -> None:
     await prepared(bucket)
-    assert not (await prepared(bucket, Wishes()))[1].changed
+    assert not (await prepared(bucket, BucketConfig()))[1].changed
     assert (await bucket.call("get_bucket_cors"))["CORSRules"]
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.storage import AlreadyStored, DiskFull, FolderStorage, NoSuchUpload, Part, WrongLength
+from infra.storage import DiskFull, FolderStorage, NoSuchUpload, ObjectExists, Part, SizeMismatch
 from infra.storage.disk_reserve import ACTIVE_SECONDS, DiskReserve
-from infra.storage.folder_parts import PartsFolder
+from infra.storage.folder_parts import MultipartFolder
 
 pytestmark = pytest.mark.anyio
 MIB = 2**20
@@ -44,19 +44,19 @@ class Upload:
     def __init__(self, storage: FolderStorage, upload_id: str) -> None:
         self.storage = storage
         self.upload_id = upload_id
-        self.target = storage.path("ann", "film.mp4")
+        self.target = storage.local_path("ann", "film.mp4")
 
     async def send(self, number: int, body: AsyncIterator[bytes]) -> str:
         part = (number, SIZES[number - 1])
-        return await self.storage.parts.receive(self.target, self.upload_id, part, body, None)
+        return await self.storage.multipart.receive_part(self.target, self.upload_id, part, body, None)
 
     async def send_film(self) -> None:
         await self.send(1, whole(FILM[: SIZES[0]]))
         await self.send(2, whole(FILM[SIZES[0] :]))
 
     async def complete(self) -> None:
-        parts = await self.storage.arrived("ann", "film.mp4", self.upload_id)
-        await self.storage.complete("ann", "film.mp4", self.upload_id, parts)
+        parts = await self.storage.list_parts("ann", "film.mp4", self.upload_id)
+        await self.storage.complete_multipart("ann", "film.mp4", self.upload_id, parts)
 
 
 async def whole(content: bytes) -> AsyncIterator[bytes]:
@@ -70,7 +70,7 @@ def storage(tmp_path: Path) -> FolderStorage:
 
 @pytest.fixture
 async def upload(storage: FolderStorage) -> Upload:
-    begun = await storage.begin("ann", "film.mp4", size=len(FILM), content_type="video/mp4")
+    begun = await storage.create_multipart("ann", "film.mp4", size=len(FILM), content_type="video/mp4")
     return Upload(storage, begun)
 
 
@@ -84,7 +84,7 @@ def open_files() -> list[Path]:
 
 
 def left(storage: FolderStorage) -> list[str]:
-    return [path.name for path in storage.parts._root.iterdir()]
+    return [path.name for path in storage.multipart._root.iterdir()]
 
 
 @pytest.mark.parametrize("rest", [b"x" * 50, b"x" * 49], ids=["whole", "cut"])
@@ -121,9 +121,11 @@ async def test_no_process_has_a_published_file_open_for_writing(upload: Upload) 
 @pytest.mark.parametrize(
     "give_up",
     [
-        pytest.param(lambda upload: upload.storage.abort("ann", "film.mp4", upload.upload_id), id="aborted"),
-        pytest.param(lambda upload: upload.storage.discard_folder("ann", "film.mp4"), id="folder removed"),
-        pytest.param(lambda upload: upload.storage.sweep(-60), id="swept"),
+        pytest.param(
+            lambda upload: upload.storage.abort_multipart("ann", "film.mp4", upload.upload_id), id="aborted"
+        ),
+        pytest.param(lambda upload: upload.storage.delete_folder("ann", "film.mp4"), id="folder removed"),
+        pytest.param(lambda upload: upload.storage.abort_abandoned_uploads(-60), id="swept"),
     ],
 )
 async def test_a_part_of_an_upload_that_was_given_up_ends_and_leaves_nothing(
@@ -153,17 +155,17 @@ async def test_two_who_send_the_same_part_at_once_are_never_mixed(upload: Upload
 
 async def test_a_part_that_is_cut_leaves_the_one_that_was_there(upload: Upload) -> None:
     await upload.send_film()
-    with pytest.raises(WrongLength):
+    with pytest.raises(SizeMismatch):
         await upload.send(2, whole(b"x"))
     await upload.complete()
     assert upload.target.read_bytes() == FILM
 
 
 async def test_an_upload_of_which_parts_are_missing_is_not_completed(upload: Upload) -> None:
-    with pytest.raises(WrongLength):
+    with pytest.raises(SizeMismatch):
         await upload.complete()
     await upload.send(1, whole(FILM[: SIZES[0]]))
-    with pytest.raises(WrongLength):
+    with pytest.raises(SizeMismatch):
         await upload.complete()
     await upload.send(2, whole(FILM[SIZES[0] :]))
     await upload.complete()
@@ -181,13 +183,13 @@ import os, signal, sys
 from pathlib import Path
 from infra.storage import FolderStorage
 storage = FolderStorage(Path(sys.argv[1]))
-target = storage.path("ann", "film.mp4")
+target = storage.local_path("ann", "film.mp4")
 def move(source, target):
     target.parent.mkdir(parents=True, exist_ok=True)
     if sys.argv[3] == "after":
         source.replace(target)
     os.kill(os.getpid(), signal.SIGKILL)
-storage.parts.complete(target, sys.argv[2], storage.parts.arrived(target, sys.argv[2]), move)
+storage.multipart.complete(target, sys.argv[2], storage.multipart.list_parts(target, sys.argv[2]), move)
 """
 
 
@@ -205,7 +207,7 @@ async def test_a_completion_that_dies_half_way_is_done_by_the_next_one(
         with pytest.raises(NoSuchUpload):  # which callers take for completed, for the file is there
             await upload.complete()
     assert upload.target.read_bytes() == FILM
-    await storage.sweep(-60)
+    await storage.abort_abandoned_uploads(-60)
     assert left(storage) == []
 
 
@@ -216,14 +218,14 @@ async def test_a_second_put_changes_nothing_of_an_upload_that_is_there(storage: 
     await storage.receive("ann", "a.mp4", whole(b"video"), 5, replace=False)
     await storage.receive("ann", "a.mp4", whole(b"video"), 5, replace=False)  # its answer was lost
     late.go_on.set()
-    with pytest.raises(AlreadyStored):
+    with pytest.raises(ObjectExists):
         await sending
-    assert storage.path("ann", "a.mp4").read_bytes() == b"video"
+    assert storage.local_path("ann", "a.mp4").read_bytes() == b"video"
     assert left(storage) == []
 
 
 async def test_an_output_that_is_not_what_was_promised_stays_where_it_is(storage: FolderStorage) -> None:
-    written = storage.path("ann", ".attempts/1/output.mp4")
+    written = storage.local_path("ann", ".attempts/1/output.mp4")
     await storage.receive("ann", ".attempts/1/output.mp4", whole(b"other"), 5)
     promised = "sha256:" + "2" * 64
     published = await storage.publish(
@@ -235,14 +237,14 @@ async def test_an_output_that_is_not_what_was_promised_stays_where_it_is(storage
 async def test_uploads_that_nobody_goes_on_with_are_removed_and_others_are_not(
     tmp_path: Path, storage: FolderStorage, upload: Upload
 ) -> None:
-    abandoned = await storage.begin("ann", "b.mp4", size=9, content_type="video/mp4")
+    abandoned = await storage.create_multipart("ann", "b.mp4", size=9, content_type="video/mp4")
     folder = tmp_path / "incoming" / f"parts-{abandoned}"
     (tmp_path / "incoming" / "0123.part").write_bytes(b"of an earlier version")
     old = time.time() - 27 * 3_600
     for path in (*folder.iterdir(), folder, tmp_path / "incoming" / "0123.part"):
         os.utime(path, (old, old))
     other = FolderStorage(tmp_path)
-    assert sum(await asyncio.gather(storage.sweep(), other.sweep())) >= 2
+    assert sum(await asyncio.gather(storage.abort_abandoned_uploads(), other.abort_abandoned_uploads())) >= 2
     assert left(storage) == [f"parts-{upload.upload_id}"]
     await upload.send_film()
     await upload.complete()
@@ -292,17 +294,17 @@ async def test_what_was_written_of_an_upload_is_not_counted_twice(tmp_path: Path
 
 async def test_an_upload_in_parts_keeps_its_room_while_parts_come(tmp_path: Path) -> None:
     reserve = DiskReserve(tmp_path, free_bytes=disk_of(1_256 * MIB))
-    parts = PartsFolder(tmp_path, reserve)
+    multipart = MultipartFolder(tmp_path, reserve)
     target = tmp_path / "film.mp4"
-    begun = parts.begin(target, 800 * MIB)
+    begun = multipart.create(target, 800 * MIB)
     with pytest.raises(DiskFull):
-        parts.begin(target, 800 * MIB)
+        multipart.create(target, 800 * MIB)
     assert names(tmp_path) == [f"parts-{begun}"]
     idle = time.time() - ACTIVE_SECONDS - 60
     os.utime(tmp_path / f"parts-{begun}" / "bytes", (idle, idle))
-    other = parts.begin(target, 800 * MIB)
+    other = multipart.create(target, 800 * MIB)
     with pytest.raises(DiskFull):
-        await parts.receive(target, begun, (1, 8 * MIB), whole(bytes(8 * MIB)), None)
-    parts.abort(target, other)
-    await parts.receive(target, begun, (1, 8 * MIB), whole(bytes(8 * MIB)), None)
-    assert parts.arrived(target, begun) == [Part(1, 8 * MIB, "96995b58d4cbf6aaa9041b4f00c7f6ae")]
+        await multipart.receive_part(target, begun, (1, 8 * MIB), whole(bytes(8 * MIB)), None)
+    multipart.abort(target, other)
+    await multipart.receive_part(target, begun, (1, 8 * MIB), whole(bytes(8 * MIB)), None)
+    assert multipart.list_parts(target, begun) == [Part(1, 8 * MIB, "96995b58d4cbf6aaa9041b4f00c7f6ae")]

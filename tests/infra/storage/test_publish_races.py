@@ -13,7 +13,7 @@ CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 async def test_all_who_publish_the_same_output_at_once_find_it_published(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     for number in range(60):
-        written = storage.path("ada", f".attempts/{number}/output.mp4")
+        written = storage.local_path("ada", f".attempts/{number}/output.mp4")
         written.parent.mkdir(parents=True)
         written.write_bytes(CONTENT)
         told = await asyncio.gather(

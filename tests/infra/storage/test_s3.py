@@ -9,15 +9,15 @@ import httpx
 import pytest
 
 from infra.storage import (
+    BucketNotFound,
     FolderStorage,
-    MissingBucket,
     Storage,
     StorageError,
     StorageForbidden,
     StorageUnavailable,
     attachment,
 )
-from infra.storage.client import Bucket, S3Place
+from infra.storage.client import Bucket, S3Config
 from infra.storage.s3 import S3Storage
 from infra.storage.s3_publish import publish
 from tests.support.s3_server import Front
@@ -54,7 +54,9 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 async def test_an_upload_url_takes_the_file_it_was_made_for(
     storage: Storage, client: httpx.AsyncClient
 ) -> None:
-    signed = await storage.write_url("ann", "a b.mp4", size=5, content_type="video/mp4", expires_seconds=60)
+    signed = await storage.sign_write_url(
+        "ann", "a b.mp4", size=5, content_type="video/mp4", expires_seconds=60
+    )
     assert (await client.put(signed.url, content=b"video", headers=signed.headers)).status_code == 200
     found = await storage.find("ann", "a b.mp4")
     assert found is not None
@@ -73,45 +75,51 @@ async def test_an_upload_url_takes_the_file_it_was_made_for(
 async def test_an_upload_url_takes_nothing_else(
     storage: Storage, client: httpx.AsyncClient, content: bytes, content_type: str | None
 ) -> None:
-    signed = await storage.write_url("ann", "a.mp4", size=5, content_type="video/mp4", expires_seconds=60)
+    signed = await storage.sign_write_url(
+        "ann", "a.mp4", size=5, content_type="video/mp4", expires_seconds=60
+    )
     headers = {"Content-Type": content_type} if content_type else {}
     assert (await client.put(signed.url, content=content, headers=headers)).status_code == 403
     assert await storage.find("ann", "a.mp4") is None
 
 
 async def test_a_url_is_good_for_one_key_and_one_method(storage: Storage, client: httpx.AsyncClient) -> None:
-    signed = await storage.read_url("ann", "a.mp4", expires_seconds=60)
+    signed = await storage.sign_read_url("ann", "a.mp4", expires_seconds=60)
     assert (await client.get(signed.url.replace("/ann/", "/bob/"))).status_code == 403
     assert (await client.put(signed.url, content=b"x")).status_code == 403
     assert (await client.get(signed.url)).status_code == 404
 
 
 async def test_a_url_expires(front: Front, storage: Storage, client: httpx.AsyncClient) -> None:
-    signed = await storage.write_url("ann", "a.mp4", size=1, content_type="video/mp4", expires_seconds=60)
+    signed = await storage.sign_write_url(
+        "ann", "a.mp4", size=1, content_type="video/mp4", expires_seconds=60
+    )
     front.faults.ahead_seconds = 61
     assert (await client.put(signed.url, content=b"x", headers=signed.headers)).status_code == 403
 
 
 async def test_a_part_url_is_bound_to_its_size(storage: Storage, client: httpx.AsyncClient) -> None:
-    upload = await storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")
-    signed = await storage.part_url("ann", "a.mp4", upload, 1, size=5, expires_seconds=60)
+    upload = await storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")
+    signed = await storage.sign_part_url("ann", "a.mp4", upload, 1, size=5, expires_seconds=60)
     assert (await client.put(signed.url, content=b"too long")).status_code == 403
     assert (await client.put(signed.url, content=b"video")).status_code == 200
 
 
 async def test_a_damaged_part_is_refused(storage: Storage, client: httpx.AsyncClient) -> None:
-    upload = await storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")
-    signed = await storage.part_url("ann", "a.mp4", upload, 1, size=5, expires_seconds=60)
+    upload = await storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")
+    signed = await storage.sign_part_url("ann", "a.mp4", upload, 1, size=5, expires_seconds=60)
     wrong = {"Content-MD5": "rL0Y20zC+Fzt72VPzMSk2A=="}
     assert (await client.put(signed.url, content=b"video", headers=wrong)).status_code == 400
-    assert await storage.arrived("ann", "a.mp4", upload) == []
+    assert await storage.list_parts("ann", "a.mp4", upload) == []
 
 
 async def test_a_download_url_names_the_file_and_serves_ranges(
     bucket: Bucket, storage: Storage, client: httpx.AsyncClient
 ) -> None:
     await bucket.call("put_object", Key="ann/exports/a.mp4", Body=b"0123456789")
-    signed = await storage.read_url("ann", "exports/a.mp4", expires_seconds=60, filename='Tor von "Özil".mp4')
+    signed = await storage.sign_read_url(
+        "ann", "exports/a.mp4", expires_seconds=60, filename='Tor von "Özil".mp4'
+    )
     answer = await client.get(signed.url, headers={"Range": "bytes=2-4"})
     assert (answer.status_code, answer.content) == (206, b"234")
     assert "%C3%96zil" in answer.headers["content-disposition"]
@@ -133,14 +141,14 @@ async def test_a_busy_storage_is_asked_again(front: Front, storage: Storage) -> 
 
 async def test_a_storage_that_is_written_to_too_often_is_asked_again(front: Front, storage: Storage) -> None:
     front.faults.throttled = 1  # R2 takes one write a second for a key
-    await storage.discard("ann", "a.mp4")
+    await storage.delete("ann", "a.mp4")
     assert len([method for method, _, _ in front.seen if method == "DELETE"]) == 2
 
 
 async def test_a_storage_that_stays_busy_is_unavailable(front: Front, storage: Storage) -> None:
     front.faults.busy = 1_000
     with pytest.raises(StorageUnavailable) as caught:
-        await storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")
+        await storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")
     assert caught.value.code == "storage_unavailable"
     assert len([method for method, _, _ in front.seen if method == "POST"]) == 2
 
@@ -148,8 +156,8 @@ async def test_a_storage_that_stays_busy_is_unavailable(front: Front, storage: S
 async def test_a_missing_bucket_is_called_that(front: Front) -> None:
     bucket = Bucket(front.place("never-made"), attempts=1)
     storage = S3Storage(bucket)
-    for call in (storage.check(), storage.begin("ann", "a.mp4", size=5, content_type="video/mp4")):
-        with pytest.raises(MissingBucket):
+    for call in (storage.check(), storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")):
+        with pytest.raises(BucketNotFound):
             await call
     await storage.close()
 
@@ -167,11 +175,11 @@ async def test_refused_credentials_are_called_that_and_not_repeated(front: Front
 async def test_credentials_that_do_not_allow_it_are_called_that(front: Front, storage: Storage) -> None:
     front.faults.forbidden = True
     with pytest.raises(StorageForbidden):
-        await storage.discard("ann", "a.mp4")
+        await storage.delete("ann", "a.mp4")
 
 
 async def test_a_storage_that_nobody_answers_for_is_unavailable() -> None:
-    storage = S3Storage(Bucket(S3Place("http://127.0.0.1:9", "AKIA", "secret", "bucket"), attempts=1))
+    storage = S3Storage(Bucket(S3Config("http://127.0.0.1:9", "AKIA", "secret", "bucket"), attempts=1))
     with pytest.raises(StorageUnavailable) as caught:
         await storage.find("ann", "secret-key.mp4")
     assert "secret" not in str(caught.value)
@@ -193,7 +201,7 @@ def test_a_place_does_not_show_its_secret(front: Front) -> None:
     ],
 )
 async def test_the_region_is_the_one_that_the_address_means(url: str, region: str) -> None:
-    bucket = Bucket(S3Place(url, "AKIA", "secret", "bucket"))
+    bucket = Bucket(S3Config(url, "AKIA", "secret", "bucket"))
     signed = await bucket.presign("get_object", 60, Key="k")
     assert f"%2F{region}%2Fs3%2Faws4_request" in signed
     await bucket.close()
@@ -217,7 +225,7 @@ async def test_a_copy_of_what_went_meanwhile_fails_and_leaves_nothing(
     await bucket.call("put_object", Key="ann/from", Body=b"x" * 6 * MIB, Metadata={"sha256": "0" * 64})
     found = await storage.find("ann", "from")
     assert found is not None
-    await storage.discard("ann", "from")
+    await storage.delete("ann", "from")
     assert not await publish(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
     assert await bucket.pages("list_multipart_uploads", "Uploads") == []
     assert await storage.find("ann", "to") is None
@@ -251,4 +259,4 @@ async def test_a_publish_that_failed_half_way_is_taken_up_again(
 
 async def test_a_folder_that_can_not_sign_says_so(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="sign URLs"):
-        await FolderStorage(tmp_path).read_url("ann", "a.mp4", expires_seconds=60)
+        await FolderStorage(tmp_path).sign_read_url("ann", "a.mp4", expires_seconds=60)

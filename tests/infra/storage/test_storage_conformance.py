@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.storage import Download, FileDownload, FolderStorage, NoSuchUpload, OutsideStorage, Part
+from infra.storage import Download, FileDownload, FolderStorage, InvalidKey, NoSuchUpload, Part
 from tests.support.s3_server import Front, s3_server
 from tests.support.storage_cases import Case, checksum, opened
 
@@ -73,8 +73,8 @@ async def _read(download: Download) -> bytes:
 async def test_users_do_not_see_each_others_objects(case: Case) -> None:
     await case.put("ann", "uploads/a.mp4", b"hers")
     assert await case.storage.find("bob", "uploads/a.mp4") is None
-    await case.storage.discard("bob", "uploads/a.mp4")
-    await case.storage.discard_folder("bob", "uploads")
+    await case.storage.delete("bob", "uploads/a.mp4")
+    await case.storage.delete_folder("bob", "uploads")
     assert await case.storage.find("ann", "uploads/a.mp4") is not None
 
 
@@ -95,9 +95,9 @@ async def test_two_who_publish_at_once_both_succeed_or_find_it_there(case: Case)
     await case.put("ann", ".attempts/1/output.mp4", b"video")
     results = await asyncio.gather(_published(case, b"video"), _published(case, b"video"))
     assert any(results)
-    assert await case.storage.holds("ann", "exports/1.mp4", size=5, checksum=checksum(b"video"))
-    assert not await case.storage.holds("ann", "exports/1.mp4", size=6, checksum=checksum(b"video"))
-    assert not await case.storage.holds("ann", "exports/2.mp4", size=5, checksum=checksum(b"video"))
+    assert await case.storage.exists_with("ann", "exports/1.mp4", size=5, checksum=checksum(b"video"))
+    assert not await case.storage.exists_with("ann", "exports/1.mp4", size=6, checksum=checksum(b"video"))
+    assert not await case.storage.exists_with("ann", "exports/2.mp4", size=5, checksum=checksum(b"video"))
     assert await _published(case, b"video")
 
 
@@ -121,40 +121,42 @@ async def test_a_missing_output_is_not_published(case: Case) -> None:
 
 async def test_an_object_is_discarded_only_if_it_is_the_one_meant(case: Case) -> None:
     await case.put("ann", "exports/1.mp4", b"video")
-    await case.storage.discard("ann", "exports/1.mp4", checksum="sha256:" + "0" * 64)
+    await case.storage.delete("ann", "exports/1.mp4", checksum="sha256:" + "0" * 64)
     assert await case.storage.find("ann", "exports/1.mp4") is not None
-    await case.storage.discard("ann", "exports/1.mp4", checksum=checksum(b"video"))
+    await case.storage.delete("ann", "exports/1.mp4", checksum=checksum(b"video"))
     assert await case.storage.find("ann", "exports/1.mp4") is None
-    await case.storage.discard("ann", "exports/1.mp4")
+    await case.storage.delete("ann", "exports/1.mp4")
 
 
 async def test_a_folder_goes_with_all_that_is_in_it_and_nothing_beside_it(case: Case) -> None:
     for key in (".attempts/1/output.mp4", ".attempts/1/piece/2.mp4", ".attempts/10/output.mp4"):
         await case.put("ann", key, b"x")
-    begun = await case.storage.begin("ann", ".attempts/1/more.mp4", size=1, content_type="video/mp4")
-    await case.storage.discard_folder("ann", ".attempts/1")
+    begun = await case.storage.create_multipart(
+        "ann", ".attempts/1/more.mp4", size=1, content_type="video/mp4"
+    )
+    await case.storage.delete_folder("ann", ".attempts/1")
     assert await case.storage.find("ann", ".attempts/1/output.mp4") is None
     assert await case.storage.find("ann", ".attempts/1/piece/2.mp4") is None
     assert await case.storage.find("ann", ".attempts/10/output.mp4") is not None
     with pytest.raises(NoSuchUpload):
-        await case.storage.arrived("ann", ".attempts/1/more.mp4", begun)
-    await case.storage.discard_folder("ann", ".attempts/1")
+        await case.storage.list_parts("ann", ".attempts/1/more.mp4", begun)
+    await case.storage.delete_folder("ann", ".attempts/1")
 
 
 async def test_an_upload_in_parts_is_seen_only_when_it_is_complete(case: Case) -> None:
     first, second = b"a" * 8 * MIB, b"the rest"
-    upload = await case.storage.begin(
+    upload = await case.storage.create_multipart(
         "ann", "big.mp4", size=8 * MIB + 8, content_type="video/mp4", checksum=checksum(first + second)
     )
     await case.send_part(upload, 2, second)
-    assert [(part.number, part.size) for part in await case.storage.arrived("ann", "big.mp4", upload)] == [
+    assert [(part.number, part.size) for part in await case.storage.list_parts("ann", "big.mp4", upload)] == [
         (2, 8)
     ]
     await case.send_part(upload, 1, first)
     assert await case.storage.find("ann", "big.mp4") is None
-    parts = await case.storage.arrived("ann", "big.mp4", upload)
+    parts = await case.storage.list_parts("ann", "big.mp4", upload)
     assert [(part.number, part.size) for part in parts] == [(1, 8 * MIB), (2, 8)]
-    await case.storage.complete("ann", "big.mp4", upload, parts)
+    await case.storage.complete_multipart("ann", "big.mp4", upload, parts)
     found = await case.storage.find("ann", "big.mp4")
     assert found is not None
     assert found.size == 8 * MIB + 8
@@ -162,34 +164,34 @@ async def test_an_upload_in_parts_is_seen_only_when_it_is_complete(case: Case) -
         "ann", "big.mp4", "exports/big.mp4", size=found.size, checksum=checksum(first + second)
     )
     with pytest.raises(NoSuchUpload):
-        await case.storage.complete("ann", "big.mp4", upload, parts)
+        await case.storage.complete_multipart("ann", "big.mp4", upload, parts)
 
 
 async def test_a_part_may_be_sent_again(case: Case) -> None:
-    upload = await case.storage.begin("ann", "a.mp4", size=9, content_type="video/mp4")
+    upload = await case.storage.create_multipart("ann", "a.mp4", size=9, content_type="video/mp4")
     await case.send_part(upload, 1, b"first try", key="a.mp4")
     await case.send_part(upload, 1, b"next try!", key="a.mp4")
-    parts = await case.storage.arrived("ann", "a.mp4", upload)
+    parts = await case.storage.list_parts("ann", "a.mp4", upload)
     assert [(part.number, part.size) for part in parts] == [(1, 9)]
-    await case.storage.complete("ann", "a.mp4", upload, parts)
+    await case.storage.complete_multipart("ann", "a.mp4", upload, parts)
     assert await case.storage.publish("ann", "a.mp4", "b.mp4", size=9, checksum=checksum(b"next try!")) is (
         isinstance(case.storage, FolderStorage)  # S3 knows only a checksum that was stated at the beginning
     )
 
 
 async def test_an_upload_that_was_given_up_is_gone(case: Case) -> None:
-    upload = await case.storage.begin("ann", "a.mp4", size=9, content_type="video/mp4")
-    await case.storage.abort("ann", "a.mp4", upload)
-    await case.storage.abort("ann", "a.mp4", upload)
+    upload = await case.storage.create_multipart("ann", "a.mp4", size=9, content_type="video/mp4")
+    await case.storage.abort_multipart("ann", "a.mp4", upload)
+    await case.storage.abort_multipart("ann", "a.mp4", upload)
     with pytest.raises(NoSuchUpload):
-        await case.storage.arrived("ann", "a.mp4", upload)
+        await case.storage.list_parts("ann", "a.mp4", upload)
 
 
 async def test_an_upload_is_bound_to_its_user_and_key(case: Case) -> None:
-    upload = await case.storage.begin("ann", "a.mp4", size=9, content_type="video/mp4")
+    upload = await case.storage.create_multipart("ann", "a.mp4", size=9, content_type="video/mp4")
     for user_id, key in (("bob", "a.mp4"), ("ann", "b.mp4")):
         with pytest.raises(NoSuchUpload):
-            await case.storage.complete(user_id, key, upload, [Part(1, 1, "0" * 32)])
+            await case.storage.complete_multipart(user_id, key, upload, [Part(1, 1, "0" * 32)])
 
 
 async def test_a_storage_that_works_says_so(case: Case) -> None:
@@ -197,7 +199,7 @@ async def test_a_storage_that_works_says_so(case: Case) -> None:
 
 
 async def test_signed_urls_do_not_show_in_what_is_logged(case: Case) -> None:
-    signed = await case.storage.read_url("ann", "a.mp4", expires_seconds=60)
+    signed = await case.storage.sign_read_url("ann", "a.mp4", expires_seconds=60)
     assert signed.url not in repr(signed)
 
 
@@ -210,11 +212,11 @@ EVIL = [
 @pytest.mark.parametrize("key", EVIL)
 async def test_a_key_that_leads_elsewhere_is_refused(case: Case, key: str) -> None:
     assert await case.storage.find("ann", key) is None
-    with pytest.raises(OutsideStorage):
-        await case.storage.read_url("ann", key, expires_seconds=60)
-    with pytest.raises(OutsideStorage):
-        await case.storage.begin("ann", key, size=1, content_type="video/mp4")
-    with pytest.raises(OutsideStorage):
+    with pytest.raises(InvalidKey):
+        await case.storage.sign_read_url("ann", key, expires_seconds=60)
+    with pytest.raises(InvalidKey):
+        await case.storage.create_multipart("ann", key, size=1, content_type="video/mp4")
+    with pytest.raises(InvalidKey):
         await case.storage.publish("ann", "a", key, size=1, checksum=checksum(b"x"))
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from infra.storage import FolderStorage
-from infra.storage.signed import Grant, SignedUrls
+from infra.storage.signed import Grant, UrlSigner
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import free_port, serve_app, settings_on
 
@@ -30,9 +30,9 @@ async def storage(data_dir: Path, http: httpx.AsyncClient) -> FolderStorage:
     asked = {"filename": "a.mp4", "size": 1, "content_type": "video/mp4"}
     assert (await http.post("/api/uploads", json=asked)).status_code == 201
     master = b"a master secret of the callbacks that is long enough"
-    urls = SignedUrls(str(http.base_url).rstrip("/"), hmac.digest(master, b"files", "sha256"))
+    urls = UrlSigner(str(http.base_url).rstrip("/"), hmac.digest(master, b"files", "sha256"))
     folder = FolderStorage(data_dir, urls)
-    path = folder.path("local", KEY)
+    path = folder.local_path("local", KEY)
     path.parent.mkdir(parents=True)
     path.write_bytes(CONTENT)
     return folder
@@ -40,7 +40,7 @@ async def storage(data_dir: Path, http: httpx.AsyncClient) -> FolderStorage:
 
 @pytest.fixture
 async def url(storage: FolderStorage) -> str:
-    return (await storage.read_url("local", KEY, expires_seconds=60)).url
+    return (await storage.sign_read_url("local", KEY, expires_seconds=60)).url
 
 
 async def test_an_object_is_read_whole(http: httpx.AsyncClient, url: str) -> None:
@@ -101,7 +101,7 @@ async def test_a_range_of_what_has_changed_is_the_whole_new_object(
     etag = (await http.get(url)).headers["etag"]
     same = await http.get(url, headers={"Range": "bytes=0-1", "If-Range": etag})
     assert (same.status_code, same.content) == (206, b"01")
-    storage.path("local", KEY).write_bytes(b"another video")
+    storage.local_path("local", KEY).write_bytes(b"another video")
     changed = await http.get(url, headers={"Range": "bytes=0-1", "If-Range": etag})
     assert (changed.status_code, changed.content) == (200, b"another video")
     strict = await http.get(url, headers={"Range": "bytes=0-1", "If-Match": etag})
@@ -141,14 +141,16 @@ async def test_a_url_stores_one_file_once(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_url_expires(http: httpx.AsyncClient, storage: FolderStorage) -> None:
-    assert (await http.get((await storage.read_url("local", KEY, expires_seconds=-1)).url)).status_code == 403
+    assert (
+        await http.get((await storage.sign_read_url("local", KEY, expires_seconds=-1)).url)
+    ).status_code == 403
 
 
 async def test_a_url_for_reading_does_not_write_nor_the_other_way_round(
     http: httpx.AsyncClient, storage: FolderStorage, url: str
 ) -> None:
     assert (await http.put(url, content=b"x")).status_code == 403
-    writing = await storage.write_url("local", KEY, size=1, content_type="video/mp4", expires_seconds=60)
+    writing = await storage.sign_write_url("local", KEY, size=1, content_type="video/mp4", expires_seconds=60)
     assert (await http.get(writing.url)).status_code == 403
 
 
@@ -161,7 +163,7 @@ async def test_a_url_signed_by_somebody_else_opens_nothing(
     http: httpx.AsyncClient, storage: FolderStorage
 ) -> None:
     del storage
-    forged = SignedUrls(str(http.base_url).rstrip("/"), secrets.token_bytes(32))
+    forged = UrlSigner(str(http.base_url).rstrip("/"), secrets.token_bytes(32))
     assert (await http.get(forged.sign(Grant("read", "local", KEY), 60).url)).status_code == 403
 
 
@@ -171,8 +173,8 @@ async def test_a_url_signed_by_somebody_else_opens_nothing(
 async def test_not_even_a_signed_url_leads_out_of_the_users_folder(
     http: httpx.AsyncClient, storage: FolderStorage, key: str
 ) -> None:
-    assert storage.urls is not None
-    signed = storage.urls.sign(Grant("read", "local", key), 60)
+    assert storage.url_signer is not None
+    signed = storage.url_signer.sign(Grant("read", "local", key), 60)
     assert (await http.get(signed.url)).status_code in (403, 404)
 
 
@@ -181,15 +183,15 @@ async def test_a_link_out_of_the_folder_is_not_followed(
 ) -> None:
     secret = tmp_path / "secret.mp4"
     secret.write_bytes(b"secret")
-    storage.path("local", "exports/link.mp4").symlink_to(secret)
-    assert storage.urls is not None
-    signed = storage.urls.sign(Grant("read", "local", "exports/link.mp4"), 60)
+    storage.local_path("local", "exports/link.mp4").symlink_to(secret)
+    assert storage.url_signer is not None
+    signed = storage.url_signer.sign(Grant("read", "local", "exports/link.mp4"), 60)
     assert (await http.get(signed.url)).status_code == 403
 
 
 async def test_a_page_is_never_served_as_one(http: httpx.AsyncClient, storage: FolderStorage) -> None:
-    storage.path("local", "exports/a.html").write_bytes(b"<script>")
-    answer = await http.get((await storage.read_url("local", "exports/a.html", expires_seconds=60)).url)
+    storage.local_path("local", "exports/a.html").write_bytes(b"<script>")
+    answer = await http.get((await storage.sign_read_url("local", "exports/a.html", expires_seconds=60)).url)
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"].startswith("attachment")
 
@@ -197,5 +199,5 @@ async def test_a_page_is_never_served_as_one(http: httpx.AsyncClient, storage: F
 async def test_an_object_that_was_removed_is_gone(
     http: httpx.AsyncClient, storage: FolderStorage, url: str
 ) -> None:
-    storage.path("local", KEY).unlink()
+    storage.local_path("local", KEY).unlink()
     assert (await http.get(url)).status_code == 404

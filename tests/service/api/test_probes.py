@@ -108,7 +108,7 @@ async def test_an_object_in_a_bucket_is_told_and_only_so_much_of_it_is_read(tmp_
         bucket = Bucket(front.place())
         await bucket.create()
         await bucket.call("put_object", Key="ann/source", Body=source.read_bytes())
-        url = (await S3Storage(bucket).read_url("ann", "source", expires_seconds=60)).url
+        url = (await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=60)).url
         await bucket.close()
         told = await Prober().probe("ann", RemoteObject(url=url))
         bounded = BoundedSource(url, max_bytes=1, deadline_seconds=9)

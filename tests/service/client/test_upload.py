@@ -70,7 +70,9 @@ def sent_parts(front: Front) -> list[str]:
 async def kept(settings: Settings, front: Front, key: str) -> str:
     """The digest of what is stored."""
     if settings.r2_bucket_name is None:
-        return hashlib.sha256(FolderStorage(settings.data_dir).path("local", key).read_bytes()).hexdigest()
+        return hashlib.sha256(
+            FolderStorage(settings.data_dir).local_path("local", key).read_bytes()
+        ).hexdigest()
     bucket = Bucket(front.place(settings.r2_bucket_name))
     found = await bucket.call("get_object", Key=f"local/{key}")
     content = await bucket.run(found["Body"].read)

@@ -32,7 +32,7 @@ async def exports(
 ) -> AsyncIterator[ExportService]:
     storage = FolderStorage(tmp_path / "storage")
     for user_id in ("ada", "bob"):
-        path = storage.path(user_id, SOURCE)
+        path = storage.local_path(user_id, SOURCE)
         path.parent.mkdir(parents=True)
         path.write_bytes(b"video")
     egress = EgressClient(EgressPolicy())
