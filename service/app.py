@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 
-from infra.database.postgresql import is_postgresql, open_database
+from infra.database.factory import open_database
+from infra.database.postgresql import is_postgresql
 from infra.database.sqlite import sqlite_url
 from service import schema
 from service.api.callbacks import CallbackFastPath
@@ -69,8 +70,8 @@ async def _run_service(settings: Settings, hub: Hub, replacements: Replacements)
     not_private_yet = await make_private([*own_entries(settings.data_dir), *database_files(url)])
     await _upgrade_database(url, settings)
     service = build_service(settings, hub, open_database(url), replacements)
-    if not is_postgresql(url):
-        # One process owns a SQLite file, so the process that left these runs and deliveries has ended.
+    if service.state["database"].change_feed is None:
+        # A single process owns the database, so the process that left these runs and deliveries has ended.
         await service.state["rescuer"].restart_orphaned()
         await service.state["delivery_worker"].resume()
     keep = service.state["supervisor"].keep_running

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from infra.database.postgresql import Database, PostgresDatabase
+from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.liveness import Liveness
 from infra.storage import FolderStorage, Storage
@@ -204,8 +204,9 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
         "outage": OutageLogFilter(base.database.check).run,
         "uploads": UploadCleanup(base.storage).run,
     }
-    if isinstance(base.database, PostgresDatabase):
-        loops["relay"] = ChangeListener(base.database, base.hub, jobs.changes).run
+    if base.database.change_feed is not None:
+        listener = ChangeListener(base.database, base.database.change_feed, base.hub, jobs.changes)
+        loops["relay"] = listener.run
     return loops
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.jobs.models import IS_ACTIVE, IdempotencyKey
 from service.jobs.transitions import EVENTS, JOBS
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState

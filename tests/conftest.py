@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import delete
 from sqlmodel import SQLModel
 
-from infra.database.postgresql import Database, open_database
+from infra.database.base import Database
+from infra.database.factory import open_database
 from infra.database.sqlite import SqliteDatabase
 from infra.database.sqlite import sqlite_url as url_of
 from service import schema

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -12,17 +11,20 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from infra.database.dead_peers import enable_keep_alive, ping_at_checkout, run_while_alive
-from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
-from infra.database.sqlite import (
+from infra.database.base import (
     CHANGE_LOG,
     CLOSE_SECONDS,
     POOL_SECONDS,
+    BatchConnection,
     BeforeCommit,
     ChangedRow,
-    SqliteDatabase,
+    ChangeFeed,
+    Dialect,
     no_op_hook,
 )
+from infra.database.dead_peers import enable_keep_alive, ping_at_checkout, run_while_alive
+from infra.database.postgresql_batch import PostgresBatch
+from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
 
 T = TypeVar("T")
 
@@ -35,6 +37,7 @@ CONNECT_SECONDS: Final = 10.0
 LISTEN_CONNECT_SECONDS: Final = 3.0
 """Readers wait for it: it is tried again rather than waited for."""
 IDLE_IN_TRANSACTION: Final = "10s"
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 Connection = Any  # asyncpg brings no types
 
@@ -50,15 +53,23 @@ def asyncpg_dsn(url: str) -> str:
     return f"postgresql://{rest}" if "+" in scheme or scheme == "postgres" else url
 
 
-def to_positional(statement: str) -> tuple[str, list[str]]:
-    """A statement with `:names` as one with `$1`, and the names in order; each use is a parameter of its own."""
-    names: list[str] = []
+class PostgresDialect:
+    """SQL as PostgreSQL spells it."""
 
-    def numbered(match: re.Match[str]) -> str:
-        names.append(match[1])
-        return f"${len(names)}"
+    async def lock(self, session: AsyncSession, key: str) -> None:
+        """Lock the key until the transaction ends."""
+        await session.execute(_LOCK, {"key": key})
 
-    return re.sub(r"(?<!:):(\w+)", numbered, statement), names
+    def json_rows(self, parameter: str) -> str:
+        """Return a JSON array's strings as a table."""
+        return f"json_array_elements_text(CAST({parameter} AS json))"
+
+    def json_array(self, expression: str) -> str:
+        """Return the aggregate that makes a JSON array."""
+        return f"json_agg({expression})"
+
+
+POSTGRESQL: Final = PostgresDialect()
 
 
 class PostgresDatabase:
@@ -75,11 +86,21 @@ class PostgresDatabase:
         )
         ping_at_checkout(self._engine)
         self._tasks = DatabaseTasks()
-        self._sessions = make_session_factory(self._engine, self._tasks)
+        self._sessions = make_session_factory(self._engine, self._tasks, POSTGRESQL)
         self.before_commit: BeforeCommit = no_op_hook
         self._batch_connection: Connection | None = None
         self._batch_lock = asyncio.Lock()
         self.instance = uuid.uuid4().hex[:12]
+
+    @property
+    def dialect(self) -> Dialect:
+        """PostgreSQL's own."""
+        return POSTGRESQL
+
+    @property
+    def change_feed(self) -> ChangeFeed | None:
+        """The database itself, which announces each commit."""
+        return self
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -102,31 +123,29 @@ class PostgresDatabase:
                 )
             await session.commit()
 
-    async def batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[ChangedRow]]]]) -> T:
-        """Run `work` on the driver's connection as one transaction.
-
-        `work` gives its result, and what it changed, for the other replicas.
-        """
+    async def batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
+        """Run `work` on a connection of the driver as one transaction; after a deadlock it runs again."""
         async with self._batch_lock:
             for _ in range(DEADLOCK_TRIES - 1):
                 try:
-                    return await self._batch(work)
+                    return await self._try_batch(work)
                 except TRANSIENT_ERRORS:
                     continue
-            return await self._batch(work)
+            return await self._try_batch(work)
 
-    async def _batch(self, work: Callable[[Connection], Awaitable[tuple[T, Iterable[ChangedRow]]]]) -> T:
+    async def _try_batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
         connection = self._batch_connection
         if connection is None or connection.is_closed():
             connection = self._batch_connection = await self._connect()
         try:
             async with connection.transaction():
-                result, changed = await work(connection)
-                for payload in self._payloads(changed):
+                batch = PostgresBatch(connection)
+                result = await work(batch)
+                for payload in self._payloads(batch.changed_rows):
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
         except TRANSIENT_ERRORS:
             raise
-        except BaseException:  # cut off, or cancelled: what state it is in, nobody knows
+        except BaseException:  # cut off or cancelled: the state of the connection is unknown
             connection.terminate()
             self._batch_connection = None
             raise
@@ -202,11 +221,3 @@ class PostgresDatabase:
             return [payload]
         half = len(found) // 2
         return self._payloads(found[:half]) + self._payloads(found[half:])
-
-
-Database = SqliteDatabase | PostgresDatabase
-
-
-def open_database(url: str) -> Database:
-    """The database that a URL names; ValueError for a kind that is not spoken here."""
-    return PostgresDatabase(url) if is_postgresql(url) else SqliteDatabase(url)

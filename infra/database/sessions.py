@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Result
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
+from infra.database.base import DIALECT, Dialect
+
 T = TypeVar("T")
 
 SETTLE_SECONDS = 2.0
@@ -102,9 +104,13 @@ class ShieldedSession(AsyncSession):
         return await wait_for_task(task)
 
 
-def make_session_factory(engine: AsyncEngine, tasks: DatabaseTasks) -> async_sessionmaker[ShieldedSession]:
-    """Sessions on an engine, whose work runs among `tasks`."""
-    return async_sessionmaker(engine, class_=ShieldedSession, expire_on_commit=False, tasks=tasks)
+def make_session_factory(
+    engine: AsyncEngine, tasks: DatabaseTasks, dialect: Dialect
+) -> async_sessionmaker[ShieldedSession]:
+    """Return the factory of sessions on an engine, whose statements run among `tasks`."""
+    return async_sessionmaker(
+        engine, class_=ShieldedSession, expire_on_commit=False, tasks=tasks, info={DIALECT: dialect}
+    )
 
 
 @asynccontextmanager

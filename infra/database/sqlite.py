@@ -18,22 +18,23 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from infra.database.base import (
+    CHANGE_LOG,
+    CLOSE_SECONDS,
+    POOL_SECONDS,
+    BatchConnection,
+    BeforeCommit,
+    ChangeFeed,
+    Dialect,
+    no_op_hook,
+)
 from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
+from infra.database.sqlite_batch import SqliteBatch
 
 T = TypeVar("T")
 
-CHANGE_LOG: Final = "changed"
-"""In a session's info: what the transaction changed, which other replicas are told."""
-ChangedRow = tuple[str, str]
-"""The id of what was changed, and whose it is."""
-BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
-"""What belongs into every transaction, last: whoever builds the database says what that is."""
-
 BUSY_TIMEOUT_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.01
-POOL_SECONDS = 10.0
-"""How long to wait for a free connection: each is held for milliseconds."""
-CLOSE_SECONDS = 3.0
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
 
 
@@ -47,8 +48,22 @@ def sqlite_path(url: str) -> Path:
     return Path(make_url(url).database or "")
 
 
-async def no_op_hook(_session: AsyncSession) -> None:
-    """The transaction is complete as it is."""
+class SqliteDialect:
+    """SQL as SQLite spells it."""
+
+    async def lock(self, session: AsyncSession, key: str) -> None:
+        """Do nothing: a transaction that may write is the only one."""
+
+    def json_rows(self, parameter: str) -> str:
+        """Return a JSON array's strings as a table."""
+        return f"json_each({parameter})"
+
+    def json_array(self, expression: str) -> str:
+        """Return the aggregate that makes a JSON array."""
+        return f"json_group_array({expression})"
+
+
+SQLITE: Final = SqliteDialect()
 
 
 class SqliteDatabase:
@@ -63,12 +78,22 @@ class SqliteDatabase:
         self._reader = _engine(url, "BEGIN")
         self._writer = _engine(url, "BEGIN IMMEDIATE", pool_size=1)
         self._tasks = DatabaseTasks()
-        self._read_sessions = make_session_factory(self._reader, self._tasks)
-        self._write_sessions = make_session_factory(self._writer, self._tasks)
+        self._read_sessions = make_session_factory(self._reader, self._tasks, SQLITE)
+        self._write_sessions = make_session_factory(self._writer, self._tasks, SQLITE)
         self.before_commit: BeforeCommit = no_op_hook
         self._write_lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._connection: sqlite3.Connection | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        """SQLite's own."""
+        return SQLITE
+
+    @property
+    def change_feed(self) -> ChangeFeed | None:
+        """None: a single process owns the file."""
+        return None
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -84,22 +109,22 @@ class SqliteDatabase:
         try:
             yield session
             await self.before_commit(session)
-            session.info.pop(CHANGE_LOG, None)  # there is nobody else to tell
+            session.info.pop(CHANGE_LOG, None)  # there are no other replicas
             await session.commit()
         finally:
             await self._tasks.run(self._end_transaction(session))
 
-    async def batch(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the driver's connection as one transaction; it returns what `work` returned.
+    async def batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
+        """Run `work` on the driver's connection as one transaction and return its result.
 
-        The statements run right here: they are short, and a thread would wait for the interpreter's lock at each of
-        them. Only the commit, which waits for the disk, is left to a thread.
+        The statements run in the event loop: they are short, and a thread would wait for the interpreter's lock at
+        each of them. Only the commit, which waits for the disk, runs in a thread.
         """
         await self._write_lock.acquire()
         try:
             connection = self._connection or self._connect()
             await _begin(connection)
-            result = _apply(work, connection)
+            result = await _run_or_roll_back(work, connection)
         except BaseException:
             self._write_lock.release()
             raise
@@ -141,13 +166,16 @@ class SqliteDatabase:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait in here
+        connection.row_factory = sqlite3.Row
         self._connection = connection
         return connection
 
 
-def _apply(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+async def _run_or_roll_back(
+    work: Callable[[BatchConnection], Awaitable[T]], connection: sqlite3.Connection
+) -> T:
     try:
-        return work(connection)
+        return await work(SqliteBatch(connection))
     except BaseException:
         connection.rollback()
         raise

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypedDict
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.liveness import Liveness
 from infra.storage import FolderStorage, Storage

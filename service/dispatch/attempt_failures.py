@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.clock import Clock
 from service.fanout.changes import JobChanges
 from service.jobs import transitions

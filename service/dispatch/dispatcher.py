@@ -10,7 +10,7 @@ from contextlib import suppress
 from pydantic import ValidationError
 
 from gpu.export_types.registry import UnknownExportType
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.storage import InvalidKey, StorageError
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.storage import StorageError
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure, interruption

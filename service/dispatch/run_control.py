@@ -3,7 +3,7 @@
 import logging
 import time
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.storage import Storage
 from service.dispatch.runners import Runner, RunnerRefused
 from service.ingest.finalizer import delete_attempt_files

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gpu.export_types.registry import find_export_type
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.storage import Storage
 from service.exports import checks

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.database.sessions import DatabaseTasks, wait_for_task
 from service.fanout.hub import Publication, publication_of
 from service.jobs import queries

@@ -4,8 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import ChangedRow
+from infra.database.base import ChangedRow, ChangeFeed, Database
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import LOOK_BACK_SECONDS
@@ -22,17 +21,19 @@ class ChangeListener:
 
     def __init__(
         self,
-        database: PostgresDatabase,
+        database: Database,
+        change_feed: ChangeFeed,
         hub: Hub,
         changes: JobChanges,
     ) -> None:
         self._database = database
+        self._change_feed = change_feed
         self._hub = hub
         self._changes = changes
 
     async def run(self) -> None:
         """Listen until the connection is lost; the supervisor calls this again."""
-        await self._database.listen(self._reload_subscribed, self._on_notify)
+        await self._change_feed.listen(self._reload_subscribed, self._on_notify)
         logger.warning("the connection to the database was lost; missed changes are loaded again")
 
     async def _reload_subscribed(self) -> None:

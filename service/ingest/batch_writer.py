@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.fanout.changes import JobChanges
 from service.ingest import store
 from service.ingest.changes import Applied, Change, Outcome

@@ -47,7 +47,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class ProgressRow(msgspec.Struct, frozen=True):
-    """What a change that does not end its attempt says, column by column of the table `told`."""
+    """What a change that does not end its attempt says, column by column of the table `reported`."""
 
     job_id: str
     attempt: int

@@ -5,8 +5,8 @@ import logging
 from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Failure, Output
+from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
-from infra.database.postgresql import Database
 from infra.storage import PathConflict, Storage, StorageError
 from service.fanout.changes import JobChanges
 from service.ingest.batch_writer import BatchWriter

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
-from infra.database.postgresql import Database
 from service.clock import Clock
 from service.jobs import finalize_leases
 

@@ -1,54 +1,46 @@
-"""What a callback does to its job's row: one idea, spoken in the SQL of each database."""
+"""Write a batch of callbacks and the webhook deliveries that follow from it, in one transaction."""
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from infra.database.postgresql import Database, PostgresDatabase
-from infra.database.sqlite import ChangedRow
-from service.ingest import postgresql, sqlite
+from infra.database.base import BatchConnection, Database
+from service.ingest.apply import apply_all
 from service.ingest.changes import Applied, Change, Outcome
 from service.webhooks.outbox import Outbox, PendingEvents
 
 
 async def write(database: Database, changes: Sequence[Change], outbox: Outbox | None = None) -> list[Outcome]:
-    """Apply the changes in one transaction, and write with them what consumers are told; returns after its commit."""
-    if isinstance(database, PostgresDatabase):
+    """Apply the changes and write their deliveries in one transaction; return after its commit."""
 
-        async def apply_there(connection: Any) -> tuple[list[Outcome], Iterable[ChangedRow]]:
-            outcomes = await postgresql.apply_all(connection, changes)
-            untold = _pending_events(changes, outcomes)
-            if outbox is not None:
-                await outbox.write_on_postgresql(connection, untold)
-            return outcomes, untold.owners.items()
-
-        return await database.batch(apply_there)
-
-    def apply_here(connection: sqlite3.Connection) -> list[Outcome]:
-        outcomes = sqlite.apply_all(connection, changes)
+    async def apply(connection: BatchConnection) -> list[Outcome]:
+        outcomes = await apply_all(connection, changes)
+        events = pending_events(changes, outcomes)
+        connection.changed_rows.extend(events.owners.items())
         if outbox is not None:
-            outbox.write_on_sqlite(connection, _pending_events(changes, outcomes))
+            await outbox.write_in_batch(connection, database.dialect, events)
         return outcomes
 
-    return await database.batch(apply_here)
+    return await database.batch(apply)
 
 
 def select_newest(changes: Iterable[Change], outcomes: Iterable[Outcome]) -> dict[str, Applied]:
-    """Of each job that was changed, by id, what became of it last."""
-    found: dict[str, Applied] = {}
+    """Return the last outcome for each job that was changed, by its id."""
+    newest: dict[str, Applied] = {}
     for change, outcome in zip(changes, outcomes, strict=True):
         if isinstance(outcome, Applied) and outcome.user_id is not None:
-            held = found.get(change.report.job_id)
-            if held is None or held.sequence < outcome.sequence:
-                found[change.report.job_id] = outcome
-    return found
+            previous = newest.get(change.report.job_id)
+            if previous is None or previous.sequence < outcome.sequence:
+                newest[change.report.job_id] = outcome
+    return newest
 
 
-def _pending_events(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> PendingEvents:
-    last = select_newest(changes, outcomes)
-    moved = [one.job for one in outcomes if isinstance(one, Applied) and one.job is not None]
+def pending_events(changes: Sequence[Change], outcomes: Sequence[Outcome]) -> PendingEvents:
+    """Return what the outbox has to know of a batch."""
+    newest = select_newest(changes, outcomes)
+    transitions = [
+        outcome.job for outcome in outcomes if isinstance(outcome, Applied) and outcome.job is not None
+    ]
     return PendingEvents(
-        owners={job_id: str(one.user_id) for job_id, one in last.items()},
-        jobs=sorted(moved, key=lambda job: job.sequence),
-        unread=[job_id for job_id, one in last.items() if one.job is None],
+        owners={job_id: str(outcome.user_id) for job_id, outcome in newest.items()},
+        jobs=sorted(transitions, key=lambda job: job.sequence),
+        unread=[job_id for job_id, outcome in newest.items() if outcome.job is None],
     )

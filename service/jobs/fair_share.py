@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from infra.database.base import dialect_of
+
 HALF_LIFE_SECONDS = 300.0
 START_SECONDS = 10.0
 """What a start counts beside the time that it takes, so that short exports take turns as well."""
@@ -61,7 +63,7 @@ _OCCUPY = text("""
 INSERT INTO occupied_places (job_id, attempt, user_id, since) VALUES (:job_id, :attempt, :user_id, :since)
 ON CONFLICT (job_id) DO UPDATE SET attempt = excluded.attempt, since = excluded.since
 """)
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('framehook claims', 0))")
+_LOCK_KEY = "framehook claims"
 
 
 @dataclass
@@ -85,8 +87,8 @@ def compute_service(held_seconds: float) -> float:
 
 async def select_jobs(session: AsyncSession, *, places: int, per_user: int, now: float) -> list[str]:
     """Return the jobs to start next, at most so many, and at most `per_user` of a user at work together."""
-    if session.get_bind().dialect.name == "postgresql":
-        await session.execute(_LOCK)  # what one replica gives, the next one has to know
+    # A replica has to see the slots that another one has just given away.
+    await dialect_of(session).lock(session, _LOCK_KEY)
     shares = await _settle(session, now)
     line = []
     for user_id, job_id, seconds, at in await session.execute(_WAITING, {"now": now}):

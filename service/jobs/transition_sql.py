@@ -91,6 +91,15 @@ def trim_timeline(*, ends: bool) -> str:
     """  # noqa: S608
 
 
+# By whether the rows in question are of ends.
+TRIM = {ends: trim_timeline(ends=ends) for ends in (False, True)}
+
+INSERT_EVENT = """
+INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)
+VALUES (:job_id, :sequence, :at, :attempt, :status, :phase, :progress, :message)
+"""
+
+
 def requeue_message(reason: str) -> str:
     """Return what a job shows while it waits for another attempt."""
     return f"{reason} Trying again."

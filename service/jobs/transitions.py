@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, TextClause, and_, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Table, TextClause, and_, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from callbacks.envelope import Phase
-from infra.database.sqlite import CHANGE_LOG
+from infra.database.base import CHANGE_LOG, dialect_of
 from service.jobs import transition_sql
 from service.jobs.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
 from service.jobs.transition_sql import Charge
@@ -49,10 +49,8 @@ _FAIL = {
     unstarted: text(transition_sql.update(transition_sql.FAIL, guard))
     for unstarted, guard in ((False, transition_sql.CURRENT), (True, transition_sql.UNSTARTED))
 }
-
-
-# Whether the rows in question are of ends → the statement.
-_TRIM = {ends: text(transition_sql.trim_timeline(ends=ends)) for ends in (False, True)}
+_INSERT_EVENT = text(transition_sql.INSERT_EVENT)
+_TRIM = {ends: text(statement) for ends, statement in transition_sql.TRIM.items()}
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,8 @@ class Submission:
 
 
 async def lock_user(session: AsyncSession, user_id: str) -> None:
-    """Let nobody else do this for the user until the transaction ends: what is counted and looked up stays true.
-
-    SQLite has one writer at a time anyway.
-    """
-    if session.get_bind().dialect.name == "postgresql":
-        await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(user_id, 0))))
+    """Serialize per user until the transaction ends, so that quota and key checks cannot race."""
+    await dialect_of(session).lock(session, user_id)
 
 
 async def submit(
@@ -200,7 +194,7 @@ async def _apply(
 
 
 async def _record(session: AsyncSession, job: Job, now: float) -> Job:
-    await session.execute(insert(EVENTS).values(to_event_row(job, now)))
+    await session.execute(_INSERT_EVENT, to_event_row(job, now))
     if may_need_trim(job):
         await session.execute(_TRIM[job.status.is_final], {"job_id": job.job_id})
     return _note(session, job)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Table, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.webhooks.endpoints import OVERLAP_SECONDS
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from callbacks.retry import Random
+from infra.database.base import dialect_of
 from service.webhooks import delivery_log, endpoint_status, endpoints
 from service.webhooks.models import (
     DELIVERIES,
@@ -101,7 +102,7 @@ async def claim(
     if not delivery_ids:
         return []
     # Checked again: progress that was replaced since it was selected may be newer than an event it has to wait for.
-    blocked = is_blocked(DELIVERIES.name, session.get_bind().dialect.name)
+    blocked = is_blocked(DELIVERIES.name, dialect_of(session))
     unblocked = text(f"NOT {blocked}").bindparams(now=now, here=in_flight_json(in_flight_here))
     ready = select(DELIVERIES.c.delivery_id).where(_is_due(delivery_ids, now), unblocked)
     values = {

@@ -1,13 +1,14 @@
 """Select due deliveries per endpoint, at a cost that does not grow with backlogs."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from infra.database.base import Dialect, dialect_of, strings_of
 from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
 
 # The recursion jumps from endpoint to endpoint in the partial index on pending rows, so that a long backlog of one
@@ -21,7 +22,7 @@ WITH RECURSIVE waiting (endpoint_id) AS (
     FROM waiting WHERE waiting.endpoint_id IS NOT NULL
 )
 SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since, CASE WHEN endpoint.enabled THEN
-    (SELECT {json_array}(few.delivery_id) FROM (
+    (SELECT {delivery_ids} FROM (
         SELECT due.delivery_id FROM webhook_deliveries AS due
         WHERE due.endpoint_id = waiting.endpoint_id AND due.state = 'pending' AND due.next_at <= :now
             AND NOT {is_in_flight_here} AND NOT {is_blocked}
@@ -29,16 +30,6 @@ SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since, CASE WHEN 
 FROM waiting LEFT JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
 WHERE waiting.endpoint_id IS NOT NULL
 """
-_SELECT_DUE = {
-    dialect: text(
-        _SELECT_DUE_TEMPLATE.format(
-            json_array=json_array,
-            is_in_flight_here=is_in_flight_here("due", dialect),
-            is_blocked=is_blocked("due", dialect),
-        )
-    )
-    for dialect, json_array in (("sqlite", "json_group_array"), ("postgresql", "json_agg"))
-}
 _COUNT_PENDING: Final = text("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'")
 
 
@@ -59,10 +50,10 @@ async def select_due(
     session: AsyncSession, *, each: int, in_flight_here: Sequence[str], now: float
 ) -> list[DueBacklog]:
     """Return what is due, at most `each` per endpoint, without `in_flight_here`."""
-    statement = _SELECT_DUE[session.get_bind().dialect.name]
+    statement = _select_due_statement(dialect_of(session))
     parameters = {"now": now, "each": each, "here": in_flight_json(in_flight_here)}
     rows = (await session.execute(statement, parameters)).all()
-    backlogs = [DueBacklog(row[0], bool(row[1]), row[2] is not None, _ids_from_json(row[3])) for row in rows]
+    backlogs = [DueBacklog(row[0], bool(row[1]), row[2] is not None, strings_of(row[3])) for row in rows]
     return [backlog for backlog in backlogs if backlog.due or not backlog.enabled]
 
 
@@ -71,6 +62,12 @@ async def count_pending(session: AsyncSession) -> int:
     return int((await session.execute(_COUNT_PENDING)).scalar_one())
 
 
-def _ids_from_json(array: Any) -> tuple[str, ...]:
-    """Convert a JSON array: text from SQLite, a list from PostgreSQL, None for no rows."""
-    return tuple(json.loads(array) if isinstance(array, str) else array or ())
+@cache
+def _select_due_statement(dialect: Dialect) -> TextClause:
+    return text(
+        _SELECT_DUE_TEMPLATE.format(
+            delivery_ids=dialect.json_array("few.delivery_id"),
+            is_in_flight_here=is_in_flight_here("due", dialect),
+            is_blocked=is_blocked("due", dialect),
+        )
+    )

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import and_, bindparam, case, literal_column, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.sqlite import CHANGE_LOG
+from infra.database.base import CHANGE_LOG
 from service.webhooks import delivery_log
 from service.webhooks.endpoints import is_endpoint, update_where
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState, DisabledReason, Endpoint

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from infra.database.base import Dialect
+
 # What this process is sending counts as in flight even if the clock was set and its lease seems to have ended.
 _BLOCKED: Final = """EXISTS (SELECT 1 FROM webhook_deliveries AS older
     WHERE older.endpoint_id = {delivery}.endpoint_id AND older.job_id = {delivery}.job_id
@@ -11,13 +13,9 @@ _BLOCKED: Final = """EXISTS (SELECT 1 FROM webhook_deliveries AS older
         AND (older.lease_until > :now
             OR {older_is_here}
             OR (older.state = 'pending' AND older.tries = 0 AND older.type <> 'export.progress')))"""
-_EACH_HERE: Final = {
-    "sqlite": "json_each(:here)",
-    "postgresql": "json_array_elements_text(CAST(:here AS json)) AS here (value)",
-}
 
 
-def is_blocked(delivery: str, dialect: str) -> str:
+def is_blocked(delivery: str, dialect: Dialect) -> str:
     """Return the SQL condition that the row of `delivery` waits for an older event.
 
     `delivery` is a table or an alias. It waits for events of the same export and endpoint that are in flight or were
@@ -26,9 +24,9 @@ def is_blocked(delivery: str, dialect: str) -> str:
     return _BLOCKED.format(delivery=delivery, older_is_here=is_in_flight_here("older", dialect))
 
 
-def is_in_flight_here(delivery: str, dialect: str) -> str:
+def is_in_flight_here(delivery: str, dialect: Dialect) -> str:
     """Return the SQL condition that this process is sending the row of `delivery`."""
-    return f"{delivery}.delivery_id IN (SELECT value FROM {_EACH_HERE[dialect]})"  # noqa: S608 - constants only
+    return f"{delivery}.delivery_id IN (SELECT value FROM {dialect.json_rows(':here')})"  # noqa: S608 - constants only
 
 
 def in_flight_json(delivery_ids: Sequence[str]) -> str:

@@ -1,15 +1,15 @@
 """The outbox: write deliveries in the transaction that changes a job.
 
-Each endpoint that wants the event gets one. All three ways into the databases (SQLAlchemy, SQLite's driver, asyncpg)
-use the same statements. Progress that was never sent is replaced in its row, so that an export that keeps reporting
-leaves one row for an endpoint that does not respond.
+Each endpoint that wants the event gets one. Transactions and batches, on both databases, use the same statements.
+Progress that was never sent is replaced in its row, so that an export that keeps reporting leaves one row for an
+endpoint that does not respond.
 """
 
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -17,32 +17,21 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import to_positional
+from infra.database.base import BatchConnection, Dialect, dialect_of, to_json_array
 from service.jobs.ids import new_id
 from service.jobs.models import COLUMNS, Job
 from service.jobs.serializers import JobSerializer, format_timestamp
 from service.jobs.transitions import CHANGED_JOBS, to_job
 from service.webhooks.models import UNSENT_PROGRESS
 
-# `each_…` turns a JSON array into rows; only the name of that function differs between the databases.
 _SELECT_ENDPOINTS: Final = """
 SELECT endpoint_id, user_id, job_id, events FROM webhook_endpoints
-WHERE job_id IS NULL AND user_id IN (SELECT value FROM {each_user}) AND enabled
+WHERE job_id IS NULL AND user_id IN (SELECT value FROM {users}) AND enabled
 UNION ALL
 SELECT endpoint_id, user_id, job_id, events FROM webhook_endpoints
-WHERE job_id IN (SELECT value FROM {each_job}) AND enabled
+WHERE job_id IN (SELECT value FROM {jobs}) AND enabled
 """
-_SELECT_ENDPOINTS_SQLITE: Final = _SELECT_ENDPOINTS.format(
-    each_user="json_each(:users)", each_job="json_each(:jobs)"
-)
-_SELECT_ENDPOINTS_POSTGRESQL: Final = _SELECT_ENDPOINTS.format(
-    each_user="json_array_elements_text(CAST(:users AS json))",
-    each_job="json_array_elements_text(CAST(:jobs AS json))",
-)
-
-_SELECT_JOBS: Final = f"SELECT {COLUMNS} FROM export_jobs WHERE job_id IN (SELECT value FROM {{each_job}})"  # noqa: S608
-_SELECT_JOBS_SQLITE: Final = _SELECT_JOBS.format(each_job="json_each(:jobs)")
-_SELECT_JOBS_POSTGRESQL: Final = _SELECT_JOBS.format(each_job="json_array_elements_text(CAST(:jobs AS json))")
+_SELECT_JOBS: Final = f"SELECT {COLUMNS} FROM export_jobs WHERE job_id IN (SELECT value FROM {{jobs}})"  # noqa: S608
 
 INSERT_DELIVERY: Final = f"""
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, traceparent,
@@ -53,10 +42,6 @@ ON CONFLICT (endpoint_id, job_id) WHERE {UNSENT_PROGRESS}
 DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_at = excluded.created_at
     WHERE webhook_deliveries.sequence < excluded.sequence
 """  # noqa: S608 - constants only
-
-_endpoints_positional, _endpoints_names = to_positional(_SELECT_ENDPOINTS_POSTGRESQL)
-_jobs_positional, _ = to_positional(_SELECT_JOBS_POSTGRESQL)
-_insert_positional, _insert_names = to_positional(INSERT_DELIVERY)
 
 Row = dict[str, object]
 EndpointRows = Sequence[Sequence[Any]]
@@ -102,40 +87,26 @@ class Outbox:
         jobs: list[Job] = session.info.pop(CHANGED_JOBS, [])
         if not jobs:
             return
-        is_sqlite = session.get_bind().dialect.name == "sqlite"
-        query = text(_SELECT_ENDPOINTS_SQLITE if is_sqlite else _SELECT_ENDPOINTS_POSTGRESQL)
+        query = text(_select_endpoints(dialect_of(session)))
         owners = {job.job_id: job.user_id for job in jobs}
         endpoints = (await session.execute(query, _endpoint_parameters(owners))).all()
         if deliveries := self._build_deliveries(jobs, endpoints):
             await session.execute(text(INSERT_DELIVERY), deliveries)
 
-    def write_on_sqlite(self, connection: sqlite3.Connection, events: PendingEvents) -> None:
-        """Write the deliveries of a batch on SQLite's own driver."""
+    async def write_in_batch(
+        self, connection: BatchConnection, dialect: Dialect, events: PendingEvents
+    ) -> None:
+        """Write the deliveries of a batch."""
         if not events.owners:
             return
-        parameters = _endpoint_parameters(events.owners)
-        endpoints = connection.execute(_SELECT_ENDPOINTS_SQLITE, parameters).fetchall()
+        endpoints = await connection.fetch(_select_endpoints(dialect), _endpoint_parameters(events.owners))
         jobs = list(events.jobs)
         if job_ids := events.wanted_progress(endpoints):
-            rows = connection.execute(_SELECT_JOBS_SQLITE, {"jobs": _to_json(job_ids)})
-            jobs += [to_job(dict(zip(Job.__struct_fields__, row, strict=True))) for row in rows]
+            jobs += map(
+                to_job, await connection.fetch(_select_jobs(dialect), {"jobs": to_json_array(job_ids)})
+            )
         if deliveries := self._build_deliveries(jobs, endpoints):
-            connection.executemany(INSERT_DELIVERY, deliveries)
-
-    async def write_on_postgresql(self, connection: Any, events: PendingEvents) -> None:
-        """Write the deliveries of a batch on asyncpg."""
-        if not events.owners:
-            return
-        parameters = _endpoint_parameters(events.owners)
-        endpoints = await connection.fetch(
-            _endpoints_positional, *(parameters[name] for name in _endpoints_names)
-        )
-        jobs = list(events.jobs)
-        if job_ids := events.wanted_progress(endpoints):
-            jobs += map(to_job, await connection.fetch(_jobs_positional, _to_json(job_ids)))
-        if deliveries := self._build_deliveries(jobs, endpoints):
-            rows = [[row[name] for name in _insert_names] for row in deliveries]
-            await connection.executemany(_insert_positional, rows)
+            await connection.execute_many(INSERT_DELIVERY, deliveries)
 
     def _build_deliveries(self, jobs: Sequence[Job], endpoints: EndpointRows) -> list[Row]:
         by_user: dict[str, list[str]] = defaultdict(list)
@@ -181,9 +152,15 @@ def build_delivery(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
     }
 
 
+@cache
+def _select_endpoints(dialect: Dialect) -> str:
+    return _SELECT_ENDPOINTS.format(users=dialect.json_rows(":users"), jobs=dialect.json_rows(":jobs"))
+
+
+@cache
+def _select_jobs(dialect: Dialect) -> str:
+    return _SELECT_JOBS.format(jobs=dialect.json_rows(":jobs"))
+
+
 def _endpoint_parameters(owners: Mapping[str, str]) -> Mapping[str, str]:
-    return {"users": _to_json(list(set(owners.values()))), "jobs": _to_json(list(owners))}
-
-
-def _to_json(names: Sequence[str]) -> str:
-    return msgspec.json.encode(names).decode()
+    return {"users": to_json_array(set(owners.values())), "jobs": to_json_array(owners)}

@@ -13,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import Database
+from infra.database.base import Database, dialect_of
 from infra.egress import EgressClient
 from service.webhooks import deliveries, endpoint_status
 from service.webhooks.clock_steps import ClockCheck, correct_times
@@ -32,7 +31,7 @@ from service.webhooks.send import DeliveryMetrics, send_delivery
 logger = logging.getLogger("framehook.webhooks")
 
 MAX_PAUSE_SECONDS: Final = 0.02
-_CLAIM_LOCK: Final = 5_211_867_730
+_CLAIM_LOCK: Final = "framehook webhook claims"
 """PostgreSQL's advisory lock for claiming: a replica sees what the previous one has claimed."""
 
 
@@ -179,7 +178,8 @@ class DeliveryWorker:
     async def _claim_due(self, session: AsyncSession, now: float) -> _Batch:
         if len(self._in_flight) >= self._config.max_in_flight:
             return _Batch()
-        await _lock_claiming(session)
+        # Two replicas that claim at the same time could send two states of one export in any order.
+        await dialect_of(session).lock(session, _CLAIM_LOCK)
         here = [attempt.delivery.delivery_id for attempt in self._in_flight.values()]
         backlogs = await select_due(session, each=self._config.per_endpoint, in_flight_here=here, now=now)
         inactive = [backlog.endpoint_id for backlog in backlogs if not backlog.enabled]
@@ -246,9 +246,3 @@ class DeliveryWorker:
             )
             self._finished.append(FinishedAttempt(delivery, result))
         self.wake()
-
-
-async def _lock_claiming(session: AsyncSession) -> None:
-    """Let one replica claim at a time; two could send two states of one export at once."""
-    if session.get_bind().dialect.name == "postgresql":
-        await session.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))

@@ -5,26 +5,22 @@ wrong order or the missing check alone; where the order matters, the disk is a l
 """
 
 import asyncio
-import importlib
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from msgspec.structs import replace as replace_struct
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import ChangedRow, SqliteDatabase
+from infra.database.base import BatchConnection
 from service.api.streaming import sse, websocket
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
-from service.ingest import postgresql, sql, sqlite
+from service.ingest import sql
+from service.ingest.apply import apply_all
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome
-from service.ingest.store import select_newest
+from service.ingest.store import pending_events
 from service.jobs.ids import new_id
 from service.jobs.models import Job
 from service.jobs.transitions import CHANGED_JOBS
@@ -65,13 +61,11 @@ def acknowledge_before_commit() -> None:
 
 def ignore_attempt() -> None:
     """A callback changes the row whichever attempt it is of."""
-    for name in ("TICK", "ADVANCE", "COMPLETE", "FAIL", "TRY_AGAIN"):
+    for name in ("TICK", "ADVANCE", "COMPLETE", "FAIL", "REQUEUE"):
         statement = getattr(sql, name)
         assert _FENCE in statement
         assert _CALL_FENCE.search(statement)
         _put(sql, name, _CALL_FENCE.sub("", re.sub(rf"{_FENCE} \S+", "", statement)))
-    for module in (sqlite, postgresql):  # they have taken the statements in
-        importlib.reload(module)
 
 
 def skip_stored_state() -> None:
@@ -100,31 +94,20 @@ def skip_catch_up() -> None:
 def publish_before_commit() -> None:
     """Readers are told first, the disk second."""
 
-    def told(writer: BatchWriter, outcomes: Sequence[Outcome]) -> None:
+    def publish_all(writer: BatchWriter, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             if isinstance(outcome, Applied) and outcome.job is not None:
                 writer._changes.publish(outcome.job)
 
     async def write_batch(writer: BatchWriter, changes: Sequence[Change]) -> list[Outcome]:
-        database = writer._database
-
-        def in_file(connection: Any) -> list[Outcome]:
-            assert isinstance(database, SqliteDatabase)
-            outcomes = sqlite.apply_all(connection, changes)
-            told(writer, outcomes)
-            database._thread.submit(time.sleep, SLOW_DISK_SECONDS)  # the commit stands in line behind it
+        async def apply(connection: BatchConnection) -> list[Outcome]:
+            outcomes = await apply_all(connection, changes)
+            publish_all(writer, outcomes)
+            await asyncio.sleep(SLOW_DISK_SECONDS)
+            connection.changed_rows.extend(pending_events(changes, outcomes).owners.items())
             return outcomes
 
-        async def on_server(connection: Any) -> tuple[list[Outcome], list[ChangedRow]]:
-            outcomes = await postgresql.apply_all(connection, changes)
-            told(writer, outcomes)
-            await asyncio.sleep(SLOW_DISK_SECONDS)
-            found = select_newest(changes, outcomes)
-            return outcomes, [(job_id, str(one.user_id)) for job_id, one in found.items()]
-
-        if isinstance(database, PostgresDatabase):
-            return await database.batch(on_server)
-        return await database.batch(in_file)
+        return await writer._database.batch(apply)
 
     _put(BatchWriter, "_write_batch", write_batch)
 
@@ -141,11 +124,10 @@ def outbox_after_commit() -> None:
         owed.extend(jobs)
         outbox.dirty_job_ids.update(job.job_id for job in jobs)
 
-    def write_on_sqlite(outbox: Outbox, _connection: object, untold: PendingEvents) -> None:
-        owe(outbox, untold.jobs)
-
-    async def write_on_postgresql(outbox: Outbox, _connection: object, untold: PendingEvents) -> None:
-        owe(outbox, untold.jobs)
+    async def write_in_batch(
+        outbox: Outbox, _connection: object, _dialect: object, events: PendingEvents
+    ) -> None:
+        owe(outbox, events.jobs)
 
     async def round_(delivery_worker: DeliveryWorker) -> bool:
         due, owed[:] = list(owed), []
@@ -157,8 +139,7 @@ def outbox_after_commit() -> None:
         return await claimed(delivery_worker)
 
     _put(Outbox, "write_in_session", later_in_session)
-    _put(Outbox, "write_on_sqlite", write_on_sqlite)
-    _put(Outbox, "write_on_postgresql", write_on_postgresql)
+    _put(Outbox, "write_in_batch", write_in_batch)
     _put(DeliveryWorker, "run_round", round_)
 
 
@@ -181,11 +162,8 @@ def send_older_after_newer() -> None:
     async def nothing(*_: object, **__: object) -> set[str]:
         return set()
 
-    fence = re.compile(r"AND NOT EXISTS \(SELECT 1 .*?'export\.progress'\)\)\)", re.DOTALL)
-    assert all(fence.search(statement.text) for statement in due._SELECT_DUE.values())
-    unordered = {name: text(fence.sub("", statement.text)) for name, statement in due._SELECT_DUE.items()}
     rule = ordering.is_blocked
-    _put(due, "_SELECT_DUE", unordered)
+    _put(due, "is_blocked", lambda *_: "(1 = 0)")
     _put(deliveries, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
     _put(deliveries, "supersede_stale", nothing)
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from infra.database.base import ChangedRow
 from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import ChangedRow
 from tests.faults.cluster.cluster import World, opened
 from tests.faults.cluster.postgres import Postgres
 

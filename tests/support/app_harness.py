@@ -11,7 +11,7 @@ import httpx
 from starlette.types import Receive, Scope, Send
 
 from gpu.spec import AttemptSpec, LocalFile
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.api.state import State
 from service.app import create_app
 from service.clock import Clock

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import select
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.ingest.batch_writer import BatchWriter

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.jobs.models import Job
 
 _CHANGED = {

@@ -18,7 +18,8 @@ from pathlib import Path
 import asyncpg
 
 from callbacks.envelope import EventType, Phase, Report
-from infra.database.postgresql import Database, open_database
+from infra.database.base import Database
+from infra.database.factory import open_database
 from infra.database.sqlite import sqlite_url
 from service import schema
 from service.ingest import store

@@ -16,7 +16,8 @@ from typing import Any
 import uvloop
 
 from callbacks import envelope, signing
-from infra.database.postgresql import Database, open_database
+from infra.database.base import Database
+from infra.database.factory import open_database
 from infra.database.sqlite import sqlite_url
 from service import schema
 from service.api.callbacks import CallbackFastPath

@@ -34,8 +34,7 @@ MODES: dict[str, list[str] | None] = {
 _TAKEN_OUT = """
 from service.webhooks.outbox import Outbox
 async def nothing(*_): pass
-Outbox.write_on_postgresql = nothing
-Outbox.write_on_sqlite = lambda *_: None
+Outbox.write_in_batch = nothing
 from service.cli.main import app; app()
 """
 POSTS = 100

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.database.base import ChangedRow
 from infra.database.postgresql import PostgresDatabase
-from infra.database.sqlite import ChangedRow
 from service.settings import Settings, load_settings
 from tests.support.frozen_tunnel import Tunnel, tunnel_to
 from tests.support.stream_server import open_server

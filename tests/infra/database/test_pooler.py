@@ -4,7 +4,8 @@ import asyncio
 
 from sqlalchemy import text
 
-from infra.database.postgresql import IDLE_IN_TRANSACTION, Connection, PostgresDatabase
+from infra.database.base import BatchConnection
+from infra.database.postgresql import IDLE_IN_TRANSACTION, PostgresDatabase
 from service import schema
 from tests.infra.database.pooler import pooler
 
@@ -19,11 +20,11 @@ async def test_a_pooler_that_refuses_parameters_at_the_start_is_no_obstacle(post
         try:
             async with database.transaction() as session:
                 assert (await session.execute(text(SHOWN))).scalar_one() == IDLE_IN_TRANSACTION
-            assert await database.batch(_shown) == IDLE_IN_TRANSACTION
+            assert await database.batch(_show_timeout) == IDLE_IN_TRANSACTION
         finally:
             await database.close()
         assert len(found.started) >= 4
 
 
-async def _shown(connection: Connection) -> tuple[str, list[tuple[str, str]]]:
-    return await connection.fetchval(SHOWN), []
+async def _show_timeout(connection: BatchConnection) -> str:
+    return str((await connection.fetch(SHOWN))[0][0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.dispatch.attempt_failures import PROMPT_INTERRUPTIONS, AttemptFailure, end_attempt, interruption
 from service.dispatch.runners import Failed, LocalRunner
 from service.jobs import leases, transitions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpu.export_types.registry import parse_config
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage
 from service.exports.models import ExportRequest, Idempotency

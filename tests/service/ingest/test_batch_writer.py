@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import Database, open_database
+from infra.database.base import BatchConnection, Database
+from infra.database.factory import open_database
 from infra.database.sqlite import SqliteDatabase
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome
@@ -32,7 +33,7 @@ class Counting(SqliteDatabase):
     failing = 0
     held: asyncio.Event | None = None
 
-    async def batch(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
         self.batches += 1
         if self.held is not None:
             await self.held.wait()

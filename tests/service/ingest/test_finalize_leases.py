@@ -13,7 +13,7 @@ import pytest
 
 from callbacks.envelope import Output
 from gpu.spec import LocalFile, RemoteObject
-from infra.database.postgresql import open_database
+from infra.database.factory import open_database
 from infra.database.sqlite import sqlite_url
 from service.dispatch.runners import Failed, Finished
 from service.ingest.changes import change_from_result

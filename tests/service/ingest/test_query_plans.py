@@ -1,6 +1,5 @@
 """No statement that runs for a user, a callback or a claim may scan what has finished long ago."""
 
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,9 +10,11 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType, Phase
+from infra.database.base import BatchConnection
 from infra.database.sqlite import SqliteDatabase, sqlite_url
+from infra.database.sqlite_batch import SqliteBatch
 from service import schema
-from service.ingest import sqlite
+from service.ingest.apply import apply_all
 from service.jobs import leases, queries
 from service.jobs.models import Status
 from tests.support.job_factory import build_change
@@ -99,13 +100,15 @@ async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_ta
 ) -> None:
     seen: list[str] = []
 
-    def batch(connection: sqlite3.Connection) -> None:
+    async def work(batch: BatchConnection) -> None:
+        assert isinstance(batch, SqliteBatch)
+        connection = batch._connection
         connection.execute(
             "INSERT INTO sqlite_stat1 VALUES ('export_jobs', 'sqlite_autoindex_export_jobs_1', '9 1')"
         )
         connection.execute("ANALYZE sqlite_schema")  # reads that in
         connection.set_trace_callback(seen.append)
-        sqlite.apply_all(connection, [build_change(EventType.PROGRESS, "a", 1, 1, now=NOW)])
+        await apply_all(batch, [build_change(EventType.PROGRESS, "a", 1, 1, now=NOW)])
         connection.set_trace_callback(None)
         plans = [
             step[3]
@@ -119,7 +122,7 @@ async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_ta
 
     async with database.transaction() as session:
         await session.execute(text("ANALYZE"))
-    await database.batch(batch)
+    await database.batch(work)
 
 
 async def _plan(session: AsyncSession, statement: str, parameters: Any) -> list[str]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import Database, open_database
+from infra.database.base import Database
+from infra.database.factory import open_database
 from infra.database.sqlite import SqliteDatabase
 from service.dispatch.attempt_failures import AttemptFailure, end_attempt
 from service.ingest.batch_writer import BatchWriter

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import delete
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import Database, open_database
+from infra.database.base import Database
+from infra.database.factory import open_database
 from service.dispatch.runners import Failed, Finished
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import change_from_result

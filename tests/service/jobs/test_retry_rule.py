@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.dispatch.attempt_failures import AttemptFailure, end_attempt
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import leases, transitions

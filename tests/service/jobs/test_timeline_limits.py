@@ -3,7 +3,7 @@
 import pytest
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import transitions
 from tests.service.jobs.test_gpu_seconds import NOW, either

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType, Report
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Outcome, Refusal
 from service.jobs import finalize_leases, leases, transitions

@@ -5,7 +5,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from infra.database.postgresql import Database, open_database
+from infra.database.base import Database
+from infra.database.factory import open_database
 from service.settings import Settings, load_settings
 from tests.service.webhooks import webhook_harness as shops
 from tests.service.webhooks.webhook_harness import Shop

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import delete, select, text
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import transitions

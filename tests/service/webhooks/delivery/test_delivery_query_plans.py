@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.database.postgresql import Database, PostgresDatabase
+from infra.database.base import Database
+from infra.database.postgresql import PostgresDatabase
 from service.webhooks import deliveries, endpoint_status, endpoints
 from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.due_query import select_due

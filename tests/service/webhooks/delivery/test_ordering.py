@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.jobs import transitions
 from service.webhooks import endpoint_status, endpoints
 from service.webhooks.models import DisabledReason

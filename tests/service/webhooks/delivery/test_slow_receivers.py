@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from callbacks.envelope import EventType, Phase
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from infra.egress import EgressClient
 from service.webhooks.worker import WorkerConfig
 from tests.bench.webhooks.hostile_receivers import hang, receiving, request

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from callbacks.envelope import EventType
-from infra.database.postgresql import Database
+from infra.database.base import Database
 from service.jobs import transitions
 from service.webhooks.worker import WorkerConfig
 from tests.service.webhooks import webhook_harness as shops
