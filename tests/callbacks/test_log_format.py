@@ -86,7 +86,7 @@ def test_a_line_has_an_end() -> None:
 @pytest.mark.parametrize(
     ("code", "level", "said"),
     [
-        ("raise ValueError('x\\ny')", "critical", "nobody caught"),
+        ("raise ValueError('x\\ny')", "critical", "uncaught error"),
         ("raise KeyboardInterrupt", "error", "interrupted"),
         ("threading.Thread(target=lambda: 1 / 0).start()", "error", "a thread ended"),
         ("warnings.warn('mind this')", "warning", "mind this"),
