@@ -12,8 +12,8 @@ import msgspec
 from callbacks.envelope import Failure, Output
 from callbacks.reporter import DeliveryFailed, Reporter, ReporterError, Stopped
 from gpu.chunks.process_worker import ProcessWorkerPool
-from gpu.chunks.scheduler import WorkerPool
-from gpu.errors import ExportError, describe, disk_full_error
+from gpu.chunks.workers import WorkerPool
+from gpu.errors import INTERNAL, ExportError, describe
 from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
 from gpu.transfer.objects import withdraw
@@ -22,15 +22,6 @@ log = logging.getLogger(__name__)
 
 LastReport = dict[str, Any]
 """What the last report said, with the identity of the attempt, as JSON values."""
-
-INTERNAL = Failure(
-    code="internal_error",
-    message="The export failed because of an error in the service.",
-    transient=True,
-)
-DISK_FULL = Failure(code=disk_full_error().code, message=disk_full_error().message, transient=True)
-OUT_OF_MEMORY = Failure(code="out_of_memory", message="The export needed more memory than it may use.")
-OUT_OF_TIME = Failure(code="deadline_exceeded", message="The export took longer than it may.")
 
 
 def execute(

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from av.error import FFmpegError
 
+from callbacks.envelope import Failure
+
 
 class ExportError(Exception):
     """An export that can't be made, with a code for machines and a sentence that a person can act on.
@@ -40,3 +42,18 @@ def map_errors(code: str, message: str, *, transient: bool = False) -> Iterator[
         if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT}:
             raise disk_full_error() from error
         raise ExportError(code, message, transient=transient) from error
+
+
+INTERNAL = Failure(
+    code="internal_error",
+    message="The export failed because of an error in the service.",
+    transient=True,
+)
+DISK_FULL = Failure(code=disk_full_error().code, message=disk_full_error().message, transient=True)
+OUT_OF_MEMORY = Failure(
+    code="out_of_memory", message="The export needed more memory than it may use. Choose a smaller output."
+)
+OUT_OF_TIME = Failure(
+    code="deadline_exceeded",
+    message="The export took longer than its time limit. Export a shorter part, or choose a lower quality.",
+)

@@ -11,9 +11,9 @@ from typing import Any
 from callbacks.envelope import Output
 from callbacks.reporter import Reporter, ReporterError
 from gpu import pipeline
-from gpu.attempt import INTERNAL, LastReport, execute
+from gpu.attempt import LastReport, execute
 from gpu.chunks.modal_worker import EncodeChunk, ModalWorkerPool
-from gpu.errors import ExportError
+from gpu.errors import INTERNAL, ExportError
 from gpu.export_types.registry import parse_config
 from gpu.spec import AttemptSpec, CallbackTarget, Transfer
 from gpu.transfer.user_bucket import UserBucket

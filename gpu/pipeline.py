@@ -13,7 +13,8 @@ from gpu.chunks import plan as split
 from gpu.chunks.concat import concat, write_audio
 from gpu.chunks.plan import ChunkSpec
 from gpu.chunks.process_worker import ProcessWorkerPool
-from gpu.chunks.scheduler import ChunkWorker, ProgressSample, WorkerPool, encode_chunks, estimate_eta
+from gpu.chunks.scheduler import ProgressSample, encode_chunks, estimate_eta
+from gpu.chunks.workers import ChunkWorker, WorkerPool
 from gpu.config import Codec, Quality, VideoConfig
 from gpu.errors import ExportError, map_errors
 from gpu.export_types.base import ExportType, FileOutput

@@ -29,9 +29,10 @@ from pydantic import ValidationError
 from callbacks.envelope import Failure
 from callbacks.log_format import add_attempt_fields, log_to_stderr
 from callbacks.reporter import Reporter, ReporterError
-from gpu.attempt import DISK_FULL, OUT_OF_MEMORY, OUT_OF_TIME, execute
+from gpu.attempt import execute
 from gpu.chunks.process_worker import ProcessWorkerPool
-from gpu.chunks.scheduler import WorkerPool
+from gpu.chunks.workers import WorkerPool
+from gpu.errors import DISK_FULL, OUT_OF_MEMORY, OUT_OF_TIME
 from gpu.memory import resident_memory_bytes, total_memory_bytes
 from gpu.spec import AttemptSpec
 from gpu.transfer.objects import withdraw

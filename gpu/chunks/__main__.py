@@ -19,9 +19,8 @@ from pydantic import ValidationError
 
 from callbacks.envelope import Failure
 from callbacks.log_format import log_to_stderr
-from gpu.attempt import INTERNAL, OUT_OF_MEMORY
 from gpu.chunks.plan import ChunkSpec, render_chunk
-from gpu.errors import ExportError, describe
+from gpu.errors import INTERNAL, OUT_OF_MEMORY, ExportError, describe
 from gpu.memory import resident_memory_bytes, total_memory_bytes
 
 FAILED_STATUS, UNREADABLE_STATUS, ORPHANED_STATUS = 1, 2, 3

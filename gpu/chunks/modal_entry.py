@@ -14,12 +14,11 @@ from typing import Any
 import modal
 from pydantic import ValidationError
 
-from gpu.attempt import INTERNAL
 from gpu.chunks.heartbeat import HEARTBEAT_SECONDS, HeartbeatMonitor, write_progress
 from gpu.chunks.plan import ChunkSpec
 from gpu.chunks.process_worker import ProcessWorker
 from gpu.chunks.scheduler import encode_chunks
-from gpu.errors import ExportError
+from gpu.errors import INTERNAL, ExportError
 from gpu.media import hwaccel
 
 _PROBE_SIZE = (1_280, 720)

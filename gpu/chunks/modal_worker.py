@@ -23,7 +23,7 @@ import modal.exception
 from gpu.chunks.heartbeat import UNREACHABLE_ERRORS, read_progress, send_heartbeat
 from gpu.chunks.plan import ChunkSpec
 from gpu.chunks.process_worker import ProcessWorker
-from gpu.chunks.scheduler import ChunkWorker
+from gpu.chunks.workers import ChunkWorker
 from gpu.errors import ExportError
 from gpu.media.encode import Render
 from gpu.spec import LocalFile, RemoteObject

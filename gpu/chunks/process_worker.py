@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gpu.chunks.plan import ChunkSpec
-from gpu.chunks.scheduler import ChunkWorker
+from gpu.chunks.workers import ChunkWorker
 from gpu.crash_signals import crash_error, is_crash
 from gpu.media import encoders
 from gpu.media.encode import Render

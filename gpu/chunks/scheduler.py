@@ -1,7 +1,7 @@
 """Encode the chunks of one export in parallel; on any error or cancellation stop all workers.
 
-Only a `WorkerPool` knows where chunks are encoded: in processes of this machine (`gpu.chunks.process_worker`) or in
-other containers (`gpu.chunks.modal_worker`). A task reports in lines of JSON: `{"done": ticks}` or `{"error": …}`.
+Only a `WorkerPool` (in `gpu.chunks.workers`) knows where chunks are encoded: in processes of this machine or in other
+containers. A task reports in lines of JSON: `{"done": ticks}` or `{"error": …}`.
 """
 
 import json
@@ -10,83 +10,17 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from gpu.chunks.plan import ChunkSpec
+from gpu.chunks.workers import ChunkWorker
 from gpu.errors import ExportError, map_errors
-from gpu.media.encode import Render
 
 # The longest wait for a report: after it the caller gets a chance to stop.
 _POLL_SECONDS = 0.1
 _READ_BYTES = 65_536
 _LOST = "A part of the export was lost: the process that encoded it ended."
-
-
-class ChunkTask(Protocol):
-    """A chunk that is being encoded."""
-
-    @property
-    def progress_fd(self) -> int:
-        """The file descriptor that reports are read from; it ends when the task does."""
-        ...
-
-    @property
-    def is_queued(self) -> bool:
-        """Whether it has not begun, and has waited for a machine longer than another worker would take."""
-        ...
-
-    def send_spec(self) -> None:
-        """Begin; all tasks that are assigned together are started before the first begins."""
-        ...
-
-    def wait_failed(self) -> bool:
-        """Wait for the end and return whether the task failed; raises the ExportError where it is known."""
-        ...
-
-    def stop(self) -> None:
-        """Request a stop without waiting for it."""
-        ...
-
-    def close(self) -> None:
-        """Wait until it has ended, and release its resources."""
-        ...
-
-
-class ChunkWorker(Protocol):
-    """Encodes one chunk at a time; `is_ready` says that it begins immediately, without waiting for a machine."""
-
-    is_ready: bool
-
-    def start(self, chunk: ChunkSpec) -> ChunkTask:
-        """Start a task for the chunk; raises OSError."""
-        ...
-
-
-class WorkerPool(Protocol):
-    """All places where chunks of one export are encoded."""
-
-    def worker_count(self, wanted: int) -> int:
-        """Return how many workers there are, of the number wanted."""
-        ...
-
-    def max_chunk_seconds(self, render: Render) -> float:
-        """Return the longest chunk of this video that a worker takes, in seconds of video."""
-        ...
-
-    def workers_per_machine(self, count: int) -> int:
-        """Return how many of `count` workers share a machine."""
-        ...
-
-    def acquire(self, count: int) -> AbstractContextManager[Sequence[ChunkWorker]]:
-        """Provide that many workers."""
-        ...
-
-    @property
-    def remote_gpu_seconds(self) -> float:
-        """The time that other machines have worked, summed, in seconds."""
-        ...
 
 
 @dataclass(frozen=True)

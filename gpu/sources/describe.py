@@ -20,8 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from callbacks.envelope import Failure
 from callbacks.log_format import log_to_stderr
-from gpu.attempt import INTERNAL, OUT_OF_MEMORY
-from gpu.errors import ExportError
+from gpu.errors import INTERNAL, OUT_OF_MEMORY, ExportError
 from gpu.memory import resident_memory_bytes
 from gpu.sources.container import open_container
 from gpu.sources.ffmpeg_listing import read_listing

@@ -27,7 +27,9 @@ from service.jobs.transition_sql import Charge
 IDLE_SECONDS = 2.0
 
 _CONFIG_UNUSABLE = AttemptFailure(
-    "config_unusable", "The export's configuration can't be used any more.", retryable=False
+    "config_unusable",
+    "This version of the service can't read the export's configuration. Create the export again.",
+    retryable=False,
 )
 
 
@@ -165,7 +167,7 @@ def _start_failure(error: StorageError | RunnerRefused) -> AttemptFailure:
     A call that was refused may run nevertheless, and may have reported: then it goes on.
     """
     if isinstance(error, StorageError):
-        message = "The storage can't be used now."
+        message = "The storage is unavailable."
         return AttemptFailure(error.code, message, True, Charge.NOTHING, only_if_unstarted=True)
     charge = Charge.FAILURE if error.counted else Charge.NOTHING
     return AttemptFailure(error.code, error.message, error.transient, charge, only_if_unstarted=True)

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from gpu.errors import OUT_OF_TIME
 from infra.database.base import Database
 from infra.storage import StorageError
 from service.clock import Clock
@@ -26,11 +27,11 @@ PROBES_AT_ONCE = 16
 JOBS_PER_ROUND = 100
 
 _OVERDUE = {
-    Status.PROCESSING: AttemptFailure(
-        "deadline_exceeded", "The export took longer than it may.", retryable=False
-    ),
+    Status.PROCESSING: AttemptFailure(OUT_OF_TIME.code, OUT_OF_TIME.message, retryable=False),
     Status.PENDING: AttemptFailure(
-        "never_started", "The export was not started in time; the service may lack capacity.", retryable=False
+        "never_started",
+        "The export was not started in time, because the service is busy. Retry it later.",
+        retryable=False,
     ),
 }
 
@@ -118,7 +119,7 @@ class Rescuer:
 
     async def _probe_run(self, job: Job) -> None:
         if job.call_id is None:  # the service died before it could store which call to probe
-            await self._ender.fail(job, interruption("The run has stopped reporting."))
+            await self._ender.fail(job, interruption("The run stopped reporting."))
             return
         status = await self._runner.probe(job.call_id)
         match status:

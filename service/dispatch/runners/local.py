@@ -85,14 +85,14 @@ class LocalRunner:
             shutil.rmtree(folder, ignore_errors=True)
             raise RunnerRefused(
                 "disk_full",
-                "The disk that exports are made on is full; waiting for room.",
+                "The disk is full. The export waits until there is space.",
                 transient=True,
                 counted=False,
             ) from None
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise RunnerRefused(
-                "spawn_failed", "The local process could not be started.", transient=True
+                "spawn_failed", "The process for the export could not be started.", transient=True
             ) from error
         self._processes[spec.call_id] = process
         self._watch(spec, process)
@@ -107,7 +107,7 @@ class LocalRunner:
         if call_id in self._crashed:
             crash = crash_error()
             return Failed(crash.code, crash.message, transient=crash.transient)
-        message = "The process that ran the export is gone."
+        message = "The process that ran the export ended unexpectedly."
         is_of_another = not call_id.startswith(self.instance)  # a run ends with the service that started it
         interrupted = is_of_another or call_id in self._terminated
         return Failed("run_lost", message, transient=True, interrupted=interrupted)

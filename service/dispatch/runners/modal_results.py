@@ -6,6 +6,7 @@ import modal.exception
 import msgspec
 
 from callbacks.envelope import Failure, Output, Seconds
+from gpu.errors import OUT_OF_TIME
 from service.dispatch.runners.base import CallStatus, Failed, Finished, RunnerRefused, Unknown
 
 logger = logging.getLogger("framehook.modal")
@@ -21,16 +22,14 @@ UNREACHABLE_ERRORS = (
 
 SIGNATURE_MISMATCH = Failed(
     "function_mismatch",
-    "The deployed Modal app does not fit this service; run `framehook modal deploy`.",
+    "The deployed Modal app does not fit this service. Run `framehook modal deploy`.",
     transient=False,
 )
 _CRASHED = Failed("run_crashed", "The run crashed.", transient=True)
 _FAILURES: dict[type[Exception], Failed] = {
-    modal.exception.FunctionTimeoutError: Failed(
-        "deadline_exceeded", "The export took longer than it may.", transient=False
-    ),
+    modal.exception.FunctionTimeoutError: Failed(OUT_OF_TIME.code, OUT_OF_TIME.message, transient=False),
     modal.exception.OutputExpiredError: Failed(
-        "result_expired", "The run ended, and its result was not kept.", transient=True
+        "result_expired", "The run ended, and its result has expired.", transient=True
     ),
     modal.exception.NotFoundError: Failed("call_unknown", "Modal does not know the run.", transient=True),
     modal.exception.RemoteError: _CRASHED,
@@ -80,19 +79,19 @@ def refusal_from(error: Exception, app_name: str) -> RunnerRefused:
     """Convert an error of Modal to the refusal that the job's owner reads."""
     match error:
         case modal.exception.ResourceExhaustedError():
-            return _uncounted("modal_quota", "Modal accepts no more calls now.")
+            return _wait_without_count("modal_quota", "Modal accepts no more calls now.")
         case error if isinstance(error, UNREACHABLE_ERRORS):  # the builtin TimeoutError is an OSError
-            return _uncounted("modal_unreachable", "Modal can't be reached.")
+            return _wait_without_count("modal_unreachable", "Modal can't be reached.")
         case modal.exception.AuthError() | modal.exception.PermissionDeniedError():
             return RunnerRefused(
                 "modal_unauthorized",
-                "Modal refuses the token, or there is none; set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET anew.",
+                "Modal rejects the token, or none is set. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET.",
                 transient=False,
             )
         case modal.exception.NotFoundError():
             return RunnerRefused(
                 "modal_app_missing",
-                f"The Modal app {app_name!r} is not deployed; run `framehook modal deploy`.",
+                f"The Modal app {app_name!r} is not deployed. Run `framehook modal deploy`.",
                 transient=False,
             )
         case _:
@@ -100,6 +99,6 @@ def refusal_from(error: Exception, app_name: str) -> RunnerRefused:
             return RunnerRefused("modal_refused", "Modal refused the request.", transient=True)
 
 
-def _uncounted(code: str, message: str) -> RunnerRefused:
+def _wait_without_count(code: str, message: str) -> RunnerRefused:
     """Return a refusal after which the job waits without losing an attempt."""
     return RunnerRefused(code, message, transient=True, counted=False)

@@ -12,7 +12,7 @@ from callbacks.envelope import EventType
 from gpu.chunks import plan
 from gpu.chunks.__main__ import memory_bytes
 from gpu.chunks.process_worker import ProcessWorker, ProcessWorkerPool
-from gpu.chunks.scheduler import ChunkWorker
+from gpu.chunks.workers import ChunkWorker
 from gpu.config import Codec, Quality
 from gpu.errors import ExportError
 from gpu.media import encoders
