@@ -20,7 +20,7 @@ from infra.database.sqlite import sqlite_url as url_of
 from service import schema
 
 if TYPE_CHECKING:
-    from tests.support.s3_server import Front
+    from tests.support.s3_server import S3Server
 
 hypothesis.settings.register_profile("framehook", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("framehook")
@@ -74,19 +74,19 @@ def postgresql_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def s3() -> "Iterator[Front]":
-    from tests.support.s3_server import s3_server
+def shared_s3_server() -> "Iterator[S3Server]":
+    from tests.support.s3_server import run_s3_server
 
-    with s3_server() as front:
-        yield front
+    with run_s3_server() as s3_server:
+        yield s3_server
 
 
 @pytest.fixture
-def front(s3: "Front") -> "Front":
+def s3_server(shared_s3_server: "S3Server") -> "S3Server":
     """An S3 server that was asked for nothing yet, and fails in nothing."""
-    s3.faults = type(s3.faults)()
-    s3.seen.clear()
-    return s3
+    shared_s3_server.faults = type(shared_s3_server.faults)()
+    shared_s3_server.requests.clear()
+    return shared_s3_server
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def database(sqlite_url: str) -> AsyncIterator[SqliteDatabase]:
     await found.close()
 
 
-async def open_emptied(url: str) -> Database:
+async def open_empty_database(url: str) -> Database:
     """Open a database whose schema is there, and remove all of its rows."""
     database = open_database(url)
     async with database.transaction() as session:
@@ -105,16 +105,16 @@ async def open_emptied(url: str) -> Database:
     return database
 
 
-async def empty(url: str) -> None:
+async def delete_all_rows(url: str) -> None:
     """Remove all rows of a database."""
-    await (await open_emptied(url)).close()
+    await (await open_empty_database(url)).close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Each database in turn, without rows."""
     url = request.getfixturevalue(f"{request.param}_url")
-    found = await open_emptied(url)
+    found = await open_empty_database(url)
     yield found
     await found.close()
-    await empty(url)  # other tests start the service on the same PostgreSQL
+    await delete_all_rows(url)  # other tests start the service on the same PostgreSQL

@@ -13,7 +13,7 @@ from infra.modal_local.calls import Calls
 from infra.modal_local.faults import Faults, refuse
 from infra.modal_local.functions import definition_of
 from infra.modal_local.rpc import idempotency_key
-from infra.modal_local.scheduler import Fleet
+from infra.modal_local.scheduler import Scheduler
 from infra.modal_local.state import Call
 
 REMEMBERED_KEYS = 10_000
@@ -22,10 +22,10 @@ REMEMBERED_KEYS = 10_000
 class ClientApi:
     """The calls' side of the service, for clients and for functions that call others."""
 
-    def __init__(self, apps: Apps, calls: Calls, fleet: Fleet, faults: Faults) -> None:
+    def __init__(self, apps: Apps, calls: Calls, scheduler: Scheduler, faults: Faults) -> None:
         self._apps = apps
         self._calls = calls
-        self._fleet = fleet
+        self._scheduler = scheduler
         self._faults = faults
         self._made: OrderedDict[str, Call] = OrderedDict()
 
@@ -43,7 +43,7 @@ class ClientApi:
             raise GRPCError(Status.UNIMPLEMENTED, "FunctionMap takes one input here: map is not implemented")
         await asyncio.sleep(self._faults.spawn_delay_seconds)
         call = self._make(request)
-        self._fleet.wake()
+        self._scheduler.wake()
         await asyncio.sleep(self._faults.spawn_answer_delay_seconds)
         answer = api_pb2.FunctionMapResponse(
             function_call_id=call.id,
@@ -100,7 +100,7 @@ class ClientApi:
     async def function_call_cancel(self, request: api_pb2.FunctionCallCancelRequest) -> Empty:
         """Cancel a call; one that has ended stays as it is."""
         if open_call := self._calls.open_call(self._find(request.function_call_id).id):
-            self._fleet.cancel(open_call, kill=request.terminate_containers)
+            self._scheduler.cancel(open_call, kill=request.terminate_containers)
         return Empty()
 
     async def function_call_get_data_out(

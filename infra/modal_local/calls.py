@@ -135,7 +135,7 @@ class Calls:
         self.waiting[open_call.call.function_id][open_call.call.id] = open_call
 
 
-def failed(
+def failure_output(
     status: "api_pb2.GenericResult.GenericStatus.ValueType", message: str
 ) -> api_pb2.FunctionGetOutputsItem:
     """Return the output of a call that came to its end by no act of its function."""

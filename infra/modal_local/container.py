@@ -17,18 +17,18 @@ HEARTBEAT_SECONDS = 14.9
 IDLE_SECONDS = 60.0
 
 
-class Owner(Protocol):
+class ContainerOwner(Protocol):
     """What a container needs of the fleet, which in turn holds containers."""
 
     def wake(self) -> None:
         """Look for work, since a container is free."""
 
-    def ended(
+    def on_output(
         self, container: "Container", open_call: OpenCall, output: api_pb2.FunctionGetOutputsItem
     ) -> None:
         """Take what a run has come to."""
 
-    def overdue(self, container: "Container", open_call: OpenCall) -> None:
+    def on_timeout(self, container: "Container", open_call: OpenCall) -> None:
         """Take note that a run has used up its time; the container no longer answers for it."""
 
 
@@ -43,7 +43,7 @@ class Run:
 class Container:
     """One container; its public coroutines answer the RPCs that only containers send."""
 
-    def __init__(self, function: Function, calls: Calls, owner: Owner) -> None:
+    def __init__(self, function: Function, calls: Calls, owner: ContainerOwner) -> None:
         self.id = new_id("ta")
         self.function_id = function.id
         self.app_id = function.app_id
@@ -189,7 +189,7 @@ class Container:
                     output_created_at=item.output_created_at,
                     retry_count=item.retry_count,
                 )
-                self._owner.ended(self, run.open_call, output)
+                self._owner.on_output(self, run.open_call, output)
         return Empty()
 
     async def function_call_put_data_out(self, request: api_pb2.FunctionCallPutDataRequest) -> Empty:
@@ -210,7 +210,7 @@ class Container:
 
     def _overdue(self, open_call: OpenCall) -> None:
         self._forget(open_call.call.input_id)
-        self._owner.overdue(self, open_call)
+        self._owner.on_timeout(self, open_call)
 
     def _forget(self, input_id: str) -> Run | None:
         run = self.runs.pop(input_id, None)

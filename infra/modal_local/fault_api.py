@@ -11,17 +11,17 @@ from starlette.routing import Route
 
 from infra.modal_local.calls import Calls, OpenCall
 from infra.modal_local.faults import Faults
-from infra.modal_local.scheduler import Fleet
+from infra.modal_local.scheduler import Scheduler
 from infra.modal_local.state import Token
 
 
-class Control:
+class FaultApi:
     """The switches of one control plane. `faults` shows them; `set` changes them."""
 
-    def __init__(self, faults: Faults, calls: Calls, fleet: Fleet, token: Token) -> None:
+    def __init__(self, faults: Faults, calls: Calls, scheduler: Scheduler, token: Token) -> None:
         self.faults = faults
         self._calls = calls
-        self._fleet = fleet
+        self._scheduler = scheduler
         self._token = token
         self._actions: dict[str, Callable[[str], None]] = {
             "crash": self.crash,
@@ -39,16 +39,16 @@ class Control:
         """Set every switch, and let go of what a former setting held back."""
         for name in Faults.__struct_fields__:
             setattr(self.faults, name, getattr(faults, name))
-        self._fleet.wake()
+        self._scheduler.wake()
 
     def crash(self, call_id: str) -> None:
         """Kill the containers that run a call; it is run again."""
-        for container in self._fleet.running(call_id):
+        for container in self._scheduler.running(call_id):
             container.crash()
 
     def preempt(self, call_id: str) -> None:
         """Run a call again while its first run goes on where nothing reaches it."""
-        self._fleet.preempt(self._open(call_id))
+        self._scheduler.preempt(self._open(call_id))
 
     def lose(self, call_id: str) -> None:
         """Lose a call's output: it runs, and stays pending for ever."""

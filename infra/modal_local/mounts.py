@@ -19,13 +19,13 @@ NAMED = (
     api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS,
     api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS,
 )
-NAMELESS = (
+UNNAMED = (
     api_pb2.OBJECT_CREATION_TYPE_ANONYMOUS_OWNED_BY_APP,
     api_pb2.OBJECT_CREATION_TYPE_EPHEMERAL,
 )
 
 
-class Assets:
+class DeploymentFiles:
     """Mounts, images and secrets of one environment."""
 
     def __init__(self, store: Store, blobs: Blobs) -> None:
@@ -40,7 +40,7 @@ class Assets:
         self._roots = store.directory / "roots"
         shutil.rmtree(self._roots, ignore_errors=True)
 
-    def lay_out(self, definition: api_pb2.Function) -> Path:
+    def write_files(self, definition: api_pb2.Function) -> Path:
         """Return the folder that stands for a container's `/`: the files that its image and mounts bring.
 
         One folder serves all containers of a deployment.
@@ -134,7 +134,7 @@ class Assets:
         secret = next((each for each in self._secrets.values() if name and each.name == name), None)
         if secret and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
             raise GRPCError(Status.ALREADY_EXISTS, f"Secret {name!r} exists")
-        if secret is None and creation not in NAMED + NAMELESS:
+        if secret is None and creation not in NAMED + UNNAMED:
             raise GRPCError(Status.NOT_FOUND, f"Secret {name!r} not found")
         if secret is None or creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_OVERWRITE_IF_EXISTS:
             secret_id = secret.id if secret else new_id("st")

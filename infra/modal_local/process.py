@@ -17,16 +17,16 @@ from modal_proto import api_pb2
 from infra.modal_local import reaper
 from infra.modal_local.container import Container
 from infra.modal_local.logs import Logs
-from infra.modal_local.mounts import Assets
+from infra.modal_local.mounts import DeploymentFiles
 from infra.modal_local.rpc import Service, open_gate
 from infra.modal_local.state import new_id
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 READ_BYTES = 65_536
-LAST_WORDS_SECONDS = 1.0
+LOG_DRAIN_SECONDS = 1.0
 
 
-class Guard:
+class Reaper:
     """The process that ends what is left when this one is killed."""
 
     _process: asyncio.subprocess.Process
@@ -50,7 +50,7 @@ class Guard:
         self._input.close()
         await self._process.wait()
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Tell it of a process group that began or ended."""
         self._input.write(f"{line}\n".encode())
 
@@ -58,24 +58,24 @@ class Guard:
 class Processes:
     """What every container's process has in common. Use as an asynchronous context."""
 
-    def __init__(self, assets: Assets, logs: Logs, parts: list[object]) -> None:
-        self._assets = assets
+    def __init__(self, files: DeploymentFiles, logs: Logs, parts: list[object]) -> None:
+        self._files = files
         self._logs = logs
         self._parts = parts
         # Not in the state's folder: a socket's path may have about a hundred characters.
         self._sockets = Path(tempfile.mkdtemp(prefix="modal-local-"))
-        self._guard = Guard()
+        self._reaper = Reaper()
 
     async def __aenter__(self) -> Self:
-        await self._guard.start(self._sockets)
+        await self._reaper.start(self._sockets)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._guard.stop()
+        await self._reaper.stop()
 
     async def run(self, container: Container, layout: api_pb2.AppLayout) -> int:
         """Run a container to its end and return its exit code."""
-        root = self._assets.lay_out(container.definition)
+        root = self._files.write_files(container.definition)
         socket = self._sockets / f"{container.id}.sock"
         scratch = self._sockets / container.id
         scratch.mkdir()
@@ -96,16 +96,16 @@ class Processes:
         async with asyncio.TaskGroup() as tasks:
             pump = tasks.create_task(self._pump(container, read_end))
             process = await start(folder, environment, write_end)
-            self._guard.tell(f"+{process.pid}")
-            killer = tasks.create_task(kill_when_told(container, process.pid))
+            self._reaper.send(f"+{process.pid}")
+            killer = tasks.create_task(kill_on_close(container, process.pid))
             try:
                 code = await process.wait()
             finally:
                 kill_group(process.pid)
-                self._guard.tell(f"-{process.pid}")
+                self._reaper.send(f"-{process.pid}")
             killer.cancel()
             # Whoever has left the group may hold the pipe open for ever.
-            await asyncio.wait([pump], timeout=LAST_WORDS_SECONDS)
+            await asyncio.wait([pump], timeout=LOG_DRAIN_SECONDS)
             pump.cancel()
         return code
 
@@ -143,7 +143,7 @@ class Processes:
     def _environment(self, container: Container, root: Path, socket: Path, arguments: Path) -> dict[str, str]:
         environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
         environment |= {"HOME": str(root / "root"), "TMPDIR": str(arguments.parent), "PYTHONUNBUFFERED": "1"}
-        environment |= self._assets.environment(container.definition)
+        environment |= self._files.environment(container.definition)
         path = [str(root / "root"), *site.getsitepackages()]
         if extra := environment.get("PYTHONPATH"):
             path[1:1] = [str(root / part.lstrip("/")) for part in extra.split(os.pathsep)]
@@ -184,7 +184,7 @@ async def start(folder: Path, environment: dict[str, str], output: int) -> async
         os.close(output)
 
 
-async def kill_when_told(container: Container, pid: int) -> None:
+async def kill_on_close(container: Container, pid: int) -> None:
     """Wait for the end of a container that doesn't end by itself."""
     await container.killed.wait()
     kill_group(pid)

@@ -60,10 +60,10 @@ class Service:
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         for part in self._parts:
             if hasattr(part, method):
-                return self._guard(answer_with(getattr(part, method)))
-        return self._guard(unimplemented(name))
+                return self._with_gate(answer_with(getattr(part, method)))
+        return self._with_gate(refuse_method(name))
 
-    def _guard(self, behaviour: Behaviour) -> Behaviour:
+    def _with_gate(self, behaviour: Behaviour) -> Behaviour:
         async def answer(stream: Request) -> None:
             metadata = cast("Metadata", stream.metadata)
             self._gate(metadata)
@@ -90,7 +90,7 @@ def answer_with(method: Callable[[Message], Any]) -> Behaviour:
     return answer
 
 
-def unimplemented(name: str) -> Behaviour:
+def refuse_method(name: str) -> Behaviour:
     """Return the behaviour of a method that no part has."""
 
     async def answer(_stream: Request) -> None:

@@ -7,7 +7,7 @@ from math import inf
 from modal_proto import api_pb2
 
 from infra.modal_local.apps import Apps
-from infra.modal_local.calls import Calls, OpenCall, failed
+from infra.modal_local.calls import Calls, OpenCall, failure_output
 from infra.modal_local.container import Container
 from infra.modal_local.faults import Faults
 from infra.modal_local.functions import definition_of
@@ -21,7 +21,7 @@ LONGEST_BACKOFF_SECONDS = 10.0
 STARTUP_SECONDS = 300
 
 
-class Setbacks:
+class CrashBackoff:
     """How often a function's containers have died in a row, and when the next may start."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Setbacks:
         self._count += 1
 
 
-class Fleet:
+class Scheduler:
     """All containers. Everything here runs in one event loop; `wake` may be called at any time."""
 
     def __init__(self, apps: Apps, calls: Calls, faults: Faults, max_containers: int) -> None:
@@ -43,7 +43,7 @@ class Fleet:
         self._faults = faults
         self._max_containers = max_containers
         self._containers: set[Container] = set()
-        self._setbacks: dict[str, Setbacks] = {}
+        self._backoffs: dict[str, CrashBackoff] = {}
         self._stopped = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._processes: Processes | None = None
@@ -103,11 +103,11 @@ class Fleet:
             container.out_of_reach = True
         self._rerun(open_call)
 
-    def ended(
+    def on_output(
         self, container: Container, open_call: OpenCall, output: api_pb2.FunctionGetOutputsItem
     ) -> None:
         """Store a run's output, unless it is to be lost, or the call is to be tried again."""
-        self._setbacks.pop(container.function_id, None)
+        self._backoffs.pop(container.function_id, None)
         status = output.result.status
         failure = status in (
             api_pb2.GenericResult.GENERIC_STATUS_FAILURE,
@@ -123,12 +123,14 @@ class Fleet:
             self._calls.end(open_call, output)
         self.wake()
 
-    def overdue(self, container: Container, open_call: OpenCall) -> None:
+    def on_timeout(self, container: Container, open_call: OpenCall) -> None:
         """End a run that has used up its time, and its container with it."""
         seconds = container.definition.timeout_secs
         status = api_pb2.GenericResult.GENERIC_STATUS_TIMEOUT
-        self.ended(
-            container, open_call, failed(status, f"Task's current input hit its timeout of {seconds}s")
+        self.on_output(
+            container,
+            open_call,
+            failure_output(status, f"Task's current input hit its timeout of {seconds}s"),
         )
         container.kill()
 
@@ -140,7 +142,7 @@ class Fleet:
             asyncio.get_running_loop().call_soon(self.wake)
 
     def _terminate(self, open_call: OpenCall, reason: str) -> None:
-        self._calls.end(open_call, failed(api_pb2.GenericResult.GENERIC_STATUS_TERMINATED, reason))
+        self._calls.end(open_call, failure_output(api_pb2.GenericResult.GENERIC_STATUS_TERMINATED, reason))
 
     def _check(self, container: Container) -> None:
         function = self._apps.functions.get(container.function_id)
@@ -169,8 +171,8 @@ class Fleet:
 
     def _may_start(self, function: Function) -> bool:
         loop = asyncio.get_running_loop()
-        setbacks = self._setbacks.get(function.id)
-        if setbacks and loop.time() < setbacks.until:
+        backoff = self._backoffs.get(function.id)
+        if backoff and loop.time() < backoff.until:
             return False
         if sum(1 for each in self._containers if not each.out_of_reach) < self._max_containers:
             return True
@@ -182,7 +184,7 @@ class Fleet:
     async def _live(self, container: Container) -> None:
         assert self._processes
         if await container.is_killed_within(self._faults.start_delay_seconds):
-            self._buried(container)
+            self._on_exit(container)
             return
         seconds = container.definition.startup_timeout_secs or STARTUP_SECONDS
         late = asyncio.get_running_loop().call_later(seconds, container.kill_unless_ready)
@@ -194,18 +196,18 @@ class Fleet:
             logger.exception("container %s did not start", container.id)
         finally:
             late.cancel()
-            self._buried(container)
+            self._on_exit(container)
 
-    def _buried(self, container: Container) -> None:
+    def _on_exit(self, container: Container) -> None:
         self._containers.discard(container)
         for open_call in reversed(container.abandon()):
             if not container.out_of_reach:
                 self._rerun(open_call)
         if not container.stopping:
-            self._set_back(container)
+            self._record_crash(container)
         self.wake()
 
-    def _set_back(self, container: Container) -> None:
+    def _record_crash(self, container: Container) -> None:
         function = self._apps.functions.get(container.function_id)
         if function and container.failure and not self._apps.is_deployed(function):
             output = api_pb2.FunctionGetOutputsItem(result=container.failure)
@@ -213,6 +215,6 @@ class Fleet:
                 self._calls.end(open_call, output)
             return
         loop = asyncio.get_running_loop()
-        setbacks = self._setbacks.setdefault(container.function_id, Setbacks())
-        setbacks.add(loop.time())
-        loop.call_at(setbacks.until, self.wake)
+        backoff = self._backoffs.setdefault(container.function_id, CrashBackoff())
+        backoff.add(loop.time())
+        loop.call_at(backoff.until, self.wake)

@@ -19,13 +19,13 @@ from infra.modal_local.blobs import Blobs
 from infra.modal_local.call_api import ClientApi
 from infra.modal_local.calls import Calls
 from infra.modal_local.dicts import Dicts
-from infra.modal_local.fault_api import Control
+from infra.modal_local.fault_api import FaultApi
 from infra.modal_local.faults import Faults
 from infra.modal_local.logs import Logs
-from infra.modal_local.mounts import Assets
+from infra.modal_local.mounts import DeploymentFiles
 from infra.modal_local.process import Processes
 from infra.modal_local.rpc import Service, token_gate
-from infra.modal_local.scheduler import Fleet
+from infra.modal_local.scheduler import Scheduler
 from infra.modal_local.state import Store, Token, new_id
 
 LOOPBACK = "127.0.0.1"
@@ -83,7 +83,7 @@ class ModalLocal:
         self._stack = AsyncExitStack()
         self.environment: dict[str, str] = {}
         self.control_url = ""
-        self.control: Control
+        self.fault_api: FaultApi
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -103,19 +103,19 @@ class ModalLocal:
         stack.callback(store.close)
         token = self._token(store)
         blobs, apps, calls = Blobs(store), Apps(store), Calls(store)
-        assets, logs = Assets(store, blobs), Logs(directory / "logs", apps)
-        fleet = Fleet(apps, calls, self._faults, self._max_containers)
-        self.control = Control(self._faults, calls, fleet, token)
-        apps.watchers.extend([fleet.wake, logs.wake])
-        parts = [ClientApi(apps, calls, fleet, self._faults), apps, assets, blobs, logs, Dicts()]
+        files, logs = DeploymentFiles(store, blobs), Logs(directory / "logs", apps)
+        scheduler = Scheduler(apps, calls, self._faults, self._max_containers)
+        self.fault_api = FaultApi(self._faults, calls, scheduler, token)
+        apps.watchers.extend([scheduler.wake, logs.wake])
+        parts = [ClientApi(apps, calls, scheduler, self._faults), apps, files, blobs, logs, Dicts()]
 
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        processes = await stack.enter_async_context(Processes(assets, logs, parts))
-        self.control_url = blobs.url = await self._serve_http(stack, tasks, blobs, self.control)
+        processes = await stack.enter_async_context(Processes(files, logs, parts))
+        self.control_url = blobs.url = await self._serve_http(stack, tasks, blobs, self.fault_api)
         port = await self._serve_grpc(stack, parts, token)
-        running = tasks.create_task(fleet.run(processes))
+        running = tasks.create_task(scheduler.run(processes))
         stack.push_async_callback(asyncio.wait, [running])
-        stack.callback(fleet.stop)
+        stack.callback(scheduler.stop)
         sweeping = tasks.create_task(self._sweep(store, blobs))
         stack.callback(sweeping.cancel)
         self.environment = {
@@ -136,10 +136,10 @@ class ModalLocal:
         return token
 
     async def _serve_http(
-        self, stack: AsyncExitStack, tasks: asyncio.TaskGroup, blobs: Blobs, control: Control
+        self, stack: AsyncExitStack, tasks: asyncio.TaskGroup, blobs: Blobs, fault_api: FaultApi
     ) -> str:
         listening = listen(0, self._address)
-        app = Starlette(routes=[*blobs.routes, *control.routes])
+        app = Starlette(routes=[*blobs.routes, *fault_api.routes])
         config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         server = HttpServer(config)
         serving = tasks.create_task(server.serve([listening]))

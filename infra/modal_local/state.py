@@ -160,8 +160,8 @@ class Store:
     def forget_calls(self, retention_seconds: float) -> None:
         """Expire the outputs of calls that ended so long ago; forget the calls after as long again."""
         now = time.time()
-        ended = "SELECT body FROM calls WHERE finished_at > 0 AND finished_at < ?"
-        for (body,) in self._database.execute(ended, (now - retention_seconds,)).fetchall():
+        finished = "SELECT body FROM calls WHERE finished_at > 0 AND finished_at < ?"
+        for (body,) in self._database.execute(finished, (now - retention_seconds,)).fetchall():
             call = msgspec.msgpack.decode(body, type=Call)
             if call.output or call.input:
                 call.output = call.input = b""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.infra.database.pooler import pooler
-from tests.support.service_process import Service, until
+from tests.support.service_process import ServiceProcess, wait_until
 
 FAILED_REQUESTS = 40
 
@@ -19,19 +19,19 @@ async def test_an_outage_of_the_database_is_a_few_lines(
 ) -> None:
     async with pooler(postgresql_url) as found:
         url, port = found.url, int(found.url.rpartition(":")[2].partition("/")[0])
-        service = Service(tmp_path, {"DATABASE_URL": url, "LOG_FORMAT": log_format})
+        service = ServiceProcess(tmp_path, {"DATABASE_URL": url, "LOG_FORMAT": log_format})
         await service.__aenter__()
     try:
         for path in ("/api/exports", "/readyz") * (FAILED_REQUESTS // 2):
             assert (await service.http.get(path)).status_code == 503
         async with pooler(postgresql_url, port):
-            await until(lambda: "the database is back" in service.log, service)
+            await wait_until(lambda: "the database is back" in service.log, service)
             assert (await service.http.get("/api/exports")).status_code == 200
-            await asyncio.to_thread(service.end, signal.SIGTERM)  # the pooler runs here
+            await asyncio.to_thread(service.stop, signal.SIGTERM)  # the pooler runs here
     finally:
         assert service.process is not None
         if service.process.poll() is None:
-            service.end(signal.SIGKILL)
+            service.stop(signal.SIGKILL)
         await service.http.aclose()
     lines = [line for line in service.log.splitlines() if "access" not in line]
     about_it = [line for line in lines if "the database" in line]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.cli import sample_video
-from tests.support.service_process import CROP, Service
+from tests.support.service_process import CROP, ServiceProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.anyio
 async def test_everything_that_a_service_and_its_runs_write_is_its_owners_alone(tmp_path: Path) -> None:
     sample_video.write_video(tmp_path / "match.mp4")
     content = (tmp_path / "match.mp4").read_bytes()
-    async with Service(tmp_path / "service") as service:
-        key = await service.uploaded(content)
+    async with ServiceProcess(tmp_path / "service") as service:
+        key = await service.upload(content)
         config = {"input_key": key, "keyframes": [CROP], "trim": {"start": 0, "end": 3}, "quality": "draft"}
-        job_id = await service.submitted(config)
-        await service.encoding(job_id)
+        job_id = await service.submit_export(config)
+        await service.wait_until_encoding(job_id)
         assert open_to_others(service.folder / "var") == []
-        assert (await service.ended(job_id))["status"] == "complete"
+        assert (await service.wait_until_ended(job_id))["status"] == "complete"
         assert open_to_others(service.folder / "var") == []
         assert (service.folder / "var" / "framehook.db-wal").exists()
 

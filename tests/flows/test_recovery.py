@@ -12,7 +12,14 @@ import av
 import pytest
 
 from service.cli import sample_video
-from tests.support.service_process import CROP, Job, Service, group_of, runs_of, until
+from tests.support.service_process import (
+    CROP,
+    Job,
+    ServiceProcess,
+    find_group_processes,
+    find_runs,
+    wait_until,
+)
 
 FINAL = ("complete", "error", "cancelled")
 
@@ -26,27 +33,27 @@ def match(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(scope="module")
-async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceProcess]:
     """One for all tests that let it live."""
-    async with Service(tmp_path_factory.mktemp("service")) as service:
+    async with ServiceProcess(tmp_path_factory.mktemp("service")) as service:
         yield service
 
 
 @pytest.fixture
-async def mortal(tmp_path: Path) -> AsyncIterator[Service]:
+async def mortal(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     """One to be killed; an export has a single attempt, but for losses that are nobody's failure."""
-    async with Service(tmp_path / "service", {"ATTEMPT_LIMIT": "2"}) as service:
+    async with ServiceProcess(tmp_path / "service", {"ATTEMPT_LIMIT": "2"}) as service:
         yield service
 
 
-async def framing(service: Service, match: bytes, **config: object) -> str:
+async def framing(service: ServiceProcess, match: bytes, **config: object) -> str:
     """A framing export that takes some seconds."""
-    key = await service.uploaded(match)
+    key = await service.upload(match)
     usual = {"input_key": key, "keyframes": [CROP], "trim": {"start": 0, "end": 5}, "quality": "high"}
-    return await service.submitted(usual | config)
+    return await service.submit_export(usual | config)
 
 
-async def check_whole(service: Service, job: Job) -> None:
+async def check_whole(service: ServiceProcess, job: Job) -> None:
     """The job is complete, its file is the video that was asked for, and it ended once."""
     assert job["status"] == "complete", job
     assert job["progress"] == 100
@@ -58,104 +65,110 @@ async def check_whole(service: Service, job: Job) -> None:
     await check_told_once(service, job["job_id"])
 
 
-async def check_told_once(service: Service, job_id: str) -> None:
-    told = await service.timeline(job_id)
+async def check_told_once(service: ServiceProcess, job_id: str) -> None:
+    told = await service.get_timeline(job_id)
     sequences = [event["sequence"] for event in told]
     assert sequences == sorted(set(sequences))
     ends = Counter(event["attempt"] for event in told if event["status"] in FINAL)
     assert sum(ends.values()) == 1
 
 
-async def test_a_run_that_is_killed_is_tried_again_and_completes(service: Service, match: bytes) -> None:
+async def test_a_run_that_is_killed_is_tried_again_and_completes(
+    service: ServiceProcess, match: bytes
+) -> None:
     job_id = await framing(service, match)
-    before = await service.encoding(job_id)
-    (run,) = runs_of(job_id)
+    before = await service.wait_until_encoding(job_id)
+    (run,) = find_runs(job_id)
     os.kill(run, signal.SIGKILL)
-    second = await service.once(job_id, lambda job: job["attempt"] == 2)
+    second = await service.wait_for_export(job_id, lambda job: job["attempt"] == 2)
     assert second["sequence"] > before["sequence"]
     assert second["gpu_seconds"] >= before["gpu_seconds"] > 0
-    job = await service.ended(job_id)
+    job = await service.wait_until_ended(job_id)
     assert job["attempt"] == 2
     assert job["gpu_seconds"] > second["gpu_seconds"]
     await check_whole(service, job)
-    await until(lambda: service.scratch == [], service)
+    await wait_until(lambda: service.scratch == [], service)
     attempts = (service.folder / "var" / "objects").rglob(".attempts/*")
     assert list(attempts) == []
 
 
-async def test_a_service_that_is_killed_goes_on_at_its_next_start(mortal: Service, match: bytes) -> None:
+async def test_a_service_that_is_killed_goes_on_at_its_next_start(
+    mortal: ServiceProcess, match: bytes
+) -> None:
     job_id = await framing(mortal, match)
-    before = await mortal.encoding(job_id)
-    (zombie,) = runs_of(job_id)
-    mortal.end(signal.SIGKILL)
+    before = await mortal.wait_until_encoding(job_id)
+    (zombie,) = find_runs(job_id)
+    mortal.stop(signal.SIGKILL)
     await mortal.start()
-    again = await mortal.once(job_id, lambda job: job["attempt"] == 2)
+    again = await mortal.wait_for_export(job_id, lambda job: job["attempt"] == 2)
     assert again["sequence"] > before["sequence"]
-    await until(lambda: zombie not in runs_of(job_id), mortal)
-    await check_whole(mortal, await mortal.ended(job_id))
-    await until(lambda: mortal.scratch == [], mortal)
+    await wait_until(lambda: zombie not in find_runs(job_id), mortal)
+    await check_whole(mortal, await mortal.wait_until_ended(job_id))
+    await wait_until(lambda: mortal.scratch == [], mortal)
 
 
-async def test_a_run_and_its_pieces_end_with_a_service_that_is_killed(mortal: Service, match: bytes) -> None:
+async def test_a_run_and_its_pieces_end_with_a_service_that_is_killed(
+    mortal: ServiceProcess, match: bytes
+) -> None:
     job_id = await framing(mortal, match, parallelism=2)
-    await mortal.encoding(job_id)
-    (run,) = runs_of(job_id)
-    assert len(group_of(run)) > 2
-    mortal.end(signal.SIGKILL)
-    await until(lambda: group_of(run) == [], mortal)
-    await until(lambda: mortal.scratch == [], mortal)
+    await mortal.wait_until_encoding(job_id)
+    (run,) = find_runs(job_id)
+    assert len(find_group_processes(run)) > 2
+    mortal.stop(signal.SIGKILL)
+    await wait_until(lambda: find_group_processes(run) == [], mortal)
+    await wait_until(lambda: mortal.scratch == [], mortal)
 
 
-async def test_shutdowns_within_an_export_cost_it_nothing(mortal: Service, match: bytes) -> None:
+async def test_shutdowns_within_an_export_cost_it_nothing(mortal: ServiceProcess, match: bytes) -> None:
     job_id = await framing(mortal, match)
     for attempt in (1, 2):
-        before = await mortal.encoding(job_id, attempt)
-        (run,) = runs_of(job_id)
-        assert mortal.end(signal.SIGTERM) in (0, -signal.SIGTERM)
-        assert run not in runs_of(job_id)
+        before = await mortal.wait_until_encoding(job_id, attempt)
+        (run,) = find_runs(job_id)
+        assert mortal.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
+        assert run not in find_runs(job_id)
         assert mortal.scratch == []
         await mortal.start()
-        assert (await mortal.shown(job_id))["sequence"] > before["sequence"]
-    job = await mortal.ended(job_id)
+        assert (await mortal.get_export(job_id))["sequence"] > before["sequence"]
+    job = await mortal.wait_until_ended(job_id)
     assert job["attempt"] == 3
     await check_whole(mortal, job)
 
 
 async def test_a_cancel_ends_the_run_and_leaves_nothing_and_a_retry_completes(
-    service: Service, match: bytes
+    service: ServiceProcess, match: bytes
 ) -> None:
     job_id = await framing(service, match)
-    await service.encoding(job_id)
-    (run,) = runs_of(job_id)
+    await service.wait_until_encoding(job_id)
+    (run,) = find_runs(job_id)
     answer = await service.http.delete(f"/api/exports/{job_id}")
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
-    await until(lambda: run not in runs_of(job_id), service)
-    await until(lambda: service.scratch == [], service)
+    await wait_until(lambda: run not in find_runs(job_id), service)
+    await wait_until(lambda: service.scratch == [], service)
     left = (service.folder / "var" / "objects").rglob(f"*{job_id}*")
     assert list(left) == []
-    assert (await service.shown(job_id)) == answer.json()
+    assert (await service.get_export(job_id)) == answer.json()
     await check_told_once(service, job_id)
     assert (await service.http.post(f"/api/exports/{job_id}/retry")).status_code == 202
-    job = await service.ended(job_id)
+    job = await service.wait_until_ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 2)
 
 
 async def test_progress_never_falls_within_an_attempt_and_100_is_the_end_alone(
-    service: Service, match: bytes
+    service: ServiceProcess, match: bytes
 ) -> None:
     job_id = await framing(service, match)
     seen: list[Job] = []
 
     async def look() -> bool:
-        seen.append(await service.shown(job_id))
+        seen.append(await service.get_export(job_id))
         return seen[-1]["status"] in FINAL
 
-    await until(look, service)
+    await wait_until(look, service)
     assert [job["progress"] for job in seen] == sorted(job["progress"] for job in seen)
     assert [job["sequence"] for job in seen] == sorted(job["sequence"] for job in seen)
     assert len({job["progress"] for job in seen}) > 5
     assert all((job["progress"] == 100) == (job["status"] == "complete") for job in seen)
-    phases = [event["phase"] for event in await service.timeline(job_id)]
+    phases = [event["phase"] for event in await service.get_timeline(job_id)]
     order = ["queued", "starting", "downloading", "processing", "uploading", "finalizing", "done"]
     assert [order.index(phase) for phase in phases] == sorted(order.index(phase) for phase in phases)
 
@@ -187,12 +200,14 @@ def whole(match: bytes) -> bytes:
     ],
 )
 async def test_bad_input_ends_in_an_error_that_says_why(
-    service: Service, match: bytes, damage: object, config: Job
+    service: ServiceProcess, match: bytes, damage: object, config: Job
 ) -> None:
     assert callable(damage)
-    key = await service.uploaded(damage(match))
-    job_id = await service.submitted({"input_key": key, "keyframes": [CROP], "quality": "draft", **config})
-    job = await service.ended(job_id)
+    key = await service.upload(damage(match))
+    job_id = await service.submit_export(
+        {"input_key": key, "keyframes": [CROP], "quality": "draft", **config}
+    )
+    job = await service.wait_until_ended(job_id)
     assert (job["status"], job["attempt"], job["output"]) == ("error", 1, None)
     error = job["error"]
     assert error["code"].isidentifier()
@@ -212,19 +227,19 @@ async def test_bad_input_ends_in_an_error_that_says_why(
     ],
 )
 async def test_what_is_wrong_on_its_face_is_refused_at_once(
-    service: Service, match: bytes, config: Job
+    service: ServiceProcess, match: bytes, config: Job
 ) -> None:
-    key = await service.uploaded(match)
+    key = await service.upload(match)
     body = {"type": "framing", "config": {"input_key": key} | config}
     answer = await service.http.post("/api/exports", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"]
 
 
-async def test_more_exports_than_places_all_complete(service: Service, match: bytes) -> None:
-    key = await service.uploaded(match)
+async def test_more_exports_than_places_all_complete(service: ServiceProcess, match: bytes) -> None:
+    key = await service.upload(match)
     config = {"input_key": key, "keyframes": [CROP], "quality": "draft", "trim": {"start": 0, "end": 0.5}}
-    ids = await asyncio.gather(*(service.submitted(config) for _ in range(6)))
-    jobs = await asyncio.gather(*(service.ended(job_id) for job_id in ids))
+    ids = await asyncio.gather(*(service.submit_export(config) for _ in range(6)))
+    jobs = await asyncio.gather(*(service.wait_until_ended(job_id) for job_id in ids))
     assert [(job["status"], job["attempt"]) for job in jobs] == [("complete", 1)] * 6
     assert [line for line in service.log.splitlines() if " ERROR " in line] == []

@@ -19,8 +19,8 @@ from service.dispatch.runners import LocalRunner
 from service.http_server.server import create_server as web_server
 from service.settings import Settings
 from tests.support.live_server import free_port, settings_on
-from tests.support.s3_server import Faults, Front
-from tests.support.storage_harness import with_bucket, with_place
+from tests.support.s3_server import S3Faults, S3Server
+from tests.support.storage_harness import settings_with_bucket, settings_with_config
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 pytestmark = pytest.mark.anyio
@@ -93,17 +93,17 @@ def video(tmp_path: Path) -> Path:
     return write_video(tmp_path / "Spiel 1.mp4", moving)
 
 
-async def objects(front: Front, settings: Settings) -> list[str]:
-    bucket = Bucket(front.place(settings.r2_bucket_name))
+async def objects(s3_server: S3Server, settings: Settings) -> list[str]:
+    bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
     found = await bucket.pages("list_objects_v2", "Contents")
     await bucket.close()
     return sorted(entry["Key"] for entry in found)
 
 
 async def test_an_export_goes_from_bucket_to_bucket(
-    front: Front, data_dir: Path, video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    s3_server: S3Server, data_dir: Path, video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = await with_bucket(front, data_dir)
+    settings = await settings_with_bucket(s3_server, data_dir)
     with caplog.at_level(logging.INFO, "framehook"):
         async with housed(settings, runner_of(settings)) as house:
             key = await house.uploaded(video)
@@ -111,7 +111,7 @@ async def test_an_export_goes_from_bucket_to_bucket(
             assert (job["status"], job["error"]) == ("complete", None)
             assert probe(str(await house.downloaded(job, tmp_path / "out.mp4"))).width == 160
             assert (tmp_path / "out.mp4").stat().st_size == job["output"]["size"]
-    assert await objects(front, settings) == sorted([f"local/{key}", f"local/{job['output_key']}"])
+    assert await objects(s3_server, settings) == sorted([f"local/{key}", f"local/{job['output_key']}"])
     assert not list((data_dir / "scratch").glob("*/*"))
     ours = [record.getMessage() for record in caplog.records if record.name.startswith("framehook")]
     assert ours
@@ -131,22 +131,26 @@ async def test_an_export_without_a_bucket_goes_through_the_service(
 
 
 async def test_an_export_survives_cut_connections_and_a_busy_bucket(
-    front: Front, data_dir: Path, video: Path, tmp_path: Path
+    s3_server: S3Server, data_dir: Path, video: Path, tmp_path: Path
 ) -> None:
-    settings = await with_bucket(front, data_dir)
+    settings = await settings_with_bucket(s3_server, data_dir)
     async with housed(settings, runner_of(settings)) as house:
         key = await house.uploaded(video)
-        front.faults = Faults(cut_answers=2, cut_bodies=1, cut_after_bytes=2_000, busy=1)
+        s3_server.faults = S3Faults(cut_responses=2, cut_requests=1, cut_after_bytes=2_000, busy_responses=1)
         job = await house.exported({"input_key": key, **FRAMING})
         assert (job["status"], job["error"], job["attempt"]) == ("complete", None, 1)
-        assert (front.faults.cut_answers, front.faults.cut_bodies, front.faults.busy) == (0, 0, 0)
+        assert (
+            s3_server.faults.cut_responses,
+            s3_server.faults.cut_requests,
+            s3_server.faults.busy_responses,
+        ) == (0, 0, 0)
         assert probe(str(await house.downloaded(job, tmp_path / "out.mp4"))).width == 160
 
 
 async def test_a_source_that_is_no_video_fails_with_its_reason(
-    front: Front, data_dir: Path, tmp_path: Path
+    s3_server: S3Server, data_dir: Path, tmp_path: Path
 ) -> None:
-    settings = await with_bucket(front, data_dir)
+    settings = await settings_with_bucket(s3_server, data_dir)
     text = tmp_path / "a.mp4"
     text.write_bytes(b"this is no video" * 1_000)
     async with housed(settings, runner_of(settings)) as house:
@@ -155,28 +159,28 @@ async def test_a_source_that_is_no_video_fails_with_its_reason(
 
 
 async def test_a_download_goes_to_the_bucket_under_the_name_of_the_file(
-    front: Front, data_dir: Path, video: Path
+    s3_server: S3Server, data_dir: Path, video: Path
 ) -> None:
-    settings = await with_bucket(front, data_dir)
+    settings = await settings_with_bucket(s3_server, data_dir)
     async with housed(settings, runner_of(settings)) as house:
         key = await house.uploaded(video)
         job = await house.exported({"input_key": key, "output_key": "exports/Tor 1 ü.mp4", **FRAMING})
         answer = await house.http.get(f"/api/exports/{job['job_id']}/download")
         assert answer.status_code == 307
-        assert answer.headers["location"].startswith(front.url)
+        assert answer.headers["location"].startswith(s3_server.url)
         part = await house.http.get(answer.headers["location"], headers={"Range": "bytes=4-7"})
         assert (part.status_code, part.content) == (206, b"ftyp")
         assert "Tor%201%20%C3%BC.mp4" in part.headers["content-disposition"]
 
 
 async def test_a_bucket_that_is_missing_shows_on_readyz_and_nothing_is_lost(
-    front: Front, data_dir: Path, video: Path
+    s3_server: S3Server, data_dir: Path, video: Path
 ) -> None:
-    settings = with_place(front.place(), data_dir)
+    settings = settings_with_config(s3_server.client_config(), data_dir)
     async with housed(settings, runner_of(settings)) as house:
         ready = await house.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
-        bucket = Bucket(front.place(settings.r2_bucket_name))
+        bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
         await bucket.create()
         await bucket.close()
         assert (await house.http.get("/readyz")).status_code == 200

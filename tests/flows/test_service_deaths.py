@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import empty
+from tests.conftest import delete_all_rows
 from tests.faults.cluster.replicas import Replica, runs
 from tests.support import videos
 
@@ -82,7 +82,7 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     settings = {**SETTINGS, "DATA_DIR": str(folder)}
     if request.param == "postgresql":
         settings["DATABASE_URL"] = request.getfixturevalue("postgresql_url")
-        await empty(settings["DATABASE_URL"])
+        await delete_all_rows(settings["DATABASE_URL"])
     count = 2 if request.param == "postgresql" else 1
     clips = folder / "objects" / "local" / "clips"
     clips.mkdir(parents=True)

@@ -13,7 +13,7 @@ from infra.storage.s3 import S3Storage
 from service.upload_cleanup import UploadCleanup
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import free_port, serve_app, settings_on
-from tests.support.s3_server import Front
+from tests.support.s3_server import S3Server
 
 pytestmark = pytest.mark.anyio
 
@@ -33,9 +33,9 @@ async def test_a_service_that_starts_removes_what_was_abandoned(data_dir: Path) 
 
 
 async def test_a_storage_that_is_away_is_asked_again_in_an_hour(
-    front: Front, caplog: pytest.LogCaptureFixture
+    s3_server: S3Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bucket = Bucket(front.place(), attempts=1)  # nobody has made it
+    bucket = Bucket(s3_server.client_config(), attempts=1)  # nobody has made it
     with caplog.at_level(logging.WARNING, "framehook.uploads"):
         assert await UploadCleanup(S3Storage(bucket)).delete_abandoned() == 0
     await bucket.close()

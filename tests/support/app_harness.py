@@ -19,9 +19,9 @@ from service.ingest.output_check import SourceProber
 from service.settings import Settings
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
 from tests.support.job_factory import Row, fetch_events, fetch_jobs
-from tests.support.small_mp4 import video_with
+from tests.support.small_mp4 import make_video
 
-EXPORTED = video_with(b"the exported video")
+EXPORTED = make_video(b"the exported video")
 SOURCE = "uploads/match.mp4"
 FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]}
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-MOST_SUSPENSIONS = 500
+MAX_SUSPENSIONS = 500
 
 
 class CancelledAt(Awaitable[None]):
@@ -38,7 +38,7 @@ class CancelledAt(Awaitable[None]):
 
 async def cancel_everywhere(work: Callable[[], Awaitable[object]], times: int) -> int:
     """Run `work` again and again, cancelled one suspension later each time, until it completes; how often."""
-    for at in range(1, MOST_SUSPENSIONS):
+    for at in range(1, MAX_SUSPENSIONS):
         attempt = CancelledAt(work, at, times)
         with suppress(asyncio.CancelledError):
             await asyncio.ensure_future(_awaited(attempt))

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 Way = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Tunnel:
+class FreezableTunnel:
     """Forwards connections; those that were open when it froze stay open and say nothing more."""
 
     def __init__(self, url: str) -> None:
@@ -64,8 +64,8 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, flow
 
 
 @asynccontextmanager
-async def tunnel_to(url: str) -> AsyncIterator[Tunnel]:
-    tunnel = Tunnel(url)
+async def open_tunnel(url: str) -> AsyncIterator[FreezableTunnel]:
+    tunnel = FreezableTunnel(url)
     await tunnel.open()
     try:
         yield tunnel

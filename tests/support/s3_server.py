@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from moto.server import ThreadedMotoServer
 
 from infra.storage.client import S3Config
-from tests.support.sigv4 import SECRET_KEY, wrongly_signed
+from tests.support.sigv4 import SECRET_KEY, find_signature_error
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
 CHUNK_BYTES = 64 * 1024
@@ -33,44 +33,44 @@ _NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "host", "expe
 
 
 @dataclass
-class Faults:
+class S3Faults:
     """What goes wrong next; counts go down as it happens."""
 
-    busy: int = 0
-    busy_parts: int = 0
-    throttled: int = 0
-    expired: int = 0  # writes only
-    lost: int = 0  # writes that are said to be kept
-    cut_answers: int = 0
-    cut_bodies: int = 0
+    busy_responses: int = 0
+    busy_part_responses: int = 0
+    throttled_responses: int = 0
+    expired_writes: int = 0  # writes only
+    lost_writes: int = 0  # writes that are said to be kept
+    cut_responses: int = 0
+    cut_requests: int = 0
     cut_after_bytes: int = 0
-    ranges: bool = True
-    ahead_seconds: float = 0.0
+    supports_ranges: bool = True
+    clock_ahead_seconds: float = 0.0
     forbidden: bool = False
 
 
-class Front(ThreadingHTTPServer):
+class S3Server(ThreadingHTTPServer):
     """The server that tests talk to."""
 
     daemon_threads = True
 
     def __init__(self, upstream: tuple[str, int]) -> None:
-        super().__init__(("127.0.0.1", 0), _Exchange)
+        super().__init__(("127.0.0.1", 0), _RequestHandler)
         self.upstream = upstream
-        self.faults = Faults()
+        self.faults = S3Faults()
         self.lock = threading.Lock()
-        self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.uploads: dict[str, str] = {}  # id → path; moto takes one for another object too
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def place(self, bucket: str | None = None, secret: str = SECRET_KEY) -> S3Config:
+    def client_config(self, bucket: str | None = None, secret: str = SECRET_KEY) -> S3Config:
         """Settings for a client; a bucket that nobody else uses unless one is named."""
         return S3Config(self.url, ACCESS_KEY, secret, bucket or f"b-{uuid.uuid4().hex[:20]}")
 
-    def takes(self, fault: str) -> bool:
+    def consume_fault(self, fault: str) -> bool:
         """Whether this fault is due now."""
         with self.lock:
             left = getattr(self.faults, fault)
@@ -81,18 +81,18 @@ class Front(ThreadingHTTPServer):
         """Connections that are cut are what this is for."""
 
 
-class _Exchange(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Front
+    server: S3Server
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.seen.append((self.command, self.path, headers))
+        self.server.requests.append((self.command, self.path, headers))
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.send_response_only(100)
             self.end_headers()
         length = int(headers.get("content-length", 0))
-        if length and self.server.takes("cut_bodies"):
+        if length and self.server.consume_fault("cut_requests"):
             self._read(min(length, self.server.faults.cut_after_bytes))
             self._cut()
             return
@@ -100,7 +100,7 @@ class _Exchange(BaseHTTPRequestHandler):
         refusal = self._refusal(headers, body)
         if refusal:
             self._refuse(*refusal)
-        elif self.command == "PUT" and self.server.takes("lost"):
+        elif self.command == "PUT" and self.server.consume_fault("lost_writes"):
             self._refuse(200, "")
         else:
             self._forward(headers, body)
@@ -108,14 +108,18 @@ class _Exchange(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = _serve  # noqa: N815
 
     def _refusal(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
-        if self.server.takes("busy") or ("partNumber=" in self.path and self.server.takes("busy_parts")):
+        if self.server.consume_fault("busy_responses") or (
+            "partNumber=" in self.path and self.server.consume_fault("busy_part_responses")
+        ):
             return 503, "SlowDown"
-        if self.server.takes("throttled"):
+        if self.server.consume_fault("throttled_responses"):
             return 429, "TooManyRequests"
-        if self.server.faults.forbidden or (self.command == "PUT" and self.server.takes("expired")):
+        if self.server.faults.forbidden or (
+            self.command == "PUT" and self.server.consume_fault("expired_writes")
+        ):
             return 403, "AccessDenied"
-        now = datetime.now(UTC) + timedelta(seconds=self.server.faults.ahead_seconds)
-        wrong = wrongly_signed(self.command, self.path, headers, body, now)
+        now = datetime.now(UTC) + timedelta(seconds=self.server.faults.clock_ahead_seconds)
+        wrong = find_signature_error(self.command, self.path, headers, body, now)
         if wrong:
             return 403, wrong
         upload = parse_qs(urlsplit(self.path).query).get("uploadId")
@@ -134,7 +138,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def _forward(self, headers: dict[str, str], body: bytes) -> None:
         passed = {name: value for name, value in headers.items() if name not in _NOT_PASSED_ON}
-        if not self.server.faults.ranges:
+        if not self.server.faults.supports_ranges:
             passed.pop("range", None)
         connection = http.client.HTTPConnection(*self.server.upstream, timeout=30)
         try:
@@ -151,7 +155,7 @@ class _Exchange(BaseHTTPRequestHandler):
         length = answer.getheader("content-length", "0") if self.command == "HEAD" else str(len(content))
         self.send_header("Content-Length", length)
         self.end_headers()
-        if self.command == "GET" and len(content) > 1 and self.server.takes("cut_answers"):
+        if self.command == "GET" and len(content) > 1 and self.server.consume_fault("cut_responses"):
             self.wfile.write(content[: min(self.server.faults.cut_after_bytes, len(content) - 1)])
             self._cut()
         elif self.command != "HEAD":
@@ -187,20 +191,20 @@ class _Exchange(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def s3_server() -> Iterator[Front]:
+def run_s3_server() -> Iterator[S3Server]:
     """A server of its own, on a free port."""
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
-    front = Front((host, port))
-    thread = threading.Thread(target=front.serve_forever, kwargs={"poll_interval": 0.05})
+    s3_server = S3Server((host, port))
+    thread = threading.Thread(target=s3_server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield front
+        yield s3_server
     finally:
-        front.shutdown()
+        s3_server.shutdown()
         thread.join()
-        front.server_close()
+        s3_server.server_close()
         moto.stop()
 
 

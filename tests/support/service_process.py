@@ -14,20 +14,20 @@ from typing import Any, Self
 
 import httpx
 
-PATIENCE_SECONDS = 90
+TIMEOUT_SECONDS = 90
 CROP = {"time": 0, "x": 420, "y": 0, "width": 1080, "height": 1080}
 
 Job = dict[str, Any]
 
 
-def environment(**changes: str) -> dict[str, str]:
+def clean_environment(**changes: str) -> dict[str, str]:
     """This one without the settings that somebody may have made for themselves."""
     kept = ("PATH", "HOME", "PYTHONPATH", "TMPDIR", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ} | changes
 
 
 @dataclass
-class Service:
+class ServiceProcess:
     """The running service, and a client of it. `folder` holds its data, and the log of all its lives."""
 
     folder: Path
@@ -47,7 +47,7 @@ class Service:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.http.aclose()
-        self.end(signal.SIGTERM)
+        self.stop(signal.SIGTERM)
 
     @property
     def log(self) -> str:
@@ -61,68 +61,70 @@ class Service:
     async def start(self) -> None:
         """Start it, and wait until it is ready."""
         self._launch()
-        await until(self._ready, self)
+        await wait_until(self._ready, self)
 
     def _launch(self) -> None:
         own = {"PORT": str(self.port), "DATA_DIR": str(self.folder / "var"), "SILENCE_SECONDS": "2"}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "service.cli.main", "serve"],
-                env=environment(**own, LOCAL_WORKERS="2", **self.settings),
+                env=clean_environment(**own, LOCAL_WORKERS="2", **self.settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 umask=0,  # what it writes is private all the same
             )
 
-    def end(self, number: signal.Signals) -> int:
+    def stop(self, number: signal.Signals) -> int:
         """Send the signal, wait for the end; the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE_SECONDS)
+        return self.process.wait(TIMEOUT_SECONDS)
 
-    async def uploaded(self, content: bytes, name: str = "match.mp4") -> str:
+    async def upload(self, content: bytes, name: str = "match.mp4") -> str:
         asked = {"filename": name, "size": len(content), "content_type": "video/mp4"}
         place = (await self.http.post("/api/uploads", json=asked)).json()
         answer = await self.http.put(place["url"], content=content, headers=place["headers"])
         assert answer.status_code == 201, answer.text
         return str(place["key"])
 
-    async def submitted(self, config: Job, kind: str = "framing") -> str:
+    async def submit_export(self, config: Job, kind: str = "framing") -> str:
         answer = await self.http.post("/api/exports", json={"type": kind, "config": config})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])
 
-    async def shown(self, job_id: str) -> Job:
+    async def get_export(self, job_id: str) -> Job:
         found: Job = (await self.http.get(f"/api/exports/{job_id}")).json()
         return found
 
-    async def once(self, job_id: str, holds: Callable[[Job], bool]) -> Job:
+    async def wait_for_export(self, job_id: str, holds: Callable[[Job], bool]) -> Job:
         """The job, as soon as it is as wanted; whatever else it may become would fail the wait."""
         job: Job = {}
 
         async def look() -> bool:
             nonlocal job
-            job = await self.shown(job_id)
+            job = await self.get_export(job_id)
             return holds(job) or job["status"] in ("complete", "error", "cancelled")
 
-        await until(look, self)
+        await wait_until(look, self)
         assert holds(job), job
         return job
 
-    async def encoding(self, job_id: str, attempt: int = 1) -> Job:
+    async def wait_until_encoding(self, job_id: str, attempt: int = 1) -> Job:
         """The job in the middle of its encoding."""
-        return await self.once(
+        return await self.wait_for_export(
             job_id,
             lambda job: (
                 job["attempt"] == attempt and job["phase"] == "processing" and 1 < job["progress"] < 90
             ),
         )
 
-    async def ended(self, job_id: str) -> Job:
-        return await self.once(job_id, lambda job: job["status"] in ("complete", "error", "cancelled"))
+    async def wait_until_ended(self, job_id: str) -> Job:
+        return await self.wait_for_export(
+            job_id, lambda job: job["status"] in ("complete", "error", "cancelled")
+        )
 
-    async def timeline(self, job_id: str) -> list[Job]:
+    async def get_timeline(self, job_id: str) -> list[Job]:
         headers = {"accept": "application/json"}
         answer = await self.http.get(f"/api/exports/{job_id}/events", headers=headers)
         found: list[Job] = answer.json()["events"]
@@ -137,7 +139,7 @@ class Service:
             return False
 
 
-def runs_of(job_id: str) -> list[int]:
+def find_runs(job_id: str) -> list[int]:
     """The process ids of the runs of a job: each works in a folder that is named after it."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -150,7 +152,7 @@ def runs_of(job_id: str) -> list[int]:
     return sorted(found)
 
 
-def group_of(run: int) -> list[int]:
+def find_group_processes(run: int) -> list[int]:
     """The process ids of a run and of the processes that it started, while they live."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -163,10 +165,10 @@ def group_of(run: int) -> list[int]:
     return sorted(found)
 
 
-async def until(holds: "Callable[[], Any]", service: Service | None = None) -> None:
+async def wait_until(holds: "Callable[[], Any]", service: ServiceProcess | None = None) -> None:
     """Wait for what tells nobody when it comes true; `holds` may be a coroutine function."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 found = holds()
                 if (await found) if asyncio.iscoroutine(found) else found:

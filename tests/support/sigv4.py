@@ -10,7 +10,7 @@ SECRET_KEY = "a secret that only the tests know"
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
-def wrongly_signed(
+def find_signature_error(
     method: str, target: str, headers: Mapping[str, str], body: bytes, now: datetime
 ) -> str | None:
     """Why S3 would refuse the request's signature, or None."""

@@ -25,6 +25,6 @@ def _video() -> bytes:
     return file.getvalue()
 
 
-def video_with(content: bytes) -> bytes:
+def make_video(content: bytes) -> bytes:
     """The video, with this content in a box that players pass over."""
     return _video() + (8 + len(content)).to_bytes(4, "big") + b"free" + content

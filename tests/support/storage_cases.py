@@ -14,12 +14,12 @@ from infra.storage import FolderStorage, Storage
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage, bucket_key
 from infra.storage.signed import UrlSigner
-from tests.support.s3_server import Front
+from tests.support.s3_server import S3Server
 
 CHUNK_BYTES = 2**20
 
 
-class Case(ABC):
+class StorageCase(ABC):
     """A storage, and what its users do to it over HTTP."""
 
     storage: Storage
@@ -34,7 +34,7 @@ class Case(ABC):
 
 
 @dataclass
-class FolderCase(Case):
+class FolderCase(StorageCase):
     storage: FolderStorage
 
     async def put(self, user_id: str, key: str, content: bytes) -> None:
@@ -48,7 +48,7 @@ class FolderCase(Case):
 
 
 @dataclass
-class BucketCase(Case):
+class BucketCase(StorageCase):
     storage: S3Storage
     bucket: Bucket
 
@@ -65,13 +65,13 @@ class BucketCase(Case):
 
 
 @asynccontextmanager
-async def opened(kind: str, folder: Path, front: Front) -> AsyncIterator[Case]:
+async def open_storage(kind: str, folder: Path, s3_server: S3Server) -> AsyncIterator[StorageCase]:
     """The storage of this kind, empty."""
     if kind == "folder":
         urls = UrlSigner("http://127.0.0.1:1", secrets.token_bytes(32))
         yield FolderCase(FolderStorage(folder, urls))
         return
-    bucket = Bucket(front.place(), attempts=2)
+    bucket = Bucket(s3_server.client_config(), attempts=2)
     await bucket.create()
     storage = S3Storage(bucket)
     yield BucketCase(storage, bucket)

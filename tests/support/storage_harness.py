@@ -11,57 +11,57 @@ from infra.storage.client import Bucket, S3Config
 from service.settings import Settings
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import FRAMING, LiveServer, free_port, serve_app, settings_on
-from tests.support.s3_server import Front
+from tests.support.s3_server import S3Server
 
 
-class Elsewhere(FakeRunner):
+class RemoteRunner(FakeRunner):
     """Runs that do not see this machine's files."""
 
     shares_filesystem = False
 
 
 @dataclass
-class Town:
+class StorageHarness:
     """The running service, and the user's first source in its storage."""
 
-    street: LiveServer
+    server: LiveServer
     settings: Settings
     source: str
 
-    async def spec(self) -> AttemptSpec:
+    async def submit_export(self) -> AttemptSpec:
         """A new export's attempt, as it was sent to be run."""
         config = {"input_key": self.source, **FRAMING}
-        answer = await self.street.http.post("/api/exports", json={"type": "framing", "config": config})
+        answer = await self.server.http.post("/api/exports", json={"type": "framing", "config": config})
         assert answer.status_code == 202, answer.text
-        return await self.street.runner.next_spec()
+        return await self.server.runner.next_spec()
 
-    async def target(self) -> tuple[AttemptSpec, RemoteUpload]:
+    async def submit_with_target(self) -> tuple[AttemptSpec, RemoteUpload]:
         """The same, and where its output goes."""
-        spec = await self.spec()
+        spec = await self.submit_export()
         assert isinstance(spec.transfer.output, RemoteUpload)
         return spec, spec.transfer.output
 
 
 @asynccontextmanager
-async def town(settings: Settings) -> AsyncIterator[Town]:
+async def open_harness(settings: Settings) -> AsyncIterator[StorageHarness]:
     """The service, with a source of five bytes handed in."""
-    async with serve_app(settings, Elsewhere()) as street:
+    async with serve_app(settings, RemoteRunner()) as server:
         asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
-        found = (await street.http.post("/api/uploads", json=asked)).json()
-        assert (await street.http.put(found["url"], content=b"video", headers=found["headers"])).is_success
-        yield Town(street, settings, found["key"])
+        found = (await server.http.post("/api/uploads", json=asked)).json()
+        assert (await server.http.put(found["url"], content=b"video", headers=found["headers"])).is_success
+        yield StorageHarness(server, settings, found["key"])
 
 
-async def with_bucket(front: Front, data_dir: Path, **more: Any) -> Settings:
+async def settings_with_bucket(s3_server: S3Server, data_dir: Path, **more: Any) -> Settings:
     """Settings of a service with a new bucket of its own."""
-    place = front.place()
+    place = s3_server.client_config()
     bucket = Bucket(place)
     await bucket.create()
     await bucket.close()
-    return with_place(place, data_dir, **more)
+    return settings_with_config(place, data_dir, **more)
 
 
-def with_place(place: S3Config, data_dir: Path, **more: Any) -> Settings:
+def settings_with_config(place: S3Config, data_dir: Path, **more: Any) -> Settings:
     """Settings of a service whose bucket may not be there."""
     return settings_on(
         free_port(),
@@ -74,8 +74,8 @@ def with_place(place: S3Config, data_dir: Path, **more: Any) -> Settings:
     )
 
 
-async def settings_of(kind: str, front: Front, data_dir: Path, **more: Any) -> Settings:
+async def settings_for_storage(kind: str, s3_server: S3Server, data_dir: Path, **more: Any) -> Settings:
     """Settings with the folder or with a bucket."""
     if kind == "folder":
         return settings_on(free_port(), data_dir, **more)
-    return await with_bucket(front, data_dir, **more)
+    return await settings_with_bucket(s3_server, data_dir, **more)

@@ -40,7 +40,7 @@ async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> As
     for name, value in shared_plane.environment.items():
         monkeypatch.setenv(name, value)
     yield shared_plane
-    shared_plane.control.set(Faults())
+    shared_plane.fault_api.set(Faults())
 
 
 @pytest.fixture(scope="session")

@@ -46,15 +46,15 @@ def _pieces_of(pid: int) -> list[int]:
 
 def piece_calls(plane: ModalLocal) -> list[str]:
     """The calls for pieces that have not ended, and are being made."""
-    calls, fleet = plane.control._calls, plane.control._fleet
-    functions = fleet._apps.functions
+    calls, scheduler = plane.fault_api._calls, plane.fault_api._scheduler
+    functions = scheduler._apps.functions
     asked = [each.call for each in calls._open.values()]
     pieces = [call.id for call in asked if functions[call.function_id].name == "encode_chunk"]
-    return [call_id for call_id in pieces if fleet.running(call_id)]
+    return [call_id for call_id in pieces if scheduler.running(call_id)]
 
 
 def scratch(plane: ModalLocal) -> list[Path]:
     """Return the folders that exports have left on the disks of the plane's containers."""
-    processes = plane.control._fleet._processes
+    processes = plane.fault_api._scheduler._processes
     assert processes is not None
     return list(processes._sockets.glob("*/framehook-*"))

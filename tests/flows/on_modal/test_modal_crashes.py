@@ -31,11 +31,11 @@ async def test_killed_between_the_row_and_the_spawn_it_starts_another_attempt(
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
     async with mortal(plane, data_dir) as (house, service):
-        plane.control.set(Faults(spawn_delay_seconds=60))
+        plane.fault_api.set(Faults(spawn_delay_seconds=60))
         job_id = await house.submitted(source)
         await leased(house, job_id)
         await service.kill()
-        plane.control.set(Faults())
+        plane.fault_api.set(Faults())
         await service.start()
         job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 2)
@@ -45,12 +45,12 @@ async def test_killed_between_the_spawn_and_the_stored_call_it_makes_one_export(
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
     async with mortal(plane, data_dir) as (house, service):
-        plane.control.set(Faults(spawn_answer_delay_seconds=60))
+        plane.fault_api.set(Faults(spawn_answer_delay_seconds=60))
         release = house.road.hold("export.started")
         job_id = await house.submitted(source)
         await house.road.came("export.started")  # the call is there, and nobody knows its id
         await service.kill()
-        plane.control.set(Faults())
+        plane.fault_api.set(Faults())
         await service.start()
         job = await house.ended(job_id)
         release.set()
@@ -63,12 +63,12 @@ async def test_a_run_that_reports_before_its_spawn_was_answered_is_kept_over_the
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
     async with mortal(plane, data_dir) as (house, service):
-        plane.control.set(Faults(spawn_answer_delay_seconds=60))
+        plane.fault_api.set(Faults(spawn_answer_delay_seconds=60))
         release = house.road.hold(OUTPUT)
         job_id = await house.submitted(source)
         await house.road.came(OUTPUT)
         await service.kill()
-        plane.control.set(Faults())
+        plane.fault_api.set(Faults())
         await service.start()
         release.set()
         job = await house.ended(job_id)

@@ -39,7 +39,7 @@ async def test_a_container_that_crashes_is_followed_by_another(house: House, sou
     release = house.road.hold(OUTPUT)
     job_id = await house.submitted(source)
     await house.road.came(OUTPUT)
-    house.plane.control.crash(await house.calls(job_id))
+    house.plane.fault_api.crash(await house.calls(job_id))
     job = await house.ended(job_id)
     release.set()
     assert (job["status"], job["attempt"]) == ("complete", 1)
@@ -51,7 +51,7 @@ async def test_of_a_preempted_call_s_runs_the_later_one_counts(house: House, sou
     release = house.road.hold(OUTPUT)
     job_id = await house.submitted(source)
     await house.road.came(OUTPUT)
-    house.plane.control.preempt(await house.calls(job_id))
+    house.plane.fault_api.preempt(await house.calls(job_id))
     job = await house.ended(job_id)
     release.set()
     await house.road.answered(410)
@@ -79,11 +79,11 @@ async def test_a_call_that_was_spawned_twice_makes_one_export(
 
 
 async def test_a_call_that_waits_can_be_cancelled_and_never_runs(house: House, source: bytes) -> None:
-    house.plane.control.set(Faults(hold_calls=True))
+    house.plane.fault_api.set(Faults(hold_calls=True))
     job_id = await house.submitted(source)
     await house.calls(job_id)
     assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
-    house.plane.control.set(Faults())
+    house.plane.fault_api.set(Faults())
     other = await house.submitted(source)  # gets the place that the first one had in line
     await house.seen(other, status="complete")
     assert (await house.job(job_id))["status"] == "cancelled"

@@ -21,7 +21,7 @@ from tests.flows.on_modal.conftest import deployed
 from tests.flows.on_modal.modal_harness import FRAMING, House
 from tests.flows.on_modal.split_exports import SPLIT, assert_alike, scratch
 from tests.infra.modal_local.toy_app import client_of, modal_cli, until
-from tests.support.s3_server import Front, s3_server
+from tests.support.s3_server import S3Server, run_s3_server
 
 pytestmark = pytest.mark.anyio
 
@@ -38,15 +38,17 @@ Answer = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with s3_server() as server:
+def s3_server() -> Iterator[S3Server]:
+    with run_s3_server() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-async def client(shared_plane: ModalLocal, front: Front, source: bytes, long: Path) -> AsyncIterator[Client]:
+async def client(
+    shared_plane: ModalLocal, s3_server: S3Server, source: bytes, long: Path
+) -> AsyncIterator[Client]:
     """The app with its bucket secret, and a source in the bucket."""
-    place = front.place(BUCKET)
+    place = s3_server.client_config(BUCKET)
     names = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
     values = (place.endpoint_url, place.access_key_id, place.secret_access_key, place.bucket)
     pairs = [f"{name}={value}" for name, value in zip(names, values, strict=True)]
@@ -72,12 +74,12 @@ async def test_a_plain_call_reads_and_writes_the_user_s_part_of_the_bucket(clien
 
 
 async def test_a_plain_call_is_split_and_leaves_nothing_but_its_output(
-    client: Client, front: Front, whole: Path, tmp_path: Path
+    client: Client, s3_server: S3Server, whole: Path, tmp_path: Path
 ) -> None:
     asked = {"input_key": "long.mp4", "output_key": "split.mp4", "params": {**SPLIT, "parallelism": 3}}
     answer: Answer = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **asked})
     assert answer["status"] == "success", answer
-    bucket = Bucket(front.place(BUCKET))
+    bucket = Bucket(s3_server.client_config(BUCKET))
     stored = await bucket.call("get_object", Key="ada/split.mp4")
     joined = tmp_path / "joined.mp4"
     await anyio.Path(joined).write_bytes(stored["Body"].read())

@@ -56,13 +56,13 @@ async def test_a_failure_that_could_not_be_told_is_found_in_the_call_s_value(
 async def test_while_modal_takes_no_calls_an_export_waits_and_loses_no_attempt(
     plane: ModalLocal, data_dir: Path, source: bytes, status: str
 ) -> None:
-    plane.control.set(Faults(refuse_spawns=status))
+    plane.fault_api.set(Faults(refuse_spawns=status))
     async with housed(plane, data_dir, runner_of(plane, spawn_seconds=0.5), attempt_limit=1) as house:
         job_id = await house.submitted(source)
         waiting = await house.seen(job_id, attempt=2)
         assert (waiting["status"], waiting["error"]) == ("pending", None)
         assert waiting["message"].endswith("Trying again.")
-        plane.control.set(Faults())
+        plane.fault_api.set(Faults())
         assert (await house.ended(job_id))["status"] == "complete"
 
 
@@ -86,7 +86,7 @@ async def test_a_spawn_whose_answer_is_late_spares_the_run_that_has_reported(
     runner = runner_of(plane, kind=Impatient, spawn_seconds=3)
     assert isinstance(runner, Impatient)
     async with housed(plane, data_dir, runner) as house:
-        plane.control.set(Faults(spawn_answer_delay_seconds=30))
+        plane.fault_api.set(Faults(spawn_answer_delay_seconds=30))
         release = house.road.hold(OUTPUT)
         job_id = await house.submitted(source)
         await house.road.came(OUTPUT)
@@ -99,7 +99,7 @@ async def test_a_spawn_whose_answer_is_late_spares_the_run_that_has_reported(
 async def test_a_revoked_token_is_told_on_the_export_and_to_the_operator(
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
-    plane.control.set(Faults(token_revoked=True))
+    plane.fault_api.set(Faults(token_revoked=True))
     async with housed(plane, data_dir) as house:
         job = await house.ended(await house.submitted(source))
         assert (job["status"], job["error"]["code"]) == ("error", "modal_unauthorized")

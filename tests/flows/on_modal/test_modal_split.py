@@ -59,7 +59,7 @@ async def test_a_piece_whose_container_crashes_is_made_again(
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
     await until(lambda: bool(piece_calls(house.plane)) and len(at_work()) >= 2)
-    house.plane.control.crash(piece_calls(house.plane)[0])
+    house.plane.fault_api.crash(piece_calls(house.plane)[0])
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
     assert_alike(await downloaded(house, job_id, tmp_path), whole)
@@ -82,7 +82,7 @@ async def test_where_no_other_container_can_be_had_the_export_s_own_makes_all_pi
     release = house.road.hold("export.started")
     job_id = await house.submitted(long, **SPLIT, parallelism=2)
     await house.road.came("export.started")
-    house.plane.control.set(Faults(refuse_spawns="RESOURCE_EXHAUSTED"))
+    house.plane.fault_api.set(Faults(refuse_spawns="RESOURCE_EXHAUSTED"))
     release.set()
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
@@ -104,7 +104,7 @@ async def test_of_a_preempted_export_the_second_run_s_pieces_count(
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
     await until(lambda: len(at_work()) >= 2)
-    house.plane.control.preempt(await house.calls(job_id))
+    house.plane.fault_api.preempt(await house.calls(job_id))
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
     assert_alike(await downloaded(house, job_id, tmp_path), whole)

@@ -22,7 +22,7 @@ from infra.storage.s3 import S3Storage
 from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, export_overlay, region
 from tests.gpu.media.output_checks import broken_promises
 from tests.gpu.run_pipeline import attempt_spec, run_to_end
-from tests.support.s3_server import s3_server
+from tests.support.s3_server import run_s3_server
 from tests.support.videos import SOUND_RATE, Video, clicks, dot, frame_times, read_samples, write_video
 
 STEREO = np.tile(clicks(1.0, 0.3), (2, 1))
@@ -196,8 +196,8 @@ def test_in_pieces_an_overlay_with_nothing_to_draw_is_encoded_alike(tmp_path: Pa
 def test_an_object_elsewhere_is_copied_too(tmp_path: Path) -> None:
     source, output = write_video(tmp_path / "source.mp4", READY), tmp_path / "output.mp4"
 
-    with s3_server() as front:
-        bucket = Bucket(front.place())
+    with run_s3_server() as s3_server:
+        bucket = Bucket(s3_server.client_config())
 
         async def stored() -> str:
             await bucket.create()

@@ -17,26 +17,32 @@ from gpu.transfer.http_client import Clock
 from gpu.transfer.multipart import upload
 from tests.gpu.run_pipeline import run_to_end
 from tests.support.fakes import FakeRun
-from tests.support.s3_server import Front
-from tests.support.small_mp4 import video_with
-from tests.support.storage_harness import Town, settings_of, with_bucket
-from tests.support.storage_harness import town as opened
+from tests.support.s3_server import S3Server
+from tests.support.small_mp4 import make_video
+from tests.support.storage_harness import (
+    StorageHarness,
+    open_harness,
+    settings_for_storage,
+    settings_with_bucket,
+)
 
 pytestmark = pytest.mark.anyio
-CONTENT = video_with(random.Random(3).randbytes(20 * 2**20))  # noqa: S311 - three parts, the same bytes each time
+CONTENT = make_video(random.Random(3).randbytes(20 * 2**20))  # noqa: S311 - three parts, the same bytes each time
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
 @pytest.fixture(params=["folder", "s3"])
-async def town(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Town]:
-    async with opened(await settings_of(request.param, front, data_dir)) as town:
-        yield town
+async def harness(
+    request: pytest.FixtureRequest, data_dir: Path, s3_server: S3Server
+) -> AsyncIterator[StorageHarness]:
+    async with open_harness(await settings_for_storage(request.param, s3_server, data_dir)) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def bucket_town(data_dir: Path, front: Front) -> AsyncIterator[Town]:
-    async with opened(await with_bucket(front, data_dir)) as town:
-        yield town
+async def bucket_harness(data_dir: Path, s3_server: S3Server) -> AsyncIterator[StorageHarness]:
+    async with open_harness(await settings_with_bucket(s3_server, data_dir)) as harness:
+        yield harness
 
 
 @pytest.fixture
@@ -56,55 +62,55 @@ async def sent(made: Path, spec: AttemptSpec) -> tuple[list[float], str]:
     return await asyncio.to_thread(lambda: run_to_end(upload(made, target, clock=impatient())))
 
 
-async def reported(town: Town, spec: AttemptSpec) -> httpx.Response:
-    run = FakeRun(spec, town.street.http)
+async def reported(harness: StorageHarness, spec: AttemptSpec) -> httpx.Response:
+    run = FakeRun(spec, harness.server.http)
     return await run.report_completed(size=len(CONTENT), checksum=CHECKSUM)
 
 
-async def test_a_spec_for_elsewhere_is_small_and_holds_no_paths(town: Town) -> None:
-    spec = await town.spec()
+async def test_a_spec_for_elsewhere_is_small_and_holds_no_paths(harness: StorageHarness) -> None:
+    spec = await harness.submit_export()
     assert isinstance(spec.transfer.output, RemoteUpload)
-    assert isinstance(spec.transfer.sources[town.source], RemoteObject)
+    assert isinstance(spec.transfer.sources[harness.source], RemoteObject)
     raw = spec.model_dump_json(by_alias=True)
     assert len(raw) < 4_096
-    assert str(town.settings.data_dir) not in raw
+    assert str(harness.settings.data_dir) not in raw
     assert spec.transfer.output.key not in repr(spec.transfer)
 
 
-async def test_a_source_is_read_under_the_url_in_the_spec(town: Town, tmp_path: Path) -> None:
-    spec = await town.spec()
-    place = await asyncio.to_thread(objects.fetch, town.source, spec.transfer.sources, tmp_path)
+async def test_a_source_is_read_under_the_url_in_the_spec(harness: StorageHarness, tmp_path: Path) -> None:
+    spec = await harness.submit_export()
+    place = await asyncio.to_thread(objects.fetch, harness.source, spec.transfer.sources, tmp_path)
     assert not isinstance(place, str)
     assert await asyncio.to_thread(place.read_at, 1, 3) == b"ide"
 
 
-async def test_an_output_arrives_whole_and_becomes_the_export(town: Town, made: Path) -> None:
-    spec = await town.spec()
+async def test_an_output_arrives_whole_and_becomes_the_export(harness: StorageHarness, made: Path) -> None:
+    spec = await harness.submit_export()
     shares, checksum = await sent(made, spec)
     assert checksum == CHECKSUM
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1.0)
-    assert (await reported(town, spec)).status_code == 200
-    got = await town.street.http.get(f"/api/exports/{spec.job_id}/download", follow_redirects=True)
+    assert (await reported(harness, spec)).status_code == 200
+    got = await harness.server.http.get(f"/api/exports/{spec.job_id}/download", follow_redirects=True)
     assert got.content == CONTENT
     assert f'filename="{spec.job_id}.mp4"' in got.headers["content-disposition"]
 
 
-async def test_an_output_that_was_sent_can_be_sent_again(town: Town, made: Path) -> None:
-    spec = await town.spec()
+async def test_an_output_that_was_sent_can_be_sent_again(harness: StorageHarness, made: Path) -> None:
+    spec = await harness.submit_export()
     await sent(made, spec)
     assert (await sent(made, spec))[1] == CHECKSUM
 
 
-async def test_an_attempt_that_is_over_may_send_nothing(town: Town, made: Path) -> None:
-    spec = await town.spec()
-    assert (await town.street.http.delete(f"/api/exports/{spec.job_id}")).status_code == 202
+async def test_an_attempt_that_is_over_may_send_nothing(harness: StorageHarness, made: Path) -> None:
+    spec = await harness.submit_export()
+    assert (await harness.server.http.delete(f"/api/exports/{spec.job_id}")).status_code == 202
     with pytest.raises(Stopped):
         await sent(made, spec)
 
 
-async def test_a_key_of_another_attempt_opens_nothing(town: Town, made: Path) -> None:
-    one, other = await town.spec(), await town.spec()
+async def test_a_key_of_another_attempt_opens_nothing(harness: StorageHarness, made: Path) -> None:
+    one, other = await harness.submit_export(), await harness.submit_export()
     assert isinstance(one.transfer.output, RemoteUpload)
     assert isinstance(other.transfer.output, RemoteUpload)
     mixed = one.transfer.output.model_copy(update={"key": other.transfer.output.key})
@@ -113,34 +119,38 @@ async def test_a_key_of_another_attempt_opens_nothing(town: Town, made: Path) ->
     assert caught.value.code == "output_unwritable"
 
 
-async def test_a_lie_about_the_size_is_found_out(town: Town, made: Path) -> None:
-    spec = await town.spec()
+async def test_a_lie_about_the_size_is_found_out(harness: StorageHarness, made: Path) -> None:
+    spec = await harness.submit_export()
     await sent(made, spec)
-    run = FakeRun(spec, town.street.http)
+    run = FakeRun(spec, harness.server.http)
     assert (await run.report_completed(size=len(CONTENT) - 1, checksum=CHECKSUM)).status_code == 200
-    job = (await town.street.http.get(f"/api/exports/{spec.job_id}")).json()
+    job = (await harness.server.http.get(f"/api/exports/{spec.job_id}")).json()
     assert job["status"] != "complete"
 
 
-async def test_what_was_cut_is_sent_again(front: Front, bucket_town: Town, made: Path) -> None:
-    spec = await bucket_town.spec()
-    front.faults.cut_bodies, front.faults.cut_after_bytes = 4, 3_000_000
-    front.seen.clear()
+async def test_what_was_cut_is_sent_again(
+    s3_server: S3Server, bucket_harness: StorageHarness, made: Path
+) -> None:
+    spec = await bucket_harness.submit_export()
+    s3_server.faults.cut_requests, s3_server.faults.cut_after_bytes = 4, 3_000_000
+    s3_server.requests.clear()
     assert (await sent(made, spec))[1] == CHECKSUM
-    puts = [path for method, path, _ in front.seen if method == "PUT"]
+    puts = [path for method, path, _ in s3_server.requests if method == "PUT"]
     assert len(puts) == 3 + 4
-    assert (await reported(bucket_town, spec)).status_code == 200
+    assert (await reported(bucket_harness, spec)).status_code == 200
 
 
-async def test_a_busy_bucket_is_waited_for(front: Front, bucket_town: Town, made: Path) -> None:
-    _, target = await bucket_town.target()
+async def test_a_busy_bucket_is_waited_for(
+    s3_server: S3Server, bucket_harness: StorageHarness, made: Path
+) -> None:
+    _, target = await bucket_harness.submit_with_target()
 
     def busy_between_parts() -> str:
         sending = upload(made, target, clock=impatient())
         while True:
             try:
                 next(sending)
-                front.faults.busy = 1
+                s3_server.faults.busy_responses = 1
             except StopIteration as stop:
                 return str(stop.value)
 
@@ -148,39 +158,43 @@ async def test_a_busy_bucket_is_waited_for(front: Front, bucket_town: Town, made
 
 
 async def test_a_bucket_that_stays_busy_fails_the_attempt_not_the_export(
-    front: Front, bucket_town: Town, made: Path
+    s3_server: S3Server, bucket_harness: StorageHarness, made: Path
 ) -> None:
-    _, target = await bucket_town.target()
+    _, target = await bucket_harness.submit_with_target()
 
     def cut_off() -> None:
         for share in upload(made, target, clock=impatient()):
             if share > http_client.TRIES / 100:
-                front.faults.cut_bodies, front.faults.cut_after_bytes = 10_000, 10
+                s3_server.faults.cut_requests, s3_server.faults.cut_after_bytes = 10_000, 10
 
     with pytest.raises(ExportError) as caught:
         await asyncio.to_thread(cut_off)
     assert (caught.value.code, caught.value.transient) == ("output_unwritable", True)
 
 
-async def test_a_part_that_storage_lost_is_sent_again(front: Front, bucket_town: Town, made: Path) -> None:
-    spec = await bucket_town.spec()
-    front.faults.lost = 2
+async def test_a_part_that_storage_lost_is_sent_again(
+    s3_server: S3Server, bucket_harness: StorageHarness, made: Path
+) -> None:
+    spec = await bucket_harness.submit_export()
+    s3_server.faults.lost_writes = 2
     assert (await sent(made, spec))[1] == CHECKSUM
-    assert front.faults.lost == 0
+    assert s3_server.faults.lost_writes == 0
 
 
 async def test_storage_that_keeps_nothing_fails_the_attempt(
-    front: Front, bucket_town: Town, made: Path
+    s3_server: S3Server, bucket_harness: StorageHarness, made: Path
 ) -> None:
-    spec = await bucket_town.spec()
-    front.faults.lost = 10_000
+    spec = await bucket_harness.submit_export()
+    s3_server.faults.lost_writes = 10_000
     with pytest.raises(ExportError) as caught:
         await sent(made, spec)
     assert (caught.value.code, caught.value.transient) == ("output_unwritable", True)
 
 
-async def test_urls_that_have_grown_old_are_replaced(front: Front, bucket_town: Town, made: Path) -> None:
-    _, target = await bucket_town.target()
+async def test_urls_that_have_grown_old_are_replaced(
+    s3_server: S3Server, bucket_harness: StorageHarness, made: Path
+) -> None:
+    _, target = await bucket_harness.submit_with_target()
     sending = upload(made, target, clock=impatient())
 
     def grown_old() -> str:
@@ -194,7 +208,7 @@ async def test_urls_that_have_grown_old_are_replaced(front: Front, bucket_town: 
                 return str(stop.value)
 
     def refuse_once() -> None:
-        front.faults.expired = 1
+        s3_server.faults.expired_writes = 1
 
     assert await asyncio.to_thread(grown_old) == CHECKSUM
-    assert front.faults.expired == 0
+    assert s3_server.faults.expired_writes == 0

@@ -22,7 +22,7 @@ from infra.storage.s3 import S3Storage
 from tests.gpu.media.numbered_frames import WHOLE, numbers
 from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.gpu.sources.test_discontinuities import joined
-from tests.support.s3_server import Front
+from tests.support.s3_server import S3Server
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 SIZE = 3 * 2**20 + 17
@@ -31,9 +31,9 @@ Put = Callable[[bytes], str]
 
 
 @pytest.fixture
-def put(front: Front) -> Put:
+def put(s3_server: S3Server) -> Put:
     """Store an object as `ann/source`, and return a URL to it."""
-    place = front.place()
+    place = s3_server.client_config()
 
     async def stored(content: bytes) -> str:
         bucket = Bucket(place)
@@ -41,7 +41,7 @@ def put(front: Front) -> Put:
         await bucket.call("put_object", Key="ann/source", Body=content)
         signed = await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=600)
         await bucket.close()
-        front.seen.clear()
+        s3_server.requests.clear()
         return signed.url
 
     return lambda content: asyncio.run(stored(content))
@@ -78,7 +78,9 @@ def test_it_reads_as_the_file_itself_does(put: Put) -> None:
         assert bool(found) == (reader.tell() < SIZE or bool(found))
 
 
-def test_reading_in_order_takes_few_requests_and_the_whole_is_never_held(front: Front, put: Put) -> None:
+def test_reading_in_order_takes_few_requests_and_the_whole_is_never_held(
+    s3_server: S3Server, put: Put
+) -> None:
     content = CONTENT * 8
     source = looked(put(content))
     reader, received, largest = source.open(), 0, 0
@@ -86,7 +88,7 @@ def test_reading_in_order_takes_few_requests_and_the_whole_is_never_held(front: 
         received += len(chunk)
         largest = max(largest, sum(len(window.content) for window in reader._windows))
     assert received == len(content)
-    assert len(front.seen) < 15
+    assert len(s3_server.requests) < 15
     assert largest <= remote.WINDOWS * remote.MAX_WINDOW_BYTES
 
 
@@ -99,33 +101,33 @@ def test_two_readers_do_not_disturb_each_other(put: Put) -> None:
     assert other.read() == b""
 
 
-def test_cut_connections_are_taken_up_where_they_ended(front: Front, put: Put) -> None:
+def test_cut_connections_are_taken_up_where_they_ended(s3_server: S3Server, put: Put) -> None:
     source = looked(put(CONTENT))
-    front.faults.cut_answers, front.faults.cut_after_bytes = 20, 100_000
-    front.seen.clear()
+    s3_server.faults.cut_responses, s3_server.faults.cut_after_bytes = 20, 100_000
+    s3_server.requests.clear()
     assert source.read_at(5, 2 * 2**20) == CONTENT[5 : 5 + 2 * 2**20]
-    asked = [headers["range"] for _, _, headers in front.seen]
+    asked = [headers["range"] for _, _, headers in s3_server.requests]
     assert asked[1] == f"bytes=100005-{5 + 2 * 2**20 - 1}"
 
 
-def test_a_busy_server_is_asked_again(front: Front, put: Put) -> None:
+def test_a_busy_server_is_asked_again(s3_server: S3Server, put: Put) -> None:
     url, pauses = put(CONTENT), Pauses()
-    front.faults.busy = 5
+    s3_server.faults.busy_responses = 5
     assert looked(url, pauses).size == SIZE
     assert len(pauses) == 5
 
 
-def test_a_server_that_stays_busy_fails_the_attempt_not_the_export(front: Front, put: Put) -> None:
+def test_a_server_that_stays_busy_fails_the_attempt_not_the_export(s3_server: S3Server, put: Put) -> None:
     url = put(CONTENT)
-    front.faults.busy = 1_000
+    s3_server.faults.busy_responses = 1_000
     with pytest.raises(ExportError) as caught:
         looked(url)
     assert (caught.value.code, caught.value.transient) == ("source_unavailable", True)
 
 
-def test_the_deadline_ends_all_trying(front: Front, put: Put) -> None:
+def test_the_deadline_ends_all_trying(s3_server: S3Server, put: Put) -> None:
     url, pauses = put(CONTENT), Pauses()
-    front.faults.busy = 1_000
+    s3_server.faults.busy_responses = 1_000
     with pytest.raises(ExportError, match="storage"):
         looked(url, pauses, deadline_seconds=1.0)
     assert sum(pauses) <= 1.0
@@ -138,13 +140,13 @@ def test_a_server_that_is_gone_fails_the_attempt() -> None:
     assert "secret" not in f"{caught.value}{caught.value.__cause__}"
 
 
-def test_a_source_that_is_replaced_is_not_mixed(put: Put, front: Front) -> None:
+def test_a_source_that_is_replaced_is_not_mixed(put: Put, s3_server: S3Server) -> None:
     url = put(CONTENT)
     source = looked(url)
     bucket_name = url.split("/")[3]
 
     async def replace() -> None:
-        bucket = Bucket(front.place(bucket_name))
+        bucket = Bucket(s3_server.client_config(bucket_name))
         await bucket.call("put_object", Key="ann/source", Body=CONTENT[::-1])
         await bucket.close()
 
@@ -171,9 +173,9 @@ def test_a_url_that_was_changed_opens_nothing(
     assert (caught.value.code, caught.value.transient) == (code, transient)
 
 
-def test_a_url_that_has_expired_opens_nothing(front: Front, put: Put) -> None:
+def test_a_url_that_has_expired_opens_nothing(s3_server: S3Server, put: Put) -> None:
     url = put(CONTENT)
-    front.faults.ahead_seconds = 601
+    s3_server.faults.clock_ahead_seconds = 601
     with pytest.raises(ExportError) as caught:
         looked(url)
     assert (caught.value.code, caught.value.transient) == ("source_forbidden", True)
@@ -185,29 +187,31 @@ def test_an_empty_object_is_no_source(put: Put) -> None:
     assert caught.value.code == "source_unreadable"
 
 
-def test_a_server_without_ranges_is_read_whole_into_scratch(front: Front, put: Put, tmp_path: Path) -> None:
+def test_a_server_without_ranges_is_read_whole_into_scratch(
+    s3_server: S3Server, put: Put, tmp_path: Path
+) -> None:
     url = put(CONTENT)
-    front.faults.ranges = False
+    s3_server.faults.supports_ranges = False
     path = located(url, tmp_path)
     assert isinstance(path, str)
     assert Path(path).parent == tmp_path
     assert Path(path).read_bytes() == CONTENT
 
 
-def test_a_download_that_is_cut_begins_anew(front: Front, put: Put, tmp_path: Path) -> None:
+def test_a_download_that_is_cut_begins_anew(s3_server: S3Server, put: Put, tmp_path: Path) -> None:
     source = RemoteSource(put(CONTENT), clock=Pauses().clock())
-    front.faults.cut_answers, front.faults.cut_after_bytes = 2, 1_000_000
+    s3_server.faults.cut_responses, s3_server.faults.cut_after_bytes = 2, 1_000_000
     source.download(tmp_path / "whole")
     assert (tmp_path / "whole").read_bytes() == CONTENT
 
 
-def test_a_video_is_probed_and_sought_in_place(front: Front, put: Put, tmp_path: Path) -> None:
+def test_a_video_is_probed_and_sought_in_place(s3_server: S3Server, put: Put, tmp_path: Path) -> None:
     made = made_video(tmp_path)
     url = put(made.read_bytes())
     source = probe(objects.fetch("a", {"a": RemoteObject(url=url)}, tmp_path))
     here = probe(str(made))
     assert (source.width, source.height, source.duration) == (here.width, here.height, here.duration)
-    front.faults.cut_answers, front.faults.cut_after_bytes = 3, 1_000
+    s3_server.faults.cut_responses, s3_server.faults.cut_after_bytes = 3, 1_000
     with open_container(source.path) as there, open_container(str(made)) as local:
         there.seek(500_000)
         local.seek(500_000)
@@ -228,11 +232,11 @@ def test_a_joined_recording_is_read_in_place(put: Put, tmp_path: Path) -> None:
 
 
 def test_a_network_that_fails_is_not_taken_for_a_damaged_video(
-    front: Front, put: Put, tmp_path: Path
+    s3_server: S3Server, put: Put, tmp_path: Path
 ) -> None:
     made = made_video(tmp_path)
     source = looked(put(made.read_bytes() + bytes(SIZE)))
-    front.faults.busy = 1_000
+    s3_server.faults.busy_responses = 1_000
     reader = source.open()
     reader.seek(2 * 2**20)
     with pytest.raises(ExportError) as caught:

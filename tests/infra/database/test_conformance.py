@@ -22,14 +22,12 @@ from infra.database.base import (
 )
 from infra.database.factory import open_database
 from infra.database.sqlite import sqlite_url
-from tests.support.cancellation import MOST_SUSPENSIONS, cancel_everywhere
+from tests.support.cancellation import MAX_SUSPENSIONS, cancel_everywhere
 
 CONNECTIONS = 20
 """More than either pool has."""
 INSERT = "INSERT INTO numbers VALUES (:number) RETURNING number"
-ONCE_TWICE_ALWAYS = pytest.mark.parametrize(
-    "times", [1, 2, MOST_SUSPENSIONS], ids=["once", "twice", "always"]
-)
+ONCE_TWICE_ALWAYS = pytest.mark.parametrize("times", [1, 2, MAX_SUSPENSIONS], ids=["once", "twice", "always"])
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -143,7 +141,7 @@ async def test_a_writer_that_is_cancelled_after_any_number_of_turns_does_not_blo
 
 async def test_closing_waits_for_what_a_cancelled_caller_left(database: Database) -> None:
     tasks = asyncio.all_tasks()
-    await cancel_everywhere(lambda: insert_pair(database), MOST_SUSPENSIONS)
+    await cancel_everywhere(lambda: insert_pair(database), MAX_SUSPENSIONS)
     await database.close()
     assert asyncio.all_tasks() <= tasks
 

@@ -11,7 +11,7 @@ import pytest
 from infra.database.base import ChangedRow
 from infra.database.postgresql import PostgresDatabase
 from service.settings import Settings, load_settings
-from tests.support.frozen_tunnel import Tunnel, tunnel_to
+from tests.support.frozen_tunnel import FreezableTunnel, open_tunnel
 from tests.support.stream_server import open_server
 
 SOON_SECONDS = 20
@@ -25,8 +25,8 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 
 @pytest.fixture
-async def tunnel(postgresql_url: str, stack: AsyncExitStack) -> Tunnel:
-    return await stack.enter_async_context(tunnel_to(postgresql_url))
+async def tunnel(postgresql_url: str, stack: AsyncExitStack) -> FreezableTunnel:
+    return await stack.enter_async_context(open_tunnel(postgresql_url))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def ignore(_changed: Sequence[ChangedRow]) -> None:
     return
 
 
-async def test_a_line_that_says_nothing_more_ends(tunnel: Tunnel) -> None:
+async def test_a_line_that_says_nothing_more_ends(tunnel: FreezableTunnel) -> None:
     database = PostgresDatabase(tunnel.url)
     ready = asyncio.Event()
 
@@ -55,7 +55,7 @@ async def test_a_line_that_says_nothing_more_ends(tunnel: Tunnel) -> None:
     await database.close()
 
 
-async def test_a_line_ends_that_dies_while_what_was_missed_is_read(tunnel: Tunnel) -> None:
+async def test_a_line_ends_that_dies_while_what_was_missed_is_read(tunnel: FreezableTunnel) -> None:
     database = PostgresDatabase(tunnel.url)
     reading = asyncio.Event()
 
@@ -71,7 +71,7 @@ async def test_a_line_ends_that_dies_while_what_was_missed_is_read(tunnel: Tunne
     await database.close()
 
 
-async def test_what_reading_raises_ends_the_line_and_is_told(tunnel: Tunnel) -> None:
+async def test_what_reading_raises_ends_the_line_and_is_told(tunnel: FreezableTunnel) -> None:
     database = PostgresDatabase(tunnel.url)
 
     async def fail() -> None:
@@ -82,7 +82,9 @@ async def test_what_reading_raises_ends_the_line_and_is_told(tunnel: Tunnel) -> 
     await database.close()
 
 
-async def test_pooled_connections_that_are_dead_are_replaced_before_they_are_used(tunnel: Tunnel) -> None:
+async def test_pooled_connections_that_are_dead_are_replaced_before_they_are_used(
+    tunnel: FreezableTunnel,
+) -> None:
     database = PostgresDatabase(tunnel.url)
     await database.check()
     tunnel.freeze()
@@ -91,7 +93,7 @@ async def test_pooled_connections_that_are_dead_are_replaced_before_they_are_use
     await database.close()
 
 
-async def test_the_kernel_watches_idle_connections(tunnel: Tunnel) -> None:
+async def test_the_kernel_watches_idle_connections(tunnel: FreezableTunnel) -> None:
     database = PostgresDatabase(tunnel.url)
     connection = await database._connect()
     peer = connection._transport.get_extra_info("socket")
@@ -101,7 +103,7 @@ async def test_the_kernel_watches_idle_connections(tunnel: Tunnel) -> None:
 
 
 async def test_a_reader_is_told_what_another_replica_took_in_while_the_line_was_dead(
-    settings: Settings, stack: AsyncExitStack, tunnel: Tunnel, postgresql_url: str
+    settings: Settings, stack: AsyncExitStack, tunnel: FreezableTunnel, postgresql_url: str
 ) -> None:
     direct = settings.model_copy(update={"database_url": postgresql_url})
     through = settings.model_copy(update={"database_url": tunnel.url})

@@ -42,7 +42,7 @@ async def shared(deployed_state: Path, tmp_path_factory: pytest.TempPathFactory)
 async def plane(shared: ModalLocal) -> AsyncIterator[ModalLocal]:
     """The shared one, whose faults are mended in the end."""
     yield shared
-    shared.control.set(Faults())
+    shared.fault_api.set(Faults())
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ async def test_a_cancelled_run_is_not_run_again_when_its_container_dies(
     await marks(tmp_path, 1)
     await call.cancel.aio()
     await marks(tmp_path, 1, "*.deaf")
-    plane.control.crash(call.object_id)
+    plane.fault_api.crash(call.object_id)
     with pytest.raises(RemoteError):
         await call.get.aio(timeout=20)
 

@@ -31,23 +31,23 @@ from tests.infra.modal_local.toy_app import function, marks
 async def test_a_spawn_is_refused(
     plane: ModalLocal, client: Client, status: str, error: type[Exception]
 ) -> None:
-    plane.control.set(Faults(refuse_spawns=status))
+    plane.fault_api.set(Faults(refuse_spawns=status))
     with pytest.raises(error):
         await function(client, "echo").spawn.aio(1)
 
 
 async def test_a_poll_is_refused(plane: ModalLocal, client: Client) -> None:
     call = await function(client, "echo").spawn.aio(1)
-    plane.control.set(Faults(refuse_polls="UNAVAILABLE"))
+    plane.fault_api.set(Faults(refuse_polls="UNAVAILABLE"))
     with pytest.raises(ServiceError):
         await call.get.aio(timeout=0)
-    plane.control.set(Faults())
+    plane.fault_api.set(Faults())
     assert await call.get.aio(timeout=20) == 1
 
 
 async def test_a_token_is_revoked(plane: ModalLocal, client: Client) -> None:
     call = await function(client, "echo").spawn.aio(1)
-    plane.control.set(Faults(token_revoked=True))
+    plane.fault_api.set(Faults(token_revoked=True))
     with pytest.raises(AuthError):
         await call.get.aio(timeout=0)
 
@@ -57,7 +57,7 @@ async def test_a_spawn_that_is_given_up_has_still_made_its_call(
 ) -> None:
     work = function(client, "work")
     await work.hydrate.aio()
-    plane.control.set(Faults(spawn_answer_delay_seconds=5))
+    plane.fault_api.set(Faults(spawn_answer_delay_seconds=5))
     with anyio.move_on_after(0.2) as scope:
         await work.spawn.aio(str(tmp_path))
     assert scope.cancelled_caught
@@ -68,18 +68,18 @@ async def test_a_spawn_that_is_given_up_has_still_made_its_call(
 
 async def test_held_calls_are_pending_until_they_are_let_go(plane: ModalLocal, client: Client) -> None:
     echo = function(client, "echo")
-    plane.control.set(Faults(hold_calls=True))
+    plane.fault_api.set(Faults(hold_calls=True))
     calls = [await echo.spawn.aio(number) for number in range(20)]
     with pytest.raises(TimeoutError):
         await calls[0].get.aio(timeout=0.2)
-    plane.control.set(Faults())
+    plane.fault_api.set(Faults())
     assert [await call.get.aio(timeout=20) for call in calls] == list(range(20))
 
 
 async def test_a_crashed_run_is_run_again(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
     call = await function(client, "work").spawn.aio(str(tmp_path))
     (first,) = await marks(tmp_path, 1)
-    plane.control.crash(call.object_id)
+    plane.fault_api.crash(call.object_id)
     both = await marks(tmp_path, 2)
     (tmp_path / "go").touch()
     (second,) = set(both) - {first}
@@ -93,7 +93,7 @@ async def test_a_preempted_run_goes_on_beside_its_successor(
 ) -> None:
     call = await function(client, "alone").spawn.aio(str(tmp_path))
     await marks(tmp_path, 1)
-    plane.control.preempt(call.object_id)
+    plane.fault_api.preempt(call.object_id)
     both = await marks(tmp_path, 2)
     await call.cancel.aio(terminate_containers=True)
     (tmp_path / "go").touch()
@@ -106,7 +106,7 @@ async def test_a_preempted_run_goes_on_beside_its_successor(
 async def test_a_lost_output_never_shows(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
     call = await function(client, "work").spawn.aio(str(tmp_path))
     await marks(tmp_path, 1)
-    plane.control.lose(call.object_id)
+    plane.fault_api.lose(call.object_id)
     (tmp_path / "go").touch()
     await marks(tmp_path, 1, "*.done")
     with pytest.raises(TimeoutError):
@@ -117,7 +117,7 @@ async def test_a_lost_output_never_shows(plane: ModalLocal, client: Client, tmp_
 async def test_an_output_expires(plane: ModalLocal, client: Client) -> None:
     call = await function(client, "echo").spawn.aio(1)
     assert await call.get.aio(timeout=20) == 1
-    plane.control.expire(call.object_id)
+    plane.fault_api.expire(call.object_id)
     with pytest.raises(OutputExpiredError):
         await call.get.aio(timeout=0)
 
@@ -126,7 +126,7 @@ async def test_the_switches_are_set_over_http(plane: ModalLocal, client: Client,
     key = {"Authorization": f"Bearer {plane.environment['MODAL_TOKEN_SECRET']}"}
     async with httpx.AsyncClient(base_url=plane.control_url, headers=key) as http:
         assert (await http.put("/faults", json={"refuse_spawns": "UNAVAILABLE"})).status_code == 200
-        assert plane.control.faults.refuse_spawns == "UNAVAILABLE"
+        assert plane.fault_api.faults.refuse_spawns == "UNAVAILABLE"
         assert (await http.put("/faults", json={"refuse_spawns": "WHATEVER"})).status_code == 422
         assert (await http.put("/faults", json={"unknown": 1})).status_code == 422
         assert (await http.get("/faults")).json()["refuse_spawns"] == "UNAVAILABLE"

@@ -7,7 +7,7 @@ import pytest
 
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
-from tests.support.s3_server import Front, s3_server
+from tests.support.s3_server import S3Server, run_s3_server
 from tests.support.storage_cases import BucketCase
 
 pytestmark = pytest.mark.anyio
@@ -17,14 +17,14 @@ EVERYTHING = -3_600.0
 
 
 @pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
+def s3_server() -> Iterator[S3Server]:
+    with run_s3_server() as s3_server:
+        yield s3_server
 
 
 @pytest.fixture
-async def bucket(front: Front) -> AsyncIterator[Bucket]:
-    bucket = Bucket(front.place())
+async def bucket(s3_server: S3Server) -> AsyncIterator[Bucket]:
+    bucket = Bucket(s3_server.client_config())
     await bucket.create()
     yield bucket
     await bucket.close()

@@ -9,7 +9,7 @@ from infra.storage import StorageForbidden, StorageUnavailable
 from infra.storage.bucket_setup import BucketConfig, SetupStep, set_up_bucket
 from infra.storage.client import Bucket
 from infra.storage.s3 import bucket_key
-from tests.support.s3_server import Front
+from tests.support.s3_server import S3Server
 
 pytestmark = pytest.mark.anyio
 CONFIG = BucketConfig(
@@ -18,8 +18,8 @@ CONFIG = BucketConfig(
 
 
 @pytest.fixture
-async def bucket(front: Front) -> AsyncIterator[Bucket]:
-    bucket = Bucket(front.place(), attempts=1)
+async def bucket(s3_server: S3Server) -> AsyncIterator[Bucket]:
+    bucket = Bucket(s3_server.client_config(), attempts=1)
     yield bucket
     await bucket.close()
 
@@ -79,14 +79,14 @@ async def test_without_origins_the_pages_stay_as_they_are(bucket: Bucket) -> Non
     assert (await bucket.call("get_bucket_cors"))["CORSRules"]
 
 
-async def test_credentials_that_may_not_are_told_of(front: Front, bucket: Bucket) -> None:
-    front.faults.forbidden = True
+async def test_credentials_that_may_not_are_told_of(s3_server: S3Server, bucket: Bucket) -> None:
+    s3_server.faults.forbidden = True
     with pytest.raises(StorageForbidden):
         await prepared(bucket)
 
 
-async def test_a_storage_that_is_down_is_told_of(front: Front, bucket: Bucket) -> None:
-    front.faults.busy = 100
+async def test_a_storage_that_is_down_is_told_of(s3_server: S3Server, bucket: Bucket) -> None:
+    s3_server.faults.busy_responses = 100
     with pytest.raises(StorageUnavailable):
         await prepared(bucket)
 

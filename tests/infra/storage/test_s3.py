@@ -20,7 +20,7 @@ from infra.storage import (
 from infra.storage.client import Bucket, S3Config
 from infra.storage.s3 import S3Storage
 from infra.storage.s3_publish import publish
-from tests.support.s3_server import Front
+from tests.support.s3_server import S3Server
 from tests.support.sigv4 import SECRET_KEY
 
 pytestmark = pytest.mark.anyio
@@ -33,8 +33,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def bucket(front: Front) -> AsyncIterator[Bucket]:
-    bucket = Bucket(front.place(), attempts=2)
+async def bucket(s3_server: S3Server) -> AsyncIterator[Bucket]:
+    bucket = Bucket(s3_server.client_config(), attempts=2)
     await bucket.create()
     yield bucket
     await bucket.close()
@@ -90,11 +90,11 @@ async def test_a_url_is_good_for_one_key_and_one_method(storage: Storage, client
     assert (await client.get(signed.url)).status_code == 404
 
 
-async def test_a_url_expires(front: Front, storage: Storage, client: httpx.AsyncClient) -> None:
+async def test_a_url_expires(s3_server: S3Server, storage: Storage, client: httpx.AsyncClient) -> None:
     signed = await storage.sign_write_url(
         "ann", "a.mp4", size=1, content_type="video/mp4", expires_seconds=60
     )
-    front.faults.ahead_seconds = 61
+    s3_server.faults.clock_ahead_seconds = 61
     assert (await client.put(signed.url, content=b"x", headers=signed.headers)).status_code == 403
 
 
@@ -133,28 +133,30 @@ def test_a_file_name_can_not_break_out_of_its_header() -> None:
     )
 
 
-async def test_a_busy_storage_is_asked_again(front: Front, storage: Storage) -> None:
-    front.faults.busy = 1
+async def test_a_busy_storage_is_asked_again(s3_server: S3Server, storage: Storage) -> None:
+    s3_server.faults.busy_responses = 1
     assert await storage.find("ann", "a.mp4") is None
-    assert len([method for method, _, _ in front.seen if method == "HEAD"]) == 2
+    assert len([method for method, _, _ in s3_server.requests if method == "HEAD"]) == 2
 
 
-async def test_a_storage_that_is_written_to_too_often_is_asked_again(front: Front, storage: Storage) -> None:
-    front.faults.throttled = 1  # R2 takes one write a second for a key
+async def test_a_storage_that_is_written_to_too_often_is_asked_again(
+    s3_server: S3Server, storage: Storage
+) -> None:
+    s3_server.faults.throttled_responses = 1  # R2 takes one write a second for a key
     await storage.delete("ann", "a.mp4")
-    assert len([method for method, _, _ in front.seen if method == "DELETE"]) == 2
+    assert len([method for method, _, _ in s3_server.requests if method == "DELETE"]) == 2
 
 
-async def test_a_storage_that_stays_busy_is_unavailable(front: Front, storage: Storage) -> None:
-    front.faults.busy = 1_000
+async def test_a_storage_that_stays_busy_is_unavailable(s3_server: S3Server, storage: Storage) -> None:
+    s3_server.faults.busy_responses = 1_000
     with pytest.raises(StorageUnavailable) as caught:
         await storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")
     assert caught.value.code == "storage_unavailable"
-    assert len([method for method, _, _ in front.seen if method == "POST"]) == 2
+    assert len([method for method, _, _ in s3_server.requests if method == "POST"]) == 2
 
 
-async def test_a_missing_bucket_is_called_that(front: Front) -> None:
-    bucket = Bucket(front.place("never-made"), attempts=1)
+async def test_a_missing_bucket_is_called_that(s3_server: S3Server) -> None:
+    bucket = Bucket(s3_server.client_config("never-made"), attempts=1)
     storage = S3Storage(bucket)
     for call in (storage.check(), storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")):
         with pytest.raises(BucketNotFound):
@@ -162,8 +164,10 @@ async def test_a_missing_bucket_is_called_that(front: Front) -> None:
     await storage.close()
 
 
-async def test_refused_credentials_are_called_that_and_not_repeated(front: Front, bucket: Bucket) -> None:
-    wrong = Bucket(front.place(bucket.name, secret="not the secret at all"), attempts=1)
+async def test_refused_credentials_are_called_that_and_not_repeated(
+    s3_server: S3Server, bucket: Bucket
+) -> None:
+    wrong = Bucket(s3_server.client_config(bucket.name, secret="not the secret at all"), attempts=1)
     storage = S3Storage(wrong)
     for call in (storage.check(), storage.find("ann", "a.mp4")):
         with pytest.raises(StorageForbidden) as caught:
@@ -172,8 +176,10 @@ async def test_refused_credentials_are_called_that_and_not_repeated(front: Front
     await storage.close()
 
 
-async def test_credentials_that_do_not_allow_it_are_called_that(front: Front, storage: Storage) -> None:
-    front.faults.forbidden = True
+async def test_credentials_that_do_not_allow_it_are_called_that(
+    s3_server: S3Server, storage: Storage
+) -> None:
+    s3_server.faults.forbidden = True
     with pytest.raises(StorageForbidden):
         await storage.delete("ann", "a.mp4")
 
@@ -186,8 +192,8 @@ async def test_a_storage_that_nobody_answers_for_is_unavailable() -> None:
     await storage.close()
 
 
-def test_a_place_does_not_show_its_secret(front: Front) -> None:
-    assert SECRET_KEY not in repr(front.place())
+def test_a_place_does_not_show_its_secret(s3_server: S3Server) -> None:
+    assert SECRET_KEY not in repr(s3_server.client_config())
 
 
 @pytest.mark.parametrize(
@@ -244,16 +250,16 @@ async def test_a_large_object_that_is_replaced_while_it_is_copied_is_not_publish
 
 
 async def test_a_publish_that_failed_half_way_is_taken_up_again(
-    front: Front, bucket: Bucket, storage: Storage
+    s3_server: S3Server, bucket: Bucket, storage: Storage
 ) -> None:
     stated = hashlib.sha256(b"video").hexdigest()
     await bucket.call("put_object", Key="ann/from", Body=b"video", Metadata={"sha256": stated})
     await bucket.call("copy_object", Key="ann/to", CopySource={"Bucket": bucket.name, "Key": "ann/from"})
     assert await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{stated}")
-    front.faults.busy = 1_000
+    s3_server.faults.busy_responses = 1_000
     with pytest.raises(StorageError):
         await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{stated}")
-    front.faults.busy = 0
+    s3_server.faults.busy_responses = 0
     assert await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{stated}")
 
 

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from service.api.streaming.websocket import export_socket
 from service.settings import Settings
-from tests.conftest import empty
+from tests.conftest import delete_all_rows
 from tests.support.stream_server import StreamServer, open_server, wait_until
 
 LEAVERS = 50
@@ -24,7 +24,7 @@ RESET = struct.pack("ii", 1, 0)
 async def server(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> StreamServer:
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
-        await empty(url)
+        await delete_all_rows(url)
         settings = settings.model_copy(update={"database_url": url})
     return await stack.enter_async_context(open_server(settings))
 

@@ -16,9 +16,9 @@ from tests.service.api.test_exports import problem
 from tests.service.conftest import bearer
 from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
 from tests.support.fakes import FakeRun, FakeRunner
-from tests.support.small_mp4 import video_with
+from tests.support.small_mp4 import make_video
 
-VIDEO = video_with(bytes(range(256)) * 40)
+VIDEO = make_video(bytes(range(256)) * 40)
 UPLOAD = {"filename": "match.mp4", "size": len(VIDEO), "content_type": "video/mp4"}
 
 

@@ -17,7 +17,7 @@ from service.problems import Unavailable
 from tests.gpu.sources.stream_films import Pictures, Sound, film
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import free_port, serve_app, settings_on
-from tests.support.s3_server import s3_server
+from tests.support.s3_server import run_s3_server
 
 pytestmark = pytest.mark.anyio
 
@@ -104,8 +104,8 @@ async def test_an_object_elsewhere_that_is_away_for_now_may_be_asked_about_again
 
 async def test_an_object_in_a_bucket_is_told_and_only_so_much_of_it_is_read(tmp_path: Path) -> None:
     source = film(tmp_path / "source.mp4", Pictures(90), Sound(300))
-    with s3_server() as front:
-        bucket = Bucket(front.place())
+    with run_s3_server() as s3_server:
+        bucket = Bucket(s3_server.client_config())
         await bucket.create()
         await bucket.call("put_object", Key="ann/source", Body=source.read_bytes())
         url = (await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=60)).url

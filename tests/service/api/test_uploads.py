@@ -12,8 +12,8 @@ import pytest
 from service.settings import Settings
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import FRAMING, LiveServer, free_port, serve_app, settings_on
-from tests.support.s3_server import Front
-from tests.support.storage_harness import settings_of, with_bucket
+from tests.support.s3_server import S3Server
+from tests.support.storage_harness import settings_for_storage, settings_with_bucket
 
 pytestmark = pytest.mark.anyio
 AUTH_SECRET = "a shared secret of the tokens that is long enough"
@@ -57,13 +57,15 @@ class Counter:
         return (await self.ask("POST", "/api/exports", user=user, json=body)).status_code
 
 
-async def bucket_settings(front: Front, data_dir: Path) -> Settings:
-    return await with_bucket(front, data_dir, auth_jwt_secret=AUTH_SECRET)
+async def bucket_settings(s3_server: S3Server, data_dir: Path) -> Settings:
+    return await settings_with_bucket(s3_server, data_dir, auth_jwt_secret=AUTH_SECRET)
 
 
 @pytest.fixture(params=["folder", "s3"])
-async def counter(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Counter]:
-    settings = await settings_of(request.param, front, data_dir, auth_jwt_secret=AUTH_SECRET)
+async def counter(
+    request: pytest.FixtureRequest, data_dir: Path, s3_server: S3Server
+) -> AsyncIterator[Counter]:
+    settings = await settings_for_storage(request.param, s3_server, data_dir, auth_jwt_secret=AUTH_SECRET)
     async with serve_app(settings, FakeRunner()) as server:
         yield Counter(server)
 
@@ -171,21 +173,21 @@ async def test_an_upload_is_its_users_alone(counter: Counter, method: str, path:
     assert (await counter.ask("GET", f"/api/uploads/{upload['upload']}")).status_code == 200
 
 
-async def test_a_url_in_the_bucket_expires(front: Front, data_dir: Path) -> None:
-    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
+async def test_a_url_in_the_bucket_expires(s3_server: S3Server, data_dir: Path) -> None:
+    async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
         counter = Counter(server)
         found = await counter.begun(5)
-        front.faults.ahead_seconds = 3_601
+        s3_server.faults.clock_ahead_seconds = 3_601
         assert (await counter.put(found, b"video")).status_code == 403
 
 
 async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
-    front: Front, data_dir: Path
+    s3_server: S3Server, data_dir: Path
 ) -> None:
-    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
+    async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
         counter = Counter(server)
         found = await counter.begun(len(CONTENT))
-        front.faults.cut_bodies, front.faults.cut_after_bytes = 1, 1_000_000
+        s3_server.faults.cut_requests, s3_server.faults.cut_after_bytes = 1, 1_000_000
         with pytest.raises(httpx.TransportError):
             await counter.put(found, CONTENT)
         assert await counter.exports(found["key"]) == 422
@@ -194,22 +196,24 @@ async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
 
 
 async def test_a_bucket_that_stays_busy_is_a_503_that_says_when_to_come_again(
-    front: Front, data_dir: Path
+    s3_server: S3Server, data_dir: Path
 ) -> None:
-    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
-        front.faults.busy = 1_000
+    async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
+        s3_server.faults.busy_responses = 1_000
         asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
         answer = await Counter(server).ask("POST", "/api/uploads", json=asked)
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         assert answer.json()["type"] == "urn:framehook:problem:storage_unavailable"
-        front.faults.busy = 0
+        s3_server.faults.busy_responses = 0
         assert (await Counter(server).ask("POST", "/api/uploads", json=asked)).status_code == 201
 
 
-async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(front: Front, data_dir: Path) -> None:
-    async with serve_app(await bucket_settings(front, data_dir), FakeRunner()) as server:
-        front.faults.forbidden = True
+async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(
+    s3_server: S3Server, data_dir: Path
+) -> None:
+    async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
+        s3_server.faults.forbidden = True
         ready = await server.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
         asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}

@@ -6,21 +6,21 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli.main import app
-from tests.support.s3_server import Front, s3_server
+from tests.support.s3_server import S3Server, run_s3_server
 
 
 @pytest.fixture(scope="module")
-def front() -> Iterator[Front]:
-    with s3_server() as front:
-        yield front
+def s3_server() -> Iterator[S3Server]:
+    with run_s3_server() as s3_server:
+        yield s3_server
 
 
 def prepare(*words: str, **environment: str) -> Result:
     return CliRunner().invoke(app, ["bucket", "prepare", *words], env=environment)
 
 
-def settings_for(front: Front, **changes: str) -> dict[str, str]:
-    place = front.place()
+def settings_for(s3_server: S3Server, **changes: str) -> dict[str, str]:
+    place = s3_server.client_config()
     return {
         "R2_ENDPOINT_URL": place.endpoint_url,
         "R2_ACCESS_KEY_ID": place.access_key_id,
@@ -29,8 +29,10 @@ def settings_for(front: Front, **changes: str) -> dict[str, str]:
     } | changes
 
 
-def test_each_thing_that_was_done_is_said_and_nothing_is_done_twice(front: Front) -> None:
-    settings = settings_for(front, PUBLIC_URL="https://video.example", ALLOWED_ORIGINS="https://app.example")
+def test_each_thing_that_was_done_is_said_and_nothing_is_done_twice(s3_server: S3Server) -> None:
+    settings = settings_for(
+        s3_server, PUBLIC_URL="https://video.example", ALLOWED_ORIGINS="https://app.example"
+    )
     first = prepare("--upload-days", "30", **settings)
     assert first.exit_code == 0
     assert first.stdout.splitlines() == [
@@ -44,8 +46,8 @@ def test_each_thing_that_was_done_is_said_and_nothing_is_done_twice(front: Front
     assert "from now on" not in again.stdout
 
 
-def test_origins_on_the_command_line_take_the_place_of_the_settings(front: Front) -> None:
-    settings = settings_for(front, PUBLIC_URL="https://video.example")
+def test_origins_on_the_command_line_take_the_place_of_the_settings(s3_server: S3Server) -> None:
+    settings = settings_for(s3_server, PUBLIC_URL="https://video.example")
     assert "Pages of https://a.example may" in prepare("--origin", "https://a.example", **settings).stdout
 
 
@@ -58,8 +60,8 @@ def test_a_folder_needs_no_preparing() -> None:
     )
 
 
-def test_a_storage_that_refuses_is_said_in_a_sentence_without_secrets(front: Front) -> None:
-    settings = settings_for(front, R2_SECRET_ACCESS_KEY="another secret than the storage has")
+def test_a_storage_that_refuses_is_said_in_a_sentence_without_secrets(s3_server: S3Server) -> None:
+    settings = settings_for(s3_server, R2_SECRET_ACCESS_KEY="another secret than the storage has")
     result = prepare(**settings)
     assert result.exit_code == 1
     assert result.stderr.startswith("framehook: the storage refused the credentials")

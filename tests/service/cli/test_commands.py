@@ -19,9 +19,9 @@ from service.cli.main import app
 from service.client import Client
 from tests.support.fakes import FakeRun
 from tests.support.live_server import FRAMING, DurableRunner, LiveServer, free_port, serve_app, settings_on
-from tests.support.small_mp4 import video_with
+from tests.support.small_mp4 import make_video
 
-CONTENT = video_with(b"the exported video")
+CONTENT = make_video(b"the exported video")
 
 
 @dataclass(frozen=True)

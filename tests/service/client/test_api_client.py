@@ -28,7 +28,7 @@ from tests.support.live_server import (
     serve_script,
     settings_on,
 )
-from tests.support.small_mp4 import video_with
+from tests.support.small_mp4 import make_video
 
 
 class Watching:
@@ -59,7 +59,7 @@ def nothing(_done: int, _total: int) -> None:
 async def test_a_file_is_sent_exported_watched_and_fetched(data_dir: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "match.mov", tmp_path / "out.mp4"
     source.write_bytes(bytes(700_000))
-    content = video_with(b"the exported video" * 40_000)
+    content = make_video(b"the exported video" * 40_000)
     moved: list[tuple[int, int]] = []
     async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
         with Client(server.url) as client:

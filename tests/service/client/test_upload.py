@@ -17,8 +17,8 @@ from service.settings import Settings
 from tests.service.cli.test_commands import exporting, run
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import LiveServer, ScriptedResponse, serve_app, serve_script
-from tests.support.s3_server import Faults, Front
-from tests.support.storage_harness import settings_of, with_bucket
+from tests.support.s3_server import S3Faults, S3Server
+from tests.support.storage_harness import settings_for_storage, settings_with_bucket
 
 pytestmark = pytest.mark.anyio
 MIB = 2**20
@@ -34,8 +34,8 @@ def film(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def settings(front: Front, data_dir: Path) -> Settings:
-    return await with_bucket(front, data_dir)
+async def settings(s3_server: S3Server, data_dir: Path) -> Settings:
+    return await settings_with_bucket(s3_server, data_dir)
 
 
 @pytest.fixture
@@ -63,17 +63,17 @@ class Sender:
             raise KeyboardInterrupt
 
 
-def sent_parts(front: Front) -> list[str]:
-    return [path for method, path, _ in front.seen if method == "PUT" and "partNumber=" in path]
+def sent_parts(s3_server: S3Server) -> list[str]:
+    return [path for method, path, _ in s3_server.requests if method == "PUT" and "partNumber=" in path]
 
 
-async def kept(settings: Settings, front: Front, key: str) -> str:
+async def kept(settings: Settings, s3_server: S3Server, key: str) -> str:
     """The digest of what is stored."""
     if settings.r2_bucket_name is None:
         return hashlib.sha256(
             FolderStorage(settings.data_dir).local_path("local", key).read_bytes()
         ).hexdigest()
-    bucket = Bucket(front.place(settings.r2_bucket_name))
+    bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
     found = await bucket.call("get_object", Key=f"local/{key}")
     content = await bucket.run(found["Body"].read)
     await bucket.close()
@@ -82,13 +82,13 @@ async def kept(settings: Settings, front: Front, key: str) -> str:
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 async def test_a_large_file_arrives_whole_and_its_progress_is_shown(
-    kind: str, front: Front, data_dir: Path, film: Path
+    kind: str, s3_server: S3Server, data_dir: Path, film: Path
 ) -> None:
-    settings = await settings_of(kind, front, data_dir)
+    settings = await settings_for_storage(kind, s3_server, data_dir)
     async with serve_app(settings, FakeRunner()) as server:
         sender = Sender(server.url)
         key = await sender.sends(film)
-    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
     assert sender.shown == sorted(sender.shown)
     assert (sender.shown[0] < 0.02, sender.shown[-1]) == (True, 1.0)
 
@@ -96,66 +96,70 @@ async def test_a_large_file_arrives_whole_and_its_progress_is_shown(
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param(Faults(cut_bodies=6, cut_after_bytes=3_000_000), id="cut"),
-        pytest.param(Faults(busy_parts=12), id="turned away by a busy store"),
-        pytest.param(Faults(expired=3), id="sent to URLs that are too old"),
-        pytest.param(Faults(lost=2), id="kept by word only"),
+        pytest.param(S3Faults(cut_requests=6, cut_after_bytes=3_000_000), id="cut"),
+        pytest.param(S3Faults(busy_part_responses=12), id="turned away by a busy store"),
+        pytest.param(S3Faults(expired_writes=3), id="sent to URLs that are too old"),
+        pytest.param(S3Faults(lost_writes=2), id="kept by word only"),
     ],
 )
 async def test_parts_that_do_not_arrive_are_sent_again(
-    server: LiveServer, settings: Settings, front: Front, film: Path, faults: Faults
+    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, faults: S3Faults
 ) -> None:
-    front.faults = faults
+    s3_server.faults = faults
     key = await Sender(server.url).sends(film)
-    front.faults = Faults()
-    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
-    assert len(sent_parts(front)) > PARTS
+    s3_server.faults = S3Faults()
+    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert len(sent_parts(s3_server)) > PARTS
 
 
 @pytest.mark.parametrize(
     ("faults", "trouble"),
     [
-        pytest.param(Faults(cut_bodies=10_000), "the connection broke", id="cut"),
-        pytest.param(Faults(busy_parts=10_000), "503", id="busy"),
-        pytest.param(Faults(expired=10_000), "the storage answered 403.*: AccessDenied", id="refused"),
-        pytest.param(Faults(lost=10_000), "does not keep the uploaded parts", id="losing everything"),
+        pytest.param(S3Faults(cut_requests=10_000), "the connection broke", id="cut"),
+        pytest.param(S3Faults(busy_part_responses=10_000), "503", id="busy"),
+        pytest.param(
+            S3Faults(expired_writes=10_000), "the storage answered 403.*: AccessDenied", id="refused"
+        ),
+        pytest.param(
+            S3Faults(lost_writes=10_000), "does not keep the uploaded parts", id="losing everything"
+        ),
     ],
 )
 async def test_a_store_that_takes_nothing_is_given_up_and_nothing_is_there(
-    server: LiveServer, front: Front, film: Path, faults: Faults, trouble: str
+    server: LiveServer, s3_server: S3Server, film: Path, faults: S3Faults, trouble: str
 ) -> None:
-    front.faults = faults
+    s3_server.faults = faults
     with pytest.raises(ClientError, match=trouble) as told:
         await Sender(server.url).sends(film)
     assert "Signature" not in str(told.value)
-    front.faults = Faults()
-    assert "complete" not in {path.rpartition("/")[2] for _, path, _ in front.seen}
-    joined = [path for method, path, _ in front.seen if method == "POST" and "uploadId=" in path]
+    s3_server.faults = S3Faults()
+    assert "complete" not in {path.rpartition("/")[2] for _, path, _ in s3_server.requests}
+    joined = [path for method, path, _ in s3_server.requests if method == "POST" and "uploadId=" in path]
     assert joined == []
 
 
 async def test_a_program_that_was_ended_goes_on_where_it_was(
-    server: LiveServer, settings: Settings, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
     memory = tmp_path / "state"
     # four of the five parts are sent at once, so that one of them is surely there by then
     with pytest.raises(KeyboardInterrupt):
         await Sender(server.url, memory, until=0.9).sends(film)
-    (begun,) = {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)}
-    front.seen.clear()
+    (begun,) = {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(s3_server)}
+    s3_server.requests.clear()
     sender = Sender(server.url, memory)
     assert sender.client.can_resume(film)
     key = await sender.sends(film)
-    assert {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(front)} == {begun}
-    assert len(sent_parts(front)) < PARTS
+    assert {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(s3_server)} == {begun}
+    assert len(sent_parts(s3_server)) < PARTS
     assert sender.shown[0] > 0.2
-    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
     assert not Client(server.url, resume_folder=memory).can_resume(film)
     assert list(memory.iterdir()) == []
 
 
 async def test_a_file_that_is_another_by_now_begins_anew(
-    server: LiveServer, settings: Settings, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
     memory = tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
@@ -164,25 +168,25 @@ async def test_a_file_that_is_another_by_now_begins_anew(
     await asyncio.to_thread(film.write_bytes, changed)
     os.utime(film, ns=(1, 1))
     key = await Sender(server.url, memory).sends(film)
-    assert await kept(settings, front, key) == hashlib.sha256(changed).hexdigest()
+    assert await kept(settings, s3_server, key) == hashlib.sha256(changed).hexdigest()
 
 
 async def test_an_upload_that_the_service_knows_no_more_begins_anew(
-    server: LiveServer, settings: Settings, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
     memory = tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
         await Sender(server.url, memory, until=0.3).sends(film)
-    bucket = Bucket(front.place(settings.r2_bucket_name))
+    bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
     (found,) = await bucket.pages("list_multipart_uploads", "Uploads")
     await bucket.call("abort_multipart_upload", Key=found["Key"], UploadId=found["UploadId"])
     await bucket.close()
     key = await Sender(server.url, memory).sends(film)
-    assert await kept(settings, front, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
 
 
 async def test_a_file_that_changes_on_its_way_is_not_stored(
-    server: LiveServer, front: Front, film: Path
+    server: LiveServer, s3_server: S3Server, film: Path
 ) -> None:
     sender = Sender(server.url)
     changing = sender.client
@@ -193,7 +197,7 @@ async def test_a_file_that_changes_on_its_way_is_not_stored(
 
     with changing, pytest.raises(ClientError, match="changed during the upload"):
         await asyncio.to_thread(changing.upload, film, moved)
-    assert [path for method, path, _ in front.seen if method == "POST" and "uploadId=" in path] == []
+    assert [path for method, path, _ in s3_server.requests if method == "POST" and "uploadId=" in path] == []
 
 
 def test_a_service_that_wants_parts_gets_them_whatever_was_asked_for(tmp_path: Path) -> None:
@@ -247,14 +251,14 @@ def test_a_service_that_is_away_forgets_nothing(film: Path, tmp_path: Path) -> N
 
 
 async def test_the_command_says_how_to_go_on_and_does(
-    server: LiveServer, front: Front, film: Path, tmp_path: Path
+    server: LiveServer, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
     environment = {"FRAMEHOOK_URL": server.url, "XDG_STATE_HOME": str(tmp_path / "state")}
-    front.faults = Faults(expired=10_000)
+    s3_server.faults = S3Faults(expired_writes=10_000)
     cut = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
     assert (cut.status, cut.out) == (2, "")
     assert cut.err.endswith("; run the same command again to resume the upload\n")
-    front.faults = Faults()
+    s3_server.faults = S3Faults()
     done = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
     assert done.status == 0, done.err
     assert "Resuming an interrupted upload." in done.err

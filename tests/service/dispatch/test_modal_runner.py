@@ -65,7 +65,7 @@ async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> As
         if "TOKEN" not in name:
             monkeypatch.setenv(name, value)
     yield shared_plane
-    shared_plane.control.set(Faults())
+    shared_plane.fault_api.set(Faults())
 
 
 @pytest.fixture
@@ -111,10 +111,10 @@ def test_a_call_s_value_tells_how_it_ended(value: object, status: object) -> Non
 async def test_a_call_is_spawned_asked_after_and_taken_at_its_word(
     plane: ModalLocal, runner: ModalRunner
 ) -> None:
-    plane.control.set(Faults(hold_calls=True))
+    plane.fault_api.set(Faults(hold_calls=True))
     call_id = await runner.spawn(spec())
     assert isinstance(await runner.probe(call_id), Running)
-    plane.control.set(Faults())
+    plane.fault_api.set(Faults())
     assert await ended(runner, call_id) == Finished(Failure(code="toy", message="a2V5"), 1.5)
 
 
@@ -129,7 +129,7 @@ async def test_an_expired_result_and_an_unknown_call_may_be_tried_again(
 ) -> None:
     call_id = await runner.spawn(spec())
     await ended(runner, call_id)
-    plane.control.expire(call_id)
+    plane.fault_api.expire(call_id)
     for found, code in (
         (await runner.probe(call_id), "result_expired"),
         (await runner.probe("fc-00000000000000"), "call_unknown"),
@@ -144,7 +144,7 @@ async def test_an_expired_result_and_an_unknown_call_may_be_tried_again(
 )
 async def test_what_can_t_be_asked_is_unknown(plane: ModalLocal, runner: ModalRunner, faults: Faults) -> None:
     call_id = await runner.spawn(spec())
-    plane.control.set(faults)
+    plane.fault_api.set(faults)
     assert isinstance(await runner.probe(call_id), Unknown)
 
 
@@ -160,7 +160,7 @@ async def test_what_can_t_be_asked_is_unknown(plane: ModalLocal, runner: ModalRu
 async def test_a_spawn_is_refused_with_a_code_and_a_sentence(
     plane: ModalLocal, runner: ModalRunner, faults: Faults, code: str, counted: bool
 ) -> None:
-    plane.control.set(faults)
+    plane.fault_api.set(faults)
     with pytest.raises(RunnerRefused) as refused:
         await runner.spawn(spec())
     assert (refused.value.code, refused.value.counted) == (code, counted)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.worker_process import MAX_LINES_PER_RUN, log_run, record_from
-from tests.support.service_process import CROP, Service
+from tests.support.service_process import CROP, ServiceProcess
 
 LINE = b'{"time": "2026-01-02T03:04:05.000+00:00", "level": "info", "logger": "gpu.attempt", "message": "m"}'
 
@@ -53,16 +53,16 @@ async def test_the_last_words_of_a_run_are_logged_without_a_line_end(
 async def test_every_line_of_the_service_and_its_runs_is_an_object_and_a_broken_file_is_one_of_them(
     tmp_path: Path,
 ) -> None:
-    async with Service(tmp_path, {"LOG_FORMAT": "json"}) as service:
+    async with ServiceProcess(tmp_path, {"LOG_FORMAT": "json"}) as service:
         await service.http.get("/a%0d%0a2026-01-01%20ERROR%20x:%20forged%1b%c2%85%e2%80%a8")
         asked = {"filename": "a.mp4", "size": 9, "content_type": "video/mp4", "parts": True}
         upload = (await service.http.post("/api/uploads", json=asked)).json()["upload"]
         await service.http.get(f"/api/uploads/{upload}")
         await service.http.get("/api/exports?ticket=hunter2")
-        key = await service.uploaded(b"no video")
-        job_id = await service.submitted({"input_key": key, "keyframes": [CROP], "parallelism": 2})
-        await service.ended(job_id)
-        service.end(signal.SIGTERM)
+        key = await service.upload(b"no video")
+        job_id = await service.submit_export({"input_key": key, "keyframes": [CROP], "parallelism": 2})
+        await service.wait_until_ended(job_id)
+        service.stop(signal.SIGTERM)
         lines = service.log.splitlines()
         await service.start()  # to be ended at the end
     records = [json.loads(line) for line in lines]

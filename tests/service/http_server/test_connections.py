@@ -23,7 +23,7 @@ from tests.support.raw_http import (
     request_head,
     wait_received,
 )
-from tests.support.service_process import environment
+from tests.support.service_process import clean_environment
 from tests.support.stream_server import StreamServer, open_server, wait_until
 
 EVENTS = request_head("GET /api/exports/events", extra="accept: text/event-stream\r\n")
@@ -178,7 +178,7 @@ def test_an_address_is_what_one_client_has(host: str, expected: str) -> None:
 async def test_400_half_requests_keep_nobody_out_of_a_process_with_256_files(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = int(found.getsockname()[1])
-    settings = environment(PORT=str(port), DATA_DIR=str(tmp_path / "var"))
+    settings = clean_environment(PORT=str(port), DATA_DIR=str(tmp_path / "var"))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service.cli.main", "serve"),
         env=settings,

@@ -20,15 +20,15 @@ from service.ingest.changes import change_from_result
 from service.ingest.lease_renewal import LeaseLost, LeaseRenewal
 from service.jobs import finalize_leases
 from service.settings import Settings
-from tests.conftest import open_emptied
+from tests.conftest import open_empty_database
 from tests.service.api.test_exports import problem
 from tests.service.dispatch.test_clock_steps import queried
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.clocks import MovableClock
 from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
-from tests.support.small_mp4 import video_with
+from tests.support.small_mp4 import make_video
 
-VIDEO = video_with(b"the exported video")
+VIDEO = make_video(b"the exported video")
 CHECKSUM = f"sha256:{hashlib.sha256(VIDEO).hexdigest()}"
 FINISHED = Finished(msgspec.convert({**OUTPUT, "size": len(VIDEO), "checksum": CHECKSUM}, Output), 1.0)
 LOST = Failed("run_lost", "It is gone.", transient=True)
@@ -93,7 +93,7 @@ class Pair:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def shared_settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     url = request.getfixturevalue(f"{request.param}_url")
-    await (await open_emptied(url)).close()
+    await (await open_empty_database(url)).close()
     return settings.model_copy(
         update={
             "database_url": url,

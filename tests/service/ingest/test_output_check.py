@@ -22,10 +22,9 @@ from tests.gpu.run_pipeline import run_to_end
 from tests.service.dispatch.test_dispatcher import once
 from tests.support.app_harness import EXPORTED, AppHarness, open_app
 from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
-from tests.support.s3_server import Front
-from tests.support.small_mp4 import video_with
-from tests.support.storage_harness import Town, settings_of
-from tests.support.storage_harness import town as opened_town
+from tests.support.s3_server import S3Server
+from tests.support.small_mp4 import make_video
+from tests.support.storage_harness import StorageHarness, open_harness, settings_for_storage
 
 HTML = b"<!doctype html><title>403</title><p>Forbidden" * 200
 
@@ -165,23 +164,25 @@ async def test_an_output_of_which_nothing_could_be_told_is_looked_at_again(
 
 
 @pytest.fixture(params=["folder", "s3"])
-async def town(request: pytest.FixtureRequest, data_dir: Path, front: Front) -> AsyncIterator[Town]:
-    chosen = await settings_of(request.param, front, data_dir, attempt_limit=1)
-    async with opened_town(chosen) as town:
-        yield town
+async def harness(
+    request: pytest.FixtureRequest, data_dir: Path, s3_server: S3Server
+) -> AsyncIterator[StorageHarness]:
+    chosen = await settings_for_storage(request.param, s3_server, data_dir, attempt_limit=1)
+    async with open_harness(chosen) as harness:
+        yield harness
 
 
 @pytest.mark.parametrize(
-    ("content", "status"), [(video_with(b"x"), "complete"), (HTML, "error")], ids=["a video", "a page"]
+    ("content", "status"), [(make_video(b"x"), "complete"), (HTML, "error")], ids=["a video", "a page"]
 )
 async def test_an_output_from_elsewhere_is_looked_at_where_it_lies(
-    town: Town, content: bytes, status: str, tmp_path: Path
+    harness: StorageHarness, content: bytes, status: str, tmp_path: Path
 ) -> None:
-    spec, target = await town.target()
+    spec, target = await harness.submit_with_target()
     made = tmp_path / "made.mp4"
     made.write_bytes(content)
     await asyncio.to_thread(lambda: run_to_end(upload(made, target)))
-    run = FakeRun(spec, town.street.http)
+    run = FakeRun(spec, harness.server.http)
     assert (await run.report_completed(**claims(content))).status_code == 200
-    job = (await town.street.http.get(f"/api/exports/{spec.job_id}")).json()
+    job = (await harness.server.http.get(f"/api/exports/{spec.job_id}")).json()
     assert job["status"] == status, job

@@ -19,40 +19,45 @@ from tests.gpu.run_pipeline import run_to_end
 from tests.service.api.test_uploads import AUTH_SECRET
 from tests.support.fakes import FakeRun
 from tests.support.live_server import FRAMING, serve_app
-from tests.support.s3_server import Faults, Front
-from tests.support.small_mp4 import video_with
-from tests.support.storage_harness import Elsewhere, Town, with_bucket, with_place
-from tests.support.storage_harness import town as opened
+from tests.support.s3_server import S3Faults, S3Server
+from tests.support.small_mp4 import make_video
+from tests.support.storage_harness import (
+    RemoteRunner,
+    StorageHarness,
+    open_harness,
+    settings_with_bucket,
+    settings_with_config,
+)
 
 pytestmark = pytest.mark.anyio
-VIDEO = video_with(bytes(range(256)) * 8_000)  # about 2 MB
+VIDEO = make_video(bytes(range(256)) * 8_000)  # about 2 MB
 CHECKSUM = f"sha256:{hashlib.sha256(VIDEO).hexdigest()}"
 
 
 @pytest.fixture
-async def town(data_dir: Path, front: Front) -> AsyncIterator[Town]:
-    async with opened(await with_bucket(front, data_dir)) as town:
-        yield town
+async def harness(data_dir: Path, s3_server: S3Server) -> AsyncIterator[StorageHarness]:
+    async with open_harness(await settings_with_bucket(s3_server, data_dir)) as harness:
+        yield harness
 
 
-async def written(town: Town, tmp_path: Path) -> FakeRun:
+async def written(harness: StorageHarness, tmp_path: Path) -> FakeRun:
     """A run whose output lies in storage, of which nobody has been told yet."""
-    spec, target = await town.target()
+    spec, target = await harness.submit_with_target()
     made = tmp_path / "made.mp4"
     await asyncio.to_thread(made.write_bytes, VIDEO)
     clock = Clock(pause=lambda _seconds: None)
     await asyncio.to_thread(lambda: run_to_end(upload(made, target, clock=clock)))
-    return FakeRun(spec, town.street.http)
+    return FakeRun(spec, harness.server.http)
 
 
-async def complete(town: Town, tmp_path: Path) -> dict[str, Any]:
-    run = await written(town, tmp_path)
+async def complete(harness: StorageHarness, tmp_path: Path) -> dict[str, Any]:
+    run = await written(harness, tmp_path)
     assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
-    return await shown(town, run.spec.job_id)
+    return await shown(harness, run.spec.job_id)
 
 
-async def shown(town: Town, job_id: str) -> dict[str, Any]:
-    job: dict[str, Any] = (await town.street.http.get(f"/api/exports/{job_id}")).json()
+async def shown(harness: StorageHarness, job_id: str) -> dict[str, Any]:
+    job: dict[str, Any] = (await harness.server.http.get(f"/api/exports/{job_id}")).json()
     return job
 
 
@@ -61,34 +66,34 @@ def coded(answer: httpx.Response) -> tuple[int, str]:
 
 
 STORMS = [
-    pytest.param(Faults(busy=1_000), "storage_unavailable", id="busy"),
-    pytest.param(Faults(throttled=1_000), "storage_unavailable", id="throttled"),
-    pytest.param(Faults(forbidden=True), "storage_misconfigured", id="forbidden"),
+    pytest.param(S3Faults(busy_responses=1_000), "storage_unavailable", id="busy"),
+    pytest.param(S3Faults(throttled_responses=1_000), "storage_unavailable", id="throttled"),
+    pytest.param(S3Faults(forbidden=True), "storage_misconfigured", id="forbidden"),
 ]
 
 
 @pytest.mark.parametrize(("faults", "code"), STORMS)
 async def test_an_output_that_can_not_be_put_into_its_place_now_is_later(
-    front: Front, town: Town, tmp_path: Path, faults: Faults, code: str
+    s3_server: S3Server, harness: StorageHarness, tmp_path: Path, faults: S3Faults, code: str
 ) -> None:
-    run = await written(town, tmp_path)
-    front.faults = faults
+    run = await written(harness, tmp_path)
+    s3_server.faults = faults
     refused = await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)
     assert refused.status_code == 503, code
-    job = await shown(town, run.spec.job_id)
+    job = await shown(harness, run.spec.job_id)
     assert (job["status"], job["phase"], job["output"]) == ("processing", "finalizing", None)
-    front.faults = Faults()
+    s3_server.faults = S3Faults()
     again = await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)
     assert again.status_code == 200
-    assert (await shown(town, run.spec.job_id))["output"]["checksum"] == CHECKSUM
+    assert (await shown(harness, run.spec.job_id))["output"]["checksum"] == CHECKSUM
 
 
 @pytest.mark.parametrize(("faults", "code"), [STORMS[0], STORMS[2]])
 async def test_what_is_asked_of_a_bucket_that_fails_is_answered_with_a_code_and_done_afterwards(
-    front: Front, town: Town, tmp_path: Path, faults: Faults, code: str
+    s3_server: S3Server, harness: StorageHarness, tmp_path: Path, faults: S3Faults, code: str
 ) -> None:
-    job = await complete(town, tmp_path)
-    config = {"input_key": town.source, **FRAMING}
+    job = await complete(harness, tmp_path)
+    config = {"input_key": harness.source, **FRAMING}
     asking = {
         "export": ("POST", "/api/exports", {"type": "framing", "config": config}),
         "upload": (
@@ -98,41 +103,43 @@ async def test_what_is_asked_of_a_bucket_that_fails_is_answered_with_a_code_and_
         ),
         "download": ("GET", f"/api/exports/{job['job_id']}/download", None),
     }
-    front.faults = faults
+    s3_server.faults = faults
     for method, path, body in asking.values():
-        answer = await town.street.http.request(method, path, json=body)
+        answer = await harness.server.http.request(method, path, json=body)
         assert coded(answer) == (503, code)
         assert answer.headers["retry-after"]
         assert "Signature" not in answer.text
-    front.faults = Faults()
+    s3_server.faults = S3Faults()
     statuses = [
-        (await town.street.http.request(method, path, json=body)).status_code
+        (await harness.server.http.request(method, path, json=body)).status_code
         for method, path, body in asking.values()
     ]
     assert statuses == [202, 201, 307]
 
 
-async def test_a_short_storm_is_not_even_noticed(front: Front, town: Town, tmp_path: Path) -> None:
-    run = await written(town, tmp_path)
-    front.faults = Faults(busy=2, throttled=1)
+async def test_a_short_storm_is_not_even_noticed(
+    s3_server: S3Server, harness: StorageHarness, tmp_path: Path
+) -> None:
+    run = await written(harness, tmp_path)
+    s3_server.faults = S3Faults(busy_responses=2, throttled_responses=1)
     assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
-    assert (front.faults.busy, front.faults.throttled) == (0, 0)
+    assert (s3_server.faults.busy_responses, s3_server.faults.throttled_responses) == (0, 0)
 
 
 async def test_a_bucket_that_is_missing_is_told_of_and_nothing_is_complete(
-    front: Front, data_dir: Path
+    s3_server: S3Server, data_dir: Path
 ) -> None:
-    settings = with_place(front.place(), data_dir)
-    bucket = Bucket(front.place(settings.r2_bucket_name))
+    settings = settings_with_config(s3_server.client_config(), data_dir)
+    bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
     await bucket.create()
-    async with opened(settings) as town:
-        run = FakeRun(await town.spec(), town.street.http)
+    async with open_harness(settings) as harness:
+        run = FakeRun(await harness.submit_export(), harness.server.http)
         for found in await bucket.pages("list_objects_v2", "Contents"):
             await bucket.call("delete_object", Key=found["Key"])
         await bucket.call("delete_bucket")
         assert coded(await run.report_completed(size=len(VIDEO), checksum=CHECKSUM))[0] == 503
-        assert (await shown(town, run.spec.job_id))["output"] is None
-        ready = await town.street.http.get("/readyz")
+        assert (await shown(harness, run.spec.job_id))["output"] is None
+        ready = await harness.server.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
     await bucket.close()
 
@@ -145,102 +152,106 @@ async def test_a_bucket_that_is_missing_is_told_of_and_nothing_is_complete(
     ],
 )
 async def test_what_differs_from_what_was_promised_is_never_complete(
-    town: Town, tmp_path: Path, lie: dict[str, Any]
+    harness: StorageHarness, tmp_path: Path, lie: dict[str, Any]
 ) -> None:
-    run = await written(town, tmp_path)
+    run = await written(harness, tmp_path)
     assert (await run.report_completed(**lie)).status_code == 200
-    job = await shown(town, run.spec.job_id)
+    job = await shown(harness, run.spec.job_id)
     assert (job["status"], job["output"]) == ("pending", None)
 
 
-async def test_a_run_that_has_written_nothing_is_never_complete(town: Town) -> None:
-    run = FakeRun(await town.spec(), town.street.http)
+async def test_a_run_that_has_written_nothing_is_never_complete(harness: StorageHarness) -> None:
+    run = FakeRun(await harness.submit_export(), harness.server.http)
     assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
-    assert (await shown(town, run.spec.job_id))["status"] == "pending"
+    assert (await shown(harness, run.spec.job_id))["status"] == "pending"
 
 
 async def test_another_object_under_its_key_is_not_taken_for_the_export_s(
-    front: Front, town: Town, tmp_path: Path
+    s3_server: S3Server, harness: StorageHarness, tmp_path: Path
 ) -> None:
-    job = await complete(town, tmp_path)
-    bucket = Bucket(front.place(town.settings.r2_bucket_name))
+    job = await complete(harness, tmp_path)
+    bucket = Bucket(s3_server.client_config(harness.settings.r2_bucket_name))
     other = {"sha256": hashlib.sha256(VIDEO[::-1]).hexdigest()}
     await bucket.call("put_object", Key=f"local/{job['output_key']}", Body=VIDEO[::-1], Metadata=other)
     await bucket.close()
-    answer = await town.street.http.get(f"/api/exports/{job['job_id']}/download")
+    answer = await harness.server.http.get(f"/api/exports/{job['job_id']}/download")
     assert coded(answer) == (410, "output_replaced")
 
 
-async def test_a_download_url_expires(front: Front, town: Town, tmp_path: Path) -> None:
-    job = await complete(town, tmp_path)
-    answer = await town.street.http.get(f"/api/exports/{job['job_id']}/download")
+async def test_a_download_url_expires(s3_server: S3Server, harness: StorageHarness, tmp_path: Path) -> None:
+    job = await complete(harness, tmp_path)
+    answer = await harness.server.http.get(f"/api/exports/{job['job_id']}/download")
     assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-store")
-    front.faults.ahead_seconds = 3_599
-    assert (await town.street.http.get(answer.headers["location"])).content == VIDEO
-    front.faults.ahead_seconds = 3_601
-    assert (await town.street.http.get(answer.headers["location"])).status_code == 403
+    s3_server.faults.clock_ahead_seconds = 3_599
+    assert (await harness.server.http.get(answer.headers["location"])).content == VIDEO
+    s3_server.faults.clock_ahead_seconds = 3_601
+    assert (await harness.server.http.get(answer.headers["location"])).status_code == 403
 
 
-async def test_a_head_tells_what_a_download_would_bring(town: Town, tmp_path: Path) -> None:
-    job = await complete(town, tmp_path)
+async def test_a_head_tells_what_a_download_would_bring(harness: StorageHarness, tmp_path: Path) -> None:
+    job = await complete(harness, tmp_path)
     url = f"/api/exports/{job['job_id']}/download"
-    head = await town.street.http.head(url)
-    got = await town.street.http.get(url, follow_redirects=True)
+    head = await harness.server.http.head(url)
+    got = await harness.server.http.get(url, follow_redirects=True)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-length", "etag", "content-disposition"):
         assert head.headers[name] == got.headers[name]
 
 
-async def test_what_is_another_user_s_is_not_there(front: Front, data_dir: Path, tmp_path: Path) -> None:
-    settings = await with_bucket(front, data_dir, auth_jwt_secret=AUTH_SECRET)
+async def test_what_is_another_user_s_is_not_there(
+    s3_server: S3Server, data_dir: Path, tmp_path: Path
+) -> None:
+    settings = await settings_with_bucket(s3_server, data_dir, auth_jwt_secret=AUTH_SECRET)
 
     def as_user(name: str) -> dict[str, str]:
         token = jwt.encode({"sub": name, "exp": 4_000_000_000}, AUTH_SECRET, "HS256")
         return {"Authorization": f"Bearer {token}"}
 
-    async with serve_app(settings, Elsewhere()) as server:
+    async with serve_app(settings, RemoteRunner()) as server:
         server.http.headers.update(as_user("ann"))
         asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
         found = (await server.http.post("/api/uploads", json=asked)).json()
         put = {"Authorization": "", **found["headers"]}
         assert (await server.http.put(found["url"], content=b"video", headers=put)).is_success
-        town = Town(server, settings, found["key"])
-        job = await complete(town, tmp_path)
+        harness = StorageHarness(server, settings, found["key"])
+        job = await complete(harness, tmp_path)
         for path in (f"/api/exports/{job['job_id']}", f"/api/exports/{job['job_id']}/download"):
             assert (await server.http.get(path, headers=as_user("bob"))).status_code == 404
-        for key in (town.source, job["output_key"], f"../ann/{town.source}"):
+        for key in (harness.source, job["output_key"], f"../ann/{harness.source}"):
             body = {"type": "framing", "config": {"input_key": key, **FRAMING}}
             answer = await server.http.post("/api/exports", json=body, headers=as_user("bob"))
             assert answer.status_code == 422
 
 
-async def fetched(town: Town, job: dict[str, Any], path: Path) -> list[int]:
+async def fetched(harness: StorageHarness, job: dict[str, Any], path: Path) -> list[int]:
     """How far it was, as it was shown, while the client fetched an export's file."""
     told: list[int] = []
-    with Client(town.street.url, sleep=lambda _seconds: None) as client:
+    with Client(harness.server.url, sleep=lambda _seconds: None) as client:
         export = msgspec.convert(job, Export)
         await asyncio.to_thread(client.download, export, path, lambda done, _total: told.append(done))
     return told
 
 
-async def test_a_download_that_is_cut_goes_on_where_it_was(front: Front, town: Town, tmp_path: Path) -> None:
-    job = await complete(town, tmp_path)
-    front.faults = Faults(cut_answers=2, cut_after_bytes=700_000)
-    front.seen.clear()
-    told = await fetched(town, job, tmp_path / "out.mp4")
+async def test_a_download_that_is_cut_goes_on_where_it_was(
+    s3_server: S3Server, harness: StorageHarness, tmp_path: Path
+) -> None:
+    job = await complete(harness, tmp_path)
+    s3_server.faults = S3Faults(cut_responses=2, cut_after_bytes=700_000)
+    s3_server.requests.clear()
+    told = await fetched(harness, job, tmp_path / "out.mp4")
     assert (tmp_path / "out.mp4").read_bytes() == VIDEO
     assert told == sorted(told)
-    ranges = [headers.get("range") for method, _, headers in front.seen if method == "GET"]
+    ranges = [headers.get("range") for method, _, headers in s3_server.requests if method == "GET"]
     assert ranges == [None, "bytes=700000-", "bytes=1400000-"]
 
 
 async def test_a_download_that_is_cut_each_time_leaves_nothing(
-    front: Front, town: Town, tmp_path: Path
+    s3_server: S3Server, harness: StorageHarness, tmp_path: Path
 ) -> None:
-    job = await complete(town, tmp_path)
-    front.faults = Faults(cut_answers=1_000, cut_after_bytes=0)
+    job = await complete(harness, tmp_path)
+    s3_server.faults = S3Faults(cut_responses=1_000, cut_after_bytes=0)
     target = tmp_path / "fetched" / "out.mp4"
     target.parent.mkdir()
     with pytest.raises(ClientError, match="the connection broke"):
-        await fetched(town, job, target)
+        await fetched(harness, job, target)
     assert [*target.parent.iterdir()] == []

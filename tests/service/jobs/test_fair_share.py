@@ -20,7 +20,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.jobs import leases, transitions
 from service.jobs.fair_share import HALF_LIFE_SECONDS
 from service.jobs.models import Job
-from tests.conftest import empty, open_emptied
+from tests.conftest import delete_all_rows, open_empty_database
 from tests.support import job_factory
 
 LEASE_SECONDS = 30.0
@@ -171,7 +171,7 @@ async def test_exports_of_a_user_start_in_the_order_in_which_they_came(any_datab
 
 
 async def test_replicas_that_claim_at_the_same_time_keep_each_user_s_limit(postgresql_url: str) -> None:
-    first = await open_emptied(postgresql_url)
+    first = await open_empty_database(postgresql_url)
     others = [open_database(postgresql_url) for _ in range(3)]
     shop = Shop(first, 2)
     for user in ("ada", "bob"):
@@ -188,7 +188,7 @@ async def test_replicas_that_claim_at_the_same_time_keep_each_user_s_limit(postg
     finally:
         for database in (first, *others):
             await database.close()
-        await empty(postgresql_url)
+        await delete_all_rows(postgresql_url)
     assert [sorted(job.user_id for job in claimed) for claimed in claims].count(["ada", "bob"]) == 3
     assert Counter(job.user_id for claimed in claims for job in claimed) == {"ada": 3, "bob": 3}
 
@@ -250,12 +250,12 @@ def test_whatever_arrives_a_new_user_is_next_and_nobody_is_passed_over(
     url = request.getfixturevalue(f"{kind}_url")
 
     async def play(script: list[tuple[str, Any, Any]], places: int, per_user: int) -> None:
-        database = await open_emptied(url)
+        database = await open_empty_database(url)
         try:
             await follow(CheckedShop(database, places, per_user=per_user), script)
         finally:
             await database.close()
-            await empty(url)
+            await delete_all_rows(url)
 
     @hypothesis.settings(max_examples=examples)
     @hypothesis.given(st.lists(acts, min_size=5, max_size=40), st.integers(1, 4), st.integers(1, 4))

@@ -13,23 +13,23 @@ from callbacks.envelope import EventType
 from service.jobs import finalize_leases
 from service.jobs.models import Job
 from service.settings import Settings
-from tests.conftest import open_emptied
+from tests.conftest import open_empty_database
 from tests.service.api.test_exports import problem
 from tests.service.conftest import bearer
 from tests.support import job_factory
 from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
 from tests.support.fakes import FakeRun, FakeRunner
-from tests.support.small_mp4 import video_with
+from tests.support.small_mp4 import make_video
 
 KEY = "exports/final.mp4"
-VIDEO = video_with(b"the exported video")
+VIDEO = make_video(b"the exported video")
 CHECKSUM = f"sha256:{hashlib.sha256(VIDEO).hexdigest()}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def app(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> AppHarness:
     url = request.getfixturevalue(f"{request.param}_url")
-    await (await open_emptied(url)).close()
+    await (await open_empty_database(url)).close()
     changed = settings.model_copy(update={"database_url": url})
     app = await stack.enter_async_context(open_app(changed, FakeRunner(places=20)))
     app.put_object()

@@ -18,7 +18,7 @@ from service.ingest.changes import Applied, Change, Refusal
 from service.jobs import finalize_leases, leases, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
-from tests.conftest import empty, open_emptied
+from tests.conftest import delete_all_rows, open_empty_database
 from tests.support import job_factory as changes
 from tests.support.job_factory import Row
 
@@ -45,7 +45,7 @@ class ExportLife(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.Runner()
-        self.database = self.run(open_emptied(self.url))
+        self.database = self.run(open_empty_database(self.url))
         self.published: list[Job] = []
         self.writer = BatchWriter(self.database, changes.FakeChanges(self.published.append))
         self.now = 1_000_000.0
@@ -60,7 +60,7 @@ class ExportLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.run(self.database.close())
-        self.run(empty(self.url))
+        self.run(delete_all_rows(self.url))
         self.loop.close()
 
     # What the events do

@@ -21,7 +21,7 @@ from service.app import create_app
 from service.http_server.listening import open_sockets
 from service.settings import Settings, load_settings
 from service.startup.errors import StartError, as_start_errors, prepare_data_dir
-from tests.support.service_process import environment
+from tests.support.service_process import clean_environment
 
 CONFIGURATION, TRY_AGAIN = 78, 75
 SECRET = "hunter2"
@@ -202,7 +202,7 @@ def test_the_command_ends_with_the_sentence_and_the_status(tmp_path: Path) -> No
         settings["PORT"] = str(found.getsockname()[1])
     ended = subprocess.run(
         [sys.executable, "-m", "service.cli.main", "serve"],
-        env=environment(**settings),
+        env=clean_environment(**settings),
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
