@@ -20,7 +20,7 @@ class Problem(Exception):
     Programs branch on `code`, which never changes; people read `title`, and `detail` where a request has more to say.
     """
 
-    title: ClassVar[str] = "The request could not be served."
+    title: ClassVar[str] = "The service failed to process the request."
     status: ClassVar[int] = 500
     code: str = "internal_error"
 
@@ -44,7 +44,7 @@ class Invalid(Problem):
 
 
 class Unauthenticated(Problem):
-    title = "The request carries no valid credentials."
+    title = "Authentication is required."
     status = 401
     code = "unauthenticated"
 
@@ -61,31 +61,31 @@ class UnknownHost(Problem):
 class WrongClock(Unauthenticated):
     """The request was signed more than five minutes before or after the service's time."""
 
-    title = "The request was not signed at the service's time."
+    title = "The timestamp of the signature is too far from the service's clock."
     code = "clock_off"
 
     def __init__(self, now: float) -> None:
         super().__init__(
-            "The request was signed more than five minutes before or after the service's time; "
-            "sign it anew by the time in this answer's webhook-timestamp.",
+            "The request's webhook-timestamp differs from the service's clock by more than five minutes. "
+            "Sign it again with the time in the webhook-timestamp header of this response.",
             headers={"webhook-timestamp": str(int(now))},
         )
 
 
 class Forbidden(Problem):
-    title = "The credentials do not allow this."
+    title = "You have no permission for this request."
     status = 403
     code = "forbidden"
 
 
 class NotFound(Problem):
-    title = "There is no such thing here."
+    title = "The resource does not exist."
     status = 404
     code = "not_found"
 
 
 class Conflict(Problem):
-    title = "The request does not fit the present state."
+    title = "The request conflicts with the current state."
     status = 409
     code = "conflict"
 
@@ -101,22 +101,22 @@ class NotRetryable(Conflict):
 
 
 class AttemptStillEnding(Conflict):
-    title = "The export was cancelled while its file was put into its place; try again in a moment."
+    title = "The last attempt is still storing its file; retry in a few seconds."
     code = "still_ending"
 
 
 class OutputKeyInUse(Conflict):
-    title = "Another export has this output key."
+    title = "Another export already uses this output key."
     code = "output_key_taken"
 
 
 class AlreadyUploaded(Conflict):
-    title = "Another file was uploaded to this URL before; ask for a new one with POST /api/uploads."
+    title = "This URL was already used for another file; request a new one with POST /api/uploads."
     code = "already_uploaded"
 
 
 class OutputReplaced(Problem):
-    title = "The file that was exported is not there any more: another lies in its place."
+    title = "The exported file was replaced by another file."
     status = 410
     code = "output_replaced"
 
@@ -127,13 +127,13 @@ class NotComplete(Conflict):
 
 
 class AttemptOver(Problem):
-    title = "This attempt is over: stop now."
+    title = "This attempt has ended; the run must stop."
     status = 410
     code = "attempt_over"
 
 
 class TooLarge(Problem):
-    title = "The body is too large."
+    title = "The request body is too large."
     status = 413
     code = "too_large"
 
@@ -145,13 +145,13 @@ class UnsupportedType(Problem):
 
 
 class QuotaExceeded(Problem):
-    title = "The quota is used up."
+    title = "You have reached a limit of the service."
     status = 429
     code = "quota_exceeded"
 
 
 class Unavailable(Problem):
-    title = "The service can't do this right now; try again shortly."
+    title = "The service is temporarily unavailable; try again in a few seconds."
     status = 503
     code = "unavailable"
 
@@ -160,29 +160,31 @@ class Unavailable(Problem):
 
 
 class TooManyConnections(Unavailable):
-    title = "Too many connections are open; try again shortly."
+    title = "Too many connections are open; try again in a few seconds."
     code = "too_many_connections"
 
 
 class StillFinalizing(Unavailable):
-    title = "The export's output is being checked and moved already; ask again shortly."
+    title = (
+        "Another request is already storing this export's output; send the callback again in a few seconds."
+    )
     code = "still_finalizing"
 
 
 class StorageUnreachable(Unavailable):
-    title = "The storage can't be reached right now; try again shortly."
+    title = "The storage is temporarily unavailable; try again in a few seconds."
     code = "storage_unavailable"
 
 
 class StorageMisconfigured(Unavailable):
-    title = "The storage is not set up as it should be; its operator has been told in the log."
+    title = "The storage is configured incorrectly; the operator finds the cause in the service's log."
     code = "storage_misconfigured"
 
 
 class DiskFullProblem(Problem):
     title = (
-        "The service's disk has no room for this file; "
-        "remove files that are not needed, or ask its operator for a larger disk."
+        "The service's disk is too full for this file; "
+        "delete files that you no longer need, or ask the operator for more disk space."
     )
     status = 507
     code = "disk_full"
@@ -195,18 +197,18 @@ class MalformedRequest(Problem):
 
 
 class RequestTimeout(Problem):
-    title = "The request did not come in time; send it again."
+    title = "The request was not received in time; send it again."
     status = 408
     code = "request_timeout"
 
 
 class HeadTooLarge(Problem):
-    title = "The request's head is too large."
+    title = "The request's header section is too large."
     status = 431
     code = "head_too_large"
 
 
 class MethodNotAllowed(Problem):
-    title = "This method is not allowed here."
+    title = "This path does not support the method."
     status = 405
     code = "method_not_allowed"

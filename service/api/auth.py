@@ -24,7 +24,7 @@ KEY_CACHE_SECONDS = 600.0
 MIN_REFRESH_SECONDS = 30.0
 FAILURE_CACHE_SECONDS = 5.0
 _HOW_TO = "Send `Authorization: Bearer <token>` with a valid token."
-_KEYS_UNREADABLE = "The identity provider's keys can't be read."
+_KEYS_UNREADABLE = "The keys of the identity provider can't be loaded; try again in a few seconds."
 _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 
 
@@ -168,7 +168,7 @@ class Authenticator:
             expected = {"audience": "stream", "issuer": None}
             claims = _decode(ticket, self._ticket_key, ["HS256"], expected, leeway_seconds=0)
         except jwt.PyJWTError as error:
-            detail = "The stream ticket is not valid, or no longer; POST /api/stream-tickets gives another."
+            detail = "The stream ticket is invalid or expired; get a new one with POST /api/stream-tickets."
             raise _invalid_token(f"{detail} {_HOW_TO}") from error
         return Access(str(claims["sub"]), int(claims["exp"]))
 
@@ -181,10 +181,10 @@ class Authenticator:
         try:
             claims = await self._verifier.verify(token)
         except jwt.PyJWTError as error:
-            raise _invalid_token(f"The token is not valid, or no longer. {_HOW_TO}") from error
+            raise _invalid_token(f"The token is invalid or expired. {_HOW_TO}") from error
         subject = claims.get("sub")
         if not (isinstance(subject, str) and _is_valid_user_id(subject)):
-            raise _invalid_token(f"The token names no user: it needs a claim `sub`. {_HOW_TO}")
+            raise _invalid_token(f"The token has no usable `sub` claim, which names the user. {_HOW_TO}")
         return Access(subject, min(int(claims["exp"]), MAX_EXPIRY))
 
 

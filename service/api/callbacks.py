@@ -33,7 +33,7 @@ logger = logging.getLogger("framehook.callbacks")
 Headers = Mapping[bytes, bytes]
 
 _REFUSALS: dict[Refusal, Callable[[], Problem]] = {
-    Refusal.UNKNOWN: lambda: NotFound("There is no such export."),
+    Refusal.UNKNOWN: lambda: NotFound("The export does not exist."),
     Refusal.OVER: AttemptOver,
     Refusal.HELD: StillFinalizing,
 }
@@ -127,7 +127,7 @@ async def _read_body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Invalid("The body ended early.")
+            raise Invalid("The connection closed before the end of the body.")
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
             raise TooLarge
@@ -142,7 +142,7 @@ def _verify(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: byt
             f"The callback is not signed: send {', '.join(name for name, _ in _SIGNATURE_HEADERS)}."
         )
     if len(job_id) > MAX_JOB_ID:  # keys are kept by job id, and anybody may send any
-        raise NotFound("There is no such export.")
+        raise NotFound("The export does not exist.")
     try:
         attempt = _unverified_decoder.decode(body).data.attempt
         signing.verify(_attempt_keys(masters, job_id, attempt), signed, body, now=now)
@@ -152,11 +152,11 @@ def _verify(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: byt
         raise WrongClock(now) from None
     except signing.VerificationFailed as refused:
         logger.warning("a callback for %.64r was refused: %s", job_id, refused.reason)
-        raise Unauthenticated("The signature does not fit.") from None
+        raise Unauthenticated("Invalid signature.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Invalid(f"The body is not a callback: {error}") from None
+        raise Invalid(f"The body is not a valid callback: {error}") from None
     if callback.data.job_id != job_id:
-        raise Invalid("The body tells of another export.")
+        raise Invalid("`job_id` does not match the URL.")
     return Change(callback.type, callback.data, now)
 
 

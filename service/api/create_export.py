@@ -37,7 +37,7 @@ class CreateExport(StrictModel):
     @pydantic.model_validator(mode="after")
     def _has_url_for_events(self) -> Self:
         if self.webhook_events is not None and self.webhook_url is None:
-            raise ValueError("webhook_events goes with webhook_url")
+            raise ValueError("webhook_events needs webhook_url")
         return self
 
 
@@ -81,5 +81,5 @@ def _idempotency(request: Request[State], raw: bytes) -> Idempotency | None:
     if key is None:
         return None
     if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARACTERS:
-        raise Invalid(f"Idempotency-Key has 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} characters.")
+        raise Invalid(f"Idempotency-Key must have 1 to {MAX_IDEMPOTENCY_KEY_CHARACTERS} characters.")
     return Idempotency(key, hashlib.sha256(raw).hexdigest())

@@ -112,7 +112,7 @@ async def _load_delivery(request: Request[State], endpoint: Endpoint) -> Deliver
     async with request.state["database"].reading() as session:
         found = await delivery_queries.get(session, endpoint.endpoint_id, path_id(request, "delivery_id"))
     if found is None:
-        raise NotFound("There is no such delivery of this webhook.")
+        raise NotFound("The delivery does not exist.")
     return found
 
 

@@ -122,7 +122,7 @@ async def download_output(request: Request[State]) -> Response:
     """Send the exported file, by range if the request has one."""
     job = await load_job(request)
     if job.status is not Status.COMPLETE:
-        raise NotComplete(f"The export is {job.status}; only a complete one has a file.")
+        raise NotComplete(f"The export is {job.status}; its file can be downloaded once it is complete.")
     filename = job.output_key.rpartition("/")[2]
     download = await request.state["storage"].open_download(
         job.user_id, job.output_key, filename=filename, expires_seconds=DOWNLOAD_URL_SECONDS

@@ -107,7 +107,7 @@ async def on_unexpected_error(request: Request, _error: Exception) -> Response:
 
 def internal_error() -> Problem:
     """Return the generic 500 problem for unexpected exceptions."""
-    return Problem("Something went wrong here; it has been logged.")
+    return Problem("The service failed unexpectedly; the operator finds the error in its log.")
 
 
 EXCEPTION_HANDLERS: dict[type[Exception], ExceptionHandler] = {

@@ -30,7 +30,7 @@ async def read_body(request: Request[State], limit: int = MAX_BODY_BYTES) -> byt
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
-            raise TooLarge(f"The body may have {limit} bytes.")
+            raise TooLarge(f"The request body may have at most {limit} bytes.")
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -52,7 +52,7 @@ def parse_model(model: type[Model], raw: bytes) -> Model:
 async def read_json(request: Request[State], model: type[Model]) -> tuple[Model, bytes]:
     """The body as a model, and as it came; a wrong content type is refused, so that forms can't be forged."""
     if not is_json(request.headers.get("content-type", "")):
-        raise UnsupportedType("Send JSON, as `application/json`.")
+        raise UnsupportedType("Send JSON with `Content-Type: application/json`.")
     raw = await read_body(request)
     return parse_model(model, raw), raw
 
@@ -79,7 +79,7 @@ def path_job_id(connection: HTTPConnection[State]) -> str:
     """The job id in the path; raises NotFound for what can't be one."""
     job_id = str(connection.path_params["job_id"])
     if len(job_id) > MAX_JOB_ID or not job_id.isascii() or not job_id.isprintable():
-        raise NotFound("There is no such export.")
+        raise NotFound("The export does not exist.")
     return job_id
 
 

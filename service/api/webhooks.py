@@ -51,7 +51,7 @@ class EndpointsQuery(StrictModel):
 
 
 class WebhookNotFound(NotFound):
-    title = "There is no such webhook."
+    title = "The webhook does not exist."
 
 
 async def create(request: Request[State]) -> Response:

@@ -16,9 +16,9 @@ async def check_sources(storage: Storage, user_id: str, config: ExportConfig) ->
     for key in config.input_keys:
         if await storage.find(user_id, key) is None:
             missing = FieldError(
-                loc=["config", "input_key"], msg=f"there is no object {key!r}; upload it first"
+                loc=["config", "input_key"], msg=f"the file {key!r} does not exist; upload it first"
             )
-            raise Invalid(f"There is no object {key!r}; upload it first.", errors=[missing])
+            raise Invalid(f"The file {key!r} does not exist; upload it first.", errors=[missing])
 
 
 def check_output_place(storage: Storage, user_id: str, config: ExportConfig) -> None:
@@ -31,9 +31,9 @@ def check_output_place(storage: Storage, user_id: str, config: ExportConfig) -> 
     except InvalidKey:
         obstructed = True
     if key.startswith(UPLOADS_PREFIX):
-        reason = "is where uploads lie"
+        reason = "is reserved for uploads; choose one outside of uploads/"
     elif obstructed:
-        reason = "can't be a file: a folder or a file is in the way"
+        reason = "can't be used: a file or folder of that name exists; choose another"
     else:
         return
     error = FieldError(loc=["config", "output_key"], msg=f"it {reason}")
@@ -44,7 +44,7 @@ async def check_quota(session: AsyncSession, user_id: str, max_queued: int) -> N
     """Raise QuotaExceeded; call it in the user's turn only (`lock_user`)."""
     if await queries.count_active(session, user_id) >= max_queued:
         raise QuotaExceeded(
-            f"{max_queued} exports are waiting or running already.",
+            f"You already have {max_queued} pending or running exports, which is the limit; wait until one ends.",
             headers={"Retry-After": str(QUOTA_RETRY_SECONDS)},
         )
 
@@ -55,8 +55,9 @@ async def check_output_key(
     """Raise OutputKeyInUse if another export has the key; call it in the user's turn only (`lock_user`)."""
     holder = await queries.find_key_holder(session, user_id, output_key, now=now, besides=except_job_id)
     if holder is not None:
-        taken = f"the export {holder} has this key; name another, or none"
+        taken = f"the export {holder} already uses this key; choose another or omit it"
         errors = [FieldError(loc=["config", "output_key"], msg=taken)]
         raise OutputKeyInUse(
-            f"The export {holder} has the key {output_key!r}; name another, or none.", errors=errors
+            f"The export {holder} already uses the key {output_key!r}; choose another or omit it.",
+            errors=errors,
         )

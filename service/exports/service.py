@@ -82,7 +82,7 @@ class ExportService:
         async with self._database.reading() as session:
             job = await queries.get(session, user_id, job_id)
         if job is None:
-            raise NotFound("There is no such export.")
+            raise NotFound("The export does not exist.")
         return job
 
     async def cancel(self, user_id: str, job_id: str) -> Job:
@@ -181,5 +181,7 @@ async def _find_earlier(session: AsyncSession, user_id: str, idempotency: Idempo
     if row is None:
         return None
     if row.body_hash != idempotency.body_hash:
-        raise Invalid("This Idempotency-Key was used with another body; use a new key for a new export.")
+        raise Invalid(
+            "This Idempotency-Key was already used with a different request body; use a new key for a new export."
+        )
     return await queries.get(session, user_id, row.job_id)

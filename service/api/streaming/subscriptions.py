@@ -88,5 +88,5 @@ async def find_job(connection: HTTPConnection[State], user_id: str) -> Job:
     async with connection.state["database"].reading() as session:
         job = await queries.get(session, user_id, path_job_id(connection))
     if job is None:
-        raise NotFound("There is no such export.")
+        raise NotFound("The export does not exist.")
     return job

@@ -14,7 +14,7 @@ from service.problems import NotFound
 def download_response(request: Request[State], download: Download | None, filename: str) -> Response:
     """Send the object, to be saved as `filename`; raises NotFound if there is none."""
     if download is None:
-        raise NotFound("The file has been removed.")
+        raise NotFound("The file was deleted.")
     if isinstance(download, FileDownload):
         return _file_response(request, download, filename)
     if request.method == "HEAD":  # a URL that is signed for GET takes no other method

@@ -32,17 +32,17 @@ async def put(request: Request[State]) -> Response:
     size = grant.size or 0
     declared = request.headers.get("content-length")
     if grant.content_type is not None and request.headers.get("content-type", "") != grant.content_type:
-        raise UnsupportedType(f"The upload was agreed to be {grant.content_type}.")
+        raise UnsupportedType(f"This URL accepts only the content type {grant.content_type}.")
     if declared is not None and declared != str(size):
-        raise Invalid(f"The upload was agreed to have {size} bytes.")
+        raise Invalid(f"This URL accepts exactly {size} bytes.")
     try:
         etag = await _receive_object(request, storage, grant, size)
     except SizeMismatch:
-        raise Invalid(f"The upload was agreed to have {size} bytes.") from None
+        raise Invalid(f"This URL accepts exactly {size} bytes.") from None
     except ChecksumMismatch:
-        raise Invalid("What arrived is not what was sent.") from None
+        raise Invalid("The body does not match its Content-MD5; send it again.") from None
     except NoSuchUpload:
-        raise NotFound("The upload is complete, or was given up.") from None
+        raise NotFound("The upload was already completed or aborted.") from None
     except ObjectExists:
         raise AlreadyUploaded from None
     return json_response({"key": grant.key, "size": size}, 201, {"ETag": f'"{etag}"'})
@@ -56,11 +56,11 @@ def _verify_grant(request: Request[State], *acts: str) -> tuple[FolderStorage, G
         grant = storage.url_signer.verify(request.query_params.get("token", ""), request.path_params["key"])
         storage.local_path(grant.user_id, grant.key)
     except ExpiredToken:
-        raise Forbidden("The URL has expired; ask for a new one.") from None
+        raise Forbidden("The URL has expired; request a new one.") from None
     except (InvalidToken, InvalidKey):
         raise Forbidden("The URL is not valid.") from None
     if grant.act not in acts:
-        raise Forbidden("The URL is not valid for this.")
+        raise Forbidden("The URL is not valid for this method.")
     return storage, grant
 
 

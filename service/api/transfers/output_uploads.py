@@ -35,12 +35,12 @@ class OutputRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UploadIncomplete(Conflict):
-    title = "Parts of the upload are missing, or differ from what was stated."
+    title = "Parts of the upload are missing or differ from the stated size or checksum."
     code = "upload_not_whole"
 
 
 class OutputTooLarge(TooLarge):
-    title = "The output is larger than an export like this can need."
+    title = "The output is too large for this export."
     code = "output_too_large"
 
 
@@ -52,7 +52,7 @@ async def request_output_targets(request: Request[State]) -> Response:
     storage = request.state["storage"]
     allowed_bytes = await max_output_bytes(storage, job, request.state["limits"].output_bytes)
     if asked.size > allowed_bytes:
-        raise OutputTooLarge(f"An output of this export may have {allowed_bytes} bytes at most.")
+        raise OutputTooLarge(f"The output of this export may have at most {allowed_bytes} bytes.")
     upload_id = asked.upload_id or await _begin(storage, job, asked)
     upload = Upload(job.user_id, key, upload_id, asked.size)
     try:
@@ -60,7 +60,7 @@ async def request_output_targets(request: Request[State]) -> Response:
             return await _complete(request, upload, asked)
         numbers = await multipart.missing_parts(storage, upload)
     except NoSuchUpload:
-        raise UploadIncomplete("The upload is not known any more.") from None
+        raise UploadIncomplete("The upload does not exist or has expired; start a new one.") from None
     targets = await multipart.part_targets(storage, upload, numbers)
     return json_response({"upload_id": upload_id, "part_size": part_bytes(asked.size), "parts": targets})
 
@@ -88,7 +88,7 @@ def _verify(request: Request[State], body: bytes) -> OutputRequest:
     try:
         asked = msgspec.json.decode(body, type=OutputRequest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Invalid("The body does not ask for an upload.") from None
+        raise Invalid("The body is not a valid request for an output upload.") from None
     keys = [
         signing.derive_attempt_key(master, job_id, asked.attempt) for master in request.state["master_keys"]
     ]
@@ -98,7 +98,7 @@ def _verify(request: Request[State], body: bytes) -> OutputRequest:
     except signing.TimestampOutOfRange:
         raise WrongClock(now) from None
     except signing.VerificationFailed:
-        raise Unauthenticated("The signature does not fit.") from None
+        raise Unauthenticated("Invalid signature.") from None
     return asked
 
 
@@ -106,7 +106,7 @@ async def _load_active_job(request: Request[State], asked: OutputRequest) -> Job
     async with request.state["database"].reading() as session:
         job = await queries.get_any(session, path_job_id(request))
     if job is None:
-        raise NotFound("There is no such export.")
+        raise NotFound("The export does not exist.")
     if job.attempt != asked.attempt or job.status not in ACTIVE:
         raise AttemptOver
     return job

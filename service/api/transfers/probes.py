@@ -23,7 +23,7 @@ async def probe(request: Request[State]) -> Response:
     except InvalidKey:
         stored = None
     if stored is None:
-        raise NotFound("There is no such upload.")
+        raise NotFound("The upload does not exist.")
     path = storage.local_path(user_id, key)
     place: LocalFile | RemoteObject
     if path is not None:

@@ -49,7 +49,7 @@ _AUDIENCE = "upload"
 
 
 class UploadIncomplete(Conflict):
-    title = "Parts of the upload are missing."
+    title = "Parts of the upload are missing; upload them, then complete it again."
     code = "upload_not_whole"
 
 
@@ -75,9 +75,11 @@ async def create(request: Request[State]) -> Response:
     asked, _ = await read_json(request, CreateUpload)
     limit = request.state["limits"].upload_bytes
     if asked.size > limit:
-        raise TooLarge(f"A file may have {limit} bytes.")
+        raise TooLarge(f"A file may have at most {limit} bytes.")
     if not is_video(asked.filename, asked.content_type):
-        raise UnsupportedType("Only video files can be uploaded; the content type must name a video format.")
+        raise UnsupportedType(
+            "Only video files can be uploaded; set content_type to the file's video format, such as video/mp4."
+        )
     key = f"{UPLOADS_PREFIX}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
     if asked.parts or asked.size > MAX_SINGLE_BYTES:
         return await _create_multipart(request, user_id, key, asked)
@@ -101,7 +103,7 @@ async def complete(request: Request[State]) -> Response:
     try:
         whole = await parts.complete_upload(request.state["storage"], upload)
     except NoSuchUpload:
-        raise NotFound("There is no such upload.") from None
+        raise NotFound("The upload does not exist.") from None
     if not whole:
         raise UploadIncomplete
     return json_response({"key": upload.key, "size": upload.size}, 201)
@@ -140,7 +142,7 @@ async def _upload_response(
     try:
         numbers = await parts.missing_parts(storage, upload)
     except NoSuchUpload:
-        raise NotFound("There is no such upload.") from None
+        raise NotFound("The upload does not exist.") from None
     count = len(part_sizes(upload.size))
     return {
         "upload": token,
@@ -166,7 +168,7 @@ async def _load_upload(request: Request[State]) -> tuple[Upload, int]:
             audience=_AUDIENCE,
         )
     except jwt.PyJWTError:
-        raise NotFound("There is no such upload, or no longer.") from None
+        raise NotFound("The upload does not exist or has expired.") from None
     if claims["sub"] != user_id:
-        raise NotFound("There is no such upload, or no longer.")
+        raise NotFound("The upload does not exist or has expired.")
     return Upload(user_id, claims["key"], claims["upload"], claims["size"]), claims["exp"]

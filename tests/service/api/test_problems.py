@@ -43,7 +43,7 @@ def test_errors_are_answered_by_an_interpreter_without_docstrings(tmp_path: Path
         [sys.executable, "-OO", "-c", REFUSED, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
     )
     assert [answer["title"] for answer in json.loads(child.stdout)] == [
-        "There is no such thing here.",
-        "This method is not allowed here.",
-        "There is no such thing here.",
+        "The resource does not exist.",
+        "This path does not support the method.",
+        "The resource does not exist.",
     ]

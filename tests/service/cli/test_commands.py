@@ -162,7 +162,7 @@ async def test_a_refusal_shows_the_fields_that_are_wrong(server: LiveServer, sou
 async def test_an_unknown_export_is_told_in_a_sentence(server: LiveServer) -> None:
     for command in ("watch", "cancel", "retry"):
         said = await ran(server, command, "nobody")
-        assert said == Said(2, "", "framehook: There is no such export.\n")
+        assert said == Said(2, "", "framehook: The export does not exist.\n")
 
 
 async def test_ctrl_c_leaves_the_export_running(server: LiveServer, source: Path) -> None:

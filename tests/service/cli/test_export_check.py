@@ -177,10 +177,10 @@ async def test_a_file_that_is_too_large_is_told_before_it_is_sent(
     async with serve_app(settings_on(free_port(), data_dir, max_upload_bytes=4), FakeRunner()) as server:
         words = ("export", source, "--type", "framing", "--config", json.dumps(FRAMING))
         said = await asyncio.to_thread(lambda: run(*words, FRAMEHOOK_URL=server.url))
-        assert (said.status, said.err) == (2, "framehook: A file may have 4 bytes.\n")
+        assert (said.status, said.err) == (2, "framehook: A file may have at most 4 bytes.\n")
 
 
-REFUSED = ScriptedResponse(409, PROBLEM, b'{"detail": "Another export has this output key."}')
+REFUSED = ScriptedResponse(409, PROBLEM, b'{"detail": "Another export already uses this output key."}')
 GONE = ScriptedResponse(
     422, PROBLEM, b'{"detail": "x", "errors": [{"loc": ["config", "input_key"], "msg": "none"}]}'
 )
@@ -218,7 +218,7 @@ def test_an_upload_whose_export_is_refused_is_used_by_the_next_command(source: P
         again = exported(source, service, tmp_path, *words)
     assert refused.status == 2
     assert refused.err.splitlines()[-2:] == [
-        "framehook: Another export has this output key.",
+        "framehook: Another export already uses this output key.",
         "  the video is uploaded as uploads/1/match.mp4; the next export of this file uses it without another upload",
     ]
     assert again.status == 0, again.err

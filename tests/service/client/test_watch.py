@@ -133,10 +133,10 @@ def test_a_stream_of_something_else_is_not_understood() -> None:
 
 
 def test_a_watch_of_what_is_not_there_is_refused_at_once() -> None:
-    problem = json.dumps({"detail": "There is no such export.", "status": 404}).encode()
+    problem = json.dumps({"detail": "The export does not exist.", "status": 404}).encode()
     with (
         serve_script(ScriptedResponse(404, PROBLEM, problem)) as script,
         fast_client(script) as client,
-        pytest.raises(RequestRejected, match=r"^There is no such export\.$"),
+        pytest.raises(RequestRejected, match=r"^The export does not exist\.$"),
     ):
         list(client.watch("job-1"))

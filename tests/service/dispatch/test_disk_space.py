@@ -37,7 +37,7 @@ async def test_six_uploads_at_once_together_get_no_more_than_there_is(data_dir: 
         assert (len(taken), len(refused)) == (2, 4)
         problem = refused[0].json()
         assert problem["type"] == "urn:framehook:problem:disk_full"
-        assert problem["detail"].startswith("The service's disk has no room for this file; remove files")
+        assert problem["detail"].startswith("The service's disk is too full for this file; delete files")
         assert (await announced(server.http, size, parts=False)).status_code == 507
         assert (await server.http.delete(taken[0].headers["location"])).status_code == 204
         assert (await announced(server.http, size, parts=True)).status_code == 201

@@ -84,7 +84,7 @@ async def test_a_secret_is_rotated_and_an_endpoint_removed(server: LiveServer) -
     assert (await said(server, "remove", endpoint["id"])).out == f"Endpoint {endpoint['id']} was removed.\n"
     assert (await said(server, "list")).out == "There are no webhooks.\n"
     gone = await said(server, "remove", endpoint["id"])
-    assert (gone.status, gone.err) == (2, "framehook: There is no such webhook.\n")
+    assert (gone.status, gone.err) == (2, "framehook: The webhook does not exist.\n")
 
 
 async def test_a_forbidden_url_is_told_in_a_sentence(server: LiveServer) -> None:
