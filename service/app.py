@@ -88,7 +88,10 @@ async def _run_service(settings: Settings, hub: Hub, replacements: Replacements)
 
 
 async def _shut_down(service: Service) -> None:
-    """Commit what is waiting, hand over runs and deliveries, and close; an error in one step skips no other."""
+    """Commit what is waiting, hand over runs and deliveries, and close.
+
+    An error in one step skips no other.
+    """
     state = service.state
     async with AsyncExitStack() as steps:  # runs them from the last to the first
         steps.push_async_callback(state["database"].close)
@@ -101,7 +104,10 @@ async def _shut_down(service: Service) -> None:
 
 
 async def _upgrade_database(url: str, settings: Settings) -> None:
-    """Upgrade a SQLite file; raise StartError for a PostgreSQL that an operator has to upgrade first."""
+    """Upgrade a SQLite file.
+
+    Raises StartError for a PostgreSQL that an operator has to upgrade first.
+    """
     if not is_postgresql(url):
         await asyncio.to_thread(schema.upgrade, url)
         return

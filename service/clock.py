@@ -1,4 +1,4 @@
-"""Time: what rows and people are told, and what this process measures durations with."""
+"""The wall clock, for rows and users, and the monotonic clock, for durations."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clock:
-    """Both clocks, as tests replace them, in seconds.
+    """Both clocks, in seconds; tests replace them.
 
-    `wall` counts from 1970, and may step forward or back at any moment; `monotonic` only ever goes on.
+    `wall` counts from 1970 and may step forward or back at any moment; `monotonic` never goes back.
     """
 
     wall: Callable[[], float] = time.time

@@ -1,4 +1,4 @@
-"""Build the long-lived objects of the service from its settings, and connect them. Nothing runs yet."""
+"""Build the long-lived objects of the service from its settings, and connect them."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

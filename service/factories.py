@@ -1,4 +1,7 @@
-"""What the settings ask for, built: storage, runner, verifier, middleware, keys. `create_app` puts them together."""
+"""Create storage, runner, verifier, clients and keys from the settings.
+
+`service.composition` connects them.
+"""
 
 import hmac
 import logging
@@ -34,7 +37,7 @@ DELIVERY_LEASE_TIMEOUTS = 4
 
 
 def create_runner(settings: Settings) -> Runner:
-    """Where runs take place: on Modal, or here."""
+    """Create the runner: Modal, or processes on this machine."""
     if settings.modal_enabled:
         from service.dispatch.runners.modal import ModalRunner
 
@@ -55,18 +58,18 @@ def create_runner(settings: Settings) -> Runner:
 
 
 def create_storage(settings: Settings, master: bytes) -> Storage:
-    """The bucket that the settings name, or the folder."""
-    place = bucket_config(settings)
-    if place is None:
+    """Create the storage: the bucket of the settings, else a folder."""
+    config = bucket_config(settings)
+    if config is None:
         return FolderStorage(settings.data_dir, UrlSigner(settings.origin, derive_key(master, "files")))
-    from infra.storage.client import Bucket  # boto3 takes half a second to import, and only here
+    from infra.storage.client import Bucket  # importing boto3 takes half a second
     from infra.storage.s3 import S3Storage
 
-    return S3Storage(Bucket(place))
+    return S3Storage(Bucket(config))
 
 
 def bucket_config(settings: Settings) -> "S3Config | None":
-    """Where the bucket is, if files are kept in one."""
+    """Return the address and credentials of the bucket; None if files are stored in a folder."""
     secret = settings.r2_secret_access_key
     if not (settings.r2_endpoint_url and settings.r2_access_key_id and secret and settings.r2_bucket_name):
         return None
@@ -83,7 +86,7 @@ def bucket_config(settings: Settings) -> "S3Config | None":
 def create_spec_builder(
     settings: Settings, storage: Storage, runner: Runner, master_key: bytes
 ) -> SpecBuilder:
-    """Create what writes the spec of an attempt, with the URLs of its transfers."""
+    """Create the builder of attempt specs, which includes the URLs of transfers and callbacks."""
     transfers = TransferPlanner(
         storage,
         origin=settings.callback_origin,
@@ -100,7 +103,7 @@ def create_spec_builder(
 
 
 def create_limits(settings: Settings) -> Limits:
-    """How many runs at once, how long, how often looked at."""
+    """Collect the limits of dispatch: concurrency, deadlines and intervals."""
     return Limits(
         per_user=settings.max_active_per_user,
         deadline_seconds=settings.attempt_deadline_seconds,
@@ -129,23 +132,26 @@ def create_delivery_config(settings: Settings) -> WorkerConfig:
 
 
 def create_output_prober() -> Prober:
-    """Create the prober of outputs, whose processes take nothing away from those that probe uploads."""
+    """Create the prober of outputs.
+
+    Its processes are separate, so that probes of uploads never delay an export.
+    """
     return Prober(places=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS)
 
 
 def create_http_limits(settings: Settings) -> HttpLimits:
-    """What clients may take up."""
+    """Collect the limits of HTTP connections."""
     connections = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
     return HttpLimits(connections=connections)
 
 
 def create_verifier(settings: Settings) -> Verifier | None:
-    """Who says which user a token stands for; None where there is one user."""
+    """Create the verifier of tokens; None if the service has a single local user."""
     audience, issuer = settings.auth_audience, settings.auth_issuer
     if settings.authenticated and audience is None:
         logger.warning(
-            "AUTH_AUDIENCE is not set: tokens are accepted that were issued for any other service as well; "
-            "set it to the audience that tokens for this one name"
+            "AUTH_AUDIENCE is not set: tokens that were issued for other services are accepted; "
+            "set it to the audience of tokens for this service"
         )
     if settings.auth_jwt_secret:
         secret = settings.auth_jwt_secret.get_secret_value()
@@ -156,14 +162,17 @@ def create_verifier(settings: Settings) -> Verifier | None:
 
 
 def load_master_keys(settings: Settings) -> tuple[bytes, ...]:
-    """What attempts' keys are derived from, the newest first."""
+    """Load the secrets from which keys of attempts are derived, the newest first."""
     if settings.callback_secret:
         return tuple(secret.get_secret_value().encode() for secret in settings.callback_secret)
     return (_load_secret(settings.data_dir / "callback_secret"),)
 
 
 def _load_secret(path: Path) -> bytes:
-    """The secret in the data folder, made at the first start; nobody but the owner may read it."""
+    """Load the secret in the data folder, or create it at the first start.
+
+    Only its owner may read the file.
+    """
     if not path.exists():
         part = path.with_suffix(".part")
         part.unlink(missing_ok=True)
@@ -174,13 +183,13 @@ def _load_secret(path: Path) -> bytes:
             os.fsync(file.fileno())
         part.replace(path)
     secret = path.read_bytes()
-    if len(secret) < MIN_SECRET_BYTES:  # a disk that was full, or a power cut
+    if len(secret) < MIN_SECRET_BYTES:  # after a full disk or a power failure
         raise BadSettings(
-            f"DATA_DIR: {path} holds no secret of {MIN_SECRET_BYTES} bytes; restore it, or remove it for a new one"
+            f"DATA_DIR: {path} is shorter than {MIN_SECRET_BYTES} bytes; restore it, or delete it to get a new one"
         )
     return secret
 
 
 def derive_key(master: bytes, purpose: str) -> bytes:
-    """A key of its own for each purpose."""
+    """Derive a separate key for each purpose."""
     return hmac.digest(master, purpose.encode(), "sha256")

@@ -1,4 +1,4 @@
-"""The reasons for which a request is rejected: one class each, with its HTTP status, code and title.
+"""The reasons to reject a request: one class each, with status, code and title.
 
 `service.api.problem_handlers` renders them as RFC 9457.
 """
@@ -15,7 +15,7 @@ class FieldError(TypedDict):
 
 
 class Problem(Exception):
-    """A reason to reject a request, as the client sees it: a status, a code and a title for each class.
+    """A reason to reject a request, as the client sees it.
 
     Programs branch on `code`, which never changes; people read `title`, and `detail` where a request has more to say.
     """

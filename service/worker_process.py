@@ -1,6 +1,6 @@
-"""Processes that do the work: their environment, and their standard error as records of the service's log.
+"""Child processes that encode: their environment, and their log.
 
-Runs write JSON lines (`callbacks.log_format`); anything else comes from libraries, or from an interpreter that dies.
+Runs write JSON lines (`callbacks.log_format`); other lines come from libraries, or from an interpreter that crashes.
 """
 
 import asyncio
@@ -23,7 +23,10 @@ logger = logging.getLogger("framehook.runners")
 async def log_run(
     stream: asyncio.StreamReader, job_id: str | None = None, attempt: int | None = None
 ) -> None:
-    """Log what a run writes, line by line, until its end; a run that writes too much is cut short."""
+    """Log the lines that a run writes until it ends.
+
+    Lines beyond MAX_LINES_PER_RUN are dropped.
+    """
     count = 0
     async for line in _lines(stream):
         count += 1
@@ -31,17 +34,20 @@ async def log_run(
             _log(record_from(line, job_id, attempt))
         elif count == MAX_LINES_PER_RUN + 1:
             extra = {"job": job_id, "attempt": attempt}
-            logger.warning("the run writes too much; the rest of its log is left out", extra=extra)
+            logger.warning("the run has logged too much; the rest of its log is dropped", extra=extra)
 
 
 async def finish_log(logging_run: "asyncio.Task[None]") -> None:
-    """Wait for the last lines of a run that has ended, but not for what it may have left behind."""
+    """Wait for the last lines of a run that has ended.
+
+    Child processes that it left running are not waited for.
+    """
     await asyncio.wait((logging_run,), timeout=LOG_DRAIN_SECONDS)
     logging_run.cancel()
 
 
 def record_from(line: bytes, job_id: str | None, attempt: int | None) -> logging.LogRecord:
-    """Make a record from a line of a run's log, whatever it is."""
+    """Make a log record from any line of a run's log."""
     text = line.decode("utf-8", "replace")
     try:
         return _record_from_json(json.loads(text), job_id, attempt)
@@ -50,17 +56,17 @@ def record_from(line: bytes, job_id: str | None, attempt: int | None) -> logging
         return logging.makeLogRecord(fields | {"job": job_id, "attempt": attempt})
 
 
-def _record_from_json(found: Any, job_id: str | None, attempt: int | None) -> logging.LogRecord:
-    level = str(found["level"]).upper()
+def _record_from_json(fields: Any, job_id: str | None, attempt: int | None) -> logging.LogRecord:
+    level = str(fields["level"]).upper()
     number = logging.getLevelNamesMapping()[level]
     return logging.makeLogRecord(
         {
-            "name": str(found["logger"]),
-            "msg": str(found["message"]),
+            "name": str(fields["logger"]),
+            "msg": str(fields["message"]),
             "levelno": number,
             "levelname": level,
-            "created": datetime.fromisoformat(found["time"]).timestamp(),
-            "exc_text": str(found["exception"]) if "exception" in found else None,
+            "created": datetime.fromisoformat(fields["time"]).timestamp(),
+            "exc_text": str(fields["exception"]) if "exception" in fields else None,
             "job": job_id,
             "attempt": attempt,
         }
@@ -74,7 +80,7 @@ def _log(record: logging.LogRecord) -> None:
 
 
 async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Read lines of any length, each cut to what a log can hold."""
+    """Read lines of any length, each truncated to MAX_LINE_BYTES."""
     rest = b""
     while data := await stream.read(READ_BYTES):
         *lines, rest = (rest + data).split(b"\n")
@@ -87,8 +93,8 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def worker_environment() -> dict[str, str]:
-    """What a run needs of the environment: none of the service's secrets are in it."""
-    kept = (
+    """Return the environment of a run: only these variables, so none of the service's secrets."""
+    names = (
         "PATH",
         "HOME",
         "LANG",
@@ -99,4 +105,4 @@ def worker_environment() -> dict[str, str]:
         "LD_LIBRARY_PATH",
         "CUDA_VISIBLE_DEVICES",
     )
-    return {name: os.environ[name] for name in kept if name in os.environ} | {"LOG_FORMAT": "json"}
+    return {name: os.environ[name] for name in names if name in os.environ} | {"LOG_FORMAT": "json"}

@@ -1,4 +1,4 @@
-"""Who is asking, and until when: a bearer token, a same-origin cookie, or a ticket for streams → a user id."""
+"""Authentication: turn a bearer token, a cookie or a stream ticket into a user id."""
 
 import asyncio
 import time
@@ -15,12 +15,12 @@ LOCAL_USER = "local"
 COOKIE_NAME = "framehook_token"
 MAX_TICKET_SECONDS: Final = 3_600
 CLOCK_LEEWAY_SECONDS: Final = 30.0
-"""How far the clock of whoever signs tokens may be from this one, for `iat`, `nbf` and `exp`."""
+"""How far the clock of the signer of tokens may be from ours, for `iat`, `nbf` and `exp`."""
 MAX_EXPIRY: Final = 253_402_300_799
-"""The last second of the year 9999: a token may name any number."""
+"""The last second of the year 9999: a token may contain any number."""
 MAX_USER_ID_CHARACTERS = 200
 KEY_CACHE_SECONDS = 600.0
-# A token may name any key that comes to anybody's mind: what it names is looked for no more often than this.
+# A token may name any key id. Unknown ones make us load the provider's keys again, at most this often.
 MIN_REFRESH_SECONDS = 30.0
 FAILURE_CACHE_SECONDS = 5.0
 _HOW_TO = "Send `Authorization: Bearer <token>` with a valid token."
@@ -30,26 +30,32 @@ _ASYMMETRIC = ["RS256", "ES256", "EdDSA"]
 
 @dataclass(frozen=True)
 class Access:
-    """Whose streams may be read, and until when, in seconds since the epoch; None: without an end."""
+    """The user of a connection.
+
+    `expires_at` is in seconds since the epoch, None if access does not expire.
+    """
 
     user_id: str
     expires_at: int | None = None
 
     def seconds_left(self, now: float) -> float:
-        """How long it lasts from `now` on."""
+        """Return how long the access still lasts."""
         return float("inf") if self.expires_at is None else self.expires_at - now
 
 
 class Verifier(Protocol):
-    """Checks a token and gives its claims; raises `jwt.PyJWTError`, or Unavailable if it can't tell."""
+    """Verifies tokens."""
 
     async def verify(self, token: str) -> dict[str, Any]:
-        """The claims of a valid token."""
+        """Return the claims of a valid token.
+
+        Raises `jwt.PyJWTError`, or Unavailable if the keys can't be loaded.
+        """
         ...
 
 
 class SharedSecretVerifier:
-    """Tokens signed with HS256 by whoever shares the secret."""
+    """Verifies tokens that are signed with HS256 and a shared secret."""
 
     def __init__(self, secret: str, *, audience: str | None, issuer: str | None) -> None:
         self._secret = secret
@@ -60,10 +66,10 @@ class SharedSecretVerifier:
 
 
 class JwksVerifier:
-    """Tokens signed by an identity provider, whose keys are read from its JWKS URL and kept for a while.
+    """Verifies tokens with the keys of an identity provider, loaded from its JWKS URL.
 
-    Whatever tokens say, the provider is asked by one at a time, and not before a pause: after an answer that did not
-    hold the key, and after one that could not be read.
+    Tokens can't make the service flood the provider: one request at a time, and a pause after a response that lacked
+    the key or could not be read.
     """
 
     def __init__(
@@ -72,64 +78,66 @@ class JwksVerifier:
         *,
         audience: str | None,
         issuer: str | None,
-        kept_seconds: float = KEY_CACHE_SECONDS,
-        apart_seconds: float = MIN_REFRESH_SECONDS,
+        cache_seconds: float = KEY_CACHE_SECONDS,
+        refresh_seconds: float = MIN_REFRESH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._keys = jwt.PyJWKClient(url, lifespan=kept_seconds, timeout=5, cooldown_duration=apart_seconds)
+        self._keys = jwt.PyJWKClient(
+            url, lifespan=cache_seconds, timeout=5, cooldown_duration=refresh_seconds
+        )
         self._expected = {"audience": audience, "issuer": issuer}
         self._clock = clock
         self._failed_until = 0.0
         self._refresh_lock = asyncio.Lock()
 
     async def verify(self, token: str) -> dict[str, Any]:
-        name = str(jwt.get_unverified_header(token).get("kid"))
-        key = self._cached_key(name) or await self._refresh_key(name)
-        # The key says which algorithm it is for; the token, which anybody may have made, does not.
+        key_id = str(jwt.get_unverified_header(token).get("kid"))
+        key = self._find_cached_key(key_id) or await self._refresh_key(key_id)
+        # The key decides the algorithm, not the token: it is not trusted before it is verified.
         allowed = [algorithm for algorithm in _ASYMMETRIC if algorithm == key.algorithm_name]
         return _decode(token, key.key, allowed, self._expected)
 
-    def _cached_key(self, name: str) -> jwt.PyJWK | None:
-        """The key, if it is among those read last and those are not too old."""
+    def _find_cached_key(self, key_id: str) -> jwt.PyJWK | None:
+        """Return the key if it is in the cache and the cache is not too old."""
         cache = self._keys.jwk_set_cache
-        kept = cache.get() if cache else None
-        signing = [key for key in kept.keys if key.public_key_use in ("sig", None)] if kept else []
-        return self._keys.match_kid(signing, name)
+        cached = cache.get() if cache else None
+        signing_keys = [key for key in cached.keys if key.public_key_use in ("sig", None)] if cached else []
+        return self._keys.match_kid(signing_keys, key_id)
 
-    async def _refresh_key(self, name: str) -> jwt.PyJWK:
+    async def _refresh_key(self, key_id: str) -> jwt.PyJWK:
         async with self._refresh_lock:
             if self._clock() < self._failed_until:
                 raise Unavailable(_KEYS_UNREADABLE)
             try:
-                return await asyncio.to_thread(self._fetch_key, name)
+                return await asyncio.to_thread(self._fetch_key, key_id)
             except Unavailable:
                 self._failed_until = self._clock() + FAILURE_CACHE_SECONDS
                 raise
 
-    def _fetch_key(self, name: str) -> jwt.PyJWK:
+    def _fetch_key(self, key_id: str) -> jwt.PyJWK:
         try:
             self._keys.get_signing_keys()
         except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise Unavailable(_KEYS_UNREADABLE) from error
         try:
-            return self._keys.get_signing_key(name)  # may read them anew, for the name of a new key
+            return self._keys.get_signing_key(key_id)  # loads the keys again if the id is new
         except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError, RecursionError) as error:
             raise Unavailable(_KEYS_UNREADABLE) from error
 
 
 class Authenticator:
-    """Tells users apart; without a verifier there is one local user."""
+    """Finds the user of each request; without a verifier there is one local user."""
 
     def __init__(self, verifier: Verifier | None, ticket_key: bytes) -> None:
         self._verifier = verifier
         self._ticket_key = ticket_key
 
     async def user(self, connection: HTTPConnection[Any]) -> str:
-        """The user of a request; raises Unauthenticated."""
+        """Return the user of a request; raises Unauthenticated."""
         return (await self.access(connection)).user_id
 
     async def access(self, connection: HTTPConnection[Any]) -> Access:
-        """The user of a request, and when the token ends; raises Unauthenticated."""
+        """Return the user of a request and when the token expires; raises Unauthenticated."""
         if self._verifier is None:
             return Access(LOCAL_USER)
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
@@ -138,9 +146,9 @@ class Authenticator:
         return await self._verify_token(token)
 
     async def stream_access(self, connection: HTTPConnection[Any]) -> Access:
-        """The user of a stream, who may come with a ticket instead; raises Unauthenticated.
+        """Return the user of a stream, from a ticket if there is one; raises Unauthenticated.
 
-        A stream ends with its token to the second: the leeway is for the clocks of single requests.
+        A stream ends in the second in which its token expires: the leeway is for single requests only.
         """
         ticket = connection.query_params.get("ticket")
         if ticket is None or self._verifier is None:
@@ -154,7 +162,7 @@ class Authenticator:
     def create_ticket(
         self, access: Access, *, seconds: int = MAX_TICKET_SECONDS, now: float
     ) -> tuple[str, int]:
-        """A ticket that opens the user's streams as often as it takes, and when it ends: not after the token."""
+        """Return a ticket for the user's streams, usable many times, and its expiry."""
         expires_at = int(now) + min(seconds, MAX_TICKET_SECONDS)
         if access.expires_at is not None:
             expires_at = min(expires_at, access.expires_at)

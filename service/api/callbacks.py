@@ -1,4 +1,7 @@
-"""Signed callbacks in. A bare ASGI application, since every tick of every export passes here."""
+"""`POST /api/callbacks/{job_id}`: verify a signed callback and apply it.
+
+A bare ASGI application, because every progress report of every export comes through here.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -38,7 +41,7 @@ _REFUSALS: dict[Refusal, Callable[[], Problem]] = {
     Refusal.HELD: StillFinalizing,
 }
 TEMPORARY_ERRORS = (*DATABASE_ERRORS, StorageError, WriterStopped)
-"""What keeps a callback from being stored, and may pass."""
+"""Errors that kept a callback from being stored; the run sends it again."""
 
 
 class _UnverifiedData(msgspec.Struct):
@@ -46,7 +49,7 @@ class _UnverifiedData(msgspec.Struct):
 
 
 class _UnverifiedBody(msgspec.Struct):
-    """The one thing that is read before the signature is checked: whose key to check it with."""
+    """The one field that is read before the signature is verified: it selects the key."""
 
     data: _UnverifiedData
 
@@ -69,7 +72,7 @@ class Callbacks:
         except Problem as problem:
             await problem_response(problem, scope["path"])(scope, receive, send)
             return
-        except Exception:  # nobody else stands between this and the server
+        except Exception:  # no middleware handles errors here
             await problem_response(internal_error(), scope["path"])(scope, receive, send)
             raise
         body = b'{"sequence":%d}' % sequence
@@ -95,7 +98,9 @@ class Callbacks:
 
 
 class CallbackFastPath:
-    """Lets callbacks in past all middleware and the routes: measured, those cost as much as the rest.
+    """Passes callbacks by all middleware and the router.
+
+    Measured, those cost as much as the rest of a callback.
 
     Nothing is lost by it: what they check of a request, its signature answers for.
     """
@@ -141,7 +146,7 @@ def _verify(masters: tuple[bytes, ...], job_id: str, headers: Headers, body: byt
         raise Unauthenticated(
             f"The callback is not signed: send {', '.join(name for name, _ in _SIGNATURE_HEADERS)}."
         )
-    if len(job_id) > MAX_JOB_ID:  # keys are kept by job id, and anybody may send any
+    if len(job_id) > MAX_JOB_ID:  # keys are cached by job id, and a client may send any
         raise NotFound("The export does not exist.")
     try:
         attempt = _unverified_decoder.decode(body).data.attempt

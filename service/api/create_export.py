@@ -1,4 +1,4 @@
-"""`POST /api/exports`: parse the request, let `ExportService` submit it, answer with the job."""
+"""`POST /api/exports`: parse the request and submit it to `ExportService`."""
 
 import hashlib
 import re
@@ -71,7 +71,10 @@ def _to_export_request(request: Request[State], body: CreateExport) -> ExportReq
 
 
 def _traceparent(request: Request[State]) -> str | None:
-    """Return the trace that the request belongs to, for the export's webhooks; None if it is missing or malformed."""
+    """Return the trace that the request belongs to, for the export's webhooks.
+
+    None if it is missing or malformed.
+    """
     value = request.headers.get("traceparent", "")
     return value if _TRACEPARENT.fullmatch(value) else None
 

@@ -1,4 +1,7 @@
-"""Exports: start, look, list, cancel, retry, acknowledge, download."""
+"""`/api/exports`: list, show, cancel, retry, acknowledge and download exports.
+
+`create_export` creates them.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -56,11 +59,11 @@ class Acknowledge(StrictModel):
 
 
 async def list_(request: Request[State]) -> Response:
-    """One page, newest first."""
+    """List one page of exports, newest first."""
     user_id = await request.state["authenticator"].user(request)
     query = parse_query(request, ListQuery)
     async with request.state["database"].reading() as session:
-        found = await queries.list_page(
+        jobs = await queries.list_page(
             session,
             user_id,
             status=query.status,
@@ -68,39 +71,39 @@ async def list_(request: Request[State]) -> Response:
             before=query.cursor,
             limit=query.limit + 1,
         )
-    page, more = found[: query.limit], len(found) > query.limit
+    page, has_more = jobs[: query.limit], len(jobs) > query.limit
     return json_response(
-        {"exports": _serialize_jobs(request, page), "next_cursor": page[-1].job_id if more else None}
+        {"exports": _serialize_jobs(request, page), "next_cursor": page[-1].job_id if has_more else None}
     )
 
 
-async def active(request: Request[State]) -> Response:
-    """What a page that was reloaded picks up again."""
+async def list_active(request: Request[State]) -> Response:
+    """List the exports that are pending or processing, for a page that was reloaded."""
     return await _list_response(request, queries.list_active)
 
 
-async def unacknowledged(request: Request[State]) -> Response:
-    """What finished while the user was away."""
+async def list_unacknowledged(request: Request[State]) -> Response:
+    """List the exports that finished and were not acknowledged."""
     return await _list_response(request, queries.list_unacknowledged)
 
 
-async def recent(request: Request[State]) -> Response:
-    """Everything that is active or finished lately."""
+async def list_recent(request: Request[State]) -> Response:
+    """List the exports that are active or finished in the last `hours`."""
     since = time.time() - parse_query(request, RecentQuery).hours * 3600
     return await _list_response(request, partial(queries.list_recent, since=since))
 
 
 async def acknowledge(request: Request[State]) -> Response:
-    """Mark finished exports as seen."""
+    """Mark finished exports as seen by the user."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await read_json(request, Acknowledge)
+    body, _ = await read_json(request, Acknowledge)
     async with request.state["database"].transaction() as session:
-        changed = await transitions.acknowledge(session, user_id, asked.job_ids, now=time.time())
-    return json_response({"exports": _serialize_jobs(request, changed)})
+        acknowledged = await transitions.acknowledge(session, user_id, body.job_ids, now=time.time())
+    return json_response({"exports": _serialize_jobs(request, acknowledged)})
 
 
 async def get(request: Request[State]) -> Response:
-    """The job."""
+    """Show one export."""
     return job_response(request, await load_job(request))
 
 
@@ -133,7 +136,10 @@ async def download_output(request: Request[State]) -> Response:
 
 
 def _is_output(stored: StoredObject, job: Job) -> bool:
-    """Check that a stored object is the file that the export made; not every storage knows checksums."""
+    """Check that a stored object is the file that the export made.
+
+    Not every storage knows checksums.
+    """
     return stored.size == job.output_size and stored.checksum in (None, job.output_checksum)
 
 
@@ -149,12 +155,12 @@ Read = Callable[[AsyncSession, str], Awaitable[list[Job]]]
 async def _list_response(request: Request[State], read: Read) -> Response:
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
-        found = await read(session, user_id)
-    return json_response({"exports": _serialize_jobs(request, found)})
+        jobs = await read(session, user_id)
+    return json_response({"exports": _serialize_jobs(request, jobs)})
 
 
-def _serialize_jobs(request: Request[State], found: list[Job]) -> list[dict[str, Any]]:
-    return [request.state["serializer"].to_dict(job) for job in found]
+def _serialize_jobs(request: Request[State], jobs: list[Job]) -> list[dict[str, Any]]:
+    return [request.state["serializer"].to_dict(job) for job in jobs]
 
 
 def job_response(

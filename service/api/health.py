@@ -1,4 +1,4 @@
-"""Is the process alive, and can it do its work?"""
+"""`/healthz`: is the process alive? `/readyz`: can it do its work?"""
 
 import asyncio
 import logging
@@ -16,7 +16,10 @@ CHECK_SECONDS = 5.0
 
 
 async def healthz(request: Request[State]) -> Response:
-    """The process answers, and neither its loops nor its database have been dead for long."""
+    """Respond 503 if a loop or the database has been down for too long.
+
+    An orchestrator then restarts the process.
+    """
     dead = request.state["liveness"].dead_seconds()
     if not dead:
         return json_response({"status": "ok"})
@@ -25,7 +28,10 @@ async def healthz(request: Request[State]) -> Response:
 
 
 async def readyz(request: Request[State]) -> Response:
-    """Database, storage, runner and loops are all there; what the runner lacks is told by its code."""
+    """Respond 503 unless database, storage, runner and loops work.
+
+    `runner_error` says what the runner lacks.
+    """
     state = request.state
     problem = await state["runner_readiness"].problem()
     checks = {

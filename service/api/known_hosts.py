@@ -1,4 +1,4 @@
-"""Keeps out requests for host names that are not the service's own."""
+"""Reject requests for host names that are not the service's own."""
 
 import re
 from collections.abc import Collection
@@ -13,7 +13,7 @@ _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d*)?", re.IGNORECA
 
 
 class KnownHosts:
-    """Middleware that refuses a request whose `Host` is none of `hosts`, with whatever port."""
+    """Middleware that rejects a request whose `Host` is none of `hosts`, on any port."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self._app = app
@@ -28,5 +28,5 @@ class KnownHosts:
         await self._app(scope, receive, send)
 
     def _is_known(self, header: str) -> bool:
-        found = _HOST.fullmatch(header)
-        return found is not None and (found[1] or found[2]).lower() in self._hosts
+        match = _HOST.fullmatch(header)
+        return match is not None and (match[1] or match[2]).lower() in self._hosts

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what an operator watches, in Prometheus's text format. It tells of no user and no job."""
+"""`GET /metrics` in Prometheus's text format, for operators; without user or job ids."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -17,7 +17,7 @@ from service.webhooks.send import DELAY_BUCKETS
 
 
 class _Snapshot(Collector):
-    """The figures of one moment."""
+    """The metrics at one moment."""
 
     def __init__(self, active: dict[str, int], webhooks_pending: int, state: State) -> None:
         self._active = active
@@ -73,7 +73,7 @@ class _Snapshot(Collector):
 
 
 async def metrics(request: Request[State]) -> Response:
-    """Counts of this process since its start, and of what is active and pending in the database."""
+    """Report the counters of this process, and the active and pending rows of the database."""
     async with request.state["database"].reading() as session:
         active = await queries.count_active_by_status(session)
         webhooks_pending = await count_pending(session)

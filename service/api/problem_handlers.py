@@ -1,4 +1,4 @@
-"""Render problems as RFC 9457 and map every exception of a route to one: the one place for error responses."""
+"""Map every exception of a route to a problem, and render it as RFC 9457."""
 
 import logging
 
@@ -66,7 +66,10 @@ async def on_storage_error(request: Request, error: Exception) -> Response:
 
 
 async def on_database_error(request: Request, error: Exception) -> Response:
-    """Respond 503 while the database is unavailable; an error in our own SQL is raised as a bug."""
+    """Respond 503 while the database is unavailable.
+
+    An error in our own SQL is raised as a bug.
+    """
     if isinstance(error, (IntegrityError, ProgrammingError, DataError)):
         raise error
     values = (request.method, request.url.path, type(error).__name__, error)
@@ -75,17 +78,20 @@ async def on_database_error(request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Respond to an unknown path or method in the same form; answer OPTIONS with the methods of the path."""
+    """Respond to an unknown path or method in the same form.
+
+    Answer OPTIONS with the methods of the path.
+    """
     assert isinstance(error, HTTPException)
     if error.status_code == NotFound.status:
         return problem_response(NotFound(), request.url.path)
-    allow = {"Allow": ", ".join(_allowed_methods(request))}
+    allow = {"Allow": ", ".join(_list_methods(request))}
     if request.method == "OPTIONS":
         return Response(status_code=204, headers=allow)
     return problem_response(MethodNotAllowed(headers=allow), request.url.path)
 
 
-def _allowed_methods(request: Request) -> list[str]:
+def _list_methods(request: Request) -> list[str]:
     """List the methods of a path, which has a route for each method or few methods."""
     routes = [
         route
@@ -96,12 +102,18 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 async def on_disconnect(_request: Request, _error: Exception) -> Response:
-    """Respond to a client that disconnected while sending its body: an answer that is not read, and no error here."""
+    """Respond to a client that disconnected while sending its body.
+
+    The response is never read; it keeps the exception out of the log.
+    """
     return Response(status_code=400)
 
 
 async def on_unexpected_error(request: Request, _error: Exception) -> Response:
-    """Respond 500 to an unexpected exception; the traceback goes to the log, never to the client."""
+    """Respond 500 to an unexpected exception.
+
+    The traceback goes to the log, never to the client.
+    """
     return problem_response(internal_error(), request.url.path)
 
 

@@ -1,4 +1,4 @@
-"""Requests in, JSON out: the little that every route shares."""
+"""Parse requests and write JSON responses."""
 
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ class StrictModel(pydantic.BaseModel):
 
 
 async def read_body(request: Request[State], limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body, read no further than the limit; raises TooLarge."""
+    """Read the whole body, but no more than `limit` bytes; raises TooLarge."""
     chunks: list[bytes] = []
     received = 0
     async for chunk in request.stream():
@@ -36,13 +36,13 @@ async def read_body(request: Request[State], limit: int = MAX_BODY_BYTES) -> byt
 
 
 def is_json(content_type: str) -> bool:
-    """Whether a content type says JSON."""
+    """Check that a content type is JSON."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type == "application/json"
 
 
 def parse_model(model: type[Model], raw: bytes) -> Model:
-    """The body as a model; raises Invalid, which says where it is wrong."""
+    """Parse a JSON body; raises Invalid, which names the fields that are wrong."""
     try:
         return model.model_validate_json(raw)
     except pydantic.ValidationError as error:
@@ -50,7 +50,10 @@ def parse_model(model: type[Model], raw: bytes) -> Model:
 
 
 async def read_json(request: Request[State], model: type[Model]) -> tuple[Model, bytes]:
-    """The body as a model, and as it came; a wrong content type is refused, so that forms can't be forged."""
+    """Return the parsed body and its bytes; raises UnsupportedType unless it is sent as JSON.
+
+    A page of another origin can send forms without CORS, but no JSON: this prevents cross-site request forgery.
+    """
     if not is_json(request.headers.get("content-type", "")):
         raise UnsupportedType("Send JSON with `Content-Type: application/json`.")
     raw = await read_body(request)
@@ -58,7 +61,7 @@ async def read_json(request: Request[State], model: type[Model]) -> tuple[Model,
 
 
 def parse_query(request: Request[State], model: type[Model]) -> Model:
-    """The query string as a model; raises Invalid."""
+    """Parse the query string; raises Invalid."""
     try:
         return model.model_validate(dict(request.query_params))
     except pydantic.ValidationError as error:
@@ -66,7 +69,7 @@ def parse_query(request: Request[State], model: type[Model]) -> Model:
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON, never stored by caches."""
+    """Write a JSON response that caches do not store."""
     return Response(
         msgspec.json.encode(content),
         status_code=status,
@@ -76,7 +79,7 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 
 def path_job_id(connection: HTTPConnection[State]) -> str:
-    """The job id in the path; raises NotFound for what can't be one."""
+    """Return the job id in the path; raises NotFound for a string that can't be one."""
     job_id = str(connection.path_params["job_id"])
     if len(job_id) > MAX_JOB_ID or not job_id.isascii() or not job_id.isprintable():
         raise NotFound("The export does not exist.")
@@ -84,7 +87,10 @@ def path_job_id(connection: HTTPConnection[State]) -> str:
 
 
 def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
-    """Turn pydantic's errors into a problem that names each field; the rejected values are not repeated."""
+    """Turn pydantic's errors into a problem that names each field.
+
+    The rejected values are not repeated.
+    """
     errors = [
         FieldError(loc=[*prefix, *item["loc"]], msg=item["msg"].removeprefix("Value error, "))
         for item in error.errors()

@@ -1,4 +1,7 @@
-"""Which path leads where."""
+"""The routes: a path and a method to a function each.
+
+`CallbackFastPath` serves callbacks before them.
+"""
 
 from starlette.routing import Route, WebSocketRoute
 
@@ -11,9 +14,9 @@ ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
     Route("/api/exports", create_export.create, methods=["POST"]),
     Route("/api/exports", exports.list_),
-    Route("/api/exports/active", exports.active),
-    Route("/api/exports/recent", exports.recent),
-    Route("/api/exports/unacknowledged", exports.unacknowledged),
+    Route("/api/exports/active", exports.list_active),
+    Route("/api/exports/recent", exports.list_recent),
+    Route("/api/exports/unacknowledged", exports.list_unacknowledged),
     Route("/api/exports/acknowledge", exports.acknowledge, methods=["POST"]),
     Route("/api/exports/events", sse.user_events),
     Route("/api/exports/{job_id}", exports.get),

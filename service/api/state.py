@@ -35,7 +35,10 @@ class Limits:
 
 
 class State(TypedDict):
-    """The objects, by name; `folder_storage` is `storage` if this service itself serves its objects."""
+    """The objects, by name.
+
+    `folder_storage` is `storage` if this service itself serves its objects.
+    """
 
     clock: Clock
     database: Database

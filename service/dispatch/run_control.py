@@ -14,7 +14,9 @@ logger = logging.getLogger("framehook.attempts")
 
 
 class RunControl:
-    """Does what a change of a job calls for outside of the database; safe to use on every replica.
+    """Does what a change of a job calls for outside of the database.
+
+    Safe to use on every replica.
 
     `service.fanout.changes.JobChanges` calls it after each commit.
     """
@@ -31,7 +33,10 @@ class RunControl:
         await delete_attempt_files(self._storage, job)
 
     async def cancel_call(self, job: Job, call_id: str) -> None:
-        """Cancel a call; if the runner refuses, the run stops at its next callback, which is answered 410."""
+        """Cancel a call.
+
+        If the runner refuses, the run stops at its next callback, which is answered 410.
+        """
         try:
             await self._runner.cancel(call_id)
         except RunnerRefused as refused:

@@ -1,4 +1,7 @@
-"""What must hold before an export is accepted or started again; each check raises a problem that names the field."""
+"""What must hold before an export is accepted or started again.
+
+Each check raises a problem that names the field.
+"""
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +25,7 @@ async def check_sources(storage: Storage, user_id: str, config: ExportConfig) ->
 
 
 def check_output_place(storage: Storage, user_id: str, config: ExportConfig) -> None:
-    """Raise Invalid if the output key is one of an upload, or if a folder or file is in its way."""
+    """Raise Invalid if the output key is reserved for uploads or can't be a file."""
     key = config.output_key
     if key is None:
         return
@@ -52,7 +55,10 @@ async def check_quota(session: AsyncSession, user_id: str, max_queued: int) -> N
 async def check_output_key(
     session: AsyncSession, user_id: str, output_key: str, *, now: float, except_job_id: str = ""
 ) -> None:
-    """Raise OutputKeyInUse if another export has the key; call it in the user's turn only (`lock_user`)."""
+    """Raise OutputKeyInUse if another export has the key.
+
+    Call it in the user's turn only (`lock_user`).
+    """
     holder = await queries.find_key_holder(session, user_id, output_key, now=now, besides=except_job_id)
     if holder is not None:
         taken = f"the export {holder} already uses this key; choose another or omit it"

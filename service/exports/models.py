@@ -12,7 +12,9 @@ from service.webhooks.models import Endpoint
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """A request for an export, valid in itself; `raw_config` is the config as the client wrote it, and is stored.
+    """A request for an export, valid in itself.
+
+    `raw_config` is the config as the client wrote it, and is stored.
 
     `webhook_url` is an endpoint of this export alone.
     """

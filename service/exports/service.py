@@ -62,7 +62,10 @@ class ExportService:
     async def submit(
         self, user_id: str, request: ExportRequest, idempotency: Idempotency | None = None
     ) -> Submitted:
-        """Store a pending job; return the earlier one if the idempotency key has one. The run is not waited for."""
+        """Store a pending job; return the earlier one if the idempotency key has one.
+
+        The run is not waited for.
+        """
         async with self._database.reading() as session:
             job = await _find_earlier(session, user_id, idempotency)
         if job is None:
@@ -86,7 +89,10 @@ class ExportService:
         return job
 
     async def cancel(self, user_id: str, job_id: str) -> Job:
-        """Cancel an active export and stop its run; cancelling again changes nothing. Raises AlreadyFinished."""
+        """Cancel an active export and stop its run; cancelling again changes nothing.
+
+        Raises AlreadyFinished.
+        """
         async with self._database.transaction() as session:
             cancelled = await transitions.cancel(session, user_id, job_id, now=self._clock())
         if cancelled is None:
@@ -123,7 +129,7 @@ class ExportService:
     async def _submit_once(
         self, user_id: str, request: ExportRequest, idempotency: Idempotency | None
     ) -> Job:
-        """Store the job, unless another request with the same idempotency key has done so in the meantime."""
+        """Store the job, unless another request with the same idempotency key was faster."""
         async with self._database.transaction() as session:
             await transitions.lock_user(session, user_id)
             if (earlier := await _find_earlier(session, user_id, idempotency)) is not None:
@@ -174,7 +180,10 @@ class ExportService:
 
 
 async def _find_earlier(session: AsyncSession, user_id: str, idempotency: Idempotency | None) -> Job | None:
-    """Return the job that was submitted with this key; raises Invalid if its request had another body."""
+    """Return the job that was submitted with this key.
+
+    Raises Invalid if its request had another body.
+    """
     if idempotency is None:
         return None
     row = await session.get(IdempotencyKey, (user_id, idempotency.key))

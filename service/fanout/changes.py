@@ -40,7 +40,7 @@ class JobChanges:
         *,
         wake_deliveries: Callable[[Collection[str]], None] = lambda _job_ids: None,
     ) -> None:
-        """`wake_deliveries(job_ids)` looks for deliveries that were written with the changes of these jobs."""
+        """`wake_deliveries(job_ids)` sends the deliveries that the changes of these jobs wrote."""
         self._hub = hub
         self._serializer = serializer
         self._cleanup = cleanup
@@ -63,7 +63,10 @@ class JobChanges:
             self._cleanup.wake_dispatcher()
 
     def publish(self, job: Job) -> None:
-        """Send the job to its subscribers and wake its deliveries; without subscribers it is not even encoded."""
+        """Send the job to its subscribers and wake its deliveries.
+
+        Without subscribers it is not even encoded.
+        """
         if self.has_subscribers(job.job_id, job.user_id):
             self._hub.publish(publication_of(self._serializer, job))
         self.wake_deliveries((job.job_id,))
@@ -73,5 +76,5 @@ class JobChanges:
         self._wake_deliveries(job_ids)
 
     def has_subscribers(self, job_id: str, user_id: str) -> bool:
-        """Whether anything would be published of the job."""
+        """Check whether a subscriber would receive a state of the job."""
         return self._hub.has_subscribers(job_id, user_id)

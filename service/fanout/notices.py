@@ -8,7 +8,7 @@ from service.webhooks.models import Endpoint
 
 
 def publish_disabled(hub: Hub, endpoint: Endpoint) -> None:
-    """Tell the owner of an endpoint, on the stream of all exports, that it was disabled and gets nothing more."""
+    """Tell the owner of an endpoint, on the stream of all exports, that it was disabled."""
     body = msgspec.json.encode(serializers.endpoint_to_dict(endpoint))
     sequence = round((endpoint.disabled_at or 0) * 1000)
     hub.publish(

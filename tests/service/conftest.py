@@ -1,4 +1,4 @@
-"""The service in this process, with a runner that starts nothing: a fresh data folder for each test."""
+"""The service in this process, with a fake runner and a new data folder for each test."""
 
 import base64
 import json

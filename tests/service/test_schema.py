@@ -1,4 +1,7 @@
-"""Migrations lead to what the models say, and back; a job that travels is a row, field by field."""
+"""Migrations lead to the schema of the models and back.
+
+A `Job` has the fields of its row.
+"""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""The service removes abandoned uploads from its start on, and a storage that is away does not end that."""
+"""The service deletes abandoned uploads, also after the storage was unavailable."""
 
 import asyncio
 import logging

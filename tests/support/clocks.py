@@ -1,4 +1,4 @@
-"""A clock that tests move: the wall clock steps, time passes, and the service's watch looks on."""
+"""A clock that tests move, by steps of the wall clock or by passing time."""
 
 import time
 
@@ -9,7 +9,7 @@ ROUND_SECONDS = 5.0
 
 
 class MovableClock:
-    """The wall clock goes on by itself; time that the service measures passes when a test says so."""
+    """A wall clock that runs and can step, and a monotonic clock that a test moves."""
 
     def __init__(self) -> None:
         self.step_seconds = 0.0

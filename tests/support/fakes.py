@@ -1,4 +1,4 @@
-"""Stand-ins at the edges of the process: a runner that starts nothing, and the run that it would have started."""
+"""Fakes at the edges of the process: a runner that starts nothing, and its runs."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ FAILURE: Mapping[str, Any] = {"code": "no_video", "message": "The file holds no 
 
 
 class ThreadProber:
-    """Looks at outputs as the service's own processes do, in a thread: tests complete many exports."""
+    """Probes outputs in a thread instead of a process, since tests complete many exports."""
 
     async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
         del user_id

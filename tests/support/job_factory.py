@@ -1,4 +1,4 @@
-"""Jobs and callbacks for tests of the state machine, which go to the database without the network between."""
+"""Jobs and callbacks for tests that write to the database without HTTP."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -94,7 +94,10 @@ class NoCleanup:
 
 
 class FakeChanges(JobChanges):
-    """Gives each job to `on_publish` instead of subscribers; `is_wanted` says which jobs have any."""
+    """Gives each job to `on_publish` instead of subscribers.
+
+    `is_wanted` says which jobs have subscribers.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The service on a real socket, and a server that answers as scripted, for what no service of ours would do."""
+"""The service on a real socket, and a server with scripted responses."""
 
 import asyncio
 import socket
@@ -84,7 +84,10 @@ async def serve_app(
 
 
 async def _wait_until_ready(http: httpx.AsyncClient) -> None:
-    """Ask until the service is ready: on a busy machine a check of its database may come too late at first."""
+    """Poll until the service is ready.
+
+    On a busy machine the first check of its database may time out.
+    """
     async with asyncio.timeout(READY_SECONDS):
         while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.1)

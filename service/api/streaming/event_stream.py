@@ -1,6 +1,6 @@
 """Server-Sent Events as bytes, and the response that carries them.
 
-One coroutine sends everything, keep-alives too: nothing comes between the pieces of an event.
+One coroutine sends everything, keep-alives too, so that nothing comes between the chunks of an event.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from starlette.types import Receive, Scope, Send
 from service.fanout.hub import Publication
 
 Event = Iterable[bytes]
-"""One event, or a line between two, in pieces that are sent one by one."""
+"""One event, or a comment line between two, in chunks that are sent one by one."""
 
 SEND_TIMEOUT_SECONDS = 30.0
 SHUTDOWN_GRACE_SECONDS = 5.0
 RECONNECT_MILLISECONDS = 2_000
 CHUNK_BYTES = 16 * 1024
-"""What is handed on at a time: a reader who takes nothing costs no more than a few of these."""
+"""How much is passed on at a time: a client that reads nothing costs a few of these at most."""
 KEEP_ALIVE: Event = (b": keep-alive\n",)
-"""A line of its own: a blank one after it would make some parsers dispatch an empty message."""
+"""A single line: a blank one after it would make some parsers dispatch an empty message."""
 
 logger = logging.getLogger("framehook.streams")
 
@@ -34,15 +34,15 @@ _ID = b"id: %d\n"
 
 
 class EventStream(EventSourceResponse):
-    """Send events until there are no more, the client leaves, or it takes nothing for too long."""
+    """Sends events until they end, the client disconnects, or it reads nothing for too long."""
 
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         super().__init__(
             _chunks(events),
             sep="\n",
-            ping=0,  # the library's end with a blank line, and may come between the pieces of an event
+            ping=0,  # the library's own end with a blank line and may come between the chunks of an event
             send_timeout=SEND_TIMEOUT_SECONDS,
-            # The hub ends every stream before the server stops; the library's own way is left as the last resort.
+            # The hub ends every stream before the server stops; the library's shutdown is the last resort.
             shutdown_event=anyio.Event(),
             shutdown_grace_period=SHUTDOWN_GRACE_SECONDS,
         )
@@ -51,27 +51,33 @@ class EventStream(EventSourceResponse):
         try:
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
-            logger.info("a reader took nothing for %.0f s: its stream is cut off", SEND_TIMEOUT_SECONDS)
+            logger.info("a client read nothing for %.0f s; its stream is closed", SEND_TIMEOUT_SECONDS)
 
 
 async def _chunks(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
-    """Yield no more at a time than the client reads, and let others have their turn in between."""
+    """Yield chunks as the client reads them, and let other tasks run in between."""
     async with aclosing(events):
         async for event in events:
-            for piece in event:
-                yield piece
+            for chunk in event:
+                yield chunk
                 await asyncio.sleep(0)
 
 
 def state_event(publication: Publication, event_id: int | None, *, first: bool = False) -> Event:
-    """A state of an export, or a notice, as an event; the first of a stream says when to come back."""
+    """Encode a state of an export or a notice.
+
+    The first event of a stream sets the reconnect delay.
+    """
     retry = _RETRY % RECONNECT_MILLISECONDS if first else b""
-    named = _ID % event_id if event_id is not None else b""
-    return (b"%s%sevent: %s\ndata: %s\n\n" % (retry, named, publication.type.encode(), publication.body),)
+    id_line = _ID % event_id if event_id is not None else b""
+    return (b"%s%sevent: %s\ndata: %s\n\n" % (retry, id_line, publication.type.encode(), publication.body),)
 
 
 def snapshot_event(publications: Iterable[Publication], event_id: int | None) -> Iterator[bytes]:
-    """One event with all these states: encoded states are shared, and joined only to be sent."""
+    """Encode one event with all these states.
+
+    Their encoded bytes are shared by all subscribers.
+    """
     chunk = bytearray(_RETRY % RECONNECT_MILLISECONDS)
     chunk += _ID % event_id if event_id is not None else b""
     chunk += b'event: export.snapshot\ndata: {"exports":['
@@ -86,6 +92,6 @@ def snapshot_event(publications: Iterable[Publication], event_id: int | None) ->
 
 
 def closing_event(name: str, reason: str, *, retry_milliseconds: int = RECONNECT_MILLISECONDS) -> Event:
-    """Why a stream ends that its reader may want to open again, and when it may."""
+    """Encode the last event of a stream: why it ends, and when the client may connect again."""
     body = msgspec.json.encode({"reason": reason})
     return (b"%sevent: %s\ndata: %s\n\n" % (_RETRY % retry_milliseconds, name.encode(), body),)

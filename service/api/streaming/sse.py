@@ -1,6 +1,6 @@
 """Server-Sent Events of one export, and of all of a user's.
 
-Both begin with the stored state and always converge to the present one; both hold one undelivered state per export.
+Both begin with the stored state and always converge to the current one; both keep one undelivered state per export.
 """
 
 import random
@@ -42,9 +42,10 @@ from service.jobs import queries
 from service.jobs.timeline import build_timeline
 from service.problems import Unavailable
 
+MAX_SEQUENCE_DIGITS = 18
 STREAM_REFUSED, STREAM_EXPIRED = "stream.refused", "stream.expired"
 RETRY_WHEN_FULL_MILLISECONDS = 30_000
-"""After so long, and as long again at most, a reader comes back for whom there was no room."""
+"""A client for which there was no slot reconnects after this long, up to twice as long by chance."""
 
 
 class TicketBody(StrictModel):
@@ -54,7 +55,7 @@ class TicketBody(StrictModel):
 
 
 async def export_events(request: Request[State]) -> Response:
-    """SSE of one export; with `Accept: application/json` its stored timeline."""
+    """Stream one export; with `Accept: application/json`, respond with its stored timeline."""
     if "application/json" in request.headers.get("accept", ""):
         return await _timeline(request)
     try:
@@ -62,14 +63,20 @@ async def export_events(request: Request[State]) -> Response:
         job = await find_job(request, access.user_id)
     except (Unavailable, *DATABASE_ERRORS):
         return _refusal_stream("unavailable")
-    seen = request.headers.get("last-event-id", "")
-    if job.status.is_final and seen.isdecimal() and len(seen) < 19 and int(seen) >= job.sequence:  # noqa: PLR2004
+    if job.status.is_final and _has_seen(request, job.sequence):
         return Response(status_code=204)
     return _stream(request, access, job.job_id)
 
 
+def _has_seen(request: Request[State], sequence: int) -> bool:
+    last_event_id = request.headers.get("last-event-id", "")
+    if not last_event_id.isdecimal() or len(last_event_id) > MAX_SEQUENCE_DIGITS:
+        return False
+    return int(last_event_id) >= sequence
+
+
 async def user_events(request: Request[State]) -> Response:
-    """SSE of all the caller's exports."""
+    """Stream all exports of the user."""
     try:
         access = await request.state["authenticator"].stream_access(request)
     except Unavailable:
@@ -78,13 +85,18 @@ async def user_events(request: Request[State]) -> Response:
 
 
 async def create_ticket(request: Request[State]) -> Response:
-    """A ticket for clients that can't set headers: good as long as the token, as often as it takes."""
+    """Create a ticket for clients that can't set headers.
+
+    Usable many times, and never longer than the token.
+    """
     access = await request.state["authenticator"].access(request)
-    asked = parse_model(TicketBody, await read_body(request) or b"{}")
+    body = parse_model(TicketBody, await read_body(request) or b"{}")
     now = time.time()
-    made, expires_at = request.state["authenticator"].create_ticket(access, seconds=asked.expires_in, now=now)
-    shown = format_rfc3339(datetime.fromtimestamp(expires_at, UTC))
-    return json_response({"ticket": made, "expires_at": shown, "expires_in": expires_at - int(now)}, 201)
+    value, expires_at = request.state["authenticator"].create_ticket(access, seconds=body.expires_in, now=now)
+    expires_at_text = format_rfc3339(datetime.fromtimestamp(expires_at, UTC))
+    return json_response(
+        {"ticket": value, "expires_at": expires_at_text, "expires_in": expires_at - int(now)}, 201
+    )
 
 
 async def _timeline(request: Request[State]) -> Response:
@@ -101,7 +113,10 @@ def _stream(request: Request[State], access: Access, job_id: str | None) -> Resp
 
 
 def _refusal_stream(reason: str) -> Response:
-    """A stream that only says when to come back: an EventSource that is answered 429 or 503 never does."""
+    """Return a stream that only sets the reconnect delay.
+
+    An EventSource that gets 429 or 503 would never reconnect.
+    """
 
     async def events() -> AsyncGenerator[Event, None]:
         yield closing_event(STREAM_REFUSED, reason)
@@ -141,7 +156,7 @@ def _states(
 async def _export_states(
     request: Request[State], user_id: str, job_id: str, subscriber: Subscriber, lifetime: Lifetime
 ) -> AsyncGenerator[Event, None]:
-    """The present state, then each newer one; the last is the end."""
+    """Yield the stored state, then each newer one, until the export has ended."""
     stored = await read_stored(request, user_id, job_id)
     if stored is not None:
         subscriber.offer(stored)
@@ -159,7 +174,7 @@ async def _export_states(
 async def _user_states(
     request: Request[State], user_id: str, subscriber: Subscriber, lifetime: Lifetime
 ) -> AsyncGenerator[Event, None]:
-    """A snapshot, what has no room in it, then each change."""
+    """Yield a snapshot, the states that exceed it, then each change."""
     initial_states = request.state["initial_states"]
     since = position_from(request.headers.get("last-event-id", ""), time.time())
     opening = await initial_states.read(user_id, since)

@@ -1,4 +1,4 @@
-"""What both kinds of streams share: a place among the open ones, the changes as they come, and an end in time."""
+"""What SSE and WebSockets share: a slot, the changes, and the end of the stream."""
 
 import asyncio
 import time
@@ -20,11 +20,14 @@ PING_SECONDS = 15.0
 
 
 class TooManyStreams(Exception):
-    """No more streams may be open, of this user or in all."""
+    """The limit of open streams is reached, for this user or in total."""
 
 
 class Lifetime:
-    """When a stream ends: with its token, or after an hour, after which its reader comes back."""
+    """The end of a stream: when its token expires, or after an hour.
+
+    The client then reconnects.
+    """
 
     def __init__(self, access: Access) -> None:
         left = access.seconds_left(time.time())
@@ -41,7 +44,7 @@ class Lifetime:
 
     @property
     def has_expired(self) -> bool:
-        """Whether it is over because the token is."""
+        """Whether it is over because the token has expired."""
         return self.is_over and self._has_token_end
 
 
@@ -49,7 +52,7 @@ class Lifetime:
 def subscribe(
     connection: HTTPConnection[State], user_id: str, job_id: str | None, subscriber: Subscriber
 ) -> Iterator[None]:
-    """Count the stream, and have it told of changes; raises TooManyStreams."""
+    """Take a slot and subscribe to changes until the block ends; raises TooManyStreams."""
     hub, slots = connection.state["hub"], connection.state["stream_slots"]
     if not slots.try_acquire(user_id):
         raise TooManyStreams
@@ -63,7 +66,7 @@ def subscribe(
 
 
 async def read_changes(subscriber: Subscriber, lifetime: Lifetime) -> AsyncIterator[Publication | None]:
-    """Each change as it comes, and None whenever none has come for a while, until the stream is to end."""
+    """Yield each change, and None after PING_SECONDS without one, until the stream ends."""
     while not lifetime.is_over:
         try:
             async with asyncio.timeout(min(PING_SECONDS, lifetime.seconds_left)):
@@ -77,14 +80,14 @@ async def read_changes(subscriber: Subscriber, lifetime: Lifetime) -> AsyncItera
 
 
 async def read_stored(connection: HTTPConnection[State], user_id: str, job_id: str) -> Publication | None:
-    """The present state of one export."""
+    """Read the current state of one export from the database."""
     async with connection.state["database"].reading() as session:
         job = await queries.get(session, user_id, job_id)
     return publication_of(connection.state["serializer"], job) if job else None
 
 
 async def find_job(connection: HTTPConnection[State], user_id: str) -> Job:
-    """The export in the path; raises NotFound."""
+    """Return the export in the path; raises NotFound."""
     async with connection.state["database"].reading() as session:
         job = await queries.get(session, user_id, path_job_id(connection))
     if job is None:

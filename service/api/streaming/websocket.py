@@ -1,4 +1,4 @@
-"""WebSockets of one export, and of all of a user's: the states that Server-Sent Events carry, as JSON text.
+"""WebSockets of one export, and of all exports of a user: states as JSON text.
 
 They answer `ping`, and close with a code that says what to do next.
 """
@@ -36,17 +36,17 @@ FOREIGN_ORIGIN = "Pages of this origin may not open WebSockets here; name the or
 
 
 async def export_socket(socket: WebSocket[State]) -> None:
-    """WebSocket of one export."""
+    """Serve a WebSocket of one export."""
     await _serve_socket(socket, per_export=True)
 
 
 async def user_socket(socket: WebSocket[State]) -> None:
-    """WebSocket of all the caller's exports."""
+    """Serve a WebSocket of all exports of the user."""
     await _serve_socket(socket, per_export=False)
 
 
 async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
-    with suppress(WebSocketDisconnect):  # a client may leave at any time, before a refusal too
+    with suppress(WebSocketDisconnect):  # a client may disconnect at any time, also before it is rejected
         if not _is_allowed_origin(socket):
             await _refuse_handshake(socket, Forbidden(FOREIGN_ORIGIN))
             return
@@ -68,7 +68,10 @@ async def _refuse_handshake(socket: WebSocket[State], problem: Problem) -> None:
 
 
 async def _run_socket(socket: WebSocket[State], access: Access, job_id: str | None) -> None:
-    """Send and listen at once; whichever ends first ends the other, and its code closes the socket."""
+    """Send and receive concurrently.
+
+    The first that ends stops the other, and its code closes the socket.
+    """
     sending = asyncio.create_task(_serve_states(socket, access, job_id))
     listening = asyncio.create_task(_answer_pings(socket))
     try:
@@ -81,7 +84,7 @@ async def _run_socket(socket: WebSocket[State], access: Access, job_id: str | No
 
 
 async def _serve_states(socket: WebSocket[State], access: Access, job_id: str | None) -> int:
-    """Send states until the end; the code to close with."""
+    """Send states until the end, and return the code to close with."""
     subscriber, lifetime = Subscriber(), Lifetime(access)
     try:
         with subscribe(socket, access.user_id, job_id, subscriber):
@@ -100,7 +103,7 @@ async def _send_states(
         done = state.terminal
         async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
             await socket.send_text(f'{state.body[:-1].decode()},"done":{"true" if done else "false"}}}')
-        await asyncio.sleep(0)  # others have their turn, also while this reader takes all that comes
+        await asyncio.sleep(0)  # let other tasks run, also while this client reads everything at once
         if per_export and done:
             return 1000
         if lifetime.is_over:
@@ -111,7 +114,7 @@ async def _send_states(
 async def _states(
     socket: WebSocket[State], user_id: str, job_id: str | None, subscriber: Subscriber, lifetime: Lifetime
 ) -> AsyncGenerator[Publication, None]:
-    """The present states, then each newer one."""
+    """Yield the stored states, then each newer one."""
     if job_id is None:
         opening = await socket.state["initial_states"].read(user_id, None)
         for publication in (*opening.snapshot, *opening.rest):
@@ -122,7 +125,7 @@ async def _states(
         if stored is not None:
             subscriber.offer(stored)
     async for change in read_changes(subscriber, lifetime):
-        if change is not None and not isinstance(change.type, NoticeType):  # what comes here is a job, always
+        if change is not None and not isinstance(change.type, NoticeType):  # this socket sends jobs only
             yield change
 
 
@@ -144,7 +147,10 @@ async def _answer_pings(socket: WebSocket[State]) -> int:
 
 
 def _is_allowed_origin(socket: WebSocket[State]) -> bool:
-    """Browsers send Origin with a WebSocket and let any page open one; other clients send none."""
+    """Check `Origin`, for browsers let a page of any origin open a WebSocket.
+
+    Other clients send no `Origin`.
+    """
     origin = socket.headers.get("origin")
     if origin is None or {origin, ANY_ORIGIN} & set(socket.state["allowed_origins"]):
         return True

@@ -1,4 +1,4 @@
-"""Send an object to a client: from a file, with ranges and conditions, or by a redirect to where it is stored."""
+"""Send an object to a client: from a file, with ranges, or by a redirect."""
 
 from email.utils import parsedate_to_datetime
 from mimetypes import guess_type
@@ -55,13 +55,13 @@ def _head_response(download: RedirectDownload, filename: str) -> Response:
 
 
 def _if_match_fails(request: Request[State], stored: StoredObject) -> bool:
-    """If-Match: whoever reads by range wants all ranges of one and the same object."""
+    """Check If-Match: a client that reads by range wants all ranges from the same object."""
     expected = request.headers.get("if-match")
     return expected is not None and expected.strip() != "*" and f'"{stored.etag}"' not in _etags(expected)
 
 
 def _is_not_modified(request: Request[State], stored: StoredObject) -> bool:
-    """If-None-Match, or in its absence If-Modified-Since (RFC 9110)."""
+    """Check If-None-Match or, without it, If-Modified-Since (RFC 9110)."""
     expected = request.headers.get("if-none-match")
     if expected is not None:
         return expected.strip() == "*" or f'"{stored.etag}"' in _etags(expected)

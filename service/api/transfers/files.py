@@ -1,4 +1,4 @@
-"""Objects in a folder under signed, expiring URLs, as S3 would serve them: by range too, written whole or in parts."""
+"""Serve the objects of a folder under signed, expiring URLs, as S3 does."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from service.problems import AlreadyUploaded, Forbidden, Invalid, NotFound, Unsu
 
 
 async def get(request: Request[State]) -> Response:
-    """The object, or a part of it."""
+    """Send the object, by range if the request has one."""
     storage, grant = _verify_grant(request, "read")
     filename = grant.filename or grant.key.rpartition("/")[2]
     download = await storage.open_download(grant.user_id, grant.key, filename=filename, expires_seconds=0)
@@ -27,7 +27,10 @@ async def get(request: Request[State]) -> Response:
 
 
 async def put(request: Request[State]) -> Response:
-    """Take in an object, or a part of one, to the byte; what arrives in part is not kept."""
+    """Store an object or a part of a multipart upload, of exactly the granted size.
+
+    An incomplete body is discarded.
+    """
     storage, grant = _verify_grant(request, "write", "part")
     size = grant.size or 0
     declared = request.headers.get("content-length")
@@ -67,8 +70,8 @@ def _verify_grant(request: Request[State], *acts: str) -> tuple[FolderStorage, G
 async def _receive_object(request: Request[State], storage: FolderStorage, grant: Grant, size: int) -> str:
     if grant.act == "write":
         await storage.receive(grant.user_id, grant.key, request.stream(), size, replace=False)
-        found = await storage.find(grant.user_id, grant.key)
-        return found.etag if found else ""
+        stored = await storage.find(grant.user_id, grant.key)
+        return stored.etag if stored else ""
     assert grant.upload_id is not None
     assert grant.number is not None
     target = storage.local_path(grant.user_id, grant.key)

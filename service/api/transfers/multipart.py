@@ -1,4 +1,4 @@
-"""Uploads in parts, whoever sends them: which parts are missing, where they go, and the joining of all of them."""
+"""Multipart uploads of users and runs: missing parts, URLs for them, and completion."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ URL_SECONDS = 3_600
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload under way; its size, in bytes, decides how long its parts are."""
+    """An unfinished upload; its size in bytes decides the length of its parts."""
 
     user_id: str
     key: str
@@ -22,7 +22,7 @@ class Upload:
 
 
 class PartTarget(TypedDict):
-    """A part that is to be sent: its number from 1, its size in bytes, where to PUT it."""
+    """A part to send: its number from 1, its size in bytes, and the URL to PUT it to."""
 
     number: int
     size: int
@@ -30,17 +30,20 @@ class PartTarget(TypedDict):
 
 
 async def missing_parts(storage: Storage, upload: Upload) -> list[int]:
-    """The numbers of the parts that are not there, or not whole; raises NoSuchUpload."""
-    there = {
+    """Return the numbers of the parts that are missing or incomplete; raises NoSuchUpload."""
+    stored_parts = {
         (part.number, part.size)
         for part in await storage.list_parts(upload.user_id, upload.key, upload.upload_id)
     }
-    wanted = enumerate(part_sizes(upload.size), start=1)
-    return [number for number, size in wanted if (number, size) not in there]
+    expected_parts = enumerate(part_sizes(upload.size), start=1)
+    return [number for number, size in expected_parts if (number, size) not in stored_parts]
 
 
 async def part_targets(storage: Storage, upload: Upload, numbers: Sequence[int]) -> list[PartTarget]:
-    """Where the first of these parts go: so many at once that an answer stays small and no URL grows old."""
+    """Return URLs for the first MAX_TARGETS of these parts.
+
+    So the response stays small and no URL expires unused.
+    """
     sizes = part_sizes(upload.size)
 
     async def target(number: int) -> PartTarget:
@@ -54,10 +57,10 @@ async def part_targets(storage: Storage, upload: Upload, numbers: Sequence[int])
 
 
 async def complete_upload(storage: Storage, upload: Upload) -> bool:
-    """Make the object of its parts; False, and nothing done, while parts are missing.
+    """Join the parts to the object; return False and change nothing while parts are missing.
 
-    May be repeated: an object of this size that is there already counts. The parts are those that storage lists, not
-    those that the sender tells of.
+    May be repeated: an object of this size that exists already counts. The parts are those that the storage lists,
+    not those that the client claims.
     """
     try:
         parts = await storage.list_parts(upload.user_id, upload.key, upload.upload_id)
@@ -65,9 +68,9 @@ async def complete_upload(storage: Storage, upload: Upload) -> bool:
             return False
         await storage.complete_multipart(upload.user_id, upload.key, upload.upload_id, parts)
     except NoSuchUpload:
-        found = await storage.find(upload.user_id, upload.key)
-        if found is None or found.size != upload.size:
+        stored = await storage.find(upload.user_id, upload.key)
+        if stored is None or stored.size != upload.size:
             raise
-    except SizeMismatch:  # a part was sent again just now
+    except SizeMismatch:  # a part was sent again in the meantime
         return False
     return True

@@ -1,7 +1,7 @@
-"""`POST /api/callbacks/{job_id}/output`: an attempt asks where its output's parts go, and says when all are there.
+"""`POST /api/callbacks/{job_id}/output`: a run uploads its output in parts.
 
-Signed as callbacks are. The service completes the upload itself: R2 does not promise that a presigned request may, and
-what is joined is then what storage lists, compared with what the attempt has stated before anybody is told of it.
+Requests are signed as callbacks are. The service completes the upload itself, because R2 does not promise that a
+presigned request may: it joins the parts that the storage lists, and compares the object with what the run stated.
 """
 
 from typing import Annotated
@@ -25,7 +25,7 @@ from service.problems import AttemptOver, Conflict, Invalid, NotFound, TooLarge,
 
 
 class OutputRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An output of `size` bytes; without an upload id, one is begun."""
+    """An output of `size` bytes; without an upload id a new upload is started."""
 
     attempt: Count
     size: Annotated[int, msgspec.Meta(ge=1, le=5 * 2**40)]
@@ -45,52 +45,60 @@ class OutputTooLarge(TooLarge):
 
 
 async def request_output_targets(request: Request[State]) -> Response:
-    """Where the missing parts go; or, when told that all are there, what storage holds."""
-    asked = _verify(request, await read_body(request, MAX_BODY_BYTES))
-    job = await _load_active_job(request, asked)
+    """Return the URLs of the missing parts; with `complete`, join them and verify the object."""
+    request_body = _verify(request, await read_body(request, MAX_BODY_BYTES))
+    job = await _load_active_job(request, request_body)
     key = attempt_key(job.job_id, job.attempt)
     storage = request.state["storage"]
     allowed_bytes = await max_output_bytes(storage, job, request.state["limits"].output_bytes)
-    if asked.size > allowed_bytes:
+    if request_body.size > allowed_bytes:
         raise OutputTooLarge(f"The output of this export may have at most {allowed_bytes} bytes.")
-    upload_id = asked.upload_id or await _begin(storage, job, asked)
-    upload = Upload(job.user_id, key, upload_id, asked.size)
+    upload_id = request_body.upload_id or await _start_upload(storage, job, request_body)
+    upload = Upload(job.user_id, key, upload_id, request_body.size)
     try:
-        if asked.complete:
-            return await _complete(request, upload, asked)
+        if request_body.complete:
+            return await _complete(request, upload, request_body)
         numbers = await multipart.missing_parts(storage, upload)
     except NoSuchUpload:
         raise UploadIncomplete("The upload does not exist or has expired; start a new one.") from None
     targets = await multipart.part_targets(storage, upload, numbers)
-    return json_response({"upload_id": upload_id, "part_size": part_bytes(asked.size), "parts": targets})
-
-
-async def _begin(storage: Storage, job: Job, asked: OutputRequest) -> str:
-    """Begin an upload in place of any other of the attempt: what they take up together is one output."""
-    await storage.abort_uploads(job.user_id, attempt_folder(job.job_id, job.attempt))
-    key = attempt_key(job.job_id, job.attempt)
-    return await storage.create_multipart(
-        job.user_id, key, size=asked.size, content_type="video/mp4", checksum=asked.checksum
+    return json_response(
+        {"upload_id": upload_id, "part_size": part_bytes(request_body.size), "parts": targets}
     )
 
 
-async def _complete(request: Request[State], upload: Upload, asked: OutputRequest) -> Response:
+async def _start_upload(storage: Storage, job: Job, request_body: OutputRequest) -> str:
+    """Start an upload and abort any other of the attempt.
+
+    All together never take more room than one output.
+    """
+    await storage.abort_uploads(job.user_id, attempt_folder(job.job_id, job.attempt))
+    key = attempt_key(job.job_id, job.attempt)
+    return await storage.create_multipart(
+        job.user_id, key, size=request_body.size, content_type="video/mp4", checksum=request_body.checksum
+    )
+
+
+async def _complete(request: Request[State], upload: Upload, request_body: OutputRequest) -> Response:
     storage = request.state["storage"]
     if not await multipart.complete_upload(storage, upload):
         raise UploadIncomplete
-    if not await storage.exists_with(upload.user_id, upload.key, size=asked.size, checksum=asked.checksum):
+    if not await storage.exists_with(
+        upload.user_id, upload.key, size=request_body.size, checksum=request_body.checksum
+    ):
         raise UploadIncomplete
-    return json_response({"size": asked.size, "checksum": asked.checksum})
+    return json_response({"size": request_body.size, "checksum": request_body.checksum})
 
 
 def _verify(request: Request[State], body: bytes) -> OutputRequest:
     job_id = path_job_id(request)
     try:
-        asked = msgspec.json.decode(body, type=OutputRequest)
+        request_body = msgspec.json.decode(body, type=OutputRequest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Invalid("The body is not a valid request for an output upload.") from None
     keys = [
-        signing.derive_attempt_key(master, job_id, asked.attempt) for master in request.state["master_keys"]
+        signing.derive_attempt_key(master, job_id, request_body.attempt)
+        for master in request.state["master_keys"]
     ]
     now = request.state["clock"].wall()
     try:
@@ -99,14 +107,14 @@ def _verify(request: Request[State], body: bytes) -> OutputRequest:
         raise WrongClock(now) from None
     except signing.VerificationFailed:
         raise Unauthenticated("Invalid signature.") from None
-    return asked
+    return request_body
 
 
-async def _load_active_job(request: Request[State], asked: OutputRequest) -> Job:
+async def _load_active_job(request: Request[State], request_body: OutputRequest) -> Job:
     async with request.state["database"].reading() as session:
         job = await queries.get_any(session, path_job_id(request))
     if job is None:
         raise NotFound("The export does not exist.")
-    if job.attempt != asked.attempt or job.status not in ACTIVE:
+    if job.attempt != request_body.attempt or job.status not in ACTIVE:
         raise AttemptOver
     return job

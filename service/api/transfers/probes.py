@@ -1,4 +1,4 @@
-"""What is in an uploaded file: its tracks, so that people can choose among them."""
+"""`POST /api/uploads/{key}/probe`: list the tracks of an uploaded file."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,7 @@ URL_SECONDS = 300
 
 
 async def probe(request: Request[State]) -> Response:
-    """Look at one of the caller's uploads."""
+    """Probe one of the user's uploads."""
     user_id = await request.state["authenticator"].user(request)
     key = str(request.path_params["key"])
     storage = request.state["storage"]
@@ -25,10 +25,12 @@ async def probe(request: Request[State]) -> Response:
     if stored is None:
         raise NotFound("The upload does not exist.")
     path = storage.local_path(user_id, key)
-    place: LocalFile | RemoteObject
+    source: LocalFile | RemoteObject
     if path is not None:
-        place = LocalFile(path=str(path))
+        source = LocalFile(path=str(path))
     else:
-        place = RemoteObject(url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
-    found = await request.state["source_prober"].probe(user_id, place)
-    return json_response({"key": key, "size": stored.size} | found)
+        source = RemoteObject(
+            url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url
+        )
+    description = await request.state["source_prober"].probe(user_id, source)
+    return json_response({"key": key, "size": stored.size} | description)

@@ -1,4 +1,4 @@
-"""Getting a video in: a signed, expiring URL to PUT it to, bound to its key, size and type; or one for each part.
+"""`/api/uploads`: signed, expiring URLs to which clients PUT videos, whole or in parts.
 
 An upload in parts is known by a token that holds everything about it, so that any replica can go on with it.
 """
@@ -27,7 +27,7 @@ from service.problems import Conflict, NotFound, TooLarge, UnsupportedType
 
 URL_SECONDS = 3_600
 MULTIPART_SECONDS = 24 * 3_600
-# S3 takes no more than 5 GiB in one request; what is larger goes in parts whether that was asked for or not.
+# S3 accepts at most 5 GiB in one request; larger files are uploaded in parts even if the client did not ask for it.
 MAX_SINGLE_BYTES = 4 * 2**30
 MAX_NAME_BYTES = 120
 VIDEO_TYPES = frozenset(
@@ -39,7 +39,7 @@ VIDEO_TYPES = frozenset(
     }
 )  # fmt: skip
 UNKNOWN_TYPE = "application/octet-stream"
-# Browsers know no type of these, and call them by that name.
+# Browsers know no content type for these and send UNKNOWN_TYPE.
 UNKNOWN_SUFFIXES = (
     ".264", ".265", ".asf", ".dv", ".flv", ".h264", ".h265", ".hevc", ".ivf", ".m2t", ".m2ts", ".m2v", ".mkv", ".mts",
     ".mxf", ".nut", ".obu", ".ts", ".vob", ".wmv", ".y4m",
@@ -63,42 +63,42 @@ class CreateUpload(StrictModel):
 
 
 def is_video(filename: str, content_type: str) -> bool:
-    """Whether a file may be a video by its content type, or by its name where the type says nothing."""
+    """Check that a file may be a video by its content type, or by its name without one."""
     if content_type.lower() == UNKNOWN_TYPE:
         return filename.lower().endswith(UNKNOWN_SUFFIXES)
     return content_type.lower() in VIDEO_TYPES
 
 
 async def create(request: Request[State]) -> Response:
-    """Where to PUT the file, or its parts."""
+    """Start an upload: respond with the URL for the file, or the URLs for its parts."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await read_json(request, CreateUpload)
+    body, _ = await read_json(request, CreateUpload)
     limit = request.state["limits"].upload_bytes
-    if asked.size > limit:
+    if body.size > limit:
         raise TooLarge(f"A file may have at most {limit} bytes.")
-    if not is_video(asked.filename, asked.content_type):
+    if not is_video(body.filename, body.content_type):
         raise UnsupportedType(
             "Only video files can be uploaded; set content_type to the file's video format, such as video/mp4."
         )
-    key = f"{UPLOADS_PREFIX}{uuid.uuid4().hex}/{safe_name(asked.filename)}"
-    if asked.parts or asked.size > MAX_SINGLE_BYTES:
-        return await _create_multipart(request, user_id, key, asked)
-    await request.state["storage"].check_free_space(asked.size)
+    key = f"{UPLOADS_PREFIX}{uuid.uuid4().hex}/{safe_name(body.filename)}"
+    if body.parts or body.size > MAX_SINGLE_BYTES:
+        return await _create_multipart(request, user_id, key, body)
+    await request.state["storage"].check_free_space(body.size)
     signed = await request.state["storage"].sign_write_url(
-        user_id, key, size=asked.size, content_type=asked.content_type, expires_seconds=URL_SECONDS
+        user_id, key, size=body.size, content_type=body.content_type, expires_seconds=URL_SECONDS
     )
-    shown = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
-    return json_response(shown | {"expires_at": format_timestamp(int(time.time()) + URL_SECONDS)}, 201)
+    content = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
+    return json_response(content | {"expires_at": format_timestamp(int(time.time()) + URL_SECONDS)}, 201)
 
 
 async def get(request: Request[State]) -> Response:
-    """What has arrived of an upload in parts, and where the rest goes."""
+    """Show which parts of a multipart upload have arrived, and the URLs for the rest."""
     upload, expires_at = await _load_upload(request)
     return json_response(await _upload_response(request, upload, request.path_params["upload"], expires_at))
 
 
 async def complete(request: Request[State]) -> Response:
-    """All parts are there: the file is made of them; completing twice is as good as once."""
+    """Join the parts of an upload to the file; completing again has the same response."""
     upload, _ = await _load_upload(request)
     try:
         whole = await parts.complete_upload(request.state["storage"], upload)
@@ -110,29 +110,32 @@ async def complete(request: Request[State]) -> Response:
 
 
 async def abort(request: Request[State]) -> Response:
-    """The upload is given up; what has arrived of it is removed."""
+    """Abort an upload and delete the parts that have arrived."""
     upload, _ = await _load_upload(request)
     await request.state["storage"].abort_multipart(upload.user_id, upload.key, upload.upload_id)
     return Response(status_code=204)
 
 
 def safe_name(filename: str) -> str:
-    """A file name as the last part of a key: its letters and digits kept, whatever else replaced."""
+    """Turn a file name into the last part of a key.
+
+    Letters and digits stay; most other characters become `_`.
+    """
     name = unicodedata.normalize("NFKC", PurePosixPath(filename.replace("\\", "/")).name)
     name = _UNSAFE.sub("_", name).strip(" .") or "video"
     name = name.encode()[-MAX_NAME_BYTES:].decode(errors="ignore").strip(" .") or "video"
     return validate_key(name)
 
 
-async def _create_multipart(request: Request[State], user_id: str, key: str, asked: CreateUpload) -> Response:
+async def _create_multipart(request: Request[State], user_id: str, key: str, body: CreateUpload) -> Response:
     upload_id = await request.state["storage"].create_multipart(
-        user_id, key, size=asked.size, content_type=asked.content_type
+        user_id, key, size=body.size, content_type=body.content_type
     )
     expires_at = int(time.time()) + MULTIPART_SECONDS
-    claims = {"sub": user_id, "key": key, "size": asked.size, "upload": upload_id, "exp": expires_at}
+    claims = {"sub": user_id, "key": key, "size": body.size, "upload": upload_id, "exp": expires_at}
     token = jwt.encode(claims | {"aud": _AUDIENCE}, request.state["upload_key"], "HS256")
-    shown = await _upload_response(request, Upload(user_id, key, upload_id, asked.size), token, expires_at)
-    return json_response(shown, 201, {"Location": f"/api/uploads/{token}"})
+    content = await _upload_response(request, Upload(user_id, key, upload_id, body.size), token, expires_at)
+    return json_response(content, 201, {"Location": f"/api/uploads/{token}"})
 
 
 async def _upload_response(
@@ -158,7 +161,10 @@ async def _upload_response(
 
 
 async def _load_upload(request: Request[State]) -> tuple[Upload, int]:
-    """The upload in the path, if it is the caller's, and when its token expires; raises NotFound."""
+    """Return the upload in the path, if it is the user's, and when its token expires.
+
+    Raises NotFound.
+    """
     user_id = await request.state["authenticator"].user(request)
     try:
         claims = jwt.decode(

@@ -1,4 +1,4 @@
-"""Who is asking: nobody but the bearer of a valid token, cookie or ticket, and never a crash."""
+"""Only a valid token, cookie or ticket gives access, and no input crashes the check."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Readers who leave early take nothing along: the service goes on for everybody else, and stops at once."""
+"""Clients that disconnect early disturb neither other clients nor a shutdown."""
 
 import asyncio
 import socket

@@ -234,7 +234,10 @@ async def test_a_key_has_a_length(app: AppHarness, key: str) -> None:
 async def either_house(
     request: pytest.FixtureRequest, users_settings: Settings, stack: AsyncExitStack
 ) -> AppHarness:
-    """A house on each database, where a user may have three exports at a time; each test is a user of its own."""
+    """The service on each database, with at most three exports per user.
+
+    Each test is another user.
+    """
     url = request.getfixturevalue(f"{request.param}_url")
     changed = users_settings.model_copy(update={"database_url": url, "max_queued_per_user": 3})
     return await stack.enter_async_context(open_app(changed, FakeRunner()))

@@ -1,4 +1,4 @@
-"""The folder's own signed URLs: by range, on conditions, and for nothing but what they were made for."""
+"""Signed URLs of the folder: ranges, conditions, and nothing beyond what they grant."""
 
 import hmac
 import secrets

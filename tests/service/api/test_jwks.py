@@ -1,4 +1,4 @@
-"""Keys that an identity provider publishes: trusted while they are, and not asked for as often as strangers like."""
+"""Keys of an identity provider: trusted while published, and never loaded too often."""
 
 import asyncio
 import json
@@ -116,7 +116,7 @@ async def test_a_provider_that_is_ill_is_given_time_whoever_asks(provider: Provi
 
 
 async def test_a_key_that_is_new_is_found_after_the_pause(provider: Provider) -> None:
-    authenticator = trusting(provider, apart_seconds=0)
+    authenticator = trusting(provider, refresh_seconds=0)
     all_keys = provider.body
     provider.body = json.dumps({"keys": provider.keys()[1:]}).encode()
     good = asking(f"Bearer {provider.token('rsa', 'RS256')}")
@@ -127,7 +127,7 @@ async def test_a_key_that_is_new_is_found_after_the_pause(provider: Provider) ->
 
 
 async def test_a_key_that_is_published_no_more_opens_nothing(provider: Provider) -> None:
-    authenticator = trusting(provider, kept_seconds=1e-9)
+    authenticator = trusting(provider, cache_seconds=1e-9)
     good = asking(f"Bearer {provider.token('rsa', 'RS256')}")
     assert await authenticator.user(good) == "ada"
     provider.body = json.dumps({"keys": provider.keys()[1:]}).encode()

@@ -1,4 +1,4 @@
-"""Live state over real sockets: SSE and WebSocket begin with the present state, and end with the last."""
+"""SSE and WebSocket over real sockets begin with the current state and end with the last."""
 
 import asyncio
 import json

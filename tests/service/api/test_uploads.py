@@ -1,4 +1,4 @@
-"""Uploads into a bucket and into the folder, whole and in parts, and what the service does when storage fails."""
+"""Uploads to a bucket and a folder, whole and in parts, and failures of the storage."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
