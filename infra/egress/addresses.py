@@ -68,7 +68,7 @@ _LOW_32_BITS: Final = tuple(
 _ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
 
 
-def blocked_reason(address: Address, allowed: Sequence[Network]) -> str | None:
+def find_block_reason(address: Address, allowed: Sequence[Network]) -> str | None:
     """Return what is wrong with an address, such as "a private address"; None if allowed.
 
     An address in one of the `allowed` networks is allowed, with two exceptions. An IPv4 address embedded in an IPv6
@@ -78,8 +78,8 @@ def blocked_reason(address: Address, allowed: Sequence[Network]) -> str | None:
     kind = _block_kind(address)
     if kind is not None and not _is_listed(address, allowed, exactly=kind == _METADATA):
         return kind
-    for embedded in _embedded_ipv4(address):
-        kind = blocked_reason(embedded, allowed)
+    for embedded in _extract_ipv4(address):
+        kind = find_block_reason(embedded, allowed)
         if kind is not None:
             return kind
     return None
@@ -100,7 +100,7 @@ def _block_kind(address: Address) -> str | None:
     return None if address in _PUBLIC_IPV6 else "a reserved address"
 
 
-def _embedded_ipv4(address: Address) -> Iterator[IPv4Address]:
+def _extract_ipv4(address: Address) -> Iterator[IPv4Address]:
     if isinstance(address, IPv4Address) or int(address) <= 1:  # `::` and `::1` embed nothing
         return
     if _is_isatap(address) or any(address in network for network in _LOW_32_BITS):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from infra.egress.addresses import blocked_reason
+from infra.egress.addresses import find_block_reason
 from infra.egress.results import Address, BlockedURL, EgressPolicy, Unreachable
 from infra.egress.urls import is_localhost, parse_address
 
@@ -61,7 +61,7 @@ class AddressResolver:
     def check_literal(self, host: str) -> tuple[Address, ...]:
         """Return the addresses that need no lookup, none for a name; raises BlockedURL."""
         if is_localhost(host):
-            allowed = tuple(address for address in _LOOPBACK if not blocked_reason(address, self._allowed))
+            allowed = tuple(address for address in _LOOPBACK if not find_block_reason(address, self._allowed))
             if not allowed:
                 raise BlockedURL(
                     f"{host} is the machine of the service itself, and only public addresses are allowed."
@@ -71,7 +71,7 @@ class AddressResolver:
         address = parse_address(host)
         if address is None:
             return ()
-        kind = blocked_reason(address, self._allowed)
+        kind = find_block_reason(address, self._allowed)
         if kind is not None:
             raise BlockedURL(f"{host} is {kind}, and only public addresses are allowed.{self._hint(address)}")
         return (address,)
@@ -83,7 +83,7 @@ class AddressResolver:
             return literal_addresses
         addresses = await self._look_up(host)
         for address in addresses:
-            kind = blocked_reason(address, self._allowed)
+            kind = find_block_reason(address, self._allowed)
             if kind is not None:  # the address itself is not shown: it may be internal
                 raise BlockedURL(
                     f"{host} resolves to {kind}, and only public addresses are allowed. "
@@ -93,7 +93,7 @@ class AddressResolver:
 
     def _hint(self, address: Address) -> str:
         network = ip_network(address)
-        if blocked_reason(address, (*self._allowed, network)):
+        if find_block_reason(address, (*self._allowed, network)):
             return ""  # it embeds an IPv4 address that is blocked as well
         return f" The operator of this service can allow it by adding {network} to {self._setting}."
 

@@ -1,4 +1,4 @@
-"""What was sent to an endpoint, and sending it again."""
+"""Routes for the deliveries of a webhook: list, show, test, redeliver, recover."""
 
 import time
 from typing import Annotated
@@ -36,69 +36,68 @@ class EndpointDisabled(Conflict):
 
 
 async def send_test(request: Request[State]) -> Response:
-    """Send an event that tells of nothing; its delivery tells what came back."""
+    """Send a test event; its delivery shows the result."""
     endpoint = await _load_enabled_endpoint(request)
     async with request.state["database"].transaction() as session:
-        made = await recovery.create_test_delivery(session, endpoint, now=time.time())
-    return _accepted_response(request, made, {})
+        delivery = await recovery.create_test_delivery(session, endpoint, now=time.time())
+    return _accept(request, delivery, {})
 
 
 async def list_(request: Request[State]) -> Response:
-    """What was sent to the endpoint, newest first, with every attempt."""
+    """List the deliveries of the webhook with their attempts, newest first."""
     endpoint = await load_endpoint(request)
     query = parse_query(request, ListQuery)
     async with request.state["database"].reading() as session:
-        found = await delivery_queries.list_page(
+        rows = await delivery_queries.list_page(
             session, endpoint.endpoint_id, state=query.state, before=query.cursor, limit=query.limit + 1
         )
-        page, more = found[: query.limit], len(found) > query.limit
+        page, has_more = rows[: query.limit], len(rows) > query.limit
         attempts = await delivery_log.load_attempts(session, page)
-    shown = [serializers.delivery_to_dict(one, attempts) for one in page]
-    return json_response({"deliveries": shown, "next_cursor": page[-1].delivery_id if more else None})
+    items = [serializers.delivery_to_dict(delivery, attempts) for delivery in page]
+    return json_response({"deliveries": items, "next_cursor": page[-1].delivery_id if has_more else None})
 
 
 async def get(request: Request[State]) -> Response:
-    """One delivery: what was sent, and all that was kept of the answers."""
+    """Show one delivery with its payload and the stored responses."""
     endpoint = await load_endpoint(request)
-    found = await _load_delivery(request, endpoint)
+    delivery = await _load_delivery(request, endpoint)
     async with request.state["database"].reading() as session:
-        attempts = await delivery_log.load_attempts(session, [found])
-    return json_response(serializers.delivery_to_dict(found, attempts, whole=True))
+        attempts = await delivery_log.load_attempts(session, [delivery])
+    return json_response(serializers.delivery_to_dict(delivery, attempts, whole=True))
 
 
 async def redeliver(request: Request[State]) -> Response:
-    """Send it again, at once, with the same `webhook-id`."""
+    """Send the delivery again at once, with the same `webhook-id`."""
     endpoint = await _load_enabled_endpoint(request)
-    found = await _load_delivery(request, endpoint)
+    delivery = await _load_delivery(request, endpoint)
     async with request.state["database"].transaction() as session:
-        again = await recovery.redeliver(session, found, now=time.time())
-        attempts = await delivery_log.load_attempts(session, [found])
-    return _accepted_response(request, again or await _load_delivery(request, endpoint), attempts)
+        requeued = await recovery.redeliver(session, delivery, now=time.time())
+        attempts = await delivery_log.load_attempts(session, [delivery])
+    return _accept(request, requeued or await _load_delivery(request, endpoint), attempts)
 
 
 async def recover(request: Request[State]) -> Response:
-    """Send what the endpoint missed: the outcome of every export that ended since, unless it has taken it."""
+    """Send the final events since a time that the webhook has not received."""
     endpoint = await _load_enabled_endpoint(request)
-    asked, _ = await read_json(request, RecoverBody)
-    made, after = 0, ""
+    body, _ = await read_json(request, RecoverBody)
+    recovered, after = 0, ""
     while True:
         async with request.state["database"].transaction() as session:
-            await transitions.lock_user(
-                session, endpoint.user_id
-            )  # two that recover at once send nothing twice
-            few, on = await recovery.recover_missed(
+            # Two recoveries at the same time must not send an event twice.
+            await transitions.lock_user(session, endpoint.user_id)
+            count, last_job_id = await recovery.recover_missed(
                 session,
                 endpoint,
                 request.state["serializer"],
-                since=asked.since.timestamp(),
+                since=body.since.timestamp(),
                 after=after,
                 now=time.time(),
             )
-        made += few
+        recovered += count
         request.state["delivery_worker"].wake()
-        if on is None:
-            return json_response({"recovered": made}, 202)
-        after = on
+        if last_job_id is None:
+            return json_response({"recovered": recovered}, 202)
+        after = last_job_id
 
 
 async def _load_enabled_endpoint(request: Request[State]) -> Endpoint:
@@ -110,14 +109,13 @@ async def _load_enabled_endpoint(request: Request[State]) -> Endpoint:
 
 async def _load_delivery(request: Request[State], endpoint: Endpoint) -> Delivery:
     async with request.state["database"].reading() as session:
-        found = await delivery_queries.get(session, endpoint.endpoint_id, path_id(request, "delivery_id"))
-    if found is None:
+        delivery = await delivery_queries.get(session, endpoint.endpoint_id, path_id(request, "delivery_id"))
+    if delivery is None:
         raise NotFound("The delivery does not exist.")
-    return found
+    return delivery
 
 
-def _accepted_response(
-    request: Request[State], made: Delivery, attempts: delivery_log.AttemptRows
-) -> Response:
+def _accept(request: Request[State], delivery: Delivery, attempts: delivery_log.AttemptRows) -> Response:
+    """Wake the delivery worker and respond with the delivery."""
     request.state["delivery_worker"].wake()
-    return json_response(serializers.delivery_to_dict(made, attempts), 202)
+    return json_response(serializers.delivery_to_dict(delivery, attempts), 202)

@@ -1,4 +1,4 @@
-"""`POST /api/webhooks/verify`: a consumer shows what it received, and is told what is wrong with it."""
+"""`POST /api/webhooks/verify`: explain why a received message does not verify."""
 
 import asyncio
 import binascii
@@ -31,10 +31,10 @@ Body = Annotated[str, pydantic.Field(max_length=MAX_BODY_CHARACTERS)]
 
 
 class ReceivedMessage(StrictModel):
-    """What came: the headers, and the body as text or, byte for byte, as base64.
+    """The received message: its headers, and its body as text or as base64.
 
-    `id` names the endpoint, which is otherwise found by the webhook-id; `expected` is the signature that the receiver
-    computed, if it differs; `received_at` is the receiver's clock, unless it is showing this at once.
+    `id` is the webhook that received it; without it, the webhook-id decides. `expected` is the signature that the
+    receiver computed. `received_at` is the time on the receiver's clock; without it, now.
     """
 
     id: Cursor | None = None
@@ -45,7 +45,7 @@ class ReceivedMessage(StrictModel):
     received_at: pydantic.AwareDatetime | None = None
 
     @pydantic.model_validator(mode="after")
-    def _one_body(self) -> Self:
+    def _has_one_body(self) -> Self:
         if (self.body is None) == (self.body_base64 is None):
             raise ValueError("give either body or body_base64")
         return self
@@ -67,74 +67,75 @@ class ReceivedMessage(StrictModel):
 
     @property
     def message_id(self) -> str:
-        found = {name.lower(): value for name, value in self.headers.items()}.get(ID_HEADER, "")
-        return found if _ID.fullmatch(found) else ""
+        values = {name.lower(): value for name, value in self.headers.items()}
+        message_id = values.get(ID_HEADER, "")
+        return message_id if _ID.fullmatch(message_id) else ""
 
 
 async def verify(request: Request[State]) -> Response:
-    """Whether the message is valid; if not, why, as far as can be told."""
+    """Tell whether the message is valid and, if not, why."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await read_json(request, ReceivedMessage)
+    message, _ = await read_json(request, ReceivedMessage)
     async with request.state["database"].reading() as session:
-        endpoint = await _endpoint(session, user_id, asked)
+        endpoint = await _find_endpoint(session, user_id, message)
         if endpoint is None:
             raise WebhookNotFound(
                 "The webhook-id of the message is unknown. Give the `id` of the webhook that received it."
             )
-        others = [one for one in await endpoints.list_by_user(session, user_id) if one != endpoint]
-        sent = await _load_sent(session, endpoint, asked.message_id)
-    received = asked.received_at.timestamp() if asked.received_at else time.time()
-    found = await asyncio.to_thread(  # it tries thousands of signatures
+        own = await endpoints.list_by_user(session, user_id)
+        sent = await _load_sent(session, endpoint, message.message_id)
+    received_at = message.received_at.timestamp() if message.received_at else time.time()
+    diagnosis = await asyncio.to_thread(  # it computes thousands of signatures
         diagnose,
-        asked.headers,
-        asked.raw,
-        _keys(endpoint, others[:MAX_COMPARED]),
-        now=received,
-        expected=asked.expected,
+        message.headers,
+        message.raw,
+        _build_keys(endpoint, [other for other in own if other != endpoint]),
+        now=received_at,
+        expected=message.expected,
         sent=sent,
     )
-    return json_response(_to_response(found, endpoint))
+    return json_response(_diagnosis_to_dict(diagnosis, endpoint))
 
 
-async def _endpoint(session: AsyncSession, user_id: str, asked: ReceivedMessage) -> Endpoint | None:
-    if asked.id is not None:
-        return await endpoints.get(session, user_id, asked.id)
-    endpoint_id = await delivery_queries.find_endpoint_id(session, user_id, asked.message_id)
+async def _find_endpoint(session: AsyncSession, user_id: str, message: ReceivedMessage) -> Endpoint | None:
+    if message.id is not None:
+        return await endpoints.get(session, user_id, message.id)
+    endpoint_id = await delivery_queries.find_endpoint_id(session, user_id, message.message_id)
     if endpoint_id is not None:
         return await endpoints.get(session, user_id, endpoint_id)
-    mine = await endpoints.list_by_user(session, user_id)
-    return mine[0] if len(mine) == 1 else None
+    own = await endpoints.list_by_user(session, user_id)
+    return own[0] if len(own) == 1 else None
 
 
 async def _load_sent(session: AsyncSession, endpoint: Endpoint, message_id: str) -> list[SentMessage]:
-    one = await delivery_queries.get(session, endpoint.endpoint_id, message_id)
-    latest = (
-        [one]
-        if one
-        else await delivery_queries.list_page(
+    """Return the delivery with this id, or else the latest ones."""
+    delivery = await delivery_queries.get(session, endpoint.endpoint_id, message_id)
+    if delivery is not None:
+        deliveries = [delivery]
+    else:
+        deliveries = await delivery_queries.list_page(
             session, endpoint.endpoint_id, state=None, before=None, limit=MAX_COMPARED
         )
-    )
-    return [SentMessage(each.delivery_id, each.payload.encode()) for each in latest]
+    return [SentMessage(delivery.delivery_id, delivery.payload.encode()) for delivery in deliveries]
 
 
-def _keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
-    public = active_public_keys(endpoint, now=time.time())
+def _build_keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
+    public_keys = active_public_keys(endpoint, now=time.time())
     return Keys(
         current=decode_secret(endpoint.secret),
         previous=(decode_secret(endpoint.previous_secret),) if endpoint.previous_secret else (),
-        public=ed25519.decode_public(public[0]) if public else None,
-        others=tuple(decode_secret(one.secret) for one in others),
+        public=ed25519.decode_public(public_keys[0]) if public_keys else None,
+        others=tuple(decode_secret(other.secret) for other in others[:MAX_COMPARED]),
     )
 
 
-def _to_response(found: Diagnosis, endpoint: Endpoint) -> dict[str, Any]:
+def _diagnosis_to_dict(diagnosis: Diagnosis, endpoint: Endpoint) -> dict[str, Any]:
     return {
-        "valid": found.valid,
-        "problem": found.problem,
-        "detail": found.detail,
-        "problems": found.problems,
-        "header": found.header,
-        "clock_off_seconds": found.clock_off_seconds,
+        "valid": diagnosis.valid,
+        "problem": diagnosis.problem,
+        "detail": diagnosis.detail,
+        "problems": diagnosis.problems,
+        "header": diagnosis.header,
+        "clock_off_seconds": diagnosis.clock_off_seconds,
         "id": endpoint.endpoint_id,
     }

@@ -27,7 +27,7 @@ Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
 
 
 class CreateEndpoint(StrictModel):
-    """The body of `POST /api/webhooks`; without `events`, all but progress."""
+    """The body of `POST /api/webhooks`; without `events`, all types but progress."""
 
     url: Url
     events: Events = pydantic.Field(default_factory=lambda: list(endpoints.DEFAULT_EVENTS))
@@ -36,7 +36,7 @@ class CreateEndpoint(StrictModel):
 
 
 class UpdateEndpoint(StrictModel):
-    """The body of `PATCH /api/webhooks/{id}`: what is given is changed."""
+    """The body of `PATCH /api/webhooks/{id}`: only given fields change."""
 
     url: Url | None = None
     events: Events | None = None
@@ -55,73 +55,75 @@ class WebhookNotFound(NotFound):
 
 
 async def create(request: Request[State]) -> Response:
-    """A new endpoint; this answer alone shows its secret."""
+    """Create a webhook; only this response shows its secret."""
     user_id = await request.state["authenticator"].user(request)
-    asked, _ = await read_json(request, CreateEndpoint)
-    await check_url(request.state["egress"], asked.url, "url")
+    body, _ = await read_json(request, CreateEndpoint)
+    await check_url(request.state["egress"], body.url, "url")
     limit = request.state["limits"].endpoints
     async with request.state["database"].transaction() as session:
         await transitions.lock_user(session, user_id)
         if await endpoints.count(session, user_id) >= limit:
             raise Conflict(f"You have {limit} webhooks, which is the maximum; delete one first.")
-        made = await endpoints.create(
+        endpoint = await endpoints.create(
             session,
             user_id,
-            asked.url,
-            events=sort_events(asked.events),
-            description=asked.description,
-            ed25519=asked.ed25519,
+            body.url,
+            events=sort_events(body.events),
+            description=body.description,
+            ed25519=body.ed25519,
             now=time.time(),
         )
     return json_response(
-        serializers.endpoint_to_dict_with_secret(made), 201, {"Location": f"/api/webhooks/{made.endpoint_id}"}
+        serializers.endpoint_to_dict_with_secret(endpoint),
+        201,
+        {"Location": f"/api/webhooks/{endpoint.endpoint_id}"},
     )
 
 
 async def list_(request: Request[State]) -> Response:
-    """The user's endpoints, oldest first."""
+    """List the user's webhooks, oldest first, or those of one export."""
     user_id = await request.state["authenticator"].user(request)
     query = parse_query(request, EndpointsQuery)
     async with request.state["database"].reading() as session:
         if query.job_id is None:
-            found = await endpoints.list_by_user(session, user_id)
+            rows = await endpoints.list_by_user(session, user_id)
         else:
-            found = await endpoints.list_by_job(session, user_id, query.job_id)
-    return json_response({"webhooks": [serializers.endpoint_to_dict(one) for one in found]})
+            rows = await endpoints.list_by_job(session, user_id, query.job_id)
+    return json_response({"webhooks": [serializers.endpoint_to_dict(endpoint) for endpoint in rows]})
 
 
 async def get(request: Request[State]) -> Response:
-    """The endpoint."""
+    """Show the webhook."""
     return json_response(serializers.endpoint_to_dict(await load_endpoint(request)))
 
 
 async def update(request: Request[State]) -> Response:
-    """Another URL, filter or description; on or off."""
+    """Change URL, events or description; enable or disable the webhook."""
     endpoint = await load_endpoint(request)
-    asked, _ = await read_json(request, UpdateEndpoint)
-    if asked.url is not None and asked.url != endpoint.url:
-        await check_url(request.state["egress"], asked.url, "url")
-    given = asked.model_dump(exclude_none=True, exclude={"enabled", "events"})
-    if asked.events is not None:
-        given["events"] = ",".join(sort_events(asked.events))
+    body, _ = await read_json(request, UpdateEndpoint)
+    if body.url is not None and body.url != endpoint.url:
+        await check_url(request.state["egress"], body.url, "url")
+    values = body.model_dump(exclude_none=True, exclude={"enabled", "events"})
+    if body.events is not None:
+        values["events"] = ",".join(sort_events(body.events))
     user_id, endpoint_id = endpoint.user_id, endpoint.endpoint_id
     async with request.state["database"].transaction() as session:
-        changed: Endpoint | None = endpoint
-        if given:
-            changed = await endpoints.update_fields(session, user_id, endpoint_id, given)
-        if asked.enabled:
-            changed = await endpoint_status.enable(session, user_id, endpoint_id)
-        elif asked.enabled is False:
+        updated: Endpoint | None = endpoint
+        if values:
+            updated = await endpoints.update_fields(session, user_id, endpoint_id, values)
+        if body.enabled:
+            updated = await endpoint_status.enable(session, user_id, endpoint_id)
+        elif body.enabled is False:
             await endpoint_status.disable(session, endpoint_id, DisabledReason.BY_USER, now=time.time())
-            changed = await endpoints.get(session, user_id, endpoint_id)
-    if changed is None:
+            updated = await endpoints.get(session, user_id, endpoint_id)
+    if updated is None:
         raise WebhookNotFound
     request.state["delivery_worker"].wake()
-    return json_response(serializers.endpoint_to_dict(changed))
+    return json_response(serializers.endpoint_to_dict(updated))
 
 
 async def delete(request: Request[State]) -> Response:
-    """The endpoint goes, and what waited for it."""
+    """Delete the webhook and its deliveries."""
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
         await endpoints.remove(session, endpoint.user_id, endpoint.endpoint_id)
@@ -133,7 +135,7 @@ async def delete(request: Request[State]) -> Response:
 
 
 async def rotate_secret(request: Request[State]) -> Response:
-    """A new secret, shown here alone; the one before signs beside it for a day."""
+    """Replace the secret, which only this response shows; the old one signs for another day."""
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
         rotated = await endpoints.rotate_secret(session, endpoint, now=time.time())
@@ -145,7 +147,7 @@ async def rotate_secret(request: Request[State]) -> Response:
 
 
 async def public_key(request: Request[State]) -> Response:
-    """The ed25519 keys that verify `v1a` signatures, the newest first."""
+    """Return the ed25519 keys that verify `v1a` signatures, newest first."""
     endpoint = await load_endpoint(request)
     keys = active_public_keys(endpoint, now=time.time())
     if not keys:
@@ -154,23 +156,23 @@ async def public_key(request: Request[State]) -> Response:
 
 
 async def load_endpoint(request: Request[State]) -> Endpoint:
-    """The endpoint in the path; raises NoSuchWebhook for what is not there, or not the user's."""
+    """Load the user's endpoint in the path; raises WebhookNotFound."""
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
-        found = await endpoints.get(session, user_id, path_id(request, "id"))
-    if found is None:
+        endpoint = await endpoints.get(session, user_id, path_id(request, "id"))
+    if endpoint is None:
         raise WebhookNotFound
-    return found
+    return endpoint
 
 
 def path_id(request: Request[State], name: str) -> str:
-    """An id in the path; raises NoSuchWebhook for what can be none."""
-    found = str(request.path_params[name])
-    if len(found) > 64 or not found.isascii() or not found.isprintable():  # noqa: PLR2004
+    """Return an id of the path; raises WebhookNotFound for text that cannot be an id."""
+    value = str(request.path_params[name])
+    if len(value) > 64 or not value.isascii() or not value.isprintable():  # noqa: PLR2004
         raise WebhookNotFound
-    return found
+    return value
 
 
 def sort_events(events: Sequence[EventType]) -> list[str]:
-    """Each type once, in the order in which they come."""
-    return [one.value for one in EventType if one in events]
+    """Return each type once, in the order in which they occur."""
+    return [event.value for event in EventType if event in events]

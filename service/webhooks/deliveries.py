@@ -39,7 +39,7 @@ _SET_DELIVERED: Final = text("""
 UPDATE webhook_deliveries SET state = 'delivered', ended_at = :now, lease_until = NULL
 WHERE delivery_id = :delivery_id AND state <> 'delivered'
 """)
-# A failure counts only if no later attempt has started. If the delivery has ended meanwhile, only the lease ends.
+# A failure counts only if no later attempt has started. If the delivery has ended since, only the lease ends.
 _SET_FAILED: Final = text("""
 UPDATE webhook_deliveries SET
     tries = CASE WHEN state = 'pending' THEN :tries ELSE tries END,

@@ -26,7 +26,7 @@ AttemptRows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 async def insert_started(session: AsyncSession, deliveries: Sequence[Delivery], *, now: float) -> None:
-    """Log an attempt for each delivery; earlier ones that nobody completed were interrupted."""
+    """Log an attempt for each delivery; earlier ones that are still open were interrupted."""
     await mark_interrupted(
         session, [delivery.delivery_id for delivery in deliveries if delivery.attempts > 1]
     )

@@ -10,7 +10,7 @@ from typing import Final
 from service.webhooks.concurrency import ConcurrencyLimit
 
 HEALTHY_SECONDS: Final = 2.0
-"""An endpoint that responds within this time delays nobody else."""
+"""An endpoint that responds within this time delays no other endpoint."""
 FAILURES_BEFORE_BACKOFF: Final = 3
 MAX_BACKOFF_SECONDS: Final = 16.0
 """After three failures in a row an endpoint is paused, longer with each: a backlog that fails at once costs the

@@ -38,7 +38,7 @@ _FAIL_PENDING: Final = (
 
 
 async def enable(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint | None:
-    """Enable the endpoint and forget its failures, for whatever reason it was disabled."""
+    """Enable the endpoint and clear its failures, for any reason it was disabled for."""
     cleared = dict.fromkeys(("disabled_reason", "disabled_at", "failing_since", "failed_at"))
     return await update_where(session, is_endpoint(user_id, endpoint_id), {"enabled": True} | cleared)
 

@@ -60,7 +60,7 @@ class PendingEvents:
     jobs: Sequence[Job]
     unread: Sequence[str] = ()
 
-    def wanted_progress(self, endpoints: EndpointRows) -> list[str]:
+    def select_progress(self, endpoints: EndpointRows) -> list[str]:
         """Return the unread jobs whose progress an endpoint wants."""
         interested = {
             job_id or user_id
@@ -101,7 +101,7 @@ class Outbox:
             return
         endpoints = await connection.fetch(_select_endpoints(dialect), _endpoint_parameters(events.owners))
         jobs = list(events.jobs)
-        if job_ids := events.wanted_progress(endpoints):
+        if job_ids := events.select_progress(endpoints):
             jobs += map(
                 to_job, await connection.fetch(_select_jobs(dialect), {"jobs": to_json_array(job_ids)})
             )

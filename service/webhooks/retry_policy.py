@@ -79,7 +79,7 @@ def next_attempt_at(
     """
     if result.is_local_fault:
         return now + LOCAL_FAULT_PAUSE_SECONDS
-    delay = _scheduled_delay(event_type, tries, random)
+    delay = _retry_delay(event_type, tries, random)
     if delay is None:
         return None
     if result.status in (_TOO_MANY, _UNAVAILABLE):
@@ -99,7 +99,7 @@ def next_delivery_delay(attempt: int, random: Random) -> float | None:
     return SCHEDULE_SECONDS[attempt - 1] * (1 - JITTER + 2 * JITTER * random())
 
 
-def _scheduled_delay(event_type: str, tries: int, random: Random) -> float | None:
+def _retry_delay(event_type: str, tries: int, random: Random) -> float | None:
     if event_type == TEST_EVENT:
         return None  # its owner is watching and can send another one
     if event_type == EventType.PROGRESS:

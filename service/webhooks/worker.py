@@ -20,7 +20,7 @@ from infra.egress import EgressClient
 from service.webhooks import deliveries, endpoint_status
 from service.webhooks.clock_steps import ClockCheck, correct_times
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
-from service.webhooks.due_query import DueBacklog, select_due
+from service.webhooks.due_query import select_due
 from service.webhooks.endpoint_health import HEALTHY_SECONDS, EndpointHealth
 from service.webhooks.fairness import InFlight, count_by_endpoint, select_deliveries
 from service.webhooks.models import Delivery, Endpoint
@@ -39,7 +39,7 @@ _CLAIM_LOCK: Final = "framehook webhook claims"
 class WorkerConfig:
     """Limits of one process: attempts in flight, length of a lease, how often to poll.
 
-    An endpoint that responds within `healthy_seconds` delays nobody else.
+    An endpoint that responds within `healthy_seconds` delays no other endpoint.
     """
 
     max_in_flight: int = 128
@@ -50,10 +50,7 @@ class WorkerConfig:
 
     @property
     def start_within_seconds(self) -> float:
-        """Time after the claim in which an attempt may start.
-
-        A later one, in a process that was paused, could outlive its lease and overlap with another replica's attempt.
-        """
+        """Time after the claim in which an attempt may start; a later one could outlive its lease."""
         return self.lease_seconds / 2
 
 
@@ -184,7 +181,14 @@ class DeliveryWorker:
         backlogs = await select_due(session, each=self._config.per_endpoint, in_flight_here=here, now=now)
         inactive = [backlog.endpoint_id for backlog in backlogs if not backlog.enabled]
         more = bool(inactive) and await endpoint_status.fail_pending(session, inactive, now=now)
-        ids = self._select([backlog for backlog in backlogs if backlog.enabled], now)
+        ids = select_deliveries(
+            [backlog for backlog in backlogs if backlog.enabled],
+            list(self._in_flight.values()),
+            self._health,
+            total=self._config.max_in_flight,
+            per_endpoint=self._config.per_endpoint,
+            now=now,
+        )
         if not ids:
             return _Batch(more=more)
         superseded = await deliveries.supersede_stale(session, ids, now=now)
@@ -196,16 +200,6 @@ class DeliveryWorker:
             in_flight_here=here,
         )
         return _Batch(claimed, len(superseded), more=more or bool(superseded))
-
-    def _select(self, backlogs: Sequence[DueBacklog], now: float) -> list[str]:
-        return select_deliveries(
-            backlogs,
-            list(self._in_flight.values()),
-            self._health,
-            total=self._config.max_in_flight,
-            per_endpoint=self._config.per_endpoint,
-            now=now,
-        )
 
     def _start_attempts(self, batch: Sequence[ClaimedDelivery], start_before: float) -> None:
         concurrent = count_by_endpoint(self._in_flight.values())

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from infra.egress import BlockedURL, EgressPolicy
-from infra.egress.addresses import blocked_reason
+from infra.egress.addresses import find_block_reason
 from infra.egress.results import Address
 from infra.egress.urls import host_of, parse
 
@@ -45,7 +45,7 @@ FORMS = [
 
 @given(IPV4 | IPV6)
 def test_the_standard_library_finds_nothing_to_object_to_in_what_is_allowed(address: Address) -> None:
-    if blocked_reason(address, ()) is None:
+    if find_block_reason(address, ()) is None:
         assert address.is_global
         assert not address.is_multicast
         assert not address.is_reserved
@@ -56,9 +56,9 @@ def test_the_standard_library_finds_nothing_to_object_to_in_what_is_allowed(addr
 def test_an_ipv4_address_in_an_ipv6_address_is_judged_by_itself_too(form: str, embedded: IPv4Address) -> None:
     address = ip_address(form.format(embedded))
     assume(int(address) > 1)  # `::` and `::1` are addresses of their own
-    assert blocked_reason(address, ()) is not None
+    assert find_block_reason(address, ()) is not None
     allowed = (ip_network(address),)
-    assert (blocked_reason(address, allowed) is None) == (blocked_reason(embedded, ()) is None)
+    assert (find_block_reason(address, allowed) is None) == (find_block_reason(embedded, ()) is None)
 
 
 @given(st.lists(PIECES, max_size=6))
