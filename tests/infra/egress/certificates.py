@@ -1,4 +1,4 @@
-"""Certificates of an authority made for a test."""
+"""A certificate authority for tests."""
 
 import datetime
 import ssl
@@ -14,30 +14,30 @@ DAY = datetime.timedelta(days=1)
 
 
 class Authority:
-    """Signs certificates, and is trusted by whom it makes a context for."""
+    """Certificate authority that signs certificates for servers and builds contexts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "an authority")])
-        own = self._builder(self._name, self._key.public_key(), days=1).add_extension(
+        certificate = self._build_certificate(self._name, self._key.public_key(), days=1).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
-        self._certificate = own.sign(self._key, hashes.SHA256())
+        self._certificate = certificate.sign(self._key, hashes.SHA256())
 
-    def trusted(self) -> ssl.SSLContext:
-        """A client's context that trusts this authority alone."""
+    def client_context(self) -> ssl.SSLContext:
+        """Build a client context that trusts only this authority."""
         return ssl.create_default_context(cadata=self._certificate.public_bytes(Encoding.PEM).decode())
 
-    def serving(self, host: str, *, days: int = 1) -> ssl.SSLContext:
-        """A server's context with a certificate for `host`, valid for so many days, or since gone."""
+    def server_context(self, host: str, *, days: int = 1) -> ssl.SSLContext:
+        """Build a server context for `host`; its certificate is valid for `days` from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a receiver")])
         name = _alternative_name(host)
-        built = self._builder(subject, key.public_key(), days=days).add_extension(
+        builder = self._build_certificate(subject, key.public_key(), days=days).add_extension(
             x509.SubjectAlternativeName([name]), critical=False
         )
-        signed = built.sign(self._key, hashes.SHA256())
+        signed = builder.sign(self._key, hashes.SHA256())
         file = self._folder / "receiver.pem"
         file.write_bytes(
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -47,7 +47,7 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
-    def _builder(
+    def _build_certificate(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, days: int
     ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""Which URLs and addresses are refused, and which are called."""
+"""Which URLs and addresses are blocked, and which are allowed."""
 
 from ipaddress import ip_network
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
@@ -6,7 +6,7 @@ from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 import pytest
 
 from infra.egress import BlockedURL, EgressClient, EgressPolicy
-from tests.infra.egress.hostile_receivers import Names
+from tests.infra.egress.hostile_receivers import FakeResolver
 
 REFUSED = {
     # loopback and this machine, in every spelling
@@ -80,7 +80,7 @@ REFUSED = {
     "https://[100::1]/": "a reserved address",
     "https://[5f00::1]/": "a reserved address",
     "https://[4000::1]/": "a reserved address",
-    # IPv4 inside IPv6, whatever it is
+    # any IPv4 address inside IPv6
     "https://[::ffff:127.0.0.1]/": "an IPv6 form of an IPv4 address",
     "https://[::ffff:7f00:1]/": "an IPv6 form of an IPv4 address",
     "https://[::ffff:8.8.8.8]/": "an IPv6 form of an IPv4 address",
@@ -204,41 +204,43 @@ RESOLVED = [
 ]
 
 
-def guarded(rules: EgressPolicy, names: Names) -> EgressClient:
-    """One that trusts no certificate: reading those that others trust takes longer than all else here."""
-    return EgressClient(rules, lookup=names, ssl_context=SSLContext(PROTOCOL_TLS_CLIENT))
+def build_client(policy: EgressPolicy, names: FakeResolver) -> EgressClient:
+    """Build a client that trusts no certificate, since loading the usual ones is slow."""
+    return EgressClient(policy, lookup=names, ssl_context=SSLContext(PROTOCOL_TLS_CLIENT))
 
 
 @pytest.mark.parametrize(
     ("url", "reason"), [pytest.param(*row, id=ascii(row[0])[:60]) for row in REFUSED.items()]
 )
 async def test_refused(url: str, reason: str) -> None:
-    names = Names()
-    egress = guarded(EgressPolicy(), names)
-    with pytest.raises(BlockedURL) as refused:
+    names = FakeResolver()
+    egress = build_client(EgressPolicy(), names)
+    with pytest.raises(BlockedURL) as error:
         egress.check_url(url)
-    assert reason in refused.value.reason
+    assert reason in error.value.reason
     with pytest.raises(BlockedURL):
         await egress.check(url)
     with pytest.raises(BlockedURL):
         await egress.post(url, body=b"", headers={})
-    assert names.asked == []
+    assert names.lookups == []
 
 
 @pytest.mark.parametrize("url", [pytest.param(url, id=ascii(url)) for url in ALLOWED])
 def test_allowed(url: str) -> None:
-    guarded(EgressPolicy(), Names()).check_url(url)
+    build_client(EgressPolicy(), FakeResolver()).check_url(url)
 
 
-@pytest.mark.parametrize(("host", "found", "kind"), [pytest.param(*row, id=row[0]) for row in RESOLVED])
-async def test_names_are_judged_by_every_address_they_have(host: str, found: list[str], kind: str) -> None:
-    egress = guarded(EgressPolicy(), Names({host: [found]}))
+@pytest.mark.parametrize(("host", "addresses", "kind"), [pytest.param(*row, id=row[0]) for row in RESOLVED])
+async def test_names_are_judged_by_every_address_they_have(
+    host: str, addresses: list[str], kind: str
+) -> None:
+    egress = build_client(EgressPolicy(), FakeResolver({host: [addresses]}))
     egress.check_url(f"https://{host}/")
-    with pytest.raises(BlockedURL) as refused:
+    with pytest.raises(BlockedURL) as error:
         await egress.check(f"https://{host}/")
-    assert refused.value.reason == f"{host} resolves to {refused.value.reason.partition(' to ')[2]}"
-    assert kind in refused.value.reason
-    assert found[-1] not in refused.value.reason.removeprefix(host)
+    assert error.value.reason == f"{host} resolves to {error.value.reason.partition(' to ')[2]}"
+    assert kind in error.value.reason
+    assert addresses[-1] not in error.value.reason.removeprefix(host)
     with pytest.raises(BlockedURL):
         await egress.post(f"https://{host}/", body=b"", headers={})
 
@@ -275,7 +277,7 @@ async def test_names_are_judged_by_every_address_they_have(host: str, found: lis
     ],
 )
 def test_operators_allow_networks_by_name(networks: list[str], host: str, passes: bool) -> None:
-    egress = guarded(EgressPolicy(tuple(ip_network(network) for network in networks)), Names())
+    egress = build_client(EgressPolicy(tuple(ip_network(network) for network in networks)), FakeResolver())
     if passes:
         egress.check_url(f"https://{host}/")
     else:
@@ -284,14 +286,14 @@ def test_operators_allow_networks_by_name(networks: list[str], host: str, passes
 
 
 async def test_localhost_is_this_machine_whatever_a_resolver_says() -> None:
-    names = Names({"localhost": [["8.8.8.8"]]})
+    names = FakeResolver({"localhost": [["8.8.8.8"]]})
     with pytest.raises(BlockedURL):
-        await guarded(EgressPolicy(), names).check("https://localhost/")
-    assert names.asked == []
+        await build_client(EgressPolicy(), names).check("https://localhost/")
+    assert names.lookups == []
 
 
 def test_http_is_for_operators_to_allow() -> None:
-    egress = guarded(EgressPolicy(allow_http=True), Names())
+    egress = build_client(EgressPolicy(allow_http=True), FakeResolver())
     egress.check_url("http://hooks.example.com/")
     with pytest.raises(BlockedURL, match="http:// or https://"):
         egress.check_url("ws://hooks.example.com/")

@@ -1,4 +1,4 @@
-"""One POST: what is sent, what is said of the answer, and how hostile receivers are borne."""
+"""One POST: the request, the response, and the limits that hostile receivers meet."""
 
 import asyncio
 import tracemalloc
@@ -15,7 +15,7 @@ from infra.egress import BlockedURL, EgressClient, EgressPolicy, EgressResponse,
 from infra.egress.client import TOTAL_SECONDS
 from tests.bench.webhooks.hostile_receivers import Conduct, read_and_hang, receiving, request
 from tests.infra.egress import hostile_receivers
-from tests.infra.egress.hostile_receivers import HTTP_200, LOOPBACK, Names, answering
+from tests.infra.egress.hostile_receivers import HTTP_200, LOOPBACK, FakeResolver, respond_raw
 
 SECONDS = 1.5
 UNUSED = SSLContext(PROTOCOL_TLS_CLIENT)  # reading the usual certificates takes longer than a call
@@ -24,14 +24,14 @@ BODY = b'{"type": "export.completed"}'
 
 @pytest.fixture
 async def egress() -> AsyncIterator[EgressClient]:
-    made = EgressClient(LOOPBACK, lookup=Names({"good.test": [["127.0.0.1"]]}), ssl_context=UNUSED)
-    yield made
-    await made.close()
+    client = EgressClient(LOOPBACK, lookup=FakeResolver({"good.test": [["127.0.0.1"]]}), ssl_context=UNUSED)
+    yield client
+    await client.close()
 
 
 @pytest.fixture
-def hasty() -> EgressClient:
-    """For what would last for ever."""
+def hasty_client() -> EgressClient:
+    """Build a client with a short deadline."""
     return EgressClient(LOOPBACK, total_seconds=SECONDS, ssl_context=UNUSED)
 
 
@@ -40,22 +40,22 @@ async def post(egress: EgressClient, port: int, host: str = "127.0.0.1") -> Egre
 
 
 async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: EgressClient) -> None:
-    got: list[tuple[bytes, bytes]] = []
+    requests: list[tuple[bytes, bytes]] = []
 
     async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.append(await request(reader))
+        requests.append(await request(reader))
         writer.write(HTTP_200 + b"Set-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok")
 
     async with receiving(conduct) as port:
         for _ in range(2):
-            answer = await egress.post(
+            response = await egress.post(
                 f"http://good.test:{port}/hook?x=1",
                 body=BODY,
                 headers={"Webhook-Id": "msg_1", "host": "elsewhere.test", "accept-encoding": "gzip"},
             )
-    assert (answer.status, answer.excerpt, answer.retry_after) == (200, "ok", None)
-    assert 0 < answer.seconds < TOTAL_SECONDS
-    head, body = got[1]
+    assert (response.status, response.excerpt, response.retry_after) == (200, "ok", None)
+    assert 0 < response.seconds < TOTAL_SECONDS
+    head, body = requests[1]
     assert body == BODY
     assert sorted(head.decode().strip().split("\r\n")) == sorted(
         [
@@ -87,25 +87,33 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
             id="a gzip bomb",
         ),
         pytest.param(
-            answering(b"HTTP/1.1 503 No\r\nRetry-After: 120\r\n\r\nbusy"),
+            respond_raw(b"HTTP/1.1 503 No\r\nRetry-After: 120\r\n\r\nbusy"),
             503,
             "busy",
             "120",
             id="retry after",
         ),
         pytest.param(
-            answering(b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * 65 + b"\r\n\r\n"),
+            respond_raw(b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * 65 + b"\r\n\r\n"),
             503,
             "",
             None,
             id="an endless retry after",
         ),
         pytest.param(
-            answering(HTTP_200 + b"\r\na\x00b\xff\xf0\x9f"), 200, "ab\ufffd\ufffd", None, id="no text at all"
+            respond_raw(HTTP_200 + b"\r\na\x00b\xff\xf0\x9f"),
+            200,
+            "ab\ufffd\ufffd",
+            None,
+            id="no text at all",
         ),
-        pytest.param(answering(b"HTTP/1.0 204 Empty\r\n\r\n"), 204, "", None, id="no content"),
+        pytest.param(respond_raw(b"HTTP/1.0 204 Empty\r\n\r\n"), 204, "", None, id="no content"),
         pytest.param(
-            answering(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 410 Gone\r\n\r\n"), 410, "", None, id="continue"
+            respond_raw(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 410 Gone\r\n\r\n"),
+            410,
+            "",
+            None,
+            id="continue",
         ),
     ],
 )
@@ -113,19 +121,19 @@ async def test_an_answer_is_a_status_and_a_beginning(
     egress: EgressClient, conduct: Conduct, status: int, excerpt: str, retry_after: str | None
 ) -> None:
     async with receiving(conduct) as port:
-        answer = await post(egress, port)
-    assert (answer.status, answer.excerpt, answer.retry_after) == (status, excerpt, retry_after)
+        response = await post(egress, port)
+    assert (response.status, response.excerpt, response.retry_after) == (status, excerpt, retry_after)
 
 
 async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egress: EgressClient) -> None:
     async with receiving(hostile_receivers.crumbs) as port:
-        answer = await post(egress, port)
-    assert (answer.status, set(answer.excerpt)) == (200, {"x"})
-    assert len(answer.excerpt) < 100
+        response = await post(egress, port)
+    assert (response.status, set(response.excerpt)) == (200, {"x"})
+    assert len(response.excerpt) < 100
 
 
-async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: EgressClient) -> None:
-    """All at once, for each takes as long as it may."""
+async def test_an_endless_exchange_ends_at_the_deadline(hasty_client: EgressClient) -> None:
+    """All run at the same time, since each takes the whole deadline."""
     stages: dict[Conduct, str] = {
         hostile_receivers.hang: "waiting for the response",
         read_and_hang: "waiting for the response",
@@ -134,8 +142,8 @@ async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: EgressClient) -> 
     }
     async with AsyncExitStack() as open_receivers:
         ports = [await open_receivers.enter_async_context(receiving(conduct)) for conduct in stages]
-        ended = await asyncio.gather(*(post(hasty, port) for port in ports), return_exceptions=True)
-    assert [(end.code, end.message) for end in ended if isinstance(end, Unreachable)] == [
+        error = await asyncio.gather(*(post(hasty_client, port) for port in ports), return_exceptions=True)
+    assert [(end.code, end.message) for end in error if isinstance(end, Unreachable)] == [
         ("timeout", f"There was no complete response within {SECONDS} s; time ran out while {stage}.")
         for stage in stages.values()
     ]
@@ -166,17 +174,17 @@ async def test_what_lasts_for_ever_ends_at_the_deadline(hasty: EgressClient) -> 
         ),
     ],
 )
-async def test_what_is_no_answer_is_told_as_such(
+async def test_an_invalid_response_is_reported_with_its_code(
     egress: EgressClient, conduct: Conduct, code: str, message: str
 ) -> None:
     async with receiving(conduct) as port:
-        with pytest.raises(Unreachable, match=message) as ended:
+        with pytest.raises(Unreachable, match=message) as error:
             await post(egress, port)
-    assert ended.value.code == code
+    assert error.value.code == code
 
 
 async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
-    """Fifty hostile calls at a time, and the good ones between them are over while the bad ones still wait."""
+    """Good calls among fifty hostile ones end while the hostile ones still wait."""
     egress = EgressClient(LOOPBACK, total_seconds=120, ssl_context=UNUSED)
     lasting = [
         hostile_receivers.hang,
@@ -198,20 +206,20 @@ async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
         tracemalloc.start()
         waiting = [asyncio.ensure_future(post(egress, port)) for port in ports[: len(lasting)] * 5]
         ending = [asyncio.ensure_future(post(egress, port)) for port in ports[len(lasting) :] * 5]
-        answers = [await post(egress, good) for _ in range(20)]
-        ended = await asyncio.gather(*ending, return_exceptions=True)
+        responses = [await post(egress, good) for _ in range(20)]
+        error = await asyncio.gather(*ending, return_exceptions=True)
         assert not any(call.done() for call in waiting)
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         for call in waiting:
             call.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
-    assert {answer.excerpt for answer in answers} == {"fine"}
-    assert all(isinstance(end, EgressResponse | Unreachable) for end in ended)
-    assert peak_bytes < 64 << 20  # most of it is what the receivers have written and nobody read
+    assert {response.excerpt for response in responses} == {"fine"}
+    assert all(isinstance(end, EgressResponse | Unreachable) for end in error)
+    assert peak_bytes < 64 << 20  # most of it is unread data that the receivers wrote
 
 
-async def test_a_deadline_leaves_no_socket_behind(hasty: EgressClient) -> None:
+async def test_a_deadline_leaves_no_socket_behind(hasty_client: EgressClient) -> None:
     closed = asyncio.Event()
 
     async def conduct(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -221,7 +229,7 @@ async def test_a_deadline_leaves_no_socket_behind(hasty: EgressClient) -> None:
 
     async with receiving(conduct) as port:
         with pytest.raises(Unreachable):
-            await post(hasty, port)
+            await post(hasty_client, port)
         await asyncio.wait_for(closed.wait(), 5)
 
 
@@ -246,9 +254,9 @@ async def test_a_cancelled_call_hangs_up(egress: EgressClient) -> None:
 async def test_a_closed_port_is_unreachable(egress: EgressClient) -> None:
     async with receiving(hostile_receivers.hang) as port:
         pass
-    with pytest.raises(Unreachable, match="refused the connection") as ended:
+    with pytest.raises(Unreachable, match="refused the connection") as error:
         await post(egress, port)
-    assert ended.value.code == "connect"
+    assert error.value.code == "connect"
 
 
 async def test_proxies_and_netrc_of_the_environment_are_not_used(
@@ -256,17 +264,17 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
 ) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login a password b")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    got: list[bytes] = []
+    requests: list[bytes] = []
 
     async def conduct(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.append((await request(reader))[0])
+        requests.append((await request(reader))[0])
         writer.write(HTTP_200 + b"\r\n")
 
     async with receiving(hostile_receivers.silence) as proxy, receiving(conduct) as port:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
         assert (await post(egress, port)).status == 200
-    assert b"uthorization" not in got[0]
+    assert b"uthorization" not in requests[0]
 
 
 @pytest.mark.parametrize(
@@ -281,11 +289,11 @@ async def test_another_transport_takes_the_place_of_sockets(failure: Exception, 
     router = respx.Router()
     router.post("https://hooks.test/a").mock(side_effect=[httpx.Response(410, text="gone"), failure])
     egress = EgressClient(EgressPolicy(), transport=httpx.MockTransport(router.async_handler))
-    answer = await egress.post("https://hooks.test/a", body=b"", headers={})
-    assert (answer.status, answer.excerpt) == (410, "gone")
-    with pytest.raises(Unreachable) as ended:
+    response = await egress.post("https://hooks.test/a", body=b"", headers={})
+    assert (response.status, response.excerpt) == (410, "gone")
+    with pytest.raises(Unreachable) as error:
         await egress.post("https://hooks.test/a", body=b"", headers={})
-    assert ended.value.code == code
+    assert error.value.code == code
     with pytest.raises(BlockedURL):
         await egress.post("https://10.0.0.1/", body=b"", headers={})
     await egress.close()

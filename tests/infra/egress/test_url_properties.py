@@ -1,4 +1,4 @@
-"""What holds of every address and every URL, found by looking for exceptions."""
+"""Properties that hold for every address and every URL."""
 
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network

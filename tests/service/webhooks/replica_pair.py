@@ -1,4 +1,4 @@
-"""Two replicas on one database, which may be killed, and consumers that answer when, and as, they are told to."""
+"""Two delivery workers on one database, and receivers that can defer responses."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from infra.egress.client import TOTAL_SECONDS
 from service.jobs.serializers import JobSerializer
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker, WorkerConfig
-from tests.service.webhooks.webhook_harness import Shop
+from tests.service.webhooks.webhook_harness import WebhookHarness
 
 CONFIG = WorkerConfig(max_in_flight=4, per_endpoint=2)
 LEASE_AND_A_SECOND = 61.0
@@ -29,122 +29,123 @@ class Arrival:
     job: dict[str, Any]
 
     @property
-    def line(self) -> tuple[str, str]:
-        """Whose states come one after the other: those of an export, at a receiver."""
+    def order_key(self) -> tuple[str, str]:
+        """Receiver and export: events with the same key must arrive in order."""
         return self.url, self.job["job_id"]
 
 
 @dataclass(eq=False)
-class Held:
-    """A request that waits for its answer."""
+class DeferredResponse:
+    """A request that waits for its response."""
 
-    line: tuple[str, str]
+    order_key: tuple[str, str]
     at: float
-    answer: "asyncio.Future[httpx.Response]"
+    response: "asyncio.Future[httpx.Response]"
 
 
 @dataclass
-class Replicas:
-    """The consumers of a shop, and the two that deliver to them."""
+class ReplicaPair:
+    """The two workers, and the receivers of the harness's endpoints."""
 
-    shop: Shop
+    harness: WebhookHarness
     arrivals: list[Arrival] = field(default_factory=list)
-    held: list[Held] = field(default_factory=list)
-    side_by_side: list[Arrival] = field(default_factory=list)
-    polite: bool = False
-    running: list[DeliveryWorker] = field(default_factory=list)
+    deferred: list[DeferredResponse] = field(default_factory=list)
+    overlapping: list[Arrival] = field(default_factory=list)
+    accept_all: bool = False
+    workers: list[DeliveryWorker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.running = [self._deliverer(), self._deliverer()]
+        self.workers = [self._build_worker(), self._build_worker()]
 
-    async def rounds(self, which: Sequence[int]) -> None:
-        """A round of each, all at once."""
-        await asyncio.gather(*(self.running[one].run_round() for one in which))
-        await self._arrived()
+    async def run_rounds(self, which: Sequence[int]) -> None:
+        """Run a round of each of these workers at the same time."""
+        await asyncio.gather(*(self.workers[index].run_round() for index in which))
+        await self._settle()
 
     async def kill(self, which: int) -> None:
-        """It ends as by a power cut: what it was about to write down is lost."""
-        attempts = list(self.running[which]._in_flight)
-        self.running[which] = self._deliverer()
+        """Replace a worker as after a power cut: its unrecorded results are lost."""
+        attempts = list(self.workers[which]._in_flight)
+        self.workers[which] = self._build_worker()
         for attempt in attempts:
             attempt.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
 
     async def stop(self, which: int) -> None:
-        """It ends as it should."""
-        await self.running[which].stop()
-        self.running[which] = self._deliverer()
+        """Stop a worker in an orderly way and replace it."""
+        await self.workers[which].stop()
+        self.workers[which] = self._build_worker()
 
-    async def answer(self, which: int, status: int, headers: dict[str, str] | None = None) -> None:
-        """One of the requests that wait has its answer."""
-        if self.held:
-            held = self.held[which % len(self.held)]
-            held.answer.set_result(httpx.Response(status, headers=headers))
-            await self._arrived()
+    async def respond(self, which: int, status: int, headers: dict[str, str] | None = None) -> None:
+        """Respond to one of the waiting requests."""
+        if self.deferred:
+            deferred = self.deferred[which % len(self.deferred)]
+            deferred.response.set_result(httpx.Response(status, headers=headers))
+            await self._settle()
 
-    async def forward(self, seconds: float) -> None:
-        """Time goes by, and no attempt lasts for longer than any may."""
-        self.shop.clock.forward(seconds)
-        for held in self.held:
-            if self.shop.clock.now - held.at >= TOTAL_SECONDS:
-                held.answer.set_exception(httpx.ReadTimeout("late"))
-        await self._arrived()
+    async def advance(self, seconds: float) -> None:
+        """Advance the clock; requests that take too long time out."""
+        self.harness.clock.advance(seconds)
+        for deferred in self.deferred:
+            if self.harness.clock.now - deferred.at >= TOTAL_SECONDS:
+                deferred.response.set_exception(httpx.ReadTimeout("late"))
+        await self._settle()
 
     def set_clock_back(self, seconds: float) -> None:
-        """Set the clock back; what is in flight has lasted as long as it has."""
-        self.shop.clock.forward(-seconds)
-        for held in self.held:
-            held.at -= seconds
+        """Set the clock back without changing how long requests have been waiting."""
+        self.harness.clock.advance(-seconds)
+        for deferred in self.deferred:
+            deferred.at -= seconds
 
-    async def served(self) -> None:
-        """Everybody answers as they should, until there is nothing left to send."""
-        self.polite = True
-        for held in list(self.held):
-            held.answer.set_result(httpx.Response(204))
-        await self._arrived()
+    async def deliver_everything(self) -> None:
+        """Accept all requests until nothing is pending."""
+        self.accept_all = True
+        for deferred in list(self.deferred):
+            deferred.response.set_result(httpx.Response(204))
+        await self._settle()
         for _ in range(200):
-            await self.rounds([0])
-            await self.rounds([1])
-            pending = [row for row in await self.shop.deliveries() if row["state"] == "pending"]
+            await self.run_rounds([0])
+            await self.run_rounds([1])
+            pending = [row for row in await self.harness.load_deliveries() if row["state"] == "pending"]
             if not pending:
                 return
-            # Some of them wait for others, whose lease was taken by one who was killed.
+            # Some wait for others whose lease is held by a killed worker.
             due = max(float(str(row["next_at"])) for row in pending)
-            self.shop.clock.now = max(self.shop.clock.now + LEASE_AND_A_SECOND, due)
+            self.harness.clock.now = max(self.harness.clock.now + LEASE_AND_A_SECOND, due)
         raise AssertionError("There is always something left to send.")
 
-    def _deliverer(self) -> DeliveryWorker:
-        egress = EgressClient(EgressPolicy(), transport=httpx.MockTransport(self._take))
-        outbox = Outbox(JobSerializer("https://exports.example"), self.shop.clock)
+    def _build_worker(self) -> DeliveryWorker:
+        egress = EgressClient(EgressPolicy(), transport=httpx.MockTransport(self._handle))
+        outbox = Outbox(JobSerializer("https://exports.example"), self.harness.clock)
         return DeliveryWorker(
-            self.shop.database,
+            self.harness.database,
             egress,
             outbox,
-            self.shop.disabled.append,
+            self.harness.disabled.append,
             config=CONFIG,
-            clock=self.shop.clock,
+            clock=self.harness.clock,
         )
 
-    async def _take(self, request: httpx.Request) -> httpx.Response:
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
         body = msgspec.json.decode(request.content)
         arrival = Arrival(str(request.url), request.headers["webhook-id"], body["type"], body["data"])
         self.arrivals.append(arrival)
-        self.side_by_side += [arrival for held in self.held if held.line == arrival.line]
-        if self.polite:
+        self.overlapping += [arrival for deferred in self.deferred if deferred.order_key == arrival.order_key]
+        if self.accept_all:
             return httpx.Response(204)
-        held = Held(arrival.line, self.shop.clock.now, asyncio.get_running_loop().create_future())
-        self.held.append(held)
+        response: asyncio.Future[httpx.Response] = asyncio.get_running_loop().create_future()
+        deferred = DeferredResponse(arrival.order_key, self.harness.clock.now, response)
+        self.deferred.append(deferred)
         try:
-            return await held.answer
+            return await deferred.response
         finally:
-            self.held.remove(held)
+            self.deferred.remove(deferred)
 
-    async def _arrived(self) -> None:
-        """Whatever was begun has reached its receiver, and whatever was answered has come back."""
-        while self._moving:  # noqa: ASYNC110 - each turn of the loop brings one of them further
+    async def _settle(self) -> None:
+        """Wait until all started requests have arrived and all responses have come back."""
+        while self._is_moving:  # noqa: ASYNC110 - each turn of the loop moves one of them on
             await asyncio.sleep(0)
 
     @property
-    def _moving(self) -> bool:
-        under_way = sum(len(one._in_flight) for one in self.running)
-        return under_way != len(self.held) or any(held.answer.done() for held in self.held)
+    def _is_moving(self) -> bool:
+        in_flight = sum(worker.in_flight for worker in self.workers)
+        return in_flight != len(self.deferred) or any(deferred.response.done() for deferred in self.deferred)

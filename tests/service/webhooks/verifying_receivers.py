@@ -1,4 +1,4 @@
-"""Consumers on sockets of their own: each verifies by a library what comes, and answers 204, or 400 to a forgery."""
+"""Receivers that verify with a library and respond with 204, or 400 to a forgery."""
 
 import asyncio
 import base64
@@ -17,34 +17,34 @@ from standardwebhooks.webhooks import Webhook
 from tests.service.webhooks.node_runtime import NODE
 
 Verify = Callable[[str, bytes, Mapping[str, str]], None]
-"""By a key, of a body and its headers; raises unless they are genuine."""
+"""Verifies a body and its headers with a key; raises if they are not genuine."""
 
 _SCRIPT = Path(__file__).with_name("receiver.cjs")
 
 
 class Receiver(Protocol):
-    """A consumer's server."""
+    """A receiver of webhooks."""
 
     @property
     def url(self) -> str: ...
 
-    async def knows(self, key: str) -> None:
-        """From here on it verifies by this key, and no other."""
+    async def use_key(self, key: str) -> None:
+        """Verify with this key only from now on."""
 
 
-def by_standardwebhooks(secret: str, body: bytes, headers: Mapping[str, str]) -> None:
+def verify_with_standardwebhooks(secret: str, body: bytes, headers: Mapping[str, str]) -> None:
     Webhook(secret).verify(body, dict(headers))
 
 
-def by_svix(secret: str, body: bytes, headers: Mapping[str, str]) -> None:
+def verify_with_svix(secret: str, body: bytes, headers: Mapping[str, str]) -> None:
     svix.Webhook(secret).verify(body, dict(headers))
 
 
-def by_public_key(key: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """With nothing but `cryptography`."""
+def verify_with_public_key(key: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Verify with `cryptography` alone."""
     public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.removeprefix("whpk_")))
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    signatures = [one.split(",") for one in headers["webhook-signature"].split(" ")]
+    signatures = [entry.split(",") for entry in headers["webhook-signature"].split(" ")]
     for signature in [base64.b64decode(encoded) for version, encoded in signatures if version == "v1a"]:
         with suppress(InvalidSignature):
             public.verify(signature, signed)
@@ -53,7 +53,7 @@ def by_public_key(key: str, body: bytes, headers: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def in_python(verify: Verify) -> Iterator["PythonReceiver"]:
+def run_python_receiver(verify: Verify) -> Iterator["PythonReceiver"]:
     receiver = PythonReceiver(verify)
     thread = threading.Thread(target=receiver.server.serve_forever, args=(0.005,), daemon=True)
     thread.start()
@@ -66,13 +66,13 @@ def in_python(verify: Verify) -> Iterator["PythonReceiver"]:
 
 
 @asynccontextmanager
-async def in_node(packages: Path) -> AsyncIterator["NodeReceiver"]:
+async def run_node_receiver(packages: Path) -> AsyncIterator["NodeReceiver"]:
     process = await asyncio.create_subprocess_exec(
         NODE, _SCRIPT, packages, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     receiver = NodeReceiver(process)
     try:
-        await receiver.listening()
+        await receiver.wait_listening()
         yield receiver
     finally:
         process.stdin.close()  # type: ignore[union-attr]
@@ -80,7 +80,7 @@ async def in_node(packages: Path) -> AsyncIterator["NodeReceiver"]:
 
 
 class PythonReceiver:
-    """A server in a thread; `received` are the bodies of what it has taken."""
+    """A server in a thread; `received` holds the bodies that it accepted."""
 
     def __init__(self, verify: Verify) -> None:
         self._key = ""
@@ -94,11 +94,11 @@ class PythonReceiver:
                 try:
                     verify(receiver._key, body, headers)
                 except Exception as error:  # noqa: BLE001 - each library has its own
-                    return self._answer(400, str(error))
+                    return self._respond(400, str(error))
                 receiver.received.append(body)
-                return self._answer(204)
+                return self._respond(204)
 
-            def _answer(self, status: int, text: str = "") -> None:
+            def _respond(self, status: int, text: str = "") -> None:
                 self.send_response(status)
                 self.end_headers()
                 self.wfile.write(text.encode())
@@ -109,27 +109,27 @@ class PythonReceiver:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Route)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
-    async def knows(self, key: str) -> None:
+    async def use_key(self, key: str) -> None:
         self._key = key
 
 
 class NodeReceiver:
-    """A process of Node."""
+    """A server in a Node process."""
 
     url = ""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def listening(self) -> None:
-        self.url = f"http://127.0.0.1:{await self._said()}/hook"
+    async def wait_listening(self) -> None:
+        self.url = f"http://127.0.0.1:{await self._read_line()}/hook"
 
-    async def knows(self, key: str) -> None:
+    async def use_key(self, key: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{key}\n".encode())
-        assert await self._said() == "known"
+        assert await self._read_line() == "known"
 
-    async def _said(self) -> str:
+    async def _read_line(self) -> str:
         assert self._process.stdout is not None
         async with asyncio.timeout(30):
             return (await self._process.stdout.readline()).decode().strip()

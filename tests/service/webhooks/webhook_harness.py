@@ -1,4 +1,4 @@
-"""The outbox and its delivery without the rest of the service: a database, a clock, and receivers that do as told."""
+"""Outbox and delivery worker on a database, with a manual clock and fake receivers."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,125 +25,128 @@ from tests.support.job_factory import FakeChanges, Row, build_change, submission
 URL = "https://consumer.example/hook"
 BEGIN = 1_800_000_000.0
 
-Answer = Callable[[httpx.Request], httpx.Response]
+Handler = Callable[[httpx.Request], httpx.Response]
 
 
 @dataclass
 class Clock:
-    """The time of day, which stands until it is moved."""
+    """A wall clock that moves only when it is advanced."""
 
     now: float = BEGIN
 
     def __call__(self) -> float:
         return self.now
 
-    def forward(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
 
 @dataclass
-class Street:
-    """Every receiver: takes what comes with 204, unless told otherwise."""
+class ScriptedReceivers:
+    """The receivers of all URLs: they respond with 204 unless a handler says otherwise."""
 
-    answers: dict[str, Answer] = field(default_factory=dict)
+    handlers: dict[str, Handler] = field(default_factory=dict)
     received: list[httpx.Request] = field(default_factory=list)
 
-    def answer(self, request: httpx.Request) -> httpx.Response:
+    def handle(self, request: httpx.Request) -> httpx.Response:
         self.received.append(request)
-        answer = self.answers.get(str(request.url))
-        return answer(request) if answer else httpx.Response(204)
+        handler = self.handlers.get(str(request.url))
+        return handler(request) if handler else httpx.Response(204)
 
 
 @dataclass
-class Shop:
-    """What a test may do to the outbox, and see of it."""
+class WebhookHarness:
+    """Drives outbox and delivery worker, and reads what they did."""
 
     database: Database
     clock: Clock
     writer: BatchWriter
-    deliverer: DeliveryWorker
-    street: Street
+    worker: DeliveryWorker
+    receivers: ScriptedReceivers
     disabled: list[Endpoint]
 
     @property
     def received(self) -> list[httpx.Request]:
-        return self.street.received
+        return self.receivers.received
 
-    def answers(self, status: int, url: str = URL, **options: Any) -> None:
-        """What the endpoint answers from here on."""
-        self.street.answers[url] = lambda _: httpx.Response(status, **options)
+    def respond_with(self, status: int, url: str = URL, **options: Any) -> None:
+        """Let the receiver respond with this status from now on."""
+        self.receivers.handlers[url] = lambda _: httpx.Response(status, **options)
 
-    async def endpoint(self, url: str = URL, *, user: str = "ada", **options: Any) -> Endpoint:
+    async def create_endpoint(self, url: str = URL, *, user: str = "ada", **options: Any) -> Endpoint:
         async with self.database.transaction() as session:
             return await endpoints.create(session, user, url, **{"now": self.clock.now} | options)
 
-    async def submitted(self, job_id: str, user: str = "ada") -> Job:
+    async def submit_export(self, job_id: str, user: str = "ada") -> Job:
         async with self.database.transaction() as session:
             return await transitions.submit(
                 session, submission_for(job_id, user), runner="local", attempt_limit=3, now=self.clock.now
             )
 
-    async def told(self, kind: EventType, job_id: str, step: int, *, attempt: int = 1, **report: Any) -> None:
-        """A callback, taken in."""
+    async def report(
+        self, kind: EventType, job_id: str, step: int, *, attempt: int = 1, **fields: Any
+    ) -> None:
+        """Apply a callback."""
         await write_changes(
-            self.writer, build_change(kind, job_id, attempt, step, now=self.clock.now, **report)
+            self.writer, build_change(kind, job_id, attempt, step, now=self.clock.now, **fields)
         )
 
-    async def retried(self, job_id: str, user: str = "ada") -> None:
-        """A new attempt of an export that has failed."""
+    async def retry_export(self, job_id: str, user: str = "ada") -> None:
+        """Start a new attempt of a failed export."""
         async with self.database.transaction() as session:
             await transitions.retry(session, user, job_id, attempts=3, now=self.clock.now)
 
-    async def backlog(self, endpoint: Endpoint, count: int) -> None:
-        """Deliveries that are due, each of another export."""
+    async def add_backlog(self, endpoint: Endpoint, count: int) -> None:
+        """Insert due deliveries, each of another export."""
         rows = [
-            build_delivery(_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
+            build_delivery(_build_ended_job(f"job-{number}"), endpoint.endpoint_id, "{}", self.clock.now)
             for number in range(count)
         ]
         async with self.database.transaction() as session:
             await session.execute(text(INSERT_DELIVERY), rows)
 
-    async def sent(self) -> None:
-        """Send what is due, and all that becomes due by that, until nothing is."""
+    async def deliver_all(self) -> None:
+        """Run the worker until nothing is due any more."""
         before = -1
         while before != len(self.received):
             before = len(self.received)
-            while await self.deliverer.run_round():
+            while await self.worker.run_round():
                 pass
-            await self.deliverer.wait_idle()
-            await self.deliverer.run_round()
-            await self.deliverer.wait_idle()
+            await self.worker.wait_idle()
+            await self.worker.run_round()
+            await self.worker.wait_idle()
 
-    async def completed(self, job_id: str = "job-1") -> None:
-        """An export, from its submission to its end."""
-        await self.submitted(job_id)
-        await self.told(EventType.COMPLETED, job_id, 1)
+    async def complete_export(self, job_id: str = "job-1") -> None:
+        """Submit an export and report its completion."""
+        await self.submit_export(job_id)
+        await self.report_completed(job_id)
 
-    async def told_the_end(self, job_id: str) -> None:
-        await self.told(EventType.COMPLETED, job_id, 1)
+    async def report_completed(self, job_id: str) -> None:
+        await self.report(EventType.COMPLETED, job_id, 1)
 
-    async def deliveries(self) -> list[Row]:
-        return await self._rows(select(DELIVERIES).order_by(DELIVERIES.c.job_id, DELIVERIES.c.sequence))
+    async def load_deliveries(self) -> list[Row]:
+        return await self._load_rows(select(DELIVERIES).order_by(DELIVERIES.c.job_id, DELIVERIES.c.sequence))
 
-    async def attempts(self) -> list[Row]:
-        return await self._rows(select(ATTEMPTS).order_by(ATTEMPTS.c.at, ATTEMPTS.c.attempt))
+    async def load_attempts(self) -> list[Row]:
+        return await self._load_rows(select(ATTEMPTS).order_by(ATTEMPTS.c.at, ATTEMPTS.c.attempt))
 
-    async def endpoints(self) -> list[Row]:
-        return await self._rows(select(ENDPOINTS).order_by(ENDPOINTS.c.endpoint_id))
+    async def load_endpoints(self) -> list[Row]:
+        return await self._load_rows(select(ENDPOINTS).order_by(ENDPOINTS.c.endpoint_id))
 
-    async def _rows(self, query: Any) -> list[Row]:
+    async def _load_rows(self, query: Any) -> list[Row]:
         async with self.database.reading() as session:
             return [dict(row) for row in (await session.execute(query)).mappings()]
 
-    def types(self) -> list[str]:
-        """The types of what was received, in order."""
+    def list_types(self) -> list[str]:
+        """Return the types of the received events, in order."""
         return [msgspec.json.decode(request.content)["type"] for request in self.received]
 
-    def sequences(self) -> list[int]:
+    def list_sequences(self) -> list[int]:
+        """Return the sequence numbers of the received events, in order."""
         return [msgspec.json.decode(request.content)["data"]["sequence"] for request in self.received]
 
 
-def _ended_job(job_id: str) -> Job:
+def _build_ended_job(job_id: str) -> Job:
     fields: dict[str, Any] = dict.fromkeys(Job.__struct_fields__)
     known = {
         "job_id": job_id,
@@ -156,25 +159,26 @@ def _ended_job(job_id: str) -> Job:
 
 
 @asynccontextmanager
-async def opened(
+async def open_harness(
     database: Database,
     *,
     config: WorkerConfig | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
     egress: EgressClient | None = None,
-) -> AsyncIterator[Shop]:
-    """A shop on a database that other tests may have used; `transport` or `egress` leads elsewhere than its
-    street."""
+) -> AsyncIterator[WebhookHarness]:
+    """Open a harness on an emptied database; `transport` or `egress` replaces its receivers."""
     async with database.transaction() as session:
         for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, transitions.EVENTS, transitions.JOBS):
             await session.execute(delete(table))
     clock = Clock()
     outbox = Outbox(JobSerializer("https://exports.example"), clock)
     database.before_commit = outbox.write_in_session
-    street = Street()
-    egress = egress or EgressClient(EgressPolicy(), transport=transport or httpx.MockTransport(street.answer))
+    receivers = ScriptedReceivers()
+    egress = egress or EgressClient(
+        EgressPolicy(), transport=transport or httpx.MockTransport(receivers.handle)
+    )
     disabled: list[Endpoint] = []
-    deliverer = DeliveryWorker(database, egress, outbox, disabled.append, config=config, clock=clock)
-    writer = BatchWriter(database, FakeChanges(wake_deliveries=deliverer.on_commit), outbox)
-    yield Shop(database, clock, writer, deliverer, street, disabled)
-    await deliverer.stop()
+    worker = DeliveryWorker(database, egress, outbox, disabled.append, config=config, clock=clock)
+    writer = BatchWriter(database, FakeChanges(wake_deliveries=worker.on_commit), outbox)
+    yield WebhookHarness(database, clock, writer, worker, receivers, disabled)
+    await worker.stop()

@@ -1,4 +1,4 @@
-"""What was sent, read and asked for again: tests, pages of the log, one delivery anew, all that was missed."""
+"""The delivery routes: tests, pages of the log, redelivery and recovery."""
 
 import asyncio
 import time
@@ -10,15 +10,15 @@ from standardwebhooks.webhooks import Webhook
 
 from service.settings import Settings
 from tests.service.webhooks.api_calls import (
-    Shown,
-    all_settled,
-    all_tried,
-    checked,
-    created,
+    JsonObject,
+    create_endpoint,
     deliveries,
-    patched,
+    patch_endpoint,
     path,
-    settled,
+    send_test_event,
+    wait_all_attempted,
+    wait_all_ended,
+    wait_ended,
 )
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
@@ -27,8 +27,8 @@ from tests.support.live_server import ScriptedResponse, serve_script
 LONG_AGO = {"since": "2020-01-01T00:00:00Z"}
 
 
-async def ended(app: AppHarness) -> str:
-    """An export that has failed; its id."""
+async def fail_export(app: AppHarness) -> str:
+    """Submit an export, let it fail and return its id."""
     job = await app.submit_export()
     run = await app.next_run()
     await run.report_started()
@@ -36,17 +36,17 @@ async def ended(app: AppHarness) -> str:
     return str(job["job_id"])
 
 
-async def recovered(app: AppHarness, endpoint: Shown, since: Shown = LONG_AGO) -> int:
-    answer = await app.client.post(path(endpoint, "recover"), json=since)
-    assert answer.status_code == 202, answer.text
-    return int(answer.json()["recovered"])
+async def recover(app: AppHarness, endpoint: JsonObject, since: JsonObject = LONG_AGO) -> int:
+    response = await app.client.post(path(endpoint, "recover"), json=since)
+    assert response.status_code == 202, response.text
+    return int(response.json()["recovered"])
 
 
 async def test_a_test_event_is_sent_at_once_and_logged_whole(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(200, body=b"thank you")) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook?for=tests")
-        asked = await app.client.post(path(endpoint, "test"))
-        found = await settled(app.client, endpoint, asked.json()["delivery_id"])
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook?for=tests")
+        response = await app.client.post(path(endpoint, "test"))
+        delivery = await wait_ended(app.client, endpoint, response.json()["delivery_id"])
     [sent] = receiver.requests
     assert (sent.method, sent.path) == ("POST", "/hook?for=tests")
     assert sent.headers["content-type"] == "application/json"
@@ -54,22 +54,22 @@ async def test_a_test_event_is_sent_at_once_and_logged_whole(app: AppHarness) ->
     event = Webhook(endpoint["secret"]).verify(sent.body, dict(sent.headers))
     assert event["type"] == "webhook.test"
     assert event["data"]["endpoint_id"] == endpoint["id"]
-    assert found["delivery_id"] == sent.headers["webhook-id"]
-    assert found["payload"] == sent.body.decode()
-    [attempt] = found.pop("attempts")
-    assert attempt.pop("at") >= found["created_at"]
+    assert delivery["delivery_id"] == sent.headers["webhook-id"]
+    assert delivery["payload"] == sent.body.decode()
+    [attempt] = delivery.pop("attempts")
+    assert attempt.pop("at") >= delivery["created_at"]
     assert 0 <= attempt.pop("seconds") < 15
     assert attempt == {"attempt": 1, "status": 200, "error": None, "excerpt": "thank you"}
-    assert asked.status_code == 202
-    accepted = asked.json()
-    assert accepted.pop("next_attempt_at") is not None
-    assert accepted.items() <= {**found, "attempts": [], "state": "pending", "ended_at": None}.items()
+    assert response.status_code == 202
+    accepted_body = response.json()
+    assert accepted_body.pop("next_attempt_at") is not None
+    assert accepted_body.items() <= {**delivery, "attempts": [], "state": "pending", "ended_at": None}.items()
 
 
 async def test_a_failure_says_what_came_back(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(500, body="ä".encode() * 10_000)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook")
-        whole = await checked(app.client, endpoint)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
+        whole = await send_test_event(app.client, endpoint)
     [listed] = (await deliveries(app.client, endpoint))["deliveries"]
     assert whole["state"] == listed["state"] == "failed"
     error = {"code": "status", "message": "The endpoint responded with 500; only 2xx counts as delivered."}
@@ -80,67 +80,67 @@ async def test_a_failure_says_what_came_back(app: AppHarness) -> None:
 
 async def test_pages_of_the_log_have_each_delivery_once_newest_first(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook")
-        made = [(await checked(app.client, endpoint))["delivery_id"] for _ in range(5)]
-    found, cursor, pages = [], None, 0
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
+        created_ids = [(await send_test_event(app.client, endpoint))["delivery_id"] for _ in range(5)]
+    ids, cursor, pages = [], None, 0
     while pages == 0 or cursor:
         page = await deliveries(app.client, endpoint, limit=2, **({"cursor": cursor} if cursor else {}))
-        found += [one["delivery_id"] for one in page["deliveries"]]
+        ids += [item["delivery_id"] for item in page["deliveries"]]
         cursor, pages = page["next_cursor"], pages + 1
-    assert found == made[::-1]
+    assert ids == created_ids[::-1]
     assert pages == 3
-    assert all("payload" not in one for one in (await deliveries(app.client, endpoint))["deliveries"])
+    assert all("payload" not in item for item in (await deliveries(app.client, endpoint))["deliveries"])
 
 
 async def test_the_log_is_filtered_by_state(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204), ScriptedResponse(500)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook")
-        by_state = {"delivered": await checked(app.client, endpoint)}
-        by_state["failed"] = await checked(app.client, endpoint)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
+        by_state = {"delivered": await send_test_event(app.client, endpoint)}
+        by_state["failed"] = await send_test_event(app.client, endpoint)
     for state in ("pending", "delivered", "failed", "superseded"):
         page = await deliveries(app.client, endpoint, state=state)
         wanted = [by_state[state]["delivery_id"]] if state in by_state else []
-        assert [one["delivery_id"] for one in page["deliveries"]] == wanted
+        assert [item["delivery_id"] for item in page["deliveries"]] == wanted
         assert page["next_cursor"] is None
 
 
 async def test_a_delivery_is_sent_again_with_the_same_id(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(500), ScriptedResponse(204)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook")
-        first = await checked(app.client, endpoint)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
+        first = await send_test_event(app.client, endpoint)
         again = await app.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
-        found = await settled(app.client, endpoint, first["delivery_id"])
+        delivery = await wait_ended(app.client, endpoint, first["delivery_id"])
     assert (again.status_code, again.json()["state"]) == (202, "pending")
     assert again.json()["attempts"] == first["attempts"]
-    assert found["state"] == "delivered"
-    assert [one["status"] for one in found["attempts"]] == [500, 204]
+    assert delivery["state"] == "delivered"
+    assert [item["status"] for item in delivery["attempts"]] == [500, 204]
     assert len({sent.headers["webhook-id"] for sent in receiver.requests}) == 1
     assert len({sent.body for sent in receiver.requests}) == 1
 
 
 async def test_what_went_to_a_wrong_url_is_sent_again_to_the_right_one(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(404)) as wrong, serve_script(ScriptedResponse(204)) as right:
-        endpoint = await created(app.client, f"{wrong.url}/hok")
-        first = await checked(app.client, endpoint)
-        await patched(app.client, endpoint, url=f"{right.url}/hook")
+        endpoint = await create_endpoint(app.client, f"{wrong.url}/hok")
+        first = await send_test_event(app.client, endpoint)
+        await patch_endpoint(app.client, endpoint, url=f"{right.url}/hook")
         await app.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
-        found = await settled(app.client, endpoint, first["delivery_id"])
-    assert [one["status"] for one in found["attempts"]] == [404, 204]
-    assert [asked.path for asked in right.requests] == ["/hook"]
+        delivery = await wait_ended(app.client, endpoint, first["delivery_id"])
+    assert [item["status"] for item in delivery["attempts"]] == [404, 204]
+    assert [request.path for request in right.requests] == ["/hook"]
     assert wrong.requests[0].headers["webhook-id"] == right.requests[0].headers["webhook-id"]
 
 
 async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(500), ScriptedResponse(204)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.failed"])
-        await ended(app)
-        [first] = await all_tried(app.client, endpoint)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", events=["export.failed"])
+        await fail_export(app)
+        [first] = await wait_all_attempted(app.client, endpoint)
         assert first["state"] == "pending"
         assert first["next_attempt_at"] > first["attempts"][0]["at"]
         await app.client.post(path(endpoint, f"deliveries/{first['delivery_id']}/redeliver"))
-        found = await settled(app.client, endpoint, first["delivery_id"])
-    assert [one["status"] for one in found["attempts"]] == [500, 204]
-    assert found["next_attempt_at"] is None
+        delivery = await wait_ended(app.client, endpoint, first["delivery_id"])
+    assert [item["status"] for item in delivery["attempts"]] == [500, 204]
+    assert delivery["next_attempt_at"] is None
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -152,47 +152,47 @@ async def test_what_was_missed_while_disabled_is_recovered_exactly_once(
     on_it = settings.model_copy(update={"database_url": url})
     app = await stack.enter_async_context(open_app(on_it, FakeRunner()))
     with serve_script(ScriptedResponse(204)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.failed"])
-        taken = await ended(app)
-        await all_settled(app.client, endpoint, 1)
-        await patched(app.client, endpoint, enabled=False)
-        missed = [await ended(app) for _ in range(3)]
-        await patched(app.client, endpoint, enabled=True)
-        counts = await asyncio.gather(*(recovered(app, endpoint, since) for _ in range(4)))
-        found = await all_settled(app.client, endpoint, 4)
-        assert await recovered(app, endpoint, since) == 0
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", events=["export.failed"])
+        taken = await fail_export(app)
+        await wait_all_ended(app.client, endpoint, 1)
+        await patch_endpoint(app.client, endpoint, enabled=False)
+        missed = [await fail_export(app) for _ in range(3)]
+        await patch_endpoint(app.client, endpoint, enabled=True)
+        counts = await asyncio.gather(*(recover(app, endpoint, since) for _ in range(4)))
+        recovered = await wait_all_ended(app.client, endpoint, 4)
+        assert await recover(app, endpoint, since) == 0
     assert sum(counts) == 3
-    assert sorted(one["job_id"] for one in found) == sorted([taken, *missed])
+    assert sorted(item["job_id"] for item in recovered) == sorted([taken, *missed])
     assert len(receiver.requests) == 4
 
 
-async def test_a_recovery_goes_back_as_far_as_it_is_told(app: AppHarness) -> None:
+async def test_a_recovery_goes_back_to_the_given_time(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
-        await ended(app)
-        endpoint = await created(app.client, f"{receiver.url}/hook")
+        await fail_export(app)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
         soon = datetime.fromtimestamp(time.time(), UTC) + timedelta(minutes=1)
-        assert await recovered(app, endpoint, {"since": soon.isoformat()}) == 0
-        assert await recovered(app, endpoint) == 1
-        [found] = await all_settled(app.client, endpoint, 1)
-    assert (found["type"], found["state"]) == ("export.failed", "delivered")
+        assert await recover(app, endpoint, {"since": soon.isoformat()}) == 0
+        assert await recover(app, endpoint) == 1
+        [delivery] = await wait_all_ended(app.client, endpoint, 1)
+    assert (delivery["type"], delivery["state"]) == ("export.failed", "delivered")
 
 
 async def test_what_failed_is_recovered_as_well(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(410), ScriptedResponse(204)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.failed"])
-        await ended(app)
-        [gone] = await all_settled(app.client, endpoint, 1)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", events=["export.failed"])
+        await fail_export(app)
+        [gone] = await wait_all_ended(app.client, endpoint, 1)
         shown = (await app.client.get(path(endpoint))).json()
         assert (gone["state"], shown["enabled"], shown["disabled_reason"]) == ("failed", False, "gone")
-        await patched(app.client, endpoint, enabled=True)
-        assert await recovered(app, endpoint) == 1
-        found = await settled(app.client, endpoint, gone["delivery_id"])
-    assert found["state"] == "delivered"
+        await patch_endpoint(app.client, endpoint, enabled=True)
+        assert await recover(app, endpoint) == 1
+        delivery = await wait_ended(app.client, endpoint, gone["delivery_id"])
+    assert delivery["state"] == "delivered"
     assert len({sent.headers["webhook-id"] for sent in receiver.requests}) == 1
 
 
 async def test_an_endpoint_recovers_only_what_it_wants(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
-        await ended(app)
-        endpoint = await created(app.client, f"{receiver.url}/hook", events=["export.completed"])
-        assert await recovered(app, endpoint) == 0
+        await fail_export(app)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", events=["export.completed"])
+        assert await recover(app, endpoint) == 0

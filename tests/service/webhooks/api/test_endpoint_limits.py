@@ -1,4 +1,4 @@
-"""What the API refuses: others' endpoints, forbidden URLs, bad bodies, one endpoint too many."""
+"""What the API rejects: endpoints of others, blocked URLs, bad bodies, too many endpoints."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from service.settings import Settings
 from service.webhooks.models import ENDPOINTS
 from tests.service.conftest import bearer
-from tests.service.webhooks.api_calls import checked, created, path
+from tests.service.webhooks.api_calls import create_endpoint, path, send_test_event
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import ScriptedResponse, serve_script
@@ -38,39 +38,39 @@ def body_for(method: str, rest: str) -> dict[str, Any]:
     return {"json": SINCE} if rest == "recover" else {}
 
 
-def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    found: dict[str, Any] = answer.json()
-    return found
+def problem(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body: dict[str, Any] = response.json()
+    return body
 
 
 async def test_anothers_endpoint_is_not_there(multi_user_app: AppHarness, subtests: pytest.Subtests) -> None:
     client, ada, bob = multi_user_app.client, bearer("ada"), bearer("bob")
     with serve_script(ScriptedResponse(204)) as receiver:
         client.headers.update(ada)
-        endpoint = await created(client, f"{receiver.url}/hook", ed25519=True)
-        made = (await checked(client, endpoint))["delivery_id"]
+        endpoint = await create_endpoint(client, f"{receiver.url}/hook", ed25519=True)
+        delivery_id = (await send_test_event(client, endpoint))["delivery_id"]
         before = (await client.get(path(endpoint))).json()
         del client.headers["authorization"]
         for method, rest in ROUTES:
-            at, body = path(endpoint, rest.format(delivery_id=made)), body_for(method, rest)
-            nowhere = at.replace(endpoint["id"], "ep_0")
+            url, body = path(endpoint, rest.format(delivery_id=delivery_id)), body_for(method, rest)
+            nowhere = url.replace(endpoint["id"], "ep_0")
             with subtests.test(method=method, rest=rest):
-                refused = problem(await client.request(method, at, headers=bob, **body), 404)
+                refused = problem(await client.request(method, url, headers=bob, **body), 404)
                 unknown = problem(await client.request(method, nowhere, headers=bob, **body), 404)
                 assert (refused["type"], refused["detail"]) == (unknown["type"], unknown["detail"])
-                problem(await client.request(method, at, **body), 401)
+                problem(await client.request(method, url, **body), 401)
         assert (await client.get(path(endpoint), headers=ada)).json() == before
     assert len(receiver.requests) == 1
 
 
 async def test_a_delivery_is_found_at_its_own_endpoint_alone(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
-        first, second = [await created(app.client, f"{receiver.url}/{n}") for n in "12"]
-        made = (await checked(app.client, first))["delivery_id"]
-    problem(await app.client.get(path(second, f"deliveries/{made}")), 404)
-    problem(await app.client.post(path(second, f"deliveries/{made}/redeliver")), 404)
+        first, second = [await create_endpoint(app.client, f"{receiver.url}/{n}") for n in "12"]
+        delivery_id = (await send_test_event(app.client, first))["delivery_id"]
+    problem(await app.client.get(path(second, f"deliveries/{delivery_id}")), 404)
+    problem(await app.client.post(path(second, f"deliveries/{delivery_id}/redeliver")), 404)
 
 
 async def test_lists_hold_nothing_of_others(multi_user_app: AppHarness) -> None:
@@ -78,17 +78,17 @@ async def test_lists_hold_nothing_of_others(multi_user_app: AppHarness) -> None:
     job = await multi_user_app.submit_export(
         user="ada", json=multi_user_app.export_body(webhook_url=URL), headers=bearer("ada")
     )
-    await created(client, URL, headers=bearer("ada"))
+    await create_endpoint(client, URL, headers=bearer("ada"))
     for query in ({}, {"job_id": job["job_id"]}):
-        answer = await client.get("/api/webhooks", params=query, headers=bearer("bob"))
-        assert answer.json() == {"webhooks": []}
+        response = await client.get("/api/webhooks", params=query, headers=bearer("bob"))
+        assert response.json() == {"webhooks": []}
     problem(await client.get("/api/webhooks"), 401)
     problem(await client.post("/api/webhooks", json={"url": URL}), 401)
     problem(await client.get(f"/api/webhooks/{job['webhook']['id']}", headers=bearer("bob")), 404)
 
 
 async def test_what_can_be_no_id_is_not_there(app: AppHarness, subtests: pytest.Subtests) -> None:
-    endpoint = await created(app.client, URL)
+    endpoint = await create_endpoint(app.client, URL)
     for odd in ("x" * 65, "%00", "%C3%A4", "%0A"):
         with subtests.test(odd):
             problem(await app.client.get(f"/api/webhooks/{odd}"), 404)
@@ -115,7 +115,7 @@ FORBIDDEN = {
 async def test_a_forbidden_url_is_refused_wherever_it_is_given(
     app: AppHarness, subtests: pytest.Subtests
 ) -> None:
-    endpoint = await created(app.client, URL)
+    endpoint = await create_endpoint(app.client, URL)
     app.put_object()
     for name, url in FORBIDDEN.items():
         with subtests.test(name):
@@ -124,8 +124,8 @@ async def test_a_forbidden_url_is_refused_wherever_it_is_given(
                 ("url", await app.client.patch(path(endpoint), json={"url": url})),
                 ("webhook_url", await app.client.post("/api/exports", json=app.export_body(webhook_url=url))),
             ]
-            for field, answer in refused:
-                assert [error["loc"] for error in problem(answer, 422)["errors"]] == [[field]]
+            for field, response in refused:
+                assert [error["loc"] for error in problem(response, 422)["errors"]] == [[field]]
     [kept] = (await app.client.get("/api/webhooks")).json()["webhooks"]
     assert kept["url"] == URL
     assert (await app.client.get("/api/exports")).json()["exports"] == []
@@ -145,8 +145,8 @@ async def test_loopback_and_plain_http_are_forbidden_unless_allowed(
         "and only public addresses are allowed. "
         "The operator of this service can allow it by adding 127.0.0.1/32 to WEBHOOK_ALLOWED_NETWORKS.",
     }.items():
-        answer = problem(await app.client.post("/api/webhooks", json={"url": url}), 422)
-        assert answer["errors"] == [{"loc": ["url"], "msg": reason}]
+        response = problem(await app.client.post("/api/webhooks", json={"url": url}), 422)
+        assert response["errors"] == [{"loc": ["url"], "msg": reason}]
 
 
 BAD_BODIES: dict[str, tuple[str, str, object]] = {
@@ -167,18 +167,18 @@ BAD_BODIES: dict[str, tuple[str, str, object]] = {
 }
 
 
-async def test_a_bad_body_is_refused_and_told_why(app: AppHarness, subtests: pytest.Subtests) -> None:
-    endpoint = await created(app.client, URL)
+async def test_a_bad_body_is_rejected_with_a_reason(app: AppHarness, subtests: pytest.Subtests) -> None:
+    endpoint = await create_endpoint(app.client, URL)
     for name, (method, rest, body) in BAD_BODIES.items():
-        at = "/api/webhooks" + ("/" + rest.format(id=endpoint["id"]) if rest else "")
+        url = "/api/webhooks" + ("/" + rest.format(id=endpoint["id"]) if rest else "")
         with subtests.test(name):
-            assert problem(await app.client.request(method, at, json=body), 422)["errors"]
+            assert problem(await app.client.request(method, url, json=body), 422)["errors"]
     del endpoint["secret"]
     assert (await app.client.get("/api/webhooks")).json()["webhooks"] == [endpoint]
 
 
 async def test_a_bad_query_is_refused(app: AppHarness, subtests: pytest.Subtests) -> None:
-    endpoint = await created(app.client, URL)
+    endpoint = await create_endpoint(app.client, URL)
     for query in ("limit=0", "limit=101", "state=lost", "cursor=%00", "offset=1"):
         with subtests.test(query):
             problem(await app.client.get(path(endpoint, f"deliveries?{query}")), 422)
@@ -192,13 +192,13 @@ async def test_what_is_no_json_is_refused(app: AppHarness, subtests: pytest.Subt
 
 
 async def test_a_form_is_refused(app: AppHarness) -> None:
-    endpoint = await created(app.client, URL)
-    for method, at in (
+    endpoint = await create_endpoint(app.client, URL)
+    for method, url in (
         ("POST", "/api/webhooks"),
         ("PATCH", path(endpoint)),
         ("POST", path(endpoint, "recover")),
     ):
-        problem(await app.client.request(method, at, data={"url": URL}), 415)
+        problem(await app.client.request(method, url, data={"url": URL}), 415)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -212,18 +212,18 @@ async def test_a_user_has_no_more_endpoints_than_allowed_however_many_are_asked_
         houses.append(await stack.enter_async_context(open_app(settings, FakeRunner())))
         async with houses[0].database.transaction() as session:
             await session.execute(delete(ENDPOINTS))
-    asked = [
+    requests = [
         app.client.post("/api/webhooks", json={"url": URL}, headers=bearer("ada"))
         for app in houses
         for _ in range(12 // len(houses))
     ]
-    answers = await asyncio.gather(*asked)
-    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [409] * 9
+    responses = await asyncio.gather(*requests)
+    assert sorted(response.status_code for response in responses) == [201] * 3 + [409] * 9
     ada = houses[0].client
-    [refused, *_] = [answer for answer in answers if answer.status_code == 409]
+    [refused, *_] = [response for response in responses if response.status_code == 409]
     assert refused.json()["detail"] == "You have 3 webhooks, which is the maximum; delete one first."
     shown = (await ada.get("/api/webhooks", headers=bearer("ada"))).json()["webhooks"]
     assert len(shown) == 3
-    await created(ada, URL, headers=bearer("bob"))
+    await create_endpoint(ada, URL, headers=bearer("bob"))
     await ada.delete(path(shown[0]), headers=bearer("ada"))
-    await created(ada, URL, headers=bearer("ada"))
+    await create_endpoint(ada, URL, headers=bearer("ada"))

@@ -1,5 +1,4 @@
-"""Endpoints over the API: made, shown, changed, rotated, removed. A secret is shown where it is made, nowhere
-else."""
+"""Endpoints over the API; a secret is shown only where it is created."""
 
 import base64
 import time
@@ -10,7 +9,15 @@ import pytest
 
 from service.settings import Settings
 from service.webhooks import endpoints, serializers
-from tests.service.webhooks.api_calls import Shown, checked, created, deliveries, patched, path, rotated
+from tests.service.webhooks.api_calls import (
+    JsonObject,
+    create_endpoint,
+    deliveries,
+    patch_endpoint,
+    path,
+    rotate_secret,
+    send_test_event,
+)
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import RecordedRequest, ScriptedResponse, serve_script
@@ -49,19 +56,21 @@ async def test_a_secret_is_in_no_other_answer_and_no_log(
     caplog.set_level("INFO")
     caplog.set_level("DEBUG", "framehook")
     with serve_script(ScriptedResponse(410)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook", ed25519=True)
-        renewed = await rotated(app.client, endpoint)
-        found = await checked(app.client, endpoint)
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", ed25519=True)
+        renewed = await rotate_secret(app.client, endpoint)
+        delivery = await send_test_event(app.client, endpoint)
         answers = [
             await app.client.get("/api/webhooks"),
             await app.client.get(path(endpoint)),
             await app.client.patch(path(endpoint), json={"description": "x"}),
             await app.client.get(path(endpoint, "public-key")),
             await app.client.get(path(endpoint, "deliveries")),
-            await app.client.get(path(endpoint, f"deliveries/{found['delivery_id']}")),
+            await app.client.get(path(endpoint, f"deliveries/{delivery['delivery_id']}")),
             await app.client.post(path(endpoint, "test")),
             await app.client.patch(path(endpoint), json={"secret": endpoint["secret"]}),
-            await app.client.post("/api/webhooks/verify", json=_received(receiver.requests[0], endpoint)),
+            await app.client.post(
+                "/api/webhooks/verify", json=_build_verify_body(receiver.requests[0], endpoint)
+            ),
         ]
     said = "".join(answer.text for answer in answers) + caplog.text
     for secret in (endpoint["secret"], renewed["secret"]):
@@ -70,65 +79,65 @@ async def test_a_secret_is_in_no_other_answer_and_no_log(
 
 
 async def test_events_are_kept_once_and_in_their_order(app: AppHarness) -> None:
-    asked = ["export.failed", "export.progress", "export.failed"]
-    endpoint = await created(app.client, URL, events=asked)
+    event_types = ["export.failed", "export.progress", "export.failed"]
+    endpoint = await create_endpoint(app.client, URL, events=event_types)
     assert endpoint["events"] == ["export.progress", "export.failed"]
 
 
 async def test_a_list_has_the_users_own_endpoints_oldest_first(app: AppHarness) -> None:
-    made = [await created(app.client, f"{URL}/{number}") for number in range(3)]
+    endpoints_created = [await create_endpoint(app.client, f"{URL}/{number}") for number in range(3)]
     job = await app.submit_export(json=app.export_body(webhook_url=URL))
     shown = (await app.client.get("/api/webhooks")).json()["webhooks"]
     of_job = (await app.client.get("/api/webhooks", params={"job_id": job["job_id"]})).json()["webhooks"]
-    assert [one["id"] for one in shown] == [one["id"] for one in made]
-    assert [one["id"] for one in of_job] == [job["webhook"]["id"]]
+    assert [endpoint["id"] for endpoint in shown] == [endpoint["id"] for endpoint in endpoints_created]
+    assert [endpoint["id"] for endpoint in of_job] == [job["webhook"]["id"]]
 
 
 async def test_what_is_given_is_changed_and_nothing_else(app: AppHarness) -> None:
-    endpoint = await created(app.client, URL, description="before")
-    changed = await patched(app.client, endpoint, events=["export.failed"])
+    endpoint = await create_endpoint(app.client, URL, description="before")
+    changed = await patch_endpoint(app.client, endpoint, events=["export.failed"])
     assert changed == (await app.client.get(path(endpoint))).json()
     del endpoint["secret"]
     assert changed == endpoint | {"events": ["export.failed"]}
-    assert await patched(app.client, endpoint) == changed
-    moved = await patched(app.client, endpoint, url=f"{URL}/2", description="")
+    assert await patch_endpoint(app.client, endpoint) == changed
+    moved = await patch_endpoint(app.client, endpoint, url=f"{URL}/2", description="")
     assert moved == changed | {"url": f"{URL}/2", "description": ""}
 
 
-async def test_switched_off_and_on_again_it_begins_anew(app: AppHarness) -> None:
-    endpoint = await created(app.client, URL)
-    off = await patched(app.client, endpoint, enabled=False)
+async def test_an_endpoint_that_is_enabled_again_starts_without_failures(app: AppHarness) -> None:
+    endpoint = await create_endpoint(app.client, URL)
+    off = await patch_endpoint(app.client, endpoint, enabled=False)
     assert (off["enabled"], off["disabled_reason"]) == (False, "disabled")
     assert off["disabled_at"] is not None
-    assert await patched(app.client, endpoint, enabled=False) == off
-    on = await patched(app.client, endpoint, enabled=True)
+    assert await patch_endpoint(app.client, endpoint, enabled=False) == off
+    on = await patch_endpoint(app.client, endpoint, enabled=True)
     del endpoint["secret"]
     assert on == endpoint
 
 
 async def test_a_removed_endpoint_is_gone_with_its_deliveries(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook")
-        found = await checked(app.client, endpoint)
-    delivery = path(endpoint, f"deliveries/{found['delivery_id']}")
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
+        delivery = await send_test_event(app.client, endpoint)
+    delivery_path = path(endpoint, f"deliveries/{delivery['delivery_id']}")
     assert (await app.client.delete(path(endpoint))).status_code == 204
-    for gone in (path(endpoint), path(endpoint, "deliveries"), delivery):
+    for gone in (path(endpoint), path(endpoint, "deliveries"), delivery_path):
         assert (await app.client.get(gone)).status_code == 404
     assert (await app.client.delete(path(endpoint))).status_code == 404
     assert (await app.client.get("/api/webhooks")).json() == {"webhooks": []}
 
 
 async def test_a_rotation_gives_another_secret_and_a_day(app: AppHarness) -> None:
-    endpoint = await created(app.client, URL, ed25519=True)
-    renewed = await rotated(app.client, endpoint)
+    endpoint = await create_endpoint(app.client, URL, ed25519=True)
+    renewed = await rotate_secret(app.client, endpoint)
     assert renewed["secret"] != endpoint["secret"]
     assert renewed["public_key"] != endpoint["public_key"]
     until = datetime.fromisoformat(renewed["previous_secret_until"]).timestamp()
     assert until == pytest.approx(time.time() + 86_400, abs=60)
 
 
-async def test_a_secret_that_has_had_its_day_is_not_told_of(app: AppHarness) -> None:
-    await rotated(app.client, await created(app.client, URL))
+async def test_the_end_of_an_expired_secret_is_not_shown(app: AppHarness) -> None:
+    await rotate_secret(app.client, await create_endpoint(app.client, URL))
     async with app.database.reading() as session:
         (endpoint,) = await endpoints.list_by_user(session, "local")
     assert serializers.endpoint_to_dict(endpoint, clock=lambda: time.time() + 86_000)["previous_secret_until"]
@@ -139,8 +148,8 @@ async def test_a_secret_that_has_had_its_day_is_not_told_of(app: AppHarness) -> 
 
 
 async def test_only_an_endpoint_with_ed25519_has_public_keys(app: AppHarness) -> None:
-    without = await created(app.client, URL)
-    with_keys = await created(app.client, URL, ed25519=True)
+    without = await create_endpoint(app.client, URL)
+    with_keys = await create_endpoint(app.client, URL, ed25519=True)
     keys = (await app.client.get(path(with_keys, "public-key"))).json()
     assert keys == {"public_key": with_keys["public_key"], "public_keys": [with_keys["public_key"]]}
     assert (await app.client.get(path(without, "public-key"))).status_code == 404
@@ -148,8 +157,8 @@ async def test_only_an_endpoint_with_ed25519_has_public_keys(app: AppHarness) ->
 
 @pytest.mark.parametrize("method", ["test", "recover"])
 async def test_nothing_can_be_asked_of_a_disabled_endpoint(app: AppHarness, method: str) -> None:
-    endpoint = await created(app.client, URL)
-    await patched(app.client, endpoint, enabled=False)
+    endpoint = await create_endpoint(app.client, URL)
+    await patch_endpoint(app.client, endpoint, enabled=False)
     answer = await app.client.post(path(endpoint, method), json={"since": "2026-01-01T00:00:00Z"})
     assert answer.status_code == 409
     assert answer.json()["type"] == "urn:framehook:problem:endpoint_disabled"
@@ -157,16 +166,16 @@ async def test_nothing_can_be_asked_of_a_disabled_endpoint(app: AppHarness, meth
 
 async def test_nothing_is_sent_again_to_a_disabled_endpoint(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
-        endpoint = await created(app.client, f"{receiver.url}/hook")
-        found = await checked(app.client, endpoint)
-    await patched(app.client, endpoint, enabled=False)
-    answer = await app.client.post(path(endpoint, f"deliveries/{found['delivery_id']}/redeliver"))
+        endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
+        delivery = await send_test_event(app.client, endpoint)
+    await patch_endpoint(app.client, endpoint, enabled=False)
+    answer = await app.client.post(path(endpoint, f"deliveries/{delivery['delivery_id']}/redeliver"))
     assert answer.status_code == 409
     assert (await deliveries(app.client, endpoint))["deliveries"][0]["state"] == "delivered"
 
 
 async def test_the_routes_answer_head_and_refuse_other_methods(app: AppHarness) -> None:
-    endpoint = await created(app.client, URL)
+    endpoint = await create_endpoint(app.client, URL)
     for read in ("/api/webhooks", path(endpoint), path(endpoint, "deliveries")):
         head, whole = await app.client.head(read), await app.client.get(read)
         assert (head.status_code, head.content) == (200, b"")
@@ -182,7 +191,7 @@ async def test_pages_of_an_allowed_origin_may_change_an_endpoint(
 ) -> None:
     allowing = settings.model_copy(update={"allowed_origins": ("https://app.example",)})
     app = await stack.enter_async_context(open_app(allowing, FakeRunner()))
-    endpoint = await created(app.client, URL)
+    endpoint = await create_endpoint(app.client, URL)
     origin = {"origin": "https://app.example"}
     asking = {
         "access-control-request-method": "PATCH",
@@ -197,5 +206,5 @@ async def test_pages_of_an_allowed_origin_may_change_an_endpoint(
     assert elsewhere.status_code == 400
 
 
-def _received(asked: RecordedRequest, endpoint: Shown) -> Shown:
-    return {"id": endpoint["id"], "headers": dict(asked.headers), "body": asked.body.decode()}
+def _build_verify_body(request: RecordedRequest, endpoint: JsonObject) -> JsonObject:
+    return {"id": endpoint["id"], "headers": dict(request.headers), "body": request.body.decode()}

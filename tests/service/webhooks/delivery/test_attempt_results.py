@@ -1,4 +1,4 @@
-"""What an attempt's outcome does to its delivery, its endpoint and the log."""
+"""The effects of a result on its delivery, its endpoint and the attempt log."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -14,21 +14,20 @@ from infra.database.sqlite import SqliteDatabase
 from infra.egress import BlockedURL, Unreachable
 from service.webhooks import endpoint_status, endpoints
 from service.webhooks.models import DisabledReason
-from tests.service.webhooks import webhook_harness as shops
-from tests.service.webhooks.webhook_harness import BEGIN, URL, Shop
+from tests.service.webhooks.webhook_harness import BEGIN, URL, WebhookHarness, open_harness
 from tests.support.job_factory import Row
 
-FIRST = (4.5, 5.5)
-"""The schedule's first delay, with its jitter."""
+FIRST_DELAY = (4.5, 5.5)
+"""Bounds of the first delay of the schedule, with its jitter."""
 HOUR = 3_600.0
 DAY = 24 * HOUR
 
 
 @dataclass
 class Consumer:
-    """A shop, and the one consumer of its webhooks."""
+    """A harness and the only consumer of its webhooks."""
 
-    shop: Shop
+    harness: WebhookHarness
     router: respx.MockRouter
     route: respx.Route
 
@@ -37,27 +36,27 @@ class Consumer:
 async def consumer(database: SqliteDatabase) -> AsyncIterator[Consumer]:
     router = respx.MockRouter(assert_all_called=False)
     transport = httpx.MockTransport(router.async_handler)
-    async with shops.opened(database, transport=transport) as shop:
-        await shop.endpoint()
-        await shop.completed()
-        yield Consumer(shop, router, router.post(URL))
+    async with open_harness(database, transport=transport) as harness:
+        await harness.create_endpoint()
+        await harness.complete_export()
+        yield Consumer(harness, router, router.post(URL))
 
 
-def at(seconds: float) -> str:
-    """An HTTP date, so many seconds after the clock's beginning."""
+def http_date(seconds: float) -> str:
+    """Return an HTTP date so many seconds after BEGIN."""
     return format_datetime(datetime.fromtimestamp(BEGIN + seconds, UTC), usegmt=True)
 
 
 def delay(row: Row) -> float:
-    """Seconds until the next try."""
+    """Return the seconds until the next attempt."""
     return float(str(row["next_at"])) - BEGIN
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 async def test_any_2xx_is_a_delivery(consumer: Consumer, status: int) -> None:
     consumer.route.respond(status, text="thanks")
-    await consumer.shop.sent()
-    (row,), (attempt,) = await consumer.shop.deliveries(), await consumer.shop.attempts()
+    await consumer.harness.deliver_all()
+    (row,), (attempt,) = await consumer.harness.load_deliveries(), await consumer.harness.load_attempts()
     assert (row["state"], row["ended_at"], row["lease_until"]) == ("delivered", BEGIN, None)
     assert (attempt["status"], attempt["error_code"], attempt["excerpt"]) == (status, None, "thanks")
 
@@ -82,10 +81,10 @@ async def test_any_other_answer_is_a_failure_and_tried_again(
 ) -> None:
     elsewhere = consumer.router.route(host="elsewhere.example")
     consumer.route.respond(status, headers={"location": "https://elsewhere.example/"})
-    await consumer.shop.sent()
-    (row,), (attempt,) = await consumer.shop.deliveries(), await consumer.shop.attempts()
+    await consumer.harness.deliver_all()
+    (row,), (attempt,) = await consumer.harness.load_deliveries(), await consumer.harness.load_attempts()
     assert (row["state"], row["tries"], row["ended_at"], row["lease_until"]) == ("pending", 1, None, None)
-    assert FIRST[0] <= delay(row) <= FIRST[1]
+    assert FIRST_DELAY[0] <= delay(row) <= FIRST_DELAY[1]
     assert (attempt["status"], attempt["error_code"]) == (status, code)
     assert str(status) in str(attempt["error_message"])
     assert not elsewhere.called
@@ -95,25 +94,25 @@ async def test_any_other_answer_is_a_failure_and_tried_again(
     ("status", "header", "expected"),
     [
         pytest.param(429, "3600", (HOUR, HOUR), id="seconds"),
-        pytest.param(503, at(2 * HOUR), (2 * HOUR, 2 * HOUR), id="date"),
-        pytest.param(503, "1", FIRST, id="shorter than the schedule"),
-        pytest.param(503, at(-HOUR), FIRST, id="a date that is past"),
-        pytest.param(429, "soon", FIRST, id="garbage"),
-        pytest.param(429, "-5", FIRST, id="negative"),
-        pytest.param(429, "1e9", FIRST, id="no integer"),
+        pytest.param(503, http_date(2 * HOUR), (2 * HOUR, 2 * HOUR), id="date"),
+        pytest.param(503, "1", FIRST_DELAY, id="shorter than the schedule"),
+        pytest.param(503, http_date(-HOUR), FIRST_DELAY, id="a date that is past"),
+        pytest.param(429, "soon", FIRST_DELAY, id="garbage"),
+        pytest.param(429, "-5", FIRST_DELAY, id="negative"),
+        pytest.param(429, "1e9", FIRST_DELAY, id="no integer"),
         pytest.param(429, "9" * 60, (DAY, DAY), id="absurd"),
-        pytest.param(429, "9" * 90, FIRST, id="absurd, and too long to read"),
-        pytest.param(503, at(365 * DAY), (DAY, DAY), id="a date next year"),
-        pytest.param(500, "3600", FIRST, id="of a status that does not ask"),
-        pytest.param(302, "3600", FIRST, id="of a redirect"),
+        pytest.param(429, "9" * 90, FIRST_DELAY, id="absurd, and too long to read"),
+        pytest.param(503, http_date(365 * DAY), (DAY, DAY), id="a date next year"),
+        pytest.param(500, "3600", FIRST_DELAY, id="of a status that does not ask"),
+        pytest.param(302, "3600", FIRST_DELAY, id="of a redirect"),
     ],
 )
 async def test_429_and_503_may_ask_for_more_time_and_get_no_less(
     consumer: Consumer, status: int, header: str, expected: tuple[float, float]
 ) -> None:
     consumer.route.respond(status, headers={"retry-after": header})
-    await consumer.shop.sent()
-    (row,) = await consumer.shop.deliveries()
+    await consumer.harness.deliver_all()
+    (row,) = await consumer.harness.load_deliveries()
     assert expected[0] <= delay(row) <= expected[1]
 
 
@@ -136,109 +135,111 @@ async def test_no_answer_is_a_failure_that_the_log_explains(
     consumer: Consumer, failure: Exception, code: str
 ) -> None:
     consumer.route.side_effect = failure
-    await consumer.shop.sent()
-    (row,), (attempt,) = await consumer.shop.deliveries(), await consumer.shop.attempts()
+    await consumer.harness.deliver_all()
+    (row,), (attempt,) = await consumer.harness.load_deliveries(), await consumer.harness.load_attempts()
     assert (row["state"], row["tries"]) == ("pending", 1)
     assert (attempt["status"], attempt["error_code"]) == (None, code)
     assert str(attempt["error_message"]).endswith(".")
     assert attempt["seconds"] is not None
 
 
-async def test_what_fails_on_this_machine_costs_neither_a_try_nor_the_endpoint_its_name(
+async def test_a_local_fault_counts_neither_as_a_try_nor_against_the_endpoint(
     consumer: Consumer,
 ) -> None:
     consumer.route.mock(side_effect=Unreachable("local", "This service can open no more connections."))
-    await consumer.shop.sent()
-    (row,), (endpoint,) = await consumer.shop.deliveries(), await consumer.shop.endpoints()
+    await consumer.harness.deliver_all()
+    (row,), (endpoint,) = await consumer.harness.load_deliveries(), await consumer.harness.load_endpoints()
     assert (row["state"], row["tries"], delay(row)) == ("pending", 0, 10.0)
     assert endpoint["failing_since"] is None
     consumer.route.respond(204)
-    consumer.shop.clock.forward(10)
-    await consumer.shop.sent()
-    assert [row["state"] for row in await consumer.shop.deliveries()] == ["delivered"]
+    consumer.harness.clock.advance(10)
+    await consumer.harness.deliver_all()
+    assert [row["state"] for row in await consumer.harness.load_deliveries()] == ["delivered"]
 
 
 async def test_410_disables_the_endpoint_and_tells_its_owner(consumer: Consumer) -> None:
-    await consumer.shop.completed("job-2")
+    await consumer.harness.complete_export("job-2")
     consumer.route.mock(side_effect=[httpx.Response(410), httpx.Response(204), httpx.Response(204)])
-    await consumer.shop.sent()
-    (endpoint,) = await consumer.shop.endpoints()
+    await consumer.harness.deliver_all()
+    (endpoint,) = await consumer.harness.load_endpoints()
     assert (endpoint["enabled"], endpoint["disabled_reason"], endpoint["disabled_at"]) == (
         False,
         DisabledReason.GONE,
         BEGIN,
     )
-    assert [one.endpoint_id for one in consumer.shop.disabled] == [endpoint["endpoint_id"]]
-    assert {row["state"] for row in await consumer.shop.deliveries()} == {"failed"}
+    assert [notified.endpoint_id for notified in consumer.harness.disabled] == [endpoint["endpoint_id"]]
+    assert {row["state"] for row in await consumer.harness.load_deliveries()} == {"failed"}
     assert consumer.route.call_count == 1
-    await consumer.shop.completed("job-3")
-    assert len(await consumer.shop.deliveries()) == 2
+    await consumer.harness.complete_export("job-3")
+    assert len(await consumer.harness.load_deliveries()) == 2
 
 
 async def test_of_an_answer_16_kib_are_kept(consumer: Consumer) -> None:
     consumer.route.respond(200, text="é" * 20_000)
-    await consumer.shop.sent()
-    (attempt,) = await consumer.shop.attempts()
+    await consumer.harness.deliver_all()
+    (attempt,) = await consumer.harness.load_attempts()
     assert attempt["excerpt"] == "é" * 8_192
 
 
 async def test_what_no_database_takes_is_left_out_of_the_log(consumer: Consumer) -> None:
     consumer.route.respond(500, content=b"\x00before\xffafter\x00")
-    await consumer.shop.sent()
-    (attempt,) = await consumer.shop.attempts()
+    await consumer.harness.deliver_all()
+    (attempt,) = await consumer.harness.load_attempts()
     assert attempt["excerpt"] == "before\ufffdafter"
 
 
 async def test_a_success_that_comes_after_the_endpoint_was_disabled_counts(consumer: Consumer) -> None:
-    shop = consumer.shop
-    (endpoint,) = await shop.endpoints()
+    harness = consumer.harness
+    (endpoint,) = await harness.load_endpoints()
 
-    async def disabled_meanwhile(_: httpx.Request) -> httpx.Response:
-        async with shop.database.transaction() as session:
+    async def disable_during(_: httpx.Request) -> httpx.Response:
+        async with harness.database.transaction() as session:
             await endpoint_status.disable(
                 session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN
             )
         return httpx.Response(204)
 
-    consumer.route.side_effect = disabled_meanwhile
-    await shop.sent()
-    (row,) = await shop.deliveries()
+    consumer.route.side_effect = disable_during
+    await harness.deliver_all()
+    (row,) = await harness.load_deliveries()
     assert (row["state"], row["lease_until"]) == ("delivered", None)
-    assert shop.disabled == []
+    assert harness.disabled == []
 
 
 async def test_a_failure_that_comes_after_the_endpoint_was_disabled_changes_only_the_log(
     consumer: Consumer,
 ) -> None:
-    shop = consumer.shop
-    (endpoint,) = await shop.endpoints()
+    harness = consumer.harness
+    (endpoint,) = await harness.load_endpoints()
 
-    async def disabled_meanwhile(_: httpx.Request) -> httpx.Response:
-        async with shop.database.transaction() as session:
+    async def disable_during(_: httpx.Request) -> httpx.Response:
+        async with harness.database.transaction() as session:
             await endpoint_status.disable(
                 session, str(endpoint["endpoint_id"]), DisabledReason.BY_USER, now=BEGIN
             )
         return httpx.Response(500)
 
-    consumer.route.side_effect = disabled_meanwhile
-    await shop.sent()
-    (row,), (attempt,) = await shop.deliveries(), await shop.attempts()
+    consumer.route.side_effect = disable_during
+    await harness.deliver_all()
+    (row,), (attempt,) = await harness.load_deliveries(), await harness.load_attempts()
     assert (row["state"], row["tries"], row["lease_until"]) == ("failed", 0, None)
     assert attempt["status"] == 500
-    assert (await shop.endpoints())[0]["failing_since"] is None
+    assert (await harness.load_endpoints())[0]["failing_since"] is None
 
 
-async def test_an_endpoint_that_is_removed_meanwhile_leaves_nothing_to_send(consumer: Consumer) -> None:
-    shop = consumer.shop
-    (endpoint,) = await shop.endpoints()
+async def test_an_endpoint_that_is_removed_during_an_attempt_leaves_nothing_to_send(
+    consumer: Consumer,
+) -> None:
+    harness = consumer.harness
+    (endpoint,) = await harness.load_endpoints()
 
-    async def removed_meanwhile(_: httpx.Request) -> httpx.Response:
-        async with shop.database.transaction() as session:
+    async def remove_during(_: httpx.Request) -> httpx.Response:
+        async with harness.database.transaction() as session:
             await endpoints.remove(session, "ada", str(endpoint["endpoint_id"]))
             await endpoints.delete_deliveries(session, str(endpoint["endpoint_id"]))
         return httpx.Response(500)
 
-    consumer.route.side_effect = removed_meanwhile
-    await shop.sent()
-    assert await shop.deliveries() == []
-    assert [row["status"] for row in await shop.attempts()] == [500]
+    consumer.route.side_effect = remove_during
+    await harness.deliver_all()
+    assert await harness.load_deliveries() == []
+    assert [row["status"] for row in await harness.load_attempts()] == [500]

@@ -1,4 +1,4 @@
-"""However long the backlog of one endpoint, and however many endpoints: what a round does is served by indexes."""
+"""Indexes serve all statements of a round, for long backlogs and many endpoints."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,31 +16,30 @@ from service.webhooks.deliveries import FinishedAttempt
 from service.webhooks.due_query import select_due
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DisabledReason
 from service.webhooks.retry_policy import AttemptResult
-from tests.service.webhooks import webhook_harness as shops
-from tests.service.webhooks.webhook_harness import BEGIN, Shop
+from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness, open_harness
 from tests.support.job_factory import Row
 
-BACKLOG, HISTORY, ENDPOINTS_MANY = 5_000, 5_000, 200
+BACKLOG, HISTORY, ENDPOINT_COUNT = 5_000, 5_000, 200
 DEAD = "ep_dead"
 Work = Callable[[AsyncSession], Awaitable[Any]]
 
 
 @pytest.fixture
-async def busy(either: Database) -> Any:
-    """A shop with a dead endpoint's backlog, a history that is as long, and many endpoints with one delivery each."""
-    async with shops.opened(either) as shop:
-        await _fill(shop)
-        yield shop
+async def busy_harness(any_database: Database) -> Any:
+    """Fill a harness with one long backlog, a long history and many endpoints."""
+    async with open_harness(any_database) as harness:
+        await _fill(harness)
+        yield harness
 
 
-async def _fill(shop: Shop) -> None:
-    names = [DEAD, *(f"ep_{number:04}" for number in range(ENDPOINTS_MANY))]
+async def _fill(harness: WebhookHarness) -> None:
+    names = [DEAD, *(f"ep_{number:04}" for number in range(ENDPOINT_COUNT))]
     endpoint: Row = {"user_id": "ada", "url": "https://a/", "description": "", "events": "export.completed"}
     endpoint |= {"secret": "whsec_", "enabled": True, "created_at": BEGIN}
     pending = [_row(f"p{number:05}", DEAD, "pending") for number in range(BACKLOG)]
     ended = [_row(f"h{number:05}", DEAD, "delivered") for number in range(HISTORY)]
     others = [_row(f"o{number:05}", name, "pending") for number, name in enumerate(names[1:])]
-    async with shop.database.transaction() as session:
+    async with harness.database.transaction() as session:
         await session.execute(insert(ENDPOINTS), [endpoint | {"endpoint_id": name} for name in names])
         await session.execute(insert(DELIVERIES), pending + ended + others)
         await session.execute(text("ANALYZE"))
@@ -63,7 +62,7 @@ async def _claim_and_record(session: AsyncSession) -> None:
     ids = [f"o{number:05}" for number in range(50)]
     await deliveries.supersede_stale(session, ids, now=BEGIN)
     claimed = await deliveries.claim(session, ids, lease_seconds=60, now=BEGIN)
-    finished = [FinishedAttempt(one.delivery, AttemptResult(0.1, status=500)) for one in claimed]
+    finished = [FinishedAttempt(item.delivery, AttemptResult(0.1, status=500)) for item in claimed]
     assert len(finished) == 50
     await deliveries.record_results(session, finished, random=lambda: 0.5, now=BEGIN)
 
@@ -77,59 +76,63 @@ WORK: dict[str, Work] = {
 }
 
 
-async def test_no_statement_reads_through_all_deliveries(busy: Shop) -> None:
+async def test_no_statement_reads_through_all_deliveries(busy_harness: WebhookHarness) -> None:
     scans: dict[str, list[str]] = {}
     for name, work in WORK.items():
-        async with busy.database.transaction() as session:
-            with _statements(await session.connection()) as seen:
+        async with busy_harness.database.transaction() as session:
+            with _record_statements(await session.connection()) as statements:
                 await work(session)
-            assert seen
-            found = [await _scans(session, busy.database, *statement) for statement in seen]
-        scans[name] = [step for steps in found for step in steps]
+            assert statements
+            rows = [await _find_scans(session, busy_harness.database, *statement) for statement in statements]
+        scans[name] = [step for steps in rows for step in steps]
     assert {name: steps for name, steps in scans.items() if steps} == {}
 
 
-async def test_of_a_backlog_a_round_sees_as_many_as_it_could_send(busy: Shop) -> None:
-    async with busy.database.reading() as session:
-        found = await select_due(session, each=8, in_flight_here=[], now=BEGIN)
-    assert len(found) == ENDPOINTS_MANY + 1
-    assert {len(one.due) for one in found if one.endpoint_id == DEAD} == {8}
+async def test_of_a_backlog_a_round_sees_as_many_as_it_could_send(busy_harness: WebhookHarness) -> None:
+    async with busy_harness.database.reading() as session:
+        rows = await select_due(session, each=8, in_flight_here=[], now=BEGIN)
+    assert len(rows) == ENDPOINT_COUNT + 1
+    assert {len(item.due) for item in rows if item.endpoint_id == DEAD} == {8}
 
 
 @contextmanager
-def _statements(connection: Any) -> Iterator[list[tuple[str, Any]]]:
-    found: list[tuple[str, Any]] = []
+def _record_statements(connection: Any) -> Iterator[list[tuple[str, Any]]]:
+    rows: list[tuple[str, Any]] = []
 
-    def seen(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
-        one = parameters[0] if isinstance(parameters, list) else parameters
+    def statements(
+        _connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object
+    ) -> None:
+        item = parameters[0] if isinstance(parameters, list) else parameters
         if not statement.startswith("INSERT"):
-            found.append((statement, one))
+            rows.append((statement, item))
 
-    event.listen(connection.sync_connection, "before_cursor_execute", seen)
-    yield found
-    event.remove(connection.sync_connection, "before_cursor_execute", seen)
+    event.listen(connection.sync_connection, "before_cursor_execute", statements)
+    yield rows
+    event.remove(connection.sync_connection, "before_cursor_execute", statements)
 
 
-async def _scans(session: AsyncSession, database: Database, statement: str, parameters: Any) -> list[str]:
-    """The steps of the statement's plan that read all of the deliveries."""
+async def _find_scans(
+    session: AsyncSession, database: Database, statement: str, parameters: Any
+) -> list[str]:
+    """Return the steps of the statement's plan that read all deliveries."""
     connection = await session.connection()
     if isinstance(database, PostgresDatabase):
-        # A test's tables are so short that reading them whole may be the best plan: is there one that need not?
+        # For short tables a full scan may be the best plan; without it, is there a plan that needs none?
         await session.execute(text("SET LOCAL enable_seqscan = off"))
         plan = await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
-        found = plan.scalar_one()
-        return _sequential(json.loads(found) if isinstance(found, str) else found)
+        rows = plan.scalar_one()
+        return _find_sequential_scans(json.loads(rows) if isinstance(rows, str) else rows)
     rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     steps = [str(row["detail"]) for row in rows.mappings()]
     tables = ("webhook_deliveries", "due", "older", "newer", "later")
     return [step for step in steps if step.startswith(tuple(f"SCAN {table}" for table in tables))]
 
 
-def _sequential(plan: Any) -> list[str]:
+def _find_sequential_scans(plan: Any) -> list[str]:
     if isinstance(plan, list):
-        return [step for one in plan for step in _sequential(one)]
+        return [step for item in plan for step in _find_sequential_scans(item)]
     if not isinstance(plan, dict):
         return []
     reads_all = plan.get("Node Type") == "Seq Scan" and plan.get("Relation Name") == "webhook_deliveries"
     own = [str(plan.get("Alias"))] if reads_all else []
-    return own + [step for one in plan.values() for step in _sequential(one)]
+    return own + [step for item in plan.values() for step in _find_sequential_scans(item)]

@@ -1,4 +1,4 @@
-"""Whose turn it is, decided without a database: nobody's slowness is anybody else's."""
+"""The selection of deliveries: a slow endpoint does not delay the others."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ def test_endpoints_take_turns() -> None:
     assert share_slots([healthy("a"), healthy("b", 1)], Capacity(100, 3)) == ["a0", "b0", "a1", "a2"]
 
 
-def test_whoever_had_no_turn_for_longest_comes_first() -> None:
+def test_the_least_recently_served_endpoint_comes_first() -> None:
     waiting = [unproven("a", last_served=7), unproven("b", last_served=3), unproven("c")]
     assert share_slots(waiting, Capacity(4, 8)) == ["c0", "b0"]
 
@@ -82,12 +82,12 @@ def test_slow_endpoints_that_have_earned_more_leave_room_for_new_and_for_healthy
     assert len(share_slots([healthy("a")], Capacity(64, 8, unproven=28, extra=16))) == 8
 
 
-def test_nobody_grows_into_the_last_places() -> None:
+def test_unproven_endpoints_never_take_the_last_slots() -> None:
     assert share_slots([slow("a", 8, in_flight=1)], Capacity(64, 8, healthy=48, unproven=8)) == []
     assert share_slots([slow("a", 8, in_flight=1)], Capacity(64, 8, healthy=48, unproven=7)) == ["a0"]
 
 
-def test_with_a_single_place_somebody_is_sent_something() -> None:
+def test_a_single_slot_is_always_used() -> None:
     assert share_slots([unproven("a")], Capacity(1, 8)) == ["a0"]
     assert share_slots([healthy("a")], Capacity(1, 8)) == ["a0"]
 
@@ -103,7 +103,7 @@ candidates = st.lists(
         concurrency=st.integers(1, 9),
     ),
     max_size=30,
-    unique_by=lambda one: one.endpoint_id,
+    unique_by=lambda backlog: backlog.endpoint_id,
 )
 
 
@@ -113,24 +113,26 @@ candidates = st.lists(
 def test_no_bound_is_ever_passed(
     waiting: list[EndpointBacklog], total: int, per_endpoint: int, elsewhere: int
 ) -> None:
-    busy = sum(one.in_flight for one in waiting if one.healthy)
-    slow = sum(one.in_flight for one in waiting if not one.healthy) + elsewhere
-    extra = sum(max(0, one.in_flight - 1) for one in waiting if not one.healthy)
+    busy = sum(backlog.in_flight for backlog in waiting if backlog.healthy)
+    slow = sum(backlog.in_flight for backlog in waiting if not backlog.healthy) + elsewhere
+    extra = sum(max(0, backlog.in_flight - 1) for backlog in waiting if not backlog.healthy)
     picked = share_slots(waiting, Capacity(total, per_endpoint, busy, slow, extra))
     assert len(picked) == len(set(picked)) <= max(0, total - busy - slow)
-    for one in waiting:
-        own = [delivery for delivery in picked if delivery in one.due]
-        assert tuple(own) == one.due[: len(own)]
-        most = per_endpoint if one.healthy else max(1, min(one.concurrency, per_endpoint))
-        assert not own or len(own) + one.in_flight <= most
-    begun = sum(len(set(one.due) & set(picked)) for one in waiting if not one.healthy)
-    assert not begun or begun + slow <= max(1, total // 2)
-    firsts = sum(one.in_flight == 0 and one.due[0] in picked for one in waiting if not one.healthy)
-    assert begun == firsts or begun - firsts + extra <= total // 4
-    assert begun == firsts or len(picked) + busy + slow <= total - max(1, total // 8)
+    for backlog in waiting:
+        own = [delivery for delivery in picked if delivery in backlog.due]
+        assert tuple(own) == backlog.due[: len(own)]
+        limit = per_endpoint if backlog.healthy else max(1, min(backlog.concurrency, per_endpoint))
+        assert not own or len(own) + backlog.in_flight <= limit
+    started = sum(len(set(backlog.due) & set(picked)) for backlog in waiting if not backlog.healthy)
+    assert not started or started + slow <= max(1, total // 2)
+    firsts = sum(
+        backlog.in_flight == 0 and backlog.due[0] in picked for backlog in waiting if not backlog.healthy
+    )
+    assert started == firsts or started - firsts + extra <= total // 4
+    assert started == firsts or len(picked) + busy + slow <= total - max(1, total // 8)
 
 
-def test_a_stranger_is_not_taken_for_brisk_and_is_once_it_has_answered_at_once() -> None:
+def test_an_unknown_endpoint_is_unproven_until_it_has_responded_fast() -> None:
     health = EndpointHealth()
     assert not health.is_healthy("a")
     health.record_start("a")
@@ -139,7 +141,7 @@ def test_a_stranger_is_not_taken_for_brisk_and_is_once_it_has_answered_at_once()
     assert health.is_healthy("a")
 
 
-def test_whoever_fails_or_takes_its_time_is_not_brisk_any_more() -> None:
+def test_an_endpoint_that_fails_or_responds_slowly_is_not_healthy_any_more() -> None:
     health = EndpointHealth()
     for delivered, seconds in ((False, 0.1), (True, HEALTHY_SECONDS)):
         health.record_start("a")
@@ -148,16 +150,16 @@ def test_whoever_fails_or_takes_its_time_is_not_brisk_any_more() -> None:
         assert not health.is_healthy("a")
 
 
-def test_of_many_endpoints_the_last_to_have_had_a_turn_are_remembered() -> None:
+def test_the_most_recently_served_endpoints_are_remembered() -> None:
     health = EndpointHealth(max_tracked=2)
     for endpoint_id in ("a", "b", "a", "c"):
         health.record_start(endpoint_id)
-    assert [health.last_served(one) for one in ("a", "b", "c")] == [3, 0, 4]
+    assert [health.last_served(endpoint_id) for endpoint_id in ("a", "b", "c")] == [3, 0, 4]
     health.record_result("b", delivered=True, seconds=0.1, now=0)
     assert not health.is_healthy("b")
 
 
-def test_whoever_fails_rests_a_little_longer_each_time_and_not_at_all_once_it_takes_something() -> None:
+def test_an_endpoint_that_fails_is_paused_longer_each_time_until_it_succeeds() -> None:
     health = EndpointHealth()
     health.record_start("a")
     rests = []
@@ -169,7 +171,7 @@ def test_whoever_fails_rests_a_little_longer_each_time_and_not_at_all_once_it_ta
     assert not health.is_backing_off("a", now=100)
 
 
-def test_a_clock_that_is_set_back_keeps_nobody_at_rest() -> None:
+def test_a_clock_that_is_set_back_ends_a_pause() -> None:
     health = EndpointHealth()
     health.record_start("a")
     health.record_result("a", delivered=False, seconds=0.1, now=100_000)

@@ -1,4 +1,4 @@
-"""Finding what is due and claiming it follow one rule about older events of the same export."""
+"""Selecting and claiming follow the same rule about older events of an export."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from callbacks.envelope import EventType, Phase
 from service.webhooks import deliveries
 from service.webhooks.due_query import select_due
 from service.webhooks.models import DELIVERIES
-from tests.service.webhooks.webhook_harness import BEGIN, Shop
+from tests.service.webhooks.webhook_harness import BEGIN, WebhookHarness
 
 PROGRESS = EventType.PROGRESS.value
 
@@ -29,17 +29,17 @@ PROGRESS = EventType.PROGRESS.value
     ],
 )
 async def test_what_is_due_can_be_claimed_and_nothing_else(
-    shop: Shop, older: dict[str, Any], in_flight_here: bool, is_due: bool
+    harness: WebhookHarness, older: dict[str, Any], in_flight_here: bool, is_due: bool
 ) -> None:
-    await shop.endpoint()
-    await shop.submitted("job-1")
-    await shop.told(EventType.STARTED, "job-1", 1, phase=Phase.STARTING)
-    await shop.told(EventType.COMPLETED, "job-1", 2)
-    first, newer = (str(row["delivery_id"]) for row in await shop.deliveries())
+    await harness.create_endpoint()
+    await harness.submit_export("job-1")
+    await harness.report(EventType.STARTED, "job-1", 1, phase=Phase.STARTING)
+    await harness.report(EventType.COMPLETED, "job-1", 2)
+    first, newer = (str(row["delivery_id"]) for row in await harness.load_deliveries())
     here = [first] if in_flight_here else []
-    async with shop.database.transaction() as session:
+    async with harness.database.transaction() as session:
         await session.execute(update(DELIVERIES).where(DELIVERIES.c.delivery_id == first).values(older))
         backlogs = await select_due(session, each=8, in_flight_here=here, now=BEGIN)
         claimed = await deliveries.claim(session, [newer], lease_seconds=60, now=BEGIN, in_flight_here=here)
-    assert (newer in [one for backlog in backlogs for one in backlog.due]) is is_due
-    assert [one.delivery.delivery_id for one in claimed] == ([newer] if is_due else [])
+    assert (newer in [delivery_id for backlog in backlogs for delivery_id in backlog.due]) is is_due
+    assert [delivery_id.delivery.delivery_id for delivery_id in claimed] == ([newer] if is_due else [])

@@ -1,4 +1,4 @@
-"""Whatever exports, consumers, clocks and replicas do: no state comes after a newer one, and no end is forgotten."""
+"""In any history, no state arrives after a newer one and every end is delivered."""
 
 from collections import Counter
 from typing import Any
@@ -11,9 +11,8 @@ from infra.database.base import Database
 from service.jobs import transitions
 from service.webhooks import endpoint_status, endpoints
 from service.webhooks.models import DisabledReason
-from tests.service.webhooks import webhook_harness as shops
-from tests.service.webhooks.replica_pair import Arrival, Replicas
-from tests.service.webhooks.webhook_harness import Shop
+from tests.service.webhooks.replica_pair import Arrival, ReplicaPair
+from tests.service.webhooks.webhook_harness import WebhookHarness, open_harness
 from tests.support.job_factory import fetch_jobs
 
 ALL = tuple(EventType)
@@ -25,8 +24,8 @@ WANTS = {
     "https://news.example/": (EventType.PROGRESS,),
     "https://stranger.example/": ALL,
 }
-SPENT = 10
-"""Failures after which a delivery has failed."""
+MAX_TRIES = 10
+"""The number of failures after which a delivery has failed."""
 
 Step = tuple[Any, ...]
 _changes = st.sampled_from(["started", "progress", "progress", "completed", "failed", "cancel", "retry"])
@@ -44,25 +43,25 @@ steps = st.one_of(
 )
 
 
-class Town:
-    """What may happen, and what has to be so afterwards."""
+class OrderingModel:
+    """Applies the steps of a history and checks the invariants."""
 
-    def __init__(self, shop: Shop, replicas: Replicas, endpoint_ids: dict[str, str]) -> None:
-        self._shop = shop
+    def __init__(self, harness: WebhookHarness, replicas: ReplicaPair, endpoint_ids: dict[str, str]) -> None:
+        self._harness = harness
         self._replicas = replicas
         self._endpoint_ids = endpoint_ids
         self._switched_off: set[str] = set()
 
-    async def take(self, step: Step) -> None:
+    async def apply(self, step: Step) -> None:
         match step:
             case "change", job_id, change:
-                await self._change(job_id, change)
+                await self._change_job(job_id, change)
             case "rounds", which:
-                await self._replicas.rounds(which)
+                await self._replicas.run_rounds(which)
             case "answer", which, (status, headers):
-                await self._replicas.answer(which, status, headers)
+                await self._replicas.respond(which, status, headers)
             case "forward", seconds:
-                await self._replicas.forward(seconds)
+                await self._replicas.advance(seconds)
             case "set back", seconds:
                 self._replicas.set_clock_back(seconds)
             case "kill", which:
@@ -74,77 +73,79 @@ class Town:
             case _:
                 raise AssertionError(step)
 
-    async def _change(self, job_id: str, change: str) -> None:
-        row = (await fetch_jobs(self._shop.database))[job_id]
+    async def _change_job(self, job_id: str, change: str) -> None:
+        row = (await fetch_jobs(self._harness.database))[job_id]
         attempt, step = int(str(row["attempt"])), int(str(row["step"])) + 1
         if change == "retry":
-            await self._shop.retried(job_id)
+            await self._harness.retry_export(job_id)
         elif change == "cancel":
-            async with self._shop.database.transaction() as session:
-                await transitions.cancel(session, "ada", job_id, now=self._shop.clock.now)
+            async with self._harness.database.transaction() as session:
+                await transitions.cancel(session, "ada", job_id, now=self._harness.clock.now)
         else:
             phase = Phase.STARTING if change == "started" else Phase.PROCESSING
-            await self._shop.told(EventType(f"export.{change}"), job_id, step, attempt=attempt, phase=phase)
+            await self._harness.report(
+                EventType(f"export.{change}"), job_id, step, attempt=attempt, phase=phase
+            )
 
     async def _switch(self, url: str, *, on: bool) -> None:
         endpoint_id = self._endpoint_ids[url]
-        async with self._shop.database.transaction() as session:
+        async with self._harness.database.transaction() as session:
             if on:
                 await endpoint_status.enable(session, "ada", endpoint_id)
             else:
                 self._switched_off.add(endpoint_id)
                 await endpoint_status.disable(
-                    session, endpoint_id, DisabledReason.BY_USER, now=self._shop.clock.now
+                    session, endpoint_id, DisabledReason.BY_USER, now=self._harness.clock.now
                 )
 
-    async def judged(self) -> None:
-        """What holds at any moment."""
-        arrivals, deliveries = self._replicas.arrivals, await self._shop.deliveries()
-        for line in {one.line for one in arrivals}:
-            sequences = [one.job["sequence"] for one in arrivals if one.line == line]
+    async def check(self) -> None:
+        """Check what holds at any time."""
+        arrivals, deliveries = self._replicas.arrivals, await self._harness.load_deliveries()
+        for line in {arrival.order_key for arrival in arrivals}:
+            sequences = [arrival.job["sequence"] for arrival in arrivals if arrival.order_key == line]
             assert sequences == sorted(sequences), line
-        assert self._replicas.side_by_side == []  # who knows which of two that are under way comes first
-        assert all(_wanted(one) for one in arrivals)
+        assert self._replicas.overlapping == []  # two in flight at once could arrive in any order
+        assert all(_is_wanted(arrival) for arrival in arrivals)
         assert all((row["state"] == "pending") == (row["ended_at"] is None) for row in deliveries)
-        logged = Counter(row["delivery_id"] for row in await self._shop.attempts())
-        assert logged == Counter(one.message_id for one in arrivals)
+        attempt_counts = Counter(row["delivery_id"] for row in await self._harness.load_attempts())
+        assert attempt_counts == Counter(arrival.message_id for arrival in arrivals)
 
-    async def judged_at_last(self) -> None:
-        """What holds when everybody has answered as they should for long enough."""
-        await self.judged()
+    async def check_final(self) -> None:
+        """Check what holds after all receivers have accepted everything."""
+        await self.check()
         newest: dict[tuple[object, object], dict[str, object]] = {}
-        for row in await self._shop.deliveries():  # oldest first
+        for row in await self._harness.load_deliveries():  # oldest first
             assert row["state"] != "pending"
             newest[row["endpoint_id"], row["job_id"]] = row
         for row in newest.values():
             if row["type"] in TERMINAL and row["endpoint_id"] not in self._switched_off:
-                assert row["state"] == "delivered" or row["tries"] == SPENT, row
+                assert row["state"] == "delivered" or row["tries"] == MAX_TRIES, row
 
 
-def _wanted(one: Arrival) -> bool:
-    of_another = one.url == "https://stranger.example/"
-    other_job = one.url == "https://news.example/" and one.job["job_id"] != "job-0"
-    return one.type in WANTS[one.url] and not of_another and not other_job
+def _is_wanted(arrival: Arrival) -> bool:
+    of_another = arrival.url == "https://stranger.example/"
+    other_job = arrival.url == "https://news.example/" and arrival.job["job_id"] != "job-0"
+    return arrival.type in WANTS[arrival.url] and not of_another and not other_job
 
 
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(happens=st.lists(steps, min_size=10, max_size=60))
 async def test_no_state_comes_after_a_newer_one_and_no_end_is_forgotten(
-    either: Database, happens: list[Step]
+    any_database: Database, happens: list[Step]
 ) -> None:
-    async with shops.opened(either) as shop:
+    async with open_harness(any_database) as harness:
         endpoint_ids = {}
         for url, wants in WANTS.items():
             of_job = "job-0" if url == "https://news.example/" else None
             user = "bob" if url == "https://stranger.example/" else "ada"
-            made = await shop.endpoint(url, user=user, events=wants, job_id=of_job)
-            endpoint_ids[url] = made.endpoint_id
+            endpoint = await harness.create_endpoint(url, user=user, events=wants, job_id=of_job)
+            endpoint_ids[url] = endpoint.endpoint_id
         for job_id in JOBS:
-            await shop.submitted(job_id)
-        replicas = Replicas(shop)
-        town = Town(shop, replicas, endpoint_ids)
+            await harness.submit_export(job_id)
+        replicas = ReplicaPair(harness)
+        model = OrderingModel(harness, replicas, endpoint_ids)
         for step in happens:
-            await town.take(step)
-        await town.judged()
-        await replicas.served()
-        await town.judged_at_last()
+            await model.apply(step)
+        await model.check()
+        await replicas.deliver_everything()
+        await model.check_final()

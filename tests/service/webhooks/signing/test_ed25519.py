@@ -1,4 +1,4 @@
-"""Ed25519 signatures, against `cryptography` itself and the specification."""
+"""Ed25519 signatures, checked against `cryptography` and the specification."""
 
 import base64
 
@@ -128,7 +128,7 @@ def test_nothing_but_the_one_signature_is_accepted(signature: str) -> None:
 
 
 def test_a_signature_with_its_other_scalar_is_refused() -> None:
-    """S and S + L satisfy the same equation; only the smaller is a signature (RFC 8032, 5.1.7)."""
+    """S and S + L satisfy the same equation; only the smaller is valid (RFC 8032, 5.1.7)."""
     order = 2**252 + 27742317777372353535851937790883648493
     raw = base64.b64decode(GOOD[4:])
     twin = raw[:32] + (int.from_bytes(raw[32:], "little") + order).to_bytes(32, "little")

@@ -1,4 +1,4 @@
-"""What is said of a message that does not verify, with other people's signers as senders and mistaken receivers."""
+"""The diagnosis of messages that other libraries signed and receivers got wrong."""
 
 import base64
 import hashlib
@@ -32,29 +32,33 @@ DOCUMENT = {
 BODY = json.dumps(DOCUMENT, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def theirs(key: bytes = KEY, body: bytes = BODY, message_id: str = "msg_1", timestamp: int = NOW) -> str:
+def sign_v1(key: bytes = KEY, body: bytes = BODY, message_id: str = "msg_1", timestamp: int = NOW) -> str:
     return standardwebhooks.Webhook(key).sign(
         message_id, datetime.fromtimestamp(timestamp, UTC), body.decode()
     )
 
 
-def headers(signature: str | None = None, /, **changes: str) -> dict[str, str]:
+def build_headers(signature: str | None = None, /, **changes: str) -> dict[str, str]:
     replaced = {f"webhook-{name}": value for name, value in changes.items()}
-    made = {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": signature or theirs()}
-    return made | replaced
+    values = {
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(NOW),
+        "webhook-signature": signature or sign_v1(),
+    }
+    return values | replaced
 
 
-def asked(signature: str, body: bytes = BODY, *, sent: tuple[SentMessage, ...] = ()) -> Diagnosis:
-    return diagnose(headers(signature), body, KEYS, now=NOW, sent=sent)
+def run_diagnosis(signature: str, body: bytes = BODY, *, sent: tuple[SentMessage, ...] = ()) -> Diagnosis:
+    return diagnose(build_headers(signature), body, KEYS, now=NOW, sent=sent)
 
 
-def mac(
+def compute_mac(
     key: bytes, content: bytes, hash_name: str = "sha256", write: Callable[[bytes], bytes] = base64.b64encode
 ) -> str:
     return write(hmac.digest(key, content, hash_name)).decode()
 
 
-def signed(body: bytes = BODY) -> bytes:
+def build_content(body: bytes = BODY) -> bytes:
     return f"msg_1.{NOW}.".encode() + body
 
 
@@ -66,17 +70,17 @@ def test_what_others_accept_is_valid(
 ) -> None:
     now = int(time.time())
     signature = oracle(SECRET).sign("msg_1", datetime.fromtimestamp(now, UTC), BODY.decode())
-    got = headers(f"v9,abc {theirs(OLD)} {signature}", timestamp=str(now))
-    oracle(SECRET).verify(BODY, got)
-    found = diagnose({name.upper(): value for name, value in got.items()}, BODY, KEYS, now=now + 2.2)
-    assert found == Diagnosis(True, None, "The message is valid.", clock_off_seconds=2)
+    received = build_headers(f"v9,abc {sign_v1(OLD)} {signature}", timestamp=str(now))
+    oracle(SECRET).verify(BODY, received)
+    diagnosis = diagnose({name.upper(): value for name, value in received.items()}, BODY, KEYS, now=now + 2.2)
+    assert diagnosis == Diagnosis(True, None, "The message is valid.", clock_off_seconds=2)
 
 
 def test_an_asymmetric_signature_alone_is_valid() -> None:
-    assert asked(sign(PRIVATE, "msg_1", NOW, BODY)).valid
+    assert run_diagnosis(sign(PRIVATE, "msg_1", NOW, BODY)).valid
     strange = sign(private_key_from_seed(KEY), "msg_1", NOW, BODY)
-    for other in (theirs(bytes(24)), theirs(OLD), strange):
-        assert asked(f"{other} {sign(PRIVATE, 'msg_1', NOW, BODY)}").valid
+    for other in (sign_v1(bytes(24)), sign_v1(OLD), strange):
+        assert run_diagnosis(f"{other} {sign(PRIVATE, 'msg_1', NOW, BODY)}").valid
 
 
 @pytest.mark.parametrize(
@@ -107,9 +111,9 @@ def test_an_asymmetric_signature_alone_is_valid() -> None:
 def test_headers_are_named_that_are_missing_or_malformed(
     changes: dict[str, str], mistake: str, header: str, says: str
 ) -> None:
-    found = diagnose(headers(**changes), BODY, KEYS, now=NOW)
-    assert (found.valid, found.problem, found.header) == (False, mistake, f"webhook-{header}")
-    assert says in found.detail
+    diagnosis = diagnose(build_headers(**changes), BODY, KEYS, now=NOW)
+    assert (diagnosis.valid, diagnosis.problem, diagnosis.header) == (False, mistake, f"webhook-{header}")
+    assert says in diagnosis.detail
 
 
 def test_a_header_that_did_not_come_at_all_is_missing() -> None:
@@ -117,8 +121,8 @@ def test_a_header_that_did_not_come_at_all_is_missing() -> None:
 
 
 def test_an_asymmetric_signature_wants_a_public_key() -> None:
-    found = diagnose(headers(sign(PRIVATE, "msg_1", NOW, BODY)), BODY, Keys(KEY), now=NOW)
-    assert (found.problem, found.valid) == ("other_version", False)
+    diagnosis = diagnose(build_headers(sign(PRIVATE, "msg_1", NOW, BODY)), BODY, Keys(KEY), now=NOW)
+    assert (diagnosis.problem, diagnosis.valid) == ("other_version", False)
 
 
 @pytest.mark.parametrize(
@@ -131,45 +135,45 @@ def test_an_asymmetric_signature_wants_a_public_key() -> None:
     ],
 )
 def test_clocks_may_differ_by_five_minutes(off: int, valid: bool, says: str) -> None:
-    found = diagnose(headers(), BODY, KEYS, now=NOW + off)
-    assert (found.valid, found.problem, found.clock_off_seconds) == (
+    diagnosis = diagnose(build_headers(), BODY, KEYS, now=NOW + off)
+    assert (diagnosis.valid, diagnosis.problem, diagnosis.clock_off_seconds) == (
         valid, None if valid else Mistake.CLOCK_OFF, off,
     )  # fmt: skip
-    assert says in found.detail
+    assert says in diagnosis.detail
 
 
 @pytest.mark.parametrize(
     ("signature", "mistakes"),
     [
-        pytest.param(theirs(OLD), ["old_key"], id="the old key"),
-        pytest.param(theirs(ELSEWHERE), ["other_endpoint"], id="another endpoint's"),
-        pytest.param(theirs(bytes(24)), ["wrong_secret"], id="a stranger's"),
+        pytest.param(sign_v1(OLD), ["old_key"], id="the old key"),
+        pytest.param(sign_v1(ELSEWHERE), ["other_endpoint"], id="another endpoint's"),
+        pytest.param(sign_v1(bytes(24)), ["wrong_secret"], id="a stranger's"),
         pytest.param(
             sign(private_key_from_seed(KEY), "msg_1", NOW, BODY), ["wrong_secret"], id="another ed25519 key"
         ),
-        pytest.param(theirs(timestamp=NOW - 7), ["timestamp_changed"], id="another time"),
+        pytest.param(sign_v1(timestamp=NOW - 7), ["timestamp_changed"], id="another time"),
         pytest.param(
-            theirs(OLD, timestamp=NOW + 300), ["old_key", "timestamp_changed"], id="old key and time"
+            sign_v1(OLD, timestamp=NOW + 300), ["old_key", "timestamp_changed"], id="old key and time"
         ),
         pytest.param(
             sign(PRIVATE, "msg_1", NOW + 1, BODY), ["timestamp_changed"], id="ed25519, another time"
         ),
-        pytest.param(theirs(timestamp=NOW - 301), ["wrong_secret"], id="a time too far away"),
-        pytest.param(theirs(message_id="msg_0"), ["id_changed"], id="another id"),
+        pytest.param(sign_v1(timestamp=NOW - 301), ["wrong_secret"], id="a time too far away"),
+        pytest.param(sign_v1(message_id="msg_0"), ["id_changed"], id="another id"),
         pytest.param(sign(PRIVATE, "msg_0", NOW, BODY), ["id_changed"], id="ed25519, another id"),
-        pytest.param(theirs(OLD, message_id="msg_0"), ["old_key", "id_changed"], id="old key and id"),
-        pytest.param(theirs(message_id="msg_9"), ["wrong_secret"], id="an id that was never sent"),
-        pytest.param("v1," + base64.b64decode(theirs()[3:]).hex(), ["hex"], id="hex instead of base64"),
-        pytest.param(theirs().rstrip("="), ["other_base64"], id="no padding"),
+        pytest.param(sign_v1(OLD, message_id="msg_0"), ["old_key", "id_changed"], id="old key and id"),
+        pytest.param(sign_v1(message_id="msg_9"), ["wrong_secret"], id="an id that was never sent"),
+        pytest.param("v1," + base64.b64decode(sign_v1()[3:]).hex(), ["hex"], id="hex instead of base64"),
+        pytest.param(sign_v1().rstrip("="), ["other_base64"], id="no padding"),
     ],
 )
 def test_the_signature_in_the_header_is_explained(signature: str, mistakes: list[str]) -> None:
-    found = asked(signature, sent=(SentMessage("msg_1", BODY), SentMessage("msg_0", BODY)))
-    assert (found.valid, list(found.problems), found.problem) == (False, mistakes, mistakes[0])
-    assert found.clock_off_seconds == 0
+    diagnosis = run_diagnosis(signature, sent=(SentMessage("msg_1", BODY), SentMessage("msg_0", BODY)))
+    assert (diagnosis.valid, list(diagnosis.problems), diagnosis.problem) == (False, mistakes, mistakes[0])
+    assert diagnosis.clock_off_seconds == 0
 
 
-def changed_by(**layout: object) -> bytes:
+def dump_document(**layout: object) -> bytes:
     return json.dumps(DOCUMENT, **layout).encode()  # type: ignore[arg-type]
 
 
@@ -181,20 +185,20 @@ def changed_by(**layout: object) -> bytes:
         pytest.param(b"\xef\xbb\xbf" + BODY, "body_encoding", id="a byte order mark"),
         pytest.param(BODY.decode().encode("utf-16"), "body_encoding", id="UTF-16"),
         pytest.param(BODY.decode("latin-1").encode(), "body_encoding", id="UTF-8 taken for Latin-1"),
-        pytest.param(changed_by(), "body_reserialised", id="Python's spaces and escapes"),
-        pytest.param(changed_by(ensure_ascii=False), "body_reserialised", id="spaces"),
-        pytest.param(changed_by(separators=(",", ":")), "body_reserialised", id="escapes"),
-        pytest.param(changed_by(indent=2, ensure_ascii=False), "body_reserialised", id="two spaces"),
+        pytest.param(dump_document(), "body_reserialised", id="Python's spaces and escapes"),
+        pytest.param(dump_document(ensure_ascii=False), "body_reserialised", id="spaces"),
+        pytest.param(dump_document(separators=(",", ":")), "body_reserialised", id="escapes"),
+        pytest.param(dump_document(indent=2, ensure_ascii=False), "body_reserialised", id="two spaces"),
         pytest.param(json.dumps(BODY.decode()).encode(), "body_reserialised", id="a string in a document"),
         pytest.param(BODY.replace(b"/", b"\\/"), "body_reserialised", id="as PHP writes it"),
     ],
 )
 def test_a_body_that_was_changed_on_the_way_is_recognised(received: bytes, mistake: str) -> None:
-    for signature in (theirs(), theirs(OLD), sign(PRIVATE, "msg_1", NOW, BODY)):
-        found = asked(signature, received)
-        assert not found.valid
-        assert [problem for problem in found.problems if problem != "old_key"] == [mistake]
-        assert "body" in found.detail
+    for signature in (sign_v1(), sign_v1(OLD), sign(PRIVATE, "msg_1", NOW, BODY)):
+        diagnosis = run_diagnosis(signature, received)
+        assert not diagnosis.valid
+        assert [problem for problem in diagnosis.problems if problem != "old_key"] == [mistake]
+        assert "body" in diagnosis.detail
 
 
 @pytest.mark.parametrize(
@@ -209,14 +213,14 @@ def test_a_body_that_was_changed_on_the_way_is_recognised(received: bytes, mista
     ],
 )
 def test_edges_and_orders_go_both_ways(sent: bytes, received: bytes, mistake: str) -> None:
-    assert asked(theirs(body=sent), received).problem == mistake
+    assert run_diagnosis(sign_v1(body=sent), received).problem == mistake
 
 
 @pytest.mark.parametrize(
     ("received", "mistake"),
     [
         pytest.param(BODY.replace(b"100.0", b"100"), "body_reserialised", id="JavaScript's numbers"),
-        pytest.param(changed_by(sort_keys=True), "body_reserialised", id="sorted keys"),
+        pytest.param(dump_document(sort_keys=True), "body_reserialised", id="sorted keys"),
         pytest.param(BODY.replace(b'"attempt":1', b'"attempt":2'), "body_changed", id="another content"),
         pytest.param(BODY[:-9], "body_changed", id="cut off"),
         pytest.param(b"", "body_changed", id="nothing left"),
@@ -224,68 +228,82 @@ def test_edges_and_orders_go_both_ways(sent: bytes, received: bytes, mistake: st
     ],
 )
 def test_a_body_is_compared_with_the_one_that_was_sent(received: bytes, mistake: str) -> None:
-    assert asked(theirs(), received, sent=(SentMessage("msg_1", BODY),)).problem == mistake
-    assert asked(theirs(), received).problem == Mistake.WRONG_SECRET
+    assert run_diagnosis(sign_v1(), received, sent=(SentMessage("msg_1", BODY),)).problem == mistake
+    assert run_diagnosis(sign_v1(), received).problem == Mistake.WRONG_SECRET
 
 
 MISTAKEN = [
-    pytest.param(mac(KEY, signed()), [], id="right, without the version"),
-    pytest.param(theirs(), [], id="right"),
-    pytest.param(mac(SECRET[6:].encode(), signed()), ["secret_not_decoded"], id="the secret as text"),
-    pytest.param(mac(SECRET.encode(), signed()), ["secret_with_prefix"], id="the secret with its prefix"),
+    pytest.param(compute_mac(KEY, build_content()), [], id="right, without the version"),
+    pytest.param(sign_v1(), [], id="right"),
     pytest.param(
-        mac(base64.urlsafe_b64decode(SECRET.rstrip("=")[:48]), signed()),
+        compute_mac(SECRET[6:].encode(), build_content()), ["secret_not_decoded"], id="the secret as text"
+    ),
+    pytest.param(
+        compute_mac(SECRET.encode(), build_content()), ["secret_with_prefix"], id="the secret with its prefix"
+    ),
+    pytest.param(
+        compute_mac(base64.urlsafe_b64decode(SECRET.rstrip("=")[:48]), build_content()),
         ["secret_decoded_with_prefix"],
         id="the prefix decoded as URLs' base64",
     ),
     pytest.param(
-        mac(base64.b64decode(SECRET.rstrip("=").replace("_", "")[:48]), signed()),
+        compute_mac(base64.b64decode(SECRET.rstrip("=").replace("_", "")[:48]), build_content()),
         ["secret_decoded_with_prefix"],
         id="the prefix decoded, the underscore dropped",
     ),
-    pytest.param(mac(KEY, signed(), write=base64.b16encode).lower(), ["hex"], id="hex"),
-    pytest.param("sha256=" + mac(KEY, signed(), write=base64.b16encode), ["hex"], id="as GitHub writes it"),
+    pytest.param(compute_mac(KEY, build_content(), write=base64.b16encode).lower(), ["hex"], id="hex"),
     pytest.param(
-        base64.b64encode(hmac.new(KEY, signed(), hashlib.sha256).hexdigest().encode()).decode(),
+        "sha256=" + compute_mac(KEY, build_content(), write=base64.b16encode),
+        ["hex"],
+        id="as GitHub writes it",
+    ),
+    pytest.param(
+        base64.b64encode(hmac.new(KEY, build_content(), hashlib.sha256).hexdigest().encode()).decode(),
         ["hex"],
         id="base64 of hex",
     ),
     pytest.param(
-        mac(KEY, signed(), write=base64.urlsafe_b64encode).rstrip("="), ["other_base64"], id="no padding"
+        compute_mac(KEY, build_content(), write=base64.urlsafe_b64encode).rstrip("="),
+        ["other_base64"],
+        id="no padding",
     ),
-    pytest.param(mac(KEY, signed(), "sha512"), ["other_hash"], id="SHA-512"),
-    pytest.param(mac(KEY, signed(), "sha1"), ["other_hash"], id="SHA-1"),
-    pytest.param(mac(KEY, BODY), ["signed_content"], id="the body alone"),
-    pytest.param(mac(KEY, f"{NOW}.".encode() + BODY), ["signed_content"], id="as Stripe does"),
-    pytest.param(mac(KEY, b"msg_1." + BODY), ["signed_content"], id="no time"),
-    pytest.param(mac(KEY, f"msg_1{NOW}".encode() + BODY), ["signed_content"], id="no dots"),
-    pytest.param(mac(KEY, signed(changed_by())), ["body_reserialised"], id="Python's own body"),
+    pytest.param(compute_mac(KEY, build_content(), "sha512"), ["other_hash"], id="SHA-512"),
+    pytest.param(compute_mac(KEY, build_content(), "sha1"), ["other_hash"], id="SHA-1"),
+    pytest.param(compute_mac(KEY, BODY), ["signed_content"], id="the body alone"),
+    pytest.param(compute_mac(KEY, f"{NOW}.".encode() + BODY), ["signed_content"], id="as Stripe does"),
+    pytest.param(compute_mac(KEY, b"msg_1." + BODY), ["signed_content"], id="no time"),
+    pytest.param(compute_mac(KEY, f"msg_1{NOW}".encode() + BODY), ["signed_content"], id="no dots"),
     pytest.param(
-        mac(KEY, signed(changed_by(sort_keys=True, indent=2))),
+        compute_mac(KEY, build_content(dump_document())), ["body_reserialised"], id="Python's own body"
+    ),
+    pytest.param(
+        compute_mac(KEY, build_content(dump_document(sort_keys=True, indent=2))),
         ["body_reserialised"],
         id="sorted and indented",
     ),
     pytest.param(
-        mac(KEY, signed(changed_by(separators=(",", ":")).replace(b"/", b"\\/"))),
+        compute_mac(KEY, build_content(dump_document(separators=(",", ":")).replace(b"/", b"\\/"))),
         ["body_reserialised"],
         id="PHP's",
     ),
-    pytest.param(mac(KEY, signed(BODY + b"\n")), ["body_line_ends"], id="a line end added"),
-    pytest.param(theirs(timestamp=NOW + 12), ["timestamp_changed"], id="its own clock"),
-    pytest.param(theirs(OLD), ["old_key"], id="the old secret"),
-    pytest.param(theirs(ELSEWHERE), ["other_endpoint"], id="another endpoint's secret"),
+    pytest.param(compute_mac(KEY, build_content(BODY + b"\n")), ["body_line_ends"], id="a line end added"),
+    pytest.param(sign_v1(timestamp=NOW + 12), ["timestamp_changed"], id="its own clock"),
+    pytest.param(sign_v1(OLD), ["old_key"], id="the old secret"),
+    pytest.param(sign_v1(ELSEWHERE), ["other_endpoint"], id="another endpoint's secret"),
     pytest.param(
-        mac(SECRET.encode(), signed(), write=base64.b16encode),
+        compute_mac(SECRET.encode(), build_content(), write=base64.b16encode),
         ["secret_with_prefix", "hex"],
         id="two mistakes",
     ),
-    pytest.param(mac(SECRET[6:].encode(), BODY), ["secret_not_decoded", "signed_content"], id="two others"),
     pytest.param(
-        mac(encode_secret(OLD).encode(), signed()),
+        compute_mac(SECRET[6:].encode(), BODY), ["secret_not_decoded", "signed_content"], id="two others"
+    ),
+    pytest.param(
+        compute_mac(encode_secret(OLD).encode(), build_content()),
         ["old_key", "secret_with_prefix"],
         id="the old one as text",
     ),
-    pytest.param(mac(bytes(24), signed()), ["unexplained"], id="no known mistake"),
+    pytest.param(compute_mac(bytes(24), build_content()), ["unexplained"], id="no known mistake"),
     pytest.param("", ["unexplained"], id="nothing"),
     pytest.param("v1,é", ["unexplained"], id="no signature at all"),
 ]
@@ -293,45 +311,55 @@ MISTAKEN = [
 
 @pytest.mark.parametrize(("expected", "mistakes"), MISTAKEN)
 def test_what_the_receiver_computed_is_explained(expected: str, mistakes: list[str]) -> None:
-    found = diagnose(headers(), BODY, KEYS, now=NOW, expected=expected)
-    assert found.valid
-    assert list(found.problems) == mistakes
-    assert found.problem == (mistakes[0] if mistakes else None)
+    diagnosis = diagnose(build_headers(), BODY, KEYS, now=NOW, expected=expected)
+    assert diagnosis.valid
+    assert list(diagnosis.problems) == mistakes
+    assert diagnosis.problem == (mistakes[0] if mistakes else None)
 
 
 def test_what_the_receiver_computed_is_explained_beside_a_clock_that_is_off() -> None:
-    found = diagnose(headers(), BODY, KEYS, now=NOW + 999, expected=mac(SECRET.encode(), signed()))
-    assert (found.valid, list(found.problems)) == (False, ["secret_with_prefix", "clock_off"])
+    diagnosis = diagnose(
+        build_headers(), BODY, KEYS, now=NOW + 999, expected=compute_mac(SECRET.encode(), build_content())
+    )
+    assert (diagnosis.valid, list(diagnosis.problems)) == (False, ["secret_with_prefix", "clock_off"])
 
 
-def test_a_strange_signature_and_what_was_computed_are_told_apart() -> None:
-    strange = headers(theirs(bytes(24)))
-    right = diagnose(strange, BODY, KEYS, now=NOW, expected=theirs())
+def test_a_wrong_signature_and_a_wrong_computation_are_explained_separately() -> None:
+    strange = build_headers(sign_v1(bytes(24)))
+    right = diagnose(strange, BODY, KEYS, now=NOW, expected=sign_v1())
     assert (right.problem, right.valid) == ("wrong_secret", False)
     assert "The signature that you computed matches" in right.detail
-    wrong = diagnose(strange, BODY, KEYS, now=NOW, expected=mac(SECRET.encode(), signed()))
+    wrong = diagnose(strange, BODY, KEYS, now=NOW, expected=compute_mac(SECRET.encode(), build_content()))
     assert list(wrong.problems) == ["wrong_secret", "secret_with_prefix"]
 
 
 def test_what_is_tried_has_an_end() -> None:
     many = tuple(SentMessage(f"msg_{number}", BODY) for number in range(10, 30))
-    assert asked(theirs(message_id="msg_29"), sent=many).problem == Mistake.ID_CHANGED
+    assert run_diagnosis(sign_v1(message_id="msg_29"), sent=many).problem == Mistake.ID_CHANGED
     assert (
-        asked(theirs(message_id="msg_29"), sent=(SentMessage("msg_9", BODY), *many)).problem
+        run_diagnosis(sign_v1(message_id="msg_29"), sent=(SentMessage("msg_9", BODY), *many)).problem
         == Mistake.WRONG_SECRET
     )
-    assert asked(f"{'v9,a ' * 19}{theirs()}").valid
-    assert not asked(f"{'v9,a ' * 20}{theirs()}").valid
+    assert run_diagnosis(f"{'v9,a ' * 19}{sign_v1()}").valid
+    assert not run_diagnosis(f"{'v9,a ' * 20}{sign_v1()}").valid
     long = b'"' + b"a" * 20_000 + b'"'
     text = SECRET[6:].encode()
-    assert asked("v1," + mac(text, signed(long)), long).problem == Mistake.SECRET_NOT_DECODED
-    assert asked("v1," + mac(text, long), long).problem == Mistake.WRONG_SECRET
+    assert (
+        run_diagnosis("v1," + compute_mac(text, build_content(long)), long).problem
+        == Mistake.SECRET_NOT_DECODED
+    )
+    assert run_diagnosis("v1," + compute_mac(text, long), long).problem == Mistake.WRONG_SECRET
     deep = b"[" * 65 + b"]" * 65
     assert (
-        asked("v1," + mac(KEY, signed(deep[1:-1])), deep[1:64] + b" " + deep[64:-1]).problem
+        run_diagnosis(
+            "v1," + compute_mac(KEY, build_content(deep[1:-1])), deep[1:64] + b" " + deep[64:-1]
+        ).problem
         == "body_reserialised"
     )
-    assert asked("v1," + mac(KEY, signed(deep)), deep[:64] + b" " + deep[64:]).problem == Mistake.WRONG_SECRET
+    assert (
+        run_diagnosis("v1," + compute_mac(KEY, build_content(deep)), deep[:64] + b" " + deep[64:]).problem
+        == Mistake.WRONG_SECRET
+    )
 
 
 @given(
@@ -342,11 +370,11 @@ def test_what_is_tried_has_an_end() -> None:
     body=st.binary(max_size=40) | st.just(BODY),
     expected=st.none() | st.text(),
 )
-def test_anything_at_all_is_diagnosed_and_no_secret_is_told(
+def test_any_input_is_diagnosed_without_showing_a_secret(
     sent: dict[str, str], valid: set[str], body: bytes, expected: str | None
 ) -> None:
-    mixed = sent | {name: value for name, value in headers().items() if name in valid}
-    found = diagnose(mixed, body, Keys(KEY), now=NOW, expected=expected)
-    assert found.valid == (mixed == headers() and body == BODY)
-    assert SECRET[6:] not in str(found)
-    assert theirs()[3:] not in str(found)
+    mixed = sent | {name: value for name, value in build_headers().items() if name in valid}
+    diagnosis = diagnose(mixed, body, Keys(KEY), now=NOW, expected=expected)
+    assert diagnosis.valid == (mixed == build_headers() and body == BODY)
+    assert SECRET[6:] not in str(diagnosis)
+    assert sign_v1()[3:] not in str(diagnosis)
