@@ -10,8 +10,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
-from service.jobs.models import IS_ACTIVE, IdempotencyKey
-from service.jobs.transitions import EVENTS, JOBS
+from service.jobs.models import EVENTS, IS_ACTIVE, JOBS, IdempotencyKey
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState
 
 logger = logging.getLogger("framehook.housekeeping")

@@ -7,6 +7,7 @@ from random import random
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from service.jobs.models import Job, Status
@@ -206,16 +207,5 @@ def change_from_result(job: Job, ending: Output | Failure, gpu_seconds: float, *
 
 
 def with_lost_output(report: Report, failure: Failure) -> Report:
-    """The same step, told as the failure that it is: what the run claims to have written is not in its place."""
-    return Report(
-        job_id=report.job_id,
-        attempt=report.attempt,
-        step=report.step,
-        call_id=report.call_id,
-        run=report.run,
-        phase=Phase.FINALIZING,
-        progress=report.progress,
-        message=failure.message,
-        gpu_seconds=report.gpu_seconds,
-        error=failure,
-    )
+    """Return the report of the same step as a failure: the output that it names is not at its key."""
+    return replace(report, phase=Phase.FINALIZING, message=failure.message, output=None, error=failure)

@@ -9,6 +9,7 @@ alone, with `:parameters`, by the transitions that the service itself uses. Ever
 and the step that the row must be behind, so the database decides every race.
 """
 
+from service.ingest.changes import ProgressRow
 from service.jobs import transition_sql
 from service.jobs.models import Job
 
@@ -30,11 +31,17 @@ _IS_NEWER = f"{transition_sql.ATTEMPT} AND {transition_sql.KNOWN_CALL} AND {tran
 _LAST_REPORT = _REPORT.format(of=":")
 _CLOSE_GPU_SECONDS = f"gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_GPU_SECONDS}".format(of=":")
 
-# Columns that a run reports and that every tick may change.
+# A field of `ProgressRow` is copied to the column of its name, unless the statements below treat it in their own way.
+_TREATED = {"job_id", "attempt", "run", "step", "call_id", "phase", "progress", "gpu_seconds", "now"}
+_COPY = ", ".join(
+    f"{name} = reported.{name}" for name in ProgressRow.__struct_fields__ if name not in _TREATED
+)
+
+# Columns that every tick may change.
 _PROGRESS = f"""
     progress = CASE WHEN reported.progress > export_jobs.progress THEN reported.progress
         ELSE export_jobs.progress END,
-    message = reported.message, eta_seconds = reported.eta_seconds,
+    {_COPY},
     sequence = export_jobs.sequence + 1, lease_until = NULL,
     finalizer = NULL,
     {_REPORT.format(of="reported.")}

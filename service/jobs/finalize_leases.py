@@ -8,11 +8,10 @@ from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from callbacks.envelope import Phase, Report
-from service.jobs.models import IS_ACTIVE, ExportJob, Job, Status
-from service.jobs.transitions import JOBS, update_job
+from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
+from service.jobs.transitions import update_job
 
 
 async def acquire(
@@ -24,10 +23,10 @@ async def acquire(
     cancel may still come between, and what the run itself reports later.
     """
     current = and_(
-        col(ExportJob.job_id) == report.job_id,
-        col(ExportJob.attempt) == report.attempt,
-        col(ExportJob.finalizer).is_(None),
-        or_(col(ExportJob.call_id).is_(None), col(ExportJob.call_id) == report.call_id),
+        JOBS.c.job_id == report.job_id,
+        JOBS.c.attempt == report.attempt,
+        JOBS.c.finalizer.is_(None),
+        or_(JOBS.c.call_id.is_(None), JOBS.c.call_id == report.call_id),
         _is_older_than(report),
         IS_ACTIVE,
     )
@@ -37,13 +36,13 @@ async def acquire(
         "run": report.run,
         "reported_call_id": report.call_id,
         "gpu_seconds_before": case(
-            (col(ExportJob.run) == report.run, col(ExportJob.gpu_seconds_before)),
-            else_=col(ExportJob.gpu_seconds),
+            (JOBS.c.run == report.run, JOBS.c.gpu_seconds_before),
+            else_=JOBS.c.gpu_seconds,
         ),
         "step": report.step - 1,  # a tick that comes late, or an older run's, must not undo this
         "message": "Checking the exported file",
         "heartbeat_at": now,
-        "started_at": func.coalesce(col(ExportJob.started_at), now),
+        "started_at": func.coalesce(JOBS.c.started_at, now),
         "lease_until": now + lease_seconds,
         "finalizer": finalizer,
         # Whoever ends the job otherwise, after a crash as well, knows by these what to withdraw.
@@ -80,5 +79,5 @@ async def release_all(session: AsyncSession) -> None:
 
 
 def _is_older_than(report: Report) -> ColumnElement[bool]:
-    same_run = and_(col(ExportJob.run) == report.run, col(ExportJob.step) < report.step)
-    return or_(col(ExportJob.run) < report.run, same_run)
+    same_run = and_(JOBS.c.run == report.run, JOBS.c.step < report.step)
+    return or_(JOBS.c.run < report.run, same_run)

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from callbacks.envelope import Phase
 from service.jobs import fair_share
-from service.jobs.models import IS_ACTIVE, ExportJob, Job, Status
+from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
 from service.jobs.transition_sql import LONGEST_PAUSE_SECONDS
-from service.jobs.transitions import JOBS, UNSTARTED, annotate, match_job, to_job, update_job
+from service.jobs.transitions import UNSTARTED, annotate, match_job, to_job, update_job
 
 
 class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +44,10 @@ async def claim(
     free = select(JOBS.c.job_id).where(JOBS.c.job_id.in_(job_ids)).with_for_update(skip_locked=True)
     # Not `UNSTARTED`: with that, SQLite would look through all that are pending.
     ready = and_(
-        col(ExportJob.status) == Status.PENDING,
-        col(ExportJob.call_id).is_(None),
-        col(ExportJob.lease_until).is_(None),
-        col(ExportJob.not_before) <= now,
+        JOBS.c.status == Status.PENDING,
+        JOBS.c.call_id.is_(None),
+        JOBS.c.lease_until.is_(None),
+        JOBS.c.not_before <= now,
     )
     leased = update(JOBS).where(JOBS.c.job_id.in_(free), ready).values(lease_until=now + lease_seconds)
     rows = (await session.execute(leased.returning(JOBS))).mappings()
@@ -59,7 +58,7 @@ async def claim(
 
 async def list_watched(session: AsyncSession) -> list[WatchedJob]:
     """Every active job that a replica has leased, or that a run is known of."""
-    somebodys = or_(~UNSTARTED, col(ExportJob.lease_until).is_not(None))
+    somebodys = or_(~UNSTARTED, JOBS.c.lease_until.is_not(None))
     columns = (JOBS.c[name] for name in WatchedJob.__struct_fields__)
     rows = await session.execute(select(*columns).where(IS_ACTIVE, somebodys))
     return [msgspec.convert(dict(row), WatchedJob) for row in rows.mappings()]
@@ -88,15 +87,15 @@ async def lease_silent(
 async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
     """A pause that ends later than any pause can was written before the clock went back: end it."""
     too_late = now + LONGEST_PAUSE_SECONDS
-    waiting = and_(UNSTARTED, col(ExportJob.lease_until).is_(None), col(ExportJob.not_before) > too_late)
+    waiting = and_(UNSTARTED, JOBS.c.lease_until.is_(None), JOBS.c.not_before > too_late)
     await session.execute(update(JOBS).where(waiting).values(not_before=now))
 
 
 def _is_unchanged(seen: Sequence[WatchedJob]) -> ColumnElement[bool]:
-    ids = col(ExportJob.job_id).in_([job.job_id for job in seen])
+    ids = JOBS.c.job_id.in_([job.job_id for job in seen])
     same = tuple_(JOBS.c.job_id, JOBS.c.sequence).in_([(job.job_id, job.sequence) for job in seen])
     leases = {job.lease_until for job in seen if job.lease_until is not None}
-    free = or_(col(ExportJob.lease_until).is_(None), col(ExportJob.lease_until).in_(leases))
+    free = or_(JOBS.c.lease_until.is_(None), JOBS.c.lease_until.in_(leases))
     return and_(IS_ACTIVE, ids, same, free)
 
 
@@ -106,10 +105,10 @@ async def record_spawn(session: AsyncSession, job: Job, call_id: str, *, now: fl
     A run may have reported before this is written. If it named this call, it goes on where it is; if it named another
     one, which nobody knows of, whatever it reported is taken back, and nothing more of it will be taken in.
     """
-    same = and_(match_job(job.job_id, job.user_id), col(ExportJob.attempt) == job.attempt, IS_ACTIVE)
-    unknown = and_(same, col(ExportJob.call_id).is_(None))
+    same = and_(match_job(job.job_id, job.user_id), JOBS.c.attempt == job.attempt, IS_ACTIVE)
+    unknown = and_(same, JOBS.c.call_id.is_(None))
     values: dict[str, object] = {"call_id": call_id, "spawned_at": now}
-    reported = await annotate(session, and_(unknown, col(ExportJob.reported_call_id) == call_id), values)
+    reported = await annotate(session, and_(unknown, JOBS.c.reported_call_id == call_id), values)
     if reported is not None:
         return reported
     starting = {
@@ -120,7 +119,7 @@ async def record_spawn(session: AsyncSession, job: Job, call_id: str, *, now: fl
         "run": "",
         "step": 0,
         "reported_call_id": None,
-        "gpu_seconds": col(ExportJob.gpu_seconds_before),
+        "gpu_seconds": JOBS.c.gpu_seconds_before,
         "eta_seconds": None,
         "started_at": None,
         "heartbeat_at": now,
@@ -135,14 +134,14 @@ async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance:
 
     Where calls outlive the service (`of_this_instance` is empty), a run that has reported goes on.
     """
-    reported = col(ExportJob.reported_call_id)
+    reported = JOBS.c.reported_call_id
     foreign = and_(
         IS_ACTIVE,
-        col(ExportJob.runner) == runner,
+        JOBS.c.runner == runner,
         or_(
-            col(ExportJob.call_id).is_not(None) & ~col(ExportJob.call_id).startswith(of_this_instance),
-            col(ExportJob.call_id).is_(None) & reported.is_(None) & col(ExportJob.lease_until).is_not(None),
-            col(ExportJob.call_id).is_(None) & ~reported.startswith(of_this_instance),
+            JOBS.c.call_id.is_not(None) & ~JOBS.c.call_id.startswith(of_this_instance),
+            JOBS.c.call_id.is_(None) & reported.is_(None) & JOBS.c.lease_until.is_not(None),
+            JOBS.c.call_id.is_(None) & ~reported.startswith(of_this_instance),
         ),
     )
     return [to_job(row) for row in (await session.execute(select(JOBS).where(foreign))).mappings()]
@@ -150,11 +149,11 @@ async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance:
 
 async def find_by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
     """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
-    ours = and_(IS_ACTIVE, col(ExportJob.call_id).in_(call_ids), col(ExportJob.finalizer).is_(None))
+    ours = and_(IS_ACTIVE, JOBS.c.call_id.in_(call_ids), JOBS.c.finalizer.is_(None))
     return [to_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 
 
 async def list_local_runs(session: AsyncSession, instance: str) -> list[Job]:
     """Active jobs whose call belongs to this instance."""
-    ours = and_(IS_ACTIVE, col(ExportJob.call_id).startswith(instance))
+    ours = and_(IS_ACTIVE, JOBS.c.call_id.startswith(instance))
     return [to_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]

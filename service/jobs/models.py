@@ -4,10 +4,11 @@ from enum import StrEnum
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, ColumnElement, Index, Text, literal_column, text
+from sqlalchemy import Column, ColumnElement, Index, Table, Text, literal_column, text
 from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType, Phase
+from service.jobs.columns import BigInt, FloatFromZero, IntFromZero, LongText, PrimaryKey, table_columns
 
 
 class Status(StrEnum):
@@ -35,48 +36,30 @@ IS_ACTIVE: ColumnElement[bool] = literal_column(_IS_ACTIVE.text)
 IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text)
 
 
-class ExportJob(SQLModel, table=True):
-    """Durable state of an export. Times are seconds since the epoch (UTC), progress is in percent.
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """An export: a row of `export_jobs`, whose columns are these fields (see `table_columns`).
 
-    `gpu_seconds` sums all runs of all attempts; `gpu_seconds_before` all but the latest run. `call_id` is the call that
-    the runner started, and `reported_call_id` the one that the newest report named.
-    `finalizer` names whoever verifies and publishes the output now; only they may end the attempt by what they find.
-    `interruptions` counts the attempts under which the service died; `attempt_limit` grows by each.
+    Times are seconds since the epoch (UTC), progress is in percent. `gpu_seconds` sums all runs of all attempts;
+    `gpu_seconds_before` all but the latest run. `call_id` is the call that the runner started, and `reported_call_id`
+    the one that the newest report named. `finalizer` names the replica's task that verifies and publishes the output
+    now; only that task may end the attempt by what it finds. `interruptions` counts the attempts that ended because
+    the service did; `attempt_limit` grows by each.
     """
 
-    __tablename__ = "export_jobs"
-    __table_args__ = (
-        Index("ix_export_jobs_user", "user_id", "job_id"),
-        Index("ix_export_jobs_user_status", "user_id", "status", "job_id"),
-        Index("ix_export_jobs_user_completed", "user_id", "completed_at"),
-        Index("ix_export_jobs_output", "user_id", "output_key"),
-        Index(
-            "ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN
-        ),
-        Index(
-            "ix_export_jobs_active",
-            "status",
-            "user_id",
-            "job_id",
-            sqlite_where=_IS_ACTIVE,
-            postgresql_where=_IS_ACTIVE,
-        ),
-    )
-
-    job_id: str = Field(primary_key=True)
+    job_id: PrimaryKey
     user_id: str
     type: str
-    config: str = Field(sa_column=Column(Text, nullable=False))
+    config: LongText
     project_id: str | None = None
     input_key: str
     output_key: str
-    status: str
-    phase: str
+    status: Status
+    phase: Phase
     progress: float = 0.0
-    message: str = Field(default="", sa_column=Column(Text, nullable=False))
+    message: LongText = ""
     error_code: str | None = None
-    error_message: str | None = Field(default=None, sa_column=Column(Text))
-    output_size: int | None = Field(default=None, sa_column=Column(BigInteger))
+    error_message: LongText | None = None
+    output_size: BigInt | None = None
     output_checksum: str | None = None
     output_duration: float | None = None
     output_width: int | None = None
@@ -100,10 +83,55 @@ class ExportJob(SQLModel, table=True):
     acknowledged_at: float | None = None
     eta_seconds: float | None = None
     gpu_seconds: float = 0.0
-    gpu_seconds_before: float = Field(default=0.0, sa_column_kwargs={"server_default": "0"})
+    gpu_seconds_before: FloatFromZero = 0.0
     reported_call_id: str | None = None
-    interruptions: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    interruptions: IntFromZero = 0
     traceparent: str | None = None
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What a log record about this attempt carries, as its `extra`."""
+        return {"job": self.job_id, "attempt": self.attempt}
+
+    @property
+    def event_type(self) -> EventType:
+        """What this state is called on the wire."""
+        if self.status in _TERMINAL_EVENTS:
+            return _TERMINAL_EVENTS[self.status]
+        started = self.status is Status.PROCESSING and self.phase is Phase.STARTING
+        first = (
+            self.sequence == self.transition_sequence
+        )  # a run may report more than once before its next phase
+        return EventType.STARTED if started and first else EventType.PROGRESS
+
+
+COLUMNS: Final = ", ".join(Job.__struct_fields__)
+"""What a statement in plain SQL reads a job from."""
+
+_TERMINAL_EVENTS = {
+    Status.COMPLETE: EventType.COMPLETED,
+    Status.ERROR: EventType.FAILED,
+    Status.CANCELLED: EventType.CANCELLED,
+}
+
+JOBS: Final = Table(
+    "export_jobs",
+    SQLModel.metadata,
+    *table_columns(Job),
+    Index("ix_export_jobs_user", "user_id", "job_id"),
+    Index("ix_export_jobs_user_status", "user_id", "status", "job_id"),
+    Index("ix_export_jobs_user_completed", "user_id", "completed_at"),
+    Index("ix_export_jobs_output", "user_id", "output_key"),
+    Index("ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN),
+    Index(
+        "ix_export_jobs_active",
+        "status",
+        "user_id",
+        "job_id",
+        sqlite_where=_IS_ACTIVE,
+        postgresql_where=_IS_ACTIVE,
+    ),
+)
 
 
 class ExportEvent(SQLModel, table=True):
@@ -154,73 +182,4 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: float = Field(index=True)
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of `export_jobs`, field by field (a test holds the two together)."""
-
-    job_id: str
-    user_id: str
-    type: str
-    config: str
-    project_id: str | None
-    input_key: str
-    output_key: str
-    status: Status
-    phase: Phase
-    progress: float
-    message: str
-    error_code: str | None
-    error_message: str | None
-    output_size: int | None
-    output_checksum: str | None
-    output_duration: float | None
-    output_width: int | None
-    output_height: int | None
-    attempt: int
-    attempt_limit: int
-    run: str
-    step: int
-    sequence: int
-    transition_sequence: int
-    runner: str
-    call_id: str | None
-    lease_until: float | None
-    finalizer: str | None
-    not_before: float
-    heartbeat_at: float | None
-    spawned_at: float | None
-    created_at: float
-    started_at: float | None
-    completed_at: float | None
-    acknowledged_at: float | None
-    eta_seconds: float | None
-    gpu_seconds: float
-    gpu_seconds_before: float
-    reported_call_id: str | None
-    interruptions: int
-    traceparent: str | None
-
-    @property
-    def log_fields(self) -> dict[str, object]:
-        """What a log record about this attempt carries, as its `extra`."""
-        return {"job": self.job_id, "attempt": self.attempt}
-
-    @property
-    def event_type(self) -> EventType:
-        """What this state is called on the wire."""
-        if self.status in _TERMINAL_EVENTS:
-            return _TERMINAL_EVENTS[self.status]
-        started = self.status is Status.PROCESSING and self.phase is Phase.STARTING
-        first = (
-            self.sequence == self.transition_sequence
-        )  # a run may report more than once before its next phase
-        return EventType.STARTED if started and first else EventType.PROGRESS
-
-
-COLUMNS: Final = ", ".join(Job.__struct_fields__)
-"""What a statement in plain SQL reads a job from."""
-
-_TERMINAL_EVENTS = {
-    Status.COMPLETE: EventType.COMPLETED,
-    Status.ERROR: EventType.FAILED,
-    Status.CANCELLED: EventType.CANCELLED,
-}
+EVENTS: Final[Table] = ExportEvent.__table__  # type: ignore[attr-defined]

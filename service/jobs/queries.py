@@ -7,18 +7,18 @@ from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
-from service.jobs.models import ACTIVE, IS_ACTIVE, IS_UNSEEN, ExportEvent, ExportJob, Job, Status
-from service.jobs.transitions import EVENTS, JOBS, to_job
+from service.jobs.models import ACTIVE, EVENTS, IS_ACTIVE, IS_UNSEEN, JOBS, ExportEvent, Job, Status
+from service.jobs.transitions import to_job
 
 MAX_RECENT = 1_000
 
-NEWEST = col(ExportJob.job_id).desc()
-LATEST_FINISHED = col(ExportJob.completed_at).desc()
+NEWEST = JOBS.c.job_id.desc()
+LATEST_FINISHED = JOBS.c.completed_at.desc()
 
 
 async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
     """One of the user's jobs."""
-    found = await list_for_user(session, user_id, col(ExportJob.job_id) == job_id, limit=1)
+    found = await list_for_user(session, user_id, JOBS.c.job_id == job_id, limit=1)
     return found[0] if found else None
 
 
@@ -29,9 +29,9 @@ async def find_key_holder(
 
     Active and complete ones have it; one that was cancelled while its output was put into its place, until that ends.
     """
-    has = or_(col(ExportJob.status).in_((*ACTIVE, Status.COMPLETE)), col(ExportJob.lease_until) > now)
-    same = (col(ExportJob.user_id) == user_id, col(ExportJob.output_key) == output_key)
-    found = select(JOBS.c.job_id).where(*same, col(ExportJob.job_id) != besides, has).limit(1)
+    has = or_(JOBS.c.status.in_((*ACTIVE, Status.COMPLETE)), JOBS.c.lease_until > now)
+    same = (JOBS.c.user_id == user_id, JOBS.c.output_key == output_key)
+    found = select(JOBS.c.job_id).where(*same, JOBS.c.job_id != besides, has).limit(1)
     return (await session.execute(found)).scalar_one_or_none()
 
 
@@ -49,7 +49,7 @@ async def list_for_user(
     order: UnaryExpression[Any] = NEWEST,
 ) -> list[Job]:
     """The user's jobs that meet every condition."""
-    found = select(JOBS).where(col(ExportJob.user_id) == user_id, *where)
+    found = select(JOBS).where(JOBS.c.user_id == user_id, *where)
     rows = await session.execute(found.order_by(order).limit(limit))
     return [to_job(row) for row in rows.mappings()]
 
@@ -66,7 +66,7 @@ async def list_unacknowledged(session: AsyncSession, user_id: str) -> list[Job]:
 
 async def list_recent(session: AsyncSession, user_id: str, *, since: float) -> list[Job]:
     """What is active or has finished since, newest first."""
-    finished = col(ExportJob.completed_at) >= since
+    finished = JOBS.c.completed_at >= since
     return _merge_newest(
         await list_active(session, user_id),
         await list_for_user(session, user_id, finished, order=LATEST_FINISHED),
@@ -91,17 +91,17 @@ async def list_page(
     """One page of the user's jobs; `before` is the last job id of the page before."""
     where = []
     if status:
-        where.append(col(ExportJob.status) == status)
+        where.append(JOBS.c.status == status)
     if type_:
-        where.append(col(ExportJob.type) == type_)
+        where.append(JOBS.c.type == type_)
     if before:
-        where.append(col(ExportJob.job_id) < before)
+        where.append(JOBS.c.job_id < before)
     return await list_for_user(session, user_id, *where, limit=limit)
 
 
 async def list_latest_finished(session: AsyncSession, user_id: str, *, since: float, limit: int) -> list[Job]:
     """The newest of what has finished since, or was not acknowledged; oldest first."""
-    completed_at = col(ExportJob.completed_at)
+    completed_at = JOBS.c.completed_at
     recent = await list_for_user(session, user_id, completed_at >= since, order=LATEST_FINISHED, limit=limit)
     unseen = await list_for_user(session, user_id, IS_UNSEEN, limit=limit)
     found = {job.job_id: job for job in (*recent, *unseen)}
@@ -113,30 +113,30 @@ async def list_finished_since(
     session: AsyncSession, user_id: str, *, since: float, after: tuple[float, str] | None, limit: int
 ) -> list[Job]:
     """What has finished since, in the order in which it did; `after` is the time and id of the last seen."""
-    completed_at, job_id = col(ExportJob.completed_at), col(ExportJob.job_id)
+    completed_at, job_id = JOBS.c.completed_at, JOBS.c.job_id
     where: list[ColumnElement[bool]] = [completed_at >= since]
     if after is not None:
         where.append(tuple_(completed_at, job_id) > tuple_(*after))
-    found = select(JOBS).where(col(ExportJob.user_id) == user_id, *where)
+    found = select(JOBS).where(JOBS.c.user_id == user_id, *where)
     rows = await session.execute(found.order_by(completed_at, job_id).limit(limit))
     return [to_job(row) for row in rows.mappings()]
 
 
 async def list_by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job]:
     """Jobs by id, whoever's they are."""
-    found = select(JOBS).where(col(ExportJob.job_id).in_(job_ids))
+    found = select(JOBS).where(JOBS.c.job_id.in_(job_ids))
     return [to_job(row) for row in (await session.execute(found)).mappings()]
 
 
 async def count_active_by_status(session: AsyncSession) -> dict[str, int]:
     """How many jobs are pending, and how many processing."""
-    counted = select(col(ExportJob.status), func.count()).where(IS_ACTIVE).group_by(col(ExportJob.status))
+    counted = select(JOBS.c.status, func.count()).where(IS_ACTIVE).group_by(JOBS.c.status)
     return dict.fromkeys(ACTIVE, 0) | {row[0]: row[1] for row in await session.execute(counted)}
 
 
 async def count_active(session: AsyncSession, user_id: str) -> int:
     """How many of the user's jobs are pending or processing."""
-    counted = select(func.count()).select_from(JOBS).where(col(ExportJob.user_id) == user_id, IS_ACTIVE)
+    counted = select(func.count()).select_from(JOBS).where(JOBS.c.user_id == user_id, IS_ACTIVE)
     return int((await session.execute(counted)).scalar_one())
 
 

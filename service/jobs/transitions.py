@@ -9,23 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, TextClause, and_, insert, text, update
+from sqlalchemy import ColumnElement, TextClause, and_, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from callbacks.envelope import Phase
 from infra.database.base import CHANGE_LOG, dialect_of
 from service.jobs import transition_sql
-from service.jobs.models import IS_ACTIVE, ExportEvent, ExportJob, Job, Status
+from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
 from service.jobs.transition_sql import Charge
-
-JOBS: Table = ExportJob.__table__  # type: ignore[attr-defined]
-EVENTS: Table = ExportEvent.__table__  # type: ignore[attr-defined]
 
 CHANGED_JOBS = "untold"
 """In a session's info: the jobs as they stood after each change of the transaction, for the outbox."""
 
-UNSTARTED = and_(IS_ACTIVE, col(ExportJob.status) == Status.PENDING, col(ExportJob.call_id).is_(None))
+UNSTARTED = and_(IS_ACTIVE, JOBS.c.status == Status.PENDING, JOBS.c.call_id.is_(None))
 
 _SPENT = "gpu_seconds_before = gpu_seconds"
 _OF_USER = "job_id = :job_id AND user_id = :user_id"
@@ -111,10 +107,10 @@ async def acknowledge(
 ) -> list[Job]:
     """Mark finished jobs as seen; those unfinished, unknown or seen before are left as they are."""
     seen = and_(
-        col(ExportJob.user_id) == user_id,
-        col(ExportJob.job_id).in_(job_ids),
-        col(ExportJob.completed_at).is_not(None),
-        col(ExportJob.acknowledged_at).is_(None),
+        JOBS.c.user_id == user_id,
+        JOBS.c.job_id.in_(job_ids),
+        JOBS.c.completed_at.is_not(None),
+        JOBS.c.acknowledged_at.is_(None),
     )
     rows = await session.execute(update(JOBS).where(seen).values(acknowledged_at=now).returning(JOBS))
     return [to_job(row) for row in rows.mappings()]
@@ -159,14 +155,14 @@ def to_job(row: Mapping[Any, Any]) -> Job:
 
 def match_job(job_id: str, user_id: str) -> ColumnElement[bool]:
     """The one job, if it is the user's."""
-    return and_(col(ExportJob.job_id) == job_id, col(ExportJob.user_id) == user_id)
+    return and_(JOBS.c.job_id == job_id, JOBS.c.user_id == user_id)
 
 
 async def update_job(
     session: AsyncSession, where: ColumnElement[bool], values: dict[str, object], now: float
 ) -> Job | None:
     """One conditional change, numbered and recorded; the row after it, or None if it met no row."""
-    job = await _update(session, where, values | {"transition_sequence": col(ExportJob.sequence) + 1})
+    job = await _update(session, where, values | {"transition_sequence": JOBS.c.sequence + 1})
     return await _record(session, job, now) if job else None
 
 
@@ -179,7 +175,7 @@ async def annotate(
 
 
 async def _update(session: AsyncSession, where: ColumnElement[bool], values: dict[str, object]) -> Job | None:
-    numbered = values | {"sequence": col(ExportJob.sequence) + 1}
+    numbered = values | {"sequence": JOBS.c.sequence + 1}
     rows = await session.execute(update(JOBS).where(where).values(numbered).returning(JOBS))
     row = rows.mappings().one_or_none()
     return to_job(row) if row else None

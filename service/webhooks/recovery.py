@@ -9,12 +9,11 @@ from typing import Final
 import msgspec
 from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col
 
 from service.jobs.ids import new_id
-from service.jobs.models import FINAL, ExportJob, Job
+from service.jobs.models import FINAL, JOBS, Job
 from service.jobs.serializers import JobSerializer, format_timestamp
-from service.jobs.transitions import JOBS, to_job
+from service.jobs.transitions import to_job
 from service.webhooks.models import DELIVERIES, Delivery, DeliveryState, Endpoint, delivery_from_row
 from service.webhooks.outbox import INSERT_DELIVERY, build_delivery, build_payload
 from service.webhooks.retry_policy import TEST_EVENT
@@ -81,14 +80,14 @@ async def _list_ended_jobs(
     session: AsyncSession, endpoint: Endpoint, *, since: float, after: str
 ) -> Sequence[Job]:
     query = select(JOBS).where(
-        col(ExportJob.user_id) == endpoint.user_id,
-        col(ExportJob.completed_at) >= since,
-        col(ExportJob.status).in_(FINAL),
-        col(ExportJob.job_id) > after,
+        JOBS.c.user_id == endpoint.user_id,
+        JOBS.c.completed_at >= since,
+        JOBS.c.status.in_(FINAL),
+        JOBS.c.job_id > after,
     )
     if endpoint.job_id:
-        query = query.where(col(ExportJob.job_id) == endpoint.job_id)
-    rows = await session.execute(query.order_by(col(ExportJob.job_id)).limit(BATCH_ROWS))
+        query = query.where(JOBS.c.job_id == endpoint.job_id)
+    rows = await session.execute(query.order_by(JOBS.c.job_id).limit(BATCH_ROWS))
     return [to_job(row) for row in rows.mappings()]
 
 

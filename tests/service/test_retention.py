@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select
 
 from infra.database.sqlite import SqliteDatabase, sqlite_url
 from service import schema
-from service.jobs.transitions import EVENTS
+from service.jobs.models import EVENTS
 from service.retention import BATCH_ROWS, IDEMPOTENCY_KEYS, Retention, RetentionTask
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,6 @@ from sqlmodel import SQLModel
 
 from infra.database.sqlite import sqlite_url
 from service import schema
-from service.jobs.models import ExportJob, Job
 
 
 def differences(connection: Connection) -> list[object]:
@@ -92,7 +91,3 @@ def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     folder.mkdir()
     schema.upgrade(sqlite_url(folder / "framehook.db"))
     assert "export_jobs" in tables(folder / "framehook.db")
-
-
-def test_a_job_that_travels_has_the_fields_of_its_row() -> None:
-    assert list(Job.__struct_fields__) == list(ExportJob.model_fields)

@@ -12,7 +12,7 @@ from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Change, Outcome
-from service.jobs import transitions
+from service.jobs import models, transitions
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 from tests.support.fakes import OUTPUT
@@ -120,12 +120,12 @@ class FakeChanges(JobChanges):
 async def fetch_jobs(database: Database) -> dict[str, Row]:
     """All of `export_jobs`."""
     async with database.reading() as session:
-        found = await session.execute(select(transitions.JOBS).order_by(transitions.JOBS.c.job_id))
+        found = await session.execute(select(models.JOBS).order_by(models.JOBS.c.job_id))
         return {str(row["job_id"]): dict(row) for row in found.mappings()}
 
 
 async def fetch_events(database: Database) -> list[Row]:
     """Every timeline, oldest first."""
     async with database.reading() as session:
-        found = await session.execute(select(transitions.EVENTS).order_by(transitions.EVENTS.c.sequence))
+        found = await session.execute(select(models.EVENTS).order_by(models.EVENTS.c.sequence))
         return [dict(row) for row in found.mappings()]

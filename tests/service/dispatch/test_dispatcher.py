@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from service.dispatch.runners import Failed, RunnerRefused, Running, Unknown
-from service.jobs import transitions
+from service.jobs import models
 from service.settings import Settings
 from tests.service.conftest import bearer
 from tests.support.app_harness import AppHarness, open_app
@@ -45,9 +45,7 @@ async def app(settings: Settings, stack: AsyncExitStack, clock: MovableClock) ->
 async def set_back(app: AppHarness, job_id: str, **values: float) -> None:
     """Let time have passed for a job: change its row behind the service's back."""
     async with app.database.transaction() as session:
-        await session.execute(
-            update(transitions.JOBS).where(transitions.JOBS.c.job_id == job_id).values(**values)
-        )
+        await session.execute(update(models.JOBS).where(models.JOBS.c.job_id == job_id).values(**values))
 
 
 async def shown(app: AppHarness, job_id: str) -> dict[str, Any]:
@@ -214,7 +212,7 @@ async def test_a_configuration_of_another_version_fails_alone(
     app = await stack.enter_async_context(open_app(settings, FakeRunner(places=0)))
     ids = [(await app.submit_export())["job_id"] for _ in range(3)]
     async with app.database.transaction() as session:
-        jobs = transitions.JOBS
+        jobs = models.JOBS
         broken = update(jobs).where(jobs.c.job_id == ids[1]).values(config=json.dumps({"zoom": 2}))
         await session.execute(broken)
     app.runner.free_slots = 4

@@ -17,7 +17,7 @@ from infra.database.factory import open_database
 from infra.database.sqlite import SqliteDatabase
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome
-from service.jobs import transitions
+from service.jobs import models, transitions
 from service.jobs.models import Job
 from tests.support import job_factory
 from tests.support.job_factory import Row
@@ -239,8 +239,8 @@ async def _result(
     database = open_database(url)
     try:
         async with database.transaction() as session:
-            await session.execute(delete(transitions.EVENTS))
-            await session.execute(delete(transitions.JOBS))
+            await session.execute(delete(models.EVENTS))
+            await session.execute(delete(models.JOBS))
         await submitted(database, "job-1", "job-2")
         writer = BatchWriter(database, job_factory.FakeChanges())
         outcomes = [await job_factory.write_changes(writer, *batch) for batch in batches]

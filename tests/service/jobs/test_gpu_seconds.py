@@ -13,7 +13,7 @@ from infra.database.factory import open_database
 from service.dispatch.runners import Failed, Finished
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import change_from_result
-from service.jobs import finalize_leases, transitions
+from service.jobs import finalize_leases, models, transitions
 from service.jobs.models import Job
 from service.jobs.transition_sql import Charge
 from tests.service.dispatch.test_dispatcher import once, set_back
@@ -28,8 +28,8 @@ async def either(request: pytest.FixtureRequest, sqlite_url: str) -> AsyncIterat
     url = sqlite_url if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
     database = open_database(url)
     async with database.transaction() as session:
-        await session.execute(delete(transitions.EVENTS))
-        await session.execute(delete(transitions.JOBS))
+        await session.execute(delete(models.EVENTS))
+        await session.execute(delete(models.JOBS))
         await transitions.submit(
             session, job_factory.submission_for("job-1"), runner="local", attempt_limit=9, now=NOW
         )

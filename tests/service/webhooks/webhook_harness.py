@@ -13,7 +13,7 @@ from callbacks.envelope import EventType, Phase
 from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from service.ingest.batch_writer import BatchWriter
-from service.jobs import transitions
+from service.jobs import models, transitions
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
 from service.webhooks import endpoints
@@ -168,7 +168,7 @@ async def open_harness(
 ) -> AsyncIterator[WebhookHarness]:
     """Open a harness on an emptied database; `transport` or `egress` replaces its receivers."""
     async with database.transaction() as session:
-        for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, transitions.EVENTS, transitions.JOBS):
+        for table in (ATTEMPTS, DELIVERIES, ENDPOINTS, models.EVENTS, models.JOBS):
             await session.execute(delete(table))
     clock = Clock()
     outbox = Outbox(JobSerializer("https://exports.example"), clock)
