@@ -16,7 +16,7 @@ from gpu.chunks.workers import WorkerPool
 from gpu.errors import INTERNAL, ExportError, describe
 from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
-from gpu.transfer.objects import withdraw
+from gpu.transfer.objects import delete_output
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _report_end(
             reporter.report_failed(ending, gpu_seconds)
     except Stopped:
         # The output was stored, but the service wants no more of it. Only this attempt writes to its path.
-        withdraw(spec.transfer.output)
+        delete_output(spec.transfer.output)
         raise
     except ReporterError as error:
         log.warning("the last report could not be delivered: %s", error)

@@ -22,10 +22,10 @@ from gpu.export_types.planning import plan_export, plan_render
 from gpu.export_types.registry import find_export_type
 from gpu.export_types.verify_output import verify_file, verify_video
 from gpu.media import encoders
-from gpu.media.encode import Render, write
+from gpu.media.audio_selection import select_audio
+from gpu.media.encode import Render, write_mp4
 from gpu.media.encoders import Encoder
-from gpu.media.passthrough import Copy, copy_streams
-from gpu.media.soundtrack import choose_sound
+from gpu.media.passthrough import PassthroughSource, copy_streams
 from gpu.progress import Progress, progress_of, report, throttle
 from gpu.sources.source import Source, probe
 from gpu.spec import AttemptSpec
@@ -43,7 +43,7 @@ ExportSteps = Generator[Progress, None, Output]
 def run(
     spec: AttemptSpec,
     scratch: Path,
-    select_encoder: SelectEncoder = encoders.choose,
+    select_encoder: SelectEncoder = encoders.select_encoder,
     pool: WorkerPool | None = None,
 ) -> ExportSteps:
     """Run an export. Raises ExportError for every failure that can be expected.
@@ -75,9 +75,11 @@ def open_sources(spec: AttemptSpec, scratch: Path) -> Generator[Progress, None, 
     sources = {}
     for number, key in enumerate(keys):
         yield progress_of(Phase.DOWNLOADING, number / len(keys), "Reading the source")
-        location = objects.fetch(key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds)
+        location = objects.open_source(
+            key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds
+        )
         source = probe(location)
-        sources[key] = choose_sound(source, spec.config) if isinstance(spec.config, VideoConfig) else source
+        sources[key] = select_audio(source, spec.config) if isinstance(spec.config, VideoConfig) else source
     return sources
 
 
@@ -95,7 +97,7 @@ def upload_output(
 ) -> Generator[Progress, None, Output]:
     """Upload the file and describe it."""
     size = path.stat().st_size
-    upload = objects.publish(path, spec.transfer.output, deadline_seconds=spec.deadline_seconds)
+    upload = objects.store_output(path, spec.transfer.output, deadline_seconds=spec.deadline_seconds)
     checksum = yield from report(upload, Phase.UPLOADING, "Storing the export")
     return Output(
         size=size,
@@ -123,13 +125,13 @@ class VideoExport:
             raise TypeError(f"the config of {self.export_type.name} is no VideoConfig, but it plans a video")
         return self.spec.config
 
-    def write(self, plan: Render | Copy) -> Generator[Progress, None, Source]:
+    def write(self, plan: Render | PassthroughSource) -> Generator[Progress, None, Source]:
         """Write and verify the output; a source that can't be copied after all is encoded."""
         copied = 0.0
-        render = plan.render if isinstance(plan, Copy) else plan
+        render = plan.render if isinstance(plan, PassthroughSource) else plan
         source_notes = [note for source in self.sources.values() for note in source.notes]
         notes = " ".join(dict.fromkeys([*source_notes, *render.notes]))
-        if isinstance(plan, Copy):
+        if isinstance(plan, PassthroughSource):
             message = f"Copying the source. {notes}" if notes else "Copying the source"
             yield progress_of(Phase.PROCESSING, 0.0, message)
             try:
@@ -158,11 +160,11 @@ class VideoExport:
                     reached = progress.progress
                     yield progress
         except ExportError as error:
-            if error.code != "encode_failed" or not encoder.on_card:
+            if error.code != "encode_failed" or not encoder.is_hardware:
                 raise
             log.warning("%s failed; encoding again in software: %s", encoder.name, error.__cause__ or error)
             new_render = plan_render(self.export_type, self.config, self.sources)
-            software = encoders.software(codec, quality, f"{encoder.name} failed")
+            software = encoders.software_encoder(codec, quality, f"{encoder.name} failed")
             with closing(self.encode(software, new_render)) as encoding:
                 for progress in encoding:
                     yield replace(progress, progress=max(progress.progress, reached))
@@ -183,8 +185,8 @@ class VideoExport:
 
 def encode_whole(render: Render, encoder: Encoder, path: Path) -> Generator[Progress, None, None]:
     """Encode in this process; the first progress follows the first frame, which proves that the encoder works."""
-    message = encoder.sentence()
-    with closing(write(render, encoder, path)) as writing:
+    message = encoder.describe()
+    with closing(write_mp4(render, encoder, path)) as writing:
         first = ProgressSample(time.monotonic(), next(writing, 1.0))
         yield progress_of(Phase.PROCESSING, first.done, message)
         for fraction in throttle(writing):
@@ -199,10 +201,10 @@ def encode_in_chunks(
 ) -> Generator[Progress, None, None]:
     """Encode the chunks on the workers and the audio in this process, then concatenate them."""
     encoder = chunk_specs[0].encoder
-    message = encoder.sentence(len(chunk_specs))
+    message = encoder.describe(len(chunk_specs))
     yield progress_of(Phase.PROCESSING, 0.0, message)
     audio_path = path.with_name("sound.mp4")
-    audio = None if render.sound is None else write_audio(render.sound, audio_path)
+    audio = None if render.audio is None else write_audio(render.audio, audio_path)
     for progress in throttle(encode_chunks(chunk_specs, workers, audio)):
         fraction = progress.fraction * _CHUNKS_FRACTION
         yield progress_of(Phase.PROCESSING, fraction, message, progress.eta_seconds)

@@ -35,7 +35,7 @@ from gpu.chunks.workers import WorkerPool
 from gpu.errors import DISK_FULL, OUT_OF_MEMORY, OUT_OF_TIME
 from gpu.memory import resident_memory_bytes, total_memory_bytes
 from gpu.spec import AttemptSpec
-from gpu.transfer.objects import withdraw
+from gpu.transfer.objects import delete_output
 
 WATCHDOG_EXIT_STATUS, TERMINATED_STATUS = 124, 128 + signal.SIGTERM
 # Time reserved to report that the deadline has passed.
@@ -108,7 +108,7 @@ class Watchdog:
             with suppress(ReporterError):
                 self._reporter.report_failed(failure, gpu_seconds + self._pool.remote_gpu_seconds)
             shutil.rmtree(self._scratch, ignore_errors=True)
-            withdraw(self._output)
+            delete_output(self._output)
             os._exit(WATCHDOG_EXIT_STATUS)
 
 

@@ -12,15 +12,15 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from gpu.errors import ExportError, map_errors
-from gpu.media.audio import Sound, frame_of
-from gpu.media.encode import PLAYABLE, Render, set_chapters, sound_stream
+from gpu.media.audio import AudioBlocks, frame_from_samples
+from gpu.media.encode import FASTSTART, Render, add_audio_stream, set_chapters
 
 Packets = Iterator["Packet[Stream]"]
 
 _FAILED = "The parts of the export could not be joined."
 
 
-def write_audio(sound: Sound, path: Path) -> Generator[None, None, None]:
+def write_audio(sound: AudioBlocks, path: Path) -> Generator[None, None, None]:
     """Encode the whole audio of an export into an MP4 without video, block by block."""
     samples = 0
     with (
@@ -28,9 +28,9 @@ def write_audio(sound: Sound, path: Path) -> Generator[None, None, None]:
         map_errors("encode_failed", "The export's sound could not be encoded."),
         av.open(f"file:{path}", "w", format="mp4") as container,
     ):
-        stream = sound_stream(container)
+        stream = add_audio_stream(container)
         for block in sound:
-            frame = frame_of(block, samples)
+            frame = frame_from_samples(block, samples)
             samples += frame.samples
             container.mux(stream.encode(frame))
             yield
@@ -48,7 +48,7 @@ def concat(
     with (
         map_errors("encode_failed", _FAILED),
         ExitStack() as stack,
-        av.open(f"file:{path}", "w", format="mp4", options=PLAYABLE) as container,
+        av.open(f"file:{path}", "w", format="mp4", options=FASTSTART) as container,
     ):
         inputs = [(ticks, _open(stack, chunk)) for ticks, chunk in chunks if chunk.stat().st_size]
         audio = None if sound is None else _open(stack, sound)

@@ -72,7 +72,10 @@ def _check_gpu(chunk: ChunkSpec) -> None:
     Containers may have different GPUs where MODAL_GPU allows several kinds.
     """
     encoder = chunk.encoder
-    if encoder.on_card and hwaccel.refusal(encoder.name, encoder.options, *_PROBE_SIZE) is not None:
+    if (
+        encoder.is_hardware
+        and hwaccel.unsupported_reason(encoder.name, encoder.options, *_PROBE_SIZE) is not None
+    ):
         message = "A chunk was scheduled on a machine whose GPU has no such encoder."
         raise ExportError("encode_failed", message)
 

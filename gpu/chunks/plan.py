@@ -18,7 +18,7 @@ from gpu.errors import ExportError
 from gpu.export_types.planning import plan_render
 from gpu.export_types.registry import find_export_type
 from gpu.media.decode import Pictures
-from gpu.media.encode import Render, write
+from gpu.media.encode import Render, write_mp4
 from gpu.media.encoders import Encoder
 from gpu.sources.discontinuities import Scan
 from gpu.sources.source import Source, probe
@@ -54,7 +54,7 @@ def cut_points(render: Render, worker_count: int, max_chunk_seconds: float = mat
     Where chunks would be longer than `max_chunk_seconds` there are more, a multiple of `worker_count`. They are cut
     only where the encoder restarts in any case, so none is shorter than an encoder segment.
     """
-    ticks, step = render.ticks, render.reel_ticks
+    ticks, step = render.ticks, render.restart_ticks
     rounds = max(1, math.ceil(render.seconds / max_chunk_seconds / worker_count))
     count = max(1, min(worker_count * rounds, int(render.seconds / SHORTEST_SECONDS)))
     inner = {round(len(ticks) * number / count / step) * step for number in range(1, count)}
@@ -74,7 +74,7 @@ def chunk_specs(
     locations = {key: _source_location(key, source, spec) for key, source in sources.items()}
     transfer = Transfer(sources=locations, output=LocalFile(path=str(folder)))
     bare = spec.model_copy(update={"callback": None, "transfer": transfer})
-    shared = encoder.shared(workers_per_machine)
+    shared = encoder.with_cores_for(workers_per_machine)
     return [
         ChunkSpec(
             spec=bare,
@@ -102,14 +102,14 @@ def render_chunk(chunk: ChunkSpec) -> Generator[int, None, None]:
     spec = chunk.spec
     sources = {}
     for key in spec.config.input_keys:
-        location = objects.fetch(
+        location = objects.open_source(
             key, spec.transfer.sources, chunk.path.parent, deadline_seconds=spec.deadline_seconds
         )
         sources[key] = probe(location, chunk.scans.get(key))
     render = plan_render(find_export_type(spec.type), spec.config, sources)
     if chunk.last > render.ticks.stop:
         raise ExportError("source_changed", "The source changed while it was read.", transient=True)
-    for fraction in write(chunk_render(render, chunk.ticks), chunk.encoder, chunk.path, _layout(render)):
+    for fraction in write_mp4(chunk_render(render, chunk.ticks), chunk.encoder, chunk.path, _layout(render)):
         yield round(fraction * len(chunk.ticks))
     chunk.path.touch()  # within a long pause of the source a chunk has no frames, and no file is written
 
@@ -119,7 +119,7 @@ def chunk_render(render: Render, ticks: range) -> Render:
 
     def shift(within: range) -> Pictures:
         with closing(
-            render.pictures(range(ticks.start + within.start, ticks.start + within.stop))
+            render.open_pictures(range(ticks.start + within.start, ticks.start + within.stop))
         ) as pictures:
             for picture in pictures:
                 yield replace(picture, pts=picture.pts - ticks.start)
@@ -128,10 +128,10 @@ def chunk_render(render: Render, ticks: range) -> Render:
     return replace(
         render,
         seconds=seconds,
-        pictures=shift,
-        sound=None,
+        open_pictures=shift,
+        audio=None,
         chapters=(),
-        reel_of_whole=render.reel_ticks,
+        restart_ticks_of_whole=render.restart_ticks,
     )
 
 

@@ -23,7 +23,7 @@ class ProcessWorkerPool:
     remote_gpu_seconds = 0.0
 
     def worker_count(self, wanted: int) -> int:
-        return min(wanted, _CHUNKS_PER_CORE * encoders.cores())
+        return min(wanted, _CHUNKS_PER_CORE * encoders.count_cores())
 
     def max_chunk_seconds(self, render: Render) -> float:
         """Return the whole length: a chunk never passes through memory here, it is a file."""

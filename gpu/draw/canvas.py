@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gpu.draw.compositing import FULL, Weights, rgb
 from gpu.draw.text import Line
-from gpu.media.planes import copied, planes
+from gpu.media.planes import copy_frame, view_planes
 
 _ROUNDING = np.uint16(FULL // 2)
 # BT.709 in limited range: how much red, green and blue (0 to 1) add to Y, U and V above their offsets.
@@ -83,8 +83,8 @@ class Patch:
         """Return a copy of the frame with the patch on it, at an opacity of `level` (0 to 1)."""
         if level <= 0:
             return frame
-        result = copied(frame)
-        for plane, (x, y), layer in zip(planes(result), self._places, self._layers, strict=True):
+        result = copy_frame(frame)
+        for plane, (x, y), layer in zip(view_planes(result), self._places, self._layers, strict=True):
             kept, added = layer if level >= 1 else _scale_opacity(*layer, level)
             beneath = plane[y : y + kept.shape[0], x : x + kept.shape[1]]
             height, width = beneath.shape

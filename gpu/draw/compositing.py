@@ -10,7 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from gpu.media.planes import Plane, blank, planes
+from gpu.media.planes import Plane, empty_frame, view_planes
 
 Weights = NDArray[np.uint16]
 Color = tuple[float, float, float]
@@ -42,7 +42,7 @@ class Mask:
 
     def over(self, frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
         """Return views of the frame's samples under the mask, one per plane."""
-        luma, blue, red = planes(frame)
+        luma, blue, red = view_planes(frame)
         rows, columns = _slices(self.top, self.left, self.luma)
         luma_samples = luma[rows, columns]
         rows, columns = _slices(self.top // 2, self.left // 2, self.chroma)
@@ -124,8 +124,8 @@ def lighten(frame: VideoFrame, original: VideoFrame, shape: Mask, strength: floa
 def dim_frame(frame: VideoFrame, strength: float) -> VideoFrame:
     """Return a new frame: this one under black of the opacity `strength`."""
     weight = round(FULL * (1 - strength))
-    result = blank(frame)
-    for target, source, black in zip(planes(result), planes(frame), BLACK, strict=True):
+    result = empty_frame(frame)
+    for target, source, black in zip(view_planes(result), view_planes(frame), BLACK, strict=True):
         offset = np.uint16(black * (FULL - weight) + _HALF)
         for band in row_bands(*target.shape):
             product = np.multiply(source[band], np.uint16(weight), dtype=np.uint16)

@@ -9,7 +9,7 @@ from gpu.config import ExportConfig
 
 if TYPE_CHECKING:  # these import PyAV, which nobody needs who only checks a configuration
     from gpu.media.encode import Render
-    from gpu.media.passthrough import Copy
+    from gpu.media.passthrough import PassthroughSource
     from gpu.sources.source import Source
 
 VIDEO_CONTENT_TYPE = "video/mp4"
@@ -32,7 +32,7 @@ class FileOutput:
     notes: tuple[str, ...] = ()
 
 
-PlanFunction = Callable[[Any, "Mapping[str, Source]"], "Render | Copy | FileOutput"]
+PlanFunction = Callable[[Any, "Mapping[str, Source]"], "Render | PassthroughSource | FileOutput"]
 
 
 @dataclass(frozen=True, kw_only=True)

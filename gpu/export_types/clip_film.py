@@ -26,13 +26,13 @@ from gpu.export_types.transitions import (
     linear_gain,
     mix_audio,
 )
-from gpu.media.audio import Sound, silence, sound
-from gpu.media.decode import Pictures, pictures
+from gpu.media.audio import AudioBlocks, create_silence, read_audio
+from gpu.media.decode import Pictures, decode_frames
 from gpu.media.encode import Chapter, Render
-from gpu.media.encoders import SOUND_RATE
+from gpu.media.encoders import AUDIO_SAMPLE_RATE
 from gpu.sources.source import Source
 
-_DIP_SAMPLES = SOUND_RATE // 200
+_DIP_SAMPLES = AUDIO_SAMPLE_RATE // 200
 
 Size = tuple[int, int]
 
@@ -52,8 +52,8 @@ def plan_film(config: AnnotateConfig, sources: Mapping[str, Source]) -> Render:
         height=size[1],
         clock=sequence.clock,
         seconds=sequence.seconds(sequence.ticks),
-        pictures=lambda ticks: _concat_clips(sequence, ticks, open_clip),
-        sound=_mix_audio(sequence) if has_audio else None,
+        open_pictures=lambda ticks: _concat_clips(sequence, ticks, open_clip),
+        audio=_mix_audio(sequence) if has_audio else None,
         chapters=tuple(_chapters(sequence)),
         notes=note_undrawable(_label_texts(config)) if config.show_labels else (),
     )
@@ -87,7 +87,7 @@ def _clip_frames(
     """Yield a clip's frames with label and fade, on a clock that begins with the clip."""
     letterbox = Letterbox(clip.source.width, clip.source.height, *size, clip.source.background)
     label = draw_label(clip.clip, *size) if show_label else None
-    decoded = pictures(clip.source, (sequence.source_span(clip),), sequence.clock, ticks)
+    decoded = decode_frames(clip.source, (sequence.source_span(clip),), sequence.clock, ticks)
     with _with_clip_name(clip), closing(decoded):
         for picture in decoded:
             frame = letterbox.fit_frame(picture.frame)
@@ -148,13 +148,13 @@ def _crossfade(outgoing: Pictures | None, incoming: Pictures, clip: SequencedCli
             return
 
 
-def _mix_audio(sequence: ClipSequence) -> Sound:
+def _mix_audio(sequence: ClipSequence) -> AudioBlocks:
     """Yield the audio of all clips; the part that overlaps the next clip is kept back and added to it."""
-    tail = silence(0)
+    tail = create_silence(0)
     for clip in sequence.clips:
         total = sequence.samples(clip.end) - sequence.samples(clip.first_tick)
         own = total - (sequence.samples(clip.end) - sequence.samples(clip.end - clip.overlap_after))
-        kept_back, position = [silence(0)], 0
+        kept_back, position = [create_silence(0)], 0
         with _with_clip_name(clip), closing(_clip_audio(clip, sequence, total)) as blocks:
             for block in mix_audio(blocks, tail):
                 body = block[:, : max(0, own - position)]
@@ -165,11 +165,11 @@ def _mix_audio(sequence: ClipSequence) -> Sound:
         tail = np.concatenate(kept_back, axis=1)
 
 
-def _clip_audio(clip: SequencedClip, sequence: ClipSequence, total: int) -> Sound:
+def _clip_audio(clip: SequencedClip, sequence: ClipSequence, total: int) -> AudioBlocks:
     """Yield a clip's audio, `total` samples, faded in and out as its picture is."""
     dip = min(_DIP_SAMPLES, total // 2)
     rise = max(sequence.samples(clip.rise), dip if clip.number > 1 else 0)
     fall = max(sequence.samples(clip.fall), dip if clip.number < len(sequence.clips) else 0)
     curve = equal_power_gain if clip.overlap_before or clip.overlap_after else linear_gain
-    with closing(sound(clip.source, (sequence.source_span(clip),), total / SOUND_RATE)) as blocks:
+    with closing(read_audio(clip.source, (sequence.source_span(clip),), total / AUDIO_SAMPLE_RATE)) as blocks:
         yield from apply_envelope(blocks, total, rise, fall, curve)

@@ -22,12 +22,12 @@ from gpu.export_types.framing import CropKeyframe, FramingConfig
 from gpu.export_types.keyframes import Spline, Values
 from gpu.export_types.rotation import Size, find_overhang, limit_start
 from gpu.media import timeline
-from gpu.media.audio import sound
+from gpu.media.audio import read_audio
 from gpu.media.color import PIXEL_FORMAT
-from gpu.media.decode import Pictures, pictures
+from gpu.media.decode import Pictures, decode_frames
 from gpu.media.encode import Render
-from gpu.media.fit import even
-from gpu.media.planes import planes
+from gpu.media.fit import round_to_even
+from gpu.media.planes import view_planes
 from gpu.sources.source import Source
 
 # Lanczos reads this many pixels beyond the edge of the crop, so that the edge shows the picture and no repeated border.
@@ -50,20 +50,20 @@ class Crop:
 def plan_crop(config: FramingConfig, source: Source) -> Render:
     """Plan the video of a framing. Raises ExportError: crop_outside_source, clip_outside_source."""
     _check_inside(config.keyframes, source)
-    start, end = timeline.span(source.film_start, source.duration, config.trim)
-    cut = timeline.pieces(start, end, config.segments)
-    clock = timeline.clock(config.fps, source.rate, source.variable, cut)
-    seconds = timeline.length(cut, clock)
+    start, end = timeline.resolve_trim(source.film_start, source.duration, config.trim)
+    cut = timeline.split_by_speed(start, end, config.segments)
+    clock = timeline.select_clock(config.fps, source.rate, source.variable, cut)
+    seconds = timeline.compute_output_seconds(cut, clock)
     width, height = output_size(config)
     return Render(
         width=width,
         height=height,
         clock=clock,
         seconds=seconds,
-        pictures=lambda ticks: _frame_pictures(
-            pictures(source, cut, clock, ticks), config, source, (width, height)
+        open_pictures=lambda ticks: _frame_pictures(
+            decode_frames(source, cut, clock, ticks), config, source, (width, height)
         ),
-        sound=sound(source, cut, seconds) if config.include_audio and source.audio is not None else None,
+        audio=read_audio(source, cut, seconds) if config.include_audio and source.audio is not None else None,
     )
 
 
@@ -163,8 +163,8 @@ def _fit_extent(start: float, length: float, frame: int, overhang: int, out: int
     if filling <= length * _SHAPE_TOLERANCE:
         start, length = limit_start(start - (filling - length) / 2, filling, frame, overhang), filling
     begin, end = max(-float(overhang), start), min(float(frame + overhang), start + length)
-    visible = min(out, max(2, even((end - begin) * scale)))
-    offset = even((out - length * scale) / 2 + (begin - start) * scale)
+    visible = min(out, max(2, round_to_even((end - begin) * scale)))
+    offset = round_to_even((out - length * scale) / 2 + (begin - start) * scale)
     return Extent(begin, end - begin, visible, min(max(0, offset), out - visible))
 
 
@@ -211,7 +211,7 @@ class CropFilter:
         """Return a frame of the output's size with a smaller one at even coordinates."""
         whole = VideoFrame(*self._out, PIXEL_FORMAT)
         for target, source, sample, step in zip(
-            planes(whole), planes(part), self._background, (1, 2, 2), strict=True
+            view_planes(whole), view_planes(part), self._background, (1, 2, 2), strict=True
         ):
             target[:] = sample
             rows, columns = source.shape

@@ -4,8 +4,8 @@ from av.video.frame import VideoFrame
 
 from gpu.config import MAX_SIDE
 from gpu.media.color import BLACK, PIXEL_FORMAT
-from gpu.media.filters import linked
-from gpu.media.fit import box, even
+from gpu.media.filters import build_graph
+from gpu.media.fit import fit_box, round_to_even
 
 _MIN_SIDE = 16
 
@@ -13,7 +13,7 @@ _MIN_SIDE = 16
 def even_size(width: int, height: int) -> tuple[int, int]:
     """Return the nearest size of the same shape that every encoder accepts."""
     scale = min(1.0, MAX_SIDE / width, MAX_SIDE / height)
-    return max(_MIN_SIDE, even(width * scale)), max(_MIN_SIDE, even(height * scale))
+    return max(_MIN_SIDE, round_to_even(width * scale)), max(_MIN_SIDE, round_to_even(height * scale))
 
 
 class Letterbox:
@@ -24,8 +24,8 @@ class Letterbox:
     ) -> None:
         self._graph = None
         if (width, height) != (out_width, out_height):
-            place = box(width, height, out_width, out_height)
-            self._graph = linked(
+            place = fit_box(width, height, out_width, out_height)
+            self._graph = build_graph(
                 f"video_size={width}x{height}:pix_fmt={PIXEL_FORMAT}:time_base=1/1000000:pixel_aspect=1/1"
                 ":colorspace=bt709:range=tv",
                 ("scale", f"w={place.width}:h={place.height}:flags=lanczos"),

@@ -23,7 +23,7 @@ from gpu.export_types.base import ExportType
 
 if TYPE_CHECKING:
     from gpu.media.encode import Render
-    from gpu.media.passthrough import Copy
+    from gpu.media.passthrough import PassthroughSource
     from gpu.sources.source import Source
 
 MAX_REGIONS = 500
@@ -88,7 +88,7 @@ class OverlayConfig(VideoConfig):
     text_layers: list[TextLayer] = Field(default=[], max_length=500)
 
 
-def plan(config: OverlayConfig, sources: "Mapping[str, Source]") -> "Render | Copy":
+def plan(config: OverlayConfig, sources: "Mapping[str, Source]") -> "Render | PassthroughSource":
     """Check an overlay against its source. Raises ExportError: clip_outside_source."""
     from gpu.export_types.overlay_drawing import plan_overlay
 

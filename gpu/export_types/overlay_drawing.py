@@ -18,11 +18,11 @@ from gpu.errors import ExportError
 from gpu.export_types.highlight import Highlight, HighlightState
 from gpu.export_types.overlay import EffectType, OverlayConfig, OverlaySettings
 from gpu.media import timeline
-from gpu.media.audio import sound
-from gpu.media.decode import Pictures, pictures
+from gpu.media.audio import read_audio
+from gpu.media.decode import Pictures, decode_frames
 from gpu.media.encode import Render
-from gpu.media.passthrough import Copy, is_copyable
-from gpu.media.planes import copied, planes
+from gpu.media.passthrough import PassthroughSource, is_copyable
+from gpu.media.planes import copy_frame, view_planes
 from gpu.sources.source import Source
 
 _REFERENCE_HEIGHT = 1_080
@@ -30,7 +30,7 @@ _MIN_STROKE_WIDTH = 2.0
 _RIM_OPACITY = 0.6
 
 
-def plan_overlay(config: OverlayConfig, source: Source) -> Render | Copy:
+def plan_overlay(config: OverlayConfig, source: Source) -> Render | PassthroughSource:
     """Plan the video of an overlay. Raises ExportError: clip_outside_source."""
     _check_inside(config, source)
     regions = [region for region in config.highlight_regions if region.enabled]
@@ -43,21 +43,21 @@ def plan_overlay(config: OverlayConfig, source: Source) -> Render | Copy:
         settings,
         (width, height),
     )
-    cut = timeline.pieces(source.film_start, source.duration, [])
-    clock = timeline.clock(config.fps, source.rate, source.variable, cut)
-    seconds = timeline.length(cut, clock)
+    cut = timeline.split_by_speed(source.film_start, source.duration, [])
+    clock = timeline.select_clock(config.fps, source.rate, source.variable, cut)
+    seconds = timeline.compute_output_seconds(cut, clock)
     audio = source.audio if config.include_audio else None
     render = Render(
         width=width,
         height=height,
         clock=clock,
         seconds=seconds,
-        pictures=lambda ticks: _draw_frames(pictures(source, cut, clock, ticks), drawing),
-        sound=sound(source, cut, seconds) if audio is not None else None,
+        open_pictures=lambda ticks: _draw_frames(decode_frames(source, cut, clock, ticks), drawing),
+        audio=read_audio(source, cut, seconds) if audio is not None else None,
         notes=note_undrawable(layer.text for layer in config.text_layers),
     )
     if not regions and not config.text_layers and is_copyable(source, config):
-        return Copy(source, config.codec, audio, render)
+        return PassthroughSource(source, config.codec, audio, render)
     return render
 
 
@@ -117,7 +117,7 @@ class OverlayDrawing:
             for state, masks in shapes:
                 blend(result, frame, masks.inside, state.level / level)
             return result
-        result = copied(frame)
+        result = copy_frame(frame)
         if self._effect is EffectType.BRIGHTNESS_BOOST:
             for state, masks in shapes:
                 lighten(result, frame, masks.inside, self._strength, state.level)
@@ -152,6 +152,6 @@ def _crop_to_even(frame: VideoFrame) -> VideoFrame:
     if frame.width % 2 == 0 and frame.height % 2 == 0:
         return frame
     smaller = VideoFrame(frame.width - frame.width % 2, frame.height - frame.height % 2, frame.format.name)
-    for target, source in zip(planes(smaller), planes(frame), strict=True):
+    for target, source in zip(view_planes(smaller), view_planes(frame), strict=True):
         target[:] = source[: target.shape[0], : target.shape[1]]
     return smaller

@@ -6,13 +6,13 @@ from dataclasses import replace
 from gpu.config import ExportConfig, VideoConfig
 from gpu.export_types.base import ExportType, FileOutput
 from gpu.media.encode import Render
-from gpu.media.passthrough import Copy
+from gpu.media.passthrough import PassthroughSource
 from gpu.sources.source import Source
 
 
 def plan_export(
     export_type: ExportType, config: ExportConfig, sources: Mapping[str, Source]
-) -> Render | Copy | FileOutput:
+) -> Render | PassthroughSource | FileOutput:
     """Plan the export. Raises ExportError if the config does not fit its sources."""
     if isinstance(config, VideoConfig):
         sources = {key: replace(source, background=config.background) for key, source in sources.items()}
@@ -24,4 +24,4 @@ def plan_render(export_type: ExportType, config: ExportConfig, sources: Mapping[
     plan = plan_export(export_type, config, sources)
     if isinstance(plan, FileOutput):
         raise TypeError(f"{export_type.name} planned a file, not a video")
-    return plan.render if isinstance(plan, Copy) else plan
+    return plan.render if isinstance(plan, PassthroughSource) else plan

@@ -8,8 +8,8 @@ from itertools import pairwise
 from gpu.config import Span
 from gpu.errors import ExportError
 from gpu.export_types.annotate import AnnotateConfig, Clip, Transition
-from gpu.media.encoders import SOUND_RATE
-from gpu.media.timeline import MAX_OUTPUT_SECONDS, Clock, Piece, nominal, own_clock, span
+from gpu.media.encoders import AUDIO_SAMPLE_RATE
+from gpu.media.timeline import MAX_OUTPUT_SECONDS, Clock, SpeedSpan, rate_from_fps, resolve_trim, source_clock
 from gpu.sources.source import Source
 
 # A clip of a slide show, whose frames last for seconds, may be shorter than one of its frames.
@@ -64,11 +64,11 @@ class ClipSequence:
 
     def samples(self, ticks: int) -> int:
         """Convert a time of the output to audio samples."""
-        return round(ticks * self.clock.time_base * SOUND_RATE)
+        return round(ticks * self.clock.time_base * AUDIO_SAMPLE_RATE)
 
-    def source_span(self, clip: SequencedClip) -> Piece:
+    def source_span(self, clip: SequencedClip) -> SpeedSpan:
         """Return the part of its source that a clip shows."""
-        return Piece(clip.start, clip.start + self.seconds(clip.ticks))
+        return SpeedSpan(clip.start, clip.start + self.seconds(clip.ticks))
 
 
 def build_sequence(config: AnnotateConfig, sources: Mapping[str, Source]) -> ClipSequence:
@@ -84,10 +84,10 @@ def build_sequence(config: AnnotateConfig, sources: Mapping[str, Source]) -> Cli
 def _choose_clock(config: AnnotateConfig, sources: Mapping[str, Source]) -> Clock:
     """Return the configured rate, else the first source's; variable rates stay where nothing is mixed or faded."""
     if config.fps is not None:
-        return Clock(nominal(config.fps), steady=True)
+        return Clock(rate_from_fps(config.fps), steady=True)
     mixed = len(config.input_keys) > 1 or (config.transition.type != "cut" and len(config.clips) > 1)
     first = sources[config.input_keys[0]]
-    return own_clock(first.rate, variable=first.variable, steady=mixed)
+    return source_clock(first.rate, variable=first.variable, steady=mixed)
 
 
 def _measure_clips(
@@ -108,7 +108,9 @@ def _measure_clips(
 
 def _clip_span(number: int, clip: Clip, source: Source) -> tuple[float, float]:
     try:
-        return span(source.film_start, source.duration, Span(start=clip.start_time, end=clip.end_time))
+        return resolve_trim(
+            source.film_start, source.duration, Span(start=clip.start_time, end=clip.end_time)
+        )
     except ExportError as error:
         message = f"Clip {number} ({clip.name}) ends after its source, which is {source.duration:.2f} s long."
         raise ExportError(error.code, message) from error

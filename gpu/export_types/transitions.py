@@ -7,7 +7,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from gpu.media.audio import Samples
-from gpu.media.planes import blank, planes
+from gpu.media.planes import empty_frame, view_planes
 
 Gains = NDArray[np.float32]
 GainCurve = Callable[[Gains], Gains]
@@ -16,8 +16,10 @@ GainCurve = Callable[[Gains], Gains]
 def crossfade_frames(outgoing: VideoFrame, incoming: VideoFrame, fraction: float) -> VideoFrame:
     """Mix two frames, the incoming one with a weight of `fraction` (0 to 1)."""
     weight = round(fraction * 256)
-    result = blank(incoming)
-    for target, old, new in zip(planes(result), planes(outgoing), planes(incoming), strict=True):
+    result = empty_frame(incoming)
+    for target, old, new in zip(
+        view_planes(result), view_planes(outgoing), view_planes(incoming), strict=True
+    ):
         total = old * np.uint16(256 - weight)
         total += new * np.uint16(weight)
         total += 128

@@ -22,7 +22,7 @@ def verify_video(path: Path, render: Render) -> Source:
     for is_wrong, what in (
         ((video.width, video.height) != (render.width, render.height), "size"),
         (abs(video.duration - render.seconds) > max(frame_seconds, _AUDIO_TAIL_SECONDS), "length"),
-        ((video.audio is None) != (render.sound is None), "sound"),
+        ((video.audio is None) != (render.audio is None), "sound"),
     ):
         if is_wrong:
             raise ExportError("output_invalid", f"The export came out with the wrong {what}.", transient=True)

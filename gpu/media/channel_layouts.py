@@ -17,7 +17,7 @@ from av.error import EOFError as Ended
 from av.error import FFmpegError
 from av.filter import Graph
 
-from gpu.media.encoders import SOUND_RATE
+from gpu.media.encoders import AUDIO_SAMPLE_RATE
 
 # How FFmpeg describes a layout without a name of its own: `8 channels (FL+FR+FC+LFE+SL+SR+BL+BR)`, or `9 channels`.
 _LISTED = re.compile(r"\d+ channels \(((?:\w+\+)*\w+)\)")
@@ -105,7 +105,7 @@ def _graph(frame: AudioFrame, layout: str, out: str, mix: Chain) -> Graph:
         "channel_layout": layout,
         "time_base": str(frame.time_base or f"1/{frame.sample_rate}"),
     }
-    target = {"sample_rates": str(SOUND_RATE), "sample_fmts": "fltp", "channel_layouts": out}
+    target = {"sample_rates": str(AUDIO_SAMPLE_RATE), "sample_fmts": "fltp", "channel_layouts": out}
     chain: Chain = (
         ("abuffer", source),
         *mix,

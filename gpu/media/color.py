@@ -15,13 +15,13 @@ from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 
-from gpu.media.filters import LAY_OVER, TABLE, Step, linked, pulled
-from gpu.media.fit import Box, box
+from gpu.media.filters import LOOKUP_TABLE, OVERLAY_ON_COLOR, Step, build_graph, pull_frames
+from gpu.media.fit import Box, fit_box
 from gpu.media.tone_map import HLG, PQ, write_table
 
 PIXEL_FORMAT = "yuv420p"
 BT709 = 1
-LIMITED = 1
+LIMITED_RANGE = 1
 _UNSPECIFIED = 2
 _FULL = 2
 _BT2020_PRIMARIES = 9
@@ -68,7 +68,7 @@ class _Look:
         return self.primaries == _BT2020_PRIMARIES or self.hdr
 
 
-class Normalizer:
+class FrameConverter:
     """Frames as decoded in, frames as above out, `width` x `height` pixels.
 
     Pictures of another shape are fitted in, with bars; behind them and behind what is transparent is the background.
@@ -92,15 +92,15 @@ class Normalizer:
             yield frame
             return
         frame.colorspace = look.matrix
-        frame.color_range = LIMITED if look.limited else _FULL
+        frame.color_range = LIMITED_RANGE if look.limited else _FULL
         self._graph.push(frame)
-        yield from pulled(self._graph)
+        yield from pull_frames(self._graph)
 
     def flush(self) -> Iterator[VideoFrame]:
         """Give back what is still held, at the end or where the look changes."""
         if self._graph is not None:
             self._graph.push(None)
-            yield from pulled(self._graph)
+            yield from pull_frames(self._graph)
             self._graph = None
 
     def _turn(self, frame: VideoFrame) -> Chain:
@@ -114,10 +114,10 @@ class Normalizer:
 
     def _built(self, look: _Look) -> Graph | None:
         chain = _chain(look, *self._size, self._background)
-        return linked(_buffer(look, self._time_base), *chain) if chain else None
+        return build_graph(_buffer(look, self._time_base), *chain) if chain else None
 
 
-def displayed_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
+def display_size(frame: VideoFrame, aspect: Fraction | None) -> tuple[int, int]:
     """Width and height of the picture as shown: pixels made square, then turned upright."""
     return _upright(frame.width, frame.height, aspect or _SQUARE, _turn(frame))
 
@@ -178,13 +178,13 @@ def _chain(look: _Look, width: int, height: int, background: str) -> Chain:
     chain: Chain = (("bwdif", "mode=send_frame:deint=interlaced"),) if look.interlaced else ()
     chain += look.turn
     upright = _upright(look.width, look.height, look.aspect, look.turn)
-    place = Box(0, 0, width, height) if upright == (width, height) else box(*upright, width, height)
+    place = Box(0, 0, width, height) if upright == (width, height) else fit_box(*upright, width, height)
     stored = (look.height, look.width) if _sideways(look.turn) else (look.width, look.height)
     alike = (
         look.pixel_format == PIXEL_FORMAT and look.matrix == BT709 and look.limited and not look.wide_gamut
     )
     if has_alpha(look.pixel_format):
-        chain += (("scale", f"{_PRECISE}:out_range=pc"), ("format", "rgba"), (LAY_OVER, background))
+        chain += (("scale", f"{_PRECISE}:out_range=pc"), ("format", "rgba"), (OVERLAY_ON_COLOR, background))
     if stored != (place.width, place.height) or not alike:
         chain += _converted(look, f"w={place.width}:h={place.height}")
     return (
@@ -213,7 +213,7 @@ def _converted(look: _Look, size: str) -> Chain:
     return (
         ("scale", f"{size}:{_PRECISE}:out_range=pc"),
         ("format", "gbrp10le"),
-        (TABLE, write_table(look.transfer, look.primaries)),
+        (LOOKUP_TABLE, write_table(look.transfer, look.primaries)),
         ("setparams", "color_primaries=bt709:color_trc=bt709:colorspace=gbr:range=pc"),
         ("scale", to_output),
         *end,

@@ -11,14 +11,14 @@ from av.video.frame import VideoFrame
 
 from gpu.errors import ExportError, map_errors
 from gpu.media import hwaccel
-from gpu.media.color import Normalizer
-from gpu.media.timeline import Clock, Piece, slots
+from gpu.media.color import FrameConverter
+from gpu.media.timeline import Clock, SpeedSpan, latest_source_times
 from gpu.media.timestamps import restore_times
-from gpu.sources.container import open_container, picture_stream, seek
+from gpu.sources.container import open_container, prepare_video_stream, seek
 from gpu.sources.decoders import PixelShape
-from gpu.sources.duration import measured_duration
-from gpu.sources.source import UNDECODABLE, Source, decoded
-from gpu.sources.truncation import is_cut_off
+from gpu.sources.duration import measure_source_duration
+from gpu.sources.source import UNDECODABLE, Source, decode_video
+from gpu.sources.truncation import is_truncated
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +45,11 @@ class Picture:
 
 
 Pictures = Generator[Picture, None, None]
-Opened = Callable[[range], Pictures]
+OpenPictures = Callable[[range], Pictures]
 """Opens the frames that begin within some ticks of the output's clock: the very ones that the whole has there."""
 
 
-def pictures(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -> Pictures:
+def decode_frames(source: Source, cut: Sequence[SpeedSpan], clock: Clock, ticks: range) -> Pictures:
     """What the pieces show at some ticks, frame by frame, on the output's clock.
 
     The pieces follow on one another in the source. Raises ExportError: decode_failed, source_truncated.
@@ -57,10 +57,10 @@ def pictures(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -
     yield from (_sampled if clock.steady else _kept)(source, cut, clock, ticks)
 
 
-def _sampled(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -> Pictures:
+def _sampled(source: Source, cut: Sequence[SpeedSpan], clock: Clock, ticks: range) -> Pictures:
     """The frame on screen at each tick of a steady clock: some frames twice, some not at all."""
     # Where a fast piece gives way to a slow one the times step back; what is on screen does not.
-    times = islice(accumulate(slots(cut, clock), max), ticks.start, ticks.stop)
+    times = islice(accumulate(latest_source_times(cut, clock), max), ticks.start, ticks.stop)
     first = next(times, cut[0].start)
     with closing(_between(source, first if ticks.start else cut[0].start, cut[-1].end)) as shown:
         current = next(shown)
@@ -71,7 +71,7 @@ def _sampled(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -
             yield replace(current, pts=number)
 
 
-def _kept(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -> Pictures:
+def _kept(source: Source, cut: Sequence[SpeedSpan], clock: Clock, ticks: range) -> Pictures:
     """Every frame at its own time, those that begin within the ticks."""
     # A tick early, the frame on screen is one that began before: it is not shown, whatever its time was rounded to.
     early = max(0, ticks.start - 1)
@@ -87,9 +87,9 @@ def _kept(source: Source, cut: Sequence[Piece], clock: Clock, ticks: range) -> P
                 yield picture
 
 
-def _timed(shown: Pictures, piece: Piece, clock: Clock) -> Pictures:
+def _timed(shown: Pictures, piece: SpeedSpan, clock: Clock) -> Pictures:
     """Every frame at its own time; the first one is shown from the piece's beginning."""
-    end = max(1, round(piece.length / clock.time_base))
+    end = max(1, round(piece.output_seconds / clock.time_base))
     current = next(shown)
     begun = 0
     for upcoming in shown:
@@ -135,10 +135,10 @@ def _breaks_off(source: Source) -> bool:
     """Whether a file is shorter than it says; what does not say it in bytes says it in seconds."""
     if source.scan is not None and source.scan.rules_times:
         return False
-    cut_off = is_cut_off(source.path)
+    cut_off = is_truncated(source.path)
     if cut_off is not None:
         return cut_off
-    return measured_duration(source) < source.duration - _MISSING_SECONDS
+    return measure_source_duration(source) < source.duration - _MISSING_SECONDS
 
 
 def _from(source: Source, start: float) -> Pictures:
@@ -159,14 +159,14 @@ def _decoded(source: Source, start: float) -> Pictures:
         _opened(source) as container,
         map_errors("decode_failed", UNDECODABLE),
     ):
-        stream = picture_stream(container, source.video)
+        stream = prepare_video_stream(container, source.video)
         if start > 0:
             seek(container, stream, start + source.origin, source.scan)
         time_base = stream.time_base or 1 / source.rate
-        normalizer = Normalizer(source.width, source.height, time_base, source.background)
+        normalizer = FrameConverter(source.width, source.height, time_base, source.background)
         shape = PixelShape(stream)
         frames = restore_times(
-            decoded(container, stream, source),
+            decode_video(container, stream, source),
             source.timing,
             start=None if start > 0 else round(source.origin / time_base),
             usual_step=max(1, round(1 / (source.rate * time_base))),
@@ -182,13 +182,15 @@ def _steady_time(source: Source, time: float) -> float:
     """
     if source.variable:
         return time
-    steady = source.begins + round((time - source.begins) * source.rate) / float(source.rate)
+    steady = source.first_frame_time + round((time - source.first_frame_time) * source.rate) / float(
+        source.rate
+    )
     return steady if _EXACT_SECONDS < abs(steady - time) <= _ROUNDING_SECONDS else time
 
 
 def _opened(source: Source) -> InputContainer:
     """On the card, where there is one that can be had; one whose memory is taken keeps no source from being read."""
-    card = hwaccel.decoder()
+    card = hwaccel.open_hardware_decoder()
     if card is not None:
         try:
             return open_container(source.path, card)
@@ -197,7 +199,9 @@ def _opened(source: Source) -> InputContainer:
     return open_container(source.path)
 
 
-def _alike(frames: Iterator[VideoFrame], normalizer: Normalizer, shape: PixelShape) -> Iterator[VideoFrame]:
+def _alike(
+    frames: Iterator[VideoFrame], normalizer: FrameConverter, shape: PixelShape
+) -> Iterator[VideoFrame]:
     for frame in frames:
         yield from normalizer.push(frame, shape.latest())
     yield from normalizer.flush()

@@ -17,12 +17,18 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from gpu.errors import map_errors
-from gpu.media.audio import Samples, Sound, frame_of
-from gpu.media.color import BT709, LIMITED, PIXEL_FORMAT
-from gpu.media.decode import Opened, Picture, Pictures
-from gpu.media.encoders import SOUND_BITS_PER_SECOND, SOUND_CODEC, SOUND_RATE, Encoder, keyframe_interval
-from gpu.media.prefetch import ahead
-from gpu.media.segmented_encoder import Reels, reel_ticks
+from gpu.media.audio import AudioBlocks, Samples, frame_from_samples
+from gpu.media.color import BT709, LIMITED_RANGE, PIXEL_FORMAT
+from gpu.media.decode import OpenPictures, Picture, Pictures
+from gpu.media.encoders import (
+    AUDIO_BITS_PER_SECOND,
+    AUDIO_CODEC,
+    AUDIO_SAMPLE_RATE,
+    Encoder,
+    keyframe_interval,
+)
+from gpu.media.prefetch import prefetch
+from gpu.media.segmented_encoder import SegmentedEncoder, restart_interval
 from gpu.media.timeline import Clock
 
 if TYPE_CHECKING:
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 
 # Frames drawn while earlier ones are encoded: some dozens of megabytes at most.
 _MOST_AHEAD, _AHEAD_PIXELS = 8, 4_096 * 4_096
-PLAYABLE = {"movflags": "+faststart"}
+FASTSTART = {"movflags": "+faststart"}
 """The index before the pictures, so that players can begin at once."""
 
 
@@ -45,26 +51,26 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Render:
-    """An export ready to be made: the size, the clock, the length in seconds, the frames and sound to come, chapters.
+    """An export that is ready to be encoded: size, clock, length in seconds, pictures, audio and chapters.
 
-    `pictures` opens the frames of any stretch of it. Nothing is decoded until they and `sound` are iterated; both are
-    closed by who writes them. `reel_ticks`: after how much film the encoder begins anew; a film that is part of another
-    goes by that one's. `notes` are sentences for the timeline.
+    `open_pictures` opens the pictures of any range of ticks. Nothing is decoded until they and `audio` are
+    iterated; the code that encodes them closes both. `restart_ticks` is how often the encoder is restarted; a part
+    of a longer export takes it from the whole. `notes` are sentences for the job's timeline.
     """
 
     width: int
     height: int
     clock: Clock
     seconds: float
-    pictures: Opened
-    sound: Sound | None
+    open_pictures: OpenPictures
+    audio: AudioBlocks | None
     chapters: tuple[Chapter, ...] = ()
     notes: tuple[str, ...] = ()
-    reel_of_whole: int | None = None
+    restart_ticks_of_whole: int | None = None
 
     @property
-    def reel_ticks(self) -> int:
-        return self.reel_of_whole or reel_ticks(self.clock, self.seconds)
+    def restart_ticks(self) -> int:
+        return self.restart_ticks_of_whole or restart_interval(self.clock, self.seconds)
 
     @property
     def ticks(self) -> range:
@@ -72,8 +78,8 @@ class Render:
         return range(max(1, round(self.seconds / self.clock.time_base)))
 
 
-def write(
-    render: Render, encoder: Encoder, path: Path, layout: Mapping[str, str] = PLAYABLE
+def write_mp4(
+    render: Render, encoder: Encoder, path: Path, layout: Mapping[str, str] = FASTSTART
 ) -> Generator[float, None, None]:
     """Encode into an MP4 at `path`, yielding the share written (0 to 1) after every frame and every block of sound.
 
@@ -83,8 +89,8 @@ def write(
     """
     count = min(_MOST_AHEAD, max(1, _AHEAD_PIXELS // (render.width * render.height)))
     with (
-        closing(ahead(render.pictures(render.ticks), count)) as pictures,
-        closing(render.sound or _nothing()) as sound,
+        closing(prefetch(render.open_pictures(render.ticks), count)) as pictures,
+        closing(render.audio or _nothing()) as sound,
         _Movie(render, encoder, path, layout) as movie,
     ):
         for _ in movie.shown(pictures):
@@ -97,7 +103,7 @@ def write(
             yield 1.0
 
 
-def _nothing() -> Sound:
+def _nothing() -> AudioBlocks:
     """No sound: unlike silence, not a stream either."""
     yield from ()
 
@@ -112,10 +118,10 @@ class _Movie:
         with map_errors("encode_failed", _FAILED):
             self._container = av.open(f"file:{path}", "w", format="mp4", options=dict(layout))
             self._video = self._video_stream(render, encoder)
-            self._reels = Reels(
-                self._video, lambda: self._another_encoder(render, encoder), render.reel_ticks
+            self._reels = SegmentedEncoder(
+                self._video, lambda: self._another_encoder(render, encoder), render.restart_ticks
             )
-            self._audio = sound_stream(self._container) if render.sound is not None else None
+            self._audio = add_audio_stream(self._container) if render.audio is not None else None
             set_chapters(self._container, render.chapters)
 
     def __enter__(self) -> Self:
@@ -140,7 +146,7 @@ class _Movie:
     @property
     def heard(self) -> float:
         """Seconds of sound written so far."""
-        return self._heard / SOUND_RATE
+        return self._heard / AUDIO_SAMPLE_RATE
 
     def shown(self, pictures: Pictures) -> Iterator[None]:
         """Encode every picture, and at last what the encoder held back, frame by frame."""
@@ -162,7 +168,7 @@ class _Movie:
             self._mux(self._reels.encode(frame))
 
     def add_sound(self, block: Samples) -> None:
-        frame = frame_of(block, self._heard)
+        frame = frame_from_samples(block, self._heard)
         self._heard += frame.samples
         if self._audio is not None:
             with map_errors("encode_failed", _FAILED):
@@ -208,16 +214,16 @@ def _set_up(context: VideoCodecContext, render: Render, encoder: Encoder) -> Non
     context.thread_count = encoder.threads
     context.thread_type = "AUTO"  # PyAV asks for slices, which costs x264 both quality and speed
     context.color_primaries = context.color_trc = context.colorspace = BT709
-    context.color_range = LIMITED
+    context.color_range = LIMITED_RANGE
     if encoder.tag is not None:
         context.codec_tag = encoder.tag
 
 
-def sound_stream(container: OutputContainer) -> AudioStream:
+def add_audio_stream(container: OutputContainer) -> AudioStream:
     """A new stream in a file, set up as every export's sound is."""
-    stream = cast(AudioStream, container.add_stream(SOUND_CODEC, rate=SOUND_RATE))
+    stream = cast(AudioStream, container.add_stream(AUDIO_CODEC, rate=AUDIO_SAMPLE_RATE))
     stream.codec_context.layout = "stereo"
-    stream.codec_context.bit_rate = SOUND_BITS_PER_SECOND
+    stream.codec_context.bit_rate = AUDIO_BITS_PER_SECOND
     return stream
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from gpu.config import Codec, Quality
 from gpu.media import hwaccel
 
-SOUND_RATE = 48_000
-SOUND_CODEC = "aac"
-SOUND_BITS_PER_SECOND = 192_000
+AUDIO_SAMPLE_RATE = 48_000
+AUDIO_CODEC = "aac"
+AUDIO_BITS_PER_SECOND = 192_000
 KEYFRAME_SECONDS = 2
 
 Options = dict[str, str]
@@ -53,23 +53,23 @@ class Encoder:
     name: str
     options: Options
     tag: str | None
-    why: str
+    fallback_reason: str
     threads: int = 0
-    on_card: bool = False
+    is_hardware: bool = False
 
-    def sentence(self, pieces: int = 1) -> str:
+    def describe(self, pieces: int = 1) -> str:
         """What the timeline says of it."""
         how = f"Encoding in {pieces} pieces" if pieces > 1 else "Encoding"
-        return f"{how} with {self.name}{f' ({self.why})' if self.why else ''}"
+        return f"{how} with {self.name}{f' ({self.fallback_reason})' if self.fallback_reason else ''}"
 
-    def shared(self, pieces: int) -> "Encoder":
+    def with_cores_for(self, pieces: int) -> "Encoder":
         """The same for several at once on this machine, each with its part of the cores.
 
         But x264 decides otherwise with another number of threads, so theirs is the whole's, wherever a piece is made.
         """
         if self.name == "libx264":
             return self
-        threads = max(1, cores() // pieces)
+        threads = max(1, count_cores() // pieces)
         options = dict(self.options)
         if self.name in _THREADS:
             option, text = _THREADS[self.name]
@@ -83,35 +83,39 @@ _MOST_THREADS = 16
 _THREADS = {"libx265": ("x265-params", "pools={}"), "libsvtav1": ("svtav1-params", "lp={}")}
 
 
-def cores() -> int:
+def count_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose(codec: Codec, quality: Quality, width: int, height: int) -> Encoder:
+def select_encoder(codec: Codec, quality: Quality, width: int, height: int) -> Encoder:
     """The card's encoder where the card has one for this codec and size, else the software one."""
-    if not hwaccel.cuda_present():
-        return software(codec, quality, "no NVENC device")
-    encoder = on_the_card(codec, quality)
-    refusal = hwaccel.refusal(encoder.name, encoder.options, width, height)
-    return encoder if refusal is None else software(codec, quality, f"{encoder.name} refused: {refusal}")
+    if not hwaccel.has_cuda():
+        return software_encoder(codec, quality, "no NVENC device")
+    encoder = nvenc_encoder(codec, quality)
+    refusal = hwaccel.unsupported_reason(encoder.name, encoder.options, width, height)
+    return (
+        encoder if refusal is None else software_encoder(codec, quality, f"{encoder.name} refused: {refusal}")
+    )
 
 
-def on_the_card(codec: Codec, quality: Quality) -> Encoder:
+def nvenc_encoder(codec: Codec, quality: Quality) -> Encoder:
     """The encoder of a card, whether or not there is one."""
     name, constant_quality = _NVENC[codec]
     options = {"preset": _NVENC_PRESETS[quality], "rc": "vbr", "cq": constant_quality[quality], "b": "0"}
-    return Encoder(name, options, CODEC_TAGS.get(codec), "", on_card=True)
+    return Encoder(name, options, CODEC_TAGS.get(codec), "", is_hardware=True)
 
 
-def software(codec: Codec, quality: Quality, why: str) -> Encoder:
+def software_encoder(codec: Codec, quality: Quality, why: str) -> Encoder:
     """The encoder that every machine has."""
     name, by_quality = _SOFTWARE[codec]
-    threads = min(_MOST_THREADS, max(1, cores() * 3 // 2)) if name == "libx264" else 0
-    return Encoder(name, by_quality[quality] | _repeatable(name), CODEC_TAGS.get(codec), why, threads)
+    threads = min(_MOST_THREADS, max(1, count_cores() * 3 // 2)) if name == "libx264" else 0
+    return Encoder(
+        name, by_quality[quality] | _deterministic_options(name), CODEC_TAGS.get(codec), why, threads
+    )
 
 
-def _repeatable(name: str) -> Options:
+def _deterministic_options(name: str) -> Options:
     """What makes the same of the same film every time: else pieces would not fit a whole.
 
     x264 does not where it uses AVX-512 (found: with mbtree, from one run to the next); without it takes as long. Told

@@ -9,15 +9,15 @@ from av.filter import Graph
 from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 
-LAY_OVER = "lay over"
+OVERLAY_ON_COLOR = "lay over"
 """A step of a chain that is no filter of FFmpeg's: what is transparent shows the given colour."""
-TABLE = "table"
+LOOKUP_TABLE = "table"
 """Another: colours are changed by the given .cube table, a text."""
 
 Step = tuple[str, str | bytes]
 
 
-def linked(buffer: str, *filters: Step) -> Graph:
+def build_graph(buffer: str, *filters: Step) -> Graph:
     """A chain of video filters behind a source with the given arguments, configured."""
     graph = Graph()
     last = graph.add("buffer", buffer)
@@ -35,7 +35,7 @@ def _added(graph: Graph, name: str, arguments: str | bytes) -> tuple[FilterConte
     if isinstance(arguments, bytes):
         table = _add_table(graph, arguments)
         return table, table
-    if name == LAY_OVER:
+    if name == OVERLAY_ON_COLOR:
         return _add_ground(graph, arguments)
     step = graph.add(name, arguments or None)
     return step, step
@@ -63,7 +63,7 @@ def _add_table(graph: Graph, table: bytes) -> FilterContext:
         return graph.add("lut3d", file=file.name, interp="tetrahedral")
 
 
-def pulled(graph: Graph) -> Iterator[VideoFrame]:
+def pull_frames(graph: Graph) -> Iterator[VideoFrame]:
     """Every frame that a video graph has ready."""
     while True:
         try:

@@ -12,7 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 
 
 @cache
-def cuda_present() -> bool:
+def has_cuda() -> bool:
     """Whether a CUDA device answers."""
     try:
         HWAccel("cuda").create(av.Codec("h264", "r"))
@@ -21,12 +21,12 @@ def cuda_present() -> bool:
     return True
 
 
-def decoder() -> HWAccel | None:
+def open_hardware_decoder() -> HWAccel | None:
     """The card's decoder where there is one; FFmpeg falls back to software for what it can't decode."""
-    return HWAccel("cuda", allow_software_fallback=True) if cuda_present() else None
+    return HWAccel("cuda", allow_software_fallback=True) if has_cuda() else None
 
 
-def refusal(encoder: str, options: Mapping[str, str], width: int, height: int) -> str | None:
+def unsupported_reason(encoder: str, options: Mapping[str, str], width: int, height: int) -> str | None:
     """Why the card doesn't open this encoder, in FFmpeg's words; None if it does.
 
     A100- and H100-class cards have none at all, others take no such size, or have no session left to give.

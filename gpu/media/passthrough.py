@@ -22,12 +22,12 @@ from gpu.config import Codec, VideoConfig
 from gpu.errors import ExportError, map_errors
 from gpu.media.audio import CHANNELS
 from gpu.media.color import is_output_ready
-from gpu.media.encode import PLAYABLE, Render
-from gpu.media.encoders import CODEC_TAGS, SOUND_CODEC, SOUND_RATE
-from gpu.sources.container import open_container, picture_stream
+from gpu.media.encode import FASTSTART, Render
+from gpu.media.encoders import AUDIO_CODEC, AUDIO_SAMPLE_RATE, CODEC_TAGS
+from gpu.sources.container import open_container, prepare_video_stream
 from gpu.sources.ffmpeg_listing import read_listing
 from gpu.sources.source import Source, decode_first_frame
-from gpu.sources.tracks import Mix
+from gpu.sources.tracks import TrackMix
 
 _MP4 = "mov,mp4"
 # What decoding needs of each codec; the rest are messages and units that any maker may fill as he likes.
@@ -42,7 +42,7 @@ _FAILED = "The source could not be copied."
 
 
 @dataclass(frozen=True)
-class Copy:
+class PassthroughSource:
     """What a format plans when the output is its source; `render` is the same export encoded.
 
     Only reading all of the source tells whether it may be copied: where it may not, it is encoded after all.
@@ -50,7 +50,7 @@ class Copy:
 
     source: Source
     codec: Codec
-    audio: Mix | None
+    audio: TrackMix | None
     render: Render
 
 
@@ -60,7 +60,7 @@ def is_copyable(source: Source, config: VideoConfig) -> bool:
     if config.fps is not None or has_breaks or source.width % 2 or source.height % 2:
         return False
     with open_container(source.path) as container:
-        stream = picture_stream(container, source.video)
+        stream = prepare_video_stream(container, source.video)
         begins = float((stream.start_time or 0) * (stream.time_base or 0))
         return (
             container.format.name.startswith(_MP4)
@@ -72,16 +72,16 @@ def is_copyable(source: Source, config: VideoConfig) -> bool:
         )
 
 
-def _is_sound_ready(container: InputContainer, audio: Mix) -> bool:
+def _is_sound_ready(container: InputContainer, audio: TrackMix) -> bool:
     """Whether what is heard is one track, and as every export's is."""
     stream = container.streams[audio.indexes[0]]
-    if not isinstance(stream, AudioStream) or stream.codec.canonical_name != SOUND_CODEC:
+    if not isinstance(stream, AudioStream) or stream.codec.canonical_name != AUDIO_CODEC:
         return False
-    is_alike = len(audio.indexes) == 1 and stream.profile == "LC" and stream.sample_rate == SOUND_RATE
+    is_alike = len(audio.indexes) == 1 and stream.profile == "LC" and stream.sample_rate == AUDIO_SAMPLE_RATE
     return is_alike and read_listing(container).channels.get(stream.index) == CHANNELS
 
 
-def copy_streams(copy: Copy, path: Path) -> Generator[float, None, None]:
+def copy_streams(copy: PassthroughSource, path: Path) -> Generator[float, None, None]:
     """Write the source's packets into an MP4 at `path`, yielding the fraction done.
 
     Raises ExportError: not_copyable where a later picture turns out to be none that an output may have.
@@ -90,9 +90,9 @@ def copy_streams(copy: Copy, path: Path) -> Generator[float, None, None]:
     with (
         map_errors("not_copyable", _FAILED),
         open_container(source.path) as container,
-        av.open(f"file:{path}", "w", format="mp4", options=PLAYABLE) as target,
+        av.open(f"file:{path}", "w", format="mp4", options=FASTSTART) as target,
     ):
-        picture = picture_stream(container, source.video)
+        picture = prepare_video_stream(container, source.video)
         picture.codec_context.skip_frame = "NONKEY"
         tracks: dict[int, _Track] = {picture.index: _PictureTrack(picture, target, copy.codec)}
         if copy.audio is not None:

@@ -10,21 +10,21 @@ from gpu.media.color import PIXEL_FORMAT
 Plane = NDArray[np.uint8]
 
 
-def planes(frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
+def view_planes(frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
     """Y, U and V of a yuv420p frame, each (rows, columns), without their padding: views, not copies."""
     luma, blue, red = frame.planes
     return _view(luma), _view(blue), _view(red)
 
 
-def blank(frame: VideoFrame) -> VideoFrame:
+def empty_frame(frame: VideoFrame) -> VideoFrame:
     """A new frame of the same size; its samples are yet to be set."""
     return VideoFrame(frame.width, frame.height, PIXEL_FORMAT)
 
 
-def copied(frame: VideoFrame) -> VideoFrame:
+def copy_frame(frame: VideoFrame) -> VideoFrame:
     """A frame that can be drawn on: the decoder may still need its own, and a slow one is shown twice."""
-    copy = blank(frame)
-    for target, plane in zip(planes(copy), planes(frame), strict=True):
+    copy = empty_frame(frame)
+    for target, plane in zip(view_planes(copy), view_planes(frame), strict=True):
         np.copyto(target, plane)
     return copy
 

@@ -16,14 +16,14 @@ class _Ended:
     failure: BaseException | None
 
 
-def ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
+def prefetch(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
     """The same items in the same order, made up to `count` before they are taken; raises what they raise.
 
     Closing it ends the thread within an item, closes `items`, and waits for both.
     """
     made: Queue[Item | _Ended] = Queue(count)
     unwanted = Event()
-    thread = Thread(target=_make, args=(items, made, unwanted), name="ahead", daemon=True)
+    thread = Thread(target=_produce, args=(items, made, unwanted), name="ahead", daemon=True)
     thread.start()
     item: Item | _Ended | None = None
     try:
@@ -38,7 +38,7 @@ def ahead(items: Generator[Item, None, None], count: int) -> Generator[Item, Non
         raise item.failure
 
 
-def _make(items: Generator[Item, None, None], made: "Queue[Item | _Ended]", unwanted: Event) -> None:
+def _produce(items: Generator[Item, None, None], made: "Queue[Item | _Ended]", unwanted: Event) -> None:
     failure = None
     try:
         for item in items:

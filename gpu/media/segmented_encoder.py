@@ -24,14 +24,14 @@ _FEWEST = 3
 _LONGEST_SECONDS = 10
 
 
-def reel_ticks(clock: Clock, seconds: float) -> int:
+def restart_interval(clock: Clock, seconds: float) -> int:
     """How long a reel of a film of this length is, in whole keyframe intervals."""
     interval = keyframe_interval(clock.rate) if clock.steady else round(KEYFRAME_SECONDS / clock.time_base)
     wanted = min(_LONGEST_SECONDS, seconds / _FEWEST)
     return interval * max(1, int(wanted / KEYFRAME_SECONDS))
 
 
-class Reels:
+class SegmentedEncoder:
     """The encoders of one stream, one after another; the last frames of a reel are encoded beside the next one.
 
     `encoder` makes one more that is set up as the stream's own, which encodes the first reel.

@@ -23,32 +23,32 @@ _FASTEST = 2.0
 _WINDOW = np.hanning(2 * _HALF + 1)[:-1].astype(np.float32)
 
 
-def stretched(blocks: Iterator[Samples], speed: float) -> Iterator[Samples]:
+def stretch_audio(blocks: Iterator[Samples], speed: float) -> Iterator[Samples]:
     """Blocks of shape (2, n) at another speed, silent without end after the last.
 
     What comes in begins `context(speed)` samples before what is to be heard, and ought to go on as long after it.
     """
-    for factor in steps(speed):
-        blocks = _stretched(blocks, factor)
+    for factor in split_speed(speed):
+        blocks = _stretch_step(blocks, factor)
     return blocks
 
 
-def context(speed: float) -> int:
+def lead_samples(speed: float) -> int:
     """How many samples of sound around a stretch are needed to play it at this speed without seams."""
     lead, reach = 0, 1.0
-    for factor in steps(speed):
+    for factor in split_speed(speed):
         lead += math.ceil(_LEAD * reach)
         reach *= factor
     return lead
 
 
-def steps(speed: float) -> list[float]:
+def split_speed(speed: float) -> list[float]:
     """Factors whose product is the speed, none above an octave."""
     octaves = max(0, math.ceil(math.log(speed, _FASTEST)) - 1)
     return [_FASTEST] * octaves + [speed / _FASTEST**octaves]
 
 
-def _stretched(blocks: Iterator[Samples], speed: float) -> Iterator[Samples]:
+def _stretch_step(blocks: Iterator[Samples], speed: float) -> Iterator[Samples]:
     """One step; its first sample out is the one `_LEAD` samples in."""
     tape = _Tape(blocks)
     tail = np.zeros((2, _HALF), np.float32)

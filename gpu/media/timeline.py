@@ -20,7 +20,7 @@ EARLY = 0.3
 
 
 @dataclass(frozen=True)
-class Piece:
+class SpeedSpan:
     """A stretch of the source, in seconds, played at one speed."""
 
     start: float
@@ -28,7 +28,7 @@ class Piece:
     speed: float = 1.0
 
     @property
-    def length(self) -> float:
+    def output_seconds(self) -> float:
         """How long it plays, in seconds of output."""
         return (self.end - self.start) / self.speed
 
@@ -45,7 +45,7 @@ class Clock:
         return 1 / self.rate if self.steady else FINE_TIME_BASE
 
 
-def span(film_start: float, duration: float, trim: Span | None) -> tuple[float, float]:
+def resolve_trim(film_start: float, duration: float, trim: Span | None) -> tuple[float, float]:
     """The stretch to export, not beginning before `film_start`.
 
     Raises ExportError: clip_outside_source, if the source doesn't reach that far.
@@ -60,15 +60,15 @@ def span(film_start: float, duration: float, trim: Span | None) -> tuple[float, 
     return max(trim.start, film_start) if film_start < end else trim.start, end
 
 
-def pieces(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[Piece, ...]:
+def split_by_speed(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[SpeedSpan, ...]:
     """The stretch cut at its speed segments; what no segment covers plays at speed 1, and equal neighbours are one."""
-    cut: list[Piece] = []
+    cut: list[SpeedSpan] = []
     for piece in _cut(start, end, segments):
         if cut and cut[-1].speed == piece.speed:
-            cut[-1] = Piece(cut[-1].start, piece.end, piece.speed)
+            cut[-1] = SpeedSpan(cut[-1].start, piece.end, piece.speed)
         elif piece.end > piece.start:
             cut.append(piece)
-    lasting = sum(piece.length for piece in cut)
+    lasting = sum(piece.output_seconds for piece in cut)
     if lasting < MIN_OUTPUT_SECONDS:
         raise ExportError("output_too_short", "The export would be shorter than a thousandth of a second.")
     if lasting > MAX_OUTPUT_SECONDS:
@@ -76,34 +76,36 @@ def pieces(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[
     return tuple(cut)
 
 
-def _cut(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator[Piece]:
+def _cut(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator[SpeedSpan]:
     position = start
     for segment in segments:
         low, high = max(segment.start, position), min(segment.end, end)
         if high > low:
-            yield Piece(position, low)
-            yield Piece(low, high, segment.speed)
+            yield SpeedSpan(position, low)
+            yield SpeedSpan(low, high, segment.speed)
             position = high
-    yield Piece(position, end)
+    yield SpeedSpan(position, end)
 
 
-def clock(fps: float | None, source_rate: Fraction, variable: bool, cut: Sequence[Piece]) -> Clock:
+def select_clock(
+    fps: float | None, source_rate: Fraction, variable: bool, spans: Sequence[SpeedSpan]
+) -> Clock:
     """The rate asked for, else the source's; frame times of a variable source are kept unless speeds change.
 
     So are those of a source slower than a frame a second: its frames last too long to be counted in whole ones.
     """
     if fps is not None:
-        return Clock(nominal(fps), steady=True)
-    return own_clock(source_rate, variable=variable, steady=any(piece.speed != 1 for piece in cut))
+        return Clock(rate_from_fps(fps), steady=True)
+    return source_clock(source_rate, variable=variable, steady=any(span.speed != 1 for span in spans))
 
 
-def own_clock(source_rate: Fraction, *, variable: bool, steady: bool) -> Clock:
+def source_clock(source_rate: Fraction, *, variable: bool, steady: bool) -> Clock:
     """The clock of a source's own frames; `steady` where its frame times can't be kept."""
     rate = max(source_rate, _SLOWEST)
     return Clock(rate, steady=steady or (rate == source_rate and not variable))
 
 
-def nominal(fps: float) -> Fraction:
+def rate_from_fps(fps: float) -> Fraction:
     """The frame rate that a decimal stands for: 29.97 is 30000/1001."""
     broadcast = Fraction(round(fps * 1.001) * 1_000, 1_001)
     return (
@@ -111,27 +113,27 @@ def nominal(fps: float) -> Fraction:
     )
 
 
-def length(cut: Sequence[Piece], ticking: Clock) -> float:
+def compute_output_seconds(cut: Sequence[SpeedSpan], ticking: Clock) -> float:
     """Seconds of output: whole frames on a steady clock."""
-    seconds = sum(piece.length for piece in cut)
+    seconds = sum(piece.output_seconds for piece in cut)
     return float(_count_slots(cut, ticking) / ticking.rate) if ticking.steady else seconds
 
 
-def _count_slots(cut: Sequence[Piece], ticking: Clock) -> int:
+def _count_slots(cut: Sequence[SpeedSpan], ticking: Clock) -> int:
     """How many frames a steady clock has: those whose latest source time lies before the end, and at least one.
 
     So the last frame of a source is shown wherever the first one lies between the clock's.
     """
-    return max(1, math.ceil(sum(piece.length for piece in cut) * ticking.rate - EARLY))
+    return max(1, math.ceil(sum(piece.output_seconds for piece in cut) * ticking.rate - EARLY))
 
 
-def slots(cut: Sequence[Piece], ticking: Clock) -> Iterator[float]:
+def latest_source_times(cut: Sequence[SpeedSpan], ticking: Clock) -> Iterator[float]:
     """For each frame of a steady clock, the latest source time that it may show."""
     current, begun = 0, 0.0
     for number in range(_count_slots(cut, ticking)):
         at = float(number / ticking.rate)
-        while current < len(cut) - 1 and at >= begun + cut[current].length - 1e-9:
-            begun += cut[current].length
+        while current < len(cut) - 1 and at >= begun + cut[current].output_seconds - 1e-9:
+            begun += cut[current].output_seconds
             current += 1
         piece = cut[current]
         yield piece.start + (at - begun + EARLY / float(ticking.rate)) * piece.speed

@@ -24,14 +24,14 @@ class Timing:
     `at_decoding`: only the times of decoding are the container's own. `counted`: there are none, frames are counted.
     """
 
-    in_decoding_order: bool = False
-    at_decoding: bool = False
-    counted: bool = False
+    pts_in_decoding_order: bool = False
+    has_only_dts: bool = False
+    untimed: bool = False
 
     @property
     def uncertain_frames(self) -> int:
         """How many frames after a seek may have another time than in the whole film."""
-        return REORDER_DEPTH if self.in_decoding_order else 0
+        return REORDER_DEPTH if self.pts_in_decoding_order else 0
 
 
 def examine_times(
@@ -39,24 +39,24 @@ def examine_times(
 ) -> Timing:
     """Look at the first packets of a stream, and return what its times are worth."""
     if container.format.flags & _NO_TIMESTAMPS:
-        return Timing(counted=True)
+        return Timing(untimed=True)
     if not stream.codec_context.has_b_frames:
         return Timing()
     if container.format.name == "avi":
-        return Timing(in_decoding_order=True, at_decoding=True)
+        return Timing(pts_in_decoding_order=True, has_only_dts=True)
     times = [packet.pts for packet in packets if packet.pts is not None]
     as_stored = (
         len(times) > 1
         and len(times) >= len(packets) - 1
         and all(before <= after for before, after in pairwise(times))
     )
-    return Timing(in_decoding_order=as_stored)
+    return Timing(pts_in_decoding_order=as_stored)
 
 
 def time_packets(packets: "Iterator[Packet[VideoStream]]", timing: Timing) -> "Iterator[Packet[VideoStream]]":
     """Give packets the times that their container has, where FFmpeg guesses others."""
     for packet in packets:
-        if timing.at_decoding:
+        if timing.has_only_dts:
             packet.pts = packet.dts
         yield packet
 
@@ -86,9 +86,9 @@ def restore_times(
 
 
 def _in_shown_order(frames: Iterator[VideoFrame], timing: Timing) -> Iterator[VideoFrame]:
-    if timing.counted:
+    if timing.untimed:
         return _without_times(frames)
-    return _sort_times(frames) if timing.in_decoding_order else frames
+    return _sort_times(frames) if timing.pts_in_decoding_order else frames
 
 
 def _without_times(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:

@@ -17,7 +17,7 @@ from gpu.sources.discontinuities import Scan, close_breaks
 from gpu.sources.file_kinds import DEMUXERS, check_supported
 
 if TYPE_CHECKING:
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 MAX_FRAME_PIXELS = 8_192 * 8_192
 # How far is looked for the size of a picture: past a group of pictures of a minute.
@@ -30,7 +30,7 @@ Kind = TypeVar("Kind", VideoStream, AudioStream)
 
 
 def open_container(
-    path: "Place", decoder: HWAccel | None = None, *, thorough: bool = False
+    path: "SourceLocation", decoder: HWAccel | None = None, *, thorough: bool = False
 ) -> InputContainer:
     """Open a source as one of the known containers; it can't make FFmpeg open anything else.
 
@@ -42,7 +42,7 @@ def open_container(
         return av.open(opened, "r", options=options, metadata_errors="replace", hwaccel=decoder)
 
 
-def open_to_probe(path: "Place") -> InputContainer:
+def open_to_probe(path: "SourceLocation") -> InputContainer:
     """Open a source, and if no picture's size is known, look further. Raises ExportError: source_unsupported."""
     try:
         container = open_container(path)
@@ -64,7 +64,9 @@ def has_decoder(stream: VideoStream) -> bool:
     return getattr(stream, "codec_context", None) is not None
 
 
-def packets(container: InputContainer, stream: Kind, scan: Scan | None = None) -> "Iterator[Packet[Kind]]":
+def demux_stream(
+    container: InputContainer, stream: Kind, scan: Scan | None = None
+) -> "Iterator[Packet[Kind]]":
     """The packets from where the container stands, on a clock that runs on over the breaks that a scan found.
 
     A demuxer that breaks off ends the stream: whether that is too early is judged by time.
@@ -87,14 +89,14 @@ def _read_until_failure(found: "Iterator[Packet[Kind]]") -> "Iterator[Packet[Kin
 
 
 def read_picture_packets(
-    path: "Place", index: int, scan: Scan | None
+    path: "SourceLocation", index: int, scan: Scan | None
 ) -> "Generator[Packet[VideoStream], None, None]":
     """The picture's packets from the beginning, in a container that is opened when the first is asked for."""
     with open_container(path) as container:
-        yield from packets(container, picture_stream(container, index), scan)
+        yield from demux_stream(container, prepare_video_stream(container, index), scan)
 
 
-def read_all_packets(path: "Place") -> "Generator[Packet[Any], None, None]":
+def read_all_packets(path: "SourceLocation") -> "Generator[Packet[Any], None, None]":
     """The file's packets from the beginning, in a container that is opened when the first is asked for."""
     with open_container(path) as container:
         yield from _read_until_failure(cast("Iterator[Packet[Any]]", container.demux()))
@@ -112,7 +114,7 @@ def seek(
             container.seek(int(seconds / stream.time_base), stream=stream)
 
 
-def picture_stream(container: InputContainer, index: int) -> VideoStream:
+def prepare_video_stream(container: InputContainer, index: int) -> VideoStream:
     """The stream that `probe` chose, set up to be decoded on every core."""
     stream = container.streams[index]
     if not isinstance(stream, VideoStream):
@@ -123,12 +125,12 @@ def picture_stream(container: InputContainer, index: int) -> VideoStream:
 
 
 @contextmanager
-def read_packets(path: "Place", picture: int) -> "Iterator[Iterator[Packet[Any]]]":
+def open_film_packets(path: "SourceLocation", picture: int) -> "Iterator[Iterator[Packet[Any]]]":
     """All packets of the picture and of sound, from the beginning."""
     with open_container(path) as container:
-        yield read_selected(container, picture)
+        yield demux_film(container, picture)
 
 
-def read_selected(container: InputContainer, picture: int) -> "Iterator[Packet[Any]]":
+def demux_film(container: InputContainer, picture: int) -> "Iterator[Packet[Any]]":
     """The packets of the picture and of sound from where a container stands."""
     return _read_until_failure(container.demux(container.streams[picture], *container.streams.audio))

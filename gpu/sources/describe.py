@@ -26,11 +26,11 @@ from gpu.sources.container import open_container
 from gpu.sources.ffmpeg_listing import read_listing
 from gpu.sources.source import Source, probe
 from gpu.spec import LocalFile, RemoteObject
-from gpu.transfer.http_client import PATIENCE_SECONDS
-from gpu.transfer.objects import fetch
+from gpu.transfer.http_client import MAX_TRANSFER_SECONDS
+from gpu.transfer.objects import open_source
 
 if TYPE_CHECKING:
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 MEMORY_BYTES = 1_536 * 2**20
 # What may be read of an object elsewhere; the times of its packets may have to be looked at one by one.
@@ -54,7 +54,7 @@ def main() -> int:
         return 2
     threading.Thread(target=_watch, daemon=True).start()
     try:
-        answer: dict[str, Any] = {"source": describe(locate(request))}
+        answer: dict[str, Any] = {"source": describe_source(open_request(request))}
     except ExportError as error:
         failure = Failure(code=error.code, message=error.message, transient=error.transient)
         answer = _answer_of(failure)
@@ -65,7 +65,7 @@ def main() -> int:
     return 0
 
 
-def describe(place: "Place") -> dict[str, Any]:
+def describe_source(place: "SourceLocation") -> dict[str, Any]:
     """Tell what is in a source. Raises ExportError, as an export of it would."""
     source = probe(place)
     return {
@@ -110,13 +110,13 @@ def _list_pictures(source: Source) -> list[dict[str, Any]]:
         ]
 
 
-def locate(request: LocalFile | RemoteObject) -> "Place":
+def open_request(request: LocalFile | RemoteObject) -> "SourceLocation":
     """Find a source. Raises ExportError: source_missing, and others of an object elsewhere."""
     if isinstance(request, RemoteObject):
-        from gpu.transfer.limited_reader import open_bounded
+        from gpu.transfer.limited_reader import open_limited
 
-        return open_bounded(request.url, max_bytes=MAX_REMOTE_BYTES, deadline_seconds=PATIENCE_SECONDS)
-    return fetch(_KEY, {_KEY: request}, Path(os.devnull))
+        return open_limited(request.url, max_bytes=MAX_REMOTE_BYTES, deadline_seconds=MAX_TRANSFER_SECONDS)
+    return open_source(_KEY, {_KEY: request}, Path(os.devnull))
 
 
 def _watch() -> None:

@@ -66,12 +66,12 @@ class Scan:
         return self.keyframes[number - 1][1] if number else 0
 
 
-def hold_last_picture(picture_end: float, film_end: float) -> float:
+def choose_film_end(picture_end: float, film_end: float) -> float:
     """The film's end where the picture ends long before it, else the picture's."""
     return film_end if film_end > picture_end + _HELD_SECONDS else picture_end
 
 
-def may_be_joined(container: InputContainer) -> bool:
+def is_concatenable(container: InputContainer) -> bool:
     """Whether files of this kind are made to be put together byte by byte."""
     return bool(container.format.flags & _TS_DISCONT)
 
@@ -209,7 +209,7 @@ class _Scanning:
         """The picture of a part follows on that of the part before, or on its sound if that went on for long."""
         self.aligned = True
         if True in self.ends:
-            end = hold_last_picture(self.ends[True], self.ends.get(False, 0.0))
+            end = choose_film_end(self.ends[True], self.ends.get(False, 0.0))
             self.parts[-1] = replace(self.parts[-1], shift=end - begun)
 
     def _note_picture(self, time: float, position: int | None) -> None:

@@ -11,13 +11,20 @@ from av.video.stream import VideoStream
 
 from gpu.errors import ExportError
 from gpu.media.timestamps import Timing
-from gpu.sources.container import UNREADABLE, open_container, packets, picture_stream, read_packets, seek
-from gpu.sources.discontinuities import Scan, hold_last_picture
+from gpu.sources.container import (
+    UNREADABLE,
+    demux_stream,
+    open_container,
+    open_film_packets,
+    prepare_video_stream,
+    seek,
+)
+from gpu.sources.discontinuities import Scan, choose_film_end
 from gpu.sources.frame_rate import MAX_RATE, USUAL_RATE
 
 if TYPE_CHECKING:
     from gpu.sources.source import Source
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 # How much later than its track a last picture has to be shown for the header to be wrong.
 _LATE_SECONDS = 0.5
@@ -34,24 +41,24 @@ def find_origin(container: InputContainer, stream: VideoStream) -> float:
 
 
 def find_duration(
-    path: "Place", container: InputContainer, stream: VideoStream, timing: Timing, scan: Scan | None
+    path: "SourceLocation", container: InputContainer, stream: VideoStream, timing: Timing, scan: Scan | None
 ) -> float:
     """How long the film lasts, by a scan, by its headers, or by its packets."""
     origin = find_origin(container, stream)
     if scan is not None and scan.rules_times and scan.picture_end > origin:
-        return hold_last_picture(scan.picture_end, scan.sound_end) - origin
-    told = None if timing.counted else read_duration(container, stream)
+        return choose_film_end(scan.picture_end, scan.sound_end) - origin
+    told = None if timing.untimed else read_duration(container, stream)
     if told:
         return _correct_duration(path, container, stream, origin, told)
-    with read_packets(path, stream.index) as found:
-        measured = measure_duration(found, stream.index, origin, counted=timing.counted)
+    with open_film_packets(path, stream.index) as found:
+        measured = measure_duration(found, stream.index, origin, untimed=timing.untimed)
     if measured <= 0:
         raise ExportError("source_unreadable", UNREADABLE)
     return measured
 
 
 def _correct_duration(
-    path: "Place", container: InputContainer, stream: VideoStream, origin: float, told: float
+    path: "SourceLocation", container: InputContainer, stream: VideoStream, origin: float, told: float
 ) -> float:
     """The film's length as told by headers, corrected by its last pictures where those may tell another.
 
@@ -63,24 +70,24 @@ def _correct_duration(
         return told
     shown = _find_picture_end(path, stream, origin + told) - origin
     if is_rough:
-        return hold_last_picture(shown, told) if shown > 0 else told
+        return choose_film_end(shown, told) if shown > 0 else told
     is_rest = told - float(_frame_seconds(stream)) < shown < told
     return shown if is_rest or shown > told + _LATE_SECONDS else told
 
 
-def _find_picture_end(path: "Place", stream: VideoStream, end: float) -> float:
+def _find_picture_end(path: "SourceLocation", stream: VideoStream, end: float) -> float:
     """When the last pictures of a file end, on the container's clock; all are read if a seek to them finds none."""
     return _read_picture_end(path, stream, end) or _read_picture_end(path, stream, None)
 
 
-def _read_picture_end(path: "Place", stream: VideoStream, start: float | None) -> float:
+def _read_picture_end(path: "SourceLocation", stream: VideoStream, start: float | None) -> float:
     """When the last of the pictures after a seek ends, on the container's clock; 0 if there are none."""
     with open_container(path) as container:
         if start is not None:
-            seek(container, picture_stream(container, stream.index), start, None)
+            seek(container, prepare_video_stream(container, stream.index), start, None)
         shown = [
             float(packet.pts * packet.time_base + _lasting(packet, stream))
-            for packet in packets(container, picture_stream(container, stream.index))
+            for packet in demux_stream(container, prepare_video_stream(container, stream.index))
             if packet.pts is not None and not packet.is_discard
         ]
     return max(shown, default=0.0)
@@ -96,39 +103,39 @@ def _frame_seconds(stream: VideoStream) -> Fraction:
     return 1 / (stream.average_rate or USUAL_RATE)
 
 
-def measured_duration(source: "Source") -> float:
+def measure_source_duration(source: "Source") -> float:
     """How long a source lasts by the packets that it really has."""
-    with read_packets(source.path, source.video) as found:
-        return measure_duration(found, source.video, source.origin, counted=source.timing.counted)
+    with open_film_packets(source.path, source.video) as found:
+        return measure_duration(found, source.video, source.origin, untimed=source.timing.untimed)
 
 
 def read_duration(container: InputContainer, stream: VideoStream) -> float | None:
     """The film's length as the headers tell it, in seconds from the origin, or None if they don't."""
     picture = _picture_duration(container, stream)
     whole = container.duration / av.time_base if container.duration else None
-    return hold_last_picture(picture, whole or 0.0) if picture else whole
+    return choose_film_end(picture, whole or 0.0) if picture else whole
 
 
 def measure_duration(
-    packets: "Iterable[Packet[Any]]", picture: int, origin: float, *, counted: bool
+    demux_stream: "Iterable[Packet[Any]]", picture: int, origin: float, *, untimed: bool
 ) -> float:
     """The film's length by the packets of the picture (a stream's index) and of sound; 0 if there are none.
 
-    Where pictures have no times of their own (`counted`) they are as long as their packets together, from the first
+    Where pictures have no times of their own (`untimed`) they are as long as their packets together, from the first
     keyframe on.
     """
     ends: dict[bool, float] = {True: 0.0, False: 0.0}
     lasting = decodable = 0.0
     has_keyframe = False
-    for packet in packets:
+    for packet in demux_stream:
         is_picture = packet.stream_index == picture
         length = float((packet.duration or 0) * packet.time_base) if packet.time_base else 0.0
         has_keyframe = has_keyframe or (is_picture and packet.is_keyframe)
         lasting += length * is_picture
         decodable += length * is_picture * has_keyframe
-        if packet.pts is not None and packet.time_base and not counted:
+        if packet.pts is not None and packet.time_base and not untimed:
             ends[is_picture] = max(ends[is_picture], float(packet.pts * packet.time_base) - origin + length)
-    return hold_last_picture(ends[True] or decodable or lasting, ends[False])
+    return choose_film_end(ends[True] or decodable or lasting, ends[False])
 
 
 def _picture_duration(container: InputContainer, stream: VideoStream) -> float | None:
@@ -136,7 +143,7 @@ def _picture_duration(container: InputContainer, stream: VideoStream) -> float |
     lasting = _seconds(stream.duration, stream)
     if lasting and container.format.name not in _WITHOUT_LENGTHS:
         return lasting + (_seconds(stream.start_time, stream) or 0.0) - origin
-    tagged = read_clock(stream.metadata.get("DURATION", ""))
+    tagged = parse_clock(stream.metadata.get("DURATION", ""))
     return tagged - origin if tagged else None
 
 
@@ -144,7 +151,7 @@ def _seconds(ticks: int | None, stream: VideoStream) -> float | None:
     return None if ticks is None or stream.time_base is None else float(ticks * stream.time_base)
 
 
-def read_clock(text: str) -> float | None:
+def parse_clock(text: str) -> float | None:
     """Matroska's own tag: `00:01:02.500000000`."""
     try:
         hours, minutes, seconds = text.split(":")

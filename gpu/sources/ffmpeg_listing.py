@@ -31,7 +31,7 @@ class Listing:
     programmes: tuple[frozenset[int], ...]
     pictures: frozenset[int] = frozenset()
 
-    def related(self, index: int) -> frozenset[int] | None:
+    def find_programme(self, index: int) -> frozenset[int] | None:
         """The streams of a stream's own programme; None where it has none, and so belongs to all others."""
         return next((programme for programme in self.programmes if index in programme), None)
 

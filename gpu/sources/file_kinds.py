@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gpu.errors import ExportError
 
 if TYPE_CHECKING:
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,h264,hevc,obu,ivf,nut,wav,mp3,"
@@ -40,15 +40,15 @@ _FOREIGN = (
 )
 
 
-def check_supported(place: "Place") -> None:
+def check_supported(place: "SourceLocation") -> None:
     """Raise source_unsupported for a file that is recognized as another kind than those that are read."""
     with Path(place).open("rb") if isinstance(place, str) else place.open() as file:
         head = file.read(_HEAD_BYTES) or b""
     for pattern, name in _FOREIGN:
         if re.match(pattern, head, re.DOTALL):
-            raise unsupported(f"This kind of file is not supported: it is {name}.")
+            raise unsupported_error(f"This kind of file is not supported: it is {name}.")
 
 
-def unsupported(reason: str) -> ExportError:
+def unsupported_error(reason: str) -> ExportError:
     """Return the error for a file that may well be whole, but is not read."""
     return ExportError("source_unsupported", f"{reason} Supported are {SUPPORTED}.")

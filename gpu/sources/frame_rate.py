@@ -19,7 +19,7 @@ _INDEXED, _LOOKED_AT = 20_000, 150
 _STRAY_SHARE, _STRAY_SECONDS = 0.1, 0.0021
 
 
-def pace(stream: VideoStream, packets: "Iterable[Packet[VideoStream]]") -> tuple[Fraction, bool]:
+def detect_frame_rate(stream: VideoStream, packets: "Iterable[Packet[VideoStream]]") -> tuple[Fraction, bool]:
     """Frames a second, and whether they come unevenly; then it is the average.
 
     Headers may tell one rate of a recording whose frames come as they please, so the times are looked at: in the
@@ -34,12 +34,12 @@ def pace(stream: VideoStream, packets: "Iterable[Packet[VideoStream]]") -> tuple
     return (average, True) if uneven else (suggested, False)
 
 
-def counted_pace(
+def rate_from_durations(
     stream: VideoStream, opening: "Sequence[Packet[VideoStream]]", timing: Timing
 ) -> Fraction | None:
     """Frames a second of a stream most of whose packets have a length but no time; None of others."""
     lengths = [
-        packet.duration for packet in opening if packet.duration and (timing.counted or packet.pts is None)
+        packet.duration for packet in opening if packet.duration and (timing.untimed or packet.pts is None)
     ]
     if stream.time_base is None or len(lengths) <= len(opening) // 2:
         return None

@@ -9,33 +9,33 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from gpu.media.channel_layouts import describe_layout, open_without_layout
-from gpu.sources.container import open_container, packets
+from gpu.sources.container import demux_stream, open_container
 from gpu.sources.tracks import Track
 
 if TYPE_CHECKING:
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 
-def describe_late_tracks(path: "Place", tracks: Iterable[Track]) -> tuple[Track, ...]:
+def describe_late_tracks(path: "SourceLocation", tracks: Iterable[Track]) -> tuple[Track, ...]:
     """Complete the tracks whose format is not known yet, by their first frames; those without any stay as they are."""
     return tuple(track if track.sample_rate else _describe(path, track) for track in tracks)
 
 
-def _describe(path: "Place", track: Track) -> Track:
+def _describe(path: "SourceLocation", track: Track) -> Track:
     frame = _decode_first(path, track.index)
     if frame is None:
         return track
     return replace(track, sample_rate=frame.sample_rate, channels=frame.layout.nb_channels)
 
 
-def _decode_first(path: "Place", index: int) -> AudioFrame | None:
+def _decode_first(path: "SourceLocation", index: int) -> AudioFrame | None:
     """The first frame of a track that can be decoded."""
     with open_container(path) as container:
         stream = container.streams[index]
         if not isinstance(stream, AudioStream) or getattr(stream, "codec_context", None) is None:
             return None
         layout = open_without_layout(stream)
-        for packet in packets(container, stream):
+        for packet in demux_stream(container, stream):
             try:
                 frame = next(iter(packet.decode()), None)
             except av.FFmpegError:

@@ -14,16 +14,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from gpu.errors import ExportError, map_errors
-from gpu.media.color import BLACK, displayed_size
+from gpu.media.color import BLACK, display_size
 from gpu.media.timestamps import Timing, examine_times, time_packets
 from gpu.sources.container import (
     MAX_FRAME_PIXELS,
     UNREADABLE,
+    demux_stream,
     has_decoder,
     list_decodable_pictures,
     open_to_probe,
-    packets,
-    picture_stream,
+    prepare_video_stream,
     read_all_packets,
     read_picture_packets,
 )
@@ -31,14 +31,14 @@ from gpu.sources.decoders import Decoder
 from gpu.sources.discontinuities import Scan, describe_breaks
 from gpu.sources.duration import find_duration, find_origin
 from gpu.sources.ffmpeg_listing import read_listing
-from gpu.sources.file_kinds import unsupported
-from gpu.sources.frame_rate import counted_pace, pace
+from gpu.sources.file_kinds import unsupported_error
+from gpu.sources.frame_rate import detect_frame_rate, rate_from_durations
 from gpu.sources.late_audio import describe_late_tracks
 from gpu.sources.scan import scan_file
-from gpu.sources.tracks import Mix, Track, choose_picture, list_tracks, rank_sounds
+from gpu.sources.tracks import Track, TrackMix, list_tracks, rank_audio, select_video_stream
 
 if TYPE_CHECKING:
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 MAX_SIDE = 16_384
 MAX_DURATION_SECONDS = 24 * 3_600.0
@@ -65,21 +65,21 @@ class Source:
     sound `tracks`, and `sounds` is what might be, best first; `notes` are sentences for the timeline.
     """
 
-    path: "Place"
+    path: "SourceLocation"
     video: int
-    audio: Mix | None
+    audio: TrackMix | None
     width: int
     height: int
     duration: float
     origin: float
-    begins: float
+    first_frame_time: float
     rate: Fraction
     variable: bool
     codec: str
     pixel_format: str
     background: str = BLACK
     tracks: tuple[Track, ...] = ()
-    sounds: tuple[Mix, ...] = ()
+    audio_candidates: tuple[TrackMix, ...] = ()
     notes: tuple[str, ...] = ()
     timing: Timing = field(default_factory=Timing)
     scan: Scan | None = None
@@ -87,15 +87,19 @@ class Source:
     @property
     def film_start(self) -> float:
         """When an export of all of it begins: with the picture, unless the sound begins long before."""
-        return self.begins if 0 < self.begins <= min(_LEAD_IN_SECONDS, self.duration / 2) else 0.0
+        return (
+            self.first_frame_time
+            if 0 < self.first_frame_time <= min(_LEAD_IN_SECONDS, self.duration / 2)
+            else 0.0
+        )
 
     @property
     def is_seekable(self) -> bool:
         """Whether pictures have the same times after a seek as when they are read from the beginning."""
-        return not self.timing.counted and (self.scan is None or self.scan.seekable)
+        return not self.timing.untimed and (self.scan is None or self.scan.seekable)
 
 
-def probe(path: "Place", scan: Scan | None = None) -> Source:
+def probe(path: "SourceLocation", scan: Scan | None = None) -> Source:
     """Look at a source; `scan` is what an earlier look at the same file found.
 
     Raises ExportError: source_unreadable, no_video_stream, source_too_large, decode_failed.
@@ -107,20 +111,20 @@ def probe(path: "Place", scan: Scan | None = None) -> Source:
         stream = _picture_stream(container, path)
         _check_size(stream.width, stream.height)
         origin = find_origin(container, stream)
-        opening = list(_opening(packets(container, stream)))
+        opening = list(_opening(demux_stream(container, stream)))
         timing = examine_times(container, stream, opening)
-        if scan is None and not timing.counted:
+        if scan is None and not timing.untimed:
             scan = scan_file(path, container, stream.index)
         duration = find_duration(path, container, stream, timing, scan)
         if duration > MAX_DURATION_SECONDS:
             raise ExportError("source_too_large", "The source is longer than 24 hours.")
-        counted = counted_pace(stream, _decodable(path, stream, opening, timing), timing)
+        counted = rate_from_durations(stream, _decodable(path, stream, opening, timing), timing)
         with closing(read_picture_packets(path, stream.index, scan)) as anew:
-            rate, variable = (counted, False) if counted else pace(stream, anew)
+            rate, variable = (counted, False) if counted else detect_frame_rate(stream, anew)
         first = decode_first_frame(container, stream, opening)
-        width, height = displayed_size(first, stream.sample_aspect_ratio)
+        width, height = display_size(first, stream.sample_aspect_ratio)
         tracks = describe_late_tracks(path, list_tracks(container, listing))
-        sounds = rank_sounds(container, tracks, listing.related(stream.index))
+        sounds = rank_audio(container, tracks, listing.find_programme(stream.index))
         return Source(
             path=path,
             video=stream.index,
@@ -129,22 +133,22 @@ def probe(path: "Place", scan: Scan | None = None) -> Source:
             height=height,
             duration=duration,
             origin=origin,
-            begins=float((stream.start_time or 0) * (stream.time_base or 0)) - origin,
+            first_frame_time=float((stream.start_time or 0) * (stream.time_base or 0)) - origin,
             rate=rate,
             variable=variable,
             codec=stream.codec_context.name,
             pixel_format=first.format.name,
             tracks=tracks,
-            sounds=sounds,
+            audio_candidates=sounds,
             notes=describe_breaks(scan),
             timing=timing,
             scan=scan,
         )
 
 
-def decoded(container: InputContainer, stream: VideoStream, source: Source) -> Iterator[VideoFrame]:
+def decode_video(container: InputContainer, stream: VideoStream, source: Source) -> Iterator[VideoFrame]:
     """Every frame from where the container stands; a few damaged packets are passed over, many are decode_failed."""
-    return _decode(time_packets(packets(container, stream, source.scan), source.timing))
+    return _decode(time_packets(demux_stream(container, stream, source.scan), source.timing))
 
 
 def _decode(found: "Iterator[Packet[VideoStream]]") -> Iterator[VideoFrame]:
@@ -173,27 +177,27 @@ def _opening(found: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[VideoSt
 
 
 def _decodable(
-    path: "Place", stream: VideoStream, opening: "list[Packet[VideoStream]]", timing: Timing
+    path: "SourceLocation", stream: VideoStream, opening: "list[Packet[VideoStream]]", timing: Timing
 ) -> "list[Packet[VideoStream]]":
     """The first packets that can be decoded: a bare stream tells its rate only in a keyframe."""
-    if not timing.counted or any(packet.is_keyframe for packet in opening[:1]):
+    if not timing.untimed or any(packet.is_keyframe for packet in opening[:1]):
         return opening
     with closing(read_picture_packets(path, stream.index, None)) as anew:
         return list(_opening(dropwhile(lambda packet: not packet.is_keyframe, anew))) or opening
 
 
-def _picture_stream(container: InputContainer, path: "Place") -> VideoStream:
+def _picture_stream(container: InputContainer, path: "SourceLocation") -> VideoStream:
     """The stream that is the film, set up to be decoded."""
     with closing(read_all_packets(path)) as anew:
-        stream = choose_picture(container, anew)
+        stream = select_video_stream(container, anew)
     if stream is None and list_decodable_pictures(container):
         message = "The source has video in it, but no picture that can be decoded: it has no keyframe."
         raise ExportError("decode_failed", message)
     if stream is None and any(not has_decoder(stream) for stream in container.streams.video):
-        raise unsupported("The source's video is coded in a way that can't be decoded.")
+        raise unsupported_error("The source's video is coded in a way that can't be decoded.")
     if stream is None:
         raise ExportError("no_video_stream", "The source has no video in it.")
-    return picture_stream(container, stream.index)
+    return prepare_video_stream(container, stream.index)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -207,7 +211,7 @@ def decode_first_frame(
     container: InputContainer, stream: VideoStream, opening: "Iterable[Packet[VideoStream]]" = ()
 ) -> VideoFrame:
     """The first frame from where the container stands, after the packets that were read already."""
-    first = next(_decode(chain(opening, packets(container, stream))), None)
+    first = next(_decode(chain(opening, demux_stream(container, stream))), None)
     if first is None:
         raise ExportError("decode_failed", UNDECODABLE)
     return first

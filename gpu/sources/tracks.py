@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from gpu.sources.duration import read_clock
+from gpu.sources.duration import parse_clock
 from gpu.sources.ffmpeg_listing import Listing
 
 _NO_FILM = (
@@ -59,7 +59,7 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Mix:
+class TrackMix:
     """The sound tracks that are heard together, by their streams; two in one part are its left and its right."""
 
     parts: tuple[tuple[int, ...], ...]
@@ -88,9 +88,9 @@ def _track(number: int, stream: AudioStream, listing: Listing) -> Track:
     )
 
 
-def rank_sounds(
+def rank_audio(
     container: InputContainer, tracks: Sequence[Track], programme: frozenset[int] | None
-) -> tuple[Mix, ...]:
+) -> tuple[TrackMix, ...]:
     """List what may be heard with a picture of a programme, best first.
 
     What is flagged default comes before what is not, more channels before fewer, and a track for the deaf or with
@@ -113,7 +113,7 @@ def rank_sounds(
         )
 
     pairs = sorted(join_split_channels(usable), key=rank)
-    return tuple(Mix((tuple(track.index for track in pair),)) for pair in pairs)
+    return tuple(TrackMix((tuple(track.index for track in pair),)) for pair in pairs)
 
 
 def join_split_channels(tracks: Iterable[Track]) -> Iterator[tuple[Track, ...]]:
@@ -137,7 +137,7 @@ def _are_left_and_right(left: Track, right: Track) -> bool:
     return left.is_split_channel and right.is_split_channel and alike and right.number == left.number + 1
 
 
-def choose_picture(container: InputContainer, packets: "Iterable[Packet[Any]]") -> VideoStream | None:
+def select_video_stream(container: InputContainer, packets: "Iterable[Packet[Any]]") -> VideoStream | None:
     """Choose the film among picture streams; None if there is none.
 
     It is no still. The one flagged default comes first, then the largest, that of most frames, the longest, the first.
@@ -173,7 +173,7 @@ def _keep_most(streams: Sequence[VideoStream], numbers: Sequence[float]) -> list
 def _seconds(stream: VideoStream) -> float:
     """How long a stream lasts as the header says; endless where it does not, so that it is never too short."""
     if not stream.duration or stream.time_base is None:
-        return read_clock(stream.metadata.get("DURATION", "")) or inf
+        return parse_clock(stream.metadata.get("DURATION", "")) or inf
     return float(stream.duration * stream.time_base)
 
 
@@ -210,5 +210,5 @@ class _FrameCount:
 
 def _told_frames(stream: VideoStream) -> float:
     """How many frames a stream has by its header, or by its tagged length; 0 where neither tells."""
-    tagged = read_clock(stream.metadata.get("DURATION", "")) or 0.0
+    tagged = parse_clock(stream.metadata.get("DURATION", "")) or 0.0
     return stream.frames or float(tagged * (stream.average_rate or 0))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 _MOST_BOXES = 10_000
 _HEAD_BYTES = 8
@@ -15,7 +15,7 @@ _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def is_cut_off(place: "Place") -> bool | None:
+def is_truncated(place: "SourceLocation") -> bool | None:
     """Whether bytes are missing at the end of a file; None of kinds that do not tell their length."""
     with closing(_opened(place)) as file:
         size = file.seek(0, io.SEEK_END)
@@ -30,13 +30,13 @@ def is_cut_off(place: "Place") -> bool | None:
     return None
 
 
-def measure_size(place: "Place") -> int:
+def measure_size(place: "SourceLocation") -> int:
     """How many bytes a file has."""
     with closing(_opened(place)) as file:
         return file.seek(0, io.SEEK_END)
 
 
-def is_written_in_pieces(place: "Place") -> bool:
+def may_restart_times(place: "SourceLocation") -> bool:
     """Whether a file may go on in the middle with times that begin anew: FLV, fragments, segments of unknown length.
 
     What has an index of all its pictures can't.
@@ -52,7 +52,7 @@ def is_written_in_pieces(place: "Place") -> bool:
     return head[:3] == b"FLV"
 
 
-def _opened(place: "Place") -> "BinaryIO | io.RawIOBase":
+def _opened(place: "SourceLocation") -> "BinaryIO | io.RawIOBase":
     return Path(place).open("rb") if isinstance(place, str) else place.open()
 
 

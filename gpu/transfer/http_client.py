@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
-TRIES = 8
+MAX_TRIES = 8
 MAX_PAUSE_SECONDS = 20.0
-PATIENCE_SECONDS = 6 * 3_600.0
+MAX_TRANSFER_SECONDS = 6 * 3_600.0
 CHUNK_BYTES = 1024 * 1024
 
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -31,7 +31,7 @@ class Clock:
     pause: Callable[[float], None] = time.sleep
 
 
-class TryAgain(Exception):
+class RetryableError(Exception):
     """What failed may succeed a moment later; `wait_seconds` is what the server asked for."""
 
     def __init__(self, wait_seconds: float | None = None) -> None:
@@ -39,7 +39,7 @@ class TryAgain(Exception):
         self.wait_seconds = wait_seconds
 
 
-def quiet_client() -> "httpx.Client":
+def create_http_client() -> "httpx.Client":
     """A client of one's own. What it would log holds presigned URLs, so it logs nothing but warnings."""
     import httpx
 
@@ -49,15 +49,15 @@ def quiet_client() -> "httpx.Client":
     return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)
 
 
-def check_passing(response: "httpx.Response") -> None:
-    """Raise TryAgain for an answer that is only of the moment."""
+def raise_for_retryable(response: "httpx.Response") -> None:
+    """Raise RetryableError for an answer that is only of the moment."""
     if response.status_code in _AGAIN:
         header = response.headers.get("retry-after")
-        raise TryAgain(parse_retry_after(header, now=time.time(), max_seconds=MAX_PAUSE_SECONDS))
+        raise RetryableError(parse_retry_after(header, now=time.time(), max_seconds=MAX_PAUSE_SECONDS))
 
 
 @dataclass
-class Patience:
+class RetryBudget:
     """How often in a row, and until when, something is tried; progress starts the count anew."""
 
     code: str
@@ -66,16 +66,16 @@ class Patience:
     clock: Clock = field(default_factory=Clock)
     failures: int = 0
 
-    def progressed(self) -> None:
+    def reset(self) -> None:
         """Something arrived."""
         self.failures = 0
 
-    def spend(self, failure: Exception) -> None:
+    def wait(self, failure: Exception) -> None:
         """Wait before the next try, or raise ExportError if there is none."""
         self.failures += 1
-        asked = failure.wait_seconds if isinstance(failure, TryAgain) else None
+        asked = failure.wait_seconds if isinstance(failure, RetryableError) else None
         pause = max(backoff_seconds(self.failures, random.random), asked or 0.0)
-        if self.failures >= TRIES or self.clock.monotonic() + pause > self.deadline:
+        if self.failures >= MAX_TRIES or self.clock.monotonic() + pause > self.deadline:
             # Not `from failure`: its text may hold the URL.
             raise ExportError(self.code, self.message, transient=True) from None
         self.clock.pause(pause)

@@ -1,11 +1,11 @@
 """An object elsewhere of which only so much is read."""
 
 from gpu.errors import ExportError
-from gpu.transfer.range_reader import NoRanges, RemoteSource
+from gpu.transfer.range_reader import RangeSource, RangesUnsupported
 
 
-class BoundedSource(RemoteSource):
-    """As RemoteSource, but reading more than `max_bytes` in all raises ExportError: too_much_to_read."""
+class LimitedSource(RangeSource):
+    """As RangeSource, but reading more than `max_bytes` in all raises ExportError: too_much_to_read."""
 
     def __init__(self, url: str, *, max_bytes: int, deadline_seconds: float) -> None:
         super().__init__(url, deadline_seconds=deadline_seconds)
@@ -21,12 +21,12 @@ class BoundedSource(RemoteSource):
         return content
 
 
-def open_bounded(url: str, *, max_bytes: int, deadline_seconds: float) -> BoundedSource:
+def open_limited(url: str, *, max_bytes: int, deadline_seconds: float) -> LimitedSource:
     """Look at an object. Raises ExportError, also where the server knows no ranges."""
-    source = BoundedSource(url, max_bytes=max_bytes, deadline_seconds=deadline_seconds)
+    source = LimitedSource(url, max_bytes=max_bytes, deadline_seconds=deadline_seconds)
     try:
-        source.look()
-    except NoRanges:
+        source.probe()
+    except RangesUnsupported:
         message = "The storage does not serve parts of files, so what is in them can't be told."
         raise ExportError("source_unavailable", message) from None
     return source

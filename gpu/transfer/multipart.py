@@ -20,13 +20,13 @@ from gpu.errors import ExportError, map_errors
 from gpu.spec import RemoteUpload
 from gpu.transfer.http_client import (
     CHUNK_BYTES,
-    PATIENCE_SECONDS,
-    TRIES,
+    MAX_TRANSFER_SECONDS,
+    MAX_TRIES,
     Clock,
-    Patience,
-    TryAgain,
-    check_passing,
-    quiet_client,
+    RetryableError,
+    RetryBudget,
+    create_http_client,
+    raise_for_retryable,
 )
 
 _TOO_LARGE = (
@@ -42,22 +42,22 @@ _UNAUTHORIZED = 401
 Answer = TypeVar("Answer")
 
 
-class Target(msgspec.Struct, frozen=True):
+class PartTarget(msgspec.Struct, frozen=True):
     """Where one part is PUT."""
 
     number: int
     url: str
 
 
-class Granted(msgspec.Struct, frozen=True):
+class UploadTargets(msgspec.Struct, frozen=True):
     """What the service answers: parts that are still to be sent (not always all), each `part_size` bytes long."""
 
     upload_id: str
     part_size: int
-    parts: list[Target]
+    parts: list[PartTarget]
 
 
-class Kept(msgspec.Struct, frozen=True):
+class StoredObject(msgspec.Struct, frozen=True):
     """What storage holds, as the service has found."""
 
     size: int
@@ -65,35 +65,35 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Upload:
+class MultipartUpload:
     """One file on its way."""
 
     made: Path
     target: RemoteUpload
     client: httpx.Client
-    patience: Patience
+    patience: RetryBudget
     size: int
     checksum: str
     signing_clock: SigningClock = field(default_factory=lambda: SigningClock(time.time))
 
-    def sent(self) -> Generator[float, None, None]:
+    def upload_parts(self) -> Generator[float, None, None]:
         """Send every part that is not there, then have them joined and compared; yields the share done."""
-        granted = self._asked(Granted)
+        granted = self._asked(UploadTargets)
         tries: Counter[int] = Counter()
         while granted.parts:
             for part in granted.parts:
                 tries[part.number] += 1
-                if tries[part.number] > TRIES:  # it was taken each time, and yet it is not there
+                if tries[part.number] > MAX_TRIES:  # it was taken each time, and yet it is not there
                     raise ExportError(_CODE, _MESSAGE, transient=True)
                 if not self._put(part, granted.part_size):
                     break  # its URL is too old: those that are asked for below are new
                 yield min(1.0, part.number * granted.part_size / self.size)
-            granted = self._asked(Granted, upload_id=granted.upload_id)
-        kept = self._asked(Kept, upload_id=granted.upload_id, complete=True)
+            granted = self._asked(UploadTargets, upload_id=granted.upload_id)
+        kept = self._asked(StoredObject, upload_id=granted.upload_id, complete=True)
         if (kept.size, kept.checksum) != (self.size, self.checksum):
             raise ExportError(_CODE, _MESSAGE, transient=True)
 
-    def _put(self, part: Target, part_size: int) -> bool:
+    def _put(self, part: PartTarget, part_size: int) -> bool:
         """Send one part, from its beginning at every try; False if its URL is not accepted."""
         start = (part.number - 1) * part_size
         length = min(part_size, self.size - start)
@@ -108,16 +108,16 @@ class Upload:
             try:
                 body = _chunks(self.made, start, length)
                 response = self.client.put(part.url, content=body, headers=headers)
-                check_passing(response)
-            except (TryAgain, httpx.HTTPError) as failure:
-                self.patience.spend(failure)
+                raise_for_retryable(response)
+            except (RetryableError, httpx.HTTPError) as failure:
+                self.patience.wait(failure)
                 continue
             if response.is_success:
-                self.patience.progressed()
+                self.patience.reset()
                 return True
             if response.status_code not in _EXPIRED:
                 raise ExportError(_CODE, _MESSAGE, transient=True)
-            self.patience.spend(TryAgain())
+            self.patience.wait(RetryableError())
             return False
 
     def _asked(self, answer: type[Answer], **more: object) -> Answer:
@@ -128,9 +128,9 @@ class Upload:
             try:
                 response = self.client.post(self.target.url, content=body, headers=self._signed(body))
                 self._check_time(response)
-                check_passing(response)
-            except (TryAgain, httpx.HTTPError) as failure:
-                self.patience.spend(failure)
+                raise_for_retryable(response)
+            except (RetryableError, httpx.HTTPError) as failure:
+                self.patience.wait(failure)
                 continue
             if response.status_code in _OVER:
                 raise Stopped(f"upload: {response.status_code}")
@@ -141,9 +141,9 @@ class Upload:
             return _decoded(response.content, answer)
 
     def _check_time(self, response: httpx.Response) -> None:
-        """Raise TryAgain if the request was signed by a wrong clock: the next one is signed by the service's."""
+        """Raise RetryableError if the request was signed by a wrong clock: the next one is signed by the service's."""
         if response.status_code == _UNAUTHORIZED and self.signing_clock.correct(response.headers):
-            raise TryAgain
+            raise RetryableError
 
     def _signed(self, body: bytes) -> dict[str, str]:
         key = base64.b64decode(self.target.key)
@@ -152,11 +152,11 @@ class Upload:
         return headers | {"content-type": "application/json"}
 
 
-def upload(
+def upload_file(
     made: Path,
     target: RemoteUpload,
     *,
-    deadline_seconds: float = PATIENCE_SECONDS,
+    deadline_seconds: float = MAX_TRANSFER_SECONDS,
     clock: Clock | None = None,
 ) -> Generator[float, None, str]:
     """Send a finished file; yields the share done, returns its checksum `sha256:<hex>`.
@@ -165,15 +165,15 @@ def upload(
     `callbacks.reporter.Stopped` when the attempt is over.
     """
     clock = clock or Clock()
-    patience = Patience(_CODE, _MESSAGE, clock.monotonic() + deadline_seconds, clock)
-    with map_errors(_CODE, _MESSAGE, transient=True), quiet_client() as client:
+    patience = RetryBudget(_CODE, _MESSAGE, clock.monotonic() + deadline_seconds, clock)
+    with map_errors(_CODE, _MESSAGE, transient=True), create_http_client() as client:
         size, digest, read = made.stat().st_size, hashlib.sha256(), 0
         for chunk in _chunks(made, 0, size):
             digest.update(chunk)
             read += len(chunk)
             yield _HASHING_SHARE * read / size
         checksum = f"sha256:{digest.hexdigest()}"
-        for share in Upload(made, target, client, patience, size, checksum).sent():
+        for share in MultipartUpload(made, target, client, patience, size, checksum).upload_parts():
             yield _HASHING_SHARE + (1 - _HASHING_SHARE) * share
     return checksum
 

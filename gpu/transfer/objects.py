@@ -13,53 +13,53 @@ from typing import TYPE_CHECKING
 
 from gpu.errors import ExportError, map_errors
 from gpu.spec import LocalFile, RemoteObject, RemoteUpload
-from gpu.transfer.http_client import PATIENCE_SECONDS
+from gpu.transfer.http_client import MAX_TRANSFER_SECONDS
 
 if TYPE_CHECKING:
-    from gpu.transfer.range_reader import Place
+    from gpu.transfer.range_reader import SourceLocation
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 
 
-def fetch(
+def open_source(
     key: str,
     sources: Mapping[str, LocalFile | RemoteObject],
     scratch: Path | None = None,
     *,
-    deadline_seconds: float = PATIENCE_SECONDS,
-) -> "Place":
+    deadline_seconds: float = MAX_TRANSFER_SECONDS,
+) -> "SourceLocation":
     """Where a source can be opened; `scratch` is for objects that can only be read whole.
 
-    Raises ExportError: source_missing, source_unreadable, and what RemoteSource raises.
+    Raises ExportError: source_missing, source_unreadable, and what RangeSource raises.
     """
     source = sources.get(key)
     match source:
         case None:
             raise ExportError("source_missing", "The export's source does not exist.")
         case RemoteObject(url=url):
-            from gpu.transfer.range_reader import located
+            from gpu.transfer.range_reader import locate_source
 
             folder = scratch or Path(tempfile.gettempdir())
-            return located(url, folder, deadline_seconds=deadline_seconds)
+            return locate_source(url, folder, deadline_seconds=deadline_seconds)
         case LocalFile():
             return _on_this_machine(Path(source.path))
 
 
-def publish(
-    made: Path, target: LocalFile | RemoteUpload, *, deadline_seconds: float = PATIENCE_SECONDS
+def store_output(
+    made: Path, target: LocalFile | RemoteUpload, *, deadline_seconds: float = MAX_TRANSFER_SECONDS
 ) -> Generator[float, None, str]:
     """Put a finished file in its place, all at once; yields the share done, returns its checksum `sha256:<hex>`.
 
     Raises ExportError: disk_full, output_unwritable; `callbacks.reporter.Stopped` when the attempt is over.
     """
     if isinstance(target, RemoteUpload):
-        from gpu.transfer.multipart import upload
+        from gpu.transfer.multipart import upload_file
 
-        return (yield from upload(made, target, deadline_seconds=deadline_seconds))
+        return (yield from upload_file(made, target, deadline_seconds=deadline_seconds))
     return (yield from _placed(made, Path(target.path)))
 
 
-def withdraw(target: LocalFile | RemoteUpload) -> None:
+def delete_output(target: LocalFile | RemoteUpload) -> None:
     """Remove what was published, and what is left of publishing; of a remote output the service takes care."""
     if isinstance(target, RemoteUpload):
         return

@@ -12,12 +12,12 @@ import httpx
 from gpu.errors import ExportError, map_errors
 from gpu.transfer.http_client import (
     CHUNK_BYTES,
-    PATIENCE_SECONDS,
+    MAX_TRANSFER_SECONDS,
     Clock,
-    Patience,
-    TryAgain,
-    check_passing,
-    quiet_client,
+    RetryableError,
+    RetryBudget,
+    create_http_client,
+    raise_for_retryable,
 )
 
 FIRST_WINDOW_BYTES = 256 * 1024
@@ -28,11 +28,11 @@ _UNAVAILABLE = "The source can't be read from storage now."
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
-class NoRanges(Exception):
+class RangesUnsupported(Exception):
     """The server sends objects whole, or not at all."""
 
 
-class RemoteSource:
+class RangeSource:
     """An object behind a presigned GET. `size` in bytes; `etag` binds every read to the object first seen.
 
     Every method raises ExportError: source_missing, source_changed, source_forbidden, source_unreadable,
@@ -40,19 +40,19 @@ class RemoteSource:
     """
 
     def __init__(
-        self, url: str, *, deadline_seconds: float = PATIENCE_SECONDS, clock: Clock | None = None
+        self, url: str, *, deadline_seconds: float = MAX_TRANSFER_SECONDS, clock: Clock | None = None
     ) -> None:
         self._url = url
         self._clock = clock or Clock()
         self._deadline = self._clock.monotonic() + deadline_seconds
-        self._client = quiet_client()
+        self._client = create_http_client()
         self.close = weakref.finalize(self, self._client.close)
         self.size = 0
         self.etag: str | None = None
         self._first = b""
 
-    def look(self) -> None:
-        """Read the beginning, and with it size and ETag; raises NoRanges."""
+    def probe(self) -> None:
+        """Read the beginning, and with it size and ETag; raises RangesUnsupported."""
         self._first = self.read_at(0, FIRST_WINDOW_BYTES)
 
     def open(self) -> "RangeReader":
@@ -67,10 +67,10 @@ class RemoteSource:
             begun = len(received)
             try:
                 self._receive(received, offset, length)
-            except (TryAgain, httpx.HTTPError, OSError) as failure:
+            except (RetryableError, httpx.HTTPError, OSError) as failure:
                 if len(received) > begun:
-                    patience.progressed()
-                patience.spend(failure)
+                    patience.reset()
+                patience.wait(failure)
         return bytes(received)
 
     def download(self, path: Path) -> None:
@@ -79,13 +79,13 @@ class RemoteSource:
         while True:
             try:
                 self._receive_whole(path)
-            except (TryAgain, httpx.HTTPError) as failure:
-                patience.spend(failure)
+            except (RetryableError, httpx.HTTPError) as failure:
+                patience.wait(failure)
             else:
                 return
 
-    def _patience(self) -> Patience:
-        return Patience("source_unavailable", _UNAVAILABLE, self._deadline, self._clock)
+    def _patience(self) -> RetryBudget:
+        return RetryBudget("source_unavailable", _UNAVAILABLE, self._deadline, self._clock)
 
     def _receive(self, received: bytearray, offset: int, length: int) -> None:
         """Ask for what is missing and add it as it comes."""
@@ -101,15 +101,15 @@ class RemoteSource:
                     del received[length:]
                     return
                 if self._clock.monotonic() > self._deadline:
-                    raise TryAgain
+                    raise RetryableError
         if offset + len(received) == start:
-            raise TryAgain
+            raise RetryableError
 
     def _check(self, response: httpx.Response, start: int) -> None:
-        check_passing(response)
+        raise_for_retryable(response)
         _check_status(response.status_code)
         if response.status_code == httpx.codes.OK:
-            raise NoRanges
+            raise RangesUnsupported
         span = _RANGE.fullmatch(response.headers.get("content-range", ""))
         if response.status_code != httpx.codes.PARTIAL_CONTENT or span is None or int(span[1]) != start:
             raise ExportError("source_unavailable", _UNAVAILABLE, transient=True)
@@ -120,16 +120,16 @@ class RemoteSource:
 
     def _receive_whole(self, path: Path) -> None:
         with self._client.stream("GET", self._url, headers={"Accept-Encoding": "identity"}) as response:
-            check_passing(response)
+            raise_for_retryable(response)
             _check_status(response.status_code)
             with path.open("wb") as file:
                 for chunk in response.iter_raw(CHUNK_BYTES):
                     file.write(chunk)
                     if self._clock.monotonic() > self._deadline:
-                        raise TryAgain
+                        raise RetryableError
         promised = response.headers.get("content-length")
         if promised is not None and path.stat().st_size != int(promised):
-            raise TryAgain
+            raise RetryableError
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class RangeReader(io.RawIOBase):
     The last few windows are kept, since demuxers go to and fro between picture and sound.
     """
 
-    def __init__(self, source: RemoteSource, first: bytes) -> None:
+    def __init__(self, source: RangeSource, first: bytes) -> None:
         self._source = source
         self._position = 0
         self._windows = [_Window(0, first)]
@@ -199,19 +199,21 @@ class RangeReader(io.RawIOBase):
         return fresh
 
 
-Place = str | RemoteSource
+SourceLocation = str | RangeSource
 """Where a source is opened: a path on this machine, or an object elsewhere."""
 
 
-def located(url: str, scratch: Path, *, deadline_seconds: float = PATIENCE_SECONDS) -> Place:
+def locate_source(
+    url: str, scratch: Path, *, deadline_seconds: float = MAX_TRANSFER_SECONDS
+) -> SourceLocation:
     """The object, read in place; downloaded to a file in `scratch` from a server that knows no ranges.
 
-    Raises ExportError as RemoteSource does, and disk_full.
+    Raises ExportError as RangeSource does, and disk_full.
     """
-    source = RemoteSource(url, deadline_seconds=deadline_seconds)
+    source = RangeSource(url, deadline_seconds=deadline_seconds)
     try:
-        source.look()
-    except NoRanges:
+        source.probe()
+    except RangesUnsupported:
         path = scratch / f"source-{uuid.uuid4().hex}"
         with map_errors("scratch_unwritable", "The machine has no room for the source.", transient=True):
             source.download(path)

@@ -13,10 +13,10 @@ from av.video.frame import VideoFrame
 from gpu.config import Codec, Quality
 from gpu.errors import ExportError
 from gpu.media import encoders
-from gpu.media.audio import silence
+from gpu.media.audio import create_silence
 from gpu.media.decode import Picture
-from gpu.media.encode import Render, write
-from gpu.media.timeline import Clock, Piece, clock, length, pieces
+from gpu.media.encode import Render, write_mp4
+from gpu.media.timeline import Clock, SpeedSpan, compute_output_seconds, select_clock, split_by_speed
 from tests.bench.measure.process_cost import measured
 from tests.bench.video.memory import repeated
 from tests.gpu.run_pipeline import STILL, attempt_spec
@@ -27,14 +27,14 @@ from tests.support.videos import Video, clicks, dot, frame_times, write_video
     "rate", [Fraction(1, 10), Fraction(15_360, 2**31 - 1)], ids=["slides", "a day a frame"]
 )
 def test_a_slow_source_lasts_no_longer_than_it_does(rate: Fraction) -> None:
-    cut = (Piece(0, 4),)
-    assert length(cut, clock(None, rate, variable=False, cut=cut)) == 4
+    cut = (SpeedSpan(0, 4),)
+    assert compute_output_seconds(cut, select_clock(None, rate, variable=False, spans=cut)) == 4
 
 
 @pytest.mark.parametrize(("end", "code"), [(1e-6, "output_too_short"), (90_000, "output_too_long")])
 def test_an_export_lasts_a_millisecond_to_a_day(end: float, code: str) -> None:
     with pytest.raises(ExportError) as caught:
-        pieces(0, end, [])
+        split_by_speed(0, end, [])
     assert caught.value.code == code
 
 
@@ -49,11 +49,11 @@ def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
         height=64,
         clock=Clock(Fraction(1), steady=True),
         seconds=seconds,
-        pictures=lambda _: (picture for picture in still()),
-        sound=(silence(48_000) for _ in range(seconds)),
+        open_pictures=lambda _: (picture for picture in still()),
+        audio=(create_silence(48_000) for _ in range(seconds)),
     )
-    encoder = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
-    with closing(write(render, encoder, tmp_path / "output.mp4")) as writing:
+    encoder = encoders.select_encoder(Codec.H264, Quality.DRAFT, 64, 64)
+    with closing(write_mp4(render, encoder, tmp_path / "output.mp4")) as writing:
         shares = list(islice(writing, 20))
     assert shares == pytest.approx([number / seconds for number in range(20)])
 

@@ -16,7 +16,7 @@ from gpu.config import Codec, Quality
 from gpu.export_types.planning import plan_export
 from gpu.export_types.registry import find_export_type
 from gpu.media import encoders
-from gpu.media.encode import Render, write
+from gpu.media.encode import Render, write_mp4
 from gpu.sources.source import probe
 from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
@@ -37,10 +37,10 @@ def encode(folder: Path, quality: Quality, *, sound: bool = False) -> Iterator[t
         find_export_type(spec.type), spec.config, {"source": probe(str(folder / "source.mp4"))}
     )
     assert isinstance(film, Render)
-    assert film.reel_ticks == SEGMENT_FRAMES * (film.ticks.stop // FRAMES)
-    encoder = encoders.choose(Codec.H264, quality, film.width, film.height)
+    assert film.restart_ticks == SEGMENT_FRAMES * (film.ticks.stop // FRAMES)
+    encoder = encoders.select_encoder(Codec.H264, quality, film.width, film.height)
     output = folder / "output.mp4"
-    with closing(write(film, encoder, output, FRAGMENT_PER_FRAME)) as shares:
+    with closing(write_mp4(film, encoder, output, FRAGMENT_PER_FRAME)) as shares:
         for share in shares:
             yield share, output.read_bytes().count(b"moof") if output.exists() else 0
 

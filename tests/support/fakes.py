@@ -12,7 +12,7 @@ import msgspec
 
 from callbacks.signing import signature_headers
 from gpu.errors import ExportError
-from gpu.sources.describe import describe, locate
+from gpu.sources.describe import describe_source, open_request
 from gpu.spec import AttemptSpec, LocalFile, RemoteObject
 from service.dispatch.runners import CallStatus, Failed, RunnerRefused, Running
 from service.ingest.prober import UnreadableSource
@@ -28,7 +28,7 @@ class ThreadProber:
     async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
         del user_id
         try:
-            return await asyncio.to_thread(describe, locate(place))
+            return await asyncio.to_thread(describe_source, open_request(place))
         except ExportError as error:
             raise UnreadableSource(error.code, error.message) from error
 

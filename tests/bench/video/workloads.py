@@ -74,12 +74,12 @@ def stages(kind: str, stage: Stage) -> Mapping[str, Mapping[str, Command]]:
                 (
                     sys.executable,
                     "-c",
-                    _OURS.format("decode.pictures(film, cut, render.clock, render.ticks)"),
+                    _OURS.format("decode.decode_frames(film, cut, render.clock, render.ticks)"),
                 ),
                 ours.stdin,
             ),
             "draw": Command(
-                (sys.executable, "-c", _OURS.format("render.pictures(render.ticks)")), ours.stdin
+                (sys.executable, "-c", _OURS.format("render.open_pictures(render.ticks)")), ours.stdin
             ),
         },
         "ffmpeg": {
@@ -106,7 +106,7 @@ from gpu.spec import AttemptSpec
 spec = AttemptSpec.model_validate_json(sys.stdin.read())
 film = probe(spec.transfer.sources["film"].path)
 render = plan_export(find_export_type(spec.type), spec.config, {{"film": film}})
-cut = timeline.pieces(0.0, film.duration, [])
+cut = timeline.split_by_speed(0.0, film.duration, [])
 for _ in {}:
     pass
 """

@@ -87,7 +87,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Source]:
 
 def frames(render: Render, ticks: range) -> Iterator[Frame]:
     """When each frame is shown, for how long, what time of the source it shows, and a digest of its picture."""
-    with closing(render.pictures(ticks)) as pictures:
+    with closing(render.open_pictures(ticks)) as pictures:
         for picture in pictures:
             content = picture.frame.to_ndarray().tobytes()
             yield picture.pts, picture.duration, picture.time, hashlib.sha256(content).hexdigest()

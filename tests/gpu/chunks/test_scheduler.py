@@ -27,7 +27,7 @@ from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.gpu.worker_process import begun, ended, left
 from tests.support.videos import Video, frame_times, write_video
 
-pytestmark = pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 
 
 def test_an_order_of_any_length_is_taken(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_an_order_of_any_length_is_taken(tmp_path: Path) -> None:
 def test_together_the_pieces_leave_the_machine_some_memory(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
     spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL)
-    encoder = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
+    encoder = encoders.select_encoder(Codec.H264, Quality.DRAFT, 64, 64)
     cut = [range(60), range(60, 120), range(120, 180)]
     ordered = plan.chunk_specs(spec, {"source": probe(str(source))}, encoder, cut, tmp_path, len(cut))
     assert sum(map(memory_bytes, ordered)) <= 0.75 * total_memory_bytes()
@@ -53,7 +53,7 @@ def test_whoever_makes_a_piece_learns_no_key(tmp_path: Path) -> None:
     spec = spec.model_copy(
         update={"callback": callback, "transfer": spec.transfer.model_copy(update={"output": upload})}
     )
-    encoder = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
+    encoder = encoders.select_encoder(Codec.H264, Quality.DRAFT, 64, 64)
     ordered = plan.chunk_specs(
         spec, {"source": probe(str(source))}, encoder, [range(60), range(60, 120)], tmp_path, 2
     )

@@ -25,7 +25,7 @@ from tests.gpu.export_types.clip_sources import chapters
 from tests.gpu.run_pipeline import attempt_spec
 from tests.support.videos import SOUND_RATE, Video, click_times, frame_times, read_samples, write_video
 
-pytestmark = pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 
 PAN = [
     {"time": 0, "x": 0, "y": 0, "width": 96, "height": 64},
@@ -137,7 +137,7 @@ def test_reels_are_whole_keyframe_intervals_and_ten_seconds_at_most(
     seconds: int, reel_seconds: int, steady: bool
 ) -> None:
     film = render(seconds, steady=steady)
-    assert film.reel_ticks * film.clock.time_base == reel_seconds
+    assert film.restart_ticks * film.clock.time_base == reel_seconds
 
 
 @pytest.mark.parametrize(
@@ -193,10 +193,10 @@ def test_nothing_is_said_of_the_time_left_before_anything_is_done() -> None:
 
 def test_threads_are_shared_out_but_for_x264_which_decides_by_their_number() -> None:
     for codec in (Codec.HEVC, Codec.AV1):
-        whole = encoders.choose(codec, Quality.DRAFT, 64, 64)
-        assert whole.shared(10_000).threads == 1
-        assert whole.shared(1).threads == encoders.cores()
-    x264 = encoders.choose(Codec.H264, Quality.DRAFT, 64, 64)
-    assert x264.shared(10_000) == x264
-    hevc = encoders.choose(Codec.HEVC, Quality.DRAFT, 64, 64).shared(10_000)
+        whole = encoders.select_encoder(codec, Quality.DRAFT, 64, 64)
+        assert whole.with_cores_for(10_000).threads == 1
+        assert whole.with_cores_for(1).threads == encoders.count_cores()
+    x264 = encoders.select_encoder(Codec.H264, Quality.DRAFT, 64, 64)
+    assert x264.with_cores_for(10_000) == x264
+    hevc = encoders.select_encoder(Codec.HEVC, Quality.DRAFT, 64, 64).with_cores_for(10_000)
     assert hevc.options.get("x265-params", "pools=1") in {"log-level=none:pools=1", "pools=1"}

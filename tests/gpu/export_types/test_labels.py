@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 
 from gpu.export_types.annotate import Clip
 from gpu.export_types.labels import BADGES, draw_label
-from gpu.media.planes import planes
+from gpu.media.planes import view_planes
 from tests.gpu.export_types.clip_sources import annotate, clip, grey
 from tests.support.videos import BLACK, WHITE, Luma, Video, frame_times, read_lumas, write_video
 
@@ -20,7 +20,7 @@ WIDTH, HEIGHT = 640, 360
 def ground(luma: int, width: int = WIDTH, height: int = HEIGHT) -> VideoFrame:
     """A grey frame."""
     frame = VideoFrame(width, height, "yuv420p")
-    for plane, value in zip(planes(frame), (luma, 128, 128), strict=True):
+    for plane, value in zip(view_planes(frame), (luma, 128, 128), strict=True):
         plane[:] = value
     return frame
 
@@ -34,9 +34,9 @@ def labelled(frame: VideoFrame, **fields: Any) -> VideoFrame:
 
 def changed(before: VideoFrame, after: VideoFrame) -> tuple[slice, slice]:
     """The rows and columns within which any sample differs, in pixels of the luma."""
-    differs = planes(before)[0] != planes(after)[0]
+    differs = view_planes(before)[0] != view_planes(after)[0]
     for number in (1, 2):
-        differs |= (planes(before)[number] != planes(after)[number]).repeat(2, 0).repeat(2, 1)
+        differs |= (view_planes(before)[number] != view_planes(after)[number]).repeat(2, 0).repeat(2, 1)
     down, across = np.nonzero(differs)
     return slice(int(down.min()), int(down.max()) + 1), slice(int(across.min()), int(across.max()) + 1)
 
@@ -56,7 +56,7 @@ def test_text_stands_out_on_any_footage(fields: dict[str, Any], luma: int) -> No
     before = ground(luma)
     after = labelled(before, **fields)
     rows, columns = changed(before, after)
-    panel = planes(after)[0][rows, columns]
+    panel = view_planes(after)[0][rows, columns]
     inside = panel[4:-4, 4:-4]
     assert np.median(inside) <= 75
     assert (inside > 200).mean() > 0.01
@@ -98,7 +98,7 @@ def test_no_picture_is_too_small(width: int, height: int) -> None:
 def test_the_decoders_own_frame_is_left_alone() -> None:
     frame = ground(128)
     labelled(frame, name="Pass", rating=1)
-    assert {int(value) for value in np.unique(planes(frame)[0])} == {128}
+    assert {int(value) for value in np.unique(view_planes(frame)[0])} == {128}
 
 
 @pytest.mark.parametrize("fields", [{"name": ""}, {"name": "  ", "notes": "\n", "tags": [" "]}])

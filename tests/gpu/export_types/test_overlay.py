@@ -9,7 +9,7 @@ import pytest
 from gpu.export_types import overlay
 from gpu.export_types.overlay import OverlayConfig
 from gpu.media import timeline
-from gpu.media.decode import pictures
+from gpu.media.decode import decode_frames
 from gpu.media.encode import Render
 from gpu.sources.source import probe
 from tests.gpu.export_types.overlay_frames import (
@@ -174,10 +174,12 @@ def test_frames_without_anything_on_them_are_the_decoded_ones(source: Path) -> N
     found = probe(str(source))
     planned = overlay.plan(config, {"source": found})
     assert isinstance(planned, Render)
-    plain = pictures(found, timeline.pieces(0.0, found.duration, []), planned.clock, planned.ticks)
+    plain = decode_frames(
+        found, timeline.split_by_speed(0.0, found.duration, []), planned.clock, planned.ticks
+    )
 
     same = [
         all(bytes(one) == bytes(two) for one, two in zip(a.frame.planes, b.frame.planes, strict=True))
-        for a, b in zip(plain, planned.pictures(planned.ticks), strict=True)
+        for a, b in zip(plain, planned.open_pictures(planned.ticks), strict=True)
     ]
     assert [number for number, alike in enumerate(same) if not alike] == list(range(12, 18))

@@ -103,7 +103,7 @@ def test_what_is_turned_out_of_the_frame_is_seen_where_the_spline_alone_is_large
     assert min(rows) >= 318
 
 
-@pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+@pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 def test_in_pieces_a_turned_picture_is_the_same_to_the_bit(tmp_path: Path) -> None:
     source = write_video(tmp_path / "source.mp4", Video(draw, frame_times(5.0), rate=Fraction(30)))
     keyframes = [key(100, 30, 120, 120), key(-100, -170, 520, 520, 4)]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gpu.config import SpeedSegment
-from gpu.media.time_stretch import steps
-from gpu.media.timeline import Piece, nominal, pieces
+from gpu.media.time_stretch import split_speed
+from gpu.media.timeline import SpeedSpan, rate_from_fps, split_by_speed
 from tests.gpu.run_pipeline import export
 from tests.support.videos import (
     SOUND_RATE,
@@ -83,12 +83,12 @@ def test_a_trim_cuts_through_segments(tmp_path: Path) -> None:
 
 def test_what_no_segment_covers_plays_as_it_was() -> None:
     segments = [SpeedSegment(start=1, end=2, speed=2), SpeedSegment(start=2, end=3, speed=2)]
-    assert pieces(0, 4, segments) == (Piece(0, 1), Piece(1, 3, 2), Piece(3, 4))
+    assert split_by_speed(0, 4, segments) == (SpeedSpan(0, 1), SpeedSpan(1, 3, 2), SpeedSpan(3, 4))
 
 
 @pytest.mark.parametrize("speed", [0.1, 0.24, 0.5, 1, 1.9, 2, 5, 8])
 def test_tempo_is_changed_in_steps_of_an_octave_at_most(speed: float) -> None:
-    chain = steps(speed)
+    chain = split_speed(speed)
     assert all(factor <= 2 for factor in chain)
     assert np.prod(chain) == pytest.approx(speed)
 
@@ -98,4 +98,4 @@ def test_tempo_is_changed_in_steps_of_an_octave_at_most(speed: float) -> None:
     [(29.97, "30000/1001"), (23.976, "24000/1001"), (25, "25"), (12.5, "25/2"), (59.94, "60000/1001")],
 )
 def test_a_decimal_stands_for_a_broadcast_rate(told: float, meant: str) -> None:
-    assert str(nominal(told)) == meant
+    assert str(rate_from_fps(told)) == meant

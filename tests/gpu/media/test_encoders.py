@@ -15,7 +15,7 @@ from tests.gpu.run_pipeline import STILL, attempt_spec, run_to_end
 from tests.support.videos import Video, click_times, clicks, dot, frame_times, read_lumas, write_video
 
 NVENC = {Codec.H264: "h264_nvenc", Codec.HEVC: "hevc_nvenc", Codec.AV1: "av1_nvenc"}
-without_a_card = pytest.mark.skipif(hwaccel.cuda_present(), reason="a card is here, and may well encode")
+without_a_card = pytest.mark.skipif(hwaccel.has_cuda(), reason="a card is here, and may well encode")
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
 
 def cards(codec: Codec, quality: Quality, _width: int, _height: int) -> Encoder:
     """As if the card had said yes: it is asked for the export itself, and fails as FFmpeg does without one."""
-    return encoders.on_the_card(codec, quality)
+    return encoders.nvenc_encoder(codec, quality)
 
 
 @without_a_card
@@ -40,7 +40,7 @@ def test_an_encoder_that_fails_gives_way_to_software_and_the_timeline_says_so(
     made = tmp_path / "output.mp4"
     ticks, output = run_to_end(run(attempt_spec(source, made, **asked), tmp_path / "scratch", cards))
 
-    software = encoders.software(codec, Quality.DRAFT, "").name
+    software = encoders.software_encoder(codec, Quality.DRAFT, "").name
     said = [tick.message for tick in ticks if tick.phase is Phase.PROCESSING]
     # The timeline keeps what a phase begins with; pieces have begun before the first of them fails.
     assert said[0 if pieces == 1 else -2].endswith(f"with {software} ({NVENC[codec]} failed)")
@@ -54,17 +54,17 @@ def test_an_encoder_that_fails_gives_way_to_software_and_the_timeline_says_so(
 @without_a_card
 @pytest.mark.parametrize("codec", list(Codec))
 def test_a_card_is_asked_with_the_very_settings_and_says_why_it_refuses(codec: Codec) -> None:
-    encoder = encoders.on_the_card(codec, Quality.HIGH)
+    encoder = encoders.nvenc_encoder(codec, Quality.HIGH)
     assert encoder.name == NVENC[codec]
-    assert hwaccel.refusal(encoder.name, encoder.options, 1_920, 1_080)
-    assert encoders.choose(codec, Quality.HIGH, 1_920, 1_080).why == "no NVENC device"
+    assert hwaccel.unsupported_reason(encoder.name, encoder.options, 1_920, 1_080)
+    assert encoders.select_encoder(codec, Quality.HIGH, 1_920, 1_080).fallback_reason == "no NVENC device"
 
 
 @pytest.mark.parametrize("quality", list(Quality))
 @pytest.mark.parametrize("codec", list(Codec))
 def test_every_setting_is_one_that_its_encoder_knows(codec: Codec, quality: Quality) -> None:
     """What FFmpeg doesn't know it passes over in silence, so the options are looked up."""
-    for encoder in (encoders.on_the_card(codec, quality), encoders.software(codec, quality, "")):
+    for encoder in (encoders.nvenc_encoder(codec, quality), encoders.software_encoder(codec, quality, "")):
         supported = av.CodecContext.create(encoder.name, "w").supported_options
         known = {option.name: option for option in (*supported.generic, *supported.private)}
         for name, value in encoder.options.items():

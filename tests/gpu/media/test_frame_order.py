@@ -51,7 +51,7 @@ def test_a_trim_begins_with_the_frame_of_its_time(tmp_path: Path, name: str) -> 
     assert numbers(output) == list(range(65, 105))
 
 
-@pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+@pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 @pytest.mark.parametrize("name", KINDS)
 def test_pieces_are_the_whole_to_the_bit(tmp_path: Path, name: str) -> None:
     source = filmed(tmp_path / name)

@@ -7,7 +7,7 @@ from itertools import count, islice
 
 import pytest
 
-from gpu.media.prefetch import ahead
+from gpu.media.prefetch import prefetch
 
 
 class Work:
@@ -35,13 +35,13 @@ def threads() -> list[str]:
 
 
 def test_items_come_in_order_and_the_end_is_an_end() -> None:
-    assert list(ahead((number for number in range(100)), 4)) == list(range(100))
+    assert list(prefetch((number for number in range(100)), 4)) == list(range(100))
     assert threads() == []
 
 
 def test_an_error_is_raised_after_what_came_before_it() -> None:
     work = Work(breaks_at=5)
-    working = ahead(work.items(), 3)
+    working = prefetch(work.items(), 3)
     assert list(islice(working, 5)) == [0, 1, 2, 3, 4]
     with pytest.raises(ValueError, match="5"):
         next(working)
@@ -50,7 +50,7 @@ def test_an_error_is_raised_after_what_came_before_it() -> None:
 
 def test_no_more_is_made_than_was_asked_for() -> None:
     work = Work()
-    with closing(ahead(work.items(), 3)) as working:
+    with closing(prefetch(work.items(), 3)) as working:
         assert next(working) == 0
         for _ in range(5):  # one taken, three waiting, one in the thread's hand
             assert work.made.acquire(timeout=30)
@@ -59,7 +59,7 @@ def test_no_more_is_made_than_was_asked_for() -> None:
 
 def test_closing_ends_the_work_and_its_thread() -> None:
     work = Work()
-    working = ahead(work.items(), 3)
+    working = prefetch(work.items(), 3)
     assert next(working) == 0
     working.close()
     assert work.closed
@@ -68,6 +68,6 @@ def test_closing_ends_the_work_and_its_thread() -> None:
 
 def test_what_was_never_begun_starts_nothing() -> None:
     work = Work()
-    ahead(work.items(), 3).close()
+    prefetch(work.items(), 3).close()
     assert not work.made.acquire(blocking=False)
     assert threads() == []

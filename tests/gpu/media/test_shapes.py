@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from gpu.export_types.crop import Crop, fit_crop
 from gpu.export_types.framing import FramingConfig
-from gpu.media.color import Normalizer
+from gpu.media.color import FrameConverter
 from gpu.pipeline import run
 from tests.gpu.chunks.chunk_comparison import Film
 from tests.gpu.chunks.chunk_comparison import made as in_pieces
@@ -181,7 +181,7 @@ def test_pixels_that_change_their_shape_amid_a_film_are_fitted(tmp_path: Path) -
 
 
 def test_a_size_that_changes_amid_a_film_of_odd_sides_is_fitted_to_the_pixel() -> None:
-    normalizer = Normalizer(321, 181, Fraction(1, 30), BLUE)
+    normalizer = FrameConverter(321, 181, Fraction(1, 30), BLUE)
     fitted: list[av.VideoFrame] = []
     for number, (width, height) in enumerate([(321, 181), (160, 90), (90, 160)]):
         white = np.full((height, width, 3), 255, np.uint8)

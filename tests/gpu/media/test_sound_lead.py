@@ -8,7 +8,7 @@ import pytest
 
 from gpu.config import Span
 from gpu.media import encoders
-from gpu.media.timeline import span
+from gpu.media.timeline import resolve_trim
 from gpu.pipeline import run
 from tests.gpu.chunks.chunk_comparison import Film
 from tests.gpu.chunks.chunk_comparison import made as in_pieces
@@ -107,8 +107,8 @@ def test_a_trim_up_to_the_end_has_the_last_frame_wherever_it_begins(tmp_path: Pa
 
 
 def test_a_trim_that_ends_before_the_picture_begins_is_kept() -> None:
-    assert span(0.05, 2.0, Span(start=0, end=1)) == (0.05, 1)
-    assert span(0.05, 2.0, Span(start=0, end=0.04)) == (0, 0.04)
+    assert resolve_trim(0.05, 2.0, Span(start=0, end=1)) == (0.05, 1)
+    assert resolve_trim(0.05, 2.0, Span(start=0, end=0.04)) == (0, 0.04)
 
 
 @pytest.mark.parametrize("suffix", [*(SOUND_CODECS | ROUGH_KINDS)])
@@ -131,7 +131,7 @@ def test_the_last_frame_of_a_film_without_sound_is_shown_once(
     assert numbers(export(source, keyframes=WHOLE)[0]) == list(range(frames))
 
 
-@pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+@pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 def test_pieces_are_the_whole_to_the_bit(tmp_path: Path) -> None:
     source = filmed(tmp_path / "source.vob", Fraction(25), 0.4, frames=120)
     whole, split = (Film.of(in_pieces(source, count, keyframes=WHOLE)[0]) for count in (1, 2))

@@ -22,7 +22,7 @@ def restored(given: Iterator[VideoFrame], timing: Timing, start: int | None = 0)
     return [frame.pts for frame in restore_times(given, timing, start=start, usual_step=STEP)]
 
 
-@pytest.mark.parametrize("timing", [Timing(), Timing(in_decoding_order=True)], ids=["shown", "stored"])
+@pytest.mark.parametrize("timing", [Timing(), Timing(pts_in_decoding_order=True)], ids=["shown", "stored"])
 def test_times_that_rise_stay_as_they_are(timing: Timing) -> None:
     assert restored(frames(0, 10, 25, 30, 100, 110), timing) == [0, 10, 25, 30, 100, 110]
 
@@ -30,7 +30,7 @@ def test_times_that_rise_stay_as_they_are(timing: Timing) -> None:
 def test_times_of_decoding_are_dealt_out_in_order() -> None:
     # Of every four frames the second is decoded two places late, the fourth two places early.
     given = [begun + STEP * place for begun in range(0, 400, 4 * STEP) for place in (0, 3, 2, 1)]
-    assert restored(frames(*given), Timing(in_decoding_order=True)) == sorted(given)
+    assert restored(frames(*given), Timing(pts_in_decoding_order=True)) == sorted(given)
     assert len(given) > REORDER_DEPTH
 
 
@@ -39,7 +39,7 @@ def test_frames_without_a_time_follow_on_the_last_one() -> None:
 
 
 def test_a_stream_without_times_is_counted_from_its_start() -> None:
-    assert restored(frames(40, 90, None, 7, lasting=0), Timing(counted=True)) == [0, 10, 20, 30]
+    assert restored(frames(40, 90, None, 7, lasting=0), Timing(untimed=True)) == [0, 10, 20, 30]
 
 
 def test_a_frame_whose_time_does_not_rise_is_not_lost() -> None:

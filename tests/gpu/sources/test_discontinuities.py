@@ -77,7 +77,7 @@ def test_trims_count_on_the_joined_clock(tmp_path: Path, kind: str) -> None:
     assert pitch(output, 0.5) == pytest.approx(800, abs=10)
 
 
-@pytest.mark.skipif(encoders.cores() < 2, reason="pieces take cores")
+@pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 def test_pieces_of_a_joined_film_are_the_whole_to_the_bit(tmp_path: Path) -> None:
     source = joined(tmp_path / "source.ts", JOINS["again and again"])
     whole, split = (Film.of(made(source, count, keyframes=WHOLE)[0]) for count in (1, 2))

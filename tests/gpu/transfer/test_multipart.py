@@ -14,7 +14,7 @@ from gpu.errors import ExportError
 from gpu.spec import AttemptSpec, RemoteObject, RemoteUpload
 from gpu.transfer import http_client, objects
 from gpu.transfer.http_client import Clock
-from gpu.transfer.multipart import upload
+from gpu.transfer.multipart import upload_file
 from tests.gpu.run_pipeline import run_to_end
 from tests.support.fakes import FakeRun
 from tests.support.s3_server import S3Server
@@ -59,7 +59,7 @@ def impatient() -> Clock:
 async def sent(made: Path, spec: AttemptSpec) -> tuple[list[float], str]:
     target = spec.transfer.output
     assert isinstance(target, RemoteUpload)
-    return await asyncio.to_thread(lambda: run_to_end(upload(made, target, clock=impatient())))
+    return await asyncio.to_thread(lambda: run_to_end(upload_file(made, target, clock=impatient())))
 
 
 async def reported(harness: StorageHarness, spec: AttemptSpec) -> httpx.Response:
@@ -79,7 +79,7 @@ async def test_a_spec_for_elsewhere_is_small_and_holds_no_paths(harness: Storage
 
 async def test_a_source_is_read_under_the_url_in_the_spec(harness: StorageHarness, tmp_path: Path) -> None:
     spec = await harness.submit_export()
-    place = await asyncio.to_thread(objects.fetch, harness.source, spec.transfer.sources, tmp_path)
+    place = await asyncio.to_thread(objects.open_source, harness.source, spec.transfer.sources, tmp_path)
     assert not isinstance(place, str)
     assert await asyncio.to_thread(place.read_at, 1, 3) == b"ide"
 
@@ -115,7 +115,7 @@ async def test_a_key_of_another_attempt_opens_nothing(harness: StorageHarness, m
     assert isinstance(other.transfer.output, RemoteUpload)
     mixed = one.transfer.output.model_copy(update={"key": other.transfer.output.key})
     with pytest.raises(ExportError) as caught:
-        await asyncio.to_thread(lambda: run_to_end(upload(made, mixed, clock=impatient())))
+        await asyncio.to_thread(lambda: run_to_end(upload_file(made, mixed, clock=impatient())))
     assert caught.value.code == "output_unwritable"
 
 
@@ -146,7 +146,7 @@ async def test_a_busy_bucket_is_waited_for(
     _, target = await bucket_harness.submit_with_target()
 
     def busy_between_parts() -> str:
-        sending = upload(made, target, clock=impatient())
+        sending = upload_file(made, target, clock=impatient())
         while True:
             try:
                 next(sending)
@@ -163,8 +163,8 @@ async def test_a_bucket_that_stays_busy_fails_the_attempt_not_the_export(
     _, target = await bucket_harness.submit_with_target()
 
     def cut_off() -> None:
-        for share in upload(made, target, clock=impatient()):
-            if share > http_client.TRIES / 100:
+        for share in upload_file(made, target, clock=impatient()):
+            if share > http_client.MAX_TRIES / 100:
                 s3_server.faults.cut_requests, s3_server.faults.cut_after_bytes = 10_000, 10
 
     with pytest.raises(ExportError) as caught:
@@ -195,7 +195,7 @@ async def test_urls_that_have_grown_old_are_replaced(
     s3_server: S3Server, bucket_harness: StorageHarness, made: Path
 ) -> None:
     _, target = await bucket_harness.submit_with_target()
-    sending = upload(made, target, clock=impatient())
+    sending = upload_file(made, target, clock=impatient())
 
     def grown_old() -> str:
         shares = []

@@ -16,7 +16,7 @@ from gpu.spec import LocalFile, RemoteObject
 from gpu.transfer import objects
 from gpu.transfer import range_reader as remote
 from gpu.transfer.http_client import Clock
-from gpu.transfer.range_reader import RemoteSource, located
+from gpu.transfer.range_reader import RangeSource, locate_source
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from tests.gpu.media.numbered_frames import WHOLE, numbers
@@ -59,9 +59,9 @@ class Pauses(list[float]):
         return Clock(monotonic=lambda: sum(self), pause=self.append)
 
 
-def looked(url: str, pauses: Pauses | None = None, **more: float) -> RemoteSource:
-    source = RemoteSource(url, clock=(Pauses() if pauses is None else pauses).clock(), **more)
-    source.look()
+def looked(url: str, pauses: Pauses | None = None, **more: float) -> RangeSource:
+    source = RangeSource(url, clock=(Pauses() if pauses is None else pauses).clock(), **more)
+    source.probe()
     return source
 
 
@@ -192,14 +192,14 @@ def test_a_server_without_ranges_is_read_whole_into_scratch(
 ) -> None:
     url = put(CONTENT)
     s3_server.faults.supports_ranges = False
-    path = located(url, tmp_path)
+    path = locate_source(url, tmp_path)
     assert isinstance(path, str)
     assert Path(path).parent == tmp_path
     assert Path(path).read_bytes() == CONTENT
 
 
 def test_a_download_that_is_cut_begins_anew(s3_server: S3Server, put: Put, tmp_path: Path) -> None:
-    source = RemoteSource(put(CONTENT), clock=Pauses().clock())
+    source = RangeSource(put(CONTENT), clock=Pauses().clock())
     s3_server.faults.cut_responses, s3_server.faults.cut_after_bytes = 2, 1_000_000
     source.download(tmp_path / "whole")
     assert (tmp_path / "whole").read_bytes() == CONTENT
@@ -208,7 +208,7 @@ def test_a_download_that_is_cut_begins_anew(s3_server: S3Server, put: Put, tmp_p
 def test_a_video_is_probed_and_sought_in_place(s3_server: S3Server, put: Put, tmp_path: Path) -> None:
     made = made_video(tmp_path)
     url = put(made.read_bytes())
-    source = probe(objects.fetch("a", {"a": RemoteObject(url=url)}, tmp_path))
+    source = probe(objects.open_source("a", {"a": RemoteObject(url=url)}, tmp_path))
     here = probe(str(made))
     assert (source.width, source.height, source.duration) == (here.width, here.height, here.duration)
     s3_server.faults.cut_responses, s3_server.faults.cut_after_bytes = 3, 1_000
@@ -222,7 +222,7 @@ def test_a_joined_recording_is_read_in_place(put: Put, tmp_path: Path) -> None:
     made = joined(tmp_path / "source.ts", (1.0, 300.0, 1.0))
     url = put(made.read_bytes())
     sources: dict[str, LocalFile | RemoteObject] = {"source": RemoteObject(url=url)}
-    there = probe(objects.fetch("source", sources, tmp_path))
+    there = probe(objects.open_source("source", sources, tmp_path))
     here = probe(str(made))
     assert (there.duration, there.scan) == (here.duration, here.scan)
     spec = attempt_spec(made, tmp_path / "output.mp4", keyframes=WHOLE, trim={"start": 4.6, "end": 5.4})

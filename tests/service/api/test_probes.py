@@ -9,7 +9,7 @@ import pytest
 
 from gpu.errors import ExportError
 from gpu.spec import LocalFile, RemoteObject
-from gpu.transfer.limited_reader import BoundedSource
+from gpu.transfer.limited_reader import LimitedSource
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from service.ingest.prober import MAX_WAITING_PER_USER, Prober, TooManyProbes, UnreadableSource
@@ -111,8 +111,8 @@ async def test_an_object_in_a_bucket_is_told_and_only_so_much_of_it_is_read(tmp_
         url = (await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=60)).url
         await bucket.close()
         told = await Prober().probe("ann", RemoteObject(url=url))
-        bounded = BoundedSource(url, max_bytes=1, deadline_seconds=9)
-        await asyncio.to_thread(bounded.look)
+        bounded = LimitedSource(url, max_bytes=1, deadline_seconds=9)
+        await asyncio.to_thread(bounded.probe)
         with pytest.raises(ExportError) as caught:
             await asyncio.to_thread(bounded.read_at, 1, 9)
     assert [track["codec"] for track in told["audio_tracks"]] == ["aac"]

@@ -13,7 +13,7 @@ def test_a_sample_is_a_video_with_sound(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["sample", str(path)]).exit_code == 0
     source = probe(str(path))
     assert (source.width, source.height, round(source.duration)) == (1920, 1080, 10)
-    assert source.sounds
+    assert source.audio_candidates
 
 
 def test_a_file_that_exists_is_not_replaced(tmp_path: Path) -> None:

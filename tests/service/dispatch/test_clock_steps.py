@@ -11,7 +11,7 @@ import pytest
 
 from callbacks.envelope import Failure
 from gpu.spec import RemoteUpload
-from gpu.transfer.multipart import upload
+from gpu.transfer.multipart import upload_file
 from service.dispatch.runners import Failed, Finished
 from service.ingest.changes import change_from_result
 from service.jobs import finalize_leases
@@ -192,7 +192,7 @@ async def test_an_output_is_uploaded_by_a_machine_with_another_clock(
         target = RemoteUpload(
             url=f"{server.url}{run.url}/output", key=base64.b64encode(run.key).decode(), attempt=1
         )
-        _, checksum = await asyncio.to_thread(lambda: run_to_end(upload(made, target)))
+        _, checksum = await asyncio.to_thread(lambda: run_to_end(upload_file(made, target)))
     assert checksum == f"sha256:{hashlib.sha256(b'an output').hexdigest()}"
 
 

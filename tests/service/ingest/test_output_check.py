@@ -14,7 +14,7 @@ import pytest
 
 from callbacks.envelope import Output
 from gpu.spec import LocalFile, RemoteObject
-from gpu.transfer.multipart import upload
+from gpu.transfer.multipart import upload_file
 from service.dispatch.runners import Finished
 from service.ingest.prober import Prober, UnreadableSource
 from service.settings import Settings
@@ -181,7 +181,7 @@ async def test_an_output_from_elsewhere_is_looked_at_where_it_lies(
     spec, target = await harness.submit_with_target()
     made = tmp_path / "made.mp4"
     made.write_bytes(content)
-    await asyncio.to_thread(lambda: run_to_end(upload(made, target)))
+    await asyncio.to_thread(lambda: run_to_end(upload_file(made, target)))
     run = FakeRun(spec, harness.server.http)
     assert (await run.report_completed(**claims(content))).status_code == 200
     job = (await harness.server.http.get(f"/api/exports/{spec.job_id}")).json()

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gpu.transfer.http_client import Clock
-from gpu.transfer.multipart import upload
+from gpu.transfer.multipart import upload_file
 from infra.storage.client import Bucket
 from service.client import Client, ClientError, Export
 from tests.gpu.run_pipeline import run_to_end
@@ -46,7 +46,7 @@ async def written(harness: StorageHarness, tmp_path: Path) -> FakeRun:
     made = tmp_path / "made.mp4"
     await asyncio.to_thread(made.write_bytes, VIDEO)
     clock = Clock(pause=lambda _seconds: None)
-    await asyncio.to_thread(lambda: run_to_end(upload(made, target, clock=clock)))
+    await asyncio.to_thread(lambda: run_to_end(upload_file(made, target, clock=clock)))
     return FakeRun(spec, harness.server.http)
 
 

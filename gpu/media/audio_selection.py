@@ -7,25 +7,25 @@ import numpy as np
 
 from gpu.config import AudioMix, AudioTrack, VideoConfig
 from gpu.errors import ExportError
-from gpu.media.audio import sound
-from gpu.media.timeline import Piece
+from gpu.media.audio import read_audio
+from gpu.media.timeline import SpeedSpan
 from gpu.sources.source import Source
-from gpu.sources.tracks import Mix, join_split_channels
+from gpu.sources.tracks import TrackMix, join_split_channels
 
 # Below the noise of any microphone, above that of a converter: -66 dB of full scale.
 _SILENT_PEAK = 0.0005
 
 
-def choose_sound(source: Source, config: VideoConfig) -> Source:
+def select_audio(source: Source, config: VideoConfig) -> Source:
     """Return the source with the sound that its export has. Raises ExportError: no_such_track, track_unreadable."""
     if not config.include_audio:
         return source
     match config.audio:
         case AudioTrack(track=number):
-            return replace(source, audio=Mix(((_index(source, number),),)))
+            return replace(source, audio=TrackMix(((_index(source, number),),)))
         case AudioMix(mix=numbers):
             return replace(
-                source, audio=Mix(tuple((_index(source, number),) for number in dict.fromkeys(numbers)))
+                source, audio=TrackMix(tuple((_index(source, number),) for number in dict.fromkeys(numbers)))
             )
         case "all":
             return replace(source, audio=_everything(source))
@@ -48,16 +48,16 @@ def _index(source: Source, number: int) -> int:
     return track.index
 
 
-def _everything(source: Source) -> Mix | None:
+def _everything(source: Source) -> TrackMix | None:
     """All tracks that can be decoded; left and right that are tracks of their own stay on their sides."""
     pairs = join_split_channels(track for track in source.tracks if track.sample_rate is not None)
     parts = tuple(tuple(track.index for track in pair) for pair in pairs)
-    return Mix(parts) if parts else None
+    return TrackMix(parts) if parts else None
 
 
 def _with_audible_sound(source: Source) -> Source:
     """The first of the source's sounds that is not silent from end to end, if there are several."""
-    for sounds in source.sounds if len(source.sounds) > 1 else ():
+    for sounds in source.audio_candidates if len(source.audio_candidates) > 1 else ():
         candidate = replace(source, audio=sounds)
         if not _is_silent(candidate):
             break
@@ -65,13 +65,12 @@ def _with_audible_sound(source: Source) -> Source:
         return source
     if candidate.audio == source.audio:
         return source
-    note = (
-        f"{_name(source, source.sounds[0])} is silent, so {_name(source, sounds).lower()} is heard instead."
-    )
+    silent, audible = _name(source, source.audio_candidates[0]), _name(source, sounds).lower()
+    note = f"{silent} is silent, so {audible} is heard instead."
     return replace(candidate, notes=(*source.notes, note))
 
 
-def _name(source: Source, sounds: Mix) -> str:
+def _name(source: Source, sounds: TrackMix) -> str:
     numbers = [str(track.number) for track in source.tracks if track.index in sounds.indexes]
     return f"Sound track{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}"
 
@@ -79,7 +78,7 @@ def _name(source: Source, sounds: Mix) -> str:
 def _is_silent(source: Source) -> bool:
     """Whether there is nothing to hear; what can't be decoded is as good as silent."""
     try:
-        with closing(sound(source, (Piece(0.0, source.duration),), source.duration)) as blocks:
+        with closing(read_audio(source, (SpeedSpan(0.0, source.duration),), source.duration)) as blocks:
             return not any(float(np.abs(block).max()) > _SILENT_PEAK for block in blocks)
     except ExportError:
         return True
