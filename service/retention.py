@@ -45,20 +45,20 @@ class RetentionTask:
     async def delete_expired(self, *, now: float) -> int:
         """Delete all rows past their retention and return how many there were."""
         deleted = 0
-        for table, is_expired in self._expired_rows(now):
+        for table, is_expired in self._list_expired(now):
             deleted += await self._delete_in_batches(table, is_expired)
         if deleted:
             logger.info("deleted %d expired rows", deleted)
         return deleted
 
-    def _expired_rows(self, now: float) -> Sequence[tuple[Table, ColumnElement[bool]]]:
+    def _list_expired(self, now: float) -> Sequence[tuple[Table, ColumnElement[bool]]]:
         oldest_event = now - self._retention.events_seconds
         oldest_key = now - self._retention.idempotency_seconds
         return (
             (EVENTS, EVENTS.c.at < oldest_event),
             (ATTEMPTS, ATTEMPTS.c.at < oldest_event),
             (DELIVERIES, DELIVERIES.c.ended_at < oldest_event),
-            (ENDPOINTS, _finished_job_endpoints(oldest_event)),
+            (ENDPOINTS, _match_finished_jobs(oldest_event)),
             (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < oldest_key),
         )
 
@@ -73,7 +73,7 @@ class RetentionTask:
                 return deleted
 
 
-def _finished_job_endpoints(created_before: float) -> ColumnElement[bool]:
+def _match_finished_jobs(created_before: float) -> ColumnElement[bool]:
     """Match endpoints of single exports that have ended and have no pending deliveries."""
     is_job_active = exists().where(JOBS.c.job_id == ENDPOINTS.c.job_id, IS_ACTIVE)
     has_pending = exists().where(

@@ -138,8 +138,8 @@ class Settings(BaseSettings):
             raise ValueError("set AUTH_JWT_SECRET or AUTH_JWKS_URL, not both")
         if not self.authenticated and not is_loopback(self.host):
             raise ValueError(
-                f"HOST {self.host!r} is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
-                "the service has a single local user and listens on 127.0.0.1 only"
+                f"HOST {self.host!r} is not a loopback address: without authentication the service listens "
+                "on this machine only; set AUTH_JWT_SECRET or AUTH_JWKS_URL, or leave HOST at 127.0.0.1"
             )
         if not self.authenticated and ANY_ORIGIN in self.allowed_origins:
             raise ValueError(

@@ -23,6 +23,28 @@ if TYPE_CHECKING:
     from infra.storage.bucket_setup import BucketConfig
     from infra.storage.client import S3Config
 
+Origins = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="ORIGIN",
+        help="Origin of web pages that upload and play; repeat for several."
+        "  [env var: ALLOWED_ORIGINS; default: PUBLIC_URL and ALLOWED_ORIGINS]",
+        show_default=False,
+    ),
+]
+UploadDays = Annotated[
+    int | None,
+    typer.Option(metavar="DAYS", min=1, help="Delete uploads after so many days.  [default: they are kept]"),
+]
+Users = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="USER",
+        help="User whose uploads are deleted; repeat for several.  [default: local]",
+        show_default=False,
+    ),
+]
+
 database = command_group("Manage the database.")
 buckets = command_group("Manage the bucket.")
 modal_app = command_group("Manage the Modal app.")
@@ -82,31 +104,7 @@ def upgrade() -> None:
         "framehook bucket prepare --origin https://app.example.org --upload-days 30",
     ),
 )
-def prepare_bucket(
-    origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ORIGIN",
-            help="Origin of web pages that upload and play; repeat for several."
-            "  [env var: ALLOWED_ORIGINS; default: PUBLIC_URL and ALLOWED_ORIGINS]",
-            show_default=False,
-        ),
-    ] = None,
-    upload_days: Annotated[
-        int | None,
-        typer.Option(
-            metavar="DAYS", min=1, help="Delete uploads after so many days.  [default: they are kept]"
-        ),
-    ] = None,
-    user: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="USER",
-            help="User whose uploads are deleted; repeat for several.  [default: local]",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
+def prepare_bucket(origin: Origins = None, upload_days: UploadDays = None, user: Users = None) -> None:
     """Create and configure the bucket of R2_BUCKET_NAME.
 
     Creates it if it is missing, sets CORS and lifecycle rules, and writes, reads and deletes a test object. Can be

@@ -19,7 +19,7 @@ def upload_and_submit(
     client: Client, file: Path, type_: str, parameters: dict[str, Any], open_display: OpenDisplay
 ) -> Export:
     """Create an export of a file; upload the file unless an earlier command did and could not use it."""
-    key = client.stored_key(file)
+    key = client.find_stored_key(file)
     if key is not None:
         try:
             return _submit(client, file, type_, parameters | {"input_key": key})
@@ -35,7 +35,7 @@ def upload_and_submit(
 def _submit(client: Client, file: Path, type_: str, config: dict[str, Any]) -> Export:
     """Create the export; an error says under which key the video is stored."""
     hint = f"the video is uploaded as {config['input_key']}"
-    if client.stored_key(file) is not None:
+    if client.find_stored_key(file) is not None:
         hint += "; the next export of this file uses it without another upload"
     try:
         job = client.submit(type_, config)

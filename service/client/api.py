@@ -74,7 +74,7 @@ class Client:
         """Tell whether uploading this file would resume an earlier upload."""
         return self._resume_state.load_upload(self.url, path) is not None
 
-    def stored_key(self, path: Path) -> str | None:
+    def find_stored_key(self, path: Path) -> str | None:
         """Return the key of this file if it is stored and unused; None if that is not remembered."""
         return self._resume_state.load_key(self.url, path)
 
@@ -172,7 +172,7 @@ class Client:
             response.read()
             raise rejection_from(response)
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
-            raise self._http.unexpected_response()
+            raise self._http.response_error()
         parser = Parser()
         try:
             for event in parser.parse(response.iter_bytes()):
@@ -182,7 +182,7 @@ class Client:
                 if not event.type.startswith(_STREAM_EVENTS):
                     yield self._http.decode(event.data, Export)
         except EventTooLarge as error:
-            raise self._http.unexpected_response() from error
+            raise self._http.response_error() from error
 
 
 def _path(job_id: str) -> str:

@@ -150,7 +150,7 @@ class HttpClient:
                 if not tries_left:
                     raise self._unreachable(error) from error
             except httpx.InvalidURL as error:
-                raise self.unexpected_response() from error
+                raise self.response_error() from error
             else:
                 if response.is_success:
                     return response
@@ -166,9 +166,9 @@ class HttpClient:
         try:
             return msgspec.json.decode(body, type=type_)
         except (msgspec.MsgspecError, UnicodeError) as error:
-            raise self.unexpected_response() from error
+            raise self.response_error() from error
 
-    def unexpected_response(self) -> UnexpectedResponse:
+    def response_error(self) -> UnexpectedResponse:
         return UnexpectedResponse(f"the server at {self.url} is not a Framehook service of this version")
 
 

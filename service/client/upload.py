@@ -32,7 +32,7 @@ class UploadInterrupted(Exception):
 
 @dataclass
 class Upload:
-    """Upload of one file; its size and modification time must not change meanwhile."""
+    """Upload of one file; its size and modification time must stay the same."""
 
     http: HttpClient
     path: Path

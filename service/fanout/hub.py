@@ -141,7 +141,7 @@ class Hub:
         """Tell whether the job has local subscribers; without one its state is not encoded."""
         return job_id in self._by_job or user_id in self._by_user
 
-    def subscribed_ids(self) -> tuple[list[str], list[str]]:
+    def list_subscribed(self) -> tuple[list[str], list[str]]:
         """Return the ids of jobs and of users with local subscribers."""
         return list(self._by_job), list(self._by_user)
 

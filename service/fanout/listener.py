@@ -38,7 +38,7 @@ class ChangeListener:
 
     async def _reload_subscribed(self) -> None:
         """Publish the state of every subscribed job: changes before the connection were missed."""
-        job_ids, user_ids = self._hub.subscribed_ids()
+        job_ids, user_ids = self._hub.list_subscribed()
         since = time.time() - LOOK_BACK_SECONDS
         async with self._database.reading() as session:
             jobs = await queries.list_by_ids(session, job_ids)

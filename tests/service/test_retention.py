@@ -1,4 +1,4 @@
-"""Old rows go, the rest stays."""
+"""Expired rows are deleted, all others are kept."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 DAY = 86_400.0
 
 
-async def test_what_is_older_than_its_retention_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
+async def test_only_rows_past_their_retention_are_deleted(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "framehook.db")
     schema.upgrade(url)
     database = SqliteDatabase(url)
@@ -24,19 +24,20 @@ async def test_what_is_older_than_its_retention_is_forgotten_and_nothing_else(tm
     event = {"attempt": 1, "status": "complete", "phase": "done", "progress": 100.0, "message": ""}
     key = {"user_id": "alice", "body_hash": "", "job_id": "a"}
     async with database.transaction() as session:
-        numbered = range(1, BATCH_ROWS + 10)
+        sequences = range(1, BATCH_ROWS + 10)
         await session.execute(
-            insert(EVENTS), [event | {"job_id": "a", "sequence": n, "at": old} for n in numbered]
+            insert(EVENTS),
+            [event | {"job_id": "a", "sequence": sequence, "at": old} for sequence in sequences],
         )
         await session.execute(insert(EVENTS), [event | {"job_id": "b", "sequence": 1, "at": young}])
         await session.execute(
             insert(IDEMPOTENCY_KEYS),
             [key | {"key": "old", "created_at": now - 2 * DAY}, key | {"key": "young", "created_at": now}],
         )
-    tidied = await RetentionTask(database, Retention(events_seconds=30 * DAY)).delete_expired(now=now)
+    deleted = await RetentionTask(database, Retention(events_seconds=30 * DAY)).delete_expired(now=now)
     async with database.reading() as session:
-        left = (await session.execute(select(EVENTS.c.job_id))).scalars().all()
+        remaining = (await session.execute(select(EVENTS.c.job_id))).scalars().all()
         keys = (await session.execute(select(IDEMPOTENCY_KEYS.c.key))).scalars().all()
         assert await session.scalar(select(func.count()).select_from(EVENTS)) == 1
     await database.close()
-    assert (tidied, left, keys) == (BATCH_ROWS + 10, ["b"], ["young"])
+    assert (deleted, remaining, keys) == (BATCH_ROWS + 10, ["b"], ["young"])

@@ -1,4 +1,4 @@
-"""The files that deploy, read as an engine reads them."""
+"""Parse the deployment files as their engines do."""
 
 import json
 import re
@@ -13,12 +13,12 @@ from service.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 INFRA = ROOT / "infra"
-KNOWN = {name.upper() for name in Settings.model_fields}
+SETTING_NAMES = {name.upper() for name in Settings.model_fields}
 SECRET = "a secret for tokens that is long enough to be one"
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions, in order."""
+def dockerfile_instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the Dockerfile, in order."""
     text = "\n".join(line for line in dockerfile().splitlines() if not line.lstrip().startswith("#"))
     lines = [line for line in text.replace("\\\n", "").splitlines() if line.strip()]
     return [(line.split()[0], line.split(maxsplit=1)[1].strip()) for line in lines]
@@ -29,31 +29,31 @@ def dockerfile() -> str:
 
 
 def last_stage() -> list[tuple[str, str]]:
-    """What makes the image that is shipped; the stages before are thrown away."""
-    found = instructions()
-    begins = max(at for at, (name, _) in enumerate(found) if name == "FROM")
-    return found[begins:]
+    """Return the instructions of the last stage, which makes the image; earlier ones are discarded."""
+    instructions = dockerfile_instructions()
+    start = max(index for index, (name, _) in enumerate(instructions) if name == "FROM")
+    return instructions[start:]
 
 
-def only(name: str) -> str:
-    (value,) = [value for found, value in last_stage() if found == name]
+def instruction(name: str) -> str:
+    (value,) = [value for other, value in last_stage() if other == name]
     return value
 
 
 def image_environment() -> dict[str, str]:
-    return dict(word.split("=", 1) for word in shlex.split(only("ENV")))
+    return dict(word.split("=", 1) for word in shlex.split(instruction("ENV")))
 
 
 def health_command() -> list[str]:
-    found = re.search(r"CMD\s+(\[.*\])", only("HEALTHCHECK"))
-    assert found
-    command: list[str] = json.loads(found[1])
+    match = re.search(r"CMD\s+(\[.*\])", instruction("HEALTHCHECK"))
+    assert match
+    command: list[str] = json.loads(match[1])
     return command
 
 
 def compose() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
-    return found
+    document: dict[str, Any] = yaml.safe_load((INFRA / "compose.yaml").read_text())
+    return document
 
 
 def fly() -> dict[str, Any]:

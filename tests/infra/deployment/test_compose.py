@@ -1,4 +1,4 @@
-"""Compose: every variable a setting, no secret with a default, every command one that exists."""
+"""compose.yaml: each variable is a setting, no secret has a default, and each command exists."""
 
 import re
 import subprocess
@@ -11,54 +11,54 @@ from infra.modal_local.__main__ import arguments as modal_local_arguments
 from service.settings import load_settings
 from tests.infra.deployment.deployment_files import (
     INFRA,
-    KNOWN,
     SECRET,
+    SETTING_NAMES,
     compose,
     fly,
     image_environment,
-    only,
+    instruction,
 )
 
 BIN = Path(sys.executable).parent
-OF_THE_SDK = {"MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_SERVER_URL"}
-FILLED = {
+MODAL_SDK_NAMES = {"MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET", "MODAL_SERVER_URL"}
+SECRETS = {
     "POSTGRES_PASSWORD": "f00d",
     "CALLBACK_SECRET": SECRET,
     "AUTH_JWT_SECRET": SECRET,
 }
 
 
-def filled(value: str, given: dict[str, str]) -> str:
-    """A value with its variables, as Compose puts them in."""
+def substitute(value: str, given: dict[str, str]) -> str:
+    """Replace the variables in a value as Compose does; raises KeyError for a missing required one."""
 
-    def one(found: re.Match[str]) -> str:
-        name, kind, rest = found[1], found[2], found[3] or ""
+    def value_of(match: re.Match[str]) -> str:
+        name, kind, rest = match[1], match[2], match[3] or ""
         if kind == ":?" and not given.get(name):
             raise KeyError(name)
         return given.get(name) or (rest if kind == ":-" else "")
 
-    return re.sub(r"\$\{(\w+)(:[-?])?([^}]*)\}", one, value)
+    return re.sub(r"\$\{(\w+)(:[-?])?([^}]*)\}", value_of, value)
 
 
 def environment_of(name: str, given: dict[str, str]) -> dict[str, str]:
     variables = compose()["services"][name].get("environment", {})
-    return {name: filled(str(value), given) for name, value in variables.items()}
+    return {name: substitute(str(value), given) for name, value in variables.items()}
 
 
-def test_compose_is_what_its_specification_allows() -> None:
+def test_compose_is_valid() -> None:
     command = (str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec")
-    found = subprocess.run(
+    result = subprocess.run(
         [*command, str(INFRA / "compose.yaml")], capture_output=True, text=True, check=False
     )
-    assert found.returncode == 0, found.stdout
+    assert result.returncode == 0, result.stdout
 
 
-OURS = ["service", "upgrade", "bucket", "modal-local", "modal-deploy"]
+OWN_SERVICES = ["service", "upgrade", "bucket", "modal-local", "modal-deploy"]
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_every_variable_of_our_containers_is_a_setting(name: str) -> None:
-    assert set(environment_of(name, FILLED)) <= KNOWN | OF_THE_SDK
+@pytest.mark.parametrize("name", OWN_SERVICES)
+def test_every_variable_of_own_containers_is_a_setting(name: str) -> None:
+    assert set(environment_of(name, SECRETS)) <= SETTING_NAMES | MODAL_SDK_NAMES
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_every_variable_of_our_containers_is_a_setting(name: str) -> None:
         pytest.param({"MODAL_ENABLED": "true"}, id="modal"),
     ],
 )
-def test_the_service_takes_what_compose_gives_it(
+def test_the_service_accepts_the_environment_of_compose(
     choices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in KNOWN:
+    for name in SETTING_NAMES:
         monkeypatch.delenv(name, raising=False)
-    for name, value in (image_environment() | environment_of("service", FILLED | choices)).items():
-        if name in KNOWN:
+    for name, value in (image_environment() | environment_of("service", SECRETS | choices)).items():
+        if name in SETTING_NAMES:
             monkeypatch.setenv(name, value)
     settings = load_settings(_env_file="")
     assert settings.authenticated
@@ -92,14 +92,14 @@ def test_the_service_takes_what_compose_gives_it(
     assert (settings.r2_bucket_name or "") == choices.get("R2_BUCKET_NAME", "")
 
 
-@pytest.mark.parametrize("missing", sorted(FILLED))
-def test_a_secret_that_is_not_given_has_no_default(missing: str) -> None:
-    given = {name: value for name, value in FILLED.items() if name != missing}
+@pytest.mark.parametrize("missing", sorted(SECRETS))
+def test_secrets_have_no_default(missing: str) -> None:
+    given = {name: value for name, value in SECRETS.items() if name != missing}
     with pytest.raises(KeyError, match=missing):
         environment_of("service", given)
 
 
-def test_the_example_of_an_environment_names_what_compose_reads_and_holds_no_secret() -> None:
+def test_the_example_environment_has_every_variable_and_no_secret() -> None:
     example = dict(
         line.split("=", 1)
         for line in (INFRA / "compose.env.example").read_text().splitlines()
@@ -111,7 +111,7 @@ def test_the_example_of_an_environment_names_what_compose_reads_and_holds_no_sec
     assert not any(value for name, value in example.items() if re.search("SECRET|PASSWORD|KEY|TOKEN", name))
 
 
-def test_what_is_named_in_compose_is_defined_in_it() -> None:
+def test_every_reference_in_compose_is_defined() -> None:
     services, volumes = compose()["services"], compose()["volumes"]
     for service in services.values():
         assert set(service.get("depends_on", {})) <= set(services)
@@ -122,19 +122,19 @@ def test_what_is_named_in_compose_is_defined_in_it() -> None:
     assert (INFRA / image["context"] / image["dockerfile"]).resolve() == INFRA / "Dockerfile"
 
 
-def test_two_replicas_stand_behind_the_proxy_and_share_what_a_folder_keeps() -> None:
+def test_two_replicas_run_behind_the_proxy_and_share_a_volume() -> None:
     services = compose()["services"]
-    assert filled(services["service"]["deploy"]["replicas"], {}) == "2"
+    assert substitute(services["service"]["deploy"]["replicas"], {}) == "2"
     assert "ports" not in services["service"]
     assert services["service"]["volumes"] == ["files:/data"]
     caddyfile = compose()["configs"]["caddyfile"]["content"]
     assert f"name service\n      port {image_environment()['PORT']}" in re.sub(r" {6,}", "      ", caddyfile)
 
 
-def test_the_image_stops_sooner_than_it_is_killed() -> None:
+def test_the_grace_period_is_longer_than_a_shutdown() -> None:
     assert compose()["services"]["service"]["stop_grace_period"] == "30s"
     assert fly()["kill_timeout"] == "30s"
-    assert fly()["kill_signal"] == only("STOPSIGNAL")
+    assert fly()["kill_signal"] == instruction("STOPSIGNAL")
 
 
 @pytest.mark.parametrize("name", ["upgrade", "bucket", "modal-local", "modal-deploy"])
@@ -145,7 +145,9 @@ def test_the_commands_of_compose_exist(name: str, monkeypatch: pytest.MonkeyPatc
         options = modal_local_arguments()
         assert (options.address, options.host, options.port) == ("0.0.0.0", "modal-local", 9000)  # noqa: S104
         return
-    known = words if name != "modal-deploy" else words[:1]
-    asked = subprocess.run([BIN / program, *known, "--help"], capture_output=True, text=True, check=False)
-    assert asked.returncode == 0, asked.stderr
+    arguments = words if name != "modal-deploy" else words[:1]
+    result = subprocess.run(
+        [BIN / program, *arguments, "--help"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
     assert name != "modal-deploy" or words[1:] == ["-m", "gpu.modal_app"]

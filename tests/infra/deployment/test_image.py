@@ -1,4 +1,4 @@
-"""The image's entry command as a plain process: its exact environment, a user who owns nothing but the data folder."""
+"""The image's command as a plain process, with its environment and a user who owns only the data folder."""
 
 import json
 import os
@@ -16,14 +16,20 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.infra.deployment.deployment_files import SECRET, fly, health_command, image_environment, only
+from tests.infra.deployment.deployment_files import (
+    SECRET,
+    fly,
+    health_command,
+    image_environment,
+    instruction,
+)
 
 BIN = Path(sys.executable).parent
-STARTS_SECONDS, STOPS_SECONDS = 30, 15
+START_SECONDS, STOP_SECONDS = 30, 15
 
 
 class Image:
-    """What the image's entry command is run with: its environment and a user who owns nothing but the data folder."""
+    """Environment and user of the image's command; the user owns only the data folder."""
 
     def __init__(self, data_dir: Path, port: int) -> None:
         self.data_dir = data_dir
@@ -34,18 +40,18 @@ class Image:
             "HOME": str(data_dir),
         }
         self.url = f"http://127.0.0.1:{port}"
-        self.user = unused_user() if os.geteuid() == 0 and shutil.which("setpriv") else None
+        self.user = find_unused_user_id() if os.geteuid() == 0 and shutil.which("setpriv") else None
         self.as_user: list[str] = []
         if self.user:
             os.chown(data_dir, self.user, self.user)
-            # Reads what it likes, for the interpreter may lie in root's home; writes what it owns.
-            reads = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+            # The user may read all files, since the interpreter may be in root's home, but writes only its own.
+            capabilities = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
             self.as_user = [
                 "setpriv",
                 f"--reuid={self.user}",
                 f"--regid={self.user}",
                 "--clear-groups",
-                *reads,
+                *capabilities,
             ]
 
     def start(self, command: list[str], **environment: str) -> "subprocess.Popen[str]":
@@ -60,13 +66,13 @@ class Image:
 
     def run(self, command: list[str], **environment: str) -> tuple[int, str]:
         with self.start(command, **environment) as process:
-            said, _ = process.communicate(timeout=STARTS_SECONDS)
-            return process.returncode, said
+            output, _ = process.communicate(timeout=START_SECONDS)
+            return process.returncode, output
 
     @contextmanager
-    def serving(self) -> Iterator["subprocess.Popen[str]"]:
-        """The service, once it answers."""
-        with self.start(json.loads(only("CMD")), AUTH_JWT_SECRET=SECRET) as process:
+    def run_service(self) -> Iterator["subprocess.Popen[str]"]:
+        """Run the service and yield its process once it responds."""
+        with self.start(json.loads(instruction("CMD")), AUTH_JWT_SECRET=SECRET) as process:
             try:
                 for line in process.stdout or ():
                     if "Uvicorn running" in line:
@@ -76,9 +82,9 @@ class Image:
                 process.kill()
 
 
-def unused_user() -> int:
+def find_unused_user_id() -> int:
     taken = {entry.pw_uid for entry in pwd.getpwall()} | {
-        found.stat().st_uid for found in Path(tempfile.gettempdir()).iterdir()
+        path.stat().st_uid for path in Path(tempfile.gettempdir()).iterdir()
     }
     return next(number for number in range(10_001, 60_000) if number not in taken)
 
@@ -86,34 +92,34 @@ def unused_user() -> int:
 @pytest.fixture
 def image() -> Iterator[Image]:
     folder = Path(tempfile.mkdtemp(prefix="framehook-image-"))
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = int(found.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     yield Image(folder, port)
     shutil.rmtree(folder)
 
 
 def test_without_authentication_the_image_says_why_it_does_not_start(image: Image) -> None:
-    status, said = image.run(json.loads(only("CMD")))
+    status, output = image.run(json.loads(instruction("CMD")))
     assert status == 78
-    assert json.loads(said)["message"] == (
-        "HOST '0.0.0.0' is not a loopback address: without AUTH_JWT_SECRET or AUTH_JWKS_URL "
-        "the service has a single local user and listens on 127.0.0.1 only"
+    assert json.loads(output)["message"] == (
+        "HOST '0.0.0.0' is not a loopback address: without authentication the service listens on this machine "
+        "only; set AUTH_JWT_SECRET or AUTH_JWKS_URL, or leave HOST at 127.0.0.1"
     )
 
 
-def test_the_image_starts_answers_its_own_health_check_and_stops_when_told(image: Image) -> None:
+def test_the_image_starts_passes_its_health_check_and_stops_on_its_signal(image: Image) -> None:
     assert image.run(health_command())[0] != 0
-    with image.serving() as process:
+    with image.run_service() as process:
         assert image.run(health_command()) == (0, "")
         assert httpx.get(f"{image.url}/readyz", trust_env=False).status_code == 200
         assert httpx.get(f"{image.url}/api/exports", trust_env=False).status_code == 401
-        process.send_signal(signal.Signals[only("STOPSIGNAL")])
-        process.communicate(timeout=STOPS_SECONDS)
-        assert process.returncode in (0, -signal.Signals[only("STOPSIGNAL")])
+        process.send_signal(signal.Signals[instruction("STOPSIGNAL")])
+        process.communicate(timeout=STOP_SECONDS)
+        assert process.returncode in (0, -signal.Signals[instruction("STOPSIGNAL")])
     assert (image.data_dir / "framehook.db").exists()
     if image.user:
-        places = [Path(place) for place in ("/tmp", "/var/tmp", "/dev/shm") if Path(place).is_dir()]  # noqa: S108
-        written = {found for place in places for found in place.iterdir() if owner(found) == image.user}
+        folders = [Path(name) for name in ("/tmp", "/var/tmp", "/dev/shm") if Path(name).is_dir()]  # noqa: S108
+        written = {path for folder in folders for path in folder.iterdir() if owner(path) == image.user}
         assert written == {image.data_dir}
 
 

@@ -1,4 +1,4 @@
-"""What the image installs: a wheel with all that runs, and nothing else."""
+"""The wheel holds everything that runs, and nothing else."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
-def test_the_wheel_holds_all_that_runs_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     sources = {
         str(path.relative_to(ROOT))
@@ -40,5 +40,5 @@ def test_the_wheel_holds_all_that_runs_and_nothing_else(wheel: zipfile.ZipFile) 
     }
 
 
-def test_the_versions_for_the_modal_image_come_with_the_wheel(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_the_lock_file_for_the_modal_image(wheel: zipfile.ZipFile) -> None:
     assert wheel.read("gpu/requirements.lock") == (ROOT / "requirements.lock").read_bytes()

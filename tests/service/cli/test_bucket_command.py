@@ -1,4 +1,4 @@
-"""`framehook bucket prepare` says what it did, and does nothing twice."""
+"""`framehook bucket prepare` reports each step and can be repeated."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ def settings_for(s3_server: S3Server, **changes: str) -> dict[str, str]:
     } | changes
 
 
-def test_each_thing_that_was_done_is_said_and_nothing_is_done_twice(s3_server: S3Server) -> None:
+def test_each_step_is_reported_and_none_is_repeated(s3_server: S3Server) -> None:
     settings = settings_for(
         s3_server, PUBLIC_URL="https://video.example", ALLOWED_ORIGINS="https://app.example"
     )
@@ -46,12 +46,12 @@ def test_each_thing_that_was_done_is_said_and_nothing_is_done_twice(s3_server: S
     assert "from now on" not in again.stdout
 
 
-def test_origins_on_the_command_line_take_the_place_of_the_settings(s3_server: S3Server) -> None:
+def test_origins_on_the_command_line_replace_the_settings(s3_server: S3Server) -> None:
     settings = settings_for(s3_server, PUBLIC_URL="https://video.example")
     assert "Pages of https://a.example may" in prepare("--origin", "https://a.example", **settings).stdout
 
 
-def test_a_folder_needs_no_preparing() -> None:
+def test_a_folder_needs_no_preparation() -> None:
     result = prepare(R2_ENDPOINT_URL="", R2_ACCESS_KEY_ID="", R2_SECRET_ACCESS_KEY="", R2_BUCKET_NAME="")
     assert (result.exit_code, result.stdout) == (78, "")
     assert result.stderr == (
@@ -60,7 +60,7 @@ def test_a_folder_needs_no_preparing() -> None:
     )
 
 
-def test_a_storage_that_refuses_is_said_in_a_sentence_without_secrets(s3_server: S3Server) -> None:
+def test_rejected_credentials_are_reported_without_secrets(s3_server: S3Server) -> None:
     settings = settings_for(s3_server, R2_SECRET_ACCESS_KEY="another secret than the storage has")
     result = prepare(**settings)
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""The command line against the service on a real socket: what is shown, what is said, and the exit status."""
+"""The command line against the service on a real socket: output, errors and exit status."""
 
 import asyncio
 import hashlib
@@ -25,8 +25,8 @@ CONTENT = make_video(b"the exported video")
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command left behind."""
+class CommandResult:
+    """Exit status and output of a command."""
 
     status: int
     out: str
@@ -46,18 +46,18 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def run(*words: str | Path, **environment: str) -> Said:
+def run(*words: str | Path, **environment: str) -> CommandResult:
     known = {"FRAMEHOOK_URL": "http://127.0.0.1:9", "COLUMNS": "200", "FRAMEHOOK_TOKEN": ""}
     result = CliRunner().invoke(app, [str(word) for word in words], env=known | environment)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return Said(result.exit_code, result.stdout, result.stderr)
+    return CommandResult(result.exit_code, result.stdout, result.stderr)
 
 
-async def ran(server: LiveServer, *words: str | Path) -> Said:
+async def run_on(server: LiveServer, *words: str | Path) -> CommandResult:
     return await asyncio.to_thread(run, *words, FRAMEHOOK_URL=server.url)
 
 
-def exporting(source: Path, *more: str | Path) -> tuple[str | Path, ...]:
+def export_command(source: Path, *more: str | Path) -> tuple[str | Path, ...]:
     return ("export", source, "--type", "framing", "--config", json.dumps(FRAMING), *more)
 
 
@@ -67,59 +67,61 @@ async def complete(server: LiveServer, run: FakeRun) -> None:
     assert (await run.report_completed(size=len(CONTENT), checksum=checksum)).status_code == 200
 
 
-async def submitted(server: LiveServer, source: Path) -> str:
-    found: dict[str, Any] = json.loads((await ran(server, *exporting(source, "--json"))).out)
-    return str(found["job_id"])
+async def submit_export(server: LiveServer, source: Path) -> str:
+    job: dict[str, Any] = json.loads((await run_on(server, *export_command(source, "--json"))).out)
+    return str(job["job_id"])
 
 
-async def test_an_export_is_submitted_with_the_key_of_the_file(server: LiveServer, source: Path) -> None:
-    said = await ran(server, *exporting(source))
+async def test_an_export_is_submitted_with_the_key_of_the_upload(server: LiveServer, source: Path) -> None:
+    result = await run_on(server, *export_command(source))
     run = await server.next_run()
-    assert said.status == 0
-    assert said.out.startswith(f"Export {run.spec.job_id} is pending. Watch it: framehook watch")
+    assert result.status == 0
+    assert result.out.startswith(f"Export {run.spec.job_id} is pending. Watch it: framehook watch")
     assert run.spec.config.input_key.endswith("/match.mp4")
 
 
-async def test_a_watched_export_is_shown_and_saved(server: LiveServer, source: Path, tmp_path: Path) -> None:
+async def test_a_watched_export_is_shown_and_downloaded(
+    server: LiveServer, source: Path, tmp_path: Path
+) -> None:
     target = tmp_path / "out.mp4"
     config = tmp_path / "framing.json"
     config.write_text(json.dumps(FRAMING))
     words = ("export", source, "--type", "framing", "--config", config, "--output", target)
-    command = asyncio.create_task(ran(server, *words))
+    command = asyncio.create_task(run_on(server, *words))
     run = await server.next_run()
     await run.report_progress(42)
     await complete(server, run)
-    said = await command
-    assert (said.status, target.read_bytes()) == (0, CONTENT)
-    assert said.out == f"The export is complete: 640x360, 1.5 s, 0.0 MiB. Saved to {target}.\n"
-    assert "done        100.0 %" in said.err
+    result = await command
+    assert (result.status, target.read_bytes()) == (0, CONTENT)
+    assert result.out == f"The export is complete: 640x360, 1.5 s, 0.0 MiB. Saved to {target}.\n"
+    assert "done        100.0 %" in result.err
 
 
-async def test_machines_get_every_state_as_a_line_of_json(server: LiveServer, source: Path) -> None:
-    command = asyncio.create_task(ran(server, *exporting(source, "--watch", "--json")))
+async def test_json_output_has_a_line_per_state(server: LiveServer, source: Path) -> None:
+    command = asyncio.create_task(run_on(server, *export_command(source, "--watch", "--json")))
     run = await server.next_run()
     await complete(server, run)
-    said = await command
-    states = [json.loads(line) for line in said.out.splitlines()]
-    assert (said.status, said.err) == (0, "")
+    result = await command
+    states = [json.loads(line) for line in result.out.splitlines()]
+    assert (result.status, result.err) == (0, "")
     assert (states[-1]["status"], states[-1]["output"]["size"]) == ("complete", len(CONTENT))
     assert [state["sequence"] for state in states] == sorted({state["sequence"] for state in states})
 
 
-async def test_a_failed_export_is_told_in_a_sentence(server: LiveServer, source: Path) -> None:
-    job_id = await submitted(server, source)
+async def test_a_failed_export_is_reported_in_a_sentence(server: LiveServer, source: Path) -> None:
+    job_id = await submit_export(server, source)
     await (await server.next_run()).report_failed()
-    said = await ran(server, "watch", job_id)
-    assert (said.status, said.out) == (1, "")
-    assert said.err.endswith("framehook: The export failed: The file holds no video. (no_video)\n")
+    result = await run_on(server, "watch", job_id)
+    assert (result.status, result.out) == (1, "")
+    assert result.err.endswith("framehook: The export failed: The file holds no video. (no_video)\n")
 
 
-async def test_an_export_is_cancelled_and_tried_again(server: LiveServer, source: Path) -> None:
-    job_id = await submitted(server, source)
-    cancelled = await ran(server, "cancel", job_id)
-    watched = await ran(server, "watch", job_id, "--json")
-    again = await ran(server, "retry", job_id)
-    twice = await ran(server, "retry", job_id)
+async def test_an_export_is_cancelled_and_retried(server: LiveServer, source: Path) -> None:
+    job_id = await submit_export(server, source)
+    cancelled = await run_on(server, "cancel", job_id)
+    watched = await run_on(server, "watch", job_id, "--json")
+    again = await run_on(server, "retry", job_id)
+    twice = await run_on(server, "retry", job_id)
     assert (cancelled.status, cancelled.out) == (0, f"Export {job_id} is cancelled.\n")
     assert (watched.status, watched.err) == (1, "framehook: The export was cancelled.\n")
     assert (again.status, again.out.split(". ")[0]) == (0, f"Export {job_id} is pending again")
@@ -127,21 +129,21 @@ async def test_an_export_is_cancelled_and_tried_again(server: LiveServer, source
 
 
 async def test_a_retry_is_watched_to_its_end(server: LiveServer, source: Path) -> None:
-    job_id = await submitted(server, source)
-    await ran(server, "cancel", job_id)
+    job_id = await submit_export(server, source)
+    await run_on(server, "cancel", job_id)
     await server.next_run()
-    command = asyncio.create_task(ran(server, "retry", job_id, "--watch"))
+    command = asyncio.create_task(run_on(server, "retry", job_id, "--watch"))
     await complete(server, await server.next_run())
     assert (await command).status == 0
 
 
-async def test_a_list_shows_what_is_asked_for(server: LiveServer, source: Path) -> None:
-    empty = await ran(server, "list")
-    first, second = await submitted(server, source), await submitted(server, source)
-    await ran(server, "cancel", first)
-    everything = await ran(server, "list")
-    cancelled = json.loads((await ran(server, "list", "--status", "cancelled", "--json")).out)
-    newest = json.loads((await ran(server, "list", "--limit", "1", "--json")).out)
+async def test_a_list_shows_the_requested_exports(server: LiveServer, source: Path) -> None:
+    empty = await run_on(server, "list")
+    first, second = await submit_export(server, source), await submit_export(server, source)
+    await run_on(server, "cancel", first)
+    everything = await run_on(server, "list")
+    cancelled = json.loads((await run_on(server, "list", "--status", "cancelled", "--json")).out)
+    newest = json.loads((await run_on(server, "list", "--limit", "1", "--json")).out)
     assert empty.out == "There are no exports.\n"
     assert [line.split()[:2] for line in everything.out.splitlines()[1:]] == [
         [second, "framing"],
@@ -151,22 +153,24 @@ async def test_a_list_shows_what_is_asked_for(server: LiveServer, source: Path) 
     assert [export["job_id"] for export in newest["exports"]] == [second]
 
 
-async def test_a_refusal_shows_the_fields_that_are_wrong(server: LiveServer, source: Path) -> None:
-    said = await ran(server, "export", source, "--type", "framing", "--config", '{"fps": 0, "keyframes": []}')
-    assert said.status == 2
-    first, second = said.err.splitlines()[-2:]
+async def test_a_rejection_shows_the_invalid_fields(server: LiveServer, source: Path) -> None:
+    result = await run_on(
+        server, "export", source, "--type", "framing", "--config", '{"fps": 0, "keyframes": []}'
+    )
+    assert result.status == 2
+    first, second = result.err.splitlines()[-2:]
     assert first.startswith("framehook: config.fps: ")
     assert second.startswith("  config.keyframes: ")
 
 
-async def test_an_unknown_export_is_told_in_a_sentence(server: LiveServer) -> None:
+async def test_an_unknown_export_is_reported_in_a_sentence(server: LiveServer) -> None:
     for command in ("watch", "cancel", "retry"):
-        said = await ran(server, command, "nobody")
-        assert said == Said(2, "", "framehook: The export does not exist.\n")
+        result = await run_on(server, command, "unknown")
+        assert result == CommandResult(2, "", "framehook: The export does not exist.\n")
 
 
 async def test_ctrl_c_leaves_the_export_running(server: LiveServer, source: Path) -> None:
-    job_id = await submitted(server, source)
+    job_id = await submit_export(server, source)
     run = await server.next_run()
     await run.report_progress(42)
     command = await asyncio.create_subprocess_exec(
@@ -186,10 +190,10 @@ async def test_ctrl_c_leaves_the_export_running(server: LiveServer, source: Path
     assert "Traceback" not in rest
 
 
-async def test_a_restart_in_between_is_told_once(data_dir: Path, source: Path) -> None:
+async def test_a_restart_is_reported_once(data_dir: Path, source: Path) -> None:
     settings, runner = settings_on(free_port(), data_dir), DurableRunner()
     async with serve_app(settings, runner) as server:
-        job_id = await submitted(server, source)
+        job_id = await submit_export(server, source)
         run = await server.next_run()
         await run.report_progress(42)
         command = await asyncio.create_subprocess_exec(
@@ -237,14 +241,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("words", "expected"), BAD.values(), ids=BAD.keys())
-def test_what_is_wrong_is_said_in_one_sentence(words: list[str], expected: str, source: Path) -> None:
-    said = run(*(word.replace("{source}", str(source)) for word in words))
-    assert (said.status, said.out, said.err.count("\n")) == (2, "", 1)
-    assert said.err.startswith(expected)
+def test_an_error_is_reported_in_one_sentence(words: list[str], expected: str, source: Path) -> None:
+    result = run(*(word.replace("{source}", str(source)) for word in words))
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(expected)
 
 
-def test_a_configuration_that_is_no_object_is_refused(source: Path, tmp_path: Path) -> None:
+def test_a_configuration_that_is_not_an_object_is_rejected(source: Path, tmp_path: Path) -> None:
     config = tmp_path / "list.json"
     config.write_text("[1]")
-    said = run("export", source, "--type", "overlay", "--config", config)
-    assert said == Said(2, "", f"framehook: {config} is not a JSON object\n")
+    result = run("export", source, "--type", "overlay", "--config", config)
+    assert result == CommandResult(2, "", f"framehook: {config} is not a JSON object\n")

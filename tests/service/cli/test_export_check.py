@@ -1,4 +1,4 @@
-"""`framehook export` finds what is wrong before a byte is sent, and loses no upload that it can't use."""
+"""`framehook export` validates its input before the upload, and reuses an upload whose export was rejected."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.cli.test_commands import Said, run
+from tests.service.cli.test_commands import CommandResult, run
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import (
     FRAMING,
@@ -31,7 +31,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def exported(source: Path, service: Script, tmp_path: Path, *more: str) -> Said:
+def run_export(source: Path, service: Script, tmp_path: Path, *more: str) -> CommandResult:
     state = {"FRAMEHOOK_URL": service.url, "XDG_STATE_HOME": str(tmp_path / "state")}
     return run("export", source, *more, **state)
 
@@ -107,33 +107,34 @@ BAD_CONFIGS = {
 
 
 @pytest.mark.parametrize(("words", "expected"), BAD_CONFIGS.values(), ids=BAD_CONFIGS.keys())
-def test_a_config_that_is_wrong_is_told_before_a_byte_is_sent(
+def test_an_invalid_config_is_reported_before_the_upload(
     source: Path, tmp_path: Path, words: tuple[str, ...], expected: list[str]
 ) -> None:
     with serve_script(ScriptedResponse(500)) as service:
-        said = exported(source, service, tmp_path, *words)
-    assert (said.status, said.out, service.requests) == (2, "", [])
-    lines = said.err.removeprefix("framehook: ").splitlines()
+        result = run_export(source, service, tmp_path, *words)
+    assert (result.status, result.out, service.requests) == (2, "", [])
+    lines = result.err.removeprefix("framehook: ").splitlines()
     assert lines[0].startswith(expected[0])
     assert all(any(line.strip().startswith(each) for line in lines) for each in expected)
 
 
-def test_a_field_like_no_other_gets_the_list_of_fields(source: Path, tmp_path: Path) -> None:
+def test_a_field_that_resembles_no_other_gets_the_list_of_fields(source: Path, tmp_path: Path) -> None:
     with serve_script(ScriptedResponse(500)) as service:
-        said = exported(
+        result = run_export(
             source, service, tmp_path, "--type", "annotate", "--config", '{"clips": [{"zzz": 1}]}'
         )
     assert (
-        "unknown field; the fields are start_time, end_time, name, notes, rating, tags, input_key" in said.err
+        "unknown field; the fields are start_time, end_time, name, notes, rating, tags, input_key"
+        in result.err
     )
 
 
-def test_a_thousand_mistakes_are_not_a_thousand_lines(source: Path, tmp_path: Path) -> None:
+def test_a_thousand_errors_are_not_a_thousand_lines(source: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"keyframes": [{}] * 1_000}))
     with serve_script(ScriptedResponse(500)) as service:
-        said = exported(source, service, tmp_path, "--type", "framing", "--config", str(config))
-    assert (said.err.count("\n"), said.err.splitlines()[-1]) == (11, "  and 4990 more")
+        result = run_export(source, service, tmp_path, "--type", "framing", "--config", str(config))
+    assert (result.err.count("\n"), result.err.splitlines()[-1]) == (11, "  and 4990 more")
 
 
 def folder(path: Path) -> None:
@@ -159,25 +160,25 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize(("name", "make", "expected"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_file_that_is_no_video_is_told_in_a_sentence(
+def test_a_file_that_is_not_a_video_is_reported_in_a_sentence(
     tmp_path: Path, name: str, make: Callable[[Path], object], expected: str
 ) -> None:
     make(tmp_path / name)
     with serve_script(ScriptedResponse(500)) as service:
-        said = exported(
+        result = run_export(
             tmp_path / name, service, tmp_path, "--type", "framing", "--config", json.dumps(FRAMING)
         )
-    assert (said.status, said.err.count("\n"), service.requests) == (2, 1, [])
-    assert expected in said.err
+    assert (result.status, result.err.count("\n"), service.requests) == (2, 1, [])
+    assert expected in result.err
 
 
-async def test_a_file_that_is_too_large_is_told_before_it_is_sent(
+async def test_a_file_that_is_too_large_is_reported_before_the_upload(
     data_dir: Path, source: Path, tmp_path: Path
 ) -> None:
     async with serve_app(settings_on(free_port(), data_dir, max_upload_bytes=4), FakeRunner()) as server:
         words = ("export", source, "--type", "framing", "--config", json.dumps(FRAMING))
-        said = await asyncio.to_thread(lambda: run(*words, FRAMEHOOK_URL=server.url))
-        assert (said.status, said.err) == (2, "framehook: A file may have at most 4 bytes.\n")
+        result = await asyncio.to_thread(lambda: run(*words, FRAMEHOOK_URL=server.url))
+        assert (result.status, result.err) == (2, "framehook: A file may have at most 4 bytes.\n")
 
 
 REFUSED = ScriptedResponse(409, PROBLEM, b'{"detail": "Another export already uses this output key."}')
@@ -196,8 +197,8 @@ REST = {
 }
 
 
-def stored(service: Script) -> list[ScriptedResponse]:
-    """What the service answers to the announcement and the bytes."""
+def upload_responses(service: Script) -> list[ScriptedResponse]:
+    """Create the responses to the request for an upload and to its bytes."""
     place = {"key": "uploads/1/match.mp4", "url": f"{service.url}/put"}
     return [ScriptedResponse(201, body=json.dumps(place).encode()), ScriptedResponse(201)]
 
@@ -210,38 +211,38 @@ JOB = ScriptedResponse(
 )
 
 
-def test_an_upload_whose_export_is_refused_is_used_by_the_next_command(source: Path, tmp_path: Path) -> None:
+def test_an_upload_whose_export_is_rejected_is_used_by_the_next_command(source: Path, tmp_path: Path) -> None:
     words = ("--type", "framing", "--config", json.dumps(FRAMING))
     with serve_script(ScriptedResponse(500)) as service:
-        service.responses = [*stored(service), REFUSED, JOB]
-        refused = exported(source, service, tmp_path, *words)
-        again = exported(source, service, tmp_path, *words)
+        service.responses = [*upload_responses(service), REFUSED, JOB]
+        refused = run_export(source, service, tmp_path, *words)
+        again = run_export(source, service, tmp_path, *words)
     assert refused.status == 2
     assert refused.err.splitlines()[-2:] == [
         "framehook: Another export already uses this output key.",
         "  the video is uploaded as uploads/1/match.mp4; the next export of this file uses it without another upload",
     ]
     assert again.status == 0, again.err
-    assert [asked.path for asked in service.requests] == [
+    assert [request.path for request in service.requests] == [
         "/api/uploads",
         "/put",
         "/api/exports",
         "/api/exports",
     ]
-    assert {json.loads(asked.body)["config"]["input_key"] for asked in service.requests[2:]} == {
+    assert {json.loads(request.body)["config"]["input_key"] for request in service.requests[2:]} == {
         "uploads/1/match.mp4"
     }
     assert list((tmp_path / "state" / "framehook" / "uploads").iterdir()) == []
 
 
-def test_an_upload_that_was_removed_meanwhile_is_sent_again(source: Path, tmp_path: Path) -> None:
+def test_a_deleted_upload_is_uploaded_again(source: Path, tmp_path: Path) -> None:
     words = ("--type", "framing", "--config", json.dumps(FRAMING))
     with serve_script(ScriptedResponse(500)) as service:
-        service.responses = [*stored(service), REFUSED, GONE, *stored(service), JOB]
-        exported(source, service, tmp_path, *words)
-        again = exported(source, service, tmp_path, *words)
+        service.responses = [*upload_responses(service), REFUSED, GONE, *upload_responses(service), JOB]
+        run_export(source, service, tmp_path, *words)
+        again = run_export(source, service, tmp_path, *words)
     assert again.status == 0, again.err
-    assert [asked.path for asked in service.requests][3:] == [
+    assert [request.path for request in service.requests][3:] == [
         "/api/exports",
         "/api/uploads",
         "/put",

@@ -37,19 +37,19 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
 
 
 @pytest.mark.parametrize(("raw", "expected"), STREAMS.values(), ids=STREAMS.keys())
-def test_a_stream_reads_as_the_standard_says(raw: bytes, expected: list[Event]) -> None:
+def test_a_stream_is_parsed_as_the_standard_says(raw: bytes, expected: list[Event]) -> None:
     assert list(Parser().parse([raw])) == expected
 
 
 @given(st.data())
-def test_a_stream_reads_the_same_however_it_falls_into_chunks(found: st.DataObject) -> None:
+def test_the_split_into_chunks_does_not_change_the_events(data: st.DataObject) -> None:
     raw = b"\r\n".join(stream for stream, _ in STREAMS.values())
-    cuts = sorted(found.draw(st.sets(st.integers(0, len(raw)), max_size=40)))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(raw)), max_size=40)))
     chunks = [raw[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
     assert list(Parser().parse(chunks)) == list(Parser().parse([raw]))
 
 
-def test_pauses_grow_up_to_a_limit_and_start_over_once_heard() -> None:
+def test_delays_grow_up_to_a_limit_and_start_over_after_a_response() -> None:
     backoff = ReconnectBackoff(lambda: 1.0)
     assert [backoff.next_delay() for _ in range(7)] == [
         0.5,
@@ -69,7 +69,7 @@ def test_pauses_grow_up_to_a_limit_and_start_over_once_heard() -> None:
 
 
 @pytest.mark.parametrize("line", [b"data: ", b"data: " + bytes(1000) + b"\n"], ids=["one line", "many lines"])
-def test_an_event_without_end_is_not_gathered_for_ever(line: bytes) -> None:
+def test_an_endless_event_is_rejected(line: bytes) -> None:
     chunk = line if line.endswith(b"\n") else b"x" * 10_000
     endless = (chunk for _ in range(2 * MAX_EVENT_CHARACTERS // len(chunk)))
     with pytest.raises(EventTooLarge):

@@ -1,4 +1,4 @@
-"""Large files go in parts: side by side, again where they were cut, and on with them after an end of the program."""
+"""Large files are uploaded in parallel parts, which are retried and can be resumed by a later command."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from infra.storage import FolderStorage
 from infra.storage.client import Bucket
 from service.client import Client, ClientError, RequestRejected
 from service.settings import Settings
-from tests.service.cli.test_commands import exporting, run
+from tests.service.cli.test_commands import export_command, run
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import LiveServer, ScriptedResponse, serve_app, serve_script
 from tests.support.s3_server import S3Faults, S3Server
@@ -22,7 +22,7 @@ from tests.support.storage_harness import settings_for_storage, settings_with_bu
 
 pytestmark = pytest.mark.anyio
 MIB = 2**20
-CONTENT = random.Random(5).randbytes(33 * MIB)  # noqa: S311 - five parts, the same bytes each time
+CONTENT = random.Random(5).randbytes(33 * MIB)  # noqa: S311 - five parts, the same bytes in each run
 PARTS = 5
 
 
@@ -40,167 +40,169 @@ async def settings(s3_server: S3Server, data_dir: Path) -> Settings:
 
 @pytest.fixture
 async def server(settings: Settings) -> AsyncIterator[LiveServer]:
-    """A service whose files are in a bucket."""
+    """A service that stores files in a bucket."""
     async with serve_app(settings, FakeRunner()) as server:
         yield server
 
 
-class Sender:
-    """A user's program, which waits for nothing; what it has shown, and when it is to be interrupted."""
+class Uploader:
+    """A client without delays that records its progress; Ctrl-C comes when the progress exceeds `until`."""
 
     def __init__(self, url: str, folder: Path | None = None, *, until: float = 2.0) -> None:
         self.client = Client(url, resume_folder=folder, sleep=lambda _seconds: None)
-        self.shown: list[float] = []
+        self.progress: list[float] = []
         self._until = until
 
-    async def sends(self, film: Path) -> str:
+    async def upload(self, film: Path) -> str:
         with self.client:
-            return await asyncio.to_thread(self.client.upload, film, self._moved)
+            return await asyncio.to_thread(self.client.upload, film, self._on_bytes)
 
-    def _moved(self, done: int, total: int) -> None:
-        self.shown.append(done / total)
+    def _on_bytes(self, done: int, total: int) -> None:
+        self.progress.append(done / total)
         if done / total > self._until:
             raise KeyboardInterrupt
 
 
-def sent_parts(s3_server: S3Server) -> list[str]:
+def list_uploaded_parts(s3_server: S3Server) -> list[str]:
     return [path for method, path, _ in s3_server.requests if method == "PUT" and "partNumber=" in path]
 
 
-async def kept(settings: Settings, s3_server: S3Server, key: str) -> str:
-    """The digest of what is stored."""
+async def digest_of(settings: Settings, s3_server: S3Server, key: str) -> str:
+    """Return the SHA-256 of the stored file."""
     if settings.r2_bucket_name is None:
         return hashlib.sha256(
             FolderStorage(settings.data_dir).local_path("local", key).read_bytes()
         ).hexdigest()
     bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
-    found = await bucket.call("get_object", Key=f"local/{key}")
-    content = await bucket.run(found["Body"].read)
+    response = await bucket.call("get_object", Key=f"local/{key}")
+    content = await bucket.run(response["Body"].read)
     await bucket.close()
     return hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-async def test_a_large_file_arrives_whole_and_its_progress_is_shown(
+async def test_a_large_file_arrives_complete_and_its_progress_is_shown(
     kind: str, s3_server: S3Server, data_dir: Path, film: Path
 ) -> None:
     settings = await settings_for_storage(kind, s3_server, data_dir)
     async with serve_app(settings, FakeRunner()) as server:
-        sender = Sender(server.url)
-        key = await sender.sends(film)
-    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
-    assert sender.shown == sorted(sender.shown)
-    assert (sender.shown[0] < 0.02, sender.shown[-1]) == (True, 1.0)
+        uploader = Uploader(server.url)
+        key = await uploader.upload(film)
+    assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert uploader.progress == sorted(uploader.progress)
+    assert (uploader.progress[0] < 0.02, uploader.progress[-1]) == (True, 1.0)
 
 
 @pytest.mark.parametrize(
     "faults",
     [
         pytest.param(S3Faults(cut_requests=6, cut_after_bytes=3_000_000), id="cut"),
-        pytest.param(S3Faults(busy_part_responses=12), id="turned away by a busy store"),
-        pytest.param(S3Faults(expired_writes=3), id="sent to URLs that are too old"),
-        pytest.param(S3Faults(lost_writes=2), id="kept by word only"),
+        pytest.param(S3Faults(busy_part_responses=12), id="rejected by a busy storage"),
+        pytest.param(S3Faults(expired_writes=3), id="sent to expired URLs"),
+        pytest.param(S3Faults(lost_writes=2), id="lost after a success response"),
     ],
 )
-async def test_parts_that_do_not_arrive_are_sent_again(
+async def test_parts_that_do_not_arrive_are_retried(
     server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, faults: S3Faults
 ) -> None:
     s3_server.faults = faults
-    key = await Sender(server.url).sends(film)
+    key = await Uploader(server.url).upload(film)
     s3_server.faults = S3Faults()
-    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
-    assert len(sent_parts(s3_server)) > PARTS
+    assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert len(list_uploaded_parts(s3_server)) > PARTS
 
 
 @pytest.mark.parametrize(
-    ("faults", "trouble"),
+    ("faults", "message"),
     [
         pytest.param(S3Faults(cut_requests=10_000), "the connection broke", id="cut"),
         pytest.param(S3Faults(busy_part_responses=10_000), "503", id="busy"),
         pytest.param(
             S3Faults(expired_writes=10_000), "the storage answered 403.*: AccessDenied", id="refused"
         ),
-        pytest.param(
-            S3Faults(lost_writes=10_000), "does not keep the uploaded parts", id="losing everything"
-        ),
+        pytest.param(S3Faults(lost_writes=10_000), "does not keep the uploaded parts", id="losing all parts"),
     ],
 )
-async def test_a_store_that_takes_nothing_is_given_up_and_nothing_is_there(
-    server: LiveServer, s3_server: S3Server, film: Path, faults: S3Faults, trouble: str
+async def test_a_storage_that_accepts_nothing_fails_the_upload_and_nothing_is_stored(
+    server: LiveServer, s3_server: S3Server, film: Path, faults: S3Faults, message: str
 ) -> None:
     s3_server.faults = faults
-    with pytest.raises(ClientError, match=trouble) as told:
-        await Sender(server.url).sends(film)
-    assert "Signature" not in str(told.value)
+    with pytest.raises(ClientError, match=message) as error:
+        await Uploader(server.url).upload(film)
+    assert "Signature" not in str(error.value)
     s3_server.faults = S3Faults()
     assert "complete" not in {path.rpartition("/")[2] for _, path, _ in s3_server.requests}
-    joined = [path for method, path, _ in s3_server.requests if method == "POST" and "uploadId=" in path]
-    assert joined == []
+    completions = [path for method, path, _ in s3_server.requests if method == "POST" and "uploadId=" in path]
+    assert completions == []
 
 
-async def test_a_program_that_was_ended_goes_on_where_it_was(
+async def test_an_interrupted_upload_is_resumed(
     server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
-    memory = tmp_path / "state"
-    # four of the five parts are sent at once, so that one of them is surely there by then
+    resume_folder = tmp_path / "state"
+    # four of the five parts are uploaded in parallel, so one of them is complete by then
     with pytest.raises(KeyboardInterrupt):
-        await Sender(server.url, memory, until=0.9).sends(film)
-    (begun,) = {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(s3_server)}
+        await Uploader(server.url, resume_folder, until=0.9).upload(film)
+    (upload_id,) = {
+        path.partition("uploadId=")[2].partition("&")[0] for path in list_uploaded_parts(s3_server)
+    }
     s3_server.requests.clear()
-    sender = Sender(server.url, memory)
-    assert sender.client.can_resume(film)
-    key = await sender.sends(film)
-    assert {path.partition("uploadId=")[2].partition("&")[0] for path in sent_parts(s3_server)} == {begun}
-    assert len(sent_parts(s3_server)) < PARTS
-    assert sender.shown[0] > 0.2
-    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
-    assert not Client(server.url, resume_folder=memory).can_resume(film)
-    assert list(memory.iterdir()) == []
+    uploader = Uploader(server.url, resume_folder)
+    assert uploader.client.can_resume(film)
+    key = await uploader.upload(film)
+    assert {path.partition("uploadId=")[2].partition("&")[0] for path in list_uploaded_parts(s3_server)} == {
+        upload_id
+    }
+    assert len(list_uploaded_parts(s3_server)) < PARTS
+    assert uploader.progress[0] > 0.2
+    assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
+    assert not Client(server.url, resume_folder=resume_folder).can_resume(film)
+    assert list(resume_folder.iterdir()) == []
 
 
-async def test_a_file_that_is_another_by_now_begins_anew(
+async def test_a_changed_file_is_uploaded_from_the_start(
     server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
-    memory = tmp_path / "state"
+    resume_folder = tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
-        await Sender(server.url, memory, until=0.6).sends(film)
+        await Uploader(server.url, resume_folder, until=0.6).upload(film)
     changed = CONTENT[:-1] + b"!"
     await asyncio.to_thread(film.write_bytes, changed)
     os.utime(film, ns=(1, 1))
-    key = await Sender(server.url, memory).sends(film)
-    assert await kept(settings, s3_server, key) == hashlib.sha256(changed).hexdigest()
+    key = await Uploader(server.url, resume_folder).upload(film)
+    assert await digest_of(settings, s3_server, key) == hashlib.sha256(changed).hexdigest()
 
 
-async def test_an_upload_that_the_service_knows_no_more_begins_anew(
+async def test_an_upload_that_the_service_has_deleted_starts_over(
     server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
-    memory = tmp_path / "state"
+    resume_folder = tmp_path / "state"
     with pytest.raises(KeyboardInterrupt):
-        await Sender(server.url, memory, until=0.3).sends(film)
+        await Uploader(server.url, resume_folder, until=0.3).upload(film)
     bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
-    (found,) = await bucket.pages("list_multipart_uploads", "Uploads")
-    await bucket.call("abort_multipart_upload", Key=found["Key"], UploadId=found["UploadId"])
+    (upload,) = await bucket.pages("list_multipart_uploads", "Uploads")
+    await bucket.call("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
     await bucket.close()
-    key = await Sender(server.url, memory).sends(film)
-    assert await kept(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
+    key = await Uploader(server.url, resume_folder).upload(film)
+    assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
 
 
-async def test_a_file_that_changes_on_its_way_is_not_stored(
+async def test_a_file_that_changes_during_the_upload_is_not_stored(
     server: LiveServer, s3_server: S3Server, film: Path
 ) -> None:
-    sender = Sender(server.url)
-    changing = sender.client
+    uploader = Uploader(server.url)
+    changing = uploader.client
 
-    def moved(done: int, total: int) -> None:
+    def change_file(done: int, total: int) -> None:
         if done == total:
             os.utime(film, ns=(1, 1))
 
     with changing, pytest.raises(ClientError, match="changed during the upload"):
-        await asyncio.to_thread(changing.upload, film, moved)
+        await asyncio.to_thread(changing.upload, film, change_file)
     assert [path for method, path, _ in s3_server.requests if method == "POST" and "uploadId=" in path] == []
 
 
-def test_a_service_that_wants_parts_gets_them_whatever_was_asked_for(tmp_path: Path) -> None:
+def test_a_service_that_returns_parts_gets_parts_even_for_a_small_file(tmp_path: Path) -> None:
     film = tmp_path / "a.mp4"
     film.write_bytes(b"0123456789")
 
@@ -221,45 +223,45 @@ def test_a_service_that_wants_parts_gets_them_whatever_was_asked_for(tmp_path: P
         )
         with serve_script(*answers) as service, Client(service.url, "a-token") as client:
             assert client.upload(film, lambda _done, _total: None) == "k"
-    assert sorted((asked.path, asked.body) for asked in storage.requests) == [
+    assert sorted((request.path, request.body) for request in storage.requests) == [
         ("/1", b"0123"),
         ("/2", b"4567"),
         ("/3", b"89"),
     ]
-    assert not any("authorization" in asked.headers for asked in storage.requests)
-    assert [asked.path for asked in service.requests] == [
+    assert not any("authorization" in request.headers for request in storage.requests)
+    assert [request.path for request in service.requests] == [
         "/api/uploads",
         "/api/uploads/u",
         "/api/uploads/u/complete",
     ]
 
 
-def test_a_service_that_is_away_forgets_nothing(film: Path, tmp_path: Path) -> None:
-    memory = tmp_path / "state"
+def test_an_unavailable_service_keeps_the_resume_state(film: Path, tmp_path: Path) -> None:
+    resume_folder = tmp_path / "state"
     shown = {"key": "k", "upload": "u", "part_size": 8 * MIB, "parts": [{"number": 1, "size": 1, "url": "x"}]}
     with serve_script(
         ScriptedResponse(201, body=msgspec.json.encode(shown)), ScriptedResponse(503)
     ) as service:
         for _ in range(2):
             with (
-                Client(service.url, resume_folder=memory, sleep=lambda _seconds: None) as client,
+                Client(service.url, resume_folder=resume_folder, sleep=lambda _seconds: None) as client,
                 pytest.raises((RequestRejected, ClientError)),
             ):
                 client.upload(film, lambda _done, _total: None)
-        assert Client(service.url, resume_folder=memory).can_resume(film)
-    assert len([asked for asked in service.requests if asked.method == "POST"]) == 1
+        assert Client(service.url, resume_folder=resume_folder).can_resume(film)
+    assert len([request for request in service.requests if request.method == "POST"]) == 1
 
 
-async def test_the_command_says_how_to_go_on_and_does(
+async def test_the_command_says_how_to_resume_and_resumes(
     server: LiveServer, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
     environment = {"FRAMEHOOK_URL": server.url, "XDG_STATE_HOME": str(tmp_path / "state")}
     s3_server.faults = S3Faults(expired_writes=10_000)
-    cut = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
+    cut = await asyncio.to_thread(lambda: run(*export_command(film), **environment))
     assert (cut.status, cut.out) == (2, "")
     assert cut.err.endswith("; run the same command again to resume the upload\n")
     s3_server.faults = S3Faults()
-    done = await asyncio.to_thread(lambda: run(*exporting(film), **environment))
+    done = await asyncio.to_thread(lambda: run(*export_command(film), **environment))
     assert done.status == 0, done.err
     assert "Resuming an interrupted upload." in done.err
     assert "uploading   100.0 %  33.0 of 33.0 MiB" in done.err

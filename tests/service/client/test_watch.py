@@ -1,4 +1,4 @@
-"""Watching through whatever a network, a proxy or a restart does to a stream."""
+"""Watching an export over broken connections, proxies and restarts of the service."""
 
 import json
 
@@ -17,7 +17,7 @@ from tests.support.live_server import (
 )
 
 
-def test_states_that_were_seen_are_not_seen_again() -> None:
+def test_states_are_not_repeated_after_reconnecting() -> None:
     with serve_script(
         sse_response(export_state(1), export_state(2)),
         sse_response(export_state(2), export_state(3)),
@@ -25,11 +25,11 @@ def test_states_that_were_seen_are_not_seen_again() -> None:
     ) as script:
         with fast_client(script) as client:
             seen = [export.sequence for export in client.watch("job-1")]
-        last_ids = [asked.headers.get("last-event-id") for asked in script.requests]
+        last_ids = [request.headers.get("last-event-id") for request in script.requests]
     assert (seen, last_ids) == ([1, 2, 3, 5], [None, "2", "3"])
 
 
-def test_an_event_that_was_cut_off_comes_whole_after_reconnecting() -> None:
+def test_an_incomplete_event_arrives_complete_after_reconnecting() -> None:
     whole = sse_response(export_state(2)).body
     cut = ScriptedResponse(
         headers={**STREAM, "Content-Length": "9999"}, body=sse_response(export_state(1)).body + whole[:-30]
@@ -43,7 +43,7 @@ def test_an_event_that_was_cut_off_comes_whole_after_reconnecting() -> None:
     assert (seen, len(reasons)) == ([1, 2, 3], 1)
 
 
-def test_a_stream_with_nothing_more_to_say_ends_with_the_job_itself() -> None:
+def test_a_stream_without_newer_states_yields_the_final_job() -> None:
     job = ScriptedResponse(body=msgspec.json.encode(export_state(1, "complete")))
     with (
         serve_script(sse_response(export_state(1)), ScriptedResponse(204), job) as script,
@@ -53,7 +53,7 @@ def test_a_stream_with_nothing_more_to_say_ends_with_the_job_itself() -> None:
     assert seen == [(1, "processing"), (1, "complete")]
 
 
-def test_pauses_between_connections_follow_what_the_service_asks_for() -> None:
+def test_delays_between_connections_follow_what_the_service_requests() -> None:
     slept: list[float] = []
     busy = ScriptedResponse(503, {"Retry-After": "7"})
     answers = (
@@ -68,15 +68,15 @@ def test_pauses_between_connections_follow_what_the_service_asks_for() -> None:
     assert slept == [2.0, 4.0, 8.0, 0.5 * 4]
 
 
-def ended(name: str, reason: str, retry: int) -> ScriptedResponse:
-    """A stream that says why it ends."""
+def ending_stream(name: str, reason: str, retry: int) -> ScriptedResponse:
+    """Create a stream that ends with an event that gives the reason."""
     body = f'retry: {retry}\nevent: {name}\ndata: {{"reason":"{reason}"}}\n\n'
     return ScriptedResponse(headers=STREAM, body=body.encode())
 
 
-def test_a_service_without_room_for_more_readers_is_asked_again_when_it_says() -> None:
+def test_a_service_without_room_for_more_streams_is_asked_again_after_the_requested_delay() -> None:
     slept: list[float] = []
-    full = ended("stream.refused", "too_many_streams", 45_000)
+    full = ending_stream("stream.refused", "too_many_streams", 45_000)
     with (
         serve_script(full, sse_response(export_state(3, "complete"))) as script,
         fast_client(script, slept) as client,
@@ -85,33 +85,37 @@ def test_a_service_without_room_for_more_readers_is_asked_again_when_it_says() -
     assert slept == [45.0]
 
 
-def test_a_token_that_ends_is_named_and_not_tried_again() -> None:
+def test_an_expired_token_is_reported_and_not_tried_again() -> None:
     stream = ScriptedResponse(
         headers=STREAM,
-        body=sse_response(export_state(1)).body + ended("stream.expired", "token_expired", 2_000).body,
+        body=sse_response(export_state(1)).body
+        + ending_stream("stream.expired", "token_expired", 2_000).body,
     )
     with (
         serve_script(stream) as script,
         fast_client(script) as client,
-        pytest.raises(RequestRejected) as refused,
+        pytest.raises(RequestRejected) as rejection,
     ):
         list(client.watch("job-1"))
-    assert (refused.value.status, len(script.requests)) == (401, 1)
-    assert "the token has expired; the export is still running" in str(refused.value)
-    assert "FRAMEHOOK_TOKEN" in str(refused.value)
+    assert (rejection.value.status, len(script.requests)) == (401, 1)
+    assert "the token has expired; the export is still running" in str(rejection.value)
+    assert "FRAMEHOOK_TOKEN" in str(rejection.value)
 
 
-def test_a_token_that_can_be_had_anew_is_and_the_watching_goes_on() -> None:
+def test_a_renewable_token_is_renewed_and_the_watch_continues() -> None:
     tokens = iter(["first", "second"])
-    expired = ended("stream.expired", "token_expired", 2_000)
+    expired = ending_stream("stream.expired", "token_expired", 2_000)
     with serve_script(expired, sse_response(export_state(3, "complete"))) as script:
         client = Client(script.url, lambda: next(tokens), sleep=lambda _seconds: None)
         with client:
             assert [export.sequence for export in client.watch("job-1")] == [3]
-    assert [asked.headers["authorization"] for asked in script.requests] == ["Bearer first", "Bearer second"]
+    assert [request.headers["authorization"] for request in script.requests] == [
+        "Bearer first",
+        "Bearer second",
+    ]
 
 
-def test_a_service_that_stays_away_is_given_up_on() -> None:
+def test_a_service_that_stays_unreachable_ends_the_watch() -> None:
     slept: list[float] = []
     with (
         serve_script(ScriptedResponse(502)) as script,
@@ -122,7 +126,7 @@ def test_a_service_that_stays_away_is_given_up_on() -> None:
     assert 600 < sum(slept) < 700
 
 
-def test_a_stream_of_something_else_is_not_understood() -> None:
+def test_a_response_of_another_server_is_rejected() -> None:
     page = ScriptedResponse(headers={"Content-Type": "text/html"}, body=b"<html>")
     with (
         serve_script(page) as script,
@@ -132,7 +136,7 @@ def test_a_stream_of_something_else_is_not_understood() -> None:
         list(client.watch("job-1"))
 
 
-def test_a_watch_of_what_is_not_there_is_refused_at_once() -> None:
+def test_watching_an_unknown_export_fails_at_once() -> None:
     problem = json.dumps({"detail": "The export does not exist.", "status": 404}).encode()
     with (
         serve_script(ScriptedResponse(404, PROBLEM, problem)) as script,

@@ -1,4 +1,4 @@
-"""A committed change is followed by all that it calls for, in one order, whoever made it."""
+"""A committed change has all of its consequences, always in the same order."""
 
 from collections.abc import Collection
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Recorder:
-    """Stands for everything that changes are passed on to, and notes in which order."""
+    """Fake hub, run control and delivery worker that record the order of calls."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []

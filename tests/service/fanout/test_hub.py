@@ -1,4 +1,4 @@
-"""Fan-out: each subscriber ends on the newest state, and holds no more than one of each export."""
+"""Each subscriber ends on the newest state and holds at most one pending state per export."""
 
 import asyncio
 
@@ -14,27 +14,27 @@ def state(job_id: str, sequence: int, user_id: str = "ada") -> Publication:
     return Publication(job_id, user_id, sequence, EventType.PROGRESS, b"{}")
 
 
-async def taken(subscriber: Subscriber, count: int) -> list[tuple[str, int]]:
+async def take(subscriber: Subscriber, count: int) -> list[tuple[str, int]]:
     async with asyncio.timeout(5):
-        found = [await subscriber.next() for _ in range(count)]
-    return [(one.job_id, one.sequence) for one in found]
+        publications = [await subscriber.next() for _ in range(count)]
+    return [(publication.job_id, publication.sequence) for publication in publications]
 
 
 async def test_a_reader_gets_the_newest_state_of_each_export_in_the_order_of_their_arrival() -> None:
     subscriber = Subscriber()
     for job_id, sequence in (("b", 1), ("a", 1), ("b", 2), ("c", 1), ("b", 3), ("a", 2)):
         subscriber.offer(state(job_id, sequence))
-    assert await taken(subscriber, 3) == [("b", 3), ("a", 2), ("c", 1)]
+    assert await take(subscriber, 3) == [("b", 3), ("a", 2), ("c", 1)]
 
 
 async def test_what_is_not_newer_than_what_was_delivered_is_dropped() -> None:
     subscriber = Subscriber()
     subscriber.offer(state("a", 5))
-    assert await taken(subscriber, 1) == [("a", 5)]
+    assert await take(subscriber, 1) == [("a", 5)]
     for sequence in (4, 5, 1):
         subscriber.offer(state("a", sequence))
     subscriber.offer(state("b", 1))
-    assert await taken(subscriber, 1) == [("b", 1)]
+    assert await take(subscriber, 1) == [("b", 1)]
 
 
 @hypothesis.given(
@@ -50,9 +50,9 @@ def test_any_reader_sees_each_export_rise_and_ends_on_the_newest(
         for index, (job_id, sequence) in enumerate(offered):
             subscriber.offer(state(job_id, sequence))
             if takes[index : index + 1] == [True] and subscriber._pending:
-                seen += await taken(subscriber, 1)
+                seen += await take(subscriber, 1)
             assert len(subscriber._pending) <= 3
-        return seen + await taken(subscriber, len(subscriber._pending))
+        return seen + await take(subscriber, len(subscriber._pending))
 
     seen = asyncio.run(read())
     for job_id in "abc":
@@ -69,8 +69,8 @@ async def test_each_subscriber_gets_what_it_asked_for_and_no_more() -> None:
     hub.publish(state("a", 2))
     hub.publish(state("c", 1, "bob"))
     hub.close()
-    assert await taken(of_job, 1) == [("a", 2)]
-    assert await taken(of_ada, 2) == [("b", 1), ("a", 2)]
+    assert await take(of_job, 1) == [("a", 2)]
+    assert await take(of_ada, 2) == [("b", 1), ("a", 2)]
     for subscriber in (of_job, of_ada):
         with pytest.raises(HubClosed):
             await subscriber.next()
@@ -99,12 +99,12 @@ async def test_whoever_comes_after_the_end_is_told_at_once() -> None:
 
 def test_nothing_is_kept_of_subscribers_that_have_left() -> None:
     hub = Hub()
-    one, other = hub.subscribe(job_id="a"), hub.subscribe(job_id="a")
+    first, second = hub.subscribe(job_id="a"), hub.subscribe(job_id="a")
     third = hub.subscribe(user_id="ada")
     assert len(hub) == 3
-    hub.unsubscribe(one, job_id="a")
-    hub.unsubscribe(one, job_id="a")
-    hub.unsubscribe(other, job_id="a")
+    hub.unsubscribe(first, job_id="a")
+    hub.unsubscribe(first, job_id="a")
+    hub.unsubscribe(second, job_id="a")
     hub.unsubscribe(third, user_id="ada")
     assert len(hub) == 0
     assert not hub._by_job

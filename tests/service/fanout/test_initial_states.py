@@ -1,4 +1,4 @@
-"""What a stream of all a user's exports begins with is bounded, and misses no end that a reader has not seen."""
+"""The first states of a user's stream are limited, and no final state is missed after a reconnect."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ async def server(settings: Settings, stack: AsyncExitStack) -> StreamServer:
 
 
 async def finish_many(server: StreamServer, count: int, *, newest: float) -> FakeRun:
-    """One export that has failed, and copies of it."""
+    """Create a failed export and `count` copies of it."""
     run = await server.submit_export()
     await run.report_failed()
     database = server.uvicorn.lifespan.state["database"]
@@ -32,13 +32,13 @@ async def finish_many(server: StreamServer, count: int, *, newest: float) -> Fak
 
 
 async def take(events: Events, count: int) -> list[str]:
-    """The jobs of so many events."""
-    found = []
+    """Return the job ids of the next `count` events."""
+    job_ids = []
     for _ in range(count):
         event = await events.next()
         assert event is not None
-        found.append(event.job["job_id"])
-    return found
+        job_ids.append(event.job["job_id"])
+    return job_ids
 
 
 async def test_a_stream_begins_with_a_snapshot_even_if_there_is_nothing(server: StreamServer) -> None:
@@ -154,6 +154,6 @@ def test_an_id_that_is_no_position_of_late_says_nothing(last_event_id: str) -> N
 
 def test_a_position_leaves_room_for_what_was_about_to_be_committed() -> None:
     now = 10.0**9
-    found = position_from(str(int(now * 1000)), now)
-    assert found is not None
-    assert now - 2 * MARGIN_SECONDS <= found <= now - MARGIN_SECONDS
+    since = position_from(str(int(now * 1000)), now)
+    assert since is not None
+    assert now - 2 * MARGIN_SECONDS <= since <= now - MARGIN_SECONDS

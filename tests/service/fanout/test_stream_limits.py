@@ -1,4 +1,4 @@
-"""No user opens streams without end, and none of them outlasts its token."""
+"""Open streams are limited, and end when their token expires."""
 
 import asyncio
 import json
@@ -27,8 +27,8 @@ async def server(users_settings: Settings, stack: AsyncExitStack) -> StreamServe
     return await stack.enter_async_context(open_server(bounded))
 
 
-async def refused(server: StreamServer, path: str, user: str) -> bool:
-    """Whether a stream is answered with nothing but when to come back."""
+async def is_refused(server: StreamServer, path: str, user: str) -> bool:
+    """Tell whether a stream only says when to reconnect."""
     async with server.events(path, **bearer(user)) as events:
         event = await events.next()
         assert event is not None
@@ -41,8 +41,8 @@ async def refused(server: StreamServer, path: str, user: str) -> bool:
         return True
 
 
-async def code_of(url: str, user: str) -> int | None:
-    """The code that a socket is closed with; None if it tells a state."""
+async def close_code(url: str, user: str) -> int | None:
+    """Return the close code of a WebSocket; None if it sends a state."""
     headers = {"Authorization": bearer(user)["authorization"]}
     async with connect(url, additional_headers=headers) as socket, asyncio.timeout(10):
         try:
@@ -62,13 +62,13 @@ async def test_streams_of_both_kinds_count_together_for_a_user_and_in_all(
     await events.next()
     headers = {"Authorization": bearer("ada")["authorization"]}
     await (await stack.enter_async_context(connect(socket_url, additional_headers=headers))).recv()
-    assert await refused(server, EVENTS, "ada")
-    assert await refused(server, per_export, "ada")
-    assert await code_of(socket_url, "ada") == 1013
-    assert await code_of(f"ws://{server.address}/ws/exports", "ada") == 1013
+    assert await is_refused(server, EVENTS, "ada")
+    assert await is_refused(server, per_export, "ada")
+    assert await close_code(socket_url, "ada") == 1013
+    assert await close_code(f"ws://{server.address}/ws/exports", "ada") == 1013
     of_bob = await stack.enter_async_context(server.events(EVENTS, **bearer("bob")))
     await of_bob.next()
-    assert await refused(server, EVENTS, "eve")
+    assert await is_refused(server, EVENTS, "eve")
 
 
 async def test_a_stream_that_has_ended_makes_room(server: StreamServer) -> None:
@@ -76,7 +76,7 @@ async def test_a_stream_that_has_ended_makes_room(server: StreamServer) -> None:
         async with server.events(EVENTS, **bearer("ada")) as events:
             await events.next()
         await wait_until(lambda: server.stream_count == 0)
-    assert not await refused(server, EVENTS, "ada")
+    assert not await is_refused(server, EVENTS, "ada")
 
 
 def test_slots_are_given_back_to_whom_they_were_taken_from() -> None:
@@ -97,8 +97,8 @@ async def test_a_stream_ends_with_its_token_and_says_so(server: StreamServer) ->
 
 async def test_a_stream_ends_with_its_ticket(server: StreamServer) -> None:
     run = await server.submit_export(user="ada", headers=bearer("ada"))
-    asked = {"expires_in": SHORT_SECONDS}
-    given = await server.client.post("/api/stream-tickets", headers=bearer("ada"), json=asked)
+    body = {"expires_in": SHORT_SECONDS}
+    given = await server.client.post("/api/stream-tickets", headers=bearer("ada"), json=body)
     path = f"/api/exports/{run.spec.job_id}/events?ticket={given.json()['ticket']}"
     async with server.events(path) as events:
         assert (await events.read_rest())[-1].type == "stream.expired"

@@ -1,4 +1,4 @@
-"""Connections have a bound in all and for each address; whoever has asked for nothing yet makes way."""
+"""Connections are limited in total and per address; idle ones are evicted for new ones."""
 
 import asyncio
 import resource
@@ -40,20 +40,20 @@ async def server(settings: Settings) -> AsyncIterator[StreamServer]:
         yield server
 
 
-async def streams(server: StreamServer, stack: AsyncExitStack, *sources: str) -> list[RawConnection]:
-    """Streams that stay open, one from each address."""
-    found = []
+async def open_streams(server: StreamServer, stack: AsyncExitStack, *sources: str) -> list[RawConnection]:
+    """Open a stream from each address."""
+    connections = []
     for source in sources:
         connection = await stack.enter_async_context(open_connection(server.settings.port, source=source))
         await connection.send(EVENTS)
         async with asyncio.timeout(20):
             await connection.reader.readuntil(b"event:")
-        found.append(connection)
-    return found
+        connections.append(connection)
+    return connections
 
 
-async def asked(server: StreamServer, request: bytes, source: str = "127.0.0.1") -> bytes:
-    """The whole answer to a request."""
+async def fetch(server: StreamServer, request: bytes, source: str = "127.0.0.1") -> bytes:
+    """Send a request and return the complete response."""
     async with open_connection(server.settings.port, source=source) as connection:
         await connection.send(request)
         return await connection.read_all()
@@ -63,7 +63,7 @@ async def test_half_requests_make_way_for_whole_ones(server: StreamServer, stack
     for _ in range(30):
         connection = await stack.enter_async_context(open_connection(server.settings.port))
         await connection.send(request_head()[:-2])
-    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
+    assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 200")
     assert len(open_connections(server.uvicorn)) <= 4
 
 
@@ -76,7 +76,7 @@ async def test_the_one_that_waits_longest_makes_way(server: StreamServer, stack:
         await connection.send(LIST[: -2 - count])
         await wait_received(server.uvicorn, len(LIST) - 2 - count)
         halves.append(connection)
-    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
+    assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 200")
     assert await halves[0].read_all() == b""
     await halves[3].send(LIST[-5:])
     assert await halves[3].status() == 200
@@ -91,36 +91,36 @@ async def test_the_one_that_waits_longest_makes_way(server: StreamServer, stack:
         pytest.param(
             request_head("POST /api/callbacks/x", extra="content-length: 0\r\n"),
             b"415",
-            id="a callback, looked at",
+            id="a callback",
         ),
     ],
 )
 async def test_where_all_places_are_taken_callbacks_and_health_still_get_in(
     server: StreamServer, stack: AsyncExitStack, request_bytes: bytes, expected: bytes
 ) -> None:
-    await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
+    await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
     for _ in range(5):
         half = await stack.enter_async_context(open_connection(server.settings.port))
         await half.send(request_head()[:-2])
-    answer = await asked(server, request_bytes)
+    answer = await fetch(server, request_bytes)
     assert answer.split(b" ")[1] == expected
     assert b"connection: close" in answer
 
 
 async def test_a_place_that_is_given_back_is_free_again(server: StreamServer, stack: AsyncExitStack) -> None:
-    opened_streams = await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
-    assert b"too_many_connections" in await asked(server, LIST)
+    opened_streams = await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
+    assert b"too_many_connections" in await fetch(server, LIST)
     opened_streams[0].writer.close()
     await wait_until(lambda: server.stream_count == 3)
     await wait_until(lambda: len(open_connections(server.uvicorn)) == 3)
-    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
+    assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 200")
 
 
 async def test_an_event_source_is_told_to_come_back_where_others_are_refused(
     server: StreamServer, stack: AsyncExitStack
 ) -> None:
-    await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
-    answer = await asked(server, EVENTS)
+    await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
+    answer = await fetch(server, EVENTS)
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"retry: 10000\n\n" in answer
 
@@ -128,21 +128,21 @@ async def test_an_event_source_is_told_to_come_back_where_others_are_refused(
 async def test_one_address_can_not_take_the_places_of_others(
     server: StreamServer, stack: AsyncExitStack
 ) -> None:
-    await streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.1")
-    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 503")
-    assert (await asked(server, LIST, "127.0.0.2")).startswith(b"HTTP/1.1 200")
+    await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.1")
+    assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 503")
+    assert (await fetch(server, LIST, "127.0.0.2")).startswith(b"HTTP/1.1 200")
 
 
 async def test_sockets_count_like_all_connections(server: StreamServer) -> None:
     url = f"ws://127.0.0.1:{server.settings.port}/ws/exports"
     async with connect(url), connect(url), connect(url):
-        assert (await asked(server, LIST)).startswith(b"HTTP/1.1 503")
+        assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 503")
         with pytest.raises(InvalidStatus) as refused:
             await connect(url)
         assert refused.value.response.status_code == 503
-        assert (await asked(server, request_head())).startswith(b"HTTP/1.1 200")
+        assert (await fetch(server, request_head())).startswith(b"HTTP/1.1 200")
     await wait_until(lambda: not server.uvicorn.server_state.connections)
-    assert (await asked(server, LIST)).startswith(b"HTTP/1.1 200")
+    assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_an_address_is_what_one_client_has(host: str, expected: str) -> None:
 
 
 async def test_400_half_requests_keep_nobody_out_of_a_process_with_256_files(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = int(found.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
     settings = clean_environment(PORT=str(port), DATA_DIR=str(tmp_path / "var"))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service.cli.main", "serve"),

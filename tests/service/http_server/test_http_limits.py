@@ -1,4 +1,4 @@
-"""A client sends no more than it may, and takes no longer than it may; whoever keeps to that is served."""
+"""Requests that are too large or too slow are rejected; all others are served."""
 
 import asyncio
 import socket
@@ -121,7 +121,9 @@ async def test_a_body_that_stands_still_for_thirty_seconds_is_refused_and_nothin
 ) -> None:
     async with open_connection(server.settings.port) as connection:
         await connection.send(request_head("POST /api/exports", extra=LENGTH) + b'{"type"')
-        await wait_until(lambda: any(one.cycle is not None for one in open_connections(server.uvicorn)))
+        await wait_until(
+            lambda: any(connection.cycle is not None for connection in open_connections(server.uvicorn))
+        )
         pass_time(server.uvicorn, 29)
         pass_time(server.uvicorn, 31)
         assert await connection.status() == 408
@@ -131,12 +133,14 @@ async def test_a_body_that_stands_still_for_thirty_seconds_is_refused_and_nothin
 async def test_a_body_that_goes_on_is_waited_for_however_slow_it_is(server: StreamServer) -> None:
     async with open_connection(server.settings.port) as connection:
         await connection.send(request_head("POST /api/webhooks/verify", extra=LENGTH))
-        await wait_until(lambda: any(one.cycle is not None for one in open_connections(server.uvicorn)))
+        await wait_until(
+            lambda: any(connection.cycle is not None for connection in open_connections(server.uvicorn))
+        )
         [ours] = open_connections(server.uvicorn)
         for _ in range(100):
             before = ours._waiting_since
             await connection.send(b" ")
-            await wait_until(lambda: ours._waiting_since != before)  # noqa: B023 - it is asked at once
+            await wait_until(lambda: ours._waiting_since != before)  # noqa: B023 - evaluated at once
             pass_time(server.uvicorn, 20)
         assert await connection.status() == 422
 
@@ -169,7 +173,9 @@ async def test_a_body_that_the_service_does_not_read_yet_costs_its_client_no_tim
         port = running.servers[0].sockets[0].getsockname()[1]
         async with open_connection(port) as connection:
             await connection.send(request_head("PUT /", extra="content-length: 1000000\r\n") + b"a" * 500_000)
-            await wait_until(lambda: any(one.flow.read_paused for one in open_connections(running)))
+            await wait_until(
+                lambda: any(connection.flow.read_paused for connection in open_connections(running))
+            )
             pass_time(running, 3_600)
             read.set()
             await connection.send(b"a" * 500_000)
@@ -189,7 +195,9 @@ async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
             await connection.send(
                 request_head("PUT /", extra="content-length: 2\r\nexpect: 100-continue\r\n")
             )
-            await wait_until(lambda: any(one.cycle is not None for one in open_connections(running)))
+            await wait_until(
+                lambda: any(connection.cycle is not None for connection in open_connections(running))
+            )
             pass_time(running, 3_600)
             read.set()
             assert await connection.status() == 100

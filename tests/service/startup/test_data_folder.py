@@ -1,4 +1,4 @@
-"""The data folder is its owner's alone: what was there before too, and nothing but what is the service's."""
+"""The data folder is accessible to its owner only, and a folder of others is left alone."""
 
 import os
 import stat
@@ -22,8 +22,8 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def opened_to_others(path: Path, content: str = "x") -> Path:
-    """A file as an earlier version left it."""
+def create_accessible(path: Path, content: str = "x") -> Path:
+    """Create a file with the modes that earlier versions used."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
     path.parent.chmod(0o755)
@@ -32,9 +32,9 @@ def opened_to_others(path: Path, content: str = "x") -> Path:
 
 
 async def test_what_an_earlier_version_left_open_is_closed_before_anything_is_served(data_dir: Path) -> None:
-    video = opened_to_others(data_dir / "objects" / "local" / "exports" / "1.mp4")
+    video = create_accessible(data_dir / "objects" / "local" / "exports" / "1.mp4")
     for path, left in ((data_dir, 0o755), (data_dir / "framehook.db", 0o644)):
-        os.chmod(path, left)  # noqa: PTH101 - Path's own is not for coroutines
+        os.chmod(path, left)  # noqa: PTH101 - Path.chmod is flagged in coroutines
     async with serve_app(settings_on(free_port(), data_dir), FakeRunner()):
         modes = {path.name: mode(path) for path in (data_dir, video.parent, video, data_dir / "framehook.db")}
         assert modes == {"var": 0o700, "exports": 0o700, "1.mp4": 0o600, "framehook.db": 0o600}
@@ -47,7 +47,7 @@ async def test_a_database_elsewhere_is_private_and_its_folder_is_not_touched(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     elsewhere.chmod(0o755)
-    path = opened_to_others(elsewhere / "f.db", "")
+    path = create_accessible(elsewhere / "f.db", "")
     settings = settings_on(free_port(), data_dir, database_url=f"sqlite+aiosqlite:///{path}")
     async with serve_app(settings, FakeRunner()):
         assert (mode(elsewhere), mode(path), mode(elsewhere / "f.db-wal")) == (0o755, 0o600, 0o600)
@@ -63,7 +63,7 @@ def test_a_new_database_is_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
-    outside = opened_to_others(tmp_path / "outside" / "a.mp4")
+    outside = create_accessible(tmp_path / "outside" / "a.mp4")
     inside = tmp_path / "var" / "objects"
     inside.mkdir(parents=True)
     (inside / "file.mp4").symlink_to(outside)
@@ -104,13 +104,15 @@ def test_a_folder_of_another_user_is_refused_in_one_sentence(tmp_path: Path) -> 
     folder.mkdir()
     os.chown(folder, 12_345, 12_345)
     words = (sys.executable, "-m", "service.cli.main", "serve", "--data-dir", str(folder))
-    said = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stderr.count("\n")) == (78, 1)
-    assert said.stderr.startswith(f"framehook: DATA_DIR: {folder} belongs to another user (id 12345); use a")
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr.count("\n")) == (78, 1)
+    assert result.stderr.startswith(
+        f"framehook: DATA_DIR: {folder} belongs to another user (id 12345); use a"
+    )
 
 
 async def test_a_start_looks_at_so_many_files_and_the_rest_follows(tmp_path: Path) -> None:
-    files = [opened_to_others(tmp_path / "objects" / f"{number}.mp4") for number in range(30)]
+    files = [create_accessible(tmp_path / "objects" / f"{number}.mp4") for number in range(30)]
     left = await make_private([tmp_path / "objects"], at_start=10)
     assert sum(mode(file) == 0o600 for file in files) == 9
     await make_rest_private(left)
@@ -120,12 +122,12 @@ async def test_a_start_looks_at_so_many_files_and_the_rest_follows(tmp_path: Pat
 def test_what_a_client_remembers_of_uploads_is_its_users_alone(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"video")
-    memory = tmp_path / "state" / "framehook" / "uploads"
-    opened_to_others(memory / "left.part")
+    resume_folder = tmp_path / "state" / "framehook" / "uploads"
+    create_accessible(resume_folder / "left.part")
     before = os.umask(0)
     try:
-        ResumeState(memory).save_upload("http://127.0.0.1:8000", film, "a token")
+        ResumeState(resume_folder).save_upload("http://127.0.0.1:8000", film, "a token")
     finally:
         os.umask(before)
-    (kept,) = memory.glob("*.json")
-    assert (mode(memory), mode(kept)) == (0o700, 0o600)
+    (state_file,) = resume_folder.glob("*.json")
+    assert (mode(resume_folder), mode(state_file)) == (0o700, 0o600)

@@ -1,4 +1,4 @@
-"""Every bad setting stops the start with a sentence that names it, and no secret is ever repeated."""
+"""Each invalid setting stops the start with a sentence that names it and quotes no secret."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from service.factories import create_verifier
 from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
 
-SECRET = "a-secret-that-nobody-should-ever-see-in-a-log"
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - this is what must not happen without users
+SECRET = "a-secret-that-must-never-appear-in-a-log"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - rejected without authentication
 JWT = {"AUTH_JWT_SECRET": SECRET}
 R2 = {
     "R2_ENDPOINT_URL": "https://r2.example",
@@ -21,7 +21,7 @@ R2 = {
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment without settings, in a folder without `.env`."""
+    """Remove all settings from the environment, and run in a folder without `.env`."""
     known = {name.upper() for name in Settings.model_fields}
     for name in [name for name in os.environ if name.upper() in known]:
         monkeypatch.delenv(name)
@@ -29,7 +29,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
     return monkeypatch
 
 
-def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
+def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
     for name, value in values.items():
         environment.setenv(name, value)
     return load_settings()
@@ -39,15 +39,15 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
     ("values", "named"),
     [
         pytest.param({"PORT": "many"}, "PORT", id="a port that is no number"),
-        pytest.param({"PORT": "65536"}, "PORT", id="a port that there is not"),
-        pytest.param({"PORT": "0"}, "PORT", id="any port, where no run would find it"),
-        pytest.param({"DATABASE_URL": "sqlite:///x.db"}, "DATABASE_URL", id="a driver that waits"),
-        pytest.param({"PORT": "-1"}, "PORT", id="a port below none"),
+        pytest.param({"PORT": "65536"}, "PORT", id="a port that is too large"),
+        pytest.param({"PORT": "0"}, "PORT", id="any free port, which no run could find"),
+        pytest.param({"DATABASE_URL": "sqlite:///x.db"}, "DATABASE_URL", id="a synchronous driver"),
+        pytest.param({"PORT": "-1"}, "PORT", id="a negative port"),
         pytest.param({"LOG_FORMAT": "xml"}, "LOG_FORMAT", id="a format that does not exist"),
         pytest.param({"MODAL_ENABLED": "perhaps"}, "MODAL_ENABLED", id="neither yes nor no"),
         pytest.param({"MAX_ACTIVE_PER_USER": "0"}, "MAX_ACTIVE_PER_USER", id="none at a time"),
         pytest.param({"MAX_QUEUED_PER_USER": "0"}, "MAX_QUEUED_PER_USER", id="none at all"),
-        pytest.param({"LOCAL_WORKERS": "0"}, "LOCAL_WORKERS", id="nobody to work"),
+        pytest.param({"LOCAL_WORKERS": "0"}, "LOCAL_WORKERS", id="no worker"),
         pytest.param({"MAX_UPLOAD_BYTES": "1.5"}, "MAX_UPLOAD_BYTES", id="half a byte"),
         pytest.param({"ATTEMPT_LIMIT": "0"}, "ATTEMPT_LIMIT", id="no attempt"),
         pytest.param({"ATTEMPT_DEADLINE_SECONDS": "nan"}, "ATTEMPT_DEADLINE_SECONDS", id="no time"),
@@ -56,18 +56,22 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         pytest.param({"CALLBACK_SECRET": f"{SECRET},x"}, "CALLBACK_SECRET", id="a short older secret"),
         pytest.param({"AUTH_JWT_SECRET": "short"}, "AUTH_JWT_SECRET", id="a short token secret"),
         pytest.param({"AUTH_JWT_SECRET": ""}, "AUTH_JWT_SECRET", id="an empty token secret"),
-        pytest.param({**JWT, "AUTH_JWKS_URL": "https://a.example"}, "AUTH_JWKS_URL", id="two ways to trust"),
+        pytest.param(
+            {**JWT, "AUTH_JWKS_URL": "https://a.example"}, "AUTH_JWKS_URL", id="two ways to authenticate"
+        ),
         pytest.param({"AUTH_JWKS_URL": "nowhere"}, "AUTH_JWKS_URL", id="keys at no address"),
         pytest.param({"AUTH_JWKS_URL": "file:///etc/passwd"}, "AUTH_JWKS_URL", id="keys in a file"),
         pytest.param({"HOST": EVERYWHERE}, "HOST", id="open to all without users"),
         pytest.param({"HOST": "::"}, "HOST", id="open to all over IPv6 without users"),
-        pytest.param({"HOST": "192.168.0.7"}, "HOST", id="open to the house without users"),
+        pytest.param({"HOST": "192.168.0.7"}, "HOST", id="open to the local network without users"),
         pytest.param({"HOST": "example.org"}, "HOST", id="open under a name without users"),
         pytest.param({"HOST": ""}, "HOST", id="nowhere"),
         pytest.param({**R2, "R2_BUCKET_NAME": ""}, "R2_BUCKET_NAME", id="a storage without a bucket"),
-        pytest.param({"R2_SECRET_ACCESS_KEY": SECRET}, "R2_ENDPOINT_URL", id="a storage without a place"),
+        pytest.param({"R2_SECRET_ACCESS_KEY": SECRET}, "R2_ENDPOINT_URL", id="a storage without an endpoint"),
         pytest.param(
-            {"MODAL_ENABLED": "1", "PUBLIC_URL": "https://a.example"}, "CALLBACK_SECRET", id="Modal bare"
+            {"MODAL_ENABLED": "1", "PUBLIC_URL": "https://a.example"},
+            "CALLBACK_SECRET",
+            id="Modal without a secret",
         ),
         pytest.param(
             {"MODAL_ENABLED": "1", "CALLBACK_SECRET": SECRET}, "PUBLIC_URL", id="Modal without an address"
@@ -76,7 +80,7 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         pytest.param({"PUBLIC_URL": "ftp://example.org"}, "PUBLIC_URL", id="an address of another kind"),
         pytest.param({"PUBLIC_URL": "https://"}, "PUBLIC_URL", id="an address of no host"),
         pytest.param({"PUBLIC_URL": "https://a.example:port"}, "PUBLIC_URL", id="a port that is no number"),
-        pytest.param({"PUBLIC_URL": "https://[::1"}, "PUBLIC_URL", id="an address that ends amid"),
+        pytest.param({"PUBLIC_URL": "https://[::1"}, "PUBLIC_URL", id="an incomplete IPv6 address"),
         pytest.param({"PUBLIC_URL": "https://a.example/?x=1"}, "PUBLIC_URL", id="an address with a query"),
         pytest.param({"ALLOWED_ORIGINS": "example.com"}, "ALLOWED_ORIGINS", id="an origin without a scheme"),
         pytest.param(
@@ -98,34 +102,36 @@ def loaded(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
         pytest.param({"DATABASE_URL": "sqlite://"}, "DATABASE_URL", id="a database in memory"),
     ],
 )
-def test_a_bad_setting_is_named(environment: pytest.MonkeyPatch, values: dict[str, str], named: str) -> None:
+def test_an_invalid_setting_is_named(
+    environment: pytest.MonkeyPatch, values: dict[str, str], named: str
+) -> None:
     with pytest.raises(BadSettings) as bad:
-        loaded(environment, values)
+        load_with(environment, values)
     sentences = str(bad.value).splitlines()
     assert any(named in sentence for sentence in sentences)
     assert SECRET not in str(bad.value)
     assert not any(value in str(bad.value) for name, value in values.items() if "SECRET" in name and value)
 
 
-def test_several_bad_settings_are_named_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_several_invalid_settings_are_named_together(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings) as bad:
-        loaded(environment, {"PORT": "x", "LOG_FORMAT": "y"})
+        load_with(environment, {"PORT": "x", "LOG_FORMAT": "y"})
     assert [sentence.partition(":")[0] for sentence in str(bad.value).splitlines()] == ["PORT", "LOG_FORMAT"]
 
 
-def test_the_password_of_a_database_is_not_repeated(environment: pytest.MonkeyPatch) -> None:
+def test_the_password_of_a_database_is_not_quoted(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings) as bad:
-        loaded(environment, {"DATABASE_URL": f"mysql://root:{SECRET}@db/x"})
+        load_with(environment, {"DATABASE_URL": f"mysql://root:{SECRET}@db/x"})
     assert SECRET not in str(bad.value)
 
 
-def test_secrets_do_not_show_in_what_is_printed(environment: pytest.MonkeyPatch) -> None:
-    settings = loaded(environment, {"CALLBACK_SECRET": SECRET, **JWT, **R2})
+def test_secrets_do_not_appear_in_representations(environment: pytest.MonkeyPatch) -> None:
+    settings = load_with(environment, {"CALLBACK_SECRET": SECRET, **JWT, **R2})
     assert SECRET not in repr(settings)
     assert SECRET not in str(settings.model_dump())
 
 
-def test_the_defaults_are_one_user_on_this_machine(environment: pytest.MonkeyPatch) -> None:
+def test_the_defaults_are_a_single_user_on_this_machine(environment: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert (settings.host, settings.port, settings.authenticated) == ("127.0.0.1", 8000, False)
     assert settings.origin == settings.callback_origin == "http://127.0.0.1:8000"
@@ -135,7 +141,7 @@ def test_the_defaults_are_one_user_on_this_machine(environment: pytest.MonkeyPat
 def test_without_users_the_service_listens_on_this_machine(
     environment: pytest.MonkeyPatch, host: str
 ) -> None:
-    assert loaded(environment, {"HOST": host}).host == host
+    assert load_with(environment, {"HOST": host}).host == host
 
 
 @pytest.mark.parametrize(
@@ -154,28 +160,28 @@ def test_without_users_the_service_listens_on_this_machine(
         ),
     ],
 )
-def test_runs_post_where_they_reach_the_service(
+def test_runs_post_callbacks_to_a_url_that_they_can_reach(
     environment: pytest.MonkeyPatch, values: dict[str, str], origin: str, callbacks: str
 ) -> None:
-    settings = loaded(environment, values)
+    settings = load_with(environment, values)
     assert (settings.origin, settings.callback_origin) == (origin, callbacks)
 
 
-def test_lists_are_written_with_commas(environment: pytest.MonkeyPatch) -> None:
+def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
     values = {
         "CALLBACK_SECRET": f" {SECRET}1 ,{SECRET}2,",
         "ALLOWED_ORIGINS": "https://a.example, https://b.example",
     }
-    settings = loaded(environment, values)
+    settings = load_with(environment, values)
     assert [secret.get_secret_value() for secret in settings.callback_secret] == [f"{SECRET}1", f"{SECRET}2"]
     assert settings.allowed_origins == ("https://a.example", "https://b.example")
 
 
-def test_origins_are_compared_as_browsers_send_them(environment: pytest.MonkeyPatch) -> None:
-    assert loaded(environment, {"ALLOWED_ORIGINS": "*", **JWT}).allowed_origins == ("*",)
+def test_origins_are_normalized_to_the_form_that_browsers_send(environment: pytest.MonkeyPatch) -> None:
+    assert load_with(environment, {"ALLOWED_ORIGINS": "*", **JWT}).allowed_origins == ("*",)
     written = {"ALLOWED_ORIGINS": "https://A.Example:443, http://[::1]:3000, http://b.example:80"}
     expected = ("https://a.example", "http://[::1]:3000", "http://b.example")
-    assert loaded(environment, written).allowed_origins == expected
+    assert load_with(environment, written).allowed_origins == expected
 
 
 @pytest.mark.parametrize(
@@ -188,7 +194,7 @@ def test_origins_are_compared_as_browsers_send_them(environment: pytest.MonkeyPa
     ],
     ids=["not UTF-8", "an open quote", "no value", "a byte order mark"],
 )
-def test_a_file_that_can_not_be_read_is_told_by_its_line(
+def test_an_invalid_file_is_reported_by_its_line(
     environment: pytest.MonkeyPatch, content: bytes, said: str
 ) -> None:
     Path(".env").write_bytes(content)
@@ -198,45 +204,45 @@ def test_a_file_that_can_not_be_read_is_told_by_its_line(
     assert "hunter2" not in str(bad.value)
 
 
-def test_a_folder_of_the_file_s_name_is_told(environment: pytest.MonkeyPatch) -> None:
+def test_a_folder_named_like_the_file_is_reported(environment: pytest.MonkeyPatch) -> None:
     Path(".env").mkdir()
     with pytest.raises(BadSettings, match=r"\.env: it can't be read"):
         load_settings()
 
 
-def test_names_that_are_nearly_a_setting_s_are_told(environment: pytest.MonkeyPatch) -> None:
+def test_names_that_are_almost_settings_are_reported(environment: pytest.MonkeyPatch) -> None:
     Path(".env").write_text(
         "export DATABSE_URL=hunter2\n# PROT=1\nPOSTGRES_PASSWORD=x\nR2_BUCKET=videos\nPORT=81\n"
     )
     environment.setenv("MAX_ACTIVE_PER_USERS", "hunter2")
     environment.setenv("HOSTNAME", "box")
-    told = find_misspelt_settings()
-    assert told == [
+    sentences = find_misspelt_settings()
+    assert sentences == [
         ".env: line 1: DATABSE_URL is not a setting; did you mean DATABASE_URL?",
         ".env: line 4: R2_BUCKET is not a setting; did you mean R2_BUCKET_NAME?",
         "MAX_ACTIVE_PER_USERS in the environment is not a setting; did you mean MAX_ACTIVE_PER_USER?",
     ]
 
 
-def test_settings_are_read_from_a_file_too_and_the_environment_wins(environment: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_file(environment: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("PORT=81\nHOST=127.0.0.2\nSOMETHING_ELSE=1\n")
-    settings = loaded(environment, {"PORT": "82"})
+    settings = load_with(environment, {"PORT": "82"})
     assert (settings.host, settings.port) == ("127.0.0.2", 82)
 
 
-def test_what_is_given_wins_over_the_environment(environment: pytest.MonkeyPatch) -> None:
+def test_arguments_override_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "82")
     assert load_settings(port=83, host=None).port == 83
 
 
 @pytest.mark.parametrize(("audience", "warned"), [(None, True), ("framehook", False)])
-def test_tokens_for_any_audience_are_warned_of_at_start(
+def test_a_missing_audience_is_reported_at_the_start(
     audience: str | None, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     create_verifier(load_settings(auth_jwt_secret="s" * 32, auth_audience=audience, _env_file=""))
     assert any("AUTH_AUDIENCE is not set" in record.getMessage() for record in caplog.records) is warned
 
 
-def test_a_single_user_is_not_warned_of_audiences(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_audience_is_not_reported_without_authentication(caplog: pytest.LogCaptureFixture) -> None:
     create_verifier(load_settings(_env_file=""))
     assert caplog.records == []

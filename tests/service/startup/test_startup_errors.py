@@ -1,4 +1,4 @@
-"""What keeps the program from starting is one sentence and an exit status; no traceback, and no secret."""
+"""Errors at the start are one sentence and an exit status, without traceback or secret."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def start_and_stop(settings: Settings) -> None:
 
 
 async def start_error(settings: Settings) -> StartError:
-    """What the start ends with."""
+    """Start the service and return the error."""
     with pytest.raises(StartError) as ended:
         await start_and_stop(settings)
     assert SECRET not in str(ended.value)
@@ -47,16 +47,16 @@ async def start_error(settings: Settings) -> StartError:
 
 
 @asynccontextmanager
-async def refusing(sqlstate: str) -> AsyncIterator[str]:
-    """A server that speaks PostgreSQL's protocol and refuses everybody; its URL."""
+async def rejecting_server(sqlstate: str) -> AsyncIterator[str]:
+    """Run a server that rejects every client with a PostgreSQL error; yield its URL."""
 
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def reject(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1_000)
         fields = f"SFATAL\0VFATAL\0C{sqlstate}\0Mpassword {SECRET}\0\0".encode()
         writer.write(b"E" + struct.pack("!I", 4 + len(fields)) + fields)
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    server = await asyncio.start_server(reject, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
         yield f"postgresql://framehook:{SECRET}@127.0.0.1:{port}/framehook?sslmode=disable"
@@ -65,7 +65,7 @@ async def refusing(sqlstate: str) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("sqlstate", "said", "status"),
+    ("sqlstate", "message", "status"),
     [
         ("28P01", "rejects this user or password", CONFIGURATION),
         ("28000", "rejects this user or password", CONFIGURATION),
@@ -76,18 +76,18 @@ async def refusing(sqlstate: str) -> AsyncIterator[str]:
         ("XX000", "the server reports an error", TRY_AGAIN),
     ],
 )
-async def test_a_database_that_refuses_is_told_by_its_reason(
-    tmp_path: Path, sqlstate: str, said: str, status: int
+async def test_a_database_that_refuses_is_reported_with_its_reason(
+    tmp_path: Path, sqlstate: str, message: str, status: int
 ) -> None:
-    async with refusing(sqlstate) as url:
+    async with rejecting_server(sqlstate) as url:
         error = await start_error(settings_of(tmp_path, database_url=url))
     assert str(error).startswith("DATABASE_URL: ")
-    assert said in str(error)
+    assert message in str(error)
     assert error.status == status
 
 
 @pytest.mark.parametrize(
-    ("place", "said", "status"),
+    ("place", "message", "status"),
     [
         ("127.0.0.1:1/x", "can't be reached", TRY_AGAIN),
         ("nosuch.invalid/x", "can't be resolved", TRY_AGAIN),
@@ -95,20 +95,20 @@ async def test_a_database_that_refuses_is_told_by_its_reason(
         ("127.0.0.1/x?sslmode=perhaps", "the URL is invalid", CONFIGURATION),
     ],
 )
-async def test_a_database_that_is_not_there_is_told(
-    tmp_path: Path, place: str, said: str, status: int
+async def test_a_database_that_is_not_there_is_reported(
+    tmp_path: Path, place: str, message: str, status: int
 ) -> None:
     error = await start_error(settings_of(tmp_path, database_url=f"postgresql://u:{SECRET}@{place}"))
-    assert said in str(error)
+    assert message in str(error)
     assert error.status == status
 
 
-async def test_an_older_schema_and_a_newer_one_are_told_apart(postgresql_url: str, tmp_path: Path) -> None:
+async def test_an_older_schema_and_a_newer_one_are_distinguished(postgresql_url: str, tmp_path: Path) -> None:
     connection = await asyncpg.connect(postgresql_url)
     await connection.execute("CREATE DATABASE of_other_releases")
     url = postgresql_url.replace("/postgres?", "/of_other_releases?")
     try:
-        for revision, said in [("", "db upgrade"), ("0001", "db upgrade"), ("9999", "a newer release")]:
+        for revision, message in [("", "db upgrade"), ("0001", "db upgrade"), ("9999", "a newer release")]:
             if revision == "0001":
                 await asyncio.to_thread(schema.upgrade, url, revision)
             elif revision:
@@ -116,14 +116,14 @@ async def test_an_older_schema_and_a_newer_one_are_told_apart(postgresql_url: st
                 await other.execute("UPDATE alembic_version SET version_num = $1", revision)
                 await other.close()
             error = await start_error(settings_of(tmp_path, database_url=url))
-            assert said in str(error)
+            assert message in str(error)
             assert error.status == CONFIGURATION
     finally:
         await connection.execute("DROP DATABASE of_other_releases")
         await connection.close()
 
 
-async def test_a_sqlite_file_of_a_newer_release_or_of_none_is_told(data_dir: Path) -> None:
+async def test_a_sqlite_file_of_a_newer_release_or_of_none_is_reported(data_dir: Path) -> None:
     with sqlite3.connect(data_dir / "framehook.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
@@ -132,7 +132,7 @@ async def test_a_sqlite_file_of_a_newer_release_or_of_none_is_told(data_dir: Pat
     assert "is not a SQLite database" in str(await start_error(settings_of(data_dir)))
 
 
-def test_an_upgrade_of_what_is_no_database_is_told(tmp_path: Path) -> None:
+def test_an_upgrade_of_what_is_no_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / "framehook.db").mkdir()
     settings = settings_of(tmp_path)
     with (
@@ -144,7 +144,7 @@ def test_an_upgrade_of_what_is_no_database_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "/proc/nothing"])
-def test_a_data_folder_that_can_not_be_is_told(tmp_path: Path, name: str) -> None:
+def test_a_data_folder_that_can_not_be_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match=f"DATA_DIR: .*{name}.*; use a") as ended:
         prepare_data_dir(tmp_path / name)
@@ -152,14 +152,14 @@ def test_a_data_folder_that_can_not_be_is_told(tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("kept", [b"", b"x" * 31], ids=["empty", "cut off"])
-async def test_a_kept_secret_that_is_none_is_told(data_dir: Path, kept: bytes) -> None:
+async def test_a_kept_secret_that_is_none_is_reported(data_dir: Path, kept: bytes) -> None:
     (data_dir / "callback_secret").write_bytes(kept)
     error = await start_error(settings_of(data_dir))
     assert (error.status, "callback_secret" in str(error)) == (CONFIGURATION, True)
     assert (data_dir / "callback_secret").read_bytes() == kept
 
 
-def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
+def test_a_data_folder_that_is_in_use_is_reported(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     lock = tmp_path / "service.lock"
     with (
@@ -172,7 +172,7 @@ def test_a_data_folder_that_is_in_use_is_told(tmp_path: Path) -> None:
     assert ended.value.status == TRY_AGAIN
 
 
-def test_a_port_that_is_taken_is_told() -> None:
+def test_a_port_that_is_taken_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(StartError, match=f"PORT: {port} is used") as ended:
@@ -181,7 +181,7 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "nosuch.invalid"])
-def test_a_host_that_is_not_here_is_told(host: str) -> None:
+def test_a_host_that_is_not_here_is_reported(host: str) -> None:
     with pytest.raises(StartError, match="HOST: ") as ended:
         open_sockets(host, 18_471)
     assert ended.value.status == CONFIGURATION
@@ -190,16 +190,16 @@ def test_a_host_that_is_not_here_is_told(host: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_name_is_listened_on_at_all_of_its_addresses(host: str) -> None:
     sockets = open_sockets(host, 0)
-    assert {each.getsockname()[0] for each in sockets} <= {"127.0.0.1", "::1"}
-    for each in sockets:
-        each.close()
+    assert {listener.getsockname()[0] for listener in sockets} <= {"127.0.0.1", "::1"}
+    for listener in sockets:
+        listener.close()
 
 
 def test_the_command_ends_with_the_sentence_and_the_status(tmp_path: Path) -> None:
     url = f"postgresql://u:{SECRET}@127.0.0.1:1/x"
     settings = {"DATABASE_URL": url, "DATA_DIR": str(tmp_path / "var"), "LOG_FORMAT": "json"}
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        settings["PORT"] = str(found.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings["PORT"] = str(listener.getsockname()[1])
     ended = subprocess.run(
         [sys.executable, "-m", "service.cli.main", "serve"],
         env=clean_environment(**settings),

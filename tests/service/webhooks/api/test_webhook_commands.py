@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.service.cli.test_commands import Said, run
+from tests.service.cli.test_commands import CommandResult, run
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import (
     LiveServer,
@@ -29,7 +29,7 @@ async def server(data_dir: Path) -> AsyncIterator[LiveServer]:
         yield served
 
 
-async def run_command(server: LiveServer, *words: str) -> Said:
+async def run_command(server: LiveServer, *words: str) -> CommandResult:
     return await asyncio.to_thread(run, "webhooks", *words, FRAMEHOOK_URL=server.url)
 
 
