@@ -22,19 +22,19 @@ Token = Callable[..., str]
 
 @pytest.fixture
 def settings(data_dir: Path) -> Settings:
-    """One user; the defaults, whatever the environment of the test run says."""
+    """A single local user; the defaults, independent of the environment of the test run."""
     return load_settings(data_dir=data_dir, host="127.0.0.1", port=8000, callback_secret=MASTER, _env_file="")
 
 
 @pytest.fixture
 def users_settings(settings: Settings) -> Settings:
-    """Users who are told apart by their tokens."""
+    """Several users, identified by tokens."""
     return load_settings(**{**settings.model_dump(exclude_unset=True), "auth_jwt_secret": JWT_SECRET})
 
 
 @pytest.fixture
 async def stack() -> AsyncIterator[AsyncExitStack]:
-    """Closes, at the end of the test, whatever the test has entered."""
+    """Closes at the end of the test everything that the test has entered."""
     async with AsyncExitStack() as stack:
         yield stack
 
@@ -54,12 +54,12 @@ async def multi_user_app(users_settings: Settings, stack: AsyncExitStack) -> App
 def token(
     user: str | None = "ada", *, secret: str = JWT_SECRET, algorithm: str = "HS256", **claims: object
 ) -> str:
-    """A bearer token for a user, valid for an hour unless `claims` say otherwise."""
+    """Return a bearer token of a user, valid for an hour unless `claims` say otherwise."""
     usual = {"sub": user, "exp": int(time.time()) + 3_600}
-    told = {name: value for name, value in {**usual, **claims}.items() if value is not None}
+    present = {name: value for name, value in {**usual, **claims}.items() if value is not None}
     if algorithm == "none":
-        return f"{_part({'alg': 'none'})}.{_part(told)}."
-    return jwt.encode(told, secret, algorithm)
+        return f"{_part({'alg': 'none'})}.{_part(present)}."
+    return jwt.encode(present, secret, algorithm)
 
 
 def bearer(user: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The service and its front door."""
+"""The whole service in this process, and a client for it."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180
 
 @dataclass
 class AppHarness:
-    """A client of the running service, and what a test may look at behind the client's back."""
+    """A client of the running service, and direct access to its parts."""
 
     client: httpx.AsyncClient
     runner: FakeRunner
@@ -40,34 +40,34 @@ class AppHarness:
         return self.state["database"]
 
     def put_object(self, key: str = SOURCE, content: bytes = b"video", *, user: str = "local") -> None:
-        """An object in the user's storage."""
+        """Store an object of the user."""
         path = self.state["storage"].local_path(user, key)
         assert path is not None
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
     def export_body(self, **changes: object) -> dict[str, Any]:
-        """What a client sends to start an export."""
+        """Return the body of a request for an export."""
         config = {"input_key": SOURCE, **FRAMING}
         return {"type": "framing", "config": config} | changes
 
     async def submit_export(self, *, user: str = "local", **request: Any) -> dict[str, Any]:
-        """A job, accepted."""
+        """Submit an export, assert that it is accepted, and return the job."""
         self.put_object(user=user)
         answer = await self.client.post("/api/exports", **({"json": self.export_body()} | request))
         assert answer.status_code == 202, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        job: dict[str, Any] = answer.json()
+        return job
 
     async def next_run(self) -> FakeRun:
-        """The run of the next attempt that the dispatcher starts."""
+        """Wait for the next attempt that the dispatcher starts, and return its run."""
         return self.run_for(await self.runner.next_spec())
 
     def run_for(self, spec: AttemptSpec) -> FakeRun:
         return FakeRun(spec, self.client)
 
     async def complete_run(self, run: FakeRun, content: bytes = EXPORTED) -> httpx.Response:
-        """Let the run write its output, and say that it is there."""
+        """Write the output of the run, and report completion."""
         self.put_output(run, content)
         checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
         return await run.report_completed(size=len(content), checksum=checksum)
@@ -93,13 +93,13 @@ async def open_app(
     clock: Clock | None = None,
     prober: SourceProber | None = None,
 ) -> AsyncIterator[AppHarness]:
-    """The whole application, its loops included, behind an in-process transport."""
+    """Run the application with all its loops, behind an in-process transport."""
     app = create_app(settings, runner, clock, prober or ThreadProber())
     async with app.router.lifespan_context(app) as state:
 
-        async def stated(scope: Scope, receive: Receive, send: Send) -> None:
+        async def app_with_state(scope: Scope, receive: Receive, send: Send) -> None:
             await app({**scope, "state": dict(state or {})}, receive, send)
 
-        transport = httpx.ASGITransport(stated)
+        transport = httpx.ASGITransport(app_with_state)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
             yield AppHarness(client, runner, state, settings)  # type: ignore[arg-type]

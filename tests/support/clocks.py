@@ -23,7 +23,7 @@ class MovableClock:
         return self.passed_seconds
 
     async def pass_time(self, app: AppHarness, seconds: float) -> None:
-        """Let time pass by the usual rounds of the watch."""
+        """Let time pass, with the usual rounds of the rescuer."""
         await app.state["rescuer"].rescue_once()
         left = seconds
         while left > 0:

@@ -34,7 +34,7 @@ class ThreadProber:
 
 
 class FakeRunner:
-    """Keeps what it is asked to run; says of calls what it is told to say."""
+    """Records the attempts that it is given; `statuses` says what a probe of a call returns."""
 
     name = "local"
     gpu: str | None = None
@@ -84,7 +84,7 @@ class FakeRunner:
         self.is_closed = True
 
     async def next_spec(self, *, within_seconds: float = 10) -> AttemptSpec:
-        """The oldest attempt not taken yet, as soon as there is one."""
+        """Wait for the oldest attempt that no test has taken yet, and return it."""
         async with asyncio.timeout(within_seconds):
             while not self.spawned:
                 self.spec_arrived.clear()
@@ -93,7 +93,7 @@ class FakeRunner:
 
 
 class FakeRun:
-    """What a run would post for an attempt, signed with the key that it was given."""
+    """Posts the callbacks of an attempt, signed with the attempt's key."""
 
     def __init__(self, spec: AttemptSpec, client: httpx.AsyncClient) -> None:
         assert spec.callback is not None
@@ -104,7 +104,7 @@ class FakeRun:
         self._client = client
 
     def at_step(self, step: int) -> Self:
-        """The same run, about to send what follows a step once more."""
+        """Return the same run, whose next callback repeats the one after `step`."""
         again = type(self)(self.spec, self._client)
         again.step = step
         return again
@@ -122,12 +122,12 @@ class FakeRun:
         return await self.send("export.failed", error={**FAILURE, **error})
 
     async def send(self, kind: str, **report: object) -> httpx.Response:
-        """Post the next step; whatever is given takes the place of the usual."""
+        """Post the next step; `report` replaces the default values."""
         self.step += 1
         return await self.post(self.body(kind, **report))
 
     async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        """Post these bytes, signed here and now unless `headers` are given."""
+        """Post these bytes, signed now unless `headers` are given."""
         signed = self.sign(body) if headers is None else headers
         return await self._client.post(self.url, content=body, headers=signed)
 

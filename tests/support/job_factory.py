@@ -46,7 +46,7 @@ def build_change(
     transient: bool = False,
     gpu_seconds: float | None = None,
 ) -> Change:
-    """A verified callback; terminal ones carry what they have to."""
+    """Return a verified callback, with an output or an error if its type needs one."""
     ended = kind is EventType.FAILED
     report = Report(
         job_id=job_id,
@@ -69,11 +69,11 @@ def build_failure(*, transient: bool) -> Failure:
 
 
 async def write_changes(writer: BatchWriter, *changes: Change) -> list[Outcome]:
-    """Hand all changes to a writer whose loop is not running, as one batch."""
-    waiting = [asyncio.ensure_future(writer.submit(one)) for one in changes]
-    await asyncio.sleep(0)  # each has handed its change over
+    """Submit all changes to a writer whose loop is not running, as one batch."""
+    pending = [asyncio.ensure_future(writer.submit(change)) for change in changes]
+    await asyncio.sleep(0)  # each has submitted its change
     await writer.drain()
-    return [await one for one in waiting]
+    return [await outcome for outcome in pending]
 
 
 def ignore_job(_job: Job) -> None:
@@ -81,7 +81,7 @@ def ignore_job(_job: Job) -> None:
 
 
 class NoCleanup:
-    """Stands for a service without runs and outputs."""
+    """The cleanup of a service without runs and outputs."""
 
     async def stop_attempt(self, job: Job) -> None:
         pass
@@ -118,14 +118,14 @@ class FakeChanges(JobChanges):
 
 
 async def fetch_jobs(database: Database) -> dict[str, Row]:
-    """All of `export_jobs`."""
+    """Return the rows of `export_jobs` by job id."""
     async with database.reading() as session:
-        found = await session.execute(select(models.JOBS).order_by(models.JOBS.c.job_id))
-        return {str(row["job_id"]): dict(row) for row in found.mappings()}
+        rows = await session.execute(select(models.JOBS).order_by(models.JOBS.c.job_id))
+        return {str(row["job_id"]): dict(row) for row in rows.mappings()}
 
 
 async def fetch_events(database: Database) -> list[Row]:
-    """Every timeline, oldest first."""
+    """Return the rows of all timelines, oldest first."""
     async with database.reading() as session:
-        found = await session.execute(select(models.EVENTS).order_by(models.EVENTS.c.sequence))
-        return [dict(row) for row in found.mappings()]
+        rows = await session.execute(select(models.EVENTS).order_by(models.EVENTS.c.sequence))
+        return [dict(row) for row in rows.mappings()]

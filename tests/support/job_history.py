@@ -1,4 +1,4 @@
-"""Many finished exports at once, as copies of one."""
+"""Insert many finished exports, as copies of one."""
 
 from sqlalchemy import text
 

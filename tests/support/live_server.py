@@ -28,8 +28,8 @@ FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def settings_on(port: int, data_dir: Path, **changes: object) -> Settings:
@@ -39,7 +39,7 @@ def settings_on(port: int, data_dir: Path, **changes: object) -> Settings:
 
 
 class DurableRunner(FakeRunner):
-    """Runs elsewhere, which a restart of the service does not end."""
+    """A runner whose calls outlive the service, as on Modal."""
 
     def __init__(self) -> None:
         super().__init__(instance="")
@@ -50,7 +50,7 @@ class DurableRunner(FakeRunner):
 
 @dataclass
 class LiveServer:
-    """A running service: where it is, and the runs that it has asked for."""
+    """A running service: its URL, its runner and a client."""
 
     url: str
     runner: FakeRunner
@@ -70,7 +70,7 @@ class LiveServer:
 async def serve_app(
     settings: Settings, runner: FakeRunner, clock: Clock | None = None
 ) -> AsyncIterator[LiveServer]:
-    """The service, as `framehook serve` runs it."""
+    """Run the service on a socket, as `framehook serve` does."""
     listening = socket.create_server((settings.host, settings.port))
     service = create_server(create_app(settings, runner, clock, ThreadProber()), settings.host, settings.port)
     running = asyncio.create_task(service.serve(sockets=[listening]))
@@ -89,13 +89,13 @@ async def _wait_until_ready(http: httpx.AsyncClient) -> None:
     On a busy machine the first check of its database may time out.
     """
     async with asyncio.timeout(READY_SECONDS):
-        while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - nobody tells
+        while (await http.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.1)
 
 
 @dataclass(frozen=True)
 class ScriptedResponse:
-    """One scripted answer; without a status the connection is closed in the caller's face."""
+    """One scripted response; without a status the connection is closed instead."""
 
     status: int | None = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class ScriptedResponse:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """One request as it came."""
+    """A request that the server received."""
 
     method: str
     path: str
@@ -114,33 +114,33 @@ class RecordedRequest:
 
 @dataclass
 class Script:
-    """The answers to come, in order, the last of them for ever, and what has been asked."""
+    """The responses to send, in order (the last one repeats), and the requests received."""
 
     url: str
     responses: list[ScriptedResponse] = field(default_factory=list)
     requests: list[RecordedRequest] = field(default_factory=list)
 
-    def next(self, asked: RecordedRequest) -> ScriptedResponse:
-        self.requests.append(asked)
+    def respond(self, request: RecordedRequest) -> ScriptedResponse:
+        self.requests.append(request)
         return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
 
 @contextmanager
 def serve_script(*answers: ScriptedResponse) -> Iterator[Script]:
-    """A server on loopback that answers as told."""
+    """Run a server on loopback that sends these responses."""
 
     class Route(BaseHTTPRequestHandler):
         def answer(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", 0)))
-            found = script.next(RecordedRequest(self.command, self.path, headers, body))
-            if found.status is None:
+            response = script.respond(RecordedRequest(self.command, self.path, headers, body))
+            if response.status is None:
                 return
-            self.send_response(found.status)
-            for name, value in found.headers.items():
+            self.send_response(response.status)
+            for name, value in response.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(found.body)
+            self.wfile.write(response.body)
 
         do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815 - the base's names
 
@@ -163,7 +163,7 @@ def serve_script(*answers: ScriptedResponse) -> Iterator[Script]:
 
 
 def export_state(sequence: int, status: str = "processing", **changes: object) -> Export:
-    """A job as a service would show it."""
+    """Return a job as the client parses it from the service."""
     usual: dict[str, object] = {
         "job_id": "job-1",
         "type": "framing",
@@ -178,7 +178,7 @@ def export_state(sequence: int, status: str = "processing", **changes: object) -
 
 
 def sse_response(*exports: Export, retry: int | None = None) -> ScriptedResponse:
-    """A stream that carries these states and ends."""
+    """Return a stream that carries these states and ends."""
     head = f"retry: {retry}\n\n".encode() if retry is not None else b""
     frames = [
         b"id: %d\nevent: export.progress\ndata: %s\n\n" % (export.sequence, msgspec.json.encode(export))

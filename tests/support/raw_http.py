@@ -24,23 +24,23 @@ class RawConnection:
         await self.writer.drain()
 
     async def read_head(self) -> bytes:
-        """The head of the next answer."""
+        """Read the head of the next response."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self.reader.readuntil(b"\r\n\r\n")
 
     async def status(self) -> int:
-        """The status of the next answer."""
+        """Read the status of the next response."""
         return int((await self.read_head()).split(b" ")[1])
 
     async def read_all(self) -> bytes:
-        """Everything until the server closes the connection."""
+        """Read everything until the server closes the connection."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self.reader.read()
 
 
 @asynccontextmanager
 async def open_connection(port: int, *, source: str = "127.0.0.1") -> AsyncIterator[RawConnection]:
-    """A connection from an address of this machine."""
+    """Open a connection from an address of this machine."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     try:
         yield RawConnection(reader, writer)
@@ -51,7 +51,7 @@ async def open_connection(port: int, *, source: str = "127.0.0.1") -> AsyncItera
 def request_head(
     line: str = "GET /healthz", *, size: int | None = None, close: bool = True, extra: str = ""
 ) -> bytes:
-    """A whole head, of `size` bytes if it is given."""
+    """Return the head of a request, padded to `size` bytes if that is given."""
     closing = "connection: close\r\n" if close else ""
     text = f"{line} HTTP/1.1\r\nhost: localhost\r\n{closing}{extra}"
     if size is not None:
@@ -60,17 +60,17 @@ def request_head(
 
 
 def open_connections(server: Server) -> list[BoundedHttpProtocol]:
-    """The server's own ends of all HTTP connections."""
-    return [one for one in server.server_state.connections if isinstance(one, BoundedHttpProtocol)]
+    """Return the server's side of all HTTP connections."""
+    return [item for item in server.server_state.connections if isinstance(item, BoundedHttpProtocol)]
 
 
 async def wait_received(server: Server, size: int) -> None:
     """Wait until a connection has this many bytes of an unfinished head."""
-    await wait_until(lambda: any(one._idle_bytes == size for one in open_connections(server)))
+    await wait_until(lambda: any(connection._idle_bytes == size for connection in open_connections(server)))
 
 
 def pass_time(server: Server, seconds: float) -> None:
-    """Check the connections' times as if so much had passed."""
+    """Check the timeouts of all connections as if so many seconds had passed."""
     now = asyncio.get_running_loop().time() + seconds
     for connection in open_connections(server):
         connection.check_timeout(now)

@@ -1,4 +1,4 @@
-"""The service on a socket of its own, in this event loop, and readers of its streams."""
+"""The service on a socket, in this event loop, and readers of its streams."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class StreamServer:
         return f"127.0.0.1:{self.settings.port}"
 
     async def submit_export(self, *, user: str = "local", headers: dict[str, str] | None = None) -> FakeRun:
-        """The run of a new export."""
+        """Submit an export and return its run."""
         path = self.settings.data_dir / "objects" / user / SOURCE
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"video")
@@ -50,8 +50,8 @@ class StreamServer:
         return FakeRun(await self.runner.next_spec(), self.client)
 
     async def get_export(self, run: FakeRun) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.client.get(f"/api/exports/{run.spec.job_id}")).json()
-        return found
+        job: dict[str, Any] = (await self.client.get(f"/api/exports/{run.spec.job_id}")).json()
+        return job
 
     async def wait_for_call_id(self, run: FakeRun) -> None:
         """Wait until the dispatcher has stored the call, after which only the run changes the job."""
@@ -65,7 +65,7 @@ class StreamServer:
             yield Events(response)
 
     async def stop(self) -> float:
-        """Tell the server to stop; the seconds that it took."""
+        """Stop the server and return how many seconds that took."""
         clock = asyncio.get_running_loop().time
         began = clock()
         self.uvicorn.should_exit = True
@@ -76,7 +76,7 @@ class StreamServer:
 
 @dataclass
 class Event:
-    """One frame of an event stream; without an id of its own, `id` is empty."""
+    """One event of a stream; `id` is empty if the event has none."""
 
     id: str
     type: str
@@ -86,13 +86,13 @@ class Event:
     def jobs(self) -> list[dict[str, Any]]:
         """The jobs of a snapshot."""
         assert self.type == "export.snapshot"
-        found: list[dict[str, Any]] = self.job["exports"]
-        return found
+        jobs: list[dict[str, Any]] = self.job["exports"]
+        return jobs
 
 
 @dataclass
 class Events:
-    """The frames of an event stream, as they come."""
+    """The events of a stream, as they come."""
 
     response: httpx.Response
     retry: str | None = None
@@ -102,8 +102,8 @@ class Events:
         self._lines = self.response.aiter_lines()
 
     async def next(self) -> Event | None:
-        """The next event; None at the end of the stream."""
-        found: dict[str, str] = {}
+        """Wait for the next event; None at the end of the stream."""
+        fields: dict[str, str] = {}
         async with asyncio.timeout(TIMEOUT_SECONDS):
             async for line in self._lines:
                 name, _, value = line.partition(": ")
@@ -112,29 +112,29 @@ class Events:
                 elif name == "retry":
                     self.retry = value
                 elif line:
-                    assert name not in found
-                    found[name] = value
-                elif found:
-                    return Event(found.get("id", ""), found["event"], json.loads(found["data"]))
-        assert not found, "the stream ended within an event"
+                    assert name not in fields
+                    fields[name] = value
+                elif fields:
+                    return Event(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
+        assert not fields, "the stream ended within an event"
         return None
 
     async def snapshot(self) -> list[dict[str, Any]]:
-        """The jobs of the snapshot that comes next."""
+        """Wait for the next event, a snapshot, and return its jobs."""
         event = await self.next()
         assert event is not None
         return event.jobs
 
     async def read_rest(self) -> list[Event]:
-        """Whatever comes until the stream ends."""
-        found = []
+        """Read all events until the stream ends."""
+        events = []
         while (event := await self.next()) is not None:
-            found.append(event)
-        return found
+            events.append(event)
+        return events
 
 
 async def wait_until(holds: Callable[[], bool], within_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Wait for what tells nobody when it comes true."""
+    """Poll until the condition holds."""
     async with asyncio.timeout(within_seconds):
         while not holds():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
@@ -144,7 +144,7 @@ async def wait_until(holds: Callable[[], bool], within_seconds: float = TIMEOUT_
 async def open_server(
     settings: Settings, runner: FakeRunner | None = None, limits: HttpLimits | None = None
 ) -> AsyncIterator[StreamServer]:
-    """The service, served on a free port."""
+    """Run the service on a free port."""
     runner = runner or FakeRunner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})

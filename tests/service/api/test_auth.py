@@ -23,7 +23,7 @@ STRICT = Authenticator(
 )
 
 
-def asking(bearer: str | None = None, *, cookie: str = "", query: str = "") -> HTTPConnection[Any]:
+def request_with(bearer: str | None = None, *, cookie: str = "", query: str = "") -> HTTPConnection[Any]:
     headers = [(b"cookie", cookie.encode("latin-1"))]
     if bearer is not None:
         headers.append((b"authorization", bearer.encode("latin-1")))
@@ -31,15 +31,15 @@ def asking(bearer: str | None = None, *, cookie: str = "", query: str = "") -> H
 
 
 async def test_without_a_way_to_tell_users_apart_there_is_one() -> None:
-    assert await Authenticator(None, TICKET_KEY).user(asking("Bearer anything")) == "local"
+    assert await Authenticator(None, TICKET_KEY).user(request_with("Bearer anything")) == "local"
 
 
 @pytest.mark.parametrize(
     "connection",
     [
-        pytest.param(asking(f"Bearer {token('ada')}"), id="bearer"),
-        pytest.param(asking(f"bearer {token('ada')}"), id="bearer in lower case"),
-        pytest.param(asking(cookie=f"other=1; framehook_token={token('ada')}"), id="cookie"),
+        pytest.param(request_with(f"Bearer {token('ada')}"), id="bearer"),
+        pytest.param(request_with(f"bearer {token('ada')}"), id="bearer in lower case"),
+        pytest.param(request_with(cookie=f"other=1; framehook_token={token('ada')}"), id="cookie"),
     ],
 )
 async def test_a_valid_token_tells_who_it_is(connection: HTTPConnection[Any]) -> None:
@@ -49,25 +49,25 @@ async def test_a_valid_token_tells_who_it_is(connection: HTTPConnection[Any]) ->
 @pytest.mark.parametrize("seconds", [{"iat": 20}, {"nbf": 20}, {"exp": -20}], ids=str)
 async def test_the_clock_of_the_issuer_may_be_half_a_minute_off(seconds: dict[str, int]) -> None:
     claims: dict[str, Any] = {name: int(time.time()) + offset for name, offset in seconds.items()}
-    assert await SHARED.user(asking(f"Bearer {token('ada', **claims)}")) == "ada"
+    assert await SHARED.user(request_with(f"Bearer {token('ada', **claims)}")) == "ada"
 
 
 @pytest.mark.parametrize("seconds", [{"iat": 60}, {"nbf": 60}, {"exp": -60}], ids=str)
 async def test_the_clock_of_the_issuer_may_not_be_a_minute_off(seconds: dict[str, int]) -> None:
     claims: dict[str, Any] = {name: int(time.time()) + offset for name, offset in seconds.items()}
     with pytest.raises(Unauthenticated):
-        await SHARED.user(asking(f"Bearer {token('ada', **claims)}"))
+        await SHARED.user(request_with(f"Bearer {token('ada', **claims)}"))
 
 
 async def test_a_stream_has_no_leeway_so_that_it_is_not_opened_again_when_its_token_has_ended() -> None:
     with pytest.raises(Unauthenticated) as refused:
-        await SHARED.stream_access(asking(f"Bearer {token('ada', exp=int(time.time()) - 1)}"))
+        await SHARED.stream_access(request_with(f"Bearer {token('ada', exp=int(time.time()) - 1)}"))
     assert refused.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
 @pytest.mark.parametrize("expiry", [10**11, 10**400], ids=["far away", "beyond all numbers"])
 async def test_a_token_may_end_at_any_time(expiry: int) -> None:
-    access = await SHARED.stream_access(asking(f"Bearer {token('ada', exp=expiry)}"))
+    access = await SHARED.stream_access(request_with(f"Bearer {token('ada', exp=expiry)}"))
     assert access.seconds_left(time.time()) > 10**9
 
 
@@ -101,7 +101,7 @@ async def test_a_token_may_end_at_any_time(expiry: int) -> None:
 )
 async def test_any_other_token_is_nobody_s(bad: str | None) -> None:
     with pytest.raises(Unauthenticated) as refused:
-        await SHARED.user(asking(bad))
+        await SHARED.user(request_with(bad))
     assert refused.value.headers.get("WWW-Authenticate", "Bearer").startswith("Bearer")
 
 
@@ -119,7 +119,7 @@ async def test_any_other_token_is_nobody_s(bad: str | None) -> None:
 async def test_audience_and_issuer_must_be_the_ones_that_are_set(
     claims: dict[str, Any], welcome: bool
 ) -> None:
-    connection = asking(f"Bearer {token('ada', **claims)}")
+    connection = request_with(f"Bearer {token('ada', **claims)}")
     if welcome:
         assert await STRICT.user(connection) == "ada"
         return
@@ -153,13 +153,13 @@ def part(value: bytes) -> str:
 @hypothesis.example([part(b'{"alg":"HS256","crit":["b64"],"b64":false}'), "e30", "e30"])
 async def test_no_token_makes_it_fail(parts: list[str]) -> None:
     with pytest.raises(Unauthenticated):
-        await SHARED.user(asking("Bearer " + ".".join(parts)))
+        await SHARED.user(request_with("Bearer " + ".".join(parts)))
 
 
 async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None:
     ticket, _ = SHARED.create_ticket(Access("ada"), now=time.time())
     for _ in range(2):
-        access = await SHARED.stream_access(asking(query=f"ticket={ticket}"))
+        access = await SHARED.stream_access(request_with(query=f"ticket={ticket}"))
         assert access.user_id == "ada"
         assert MAX_TICKET_SECONDS - 60 < access.seconds_left(time.time()) <= MAX_TICKET_SECONDS
 
@@ -181,14 +181,14 @@ async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None
 )
 async def test_any_other_ticket_opens_nothing(ticket: str) -> None:
     with pytest.raises(Unauthenticated):
-        await SHARED.stream_access(asking(query=f"ticket={ticket}"))
+        await SHARED.stream_access(request_with(query=f"ticket={ticket}"))
 
 
 async def test_a_ticket_ends_with_the_token_that_it_was_asked_for_with() -> None:
     now = int(time.time())
     ticket, expires_at = SHARED.create_ticket(Access("ada", now + 90), now=now)
     assert expires_at == now + 90
-    assert await SHARED.stream_access(asking(query=f"ticket={ticket}")) == Access("ada", now + 90)
+    assert await SHARED.stream_access(request_with(query=f"ticket={ticket}")) == Access("ada", now + 90)
 
 
 async def test_a_token_within_its_leeway_gets_no_ticket() -> None:
@@ -200,7 +200,7 @@ async def test_a_token_within_its_leeway_gets_no_ticket() -> None:
 async def test_a_ticket_is_no_token() -> None:
     ticket, _ = SHARED.create_ticket(Access("ada"), now=time.time())
     with pytest.raises(Unauthenticated):
-        await SHARED.user(asking(f"Bearer {ticket}", query=f"ticket={ticket}"))
+        await SHARED.user(request_with(f"Bearer {ticket}", query=f"ticket={ticket}"))
 
 
 async def test_the_service_asks_for_a_token_and_gives_tickets(multi_user_app: AppHarness) -> None:

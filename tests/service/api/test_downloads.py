@@ -12,18 +12,18 @@ from gpu.keys import validate_key
 from infra.storage import attachment
 from service.api.transfers.uploads import safe_name
 from service.settings import Settings
-from tests.service.api.test_exports import problem
 from tests.service.conftest import bearer
 from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
 from tests.support.fakes import FakeRun, FakeRunner
+from tests.support.problems import assert_problem
 from tests.support.small_mp4 import make_video
 
 VIDEO = make_video(bytes(range(256)) * 40)
 UPLOAD = {"filename": "match.mp4", "size": len(VIDEO), "content_type": "video/mp4"}
 
 
-async def exported(app: AppHarness, name: str = "exports/final.mp4") -> FakeRun:
-    """A complete export under a key of the user's."""
+async def complete_export(app: AppHarness, name: str = "exports/final.mp4") -> FakeRun:
+    """Complete an export with this output key."""
     config = {**FRAMING, "input_key": SOURCE, "output_key": name}
     await app.submit_export(json=app.export_body(config=config))
     run = await app.next_run()
@@ -38,7 +38,7 @@ async def download(app: AppHarness, run: FakeRun, method: str = "GET", **headers
 
 
 async def test_a_complete_export_is_downloaded_from_where_the_job_says(app: AppHarness) -> None:
-    run = await exported(app)
+    run = await complete_export(app)
     job = (await app.client.get(f"/api/exports/{run.spec.job_id}")).json()
     answer = await app.client.get(job["output"]["url"])
     assert (answer.status_code, answer.content) == (200, VIDEO)
@@ -49,7 +49,7 @@ async def test_a_complete_export_is_downloaded_from_where_the_job_says(app: AppH
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "content"),
+    ("requested_range", "status", "content"),
     [
         ("bytes=0-9", 206, VIDEO[:10]),
         ("bytes=10-", 206, VIDEO[10:]),
@@ -60,29 +60,29 @@ async def test_a_complete_export_is_downloaded_from_where_the_job_says(app: AppH
     ids=["the first", "all but the first", "the last", "more than all", "beyond the end"],
 )
 async def test_a_part_is_downloaded_by_its_range(
-    app: AppHarness, asked: str, status: int, content: bytes | None
+    app: AppHarness, requested_range: str, status: int, content: bytes | None
 ) -> None:
-    answer = await download(app, await exported(app), range=asked)
+    answer = await download(app, await complete_export(app), range=requested_range)
     assert answer.status_code == status
     if content is not None:
         assert answer.content == content
 
 
 async def test_a_download_goes_on_only_if_the_file_is_still_the_same(app: AppHarness) -> None:
-    run = await exported(app)
+    run = await complete_export(app)
     etag = (await download(app, run, "HEAD")).headers["etag"]
     same = await download(app, run, range="bytes=10-", **{"if-range": etag})
     app.put_object("exports/final.mp4", b"another video")
     other = await download(app, run, range="bytes=10-", **{"if-range": etag})
     assert (same.status_code, same.content) == (206, VIDEO[10:])
-    problem(other, 410)
+    assert_problem(other, 410)
     app.put_object("exports/final.mp4", VIDEO)  # the same again: whole, for a reader can't know
     again = await download(app, run, range="bytes=10-", **{"if-range": etag})
     assert (again.status_code, again.content) == (200, VIDEO)
 
 
 async def test_a_head_tells_the_length_without_the_file(app: AppHarness) -> None:
-    answer = await download(app, await exported(app), "HEAD")
+    answer = await download(app, await complete_export(app), "HEAD")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == str(len(VIDEO))
 
@@ -90,7 +90,7 @@ async def test_a_head_tells_the_length_without_the_file(app: AppHarness) -> None
 @pytest.mark.parametrize("name", ["final.mp4", "Größe, 決勝.mp4", 'the "best" goal; really.mp4', "a,b=c.mp4"])
 async def test_a_file_is_saved_under_its_own_name(app: AppHarness, name: str) -> None:
     name = unicodedata.normalize("NFKC", name)
-    answer = await download(app, await exported(app, f"exports/{name}"))
+    answer = await download(app, await complete_export(app, f"exports/{name}"))
     disposition = answer.headers["content-disposition"]
     assert disposition.startswith('attachment; filename="')
     assert disposition.endswith(f"filename*=UTF-8''{quote(name, safe='')}")
@@ -118,38 +118,38 @@ def test_clients_that_know_ascii_alone_save_under_the_nearest_name(name: str, sa
 async def test_there_is_nothing_to_download_before_an_export_is_complete(app: AppHarness) -> None:
     await app.submit_export()
     run = await app.next_run()
-    problem(await download(app, run), 409)
+    assert_problem(await download(app, run), 409)
     await run.report_started()
-    problem(await download(app, run), 409)
+    assert_problem(await download(app, run), 409)
     await run.report_failed()
-    problem(await download(app, run), 409)
+    assert_problem(await download(app, run), 409)
 
 
 async def test_a_file_that_was_removed_is_not_there(app: AppHarness) -> None:
-    run = await exported(app)
+    run = await complete_export(app)
     path = app.state["storage"].local_path("local", "exports/final.mp4")
     assert path is not None
     path.unlink()
-    problem(await download(app, run), 404)
+    assert_problem(await download(app, run), 404)
 
 
-async def asked_for(app: AppHarness, **changes: object) -> httpx.Response:
+async def request_upload(app: AppHarness, **changes: object) -> httpx.Response:
     return await app.client.post("/api/uploads", json=UPLOAD | changes)
 
 
-async def sent(
+async def send_file(
     app: AppHarness, place: httpx.Response, content: bytes = VIDEO, **changes: str
 ) -> httpx.Response:
-    told = place.json()
+    target = place.json()
     return await app.client.request(
-        told["method"], told["url"], content=content, headers=told["headers"] | changes
+        target["method"], target["url"], content=content, headers=target["headers"] | changes
     )
 
 
 async def test_an_upload_is_a_source_from_then_on(app: AppHarness) -> None:
-    place = await asked_for(app)
+    place = await request_upload(app)
     assert place.status_code == 201
-    assert (await sent(app, place)).status_code == 201
+    assert (await send_file(app, place)).status_code == 201
     body = app.export_body(config={**FRAMING, "input_key": place.json()["key"]})
     assert (await app.client.post("/api/exports", json=body)).status_code == 202
 
@@ -170,7 +170,7 @@ async def test_an_upload_is_a_source_from_then_on(app: AppHarness) -> None:
 async def test_an_upload_that_is_not_wanted_is_refused_at_once(
     app: AppHarness, changes: dict[str, object], status: int
 ) -> None:
-    problem(await asked_for(app, **changes), status)
+    assert_problem(await request_upload(app, **changes), status)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ async def test_an_upload_that_is_not_wanted_is_refused_at_once(
 async def test_every_kind_that_is_read_can_be_uploaded(
     app: AppHarness, filename: str, content_type: str
 ) -> None:
-    place = await asked_for(app, filename=filename, content_type=content_type)
+    place = await request_upload(app, filename=filename, content_type=content_type)
     assert place.status_code == 201
 
 
@@ -201,25 +201,25 @@ async def test_every_kind_that_is_read_can_be_uploaded(
 async def test_what_is_sent_must_be_what_was_agreed(
     app: AppHarness, content: bytes, changes: dict[str, str], status: int
 ) -> None:
-    place = await asked_for(app)
-    problem(await sent(app, place, content, **changes), status)
+    place = await request_upload(app)
+    assert_problem(await send_file(app, place, content, **changes), status)
     assert await app.state["storage"].find("local", place.json()["key"]) is None
 
 
 @pytest.mark.parametrize("change", ["token=", "token=x", "token=a.b.c"])
 async def test_a_place_is_named_by_its_token_alone(app: AppHarness, change: str) -> None:
-    place = await asked_for(app)
+    place = await request_upload(app)
     url = place.json()["url"].partition("?")[0]
     answer = await app.client.put(f"{url}?{change}", content=VIDEO, headers=place.json()["headers"])
-    problem(answer, 403)
+    assert_problem(answer, 403)
 
 
 async def test_an_upload_is_its_user_s_own(users_settings: Settings) -> None:
     async with open_app(users_settings, FakeRunner()) as app:
         place = await app.client.post("/api/uploads", json=UPLOAD, headers=bearer("ada"))
-        assert (await sent(app, place)).status_code == 201
+        assert (await send_file(app, place)).status_code == 201
         body = app.export_body(config={**FRAMING, "input_key": place.json()["key"]})
-        problem(await app.client.post("/api/exports", json=body, headers=bearer("eve")), 422)
+        assert_problem(await app.client.post("/api/exports", json=body, headers=bearer("eve")), 422)
 
 
 @hypothesis.given(st.text(max_size=255))

@@ -27,8 +27,8 @@ async def http(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def storage(data_dir: Path, http: httpx.AsyncClient) -> FolderStorage:
     """The service's folder, with the key that it signs with."""
-    asked = {"filename": "a.mp4", "size": 1, "content_type": "video/mp4"}
-    assert (await http.post("/api/uploads", json=asked)).status_code == 201
+    body = {"filename": "a.mp4", "size": 1, "content_type": "video/mp4"}
+    assert (await http.post("/api/uploads", json=body)).status_code == 201
     master = b"a master secret of the callbacks that is long enough"
     urls = UrlSigner(str(http.base_url).rstrip("/"), hmac.digest(master, b"files", "sha256"))
     folder = FolderStorage(data_dir, urls)
@@ -55,8 +55,8 @@ async def test_a_page_elsewhere_may_send_parts_and_read_ranges(data_dir: Path) -
     page = "https://page.example"
     settings = settings_on(free_port(), data_dir, allowed_origins=page)
     async with serve_app(settings, FakeRunner()) as server:
-        asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        place = (await server.http.post("/api/uploads", json=asked)).json()
+        body = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
+        place = (await server.http.post("/api/uploads", json=body)).json()
         (part,) = place["parts"]
         wants = {"Origin": page, "Access-Control-Request-Method": "PUT"}
         for name in ("content-md5", "content-type", "range", "if-range"):
@@ -75,7 +75,7 @@ async def test_a_head_tells_what_a_get_would(http: httpx.AsyncClient, url: str) 
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "content"),
+    ("requested_range", "status", "content"),
     [
         ("bytes=2-4", 206, b"234"),
         ("bytes=7-", 206, b"789"),
@@ -87,9 +87,9 @@ async def test_a_head_tells_what_a_get_would(http: httpx.AsyncClient, url: str) 
     ],
 )
 async def test_ranges_are_served_or_refused(
-    http: httpx.AsyncClient, url: str, asked: str, status: int, content: bytes | None
+    http: httpx.AsyncClient, url: str, requested_range: str, status: int, content: bytes | None
 ) -> None:
-    answer = await http.get(url, headers={"Range": asked})
+    answer = await http.get(url, headers={"Range": requested_range})
     assert answer.status_code == status
     if content is not None:
         assert answer.content == content
@@ -132,8 +132,8 @@ async def test_conditions_that_do_not_hold_are_passed_over(
 
 
 async def test_a_url_stores_one_file_once(http: httpx.AsyncClient) -> None:
-    asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4"}
-    place = (await http.post("/api/uploads", json=asked)).json()
+    body = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4"}
+    place = (await http.post("/api/uploads", json=body)).json()
     contents = (b"video", b"video", b"other")
     answers = [await http.put(place["url"], content=each, headers=place["headers"]) for each in contents]
     assert [answer.status_code for answer in answers] == [201, 201, 409]

@@ -14,25 +14,25 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from service.api.auth import FAILURE_CACHE_SECONDS, Authenticator, JwksVerifier
 from service.problems import Unauthenticated, Unavailable
-from tests.service.api.test_auth import TICKET_KEY, asking, part
+from tests.service.api.test_auth import TICKET_KEY, part, request_with
 
 KINDS = [("rsa", "RS256"), ("ec", "ES256"), ("ed", "EdDSA")]
 
 
 class Provider:
-    """An identity provider: its keys, and how its web server feels."""
+    """An identity provider: its keys, and what its web server responds."""
 
     def __init__(self) -> None:
         self.rsa = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
         self.ec = ec.generate_private_key(ec.SECP256R1())
         self.ed = ed25519.Ed25519PrivateKey.generate()
         self.status, self.body = 200, json.dumps({"keys": self.keys()}).encode()
-        self.asked = 0
+        self.request_count = 0
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                provider.asked += 1
+                provider.request_count += 1
                 self.send_response(provider.status)
                 self.end_headers()
                 self.wfile.write(provider.body)
@@ -71,55 +71,59 @@ def provider() -> Iterator[Provider]:
     provider.server.server_close()
 
 
-def trusting(provider: Provider, **more: Any) -> Authenticator:
+def authenticator_for(provider: Provider, **more: Any) -> Authenticator:
     return Authenticator(JwksVerifier(provider.url, audience=None, issuer=None, **more), TICKET_KEY)
 
 
 @pytest.mark.parametrize(("kid", "algorithm"), KINDS)
 async def test_published_keys_are_trusted_and_kept(provider: Provider, kid: str, algorithm: str) -> None:
-    authenticator = trusting(provider)
+    authenticator = authenticator_for(provider)
     for _ in range(3):
-        assert await authenticator.user(asking(f"Bearer {provider.token(kid, algorithm)}")) == "ada"
-    assert provider.asked == 1
+        assert await authenticator.user(request_with(f"Bearer {provider.token(kid, algorithm)}")) == "ada"
+    assert provider.request_count == 1
 
 
 async def test_names_of_keys_that_nobody_has_are_looked_for_once(provider: Provider) -> None:
-    authenticator = trusting(provider)
+    authenticator = authenticator_for(provider)
     for number in range(20):
         with pytest.raises(Unauthenticated):
-            await authenticator.user(asking(f"Bearer {provider.token(f'k{number}', 'RS256', provider.rsa)}"))
-    assert await authenticator.user(asking(f"Bearer {provider.token('rsa', 'RS256')}")) == "ada"
-    assert provider.asked == 1
+            await authenticator.user(
+                request_with(f"Bearer {provider.token(f'k{number}', 'RS256', provider.rsa)}")
+            )
+    assert await authenticator.user(request_with(f"Bearer {provider.token('rsa', 'RS256')}")) == "ada"
+    assert provider.request_count == 1
 
 
 async def test_all_who_come_at_once_wait_for_one_answer(provider: Provider) -> None:
-    authenticator = trusting(provider)
+    authenticator = authenticator_for(provider)
     tokens = [provider.token(kid, algorithm) for kid, algorithm in KINDS for _ in range(5)]
-    assert set(await asyncio.gather(*(authenticator.user(asking(f"Bearer {one}")) for one in tokens))) == {
-        "ada"
-    }
-    assert provider.asked == 1
+    assert set(
+        await asyncio.gather(*(authenticator.user(request_with(f"Bearer {token}")) for token in tokens))
+    ) == {"ada"}
+    assert provider.request_count == 1
 
 
 async def test_a_provider_that_is_ill_is_given_time_whoever_asks(provider: Provider) -> None:
     now = [100.0]
-    authenticator = trusting(provider, clock=lambda: now[0])
+    authenticator = authenticator_for(provider, clock=lambda: now[0])
     provider.status = 500
     for number in range(20):
         with pytest.raises(Unavailable):
-            await authenticator.user(asking(f"Bearer {provider.token(f'k{number}', 'RS256', provider.rsa)}"))
-    assert provider.asked == 1
+            await authenticator.user(
+                request_with(f"Bearer {provider.token(f'k{number}', 'RS256', provider.rsa)}")
+            )
+    assert provider.request_count == 1
     provider.status = 200
     now[0] += FAILURE_CACHE_SECONDS
-    assert await authenticator.user(asking(f"Bearer {provider.token('rsa', 'RS256')}")) == "ada"
-    assert provider.asked == 2
+    assert await authenticator.user(request_with(f"Bearer {provider.token('rsa', 'RS256')}")) == "ada"
+    assert provider.request_count == 2
 
 
 async def test_a_key_that_is_new_is_found_after_the_pause(provider: Provider) -> None:
-    authenticator = trusting(provider, refresh_seconds=0)
+    authenticator = authenticator_for(provider, refresh_seconds=0)
     all_keys = provider.body
     provider.body = json.dumps({"keys": provider.keys()[1:]}).encode()
-    good = asking(f"Bearer {provider.token('rsa', 'RS256')}")
+    good = request_with(f"Bearer {provider.token('rsa', 'RS256')}")
     with pytest.raises(Unauthenticated):
         await authenticator.user(good)
     provider.body = all_keys
@@ -127,22 +131,22 @@ async def test_a_key_that_is_new_is_found_after_the_pause(provider: Provider) ->
 
 
 async def test_a_key_that_is_published_no_more_opens_nothing(provider: Provider) -> None:
-    authenticator = trusting(provider, cache_seconds=1e-9)
-    good = asking(f"Bearer {provider.token('rsa', 'RS256')}")
+    authenticator = authenticator_for(provider, cache_seconds=1e-9)
+    good = request_with(f"Bearer {provider.token('rsa', 'RS256')}")
     assert await authenticator.user(good) == "ada"
     provider.body = json.dumps({"keys": provider.keys()[1:]}).encode()
     with pytest.raises(Unauthenticated):
         await authenticator.user(good)
 
 
-def confused(provider: Provider) -> str:
-    """Signed with a public key as if it were a shared secret."""
+def token_signed_with_public_key(provider: Provider) -> str:
+    """Return a token whose signature uses the public key as a shared secret."""
     header = part(json.dumps({"alg": "HS256", "kid": "rsa"}).encode())
     return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 32)}"
 
 
-def mixed_up(provider: Provider, algorithm: str) -> str:
-    """Names a key that is not of its algorithm's kind."""
+def token_with_wrong_algorithm(provider: Provider, algorithm: str) -> str:
+    """Return a token whose algorithm does not fit the key that it names."""
     header = part(json.dumps({"alg": algorithm, "kid": "rsa"}).encode())
     return f"{header}.{part(json.dumps({'sub': 'ada', 'exp': time.time() + 60}).encode())}.{part(b'x' * 64)}"
 
@@ -150,23 +154,30 @@ def mixed_up(provider: Provider, algorithm: str) -> str:
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda one: one.token("rsa", "RS256", exp=1), id="expired"),
+        pytest.param(lambda provider: provider.token("rsa", "RS256", exp=1), id="expired"),
         pytest.param(
-            lambda one: one.token("ec", "ES256", ec.generate_private_key(ec.SECP256R1())), id="of another key"
+            lambda provider: provider.token("ec", "ES256", ec.generate_private_key(ec.SECP256R1())),
+            id="of another key",
         ),
-        pytest.param(lambda one: one.token("new", "RS256", one.rsa), id="of an unknown key"),
-        pytest.param(lambda one: jwt.encode({"sub": "a", "exp": 9**9}, one.rsa, "RS256"), id="naming no key"),
-        pytest.param(lambda one: one.token("rsa", "RS512"), id="signed in another way"),
-        pytest.param(confused, id="signed with the public key"),
-        pytest.param(lambda one: mixed_up(one, "ES256"), id="ES256 with an RSA key"),
-        pytest.param(lambda one: mixed_up(one, "EdDSA"), id="EdDSA with an RSA key"),
-        pytest.param(lambda one: mixed_up(one, "none"), id="not signed"),
+        pytest.param(lambda provider: provider.token("new", "RS256", provider.rsa), id="of an unknown key"),
+        pytest.param(
+            lambda provider: jwt.encode({"sub": "a", "exp": 9**9}, provider.rsa, "RS256"), id="naming no key"
+        ),
+        pytest.param(lambda provider: provider.token("rsa", "RS512"), id="signed in another way"),
+        pytest.param(token_signed_with_public_key, id="signed with the public key"),
+        pytest.param(
+            lambda provider: token_with_wrong_algorithm(provider, "ES256"), id="ES256 with an RSA key"
+        ),
+        pytest.param(
+            lambda provider: token_with_wrong_algorithm(provider, "EdDSA"), id="EdDSA with an RSA key"
+        ),
+        pytest.param(lambda provider: token_with_wrong_algorithm(provider, "none"), id="not signed"),
         pytest.param(lambda _: "a.b.c", id="garbage"),
     ],
 )
 async def test_tokens_that_the_provider_did_not_sign_are_nobody_s(provider: Provider, make: Any) -> None:
     with pytest.raises(Unauthenticated):
-        await trusting(provider).user(asking(f"Bearer {make(provider)}"))
+        await authenticator_for(provider).user(request_with(f"Bearer {make(provider)}"))
 
 
 @pytest.mark.parametrize(
@@ -187,10 +198,10 @@ async def test_a_provider_that_is_ill_is_no_reason_to_call_a_token_invalid(
     good = provider.token("rsa", "RS256")
     provider.status, provider.body = status, body
     with pytest.raises(Unavailable):
-        await trusting(provider).user(asking(f"Bearer {good}"))
+        await authenticator_for(provider).user(request_with(f"Bearer {good}"))
 
 
 async def test_a_provider_out_of_reach_is_no_reason_to_call_a_token_invalid(provider: Provider) -> None:
     keys = JwksVerifier("http://127.0.0.1:9/keys", audience=None, issuer=None)
     with pytest.raises(Unavailable):
-        await Authenticator(keys, TICKET_KEY).user(asking(f"Bearer {provider.token('rsa', 'RS256')}"))
+        await Authenticator(keys, TICKET_KEY).user(request_with(f"Bearer {provider.token('rsa', 'RS256')}"))

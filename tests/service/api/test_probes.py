@@ -29,8 +29,8 @@ async def http(data_dir: Path) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def upload(http: httpx.AsyncClient, content: bytes) -> str:
-    asked = {"filename": "Spiel 1.mp4", "size": len(content), "content_type": "video/mp4"}
-    place = (await http.post("/api/uploads", json=asked)).json()
+    body = {"filename": "Spiel 1.mp4", "size": len(content), "content_type": "video/mp4"}
+    place = (await http.post("/api/uploads", json=body)).json()
     sent = await http.put(place["url"], content=content, headers=place["headers"])
     assert sent.status_code == 201
     return str(place["key"])
@@ -44,16 +44,16 @@ async def test_an_uploads_tracks_are_told(http: httpx.AsyncClient, tmp_path: Pat
     answer = await http.post(f"/api/uploads/{key}/probe")
 
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["key"], told["size"]) == (key, source.stat().st_size)
-    assert told["duration"] == pytest.approx(1.0, abs=0.05)
-    assert (told["width"], told["height"], told["fps"]) == (320, 180, 30)
-    assert [(each["codec"], each["chosen"]) for each in told["picture_tracks"]] == [
+    description = answer.json()
+    assert (description["key"], description["size"]) == (key, source.stat().st_size)
+    assert description["duration"] == pytest.approx(1.0, abs=0.05)
+    assert (description["width"], description["height"], description["fps"]) == (320, 180, 30)
+    assert [(each["codec"], each["chosen"]) for each in description["picture_tracks"]] == [
         ("mjpeg", False),
         ("h264", True),
     ]
     names = ("track", "codec", "channels", "language", "title", "default", "chosen", "readable")
-    assert [tuple(each[name] for name in names) for each in told["audio_tracks"]] == [
+    assert [tuple(each[name] for name in names) for each in description["audio_tracks"]] == [
         (0, "aac", 1, "ger", "Ton", True, True, True),
         (1, "aac", 2, None, None, False, False, True),
     ]
@@ -110,10 +110,10 @@ async def test_an_object_in_a_bucket_is_told_and_only_so_much_of_it_is_read(tmp_
         await bucket.call("put_object", Key="ann/source", Body=source.read_bytes())
         url = (await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=60)).url
         await bucket.close()
-        told = await Prober().probe("ann", RemoteObject(url=url))
+        description = await Prober().probe("ann", RemoteObject(url=url))
         bounded = LimitedSource(url, max_bytes=1, deadline_seconds=9)
         await asyncio.to_thread(bounded.probe)
         with pytest.raises(ExportError) as caught:
             await asyncio.to_thread(bounded.read_at, 1, 9)
-    assert [track["codec"] for track in told["audio_tracks"]] == ["aac"]
+    assert [track["codec"] for track in description["audio_tracks"]] == ["aac"]
     assert caught.value.code == "too_much_to_read"

@@ -27,7 +27,7 @@ asyncio.run(refused())
 
 
 def kinds(kind: type[Problem] = Problem) -> Iterator[type[Problem]]:
-    """All kinds of problems."""
+    """Yield every class of problems."""
     yield kind
     for below in kind.__subclasses__():
         yield from kinds(below)

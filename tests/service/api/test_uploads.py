@@ -22,23 +22,23 @@ CONTENT = bytes(range(256)) * 40_000  # 10,240,000 bytes: two parts
 
 
 @dataclass
-class Counter:
-    """Where users hand their files in."""
+class UploadClient:
+    """Calls of users who upload files."""
 
     server: LiveServer
 
-    async def ask(self, method: str, path: str, *, user: str = "ann", **more: Any) -> httpx.Response:
+    async def request(self, method: str, path: str, *, user: str = "ann", **more: Any) -> httpx.Response:
         token = jwt.encode({"sub": user, "exp": 4_000_000_000}, AUTH_SECRET, "HS256")
         return await self.server.http.request(
             method, path, headers={"Authorization": f"Bearer {token}"}, **more
         )
 
-    async def begun(self, size: int, *, user: str = "ann", **more: Any) -> dict[str, Any]:
-        asked = {"filename": "Spiel 1.mp4", "size": size, "content_type": "video/mp4"} | more
-        answer = await self.ask("POST", "/api/uploads", user=user, json=asked)
+    async def start_upload(self, size: int, *, user: str = "ann", **more: Any) -> dict[str, Any]:
+        body = {"filename": "Spiel 1.mp4", "size": size, "content_type": "video/mp4"} | more
+        answer = await self.request("POST", "/api/uploads", user=user, json=body)
         assert answer.status_code == 201, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        target: dict[str, Any] = answer.json()
+        return target
 
     async def put(self, target: dict[str, Any], content: bytes, **headers: str) -> httpx.Response:
         async with httpx.AsyncClient(trust_env=False) as client:
@@ -51,10 +51,10 @@ class Counter:
         target = next(part for part in upload["parts"] if part["number"] == number)
         return await self.put(target, CONTENT[(number - 1) * each : number * each], **headers)
 
-    async def exports(self, key: str, *, user: str = "ann") -> int:
-        """The status of an attempt to export this key."""
+    async def export_status(self, key: str, *, user: str = "ann") -> int:
+        """Submit an export of this key and return the status."""
         body = {"type": "framing", "config": {"input_key": key, **FRAMING}}
-        return (await self.ask("POST", "/api/exports", user=user, json=body)).status_code
+        return (await self.request("POST", "/api/exports", user=user, json=body)).status_code
 
 
 async def bucket_settings(s3_server: S3Server, data_dir: Path) -> Settings:
@@ -62,27 +62,27 @@ async def bucket_settings(s3_server: S3Server, data_dir: Path) -> Settings:
 
 
 @pytest.fixture(params=["folder", "s3"])
-async def counter(
+async def uploads(
     request: pytest.FixtureRequest, data_dir: Path, s3_server: S3Server
-) -> AsyncIterator[Counter]:
+) -> AsyncIterator[UploadClient]:
     settings = await settings_for_storage(request.param, s3_server, data_dir, auth_jwt_secret=AUTH_SECRET)
     async with serve_app(settings, FakeRunner()) as server:
-        yield Counter(server)
+        yield UploadClient(server)
 
 
-async def test_a_file_is_put_where_it_was_told_and_can_be_exported(counter: Counter) -> None:
-    found = await counter.begun(len(CONTENT))
-    assert found["method"] == "PUT"
-    assert found["headers"] == {"Content-Type": "video/mp4"}
-    assert await counter.exports(found["key"]) == 422
-    assert (await counter.put(found, CONTENT)).is_success
-    assert await counter.exports(found["key"]) == 202
+async def test_a_file_is_put_where_it_was_told_and_can_be_exported(uploads: UploadClient) -> None:
+    target = await uploads.start_upload(len(CONTENT))
+    assert target["method"] == "PUT"
+    assert target["headers"] == {"Content-Type": "video/mp4"}
+    assert await uploads.export_status(target["key"]) == 422
+    assert (await uploads.put(target, CONTENT)).is_success
+    assert await uploads.export_status(target["key"]) == 202
 
 
-async def test_another_users_file_is_not_there(counter: Counter) -> None:
-    found = await counter.begun(5)
-    assert (await counter.put(found, b"video")).is_success
-    assert await counter.exports(found["key"], user="bob") == 422
+async def test_another_users_file_is_not_there(uploads: UploadClient) -> None:
+    target = await uploads.start_upload(5)
+    assert (await uploads.put(target, b"video")).is_success
+    assert await uploads.export_status(target["key"], user="bob") == 422
 
 
 @pytest.mark.parametrize(
@@ -94,105 +94,105 @@ async def test_another_users_file_is_not_there(counter: Counter) -> None:
     ],
 )
 async def test_nothing_but_what_was_agreed_is_taken(
-    counter: Counter, content: bytes, headers: dict[str, str]
+    uploads: UploadClient, content: bytes, headers: dict[str, str]
 ) -> None:
-    found = await counter.begun(5)
-    assert (await counter.put(found, content, **headers)).status_code in (403, 415, 422)
-    assert await counter.exports(found["key"]) == 422
+    target = await uploads.start_upload(5)
+    assert (await uploads.put(target, content, **headers)).status_code in (403, 415, 422)
+    assert await uploads.export_status(target["key"]) == 422
 
 
-async def test_a_url_is_good_for_its_own_key_only(counter: Counter) -> None:
-    one, other = await counter.begun(5), await counter.begun(5)
-    swapped = one | {"url": one["url"].replace(one["key"].split("/")[1], other["key"].split("/")[1])}
-    assert (await counter.put(swapped, b"video")).status_code == 403
-    assert (await counter.put(one | {"url": one["url"] + "x"}, b"video")).status_code == 403
+async def test_a_url_is_good_for_its_own_key_only(uploads: UploadClient) -> None:
+    first, other = await uploads.start_upload(5), await uploads.start_upload(5)
+    swapped = first | {"url": first["url"].replace(first["key"].split("/")[1], other["key"].split("/")[1])}
+    assert (await uploads.put(swapped, b"video")).status_code == 403
+    assert (await uploads.put(first | {"url": first["url"] + "x"}, b"video")).status_code == 403
 
 
-async def test_a_file_too_large_or_of_no_video_type_is_refused_at_once(counter: Counter) -> None:
-    asked = {"filename": "a.mp4", "size": 2**50, "content_type": "video/mp4"}
-    assert (await counter.ask("POST", "/api/uploads", json=asked)).status_code == 413
-    asked |= {"size": 5, "content_type": "text/html"}
-    assert (await counter.ask("POST", "/api/uploads", json=asked)).status_code == 415
+async def test_a_file_too_large_or_of_no_video_type_is_refused_at_once(uploads: UploadClient) -> None:
+    body = {"filename": "a.mp4", "size": 2**50, "content_type": "video/mp4"}
+    assert (await uploads.request("POST", "/api/uploads", json=body)).status_code == 413
+    body |= {"size": 5, "content_type": "text/html"}
+    assert (await uploads.request("POST", "/api/uploads", json=body)).status_code == 415
 
 
-async def test_a_large_file_goes_in_parts(counter: Counter) -> None:
-    upload = await counter.begun(len(CONTENT), parts=True)
+async def test_a_large_file_goes_in_parts(uploads: UploadClient) -> None:
+    upload = await uploads.start_upload(len(CONTENT), parts=True)
     assert [part["size"] for part in upload["parts"]] == [8 * MIB, len(CONTENT) - 8 * MIB]
     for number in (2, 1):
-        assert (await counter.put_part(upload, number)).is_success
-    done = await counter.ask("POST", f"/api/uploads/{upload['upload']}/complete")
+        assert (await uploads.put_part(upload, number)).is_success
+    done = await uploads.request("POST", f"/api/uploads/{upload['upload']}/complete")
     assert (done.status_code, done.json()) == (201, {"key": upload["key"], "size": len(CONTENT)})
-    assert await counter.exports(upload["key"]) == 202
-    again = await counter.ask("POST", f"/api/uploads/{upload['upload']}/complete")
+    assert await uploads.export_status(upload["key"]) == 202
+    again = await uploads.request("POST", f"/api/uploads/{upload['upload']}/complete")
     assert again.status_code == 201
 
 
-async def test_more_than_s3_takes_in_one_request_goes_in_parts_unasked(counter: Counter) -> None:
-    upload = await counter.begun(5 * 2**30)
+async def test_more_than_s3_takes_in_one_request_goes_in_parts_unasked(uploads: UploadClient) -> None:
+    upload = await uploads.start_upload(5 * 2**30)
     assert upload["part_count"] == 640
     assert len(upload["parts"]) == 100
 
 
-async def test_an_upload_is_taken_up_again_where_it_was_left(counter: Counter) -> None:
-    upload = await counter.begun(len(CONTENT), parts=True)
-    assert (await counter.put_part(upload, 2)).is_success
-    now = (await counter.ask("GET", f"/api/uploads/{upload['upload']}")).json()
+async def test_an_upload_is_taken_up_again_where_it_was_left(uploads: UploadClient) -> None:
+    upload = await uploads.start_upload(len(CONTENT), parts=True)
+    assert (await uploads.put_part(upload, 2)).is_success
+    now = (await uploads.request("GET", f"/api/uploads/{upload['upload']}")).json()
     assert now["arrived"] == [2]
     assert [part["number"] for part in now["parts"]] == [1]
-    early = await counter.ask("POST", f"/api/uploads/{upload['upload']}/complete")
+    early = await uploads.request("POST", f"/api/uploads/{upload['upload']}/complete")
     assert early.status_code == 409
-    assert (await counter.put_part(now, 1)).is_success
-    assert (await counter.ask("POST", f"/api/uploads/{upload['upload']}/complete")).status_code == 201
+    assert (await uploads.put_part(now, 1)).is_success
+    assert (await uploads.request("POST", f"/api/uploads/{upload['upload']}/complete")).status_code == 201
 
 
-async def test_a_part_that_is_damaged_or_of_another_size_is_not_kept(counter: Counter) -> None:
-    upload = await counter.begun(len(CONTENT), parts=True)
+async def test_a_part_that_is_damaged_or_of_another_size_is_not_kept(uploads: UploadClient) -> None:
+    upload = await uploads.start_upload(len(CONTENT), parts=True)
     wrong = {"Content-MD5": "rL0Y20zC+Fzt72VPzMSk2A=="}
-    assert (await counter.put_part(upload, 2, **wrong)).status_code in (400, 422)
-    assert (await counter.put(upload["parts"][0], b"short")).status_code in (403, 422)
-    now = (await counter.ask("GET", f"/api/uploads/{upload['upload']}")).json()
+    assert (await uploads.put_part(upload, 2, **wrong)).status_code in (400, 422)
+    assert (await uploads.put(upload["parts"][0], b"short")).status_code in (403, 422)
+    now = (await uploads.request("GET", f"/api/uploads/{upload['upload']}")).json()
     assert now["arrived"] == []
 
 
-async def test_an_upload_that_is_given_up_is_gone(counter: Counter) -> None:
-    upload = await counter.begun(len(CONTENT), parts=True)
-    assert (await counter.put_part(upload, 2)).is_success
+async def test_an_upload_that_is_given_up_is_gone(uploads: UploadClient) -> None:
+    upload = await uploads.start_upload(len(CONTENT), parts=True)
+    assert (await uploads.put_part(upload, 2)).is_success
     for _ in range(2):
-        assert (await counter.ask("DELETE", f"/api/uploads/{upload['upload']}")).status_code == 204
-    assert (await counter.ask("GET", f"/api/uploads/{upload['upload']}")).status_code == 404
-    assert (await counter.ask("POST", f"/api/uploads/{upload['upload']}/complete")).status_code == 404
-    assert (await counter.put_part(upload, 1)).status_code == 404
+        assert (await uploads.request("DELETE", f"/api/uploads/{upload['upload']}")).status_code == 204
+    assert (await uploads.request("GET", f"/api/uploads/{upload['upload']}")).status_code == 404
+    assert (await uploads.request("POST", f"/api/uploads/{upload['upload']}/complete")).status_code == 404
+    assert (await uploads.put_part(upload, 1)).status_code == 404
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/complete"), ("DELETE", "")])
-async def test_an_upload_is_its_users_alone(counter: Counter, method: str, path: str) -> None:
-    upload = await counter.begun(5, parts=True)
-    answer = await counter.ask(method, f"/api/uploads/{upload['upload']}{path}", user="bob")
+async def test_an_upload_is_its_users_alone(uploads: UploadClient, method: str, path: str) -> None:
+    upload = await uploads.start_upload(5, parts=True)
+    answer = await uploads.request(method, f"/api/uploads/{upload['upload']}{path}", user="bob")
     assert answer.status_code == 404
-    assert (await counter.ask(method, f"/api/uploads/{'x' * 50}{path}")).status_code == 404
-    assert (await counter.ask("GET", f"/api/uploads/{upload['upload']}")).status_code == 200
+    assert (await uploads.request(method, f"/api/uploads/{'x' * 50}{path}")).status_code == 404
+    assert (await uploads.request("GET", f"/api/uploads/{upload['upload']}")).status_code == 200
 
 
 async def test_a_url_in_the_bucket_expires(s3_server: S3Server, data_dir: Path) -> None:
     async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
-        counter = Counter(server)
-        found = await counter.begun(5)
+        uploads = UploadClient(server)
+        target = await uploads.start_upload(5)
         s3_server.faults.clock_ahead_seconds = 3_601
-        assert (await counter.put(found, b"video")).status_code == 403
+        assert (await uploads.put(target, b"video")).status_code == 403
 
 
 async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
     s3_server: S3Server, data_dir: Path
 ) -> None:
     async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
-        counter = Counter(server)
-        found = await counter.begun(len(CONTENT))
+        uploads = UploadClient(server)
+        target = await uploads.start_upload(len(CONTENT))
         s3_server.faults.cut_requests, s3_server.faults.cut_after_bytes = 1, 1_000_000
         with pytest.raises(httpx.TransportError):
-            await counter.put(found, CONTENT)
-        assert await counter.exports(found["key"]) == 422
-        assert (await counter.put(found, CONTENT)).is_success
-        assert await counter.exports(found["key"]) == 202
+            await uploads.put(target, CONTENT)
+        assert await uploads.export_status(target["key"]) == 422
+        assert (await uploads.put(target, CONTENT)).is_success
+        assert await uploads.export_status(target["key"]) == 202
 
 
 async def test_a_bucket_that_stays_busy_is_a_503_that_says_when_to_come_again(
@@ -200,13 +200,13 @@ async def test_a_bucket_that_stays_busy_is_a_503_that_says_when_to_come_again(
 ) -> None:
     async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
         s3_server.faults.busy_responses = 1_000
-        asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        answer = await Counter(server).ask("POST", "/api/uploads", json=asked)
+        body = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
+        answer = await UploadClient(server).request("POST", "/api/uploads", json=body)
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
         assert answer.json()["type"] == "urn:framehook:problem:storage_unavailable"
         s3_server.faults.busy_responses = 0
-        assert (await Counter(server).ask("POST", "/api/uploads", json=asked)).status_code == 201
+        assert (await UploadClient(server).request("POST", "/api/uploads", json=body)).status_code == 201
 
 
 async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(
@@ -216,8 +216,8 @@ async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(
         s3_server.faults.forbidden = True
         ready = await server.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
-        asked = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
-        answer = await Counter(server).ask("POST", "/api/uploads", json=asked)
+        body = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
+        answer = await UploadClient(server).request("POST", "/api/uploads", json=body)
         assert (answer.status_code, answer.json()["type"]) == (
             503,
             "urn:framehook:problem:storage_misconfigured",
@@ -232,6 +232,6 @@ async def test_a_body_of_undeclared_length_is_taken_as_it_comes(data_dir: Path) 
             yield CONTENT[start : start + 100_000]
 
     async with serve_app(settings, FakeRunner()) as server, httpx.AsyncClient(trust_env=False) as client:
-        found = await Counter(server).begun(len(CONTENT))
-        answer = await client.put(found["url"], content=drops(), headers=found["headers"])
+        target = await UploadClient(server).start_upload(len(CONTENT))
+        answer = await client.put(target["url"], content=drops(), headers=target["headers"])
     assert answer.status_code == 201

@@ -21,11 +21,11 @@ from service.ingest.lease_renewal import LeaseLost, LeaseRenewal
 from service.jobs import finalize_leases
 from service.settings import Settings
 from tests.conftest import open_empty_database
-from tests.service.api.test_exports import problem
 from tests.service.dispatch.test_clock_steps import queried
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.clocks import MovableClock
 from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
+from tests.support.problems import assert_problem
 from tests.support.small_mp4 import make_video
 
 VIDEO = make_video(b"the exported video")
@@ -154,7 +154,7 @@ async def test_who_finds_the_lease_lost_stops_and_changes_nothing(pair: Pair) ->
     assert (await pair.second.job(pair.job_id))["attempt"] == 2
     before = await pair.second.app.fetch_row(pair.job_id)
     await pair.first.renew()
-    assert problem(await pair.answer, 503)["type"].endswith("still_finalizing")
+    assert assert_problem(await pair.answer, 503)["type"].endswith("still_finalizing")
     assert {**await pair.second.app.fetch_row(pair.job_id), "call_id": None} == {**before, "call_id": None}
     assert await pair.second.output(pair.job_id) is None
 
@@ -162,7 +162,7 @@ async def test_who_finds_the_lease_lost_stops_and_changes_nothing(pair: Pair) ->
 async def test_who_stood_still_for_longer_than_the_lease_publishes_nothing(pair: Pair) -> None:
     pair.first.clock.passed_seconds += LEASE_SECONDS
     pair.first.prober.allowed.set()
-    assert problem(await pair.answer, 503)["type"].endswith("still_finalizing")
+    assert assert_problem(await pair.answer, 503)["type"].endswith("still_finalizing")
     assert await pair.first.output(pair.job_id) is None
 
 
@@ -171,7 +171,7 @@ async def test_of_two_that_publish_the_one_with_the_lease_says_complete(pair: Pa
     taking_over = asyncio.create_task(pair.second.pass_rounds(3))
     await pair.second.prober.asked.wait()
     pair.first.prober.allowed.set()  # it does not know yet
-    assert problem(await pair.answer, 503)["type"].endswith("still_finalizing")
+    assert assert_problem(await pair.answer, 503)["type"].endswith("still_finalizing")
     assert (await pair.first.job(pair.job_id))["phase"] == "finalizing"
     pair.second.prober.allowed.set()
     await taking_over
@@ -189,7 +189,7 @@ async def test_a_verdict_that_comes_too_late_does_not_end_what_another_verifies(
     await pair.second.prober.asked.wait()
     pair.first.app.put_output(pair.run, VIDEO[:-1])  # as it would look to one who can't read it whole
     pair.first.prober.allowed.set()
-    assert problem(await pair.answer, 503)["type"].endswith("still_finalizing")
+    assert assert_problem(await pair.answer, 503)["type"].endswith("still_finalizing")
     pair.second.app.put_output(pair.run, VIDEO)
     pair.second.prober.allowed.set()
     await taking_over
@@ -200,7 +200,7 @@ async def test_a_run_that_asks_again_meanwhile_is_told_to_wait(pair: Pair) -> No
     for replica in (pair.first, pair.second):
         again = FakeRun(pair.run.spec, replica.app.client).at_step(pair.run.step - 1)
         refused = await again.report_completed(size=len(VIDEO), checksum=CHECKSUM)
-        assert problem(refused, 503)["type"].endswith("still_finalizing")
+        assert assert_problem(refused, 503)["type"].endswith("still_finalizing")
         assert refused.headers["retry-after"]
     pair.first.prober.allowed.set()
     assert (await pair.answer).status_code == 200
@@ -230,7 +230,7 @@ async def test_a_cancelled_export_is_its_finalizer_s_until_nothing_is_on_its_way
         await pair.second.pass_rounds(1)
         pair.first.clock.passed_seconds += ROUND_SECONDS
         waiting = await pair.first.app.client.post(f"{url}/retry")
-        assert problem(waiting, 409)["type"].endswith("still_ending")
+        assert assert_problem(waiting, 409)["type"].endswith("still_ending")
     pair.first.prober.allowed.set()
     assert not (await pair.answer).is_success
     assert await pair.first.output(pair.job_id) is None

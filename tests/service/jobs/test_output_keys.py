@@ -14,11 +14,11 @@ from service.jobs import finalize_leases
 from service.jobs.models import Job
 from service.settings import Settings
 from tests.conftest import open_empty_database
-from tests.service.api.test_exports import problem
 from tests.service.conftest import bearer
 from tests.support import job_factory
 from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
 from tests.support.fakes import FakeRun, FakeRunner
+from tests.support.problems import assert_problem
 from tests.support.small_mp4 import make_video
 
 KEY = "exports/final.mp4"
@@ -68,18 +68,18 @@ async def putting(app: AppHarness, run: FakeRun, *, lease_seconds: float = 60) -
 
 async def test_a_key_is_its_export_s_while_that_goes_on_and_once_it_is_complete(app: AppHarness) -> None:
     run = await begun(app)
-    first = problem(await asked(app), 409)
+    first = assert_problem(await asked(app), 409)
     assert first["type"] == "urn:framehook:problem:output_key_taken"
     assert run.spec.job_id in first["detail"]
     assert first["errors"][0]["loc"] == ["config", "output_key"]
     assert (await app.complete_run(run, VIDEO)).status_code == 200
-    problem(await asked(app), 409)
+    assert_problem(await asked(app), 409)
     assert (await act(app, run, "GET", "/download")).content == VIDEO
 
 
 async def test_a_key_that_was_given_unasked_is_its_export_s_too(app: AppHarness) -> None:
     run = await begun(app, None)
-    problem(await asked(app, f"exports/{run.spec.job_id}.mp4"), 409)
+    assert_problem(await asked(app, f"exports/{run.spec.job_id}.mp4"), 409)
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled"])
@@ -90,7 +90,7 @@ async def test_an_export_that_came_to_nothing_leaves_its_key(app: AppHarness, en
     else:
         await act(app, run, "DELETE")
     later = await begun(app)
-    refused = problem(await act(app, run, "POST", "/retry"), 409)
+    refused = assert_problem(await act(app, run, "POST", "/retry"), 409)
     assert refused["type"] == "urn:framehook:problem:output_key_taken"
     await act(app, later, "DELETE")
     assert (await act(app, run, "POST", "/retry")).status_code == 202
@@ -118,9 +118,9 @@ async def test_an_export_that_is_cancelled_while_it_is_put_in_its_place_keeps_th
     run = await begun(app)
     job = await putting(app, run)
     assert (await act(app, run, "DELETE")).status_code == 202
-    problem(await asked(app), 409)
+    assert_problem(await asked(app), 409)
     waiting = await act(app, run, "POST", "/retry")
-    assert problem(waiting, 409)["type"] == "urn:framehook:problem:still_ending"
+    assert assert_problem(waiting, 409)["type"] == "urn:framehook:problem:still_ending"
     assert waiting.headers["retry-after"]
     async with app.database.transaction() as session:
         await finalize_leases.release(session, job.job_id, "another")
@@ -175,7 +175,7 @@ async def test_a_key_where_no_file_can_or_may_come_to_lie_is_refused(app: AppHar
     app.put_object("exports/a.mp4")
     home = app.settings.data_dir / "objects" / "local"
     (home / "out").symlink_to(app.settings.data_dir)
-    refused = problem(await asked(app, key), 422)
+    refused = assert_problem(await asked(app, key), 422)
     assert refused["errors"][0]["loc"] == ["config", "output_key"]
 
 
@@ -194,4 +194,4 @@ async def test_another_file_in_its_place_is_not_taken_for_the_export_s(app: AppH
     for method in ("GET", "HEAD"):
         answer = await act(app, run, method, "/download")
         assert answer.status_code == 410
-    assert problem(await act(app, run, "GET", "/download"), 410)["type"].endswith("output_replaced")
+    assert assert_problem(await act(app, run, "GET", "/download"), 410)["type"].endswith("output_replaced")

@@ -1,0 +1,275 @@
+"""`POST /api/exports`: what is accepted, what is rejected, idempotency keys and quotas."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from service.settings import Settings
+from tests.service.conftest import bearer
+from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
+from tests.support.fakes import FakeRunner
+from tests.support.problems import assert_problem
+
+JOB_FIELDS = {
+    *(
+        "job_id",
+        "type",
+        "status",
+        "phase",
+        "progress",
+        "message",
+        "error",
+        "project_id",
+        "attempt",
+        "sequence",
+    ),
+    *("input_key", "output_key", "output", "created_at", "started_at", "completed_at", "acknowledged_at"),
+    *("eta_seconds", "gpu_seconds", "runner", "call_id"),
+}
+
+
+async def test_an_export_is_accepted_and_found_where_the_answer_says(app: AppHarness) -> None:
+    app.put_object()
+    answer = await app.client.post("/api/exports", json=app.export_body(project_id="spring"))
+    job = answer.json()
+    assert answer.status_code == 202
+    assert set(job) == JOB_FIELDS
+    assert answer.headers["location"] == f"/api/exports/{job['job_id']}"
+    shown = await app.client.get(answer.headers["location"])
+    assert shown.status_code == 200
+    assert shown.headers["cache-control"] == "no-store"
+    assert (job["status"], job["phase"], job["sequence"], job["attempt"]) == ("pending", "queued", 1, 1)
+    assert (job["project_id"], job["input_key"]) == ("spring", SOURCE)
+    assert job["output_key"] == f"exports/{job['job_id']}.mp4"
+    assert job["created_at"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        pytest.param({"surprise": 1}, ["surprise"], id="an unknown field"),
+        pytest.param({"type": "montage"}, ["type"], id="an unknown type"),
+        pytest.param({"type": None}, ["type"], id="no type"),
+        pytest.param({"config": None}, ["config"], id="no config"),
+        pytest.param({"config": []}, ["config"], id="a list for a config"),
+        pytest.param({"config": {"input_key": SOURCE}}, ["config", "keyframes"], id="no keyframes"),
+        pytest.param(
+            {"config": {**FRAMING, "input_key": "nothing"}}, ["config", "input_key"], id="no source"
+        ),
+        pytest.param(
+            {"config": {**FRAMING, "input_key": SOURCE, "zoom": 2}},
+            ["config", "zoom"],
+            id="an unknown setting",
+        ),
+        pytest.param({"project_id": "x" * 201}, ["project_id"], id="a long project"),
+        *(
+            pytest.param(
+                {"config": {**FRAMING, "input_key": key}}, ["config", "input_key"], id=f"the key {key[:20]!r}"
+            )
+            for key in (
+                "",
+                "/etc/passwd",
+                "../bob/x",
+                "a/../b",
+                "a//b",
+                "a\x00b",
+                "a\nb",
+                ".hidden",
+                "a\\b",
+                "%2e",
+            )
+        ),
+        pytest.param(
+            {"config": {**FRAMING, "input_key": SOURCE, "output_key": "../x.mp4"}},
+            ["config", "output_key"],
+            id="an output elsewhere",
+        ),
+        pytest.param(
+            {"config": {**FRAMING, "input_key": SOURCE, "output_key": f"{'x' * 300}.mp4"}},
+            ["config", "output_key"],
+            id="an output that no file system could name",
+        ),
+        pytest.param(
+            {"config": {**FRAMING, "input_key": SOURCE, "output_key": SOURCE}},
+            ["config"],
+            id="over its source",
+        ),
+        pytest.param(
+            {
+                "config": {
+                    "input_key": SOURCE,
+                    "keyframes": [{"time": 0, "x": 0, "y": 0, "width": 0, "height": 9}],
+                }
+            },
+            ["config", "keyframes", 0, "width"],
+            id="a crop of no width",
+        ),
+    ],
+)
+async def test_what_can_t_be_exported_is_refused_where_it_is_wrong(
+    app: AppHarness, changes: dict[str, object], where: list[str | int]
+) -> None:
+    app.put_object()
+    body = {name: value for name, value in (app.export_body() | changes).items() if value is not None}
+    refusal = assert_problem(await app.client.post("/api/exports", json=body), 422)
+    assert [error["loc"] for error in refusal["errors"]] == [where]
+    assert (await app.client.get("/api/exports")).json()["exports"] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        pytest.param(b"{", "application/json", 422, id="half a body"),
+        pytest.param(b"", "application/json", 422, id="no body"),
+        pytest.param(b"\xff", "application/json", 422, id="no text"),
+        pytest.param(b"[" * 100_000, "application/json", 422, id="very deep"),
+        pytest.param(b"{}", "text/plain", 415, id="not called JSON"),
+        pytest.param(b"{}", "application/x-www-form-urlencoded", 415, id="a form"),
+        pytest.param(b" " * (2 * 2**20 + 1), "application/json", 413, id="too large"),
+    ],
+)
+async def test_a_body_that_is_none_is_refused(
+    app: AppHarness, content: bytes, kind: str, status: int
+) -> None:
+    answer = await app.client.post("/api/exports", content=content, headers={"content-type": kind})
+    assert_problem(answer, status)
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+keyframe = st.fixed_dictionaries(dict.fromkeys(("time", "x", "y", "width", "height"), json_values))
+
+
+@hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.given(
+    type_=st.sampled_from(["framing", "overlay", "annotate"]),
+    config=st.dictionaries(
+        st.sampled_from(
+            ["input_key", "output_key", "fps", "keyframes", "trim", "segments", "clips", "quality"]
+        ),
+        json_values | st.lists(keyframe, max_size=2),
+    ),
+)
+@hypothesis.example(type_="framing", config={"fps": 10**400})
+@hypothesis.example(type_="framing", config={"input_key": "\ud800"})
+@hypothesis.example(type_="annotate", config={"clips": [{"start_time": float("nan")}], "input_key": SOURCE})
+async def test_no_configuration_makes_it_fail(app: AppHarness, type_: str, config: dict[str, Any]) -> None:
+    app.put_object()
+    content = json.dumps({"type": type_, "config": config}).encode()
+    headers = {"content-type": "application/json"}
+    answer = await app.client.post("/api/exports", content=content, headers=headers)
+    assert answer.status_code in (202, 422, 429)
+
+
+async def test_the_same_key_and_body_give_the_same_job(app: AppHarness) -> None:
+    headers = {"idempotency-key": "once"}
+    first = await app.submit_export(headers=headers)
+    run = await app.next_run()
+    await run.report_started()
+    again = await app.client.post("/api/exports", json=app.export_body(), headers=headers)
+    assert again.status_code == 202
+    assert again.json()["job_id"] == first["job_id"]
+    assert again.json()["status"] == "processing"
+    assert len((await app.client.get("/api/exports")).json()["exports"]) == 1
+
+
+async def test_the_same_key_with_another_body_is_refused(app: AppHarness) -> None:
+    headers = {"idempotency-key": "once"}
+    await app.submit_export(headers=headers)
+    answer = await app.client.post("/api/exports", json=app.export_body(project_id="x"), headers=headers)
+    assert "Idempotency-Key" in assert_problem(answer, 422)["detail"]
+
+
+async def test_a_key_is_its_user_s_own(multi_user_app: AppHarness) -> None:
+    ids = {
+        (await multi_user_app.submit_export(user=user, headers=bearer(user) | {"idempotency-key": "once"}))[
+            "job_id"
+        ]
+        for user in ("ada", "bob")
+    }
+    assert len(ids) == 2
+
+
+async def test_a_request_that_was_refused_may_be_repeated_under_its_key(app: AppHarness) -> None:
+    headers = {"idempotency-key": "once"}
+    assert_problem(await app.client.post("/api/exports", json=app.export_body(), headers=headers), 422)
+    assert (await app.submit_export(headers=headers))["status"] == "pending"
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+async def test_a_key_has_a_length(app: AppHarness, key: str) -> None:
+    app.put_object()
+    answer = await app.client.post("/api/exports", json=app.export_body(), headers={"idempotency-key": key})
+    assert_problem(answer, 422)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def app_on_any_database(
+    request: pytest.FixtureRequest, users_settings: Settings, stack: AsyncExitStack
+) -> AppHarness:
+    """The service on each database, with at most three exports per user.
+
+    Each test is another user.
+    """
+    url = request.getfixturevalue(f"{request.param}_url")
+    changed = users_settings.model_copy(update={"database_url": url, "max_queued_per_user": 3})
+    return await stack.enter_async_context(open_app(changed, FakeRunner()))
+
+
+async def test_the_same_key_at_the_same_time_gives_one_job(app_on_any_database: AppHarness) -> None:
+    user = "the same key"
+    app_on_any_database.put_object(user=user)
+    headers = bearer(user) | {"idempotency-key": "once"}
+    answers = await asyncio.gather(
+        *(
+            app_on_any_database.client.post(
+                "/api/exports", json=app_on_any_database.export_body(), headers=headers
+            )
+            for _ in range(8)
+        )
+    )
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["job_id"] for answer in answers}) == 1
+
+
+async def test_a_quota_holds_for_requests_at_the_same_time_too(app_on_any_database: AppHarness) -> None:
+    user = "a quota"
+    app_on_any_database.put_object(user=user)
+    answers = await asyncio.gather(
+        *(
+            app_on_any_database.client.post(
+                "/api/exports", json=app_on_any_database.export_body(), headers=bearer(user)
+            )
+            for _ in range(8)
+        )
+    )
+    assert sorted(answer.status_code for answer in answers) == [202] * 3 + [429] * 5
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert int(refused.headers["retry-after"]) > 0
+    assert_problem(refused, 429)
+
+
+async def test_a_quota_is_each_user_s_own_and_free_again_when_an_export_ends(
+    app_on_any_database: AppHarness,
+) -> None:
+    headers = bearer("quota and end")
+    jobs = [await app_on_any_database.submit_export(user="quota and end", headers=headers) for _ in range(3)]
+    refused = await app_on_any_database.client.post(
+        "/api/exports", json=app_on_any_database.export_body(), headers=headers
+    )
+    assert_problem(refused, 429)
+    await app_on_any_database.submit_export(user="another", headers=bearer("another"))
+    await app_on_any_database.client.delete(f"/api/exports/{jobs[0]['job_id']}", headers=headers)
+    await app_on_any_database.submit_export(user="quota and end", headers=headers)
+    retried = await app_on_any_database.client.post(
+        f"/api/exports/{jobs[0]['job_id']}/retry", headers=headers
+    )
+    assert_problem(retried, 429)
