@@ -64,7 +64,9 @@ async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
 
 
 async def _refuse_handshake(socket: WebSocket[State], problem: Problem) -> None:
-    await socket.send_denial_response(problem_response(problem, socket.url.path))
+    """Answer the handshake with an HTTP response, which says why there is no WebSocket."""
+    with suppress(OSError):  # the client has disconnected
+        await socket.send_denial_response(problem_response(problem, socket.url.path))
 
 
 async def _run_socket(socket: WebSocket[State], access: Access, job_id: str | None) -> None:
