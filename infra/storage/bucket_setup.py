@@ -1,7 +1,6 @@
-"""Preparing a bucket: made if it is missing, opened to pages, rid of what is left behind, and tried out.
+"""Set up a bucket: create it, apply CORS and lifecycle rules, and check that it can be used.
 
-What it finds as it should be it leaves alone, and so it does with rules that are not its own: it may be run as often
-as one likes.
+May be repeated: settings that are already right and rules of other programs stay unchanged.
 """
 
 import uuid
@@ -9,31 +8,35 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.storage.base import StorageError
 from infra.storage.client import Bucket, ObjectNotFound
+from infra.storage.errors import StorageError
 from infra.storage.s3 import ATTEMPTS_PREFIX, bucket_key
 
 ATTEMPT_DAYS = 7
 UNFINISHED_DAYS = 2
 CORS_MAX_AGE_SECONDS = 3_600
-MAX_RULES = 900  # S3 takes a thousand
+MAX_RULES = 900  # S3 allows 1,000
 
-_RULE = "framehook-"
+_RULE_PREFIX = "framehook-"
 _METHODS = ["GET", "HEAD", "PUT"]
-# Named one by one: R2 takes `*` for the name of a header.
-_SENT = ["Content-MD5", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "Range"]
-_EXPOSED = ["ETag", "Content-Length", "Content-Range", "Content-Disposition"]
+# Listed one by one, because R2 takes `*` for the name of a header.
+_REQUEST_HEADERS = [
+    "Content-MD5", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "Range",
+]  # fmt: skip
+_EXPOSED_HEADERS = ["ETag", "Content-Length", "Content-Range", "Content-Disposition"]
+
+Rule = dict[str, Any]
 
 
 class ReadBackMismatch(StorageError):
-    """The bucket does not give back what was written to it."""
+    """The bucket returns other bytes than were written to it."""
 
     code = "storage_not_kept"
 
 
 @dataclass(frozen=True)
 class SetupStep:
-    """One thing seen to: a sentence for people, and whether anything was changed for it."""
+    """A finished step of the setup: a sentence for the operator, and whether it changed the bucket."""
 
     sentence: str
     changed: bool
@@ -41,10 +44,10 @@ class SetupStep:
 
 @dataclass(frozen=True)
 class BucketConfig:
-    """What a bucket should be.
+    """The desired settings of a bucket.
 
-    `origins` are those of pages that upload to it and play from it. Uploads of the users named are removed
-    `upload_days` after they came; None keeps them. Keys begin with the user, so each user needs a rule.
+    `origins` are those of the pages that upload to it and play from it. Uploads of the given users are deleted after
+    `upload_days`; None keeps them. Keys begin with the user, so each user needs a rule.
     """
 
     origins: Sequence[str] = ()
@@ -53,14 +56,14 @@ class BucketConfig:
 
 
 async def set_up_bucket(bucket: Bucket, config: BucketConfig) -> AsyncIterator[SetupStep]:
-    """Prepare the bucket, telling each thing once it is done; raises StorageError at the first that can't be."""
-    yield await _there(bucket)
-    yield await _opened(bucket, config.origins)
-    yield await _tidied(bucket, config)
-    yield await _tried(bucket)
+    """Set up the bucket and yield each finished step; raises StorageError at the first that fails."""
+    yield await _ensure_bucket(bucket)
+    yield await _apply_cors(bucket, config.origins)
+    yield await _apply_lifecycle(bucket, config)
+    yield await _check_access(bucket)
 
 
-async def _there(bucket: Bucket) -> SetupStep:
+async def _ensure_bucket(bucket: Bucket) -> SetupStep:
     try:
         await bucket.call("head_bucket")
     except ObjectNotFound:
@@ -69,46 +72,46 @@ async def _there(bucket: Bucket) -> SetupStep:
     return SetupStep(f"The bucket {bucket.name} is there.", changed=False)
 
 
-async def _opened(bucket: Bucket, origins: Sequence[str]) -> SetupStep:
+async def _apply_cors(bucket: Bucket, origins: Sequence[str]) -> SetupStep:
     if not origins:
         return SetupStep(
             "No origins were given: which pages may use the bucket stays as it is.", changed=False
         )
-    found = await _rules(bucket, "get_bucket_cors", "CORSRules", absent="NoSuchCORSConfiguration")
-    ours = {
+    rules = await _read_rules(bucket, "get_bucket_cors", "CORSRules", missing="NoSuchCORSConfiguration")
+    desired = {
         "AllowedOrigins": sorted(origins),
         "AllowedMethods": _METHODS,
-        "AllowedHeaders": _SENT,
-        "ExposeHeaders": _EXPOSED,
+        "AllowedHeaders": _REQUEST_HEADERS,
+        "ExposeHeaders": _EXPOSED_HEADERS,
         "MaxAgeSeconds": CORS_MAX_AGE_SECONDS,
     }
-    shown = ", ".join(sorted(origins))
-    if any(_same_cors(rule, ours) for rule in found):
-        return SetupStep(f"Pages of {shown} may upload and play.", changed=False)
-    kept = [rule for rule in found if rule.get("ExposeHeaders") != _EXPOSED]
-    await bucket.call("put_bucket_cors", CORSConfiguration={"CORSRules": [*kept, ours]})
-    return SetupStep(f"Pages of {shown} may upload and play from now on.", changed=True)
+    names = ", ".join(sorted(origins))
+    if any(_is_same_cors(rule, desired) for rule in rules):
+        return SetupStep(f"Pages of {names} may upload and play.", changed=False)
+    others = [rule for rule in rules if rule.get("ExposeHeaders") != _EXPOSED_HEADERS]
+    await bucket.call("put_bucket_cors", CORSConfiguration={"CORSRules": [*others, desired]})
+    return SetupStep(f"Pages of {names} may upload and play from now on.", changed=True)
 
 
-async def _tidied(bucket: Bucket, config: BucketConfig) -> SetupStep:
-    found = await _rules(
-        bucket, "get_bucket_lifecycle_configuration", "Rules", absent="NoSuchLifecycleConfiguration"
+async def _apply_lifecycle(bucket: Bucket, config: BucketConfig) -> SetupStep:
+    rules = await _read_rules(
+        bucket, "get_bucket_lifecycle_configuration", "Rules", missing="NoSuchLifecycleConfiguration"
     )
-    wanted = _lifecycle(config)
-    others = [rule for rule in found if not rule.get("ID", "").startswith(_RULE)]
-    ours = [rule for rule in found if rule.get("ID", "").startswith(_RULE)]
+    desired = _lifecycle_rules(config)
+    others = [rule for rule in rules if not rule.get("ID", "").startswith(_RULE_PREFIX)]
+    current = [rule for rule in rules if rule.get("ID", "").startswith(_RULE_PREFIX)]
     sentence = f"Unfinished uploads are removed after {UNFINISHED_DAYS} days, scratch after {ATTEMPT_DAYS}"
     if config.upload_days is not None:
         sentence += f", uploads after {config.upload_days}"
-    if sorted(map(_essence, ours)) == sorted(map(_essence, wanted)):
+    if sorted(map(_normalized_rule, current)) == sorted(map(_normalized_rule, desired)):
         return SetupStep(f"{sentence}.", changed=False)
     await bucket.call(
-        "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*others, *wanted]}
+        "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*others, *desired]}
     )
     return SetupStep(f"{sentence}, from now on.", changed=True)
 
 
-async def _tried(bucket: Bucket) -> SetupStep:
+async def _check_access(bucket: Bucket) -> SetupStep:
     key, content = bucket_key("local", f"{ATTEMPTS_PREFIX}check-{uuid.uuid4().hex}"), uuid.uuid4().bytes
     await bucket.call("put_object", Key=key, Body=content)
     try:
@@ -120,55 +123,56 @@ async def _tried(bucket: Bucket) -> SetupStep:
     return SetupStep("An object was written, read and removed.", changed=False)
 
 
-def _lifecycle(config: BucketConfig) -> list[dict[str, Any]]:
+def _lifecycle_rules(config: BucketConfig) -> list[Rule]:
     rules = [
         {
-            "ID": f"{_RULE}unfinished",
+            "ID": f"{_RULE_PREFIX}unfinished",
             "Status": "Enabled",
             "Filter": {"Prefix": ""},
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UNFINISHED_DAYS},
         },
-        _expiring("scratch", ATTEMPTS_PREFIX, ATTEMPT_DAYS),
+        _expiration_rule("scratch", ATTEMPTS_PREFIX, ATTEMPT_DAYS),
     ]
     if config.upload_days is not None:
         for user_id in list(config.users)[:MAX_RULES]:
             prefix = f"{bucket_key(user_id, 'uploads')}/"
-            rules.append(_expiring(f"uploads-of-{prefix.partition('/')[0]}", prefix, config.upload_days))
+            name = f"uploads-of-{prefix.partition('/')[0]}"
+            rules.append(_expiration_rule(name, prefix, config.upload_days))
     return rules
 
 
-def _expiring(name: str, prefix: str, days: int) -> dict[str, Any]:
+def _expiration_rule(name: str, prefix: str, days: int) -> Rule:
     return {
-        "ID": f"{_RULE}{name}",
+        "ID": f"{_RULE_PREFIX}{name}",
         "Status": "Enabled",
         "Filter": {"Prefix": prefix},
         "Expiration": {"Days": days},
     }
 
 
-def _essence(rule: dict[str, Any]) -> tuple[str, ...]:
-    """What matters of a lifecycle rule; stores add and reorder the rest."""
+def _normalized_rule(rule: Rule) -> tuple[str, ...]:
+    """Return the fields of a lifecycle rule that matter; stores add and reorder others."""
     prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
     unfinished = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation", "")
     expiry = rule.get("Expiration", {}).get("Days", "")
     return tuple(map(str, (rule.get("ID"), rule.get("Status"), prefix, unfinished, expiry)))
 
 
-def _same_cors(rule: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return all(_sorted(rule.get(name)) == _sorted(value) for name, value in wanted.items())
+def _is_same_cors(rule: Rule, desired: Rule) -> bool:
+    return all(_sort_lists(rule.get(name)) == _sort_lists(value) for name, value in desired.items())
 
 
-def _sorted(value: object) -> object:
+def _sort_lists(value: object) -> object:
     return sorted(value) if isinstance(value, list) else value
 
 
-async def _rules(bucket: Bucket, operation: str, field: str, *, absent: str) -> list[dict[str, Any]]:
-    """The rules that are there; stores answer with an error where there are none."""
+async def _read_rules(bucket: Bucket, operation: str, field: str, *, missing: str) -> list[Rule]:
+    """Return the rules of a bucket; stores respond with the error `missing` if there are none."""
     try:
-        answer = await bucket.call(operation)
+        response = await bucket.call(operation)
     except StorageError as error:
-        if isinstance(error, ObjectNotFound) or absent in str(error):
+        if isinstance(error, ObjectNotFound) or missing in str(error):
             return []
         raise
-    found: list[dict[str, Any]] = answer.get(field, [])
-    return found
+    rules: list[Rule] = response.get(field, [])
+    return rules

@@ -1,8 +1,8 @@
-"""Room on a disk that is promised to files on their way, so that together they never fill it.
+"""Reserve disk space for files that are being received, so that together they never fill the disk.
 
-A promise is a file named `<id>-<bytes>.part`, locked by the process that fills it. A process that dies loses its lock,
-and with it the promise, whichever replica looks next. An upload in parts is a folder, and promises what its parts still
-need for as long as parts keep coming. What counts is what was promised and is not on the disk yet.
+A reservation is a file named `<id>-<bytes>.part`, locked by the process that writes it. A process that dies loses the
+lock, and with it the reservation, for every replica. A multipart upload is a folder, which reserves what its parts
+still need while parts keep coming. Only bytes that are reserved and not yet on the disk are counted.
 """
 
 import asyncio
@@ -20,97 +20,98 @@ from pathlib import Path
 from typing import BinaryIO
 
 from infra.private_files import make_private_folder, open_private
-from infra.storage.base import CONCURRENT_PARTS, DiskFull
+from infra.storage.base import CONCURRENT_PARTS
+from infra.storage.errors import DiskFull
 
-KEEP_BYTES = 256 * 2**20
-"""What stays free for the database, the logs and everybody else on the machine."""
+MIN_FREE_BYTES = 256 * 2**20
+"""The space that stays free for the database, the logs and other programs."""
 ACTIVE_SECONDS = 900.0
-"""An upload in parts of which nothing has come for so long promises nothing until the next part."""
+"""A multipart upload that has received nothing for this long reserves nothing until its next part."""
 
-_PROMISE = re.compile(r"[0-9a-f]{32}-(\d+)\.part")
-_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+_RESERVATION = re.compile(r"[0-9a-f]{32}-(\d+)\.part")
+_BLOCK_BYTES = 512  # the unit of st_blocks, which is not the block size of the file system
 
 
 class DiskReserve:
-    """The promises in one folder, shared by every process that uses it.
+    """The reservations in one folder, shared by every process that uses it.
 
-    `keep_bytes` of the disk stay free; `free_bytes` tells what is free on the disk of a folder.
+    `min_free_bytes` of the disk stay free; `free_bytes` returns what is free on the disk of a folder.
     """
 
     def __init__(
         self,
         folder: Path,
-        keep_bytes: int = KEEP_BYTES,
+        min_free_bytes: int = MIN_FREE_BYTES,
         free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         make_private_folder(folder)
         self._folder = folder
         self._free_bytes = free_bytes
-        self._keep_bytes = keep_bytes
+        self._min_free_bytes = min_free_bytes
 
-    def open_file(self, size: int, folder: Path | None = None) -> BinaryIO:
-        """Create a private file that `size` bytes are promised to, beside others or in an upload's own folder.
+    def create_file(self, size: int, folder: Path | None = None) -> BinaryIO:
+        """Create a private file that reserves `size` bytes, optionally in the folder of an upload.
 
-        Raises DiskFull; FileNotFoundError if the upload's folder is gone.
+        Raises DiskFull; FileNotFoundError if the upload's folder does not exist.
         """
         path = (folder or self._folder) / f"{uuid.uuid4().hex}-{size}.part"
-        with locked(self._folder):
+        with lock_folder(self._folder):
             file = open(path, "xb", opener=open_private)  # noqa: SIM115 - Path.open takes no opener
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._spare_bytes() < 0:
-                remove(file)
+            if self._available_bytes() < 0:
+                remove_file(file)
                 raise DiskFull
         return file
 
     @asynccontextmanager
-    async def receiving(self, size: int, folder: Path | None = None) -> AsyncIterator[BinaryIO]:
-        """The same file for as long as the block lasts; whoever wants to keep it moves it away."""
-        opening = asyncio.ensure_future(asyncio.to_thread(self.open_file, size, folder))
+    async def open_temporary(self, size: int, folder: Path | None = None) -> AsyncIterator[BinaryIO]:
+        """Yield a file from `create_file` and remove it at the end; to keep it, move it away."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self.create_file, size, folder))
         try:
             file = await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_remove_result)
             raise
         try:
-            with _full_disk_told():
+            with _disk_full_errors():
                 yield file
         finally:
-            remove(file)
+            remove_file(file)
 
     def check(self, size: int) -> None:
-        """Raise DiskFull unless a file of `size` bytes could be begun now."""
-        with locked(self._folder):
-            if self._spare_bytes() < size:
+        """Raise DiskFull unless `size` bytes could be reserved now."""
+        with lock_folder(self._folder):
+            if self._available_bytes() < size:
                 raise DiskFull
 
     @contextmanager
-    def checked(self) -> Iterator[None]:
-        """Let nobody else promise anything while the block does; raises DiskFull if it was too much."""
-        with locked(self._folder), _full_disk_told():
+    def lock_and_check(self) -> Iterator[None]:
+        """Block other reservations; at the end raise DiskFull if the block reserved too much."""
+        with lock_folder(self._folder), _disk_full_errors():
             yield
-            if self._spare_bytes() < 0:
+            if self._available_bytes() < 0:
                 raise DiskFull
 
-    def remove_dead_files(self, older_than_seconds: float) -> int:
-        """Remove the files of processes that died, and whatever else lies there for so long; how many there were."""
-        with locked(self._folder):
+    def remove_stale_files(self, older_than_seconds: float) -> int:
+        """Remove the files of dead processes, and all others of this age; return their number."""
+        with lock_folder(self._folder):
             removed = sum(_scan(folder).removed for folder in (self._folder, *self._folder.glob("parts-*")))
             for path in self._folder.iterdir():
-                if not path.is_dir() and _is_old(path, older_than_seconds):
+                if not path.is_dir() and _is_stale(path, older_than_seconds):
                     path.unlink(missing_ok=True)
                     removed += 1
         return removed
 
-    def _spare_bytes(self) -> int:
-        """What is free beyond the reserve and all promises; also removes what the dead have left."""
-        promised = _scan(self._folder).missing_bytes
-        promised += sum(_upload_bytes(folder) for folder in self._folder.glob("parts-*"))
-        return self._free_bytes(self._folder) - self._keep_bytes - promised
+    def _available_bytes(self) -> int:
+        """Return the free space less all reservations; also removes the files of dead processes."""
+        reserved = _scan(self._folder).missing_bytes
+        reserved += sum(_upload_bytes(folder) for folder in self._folder.glob("parts-*"))
+        return self._free_bytes(self._folder) - self._min_free_bytes - reserved
 
 
 @contextmanager
-def _full_disk_told() -> Iterator[None]:
-    """Raise DiskFull for what a disk or a quota without room answers."""
+def _disk_full_errors() -> Iterator[None]:
+    """Raise DiskFull in place of the OSError of a full disk or an exhausted quota."""
     try:
         yield
     except OSError as error:
@@ -120,8 +121,8 @@ def _full_disk_told() -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock; raises FileNotFoundError if there is no such folder."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep a folder locked; raises FileNotFoundError if it does not exist."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -130,76 +131,84 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def remove(file: BinaryIO) -> None:
-    """Remove a file that was opened here, and the promise with it."""
+def remove_file(file: BinaryIO) -> None:
+    """Remove and close a file from `create_file`, which ends its reservation."""
     Path(file.name).unlink(missing_ok=True)
     file.close()
 
 
 def _remove_result(opening: "asyncio.Future[BinaryIO]") -> None:
-    """Nobody waits for the file any more."""
+    """Remove a file whose caller was cancelled while it was created."""
     if not opening.cancelled() and opening.exception() is None:
-        remove(opening.result())
+        remove_file(opening.result())
 
 
 @dataclass
 class _Scan:
-    announced_bytes: int = 0
+    """The reservations of the files directly in a folder, and how many stale files were removed."""
+
+    reserved_bytes: int = 0
     written_bytes: int = 0
     removed: int = 0
 
     @property
     def missing_bytes(self) -> int:
-        return max(0, self.announced_bytes - self.written_bytes)
+        return max(0, self.reserved_bytes - self.written_bytes)
 
 
 def _scan(folder: Path) -> _Scan:
-    """The promises of files right in a folder; those of the dead are removed. The reserve's lock is held."""
+    """Sum the reservations in a folder, and remove those of dead processes.
+
+    The caller has the lock of the reserve's folder.
+    """
     scan = _Scan()
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            match = _PROMISE.fullmatch(entry.name)
+            match = _RESERVATION.fullmatch(entry.name)
             if match is None or entry.is_symlink():
                 continue
             with suppress(FileNotFoundError):
-                if _is_dead(Path(entry.path)):
+                if _is_unlocked(Path(entry.path)):
                     Path(entry.path).unlink()
                     scan.removed += 1
                 else:
-                    scan.announced_bytes += int(match[1])
-                    scan.written_bytes += min(int(match[1]), _taken_bytes(Path(entry.path)))
+                    scan.reserved_bytes += int(match[1])
+                    scan.written_bytes += min(int(match[1]), _disk_usage(Path(entry.path)))
     return scan
 
 
 def _upload_bytes(folder: Path) -> int:
-    """What an upload in parts still needs: its missing parts, and the copies of those that are being received."""
+    """Return what a multipart upload still needs: missing parts, and copies of parts in transfer."""
     with suppress(FileNotFoundError, ValueError):
         parts = _scan(folder)
-        idle = time.time() - (folder / "bytes").stat().st_mtime > ACTIVE_SECONDS
-        if idle and not parts.announced_bytes:
+        is_idle = time.time() - (folder / "bytes").stat().st_mtime > ACTIVE_SECONDS
+        if is_idle and not parts.reserved_bytes:
             return 0
         size = int((folder / "size").read_text())
-        copies = max(parts.announced_bytes, min(size, CONCURRENT_PARTS * int((folder / "each").read_text())))
-        return max(0, size - _taken_bytes(folder / "bytes")) + copies - parts.written_bytes
+        copies = max(parts.reserved_bytes, min(size, CONCURRENT_PARTS * int((folder / "each").read_text())))
+        return max(0, size - _disk_usage(folder / "bytes")) + copies - parts.written_bytes
     return 0
 
 
-def _taken_bytes(path: Path) -> int:
-    """What a file takes of the disk, holes left out."""
+def _disk_usage(path: Path) -> int:
+    """Return the disk space of a file in bytes, without its holes."""
     return path.stat().st_blocks * _BLOCK_BYTES
 
 
-def _is_old(path: Path, seconds: float) -> bool:
-    """Whether a file that promises nothing was left here; a second name for an old file is as old as the name."""
+def _is_stale(path: Path, seconds: float) -> bool:
+    """Return whether a file without a reservation has this age.
+
+    A second name for a published file (`.held`) is as old as the name, which only the ctime shows.
+    """
     with suppress(FileNotFoundError):
-        facts = path.lstat()
-        changed_at = facts.st_ctime if path.suffix == ".held" else facts.st_mtime
-        return _PROMISE.fullmatch(path.name) is None and changed_at < time.time() - seconds
+        status = path.lstat()
+        changed_at = status.st_ctime if path.suffix == ".held" else status.st_mtime
+        return _RESERVATION.fullmatch(path.name) is None and changed_at < time.time() - seconds
     return False
 
 
-def _is_dead(path: Path) -> bool:
-    """Whether nobody fills the file any more."""
+def _is_unlocked(path: Path) -> bool:
+    """Return whether no process writes the file any more."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,9 +1,9 @@
-"""Uploads in parts into a folder: each part is received into a file of its own, then copied to its place in the whole.
+"""Multipart uploads into a folder: receive each part into its own file, then copy it into the whole.
 
-An upload is a folder `parts-<id>`: `target` (the path that it is for), `size`, `each` (the length of its parts),
-`bytes` (the whole), and an empty file named `<number>-<size>-<md5>` for each part that is there to its last byte.
-`bytes` is written only under the folder's lock, and no process holds that lock while it waits for a client: once an
-upload is complete, nobody has the published file open for writing.
+An upload is a folder `parts-<id>`: `target` (the path of the object), `size`, `each` (the size of its parts), `bytes`
+(the whole), and an empty file named `<number>-<size>-<md5>` for each received part. `bytes` is written only under the
+folder's lock, and no process waits for a client while it has that lock. So no process has the file open for writing
+once the object is published.
 """
 
 import asyncio
@@ -19,34 +19,27 @@ from contextlib import suppress
 from pathlib import Path
 
 from infra.private_files import write_private
-from infra.storage.base import (
-    CHUNK_BYTES,
-    ChecksumMismatch,
-    NoSuchUpload,
-    Part,
-    SizeMismatch,
-    enforce_size,
-    part_bytes,
-)
-from infra.storage.disk_reserve import DiskReserve, locked
+from infra.storage.base import CHUNK_BYTES, Part, enforce_size, part_bytes
+from infra.storage.disk_reserve import DiskReserve, lock_folder
+from infra.storage.errors import ChecksumMismatch, NoSuchUpload, SizeMismatch
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class MultipartFolder:
-    """The uploads under way; ids that are unknown, or for another object, raise NoSuchUpload."""
+    """The unfinished uploads; an id that is unknown or for another object raises NoSuchUpload."""
 
     def __init__(self, root: Path, reserve: DiskReserve) -> None:
         self._root = root
         self._reserve = reserve
 
     def create(self, target: Path, size: int) -> str:
-        """A new upload for this path, of so many bytes; raises DiskFull."""
+        """Create an upload of `size` bytes to this path and return its id; raises DiskFull."""
         upload_id = uuid.uuid4().hex
         folder = self._root / f"parts-{upload_id}"
         try:
-            with self._reserve.checked():
-                _create(folder, target, size)
+            with self._reserve.lock_and_check():
+                _create_folder(folder, target, size)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -60,16 +53,16 @@ class MultipartFolder:
         chunks: AsyncIterator[bytes],
         content_md5: str | None,
     ) -> str:
-        """Take in a part (its number, and its size in bytes) and return its ETag.
+        """Receive a part (its number, its size in bytes) and return its ETag.
 
-        `content_md5` is the header of that name, if one was sent. After SizeMismatch, ChecksumMismatch and
-        DiskFull a part that was there before is unchanged. Raises NoSuchUpload once the upload is complete or aborted.
+        `content_md5` is the request header of that name. SizeMismatch, ChecksumMismatch and DiskFull leave a part
+        that was received before unchanged. Raises NoSuchUpload as soon as the upload is complete or aborted.
         """
         number, size = part
-        folder = self._folder(target, upload_id)
+        folder = self._find_folder(target, upload_id)
         digest = hashlib.md5(usedforsecurity=False)
         try:
-            async with self._reserve.receiving(size, folder) as file:
+            async with self._reserve.open_temporary(size, folder) as file:
                 async for chunk in enforce_size(chunks, size):
                     if not folder.exists():
                         raise NoSuchUpload
@@ -79,66 +72,65 @@ class MultipartFolder:
                 if content_md5 is not None and content_md5.strip() != md5:
                     raise ChecksumMismatch
                 await asyncio.to_thread(file.flush)
-                await asyncio.to_thread(_place, folder, Path(file.name), number, digest.hexdigest())
-        except FileNotFoundError:  # the folder went meanwhile
+                await asyncio.to_thread(_copy_part, folder, Path(file.name), number, digest.hexdigest())
+        except FileNotFoundError:  # the folder was removed during the transfer
             raise NoSuchUpload from None
         return digest.hexdigest()
 
     def list_parts(self, target: Path, upload_id: str) -> list[Part]:
-        """The parts that are there, by number."""
-        return _parts(self._folder(target, upload_id))
+        """Return the received parts, ordered by number."""
+        return _read_parts(self._find_folder(target, upload_id))
 
     def complete(
         self, target: Path, upload_id: str, parts: Sequence[Part], move: Callable[[Path, Path], None]
     ) -> None:
-        """Put the file in its place; SizeMismatch unless it is exactly these parts."""
-        folder = self._folder(target, upload_id)
+        """Move the whole to its target; raises SizeMismatch unless it has exactly these parts."""
+        folder = self._find_folder(target, upload_id)
         try:
-            with locked(folder):
+            with lock_folder(folder):
                 whole = folder / "bytes"
-                sizes = {whole.stat().st_size, _announced(folder), sum(part.size for part in parts)}
-                if _parts(folder) != list(parts) or len(sizes) > 1:
+                sizes = {whole.stat().st_size, _read_size(folder), sum(part.size for part in parts)}
+                if _read_parts(folder) != list(parts) or len(sizes) > 1:
                     raise SizeMismatch
                 move(whole, target)
-        except (
-            FileNotFoundError
-        ):  # completed or given up by another just now, or by one who died before he cleaned up
+        except FileNotFoundError:
+            # Another process has just completed or aborted it, or died between the move and the removal.
             raise NoSuchUpload from None
-        self._retire(folder)
+        self._remove(folder)
 
     def abort(self, target: Path, upload_id: str) -> None:
-        """Remove what has arrived, and end what is being received."""
+        """Remove the received parts; parts in transfer then fail."""
         with suppress(NoSuchUpload):
-            self._retire(self._folder(target, upload_id))
+            self._remove(self._find_folder(target, upload_id))
 
-    def abort_under(self, prefix: Path) -> None:
-        """Remove the uploads for paths under this one."""
+    def abort_below(self, prefix: Path) -> None:
+        """Abort all uploads to paths below this one."""
         for marker in self._root.glob("parts-*/target"):
             with suppress(FileNotFoundError):
                 if Path(marker.read_text()).is_relative_to(prefix):
-                    self._retire(marker.parent)
+                    self._remove(marker.parent)
 
-    def remove_abandoned(self, older_than_seconds: float) -> int:
-        """Remove uploads of which nothing has come for so long, and what others left of theirs; how many."""
-        for left in self._root.glob("retired-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        swept = 0
+    def abort_abandoned(self, older_than_seconds: float) -> int:
+        """Abort uploads that have received nothing for this long and return their number."""
+        for retired in self._root.glob("retired-*"):  # left by a process that died in `_remove`
+            shutil.rmtree(retired, ignore_errors=True)
+        removed = 0
         for folder in self._root.glob("parts-*"):
             with suppress(FileNotFoundError):
-                if _changed_at(folder) < time.time() - older_than_seconds:
-                    self._retire(folder)
-                    swept += 1
-        return swept
+                if _last_change(folder) < time.time() - older_than_seconds:
+                    self._remove(folder)
+                    removed += 1
+        return removed
 
-    def _retire(self, folder: Path) -> None:
-        """Take an upload away at once, and then its bytes: whoever still sends to it finds it gone."""
+    def _remove(self, folder: Path) -> None:
+        """Rename an upload so that senders no longer find it, then delete its bytes."""
         retired = self._root / f"retired-{uuid.uuid4().hex}"
         with suppress(FileNotFoundError):
-            with locked(folder):
+            with lock_folder(folder):
                 folder.rename(retired)
             shutil.rmtree(retired, ignore_errors=True)
 
-    def _folder(self, target: Path, upload_id: str) -> Path:
+    def _find_folder(self, target: Path, upload_id: str) -> Path:
         folder = self._root / f"parts-{upload_id}"
         with suppress(FileNotFoundError):
             if _ID.fullmatch(upload_id) and (folder / "target").read_text() == str(target):
@@ -146,17 +138,17 @@ class MultipartFolder:
         raise NoSuchUpload
 
 
-def _create(folder: Path, target: Path, size: int) -> None:
+def _create_folder(folder: Path, target: Path, size: int) -> None:
     folder.mkdir(mode=0o700)
     (folder / "bytes").touch(mode=0o600)
     for name, value in (("each", part_bytes(size)), ("size", size), ("target", target)):
         write_private(folder / name, str(value))
 
 
-def _place(folder: Path, part: Path, number: int, etag: str) -> None:
-    """Copy a part that was received to its place in the whole, and say that it is there."""
-    with locked(folder), part.open("rb") as source, (folder / "bytes").open("r+b") as whole:
-        _forget(folder, number)
+def _copy_part(folder: Path, part: Path, number: int, etag: str) -> None:
+    """Copy a received part to its offset in the whole, then mark it as received."""
+    with lock_folder(folder), part.open("rb") as source, (folder / "bytes").open("r+b") as whole:
+        _remove_markers(folder, number)
         whole.seek((number - 1) * int((folder / "each").read_text()))
         shutil.copyfileobj(source, whole, CHUNK_BYTES)
         size = source.tell()
@@ -165,33 +157,33 @@ def _place(folder: Path, part: Path, number: int, etag: str) -> None:
         (folder / f"{number}-{size}-{etag}").touch(mode=0o600)
 
 
-def _announced(folder: Path) -> int:
-    """How long the whole is to be; an upload of an earlier version does not say so."""
+def _read_size(folder: Path) -> int:
+    """Return the size of the object; uploads from before an upgrade did not store it."""
     try:
         return int((folder / "size").read_text())
     except FileNotFoundError:
         return (folder / "bytes").stat().st_size
 
 
-def _changed_at(folder: Path) -> float:
-    """When the last part was placed; that what the dead have left is removed changes nothing."""
-    changed = folder.stat().st_mtime
+def _last_change(folder: Path) -> float:
+    """Return when the last part was received; removing stale files changes only the folder's own time."""
+    changed_at = folder.stat().st_mtime
     with suppress(FileNotFoundError):
-        changed = min(changed, (folder / "bytes").stat().st_mtime)
-    return changed
+        changed_at = min(changed_at, (folder / "bytes").stat().st_mtime)
+    return changed_at
 
 
-def _parts(folder: Path) -> list[Part]:
-    found = []
+def _read_parts(folder: Path) -> list[Part]:
+    parts = []
     with suppress(FileNotFoundError):
         for marker in folder.iterdir():
             number, dash, rest = marker.name.partition("-")
             if dash and marker.suffix != ".part":
                 size, _, etag = rest.partition("-")
-                found.append(Part(int(number), int(size), etag))
-    return sorted(found, key=lambda part: part.number)
+                parts.append(Part(int(number), int(size), etag))
+    return sorted(parts, key=lambda part: part.number)
 
 
-def _forget(folder: Path, number: int) -> None:
+def _remove_markers(folder: Path, number: int) -> None:
     for marker in folder.glob(f"{number}-*"):
         marker.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""URLs that a service answers itself for objects in a folder: signed, expiring, each for one thing only."""
+"""Sign and verify the expiring URLs under which the service itself serves objects of a folder."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,16 +13,19 @@ _AUDIENCE = "file"
 
 
 class ExpiredToken(Exception):
-    """The URL was good, and is no longer."""
+    """The token was valid and has expired."""
 
 
 class InvalidToken(Exception):
-    """The URL was not made here, or not for this."""
+    """The token was not signed with this key, or is for another object."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """What a URL allows: to read an object, to write one of exactly `size` bytes, or to write one part of it."""
+    """What a URL permits: to read an object, to write one of exactly `size` bytes, or to write one part of it.
+
+    The fields are the claims of the token, so that a new name invalidates the URLs in use.
+    """
 
     act: Literal["read", "write", "part"]
     user_id: str
@@ -36,13 +39,13 @@ class Grant:
 
 @dataclass(frozen=True)
 class UrlSigner:
-    """Makes and reads URLs under `{origin}/api/files/`."""
+    """Sign and verify URLs under `{origin}/api/files/`."""
 
     origin: str
     key: bytes = field(repr=False)
 
     def sign(self, grant: Grant, expires_seconds: int) -> SignedUrl:
-        """A URL for the grant, and the headers that go with it."""
+        """Return a URL for the grant, and the headers to send with it."""
         claims: dict[str, Any] = {name: value for name, value in vars(grant).items() if value is not None}
         claims |= {"aud": _AUDIENCE, "exp": int(time.time()) + expires_seconds}
         token = jwt.encode(claims, self.key, "HS256")
@@ -50,7 +53,7 @@ class UrlSigner:
         return SignedUrl(f"{self.origin}/api/files/{quote(grant.key)}?token={token}", headers)
 
     def verify(self, token: str, key: str) -> Grant:
-        """What a token allows for this key; raises ExpiredToken or InvalidToken."""
+        """Return what a token permits for this key; raises ExpiredToken or InvalidToken."""
         try:
             claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=_AUDIENCE)
         except jwt.ExpiredSignatureError:

@@ -95,7 +95,7 @@ def video(tmp_path: Path) -> Path:
 
 async def objects(s3_server: S3Server, settings: Settings) -> list[str]:
     bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
-    found = await bucket.pages("list_objects_v2", "Contents")
+    found = await bucket.list_all("list_objects_v2", "Contents")
     await bucket.close()
     return sorted(entry["Key"] for entry in found)
 

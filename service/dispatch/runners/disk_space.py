@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO
 
 from gpu.spec import AttemptSpec, LocalFile
-from infra.storage.disk_reserve import KEEP_BYTES, DiskReserve
+from infra.storage.disk_reserve import MIN_FREE_BYTES, DiskReserve
 
 MAX_RESERVED_BYTES = 2**30
 """The most that is reserved for a run: what it will write is not known before it runs."""
@@ -21,7 +21,7 @@ class ScratchSpace:
     @property
     def keep_bytes(self) -> int:
         """The space that a run must leave free on the disk, in bytes."""
-        return KEEP_BYTES if self._reserve is not None else 0
+        return MIN_FREE_BYTES if self._reserve is not None else 0
 
     def reserve(self, spec: AttemptSpec) -> IO[bytes]:
         """Open a file that reserves the space of a run for as long as its process keeps it open.
@@ -34,7 +34,7 @@ class ScratchSpace:
             Path(source.path) for source in spec.transfer.sources.values() if isinstance(source, LocalFile)
         ]
         size = sum(path.stat().st_size for path in sources if path.is_file())
-        file = self._reserve.open_file(min(size, MAX_RESERVED_BYTES))
+        file = self._reserve.create_file(min(size, MAX_RESERVED_BYTES))
         self._files[spec.call_id] = Path(file.name)
         return file
 

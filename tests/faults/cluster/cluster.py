@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import jwt
 
-from infra.storage.disk_reserve import KEEP_BYTES
+from infra.storage.disk_reserve import MIN_FREE_BYTES
 from tests.faults.checkers.callback_checker import Judge
 from tests.faults.checkers.database_reader import Ledger, PostgresSource, SqliteSource
 from tests.faults.cluster.clock import FOREVER_SECONDS, Clock
@@ -25,7 +25,7 @@ from tests.faults.workload.webhook_receiver import Receiver
 from tests.support import videos
 
 SECRET = "a secret that is long enough for the faults that it is used with"
-DISK_MEGABYTES = 64 + KEEP_BYTES // 2**20
+DISK_MEGABYTES = 64 + MIN_FREE_BYTES // 2**20
 """What exports may use, and what the service leaves free."""
 CLIP_SECONDS = {"short": 1, "middle": 10, "long": 40}
 SETTINGS = {

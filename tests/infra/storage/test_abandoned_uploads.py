@@ -31,7 +31,7 @@ async def bucket(s3_server: S3Server) -> AsyncIterator[Bucket]:
 
 
 async def unfinished(bucket: Bucket) -> list[str]:
-    return sorted(found["Key"] for found in await bucket.pages("list_multipart_uploads", "Uploads"))
+    return sorted(found["Key"] for found in await bucket.list_all("list_multipart_uploads", "Uploads"))
 
 
 async def test_old_uploads_are_removed_and_those_of_other_programs_are_not(bucket: Bucket) -> None:

@@ -46,7 +46,7 @@ async def test_a_bucket_is_made_opened_tidied_and_tried(bucket: Bucket) -> None:
     assert found["framehook-scratch"]["Filter"] == {"Prefix": ".attempts/"}
     assert found["framehook-uploads-of-local"]["Filter"] == {"Prefix": "local/uploads/"}
     assert found["framehook-uploads-of-a%2Fb"]["Filter"] == {"Prefix": "a%2Fb/uploads/"}
-    assert await bucket.pages("list_objects_v2", "Contents") == []
+    assert await bucket.list_all("list_objects_v2", "Contents") == []
 
 
 async def test_doing_it_again_changes_nothing(bucket: Bucket) -> None:

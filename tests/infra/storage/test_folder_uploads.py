@@ -269,12 +269,12 @@ async def test_six_uploads_at_once_get_no_more_room_than_there_is(tmp_path: Path
     files = []
     for _ in range(6):
         try:
-            files.append(await asyncio.to_thread(reserve.open_file, 300 * MIB))
+            files.append(await asyncio.to_thread(reserve.create_file, 300 * MIB))
         except DiskFull:
             continue
     assert len(files) == 3
     files[0].close()  # as when its process dies: the lock goes, and the file stays
-    again = DiskReserve(tmp_path, free_bytes=disk).open_file(300 * MIB)
+    again = DiskReserve(tmp_path, free_bytes=disk).create_file(300 * MIB)
     with pytest.raises(DiskFull):
         reserve.check(300 * MIB)
     for file in (*files, again):
@@ -283,7 +283,7 @@ async def test_six_uploads_at_once_get_no_more_room_than_there_is(tmp_path: Path
 
 async def test_what_was_written_of_an_upload_is_not_counted_twice(tmp_path: Path) -> None:
     reserve = DiskReserve(tmp_path, free_bytes=disk_of(856 * MIB))
-    async with reserve.receiving(400 * MIB) as file:
+    async with reserve.open_temporary(400 * MIB) as file:
         os.posix_fallocate(file.fileno(), 0, 300 * MIB)
         reserve.check(150 * MIB)
         with pytest.raises(DiskFull):

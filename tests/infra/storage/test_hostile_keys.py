@@ -12,7 +12,7 @@ import pytest
 
 from gpu.keys import validate_key
 from infra.storage import FolderStorage, InvalidKey
-from infra.storage.base import object_name, user_folder
+from infra.storage.object_names import object_name, user_folder
 from infra.storage.s3 import bucket_key
 
 TRIES = 10_000

@@ -19,7 +19,7 @@ from infra.storage import (
 )
 from infra.storage.client import Bucket, S3Config
 from infra.storage.s3 import S3Storage
-from infra.storage.s3_publish import publish
+from infra.storage.s3_publish import copy_object
 from tests.support.s3_server import S3Server
 from tests.support.sigv4 import SECRET_KEY
 
@@ -219,7 +219,7 @@ async def test_a_large_object_is_copied_in_parts(bucket: Bucket, storage: Storag
     await bucket.call("put_object", Key="ann/from", Body=content, Metadata={"sha256": stated})
     found = await storage.find("ann", "from")
     assert found is not None
-    assert await publish(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
+    assert await copy_object(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
     copy = await bucket.call("get_object", Key="ann/to")
     assert copy["Metadata"] == {"sha256": stated}
     assert await asyncio.to_thread(copy["Body"].read) == content
@@ -232,8 +232,8 @@ async def test_a_copy_of_what_went_meanwhile_fails_and_leaves_nothing(
     found = await storage.find("ann", "from")
     assert found is not None
     await storage.delete("ann", "from")
-    assert not await publish(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
-    assert await bucket.pages("list_multipart_uploads", "Uploads") == []
+    assert not await copy_object(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
+    assert await bucket.list_all("list_multipart_uploads", "Uploads") == []
     assert await storage.find("ann", "to") is None
 
 
@@ -244,8 +244,8 @@ async def test_a_large_object_that_is_replaced_while_it_is_copied_is_not_publish
     found = await storage.find("ann", "from")
     assert found is not None
     await bucket.call("put_object", Key="ann/from", Body=b"y" * 6 * MIB, Metadata={"sha256": "0" * 64})
-    assert not await publish(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
-    assert await bucket.pages("list_multipart_uploads", "Uploads") == []
+    assert not await copy_object(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
+    assert await bucket.list_all("list_multipart_uploads", "Uploads") == []
     assert await storage.find("ann", "to") is None
 
 

@@ -5,7 +5,8 @@ import hashlib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from infra.storage.base import part_bytes, part_sizes, user_folder
+from infra.storage.base import part_bytes, part_sizes
+from infra.storage.object_names import user_folder
 
 MIB = 2**20
 

@@ -180,7 +180,7 @@ async def test_an_upload_that_the_service_has_deleted_starts_over(
     with pytest.raises(KeyboardInterrupt):
         await Uploader(server.url, resume_folder, until=0.3).upload(film)
     bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
-    (upload,) = await bucket.pages("list_multipart_uploads", "Uploads")
+    (upload,) = await bucket.list_all("list_multipart_uploads", "Uploads")
     await bucket.call("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
     await bucket.close()
     key = await Uploader(server.url, resume_folder).upload(film)

@@ -68,7 +68,7 @@ async def test_a_run_keeps_its_room_until_it_ends(tmp_path: Path, spec: AttemptS
         target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
         spec = spec.model_copy(update={"call_id": runner.call_id_for("job", 1), "callback": target})
         await runner.spawn(spec)
-        reserve.remove_dead_files(60)
+        reserve.remove_stale_files(60)
         (held,) = list_of(tmp_path / "incoming")
         assert held.endswith(f"-{(tmp_path / 'source.mp4').stat().st_size}.part")
         await runner.close()

@@ -134,7 +134,7 @@ async def test_a_bucket_that_is_missing_is_told_of_and_nothing_is_complete(
     await bucket.create()
     async with open_harness(settings) as harness:
         run = FakeRun(await harness.submit_export(), harness.server.http)
-        for found in await bucket.pages("list_objects_v2", "Contents"):
+        for found in await bucket.list_all("list_objects_v2", "Contents"):
             await bucket.call("delete_object", Key=found["Key"])
         await bucket.call("delete_bucket")
         assert coded(await run.report_completed(size=len(VIDEO), checksum=CHECKSUM))[0] == 503
