@@ -13,6 +13,7 @@ from sqlalchemy import Table, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
+from infra.database.batches import lock_batch
 from service.webhooks.endpoints import OVERLAP_SECONDS
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState
 
@@ -98,6 +99,6 @@ def _at_most(column: Any, moment: float) -> Any:
 
 async def _correct(session: AsyncSession, table: Table, key: Any, wrong: Any, values: Any) -> bool:
     """Correct a batch of rows that are not locked; who holds a lock is writing new times."""
-    batch = select(key).where(wrong).limit(BATCH_ROWS).with_for_update(skip_locked=True)
+    batch = lock_batch(select(key).where(wrong), BATCH_ROWS, skip_locked=True)
     corrected = await session.execute(update(table).where(key.in_(batch)).values(values).returning(key))
     return len(corrected.all()) == BATCH_ROWS

@@ -10,6 +10,7 @@ from sqlalchemy import and_, bindparam, case, literal_column, or_, select, updat
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import CHANGE_LOG
+from infra.database.batches import lock_batch
 from service.webhooks import delivery_log
 from service.webhooks.endpoints import is_endpoint, update_where
 from service.webhooks.models import DELIVERIES, ENDPOINTS, DeliveryState, DisabledReason, Endpoint
@@ -20,19 +21,15 @@ _pending = and_(
     DELIVERIES.c.endpoint_id.in_(bindparam("endpoints", expanding=True)),
     DELIVERIES.c.state == literal_column("'pending'"),
 )
-_batch = (
-    select(DELIVERIES.c.delivery_id)
-    .where(_pending)
-    # In the order of the partial index on pending rows, so that a long log of ended ones is never read.
-    .order_by(DELIVERIES.c.endpoint_id, DELIVERIES.c.next_at)
-    .limit(BATCH_ROWS)
-    .with_for_update(skip_locked=True)
+# In the order of the partial index on pending rows, so that a long log of ended ones is never read.
+_pending_ids = (
+    select(DELIVERIES.c.delivery_id).where(_pending).order_by(DELIVERIES.c.endpoint_id, DELIVERIES.c.next_at)
 )
 
 # The lease is kept: an attempt may be in flight, and newer events of the export wait until it ends.
 _FAIL_PENDING: Final = (
     update(DELIVERIES)
-    .where(DELIVERIES.c.delivery_id.in_(_batch))
+    .where(DELIVERIES.c.delivery_id.in_(lock_batch(_pending_ids, BATCH_ROWS, skip_locked=True)))
     .values(state=DeliveryState.FAILED.value, ended_at=bindparam("now"))
 )
 

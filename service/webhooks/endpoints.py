@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from callbacks.signing import encode_secret
+from infra.database.batches import lock_batch
 from service.jobs.ids import new_id
 from service.webhooks.ed25519 import SEED_BYTES, encode_private, private_key_from_seed
 from service.webhooks.models import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, Endpoint, endpoint_from_row
@@ -124,7 +125,7 @@ async def delete_deliveries(session: AsyncSession, endpoint_id: str) -> bool:
     The retention deletes their attempt logs, and the deliveries that are left if the calls end early.
     """
     of_endpoint = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.endpoint_id == endpoint_id)
-    batch = of_endpoint.order_by(DELIVERIES.c.delivery_id).limit(BATCH_ROWS).with_for_update()
+    batch = lock_batch(of_endpoint.order_by(DELIVERIES.c.delivery_id), BATCH_ROWS)
     statement = delete(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(batch))
     deleted = await session.execute(statement.returning(DELIVERIES.c.delivery_id))
     return len(deleted.all()) == BATCH_ROWS
