@@ -16,7 +16,6 @@ from service.problems import Conflict, NotFound
 from service.webhooks import endpoint_status, endpoints, serializers
 from service.webhooks.models import DisabledReason, Endpoint
 from service.webhooks.signing import active_public_keys
-from service.webhooks.url_check import check_url
 
 MAX_URL = 2_048
 
@@ -58,7 +57,7 @@ async def create(request: Request[State]) -> Response:
     """Create a webhook; only this response shows its secret."""
     user_id = await request.state["authenticator"].user(request)
     body, _ = await read_json(request, CreateEndpoint)
-    await check_url(request.state["egress"], body.url, "url")
+    await endpoints.check_url(request.state["egress"], body.url, "url")
     limit = request.state["limits"].endpoints
     async with request.state["database"].transaction() as session:
         await transitions.lock_user(session, user_id)
@@ -102,7 +101,7 @@ async def update(request: Request[State]) -> Response:
     endpoint = await load_endpoint(request)
     body, _ = await read_json(request, UpdateEndpoint)
     if body.url is not None and body.url != endpoint.url:
-        await check_url(request.state["egress"], body.url, "url")
+        await endpoints.check_url(request.state["egress"], body.url, "url")
     values = body.model_dump(exclude_none=True, exclude={"enabled", "events"})
     if body.events is not None:
         values["events"] = ",".join(sort_events(body.events))

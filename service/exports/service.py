@@ -28,7 +28,6 @@ from service.problems import (
     NotRetryable,
 )
 from service.webhooks import endpoints
-from service.webhooks.url_check import check_url
 
 ENDING_RETRY_SECONDS = 2
 _RETRYABLE = (Status.ERROR, Status.CANCELLED)
@@ -72,7 +71,7 @@ class ExportService:
             await checks.check_sources(self._storage, user_id, request.config)
             checks.check_output_place(self._storage, user_id, request.config)
             if request.webhook_url is not None:
-                await check_url(self._egress, request.webhook_url, "webhook_url")
+                await endpoints.check_url(self._egress, request.webhook_url, "webhook_url")
             job = await self._submit_once(user_id, request, idempotency)
         if request.webhook_url is None:
             return Submitted(job, None)

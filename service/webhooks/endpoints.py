@@ -1,6 +1,6 @@
-"""Create, read, change and delete endpoints.
+"""Check, create, read, change and delete endpoints.
 
-These functions take a session and never commit. Only they and `endpoint_status` write `webhook_endpoints`.
+Functions that take a session never commit. Only they and `endpoint_status` write `webhook_endpoints`.
 """
 
 import secrets
@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from callbacks.envelope import EventType
 from callbacks.signing import encode_secret
 from infra.database.batches import lock_batch
+from infra.egress import BlockedURL, EgressClient, Unreachable
 from service.jobs.ids import new_id
+from service.problems import FieldError, Invalid
 from service.webhooks.ed25519 import SEED_BYTES, encode_private, private_key_from_seed
 from service.webhooks.models import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, Endpoint, endpoint_from_row
 
@@ -23,6 +25,15 @@ OVERLAP_SECONDS: Final = 24 * 3_600.0
 DEFAULT_EVENTS: Final = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
 """The events of an endpoint that names none: all but progress."""
 BATCH_ROWS: Final = 500
+
+
+async def check_url(egress: EgressClient, url: str, field: str) -> None:
+    """Check the URL of an endpoint before it is stored; Invalid names the request's field."""
+    try:
+        await egress.check(url)
+    except (BlockedURL, Unreachable) as error:
+        reason = error.reason if isinstance(error, BlockedURL) else error.message
+        raise Invalid(f"{field}: {reason}", errors=[FieldError(loc=[field], msg=reason)]) from None
 
 
 async def create(
