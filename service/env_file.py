@@ -1,4 +1,4 @@
-"""Check `.env` and the environment for syntax errors and misspelled names before settings are read."""
+"""Check `.env` and the environment for syntax errors and misspelled names."""
 
 import difflib
 import os
@@ -20,7 +20,10 @@ class InvalidEnvFile(Exception):
 
 
 def read_names(path: Path) -> dict[str, int]:
-    """Return the names that `.env` sets and their lines, none without a file; raises InvalidEnvFile."""
+    """Return the names that `.env` sets and their lines; none without a file.
+
+    Raises InvalidEnvFile.
+    """
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:

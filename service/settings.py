@@ -232,7 +232,10 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def read_env_file_names(file: object) -> dict[str, int]:
-    """Return the names that `.env` sets and their lines; raises BadSettings if it can't be read."""
+    """Return the names that `.env` sets and their lines.
+
+    Raises BadSettings if it can't be read.
+    """
     try:
         return read_names(Path(str(file))) if file else {}
     except InvalidEnvFile as error:

@@ -23,7 +23,10 @@ class UploadCleanup:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def delete_abandoned(self) -> int:
-        """Delete uploads that can't be completed any more and return how many; errors are retried an hour later."""
+        """Delete uploads that can't be completed any more and return how many.
+
+        Errors are logged; the next run tries again.
+        """
         try:
             deleted = await self._storage.abort_abandoned_uploads()
         except (StorageError, OSError) as error:

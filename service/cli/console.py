@@ -1,4 +1,4 @@
-"""Terminal output: a progress bar (lines where there is no terminal), tables, and results in a sentence."""
+"""Print progress, tables and results for people."""
 
 import sys
 import time
@@ -63,7 +63,7 @@ class ProgressBar:
 
 
 class ProgressLines:
-    """Progress as lines, for logs: at each new phase, every 10 percent, and every five seconds."""
+    """Progress as lines, for logs: at each new phase, every 10 percent, every five seconds."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console

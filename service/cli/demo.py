@@ -139,7 +139,7 @@ class Demo:
 
     @contextmanager
     def _run_service(self, port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the service in a session of its own, so that Ctrl-C reaches it only through this process."""
+        """Run the service in its own session: Ctrl-C reaches it only through this process."""
         self._step(f"Starting the service (log: {self._log})")
         arguments = (
             "--host",

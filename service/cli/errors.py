@@ -17,7 +17,7 @@ ERROR_STATUS = 2
 
 @contextmanager
 def print_errors() -> Iterator[None]:
-    """End with a sentence and an exit status if the block raises a ClientError or an OSError, or on Ctrl-C."""
+    """Exit with a sentence and a status on a ClientError, an OSError or Ctrl-C."""
     try:
         yield
     except ClientError as error:

@@ -110,7 +110,7 @@ def _fields(model: type[pydantic.BaseModel]) -> dict[str, pydantic.fields.FieldI
 
 
 def _model_in(annotation: Any) -> type[pydantic.BaseModel] | None:
-    """Return the model in a field's annotation: the type itself, a list's item or a union's member."""
+    """Return the model in an annotation: the type, a list's item or a union's member."""
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return annotation
     if get_origin(annotation) in (list, Union, UnionType):

@@ -165,7 +165,7 @@ def retry(
 
 
 def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> NoReturn:
-    """Watch a job until it ends, save its output, and exit with a status that says how it ended."""
+    """Watch a job until it ends, save its output, and exit with a status for its result."""
     try:
         with _display(as_json) as display:
             export_display = ExportDisplay(display)

@@ -1,4 +1,4 @@
-"""Deploy the Modal app with the `modal` command and check the deployed function: `framehook modal deploy`."""
+"""Deploy the Modal app with the `modal` command, and check the deployed function."""
 
 import asyncio
 import os
@@ -32,7 +32,10 @@ def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> 
 
 
 def check_deployment(settings: Settings) -> None:
-    """Check that the function exists and accepts the arguments of the service; raises ClientError."""
+    """Check that the function exists and accepts the service's arguments.
+
+    Raises ClientError.
+    """
     from service.dispatch.runners.modal import ModalRunner
 
     async def check() -> None:
@@ -55,7 +58,7 @@ def _has_token() -> bool:
 
 
 def _variables(settings: Settings) -> dict[str, str]:
-    """Return the variables that the app reads when it is deployed; the token may be set only in `.env`."""
+    """Return the variables that a deployment reads; the token may be set only in `.env`."""
     names = {"MODAL_APP_NAME": settings.modal_app_name, "MODAL_GPU": settings.modal_gpu}
     token_id, secret = settings.modal_token or ("", "")
     return names | ({"MODAL_TOKEN_ID": token_id, "MODAL_TOKEN_SECRET": secret} if token_id else {})

@@ -1,4 +1,4 @@
-"""Run the local Modal emulator, with the app deployed to it by the unmodified `modal` command."""
+"""Run the local Modal emulator; the unmodified `modal` command deploys the app to it."""
 
 import json
 import secrets
@@ -17,7 +17,10 @@ NO_CREDENTIALS = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": "", "MODAL_BUCKET_
 
 @contextmanager
 def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[Mapping[str, str]]:
-    """Yield the environment, but for PUBLIC_URL, of a service that uses the emulator; raises ClientError."""
+    """Run the emulator; yield the environment of a service that uses it, without PUBLIC_URL.
+
+    Raises ClientError.
+    """
     log = settings.data_dir / "modal.log"
     report(f"Starting the local Modal emulator (log: {log})")
     arguments = ("infra.modal_local", "--json", "--state-dir", str(settings.data_dir / "modal"))

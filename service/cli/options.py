@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the groups that commands belong to."""
+"""Options and arguments that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +51,7 @@ DataDir = Annotated[
 
 
 def command_group(help_text: str) -> typer.Typer:
-    """Create a group whose help is plain text: examples keep their lines, and 80 columns are enough."""
+    """Create a group whose help is plain text, which keeps the lines of examples."""
     return typer.Typer(
         no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=help_text
     )

@@ -1,4 +1,4 @@
-"""Create the demo's video: a ball moves over a chequered gradient and carries the frame number.
+"""Create the demo's video: a moving ball that carries the frame number.
 
 A click marks each second.
 """

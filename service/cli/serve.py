@@ -67,7 +67,10 @@ def run_service(settings: Settings) -> None:
 
 
 def _lock_data_folder(settings: Settings) -> AbstractContextManager[None]:
-    """Lock the data folder with SQLite: of two services, each would take the other's runs for lost."""
+    """Lock the data folder if the database is SQLite.
+
+    Of two services on one folder, each would take the other's runs for lost.
+    """
     if settings.database_url is not None and is_postgresql(settings.database_url):
         return nullcontext()
     return hold_lock(settings.data_dir / "service.lock")

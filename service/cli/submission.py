@@ -1,4 +1,4 @@
-"""Upload a video and submit its export; an interrupted or rejected submission reuses the upload."""
+"""Upload a video and submit its export; a repeated submission reuses the upload."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,7 +18,7 @@ OpenDisplay = Callable[[], AbstractContextManager[ProgressDisplay]]
 def upload_and_submit(
     client: Client, file: Path, type_: str, parameters: dict[str, Any], open_display: OpenDisplay
 ) -> Export:
-    """Create an export of a file; upload the file unless an earlier command did and could not use it."""
+    """Create an export of a file; reuse the upload of an earlier command that failed."""
     key = client.find_stored_key(file)
     if key is not None:
         try:

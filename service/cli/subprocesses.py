@@ -19,7 +19,7 @@ def start(
     environment: Mapping[str, str] | None = None,
     stdout: int | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Run a Python module in a session of its own, so that Ctrl-C reaches it only through its parent."""
+    """Run a Python module in its own session: Ctrl-C reaches it only through its parent."""
     return subprocess.Popen(  # noqa: S603 - this interpreter, with arguments from this package
         [sys.executable, "-m", *arguments],
         stdin=subprocess.DEVNULL,
@@ -31,7 +31,10 @@ def start(
 
 
 def stop(child: "subprocess.Popen[bytes]") -> None:
-    """Stop the child and its process group; further signals are ignored, or they would leave it running."""
+    """Stop the child and its process group.
+
+    Further signals are ignored: a second Ctrl-C would leave the child running.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     child.terminate()
@@ -44,7 +47,10 @@ def stop(child: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def exit_on_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM, SIGHUP and SIGINT, which a shell may have ignored for this process."""
+    """Raise KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP.
+
+    A shell may have set them to be ignored in this process.
+    """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     previous_handlers = [(number, signal.signal(number, _interrupt)) for number in numbers]
     try:

@@ -1,4 +1,7 @@
-"""Client of the public API, which knows the service by its HTTP contract only; errors are `ClientError`s."""
+"""Client of the public API; errors are `ClientError`s.
+
+It knows the service by its HTTP contract only.
+"""
 
 from service.client.api import Client as Client
 from service.client.errors import ClientError as ClientError

@@ -26,7 +26,10 @@ class CorruptTransfer(ClientError):
 
 
 class RequestRejected(ClientError):
-    """The service responded with a problem (RFC 9457); `fields` are the invalid ones, such as `config.fps`."""
+    """The service responded with a problem (RFC 9457).
+
+    `fields` are the names of the invalid ones, such as `config.fps`.
+    """
 
     def __init__(self, status: int, message: str, fields: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -78,7 +81,7 @@ def rejection_from(response: httpx.Response) -> RequestRejected:
 
 
 def _describe_foreign_response(response: httpx.Response) -> str:
-    """Describe a response that is not a problem: a proxy's, or a storage error, whose code is in XML."""
+    """Describe a response that is not a problem: a proxy's, or a storage error in XML."""
     answered = f"answered {response.status_code} {response.reason_phrase}".strip()
     code = _STORAGE_ERROR_CODE.search(response.content)
     if code:

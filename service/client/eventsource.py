@@ -1,4 +1,4 @@
-"""Parse Server-Sent Events as the HTML standard says (§9.2.6), and compute the delays between reconnects.
+"""Parse Server-Sent Events (HTML standard, §9.2.6), and compute reconnect delays.
 
 `str.splitlines` and httpx's `iter_lines` also split at U+2028 and similar characters, which JSON may hold unescaped.
 """
@@ -34,7 +34,7 @@ class Event:
 
 
 class Parser:
-    """Parser of one stream; `retry_milliseconds` is the delay that the server requested, if any."""
+    """Parser of one stream; `retry_milliseconds` is the delay that the server requested."""
 
     def __init__(self) -> None:
         self.retry_milliseconds: int | None = None
@@ -88,7 +88,10 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 class ReconnectBackoff:
-    """Exponential backoff with jitter; a server that responds resets it and may set the initial delay."""
+    """Exponential backoff with jitter.
+
+    A response of the server resets it and may set the initial delay.
+    """
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter

@@ -71,7 +71,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         tries: int = MAX_TRIES,
     ) -> Response:
-        """Send a request and decode its response; pass `tries=1` for calls that are not idempotent."""
+        """Send a request and decode its response; pass `tries=1` if it is not idempotent."""
         extra = dict(headers or {})
         content = None if body is None else json.dumps(body).encode()
         if content is not None:

@@ -153,5 +153,8 @@ def content_type(path: Path) -> str:
 
 
 def is_named_as_video(path: Path) -> bool:
-    """Tell whether the suffix is a video's that the service accepts; some have image or application types."""
+    """Tell whether the suffix is that of a video that the service accepts.
+
+    Some of these have image or application types.
+    """
     return path.suffix.lower() in _VIDEO_TYPES or content_type(path).startswith("video/")

@@ -1,4 +1,4 @@
-"""Remember unfinished and unused uploads in a folder, so that the next command can resume them."""
+"""Remember unfinished and unused uploads, so that the next command can resume them."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ MAX_AGE_SECONDS = 24 * 3_600.0  # the service keeps unfinished uploads as long
 
 
 class ResumeState:
-    """Upload tokens and stored keys per service and file; without a folder nothing is remembered.
+    """Upload tokens and keys by service and file; without a folder nothing is remembered.
 
     A file is identified by path, size and modification time. Errors of the folder are ignored: an upload must not
     fail because it can't be remembered.

@@ -53,7 +53,7 @@ class Upload:
         return self._upload_parts(target) if target.upload else self._upload_single(target)
 
     def _resume_target(self) -> UploadTarget | None:
-        """Return the target of an unfinished upload, if the service still has it and the file is the same."""
+        """Return the target of an unfinished upload of the same file, if it still exists."""
         upload = self.resume_state.load_upload(self.http.url, self.path)
         try:
             return self._load_target(upload) if upload else None
@@ -112,7 +112,7 @@ class Upload:
         return next((rejection for rejection in rejections if rejection is not None), None)
 
     def _upload_part(self, part: Part) -> RequestRejected | None:
-        """Upload one part, from its beginning at each try; return a rejection that an expired URL may explain."""
+        """Upload one part; return a rejection that an expired URL may explain."""
         md5 = hashlib.md5(usedforsecurity=False)
         for chunk in self._read(part):
             md5.update(chunk)

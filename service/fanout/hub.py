@@ -1,4 +1,7 @@
-"""Publish job states to subscribers in memory; each holds only the newest undelivered state per export."""
+"""Publish job states to subscribers in memory.
+
+Each subscriber holds only the newest undelivered state per export.
+"""
 
 import asyncio
 import time
@@ -47,7 +50,7 @@ class HubClosed(Exception):
 
 
 class Subscriber:
-    """One open stream; `offer` never waits, `next` returns the newest state of one export after another."""
+    """One open stream; `offer` never waits, `next` waits for the next undelivered state."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -69,7 +72,7 @@ class Subscriber:
             self._ready.set()
 
     def mark_delivered(self, publication: Publication) -> bool:
-        """Record a state delivered in another way and drop older pending ones; return whether it was new."""
+        """Record a state that was delivered in another way; return whether it was new."""
         job_id, sequence = publication.job_id, publication.sequence
         if sequence <= self._delivered.get(job_id, 0):
             return False
@@ -80,7 +83,10 @@ class Subscriber:
         return True
 
     async def next(self) -> Publication:
-        """Return the next undelivered state, first come first served by export; raises HubClosed after the last."""
+        """Return the next undelivered state, in order of arrival of its export.
+
+        Raises HubClosed after the last one.
+        """
         while not self._pending:
             if self._closed:
                 raise HubClosed

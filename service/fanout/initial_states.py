@@ -1,4 +1,4 @@
-"""Load the states that a stream of a user's exports begins with, once for all streams that open together.
+"""Load the first states of a user's streams, once for all that open together.
 
 Event ids of such a stream are positions: milliseconds since the epoch, before which every change has been delivered.
 A client that reconnects with a position gets every export that has finished since, however many.
@@ -50,7 +50,7 @@ class InitialStates:
 
 
 def position_from(last_event_id: str, now: float) -> float | None:
-    """Convert a `Last-Event-ID` to the time of the first change to send; None if it is invalid or too old."""
+    """Convert a `Last-Event-ID` to a time; None if it is invalid or too old."""
     if not last_event_id.isdecimal() or len(last_event_id) > MAX_POSITION_DIGITS:
         return None
     position = int(last_event_id) / 1000
@@ -70,7 +70,7 @@ class InitialStatesReader:
         self._queued_reads: dict[tuple[str, float | None], asyncio.Task[InitialStates]] = {}
 
     async def read(self, user_id: str, since: float | None) -> InitialStates:
-        """Return the initial states for a stream that has subscribed already, so that no change is missed."""
+        """Return the initial states; subscribe before, so that no change is missed."""
         key = (user_id, since)
         task = self._queued_reads.get(key)
         if task is None:
@@ -80,7 +80,7 @@ class InitialStatesReader:
     async def read_rest(
         self, user_id: str, since: float, cursor: PageCursor | None
     ) -> AsyncIterator[tuple[Publication, float]]:
-        """Yield the other finished exports in order of completion, each with the position after it."""
+        """Yield the other finished exports, oldest first, each with the position after it."""
         while cursor is not None:
             async with self._read_slots, self._database.reading() as session:
                 jobs = await self._load_page(session, user_id, since, cursor)
@@ -101,7 +101,7 @@ class InitialStatesReader:
     async def _select(
         self, user_id: str, since: float | None, now: float
     ) -> tuple[list[Job], PageCursor | None]:
-        """Load active exports, then the latest finished ones, then all that finished since `since`.
+        """Load active exports, the latest finished ones, and all that finished since `since`.
 
         The clocks of replicas may differ or be set, so a client that reconnects gets the latest finished ones, too.
         """

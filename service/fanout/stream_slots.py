@@ -1,4 +1,7 @@
-"""Limits on open streams, per user and in total; Server-Sent Events and WebSockets count together."""
+"""Limit open streams, per user and in total.
+
+Server-Sent Events and WebSockets count together.
+"""
 
 from collections import Counter
 

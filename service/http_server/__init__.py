@@ -1,1 +1,1 @@
-"""Serve HTTP/1 with bounds on heads, bodies and connections: uvicorn and what is changed in it."""
+"""Serve HTTP/1 with uvicorn, with limits on heads, bodies and connections."""

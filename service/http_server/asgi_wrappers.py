@@ -1,4 +1,4 @@
-"""ASGI wrappers: bodies for HTTP/1.0 clients, and the response to requests over the connection limit."""
+"""Wrap ASGI applications for HTTP/1.0 clients, and reject requests over the limit."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -11,7 +11,7 @@ _EVENT_STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"n
 
 
 def close_delimited(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
-    """Wrap `app` for an HTTP/1.0 client: end a body without a length by closing the connection.
+    """Wrap `app` for an HTTP/1.0 client: end a body by closing the connection.
 
     uvicorn uses chunked encoding for every client. Setting the expected length to that of each part turns it off.
     """

@@ -86,7 +86,10 @@ class Connections:
         return self._ordinary.admit(connection, address) or self._reserve.admit(connection, address)
 
     def start_request(self, connection: Connection, address: str, *, is_essential: bool) -> bool:
-        """Record a complete head; return False if only essential requests are served now and this is not one."""
+        """Record a complete head; return False if the request must be rejected.
+
+        A connection from the reserve serves essential requests only.
+        """
         if self.is_reserved(connection) and not is_essential:
             if not self._ordinary.admit(connection, address):
                 self._reserve.mark_busy(connection)
@@ -124,7 +127,7 @@ class CountedWebSocket(WebSocketsSansIOProtocol):
 
 @lru_cache(maxsize=4_096)
 def address_group(host: str) -> str:
-    """Return the key that connections are counted by: an IPv4 address, or the /64 network of an IPv6 address."""
+    """Return the address that connections are counted by; for IPv6 it is the /64 network."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -10,7 +10,10 @@ MAX_OPEN_FILES = 65_536
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Maximum numbers of open connections; `reserved` further ones serve callbacks and health checks only."""
+    """Maximum numbers of open connections.
+
+    `reserved` further ones serve callbacks and health checks only.
+    """
 
     total: int = 4_096
     per_address: int | None = None
@@ -44,7 +47,10 @@ def raise_open_file_limit() -> int:
 
 
 def fit_to_open_files(limits: ConnectionLimits, open_files: int) -> ConnectionLimits:
-    """Reduce the limits to half of the open files; the rest is for database, videos, runs and webhooks."""
+    """Reduce the limits to half of the open files.
+
+    The other half is for the database, videos, runs and webhooks.
+    """
     for_connections = max(2, open_files // 2)
     reserved = min(limits.reserved, max(1, for_connections // 4))
     total = min(limits.total, for_connections - reserved)

@@ -1,4 +1,4 @@
-"""HTTP/1 protocol of uvicorn with limits on the size of requests and on the time that clients take.
+"""Limit the size of requests and the time that clients take for them.
 
 A head is limited in bytes and fields and must be complete within a time; a body must not stall. A client that exceeds
 a limit gets a problem response, and its connection is closed. Timeouts are checked by the server once a second: a
@@ -167,7 +167,7 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
             self._reject_late_head()
 
     def restart_clock(self, now: float) -> None:
-        """Restart the client's clock after a stall of this process, which may not have read what was sent."""
+        """Restart the client's clock after a stall, in which nothing that it sent was read."""
         if self._waiting_since is not None:
             self._waiting_since = now
 

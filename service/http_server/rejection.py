@@ -27,7 +27,7 @@ class Expected(Enum):
 
 
 class RejectingHttpProtocol(HttpToolsProtocol):
-    """One connection; a rejection is sent after the responses to earlier requests, and nothing after it."""
+    """Connection that can be rejected: after the responses to earlier requests it is closed."""
 
     def __init__(
         self,
@@ -78,7 +78,10 @@ class RejectingHttpProtocol(HttpToolsProtocol):
             self._send_rejection(problem)
 
     def _cancel_request(self, cycle: RequestResponseCycle) -> bool:
-        """Tell the application that the client has disconnected; return True if the request was still queued."""
+        """Tell the application that the client has disconnected.
+
+        Returns True if the request was still queued.
+        """
         cycle.disconnected = True
         cycle.message_event.set()
         is_queued = any(queued is cycle for queued, _ in self.pipeline)
@@ -96,7 +99,10 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", bytes(response.body)]))
 
     def _close_gracefully(self) -> None:
-        """Half-close and read on for a moment: a close with unread bytes would lose the response to a reset."""
+        """Half-close the connection and read on for a moment.
+
+        A close with unread bytes would reset the connection, and the client could lose the response.
+        """
         self._closes_at = self.loop.time() + self._limits.linger_seconds
         self._connections.finish_requests(self)
         self.flow.resume_reading()
@@ -113,5 +119,5 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _newest(self) -> RequestResponseCycle | None:
-        """Return the newest request, answered or not; uvicorn's type says that there is always one."""
+        """Return the newest request, if any; uvicorn's type says that there is always one."""
         return self.cycle

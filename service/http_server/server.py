@@ -77,7 +77,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def check_timeouts(self, now: float) -> None:
-        """Close connections whose clients are too slow; after a stall of this process, restart their clocks."""
+        """Reject clients that are too slow; after a stall of this process restart their clocks."""
         has_stalled = self._checked_at is not None and now - self._checked_at > STALL_SECONDS
         self._checked_at = now
         for connection in list(self.server_state.connections):

@@ -30,7 +30,10 @@ _IGNORED_NAMES = ("lost+found",)
 
 
 def secure_data_folder(path: Path) -> None:
-    """Create the data folder, or remove other users' access; raises BadSettings if it is not the service's own."""
+    """Create the data folder, or remove other users' access to it.
+
+    Raises BadSettings if it is not the service's own.
+    """
     make_private_folder(path)
     status = path.stat()
     _check_owner(path, status)
@@ -41,7 +44,7 @@ def secure_data_folder(path: Path) -> None:
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
-    """Raise BadSettings for a folder that others use, too: removing their access would break it for them."""
+    """Raise BadSettings for a folder that others use: it would become useless to them."""
     advice = f"use a folder for the service alone, such as {path / 'framehook'}"
     if status.st_uid != os.geteuid():
         raise BadSettings(f"DATA_DIR: {path} belongs to another user (id {status.st_uid}); {advice}")
@@ -66,7 +69,10 @@ def database_files(url: str) -> list[Path]:
 
 
 async def make_private(paths: Iterable[Path], at_start: int = ENTRIES_AT_START) -> Iterator[bool]:
-    """Remove other users' access to paths and their contents; return the entries that are still unchecked."""
+    """Remove other users' access to paths and their contents.
+
+    Returns the entries that are still unchecked.
+    """
     entries = restrict_to_owner(paths)
     changed = await asyncio.to_thread(lambda: sum(islice(entries, at_start)))
     if changed:
@@ -84,7 +90,10 @@ async def make_rest_private(entries: Iterator[bool]) -> None:
 
 
 def restrict_to_owner(paths: Iterable[Path]) -> Iterator[bool]:
-    """Remove other users' access to paths and their contents but links; yield for each whether it changed."""
+    """Remove other users' access to paths and their contents; links are not followed.
+
+    Yields for each whether it has changed.
+    """
     folders = [iter(paths)]
     while folders:
         path = next(folders[-1], None)
@@ -114,7 +123,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _remove_access(path: Path) -> None:
-    """Change the mode of a file; O_NOFOLLOW protects the target if the file is replaced by a link."""
+    """Change the mode of a file; O_NOFOLLOW protects the target of a link put in its place."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) & ~GROUP_AND_OTHERS)

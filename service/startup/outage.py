@@ -27,7 +27,7 @@ _OUTAGE_ERRORS = (
 
 
 class OutageLogFilter(logging.Filter):
-    """Drop log records of errors that an outage of the database causes, and log the outage itself."""
+    """Drop log records of errors that a database outage causes, and log the outage itself."""
 
     def __init__(self, check: Callable[[], Awaitable[None]]) -> None:
         """`check` raises while the database does not respond."""

@@ -29,7 +29,7 @@ def dockerfile() -> str:
 
 
 def last_stage() -> list[tuple[str, str]]:
-    """Return the instructions of the last stage, which makes the image; earlier ones are discarded."""
+    """Return the instructions of the last stage, which makes the image."""
     instructions = dockerfile_instructions()
     start = max(index for index, (name, _) in enumerate(instructions) if name == "FROM")
     return instructions[start:]

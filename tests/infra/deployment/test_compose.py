@@ -1,4 +1,4 @@
-"""compose.yaml: each variable is a setting, no secret has a default, and each command exists."""
+"""In compose.yaml each variable is a setting, and no secret has a default."""
 
 import re
 import subprocess
@@ -29,7 +29,7 @@ SECRETS = {
 
 
 def substitute(value: str, given: dict[str, str]) -> str:
-    """Replace the variables in a value as Compose does; raises KeyError for a missing required one."""
+    """Replace variables as Compose does; raises KeyError for a missing required one."""
 
     def value_of(match: re.Match[str]) -> str:
         name, kind, rest = match[1], match[2], match[3] or ""

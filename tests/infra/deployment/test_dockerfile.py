@@ -1,4 +1,4 @@
-"""The Dockerfile is linted, pins its versions, holds no secret and runs as an unprivileged user."""
+"""The Dockerfile pins its versions, holds no secret and runs as an unprivileged user."""
 
 import re
 import subprocess

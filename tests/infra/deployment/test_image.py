@@ -1,4 +1,4 @@
-"""The image's command as a plain process, with its environment and a user who owns only the data folder."""
+"""The image's command as a plain process, with its environment and its kind of user."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`framehook export` validates its input before the upload, and reuses an upload whose export was rejected."""
+"""`framehook export` validates its input first, and reuses an upload after a rejection."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The help of every command: what each option takes, an example, and no line that a terminal would wrap."""
+"""The help of every command explains each option and fits 80 columns."""
 
 from collections.abc import Iterator
 from typing import Any

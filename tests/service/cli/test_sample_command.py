@@ -1,4 +1,4 @@
-"""`framehook sample` writes a video that exports accept, and never over a file that is there."""
+"""`framehook sample` writes a video that exports accept, and overwrites no file."""
 
 from pathlib import Path
 

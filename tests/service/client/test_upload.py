@@ -1,4 +1,4 @@
-"""Large files are uploaded in parallel parts, which are retried and can be resumed by a later command."""
+"""Large files are uploaded in parallel parts, which are retried and can be resumed."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ async def server(settings: Settings) -> AsyncIterator[LiveServer]:
 
 
 class Uploader:
-    """A client without delays that records its progress; Ctrl-C comes when the progress exceeds `until`."""
+    """A client that records its progress; it is interrupted when that exceeds `until`."""
 
     def __init__(self, url: str, folder: Path | None = None, *, until: float = 2.0) -> None:
         self.client = Client(url, resume_folder=folder, sleep=lambda _seconds: None)

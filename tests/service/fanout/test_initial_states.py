@@ -1,4 +1,4 @@
-"""The first states of a user's stream are limited, and no final state is missed after a reconnect."""
+"""The first states of a stream are limited; a reconnect misses no final state."""
 
 import asyncio
 import time
