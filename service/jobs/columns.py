@@ -37,4 +37,8 @@ def _column(name: str, hint: Any, default: Any) -> Column[Any]:
     type_ = options.pop("type_", None) or _SQL_TYPES[str if issubclass(python_type, StrEnum) else python_type]
     if default is not NODEFAULT:
         options["default"] = default
-    return Column(name, type_, nullable=NoneType in members, **options)
+    column: Column[Any] = Column(type_, nullable=NoneType in members, **options)
+    column.key = column.name = (
+        name  # `Column(name)` makes it a subclass of str, which msgspec does not take as a key
+    )
+    return column
