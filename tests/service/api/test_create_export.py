@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
 from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from service.settings import Settings
 from tests.service.conftest import bearer
-from tests.support.app_harness import FRAMING, SOURCE, AppHarness, open_app
-from tests.support.fakes import FakeRunner
+from tests.support.app_harness import FRAMING, SOURCE, AppHarness
 from tests.support.problems import assert_problem
 
 JOB_FIELDS = {
@@ -209,19 +206,6 @@ async def test_a_key_has_a_length(app: AppHarness, key: str) -> None:
     app.put_object()
     answer = await app.client.post("/api/exports", json=app.export_body(), headers={"idempotency-key": key})
     assert_problem(answer, 422)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def app_on_any_database(
-    request: pytest.FixtureRequest, users_settings: Settings, stack: AsyncExitStack
-) -> AppHarness:
-    """The service on each database, with at most three exports per user.
-
-    Each test is another user.
-    """
-    url = request.getfixturevalue(f"{request.param}_url")
-    changed = users_settings.model_copy(update={"database_url": url, "max_queued_per_user": 3})
-    return await stack.enter_async_context(open_app(changed, FakeRunner()))
 
 
 async def test_the_same_key_at_the_same_time_gives_one_job(app_on_any_database: AppHarness) -> None:
