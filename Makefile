@@ -36,7 +36,7 @@ run-modal: setup ## The same on Modal: its SDK and `modal deploy` against a cont
 test: setup-dev ## Run every test, side by side on the cores there are (ARGS=... goes to pytest; -n0 for one process)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
-faults: setup-dev ## Break everything around the service, hundreds of times (ARGS="--seed N --planted --minutes M ...")
+faults: setup-dev ## Break everything around the service, hundreds of times (ARGS="--seed N --mutations --minutes M ...")
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS="--seed N --kills K --database D")

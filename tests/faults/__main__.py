@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: schedule after schedule against both databases, until one is violated or time is up."""
+"""Run fault schedules against both databases until a promise is broken or time is up."""
 
 import argparse
 import asyncio
@@ -8,23 +8,25 @@ import sys
 import time
 from functools import partial
 
-from tests.faults.mutations import BUGS
-from tests.faults.schedule import Act
-from tests.faults.suite import Tour, bugs_for
+from tests.faults.mutations import MUTATIONS
+from tests.faults.schedule import Action
+from tests.faults.suite import FaultSuite, mutations_for
 
 LANES = 3 * (os.cpu_count() or 1)
 """A schedule mostly waits: for leases, pauses and processes."""
-say = partial(print, flush=True)
+log = partial(print, flush=True)
 
 
 def main() -> int:
-    """The exit status: 1 after a violation, or for a planted bug that was not found."""
+    """Run the suite and return the exit status: 1 after a violation or a mutation that was not caught."""
     arguments = _parser().parse_args()
     failed = False
     for database in ("sqlite", "postgresql"):
         if arguments.database in (database, "both"):
-            say(f"{database}: seed {arguments.seed} (--seed {arguments.seed} --database {database})")
-            failed |= (_planted if arguments.planted or arguments.bug else _played)(arguments, database)
+            log(f"{database}: seed {arguments.seed} (--seed {arguments.seed} --database {database})")
+            failed |= (_run_mutations if arguments.mutations or arguments.mutation else _run_schedules)(
+                arguments, database
+            )
     return int(failed)
 
 
@@ -39,43 +41,45 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lanes", type=int, default=LANES, help="deployments at a time")
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument(
-        "--planted", action="store_true", help="plant each bug in turn, and say if it is found"
+        "--mutations", action="store_true", help="run with each mutation in turn and say whether it is caught"
     )
-    parser.add_argument("--bug", choices=sorted(BUGS), help="plant this one alone")
-    parser.add_argument("--tries", type=int, default=12, help="schedules to find a planted bug in")
+    parser.add_argument("--mutation", choices=sorted(MUTATIONS), help="plant this one alone")
+    parser.add_argument("--tries", type=int, default=12, help="schedules in which to catch a mutation")
     return parser
 
 
-def _tour(arguments: argparse.Namespace, database: str) -> Tour:
+def _create_suite(arguments: argparse.Namespace, database: str) -> FaultSuite:
     until = time.monotonic() + arguments.minutes * 60
-    return Tour(
-        database, arguments.seed, say, replicas=arguments.replicas, lanes=arguments.lanes, until=until
+    return FaultSuite(
+        database, arguments.seed, log, replicas=arguments.replicas, lanes=arguments.lanes, until=until
     )
 
 
-def _played(arguments: argparse.Namespace, database: str) -> bool:
-    tour = _tour(arguments, database)
+def _run_schedules(arguments: argparse.Namespace, database: str) -> bool:
+    suite = _create_suite(arguments, database)
     numbers = [arguments.only] if arguments.only is not None else range(arguments.schedules)
     begun = time.monotonic()
-    violations = asyncio.run(tour.play([(arguments.seed, number) for number in numbers]))
-    say("\n".join(violations))
+    violations = asyncio.run(suite.run([(arguments.seed, number) for number in numbers]))
+    log("\n".join(violations))
     verdict = "VIOLATED" if violations else "no violation"
-    say(f"{database}: {tour.counts['schedules']} schedules in {time.monotonic() - begun:.0f} s, {verdict}")
-    for what, names in (("done", set(Act)), ("seen", set(tour.counts) - set(Act))):
-        told = sorted((name, tour.counts[name]) for name in names if tour.counts[name])
-        say(f"  {what}: " + ", ".join(f"{name}: {count}" for name, count in told))
+    log(f"{database}: {suite.counts['schedules']} schedules in {time.monotonic() - begun:.0f} s, {verdict}")
+    for what, names in (("done", set(Action)), ("seen", set(suite.counts) - set(Action))):
+        counts = sorted((name, suite.counts[name]) for name in names if suite.counts[name])
+        log(f"  {what}: " + ", ".join(f"{name}: {count}" for name, count in counts))
     return bool(violations)
 
 
-def _planted(arguments: argparse.Namespace, database: str) -> bool:
+def _run_mutations(arguments: argparse.Namespace, database: str) -> bool:
     missed = False
-    for bug in (bug for bug in bugs_for(database) if arguments.bug in (None, bug)):
-        tour = _tour(arguments, database)
-        violations = asyncio.run(tour.with_bug(bug, tries=arguments.tries))
-        found = (
-            f"caught in schedule {tour.counts['schedules']}: {violations[0]}" if violations else "NOT CAUGHT"
+    for mutation in (
+        mutation for mutation in mutations_for(database) if arguments.mutation in (None, mutation)
+    ):
+        suite = _create_suite(arguments, database)
+        violations = asyncio.run(suite.run_mutation(mutation, tries=arguments.tries))
+        result = (
+            f"caught in schedule {suite.counts['schedules']}: {violations[0]}" if violations else "NOT CAUGHT"
         )
-        say(f"{database}: {bug}: {found}")
+        log(f"{database}: {mutation}: {result}")
         missed |= not violations
     return missed
 

@@ -1,4 +1,4 @@
-"""A service that is killed again and again while it delivers webhooks, and the books that it keeps of them."""
+"""Kill a service repeatedly while it delivers webhooks, and check its delivery log."""
 
 import asyncio
 import math
@@ -15,53 +15,53 @@ from pathlib import Path
 
 import jwt
 
-from tests.faults.checkers.database_reader import Ledger, PostgresSource, SqliteSource
-from tests.faults.checkers.delivery_checks import PROGRESS, forgotten, mistakes
-from tests.faults.checkers.inbox_checker import Arrival, Inbox
-from tests.faults.checkers.violations import Record
+from tests.faults.checkers.database_reader import DatabaseReader, PostgresSource, SqliteSource
+from tests.faults.checkers.delivery_checks import PROGRESS, check_delivery_log, find_lost_events
+from tests.faults.checkers.inbox_checker import Inbox, ReceivedWebhook
+from tests.faults.checkers.violations import History
 from tests.faults.cluster.cluster import SECRET, SETTINGS
 from tests.faults.cluster.postgres import Postgres
 from tests.faults.cluster.replicas import Replica
-from tests.faults.workload.simulated_runs import STORY, Client, ToldRun
-from tests.faults.workload.webhook_receiver import Receiver, Treatment
+from tests.faults.workload.simulated_runs import REPORTS, CallbackClient, SimulatedRun
+from tests.faults.workload.webhook_receiver import Receiver, ResponsePlan
 
 USER = "ada"
 CLIP = "clips/match.mp4"
 ENDPOINTS = 10
 EVENTS = ["export.started", "export.progress", "export.completed", "export.failed", "export.cancelled"]
-LASTING = sum(kind != PROGRESS for kind, _ in STORY)
+KEPT_EVENTS = sum(kind != PROGRESS for kind, _ in REPORTS)
 """Events of a job that are delivered whatever comes after them."""
 MEAN_LIFE_SECONDS = 0.2
-UNDER_WAY_SECONDS = 10.0
+REQUEST_SECONDS = 10.0
 END_SECONDS = 60.0
 LOOK_SECONDS = 0.5
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is delivered, and how often that is cut off; the seed decides when."""
+    """How much is delivered and how often the service is killed; the seed decides when."""
 
     kills: int
     deliveries: int
     seed: int
     replicas: int = 1
-    timeout_seconds: float = 2.0  # what a killed replica was sending is another's after four times as long
+    timeout_seconds: float = 2.0  # after four times as long another replica takes over
 
     @property
     def jobs(self) -> int:
-        return math.ceil(self.deliveries / (ENDPOINTS * LASTING))
+        return math.ceil(self.deliveries / (ENDPOINTS * KEPT_EVENTS))
 
 
-class Siege:
-    """One service under fire."""
+class CrashLoop:
+    """One service that is killed repeatedly."""
 
-    def __init__(self, folder: Path, plan: Plan, postgres: Postgres | None, say: Say) -> None:
+    def __init__(self, folder: Path, plan: Plan, postgres: Postgres | None, log: Log) -> None:
         self.plan = plan
         self.counts: Counter[str] = Counter()
-        self.record = Record()
+        self.history = History()
         self.receiver = Receiver()
-        self._say = say
+        self._log = log
         self._folder = folder
         self._chance = random.Random(plan.seed)  # noqa: S311 - chance, not secrecy
         data = folder / "var"
@@ -76,154 +76,158 @@ class Siege:
         }
         if postgres is not None:
             settings["DATABASE_URL"] = postgres.url
-        self._ledger = Ledger(
+        self._database = DatabaseReader(
             PostgresSource(postgres.url) if postgres is not None else SqliteSource(data / "framehook.db")
         )
-        program = ("tests.faults.cluster.replica_entry:serve_for_told_runs",)
+        program = ("tests.faults.cluster.replica_entry:serve_without_runs",)
         self._replicas = [
             Replica(folder, f"replica-{number}", settings, program=program) for number in range(plan.replicas)
         ]
         bearer = jwt.encode({"sub": USER, "exp": int(time.time()) + 3_600}, SECRET, "HS256")
-        self._client = Client([one.port for one in self._replicas], bearer, self._chance)
+        self._client = CallbackClient([replica.port for replica in self._replicas], bearer, self._chance)
         self._inboxes: dict[str, Inbox] = {}  # by endpoint
         self._since = datetime.now(UTC).isoformat()
-        self._turns = [asyncio.Event() for _ in range(plan.jobs)]
+        self._starts = [asyncio.Event() for _ in range(plan.jobs)]
 
     async def run(self) -> list[str]:
-        """Every violation, as a sentence."""
+        """Return every violation as a sentence."""
         source = self._folder / "var" / "objects" / USER / CLIP
         source.parent.mkdir(parents=True)
         source.write_bytes(b"video")
         await self.receiver.open()
         for replica in self._replicas:
             replica.start()
-        await asyncio.gather(*(one.ready(self._client.http) for one in self._replicas))
+        await asyncio.gather(*(replica.wait_ready(self._client.http) for replica in self._replicas))
         for number in range(ENDPOINTS):
-            await self._endpoint(f"endpoint-{number}")
+            await self._create_endpoint(f"endpoint-{number}")
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._kill())
+            group.create_task(self._kill_repeatedly())
             for number in range(self.plan.jobs):
-                group.create_task(self._export(number))
-        await asyncio.gather(*(one.ready(self._client.http) for one in self._replicas))
-        await self._ended()
-        await self._judge()
-        return self.record.violations
+                group.create_task(self._run_export(number))
+        await asyncio.gather(*(replica.wait_ready(self._client.http) for replica in self._replicas))
+        await self._wait_all_sent()
+        await self._check()
+        return self.history.violations
 
     async def close(self) -> None:
         for replica in self._replicas:
             await asyncio.to_thread(replica.stop)
         await self.receiver.close()
         await self._client.http.aclose()
-        await self._ledger.close()
+        await self._database.close()
 
     def logs(self) -> str:
         return "\n".join(f"--- {replica.log.name}\n{replica.tail()}" for replica in self._replicas)
 
-    async def _endpoint(self, name: str) -> None:
-        inbox = self.receiver.endpoint(name, self.record, self._mood)
-        asked = {"url": self.receiver.url(name), "events": EVENTS}
-        made = (await self._client.insist("POST", "/api/webhooks", 201, json=asked)).json()
-        inbox.trust(made["secret"])
-        self._inboxes[made["id"]] = inbox
+    async def _create_endpoint(self, name: str) -> None:
+        inbox = self.receiver.add_endpoint(name, self.history, self._respond)
+        body = {"url": self.receiver.url(name), "events": EVENTS}
+        endpoint = (await self._client.request_until("POST", "/api/webhooks", 201, json=body)).json()
+        inbox.set_secret(endpoint["secret"])
+        self._inboxes[endpoint["id"]] = inbox
 
-    def _mood(self, _arrival: Arrival, times: int) -> Treatment:
+    def _respond(self, _arrival: ReceivedWebhook, times: int) -> ResponsePlan:
         chance = self._chance
         if times == 1 and chance.random() < 0.02:
-            return Treatment(500)
+            return ResponsePlan(500)
         longest = 0.5 if chance.random() < 0.3 else 0.1
-        return Treatment(204, chance.random() * longest)
+        return ResponsePlan(204, chance.random() * longest)
 
-    async def _export(self, number: int) -> None:
-        """One export, begun when its share of the kills is done."""
-        await self._turns[number].wait()
+    async def _run_export(self, number: int) -> None:
+        """Run one export, started when its share of the kills is done."""
+        await self._starts[number].wait()
         keyframes = [{"time": 0, "x": 0, "y": 0, "width": 64, "height": 64}]
-        asked = {"type": "framing", "config": {"input_key": CLIP, "keyframes": keyframes}}
+        body = {"type": "framing", "config": {"input_key": CLIP, "keyframes": keyframes}}
         key = {"Idempotency-Key": f"key-{number}"}
-        job = (await self._client.insist("POST", "/api/exports", 202, json=asked, headers=key)).json()
-        self.record.accepted[key["Idempotency-Key"]] = job["job_id"]
-        await ToldRun(self._client, self._ledger, job["job_id"], SECRET.encode()).tell()
+        job = (await self._client.request_until("POST", "/api/exports", 202, json=body, headers=key)).json()
+        self.history.accepted[key["Idempotency-Key"]] = job["job_id"]
+        await SimulatedRun(self._client, self._database, job["job_id"], SECRET.encode()).run()
 
-    def _go_on(self) -> None:
-        """Begin the exports whose share of the kills is done."""
+    def _start_due_exports(self) -> None:
+        """Start the exports whose share of the kills is done."""
         for number in range(self.plan.jobs * (self.counts["kills"] + 1) // self.plan.kills):
-            self._turns[min(number, self.plan.jobs - 1)].set()
+            self._starts[min(number, self.plan.jobs - 1)].set()
 
-    async def _kill(self) -> None:
-        self._go_on()
+    async def _kill_repeatedly(self) -> None:
+        self._start_due_exports()
         for number in range(1, self.plan.kills + 1):
             replica = self._chance.choice(self._replicas)
-            if amid := self._chance.random() < 0.9:  # the others fall into the start, and whatever that does
-                await replica.ready(self._client.http)
+            if is_ready := self._chance.random() < 0.9:  # the others hit the start
+                await replica.wait_ready(self._client.http)
             await asyncio.sleep(min(self._chance.expovariate(1 / MEAN_LIFE_SECONDS), 1.0))
-            if amid:
-                await self._under_way()
-            cut_off = self.receiver.open_requests
+            if is_ready:
+                await self._wait_for_request()
+            interrupted = self.receiver.open_requests
             await asyncio.to_thread(replica.kill)
             await asyncio.to_thread(replica.start)
             self.counts["kills"] += 1
-            self._go_on()
-            self.counts["kills with requests under way"] += bool(cut_off)
+            self._start_due_exports()
+            self.counts["kills with requests under way"] += bool(interrupted)
             if number % 25 == 0:
-                self._say(f"  {number} kills, {len(self.record.accepted)} exports")
+                self._log(f"  {number} kills, {len(self.history.accepted)} exports")
 
-    async def _under_way(self) -> None:
+    async def _wait_for_request(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(UNDER_WAY_SECONDS):
+            async with asyncio.timeout(REQUEST_SECONDS):
                 await self.receiver.busy.wait()
 
-    async def _ended(self) -> None:
-        """Wait until nothing is left to send; what has failed is asked for again, as a consumer would."""
+    async def _wait_all_sent(self) -> None:
+        """Wait until nothing is pending; recover what failed, as a consumer would."""
         deadline = time.monotonic() + END_SECONDS
         while time.monotonic() < deadline:
-            left = [one for one in await self._ledger.sendings(USER) if one.state == "pending"]
-            if not left and not self.receiver.open_requests:
+            pending = [row for row in await self._database.fetch_outbox(USER) if row.state == "pending"]
+            if not pending and not self.receiver.open_requests:
                 return
-            for endpoint_id in {one.endpoint_id for one in left if one.tries}:
+            for endpoint_id in {row.endpoint_id for row in pending if row.tries}:
                 since = {"since": self._since}
-                await self._client.tried("POST", f"/api/webhooks/{endpoint_id}/recover", json=since)
+                await self._client.try_request("POST", f"/api/webhooks/{endpoint_id}/recover", json=since)
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _judge(self) -> None:
-        sendings, tries = await self._ledger.books(USER)
-        jobs = set(self.record.accepted.values())
-        self.record.require(
+    async def _check(self) -> None:
+        outbox, attempts = await self._database.fetch_deliveries(USER)
+        jobs = set(self.history.accepted.values())
+        self.history.require(
             len(jobs) == self.plan.jobs, f"{len(jobs)} exports were accepted, not {self.plan.jobs}"
         )
         for job_id in jobs:
-            moments = await self._ledger.timeline(job_id)
+            timeline = await self._database.fetch_timeline(job_id)
             for endpoint_id in self._inboxes:
-                for sentence in forgotten(sendings, endpoint_id, job_id, moments):
-                    self.record.broken(sentence)
-        arrivals = {key: seen for inbox in self._inboxes.values() for key, seen in inbox.arrivals.items()}
-        for sentence in mistakes(sendings, tries, arrivals):
-            self.record.broken(sentence)
-        lasting = [one for one in sendings if one.type != PROGRESS]
-        for one in lasting:
-            # What a receiver failed to take is dropped for newer news, and a machine may be too busy to be reached.
-            overtaken = one.state == "superseded" and one.tries > 0
-            self.counts["overtaken after a failure"] += overtaken
-            self.record.require(one.state == "delivered" or overtaken, f"{one}: it was not delivered")
-            arrived = bool(arrivals.get(one.delivery_id))
-            self.record.require(arrived or overtaken, f"{one}: it never arrived")
+                for sentence in find_lost_events(outbox, endpoint_id, job_id, timeline):
+                    self.history.add_violation(sentence)
+        arrivals = {
+            key: received for inbox in self._inboxes.values() for key, received in inbox.arrivals.items()
+        }
+        for sentence in check_delivery_log(outbox, attempts, arrivals):
+            self.history.add_violation(sentence)
+        kept = [row for row in outbox if row.type != PROGRESS]
+        for row in kept:
+            # A delivery that failed makes way for newer events, and a busy machine may fail to answer.
+            superseded = row.state == "superseded" and row.tries > 0
+            self.counts["superseded after a failure"] += superseded
+            self.history.require(row.state == "delivered" or superseded, f"{row}: it was not delivered")
+            arrived = bool(arrivals.get(row.delivery_id))
+            self.history.require(arrived or superseded, f"{row}: it never arrived")
             self.counts["never arrived"] += not arrived
-        self.counts["deliveries"] = len(lasting)
-        self.counts["deliveries of progress"] = len(sendings) - len(lasting)
+        self.counts["deliveries"] = len(kept)
+        self.counts["deliveries of progress"] = len(outbox) - len(kept)
         self.counts["requests"] = sum(map(len, arrivals.values()))
-        self.counts["arrived more than once"] = sum(len(seen) > 1 for seen in arrivals.values())
-        self.counts["attempts interrupted"] = sum(each.interrupted for one in tries.values() for each in one)
+        self.counts["arrived more than once"] = sum(len(received) > 1 for received in arrivals.values())
+        self.counts["attempts interrupted"] = sum(
+            attempt.interrupted for logged in attempts.values() for attempt in logged
+        )
 
 
 @asynccontextmanager
-async def besieged(plan: Plan, *, postgresql: bool, say: Say) -> AsyncIterator[Siege]:
-    """A service in a temporary folder, to be run."""
+async def open_crash_loop(plan: Plan, *, postgresql: bool, log: Log) -> AsyncIterator[CrashLoop]:
+    """Create a service in a temporary folder, ready to be run."""
     folder = Path(tempfile.mkdtemp(prefix="framehook-kills-"))
     postgres = await asyncio.to_thread(Postgres) if postgresql else None
-    siege = Siege(folder, plan, postgres, say)
+    crash_loop = CrashLoop(folder, plan, postgres, log)
     try:
-        yield siege
+        yield crash_loop
     finally:
         try:
-            await siege.close()
+            await crash_loop.close()
         finally:
             if postgres is not None:
                 await asyncio.to_thread(postgres.close)

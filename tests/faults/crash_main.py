@@ -1,4 +1,4 @@
-"""`python -m tests.faults.crash_main`: kill the service repeatedly while it delivers webhooks, then check its log."""
+"""Kill the service repeatedly while it delivers webhooks, then check its log."""
 
 import argparse
 import asyncio
@@ -8,14 +8,14 @@ import sys
 import time
 from functools import partial
 
-from tests.faults.crash_loop import Plan, besieged
+from tests.faults.crash_loop import Plan, open_crash_loop
 
-say = partial(print, flush=True)
+log = partial(print, flush=True)
 DATABASES = {"sqlite": 1, "postgresql": 2}  # and the replicas on each
 
 
 def main() -> int:
-    """The exit status: 1 if a delivery never arrived, or the log of one is wrong."""
+    """Run the crash loop and return the exit status: 1 after a violation."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.crash_main", description=__doc__)
     seed = os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6)
     parser.add_argument("--seed", type=int, default=seed)
@@ -27,20 +27,20 @@ def main() -> int:
     for database, replicas in DATABASES.items():
         if arguments.database in (database, "both"):
             plan = Plan(arguments.kills, arguments.deliveries, arguments.seed, replicas)
-            say(f"{database}: seed {plan.seed} (--seed {plan.seed} --database {database})")
-            failed |= asyncio.run(_violated(plan, database))
+            log(f"{database}: seed {plan.seed} (--seed {plan.seed} --database {database})")
+            failed |= asyncio.run(_run(plan, database))
     return int(failed)
 
 
-async def _violated(plan: Plan, database: str) -> bool:
+async def _run(plan: Plan, database: str) -> bool:
     begun = time.monotonic()
-    async with besieged(plan, postgresql=database == "postgresql", say=say) as siege:
-        violations = await siege.run()
+    async with open_crash_loop(plan, postgresql=database == "postgresql", log=log) as crash_loop:
+        violations = await crash_loop.run()
         if violations:
-            say("\n".join([*violations, siege.logs()]))
-    told = ", ".join(f"{what}: {count}" for what, count in siege.counts.items())
+            log("\n".join([*violations, crash_loop.logs()]))
+    counts = ", ".join(f"{what}: {count}" for what, count in crash_loop.counts.items())
     verdict = f"{len(violations)} VIOLATIONS" if violations else "no violation"
-    say(f"{database}: {verdict} in {time.monotonic() - begun:.0f} s; {told}")
+    log(f"{database}: {verdict} in {time.monotonic() - begun:.0f} s; {counts}")
     return bool(violations)
 
 

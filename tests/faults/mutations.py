@@ -1,7 +1,7 @@
-"""The command line with a bug in it, to show that the suite finds it.
+"""The command line with one mutation, to show that the suite catches it.
 
-The one place where anything of the service is replaced: in a process of its own, and on purpose. Each bug is the
-wrong order or the missing check alone; where the order matters, the disk is a little slow.
+The only place where code of the service is replaced: deliberately, in a process of its own. Each mutation only changes
+an order or leaves out a check; where the order matters, the disk is made a little slow.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox, PendingEvents
 from service.webhooks.worker import DeliveryWorker
 from tests.faults.cluster import replica_entry
-from tests.faults.cluster.proxy import Weather
-from tests.faults.resilience_mutations import MORE_BUGS, PROVOKING
-from tests.faults.schedule import Act, Schedule, Step
-from tests.faults.workload.webhook_receiver import Temper
+from tests.faults.cluster.proxy import NetworkFaults
+from tests.faults.resilience_mutations import PROVOKING_STEPS, RESILIENCE_MUTATIONS
+from tests.faults.schedule import Action, Schedule, Step
+from tests.faults.workload.webhook_receiver import ReceiverBehavior
 
 SLOW_DISK_SECONDS = 0.03
 _FENCE = "AND export_jobs.attempt ="
@@ -43,33 +43,33 @@ _later: set[asyncio.Task[Outcome]] = set()
 
 
 def acknowledge_before_commit() -> None:
-    """The answer goes out while the change still waits."""
-    committed = BatchWriter.submit
+    """Answer a callback before its change is committed."""
+    submit_original = BatchWriter.submit
 
-    async def at_leisure(writer: BatchWriter, change: Change) -> Outcome:
+    async def submit_later(writer: BatchWriter, change: Change) -> Outcome:
         await asyncio.sleep(SLOW_DISK_SECONDS)
-        return await committed(writer, change)
+        return await submit_original(writer, change)
 
     async def submit(writer: BatchWriter, change: Change) -> Outcome:
-        task = asyncio.create_task(at_leisure(writer, change))
+        task = asyncio.create_task(submit_later(writer, change))
         _later.add(task)
         task.add_done_callback(_later.discard)
         return Applied(1)
 
-    _put(BatchWriter, "submit", submit)
+    _replace(BatchWriter, "submit", submit)
 
 
 def ignore_attempt() -> None:
-    """A callback changes the row whichever attempt it is of."""
+    """Let a callback change the row whatever attempt it belongs to."""
     for name in ("TICK", "ADVANCE", "COMPLETE", "FAIL", "REQUEUE"):
         statement = getattr(sql, name)
         assert _FENCE in statement
         assert _CALL_FENCE.search(statement)
-        _put(sql, name, _CALL_FENCE.sub("", re.sub(rf"{_FENCE} \S+", "", statement)))
+        _replace(sql, name, _CALL_FENCE.sub("", re.sub(rf"{_FENCE} \S+", "", statement)))
 
 
 def skip_stored_state() -> None:
-    """A stream begins with the next change, not with the present state."""
+    """Begin a stream with the next change instead of the present state."""
 
     async def nothing(*_: object) -> None:
         return None
@@ -78,21 +78,21 @@ def skip_stored_state() -> None:
         return [], None
 
     for module in (sse, websocket):
-        _put(module, "read_stored", nothing)
-    _put(InitialStatesReader, "_select", no_jobs)
+        _replace(module, "read_stored", nothing)
+    _replace(InitialStatesReader, "_select", no_jobs)
 
 
 def skip_catch_up() -> None:
-    """What was changed elsewhere while the line was down is not read again."""
+    """Do not read what other replicas changed while the listener was disconnected."""
 
     async def nothing(_relay: ChangeListener) -> None:
         return
 
-    _put(ChangeListener, "_reload_subscribed", nothing)
+    _replace(ChangeListener, "_reload_subscribed", nothing)
 
 
 def publish_before_commit() -> None:
-    """Readers are told first, the disk second."""
+    """Publish to readers before the commit."""
 
     def publish_all(writer: BatchWriter, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
@@ -109,13 +109,13 @@ def publish_before_commit() -> None:
 
         return await writer._database.batch(apply)
 
-    _put(BatchWriter, "_write_batch", write_batch)
+    _replace(BatchWriter, "_write_batch", write_batch)
 
 
 def outbox_after_commit() -> None:
-    """What consumers are to be told is written down in a transaction of its own, a moment after the change."""
+    """Write the outbox in a transaction of its own, shortly after the change."""
     owed: list[Job] = []
-    write_in_session, claimed = Outbox.write_in_session, DeliveryWorker.run_round
+    write_in_session, run_original = Outbox.write_in_session, DeliveryWorker.run_round
 
     async def later_in_session(outbox: Outbox, session: AsyncSession) -> None:
         owe(outbox, session.info.pop(CHANGED_JOBS, ()))
@@ -136,41 +136,41 @@ def outbox_after_commit() -> None:
             async with delivery_worker._database.transaction() as session:
                 session.info[CHANGED_JOBS] = due
                 await write_in_session(delivery_worker._outbox, session)
-        return await claimed(delivery_worker)
+        return await run_original(delivery_worker)
 
-    _put(Outbox, "write_in_session", later_in_session)
-    _put(Outbox, "write_in_batch", write_in_batch)
-    _put(DeliveryWorker, "run_round", round_)
+    _replace(Outbox, "write_in_session", later_in_session)
+    _replace(Outbox, "write_in_batch", write_in_batch)
+    _replace(DeliveryWorker, "run_round", round_)
 
 
 def new_id_per_attempt() -> None:
-    """Whoever takes an event twice can't tell that it is the same."""
-    signed = signing.build_headers
+    """Send each attempt of a delivery under a new id."""
+    build_original = signing.build_headers
 
     def build_headers(endpoint: Endpoint, delivery: Delivery, *, now: float) -> dict[str, str]:
         again = delivery.attempts > 1
-        return signed(
+        return build_original(
             endpoint, replace_struct(delivery, delivery_id=new_id(now)) if again else delivery, now=now
         )
 
-    _put(send, "build_headers", build_headers)
+    _replace(send, "build_headers", build_headers)
 
 
 def send_older_after_newer() -> None:
-    """An event waits for nothing, and what newer ones have overtaken is still sent."""
+    """Send events without regard to their order."""
 
     async def nothing(*_: object, **__: object) -> set[str]:
         return set()
 
     rule = ordering.is_blocked
-    _put(due, "is_blocked", lambda *_: "(1 = 0)")
-    _put(deliveries, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
-    _put(deliveries, "supersede_stale", nothing)
+    _replace(due, "is_blocked", lambda *_: "(1 = 0)")
+    _replace(deliveries, "is_blocked", lambda *names: f"({rule(*names)} AND 1 = 0)")
+    _replace(deliveries, "supersede_stale", nothing)
 
 
-BUGS: dict[str, Callable[[], None]] = {
-    bug.__name__.replace("_", "-"): bug
-    for bug in (
+MUTATIONS: dict[str, Callable[[], None]] = {
+    mutation.__name__.replace("_", "-"): mutation
+    for mutation in (
         acknowledge_before_commit,
         ignore_attempt,
         skip_stored_state,
@@ -179,45 +179,47 @@ BUGS: dict[str, Callable[[], None]] = {
         outbox_after_commit,
         new_id_per_attempt,
         send_older_after_newer,
-        *MORE_BUGS,
+        *RESILIENCE_MUTATIONS,
     )
 }
 POSTGRESQL_ONLY = ("skip-catch-up", "keep-leases-of-the-dead")
 
 
-def provoked(bug: str, schedule: Schedule) -> Schedule:
-    """A schedule with more of what brings a bug out."""
+def schedule_for(mutation: str, schedule: Schedule) -> Schedule:
+    """Return the schedule with more of the faults that reveal a mutation."""
     more: list[Step] = []
-    if bug == "ignore-attempt":
-        # Again and again: a run has to report before it is cancelled, and machines differ.
-        for moment in (1.5, 2.5, 4.0, 6.0):
-            more += [Step(moment, Act.CANCEL, index) for index in range(schedule.jobs)]
-            more += [Step(moment + 0.1, Act.RETRY, index) for index in range(schedule.jobs)]
-        weather = Weather(late=50, seconds=1.0)
-        return replace(schedule, steps=(*schedule.steps, *more), weather=weather)
-    if bug == "skip-catch-up":
-        more = [Step(0.4 * number, Act.LINES) for number in range(10)]
+    if mutation == "ignore-attempt":
+        # Repeated, because a run has to report before it is cancelled, and machines differ in speed.
+        for time_ in (1.5, 2.5, 4.0, 6.0):
+            more += [Step(time_, Action.CANCEL, index) for index in range(schedule.jobs)]
+            more += [Step(time_ + 0.1, Action.RETRY, index) for index in range(schedule.jobs)]
+        network_faults = NetworkFaults(late=50, seconds=1.0)
+        return replace(schedule, steps=(*schedule.steps, *more), network_faults=network_faults)
+    if mutation == "skip-catch-up":
+        more = [Step(0.4 * number, Action.LINES) for number in range(10)]
         return replace(schedule, steps=(*schedule.steps, *more))
-    if bug == "outbox-after-commit":
-        more = [Step(0.3 + 0.35 * number, Act.KILL, number, seconds=0.1) for number in range(10)]
+    if mutation == "outbox-after-commit":
+        more = [Step(0.3 + 0.35 * number, Action.KILL, number, seconds=0.1) for number in range(10)]
         return replace(schedule, steps=(*schedule.steps, *more))
-    if bug in ("new-id-per-attempt", "send-older-after-newer"):
-        # Longer than the first pause of the schedule, so that what has failed is sent again within it.
-        more = [Step(10.0, Act.CUT)]
-        return replace(schedule, steps=(*schedule.steps, *more), temper=Temper(failing=60))
-    if bug in PROVOKING:
-        temper = Temper(failing=60 if bug == "wait-for-that-day" else 0)
-        return replace(schedule, steps=PROVOKING[bug], weather=Weather(), temper=temper)
+    if mutation in ("new-id-per-attempt", "send-older-after-newer"):
+        # Longer than the first retry delay, so that failed deliveries are sent again.
+        more = [Step(10.0, Action.CUT)]
+        return replace(schedule, steps=(*schedule.steps, *more), behavior=ReceiverBehavior(failing=60))
+    if mutation in PROVOKING_STEPS:
+        behavior = ReceiverBehavior(failing=60 if mutation == "wait-for-that-day" else 0)
+        return replace(
+            schedule, steps=PROVOKING_STEPS[mutation], network_faults=NetworkFaults(), behavior=behavior
+        )
     return schedule
 
 
-def _put(where: object, name: str, value: object) -> None:
+def _replace(where: object, name: str, value: object) -> None:
     assert hasattr(where, name)
     setattr(where, name, value)
 
 
 def serve(words: list[str]) -> None:
-    """`BUG serve …`."""
-    bug, *others = words
-    BUGS[bug]()
+    """Run the service with the mutation that the first word names."""
+    mutation, *others = words
+    MUTATIONS[mutation]()
     replica_entry.serve(others)

@@ -1,4 +1,4 @@
-"""More bugs to plant: what readers who leave, clocks that are set and deaths of the service would bring out."""
+"""Mutations that leaving readers, clock steps and deaths of the service reveal."""
 
 import time
 from dataclasses import replace
@@ -13,79 +13,79 @@ from service.fanout.initial_states import InitialStates, InitialStatesReader
 from service.jobs.leases import WatchedJob
 from service.jobs.transition_sql import Charge
 from service.webhooks.clock_steps import ClockCheck
-from tests.faults.schedule import Act, Step
+from tests.faults.schedule import Action, Step
 
 _HOURS = 3_600.0
-_JOBS = tuple(Step(0.0, Act.SUBMIT, index, word="long") for index in range(4))
-PROVOKING = {
-    "lose-connections-of-streams": (*_JOBS, *(Step(0.5 * number, Act.LEAVE) for number in range(6))),
+_JOBS = tuple(Step(0.0, Action.SUBMIT, index, clip="long") for index in range(4))
+PROVOKING_STEPS = {
+    "lose-connections-of-streams": (*_JOBS, *(Step(0.5 * number, Action.LEAVE) for number in range(6))),
     "measure-by-wall-clock": (
         *_JOBS,
-        *(Step(0.5 + number / 2, Act.CLOCK, seconds=3 * _HOURS) for number in range(4)),
+        *(Step(0.5 + number / 2, Action.CLOCK, seconds=3 * _HOURS) for number in range(4)),
     ),
-    "charge-deaths-of-service": (*_JOBS, Step(0.5, Act.DEATHS)),
-    "keep-leases-of-the-dead": (*_JOBS, *(Step(0.0, Act.KILL_FINALIZING, index) for index in range(3))),
+    "charge-deaths-of-service": (*_JOBS, Step(0.5, Action.DEATHS)),
+    "keep-leases-of-the-dead": (*_JOBS, *(Step(0.0, Action.KILL_FINALIZING, index) for index in range(3))),
     "wait-for-that-day": (
         *_JOBS,
-        Step(0.0, Act.CLOCK, seconds=3 * _HOURS),
-        Step(3.0, Act.CLOCK, seconds=-3 * _HOURS),
+        Step(0.0, Action.CLOCK, seconds=3 * _HOURS),
+        Step(3.0, Action.CLOCK, seconds=-3 * _HOURS),
     ),
 }
-"""The steps of a schedule that brings a bug out."""
+"""The steps of a schedule that reveals a mutation."""
 
 
 def lose_connections_of_streams() -> None:
-    """A reader who opens a stream takes a connection to the database along."""
+    """Lose a database connection for each stream that is opened."""
     read = InitialStatesReader.read
-    kept: list[object] = []
+    leaked: list[object] = []
 
     async def read_and_keep(
         initial_states: InitialStatesReader, user_id: str, since: float | None
     ) -> InitialStates:
         reading = initial_states._database.reading()
         await (await reading.__aenter__()).execute(text("SELECT 1"))
-        kept.append(reading)
+        leaked.append(reading)
         return await read(initial_states, user_id, since)
 
-    _put(InitialStatesReader, "read", read_and_keep)
+    _replace(InitialStatesReader, "read", read_and_keep)
 
 
 def measure_by_wall_clock() -> None:
-    """What ends an attempt is measured by a clock that may be set."""
+    """Measure what ends an attempt by a clock that may be set."""
 
     def begin_round(stopwatch: Any) -> None:
         now = time.time()
         stopwatch._elapsed += now - vars(stopwatch).setdefault("wall", now)
         stopwatch.wall = now
 
-    _put(Stopwatch, "begin_round", begin_round)
+    _replace(Stopwatch, "begin_round", begin_round)
 
 
 def charge_deaths_of_service() -> None:
-    """An export under which the service dies has failed once more."""
+    """Count a death of the service as a failure of its exports."""
 
     def failure(message: str, **options: Any) -> AttemptFailure:
         return replace(interruption(message, **options), charge=Charge.FAILURE)
 
-    _put(rescuer, "interruption", failure)
+    _replace(rescuer, "interruption", failure)
 
 
 def keep_leases_of_the_dead() -> None:
-    """Nobody goes on with an output that a replica was publishing when it died."""
+    """Never take over an output that a replica was publishing when it died."""
     is_free = JobObserver._is_free
 
     def is_free_now(observation: JobObserver, job: WatchedJob) -> bool:
         return job.finalizer is None and is_free(observation, job)
 
-    _put(JobObserver, "_is_free", is_free_now)
+    _replace(JobObserver, "_is_free", is_free_now)
 
 
 def wait_for_that_day() -> None:
-    """A webhook that was scheduled while the clock was ahead waits until it shows that time again."""
-    _put(ClockCheck, "is_due", lambda *_: False)
+    """Keep a webhook waiting that was scheduled while the clock was ahead."""
+    _replace(ClockCheck, "is_due", lambda *_: False)
 
 
-MORE_BUGS = (
+RESILIENCE_MUTATIONS = (
     lose_connections_of_streams,
     measure_by_wall_clock,
     charge_deaths_of_service,
@@ -94,6 +94,6 @@ MORE_BUGS = (
 )
 
 
-def _put(where: object, name: str, value: object) -> None:
+def _replace(where: object, name: str, value: object) -> None:
     assert hasattr(where, name)
     setattr(where, name, value)

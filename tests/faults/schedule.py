@@ -1,11 +1,11 @@
-"""A schedule: what users do and what breaks, at which moment; all of it follows from a seed."""
+"""A schedule of user actions and faults, generated from a seed."""
 
 import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tests.faults.cluster.proxy import Weather
-from tests.faults.workload.webhook_receiver import Temper
+from tests.faults.cluster.proxy import NetworkFaults
+from tests.faults.workload.webhook_receiver import ReceiverBehavior
 
 LONGEST_SECONDS = 4.0
 MOST_HOURS = 4.0
@@ -14,8 +14,8 @@ DEATHS = 10
 CLIPS = ("short", "short", "middle", "long", "broken")
 
 
-class Act(StrEnum):
-    """Something that happens at a moment; `index` says to which of several, `seconds` for how long."""
+class Action(StrEnum):
+    """What happens at a step; `index` selects the target, `seconds` is the duration."""
 
     SUBMIT = "submit"
     CANCEL = "cancel"
@@ -37,16 +37,16 @@ class Act(StrEnum):
 
 HARMLESS = frozenset(
     (
-        Act.SUBMIT,
-        Act.CANCEL,
-        Act.RETRY,
-        Act.PAUSE,
-        Act.CUT,
-        Act.LEAVE,
-        Act.CLOCK,
-        Act.KILL,
-        Act.KILL_FINALIZING,
-        Act.DEATHS,
+        Action.SUBMIT,
+        Action.CANCEL,
+        Action.RETRY,
+        Action.PAUSE,
+        Action.CUT,
+        Action.LEAVE,
+        Action.CLOCK,
+        Action.KILL,
+        Action.KILL_FINALIZING,
+        Action.DEATHS,
     )
 )
 """What ends no export whose source is sound."""
@@ -54,45 +54,45 @@ HARMLESS = frozenset(
 
 @dataclass(frozen=True)
 class Step:
-    """An act at `at` seconds from the beginning; a clock is set forward or back by `seconds`."""
+    """An action `at` seconds after the start; a clock is set forward or back by `seconds`."""
 
     at: float
-    act: Act
+    action: Action
     index: int = 0
     seconds: float = 0.0
-    word: str = ""
+    clip: str = ""
 
     def __str__(self) -> str:
-        lasting = f" for {self.seconds:.1f} s" if self.seconds else ""
-        return f"{self.at:4.1f} s  {self.act} {self.index}{lasting} {self.word}".rstrip()
+        duration = f" for {self.seconds:.1f} s" if self.seconds else ""
+        return f"{self.at:4.1f} s  {self.action} {self.index}{duration} {self.clip}".rstrip()
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps in order of time, the weather that callbacks meet, and the temper of the user's own server."""
+    """Steps in order of time, faults of callbacks, and the behavior of the user's receiver."""
 
     name: str
     steps: tuple[Step, ...]
-    weather: Weather
+    network_faults: NetworkFaults
     jobs: int
-    temper: Temper
+    behavior: ReceiverBehavior
 
     @property
     def harmless(self) -> bool:
-        """Whether every export of a sound source has to be complete in the end, or cancelled."""
-        weights = {Act.KILL: 1, Act.KILL_FINALIZING: 1, Act.DEATHS: DEATHS}
-        deaths = sum(weights.get(step.act, 0) for step in self.steps)
-        return deaths <= DEATHS and all(step.act in HARMLESS for step in self.steps)
+        """Tell whether every export of a valid source must be complete or cancelled in the end."""
+        weights = {Action.KILL: 1, Action.KILL_FINALIZING: 1, Action.DEATHS: DEATHS}
+        deaths = sum(weights.get(step.action, 0) for step in self.steps)
+        return deaths <= DEATHS and all(step.action in HARMLESS for step in self.steps)
 
     def __str__(self) -> str:
         return "\n".join(
-            (f"{self.name}: {self.weather}, {self.temper}", *(f"  {step}" for step in self.steps))
+            (f"{self.name}: {self.network_faults}, {self.behavior}", *(f"  {step}" for step in self.steps))
         )
 
 
 @dataclass(frozen=True)
-class Terrain:
-    """What there is to break."""
+class ClusterFeatures:
+    """What a cluster has that can break."""
 
     replicas: int
     postgresql: bool
@@ -100,29 +100,29 @@ class Terrain:
 
 
 _ODDS = {
-    Act.CANCEL: 3,
-    Act.RETRY: 3,
-    Act.KILL: 3,
-    Act.KILL_FINALIZING: 2,
-    Act.FREEZE: 2,
-    Act.KILL_RUN: 4,
-    Act.PAUSE: 2,
-    Act.CUT: 3,
-    Act.DISK: 1,
-    Act.DATABASE: 1,
-    Act.CRASH: 1,
-    Act.LINES: 2,
-    Act.LEAVE: 3,
-    Act.CLOCK: 2,
+    Action.CANCEL: 3,
+    Action.RETRY: 3,
+    Action.KILL: 3,
+    Action.KILL_FINALIZING: 2,
+    Action.FREEZE: 2,
+    Action.KILL_RUN: 4,
+    Action.PAUSE: 2,
+    Action.CUT: 3,
+    Action.DISK: 1,
+    Action.DATABASE: 1,
+    Action.CRASH: 1,
+    Action.LINES: 2,
+    Action.LEAVE: 3,
+    Action.CLOCK: 2,
 }
 _LONGEST = {
-    Act.KILL: 1.5,
-    Act.KILL_FINALIZING: 1.5,
-    Act.FREEZE: 5.5,
-    Act.DATABASE: 1.5,
-    Act.CRASH: 1.5,
-    Act.DISK: 2.5,
-    Act.PAUSE: 3.0,
+    Action.KILL: 1.5,
+    Action.KILL_FINALIZING: 1.5,
+    Action.FREEZE: 5.5,
+    Action.DATABASE: 1.5,
+    Action.CRASH: 1.5,
+    Action.DISK: 2.5,
+    Action.PAUSE: 3.0,
 }
 
 
@@ -130,69 +130,71 @@ HARMLESS_SHARE = 0.4
 DEATHS_SHARE = 0.3
 
 
-def generate(seed: int, number: int, terrain: Terrain) -> Schedule:
-    """The schedule of this number; the same for the same seed and terrain."""
+def generate(seed: int, number: int, features: ClusterFeatures) -> Schedule:
+    """Return the schedule of this number, the same for the same seed and features."""
     name = f"{seed}/{number}"
     chance = random.Random(name)  # noqa: S311 - chance, not secrecy
     jobs = chance.randint(1, 4)
     steps = [
-        Step(chance.choice((0.0, chance.uniform(0, 2))), Act.SUBMIT, index, word=chance.choice(CLIPS))
+        Step(chance.choice((0.0, chance.uniform(0, 2))), Action.SUBMIT, index, clip=chance.choice(CLIPS))
         for index in range(jobs)
     ]
     steps += (
-        _harmless(chance, jobs, terrain)
+        _draw_harmless(chance, jobs, features)
         if chance.random() < HARMLESS_SHARE
-        else _faults(chance, jobs, terrain)
+        else _draw_faults(chance, jobs, features)
     )
-    ordered = tuple(sorted(steps, key=lambda step: (step.at, step.act)))
-    return Schedule(name, ordered, _weather(chance), jobs, _temper(chance))
+    ordered = tuple(sorted(steps, key=lambda step: (step.at, step.action)))
+    return Schedule(name, ordered, _draw_network_faults(chance), jobs, _draw_receiver_behavior(chance))
 
 
-def _faults(chance: random.Random, jobs: int, terrain: Terrain) -> list[Step]:
-    possible = {act: odds for act, odds in _ODDS.items() if _there(act, terrain)}
-    return [_fault(chance, jobs, terrain, possible) for _ in range(chance.randint(1, 6))]
+def _draw_faults(chance: random.Random, jobs: int, features: ClusterFeatures) -> list[Step]:
+    possible = {action: odds for action, odds in _ODDS.items() if _is_possible(action, features)}
+    return [_draw_fault(chance, jobs, features, possible) for _ in range(chance.randint(1, 6))]
 
 
-def _harmless(chance: random.Random, jobs: int, terrain: Terrain) -> list[Step]:
-    """Faults that end no export, and often as many deaths of the service as that has to hold for."""
-    possible = {act: odds for act, odds in _ODDS.items() if act in HARMLESS}
+def _draw_harmless(chance: random.Random, jobs: int, features: ClusterFeatures) -> list[Step]:
+    """Draw faults that fail no export, often with as many deaths as that must hold for."""
+    possible = {action: odds for action, odds in _ODDS.items() if action in HARMLESS}
     if chance.random() < DEATHS_SHARE:
-        deaths = [Step(chance.uniform(0, 1), Act.DEATHS, chance.randrange(terrain.replicas))]
-        possible.pop(Act.KILL)
-        possible.pop(Act.KILL_FINALIZING)
+        deaths = [Step(chance.uniform(0, 1), Action.DEATHS, chance.randrange(features.replicas))]
+        possible.pop(Action.KILL)
+        possible.pop(Action.KILL_FINALIZING)
     else:
         deaths = []
-    return deaths + [_fault(chance, jobs, terrain, possible) for _ in range(chance.randint(1, 6))]
+    return deaths + [_draw_fault(chance, jobs, features, possible) for _ in range(chance.randint(1, 6))]
 
 
-def _fault(chance: random.Random, jobs: int, terrain: Terrain, possible: dict[Act, int]) -> Step:
-    act = chance.choices(list(possible), list(possible.values()))[0]
-    among = terrain.replicas if act in (Act.KILL, Act.KILL_FINALIZING, Act.FREEZE) else jobs
-    if act is Act.CLOCK:
+def _draw_fault(
+    chance: random.Random, jobs: int, features: ClusterFeatures, possible: dict[Action, int]
+) -> Step:
+    action = chance.choices(list(possible), list(possible.values()))[0]
+    among = features.replicas if action in (Action.KILL, Action.KILL_FINALIZING, Action.FREEZE) else jobs
+    if action is Action.CLOCK:
         hours = chance.choice((-1, 1)) * chance.uniform(0.02, MOST_HOURS)
-        return Step(chance.uniform(0, LONGEST_SECONDS), act, seconds=hours * 3_600)
-    longest = _LONGEST.get(act, 0.0)
-    lasting = chance.uniform(0.1, longest) if longest else 0.0
-    return Step(chance.uniform(0, LONGEST_SECONDS), act, chance.randrange(among), lasting)
+        return Step(chance.uniform(0, LONGEST_SECONDS), action, seconds=hours * 3_600)
+    longest = _LONGEST.get(action, 0.0)
+    duration = chance.uniform(0.1, longest) if longest else 0.0
+    return Step(chance.uniform(0, LONGEST_SECONDS), action, chance.randrange(among), duration)
 
 
-def _there(act: Act, terrain: Terrain) -> bool:
-    if act in (Act.DATABASE, Act.CRASH, Act.LINES):
-        return terrain.postgresql
-    return act is not Act.DISK or terrain.disk
+def _is_possible(action: Action, features: ClusterFeatures) -> bool:
+    if action in (Action.DATABASE, Action.CRASH, Action.LINES):
+        return features.postgresql
+    return action is not Action.DISK or features.disk
 
 
-def _weather(chance: random.Random) -> Weather:
+def _draw_network_faults(chance: random.Random) -> NetworkFaults:
     if chance.random() < 0.2:
-        return Weather()
+        return NetworkFaults()
     often = chance.choice((4, 10, 16))
-    odds = {fate: chance.randint(0, often) for fate in ("twice", "slow", "late", "lost", "mute")}
-    return Weather(**odds, seconds=chance.uniform(0.1, 1.2))
+    odds = {fault: chance.randint(0, often) for fault in ("twice", "slow", "late", "lost", "mute")}
+    return NetworkFaults(**odds, seconds=chance.uniform(0.1, 1.2))
 
 
-def _temper(chance: random.Random) -> Temper:
+def _draw_receiver_behavior(chance: random.Random) -> ReceiverBehavior:
     if chance.random() < 0.3:
-        return Temper()
+        return ReceiverBehavior()
     often = chance.choice((5, 15, 30))
     odds = {kind: chance.randint(0, often) for kind in ("slow", "failing", "dropping")}
-    return Temper(**odds, seconds=chance.uniform(0.1, 1.5))  # longer than the service waits for
+    return ReceiverBehavior(**odds, seconds=chance.uniform(0.1, 1.5))  # longer than the service waits

@@ -1,4 +1,4 @@
-"""Many schedules, several at a time, and the same with bugs planted."""
+"""Run many schedules, several at a time, and run them against mutations."""
 
 import asyncio
 import time
@@ -6,81 +6,87 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.cluster.cluster import World, opened
-from tests.faults.cluster.replicas import SERVE, described
-from tests.faults.executor import CONVERGE_SECONDS, Play
-from tests.faults.mutations import BUGS, POSTGRESQL_ONLY, provoked
+from tests.faults.cluster.cluster import Cluster, open_cluster
+from tests.faults.cluster.replicas import SERVE, describe_process
+from tests.faults.executor import CONVERGE_SECONDS, ScheduleExecutor
+from tests.faults.mutations import MUTATIONS, POSTGRESQL_ONLY, schedule_for
 from tests.faults.schedule import Schedule, generate
 
 RENEW_AFTER = 40
 """Schedules that one deployment goes through before a new one takes its place."""
-PLANTED_PATIENCE_SECONDS = 25.0
-Say = Callable[[str], None]
+MUTATION_PATIENCE_SECONDS = 25.0
+Log = Callable[[str], None]
 Plan = Schedule | tuple[int, int]
 
 
 @dataclass
-class Tour:
-    """Schedules against one database; `counts` says what happened in them."""
+class FaultSuite:
+    """Schedules against one database; `counts` records what happened in them."""
 
     database: str
     seed: int
-    say: Say
+    log: Log
     replicas: int = 3
     lanes: int = 1
     until: float = float("inf")  # monotonic
     counts: Counter[str] = field(default_factory=Counter)
     _violations: list[str] = field(default_factory=list)
 
-    async def play(self, plans: Sequence[Plan]) -> list[str]:
-        """Until one is violated: the violations, the schedule that led to them, and the replicas' logs.
+    async def run(self, plans: Sequence[Plan]) -> list[str]:
+        """Run schedules until one is violated; return the violations, the schedule and the replicas' logs.
 
-        `plans`: each schedule, or its seed and number. Each lane has a deployment of its own, and takes the next one.
+        `plans`: schedules, or their seed and number. Each lane has a cluster of its own and takes the next plan.
         """
-        left = deque(plans)
+        remaining = deque(plans)
         async with asyncio.TaskGroup() as lanes:
             for _ in range(min(self.lanes, len(plans))):
-                lanes.create_task(self._lane(left))
+                lanes.create_task(self._lane(remaining))
         return self._violations
 
-    async def with_bug(self, bug: str, *, tries: int) -> list[str]:
-        """The violations that a planted bug leads to, within this many schedules."""
-        program = ("tests.faults.mutations:serve", bug)
-        async with opened(postgresql=self._postgresql, replicas=self._replicas, program=program) as world:
+    async def run_mutation(self, mutation: str, *, tries: int) -> list[str]:
+        """Return the violations that a mutation causes within this many schedules."""
+        program = ("tests.faults.mutations:serve", mutation)
+        async with open_cluster(
+            postgresql=self._postgresql, replicas=self._replicas, program=program
+        ) as cluster:
             for number in range(tries):
-                if self._over:
+                if self._is_over:
                     break
-                plan = provoked(bug, generate(self.seed, number, world.terrain))
-                await self._through(world, plan, PLANTED_PATIENCE_SECONDS)
+                plan = schedule_for(mutation, generate(self.seed, number, cluster.features))
+                await self._run_schedule(cluster, plan, MUTATION_PATIENCE_SECONDS)
         return self._violations
 
-    async def _lane(self, left: deque[Plan]) -> None:
-        while left and not self._over:
-            async with opened(postgresql=self._postgresql, replicas=self._replicas, program=SERVE) as world:
-                if not world.terrain.disk:
-                    self.say("no disk is filled: mounting a small one takes root")
+    async def _lane(self, remaining: deque[Plan]) -> None:
+        while remaining and not self._is_over:
+            async with open_cluster(
+                postgresql=self._postgresql, replicas=self._replicas, program=SERVE
+            ) as cluster:
+                if not cluster.features.disk:
+                    self.log("no disk is filled: mounting a small one takes root")
                 for _ in range(RENEW_AFTER):
-                    if not left or self._over:
+                    if not remaining or self._is_over:
                         break
-                    plan = left.popleft()
-                    schedule = plan if isinstance(plan, Schedule) else generate(*plan, world.terrain)
-                    await self._through(world, schedule, CONVERGE_SECONDS)
-                self.counts.update({f"callback {fate}": count for fate, count in world.proxy.fates.items()})
+                    plan = remaining.popleft()
+                    schedule = plan if isinstance(plan, Schedule) else generate(*plan, cluster.features)
+                    await self._run_schedule(cluster, schedule, CONVERGE_SECONDS)
+                self.counts.update(
+                    {f"callback {fault}": count for fault, count in cluster.proxy.fault_counts.items()}
+                )
 
-    async def _through(self, world: World, schedule: Schedule, patience_seconds: float) -> None:
+    async def _run_schedule(self, cluster: Cluster, schedule: Schedule, convergence_seconds: float) -> None:
         begun = time.monotonic()
-        play = Play(world, schedule, patience_seconds=patience_seconds)
-        violations = await play.run()
-        self.counts.update(play.record.counts)
+        executor = ScheduleExecutor(cluster, schedule, convergence_seconds=convergence_seconds)
+        violations = await executor.run()
+        self.counts.update(executor.history.counts)
         self.counts["schedules"] += 1
-        self.say(f"{schedule.name}: {time.monotonic() - begun:.1f} s, {len(violations)} violations")
+        self.log(f"{schedule.name}: {time.monotonic() - begun:.1f} s, {len(violations)} violations")
         if violations:
-            told = [described(pid) for pid in world.runs()]
-            told += [f"--- {replica.log.name}\n{replica.tail()}" for replica in world.replicas]
-            self._violations += [*violations, str(schedule), *told]
+            details = [describe_process(pid) for pid in cluster.list_runs()]
+            details += [f"--- {replica.log.name}\n{replica.tail()}" for replica in cluster.replicas]
+            self._violations += [*violations, str(schedule), *details]
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return bool(self._violations) or time.monotonic() > self.until
 
     @property
@@ -92,6 +98,6 @@ class Tour:
         return self.replicas if self._postgresql else 1
 
 
-def bugs_for(database: str) -> list[str]:
-    """The bugs that can be planted on a database."""
-    return [bug for bug in BUGS if database == "postgresql" or bug not in POSTGRESQL_ONLY]
+def mutations_for(database: str) -> list[str]:
+    """Return the mutations that apply to a database."""
+    return [mutation for mutation in MUTATIONS if database == "postgresql" or mutation not in POSTGRESQL_ONLY]

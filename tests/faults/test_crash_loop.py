@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from tests.faults.crash_loop import Plan, besieged
+from tests.faults.crash_loop import Plan, open_crash_loop
 
 
 @pytest.mark.parametrize(("database", "replicas"), [("sqlite", 1), ("postgresql", 2)])
@@ -16,7 +16,7 @@ async def test_no_kill_loses_a_delivery_or_leaves_a_wrong_log(
     with capsys.disabled():
         print(f"\nkills on {database}: FAULT_SEED={seed}")
     plan = Plan(kills=8, deliveries=100, seed=seed, replicas=replicas, timeout_seconds=1.0)
-    async with besieged(plan, postgresql=database == "postgresql", say=print) as siege:
-        assert await siege.run() == [], siege.logs()
-    assert siege.counts["attempts interrupted"] > 0
-    assert siege.counts["arrived more than once"] > 0
+    async with open_crash_loop(plan, postgresql=database == "postgresql", log=print) as crash_loop:
+        assert await crash_loop.run() == [], crash_loop.logs()
+    assert crash_loop.counts["attempts interrupted"] > 0
+    assert crash_loop.counts["arrived more than once"] > 0

@@ -1,4 +1,4 @@
-"""A database that goes away and comes back: what requests, streams and the line between replicas do meanwhile."""
+"""An outage of the database, as requests, streams and the listener see it."""
 
 import asyncio
 import time
@@ -10,65 +10,65 @@ from sqlalchemy import text
 
 from infra.database.base import ChangedRow
 from infra.database.postgresql import PostgresDatabase
-from tests.faults.cluster.cluster import World, opened
+from tests.faults.cluster.cluster import Cluster, open_cluster
 from tests.faults.cluster.postgres import Postgres
 
 JOB = "01a20ab5-c154-746a-a04c-79f98868b245"
 
 
 @pytest.fixture(scope="module")
-async def world() -> AsyncIterator[World]:
-    async with opened(postgresql=True) as world:
-        yield world
+async def cluster() -> AsyncIterator[Cluster]:
+    async with open_cluster(postgresql=True) as cluster:
+        yield cluster
 
 
-async def asked(world: World, path: str, bearer: str, **headers: str) -> httpx.Response:
-    url = f"http://127.0.0.1:{world.replicas[0].port}{path}"
-    return await world.http.get(url, headers={"Authorization": f"Bearer {bearer}", **headers})
+async def get(cluster: Cluster, path: str, bearer: str, **headers: str) -> httpx.Response:
+    url = f"http://127.0.0.1:{cluster.replicas[0].port}{path}"
+    return await cluster.http.get(url, headers={"Authorization": f"Bearer {bearer}", **headers})
 
 
-def database_of(world: World) -> Postgres:
-    assert world.postgres is not None
-    return world.postgres
+def postgres_of(cluster: Cluster) -> Postgres:
+    assert cluster.postgres is not None
+    return cluster.postgres
 
 
-async def test_a_request_is_asked_to_come_again(world: World) -> None:
-    bearer = world.move_in("ada")
-    await database_of(world).stop(crash=False)
+async def test_a_request_is_asked_to_come_again(cluster: Cluster) -> None:
+    bearer = cluster.add_user("ada")
+    await postgres_of(cluster).stop(crash=False)
     try:
-        listed = await asked(world, "/api/exports/active", bearer)
-        streamed = await asked(world, f"/api/exports/{JOB}/events", bearer)
+        listed = await get(cluster, "/api/exports/active", bearer)
+        streamed = await get(cluster, f"/api/exports/{JOB}/events", bearer)
     finally:
-        await database_of(world).start()
+        await postgres_of(cluster).start()
     assert (listed.status_code, listed.headers["retry-after"]) == (503, "2")
     assert listed.json()["type"] == "urn:framehook:problem:unavailable"
-    # An EventSource that is answered 503 gives up for good; after this one it comes back.
+    # An EventSource never reconnects after a 503, but it does after this answer.
     assert (streamed.status_code, "retry: 2000" in streamed.text) == (200, True)
-    await world.ready()
-    assert (await asked(world, "/api/exports/active", bearer)).status_code == 200
+    await cluster.wait_ready()
+    assert (await get(cluster, "/api/exports/active", bearer)).status_code == 200
 
 
-async def test_a_lost_line_is_noticed_at_once(world: World) -> None:
-    database = PostgresDatabase(database_of(world).url)
+async def test_a_lost_line_is_noticed_at_once(cluster: Cluster) -> None:
+    database = PostgresDatabase(postgres_of(cluster).url)
     listening = asyncio.Event()
 
-    async def ready() -> None:
+    async def on_ready() -> None:
         listening.set()
 
-    async def heard(_changed: Sequence[ChangedRow]) -> None:
+    async def on_change(_changed: Sequence[ChangedRow]) -> None:
         return
 
-    line = asyncio.create_task(database.listen(ready, heard))
+    listener = asyncio.create_task(database.listen(on_ready, on_change))
     await asyncio.wait_for(listening.wait(), 10)
     begun = time.monotonic()
-    await database_of(world).cut_lines()
-    await asyncio.wait_for(line, 9)  # less than the pause between its own looks
+    await postgres_of(cluster).cut_listeners()
+    await asyncio.wait_for(listener, 9)  # less than the interval of its own checks
     assert time.monotonic() - begun < 5
     await database.close()
 
 
-async def test_no_process_keeps_locks_while_it_stands_still(world: World) -> None:
-    database = PostgresDatabase(database_of(world).url)
+async def test_no_process_keeps_locks_while_it_stands_still(cluster: Cluster) -> None:
+    database = PostgresDatabase(postgres_of(cluster).url)
     async with database.reading() as session:
         bound = (await session.execute(text("SHOW idle_in_transaction_session_timeout"))).scalar_one()
     await database.close()

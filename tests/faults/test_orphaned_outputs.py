@@ -1,4 +1,4 @@
-"""A service that dies between putting an output in its place and saying so leaves nothing behind."""
+"""A service that dies between publishing an output and committing leaves nothing behind."""
 
 import hashlib
 import time
@@ -39,7 +39,7 @@ async def app(data_dir: Path, clock: MovableClock) -> AsyncIterator[AppHarness]:
 
 
 async def died_finalizing(app: AppHarness, *, now: float = 0.0) -> FakeRun:
-    """An attempt whose output is in its place, and whose row does not say `complete` yet."""
+    """Return the run of an attempt whose output is published while its row is not `complete`."""
     await app.submit_export()
     run = await app.next_run()
     await run.report_started()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.conftest import delete_all_rows
-from tests.faults.cluster.replicas import Replica, runs
+from tests.faults.cluster.replicas import Replica, list_runs
 from tests.support import videos
 
 KILLS = 10
@@ -44,7 +44,7 @@ class Cluster:
         for replica in self.replicas:
             replica.start()
         for replica in self.replicas:
-            await replica.ready(self.http)
+            await replica.wait_ready(self.http)
 
     async def close(self) -> None:
         for replica in self.replicas:
@@ -70,7 +70,7 @@ class Cluster:
     async def wait_for_run(self) -> None:
         """Wait until a run is at work, unless there is nothing left to do."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not runs(self.scratch):
+            while not list_runs(self.scratch):
                 if all(job["status"] not in ("pending", "processing") for job in await self.exports()):
                     return
                 await asyncio.sleep(0.02)
@@ -103,7 +103,7 @@ async def test_ten_kills_of_the_service_end_no_export(cluster: Cluster) -> None:
         await cluster.wait_for_run()
         await asyncio.to_thread(replica.kill)
         replica.start()
-        await replica.ready(cluster.http)
+        await replica.wait_ready(cluster.http)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while any(job["status"] in ("pending", "processing") for job in await cluster.exports()):  # noqa: ASYNC110
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Stands at the proxy: what is answered to a callback must fit what is committed."""
+"""Check at the proxy that the answer to a callback fits what is committed."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tests.faults.checkers.database_reader import FINAL, Ledger, OutOfReach, Row
-from tests.faults.checkers.violations import Record
+from tests.faults.checkers.database_reader import FINAL, DatabaseReader, DatabaseUnavailable, Row
+from tests.faults.checkers.violations import History
 from tests.faults.cluster.proxy import Deliver
 
 NOT_NOW = (502, 503)
@@ -27,8 +27,8 @@ class _Callback(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a callback says of itself."""
+class ReportedStep:
+    """The attempt, run and step that a callback belongs to."""
 
     job_id: str
     attempt: int
@@ -41,79 +41,87 @@ class Told:
         return f"{kind} {self.step} of job {self.job_id[-6:]} attempt {self.attempt} run {self.run[-4:]}"
 
 
-class Judge:
-    """Delivers a callback, and holds the answer against the row before and after."""
+class CallbackChecker:
+    """Delivers callbacks and compares each answer with the row before and after it."""
 
-    def __init__(self, ledger: Ledger, clock_was_just_set: Callable[[], bool]) -> None:
-        self._ledger = ledger
+    def __init__(self, database: DatabaseReader, clock_was_just_set: Callable[[], bool]) -> None:
+        self._database = database
         self._clock_was_just_set = clock_was_just_set
         self._checks: set[asyncio.Task[None]] = set()
-        self.records: dict[str, Record] = {}  # by job
-        self.stray = Record()  # for jobs of schedules that are over
+        self.histories: dict[str, History] = {}  # by job
+        self.finished_schedules = History()  # for late callbacks of their jobs
 
     async def __call__(self, body: bytes, deliver: Deliver) -> bytes | None:
-        told = told_by(body)
-        before = await self._now(told.job_id)
+        report = parse_report(body)
+        before = await self._fetch_row(report.job_id)
         answer = await deliver()
-        status = status_of(answer)
+        status = parse_status(answer)
         if status == REFUSED and self._clock_was_just_set():  # it was signed before
-            self.records.get(told.job_id, self.stray).count("callback refused for its time")
+            self.histories.get(report.job_id, self.finished_schedules).count("callback refused for its time")
         elif status is not None:
-            check = asyncio.create_task(self._check(told, before, status))
+            check = asyncio.create_task(self._check(report, before, status))
             self._checks.add(check)
             check.add_done_callback(self._checks.discard)
         return answer
 
-    async def settled(self) -> None:
-        """Wait for every check."""
+    async def wait_checked(self) -> None:
+        """Wait until every check has been made."""
         while self._checks:
             await asyncio.gather(*self._checks)
 
-    async def _now(self, job_id: str) -> Row | None:
+    async def _fetch_row(self, job_id: str) -> Row | None:
         try:
-            return await self._ledger.row(job_id)
-        except OutOfReach:
+            return await self._database.fetch_row(job_id)
+        except DatabaseUnavailable:
             return None
 
-    async def _check(self, told: Told, before: Row | None, status: int) -> None:
-        record = self.records.get(told.job_id, self.stray)
-        record.count(f"callback {status}")
-        after = await self._ledger.surely(told.job_id)
+    async def _check(self, report: ReportedStep, before: Row | None, status: int) -> None:
+        history = self.histories.get(report.job_id, self.finished_schedules)
+        history.count(f"callback {status}")
+        after = await self._database.wait_for_row(report.job_id)
         if after is None:
-            record.broken(f"{told}: there is no such row")
+            history.add_violation(f"{report}: there is no such row")
         elif status == 200:
-            record.require(kept(told, after), f"{told} was answered 200, and the row holds {after}")
-            past = before is not None and over(told, before)
-            record.require(not past, f"{told} was answered 200 after the row had gone on: {before}")
+            history.require(
+                is_recorded(report, after), f"{report} was answered 200, and the row holds {after}"
+            )
+            past = before is not None and is_superseded(report, before)
+            history.require(not past, f"{report} was answered 200 after the row had moved on: {before}")
         elif status == 410:
-            record.require(over(told, after), f"{told} was answered 410, and the row still waits: {after}")
+            history.require(
+                is_superseded(report, after), f"{report} was answered 410, and the row still waits: {after}"
+            )
         else:
-            record.require(status in NOT_NOW, f"{told} was answered {status}")
+            history.require(status in NOT_NOW, f"{report} was answered {status}")
 
 
-def kept(told: Told, row: Row) -> bool:
-    """Whether the row holds the callback, or something later."""
-    if told.terminal:
-        return row.final or row.attempt > told.attempt
-    return row.final or (row.attempt, row.run, row.step) >= (told.attempt, told.run, told.step)
+def is_recorded(report: ReportedStep, row: Row) -> bool:
+    """Tell whether the row holds the reported step or a later one."""
+    if report.terminal:
+        return row.final or row.attempt > report.attempt
+    return row.final or (row.attempt, row.run, row.step) >= (report.attempt, report.run, report.step)
 
 
-def over(told: Told, row: Row) -> bool:
-    """Whether the row has left the callback's attempt or run behind; a last step may be told again."""
-    if (row.attempt, row.run) > (told.attempt, told.run):
+def is_superseded(report: ReportedStep, row: Row) -> bool:
+    """Tell whether the row has moved past the reported attempt or run; a last step may be repeated."""
+    if (row.attempt, row.run) > (report.attempt, report.run):
         return True
-    last_again = told.terminal and (row.attempt, row.run, row.step) == (told.attempt, told.run, told.step)
+    last_again = report.terminal and (row.attempt, row.run, row.step) == (
+        report.attempt,
+        report.run,
+        report.step,
+    )
     return row.status == "cancelled" or (row.status in FINAL and not last_again)
 
 
-def told_by(body: bytes) -> Told:
+def parse_report(body: bytes) -> ReportedStep:
     callback = msgspec.json.decode(body, type=_Callback)
     data = callback.data
     terminal = callback.type in ("export.completed", "export.failed")
-    return Told(data.job_id, data.attempt, data.run, data.step, terminal)
+    return ReportedStep(data.job_id, data.attempt, data.run, data.step, terminal)
 
 
-def status_of(answer: bytes | None) -> int | None:
-    """The status of an answer as it came over the wire."""
+def parse_status(answer: bytes | None) -> int | None:
+    """Return the status code of a raw HTTP response."""
     words = (answer or b"").split(b" ", 2)
     return int(words[1]) if len(words) > 1 and words[1].isdigit() else None

@@ -1,4 +1,4 @@
-"""The database as a witness: what is committed, read beside the service and never through it."""
+"""Read what is committed, beside the service and never through it."""
 
 import asyncio
 import sqlite3
@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import asyncpg
 
 from infra.database.postgresql import asyncpg_dsn
-from tests.faults.checkers.delivery_checks import Moment, Sending, Try
+from tests.faults.checkers.delivery_checks import LoggedAttempt, OutboxRow, TimelineRow
 
 PATIENCE_SECONDS = 30.0
 PAUSE_SECONDS = 0.05
 FINAL = ("complete", "error", "cancelled")
 
 
-_AWAY = (
+_UNAVAILABLE_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -28,13 +28,13 @@ _AWAY = (
 )
 
 
-class OutOfReach(Exception):
-    """The database can't be read now."""
+class DatabaseUnavailable(Exception):
+    """The database cannot be read at the moment."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the invariants need of a job's row."""
+    """The columns of a job that the invariants need."""
 
     job_id: str
     user_id: str
@@ -59,19 +59,19 @@ class Row:
 
 
 class Source(Protocol):
-    """One way into a database; `$1` stands for the argument in both."""
+    """One way to query a database; `$1` is the placeholder for both."""
 
     async def fetch(self, statement: str, argument: str) -> Sequence[Sequence[Any]]:
-        """The rows; raises OutOfReach."""
+        """Return the rows. Raises DatabaseUnavailable."""
         ...
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         ...
 
 
 class SqliteSource:
-    """A file, opened for reading alone."""
+    """A file, opened read-only for each query."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -84,34 +84,32 @@ class SqliteSource:
             finally:
                 connection.close()
         except sqlite3.Error as error:
-            raise OutOfReach(str(error)) from error
+            raise DatabaseUnavailable(str(error)) from error
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is kept."""
 
 
 class PostgresSource:
-    """One connection, made anew after a restart."""
+    """One connection, reopened after a restart of the server."""
 
     def __init__(self, url: str) -> None:
         self._dsn = asyncpg_dsn(url)
         self._connection: Any = None
-        self._one = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def fetch(self, statement: str, argument: str) -> Sequence[Sequence[Any]]:
-        async with self._one:
+        async with self._lock:
             try:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await asyncpg.connect(self._dsn, timeout=5, command_timeout=5)
                 return list(await self._connection.fetch(statement, argument))
             except BaseException as error:
-                if (
-                    self._connection is not None
-                ):  # a reader that was stopped meanwhile leaves it unusable, too
+                if self._connection is not None:  # also after a cancelled read
                     self._connection.terminate()
                     self._connection = None
-                if isinstance(error, _AWAY):
-                    raise OutOfReach(str(error)) from error
+                if isinstance(error, _UNAVAILABLE_ERRORS):
+                    raise DatabaseUnavailable(str(error)) from error
                 raise
 
     async def close(self) -> None:
@@ -119,73 +117,80 @@ class PostgresSource:
             self._connection.terminate()
 
 
-class Ledger:
-    """Rows and timelines, as they are committed."""
+class DatabaseReader:
+    """Reads committed jobs, timelines and deliveries."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    async def row(self, job_id: str) -> Row | None:
-        """The row as it stands now; raises OutOfReach."""
-        found = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE job_id = $1", job_id)  # noqa: S608
-        return Row(*found[0]) if found else None
+    async def fetch_row(self, job_id: str) -> Row | None:
+        """Return the committed row. Raises DatabaseUnavailable."""
+        rows = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE job_id = $1", job_id)  # noqa: S608
+        return Row(*rows[0]) if rows else None
 
-    async def surely(self, job_id: str) -> Row | None:
-        """The row, waiting for a database that is down: rows only go forward, so later is as good."""
+    async def wait_for_row(self, job_id: str) -> Row | None:
+        """Return the row, waiting while the database is down; rows only advance, so a later one will do."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return await self.row(job_id)
-            except OutOfReach:
+                return await self.fetch_row(job_id)
+            except DatabaseUnavailable:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def of_user(self, user_id: str) -> list[Row]:
-        """All of a user's rows; raises OutOfReach."""
-        found = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE user_id = $1", user_id)  # noqa: S608
-        return [Row(*each) for each in found]
+    async def fetch_user_rows(self, user_id: str) -> list[Row]:
+        """Return all of a user's rows. Raises DatabaseUnavailable."""
+        rows = await self._source.fetch(f"SELECT {_COLUMNS} FROM export_jobs WHERE user_id = $1", user_id)  # noqa: S608
+        return [Row(*row) for row in rows]
 
     async def is_finalizing(self, user_id: str) -> bool:
-        """Whether a replica verifies and publishes an output of the user's; raises OutOfReach."""
+        """Tell whether a replica is publishing an output of the user's. Raises DatabaseUnavailable."""
         statement = "SELECT 1 FROM export_jobs WHERE user_id = $1 AND finalizer IS NOT NULL"
         return bool(await self._source.fetch(statement, user_id))
 
-    async def timeline(self, job_id: str) -> list[Moment]:
-        """The job's transitions, oldest first; raises OutOfReach."""
-        found = await self._source.fetch(
+    async def fetch_timeline(self, job_id: str) -> list[TimelineRow]:
+        """Return the job's timeline, oldest first. Raises DatabaseUnavailable."""
+        rows = await self._source.fetch(
             "SELECT sequence, attempt, status, phase, progress FROM export_events WHERE job_id = $1 ORDER BY sequence",
             job_id,
         )
-        return [Moment(*each) for each in found]
+        return [TimelineRow(*row) for row in rows]
 
-    async def sendings(self, user_id: str) -> list[Sending]:
-        """The outbox of a user, oldest first; raises OutOfReach."""
-        statement = f"SELECT {_SENDING} FROM webhook_deliveries WHERE user_id = $1 ORDER BY delivery_id"  # noqa: S608
-        return [Sending(*each) for each in await self._source.fetch(statement, user_id)]
+    async def fetch_outbox(self, user_id: str) -> list[OutboxRow]:
+        """Return a user's outbox, oldest first. Raises DatabaseUnavailable."""
+        statement = (
+            f"SELECT {_DELIVERY_SELECTION} FROM webhook_deliveries WHERE user_id = $1 ORDER BY delivery_id"  # noqa: S608
+        )
+        return [OutboxRow(*row) for row in await self._source.fetch(statement, user_id)]
 
-    async def books(self, user_id: str) -> tuple[list[Sending], dict[str, list[Try]]]:
-        """The outbox of a user, and the log of what was sent, by delivery, as of one moment; raises OutOfReach."""
-        columns = [f"delivery.{name}" for name in _SENT] + [f"try.{name}" for name in _TRIED]
+    async def fetch_deliveries(self, user_id: str) -> tuple[list[OutboxRow], dict[str, list[LoggedAttempt]]]:
+        """Return a user's outbox and logged attempts of one moment.
+
+        Attempts are by delivery id. Raises DatabaseUnavailable.
+        """
+        columns = [f"delivery.{name}" for name in _DELIVERY_COLUMNS] + [
+            f"try.{name}" for name in _ATTEMPT_COLUMNS
+        ]
         statement = f"""
             SELECT {", ".join(columns)} FROM webhook_deliveries AS delivery
             LEFT JOIN webhook_attempts AS try ON try.delivery_id = delivery.delivery_id
             WHERE delivery.user_id = $1 ORDER BY delivery.delivery_id, try.attempt
         """  # noqa: S608 - made of constants
-        sendings: dict[str, Sending] = {}
-        tries: dict[str, list[Try]] = defaultdict(list)
-        for each in await self._source.fetch(statement, user_id):
-            sending, tried = Sending(*each[: len(_SENT)]), each[len(_SENT) :]
-            sendings[sending.delivery_id] = sending
-            if tried[0] is not None:
-                tries[sending.delivery_id].append(Try(*tried))
-        return list(sendings.values()), tries
+        outbox: dict[str, OutboxRow] = {}
+        attempts: dict[str, list[LoggedAttempt]] = defaultdict(list)
+        for row in await self._source.fetch(statement, user_id):
+            delivery_row, attempt = OutboxRow(*row[: len(_DELIVERY_COLUMNS)]), row[len(_DELIVERY_COLUMNS) :]
+            outbox[delivery_row.delivery_id] = delivery_row
+            if attempt[0] is not None:
+                attempts[delivery_row.delivery_id].append(LoggedAttempt(*attempt))
+        return list(outbox.values()), attempts
 
     async def close(self) -> None:
         await self._source.close()
 
 
-_SENT = [field.name for field in fields(Sending)]
-_SENDING = ", ".join(_SENT)
-_TRIED = [field.name for field in fields(Try)]
+_DELIVERY_COLUMNS = [field.name for field in fields(OutboxRow)]
+_DELIVERY_SELECTION = ", ".join(_DELIVERY_COLUMNS)
+_ATTEMPT_COLUMNS = [field.name for field in fields(LoggedAttempt)]
 _COLUMNS = ", ".join(field.name for field in fields(Row))

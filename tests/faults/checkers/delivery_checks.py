@@ -1,11 +1,11 @@
-"""The service's own log of deliveries, held against what the receiver saw and answered."""
+"""Compare the service's log of deliveries with what the receiver saw and answered."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.webhooks.retry_policy import JITTER, SCHEDULE_SECONDS
-from tests.faults.checkers.inbox_checker import Arrival
+from tests.faults.checkers.inbox_checker import ReceivedWebhook
 
 SLACK_SECONDS = 60.0
 """Longer than a lease, and than a pause after a failure of this machine."""
@@ -14,7 +14,7 @@ ENDS = {"complete": "export.completed", "error": "export.failed", "cancelled": "
 
 
 @dataclass(frozen=True)
-class Sending:
+class OutboxRow:
     """A row of the outbox."""
 
     delivery_id: str
@@ -37,8 +37,8 @@ class Sending:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One row of a job's timeline."""
+class TimelineRow:
+    """A row of a job's timeline."""
 
     sequence: int
     attempt: int
@@ -48,14 +48,14 @@ class Moment:
 
     @property
     def event_type(self) -> str:
-        """What webhooks call it."""
+        """Return the webhook event of this transition."""
         started = (self.status, self.phase) == ("processing", "starting")
         return ENDS.get(self.status, "export.started" if started else PROGRESS)
 
 
 @dataclass(frozen=True)
-class Try:
-    """A row of the log of attempts."""
+class LoggedAttempt:
+    """A row of the log of delivery attempts."""
 
     delivery_id: str
     attempt: int
@@ -64,7 +64,7 @@ class Try:
     error_code: str | None
 
     @property
-    def taken(self) -> bool:
+    def accepted(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
     @property
@@ -72,76 +72,84 @@ class Try:
         return self.error_code == "interrupted"
 
     @property
-    def open(self) -> bool:
-        """Nothing is said of what came of it."""
+    def is_open(self) -> bool:
+        """Tell whether the log has no outcome for this attempt."""
         return (self.seconds, self.error_code) == (None, None)
 
 
-def mistakes(
-    sendings: Sequence[Sending], tries: Mapping[str, Sequence[Try]], arrivals: Mapping[str, Sequence[Arrival]]
+def check_delivery_log(
+    outbox: Sequence[OutboxRow],
+    attempts: Mapping[str, Sequence[LoggedAttempt]],
+    arrivals: Mapping[str, Sequence[ReceivedWebhook]],
 ) -> Iterator[str]:
-    """Every sentence of the log that is not true, or is missing."""
-    known = {one.delivery_id for one in sendings}
-    for delivery_id, seen in arrivals.items():
+    """Yield a sentence for each entry of the log that is wrong or missing."""
+    known = {row.delivery_id for row in outbox}
+    for delivery_id, received in arrivals.items():
         if delivery_id not in known:
-            yield f"webhook {seen[0]} was received, and the log knows nothing of it"
+            yield f"webhook {received[0]} was received, and the log knows nothing of it"
     newest: dict[tuple[str, str], int] = {}
-    for one in sendings:
-        key = (one.endpoint_id, one.job_id)
-        newest[key] = max(newest.get(key, 0), one.sequence)
-    for one in sendings:
-        logged, seen = tries.get(one.delivery_id, ()), arrivals.get(one.delivery_id, ())
-        yield from (f"{one}: {wrong}" for wrong in _of_attempts(one, logged, seen))
-        yield from (f"{one}: {wrong}" for wrong in _of_state(one, logged, seen))
-        if one.state == "superseded" and newest[one.endpoint_id, one.job_id] <= one.sequence:
-            yield f"{one}: it was dropped, and there is nothing newer"
+    for row in outbox:
+        key = (row.endpoint_id, row.job_id)
+        newest[key] = max(newest.get(key, 0), row.sequence)
+    for row in outbox:
+        logged, received = attempts.get(row.delivery_id, ()), arrivals.get(row.delivery_id, ())
+        yield from (f"{row}: {wrong}" for wrong in _check_attempts(row, logged, received))
+        yield from (f"{row}: {wrong}" for wrong in _check_state(row, logged, received))
+        if row.state == "superseded" and newest[row.endpoint_id, row.job_id] <= row.sequence:
+            yield f"{row}: it was dropped, and there is nothing newer"
 
 
-def _of_attempts(one: Sending, logged: Sequence[Try], seen: Sequence[Arrival]) -> Iterator[str]:
-    if [each.attempt for each in logged] != list(range(1, one.attempts + 1)):
-        yield f"the log shows attempts {[each.attempt for each in logged]} of {one.attempts}"
-    if len(seen) > len(logged):
-        yield f"{len(seen)} requests came, and {len(logged)} attempts are logged"
-    if any(each.body != one.payload.encode() for each in seen):
-        yield "something else was sent than what the log shows"
-    told = Counter(each.status for each in logged if each.status is not None)
-    given = Counter(each.status for each in seen if each.status is not None)
-    if told - given:
-        yield f"the log shows the answers {dict(told)}, and {dict(given)} were given"
-    said = logged[:-1] if one.state == "pending" else logged  # the last one may be under way
-    if unsaid := [each.attempt for each in said if each.open]:
-        yield f"nothing is said of what came of the attempts {unsaid}"
-
-
-def _of_state(one: Sending, logged: Sequence[Try], seen: Sequence[Arrival]) -> Iterator[str]:
-    taken = any(each.taken for each in logged)
-    if (one.state == "delivered") != taken:
-        yield f"it is {one.state}, and the log shows {[each.status for each in logged]}"
-    if one.state == "delivered" and not any(each.taken for each in seen):
-        yield "it was delivered, and nobody has taken it"
-    failures = [each for each in logged if not (each.taken or each.interrupted or each.open)]
-    if one.tries > len(failures):
-        yield f"{one.tries} failures are counted along the schedule, and {len(failures)} are logged"
-
-
-def waiting_too_long(sendings: Sequence[Sending], now: float) -> Iterator[str]:
-    """Deliveries whose next attempt is further ahead than the schedule puts it, by the service's clock."""
-    for one in sendings:
-        delay = SCHEDULE_SECONDS[max(0, min(one.tries, len(SCHEDULE_SECONDS)) - 1)] * (1 + JITTER)
-        ahead = one.next_at - now
-        if one.state == "pending" and ahead > delay + SLACK_SECONDS:
-            yield f"{one}: the next attempt is {ahead:.0f} s ahead"
-
-
-def forgotten(
-    sendings: Sequence[Sending], endpoint_id: str, job_id: str, moments: Sequence[Moment]
+def _check_attempts(
+    row: OutboxRow, logged: Sequence[LoggedAttempt], received: Sequence[ReceivedWebhook]
 ) -> Iterator[str]:
-    """What happened and is not in the outbox, and the other way round; progress may be left out."""
-    wanted = {moment.sequence: moment.event_type for moment in moments if moment.event_type != PROGRESS}
-    found = {
-        one.sequence: one.type
-        for one in sendings
-        if (one.endpoint_id, one.job_id) == (endpoint_id, job_id) and one.type != PROGRESS
+    if [attempt.attempt for attempt in logged] != list(range(1, row.attempts + 1)):
+        yield f"the log shows attempts {[attempt.attempt for attempt in logged]} of {row.attempts}"
+    if len(received) > len(logged):
+        yield f"{len(received)} requests came, and {len(logged)} attempts are logged"
+    if any(attempt.body != row.payload.encode() for attempt in received):
+        yield "something else was sent than what the log shows"
+    logged_statuses = Counter(attempt.status for attempt in logged if attempt.status is not None)
+    sent_statuses = Counter(attempt.status for attempt in received if attempt.status is not None)
+    if logged_statuses - sent_statuses:
+        yield f"the log shows the answers {dict(logged_statuses)}, and {dict(sent_statuses)} were sent_statuses"
+    finished = logged[:-1] if row.state == "pending" else logged  # the last one may be in flight
+    if unfinished := [attempt.attempt for attempt in finished if attempt.is_open]:
+        yield f"nothing is finished of what came of the attempts {unfinished}"
+
+
+def _check_state(
+    row: OutboxRow, logged: Sequence[LoggedAttempt], received: Sequence[ReceivedWebhook]
+) -> Iterator[str]:
+    accepted = any(attempt.accepted for attempt in logged)
+    if (row.state == "delivered") != accepted:
+        yield f"it is {row.state}, and the log shows {[attempt.status for attempt in logged]}"
+    if row.state == "delivered" and not any(attempt.accepted for attempt in received):
+        yield "it was delivered, and no receiver accepted it"
+    failures = [
+        attempt for attempt in logged if not (attempt.accepted or attempt.interrupted or attempt.is_open)
+    ]
+    if row.tries > len(failures):
+        yield f"{row.tries} failures are counted along the schedule, and {len(failures)} are logged"
+
+
+def find_late_retries(outbox: Sequence[OutboxRow], now: float) -> Iterator[str]:
+    """Yield pending deliveries whose next attempt is later than the schedule allows, by the service's clock."""
+    for row in outbox:
+        delay = SCHEDULE_SECONDS[max(0, min(row.tries, len(SCHEDULE_SECONDS)) - 1)] * (1 + JITTER)
+        ahead = row.next_at - now
+        if row.state == "pending" and ahead > delay + SLACK_SECONDS:
+            yield f"{row}: the next attempt is {ahead:.0f} s ahead"
+
+
+def find_lost_events(
+    outbox: Sequence[OutboxRow], endpoint_id: str, job_id: str, moments: Sequence[TimelineRow]
+) -> Iterator[str]:
+    """Yield differences between timeline and outbox; progress may be left out."""
+    expected = {moment.sequence: moment.event_type for moment in moments if moment.event_type != PROGRESS}
+    written = {
+        row.sequence: row.type
+        for row in outbox
+        if (row.endpoint_id, row.job_id) == (endpoint_id, job_id) and row.type != PROGRESS
     }
-    if found != wanted:
-        yield f"job {job_id[-6:]}: the timeline says {wanted}, {endpoint_id[-6:]} was to be told {found}"
+    if written != expected:
+        yield f"job {job_id[-6:]}: the timeline says {expected}, {endpoint_id[-6:]} was to get {written}"

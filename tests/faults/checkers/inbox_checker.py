@@ -1,4 +1,4 @@
-"""What one endpoint of a consumer has received, held against what a consumer may rely on."""
+"""Check what one consumer endpoint receives against what consumers may rely on."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import standardwebhooks
 
-from tests.faults.checkers.violations import Record
+from tests.faults.checkers.violations import History
 
 
 @dataclass
-class Arrival:
-    """One request; `status` is what it was answered, None as long as it was not."""
+class ReceivedWebhook:
+    """A request to an endpoint; `status` is the answer, None until it has been sent."""
 
     delivery_id: str
     body: bytes
@@ -30,11 +30,11 @@ class Arrival:
 
     @property
     def job(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.event["data"]
-        return found
+        job: dict[str, Any] = self.event["data"]
+        return job
 
     @property
-    def taken(self) -> bool:
+    def accepted(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
 
     def __str__(self) -> str:
@@ -44,53 +44,53 @@ class Arrival:
 
 
 class Inbox:
-    """The requests to one endpoint, in the order in which they came."""
+    """The requests to one endpoint in order of arrival."""
 
-    def __init__(self, record: Record, is_now: Callable[[float], bool]) -> None:
-        """`is_now`: whether the service's clock may show this time, in seconds since the epoch."""
-        self.record = record
+    def __init__(self, history: History, is_now: Callable[[float], bool]) -> None:
+        """Create an inbox; `is_now` tells whether the service's clock may show a time (epoch seconds)."""
+        self.history = history
         self._is_now = is_now
-        self.noticed: Callable[[Arrival], None] = lambda _: None  # is told of each arrival
-        self.arrivals: dict[str, list[Arrival]] = defaultdict(list)  # by webhook-id
-        self._newest: dict[str, Arrival] = {}  # by job
-        self._signed: standardwebhooks.Webhook | None = None
+        self.on_arrival: Callable[[ReceivedWebhook], None] = lambda _: None
+        self.arrivals: dict[str, list[ReceivedWebhook]] = defaultdict(list)  # by webhook-id
+        self._newest: dict[str, ReceivedWebhook] = {}  # by job
+        self._verifier: standardwebhooks.Webhook | None = None
 
-    def trust(self, secret: str) -> None:
-        """The secret that the service showed when the endpoint was made."""
-        self._signed = standardwebhooks.Webhook(secret)
+    def set_secret(self, secret: str) -> None:
+        """Verify signatures with the secret that the service showed at registration."""
+        self._verifier = standardwebhooks.Webhook(secret)
 
     @property
-    def heard(self) -> tuple[int, int]:
-        """How many requests came so far, and how many of them were answered."""
-        seen = [arrival for each in self.arrivals.values() for arrival in each]
-        return len(seen), sum(arrival.status is not None for arrival in seen)
+    def counts(self) -> tuple[int, int]:
+        """Return how many requests have arrived and how many have been answered."""
+        received = [arrival for each in self.arrivals.values() for arrival in each]
+        return len(received), sum(arrival.status is not None for arrival in received)
 
-    def take(self, headers: dict[str, str], body: bytes) -> Arrival:
-        """A request has come, whole: note it, and whatever is wrong with it.
+    def receive(self, headers: dict[str, str], body: bytes) -> ReceivedWebhook:
+        """Record a complete request and everything that is wrong with it.
 
-        One may come again, but never after a newer one of its job.
+        A delivery may repeat, but may not follow a newer one of its job.
         """
         self._verify(headers, body)
-        arrival = Arrival(headers["webhook-id"], body)
-        before = self.arrivals[arrival.delivery_id]
-        before.append(arrival)
-        self.noticed(arrival)
-        self.record.require(before[0].body == body, f"{arrival}: its body changed from one to the next")
+        arrival = ReceivedWebhook(headers["webhook-id"], body)
+        earlier = self.arrivals[arrival.delivery_id]
+        earlier.append(arrival)
+        self.on_arrival(arrival)
+        self.history.require(earlier[0].body == body, f"{arrival}: its body changed from one to the next")
         newest = self._newest.setdefault(arrival.job["job_id"], arrival)
-        before_it, sequence = newest.job["sequence"], arrival.job["sequence"]
-        self.record.require(sequence >= before_it, f"webhook {arrival} came after {newest}")
+        newest_sequence, sequence = newest.job["sequence"], arrival.job["sequence"]
+        self.history.require(sequence >= newest_sequence, f"webhook {arrival} came after {newest}")
         same = arrival.delivery_id == newest.delivery_id
-        self.record.require(
-            same or sequence != before_it, f"webhook {arrival} came under another id, too: {newest}"
+        self.history.require(
+            same or sequence != newest_sequence, f"webhook {arrival} came under another id, too: {newest}"
         )
-        if sequence >= before_it:
+        if sequence >= newest_sequence:
             self._newest[arrival.job["job_id"]] = arrival
         return arrival
 
     def _verify(self, headers: dict[str, str], body: bytes) -> None:
-        assert self._signed is not None
+        assert self._verifier is not None
         message_id, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
-        signed = self._signed.sign(message_id, datetime.fromtimestamp(timestamp, UTC), body.decode())
-        genuine = signed in headers["webhook-signature"].split(" ")
-        self.record.require(genuine, f"webhook {message_id}: its signature is wrong")
-        self.record.require(self._is_now(timestamp), f"webhook {message_id} was signed at {timestamp}")
+        expected = self._verifier.sign(message_id, datetime.fromtimestamp(timestamp, UTC), body.decode())
+        valid = expected in headers["webhook-signature"].split(" ")
+        self.history.require(valid, f"webhook {message_id}: its signature is wrong")
+        self.history.require(self._is_now(timestamp), f"webhook {message_id} was signed at {timestamp}")

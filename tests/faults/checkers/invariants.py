@@ -1,4 +1,4 @@
-"""What must hold when everything has calmed down, whatever has happened."""
+"""The invariants that hold once all faults are over."""
 
 import asyncio
 import itertools
@@ -6,58 +6,53 @@ import time
 from collections.abc import Sequence
 
 from tests.faults.checkers.database_reader import FINAL, Row
-from tests.faults.checkers.delivery_checks import Moment
-from tests.faults.checkers.stream_checker import whole
-from tests.faults.checkers.violations import Record
-from tests.faults.cluster.cluster import World
+from tests.faults.checkers.delivery_checks import TimelineRow
+from tests.faults.checkers.stream_checker import object_matches
+from tests.faults.checkers.violations import History
+from tests.faults.cluster.cluster import Cluster
 
 WITHDRAW_SECONDS = 5.0
 LOOK_SECONDS = 0.1
 
 
-def ended(row: Row) -> bool:
-    """Whether the job is over."""
-    return row.final
-
-
-async def ends_well(world: World, user_id: str, record: Record) -> None:
-    """Hold rows, timelines and objects against each other, and against what was promised."""
-    rows = await world.ledger.of_user(user_id)
-    promised = set(record.accepted.values())
-    found = {row.job_id for row in rows}
-    record.require(found == promised, f"accepted were {sorted(promised)}, there are {sorted(found)}")
-    for sentence in await _objects(world, rows):
-        record.broken(sentence)
+async def check_promises(cluster: Cluster, user_id: str, history: History) -> None:
+    """Compare rows, timelines and objects with each other and with what was promised."""
+    rows = await cluster.database.fetch_user_rows(user_id)
+    promised = set(history.accepted.values())
+    stored = {row.job_id for row in rows}
+    history.require(stored == promised, f"accepted jobs: {sorted(promised)}, stored jobs: {sorted(stored)}")
+    for sentence in await _compare_objects(cluster, rows):
+        history.add_violation(sentence)
     for row in rows:
-        for sentence in history(
-            row, await world.ledger.timeline(row.job_id), record.retried.get(row.job_id, 0)
+        for sentence in check_timeline(
+            row, await cluster.database.fetch_timeline(row.job_id), history.retried.get(row.job_id, 0)
         ):
-            record.broken(f"job {row.job_id[-6:]}: {sentence}")
-    for (job_id, attempt), sequences in record.endings.items():
-        told = f"job {job_id[-6:]} attempt {attempt}: readers were told of ends {sorted(sequences)}"
-        record.require(len(sequences) == 1, told)
+            history.add_violation(f"job {row.job_id[-6:]}: {sentence}")
+    for (job_id, attempt), sequences in history.endings.items():
+        sentence = f"job {job_id[-6:]} attempt {attempt}: readers saw ends {sorted(sequences)}"
+        history.require(len(sequences) == 1, sentence)
 
 
-async def _objects(world: World, rows: Sequence[Row]) -> list[str]:
-    """Where a row and its object disagree; one that a cancel has overtaken may take a moment to be withdrawn."""
+async def _compare_objects(cluster: Cluster, rows: Sequence[Row]) -> list[str]:
+    """Return where rows and objects disagree, allowing a cancelled output a moment to be deleted."""
     deadline = time.monotonic() + WITHDRAW_SECONDS
-    while wrong := [sentence for row in rows if (sentence := _object(world, row))]:
+    while wrong := [sentence for row in rows if (sentence := _compare_object(cluster, row))]:
         if time.monotonic() > deadline:
             break
         await asyncio.sleep(LOOK_SECONDS)
     return wrong
 
 
-def _object(world: World, row: Row) -> str | None:
+def _compare_object(cluster: Cluster, row: Row) -> str | None:
     if row.status == "complete":
-        holds = whole(world.objects, row)
+        holds = object_matches(cluster.objects, row)
         return None if holds else f"job {row.job_id[-6:]} is complete without its object: {row}"
-    there = (world.objects / row.user_id / row.output_key).exists()
+    there = (cluster.objects / row.user_id / row.output_key).exists()
     return f"job {row.job_id[-6:]} is {row.status} and has an object: {row}" if there else None
 
 
-def failed_healthy(rows: Sequence[Row]) -> list[str]:
-    """Exports of a sound source that failed, where nothing has happened that may end one."""
+def find_failed_healthy(rows: Sequence[Row]) -> list[str]:
+    """Return exports of a valid source that failed although nothing happened that may fail one."""
     return [
         f"job {row.job_id[-6:]} had nothing wrong with it, and failed: {row}"
         for row in rows
@@ -65,8 +60,8 @@ def failed_healthy(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def wrong_accounts(rows: Sequence[Row], seconds: float) -> list[str]:
-    """Rows whose time of work can't be, for exports that were asked for at most so many seconds ago."""
+def find_wrong_gpu_seconds(rows: Sequence[Row], seconds: float) -> list[str]:
+    """Return rows whose GPU-seconds are impossible `seconds` after submission."""
     wrong = []
     for row in rows:
         if not 0 <= row.gpu_seconds_before <= row.gpu_seconds <= seconds * row.attempt:
@@ -76,8 +71,8 @@ def wrong_accounts(rows: Sequence[Row], seconds: float) -> list[str]:
     return wrong
 
 
-def history(row: Row, moments: Sequence[Moment], retries: int) -> list[str]:
-    """What is wrong with a timeline, for a job that a user has retried at most this often."""
+def check_timeline(row: Row, moments: Sequence[TimelineRow], retries: int) -> list[str]:
+    """Return what is wrong with the timeline of a job that was retried at most `retries` times."""
     wrong = []
     ends = [moment for moment in moments if moment.status in FINAL]
     if len({moment.attempt for moment in ends}) < len(ends):

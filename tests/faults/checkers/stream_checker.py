@@ -1,96 +1,104 @@
-"""What one reader has seen of each export, and what it may rely on."""
+"""Check what one reader of a stream is shown."""
 
 import hashlib
 from pathlib import Path
 from typing import Any
 
-from tests.faults.checkers.database_reader import FINAL, Ledger, Row
+from tests.faults.checkers.database_reader import FINAL, DatabaseReader, Row
 from tests.faults.checkers.delivery_checks import ENDS
-from tests.faults.checkers.violations import Record
+from tests.faults.checkers.violations import History
 
 _STABLE = ("status", "phase", "progress", "attempt", "message", "error", "output")
 
 
-class Witness:
-    """Takes in the frames of one reader, connection by connection."""
+class StreamChecker:
+    """Checks the frames of one reader, connection by connection."""
 
-    def __init__(self, name: str, record: Record, ledger: Ledger, objects: Path) -> None:
+    def __init__(self, name: str, history: History, database: DatabaseReader, objects: Path) -> None:
         self.name = name
-        self.record = record
-        self.held: dict[str, dict[str, Any]] = {}
-        self._ledger = ledger
+        self.history = history
+        self.latest: dict[str, dict[str, Any]] = {}
+        self._database = database
         self._objects = objects
-        self._here: set[str] = set()  # what this connection has shown already
+        self._seen_on_connection: set[str] = set()  # what this connection has shown already
 
-    def connected(self) -> None:
-        """A new connection begins."""
-        self._here.clear()
+    def start_connection(self) -> None:
+        """Note that a new connection begins."""
+        self._seen_on_connection.clear()
 
-    def answered(self, status: int) -> None:
-        """The status that a stream was answered with; 204 is for those who know the end."""
-        self.record.require(
+    def check_status(self, status: int) -> None:
+        """Check the status of a stream; 204 is only for readers that know the end."""
+        self.history.require(
             status not in (401, 403, 404, 422), f"{self.name}: the stream was answered {status}"
         )
         if status == 204:
-            known = any(job["status"] in FINAL for job in self.held.values())
-            self.record.require(known, f"{self.name}: 204 to a reader that knows of no end")
+            known = any(job["status"] in FINAL for job in self.latest.values())
+            self.history.require(known, f"{self.name}: 204 to a reader that knows of no end")
 
-    async def take(self, event: str | None, job: dict[str, Any]) -> None:
-        """One frame, held against the ones before, and against what is committed."""
-        self._in_order(job)
+    async def check_frame(self, event: str | None, job: dict[str, Any]) -> None:
+        """Check a frame against earlier ones and against what is committed."""
+        self._check_order(job)
         if event is not None and job["status"] in FINAL:
-            self.record.require(event == ENDS[job["status"]], f"{self.name}: {event} on {job['status']}")
-        self.held[job["job_id"]] = job
-        self._here.add(job["job_id"])
-        await self.committed(job)
+            self.history.require(event == ENDS[job["status"]], f"{self.name}: {event} on {job['status']}")
+        self.latest[job["job_id"]] = job
+        self._seen_on_connection.add(job["job_id"])
+        await self.check_committed(job)
 
-    def agrees(self, row: Row) -> bool:
-        """Whether this reader holds what the row says."""
-        job = self.held.get(row.job_id)
+    def matches(self, row: Row) -> bool:
+        """Tell whether this reader's latest state is the row's."""
+        job = self.latest.get(row.job_id)
         return job is not None and (job["sequence"], job["status"]) == (row.sequence, row.status)
 
-    def _in_order(self, job: dict[str, Any]) -> None:
-        before = self.held.get(job["job_id"])
+    def _check_order(self, job: dict[str, Any]) -> None:
+        before = self.latest.get(job["job_id"])
         if before is None:
             return
-        told = f"{self.name}: job {job['job_id'][-6:]}: sequence {before['sequence']} -> {job['sequence']}"
-        fresh = job["job_id"] not in self._here
+        subject = f"{self.name}: job {job['job_id'][-6:]}: sequence {before['sequence']} -> {job['sequence']}"
+        fresh = job["job_id"] not in self._seen_on_connection
         rising = job["sequence"] > before["sequence"]
-        self.record.require(
-            rising or (fresh and job["sequence"] == before["sequence"]), f"{told}: not rising"
+        self.history.require(
+            rising or (fresh and job["sequence"] == before["sequence"]), f"{subject}: not rising"
         )
         if job["sequence"] == before["sequence"]:
             differing = [name for name in _STABLE if job[name] != before[name]]
-            self.record.require(not differing, f"{told}: {differing} differ")
+            self.history.require(not differing, f"{subject}: {differing} differ")
         elif rising:
-            self.record.require(job["attempt"] >= before["attempt"], f"{told}: an earlier attempt came back")
+            self.history.require(
+                job["attempt"] >= before["attempt"], f"{subject}: an earlier attempt came back"
+            )
             less = job["gpu_seconds"] < before["gpu_seconds"]
-            self.record.require(
-                not less, f"{told}: gpu_seconds fell {before['gpu_seconds']} -> {job['gpu_seconds']}"
+            self.history.require(
+                not less, f"{subject}: gpu_seconds fell {before['gpu_seconds']} -> {job['gpu_seconds']}"
             )
             same = job["attempt"] == before["attempt"]
             fell = same and job["progress"] < before["progress"]
-            self.record.require(not fell, f"{told}: progress fell {before['progress']} -> {job['progress']}")
+            self.history.require(
+                not fell, f"{subject}: progress fell {before['progress']} -> {job['progress']}"
+            )
             revived = same and before["status"] in FINAL
-            self.record.require(not revived, f"{told}: {before['status']} was followed by {job['status']}")
+            self.history.require(
+                not revived, f"{subject}: {before['status']} was followed by {job['status']}"
+            )
 
-    async def committed(self, job: dict[str, Any]) -> None:
-        """Hold one state against the row, whose state or a later one it must be."""
-        row = await self._ledger.surely(job["job_id"])
-        told = f"{self.name}: job {job['job_id'][-6:]} sequence {job['sequence']} {job['status']}"
+    async def check_committed(self, job: dict[str, Any]) -> None:
+        """Check that the row holds this state or a later one."""
+        row = await self._database.wait_for_row(job["job_id"])
+        subject = f"{self.name}: job {job['job_id'][-6:]} sequence {job['sequence']} {job['status']}"
         if row is None:
-            self.record.broken(f"{told}: there is no such row")
+            self.history.add_violation(f"{subject}: there is no such row")
             return
-        self.record.require(row.sequence >= job["sequence"], f"{told}: the row is at {row.sequence} only")
+        self.history.require(row.sequence >= job["sequence"], f"{subject}: the row is at {row.sequence} only")
         if job["status"] in FINAL:
-            self.record.endings.setdefault((row.job_id, job["attempt"]), set()).add(job["sequence"])
+            self.history.endings.setdefault((row.job_id, job["attempt"]), set()).add(job["sequence"])
         if job["status"] == "complete":
-            self.record.require(row.status == "complete", f"{told}: the row says {row.status}")
-            self.record.require(whole(self._objects, row), f"{told}: its object is missing or differs")
+            self.history.require(row.status == "complete", f"{subject}: the row says {row.status}")
+            self.history.require(
+                object_matches(self._objects, row), f"{subject}: its object is missing or differs"
+            )
 
 
-def whole(objects: Path, row: Row) -> bool:
-    """Whether the object lies in its place as the row describes it."""
+def object_matches(objects: Path, row: Row) -> bool:
+    """Tell whether the stored object has the row's size and checksum."""
     path = objects / row.user_id / row.output_key
     if not path.is_file() or path.stat().st_size != row.output_size:
         return False

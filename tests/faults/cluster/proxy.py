@@ -1,4 +1,4 @@
-"""A balancer in front of the replicas, which treats callbacks as badly as a network may."""
+"""A load balancer in front of the replicas that applies network faults to callbacks."""
 
 import asyncio
 import random
@@ -14,8 +14,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Fate(StrEnum):
-    """What becomes of one callback."""
+class CallbackFault(StrEnum):
+    """What happens to one callback."""
 
     PASS = "pass"
     TWICE = "twice"  # forwarded two times at once
@@ -26,8 +26,8 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True)
-class Weather:
-    """How often which fate falls, of a hundred; the rest passes. `seconds` bounds every delay."""
+class NetworkFaults:
+    """Percentages of callbacks that get each fault; the rest pass. `seconds` bounds every delay."""
 
     twice: int = 0
     slow: int = 0
@@ -36,107 +36,114 @@ class Weather:
     mute: int = 0
     seconds: float = 0.0
 
-    def fate(self, chance: random.Random) -> Fate:
+    def draw(self, chance: random.Random) -> CallbackFault:
         odds = {
-            Fate.TWICE: self.twice,
-            Fate.SLOW: self.slow,
-            Fate.LATE: self.late,
-            Fate.LOST: self.lost,
-            Fate.MUTE: self.mute,
+            CallbackFault.TWICE: self.twice,
+            CallbackFault.SLOW: self.slow,
+            CallbackFault.LATE: self.late,
+            CallbackFault.LOST: self.lost,
+            CallbackFault.MUTE: self.mute,
         }
         left = 100 - sum(odds.values())
-        return chance.choices([*odds, Fate.PASS], [*odds.values(), max(0, left)])[0]
+        return chance.choices([*odds, CallbackFault.PASS], [*odds.values(), max(0, left)])[0]
 
 
 Deliver = Callable[[], Awaitable[bytes | None]]
-Judge = Callable[[bytes, Deliver], Awaitable[bytes | None]]
-"""Is given a callback's body and a way to deliver it; gives the answer, None if there was none."""
+HandleCallback = Callable[[bytes, Deliver], Awaitable[bytes | None]]
+"""Is given a callback's body and a connection to deliver it; gives the answer, None if there was none."""
 
 
 class Proxy:
-    """Takes each connection to the next replica that lets it in."""
+    """Forwards each connection to the next replica that accepts it."""
 
-    def __init__(self, ports: Sequence[int], judge: Judge) -> None:
-        self.weather = Weather()
+    def __init__(self, ports: Sequence[int], handle_callback: HandleCallback) -> None:
+        self.network_faults = NetworkFaults()
         self.chance = random.Random(0)  # noqa: S311 - chance, not secrecy
         self.port = 0
-        self.fates: dict[Fate, int] = dict.fromkeys(Fate, 0)
+        self.fault_counts: dict[CallbackFault, int] = dict.fromkeys(CallbackFault, 0)
         self._ports = list(ports)
-        self._judge = judge
-        self._turn = 0
+        self._handle_callback = handle_callback
+        self._next_port = 0
         self._late: set[asyncio.Task[bytes | None]] = set()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._met, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", 0)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        await self.delivered()
+        await self.wait_delivered()
         assert self._server is not None
         self._server.close()
 
-    async def delivered(self) -> None:
-        """Wait for everything that is still to be forwarded."""
+    async def wait_delivered(self) -> None:
+        """Wait until every delayed callback has been forwarded."""
         while self._late:
             await asyncio.gather(*self._late, return_exceptions=True)
 
-    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
                 if head.startswith(b"POST /api/callbacks/"):
-                    await self._callback(head, reader, writer)
+                    await self._forward_callback(head, reader, writer)
                 else:
                     await self._tunnel(head, reader, writer)
             finally:
                 writer.close()
 
-    async def _callback(
+    async def _forward_callback(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         length = _LENGTH.search(head)
         body = await reader.readexactly(int(length[1]) if length else 0)
-        answer = await self._treated(_closing(head) + body, body)
+        answer = await self._apply_fault(_with_connection_close(head) + body, body)
         if answer is not None:
             writer.write(answer)
             await writer.drain()
 
-    async def _treated(self, request: bytes, body: bytes) -> bytes | None:
+    async def _apply_fault(self, request: bytes, body: bytes) -> bytes | None:
         async def deliver() -> bytes | None:
-            return await self._asked(request)
+            return await self._exchange(request)
 
-        fate, pause = self.weather.fate(self.chance), self.chance.random() * self.weather.seconds
-        self.fates[fate] += 1
-        match fate:
-            case Fate.LOST:
+        fault, pause = (
+            self.network_faults.draw(self.chance),
+            self.chance.random() * self.network_faults.seconds,
+        )
+        self.fault_counts[fault] += 1
+        match fault:
+            case CallbackFault.LOST:
                 return None
-            case Fate.LATE:
-                task = asyncio.create_task(self._later(pause * 3, body, deliver))
+            case CallbackFault.LATE:
+                task = asyncio.create_task(self._forward_later(pause * 3, body, deliver))
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)
                 return None
-            case Fate.SLOW:
+            case CallbackFault.SLOW:
                 await asyncio.sleep(pause)
-            case Fate.TWICE:
-                return (await asyncio.gather(self._judge(body, deliver), self._judge(body, deliver)))[0]
-            case Fate.MUTE:
-                await self._judge(body, deliver)
+            case CallbackFault.TWICE:
+                return (
+                    await asyncio.gather(
+                        self._handle_callback(body, deliver), self._handle_callback(body, deliver)
+                    )
+                )[0]
+            case CallbackFault.MUTE:
+                await self._handle_callback(body, deliver)
                 return None
-            case Fate.PASS:
+            case CallbackFault.PASS:
                 pass
-        return await self._judge(body, deliver)
+        return await self._handle_callback(body, deliver)
 
-    async def _later(self, pause: float, body: bytes, deliver: Deliver) -> bytes | None:
+    async def _forward_later(self, pause: float, body: bytes, deliver: Deliver) -> bytes | None:
         await asyncio.sleep(pause)
-        return await self._judge(body, deliver)
+        return await self._handle_callback(body, deliver)
 
-    async def _asked(self, request: bytes) -> bytes | None:
-        """The whole answer of a replica; None if the connection broke, or nothing came."""
-        way = await self._connected()
-        if way is None:
+    async def _exchange(self, request: bytes) -> bytes | None:
+        """Return a replica's whole response, or None if none came."""
+        connection = await self._connect()
+        if connection is None:
             return None
-        reader, writer = way
+        reader, writer = connection
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 writer.write(request)
@@ -148,38 +155,40 @@ class Proxy:
             writer.close()
 
     async def _tunnel(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        way = await self._connected()
-        if way is None:
+        connection = await self._connect()
+        if connection is None:
             writer.write(_BAD_GATEWAY)
             await writer.drain()
             return
-        back, forth = way
-        forth.write(head)
+        replica_reader, replica_writer = connection
+        replica_writer.write(head)
         try:
-            async with asyncio.TaskGroup() as both:
-                asked = both.create_task(_pumped(reader, forth))
-                answered = both.create_task(_pumped(back, writer))
-                await asyncio.wait((asked, answered), return_when=asyncio.FIRST_COMPLETED)
-                asked.cancel()
-                answered.cancel()
+            async with asyncio.TaskGroup() as directions:
+                upstream = directions.create_task(_pump(reader, replica_writer))
+                downstream = directions.create_task(_pump(replica_reader, writer))
+                await asyncio.wait((upstream, downstream), return_when=asyncio.FIRST_COMPLETED)
+                upstream.cancel()
+                downstream.cancel()
         finally:
-            forth.close()
+            replica_writer.close()
 
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for _ in self._ports:
-            self._turn += 1
+            self._next_port += 1
             with suppress(OSError):
-                return await asyncio.open_connection("127.0.0.1", self._ports[self._turn % len(self._ports)])
+                return await asyncio.open_connection(
+                    "127.0.0.1", self._ports[self._next_port % len(self._ports)]
+                )
         return None
 
 
-async def _pumped(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while piece := await source.read(65_536):
-            target.write(piece)
+        while chunk := await source.read(65_536):
+            target.write(chunk)
             await target.drain()
 
 
-def _closing(head: bytes) -> bytes:
-    """The same request, asking for the connection to be closed: its answer ends where that does."""
+def _with_connection_close(head: bytes) -> bytes:
+    """Return the request with `Connection: close`, so that the response ends with the connection."""
     return _CONNECTION.sub(b"", head)[:-2] + b"Connection: close\r\n\r\n"

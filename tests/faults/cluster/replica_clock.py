@@ -1,7 +1,7 @@
-"""The time of day of replicas and their runs: the real one, plus the seconds that a file holds.
+"""The time of day of replicas and their runs: the real time plus an offset in a file.
 
-Importing this replaces `time.time`, so it comes before all of the service and only into processes of their own. What
-the kernel counts, as the monotonic clock, goes on as it does on a machine whose clock is set.
+Importing this replaces `time.time`, so it is imported before the service and only in processes of its own. The
+monotonic clock is not changed, as on a machine whose clock is set.
 """
 
 import mmap
@@ -20,7 +20,7 @@ _offset: list[mmap.mmap] = []
 
 
 class MovedDatetime(datetime):
-    """For a library that asks `datetime` for the time."""
+    """A `datetime` whose `now` follows the moved clock."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> "MovedDatetime":
@@ -28,7 +28,7 @@ class MovedDatetime(datetime):
 
 
 def follow(path: Path) -> None:
-    """From here on the clock shows what this file says."""
+    """Take the offset from this file from now on."""
     with path.open("rb") as file:
         _offset[:] = [mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)]
 
@@ -43,12 +43,12 @@ def _ahead() -> float:
     return float(_SECONDS.unpack_from(_offset[0])[0]) if _offset else 0.0
 
 
-def _moved_time() -> float:
+def _read_moved_time() -> float:
     return _time() + _ahead()
 
 
-def _moved_time_ns() -> int:
+def _read_moved_time_ns() -> int:
     return _time_ns() + int(_ahead() * 1e9)
 
 
-vars(time).update(time=_moved_time, time_ns=_moved_time_ns)
+vars(time).update(time=_read_moved_time, time_ns=_read_moved_time_ns)

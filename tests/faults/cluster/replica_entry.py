@@ -1,4 +1,4 @@
-"""What a replica runs, in a process that was forked from one with all of this imported already."""
+"""The entry point of a replica, in a process forked from one that has imported the service."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ REPLICA_CLOCK = "tests.faults.cluster.replica_clock"
 
 @dataclass(frozen=True)
 class Start:
-    """Everything that a new process would be given; `program` names the function that it runs."""
+    """Everything that a new process gets; `program` names the function that it runs."""
 
     folder: Path
     log: Path
@@ -53,20 +53,20 @@ def run(start: Start) -> None:
 
 
 def _set_clock() -> None:
-    """Let the time of day be what the suite says; only the process that replicas are forked from has imported this."""
+    """Move the time of day; only the fork server of replicas has imported the moved clock."""
     if (replica_clock := sys.modules.get(REPLICA_CLOCK)) is not None:
         replica_clock.follow_setting()
         vars(jwt.api_jwt)["datetime"] = replica_clock.MovedDatetime
 
 
 def serve(words: list[str]) -> None:
-    """`framehook serve`."""
+    """Run `framehook serve`."""
     sys.argv = ["framehook", *words]
     main.app(words)
 
 
-def serve_for_told_runs(words: list[str]) -> None:
-    """The same, with a runner that starts nothing: whoever asked for an export tells of its run as well."""
+def serve_without_runs(words: list[str]) -> None:
+    """Run the service with a runner that starts nothing; the test reports for the runs."""
     _serve, _host, host, _port, port = words
     settings = load_settings(host=host, port=int(port))
     configure_logging(settings.log_format)

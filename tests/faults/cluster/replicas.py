@@ -1,7 +1,7 @@
-"""Replicas of the service as processes, and the runs that they start: to be killed, frozen and started again.
+"""Replicas as processes, and the runs that they start: kill, freeze and restart them.
 
-They are forked from a process that has imported everything, which takes tens of milliseconds where a start of its own
-takes a second: so much more breaks in the same time.
+Replicas are forked from a process that has imported everything: that takes tens of milliseconds, a fresh start a
+second, so more faults fit into the same time.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.faults.checkers.violations import Unanswered
+from tests.faults.checkers.violations import RequestUnanswered
 from tests.faults.cluster import replica_entry
 from tests.faults.cluster.replica_entry import Start
 
@@ -27,7 +27,7 @@ LOOK_SECONDS = 0.05
 SERVE = ("tests.faults.cluster.replica_entry:serve",)
 """The function that a replica runs, and words for it that come before the command line's."""
 HERE = Path(__file__).parents[3]
-_CHATTER = ("framehook.access", "WebSocket /ws/", "connection open", "connection closed")
+_ACCESS_LINES = ("framehook.access", "WebSocket /ws/", "connection open", "connection closed")
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload(
     [replica_entry.REPLICA_CLOCK, replica_entry.__name__, "tests.faults.mutations"]
@@ -35,8 +35,8 @@ _forking.set_forkserver_preload(
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 class Replica:
@@ -45,7 +45,7 @@ class Replica:
     def __init__(
         self, folder: Path, name: str, settings: Mapping[str, str], *, program: Sequence[str] = SERVE
     ) -> None:
-        """`program`: as `SERVE`, the service's own command line unless a bug is planted."""
+        """Create a replica; `program` is the service's own command line unless a mutation replaces it."""
         self.port = free_port()
         self.log = folder / f"{name}.log"
         self.busy = asyncio.Lock()
@@ -56,14 +56,14 @@ class Replica:
 
     def start(self) -> None:
         name, *words = self._program
-        environment = {"PYTHONPATH": str(HERE), **_surroundings(), **self._settings}
+        environment = {"PYTHONPATH": str(HERE), **_environment(), **self._settings}
         words += ["serve", "--host", "127.0.0.1", "--port", str(self.port)]
         start = Start(self._folder, self.log, environment, tuple(words), name)
         self._process = _forking.Process(target=replica_entry.run, args=(start,), daemon=True)
         self._process.start()
 
-    async def ready(self, http: httpx.AsyncClient) -> None:
-        """Wait until it answers; one that has ended instead is started again, as an operator would."""
+    async def wait_ready(self, http: httpx.AsyncClient) -> None:
+        """Wait until the replica answers; restart it if it has exited, as an operator would."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(httpx.HTTPError):
@@ -72,10 +72,10 @@ class Replica:
             if not self.running:
                 self.start()
             await asyncio.sleep(LOOK_SECONDS)
-        raise Unanswered(f"{self.log.name}: the replica did not become ready\n{self.tail()}")
+        raise RequestUnanswered(f"{self.log.name}: the replica did not become ready\n{self.tail()}")
 
     def kill(self) -> None:
-        """As the kernel does it: nothing is said, nothing is saved."""
+        """Kill the process with SIGKILL."""
         assert self._process is not None
         self._process.kill()
         self._process.join()
@@ -104,25 +104,25 @@ class Replica:
             os.kill(self._process.pid, number)
 
     def tail(self, size: int = 8_000) -> str:
-        """The end of its log, without what every request writes."""
+        """Return the end of the log without the line of every request."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        kept = [line for line in lines if not any(word in line for word in _CHATTER)]
-        return "\n".join(kept)[-size:]
+        lines = [line for line in lines if not any(word in line for word in _ACCESS_LINES)]
+        return "\n".join(lines)[-size:]
 
 
-def runs(scratch: Path) -> list[int]:
-    """The processes of the runs that work in this scratch folder."""
-    wanted, found = os.fsencode(scratch), []
+def list_runs(scratch: Path) -> list[int]:
+    """Return the processes of runs that work in this scratch folder."""
+    prefix, pids = os.fsencode(scratch), []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"gpu.worker" in words and any(word.startswith(wanted) for word in words):
-                found.append(int(folder.name))
-    return sorted(found)
+            if b"gpu.worker" in words and any(word.startswith(prefix) for word in words):
+                pids.append(int(folder.name))
+    return sorted(pids)
 
 
-def described(pid: int) -> str:
-    """What a process is doing, for a report."""
+def describe_process(pid: int) -> str:
+    """Describe what a process is doing, for a report."""
     with suppress(OSError):
         folder = Path(f"/proc/{pid}")
         words = (folder / "cmdline").read_bytes().split(b"\0")
@@ -136,7 +136,7 @@ def kill_run(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _surroundings() -> dict[str, str]:
-    """This environment without the settings that somebody may have made for themselves."""
+def _environment() -> dict[str, str]:
+    """Return this environment without the developer's own settings."""
     kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV")
     return {name: os.environ[name] for name in kept if name in os.environ}

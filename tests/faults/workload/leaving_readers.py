@@ -1,4 +1,4 @@
-"""Readers who open a stream and leave at any moment, in every way that a connection can end."""
+"""Readers that open a stream and leave at any moment, in every way that a connection can end."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ RESET = struct.pack("ii", 1, 0)
 
 
 async def leave_early(port: int, bearer: str, path: str, count: int, chance: random.Random) -> None:
-    """Have so many readers open the stream side by side, and leave it."""
+    """Let `count` readers open the stream in parallel and leave it."""
     numbers = [chance.random() for _ in range(count)]
     await asyncio.gather(*(_leave(port, bearer, path, random.Random(number)) for number in numbers))  # noqa: S311
 

@@ -1,4 +1,4 @@
-"""Runs that nobody runs: what a function would post of an export, posted until it is committed."""
+"""Simulated runs: post a function's callbacks until they are committed."""
 
 import asyncio
 import random
@@ -11,11 +11,11 @@ import httpx
 import msgspec
 
 from callbacks.signing import derive_attempt_key, signature_headers
-from tests.faults.checkers.database_reader import Ledger, Row
+from tests.faults.checkers.database_reader import DatabaseReader, Row
 
 PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 0.3
-STORY: Sequence[tuple[str, dict[str, Any]]] = (
+REPORTS: Sequence[tuple[str, dict[str, Any]]] = (
     ("export.started", {"phase": "starting", "progress": 0}),
     ("export.progress", {"phase": "processing", "progress": 30}),
     ("export.progress", {"phase": "processing", "progress": 60}),
@@ -24,8 +24,8 @@ STORY: Sequence[tuple[str, dict[str, Any]]] = (
 """An export that fails, as it is told of."""
 
 
-class Client:
-    """Asks any of the replicas, as often as it takes."""
+class CallbackClient:
+    """Sends requests to any replica until one answers."""
 
     def __init__(self, ports: Sequence[int], bearer: str, chance: random.Random) -> None:
         self.http = httpx.AsyncClient(
@@ -35,17 +35,17 @@ class Client:
         self._ports = ports
         self._headers = {"Authorization": f"Bearer {bearer}"}
 
-    async def insist(self, method: str, path: str, *wanted: int, **options: Any) -> httpx.Response:
-        """The first answer with a status that is wanted."""
+    async def request_until(self, method: str, path: str, *statuses: int, **options: Any) -> httpx.Response:
+        """Return the first response with one of these statuses."""
         while True:
-            answer = await self.tried(method, path, **options)
-            if answer is not None and answer.status_code in wanted:
-                return answer
-            assert answer is None or answer.status_code in (409, 502, 503), answer.text
+            response = await self.try_request(method, path, **options)
+            if response is not None and response.status_code in statuses:
+                return response
+            assert response is None or response.status_code in (409, 502, 503), response.text
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def tried(self, method: str, path: str, **options: Any) -> httpx.Response | None:
-        """One answer; None where the replica is gone."""
+    async def try_request(self, method: str, path: str, **options: Any) -> httpx.Response | None:
+        """Return one response, or None if the replica is gone."""
         url = f"http://127.0.0.1:{self.chance.choice(self._ports)}{path}"
         headers = self._headers | options.pop("headers", {})
         try:
@@ -54,25 +54,25 @@ class Client:
             return None
 
 
-class ToldRun:
-    """The run of one export, attempt after attempt, until its row has ended."""
+class SimulatedRun:
+    """Reports for one export, attempt after attempt, until its row has ended."""
 
-    def __init__(self, client: Client, ledger: Ledger, job_id: str, master: bytes) -> None:
+    def __init__(self, client: CallbackClient, database: DatabaseReader, job_id: str, master: bytes) -> None:
         self._client = client
-        self._ledger = ledger
+        self._database = database
         self._job_id = job_id
         self._master = master
 
-    async def tell(self) -> None:
-        """Tell the story; where the row has gone on to another attempt, from its beginning."""
-        while not (row := await self._row()).final:
-            for step, (kind, report) in enumerate(STORY, 1):
+    async def run(self) -> None:
+        """Post all reports; start again when the row has moved to another attempt."""
+        while not (row := await self._fetch_row()).final:
+            for step, (kind, report) in enumerate(REPORTS, 1):
                 await asyncio.sleep(self._client.chance.random() * LONGEST_PAUSE_SECONDS)
-                if not await self._taken(row.attempt, step, kind, report):
+                if not await self._post(row.attempt, step, kind, report):
                     break
 
-    async def _taken(self, attempt: int, step: int, kind: str, report: dict[str, Any]) -> bool:
-        """Whether the callback was taken in, however often it had to be sent; the alternative is 410."""
+    async def _post(self, attempt: int, step: int, kind: str, report: dict[str, Any]) -> bool:
+        """Post a callback until it is answered; return whether it was accepted rather than refused with 410."""
         body = msgspec.json.encode(
             {
                 "type": kind,
@@ -89,15 +89,15 @@ class ToldRun:
                 },
             }
         )
-        signed = signature_headers(
+        signature = signature_headers(
             derive_attempt_key(self._master, self._job_id, attempt), f"msg_{step}", int(time.time()), body
         )
-        headers = {**signed, "content-type": "application/json"}
+        headers = {**signature, "content-type": "application/json"}
         path = f"/api/callbacks/{self._job_id}"
-        answer = await self._client.insist("POST", path, 200, 410, content=body, headers=headers)
-        return answer.status_code == 200
+        response = await self._client.request_until("POST", path, 200, 410, content=body, headers=headers)
+        return response.status_code == 200
 
-    async def _row(self) -> Row:
-        row = await self._ledger.surely(self._job_id)
+    async def _fetch_row(self) -> Row:
+        row = await self._database.wait_for_row(self._job_id)
         assert row is not None
         return row

@@ -1,4 +1,4 @@
-"""Readers that come back: raw Server-Sent Events and WebSocket, held against all that a reader may rely on."""
+"""Readers that reconnect: raw Server-Sent Events and WebSocket, checked frame by frame."""
 
 import asyncio
 import json
@@ -10,30 +10,30 @@ import websockets
 from websockets.asyncio.client import connect
 
 from tests.faults.checkers.database_reader import FINAL
-from tests.faults.checkers.stream_checker import Witness
+from tests.faults.checkers.stream_checker import StreamChecker
 
 SILENT_SECONDS = 6.0
 PAUSE_SECONDS = 0.1
 Frame = tuple[str | None, dict[str, Any]]  # the event's name, where there is one, and the job
 
 
-class Reader:
-    """Reads one export, or all of a user's, until stopped; whatever breaks, it comes back."""
+class ReconnectingReader:
+    """Reads one export, or all of a user's, and reconnects until it is stopped."""
 
-    def __init__(self, name: str, port: int, bearer: str, job_id: str | None, witness: Witness) -> None:
+    def __init__(self, name: str, port: int, bearer: str, job_id: str | None, checker: StreamChecker) -> None:
         self.name = name
         self.job_id = job_id
-        self.witness = witness
+        self.checker = checker
         self._port = port
         self._bearer = bearer
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._resumed = asyncio.Event()
+        self._resumed.set()
         self._task: asyncio.Task[None] | None = None
         self._cut = asyncio.Event()
         self._last_event_id = ""
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._stay())
+        self._task = asyncio.create_task(self._reconnect())
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -43,46 +43,46 @@ class Reader:
                 raise self._task.exception() or AssertionError
 
     def pause(self) -> None:
-        """Take nothing from the connection."""
-        self._flowing.clear()
+        """Stop reading from the connection."""
+        self._resumed.clear()
 
     def resume(self) -> None:
-        self._flowing.set()
+        self._resumed.set()
 
     def cut(self) -> None:
         """Drop the connection."""
         self._cut.set()
 
-    async def _stay(self) -> None:
+    async def _reconnect(self) -> None:
         while True:
             self._cut.clear()
-            self.witness.connected()
-            once = asyncio.create_task(self._once())
+            self.checker.start_connection()
+            reading = asyncio.create_task(self._read_connection())
             cut = asyncio.create_task(self._cut.wait())
             try:
-                await asyncio.wait((once, cut), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((reading, cut), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in (once, cut):
+                for task in (reading, cut):
                     task.cancel()
-                ended, _ = await asyncio.gather(once, cut, return_exceptions=True)
-            if isinstance(ended, Exception) and not isinstance(ended, _BREAKS):
-                raise ended
-            over = any(job["status"] in FINAL for job in self.witness.held.values())
-            await asyncio.sleep(PAUSE_SECONDS * (5 if over else 1))
+                result, _ = await asyncio.gather(reading, cut, return_exceptions=True)
+            if isinstance(result, Exception) and not isinstance(result, _BREAKS):
+                raise result
+            has_ended = any(job["status"] in FINAL for job in self.checker.latest.values())
+            await asyncio.sleep(PAUSE_SECONDS * (5 if has_ended else 1))
 
-    async def _once(self) -> None:
+    async def _read_connection(self) -> None:
         async with aclosing(self._frames()) as frames:
             async for event, job in frames:
-                await self.witness.take(event, job)
-                await self._flowing.wait()
+                await self.checker.check_frame(event, job)
+                await self._resumed.wait()
 
     def _frames(self) -> AsyncGenerator[Frame, None]:
-        """One connection's frames; each kind of reader has its own."""
+        """Yield one connection's frames."""
         raise NotImplementedError
 
 
-class EventReader(Reader):
-    """Server-Sent Events, over a socket of its own."""
+class EventReader(ReconnectingReader):
+    """Reads Server-Sent Events from a socket."""
 
     async def _frames(self) -> AsyncGenerator[Frame, None]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=4_096)
@@ -91,12 +91,12 @@ class EventReader(Reader):
             async with asyncio.timeout(SILENT_SECONDS):
                 head = await reader.readuntil(b"\r\n\r\n")
             status = int(head.split(b" ", 2)[1])
-            self.witness.answered(status)
+            self.checker.check_status(status)
             if status != 200:
                 return
-            async for block in _blocks(_unchunked(reader)):
+            async for block in _split_events(_decode_chunks(reader)):
                 self._last_event_id = block.get("id", self._last_event_id)
-                for event, job in _states(block, per_export=self.job_id is not None):
+                for event, job in _parse_states(block, per_export=self.job_id is not None):
                     yield event, job
         finally:
             writer.close()
@@ -110,26 +110,26 @@ class EventReader(Reader):
         ).encode()
 
 
-class SocketReader(Reader):
-    """WebSocket."""
+class SocketReader(ReconnectingReader):
+    """Reads a WebSocket."""
 
     async def _frames(self) -> AsyncGenerator[Frame, None]:
         path = "/ws/exports" if self.job_id is None else f"/ws/export/{self.job_id}"
-        async with self._connected(path) as socket:
+        async with self._connect(path) as socket:
             try:
                 async for text in socket:
                     job = json.loads(text)
                     done = job.pop("done")
-                    self.witness.record.require(
+                    self.checker.history.require(
                         done == (job["status"] in FINAL), f"{self.name}: done is {done} on {job['status']}"
                     )
                     yield None, job
             finally:
                 code = socket.close_code
-                self.witness.record.require(code != 4401, f"{self.name}: closed with {code}")
+                self.checker.history.require(code != 4401, f"{self.name}: closed with {code}")
 
     @asynccontextmanager
-    async def _connected(self, path: str) -> AsyncIterator[websockets.ClientConnection]:
+    async def _connect(self, path: str) -> AsyncIterator[websockets.ClientConnection]:
         try:
             async with connect(
                 f"ws://127.0.0.1:{self._port}{path}",
@@ -141,9 +141,9 @@ class SocketReader(Reader):
                 max_queue=1,
             ) as socket:
                 yield socket
-        except websockets.InvalidStatus as refused:
-            status = refused.response.status_code
-            self.witness.record.require(status not in (401, 404), f"{self.name}: refused with {status}")
+        except websockets.InvalidStatus as error:
+            status = error.response.status_code
+            self.checker.history.require(status not in (401, 404), f"{self.name}: error with {status}")
             raise
 
 
@@ -158,29 +158,29 @@ _BREAKS = (
 )
 
 
-async def _unchunked(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def _decode_chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     with suppress(asyncio.IncompleteReadError):
         while size := int(await reader.readuntil(b"\r\n"), 16):
             yield await reader.readexactly(size)
             await reader.readexactly(2)
 
 
-async def _blocks(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, str]]:
-    """The fields of each event."""
-    held = b""
-    async for piece in pieces:
-        held += piece
-        while b"\n\n" in held:
-            block, _, held = held.partition(b"\n\n")
+async def _split_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, str]]:
+    """Yield the fields of each event."""
+    buffer = b""
+    async for chunk in chunks:
+        buffer += chunk
+        while b"\n\n" in buffer:
+            block, _, buffer = buffer.partition(b"\n\n")
             lines = [line for line in block.decode().split("\n") if not line.startswith(":")]
             yield dict(line.split(": ", 1) for line in lines)
 
 
-def _states(block: dict[str, str], *, per_export: bool) -> list[Frame]:
-    event, told = block.get("event", ""), json.loads(block.get("data", "{}"))
+def _parse_states(block: dict[str, str], *, per_export: bool) -> list[Frame]:
+    event, data = block.get("event", ""), json.loads(block.get("data", "{}"))
     if not event.startswith("export."):
-        return []  # why the stream ends
+        return []  # the reason why the stream ends
     if event == "export.snapshot":
-        return [(None, job) for job in told["exports"]]
-    assert not per_export or block["id"] == str(told["sequence"])
-    return [(event, told)]
+        return [(None, job) for job in data["exports"]]
+    assert not per_export or block["id"] == str(data["sequence"])
+    return [(event, data)]
