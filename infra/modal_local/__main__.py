@@ -1,4 +1,4 @@
-"""python -m infra.modal_local: run the control plane until it is told to stop."""
+"""Run the control plane until SIGINT or SIGTERM: `python -m infra.modal_local`."""
 
 import argparse
 import asyncio
@@ -34,18 +34,26 @@ def token_of(environment: Mapping[str, str]) -> Token | None:
 def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.modal_local", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="of the gRPC service; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="port of the gRPC service; 0 picks a free one")
     parser.add_argument(
-        "--address", default=LOOPBACK, help="to listen on; whoever knows the token runs code here"
+        "--address",
+        default=LOOPBACK,
+        help="address to listen on; who has the token can run code here",
     )
-    parser.add_argument("--host", default=LOOPBACK, help="the name that clients know it by")
+    parser.add_argument("--host", default=LOOPBACK, help="host name by which clients reach it")
     parser.add_argument(
-        "--state-dir", type=Path, help="where to keep deployments and calls; none keeps nothing"
+        "--state-dir",
+        type=Path,
+        help="folder for deployments and calls; without it a restart loses them",
     )
     parser.add_argument(
-        "--max-containers", type=int, help="how many may run at a time; as many as cores if unset"
+        "--max-containers",
+        type=int,
+        help="how many containers may run at the same time; as many as CPU cores if unset",
     )
-    parser.add_argument("--faults", type=faults_of, default="{}", help="switches as JSON, as in PUT /faults")
+    parser.add_argument(
+        "--faults", type=faults_of, default="{}", help="initial faults as JSON, as in PUT /faults"
+    )
     parser.add_argument("--json", action="store_true", help="print the environment as JSON")
     return parser.parse_args()
 

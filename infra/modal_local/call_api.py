@@ -40,7 +40,10 @@ class ClientApi:
         if function is None or not function.definition:
             raise GRPCError(Status.NOT_FOUND, f"Function {request.function_id} not found")
         if len(request.pipelined_inputs) != 1:
-            raise GRPCError(Status.UNIMPLEMENTED, "FunctionMap takes one input here: map is not implemented")
+            raise GRPCError(
+                Status.UNIMPLEMENTED,
+                "map is not implemented by the local control plane: FunctionMap takes one input",
+            )
         await asyncio.sleep(self._faults.spawn_delay_seconds)
         call = self._make(request)
         self._scheduler.wake()

@@ -33,7 +33,9 @@ class Dicts:
     ) -> api_pb2.DictGetOrCreateResponse:
         """Make one that lives as long as its client."""
         if request.object_creation_type != api_pb2.OBJECT_CREATION_TYPE_EPHEMERAL:
-            raise GRPCError(Status.UNIMPLEMENTED, "Dicts with names are not implemented here")
+            raise GRPCError(
+                Status.UNIMPLEMENTED, "named Dicts are not implemented by the local control plane"
+            )
         for dict_id in [each for each, held in self._dicts.items() if held.until < time.monotonic()]:
             del self._dicts[dict_id]
         dict_id = new_id("di")

@@ -19,10 +19,10 @@ class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in (self.refuse_spawns, self.refuse_polls):
             if name is not None and name not in Status.__members__:
-                raise ValueError(f"{name!r} is no gRPC status")
+                raise ValueError(f"{name!r} is not a gRPC status; use a name such as UNAVAILABLE")
 
 
 def refuse(name: str | None, what: str) -> None:
     """Raise the gRPC error of this name, if there is one."""
     if name is not None:
-        raise GRPCError(Status[name], f"{what} is refused by the local control plane's fault switch")
+        raise GRPCError(Status[name], f"{what} was refused: the faults of the local control plane say so")

@@ -191,7 +191,7 @@ class Scheduler:
         try:
             code = await self._processes.run(container, self._apps.layout(container.app_id))
             if not container.stopping:
-                logger.warning("container %s ended unasked with code %d", container.id, code)
+                logger.warning("container %s exited unexpectedly with code %d", container.id, code)
         except OSError:
             logger.exception("container %s did not start", container.id)
         finally:

@@ -68,15 +68,13 @@ async def _ensure_bucket(bucket: Bucket) -> SetupStep:
         await bucket.call("head_bucket")
     except ObjectNotFound:
         await bucket.create()
-        return SetupStep(f"The bucket {bucket.name} was made.", changed=True)
-    return SetupStep(f"The bucket {bucket.name} is there.", changed=False)
+        return SetupStep(f"Created the bucket {bucket.name}.", changed=True)
+    return SetupStep(f"The bucket {bucket.name} exists.", changed=False)
 
 
 async def _apply_cors(bucket: Bucket, origins: Sequence[str]) -> SetupStep:
     if not origins:
-        return SetupStep(
-            "No origins were given: which pages may use the bucket stays as it is.", changed=False
-        )
+        return SetupStep("No origins given: the CORS rules were not changed.", changed=False)
     rules = await _read_rules(bucket, "get_bucket_cors", "CORSRules", missing="NoSuchCORSConfiguration")
     desired = {
         "AllowedOrigins": sorted(origins),
@@ -85,12 +83,12 @@ async def _apply_cors(bucket: Bucket, origins: Sequence[str]) -> SetupStep:
         "ExposeHeaders": _EXPOSED_HEADERS,
         "MaxAgeSeconds": CORS_MAX_AGE_SECONDS,
     }
-    names = ", ".join(sorted(origins))
+    sentence = f"Pages of {', '.join(sorted(origins))} may upload and play files."
     if any(_is_same_cors(rule, desired) for rule in rules):
-        return SetupStep(f"Pages of {names} may upload and play.", changed=False)
+        return SetupStep(sentence, changed=False)
     others = [rule for rule in rules if rule.get("ExposeHeaders") != _EXPOSED_HEADERS]
     await bucket.call("put_bucket_cors", CORSConfiguration={"CORSRules": [*others, desired]})
-    return SetupStep(f"Pages of {names} may upload and play from now on.", changed=True)
+    return SetupStep(f"Changed the CORS rules: {sentence}", changed=True)
 
 
 async def _apply_lifecycle(bucket: Bucket, config: BucketConfig) -> SetupStep:
@@ -100,15 +98,13 @@ async def _apply_lifecycle(bucket: Bucket, config: BucketConfig) -> SetupStep:
     desired = _lifecycle_rules(config)
     others = [rule for rule in rules if not rule.get("ID", "").startswith(_RULE_PREFIX)]
     current = [rule for rule in rules if rule.get("ID", "").startswith(_RULE_PREFIX)]
-    sentence = f"Unfinished uploads are removed after {UNFINISHED_DAYS} days, scratch after {ATTEMPT_DAYS}"
-    if config.upload_days is not None:
-        sentence += f", uploads after {config.upload_days}"
+    sentence = _lifecycle_sentence(config)
     if sorted(map(_normalized_rule, current)) == sorted(map(_normalized_rule, desired)):
-        return SetupStep(f"{sentence}.", changed=False)
+        return SetupStep(sentence, changed=False)
     await bucket.call(
         "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*others, *desired]}
     )
-    return SetupStep(f"{sentence}, from now on.", changed=True)
+    return SetupStep(f"Changed the lifecycle rules: {sentence}", changed=True)
 
 
 async def _check_access(bucket: Bucket) -> SetupStep:
@@ -117,10 +113,18 @@ async def _check_access(bucket: Bucket) -> SetupStep:
     try:
         body = (await bucket.call("get_object", Key=key))["Body"]
         if await bucket.run(body.read) != content:
-            raise ReadBackMismatch("the bucket gave back something else than was written")
+            raise ReadBackMismatch("the bucket returned other bytes than were written to it")
     finally:
         await bucket.call("delete_object", Key=key)
-    return SetupStep("An object was written, read and removed.", changed=False)
+    return SetupStep("Wrote, read and deleted a test object.", changed=False)
+
+
+def _lifecycle_sentence(config: BucketConfig) -> str:
+    limits = [f"Unfinished uploads are deleted after {UNFINISHED_DAYS} days"]
+    limits.append(f"files of attempts after {ATTEMPT_DAYS} days")
+    if config.upload_days is not None:
+        limits.append(f"uploads after {config.upload_days} days")
+    return f"{', '.join(limits)}."
 
 
 def _lifecycle_rules(config: BucketConfig) -> list[Rule]:

@@ -147,13 +147,13 @@ class Bucket:
             except ClientError as error:
                 raise _map_error(error) from None
             except (BotoCoreError, OSError) as error:
-                raise StorageUnavailable(f"the storage is out of reach: {type(error).__name__}") from None
+                raise StorageUnavailable(f"the storage cannot be reached: {type(error).__name__}") from None
 
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, run_mapped)
         except TimeoutError:  # the thread continues until its own timeouts end it
-            raise StorageUnavailable("the storage does not answer") from None
+            raise StorageUnavailable("the storage does not respond") from None
 
     async def close(self) -> None:
         """Wait for running calls and close the connections."""
@@ -168,10 +168,10 @@ def _map_error(error: Any) -> Exception:
     if code in _ERRORS:
         return _ERRORS[code]()
     if code in _FORBIDDEN:
-        return StorageForbidden(f"the storage refused the credentials: {code}")
+        return StorageForbidden(f"the storage rejects the credentials: {code}")
     if code in _BUSY or status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
         return StorageUnavailable(f"the storage is busy: {code}")
-    return StorageError(f"the storage refused {error.operation_name}: {code}")
+    return StorageError(f"the storage rejects {error.operation_name}: {code}")
 
 
 def _use_md5_digest(params: dict[str, Any], **_: object) -> None:

@@ -166,7 +166,7 @@ class S3Storage:
         except ObjectNotFound:
             await self._check_bucket()
         except TimeoutError:
-            raise StorageUnavailable("the storage does not answer") from None
+            raise StorageUnavailable("the storage does not respond") from None
 
     async def close(self) -> None:
         await self._bucket.close()

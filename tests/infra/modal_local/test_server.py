@@ -131,5 +131,5 @@ async def test_without_a_state_directory_nothing_is_left() -> None:
 
 
 def test_a_fault_needs_a_status_that_exists() -> None:
-    with pytest.raises(ValueError, match="no gRPC status"):
+    with pytest.raises(ValueError, match="not a gRPC status"):
         Faults(refuse_spawns="RESOURCES")

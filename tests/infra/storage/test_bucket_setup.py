@@ -36,7 +36,7 @@ async def rules(bucket: Bucket) -> dict[str, Any]:
 async def test_a_bucket_is_made_opened_tidied_and_tried(bucket: Bucket) -> None:
     told = await prepared(bucket)
     assert [done.changed for done in told] == [True, True, True, False]
-    assert told[0].sentence == f"The bucket {bucket.name} was made."
+    assert told[0].sentence == f"Created the bucket {bucket.name}."
     (cors,) = (await bucket.call("get_bucket_cors"))["CORSRules"]
     assert cors["AllowedOrigins"] == ["https://a.example", "https://b.example"]
     assert set(cors["AllowedMethods"]) == {"GET", "HEAD", "PUT"}

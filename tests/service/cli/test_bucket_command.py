@@ -36,14 +36,17 @@ def test_each_step_is_reported_and_none_is_repeated(s3_server: S3Server) -> None
     first = prepare("--upload-days", "30", **settings)
     assert first.exit_code == 0
     assert first.stdout.splitlines() == [
-        f"The bucket {settings['R2_BUCKET_NAME']} was made.",
-        "Pages of https://app.example, https://video.example may upload and play from now on.",
-        "Unfinished uploads are removed after 2 days, scratch after 7, uploads after 30, from now on.",
-        "An object was written, read and removed.",
+        f"Created the bucket {settings['R2_BUCKET_NAME']}.",
+        "Changed the CORS rules: Pages of https://app.example, https://video.example may upload and play files.",
+        (
+            "Changed the lifecycle rules: "
+            "Unfinished uploads are deleted after 2 days, files of attempts after 7 days, uploads after 30 days."
+        ),
+        "Wrote, read and deleted a test object.",
     ]
     again = prepare("--upload-days", "30", **settings)
-    assert again.stdout.splitlines()[0] == f"The bucket {settings['R2_BUCKET_NAME']} is there."
-    assert "from now on" not in again.stdout
+    assert again.stdout.splitlines()[0] == f"The bucket {settings['R2_BUCKET_NAME']} exists."
+    assert "Changed" not in again.stdout
 
 
 def test_origins_on_the_command_line_replace_the_settings(s3_server: S3Server) -> None:
@@ -64,5 +67,5 @@ def test_rejected_credentials_are_reported_without_secrets(s3_server: S3Server) 
     settings = settings_for(s3_server, R2_SECRET_ACCESS_KEY="another secret than the storage has")
     result = prepare(**settings)
     assert result.exit_code == 1
-    assert result.stderr.startswith("framehook: the storage refused the credentials")
+    assert result.stderr.startswith("framehook: the storage rejects the credentials")
     assert "another secret" not in result.output
