@@ -102,7 +102,7 @@ class CallbackFastPath:
 
     Measured, those cost as much as the rest of a callback.
 
-    Nothing is lost by it: what they check of a request, its signature answers for.
+    It is safe: the signature of a callback covers what they check.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -32,13 +32,13 @@ def tables(path: Path) -> set[str]:
         connection.close()
 
 
-def test_the_newest_schema_is_what_the_models_say(empty_database: Path) -> None:
+def test_the_newest_schema_matches_the_models(empty_database: Path) -> None:
     engine = create_engine(f"sqlite:///{empty_database}", poolclass=pool.NullPool)
     with engine.connect() as connection:
         assert differences(connection) == []
 
 
-async def test_the_newest_schema_is_what_the_models_say_on_postgresql(postgresql_url: str) -> None:
+async def test_the_newest_schema_matches_the_models_on_postgresql(postgresql_url: str) -> None:
     url = postgresql_url.replace("postgresql://", "postgresql+asyncpg://")
     engine = create_async_engine(url, poolclass=pool.NullPool)
     async with engine.connect() as connection:
@@ -46,7 +46,7 @@ async def test_the_newest_schema_is_what_the_models_say_on_postgresql(postgresql
     await engine.dispose()
 
 
-def test_going_back_leaves_nothing_and_the_way_is_open_again(tmp_path: Path) -> None:
+def test_a_downgrade_leaves_nothing_and_can_be_reversed(tmp_path: Path) -> None:
     path = tmp_path / "framehook.db"
     schema.upgrade(sqlite_url(path))
     whole = tables(path)
@@ -56,7 +56,7 @@ def test_going_back_leaves_nothing_and_the_way_is_open_again(tmp_path: Path) -> 
     assert tables(path) == whole
 
 
-def test_an_upgrade_of_what_is_up_to_date_changes_nothing(tmp_path: Path) -> None:
+def test_an_upgrade_of_a_current_schema_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "framehook.db"
     schema.upgrade(sqlite_url(path))
     connection = sqlite3.connect(path)
@@ -69,7 +69,7 @@ def test_an_upgrade_of_what_is_up_to_date_changes_nothing(tmp_path: Path) -> Non
     connection.close()
 
 
-async def test_replicas_that_upgrade_at_once_find_one_schema(postgresql_url: str) -> None:
+async def test_replicas_can_upgrade_at_the_same_time(postgresql_url: str) -> None:
     database = create_async_engine(
         postgresql_url.replace("postgresql://", "postgresql+asyncpg://"), isolation_level="AUTOCOMMIT"
     )

@@ -30,7 +30,7 @@ def request_with(bearer: str | None = None, *, cookie: str = "", query: str = ""
     return HTTPConnection({"type": "http", "headers": headers, "query_string": query.encode(), "path": "/"})
 
 
-async def test_without_a_way_to_tell_users_apart_there_is_one() -> None:
+async def test_without_a_verifier_there_is_one_local_user() -> None:
     assert await Authenticator(None, TICKET_KEY).user(request_with("Bearer anything")) == "local"
 
 
@@ -42,7 +42,7 @@ async def test_without_a_way_to_tell_users_apart_there_is_one() -> None:
         pytest.param(request_with(cookie=f"other=1; framehook_token={token('ada')}"), id="cookie"),
     ],
 )
-async def test_a_valid_token_tells_who_it_is(connection: HTTPConnection[Any]) -> None:
+async def test_a_valid_token_names_its_user(connection: HTTPConnection[Any]) -> None:
     assert await SHARED.user(connection) == "ada"
 
 
@@ -99,7 +99,7 @@ async def test_a_token_may_end_at_any_time(expiry: int) -> None:
         pytest.param(f"Bearer {token()[:-6]}", id="cut short"),
     ],
 )
-async def test_any_other_token_is_nobody_s(bad: str | None) -> None:
+async def test_any_other_token_is_rejected(bad: str | None) -> None:
     with pytest.raises(Unauthenticated) as refused:
         await SHARED.user(request_with(bad))
     assert refused.value.headers.get("WWW-Authenticate", "Bearer").startswith("Bearer")
@@ -116,9 +116,7 @@ async def test_any_other_token_is_nobody_s(bad: str | None) -> None:
         pytest.param({"aud": "framehook"}, False, id="from nobody"),
     ],
 )
-async def test_audience_and_issuer_must_be_the_ones_that_are_set(
-    claims: dict[str, Any], welcome: bool
-) -> None:
+async def test_audience_and_issuer_must_match_the_settings(claims: dict[str, Any], welcome: bool) -> None:
     connection = request_with(f"Bearer {token('ada', **claims)}")
     if welcome:
         assert await STRICT.user(connection) == "ada"
@@ -151,12 +149,12 @@ def part(value: bytes) -> str:
 @hypothesis.example([part(b"[" * 5_000), "e30", ""])
 @hypothesis.example([part(b'{"alg":' + b"9" * 5_000 + b"}"), "e30", ""])
 @hypothesis.example([part(b'{"alg":"HS256","crit":["b64"],"b64":false}'), "e30", "e30"])
-async def test_no_token_makes_it_fail(parts: list[str]) -> None:
+async def test_no_token_crashes_the_check(parts: list[str]) -> None:
     with pytest.raises(Unauthenticated):
         await SHARED.user(request_with("Bearer " + ".".join(parts)))
 
 
-async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None:
+async def test_a_ticket_opens_streams_many_times_for_an_hour() -> None:
     ticket, _ = SHARED.create_ticket(Access("ada"), now=time.time())
     for _ in range(2):
         access = await SHARED.stream_access(request_with(query=f"ticket={ticket}"))
@@ -179,19 +177,19 @@ async def test_a_ticket_opens_streams_for_an_hour_as_often_as_it_takes() -> None
         pytest.param(part(b"[" * 5_000) + ".e30.", id="very deep"),
     ],
 )
-async def test_any_other_ticket_opens_nothing(ticket: str) -> None:
+async def test_any_other_ticket_is_rejected(ticket: str) -> None:
     with pytest.raises(Unauthenticated):
         await SHARED.stream_access(request_with(query=f"ticket={ticket}"))
 
 
-async def test_a_ticket_ends_with_the_token_that_it_was_asked_for_with() -> None:
+async def test_a_ticket_expires_with_the_token_that_requested_it() -> None:
     now = int(time.time())
     ticket, expires_at = SHARED.create_ticket(Access("ada", now + 90), now=now)
     assert expires_at == now + 90
     assert await SHARED.stream_access(request_with(query=f"ticket={ticket}")) == Access("ada", now + 90)
 
 
-async def test_a_token_within_its_leeway_gets_no_ticket() -> None:
+async def test_an_expired_token_within_its_leeway_gets_no_ticket() -> None:
     now = time.time()
     with pytest.raises(Unauthenticated):
         SHARED.create_ticket(Access("ada", int(now) - 1), now=now)
@@ -203,7 +201,7 @@ async def test_a_ticket_is_no_token() -> None:
         await SHARED.user(request_with(f"Bearer {ticket}", query=f"ticket={ticket}"))
 
 
-async def test_the_service_asks_for_a_token_and_gives_tickets(multi_user_app: AppHarness) -> None:
+async def test_the_service_requires_a_token_and_issues_tickets(multi_user_app: AppHarness) -> None:
     client = multi_user_app.client
     bare = await client.get("/api/exports")
     assert (bare.status_code, bare.headers["www-authenticate"]) == (401, "Bearer")
@@ -231,7 +229,7 @@ async def test_the_service_asks_for_a_token_and_gives_tickets(multi_user_app: Ap
         pytest.param(None, "?ticket=x", id="no ticket"),
     ],
 )
-async def test_whoever_is_not_let_in_is_told_what_to_send(
+async def test_a_401_says_what_to_send(
     multi_user_app: AppHarness, path: str, authorization: str | None, query: str
 ) -> None:
     headers = {"authorization": authorization} if authorization else {}
@@ -250,7 +248,7 @@ async def test_whoever_is_not_let_in_is_told_what_to_send(
         pytest.param({"expires_in": 5}, 5, id="seconds"),
     ],
 )
-async def test_a_ticket_says_when_it_ends(
+async def test_a_ticket_says_when_it_expires(
     multi_user_app: AppHarness, body: dict[str, int] | None, lifetime: int
 ) -> None:
     headers = {"authorization": f"Bearer {token('ada', exp=int(time.time()) + 86_400)}"}
@@ -269,7 +267,7 @@ async def test_a_ticket_lasts_no_longer_than_the_token(multi_user_app: AppHarnes
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, 3_601, "x", None, 1.5])
-async def test_a_ticket_for_no_sensible_time_is_refused(
+async def test_a_ticket_with_an_invalid_lifetime_is_rejected(
     multi_user_app: AppHarness, expires_in: object
 ) -> None:
     headers = {"authorization": f"Bearer {token('ada')}"}

@@ -169,7 +169,7 @@ async def post_for_later_attempt(run: FakeRun) -> httpx.Response:
         pytest.param(post_for_later_attempt, 410, id="about an attempt that is yet to come"),
     ],
 )
-async def test_what_is_not_right_is_refused_and_changes_nothing(
+async def test_an_invalid_callback_is_rejected_and_changes_nothing(
     app: AppHarness, run: FakeRun, attack: Attack, status: int
 ) -> None:
     job_id = run.spec.job_id
@@ -225,7 +225,7 @@ header_text = st.text(
 @hypothesis.example(body=b'{"data":' + b"[" * 30_000, headers={"webhook-signature": "v1,"}, job_id="job")
 @hypothesis.example(body=b"{}", headers={"content-length": "\xb2", "webhook-signature": ""}, job_id="job")
 @hypothesis.example(body=b"{}", headers={"content-length": "9" * 5_000}, job_id="job")
-async def test_no_bytes_at_all_make_it_fail(
+async def test_no_unsigned_bytes_crash_the_route(
     app: AppHarness, body: bytes, post_event: dict[str, str], job_id: str
 ) -> None:
     headers = {"host": "127.0.0.1:8000", "content-type": "application/json", **post_event}
@@ -261,7 +261,7 @@ async def test_no_bytes_at_all_make_it_fail(
         st.integers() | st.text() | st.floats() | st.booleans(),
     ),
 )
-async def test_no_signed_body_makes_it_fail(
+async def test_no_signed_body_crashes_the_route(
     app: AppHarness, post_event: dict[str, Any], kind: str, ending: dict[str, Any]
 ) -> None:
     usual = {"job_id": "job", "attempt": 1, "step": 1, "call_id": "c", "phase": "processing", "progress": 1}
@@ -275,7 +275,7 @@ async def test_no_signed_body_makes_it_fail(
     assert answer.status_code in (401, 404, 422)
 
 
-async def test_a_very_long_path_is_not_kept_in_memory(app: AppHarness) -> None:
+async def test_a_very_long_path_is_not_cached(app: AppHarness) -> None:
     body = b'{"data":{"attempt":1}}'
     headers = JSON | {"webhook-id": "a", "webhook-timestamp": "1", "webhook-signature": "v1,"}
     answer = await app.client.post(f"/api/callbacks/{'x' * 5_000}", content=body, headers=headers)

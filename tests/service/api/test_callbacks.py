@@ -11,7 +11,7 @@ from tests.support.fakes import FakeRun, FakeRunner
 
 
 @pytest.mark.parametrize("step", [1, 2, 3], ids=["the first", "one before", "the last"])
-async def test_a_step_that_is_known_is_answered_with_the_present_sequence_and_changes_nothing(
+async def test_a_repeated_step_gets_the_current_sequence_and_changes_nothing(
     app: AppHarness, run: FakeRun, step: int
 ) -> None:
     before = await app.fetch_row(run.spec.job_id)
@@ -28,15 +28,13 @@ async def test_each_accepted_step_counts_the_sequence_up_by_one(app: AppHarness,
     assert (await app.fetch_row(run.spec.job_id))["progress"] == 40
 
 
-async def test_nothing_but_a_complete_export_shows_all_of_its_progress(app: AppHarness, run: FakeRun) -> None:
+async def test_only_a_complete_export_shows_100_percent(app: AppHarness, run: FakeRun) -> None:
     await run.report_progress(100)
     shown = (await app.client.get(f"/api/exports/{run.spec.job_id}")).json()
     assert (shown["status"], shown["progress"]) == ("processing", 99.9)
 
 
-async def test_the_end_is_stored_once_and_told_again_with_the_same_sequence(
-    app: AppHarness, run: FakeRun
-) -> None:
+async def test_a_repeated_completion_gets_the_same_sequence(app: AppHarness, run: FakeRun) -> None:
     first = await app.complete_run(run)
     row = await app.fetch_row(run.spec.job_id)
     again = await app.complete_run(run.at_step(run.step - 1))
@@ -48,9 +46,7 @@ async def test_the_end_is_stored_once_and_told_again_with_the_same_sequence(
     assert len(ends) == 1
 
 
-async def test_a_failure_is_stored_once_and_told_again_with_the_same_sequence(
-    app: AppHarness, run: FakeRun
-) -> None:
+async def test_a_repeated_failure_gets_the_same_sequence(app: AppHarness, run: FakeRun) -> None:
     first = await run.report_failed()
     row = await app.fetch_row(run.spec.job_id)
     again = await run.at_step(run.step - 1).report_failed()
@@ -59,7 +55,7 @@ async def test_a_failure_is_stored_once_and_told_again_with_the_same_sequence(
     assert (row["status"], row["error_code"]) == ("error", "no_video")
 
 
-async def test_whatever_comes_after_the_end_is_gone(app: AppHarness, run: FakeRun) -> None:
+async def test_callbacks_after_the_end_are_answered_410(app: AppHarness, run: FakeRun) -> None:
     await run.report_failed()
     row = await app.fetch_row(run.spec.job_id)
     answers = [
@@ -72,7 +68,7 @@ async def test_whatever_comes_after_the_end_is_gone(app: AppHarness, run: FakeRu
     assert await app.fetch_row(run.spec.job_id) == row
 
 
-async def test_a_cancelled_export_is_gone_for_its_run_and_keeps_no_output(
+async def test_the_run_of_a_cancelled_export_is_answered_410_and_leaves_no_output(
     app: AppHarness, run: FakeRun
 ) -> None:
     job_id = run.spec.job_id
@@ -85,9 +81,7 @@ async def test_a_cancelled_export_is_gone_for_its_run_and_keeps_no_output(
     assert await app.state["storage"].find("local", str(row["output_key"])) is None
 
 
-async def test_a_failure_that_may_pass_brings_the_next_attempt_and_ends_this_one(
-    app: AppHarness, run: FakeRun
-) -> None:
+async def test_a_transient_failure_starts_the_next_attempt(app: AppHarness, run: FakeRun) -> None:
     first = await run.report_failed(transient=True)
     again = await run.at_step(run.step - 1).report_failed(transient=True)
     row = await app.fetch_row(run.spec.job_id)
@@ -95,7 +89,7 @@ async def test_a_failure_that_may_pass_brings_the_next_attempt_and_ends_this_one
     assert (row["status"], row["attempt"], row["progress"]) == ("pending", 2, 0)
 
 
-async def test_an_output_that_is_not_there_is_never_complete(app: AppHarness, run: FakeRun) -> None:
+async def test_a_missing_output_is_never_complete(app: AppHarness, run: FakeRun) -> None:
     answer = await run.report_completed(size=3)
     row = await app.fetch_row(run.spec.job_id)
     assert answer.status_code == 200
@@ -103,16 +97,14 @@ async def test_an_output_that_is_not_there_is_never_complete(app: AppHarness, ru
     assert "did not arrive" in str(row["message"])
 
 
-async def test_an_output_that_differs_from_what_was_promised_is_never_complete(
-    app: AppHarness, run: FakeRun
-) -> None:
+async def test_an_output_with_another_checksum_is_never_complete(app: AppHarness, run: FakeRun) -> None:
     app.put_output(run, b"12345")
     await run.report_completed(size=5)
     row = await app.fetch_row(run.spec.job_id)
     assert (row["status"], row["attempt"]) == ("pending", 2)
 
 
-async def test_the_run_before_a_retry_is_gone(app: AppHarness, run: FakeRun) -> None:
+async def test_the_run_before_a_retry_is_answered_410(app: AppHarness, run: FakeRun) -> None:
     await run.report_failed()
     answer = await app.client.post(f"/api/exports/{run.spec.job_id}/retry")
     assert answer.status_code == 202
@@ -124,7 +116,7 @@ async def test_the_run_before_a_retry_is_gone(app: AppHarness, run: FakeRun) -> 
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-async def test_a_database_that_fails_is_answered_with_later_and_a_repetition_is_stored(
+async def test_a_database_error_is_answered_503_and_a_repetition_is_stored(
     database: str, settings: Settings, stack: AsyncExitStack, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue(f"{database}_url")
@@ -159,7 +151,7 @@ REFUSE = {
 MEND = {"sqlite": "DROP TRIGGER trouble", "postgresql": "DROP FUNCTION refuse CASCADE"}
 
 
-async def test_a_failover_of_the_database_costs_a_callback_no_more_than_a_repetition(
+async def test_a_failover_of_the_database_costs_a_callback_one_repetition(
     settings: Settings, stack: AsyncExitStack, postgresql_url: str
 ) -> None:
     changed = settings.model_copy(update={"database_url": postgresql_url})

@@ -30,7 +30,7 @@ JOB_FIELDS = {
 }
 
 
-async def test_an_export_is_accepted_and_found_where_the_answer_says(app: AppHarness) -> None:
+async def test_an_export_is_accepted_and_shown_at_its_location(app: AppHarness) -> None:
     app.put_object()
     answer = await app.client.post("/api/exports", json=app.export_body(project_id="spring"))
     job = answer.json()
@@ -108,7 +108,7 @@ async def test_an_export_is_accepted_and_found_where_the_answer_says(app: AppHar
         ),
     ],
 )
-async def test_what_can_t_be_exported_is_refused_where_it_is_wrong(
+async def test_an_invalid_request_is_rejected_with_the_field_that_is_wrong(
     app: AppHarness, changes: dict[str, object], where: list[str | int]
 ) -> None:
     app.put_object()
@@ -130,7 +130,7 @@ async def test_what_can_t_be_exported_is_refused_where_it_is_wrong(
         pytest.param(b" " * (2 * 2**20 + 1), "application/json", 413, id="too large"),
     ],
 )
-async def test_a_body_that_is_none_is_refused(
+async def test_a_body_that_is_not_json_is_rejected(
     app: AppHarness, content: bytes, kind: str, status: int
 ) -> None:
     answer = await app.client.post("/api/exports", content=content, headers={"content-type": kind})
@@ -158,7 +158,9 @@ keyframe = st.fixed_dictionaries(dict.fromkeys(("time", "x", "y", "width", "heig
 @hypothesis.example(type_="framing", config={"fps": 10**400})
 @hypothesis.example(type_="framing", config={"input_key": "\ud800"})
 @hypothesis.example(type_="annotate", config={"clips": [{"start_time": float("nan")}], "input_key": SOURCE})
-async def test_no_configuration_makes_it_fail(app: AppHarness, type_: str, config: dict[str, Any]) -> None:
+async def test_no_configuration_crashes_the_route(
+    app: AppHarness, type_: str, config: dict[str, Any]
+) -> None:
     app.put_object()
     content = json.dumps({"type": type_, "config": config}).encode()
     headers = {"content-type": "application/json"}
@@ -178,14 +180,14 @@ async def test_the_same_key_and_body_give_the_same_job(app: AppHarness) -> None:
     assert len((await app.client.get("/api/exports")).json()["exports"]) == 1
 
 
-async def test_the_same_key_with_another_body_is_refused(app: AppHarness) -> None:
+async def test_the_same_key_with_another_body_is_rejected(app: AppHarness) -> None:
     headers = {"idempotency-key": "once"}
     await app.submit_export(headers=headers)
     answer = await app.client.post("/api/exports", json=app.export_body(project_id="x"), headers=headers)
     assert "Idempotency-Key" in assert_problem(answer, 422)["detail"]
 
 
-async def test_a_key_is_its_user_s_own(multi_user_app: AppHarness) -> None:
+async def test_idempotency_keys_are_separate_for_each_user(multi_user_app: AppHarness) -> None:
     ids = {
         (await multi_user_app.submit_export(user=user, headers=bearer(user) | {"idempotency-key": "once"}))[
             "job_id"
@@ -195,14 +197,14 @@ async def test_a_key_is_its_user_s_own(multi_user_app: AppHarness) -> None:
     assert len(ids) == 2
 
 
-async def test_a_request_that_was_refused_may_be_repeated_under_its_key(app: AppHarness) -> None:
+async def test_a_rejected_request_may_be_repeated_with_its_key(app: AppHarness) -> None:
     headers = {"idempotency-key": "once"}
     assert_problem(await app.client.post("/api/exports", json=app.export_body(), headers=headers), 422)
     assert (await app.submit_export(headers=headers))["status"] == "pending"
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_a_key_has_a_length(app: AppHarness, key: str) -> None:
+async def test_an_idempotency_key_has_a_maximum_length(app: AppHarness, key: str) -> None:
     app.put_object()
     answer = await app.client.post("/api/exports", json=app.export_body(), headers={"idempotency-key": key})
     assert_problem(answer, 422)
@@ -224,7 +226,7 @@ async def test_the_same_key_at_the_same_time_gives_one_job(app_on_any_database: 
     assert len({answer.json()["job_id"] for answer in answers}) == 1
 
 
-async def test_a_quota_holds_for_requests_at_the_same_time_too(app_on_any_database: AppHarness) -> None:
+async def test_concurrent_requests_do_not_exceed_the_quota(app_on_any_database: AppHarness) -> None:
     user = "a quota"
     app_on_any_database.put_object(user=user)
     answers = await asyncio.gather(
@@ -241,7 +243,7 @@ async def test_a_quota_holds_for_requests_at_the_same_time_too(app_on_any_databa
     assert_problem(refused, 429)
 
 
-async def test_a_quota_is_each_user_s_own_and_free_again_when_an_export_ends(
+async def test_a_quota_is_per_user_and_freed_when_an_export_ends(
     app_on_any_database: AppHarness,
 ) -> None:
     headers = bearer("quota and end")

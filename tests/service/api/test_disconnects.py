@@ -44,7 +44,7 @@ async def leave_early(server: StreamServer, path: str, after_bytes: int, *, rese
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closing", "resetting"])
 @pytest.mark.parametrize("after_bytes", [0, 1, 400], ids=["at once", "after a byte", "within the answer"])
-async def test_readers_who_leave_early_cost_nobody_else_anything(
+async def test_clients_that_disconnect_early_do_not_disturb_others(
     server: StreamServer, after_bytes: int, reset: bool
 ) -> None:
     run = await server.submit_export()
@@ -60,7 +60,7 @@ async def test_readers_who_leave_early_cost_nobody_else_anything(
     await server.stop()
 
 
-async def test_a_websocket_that_left_before_its_refusal_is_no_error(server: StreamServer) -> None:
+async def test_a_websocket_that_disconnects_before_its_refusal_is_no_error(server: StreamServer) -> None:
     sent = []
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""Files in and out on local storage, through the contract's own calls."""
+"""Uploads and downloads on local storage, through the API."""
 
 import unicodedata
 from urllib.parse import quote, unquote
@@ -37,7 +37,7 @@ async def download(app: AppHarness, run: FakeRun, method: str = "GET", **headers
     return await app.client.request(method, path, headers=headers)
 
 
-async def test_a_complete_export_is_downloaded_from_where_the_job_says(app: AppHarness) -> None:
+async def test_a_complete_export_is_downloaded_from_the_url_of_the_job(app: AppHarness) -> None:
     run = await complete_export(app)
     job = (await app.client.get(f"/api/exports/{run.spec.job_id}")).json()
     answer = await app.client.get(job["output"]["url"])
@@ -68,7 +68,7 @@ async def test_a_part_is_downloaded_by_its_range(
         assert answer.content == content
 
 
-async def test_a_download_goes_on_only_if_the_file_is_still_the_same(app: AppHarness) -> None:
+async def test_a_download_resumes_only_if_the_file_is_unchanged(app: AppHarness) -> None:
     run = await complete_export(app)
     etag = (await download(app, run, "HEAD")).headers["etag"]
     same = await download(app, run, range="bytes=10-", **{"if-range": etag})
@@ -81,7 +81,7 @@ async def test_a_download_goes_on_only_if_the_file_is_still_the_same(app: AppHar
     assert (again.status_code, again.content) == (200, VIDEO)
 
 
-async def test_a_head_tells_the_length_without_the_file(app: AppHarness) -> None:
+async def test_head_returns_the_length_without_the_file(app: AppHarness) -> None:
     answer = await download(app, await complete_export(app), "HEAD")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == str(len(VIDEO))
@@ -109,7 +109,7 @@ async def test_a_file_is_saved_under_its_own_name(app: AppHarness, name: str) ->
         ("a\r\nSet-Cookie: b.mp4", "a__Set-Cookie: b.mp4"),
     ],
 )
-def test_clients_that_know_ascii_alone_save_under_the_nearest_name(name: str, saved: str) -> None:
+def test_clients_that_read_only_ascii_get_the_nearest_name(name: str, saved: str) -> None:
     plain, _, extended = attachment(name).partition("; filename*=UTF-8''")
     assert plain == f'attachment; filename="{saved}"'
     assert unquote(extended) == name
@@ -125,7 +125,7 @@ async def test_there_is_nothing_to_download_before_an_export_is_complete(app: Ap
     assert_problem(await download(app, run), 409)
 
 
-async def test_a_file_that_was_removed_is_not_there(app: AppHarness) -> None:
+async def test_a_deleted_file_is_answered_404(app: AppHarness) -> None:
     run = await complete_export(app)
     path = app.state["storage"].local_path("local", "exports/final.mp4")
     assert path is not None
@@ -146,7 +146,7 @@ async def send_file(
     )
 
 
-async def test_an_upload_is_a_source_from_then_on(app: AppHarness) -> None:
+async def test_an_upload_can_be_exported(app: AppHarness) -> None:
     place = await request_upload(app)
     assert place.status_code == 201
     assert (await send_file(app, place)).status_code == 201
@@ -167,7 +167,7 @@ async def test_an_upload_is_a_source_from_then_on(app: AppHarness) -> None:
         pytest.param({"owner": "bob"}, 422, id="with an unknown field"),
     ],
 )
-async def test_an_upload_that_is_not_wanted_is_refused_at_once(
+async def test_an_unsupported_upload_is_rejected_at_once(
     app: AppHarness, changes: dict[str, object], status: int
 ) -> None:
     assert_problem(await request_upload(app, **changes), status)
@@ -183,7 +183,7 @@ async def test_an_upload_that_is_not_wanted_is_refused_at_once(
         ("old.wmv", "video/x-ms-wmv"),
     ],
 )
-async def test_every_kind_that_is_read_can_be_uploaded(
+async def test_every_supported_format_can_be_uploaded(
     app: AppHarness, filename: str, content_type: str
 ) -> None:
     place = await request_upload(app, filename=filename, content_type=content_type)
@@ -198,7 +198,7 @@ async def test_every_kind_that_is_read_can_be_uploaded(
         pytest.param(VIDEO, {"Content-Type": "video/webm"}, 415, id="of another type"),
     ],
 )
-async def test_what_is_sent_must_be_what_was_agreed(
+async def test_the_uploaded_body_must_match_the_request(
     app: AppHarness, content: bytes, changes: dict[str, str], status: int
 ) -> None:
     place = await request_upload(app)
@@ -207,14 +207,14 @@ async def test_what_is_sent_must_be_what_was_agreed(
 
 
 @pytest.mark.parametrize("change", ["token=", "token=x", "token=a.b.c"])
-async def test_a_place_is_named_by_its_token_alone(app: AppHarness, change: str) -> None:
+async def test_an_upload_url_needs_its_token(app: AppHarness, change: str) -> None:
     place = await request_upload(app)
     url = place.json()["url"].partition("?")[0]
     answer = await app.client.put(f"{url}?{change}", content=VIDEO, headers=place.json()["headers"])
     assert_problem(answer, 403)
 
 
-async def test_an_upload_is_its_user_s_own(users_settings: Settings) -> None:
+async def test_an_upload_belongs_to_its_user(users_settings: Settings) -> None:
     async with open_app(users_settings, FakeRunner()) as app:
         place = await app.client.post("/api/uploads", json=UPLOAD, headers=bearer("ada"))
         assert (await send_file(app, place)).status_code == 201

@@ -1,4 +1,4 @@
-"""Exports over REST: every call of the contract, and what it answers when it can't."""
+"""The API of exports: list, cancel, retry and acknowledge, and its error responses."""
 
 from contextlib import AsyncExitStack
 
@@ -28,12 +28,12 @@ async def test_a_list_comes_in_pages_newest_first(app: AppHarness) -> None:
 @pytest.mark.parametrize(
     "query", ["status=running", "type=x", "limit=0", "limit=201", "limit=x", "cursor=" + "x" * 65, "page=2"]
 )
-async def test_a_list_that_can_t_be_made_is_refused(app: AppHarness, query: str) -> None:
+async def test_an_invalid_list_query_is_rejected(app: AppHarness, query: str) -> None:
     refusal = assert_problem(await app.client.get(f"/api/exports?{query}"), 422)
     assert refusal["errors"][0]["loc"][0] == "query"
 
 
-async def test_lists_tell_what_is_active_what_is_recent_and_what_was_not_seen(app: AppHarness) -> None:
+async def test_lists_show_active_recent_and_unacknowledged_exports(app: AppHarness) -> None:
     ids = [(await app.submit_export())["job_id"] for _ in range(3)]
     run = await app.next_run()
     await run.report_failed()
@@ -67,7 +67,7 @@ async def test_a_cancel_ends_the_run_and_may_be_repeated(app: AppHarness) -> Non
     assert app.runner.cancelled == [run.spec.call_id]
 
 
-async def test_what_is_over_can_t_be_cancelled(app: AppHarness) -> None:
+async def test_a_finished_export_can_t_be_cancelled(app: AppHarness) -> None:
     await app.submit_export()
     run = await app.next_run()
     await run.report_failed()
@@ -89,14 +89,14 @@ async def test_a_retry_is_a_new_attempt(app: AppHarness) -> None:
     assert (await app.next_run()).spec.attempt == 2
 
 
-async def test_what_is_not_failed_or_cancelled_can_t_be_retried(app: AppHarness) -> None:
+async def test_only_a_failed_or_cancelled_export_can_be_retried(app: AppHarness) -> None:
     job = await app.submit_export()
     assert_problem(await app.client.post(f"/api/exports/{job['job_id']}/retry"), 409)
     await app.complete_run(await app.next_run())
     assert_problem(await app.client.post(f"/api/exports/{job['job_id']}/retry"), 409)
 
 
-async def test_a_timeline_tells_the_transitions(app: AppHarness) -> None:
+async def test_a_timeline_lists_the_transitions(app: AppHarness) -> None:
     job = await app.submit_export()
     run = await app.next_run()
     await run.report_started()
@@ -122,7 +122,7 @@ EVERY_CALL = [
 
 @pytest.mark.parametrize(("method", "path"), EVERY_CALL)
 @pytest.mark.parametrize("whose", ["another's", "nobody's", "absurd"])
-async def test_a_job_of_another_is_as_unknown_as_none(
+async def test_another_users_job_is_answered_like_an_unknown_one(
     multi_user_app: AppHarness, method: str, path: str, whose: str
 ) -> None:
     job = await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
@@ -136,13 +136,13 @@ async def test_a_job_of_another_is_as_unknown_as_none(
 
 
 @pytest.mark.parametrize("path", ["", "/active", "/recent", "/unacknowledged"])
-async def test_lists_hold_the_caller_s_own_jobs_alone(multi_user_app: AppHarness, path: str) -> None:
+async def test_lists_contain_only_the_users_own_jobs(multi_user_app: AppHarness, path: str) -> None:
     await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
     answer = await multi_user_app.client.get(f"/api/exports{path}", headers=bearer("eve"))
     assert answer.json()["exports"] == []
 
 
-async def test_nobody_s_exports_are_acknowledged_by_another(multi_user_app: AppHarness) -> None:
+async def test_a_user_can_t_acknowledge_another_users_exports(multi_user_app: AppHarness) -> None:
     job = await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
     await multi_user_app.client.delete(f"/api/exports/{job['job_id']}", headers=bearer("ada"))
     body = {"job_ids": [job["job_id"]]}
@@ -150,7 +150,7 @@ async def test_nobody_s_exports_are_acknowledged_by_another(multi_user_app: AppH
     assert answer.json() == {"exports": []}
 
 
-async def test_another_s_object_is_no_source(multi_user_app: AppHarness) -> None:
+async def test_another_users_object_can_t_be_exported(multi_user_app: AppHarness) -> None:
     multi_user_app.put_object(user="ada")
     for key in (SOURCE, f"../ada/{SOURCE}", f"ada/{SOURCE}"):
         body = multi_user_app.export_body(config={**FRAMING, "input_key": key})
@@ -172,7 +172,7 @@ async def test_another_s_object_is_no_source(multi_user_app: AppHarness) -> None
         ("GET", "/api/callbacks/x", 405),
     ],
 )
-async def test_what_the_router_refuses_is_a_problem_too(
+async def test_errors_of_the_router_are_problems(
     app: AppHarness, method: str, path: str, status: int
 ) -> None:
     assert_problem(await app.client.request(method, path), status)
@@ -187,14 +187,14 @@ async def test_what_the_router_refuses_is_a_problem_too(
         ("/api/webhooks/x", "DELETE, GET, HEAD, OPTIONS, PATCH"),
     ],
 )
-async def test_a_path_tells_what_may_be_done_with_it(app: AppHarness, path: str, allowed: str) -> None:
+async def test_options_lists_the_methods_of_a_path(app: AppHarness, path: str, allowed: str) -> None:
     answer = await app.client.options(path)
     assert (answer.status_code, answer.headers["allow"]) == (204, allowed)
     assert (await app.client.request("LOCK", path)).headers["allow"] == allowed
     assert (await app.client.options("/nothing")).status_code == 404
 
 
-async def test_a_page_elsewhere_that_names_itself_this_machine_is_kept_out(app: AppHarness) -> None:
+async def test_a_page_that_resolves_its_name_to_this_host_is_rejected(app: AppHarness) -> None:
     for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "localhost@evil.example", ""):
         refused = assert_problem(await app.client.get("/api/exports", headers={"host": host}), 400)
         assert refused["type"] == "urn:framehook:problem:unknown_host"
@@ -202,18 +202,18 @@ async def test_a_page_elsewhere_that_names_itself_this_machine_is_kept_out(app: 
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]", "[::1]:8000"])
-async def test_this_machine_may_be_called_by_any_of_its_names(app: AppHarness, host: str) -> None:
+async def test_every_local_name_of_the_host_is_accepted(app: AppHarness, host: str) -> None:
     assert (await app.client.get("/api/exports", headers={"host": host})).status_code == 200
 
 
-async def test_the_public_address_is_a_name_of_the_service(settings: Settings, stack: AsyncExitStack) -> None:
+async def test_the_host_of_the_public_url_is_accepted(settings: Settings, stack: AsyncExitStack) -> None:
     public = settings.model_copy(update={"public_url": "https://Video.example.org/"})
     app = await stack.enter_async_context(open_app(public, FakeRunner()))
     answer = await app.client.get("/api/exports", headers={"host": "video.example.org"})
     assert answer.status_code == 200
 
 
-async def test_the_service_says_that_it_lives_and_is_ready(app: AppHarness) -> None:
+async def test_the_service_is_alive_and_ready(app: AppHarness) -> None:
     alive, ready = await app.client.get("/healthz"), await app.client.get("/readyz")
     assert (alive.status_code, ready.status_code) == (200, 200)
     assert {name: ready.json()[name] for name in ("database", "storage", "loops")} == {
@@ -234,7 +234,7 @@ async def test_the_service_says_that_it_lives_and_is_ready(app: AppHarness) -> N
         pytest.param("POST", "/api/exports", {"project_id": "\0"}, 422, id="in a project"),
     ],
 )
-async def test_a_nul_is_refused_before_it_reaches_a_database(
+async def test_a_nul_character_is_rejected_before_it_reaches_a_database(
     app_on_any_database: AppHarness, method: str, path: str, body: dict[str, object] | None, status: int
 ) -> None:
     user = "nul"

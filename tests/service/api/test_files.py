@@ -51,7 +51,7 @@ async def test_an_object_is_read_whole(http: httpx.AsyncClient, url: str) -> Non
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_page_elsewhere_may_send_parts_and_read_ranges(data_dir: Path) -> None:
+async def test_a_page_of_an_allowed_origin_may_send_parts_and_read_ranges(data_dir: Path) -> None:
     page = "https://page.example"
     settings = settings_on(free_port(), data_dir, allowed_origins=page)
     async with serve_app(settings, FakeRunner()) as server:
@@ -67,7 +67,7 @@ async def test_a_page_elsewhere_may_send_parts_and_read_ranges(data_dir: Path) -
         assert "ETag" in sent.headers["access-control-expose-headers"]
 
 
-async def test_a_head_tells_what_a_get_would(http: httpx.AsyncClient, url: str) -> None:
+async def test_head_has_the_headers_of_get(http: httpx.AsyncClient, url: str) -> None:
     whole, head = await http.get(url), await http.head(url)
     assert head.content == b""
     for name in ("content-length", "etag", "content-type", "content-disposition", "last-modified"):
@@ -86,7 +86,7 @@ async def test_a_head_tells_what_a_get_would(http: httpx.AsyncClient, url: str) 
         ("lines=1-2", 400, None),
     ],
 )
-async def test_ranges_are_served_or_refused(
+async def test_ranges_are_served_or_rejected(
     http: httpx.AsyncClient, url: str, requested_range: str, status: int, content: bytes | None
 ) -> None:
     answer = await http.get(url, headers={"Range": requested_range})
@@ -95,7 +95,7 @@ async def test_ranges_are_served_or_refused(
         assert answer.content == content
 
 
-async def test_a_range_of_what_has_changed_is_the_whole_new_object(
+async def test_a_range_of_a_changed_object_gets_the_whole_new_object(
     http: httpx.AsyncClient, url: str, storage: FolderStorage
 ) -> None:
     etag = (await http.get(url)).headers["etag"]
@@ -108,7 +108,7 @@ async def test_a_range_of_what_has_changed_is_the_whole_new_object(
     assert strict.status_code == 412
 
 
-async def test_what_is_known_is_not_sent_again(http: httpx.AsyncClient, url: str) -> None:
+async def test_an_unchanged_object_is_not_sent_again(http: httpx.AsyncClient, url: str) -> None:
     first = await http.get(url)
     for headers in (
         {"If-None-Match": first.headers["etag"]},
@@ -122,9 +122,7 @@ async def test_what_is_known_is_not_sent_again(http: httpx.AsyncClient, url: str
 
 
 @pytest.mark.parametrize("since", ["Thu, 01 Jan 1970 00:00:00 GMT", "nonsense", ""])
-async def test_conditions_that_do_not_hold_are_passed_over(
-    http: httpx.AsyncClient, url: str, since: str
-) -> None:
+async def test_conditions_that_do_not_hold_are_ignored(http: httpx.AsyncClient, url: str, since: str) -> None:
     assert (
         await http.get(url, headers={"If-Modified-Since": since, "If-None-Match": '"other"'})
     ).status_code == 200
@@ -146,7 +144,7 @@ async def test_a_url_expires(http: httpx.AsyncClient, storage: FolderStorage) ->
     ).status_code == 403
 
 
-async def test_a_url_for_reading_does_not_write_nor_the_other_way_round(
+async def test_a_url_for_reading_can_t_write_and_vice_versa(
     http: httpx.AsyncClient, storage: FolderStorage, url: str
 ) -> None:
     assert (await http.put(url, content=b"x")).status_code == 403
@@ -159,7 +157,7 @@ async def test_a_url_is_for_one_key(http: httpx.AsyncClient, url: str) -> None:
     assert (await http.get(url.partition("?")[0])).status_code == 403
 
 
-async def test_a_url_signed_by_somebody_else_opens_nothing(
+async def test_a_url_signed_with_another_key_is_rejected(
     http: httpx.AsyncClient, storage: FolderStorage
 ) -> None:
     del storage
@@ -170,7 +168,7 @@ async def test_a_url_signed_by_somebody_else_opens_nothing(
 @pytest.mark.parametrize(
     "key", ["../bob/a.mp4", "a/../../bob/a.mp4", "/etc/passwd", "..%2f..%2fetc/passwd", "a\\b"]
 )
-async def test_not_even_a_signed_url_leads_out_of_the_users_folder(
+async def test_a_signed_url_can_t_leave_the_users_folder(
     http: httpx.AsyncClient, storage: FolderStorage, key: str
 ) -> None:
     assert storage.url_signer is not None
@@ -189,14 +187,14 @@ async def test_a_link_out_of_the_folder_is_not_followed(
     assert (await http.get(signed.url)).status_code == 403
 
 
-async def test_a_page_is_never_served_as_one(http: httpx.AsyncClient, storage: FolderStorage) -> None:
+async def test_html_is_never_served_as_html(http: httpx.AsyncClient, storage: FolderStorage) -> None:
     storage.local_path("local", "exports/a.html").write_bytes(b"<script>")
     answer = await http.get((await storage.sign_read_url("local", "exports/a.html", expires_seconds=60)).url)
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-disposition"].startswith("attachment")
 
 
-async def test_an_object_that_was_removed_is_gone(
+async def test_a_deleted_object_is_answered_404(
     http: httpx.AsyncClient, storage: FolderStorage, url: str
 ) -> None:
     storage.local_path("local", KEY).unlink()

@@ -76,14 +76,14 @@ def authenticator_for(provider: Provider, **more: Any) -> Authenticator:
 
 
 @pytest.mark.parametrize(("kid", "algorithm"), KINDS)
-async def test_published_keys_are_trusted_and_kept(provider: Provider, kid: str, algorithm: str) -> None:
+async def test_published_keys_are_trusted_and_cached(provider: Provider, kid: str, algorithm: str) -> None:
     authenticator = authenticator_for(provider)
     for _ in range(3):
         assert await authenticator.user(request_with(f"Bearer {provider.token(kid, algorithm)}")) == "ada"
     assert provider.request_count == 1
 
 
-async def test_names_of_keys_that_nobody_has_are_looked_for_once(provider: Provider) -> None:
+async def test_unknown_key_ids_load_the_keys_once(provider: Provider) -> None:
     authenticator = authenticator_for(provider)
     for number in range(20):
         with pytest.raises(Unauthenticated):
@@ -94,7 +94,7 @@ async def test_names_of_keys_that_nobody_has_are_looked_for_once(provider: Provi
     assert provider.request_count == 1
 
 
-async def test_all_who_come_at_once_wait_for_one_answer(provider: Provider) -> None:
+async def test_concurrent_requests_wait_for_one_load_of_the_keys(provider: Provider) -> None:
     authenticator = authenticator_for(provider)
     tokens = [provider.token(kid, algorithm) for kid, algorithm in KINDS for _ in range(5)]
     assert set(
@@ -103,7 +103,7 @@ async def test_all_who_come_at_once_wait_for_one_answer(provider: Provider) -> N
     assert provider.request_count == 1
 
 
-async def test_a_provider_that_is_ill_is_given_time_whoever_asks(provider: Provider) -> None:
+async def test_a_failing_provider_is_not_asked_again_at_once(provider: Provider) -> None:
     now = [100.0]
     authenticator = authenticator_for(provider, clock=lambda: now[0])
     provider.status = 500
@@ -119,7 +119,7 @@ async def test_a_provider_that_is_ill_is_given_time_whoever_asks(provider: Provi
     assert provider.request_count == 2
 
 
-async def test_a_key_that_is_new_is_found_after_the_pause(provider: Provider) -> None:
+async def test_a_new_key_is_found_after_the_pause(provider: Provider) -> None:
     authenticator = authenticator_for(provider, refresh_seconds=0)
     all_keys = provider.body
     provider.body = json.dumps({"keys": provider.keys()[1:]}).encode()
@@ -130,7 +130,7 @@ async def test_a_key_that_is_new_is_found_after_the_pause(provider: Provider) ->
     assert await authenticator.user(good) == "ada"
 
 
-async def test_a_key_that_is_published_no_more_opens_nothing(provider: Provider) -> None:
+async def test_a_key_that_is_no_longer_published_is_rejected(provider: Provider) -> None:
     authenticator = authenticator_for(provider, cache_seconds=1e-9)
     good = request_with(f"Bearer {provider.token('rsa', 'RS256')}")
     assert await authenticator.user(good) == "ada"
@@ -175,7 +175,7 @@ def token_with_wrong_algorithm(provider: Provider, algorithm: str) -> str:
         pytest.param(lambda _: "a.b.c", id="garbage"),
     ],
 )
-async def test_tokens_that_the_provider_did_not_sign_are_nobody_s(provider: Provider, make: Any) -> None:
+async def test_tokens_that_the_provider_did_not_sign_are_rejected(provider: Provider, make: Any) -> None:
     with pytest.raises(Unauthenticated):
         await authenticator_for(provider).user(request_with(f"Bearer {make(provider)}"))
 
@@ -192,7 +192,7 @@ async def test_tokens_that_the_provider_did_not_sign_are_nobody_s(provider: Prov
         pytest.param(200, b"[" * 100_000, id="very deep"),
     ],
 )
-async def test_a_provider_that_is_ill_is_no_reason_to_call_a_token_invalid(
+async def test_a_failing_provider_does_not_make_a_token_invalid(
     provider: Provider, status: int, body: bytes
 ) -> None:
     good = provider.token("rsa", "RS256")
@@ -201,7 +201,7 @@ async def test_a_provider_that_is_ill_is_no_reason_to_call_a_token_invalid(
         await authenticator_for(provider).user(request_with(f"Bearer {good}"))
 
 
-async def test_a_provider_out_of_reach_is_no_reason_to_call_a_token_invalid(provider: Provider) -> None:
+async def test_an_unreachable_provider_does_not_make_a_token_invalid(provider: Provider) -> None:
     keys = JwksVerifier("http://127.0.0.1:9/keys", audience=None, issuer=None)
     with pytest.raises(Unavailable):
         await Authenticator(keys, TICKET_KEY).user(request_with(f"Bearer {provider.token('rsa', 'RS256')}"))

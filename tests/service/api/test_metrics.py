@@ -1,4 +1,4 @@
-"""What an operator's Prometheus reads."""
+"""The metrics for Prometheus."""
 
 import pytest
 
@@ -23,7 +23,7 @@ async def test_metrics_count_what_is_active_and_what_was_committed(app: AppHarne
     assert "local" not in answer.text
 
 
-async def test_metrics_tell_how_webhooks_fare(app: AppHarness) -> None:
+async def test_metrics_show_webhook_deliveries(app: AppHarness) -> None:
     answer = await app.client.get("/metrics")
     lines = answer.text.splitlines()
     assert "framehook_webhooks_pending 0.0" in lines

@@ -1,4 +1,4 @@
-"""What an attempt asks about its output is verified before anything is begun for it."""
+"""A run's requests about its output are verified before an upload starts."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ async def harness(
         pytest.param(lambda _: b"[" * 10_000, id="deep nesting"),
     ],
 )
-async def test_what_is_no_question_is_refused(
+async def test_an_invalid_request_is_rejected(
     harness: StorageHarness, change: Callable[[bytes], bytes]
 ) -> None:
     spec = await harness.submit_export()
@@ -50,7 +50,7 @@ async def test_what_is_no_question_is_refused(
 
 
 @pytest.mark.parametrize("age_seconds", [600, -600])
-async def test_an_old_or_unsigned_question_is_refused(harness: StorageHarness, age_seconds: int) -> None:
+async def test_an_old_or_unsigned_request_is_rejected(harness: StorageHarness, age_seconds: int) -> None:
     spec = await harness.submit_export()
     run = FakeRun(spec, harness.server.http)
     body = b'{"attempt":1,"size":5,"checksum":"%b"}' % CHECKSUM.encode()
@@ -60,7 +60,7 @@ async def test_an_old_or_unsigned_question_is_refused(harness: StorageHarness, a
     assert (await post(f"{run.url}/output", content=body)).status_code == 401
 
 
-async def test_an_output_is_no_larger_than_its_export_can_need(harness: StorageHarness) -> None:
+async def test_an_output_larger_than_its_export_can_need_is_rejected(harness: StorageHarness) -> None:
     spec = await harness.submit_export()
     run = FakeRun(spec, harness.server.http)
     for size, status in ((5 * 2**40, 413), (17 * 2**30, 413), (15 * 2**30, 200)):
@@ -91,7 +91,7 @@ async def test_an_attempt_has_one_upload_at_a_time(harness: StorageHarness) -> N
     assert statuses == [409, 200]
 
 
-async def test_an_upload_that_nobody_knows_is_a_conflict(harness: StorageHarness) -> None:
+async def test_an_unknown_upload_is_a_conflict(harness: StorageHarness) -> None:
     spec = await harness.submit_export()
     run = FakeRun(spec, harness.server.http)
     for more in (b"", b',"complete":true'):

@@ -1,4 +1,4 @@
-"""What is in an upload, as the service tells it."""
+"""Probes of uploads list their tracks, and are limited in time and number."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ async def upload(http: httpx.AsyncClient, content: bytes) -> str:
     return str(place["key"])
 
 
-async def test_an_uploads_tracks_are_told(http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_the_tracks_of_an_upload_are_listed(http: httpx.AsyncClient, tmp_path: Path) -> None:
     sounds = Sound(300, language="ger", title="Ton"), Sound(440, "stereo", default=False)
     source = film(tmp_path / "source.mkv", Pictures(90, (64, 36), 1, "mjpeg"), Pictures(200), *sounds)
     key = await upload(http, source.read_bytes())
@@ -59,7 +59,7 @@ async def test_an_uploads_tracks_are_told(http: httpx.AsyncClient, tmp_path: Pat
     ]
 
 
-async def test_a_file_that_is_no_film_is_told_as_an_export_would(http: httpx.AsyncClient) -> None:
+async def test_a_file_that_is_no_video_gets_the_error_of_an_export(http: httpx.AsyncClient) -> None:
     answer = await http.post(f"/api/uploads/{await upload(http, b'no film' * 99)}/probe")
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:framehook:problem:source_unreadable")
     assert answer.headers["content-type"] == "application/problem+json"
@@ -68,18 +68,18 @@ async def test_a_file_that_is_no_film_is_told_as_an_export_would(http: httpx.Asy
 @pytest.mark.parametrize(
     "key", ["uploads/none/a.mp4", "exports/a.mp4", "uploads/..%2F..%2Fframehook.db", "a"]
 )
-async def test_what_is_not_an_upload_of_ones_own_is_not_found(http: httpx.AsyncClient, key: str) -> None:
+async def test_only_the_users_own_uploads_are_probed(http: httpx.AsyncClient, key: str) -> None:
     assert (await http.post(f"/api/uploads/{key}/probe")).status_code == 404
 
 
-async def test_a_probe_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+async def test_a_probe_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     source = film(tmp_path / "source.mp4", Pictures(90))
     with pytest.raises(UnreadableSource) as caught:
         await Prober(seconds=0.001).probe("ann", LocalFile(path=str(source)))
     assert caught.value.code == "probe_timeout"
 
 
-async def test_one_users_probes_leave_room_for_others_and_are_bounded(tmp_path: Path) -> None:
+async def test_probes_are_limited_per_user(tmp_path: Path) -> None:
     source = LocalFile(path=str(film(tmp_path / "source.mp4", Pictures(90))))
     prober = Prober(places=2)
     probes = [asyncio.create_task(prober.probe("ann", source)) for _ in range(MAX_WAITING_PER_USER)]
@@ -96,13 +96,13 @@ async def test_one_users_probes_leave_room_for_others_and_are_bounded(tmp_path: 
     assert (await prober.probe("ann", source))["width"] == 320
 
 
-async def test_an_object_elsewhere_that_is_away_for_now_may_be_asked_about_again() -> None:
+async def test_an_object_that_is_temporarily_unavailable_can_be_probed_again() -> None:
     prober = Prober(seconds=0.5)
     with pytest.raises((Unavailable, UnreadableSource)):
         await prober.probe("ann", RemoteObject(url=f"http://127.0.0.1:{free_port()}/a"))
 
 
-async def test_an_object_in_a_bucket_is_told_and_only_so_much_of_it_is_read(tmp_path: Path) -> None:
+async def test_an_object_in_a_bucket_is_probed_without_reading_all_of_it(tmp_path: Path) -> None:
     source = film(tmp_path / "source.mp4", Pictures(90), Sound(300))
     with run_s3_server() as s3_server:
         bucket = Bucket(s3_server.client_config())

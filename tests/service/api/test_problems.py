@@ -38,7 +38,7 @@ def test_every_problem_has_a_title_of_its_own(kind: type[Problem]) -> None:
     assert vars(kind).get("title", "").endswith(".")
 
 
-def test_errors_are_answered_by_an_interpreter_without_docstrings(tmp_path: Path) -> None:
+def test_errors_are_rendered_without_docstrings(tmp_path: Path) -> None:
     child = subprocess.run(
         [sys.executable, "-OO", "-c", REFUSED, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
     )

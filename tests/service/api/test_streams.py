@@ -14,7 +14,7 @@ from tests.support.stream_calls import Job, events_path, receive_job, socket_url
 from tests.support.stream_server import StreamServer, wait_until
 
 
-async def test_a_stream_begins_with_the_present_state(server: StreamServer) -> None:
+async def test_a_stream_begins_with_the_current_state(server: StreamServer) -> None:
     run = await server.submit_export()
     await run.report_started()
     await run.report_progress(40)
@@ -29,7 +29,7 @@ async def test_a_stream_begins_with_the_present_state(server: StreamServer) -> N
         assert events.response.headers["x-accel-buffering"] == "no"
 
 
-async def test_a_stream_tells_each_change_and_ends_with_the_last(server: StreamServer) -> None:
+async def test_a_stream_sends_each_change_and_ends_with_the_last(server: StreamServer) -> None:
     run = await server.submit_export()
     async with server.events(events_path(run)) as events:
         first = await events.next()
@@ -54,7 +54,7 @@ async def test_a_stream_tells_each_change_and_ends_with_the_last(server: StreamS
     assert all(event.id == str(event.job["sequence"]) for event in seen)
 
 
-async def test_who_has_seen_the_end_is_told_not_to_come_back(server: StreamServer) -> None:
+async def test_a_client_that_has_seen_the_end_gets_204(server: StreamServer) -> None:
     run = await server.submit_export()
     await run.report_failed()
     async with server.events(events_path(run)) as events:
@@ -64,7 +64,7 @@ async def test_who_has_seen_the_end_is_told_not_to_come_back(server: StreamServe
 
 
 @pytest.mark.parametrize("seen", ["1", "", "x", "-1", "9" * 30, "\xb2"], ids=ascii)
-async def test_who_has_not_seen_the_end_is_told_it(server: StreamServer, seen: str) -> None:
+async def test_a_client_that_has_not_seen_the_end_gets_it(server: StreamServer, seen: str) -> None:
     run = await server.submit_export()
     await run.report_failed()
     headers = [(b"last-event-id", seen.encode("latin-1"))]
@@ -73,7 +73,7 @@ async def test_who_has_not_seen_the_end_is_told_it(server: StreamServer, seen: s
     assert b"event: export.failed\n" in answer.content
 
 
-async def test_who_comes_back_in_between_gets_what_is_new(server: StreamServer) -> None:
+async def test_a_client_that_reconnects_gets_what_is_new(server: StreamServer) -> None:
     run = await server.submit_export()
     async with server.events(events_path(run)) as events:
         first = await events.next()
@@ -86,7 +86,7 @@ async def test_who_comes_back_in_between_gets_what_is_new(server: StreamServer) 
         assert event.job["progress"] == 70
 
 
-async def test_a_stream_of_all_exports_tells_of_each_and_goes_on_after_an_end(server: StreamServer) -> None:
+async def test_a_stream_of_all_exports_continues_after_an_export_ends(server: StreamServer) -> None:
     first_run = await server.submit_export()
     async with server.events("/api/exports/events") as events:
         assert [job["job_id"] for job in await events.snapshot()] == [first_run.spec.job_id]
@@ -101,7 +101,7 @@ async def test_a_stream_of_all_exports_tells_of_each_and_goes_on_after_an_end(se
     assert ended == {first_run.spec.job_id, other.spec.job_id}
 
 
-async def test_a_stream_of_all_exports_holds_the_caller_s_alone(multi_user_server: StreamServer) -> None:
+async def test_a_stream_of_all_exports_contains_only_the_users_own(multi_user_server: StreamServer) -> None:
     of_ada = await multi_user_server.submit_export(user="ada", headers=bearer("ada"))
     async with multi_user_server.events("/api/exports/events", **bearer("eve")) as events:
         assert await events.snapshot() == []
@@ -113,7 +113,7 @@ async def test_a_stream_of_all_exports_holds_the_caller_s_alone(multi_user_serve
 
 
 @pytest.mark.parametrize(("headers", "status"), [({}, 401), (bearer("eve"), 404)], ids=["nobody", "another"])
-async def test_a_stream_is_refused_before_it_begins(
+async def test_a_stream_is_rejected_before_it_begins(
     multi_user_server: StreamServer, headers: dict[str, str], status: int
 ) -> None:
     run = await multi_user_server.submit_export(user="ada", headers=bearer("ada"))
@@ -130,7 +130,7 @@ async def test_a_ticket_opens_a_stream_more_than_once(multi_user_server: StreamS
             assert await events.next() is not None
 
 
-async def test_all_ways_to_look_show_the_same(server: StreamServer) -> None:
+async def test_streams_and_polling_show_the_same_states(server: StreamServer) -> None:
     run = await server.submit_export()
 
     async def by_events() -> list[Job]:
@@ -167,7 +167,9 @@ async def test_all_ways_to_look_show_the_same(server: StreamServer) -> None:
         assert [job["sequence"] for job in jobs] == sorted(job["sequence"] for job in jobs)
 
 
-async def test_a_reader_who_takes_nothing_delays_nobody_and_ends_on_the_newest(server: StreamServer) -> None:
+async def test_a_client_that_reads_nothing_delays_no_other_and_ends_on_the_newest(
+    server: StreamServer,
+) -> None:
     run = await server.submit_export()
     await run.report_started()
     async with server.events(events_path(run)) as slow, server.events(events_path(run)) as fast:
@@ -206,7 +208,7 @@ async def test_a_shutdown_ends_every_stream_cleanly_and_at_once(
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_readers_who_leave_are_forgotten(server: StreamServer) -> None:
+async def test_disconnected_clients_are_unsubscribed(server: StreamServer) -> None:
     run = await server.submit_export()
     for _ in range(5):
         async with server.events(events_path(run)) as events, connect(socket_url(server, run)) as socket:
@@ -216,7 +218,7 @@ async def test_readers_who_leave_are_forgotten(server: StreamServer) -> None:
     await wait_until(lambda: server.stream_count == 0)
 
 
-async def test_a_client_that_goes_away_within_its_body_is_no_failure_of_ours(
+async def test_a_client_that_disconnects_in_its_body_is_no_error(
     server: StreamServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = {"filename": "a.mp4", "size": 1_000, "content_type": "video/mp4"}

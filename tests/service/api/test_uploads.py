@@ -70,7 +70,7 @@ async def uploads(
         yield UploadClient(server)
 
 
-async def test_a_file_is_put_where_it_was_told_and_can_be_exported(uploads: UploadClient) -> None:
+async def test_a_file_is_uploaded_and_can_be_exported(uploads: UploadClient) -> None:
     target = await uploads.start_upload(len(CONTENT))
     assert target["method"] == "PUT"
     assert target["headers"] == {"Content-Type": "video/mp4"}
@@ -79,7 +79,7 @@ async def test_a_file_is_put_where_it_was_told_and_can_be_exported(uploads: Uplo
     assert await uploads.export_status(target["key"]) == 202
 
 
-async def test_another_users_file_is_not_there(uploads: UploadClient) -> None:
+async def test_another_users_file_does_not_exist(uploads: UploadClient) -> None:
     target = await uploads.start_upload(5)
     assert (await uploads.put(target, b"video")).is_success
     assert await uploads.export_status(target["key"], user="bob") == 422
@@ -93,7 +93,7 @@ async def test_another_users_file_is_not_there(uploads: UploadClient) -> None:
         pytest.param(b"video", {"Content-Type": "text/html"}, id="of another type"),
     ],
 )
-async def test_nothing_but_what_was_agreed_is_taken(
+async def test_a_body_that_differs_from_the_request_is_rejected(
     uploads: UploadClient, content: bytes, headers: dict[str, str]
 ) -> None:
     target = await uploads.start_upload(5)
@@ -101,21 +101,21 @@ async def test_nothing_but_what_was_agreed_is_taken(
     assert await uploads.export_status(target["key"]) == 422
 
 
-async def test_a_url_is_good_for_its_own_key_only(uploads: UploadClient) -> None:
+async def test_a_url_is_valid_only_for_its_own_key(uploads: UploadClient) -> None:
     first, other = await uploads.start_upload(5), await uploads.start_upload(5)
     swapped = first | {"url": first["url"].replace(first["key"].split("/")[1], other["key"].split("/")[1])}
     assert (await uploads.put(swapped, b"video")).status_code == 403
     assert (await uploads.put(first | {"url": first["url"] + "x"}, b"video")).status_code == 403
 
 
-async def test_a_file_too_large_or_of_no_video_type_is_refused_at_once(uploads: UploadClient) -> None:
+async def test_a_file_that_is_too_large_or_no_video_is_rejected_at_once(uploads: UploadClient) -> None:
     body = {"filename": "a.mp4", "size": 2**50, "content_type": "video/mp4"}
     assert (await uploads.request("POST", "/api/uploads", json=body)).status_code == 413
     body |= {"size": 5, "content_type": "text/html"}
     assert (await uploads.request("POST", "/api/uploads", json=body)).status_code == 415
 
 
-async def test_a_large_file_goes_in_parts(uploads: UploadClient) -> None:
+async def test_a_large_file_is_uploaded_in_parts(uploads: UploadClient) -> None:
     upload = await uploads.start_upload(len(CONTENT), parts=True)
     assert [part["size"] for part in upload["parts"]] == [8 * MIB, len(CONTENT) - 8 * MIB]
     for number in (2, 1):
@@ -127,13 +127,13 @@ async def test_a_large_file_goes_in_parts(uploads: UploadClient) -> None:
     assert again.status_code == 201
 
 
-async def test_more_than_s3_takes_in_one_request_goes_in_parts_unasked(uploads: UploadClient) -> None:
+async def test_a_file_too_large_for_one_s3_request_is_uploaded_in_parts(uploads: UploadClient) -> None:
     upload = await uploads.start_upload(5 * 2**30)
     assert upload["part_count"] == 640
     assert len(upload["parts"]) == 100
 
 
-async def test_an_upload_is_taken_up_again_where_it_was_left(uploads: UploadClient) -> None:
+async def test_an_upload_is_resumed(uploads: UploadClient) -> None:
     upload = await uploads.start_upload(len(CONTENT), parts=True)
     assert (await uploads.put_part(upload, 2)).is_success
     now = (await uploads.request("GET", f"/api/uploads/{upload['upload']}")).json()
@@ -145,7 +145,7 @@ async def test_an_upload_is_taken_up_again_where_it_was_left(uploads: UploadClie
     assert (await uploads.request("POST", f"/api/uploads/{upload['upload']}/complete")).status_code == 201
 
 
-async def test_a_part_that_is_damaged_or_of_another_size_is_not_kept(uploads: UploadClient) -> None:
+async def test_a_damaged_or_wrong_sized_part_is_not_stored(uploads: UploadClient) -> None:
     upload = await uploads.start_upload(len(CONTENT), parts=True)
     wrong = {"Content-MD5": "rL0Y20zC+Fzt72VPzMSk2A=="}
     assert (await uploads.put_part(upload, 2, **wrong)).status_code in (400, 422)
@@ -154,7 +154,7 @@ async def test_a_part_that_is_damaged_or_of_another_size_is_not_kept(uploads: Up
     assert now["arrived"] == []
 
 
-async def test_an_upload_that_is_given_up_is_gone(uploads: UploadClient) -> None:
+async def test_an_aborted_upload_is_deleted(uploads: UploadClient) -> None:
     upload = await uploads.start_upload(len(CONTENT), parts=True)
     assert (await uploads.put_part(upload, 2)).is_success
     for _ in range(2):
@@ -165,7 +165,7 @@ async def test_an_upload_that_is_given_up_is_gone(uploads: UploadClient) -> None
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/complete"), ("DELETE", "")])
-async def test_an_upload_is_its_users_alone(uploads: UploadClient, method: str, path: str) -> None:
+async def test_a_multipart_upload_belongs_to_its_user(uploads: UploadClient, method: str, path: str) -> None:
     upload = await uploads.start_upload(5, parts=True)
     answer = await uploads.request(method, f"/api/uploads/{upload['upload']}{path}", user="bob")
     assert answer.status_code == 404
@@ -181,7 +181,7 @@ async def test_a_url_in_the_bucket_expires(s3_server: S3Server, data_dir: Path) 
         assert (await uploads.put(target, b"video")).status_code == 403
 
 
-async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
+async def test_an_interrupted_upload_leaves_nothing_and_can_be_repeated(
     s3_server: S3Server, data_dir: Path
 ) -> None:
     async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
@@ -195,9 +195,7 @@ async def test_an_upload_that_is_cut_leaves_nothing_and_can_be_made_again(
         assert await uploads.export_status(target["key"]) == 202
 
 
-async def test_a_bucket_that_stays_busy_is_a_503_that_says_when_to_come_again(
-    s3_server: S3Server, data_dir: Path
-) -> None:
+async def test_a_busy_bucket_is_a_503_with_retry_after(s3_server: S3Server, data_dir: Path) -> None:
     async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
         s3_server.faults.busy_responses = 1_000
         body = {"filename": "a.mp4", "size": 5, "content_type": "video/mp4", "parts": True}
@@ -209,7 +207,7 @@ async def test_a_bucket_that_stays_busy_is_a_503_that_says_when_to_come_again(
         assert (await UploadClient(server).request("POST", "/api/uploads", json=body)).status_code == 201
 
 
-async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(
+async def test_a_bucket_that_denies_access_is_a_503_and_shows_on_readyz(
     s3_server: S3Server, data_dir: Path
 ) -> None:
     async with serve_app(await bucket_settings(s3_server, data_dir), FakeRunner()) as server:
@@ -224,7 +222,7 @@ async def test_a_bucket_that_refuses_is_a_503_and_shows_on_readyz(
         )
 
 
-async def test_a_body_of_undeclared_length_is_taken_as_it_comes(data_dir: Path) -> None:
+async def test_a_body_of_undeclared_length_is_accepted(data_dir: Path) -> None:
     settings = settings_on(free_port(), data_dir, auth_jwt_secret=AUTH_SECRET)
 
     async def drops() -> AsyncIterator[bytes]:

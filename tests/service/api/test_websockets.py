@@ -15,7 +15,7 @@ from tests.support.stream_calls import receive_job, socket_url, wait_close_code
 from tests.support.stream_server import StreamServer, open_server
 
 
-async def test_a_socket_tells_the_state_each_change_and_the_end(server: StreamServer) -> None:
+async def test_a_socket_sends_the_state_each_change_and_the_end(server: StreamServer) -> None:
     run = await server.submit_export()
     async with connect(socket_url(server, run)) as socket:
         seen = [await receive_job(socket)]
@@ -32,7 +32,7 @@ async def test_a_socket_tells_the_state_each_change_and_the_end(server: StreamSe
     assert [job.get("done") for job in seen[:-1]] == [False] * (len(seen) - 1)
 
 
-async def test_a_socket_to_what_is_over_tells_the_end_and_closes(server: StreamServer) -> None:
+async def test_a_socket_of_a_finished_export_sends_the_end_and_closes(server: StreamServer) -> None:
     run = await server.submit_export()
     await run.report_failed()
     async with connect(socket_url(server, run)) as socket:
@@ -74,7 +74,7 @@ async def test_a_socket_for_all_exports_stays_open_after_an_end(server: StreamSe
         pytest.param("x" * 99, "", {"Authorization": f"Bearer {token('ada')}"}, 404, id="an absurd job"),
     ],
 )
-async def test_a_socket_that_is_not_for_the_caller_is_refused_with_the_reason(
+async def test_a_socket_of_another_user_is_rejected_with_the_reason(
     multi_user_server: StreamServer, job: str, query: str, headers: dict[str, str], status: int
 ) -> None:
     run = await multi_user_server.submit_export(user="ada", headers=bearer("ada"))
@@ -100,7 +100,7 @@ async def test_a_socket_that_is_not_for_the_caller_is_refused_with_the_reason(
         ("null", False),
     ],
 )
-async def test_pages_elsewhere_open_no_socket(
+async def test_pages_of_other_origins_open_no_socket(
     server: StreamServer, origin: str | None, welcome: bool
 ) -> None:
     run = await server.submit_export()
@@ -115,7 +115,7 @@ async def test_pages_elsewhere_open_no_socket(
     assert "ALLOWED_ORIGINS" in json.loads(refused.value.response.body or b"")["detail"]
 
 
-async def test_every_page_opens_a_socket_where_every_origin_is_allowed(
+async def test_every_origin_opens_a_socket_where_all_are_allowed(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
     allowing = settings.model_copy(update={"allowed_origins": ("*",)})
@@ -125,7 +125,7 @@ async def test_every_page_opens_a_socket_where_every_origin_is_allowed(
         assert (await receive_job(socket))["job_id"] == run.spec.job_id
 
 
-async def test_the_application_s_own_protocol_is_agreed_and_no_other(server: StreamServer) -> None:
+async def test_only_the_applications_own_subprotocol_is_accepted(server: StreamServer) -> None:
     run = await server.submit_export()
     for offered, agreed in ((["framehook", "secret"], "framehook"), (["secret"], None)):
         async with connect(socket_url(server, run), subprotocols=offered) as socket:  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ async def test_an_output_key_belongs_to_one_export(exports: ExportService, publi
     assert [job.status for job in published] == ["pending", "cancelled", "pending"]
 
 
-async def test_what_is_no_place_for_an_output_is_rejected(exports: ExportService) -> None:
+async def test_an_unusable_output_key_is_rejected(exports: ExportService) -> None:
     for output_key in ("uploads/mine.mp4", f"{SOURCE}/inside.mp4"):
         with pytest.raises(Invalid) as rejected:
             await exports.submit("ada", export_request(output_key=output_key))
@@ -132,7 +132,7 @@ async def test_only_a_job_that_has_ended_without_success_can_be_retried(
         await exports.retry("bob", job.job_id)
 
 
-async def test_an_export_has_an_endpoint_of_its_own_if_it_asks_for_one(exports: ExportService) -> None:
+async def test_an_export_can_have_an_endpoint_of_its_own(exports: ExportService) -> None:
     request = export_request()
     url = "https://93.184.215.14/hook"
     submitted = await exports.submit(
