@@ -1,4 +1,4 @@
-"""Tells how long loops or the database have been dead: past a bound the process should be started again."""
+"""Whether the process should be restarted: a loop or the database has been failing for too long."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ DATABASE = "database"
 
 
 class Liveness:
-    """Asks the database from time to time, and watches the supervised loops."""
+    """Check the database regularly, and watch the supervised loops."""
 
     def __init__(
         self,
@@ -22,26 +22,26 @@ class Liveness:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` is monotonic: a wall clock that is set says nothing about how long anything took."""
+        """Use a monotonic `clock`, in seconds: the wall clock can be set."""
         self._check_database = check_database
         self._supervisor = supervisor
         self._clock = clock
         self._answered_at = clock()
 
     async def run(self) -> None:
-        """Probe the database until it fails; whoever keeps this alive calls it again."""
+        """Check the database until it fails; the supervisor calls this again."""
         while True:
             await self.probe()
             await asyncio.sleep(PROBE_SECONDS)
 
     async def probe(self) -> None:
-        """Note that the database answers; raise if it does not."""
+        """Record that the database answers; raise if it does not."""
         async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
             await self._check_database()
         self._answered_at = self._clock()
 
     def dead_seconds(self) -> dict[str, float]:
-        """What has been dead for longer than the bound, by name, and for how long."""
-        silent = {DATABASE: self._clock() - self._answered_at}
-        failing = silent | self._supervisor.failing_seconds()
+        """Return what has failed for longer than DEAD_SECONDS, by name, and for how long."""
+        database = {DATABASE: self._clock() - self._answered_at}
+        failing = database | self._supervisor.failing_seconds()
         return {name: seconds for name, seconds in failing.items() if seconds > DEAD_SECONDS}

@@ -1,4 +1,4 @@
-"""One process to a folder, for as long as it lives."""
+"""A lock file: one process per folder."""
 
 import fcntl
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from infra.private_files import open_private
 
 
 class LockTaken(Exception):
-    """Another process holds the folder."""
+    """Another process has locked the folder."""
 
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file until the block, or the process, ends; raises LockTaken if somebody else does."""
+    """Lock a file until the block or the process ends. Raises LockTaken if another process has it."""
     with open(path, "a", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Files and folders that their owner alone may read and write, whatever the umask of the process is."""
+"""Files and folders that only their owner may read and write, independent of the process's umask."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 def make_private_folder(path: Path) -> None:
-    """Create a folder, and those above it that are missing; one that is there stays as it is."""
+    """Create a folder and its missing parents; an existing folder is left unchanged."""
     if path.is_dir():
         return
     make_private_folder(path.parent)
@@ -15,17 +15,17 @@ def make_private_folder(path: Path) -> None:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file for the built-in `open`, and create it for its owner alone: `open(…, opener=open_private)`."""
+    """Open a file, or create it for its owner alone; for `open(…, opener=open_private)`."""
     return os.open(path, flags, FILE_MODE)
 
 
 def touch_private(path: Path) -> None:
-    """Create an empty file unless there is a file."""
+    """Create an empty file unless the file exists."""
     open(path, "ab", opener=open_private).close()
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a new file, or replace one, at once: whoever reads it finds one text or the other."""
+    """Write or replace a file atomically: a reader gets the old text or the new one."""
     part = path.with_name(f"{path.name}.new")
     part.unlink(missing_ok=True)
     with open(part, "x", opener=open_private, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Keeps named loops alive: one that dies is logged, shows as down, and is started again after a pause."""
+"""Keep named loops running: one that ends is logged, reported as down, and started again after a pause."""
 
 import asyncio
 import logging
@@ -18,16 +18,16 @@ class Supervisor:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._down: dict[str, str] = {}
-        self._began: dict[str, float] = {}
+        self._started_at: dict[str, float] = {}
         self._failing_since: dict[str, float] = {}
 
     @property
     def down(self) -> dict[str, str]:
-        """The loops that are not running now, and the class of what ended each."""
+        """The loops that are not running, and the class of the error that ended each."""
         return dict(self._down)
 
     def failing_seconds(self) -> dict[str, float]:
-        """How long each loop has been dying again and again; one that has run steadily since is left out."""
+        """Return for how long each loop keeps failing; a loop that has run steadily since is left out."""
         now = self._clock()
         return {
             name: now - since
@@ -36,10 +36,10 @@ class Supervisor:
         }
 
     async def keep_running(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
-        """Run `loop` until cancelled, starting it again whenever it ends or raises."""
+        """Run `loop` until cancelled; start it again when it ends or raises."""
         pause = 0.0
         while True:
-            self._began[name] = self._clock()
+            self._started_at[name] = self._clock()
             cause: Exception | None = None
             try:
                 self._down.pop(name, None)
@@ -47,15 +47,15 @@ class Supervisor:
                 reason = "ended"
             except Exception as error:
                 reason, cause = type(error).__name__, error
-                logger.exception("the %s loop died", name)
-            steady = self._note_death(name, reason)
+                logger.exception("the %s loop failed", name)
+            steady = self._record_end(name, reason)
             pause = FIRST_PAUSE_SECONDS if steady or not pause else min(pause * 2, LONGEST_PAUSE_SECONDS)
             logger.warning("starting the %s loop again in %.1f s", name, pause, extra={"cause": cause})
-            cause = None  # it holds whatever the loop held
+            cause = None  # its traceback refers to the objects of the loop
             await asyncio.sleep(pause)
 
-    def _note_death(self, name: str, reason: str) -> bool:
-        """Remember that a loop is down, and since when it fails; whether it had run steadily before."""
+    def _record_end(self, name: str, reason: str) -> bool:
+        """Record that a loop is down and since when it fails; tell whether it had run steadily."""
         now = self._clock()
         steady = self._is_steady(name, now)
         if steady or name not in self._failing_since:
@@ -64,4 +64,4 @@ class Supervisor:
         return steady
 
     def _is_steady(self, name: str, now: float) -> bool:
-        return now - self._began[name] > STEADY_SECONDS
+        return now - self._started_at[name] > STEADY_SECONDS

@@ -1,4 +1,4 @@
-"""One log record a request, without its query."""
+"""The access log: one record per request, without the query string."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ logger = logging.getLogger("framehook.access")
 
 
 class AccessLog:
-    """Logs method, path, status and time of each request; queries may hold tokens and are left out."""
+    """Log method, path, status and time of each request; queries may contain tokens and are left out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -18,18 +18,18 @@ class AccessLog:
         if scope["type"] != "http" or not logger.isEnabledFor(logging.INFO):
             await self._app(scope, receive, send)
             return
-        began = time.perf_counter()
+        started = time.perf_counter()
         status = 0
 
-        async def noted(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, record_status)
         finally:
-            took = (time.perf_counter() - began) * 1000
+            milliseconds = (time.perf_counter() - started) * 1000
             level = logging.DEBUG if scope["path"].startswith("/api/callbacks/") else logging.INFO
-            logger.log(level, "%s %s %d %.0f ms", scope["method"], scope["path"], status, took)
+            logger.log(level, "%s %s %d %.0f ms", scope["method"], scope["path"], status, milliseconds)

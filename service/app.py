@@ -111,7 +111,7 @@ async def _upgrade_database(url: str, settings: Settings) -> None:
     if not is_postgresql(url):
         await asyncio.to_thread(schema.upgrade, url)
         return
-    known = ["", *schema.known_revisions(url)[::-1]]
-    revision = await schema.revision_of(url)
+    known = ["", *schema.list_revisions(url)[::-1]]
+    revision = await schema.read_revision(url)
     if revision != known[-1]:
         raise schema_error(revision if revision in known else None, settings)

@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema, by Alembic."""
+"""The schema of a database: its revision, upgrades and downgrades, by Alembic."""
 
 from pathlib import Path
 
@@ -14,31 +14,31 @@ from infra.private_files import touch_private
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def config(url: str) -> Config:
-    """Alembic's configuration, without a file."""
-    found = Config()
-    found.set_main_option("script_location", str(MIGRATIONS))
-    found.attributes["url"] = url
-    return found
+def create_config(url: str) -> Config:
+    """Return Alembic's configuration for a database, without a file."""
+    alembic_config = Config()
+    alembic_config.set_main_option("script_location", str(MIGRATIONS))
+    alembic_config.attributes["url"] = url
+    return alembic_config
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Apply what is missing; does nothing on a database that is up to date.
+    """Upgrade the database to a revision; no-op if it is current.
 
-    SQLite's further files get the rights that the database has, so it begins as its owner's alone.
+    The file of a SQLite database is created for its owner alone, and SQLite gives its other files the same rights.
     """
     if not is_postgresql(url):
         touch_private(sqlite_path(url))
-    command.upgrade(config(url), revision)
+    command.upgrade(create_config(url), revision)
 
 
-def known_revisions(url: str) -> list[str]:
-    """Return all revisions that this release knows, the newest first."""
-    return [script.revision for script in ScriptDirectory.from_config(config(url)).walk_revisions()]
+def list_revisions(url: str) -> list[str]:
+    """Return all revisions that this release contains, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(create_config(url)).walk_revisions()]
 
 
-async def revision_of(url: str) -> str:
-    """Return the revision of a PostgreSQL database; empty if it has no tables of ours."""
+async def read_revision(url: str) -> str:
+    """Return the revision of a PostgreSQL database; empty if it has none of the tables."""
     connection = await asyncpg.connect(asyncpg_dsn(url), timeout=10)
     try:
         if not await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
@@ -49,10 +49,10 @@ async def revision_of(url: str) -> str:
 
 
 async def is_current(url: str) -> bool:
-    """Whether a PostgreSQL database has the newest schema."""
-    return await revision_of(url) == known_revisions(url)[0]
+    """Tell whether a PostgreSQL database has the newest schema."""
+    return await read_revision(url) == list_revisions(url)[0]
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Go back to an earlier revision; `base` is the empty database."""
-    command.downgrade(config(url), revision)
+    """Downgrade to an earlier revision; `base` is the empty database."""
+    command.downgrade(create_config(url), revision)

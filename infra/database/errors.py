@@ -1,4 +1,4 @@
-"""What either database raises when it can't be used now."""
+"""The errors of a database that can't be used now."""
 
 import sqlite3
 from typing import Final
@@ -14,4 +14,4 @@ DATABASE_ERRORS: Final = (
     asyncpg.InternalClientError,  # of a connection that was cut off during a conversation
     OSError,
 )
-"""What a database raises that is stopped, starting, unreachable or out of disk space."""
+"""Raised by a database that is stopped, starting, unreachable or out of disk space."""

@@ -1,4 +1,4 @@
-"""PostgreSQL: rows, queue and notifications for any number of replicas."""
+"""A PostgreSQL database, shared by any number of replicas."""
 
 import asyncio
 import json
@@ -30,25 +30,25 @@ T = TypeVar("T")
 
 CHANNEL: Final = "framehook_jobs"
 NOTIFY_BYTES: Final = 7_500
-"""PostgreSQL takes less than 8,000 bytes in a notification."""
+"""PostgreSQL accepts less than 8,000 bytes in a notification."""
 DEADLOCK_TRIES: Final = 5
 TRANSIENT_ERRORS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 CONNECT_SECONDS: Final = 10.0
 LISTEN_CONNECT_SECONDS: Final = 3.0
-"""Readers wait for it: it is tried again rather than waited for."""
+"""Short, since subscribers wait for it; a failed connection is tried again."""
 IDLE_IN_TRANSACTION: Final = "10s"
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
-Connection = Any  # asyncpg brings no types
+Connection = Any  # asyncpg has no types
 
 
 def is_postgresql(url: str) -> bool:
-    """Whether a database URL names PostgreSQL."""
+    """Tell whether a database URL names PostgreSQL."""
     return url.partition(":")[0].partition("+")[0] in ("postgres", "postgresql")
 
 
 def asyncpg_dsn(url: str) -> str:
-    """The URL as the driver reads it: without SQLAlchemy's driver name."""
+    """Return the URL as asyncpg reads it: without SQLAlchemy's driver name."""
     scheme, _, rest = url.partition("://")
     return f"postgresql://{rest}" if "+" in scheme or scheme == "postgres" else url
 
@@ -73,7 +73,7 @@ POSTGRESQL: Final = PostgresDialect()
 
 
 class PostgresDatabase:
-    """Sessions over SQLAlchemy, batches over asyncpg, and word of what other replicas have changed."""
+    """Sessions with SQLAlchemy, batches on asyncpg, and announcements between replicas."""
 
     def __init__(self, url: str, *, pool_size: int = 8) -> None:
         self.url = url
@@ -94,7 +94,7 @@ class PostgresDatabase:
 
     @property
     def dialect(self) -> Dialect:
-        """PostgreSQL's own."""
+        """The dialect of PostgreSQL."""
         return POSTGRESQL
 
     @property
@@ -104,15 +104,15 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session whose changes are not kept."""
+        """Open a session whose changes are discarded."""
         async with open_session(self._sessions) as session:
             yield session
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session whose changes are committed at the end of the block, or none of them.
+        """Open a session that commits all of its changes at the end of the block, or none.
 
-        What `session.info["changed"]` names is told to the other replicas by the same commit.
+        The same commit announces the rows in `session.info[CHANGE_LOG]` to the other replicas.
         """
         async with open_session(self._sessions) as session:
             yield session
@@ -152,34 +152,37 @@ class PostgresDatabase:
         return result
 
     async def listen(
-        self, ready: Callable[[], Awaitable[None]], heard: Callable[[Sequence[ChangedRow]], Awaitable[None]]
+        self,
+        on_ready: Callable[[], Awaitable[None]],
+        on_changes: Callable[[Sequence[ChangedRow]], Awaitable[None]],
     ) -> None:
-        """Call `heard` with what other replicas changed; returns or raises when the line is lost.
+        """Call `on_changes` with what other replicas change; return or raise when the connection is lost.
 
-        `ready` is awaited once the line stands and before anything heard is passed on: what changed while nobody
-        listened has to be read then.
+        `on_ready` is awaited once the connection listens and before any change is passed on: it reads what was
+        changed before.
         """
         queue: asyncio.Queue[str | None] = asyncio.Queue()
         connection = await self._connect(timeout_seconds=LISTEN_CONNECT_SECONDS)
         try:
             connection.add_termination_listener(lambda _: queue.put_nowait(None))
             await connection.add_listener(CHANNEL, lambda *received: queue.put_nowait(str(received[3])))
-            await run_while_alive(connection, f"LISTEN {CHANNEL}", self._forward_changes(queue, ready, heard))
+            forward = self._forward_changes(queue, on_ready, on_changes)
+            await run_while_alive(connection, f"LISTEN {CHANNEL}", forward)
         finally:
             connection.terminate()
 
     async def _forward_changes(
         self,
         queue: "asyncio.Queue[str | None]",
-        ready: Callable[[], Awaitable[None]],
-        heard: Callable[[Sequence[ChangedRow]], Awaitable[None]],
+        on_ready: Callable[[], Awaitable[None]],
+        on_changes: Callable[[Sequence[ChangedRow]], Awaitable[None]],
     ) -> None:
-        """Pass on what comes, until the connection ends."""
-        await ready()
+        """Pass on the announcements of other replicas until the connection ends."""
+        await on_ready()
         while (payload := await queue.get()) is not None:
-            instance, _, changed = payload.partition(" ")
+            instance, _, rows = payload.partition(" ")
             if instance != self.instance:
-                await heard([(name, owner) for name, owner in json.loads(changed)])
+                await on_changes([(row_id, user_id) for row_id, user_id in json.loads(rows)])
 
     async def check(self) -> None:
         """Raise if the database does not answer."""
@@ -190,12 +193,12 @@ class PostgresDatabase:
         await self._tasks.finish(within_seconds=CLOSE_SECONDS)
         if self._batch_connection is not None:
             self._batch_connection.terminate()
-        with suppress(TimeoutError):  # a connection that is cut off answers no goodbye
+        with suppress(TimeoutError):  # a connection that is cut off does not answer
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._engine.dispose()
 
     async def _connect(self, *, timeout_seconds: float = CONNECT_SECONDS) -> Connection:
-        """Open a connection. Its settings follow once it stands: poolers refuse most of them at the start."""
+        """Open a connection; its settings follow as a statement, since poolers refuse most at the start."""
         connection = await asyncpg.connect(
             self._dsn,
             timeout=timeout_seconds,
@@ -204,20 +207,20 @@ class PostgresDatabase:
         )
         try:
             enable_keep_alive(connection)
-            # A process that stands still keeps its locks for so long, and no longer; no other waits in a transaction.
+            # A process that is suspended in a transaction loses its locks after this time.
             await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION}'")
         except BaseException:
             connection.terminate()
             raise
         return connection
 
-    def _payloads(self, changed: Iterable[ChangedRow]) -> list[str]:
-        """One notification a batch where it fits, more where it does not."""
-        found = list(dict.fromkeys(changed))
-        if not found:
+    def _payloads(self, changed_rows: Iterable[ChangedRow]) -> list[str]:
+        """Return one notification for all rows if it fits, else several."""
+        rows = list(dict.fromkeys(changed_rows))
+        if not rows:
             return []
-        payload = f"{self.instance} {json.dumps(found, separators=(',', ':'))}"
+        payload = f"{self.instance} {json.dumps(rows, separators=(',', ':'))}"
         if len(payload) <= NOTIFY_BYTES:
             return [payload]
-        half = len(found) // 2
-        return self._payloads(found[:half]) + self._payloads(found[half:])
+        half = len(rows) // 2
+        return self._payloads(rows[:half]) + self._payloads(rows[half:])

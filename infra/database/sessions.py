@@ -1,8 +1,8 @@
-"""Database sessions that no cancellation can lose: whatever touches a connection runs in a task of its own.
+"""Database sessions that a cancellation can't leak: everything that uses a connection runs in a separate task.
 
-A statement that is cut off keeps its cursor half read, and with it SQLite's write lock; a session that is closed
-while a statement runs keeps its connection, which is lost to the pool until the garbage collector comes by. anyio
-cancels again and again until a task ends, so one cancellation that is waited out is not enough.
+A cancelled statement keeps its cursor open, and with it SQLite's write lock. A session that is closed while a
+statement runs keeps its connection, which the pool lacks until the garbage collector finds it. anyio cancels a task
+repeatedly until it ends, so shielding against one cancellation is not enough.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ SETTLE_SECONDS = 2.0
 
 
 class DatabaseTasks:
-    """Tasks that run to their end, whatever becomes of those who wait for them."""
+    """Tasks that run to their end even if their caller is cancelled."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()  # the event loop itself keeps only weak references
 
     def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start `work`, which nobody else is to cancel."""
+        """Start `work` as a task; the caller must not cancel it."""
         task = asyncio.ensure_future(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return task
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of `work`, which goes on when the caller is cancelled."""
+        """Return the result of `work`, which continues if the caller is cancelled."""
         return await wait_for_task(self.start(work))
 
     async def finish(self, *, within_seconds: float) -> None:
-        """Wait until nothing runs any more."""
+        """Wait until no task runs, or until the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 while self._running:
@@ -46,10 +46,10 @@ class DatabaseTasks:
 
 
 async def wait_for_task(task: asyncio.Task[T]) -> T:
-    """Return the result of a task that goes on when the caller is cancelled.
+    """Return the result of a task that continues if the caller is cancelled.
 
-    The caller is let go once the task has ended, so that what it left behind is settled; but at once after a second
-    cancellation, and after a moment when the database takes long.
+    A cancelled caller leaves when the task has ended, so that the state is known; after a second cancellation, or
+    after SETTLE_SECONDS, it leaves immediately.
     """
     try:
         return await asyncio.shield(task)
@@ -59,7 +59,7 @@ async def wait_for_task(task: asyncio.Task[T]) -> T:
 
 
 class ShieldedSession(AsyncSession):
-    """A session whose statements always end, even if the caller was cancelled in the middle of one."""
+    """A session whose statements run to their end even if the caller is cancelled."""
 
     def __init__(self, *args: Any, tasks: DatabaseTasks, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -91,7 +91,7 @@ class ShieldedSession(AsyncSession):
         await self._run_shielded(super().rollback())
 
     async def close(self) -> None:
-        """Give the connection back, once the statement that is still running has ended."""
+        """Return the connection to the pool when the running statement has ended."""
         await self._tasks.run(self._close())
 
     async def _close(self) -> None:
@@ -115,7 +115,7 @@ def make_session_factory(
 
 @asynccontextmanager
 async def open_session(make_session: async_sessionmaker[ShieldedSession]) -> AsyncIterator[ShieldedSession]:
-    """A session that is given back at the end of the block; what was not committed is rolled back."""
+    """Open a session and close it after the block; what was not committed is rolled back."""
     session = make_session()
     try:
         yield session

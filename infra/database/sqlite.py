@@ -1,7 +1,7 @@
-"""The engine, and the two ways in: `transaction()` for SQLAlchemy, `batch()` for plain SQL to the driver.
+"""A SQLite file: `transaction()` for SQLAlchemy, `batch()` for SQL on the driver itself.
 
-SQLite has one writer at a time; a lock in the process queues the writers fairly, so that none of them
-meets SQLite's own busy timeout, which sleeps and polls.
+SQLite has one writer at a time. A lock in the process queues the writers fairly, so that none of them waits in
+SQLite's own busy timeout, which sleeps and polls.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_tim
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite database in a file."""
+    """Return the URL of a SQLite database in a file."""
     return URL.create("sqlite+aiosqlite", database=str(path.absolute())).render_as_string()
 
 
 def sqlite_path(url: str) -> Path:
-    """The file that a SQLite URL names."""
+    """Return the file that a SQLite URL names."""
     return Path(make_url(url).database or "")
 
 
@@ -67,7 +67,7 @@ SQLITE: Final = SqliteDialect()
 
 
 class SqliteDatabase:
-    """One SQLite database: sessions over SQLAlchemy, and batches over the driver itself."""
+    """A SQLite database: sessions with SQLAlchemy, batches on the driver itself."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -87,7 +87,7 @@ class SqliteDatabase:
 
     @property
     def dialect(self) -> Dialect:
-        """SQLite's own."""
+        """The dialect of SQLite."""
         return SQLITE
 
     @property
@@ -97,13 +97,13 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session on one consistent snapshot; nothing that it changes is kept."""
+        """Open a session on a consistent snapshot; its changes are discarded."""
         async with open_session(self._read_sessions) as session:
             yield session
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session whose changes are committed at the end of the block, or none of them."""
+        """Open a session that commits all of its changes at the end of the block, or none."""
         await self._write_lock.acquire()
         session = self._write_sessions()
         try:
@@ -145,14 +145,14 @@ class SqliteDatabase:
             self._connection.close()
 
     async def _end_transaction(self, session: AsyncSession) -> None:
-        """Give the session back, and only then let the next writer in; what is not committed is rolled back."""
+        """Close the session, which rolls back what is not committed, and then release the write lock."""
         try:
             await session.close()
         finally:
             self._write_lock.release()
 
     async def _commit_batch(self, connection: sqlite3.Connection) -> None:
-        """Commit in a thread, and let the next writer in once that has ended."""
+        """Commit in a thread, and release the write lock when that has ended."""
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, connection.commit)
         except BaseException:
@@ -165,7 +165,7 @@ class SqliteDatabase:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
-        connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait in here
+        connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait in SQLite
         connection.row_factory = sqlite3.Row
         self._connection = connection
         return connection
@@ -182,7 +182,7 @@ async def _run_or_roll_back(
 
 
 async def _begin(connection: sqlite3.Connection) -> None:
-    """Take SQLite's write lock, which another process may hold for a moment."""
+    """Take SQLite's write lock, which another process may have for a moment."""
     deadline = asyncio.get_running_loop().time() + BUSY_TIMEOUT_SECONDS
     while True:
         try:
@@ -202,7 +202,7 @@ def _engine(url: str, begin: str, **options: int) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def _on_connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-        # The driver would open transactions of its own, later than asked; SQLAlchemy's recipe turns that off.
+        # The driver begins transactions by itself, and later than it should; SQLAlchemy documents how to turn that off.
         connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
