@@ -136,7 +136,7 @@ def create_output_prober() -> Prober:
 
     Its processes are separate, so that probes of uploads never delay an export.
     """
-    return Prober(places=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS)
+    return Prober(slots=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS)
 
 
 def create_http_limits(settings: Settings) -> HttpLimits:

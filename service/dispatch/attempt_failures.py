@@ -10,7 +10,7 @@ from service.clock import Clock
 from service.fanout.changes import JobChanges
 from service.jobs import transitions
 from service.jobs.models import Job
-from service.jobs.transition_sql import MAX_INTERRUPTIONS, Charge, requeue_message, retry_at
+from service.jobs.retry_rule import MAX_INTERRUPTIONS, Charge, requeue_message, retry_at
 
 PROMPT_INTERRUPTIONS = 10
 """How often an export starts again without delay after the service ended while it ran.

@@ -22,7 +22,7 @@ from service.dispatch.runners import Runner, RunnerRefused
 from service.fanout.changes import JobChanges
 from service.jobs import leases, transitions
 from service.jobs.models import Job
-from service.jobs.transition_sql import Charge
+from service.jobs.retry_rule import Charge
 
 IDLE_SECONDS = 2.0
 
@@ -125,7 +125,7 @@ class Dispatcher:
         async with self._database.transaction() as session:
             return await leases.claim(
                 session,
-                places=free,
+                slots=free,
                 per_user=self._limits.per_user,
                 lease_seconds=self._limits.lease_seconds,
                 now=self._clock.wall(),

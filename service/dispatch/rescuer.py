@@ -19,7 +19,7 @@ from service.ingest.changes import change_from_result
 from service.ingest.finalizer import Finalizer
 from service.jobs import finalize_leases, leases
 from service.jobs.models import Job, Status
-from service.jobs.transition_sql import Charge
+from service.jobs.retry_rule import Charge
 
 logger = logging.getLogger("framehook.attempts")
 

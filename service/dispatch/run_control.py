@@ -50,7 +50,7 @@ class RunControl:
             stored = await queries.get(session, job.user_id, job.job_id)
             # Another export may have taken the key since, and have made the very same file.
             holder = await queries.find_key_holder(
-                session, job.user_id, job.output_key, now=time.time(), besides=job.job_id
+                session, job.user_id, job.output_key, now=time.time(), excluding=job.job_id
             )
         if holder is None and stored is not None and stored.status in (Status.CANCELLED, Status.ERROR):
             await self._storage.delete(job.user_id, job.output_key, checksum=job.output_checksum)

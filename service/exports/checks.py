@@ -59,7 +59,7 @@ async def check_output_key(
 
     Call it in the user's turn only (`lock_user`).
     """
-    holder = await queries.find_key_holder(session, user_id, output_key, now=now, besides=except_job_id)
+    holder = await queries.find_key_holder(session, user_id, output_key, now=now, excluding=except_job_id)
     if holder is not None:
         taken = f"the export {holder} already uses this key; choose another or omit it"
         errors = [FieldError(loc=["config", "output_key"], msg=taken)]

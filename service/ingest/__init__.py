@@ -1,1 +1,1 @@
-"""Apply callbacks: group commit, output verification, state changes in plain SQL."""
+"""Apply callbacks: group commit, verification of outputs, transitions in plain SQL."""

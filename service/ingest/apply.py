@@ -12,9 +12,9 @@ from service.ingest.changes import (
     Change,
     Outcome,
     ProgressRow,
-    applied_from,
+    explain_refusal,
     group_by_job,
-    refusal_from,
+    outcome_from,
     to_parameters,
     to_row,
 )
@@ -91,7 +91,7 @@ async def _record_event(connection: BatchConnection, row: Mapping[Any, Any], cha
         await connection.execute_many(sql.INSERT_EVENT, [to_event_row(job, change.now)])
         if may_need_trim(job):
             await connection.fetch(sql.TRIM[job.status.is_final], {"job_id": job.job_id})
-    return applied_from(job)
+    return outcome_from(job)
 
 
 async def _explain_refusals(connection: BatchConnection, changes: Mapping[str, Change]) -> dict[str, Outcome]:
@@ -99,4 +99,4 @@ async def _explain_refusals(connection: BatchConnection, changes: Mapping[str, C
         return {}
     refused = await connection.stage(REFUSED, list(map(RefusedRow, changes)))
     states = {row["job_id"]: row for row in await refused.fetch(sql.SELECT_STATE)}
-    return {job_id: refusal_from(change, states.get(job_id)) for job_id, change in changes.items()}
+    return {job_id: explain_refusal(change, states.get(job_id)) for job_id, change in changes.items()}

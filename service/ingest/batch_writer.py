@@ -1,7 +1,7 @@
-"""Group commit: callers hand over a change and await its commit; what has gathered is written in one transaction.
+"""Group commit: callers submit a change and await its commit; pending changes are written in one transaction.
 
-Load raises the batch, not the latency. A tick that a newer one of its attempt has overtaken within the batch is
-answered with the newer one's sequence. What was committed is published before its callers go on, to those who want it.
+Load makes the batches larger, not the latency. A tick that is older than another of its run in the batch gets the
+sequence of the newer one. Committed changes are published to local subscribers before the callers continue.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ class WriterStats:
 
 
 class WriterStopped(Exception):
-    """The writer was stopped before it could tell what became of the change."""
+    """The writer was stopped before the outcome of the change was known."""
 
 
 class BatchWriter:
-    """The one way for callbacks into the database."""
+    """Write all callbacks of this process to the database."""
 
     def __init__(
         self,
@@ -50,14 +50,14 @@ class BatchWriter:
         self.stats = WriterStats()
 
     def submit(self, change: Change) -> "asyncio.Future[Outcome]":
-        """Apply the change: done after its commit, or with what kept the batch from being committed."""
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending.append((change, answer))
+        """Return a future of the outcome, set after the commit; it raises if the commit fails."""
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._pending.append((change, outcome))
         self._ready.set()
-        return answer
+        return outcome
 
     async def run(self) -> None:
-        """Write batch after batch, until cancelled; what is in hand then is still committed."""
+        """Write batches until cancelled; a batch that is being written then is still committed."""
         while True:
             await self._ready.wait()
             batch = self._take_batch()
@@ -66,7 +66,7 @@ class BatchWriter:
             await self._commit(batch)
 
     async def drain(self) -> None:
-        """Commit what is waiting, for a shutdown."""
+        """Commit the pending changes, at a shutdown."""
         while self._pending:
             await self._commit(self._take_batch())
 
@@ -80,9 +80,9 @@ class BatchWriter:
             outcomes = await self._write_batch(changes)
         except BaseException as error:
             self.stats.failures += 1
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error if isinstance(error, Exception) else WriterStopped())
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error if isinstance(error, Exception) else WriterStopped())
             if not isinstance(error, Exception):
                 raise
             return
@@ -92,16 +92,16 @@ class BatchWriter:
             changed = store.select_newest(changes, outcomes)
             self._changes.wake_deliveries(changed.keys())
             await self._notify(changed)
-        finally:  # what is committed is true, whether or not it could be told
-            for (_, answer), outcome in zip(batch, outcomes, strict=True):
-                if not answer.done():
-                    answer.set_result(outcome)
+        finally:  # the changes are committed, even if publishing them fails
+            for (_, future), outcome in zip(batch, outcomes, strict=True):
+                if not future.done():
+                    future.set_result(outcome)
 
     async def _write_batch(self, changes: Sequence[Change]) -> list[Outcome]:
         return await store.write(self._database, changes, self._outbox)
 
     async def _notify(self, changed: Mapping[str, Applied]) -> None:
-        """Publish the jobs that were changed as they now stand; most are read by nobody, and not read here either."""
+        """Publish the changed jobs; a job that has no local subscriber is not even read."""
         unread = []
         for job_id, outcome in changed.items():
             if outcome.job is not None:
@@ -110,6 +110,6 @@ class BatchWriter:
                 unread.append(job_id)
         if unread:
             async with self._database.reading() as session:
-                found = await queries.list_by_ids(session, unread)
-            for job in found:
+                jobs = await queries.list_by_ids(session, unread)
+            for job in jobs:
                 self._changes.publish(job)

@@ -1,4 +1,4 @@
-"""What callbacks change, and what became of each change; the same for every database."""
+"""The changes that callbacks ask for, their rows and parameters, and their outcomes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
 from service.jobs.models import Job, Status
-from service.jobs.transition_sql import Charge, requeue_message, retry_at
+from service.jobs.retry_rule import Charge, requeue_message, retry_at
 
-HIGHEST_UNFINISHED_PROGRESS = 99.9
+MAX_UNFINISHED_PROGRESS = 99.9
 
 
 class Refusal(StrEnum):
@@ -22,14 +22,14 @@ class Refusal(StrEnum):
     UNKNOWN = "unknown"
     OVER = "over"
     HELD = "held"
-    """Somebody else verifies and publishes the attempt's output now."""
+    """Another finalizer verifies and publishes the attempt's output now."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A verified callback, and when it came (seconds since the epoch).
+    """A verified callback and when it arrived, in seconds since the epoch.
 
-    `random`, from 0 to 1, is for the pause before another attempt. `finalizer` is set by whoever has looked at the
-    output that the report names: the change is refused unless the row names the same.
+    `random`, from 0 to 1, is for the pause before another attempt. `finalizer` is set by the finalizer that has
+    verified the reported output: the change is refused unless the row names the same one.
     """
 
     type: EventType
@@ -40,15 +40,17 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def is_tick(self) -> bool:
+        """Whether a newer report of the run makes this one irrelevant."""
         return self.type is EventType.PROGRESS
 
     @property
     def ends_attempt(self) -> bool:
+        """Whether the run reports its output or its failure."""
         return self.report.output is not None or self.report.error is not None
 
 
 class ProgressRow(msgspec.Struct, frozen=True):
-    """What a change that does not end its attempt says, column by column of the table `reported`."""
+    """A report that does not end its attempt: a row of the table `reported`."""
 
     job_id: str
     attempt: int
@@ -64,9 +66,9 @@ class ProgressRow(msgspec.Struct, frozen=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """The change is in the row, or was before: the row's sequence.
+    """The row contains the change, now or from before; `sequence` is the row's.
 
-    If this changed the row: whose job it is, and the job itself where the change was a transition.
+    `user_id` is set if this changed the row, `job` if the change returned the row.
     """
 
     sequence: int
@@ -77,48 +79,49 @@ class Applied(msgspec.Struct, frozen=True):
 Outcome = Applied | Refusal
 
 
-def applied_from(job: Job) -> Applied:
-    """What became of the change that left a job like this."""
+def outcome_from(job: Job) -> Applied:
+    """Return the outcome of a change that returned this job."""
     return Applied(job.sequence, job.user_id, job)
 
 
 def group_by_job(changes: Sequence[Change]) -> list[dict[str, int]]:
-    """The order to apply changes in, as indexes by job; each group names a job once.
+    """Return the order in which to apply changes, as groups of indexes by job id.
 
-    Of each attempt's ticks the newest goes first, then those that it overtook.
+    A group has one change of a job at most. Of a run's ticks the newest comes first, then the outdated ones.
     """
-    once = {change.report.job_id: index for index, change in enumerate(changes)}
-    if len(once) == len(changes):
-        return [once]
-    found: list[dict[str, int]] = []
-    places: Counter[str] = Counter()
+    by_job = {change.report.job_id: index for index, change in enumerate(changes)}
+    if len(by_job) == len(changes):
+        return [by_job]
+    groups: list[dict[str, int]] = []
+    next_group: Counter[str] = Counter()
     for index in _newest_first(changes):
         job_id = changes[index].report.job_id
-        if places[job_id] == len(found):
-            found.append({})
-        found[places[job_id]][job_id] = index
-        places[job_id] += 1
-    return found
+        if next_group[job_id] == len(groups):
+            groups.append({})
+        groups[next_group[job_id]][job_id] = index
+        next_group[job_id] += 1
+    return groups
 
 
 def _newest_first(changes: Sequence[Change]) -> list[int]:
     newest: dict[tuple[str, int, str], int] = {}
     for change in changes:
         if change.is_tick:
-            newest[_line(change)] = max(newest.get(_line(change), 0), change.report.step)
+            newest[_run_key(change)] = max(newest.get(_run_key(change), 0), change.report.step)
 
-    def overtaken(index: int) -> bool:
+    def is_outdated(index: int) -> bool:
         change = changes[index]
-        return change.is_tick and change.report.step < newest[_line(change)]
+        return change.is_tick and change.report.step < newest[_run_key(change)]
 
-    return sorted(range(len(changes)), key=overtaken)
+    return sorted(range(len(changes)), key=is_outdated)
 
 
-def _line(change: Change) -> tuple[str, int, str]:
+def _run_key(change: Change) -> tuple[str, int, str]:
     return change.report.job_id, change.report.attempt, change.report.run
 
 
 def to_row(change: Change) -> ProgressRow:
+    """Convert a report that does not end its attempt."""
     report = change.report
     return ProgressRow(
         report.job_id,
@@ -127,7 +130,7 @@ def to_row(change: Change) -> ProgressRow:
         report.step,
         report.call_id,
         report.phase.value,
-        min(report.progress, HIGHEST_UNFINISHED_PROGRESS),
+        min(report.progress, MAX_UNFINISHED_PROGRESS),
         report.message,
         report.eta_seconds,
         report.gpu_seconds or 0.0,
@@ -136,7 +139,7 @@ def to_row(change: Change) -> ProgressRow:
 
 
 def to_parameters(change: Change) -> dict[str, object]:
-    """The parameters of the statements that end an attempt."""
+    """Return the parameters of the statements that end an attempt."""
     report = change.report
     values: dict[str, object] = {
         "job_id": report.job_id,
@@ -161,35 +164,35 @@ def to_parameters(change: Change) -> dict[str, object]:
     return values
 
 
-def refusal_from(change: Change, standing: Mapping[str, Any] | None) -> Outcome:
-    """Why a change touched no row: the row's attempt, step, call, sequence and status tell."""
-    if standing is None:
+def explain_refusal(change: Change, state: Mapping[str, Any] | None) -> Outcome:
+    """Return why a change touched no row, from the state of its job's row; None for no row."""
+    if state is None:
         return Refusal.UNKNOWN
-    if change.finalizer is not None and _is_newer(change.report, standing):
+    if change.finalizer is not None and _is_newer(change.report, state):
         return Refusal.HELD
-    if (standing["attempt"], standing["run"]) != (change.report.attempt, change.report.run):
+    if (state["attempt"], state["run"]) != (change.report.attempt, change.report.run):
         return Refusal.OVER
-    if standing["call_id"] not in (None, change.report.call_id):
+    if state["call_id"] not in (None, change.report.call_id):
         return Refusal.OVER
-    the_end_itself = change.type.is_terminal and standing["step"] == change.report.step
-    status = Status(standing["status"])
-    if status.is_final and (status is Status.CANCELLED or not the_end_itself):
+    is_repeated_end = change.type.is_terminal and state["step"] == change.report.step
+    status = Status(state["status"])
+    if status.is_final and (status is Status.CANCELLED or not is_repeated_end):
         return Refusal.OVER
-    return Applied(standing["sequence"])
+    return Applied(state["sequence"])
 
 
-def _is_newer(report: Report, standing: Mapping[str, Any]) -> bool:
-    """Whether the report could change the row, were it not for whoever verifies and publishes an output."""
+def _is_newer(report: Report, state: Mapping[str, Any]) -> bool:
+    """Tell whether the report could change the row if no other finalizer had its lease."""
     return (
-        not Status(standing["status"]).is_final
-        and standing["attempt"] == report.attempt
-        and standing["call_id"] in (None, report.call_id)
-        and (standing["run"], standing["step"]) < (report.run, report.step)
+        not Status(state["status"]).is_final
+        and state["attempt"] == report.attempt
+        and state["call_id"] in (None, report.call_id)
+        and (state["run"], state["step"]) < (report.run, report.step)
     )
 
 
-def change_from_result(job: Job, ending: Output | Failure, gpu_seconds: float, *, now: float) -> Change:
-    """What a call's own value tells, as the next step of the job's current run."""
+def change_from_result(job: Job, result: Output | Failure, gpu_seconds: float, *, now: float) -> Change:
+    """Return the result of a call as a change: the next step of the job's current run."""
     report = Report(
         job_id=job.job_id,
         attempt=job.attempt,
@@ -198,10 +201,10 @@ def change_from_result(job: Job, ending: Output | Failure, gpu_seconds: float, *
         call_id=job.call_id or "unknown",
         phase=Phase.FINALIZING,
         progress=job.progress,
-        message="Finished" if isinstance(ending, Output) else ending.message,
+        message="Finished" if isinstance(result, Output) else result.message,
         gpu_seconds=gpu_seconds,
-        output=ending if isinstance(ending, Output) else None,
-        error=ending if isinstance(ending, Failure) else None,
+        output=result if isinstance(result, Output) else None,
+        error=result if isinstance(result, Failure) else None,
     )
     return Change(EventType.COMPLETED if report.output else EventType.FAILED, report, now)
 

@@ -1,4 +1,4 @@
-"""What a run reports, taken in: an output is checked and moved into its place before the row says `complete`."""
+"""Apply what a run reports; verify and publish its output before the row says `complete`."""
 
 import logging
 
@@ -37,25 +37,25 @@ OBSTRUCTED = Failure(
 
 
 def attempt_key(job_id: str, attempt: int) -> str:
-    """Where an attempt writes: a key of its own, which no client can name."""
+    """Return the key to which an attempt writes its output; clients can't name it."""
     return f"{attempt_folder(job_id, attempt)}/output.mp4"
 
 
 def attempt_folder(job_id: str, attempt: int) -> str:
-    """Everything that an attempt leaves in storage lies under this."""
+    """Return the folder of all objects that an attempt stores."""
     return f".attempts/{job_id}-{attempt}"
 
 
 async def delete_attempt_files(storage: Storage, job: Job) -> None:
-    """Remove what an attempt left in storage; what can't be removed now, the bucket's own rules remove later."""
+    """Delete the objects of an attempt; what fails is left to the bucket's lifecycle rules."""
     try:
         await storage.delete_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
     except StorageError as error:
-        logger.warning("what the attempt left could not be removed: %s", error.code, extra=job.log_fields)
+        logger.warning("the files of the attempt could not be deleted: %s", error.code, extra=job.log_fields)
 
 
 class Finalizer:
-    """Callbacks, and results that were recovered elsewhere, all pass through `settle`."""
+    """Apply callbacks, and results that the rescuer finds, in the same way."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Finalizer:
         max_output_bytes: int,
         leases: LeaseRenewal,
     ) -> None:
-        """`prober` looks at outputs; `leases` renews those of the outputs that are being checked and moved."""
+        """Take the prober of outputs, and the renewal of the leases of outputs being finalized."""
         self._database = database
         self._storage = storage
         self._writer = writer
@@ -78,18 +78,18 @@ class Finalizer:
         self._leases = leases
 
     async def apply(self, change: Change) -> Outcome:
-        """Take the change in; returns after its commit."""
+        """Apply a change and return its outcome after the commit."""
         if change.report.output is None:
             return await self._submit(change)
         lease = self._leases.prepare(change.report.job_id)
         change = replace(change, finalizer=lease.finalizer)
         job = await self._start_finalizing(change, lease)
         if job is None:
-            return await self._writer.submit(change)  # it can't be applied; this tells why
+            return await self._writer.submit(change)  # refused; this returns the reason
         return await self._finish_attempt(job, change, lease)
 
     async def _submit(self, change: Change) -> Outcome:
-        """Apply a change that completes nothing; an output that was in its place before does not stay there."""
+        """Apply a change without an output; delete an output that was published before."""
         outcome = await self._writer.submit(change)
         if isinstance(outcome, Applied) and outcome.job is not None:
             await self._changes.clean_up(outcome.job)
@@ -109,6 +109,7 @@ class Finalizer:
         return job
 
     async def _finish_attempt(self, job: Job, change: Change, lease: FinalizeLease) -> Outcome:
+        """Finalize under an acquired lease; release it unless the change has ended the attempt."""
         outcome: Outcome | None = None
         try:
             outcome = await self._publish_and_submit(job, change, lease)
@@ -120,7 +121,7 @@ class Finalizer:
         return outcome
 
     async def _publish_and_submit(self, job: Job, change: Change, lease: FinalizeLease) -> Outcome:
-        """Check and publish the output, and tell the row what came of it, unless the lease is lost before."""
+        """Verify and publish the output, then apply the result; neither if the lease is lost."""
         assert change.report.output is not None
         try:
             async with self._leases.keep(lease):
@@ -128,11 +129,13 @@ class Finalizer:
         except FinalizationTooLong:
             failure = TOO_LONG
         except LeaseLost:
-            logger.warning("another replica may take the output in by now", extra=job.log_fields)
+            logger.warning(
+                "the lease of the output is lost; another replica may finalize it", extra=job.log_fields
+            )
             await self._changes.clean_up(job)
             return Refusal.HELD
         if failure is not None:
-            logger.warning("the output was not taken: %s", failure.code, extra=job.log_fields)
+            logger.warning("the output was rejected: %s", failure.code, extra=job.log_fields)
             lost = with_lost_output(change.report, failure)
             return await self._submit(replace(change, type=EventType.FAILED, report=lost))
         outcome = await self._writer.submit(change)
@@ -141,7 +144,7 @@ class Finalizer:
         return outcome
 
     async def _publish_output(self, job: Job, output: Output, lease: FinalizeLease) -> Failure | None:
-        """Check an output and move it into its place; why that could not be, if it could not."""
+        """Verify an output and move it to its key; return the failure, None if it is published."""
         if output.size > await max_output_bytes(self._storage, job, self._max_output_bytes):
             return TOO_LARGE
         written = attempt_key(job.job_id, job.attempt)
@@ -151,15 +154,15 @@ class Finalizer:
             return invalid
         self._leases.require_valid(lease)
         try:
-            there = await self._storage.publish(
+            is_published = await self._storage.publish(
                 job.user_id, written, job.output_key, size=output.size, checksum=output.checksum
             )
         except PathConflict:
             return OBSTRUCTED
-        return None if there else MISSING
+        return None if is_published else MISSING
 
     async def _release_lease(self, lease: FinalizeLease) -> None:
-        """Let others have the lease; where the database is away, they get it when it runs out."""
+        """Release the lease; if the database is unavailable, the lease runs out instead."""
         try:
             async with self._database.transaction() as session:
                 await finalize_leases.release(session, lease.job_id, lease.finalizer)

@@ -1,4 +1,4 @@
-"""Whether an output is the video that its run reports: its bytes are looked at before it is published."""
+"""Verify that an output is the file that its run reports, before it is published."""
 
 import logging
 from typing import Any, Protocol
@@ -14,22 +14,22 @@ logger = logging.getLogger("framehook.outcomes")
 URL_SECONDS = 600
 DURATION_TOLERANCE_SECONDS = 0.1
 INCONCLUSIVE_CODES = frozenset({"probe_timeout", "source_missing"})
-"""What says nothing about an output: this machine is busy, or the output was moved to its place meanwhile."""
+"""Failures that say nothing about the output: the machine is busy, or the output was just moved."""
 INVALID = Failure(
     code="output_invalid", message="The exported file is not the video that its run reported.", transient=True
 )
 
 
 class SourceProber(Protocol):
-    """Tells what is in a file, without harm to this process."""
+    """Describe a file without decoding it in this process."""
 
-    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
-        """Raises Unprobed for what is no video; Unavailable, TooManyProbes if that can't be told now."""
+    async def probe(self, user_id: str, location: LocalFile | RemoteObject) -> dict[str, Any]:
+        """Return the file's description. Raises UnreadableSource, Unavailable, TooManyProbes."""
         ...
 
 
 class ProbeUnavailable(StorageUnavailable):
-    """What is in an output can't be told now."""
+    """The output can't be verified now."""
 
     code = "probe_unavailable"
 
@@ -37,9 +37,9 @@ class ProbeUnavailable(StorageUnavailable):
 async def check_output(
     storage: Storage, prober: SourceProber, owner: tuple[str, str], keys: tuple[str, str], output: Output
 ) -> Failure | None:
-    """Return what is wrong with an output, compared with its run's report; None too if there is nothing to compare.
+    """Return how an output differs from its run's report; None also without a stored output.
 
-    `owner` is the user and the job; `keys` are where the attempt wrote it, and where it lies if it was moved before.
+    `owner` is the user and the job. `keys` are the one to which the attempt wrote, and the one to which it is moved.
     """
     user_id, job_id = owner
     for key in keys:
@@ -51,24 +51,24 @@ async def check_output(
     if stored.size != output.size:
         return None
     try:
-        found = await prober.probe(job_id, await _place(storage, user_id, key))
-    except UnreadableSource as fault:
-        if fault.code in INCONCLUSIVE_CODES:
-            raise ProbeUnavailable("what is in an output can't be told now") from fault
-        logger.warning("job %s: its output is no video: %s", job_id, fault.code)
+        description = await prober.probe(job_id, await _locate(storage, user_id, key))
+    except UnreadableSource as error:
+        if error.code in INCONCLUSIVE_CODES:
+            raise ProbeUnavailable("an output can't be verified now") from error
+        logger.warning("job %s: its output is not readable: %s", job_id, error.code)
         return INVALID
-    except (TooManyProbes, Unavailable) as away:
-        raise ProbeUnavailable("what is in an output can't be told now") from away
-    return None if _is_as_reported(found, output) else INVALID
+    except (TooManyProbes, Unavailable) as error:
+        raise ProbeUnavailable("an output can't be verified now") from error
+    return None if _is_as_reported(description, output) else INVALID
 
 
-async def _place(storage: Storage, user_id: str, key: str) -> LocalFile | RemoteObject:
+async def _locate(storage: Storage, user_id: str, key: str) -> LocalFile | RemoteObject:
     path = storage.local_path(user_id, key)
     if path is not None:
         return LocalFile(path=str(path))
     return RemoteObject(url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
 
 
-def _is_as_reported(found: dict[str, Any], output: Output) -> bool:
-    same_size = (found["width"], found["height"]) == (output.width, output.height)
-    return same_size and abs(found["duration"] - output.duration) <= DURATION_TOLERANCE_SECONDS
+def _is_as_reported(description: dict[str, Any], output: Output) -> bool:
+    same_size = (description["width"], description["height"]) == (output.width, output.height)
+    return same_size and abs(description["duration"] - output.duration) <= DURATION_TOLERANCE_SECONDS

@@ -1,4 +1,4 @@
-"""How large an export's output may be: so much as it can need, and no more than the settings allow."""
+"""The size limit of an output: what an export may need, and no more than the settings allow."""
 
 import asyncio
 
@@ -10,13 +10,13 @@ from infra.storage import Storage
 from service.jobs.models import Job
 
 ALWAYS_ALLOWED_BYTES = 16 * 2**30
-"""Hours of slow motion at the best quality, whatever the source."""
+"""Enough for hours of slow motion at the best quality, from any source."""
 SOURCE_FACTOR = 20
-"""A source that was compressed far better than an encoder for everybody does."""
+"""Allows for a source that is compressed far better than by a common encoder."""
 
 
 async def max_output_bytes(storage: Storage, job: Job, limit_bytes: int) -> int:
-    """Return how many bytes the job's output may have, by those of its sources."""
+    """Return the limit of the job's output in bytes, from the size of its sources."""
     stored = await asyncio.gather(*(storage.find(job.user_id, key) for key in _input_keys(job)))
     source_bytes = sum(source.size for source in stored if source is not None)
     return min(limit_bytes, max(ALWAYS_ALLOWED_BYTES, SOURCE_FACTOR * source_bytes))

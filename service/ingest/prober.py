@@ -1,4 +1,4 @@
-"""What is in a file, found out by a process of its own: its bytes are not trusted in this one."""
+"""Describe a media file in a separate process: its bytes are not trusted in this one."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ MAX_WAITING_PER_USER = 8
 
 
 class UnreadableSource(Problem):
-    """The file can't be exported, or it could not be told what is in it; `code` is the export's own."""
+    """The file can't be exported, or could not be read; `code` is the one of an export."""
 
     title = "The file can't be exported."
     status = 422
@@ -31,7 +31,7 @@ class UnreadableSource(Problem):
 
 
 class TooManyProbes(QuotaExceeded):
-    """Too many files are looked at for this user at a time."""
+    """Too many files of this user are waiting to be read."""
 
     title = "Too many files are looked at for this user at a time."
     code = "too_many_probes"
@@ -41,18 +41,18 @@ class TooManyProbes(QuotaExceeded):
 
 
 class Prober:
-    """Looks at `places` files at a time, one for each user, and at each for `seconds` at most."""
+    """Probe files: `slots` at a time, one per user, each for `seconds` at most."""
 
-    def __init__(self, *, places: int = 2, seconds: float = 30.0) -> None:
+    def __init__(self, *, slots: int = 2, seconds: float = 30.0) -> None:
         self._seconds = seconds
-        self._places = asyncio.Semaphore(places)
+        self._slots = asyncio.Semaphore(slots)
         self._waiting: Counter[str] = Counter()
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
-    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
-        """Tell what is in a file. Raises Unprobed, Unavailable, TooManyProbes."""
-        async with self._turn(user_id), self._places:
-            answer = await self._ask(place)
+    async def probe(self, user_id: str, location: LocalFile | RemoteObject) -> dict[str, Any]:
+        """Return the description of a file. Raises UnreadableSource, Unavailable, TooManyProbes."""
+        async with self._wait_for_turn(user_id), self._slots:
+            answer = await self._run_probe(location)
         if "error" not in answer:
             source: dict[str, Any] = answer["source"]
             return source
@@ -62,20 +62,20 @@ class Prober:
         raise UnreadableSource(error["code"], error["message"])
 
     @asynccontextmanager
-    async def _turn(self, user_id: str) -> AsyncIterator[None]:
-        """Wait until no other file of the user's is looked at."""
+    async def _wait_for_turn(self, user_id: str) -> AsyncIterator[None]:
+        """Wait until no other file of the user is probed."""
         if self._waiting[user_id] >= MAX_WAITING_PER_USER:
             raise TooManyProbes
         self._waiting[user_id] += 1
         try:
-            async with self._turns.setdefault(user_id, asyncio.Lock()):
+            async with self._locks.setdefault(user_id, asyncio.Lock()):
                 yield
         finally:
             self._waiting[user_id] -= 1
             if not self._waiting[user_id]:
-                del self._waiting[user_id], self._turns[user_id]
+                del self._waiting[user_id], self._locks[user_id]
 
-    async def _ask(self, place: LocalFile | RemoteObject) -> dict[str, Any]:
+    async def _run_probe(self, location: LocalFile | RemoteObject) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gpu.sources.describe"),
             stdin=asyncio.subprocess.PIPE,
@@ -88,10 +88,10 @@ class Prober:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        logging_probe = asyncio.create_task(log_run(process.stderr))
+        log_task = asyncio.create_task(log_run(process.stderr))
         try:
-            # Its input stays open: it ends where that does, and so with this process.
-            process.stdin.write(place.model_dump_json().encode() + b"\n")
+            # The input stays open: the probe ends when it is closed, also by the end of this process.
+            process.stdin.write(location.model_dump_json().encode() + b"\n")
             async with asyncio.timeout(self._seconds):
                 line = await process.stdout.readline()
                 status = 0 if line else await process.wait()
@@ -106,7 +106,7 @@ class Prober:
                 os.killpg(process.pid, signal.SIGKILL)
             process.stdin.close()
             await process.wait()
-            await finish_log(logging_probe)
+            await finish_log(log_task)
         if line:
             answer: dict[str, Any] = json.loads(line)
             return answer

@@ -1,1 +1,1 @@
-"""The job domain: table, state machine, leases, queries and how a job is shown."""
+"""The job domain: table, state machine, leases, queries and serializers."""

@@ -1,9 +1,9 @@
-"""Whose turn it is: the user with the fewest exports at work, and among those the one who was served least lately.
+"""Select the jobs to start next: of the user with the fewest running exports, then of the least served user.
 
-Service is the time for which a user's exports have held places, and a constant for each start. What was received is
-halved every few minutes, so that only the last hour matters. It is kept for each user in the database, hence for all
-replicas and over restarts. What a claim costs grows with the users who wait and the places that are held, and neither
-with the length of anybody's queue nor with what has finished.
+Service is the time for which a user's exports have had slots, plus a constant for each start. It is halved every few
+minutes, so only the last hour matters. The database stores it for each user, so it counts for all replicas and
+survives restarts. The cost of a claim grows with the number of waiting users and of slots in use; it depends neither
+on the length of a queue nor on the number of finished jobs.
 """
 
 import heapq
@@ -19,9 +19,9 @@ from infra.database.base import dialect_of
 
 HALF_LIFE_SECONDS = 300.0
 START_SECONDS = 10.0
-"""What a start counts beside the time that it takes, so that short exports take turns as well."""
+"""What a start counts in addition to its time, so that users with short exports alternate too."""
 NEGLIGIBLE_SECONDS = 1.0
-"""Who has received less than this counts as new: else users who come for the first time could keep others out."""
+"""Less service than this counts as none: otherwise new users could keep others waiting."""
 FORGET_SECONDS = 30 * HALF_LIFE_SECONDS
 
 _PENDING = "status IN ('pending', 'processing') AND status = 'pending'"
@@ -30,7 +30,7 @@ SELECT job_id FROM export_jobs
 WHERE {_PENDING} AND user_id = {{user}} AND call_id IS NULL AND lease_until IS NULL AND not_before <= :now
 ORDER BY job_id LIMIT {{limit}}
 """  # noqa: S608 - made of constants, as are all of these
-# Each step looks up the next user in the index: a queue of thousands is one step.
+# Each step looks up the next user in the index, so a queue of thousands costs one step.
 _WAITING = text(f"""
 WITH RECURSIVE waiting (user_id) AS (
     SELECT min(user_id) FROM export_jobs WHERE {_PENDING}
@@ -43,23 +43,23 @@ FROM waiting LEFT JOIN user_service AS service ON service.user_id = waiting.user
 WHERE waiting.user_id IS NOT NULL
 """)  # noqa: S608
 _READY_OF_USER = text(_READY.format(user=":user_id", limit=":limit"))
-_PLACES = text("""
+_SLOTS = text("""
 SELECT place.job_id, place.user_id, place.since, job.completed_at,
     job.attempt = place.attempt AND job.status IN ('pending', 'processing') AS held
 FROM occupied_places AS place LEFT JOIN export_jobs AS job ON job.job_id = place.job_id
 """)
-_RELEASE = text("DELETE FROM occupied_places WHERE job_id IN :job_ids").bindparams(
+_DELETE_SLOTS = text("DELETE FROM occupied_places WHERE job_id IN :job_ids").bindparams(
     bindparam("job_ids", expanding=True)
 )
-_RECEIVED = text("SELECT user_id, seconds, at FROM user_service WHERE user_id IN :user_ids").bindparams(
+_SELECT_SERVICE = text("SELECT user_id, seconds, at FROM user_service WHERE user_id IN :user_ids").bindparams(
     bindparam("user_ids", expanding=True)
 )
-_CHARGE = text("""
+_SET_SERVICE = text("""
 INSERT INTO user_service (user_id, seconds, at) VALUES (:user_id, :seconds, :at)
 ON CONFLICT (user_id) DO UPDATE SET seconds = excluded.seconds, at = excluded.at
 """)
-_FORGET = text("DELETE FROM user_service WHERE at < :before")
-_OCCUPY = text("""
+_DELETE_OLD = text("DELETE FROM user_service WHERE at < :before")
+_INSERT_SLOT = text("""
 INSERT INTO occupied_places (job_id, attempt, user_id, since) VALUES (:job_id, :attempt, :user_id, :since)
 ON CONFLICT (job_id) DO UPDATE SET attempt = excluded.attempt, since = excluded.since
 """)
@@ -68,92 +68,93 @@ _LOCK_KEY = "framehook claims"
 
 @dataclass
 class Share:
-    """What one user has been given: the places that are held now, and the service that was received lately."""
+    """What a user has: slots in use, and recent service in seconds."""
 
-    places: int = 0
+    slots: int = 0
     seconds: float = 0.0
 
 
 def decay(seconds: float, age: float) -> float:
-    """Return what is left of some service after `age` seconds; a clock that went back takes nothing away."""
+    """Return what is left of some service after `age` seconds; a negative age counts as zero."""
     return seconds * math.exp2(-max(age, 0.0) / HALF_LIFE_SECONDS)
 
 
 def compute_service(held_seconds: float) -> float:
-    """Return the service of an export that has held a place for so long until now, its earlier part decayed."""
+    """Return the service of an export that has had a slot for so long, with its decay."""
     most = HALF_LIFE_SECONDS / math.log(2)
     return START_SECONDS + most - decay(most, held_seconds)
 
 
-async def select_jobs(session: AsyncSession, *, places: int, per_user: int, now: float) -> list[str]:
-    """Return the jobs to start next, at most so many, and at most `per_user` of a user at work together."""
-    # A replica has to see the slots that another one has just given away.
+async def select_jobs(session: AsyncSession, *, slots: int, per_user: int, now: float) -> list[str]:
+    """Return the jobs to start next: at most `slots`, and at most `per_user` running per user."""
+    # Replicas claim one after the other, so that each sees the slots that the others have given.
     await dialect_of(session).lock(session, _LOCK_KEY)
-    shares = await _settle(session, now)
-    line = []
+    shares = await _release_slots(session, now)
+    queue = []
     for user_id, job_id, seconds, at in await session.execute(_WAITING, {"now": now}):
         share = shares[user_id]
         received = share.seconds + decay(seconds or 0.0, now - (at or now))
         share.seconds = received if received >= NEGLIGIBLE_SECONDS else 0.0
-        if job_id is not None and share.places < per_user:
-            line.append((share.places, share.seconds, job_id, user_id))
-    return await _take_turns(session, line, places, per_user, now)
+        if job_id is not None and share.slots < per_user:
+            queue.append((share.slots, share.seconds, job_id, user_id))
+    return await _alternate(session, queue, slots, per_user, now)
 
 
 async def record_starts(session: AsyncSession, jobs: Sequence[tuple[str, int, str]], *, now: float) -> None:
-    """Write down that these attempts hold places from now on: job, attempt and user of each."""
+    """Store that these attempts have slots from now on: job, attempt and user of each."""
     if jobs:
         rows = [
             {"job_id": job_id, "attempt": attempt, "user_id": user_id, "since": now}
             for job_id, attempt, user_id in jobs
         ]
-        await session.execute(_OCCUPY, rows)
+        await session.execute(_INSERT_SLOT, rows)
 
 
-async def _take_turns(
-    session: AsyncSession, line: list[tuple[int, float, str, str]], places: int, per_user: int, now: float
+async def _alternate(
+    session: AsyncSession, queue: list[tuple[int, float, str, str]], slots: int, per_user: int, now: float
 ) -> list[str]:
-    """Give each place to whoever has been given least by then."""
+    """Give each slot to the user who has least at that point."""
     ready: dict[str, list[str]] = {}
-    chosen: list[str] = []
-    heapq.heapify(line)
-    while line and len(chosen) < places:
-        held, seconds, _, user_id = heapq.heappop(line)
+    selected: list[str] = []
+    heapq.heapify(queue)
+    while queue and len(selected) < slots:
+        in_use, seconds, _, user_id = heapq.heappop(queue)
         if user_id not in ready:
-            limit = min(places - len(chosen), per_user - held)
+            limit = min(slots - len(selected), per_user - in_use)
             values = {"user_id": user_id, "now": now, "limit": limit}
             ready[user_id] = [row[0] for row in await session.execute(_READY_OF_USER, values)]
-        chosen.append(ready[user_id].pop(0))
+        selected.append(ready[user_id].pop(0))
         if ready[user_id]:
-            heapq.heappush(line, (held + 1, seconds + START_SECONDS, ready[user_id][0], user_id))
-    return chosen
+            heapq.heappush(queue, (in_use + 1, seconds + START_SECONDS, ready[user_id][0], user_id))
+    return selected
 
 
-async def _settle(session: AsyncSession, now: float) -> Mapping[str, Share]:
-    """Charge users for the places that were given up since; return what they hold, with its service until now."""
+async def _release_slots(session: AsyncSession, now: float) -> Mapping[str, Share]:
+    """Charge users for the attempts that have ended; return the share of each user."""
     shares: dict[str, Share] = defaultdict(Share)
     charges: dict[str, float] = defaultdict(float)
     released = []
-    for job_id, user_id, since, completed_at, held in await session.execute(_PLACES):
-        if held:
-            shares[user_id].places += 1
+    for job_id, user_id, since, completed_at, is_running in await session.execute(_SLOTS):
+        if is_running:
+            shares[user_id].slots += 1
             shares[user_id].seconds += compute_service(now - since)
         else:
             until = now if completed_at is None else min(completed_at, now)
             charges[user_id] += decay(compute_service(until - since), now - until)
             released.append(job_id)
     if released:
-        await session.execute(_RELEASE, {"job_ids": released})
+        await session.execute(_DELETE_SLOTS, {"job_ids": released})
         await _charge(session, charges, now)
     return shares
 
 
 async def _charge(session: AsyncSession, charges: Mapping[str, float], now: float) -> None:
-    received = await session.execute(_RECEIVED, {"user_ids": list(charges)})
+    """Add service in seconds to users, and delete what has decayed."""
+    received = await session.execute(_SELECT_SERVICE, {"user_ids": list(charges)})
     before = {user_id: decay(seconds, now - at) for user_id, seconds, at in received}
     rows = [
         {"user_id": user_id, "seconds": before.get(user_id, 0.0) + seconds, "at": now}
         for user_id, seconds in charges.items()
     ]
-    await session.execute(_CHARGE, rows)
-    await session.execute(_FORGET, {"before": now - FORGET_SECONDS})
+    await session.execute(_SET_SERVICE, rows)
+    await session.execute(_DELETE_OLD, {"before": now - FORGET_SECONDS})

@@ -4,7 +4,7 @@ import secrets
 
 
 def new_id(now: float) -> str:
-    """A UUIDv7 (RFC 9562) of the moment, in seconds since the epoch."""
+    """Return a UUIDv7 (RFC 9562) for a time in seconds since the epoch."""
     value = (
         (int(now * 1000) << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
     )

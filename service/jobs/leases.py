@@ -1,23 +1,26 @@
-"""Who may do what with an active job, and until when: claims, leases, and the rows that nobody has heard of.
+"""Claim and lease jobs; list those that are watched, orphaned or run by a call.
 
-The dispatcher's and the watch's half of the state machine; like the other, it takes a session and never commits.
+The dispatcher and the rescuer use these functions. They take a session and never commit.
 """
 
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import Phase
 from service.jobs import fair_share
+from service.jobs import transition_sql as sql
 from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
-from service.jobs.transition_sql import LONGEST_PAUSE_SECONDS
-from service.jobs.transitions import UNSTARTED, annotate, match_job, to_job, update_job
+from service.jobs.retry_rule import LONGEST_PAUSE_SECONDS
+from service.jobs.transitions import UNSTARTED, annotate, apply_transition, match_job, to_job
+
+_SPAWN = text(sql.update(sql.SPAWN, sql.CURRENT, sql.NO_CALL))
 
 
 class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What the watch goes by; `sequence` counts up with every report."""
+    """What the rescuer compares between two looks; `sequence` grows with every report."""
 
     job_id: str
     attempt: int
@@ -30,19 +33,19 @@ class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_unstarted(self) -> bool:
-        """Whether somebody is about to start the attempt, or died over it."""
+        """Whether the attempt is being started, or the process that was starting it has ended."""
         return self.status is Status.PENDING and self.call_id is None
 
 
 async def claim(
-    session: AsyncSession, *, places: int, per_user: int, lease_seconds: float, now: float
+    session: AsyncSession, *, slots: int, per_user: int, lease_seconds: float, now: float
 ) -> list[Job]:
-    """Lease waiting jobs to whoever is about to spawn them, by turns of users: see `service.jobs.fair_share`."""
-    job_ids = await fair_share.select_jobs(session, places=places, per_user=per_user, now=now)
+    """Lease pending jobs to the caller, who starts them; `service.jobs.fair_share` selects them."""
+    job_ids = await fair_share.select_jobs(session, slots=slots, per_user=per_user, now=now)
     if not job_ids:
         return []
     free = select(JOBS.c.job_id).where(JOBS.c.job_id.in_(job_ids)).with_for_update(skip_locked=True)
-    # Not `UNSTARTED`: with that, SQLite would look through all that are pending.
+    # Not `UNSTARTED`: with that condition SQLite scans all pending jobs.
     ready = and_(
         JOBS.c.status == Status.PENDING,
         JOBS.c.call_id.is_(None),
@@ -57,17 +60,17 @@ async def claim(
 
 
 async def list_watched(session: AsyncSession) -> list[WatchedJob]:
-    """Every active job that a replica has leased, or that a run is known of."""
-    somebodys = or_(~UNSTARTED, JOBS.c.lease_until.is_not(None))
+    """Return the active jobs that a replica has leased or that have a known run."""
+    is_watched = or_(~UNSTARTED, JOBS.c.lease_until.is_not(None))
     columns = (JOBS.c[name] for name in WatchedJob.__struct_fields__)
-    rows = await session.execute(select(*columns).where(IS_ACTIVE, somebodys))
+    rows = await session.execute(select(*columns).where(IS_ACTIVE, is_watched))
     return [msgspec.convert(dict(row), WatchedJob) for row in rows.mappings()]
 
 
 async def list_unchanged(session: AsyncSession, seen: Sequence[WatchedJob]) -> list[Job]:
-    """Those of the jobs that nobody has changed or leased since they were seen."""
-    found = select(JOBS).where(_is_unchanged(seen))
-    return [to_job(row) for row in (await session.execute(found)).mappings()]
+    """Return the jobs that were neither changed nor leased since they were seen."""
+    query = select(JOBS).where(_is_unchanged(seen))
+    return [to_job(row) for row in (await session.execute(query)).mappings()]
 
 
 async def lease_silent(
@@ -85,7 +88,7 @@ async def lease_silent(
 
 
 async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
-    """A pause that ends later than any pause can was written before the clock went back: end it."""
+    """End the pauses that are longer than any pause can be: the clock was set back after them."""
     too_late = now + LONGEST_PAUSE_SECONDS
     waiting = and_(UNSTARTED, JOBS.c.lease_until.is_(None), JOBS.c.not_before > too_late)
     await session.execute(update(JOBS).where(waiting).values(not_before=now))
@@ -100,10 +103,10 @@ def _is_unchanged(seen: Sequence[WatchedJob]) -> ColumnElement[bool]:
 
 
 async def record_spawn(session: AsyncSession, job: Job, call_id: str, *, now: float) -> Job | None:
-    """Store the call that runs the attempt; None if the attempt is over already.
+    """Store the call that runs the attempt; None if the attempt has already ended.
 
-    A run may have reported before this is written. If it named this call, it goes on where it is; if it named another
-    one, which nobody knows of, whatever it reported is taken back, and nothing more of it will be taken in.
+    A run may report before its call is stored. If it named this call, the job stays as it is. If it named another
+    call, one that no row names, its reports are undone, and later ones are refused.
     """
     same = and_(match_job(job.job_id, job.user_id), JOBS.c.attempt == job.attempt, IS_ACTIVE)
     unknown = and_(same, JOBS.c.call_id.is_(None))
@@ -111,28 +114,19 @@ async def record_spawn(session: AsyncSession, job: Job, call_id: str, *, now: fl
     reported = await annotate(session, and_(unknown, JOBS.c.reported_call_id == call_id), values)
     if reported is not None:
         return reported
-    starting = {
-        "status": Status.PENDING,
-        "phase": Phase.STARTING,
-        "progress": 0.0,
+    parameters = {
+        "job_id": job.job_id,
+        "attempt": job.attempt,
+        "call_id": call_id,
         "message": "Waiting for the run to start",
-        "run": "",
-        "step": 0,
-        "reported_call_id": None,
-        "gpu_seconds": JOBS.c.gpu_seconds_before,
-        "eta_seconds": None,
-        "started_at": None,
-        "heartbeat_at": now,
-        "lease_until": None,
-        "finalizer": None,
     }
-    return await update_job(session, unknown, values | starting, now)
+    return await apply_transition(session, _SPAWN, parameters, now)
 
 
 async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:
-    """Active jobs whose call belongs to an earlier life of this service, or whose call nobody knows.
+    """Return the active jobs whose call belongs to an earlier process of this service, or to none.
 
-    Where calls outlive the service (`of_this_instance` is empty), a run that has reported goes on.
+    Where calls outlive the service (`of_this_instance` is empty), a run that has reported continues.
     """
     reported = JOBS.c.reported_call_id
     foreign = and_(
@@ -148,12 +142,12 @@ async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance:
 
 
 async def find_by_call(session: AsyncSession, call_ids: Sequence[str]) -> list[Job]:
-    """Active jobs whose present attempt is one of these calls, but for those whose output is being taken in."""
+    """Return the active jobs whose attempt is one of these calls, without those being finalized."""
     ours = and_(IS_ACTIVE, JOBS.c.call_id.in_(call_ids), JOBS.c.finalizer.is_(None))
     return [to_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]
 
 
 async def list_local_runs(session: AsyncSession, instance: str) -> list[Job]:
-    """Active jobs whose call belongs to this instance."""
+    """Return the active jobs whose call belongs to this instance."""
     ours = and_(IS_ACTIVE, JOBS.c.call_id.startswith(instance))
     return [to_job(row) for row in (await session.execute(select(JOBS).where(ours))).mappings()]

@@ -1,4 +1,4 @@
-"""The tables, and the value that travels: a `Job` is one row of `export_jobs` as it stood after a change."""
+"""The tables of jobs, and `Job`: a row of `export_jobs` as it was after a change."""
 
 from enum import StrEnum
 from typing import Final
@@ -30,8 +30,8 @@ FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
 _IS_ACTIVE = text("status IN ('pending', 'processing')")
 _IS_UNSEEN = text("completed_at IS NOT NULL AND acknowledged_at IS NULL")
 
-# Word for word what the partial indexes say, and without parameters: else no database may use them for it.
-# No type either: SQLite's dialect would compare a boolean with 1.
+# The exact text of the partial indexes, without parameters: otherwise no database uses the indexes. No type
+# either: with one, SQLite's dialect compares the boolean with 1.
 IS_ACTIVE: ColumnElement[bool] = literal_column(_IS_ACTIVE.text)
 IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text)
 
@@ -90,23 +90,22 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What a log record about this attempt carries, as its `extra`."""
+        """The `extra` of a log record about this attempt."""
         return {"job": self.job_id, "attempt": self.attempt}
 
     @property
     def event_type(self) -> EventType:
-        """What this state is called on the wire."""
+        """The event that announces this state, on streams and in webhooks."""
         if self.status in _TERMINAL_EVENTS:
             return _TERMINAL_EVENTS[self.status]
         started = self.status is Status.PROCESSING and self.phase is Phase.STARTING
-        first = (
-            self.sequence == self.transition_sequence
-        )  # a run may report more than once before its next phase
-        return EventType.STARTED if started and first else EventType.PROGRESS
+        # A run may report several times in its first phase; only the transition itself is the start.
+        is_transition = self.sequence == self.transition_sequence
+        return EventType.STARTED if started and is_transition else EventType.PROGRESS
 
 
 COLUMNS: Final = ", ".join(Job.__struct_fields__)
-"""What a statement in plain SQL reads a job from."""
+"""The select list from which `to_job` reads a job."""
 
 _TERMINAL_EVENTS = {
     Status.COMPLETE: EventType.COMPLETED,
@@ -135,7 +134,7 @@ JOBS: Final = Table(
 
 
 class ExportEvent(SQLModel, table=True):
-    """One transition of a job: submitted, started, a new phase or attempt, the end. The timeline."""
+    """A transition in the timeline of a job: submitted, started, a new phase or attempt, the end."""
 
     __tablename__ = "export_events"
 
@@ -150,7 +149,7 @@ class ExportEvent(SQLModel, table=True):
 
 
 class UserService(SQLModel, table=True):
-    """The service that a user's exports had received by a moment, in seconds; whose turn it is goes by it."""
+    """Service in seconds that a user's exports had received by the time `at` (see `fair_share`)."""
 
     __tablename__ = "user_service"
 
@@ -160,7 +159,7 @@ class UserService(SQLModel, table=True):
 
 
 class OccupiedPlace(SQLModel, table=True):
-    """An attempt that was given a place, and since when; the next claim charges its user once it is over."""
+    """An attempt that has a slot, and since when; a claim after its end charges its user."""
 
     __tablename__ = "occupied_places"
 
@@ -171,7 +170,7 @@ class OccupiedPlace(SQLModel, table=True):
 
 
 class IdempotencyKey(SQLModel, table=True):
-    """A client's key for one request: bound to user, route and the hash of the body."""
+    """A client's key for one request, bound to the user and the hash of the body."""
 
     __tablename__ = "idempotency_keys"
 

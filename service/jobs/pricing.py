@@ -1,4 +1,4 @@
-"""What a second of a GPU costs on Modal, in US dollars. Source: https://modal.com/pricing, as of May 2026."""
+"""Price of a GPU second on Modal, in US dollars. Source: https://modal.com/pricing, as of May 2026."""
 
 GPU_USD_PER_SECOND = {
     "T4": 0.000164,
@@ -15,9 +15,9 @@ _PRICE_ALIASES = {"A10G": "A10", "A100": "A100-40GB", "H100!": "H100"}
 
 
 def estimate_usd(gpu: str | None, gpu_seconds: float) -> float | None:
-    """What the GPU alone costs for so many seconds; None where there is none or its price is not known.
+    """Return the price of the GPU alone for these seconds; None without a GPU or with an unknown price.
 
-    Processor and memory, billed on their own, come on top.
+    Modal bills processor and memory in addition.
     """
     price = GPU_USD_PER_SECOND.get(_PRICE_ALIASES.get(gpu or "", gpu or ""))
     return None if price is None else round(price * gpu_seconds, 6)

@@ -1,4 +1,4 @@
-"""Reading jobs: always within one user, newest first."""
+"""Read jobs: mostly those of one user, newest first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,28 +17,29 @@ LATEST_FINISHED = JOBS.c.completed_at.desc()
 
 
 async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
-    """One of the user's jobs."""
-    found = await list_for_user(session, user_id, JOBS.c.job_id == job_id, limit=1)
-    return found[0] if found else None
+    """Return a job of the user."""
+    jobs = await list_for_user(session, user_id, JOBS.c.job_id == job_id, limit=1)
+    return jobs[0] if jobs else None
 
 
 async def find_key_holder(
-    session: AsyncSession, user_id: str, output_key: str, *, now: float, besides: str = ""
+    session: AsyncSession, user_id: str, output_key: str, *, now: float, excluding: str = ""
 ) -> str | None:
-    """The user's export that has this output key, other than `besides`: its file lies there, or may come to.
+    """Return the id of the user's export that has this output key, except `excluding`.
 
-    Active and complete ones have it; one that was cancelled while its output was put into its place, until that ends.
+    Active and complete exports have their key. One that was cancelled while its output was moved to the key has it
+    until that ends.
     """
-    has = or_(JOBS.c.status.in_((*ACTIVE, Status.COMPLETE)), JOBS.c.lease_until > now)
+    has_key = or_(JOBS.c.status.in_((*ACTIVE, Status.COMPLETE)), JOBS.c.lease_until > now)
     same = (JOBS.c.user_id == user_id, JOBS.c.output_key == output_key)
-    found = select(JOBS.c.job_id).where(*same, JOBS.c.job_id != besides, has).limit(1)
-    return (await session.execute(found)).scalar_one_or_none()
+    query = select(JOBS.c.job_id).where(*same, JOBS.c.job_id != excluding, has_key).limit(1)
+    return (await session.execute(query)).scalar_one_or_none()
 
 
 async def get_any(session: AsyncSession, job_id: str) -> Job | None:
-    """Whoever's job it is: for those who hold the key of one of its attempts."""
-    found = (await session.execute(select(JOBS).where(JOBS.c.job_id == job_id))).mappings().one_or_none()
-    return to_job(found) if found else None
+    """Return a job of any user; the caller has the key of one of its attempts."""
+    row = (await session.execute(select(JOBS).where(JOBS.c.job_id == job_id))).mappings().one_or_none()
+    return to_job(row) if row else None
 
 
 async def list_for_user(
@@ -48,24 +49,24 @@ async def list_for_user(
     limit: int = MAX_RECENT,
     order: UnaryExpression[Any] = NEWEST,
 ) -> list[Job]:
-    """The user's jobs that meet every condition."""
-    found = select(JOBS).where(JOBS.c.user_id == user_id, *where)
-    rows = await session.execute(found.order_by(order).limit(limit))
+    """Return the user's jobs that meet every condition."""
+    query = select(JOBS).where(JOBS.c.user_id == user_id, *where)
+    rows = await session.execute(query.order_by(order).limit(limit))
     return [to_job(row) for row in rows.mappings()]
 
 
 async def list_active(session: AsyncSession, user_id: str) -> list[Job]:
-    """What is pending or processing, newest first."""
+    """Return the pending and processing jobs, newest first."""
     return await list_for_user(session, user_id, IS_ACTIVE)
 
 
 async def list_unacknowledged(session: AsyncSession, user_id: str) -> list[Job]:
-    """What has finished and was not marked as seen, newest first."""
+    """Return the finished jobs that were not marked as seen, newest first."""
     return await list_for_user(session, user_id, IS_UNSEEN)
 
 
 async def list_recent(session: AsyncSession, user_id: str, *, since: float) -> list[Job]:
-    """What is active or has finished since, newest first."""
+    """Return the jobs that are active or finished at or after `since`, newest first."""
     finished = JOBS.c.completed_at >= since
     return _merge_newest(
         await list_active(session, user_id),
@@ -74,9 +75,9 @@ async def list_recent(session: AsyncSession, user_id: str, *, since: float) -> l
 
 
 def _merge_newest(*lists: list[Job]) -> list[Job]:
-    """One list, newest first. Each is read by an index of its own: joined by OR they would be a scan of history."""
-    found = {job.job_id: job for jobs in lists for job in jobs}
-    return sorted(found.values(), key=lambda job: job.job_id, reverse=True)[:MAX_RECENT]
+    """Merge lists that each have an index; one query with OR would scan all finished jobs."""
+    by_id = {job.job_id: job for jobs in lists for job in jobs}
+    return sorted(by_id.values(), key=lambda job: job.job_id, reverse=True)[:MAX_RECENT]
 
 
 async def list_page(
@@ -88,7 +89,7 @@ async def list_page(
     before: str | None,
     limit: int,
 ) -> list[Job]:
-    """One page of the user's jobs; `before` is the last job id of the page before."""
+    """Return a page of the user's jobs; `before` is the last job id of the previous page."""
     where = []
     if status:
         where.append(JOBS.c.status == status)
@@ -100,47 +101,47 @@ async def list_page(
 
 
 async def list_latest_finished(session: AsyncSession, user_id: str, *, since: float, limit: int) -> list[Job]:
-    """The newest of what has finished since, or was not acknowledged; oldest first."""
+    """Return the newest jobs that finished since or are not acknowledged, oldest first."""
     completed_at = JOBS.c.completed_at
     recent = await list_for_user(session, user_id, completed_at >= since, order=LATEST_FINISHED, limit=limit)
     unseen = await list_for_user(session, user_id, IS_UNSEEN, limit=limit)
-    found = {job.job_id: job for job in (*recent, *unseen)}
-    newest = sorted(found.values(), key=lambda job: (job.completed_at, job.job_id), reverse=True)[:limit]
+    by_id = {job.job_id: job for job in (*recent, *unseen)}
+    newest = sorted(by_id.values(), key=lambda job: (job.completed_at, job.job_id), reverse=True)[:limit]
     return newest[::-1]
 
 
 async def list_finished_since(
     session: AsyncSession, user_id: str, *, since: float, after: tuple[float, str] | None, limit: int
 ) -> list[Job]:
-    """What has finished since, in the order in which it did; `after` is the time and id of the last seen."""
+    """Return the jobs that finished since, in that order; `after` is the last seen time and id."""
     completed_at, job_id = JOBS.c.completed_at, JOBS.c.job_id
     where: list[ColumnElement[bool]] = [completed_at >= since]
     if after is not None:
         where.append(tuple_(completed_at, job_id) > tuple_(*after))
-    found = select(JOBS).where(JOBS.c.user_id == user_id, *where)
-    rows = await session.execute(found.order_by(completed_at, job_id).limit(limit))
+    query = select(JOBS).where(JOBS.c.user_id == user_id, *where)
+    rows = await session.execute(query.order_by(completed_at, job_id).limit(limit))
     return [to_job(row) for row in rows.mappings()]
 
 
 async def list_by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job]:
-    """Jobs by id, whoever's they are."""
-    found = select(JOBS).where(JOBS.c.job_id.in_(job_ids))
-    return [to_job(row) for row in (await session.execute(found)).mappings()]
+    """Return the jobs with these ids, of any user."""
+    query = select(JOBS).where(JOBS.c.job_id.in_(job_ids))
+    return [to_job(row) for row in (await session.execute(query)).mappings()]
 
 
 async def count_active_by_status(session: AsyncSession) -> dict[str, int]:
-    """How many jobs are pending, and how many processing."""
-    counted = select(JOBS.c.status, func.count()).where(IS_ACTIVE).group_by(JOBS.c.status)
-    return dict.fromkeys(ACTIVE, 0) | {row[0]: row[1] for row in await session.execute(counted)}
+    """Count the pending and the processing jobs."""
+    query = select(JOBS.c.status, func.count()).where(IS_ACTIVE).group_by(JOBS.c.status)
+    return dict.fromkeys(ACTIVE, 0) | {row[0]: row[1] for row in await session.execute(query)}
 
 
 async def count_active(session: AsyncSession, user_id: str) -> int:
-    """How many of the user's jobs are pending or processing."""
-    counted = select(func.count()).select_from(JOBS).where(JOBS.c.user_id == user_id, IS_ACTIVE)
-    return int((await session.execute(counted)).scalar_one())
+    """Count the pending and processing jobs of a user."""
+    query = select(func.count()).select_from(JOBS).where(JOBS.c.user_id == user_id, IS_ACTIVE)
+    return int((await session.execute(query)).scalar_one())
 
 
 async def list_events(session: AsyncSession, job_id: str) -> Sequence[dict[str, object]]:
-    """A job's transitions, oldest first."""
-    found = select(EVENTS).where(col(ExportEvent.job_id) == job_id).order_by(col(ExportEvent.sequence))
-    return [dict(row) for row in (await session.execute(found)).mappings()]
+    """Return the transitions of a job, oldest first."""
+    query = select(EVENTS).where(col(ExportEvent.job_id) == job_id).order_by(col(ExportEvent.sequence))
+    return [dict(row) for row in (await session.execute(query)).mappings()]

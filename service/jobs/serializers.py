@@ -1,4 +1,4 @@
-"""The job as every contract shows it: REST, streams and webhooks alike."""
+"""The job as JSON: the same for REST, streams and webhooks."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +12,12 @@ from service.jobs.models import Job, Status
 
 @dataclass(frozen=True)
 class JobSerializer:
-    """Shows jobs under the address that clients reach the service at."""
+    """Serialize jobs; `origin` is the address at which clients reach the service."""
 
     origin: str
 
     def to_dict(self, job: Job) -> dict[str, Any]:
-        """The job object of the wire contract."""
+        """Return the job object of the wire contract."""
         return {
             "job_id": job.job_id,
             "type": job.type,
@@ -43,7 +43,7 @@ class JobSerializer:
         }
 
     def to_json(self, job: Job) -> bytes:
-        """The job object as JSON."""
+        """Return the job object as JSON."""
         return msgspec.json.encode(self.to_dict(job))
 
     def _output(self, job: Job) -> dict[str, Any] | None:
@@ -60,5 +60,5 @@ class JobSerializer:
 
 
 def format_timestamp(at: float | None) -> str | None:
-    """A time on the wire, from seconds since the epoch."""
+    """Format seconds since the epoch as a time of the wire contract."""
     return None if at is None else format_rfc3339(datetime.fromtimestamp(at, UTC))

@@ -1,4 +1,4 @@
-"""A job's timeline as people read it: what happened when, how long each phase took, and what it cost."""
+"""A job's timeline for users: its transitions, the seconds of each phase, and the cost."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,9 +15,9 @@ COLD_START = "cold_start"
 def build_timeline(
     job: Job, events: Sequence[Mapping[str, Any]], *, gpu: str | None, now: float
 ) -> dict[str, Any]:
-    """Return the stored transitions, the phases with their seconds, GPU-seconds, and the estimated cost in US dollars.
+    """Return transitions, phases with their seconds, GPU seconds and the cost in US dollars.
 
-    `gpu` is the one that the job's runner uses, None without one.
+    `gpu` is the GPU of the job's runner, None without one.
     """
     return {
         "events": [{**event, "at": format_timestamp(event["at"])} for event in events],
@@ -28,14 +28,14 @@ def build_timeline(
 
 
 def list_phases(events: Sequence[Mapping[str, Any]], *, now: float | None) -> list[dict[str, Any]]:
-    """Each phase between two transitions, in order; the present one lasts until `now`.
+    """Return each phase between two transitions, in order; the current one lasts until `now`.
 
-    The wall clock may have gone back in between: then a phase counts for nothing.
+    A phase during which the wall clock was set back has zero seconds.
     """
     ends = [later["at"] for _, later in pairwise(events)] + ([now] if now is not None else [])
     return [
         {
-            "phase": _name(event),
+            "phase": _phase_name(event),
             "attempt": event["attempt"],
             "started_at": format_timestamp(event["at"]),
             "seconds": round(max(0.0, end - event["at"]), 3),
@@ -44,7 +44,7 @@ def list_phases(events: Sequence[Mapping[str, Any]], *, now: float | None) -> li
     ]
 
 
-def _name(event: Mapping[str, Any]) -> str:
-    """A call that was spawned and has not reported yet waits for its container: that is the cold start."""
+def _phase_name(event: Mapping[str, Any]) -> str:
+    """Return the event's phase, or COLD_START for a spawned call that has not reported yet."""
     waiting = event["status"] == Status.PENDING and event["phase"] == Phase.STARTING
     return COLD_START if waiting else str(event["phase"])

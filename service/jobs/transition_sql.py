@@ -1,17 +1,12 @@
-"""The transitions that end an attempt or begin one, each written once, in the SQL that both databases speak.
+"""The transitions of a job, each written once, in SQL that both databases understand.
 
-What a run reports goes over the driver (`service.ingest.store`), what the service itself finds over SQLAlchemy
-(`service.jobs.transitions`). Both run these; they differ in what a row must match, and in what a report adds.
+Callbacks run them in batches (`service.ingest`), the service in transactions (`service.jobs.transitions`). A statement
+is `update(changes, *guards)`: if the row does not meet every guard, it changes nothing and returns no row, so the
+database decides every race. Parameters are `:names`; `{of}` in a guard stands for `:` or for the table of a batch.
 """
 
-from enum import Enum
-
 from service.jobs.models import COLUMNS
-
-MAX_INTERRUPTIONS = 20
-"""How often the service may die under an export: one that brings it down must end some time."""
-FIRST_PAUSE_SECONDS = 4.0
-LONGEST_PAUSE_SECONDS = 30.0
+from service.jobs.retry_rule import MAX_INTERRUPTIONS
 
 KEPT_STEPS = 200
 KEPT_ENDS = 100
@@ -22,17 +17,22 @@ KNOWN_CALL = "(export_jobs.call_id IS NULL OR export_jobs.call_id = {of}call_id)
 BEHIND = "(export_jobs.run < {of}run OR (export_jobs.run = {of}run AND export_jobs.step < {of}step))"
 ACTIVE = "export_jobs.status IN ('pending', 'processing')"
 IS_FINALIZER = "(CAST(:finalizer AS TEXT) IS NULL OR export_jobs.finalizer = CAST(:finalizer AS TEXT))"
-"""What was found while an output was being published counts only while that is still the finder's to do."""
+"""A result of verifying an output counts only while its finalizer still has the lease."""
 
 CURRENT = f"{ATTEMPT.format(of=':')} AND {ACTIVE}"
-"""The job is active, and in this attempt."""
+"""The job is active and in this attempt."""
 REPORTED = f"{CURRENT} AND {KNOWN_CALL.format(of=':')} AND {BEHIND.format(of=':')}"
-"""The same, and the report is newer than what the row holds, and of the call that the runner started.
+"""CURRENT, and the report is newer than the row and of the call that the runner started.
 
-A run may report before its call is known: until then any call may.
+A run may report before its call is stored: until then a report of any call is taken.
 """
 UNSTARTED = f"{CURRENT} AND export_jobs.status = 'pending' AND export_jobs.call_id IS NULL"
-"""The same as the first, and no run of the attempt is known."""
+"""CURRENT, and no run of the attempt is known."""
+NO_CALL = "export_jobs.call_id IS NULL"
+NO_FINALIZER = "export_jobs.finalizer IS NULL"
+OF_USER = "export_jobs.job_id = :job_id AND export_jobs.user_id = :user_id"
+RETRYABLE = "export_jobs.status IN ('error', 'cancelled') AND coalesce(export_jobs.lease_until, 0) <= :now"
+"""Failed or cancelled, and no earlier output is being moved to its key any more."""
 ALLOWED = f"""attempt < attempt_limit + :extra_attempts
     AND interruptions + :extra_interruptions <= {MAX_INTERRUPTIONS}"""
 """The job may have another attempt."""
@@ -49,39 +49,32 @@ COMPLETE = f"""{_ENDED}, status = 'complete', progress = 100, lease_until = NULL
     started_at = coalesce(started_at, :now)"""
 FAIL = f"""{_ENDED}, status = 'error', lease_until = NULL, finalizer = NULL, error_code = :code,
     error_message = :message"""
-# A lease under which the output is being put into its place goes on until that has ended.
+# A lease under which an output is being moved to its key lasts until that has ended.
 CANCEL = f"""{_ENDED}, status = 'cancelled',
     lease_until = CASE WHEN phase = 'finalizing' THEN lease_until ELSE NULL END"""
 REQUEUE = f"""{_NEXT_ATTEMPT}, message = :requeue_message, not_before = :not_before,
     attempt_limit = attempt_limit + :extra_attempts, interruptions = interruptions + :extra_interruptions"""
 RETRY = f"""{_NEXT_ATTEMPT}, message = :message, not_before = 0, attempt_limit = attempt + :attempts,
     interruptions = 0, output_size = NULL, output_checksum = NULL"""
+SPAWN = f"""{_NUMBERED}, status = 'pending', phase = 'starting', progress = 0, message = :message, run = '', step = 0,
+    call_id = :call_id, reported_call_id = NULL, gpu_seconds = gpu_seconds_before, eta_seconds = NULL,
+    started_at = NULL, heartbeat_at = :now, spawned_at = :now, lease_until = NULL, finalizer = NULL"""
+# `step` is one less than the report's: a late tick must not undo this, while the report itself still has to be newer.
+# `output_size` and `output_checksum`: what has to be deleted if the job ends in another way.
+FINALIZE = f"""{_NUMBERED}, status = 'processing', phase = 'finalizing', message = :message,
+    gpu_seconds_before = CASE WHEN run = :run THEN gpu_seconds_before ELSE gpu_seconds END,
+    run = :run, step = :step - 1, reported_call_id = :call_id, heartbeat_at = :now,
+    started_at = coalesce(started_at, :now), lease_until = :lease_until, finalizer = :finalizer,
+    output_size = :size, output_checksum = :checksum"""
 
 
-class Charge(Enum):
-    """What an attempt that is lost is counted as."""
-
-    FAILURE = (0, 0)
-    """The export's own failure, or its run's: it uses up one of the attempts that the export has."""
-    INTERRUPTION = (1, 1)
-    """The service died under it: it costs the export nothing, but for a limit that only poison reaches."""
-    NOTHING = (1, 0)
-    """The runner takes nothing now, or the service shuts down: it costs the export nothing at all."""
-
-    @property
-    def values(self) -> dict[str, object]:
-        """The parameters that this is for `REQUEUE` and `ALLOWED`."""
-        attempts, interruptions = self.value
-        return {"extra_attempts": attempts, "extra_interruptions": interruptions}
-
-
-def update(changes: str, *conditions: str) -> str:
-    """Return the statement that makes these changes to the job that meets every condition, and returns it."""
-    return f"UPDATE export_jobs SET {changes} WHERE {' AND '.join(conditions)} RETURNING {COLUMNS}"  # noqa: S608
+def update(changes: str, *guards: str) -> str:
+    """Return the statement that changes the job if it meets every guard, and returns its row."""
+    return f"UPDATE export_jobs SET {changes} WHERE {' AND '.join(guards)} RETURNING {COLUMNS}"  # noqa: S608
 
 
 def trim_timeline(*, ends: bool) -> str:
-    """Return the statement that forgets the oldest rows of a job's timeline: of its ends, or of all others."""
+    """Return the statement that deletes the oldest rows of a timeline: the ends of attempts, or all others."""
     which, kept = ("IN", KEPT_ENDS) if ends else ("NOT IN", KEPT_STEPS)
     return f"""
         DELETE FROM export_events WHERE job_id = :job_id AND sequence IN (
@@ -91,26 +84,10 @@ def trim_timeline(*, ends: bool) -> str:
     """  # noqa: S608
 
 
-# By whether the rows in question are of ends.
+# By whether the rows are ends of the job.
 TRIM = {ends: trim_timeline(ends=ends) for ends in (False, True)}
 
 INSERT_EVENT = """
 INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)
 VALUES (:job_id, :sequence, :at, :attempt, :status, :phase, :progress, :message)
 """
-
-
-def requeue_message(reason: str) -> str:
-    """Return what a job shows while it waits for another attempt."""
-    return f"{reason} Trying again."
-
-
-def retry_at(attempt: int, now: float, random: float) -> float:
-    """Return when a job may start again after this attempt failed, whoever found that out.
-
-    The pause doubles with each attempt, up to a limit that ends long before its user gives up: attempts count on over
-    a user's retries. `random`, from 0 to 1, takes up to half of the pause away, so that jobs which failed together do
-    not start together.
-    """
-    pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 10), LONGEST_PAUSE_SECONDS)
-    return now + pause * (1 - random / 2)

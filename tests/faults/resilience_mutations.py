@@ -11,7 +11,7 @@ from service.dispatch.attempt_failures import AttemptFailure, interruption
 from service.dispatch.observation import JobObserver, Stopwatch
 from service.fanout.initial_states import InitialStates, InitialStatesReader
 from service.jobs.leases import WatchedJob
-from service.jobs.transition_sql import Charge
+from service.jobs.retry_rule import Charge
 from service.webhooks.clock_steps import ClockCheck
 from tests.faults.schedule import Action, Step
 

@@ -72,7 +72,7 @@ def _tick(number: int, step: int) -> Change:
 async def claim(asked: Asked) -> None:
     """Lease as many waiting jobs as a dispatcher would, and give them back."""
     async with asked.database.transaction() as session:
-        found = await leases.claim(session, places=PLACES, per_user=20, lease_seconds=30, now=time.time())
+        found = await leases.claim(session, slots=PLACES, per_user=20, lease_seconds=30, now=time.time())
         assert len(found) == PLACES
         await session.rollback()
 

@@ -81,7 +81,7 @@ async def test_a_probe_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
 async def test_probes_are_limited_per_user(tmp_path: Path) -> None:
     source = LocalFile(path=str(film(tmp_path / "source.mp4", Pictures(90))))
-    prober = Prober(places=2)
+    prober = Prober(slots=2)
     probes = [asyncio.create_task(prober.probe("ann", source)) for _ in range(MAX_WAITING_PER_USER)]
     await asyncio.sleep(0)
     with pytest.raises(TooManyProbes):

@@ -10,7 +10,7 @@ from service.dispatch.attempt_failures import PROMPT_INTERRUPTIONS, AttemptFailu
 from service.dispatch.runners import Failed, LocalRunner
 from service.jobs import leases, transitions
 from service.jobs.models import Job, Status
-from service.jobs.transition_sql import MAX_INTERRUPTIONS
+from service.jobs.retry_rule import MAX_INTERRUPTIONS
 from service.settings import Settings
 from tests.service.dispatch.test_call_ids import wait_for_spawn
 from tests.service.dispatch.test_dispatcher import Slow
@@ -33,7 +33,7 @@ async def submit(database: Database, *, attempts: int) -> Job:
 async def interrupt(database: Database, job: Job) -> Job:
     """Start the job, let the service die, and start the service again."""
     async with database.transaction() as session:
-        await leases.claim(session, places=1, per_user=9, lease_seconds=30, now=NOW + 1_000)
+        await leases.claim(session, slots=1, per_user=9, lease_seconds=30, now=NOW + 1_000)
         ended = await end_attempt(session, job, RESTARTED, now=NOW, jitter=0)
     assert ended is not None
     return ended

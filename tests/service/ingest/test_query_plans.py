@@ -58,7 +58,7 @@ READS: dict[str, Read] = {
     ),
     "quota": lambda session: queries.count_active(session, "alice"),
     "metrics": queries.count_active_by_status,
-    "claim": lambda session: leases.claim(session, places=4, per_user=2, lease_seconds=30, now=NOW),
+    "claim": lambda session: leases.claim(session, slots=4, per_user=2, lease_seconds=30, now=NOW),
     "held": leases.list_watched,
     "late": lambda session: leases.list_unchanged(session, HELD),
     "silent": lambda session: leases.lease_silent(session, HELD, lease_seconds=60, now=NOW),

@@ -53,7 +53,7 @@ class Shop:
         async with self.database.transaction() as session:
             claimed = await leases.claim(
                 session,
-                places=self.places - len(self.running),
+                slots=self.places - len(self.running),
                 per_user=self.per_user,
                 lease_seconds=LEASE_SECONDS,
                 now=self.now,
@@ -180,7 +180,7 @@ async def test_replicas_that_claim_at_the_same_time_keep_each_user_s_limit(postg
     async def claim(database: Database) -> list[Job]:
         async with database.transaction() as session:
             return await leases.claim(
-                session, places=2, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=shop.now
+                session, slots=2, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=shop.now
             )
 
     try:

@@ -15,7 +15,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import change_from_result
 from service.jobs import finalize_leases, models, transitions
 from service.jobs.models import Job
-from service.jobs.transition_sql import Charge
+from service.jobs.retry_rule import Charge
 from tests.service.dispatch.test_dispatcher import once, set_back
 from tests.support import job_factory
 from tests.support.app_harness import AppHarness

@@ -10,7 +10,7 @@ from service.dispatch.attempt_failures import AttemptFailure, end_attempt
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import leases, transitions
 from service.jobs.models import Job
-from service.jobs.transition_sql import retry_at
+from service.jobs.retry_rule import retry_at
 from tests.support import job_factory
 from tests.support.job_factory import Row
 
@@ -64,7 +64,7 @@ async def start_job(database: Database, name: str, *, attempts: int) -> Job:
         job = await transitions.submit(
             session, job_factory.submission_for(name), runner="local", attempt_limit=attempts, now=NOW - 9
         )
-        await leases.claim(session, places=1, per_user=99, lease_seconds=30, now=NOW - 8)
+        await leases.claim(session, slots=1, per_user=99, lease_seconds=30, now=NOW - 8)
         assert await leases.record_spawn(session, job, f"call-{job.attempt}", now=NOW - 7)
     writer = BatchWriter(database, job_factory.FakeChanges())
     for step, kind in enumerate((EventType.STARTED, EventType.PROGRESS), 1):

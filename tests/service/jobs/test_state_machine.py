@@ -17,7 +17,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Refusal
 from service.jobs import finalize_leases, leases, transitions
 from service.jobs.models import Job
-from service.jobs.transition_sql import Charge
+from service.jobs.retry_rule import Charge
 from tests.conftest import delete_all_rows, open_empty_database
 from tests.support import job_factory as changes
 from tests.support.job_factory import Row
@@ -95,7 +95,7 @@ class ExportLife(RuleBasedStateMachine):
         async def claim() -> list[Job]:
             async with self.database.transaction() as session:
                 return await leases.claim(
-                    session, places=places, per_user=PER_USER, lease_seconds=LEASE, now=self.now
+                    session, slots=places, per_user=PER_USER, lease_seconds=LEASE, now=self.now
                 )
 
         claimable = self.claimable()

@@ -13,7 +13,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Outcome, Refusal
 from service.jobs import finalize_leases, leases, transitions
 from service.jobs.models import Job
-from service.jobs.transition_sql import Charge
+from service.jobs.retry_rule import Charge
 from tests.support import job_factory
 from tests.support.job_factory import Row
 
@@ -83,7 +83,7 @@ def service(change: Within) -> Event:
 
 
 def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
-    return leases.claim(session, places=9, per_user=9, lease_seconds=30, now=NOW)
+    return leases.claim(session, slots=9, per_user=9, lease_seconds=30, now=NOW)
 
 
 def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
@@ -268,7 +268,7 @@ async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(databa
 
     async def claimed(places: int) -> set[str]:
         async with database.transaction() as session:
-            found = await leases.claim(session, places=places, per_user=3, lease_seconds=30, now=NOW)
+            found = await leases.claim(session, slots=places, per_user=3, lease_seconds=30, now=NOW)
             return {job.job_id for job in found}
 
     assert [await claimed(3), await claimed(1), await claimed(9), await claimed(9)] == [
