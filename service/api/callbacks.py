@@ -100,9 +100,7 @@ class Callbacks:
 class CallbackFastPath:
     """Passes callbacks by all middleware and the router.
 
-    Measured, those cost as much as the rest of a callback.
-
-    It is safe: the signature of a callback covers what they check.
+    Measured, those cost as much as the rest of a callback. This is safe: the signature covers what they check.
     """
 
     def __init__(self, app: ASGIApp) -> None:

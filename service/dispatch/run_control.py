@@ -16,9 +16,7 @@ logger = logging.getLogger("framehook.attempts")
 class RunControl:
     """Does what a change of a job calls for outside of the database.
 
-    Safe to use on every replica.
-
-    `service.fanout.changes.JobChanges` calls it after each commit.
+    `service.fanout.changes.JobChanges` calls it after each commit. Safe to use on every replica.
     """
 
     def __init__(self, database: Database, storage: Storage, runner: Runner) -> None:

@@ -14,9 +14,7 @@ from service.webhooks.models import Endpoint
 class ExportRequest:
     """A request for an export, valid in itself.
 
-    `raw_config` is the config as the client wrote it, and is stored.
-
-    `webhook_url` is an endpoint of this export alone.
+    `raw_config` is the config as the client wrote it, and is stored. `webhook_url` is an endpoint of this export alone.
     """
 
     type: str

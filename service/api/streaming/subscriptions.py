@@ -13,7 +13,6 @@ from service.api.state import State
 from service.fanout.hub import HubClosed, Publication, Subscriber, publication_of
 from service.jobs import queries
 from service.jobs.models import Job
-from service.problems import NotFound
 
 MAX_STREAM_SECONDS = 3_600.0
 PING_SECONDS = 15.0
@@ -88,8 +87,4 @@ async def read_stored(connection: HTTPConnection[State], user_id: str, job_id: s
 
 async def find_job(connection: HTTPConnection[State], user_id: str) -> Job:
     """Return the export in the path; raises NotFound."""
-    async with connection.state["database"].reading() as session:
-        job = await queries.get(session, user_id, path_job_id(connection))
-    if job is None:
-        raise NotFound("The export does not exist.")
-    return job
+    return await connection.state["exports"].get(user_id, path_job_id(connection))
