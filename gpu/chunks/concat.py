@@ -13,7 +13,8 @@ from av.video.stream import VideoStream
 
 from gpu.errors import ExportError, map_errors
 from gpu.media.audio import AudioBlocks, frame_from_samples
-from gpu.media.encode import FASTSTART, Render, add_audio_stream, set_chapters
+from gpu.media.chapters import set_chapters
+from gpu.media.encode import FASTSTART, Render, add_audio_stream
 
 Packets = Iterator["Packet[Stream]"]
 

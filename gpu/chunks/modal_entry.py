@@ -74,7 +74,7 @@ def _check_gpu(chunk: ChunkSpec) -> None:
     encoder = chunk.encoder
     if (
         encoder.is_hardware
-        and hwaccel.unsupported_reason(encoder.name, encoder.options, *_PROBE_SIZE) is not None
+        and hwaccel.find_encoder_error(encoder.name, encoder.options, *_PROBE_SIZE) is not None
     ):
         message = "A chunk was scheduled on a machine whose GPU has no such encoder."
         raise ExportError("encode_failed", message)

@@ -27,8 +27,9 @@ from gpu.export_types.transitions import (
     mix_audio,
 )
 from gpu.media.audio import AudioBlocks, create_silence, read_audio
+from gpu.media.chapters import Chapter
 from gpu.media.decode import Pictures, decode_frames
-from gpu.media.encode import Chapter, Render
+from gpu.media.encode import Render
 from gpu.media.encoders import AUDIO_SAMPLE_RATE
 from gpu.sources.source import Source
 

@@ -1,4 +1,7 @@
-"""The sound that an export has of a source: as its configuration says, else the film's own that is not silent."""
+"""Select the audio that an export takes from a source.
+
+The configuration decides; without one it is the first of the source's tracks that is not silent.
+"""
 
 from contextlib import closing
 from dataclasses import replace
@@ -12,35 +15,39 @@ from gpu.media.timeline import SpeedSpan
 from gpu.sources.source import Source
 from gpu.sources.tracks import TrackMix, join_split_channels
 
-# Below the noise of any microphone, above that of a converter: -66 dB of full scale.
+# -66 dB of full scale: below the noise of any microphone, above that of an analog-to-digital converter.
 _SILENT_PEAK = 0.0005
 
 
 def select_audio(source: Source, config: VideoConfig) -> Source:
-    """Return the source with the sound that its export has. Raises ExportError: no_such_track, track_unreadable."""
+    """Return the source with the audio that its export has.
+
+    Raises ExportError: no_such_track, track_unreadable.
+    """
     if not config.include_audio:
         return source
     match config.audio:
         case AudioTrack(track=number):
-            return replace(source, audio=TrackMix(((_index(source, number),),)))
+            return replace(source, audio=TrackMix(((_stream_index(source, number),),)))
         case AudioMix(mix=numbers):
             return replace(
-                source, audio=TrackMix(tuple((_index(source, number),) for number in dict.fromkeys(numbers)))
+                source,
+                audio=TrackMix(tuple((_stream_index(source, number),) for number in dict.fromkeys(numbers))),
             )
         case "all":
-            return replace(source, audio=_everything(source))
+            return replace(source, audio=_mix_all(source))
         case None:
             return _with_audible_sound(source)
 
 
-def _index(source: Source, number: int) -> int:
-    """The stream of a sound track that was asked for by its number."""
+def _stream_index(source: Source, number: int) -> int:
+    """Return the stream index of a sound track by the track's number."""
     count = len(source.tracks)
     if number >= count:
-        has = {0: "no sound track", 1: "one sound track, number 0"}.get(
+        available = {0: "no sound track", 1: "one sound track, number 0"}.get(
             count, f"{count} sound tracks, numbers 0 to {count - 1}"
         )
-        raise ExportError("no_such_track", f"There is no sound track {number}: the source has {has}.")
+        raise ExportError("no_such_track", f"There is no sound track {number}: the source has {available}.")
     track = source.tracks[number]
     if track.sample_rate is None:
         message = f"Sound track {number} ({track.codec}) can't be decoded; choose another one, or export without sound."
@@ -48,35 +55,38 @@ def _index(source: Source, number: int) -> int:
     return track.index
 
 
-def _everything(source: Source) -> TrackMix | None:
-    """All tracks that can be decoded; left and right that are tracks of their own stay on their sides."""
+def _mix_all(source: Source) -> TrackMix | None:
+    """Return a mix of all decodable tracks; left and right in separate tracks stay apart."""
     pairs = join_split_channels(track for track in source.tracks if track.sample_rate is not None)
     parts = tuple(tuple(track.index for track in pair) for pair in pairs)
     return TrackMix(parts) if parts else None
 
 
 def _with_audible_sound(source: Source) -> Source:
-    """The first of the source's sounds that is not silent from end to end, if there are several."""
-    for sounds in source.audio_candidates if len(source.audio_candidates) > 1 else ():
-        candidate = replace(source, audio=sounds)
+    """Return the source with its first audio candidate that is not silent, if it has several."""
+    for tracks in source.audio_candidates if len(source.audio_candidates) > 1 else ():
+        candidate = replace(source, audio=tracks)
         if not _is_silent(candidate):
             break
     else:
         return source
     if candidate.audio == source.audio:
         return source
-    silent, audible = _name(source, source.audio_candidates[0]), _name(source, sounds).lower()
+    silent, audible = (
+        _describe_tracks(source, source.audio_candidates[0]),
+        _describe_tracks(source, tracks).lower(),
+    )
     note = f"{silent} is silent, so {audible} is heard instead."
     return replace(candidate, notes=(*source.notes, note))
 
 
-def _name(source: Source, sounds: TrackMix) -> str:
-    numbers = [str(track.number) for track in source.tracks if track.index in sounds.indexes]
+def _describe_tracks(source: Source, tracks: TrackMix) -> str:
+    numbers = [str(track.number) for track in source.tracks if track.index in tracks.indexes]
     return f"Sound track{'s' if len(numbers) > 1 else ''} {' and '.join(numbers)}"
 
 
 def _is_silent(source: Source) -> bool:
-    """Whether there is nothing to hear; what can't be decoded is as good as silent."""
+    """Return whether the audio is silent; audio that can't be decoded counts as silent."""
     try:
         with closing(read_audio(source, (SpeedSpan(0.0, source.duration),), source.duration)) as blocks:
             return not any(float(np.abs(block).max()) > _SILENT_PEAK for block in blocks)

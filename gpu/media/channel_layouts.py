@@ -1,4 +1,4 @@
-"""The channels of a source's sound: which speakers they are meant for, and how they become stereo.
+"""Read the channel layout of a source's audio, and mix its channels to stereo.
 
 PyAV 18.1 frees the channel map of a custom layout twice: once with the frame or decoder that owns it, once with the
 `AudioLayout` that was copied from it. `AudioFrame("s16", "FR+FL", 16)` is enough to corrupt the heap. So decoders are
@@ -12,24 +12,24 @@ from collections.abc import Iterator
 from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
-from av.error import BlockingIOError as NothingYet
-from av.error import EOFError as Ended
+from av.error import BlockingIOError as FrameNotReady
+from av.error import EOFError as EndOfStream
 from av.error import FFmpegError
 from av.filter import Graph
 
 from gpu.media.encoders import AUDIO_SAMPLE_RATE
 
-# How FFmpeg describes a layout without a name of its own: `8 channels (FL+FR+FC+LFE+SL+SR+BL+BR)`, or `9 channels`.
-_LISTED = re.compile(r"\d+ channels \(((?:\w+\+)*\w+)\)")
-_COUNTED = re.compile(r"(\d+) channels")
+# How FFmpeg describes a layout that has no name: `8 channels (FL+FR+FC+LFE+SL+SR+BL+BR)`, or `9 channels`.
+_CHANNEL_LIST = re.compile(r"\d+ channels \(((?:\w+\+)*\w+)\)")
+_CHANNEL_COUNT = re.compile(r"(\d+) channels")
 
 Chain = tuple[tuple[str, dict[str, str]], ...]
 
 
 def open_without_layout(stream: AudioStream) -> str:
-    """Keep the container's channel layout out of the stream's decoder, and return FFmpeg's description of it.
+    """Open a decoder without the container's channel layout, and return that layout's name.
 
-    Decoders that know better from the sound itself say so in their frames.
+    Decoders that read a better layout from the audio itself put it on their frames.
     """
     layout = stream.codec_context.layout
     _never_free(layout)
@@ -39,65 +39,71 @@ def open_without_layout(stream: AudioStream) -> str:
     return layout.name
 
 
-def describe_layout(frame: AudioFrame, of_container: str) -> str:
-    """Return the description of a frame's layout, which is the container's where the decoder knows none."""
+def describe_layout(frame: AudioFrame, container_layout: str) -> str:
+    """Return the name of a frame's layout, or the container's if the decoder knows none."""
     name = frame.layout.name
-    if _LISTED.match(name):
+    if _CHANNEL_LIST.match(name):
         _never_free(frame.layout)
-    return of_container if _COUNTED.fullmatch(name) else name
+    return container_layout if _CHANNEL_COUNT.fullmatch(name) else name
 
 
 class StereoMixer:
-    """Frames of one format in, frames of 48 kHz stereo out by FFmpeg's own matrix; a single channel stays mono.
+    """Convert frames of one format to 48 kHz stereo; a single channel stays mono.
 
-    Mono stays so, for FFmpeg would make it quieter; more channels than two are mixed without overdriving. Where FFmpeg
-    has no matrix, the first two channels are left and right.
+    FFmpeg's own matrix is used. Mono is not converted because FFmpeg would make it quieter. More than two channels
+    are mixed without clipping. Where FFmpeg has no matrix, the first two channels become left and right.
     """
 
     def __init__(self, frame: AudioFrame, layout: str) -> None:
         channels = frame.layout.nb_channels
         out = "mono" if channels == 1 else "stereo"
         try:
-            self._graph = _graph(frame, _known_order(layout, channels), out, _mix(layout))
+            self._graph = _build_graph(frame, _filter_layout(layout, channels), out, _downmix(layout))
         except (FFmpegError, ValueError):
             first = "mono|c0=c0" if channels == 1 else "stereo|c0=c0|c1=c1"
-            own = frame.layout.name
-            unknown = f"{channels}C" if _COUNTED.fullmatch(own) else _known_order(own, channels)
-            self._graph = _graph(frame, unknown, out, (("pan", {"args": first}),))
+            name = frame.layout.name
+            unknown = f"{channels}C" if _CHANNEL_COUNT.fullmatch(name) else _filter_layout(name, channels)
+            self._graph = _build_graph(frame, unknown, out, (("pan", {"args": first}),))
 
     def push(self, frame: AudioFrame | None) -> Iterator[AudioFrame]:
-        """Take a frame, or None at the end, and give back what is ready."""
+        """Push a frame, or None at the end, and yield what is ready."""
         self._graph.push(frame)
         while True:
             try:
                 mixed = self._graph.pull()
-            except (NothingYet, Ended):
+            except (FrameNotReady, EndOfStream):
                 return
             assert isinstance(mixed, AudioFrame)
             yield mixed
 
 
 def _never_free(layout: AudioLayout) -> None:
-    """Leak the few bytes of a layout: freeing it would free a channel map that belongs to somebody else."""
+    """Leak a layout of a few bytes, because freeing it frees another object's channel map."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(layout))
 
 
-def _known_order(layout: str, channels: int) -> str:
-    """The layout as filters take it; FFmpeg's usual one for the number of channels where that is all that is known."""
-    listed = _LISTED.fullmatch(layout)
-    if listed:
-        return listed[1]
-    return f"{channels}c" if _COUNTED.match(layout) else layout
+def _filter_layout(layout: str, channels: int) -> str:
+    """Return the layout in the notation of filters.
+
+    If only the number of channels is known, it is FFmpeg's default layout for that number.
+    """
+    channel_list = _CHANNEL_LIST.fullmatch(layout)
+    if channel_list:
+        return channel_list[1]
+    return f"{channels}c" if _CHANNEL_COUNT.match(layout) else layout
 
 
-def _mix(layout: str) -> Chain:
-    """What goes before the resampler: of an ambisonic recording, what microphones to the left and right would hear."""
+def _downmix(layout: str) -> Chain:
+    """Return the filters that go before the resampler: a stereo decoder for ambisonic audio.
+
+    It gives what microphones that point to the left and to the right would record.
+    """
     if layout.startswith("ambisonic"):
         return (("pan", {"args": "stereo|c0=0.5*c0+0.5*c1|c1=0.5*c0-0.5*c1"}),)
     return ()
 
 
-def _graph(frame: AudioFrame, layout: str, out: str, mix: Chain) -> Graph:
+def _build_graph(frame: AudioFrame, layout: str, out: str, downmix: Chain) -> Graph:
     graph = Graph()
     source = {
         "sample_rate": str(frame.sample_rate),
@@ -108,7 +114,7 @@ def _graph(frame: AudioFrame, layout: str, out: str, mix: Chain) -> Graph:
     target = {"sample_rates": str(AUDIO_SAMPLE_RATE), "sample_fmts": "fltp", "channel_layouts": out}
     chain: Chain = (
         ("abuffer", source),
-        *mix,
+        *downmix,
         ("aresample", {"rematrix_maxval": "1.0"}),
         ("aformat", target),
         ("abuffersink", {}),

@@ -1,4 +1,4 @@
-"""The one encode profile: how good, how fast, by which encoder. Nothing is encoded but by these settings."""
+"""Select and configure the encoder; only here are quality, speed and codec options set."""
 
 import os
 from dataclasses import dataclass, replace
@@ -39,15 +39,16 @@ _NVENC = {
     Codec.HEVC: ("hevc_nvenc", {Quality.DRAFT: "32", Quality.STANDARD: "25", Quality.HIGH: "20"}),
     Codec.AV1: ("av1_nvenc", {Quality.DRAFT: "40", Quality.STANDARD: "32", Quality.HIGH: "25"}),
 }
-CODEC_TAGS = {Codec.HEVC: "hvc1"}  # Apple's players take no other
+CODEC_TAGS = {Codec.HEVC: "hvc1"}  # the only HEVC tag that Apple's players accept
 _NVENC_PRESETS = {Quality.DRAFT: "p2", Quality.STANDARD: "p4", Quality.HIGH: "p6"}
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder of FFmpeg's with its options; `why` says why it's not the card's, when it isn't.
+    """An FFmpeg encoder with its options.
 
-    `threads` is how many it may use; 0 leaves it to the encoder, which takes the whole machine.
+    `fallback_reason` says why it is not the GPU's encoder, and is empty if it is. `threads` is how many it may use;
+    with 0 the encoder decides, and uses the whole machine.
     """
 
     name: str
@@ -57,69 +58,73 @@ class Encoder:
     threads: int = 0
     is_hardware: bool = False
 
-    def describe(self, pieces: int = 1) -> str:
-        """What the timeline says of it."""
-        how = f"Encoding in {pieces} pieces" if pieces > 1 else "Encoding"
-        return f"{how} with {self.name}{f' ({self.fallback_reason})' if self.fallback_reason else ''}"
+    def describe(self, chunks: int = 1) -> str:
+        """Describe the encoder for the job's timeline."""
+        action = f"Encoding in {chunks} pieces" if chunks > 1 else "Encoding"
+        return f"{action} with {self.name}{f' ({self.fallback_reason})' if self.fallback_reason else ''}"
 
-    def with_cores_for(self, pieces: int) -> "Encoder":
-        """The same for several at once on this machine, each with its part of the cores.
+    def with_cores_for(self, chunks: int) -> "Encoder":
+        """Return the encoder limited to its share of the cores, for `chunks` encoded in parallel.
 
-        But x264 decides otherwise with another number of threads, so theirs is the whole's, wherever a piece is made.
+        x264 is not limited: its output depends on the number of threads, and every chunk must be encoded as the whole.
         """
         if self.name == "libx264":
             return self
-        threads = max(1, count_cores() // pieces)
+        threads = max(1, count_cores() // chunks)
         options = dict(self.options)
-        if self.name in _THREADS:
-            option, text = _THREADS[self.name]
+        if self.name in _THREAD_OPTIONS:
+            option, text = _THREAD_OPTIONS[self.name]
             options[option] = ":".join(filter(None, (options.get(option), text.format(threads))))
         return replace(self, options=options, threads=threads)
 
 
-# As x264 itself would take, but for machines with a great many cores: there it only costs memory and quality.
-_MOST_THREADS = 16
-# These two have pools of their own, and go by their own options.
-_THREADS = {"libx265": ("x265-params", "pools={}"), "libsvtav1": ("svtav1-params", "lp={}")}
+# x264's own default, but capped: on machines with very many cores more threads only cost memory and quality.
+_MAX_X264_THREADS = 16
+# These two have their own thread pools, and options for them.
+_THREAD_OPTIONS = {"libx265": ("x265-params", "pools={}"), "libsvtav1": ("svtav1-params", "lp={}")}
 
 
 def count_cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def select_encoder(codec: Codec, quality: Quality, width: int, height: int) -> Encoder:
-    """The card's encoder where the card has one for this codec and size, else the software one."""
+    """Return the GPU's encoder if it supports this codec and size, else the software encoder."""
     if not hwaccel.has_cuda():
         return software_encoder(codec, quality, "no NVENC device")
     encoder = nvenc_encoder(codec, quality)
-    refusal = hwaccel.unsupported_reason(encoder.name, encoder.options, width, height)
+    reason = hwaccel.find_encoder_error(encoder.name, encoder.options, width, height)
     return (
-        encoder if refusal is None else software_encoder(codec, quality, f"{encoder.name} refused: {refusal}")
+        encoder if reason is None else software_encoder(codec, quality, f"{encoder.name} refused: {reason}")
     )
 
 
 def nvenc_encoder(codec: Codec, quality: Quality) -> Encoder:
-    """The encoder of a card, whether or not there is one."""
+    """Return the NVENC encoder, whether or not the machine has one."""
     name, constant_quality = _NVENC[codec]
     options = {"preset": _NVENC_PRESETS[quality], "rc": "vbr", "cq": constant_quality[quality], "b": "0"}
     return Encoder(name, options, CODEC_TAGS.get(codec), "", is_hardware=True)
 
 
-def software_encoder(codec: Codec, quality: Quality, why: str) -> Encoder:
-    """The encoder that every machine has."""
+def software_encoder(codec: Codec, quality: Quality, fallback_reason: str) -> Encoder:
+    """Return the software encoder, which every machine has."""
     name, by_quality = _SOFTWARE[codec]
-    threads = min(_MOST_THREADS, max(1, count_cores() * 3 // 2)) if name == "libx264" else 0
+    threads = min(_MAX_X264_THREADS, max(1, count_cores() * 3 // 2)) if name == "libx264" else 0
     return Encoder(
-        name, by_quality[quality] | _deterministic_options(name), CODEC_TAGS.get(codec), why, threads
+        name,
+        by_quality[quality] | _deterministic_options(name),
+        CODEC_TAGS.get(codec),
+        fallback_reason,
+        threads,
     )
 
 
 def _deterministic_options(name: str) -> Options:
-    """What makes the same of the same film every time: else pieces would not fit a whole.
+    """Return options for a reproducible output, so that chunks can equal a single pass.
 
-    x264 does not where it uses AVX-512 (found: with mbtree, from one run to the next); without it takes as long. Told
-    to use AVX2 it does so without a look at the processor, so that is asked first.
+    With AVX-512, x264's output differs from one run to the next (seen with mbtree); without it x264 is as fast. When
+    an option names AVX2, x264 uses it without checking the processor, so the processor is checked here.
     """
     return {"x264-params": "asm=AVX2"} if name == "libx264" and _has_avx512() else {}
 
@@ -133,5 +138,5 @@ def _has_avx512() -> bool:
 
 
 def keyframe_interval(rate: Fraction) -> int:
-    """Frames from one keyframe to the next at most: short enough to seek in."""
+    """Return the maximum number of frames between keyframes, short enough for seeking."""
     return max(1, round(KEYFRAME_SECONDS * rate))

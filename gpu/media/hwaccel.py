@@ -1,4 +1,4 @@
-"""What the machine's graphics card can do, asked of the card itself."""
+"""Find out what the machine's GPU supports by trying it."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 
 @cache
 def has_cuda() -> bool:
-    """Whether a CUDA device answers."""
+    """Return whether a CUDA device can be opened."""
     try:
         HWAccel("cuda").create(av.Codec("h264", "r"))
     except (FFmpegError, NotImplementedError, ValueError):
@@ -22,14 +22,17 @@ def has_cuda() -> bool:
 
 
 def open_hardware_decoder() -> HWAccel | None:
-    """The card's decoder where there is one; FFmpeg falls back to software for what it can't decode."""
+    """Return the GPU's decoder, or None without a GPU.
+
+    FFmpeg falls back to software for streams that the GPU can't decode.
+    """
     return HWAccel("cuda", allow_software_fallback=True) if has_cuda() else None
 
 
-def unsupported_reason(encoder: str, options: Mapping[str, str], width: int, height: int) -> str | None:
-    """Why the card doesn't open this encoder, in FFmpeg's words; None if it does.
+def find_encoder_error(encoder: str, options: Mapping[str, str], width: int, height: int) -> str | None:
+    """Return why the GPU doesn't open this encoder, as FFmpeg says it; None if it does.
 
-    A100- and H100-class cards have none at all, others take no such size, or have no session left to give.
+    A100 and H100 GPUs have no encoder at all; others don't support the size, or have no free session.
     """
     trial = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
     trial.width, trial.height, trial.pix_fmt = width, height, "yuv420p"

@@ -1,8 +1,8 @@
-"""An export that changes nothing: the source's packets in a file of our own, where they are what an output has to be.
+"""Copy a source's packets unchanged into a new file, if they fit an output already.
 
-Whatever an output promises has to hold already: codec, pixel format, colours, upright pictures of square pixels, sound.
-The file is written anew, with the picture and one sound track alone: no tags, no other streams, and of the coded
-pictures only what decoding needs, for cameras write their serial numbers into what is beside them.
+The source must have everything that an output guarantees: codec, pixel format, colours, upright pictures of square
+pixels, audio format. The new file contains the video and one audio track only: no tags, no other streams, and of the
+coded pictures only what decoding needs, because cameras write their serial numbers into the other units.
 """
 
 from collections.abc import Generator
@@ -30,7 +30,7 @@ from gpu.sources.source import Source, decode_first_frame
 from gpu.sources.tracks import TrackMix
 
 _MP4 = "mov,mp4"
-# What decoding needs of each codec; the rest are messages and units that any maker may fill as he likes.
+# What decoding needs of each codec; the rest are messages and units that manufacturers fill as they like.
 _NEEDED_UNITS = {
     Codec.H264: "filter_units=pass_types=1-5|7-8",
     Codec.HEVC: "filter_units=pass_types=0-34",
@@ -43,9 +43,9 @@ _FAILED = "The source could not be copied."
 
 @dataclass(frozen=True)
 class PassthroughSource:
-    """What a format plans when the output is its source; `render` is the same export encoded.
+    """The plan of an export whose output is its source; `render` is the same export encoded.
 
-    Only reading all of the source tells whether it may be copied: where it may not, it is encoded after all.
+    Only reading the whole source shows whether it can be copied; if it can't, `render` is encoded.
     """
 
     source: Source
@@ -55,36 +55,38 @@ class PassthroughSource:
 
 
 def is_copyable(source: Source, config: VideoConfig) -> bool:
-    """Whether the source looks like an output of this configuration, by its headers and its first frame."""
+    """Return whether headers and first frame are those of an output of this configuration."""
     has_breaks = source.scan is not None and source.scan.breaks > 0
     if config.fps is not None or has_breaks or source.width % 2 or source.height % 2:
         return False
     with open_container(source.path) as container:
         stream = prepare_video_stream(container, source.video)
-        begins = float((stream.start_time or 0) * (stream.time_base or 0))
+        start_time = float((stream.start_time or 0) * (stream.time_base or 0))
         return (
             container.format.name.startswith(_MP4)
             and stream.codec.canonical_name == config.codec
             and stream.sample_aspect_ratio in {None, 0, 1}
-            and abs(begins - source.origin) <= _ROUNDING_SECONDS
-            and (not config.include_audio or source.audio is None or _is_sound_ready(container, source.audio))
+            and abs(start_time - source.origin) <= _ROUNDING_SECONDS
+            and (not config.include_audio or source.audio is None or _is_audio_ready(container, source.audio))
             and is_output_ready(decode_first_frame(container, stream), source.width, source.height)
         )
 
 
-def _is_sound_ready(container: InputContainer, audio: TrackMix) -> bool:
-    """Whether what is heard is one track, and as every export's is."""
+def _is_audio_ready(container: InputContainer, audio: TrackMix) -> bool:
+    """Return whether the audio is a single track in the format of every export."""
     stream = container.streams[audio.indexes[0]]
     if not isinstance(stream, AudioStream) or stream.codec.canonical_name != AUDIO_CODEC:
         return False
-    is_alike = len(audio.indexes) == 1 and stream.profile == "LC" and stream.sample_rate == AUDIO_SAMPLE_RATE
-    return is_alike and read_listing(container).channels.get(stream.index) == CHANNELS
+    is_output_format = (
+        len(audio.indexes) == 1 and stream.profile == "LC" and stream.sample_rate == AUDIO_SAMPLE_RATE
+    )
+    return is_output_format and read_listing(container).channels.get(stream.index) == CHANNELS
 
 
 def copy_streams(copy: PassthroughSource, path: Path) -> Generator[float, None, None]:
     """Write the source's packets into an MP4 at `path`, yielding the fraction done.
 
-    Raises ExportError: not_copyable where a later picture turns out to be none that an output may have.
+    Raises ExportError: not_copyable, if a later picture is not one that an output may have.
     """
     source = copy.source
     with (
@@ -92,22 +94,22 @@ def copy_streams(copy: PassthroughSource, path: Path) -> Generator[float, None, 
         open_container(source.path) as container,
         av.open(f"file:{path}", "w", format="mp4", options=FASTSTART) as target,
     ):
-        picture = prepare_video_stream(container, source.video)
-        picture.codec_context.skip_frame = "NONKEY"
-        tracks: dict[int, _Track] = {picture.index: _PictureTrack(picture, target, copy.codec)}
+        video = prepare_video_stream(container, source.video)
+        video.codec_context.skip_frame = "NONKEY"
+        tracks: dict[int, _Track] = {video.index: _VideoTrack(video, target, copy.codec)}
         if copy.audio is not None:
             tracks[copy.audio.indexes[0]] = _Track(container.streams[copy.audio.indexes[0]], target)
         for packet in container.demux([container.streams[index] for index in tracks]):
-            if packet.stream is picture:
-                _check_picture(packet, source)
+            if packet.stream is video:
+                _check_packet(packet, source)
             seconds = float((packet.dts or 0) * packet.time_base) - source.origin
             if packet.size and seconds < source.duration:
                 tracks[packet.stream.index].write(packet, source.origin)
             yield min(1.0, max(0.0, seconds) / source.duration)
 
 
-def _check_picture(packet: "Packet[Any]", source: Source) -> None:
-    """Raise where a picture has no time, is hidden, or (of keyframes) needs something done to it."""
+def _check_packet(packet: "Packet[Any]", source: Source) -> None:
+    """Raise if a picture has no time or is hidden, or if a keyframe needs conversion."""
     if packet.size and (packet.dts is None or packet.pts is None or packet.is_discard):
         raise ExportError("not_copyable", "The source has pictures that are hidden or have no time.")
     if not all(is_output_ready(frame, source.width, source.height) for frame in packet.decode()):
@@ -115,14 +117,14 @@ def _check_picture(packet: "Packet[Any]", source: Source) -> None:
 
 
 class _Track:
-    """A stream of the copy, and what is written into it."""
+    """A stream of the output."""
 
     def __init__(self, stream: Stream, target: OutputContainer) -> None:
         self._target = target
         self.stream = target.add_stream_from_template(stream, opaque=True)
 
     def write(self, packet: "Packet[Any]", origin: float) -> None:
-        """Write a packet so that `origin`, a time of the source's clock in seconds, becomes 0."""
+        """Write a packet, shifted so that the source's time `origin` (in seconds) becomes 0."""
         shift = round(origin / packet.time_base)
         assert packet.pts is not None
         assert packet.dts is not None
@@ -130,8 +132,8 @@ class _Track:
         self._target.mux(packet)
 
 
-class _PictureTrack(_Track):
-    """The picture's: of each packet only what decoding needs."""
+class _VideoTrack(_Track):
+    """The video stream: only what decoding needs is written of each packet."""
 
     def __init__(self, stream: VideoStream, target: OutputContainer, codec: Codec) -> None:
         super().__init__(stream, target)

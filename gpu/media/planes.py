@@ -1,4 +1,4 @@
-"""A frame's samples as arrays, to be drawn on."""
+"""View a frame's samples as arrays, to draw on them."""
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -11,18 +11,21 @@ Plane = NDArray[np.uint8]
 
 
 def view_planes(frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
-    """Y, U and V of a yuv420p frame, each (rows, columns), without their padding: views, not copies."""
-    luma, blue, red = frame.planes
-    return _view(luma), _view(blue), _view(red)
+    """Return Y, U and V of a yuv420p frame as views without padding, each (rows, columns)."""
+    y, u, v = frame.planes
+    return _view(y), _view(u), _view(v)
 
 
 def empty_frame(frame: VideoFrame) -> VideoFrame:
-    """A new frame of the same size; its samples are yet to be set."""
+    """Return a new frame of the same size; its samples are not initialized."""
     return VideoFrame(frame.width, frame.height, PIXEL_FORMAT)
 
 
 def copy_frame(frame: VideoFrame) -> VideoFrame:
-    """A frame that can be drawn on: the decoder may still need its own, and a slow one is shown twice."""
+    """Return a copy that may be drawn on.
+
+    The decoder may still need the original as a reference, and slow motion shows it twice.
+    """
     copy = empty_frame(frame)
     for target, plane in zip(view_planes(copy), view_planes(frame), strict=True):
         np.copyto(target, plane)
@@ -30,6 +33,6 @@ def copy_frame(frame: VideoFrame) -> VideoFrame:
 
 
 def _view(plane: VideoPlane) -> Plane:
-    stored: Plane = np.frombuffer(memoryview(plane), np.uint8)
-    rows = stored.reshape(plane.height, abs(plane.line_size))[:, : plane.width]
-    return rows[::-1] if plane.line_size < 0 else rows  # a flipped frame runs upwards in memory
+    samples: Plane = np.frombuffer(memoryview(plane), np.uint8)
+    rows = samples.reshape(plane.height, abs(plane.line_size))[:, : plane.width]
+    return rows[::-1] if plane.line_size < 0 else rows  # a flipped frame is stored bottom row first

@@ -1,4 +1,4 @@
-"""Work done ahead: a thread makes what the next step takes, so that neither waits for the other at every turn."""
+"""Prefetch the items of a generator in a background thread."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -10,42 +10,42 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class _Ended:
-    """Nothing more comes, and why if it broke off."""
+class _End:
+    """Mark the end of the items; `failure` is the exception that ended them early."""
 
     failure: BaseException | None
 
 
 def prefetch(items: Generator[Item, None, None], count: int) -> Generator[Item, None, None]:
-    """The same items in the same order, made up to `count` before they are taken; raises what they raise.
+    """Yield the same items in the same order, up to `count` of them produced in advance.
 
-    Closing it ends the thread within an item, closes `items`, and waits for both.
+    Raises what `items` raises. Closing it ends the thread within one item, closes `items`, and waits for both.
     """
-    made: Queue[Item | _Ended] = Queue(count)
-    unwanted = Event()
-    thread = Thread(target=_produce, args=(items, made, unwanted), name="ahead", daemon=True)
+    queue: Queue[Item | _End] = Queue(count)
+    stop = Event()
+    thread = Thread(target=_produce, args=(items, queue, stop), name="prefetch", daemon=True)
     thread.start()
-    item: Item | _Ended | None = None
+    item: Item | _End | None = None
     try:
-        while not isinstance(item := made.get(), _Ended):
+        while not isinstance(item := queue.get(), _End):
             yield item
     finally:
-        unwanted.set()
-        while not isinstance(item, _Ended):  # the thread may wait for room
-            item = made.get()
+        stop.set()
+        while not isinstance(item, _End):  # the thread may be waiting for space in the queue
+            item = queue.get()
         thread.join()
     if item.failure is not None:
         raise item.failure
 
 
-def _produce(items: Generator[Item, None, None], made: "Queue[Item | _Ended]", unwanted: Event) -> None:
+def _produce(items: Generator[Item, None, None], queue: "Queue[Item | _End]", stop: Event) -> None:
     failure = None
     try:
         for item in items:
-            made.put(item)
-            if unwanted.is_set():
+            queue.put(item)
+            if stop.is_set():
                 break
         items.close()
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the items are taken
+    except BaseException as error:  # noqa: BLE001 - raised again in the thread that takes the items
         failure = error
-    made.put(_Ended(failure))
+    queue.put(_End(failure))

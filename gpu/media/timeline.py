@@ -1,4 +1,4 @@
-"""Which stretch of the source is shown when, and at what speed: pure arithmetic on seconds."""
+"""Map the source's time to the output's: trims, speed segments and the frame clock."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ from gpu.errors import ExportError
 FINE_TIME_BASE = Fraction(1, 90_000)
 MIN_OUTPUT_SECONDS, MAX_OUTPUT_SECONDS = 0.001, 24 * 3_600.0
 _SLOWEST = Fraction(1)
-# Players and editors round the length, or count the sound's: so much past the end is the end.
+# Players and editors round a video's length, or show the audio's: a trim may end this much after the source.
 _PAST_END_SECONDS = 0.5
-_DECIMALS_OFF = 0.005
-# How early a frame may be shown, in output frames: millisecond clocks round frames to either side of their slot, and
-# no usual pair of frame rates has frames that fall on this fraction of one.
-EARLY = 0.3
+_RATE_TOLERANCE = 0.005
+# How early a frame may be shown, in output frames: clocks of milliseconds round frames to either side of their slot,
+# and no usual pair of frame rates has frames at this fraction of a slot.
+EARLY_FRAMES = 0.3
 
 
 @dataclass(frozen=True)
 class SpeedSpan:
-    """A stretch of the source, in seconds, played at one speed."""
+    """A span of the source, in seconds, that is played at one speed."""
 
     start: float
     end: float
@@ -29,13 +29,16 @@ class SpeedSpan:
 
     @property
     def output_seconds(self) -> float:
-        """How long it plays, in seconds of output."""
+        """The length of the span in seconds of output."""
         return (self.end - self.start) / self.speed
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The output's frames: one every 1/`rate` second, or (`steady` false) whenever the source has one."""
+    """The times of the output's frames.
+
+    A steady clock has a frame every 1/`rate` seconds, another one where the source has one.
+    """
 
     rate: Fraction
     steady: bool
@@ -46,9 +49,9 @@ class Clock:
 
 
 def resolve_trim(film_start: float, duration: float, trim: Span | None) -> tuple[float, float]:
-    """The stretch to export, not beginning before `film_start`.
+    """Return start and end of the part to export, starting at `film_start` at the earliest.
 
-    Raises ExportError: clip_outside_source, if the source doesn't reach that far.
+    Raises ExportError: clip_outside_source, if the source is shorter than the trim.
     """
     if trim is None:
         return film_start, duration
@@ -61,22 +64,25 @@ def resolve_trim(film_start: float, duration: float, trim: Span | None) -> tuple
 
 
 def split_by_speed(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[SpeedSpan, ...]:
-    """The stretch cut at its speed segments; what no segment covers plays at speed 1, and equal neighbours are one."""
-    cut: list[SpeedSpan] = []
-    for piece in _cut(start, end, segments):
-        if cut and cut[-1].speed == piece.speed:
-            cut[-1] = SpeedSpan(cut[-1].start, piece.end, piece.speed)
-        elif piece.end > piece.start:
-            cut.append(piece)
-    lasting = sum(piece.output_seconds for piece in cut)
-    if lasting < MIN_OUTPUT_SECONDS:
+    """Split a range of the source into spans of one speed each.
+
+    Parts that no segment covers have speed 1; neighbours of the same speed are joined.
+    """
+    spans: list[SpeedSpan] = []
+    for span in _cut_at_segments(start, end, segments):
+        if spans and spans[-1].speed == span.speed:
+            spans[-1] = SpeedSpan(spans[-1].start, span.end, span.speed)
+        elif span.end > span.start:
+            spans.append(span)
+    seconds = sum(span.output_seconds for span in spans)
+    if seconds < MIN_OUTPUT_SECONDS:
         raise ExportError("output_too_short", "The export would be shorter than a thousandth of a second.")
-    if lasting > MAX_OUTPUT_SECONDS:
+    if seconds > MAX_OUTPUT_SECONDS:
         raise ExportError("output_too_long", "The export would be longer than 24 hours.")
-    return tuple(cut)
+    return tuple(spans)
 
 
-def _cut(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator[SpeedSpan]:
+def _cut_at_segments(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator[SpeedSpan]:
     position = start
     for segment in segments:
         low, high = max(segment.start, position), min(segment.end, end)
@@ -90,9 +96,10 @@ def _cut(start: float, end: float, segments: Sequence[SpeedSegment]) -> Iterator
 def select_clock(
     fps: float | None, source_rate: Fraction, variable: bool, spans: Sequence[SpeedSpan]
 ) -> Clock:
-    """The rate asked for, else the source's; frame times of a variable source are kept unless speeds change.
+    """Return a clock of the configured rate, else of the source's.
 
-    So are those of a source slower than a frame a second: its frames last too long to be counted in whole ones.
+    The frame times of a variable source are kept unless a span changes the speed. So are those of a source with less
+    than one frame per second, whose frames are too long to be counted in whole ones.
     """
     if fps is not None:
         return Clock(rate_from_fps(fps), steady=True)
@@ -100,40 +107,41 @@ def select_clock(
 
 
 def source_clock(source_rate: Fraction, *, variable: bool, steady: bool) -> Clock:
-    """The clock of a source's own frames; `steady` where its frame times can't be kept."""
+    """Return the clock of a source's own frames; `steady` if their times can't be kept."""
     rate = max(source_rate, _SLOWEST)
     return Clock(rate, steady=steady or (rate == source_rate and not variable))
 
 
 def rate_from_fps(fps: float) -> Fraction:
-    """The frame rate that a decimal stands for: 29.97 is 30000/1001."""
+    """Return the exact frame rate that a decimal means: 29.97 is 30000/1001."""
     broadcast = Fraction(round(fps * 1.001) * 1_000, 1_001)
     return (
-        broadcast if abs(float(broadcast) - fps) < _DECIMALS_OFF else Fraction(fps).limit_denominator(1_001)
+        broadcast if abs(float(broadcast) - fps) < _RATE_TOLERANCE else Fraction(fps).limit_denominator(1_001)
     )
 
 
-def compute_output_seconds(cut: Sequence[SpeedSpan], ticking: Clock) -> float:
-    """Seconds of output: whole frames on a steady clock."""
-    seconds = sum(piece.output_seconds for piece in cut)
-    return float(_count_slots(cut, ticking) / ticking.rate) if ticking.steady else seconds
+def compute_output_seconds(spans: Sequence[SpeedSpan], clock: Clock) -> float:
+    """Return the seconds of output, which on a steady clock are whole frames."""
+    seconds = sum(span.output_seconds for span in spans)
+    return float(_count_slots(spans, clock) / clock.rate) if clock.steady else seconds
 
 
-def _count_slots(cut: Sequence[SpeedSpan], ticking: Clock) -> int:
-    """How many frames a steady clock has: those whose latest source time lies before the end, and at least one.
+def _count_slots(spans: Sequence[SpeedSpan], clock: Clock) -> int:
+    """Return how many frames a steady clock has: at least one.
 
-    So the last frame of a source is shown wherever the first one lies between the clock's.
+    A slot counts if the latest source time that it may show is before the end. So the last frame of a source is shown
+    no matter how its first one is placed between the clock's slots.
     """
-    return max(1, math.ceil(sum(piece.output_seconds for piece in cut) * ticking.rate - EARLY))
+    return max(1, math.ceil(sum(span.output_seconds for span in spans) * clock.rate - EARLY_FRAMES))
 
 
-def latest_source_times(cut: Sequence[SpeedSpan], ticking: Clock) -> Iterator[float]:
-    """For each frame of a steady clock, the latest source time that it may show."""
-    current, begun = 0, 0.0
-    for number in range(_count_slots(cut, ticking)):
-        at = float(number / ticking.rate)
-        while current < len(cut) - 1 and at >= begun + cut[current].output_seconds - 1e-9:
-            begun += cut[current].output_seconds
+def latest_source_times(spans: Sequence[SpeedSpan], clock: Clock) -> Iterator[float]:
+    """Yield, for each frame of a steady clock, the latest source time that it may show."""
+    current, span_start = 0, 0.0
+    for number in range(_count_slots(spans, clock)):
+        at = float(number / clock.rate)
+        while current < len(spans) - 1 and at >= span_start + spans[current].output_seconds - 1e-9:
+            span_start += spans[current].output_seconds
             current += 1
-        piece = cut[current]
-        yield piece.start + (at - begun + EARLY / float(ticking.rate)) * piece.speed
+        span = spans[current]
+        yield span.start + (at - span_start + EARLY_FRAMES / float(clock.rate)) * span.speed

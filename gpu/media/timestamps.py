@@ -1,4 +1,7 @@
-"""When each decoded frame is shown: by best effort where a container tells it late, wrongly or not at all."""
+"""Find the presentation time of each decoded frame.
+
+Containers may give it late, wrongly or not at all; then it is estimated.
+"""
 
 import heapq
 from collections import deque
@@ -13,15 +16,15 @@ from av.video.stream import VideoStream
 
 _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS
 REORDER_DEPTH = 16
-"""How many frames a decoder holds back at most to put them in order (H.264 and HEVC)."""
+"""How many frames a decoder delays at most to reorder them (H.264 and HEVC)."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What the times of a source's pictures are worth.
+    """How reliable the timestamps of a source's video are.
 
-    `in_decoding_order`: they count packets as they are stored, and tell nothing of the order in which frames are shown.
-    `at_decoding`: only the times of decoding are the container's own. `counted`: there are none, frames are counted.
+    `pts_in_decoding_order`: they number the packets in stored order, and say nothing about the order of presentation.
+    `has_only_dts`: only decoding times come from the container. `untimed`: there are none, frames are counted.
     """
 
     pts_in_decoding_order: bool = False
@@ -30,14 +33,14 @@ class Timing:
 
     @property
     def uncertain_frames(self) -> int:
-        """How many frames after a seek may have another time than in the whole film."""
+        """How many frames after a seek may have another time than without the seek."""
         return REORDER_DEPTH if self.pts_in_decoding_order else 0
 
 
 def examine_times(
     container: InputContainer, stream: VideoStream, packets: "Sequence[Packet[VideoStream]]"
 ) -> Timing:
-    """Look at the first packets of a stream, and return what its times are worth."""
+    """Return how reliable a stream's timestamps are, by its first packets."""
     if container.format.flags & _NO_TIMESTAMPS:
         return Timing(untimed=True)
     if not stream.codec_context.has_b_frames:
@@ -45,16 +48,16 @@ def examine_times(
     if container.format.name == "avi":
         return Timing(pts_in_decoding_order=True, has_only_dts=True)
     times = [packet.pts for packet in packets if packet.pts is not None]
-    as_stored = (
+    in_stored_order = (
         len(times) > 1
         and len(times) >= len(packets) - 1
         and all(before <= after for before, after in pairwise(times))
     )
-    return Timing(pts_in_decoding_order=as_stored)
+    return Timing(pts_in_decoding_order=in_stored_order)
 
 
 def time_packets(packets: "Iterator[Packet[VideoStream]]", timing: Timing) -> "Iterator[Packet[VideoStream]]":
-    """Give packets the times that their container has, where FFmpeg guesses others."""
+    """Yield packets with the times of their container where FFmpeg guesses others."""
     for packet in packets:
         if timing.has_only_dts:
             packet.pts = packet.dts
@@ -62,15 +65,15 @@ def time_packets(packets: "Iterator[Packet[VideoStream]]", timing: Timing) -> "I
 
 
 def restore_times(
-    frames: Iterator[VideoFrame], timing: Timing, *, start: int | None, usual_step: int
+    frames: Iterator[VideoFrame], timing: Timing, *, start: int | None, default_step: int
 ) -> Iterator[VideoFrame]:
-    """Give every frame a time later than the one before it; none is dropped.
+    """Yield every frame with a time later than the one before; none is dropped.
 
-    `start` and `usual_step` are in ticks of the stream: the time of a first frame that has none, and how long frames
-    last that do not say so. Without a `start` there are no frames if the first has no time.
+    In ticks of the stream, `start` is the time of a first frame that has none, and `default_step` the duration of
+    frames that have none. Without a `start` there are no frames if the first has no time.
     """
-    previous, step = None, usual_step
-    for frame in _in_shown_order(frames, timing):
+    previous, step = None, default_step
+    for frame in _order_times(frames, timing):
         time = frame.pts
         if previous is None:
             time = start if time is None else time
@@ -81,37 +84,37 @@ def restore_times(
         if time is None:
             return
         frame.pts = previous = time
-        step = frame.duration or usual_step
+        step = frame.duration or default_step
         yield frame
 
 
-def _in_shown_order(frames: Iterator[VideoFrame], timing: Timing) -> Iterator[VideoFrame]:
+def _order_times(frames: Iterator[VideoFrame], timing: Timing) -> Iterator[VideoFrame]:
     if timing.untimed:
-        return _without_times(frames)
+        return _drop_times(frames)
     return _sort_times(frames) if timing.pts_in_decoding_order else frames
 
 
-def _without_times(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+def _drop_times(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
     for frame in frames:
         frame.pts = None
         yield frame
 
 
 def _sort_times(frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-    """Frames come in the order in which they are shown; deal out the times that they have in rising order."""
-    waiting: deque[VideoFrame] = deque()
+    """Assign the frames' times in rising order: frames come in order of presentation."""
+    pending: deque[VideoFrame] = deque()
     times: list[int] = []
     latest = 0
     for frame in frames:
         latest = latest if frame.pts is None else frame.pts
-        waiting.append(frame)
+        pending.append(frame)
         heapq.heappush(times, latest)
-        if len(waiting) > REORDER_DEPTH:
-            yield _retimed(waiting.popleft(), heapq.heappop(times))
-    while waiting:
-        yield _retimed(waiting.popleft(), heapq.heappop(times))
+        if len(pending) > REORDER_DEPTH:
+            yield _set_time(pending.popleft(), heapq.heappop(times))
+    while pending:
+        yield _set_time(pending.popleft(), heapq.heappop(times))
 
 
-def _retimed(frame: VideoFrame, time: int) -> VideoFrame:
+def _set_time(frame: VideoFrame, time: int) -> VideoFrame:
     frame.pts = time
     return frame

@@ -1,8 +1,8 @@
-"""HDR to SDR: light above paper white is rolled off, so that what is brighter stays distinct, and hues stay.
+"""Map HDR to SDR: highlights are compressed, but stay distinct and keep their hue.
 
-A table from PQ or HLG signals (red, green, blue) to BT.709's, as text in the .cube format that FFmpeg's lut3d reads.
-Up to the knee light is kept as it is, 203 nits being white (ITU-R BT.2408); above it follows the Mobius curve, which
-reaches white at the peak. The curve goes by the strongest of the three colours, and all are scaled alike.
+The result is a lookup table from PQ or HLG signals (red, green, blue) to BT.709's, in the .cube text format that
+FFmpeg's lut3d reads. Up to the knee, light is unchanged; 203 nits is white (ITU-R BT.2408). Above the knee the Mobius
+curve reaches white at the peak. It is applied to the largest of the three components, and all are scaled equally.
 """
 
 import io
@@ -30,34 +30,37 @@ _TO_709 = {
     9: np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]),
     12: np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]]),
 }  # fmt: skip
-_USUAL_PRIMARIES = 9
+_DEFAULT_PRIMARIES = 9
 
 
 @cache
-def write_table(transfer: int, primaries: int) -> bytes:
-    """Write the table of a transfer function (PQ or HLG) and primaries; unknown ones count as BT.2020's."""
+def tone_map_table(transfer: int, primaries: int) -> bytes:
+    """Return the table of a transfer function (PQ or HLG) and primaries.
+
+    Unknown primaries count as BT.2020's.
+    """
     levels = np.linspace(0, 1, _NODES)
     blue, green, red = np.meshgrid(levels, levels, levels, indexing="ij")
     signal = np.stack([red, green, blue], axis=-1).reshape(-1, 3)
-    light = _from_pq(signal) if transfer == PQ else _from_hlg(signal)
-    matrix = _TO_709.get(primaries, _TO_709[_USUAL_PRIMARIES])
-    matrix = matrix / matrix.sum(axis=1, keepdims=True)  # what is grey stays so, to the last digit
-    shown = _roll_off(_into_gamut(light @ matrix.T), _PEAK_NITS[transfer] / _PAPER_NITS)
+    light = _light_from_pq(signal) if transfer == PQ else _light_from_hlg(signal)
+    matrix = _TO_709.get(primaries, _TO_709[_DEFAULT_PRIMARIES])
+    matrix = matrix / matrix.sum(axis=1, keepdims=True)  # keeps grey exactly grey
+    sdr = _roll_off(_fit_gamut(light @ matrix.T), _PEAK_NITS[transfer] / _PAPER_NITS)
     text = io.StringIO()
     text.write(f"LUT_3D_SIZE {_NODES}\n")
-    np.savetxt(text, shown ** (1 / _DISPLAY_GAMMA), fmt="%.5f")
+    np.savetxt(text, sdr ** (1 / _DISPLAY_GAMMA), fmt="%.5f")
     return text.getvalue().encode()
 
 
-def _from_pq(signal: Light) -> Light:
-    """Light of a PQ signal, 1 being paper white."""
+def _light_from_pq(signal: Light) -> Light:
+    """Return the light of a PQ signal, where 1 is paper white."""
     root = signal ** (32 / 2_523)
     power = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)
     return _PEAK_NITS[PQ] / _PAPER_NITS * power ** (16_384 / 2_610)
 
 
-def _from_hlg(signal: Light) -> Light:
-    """Light of an HLG signal on a display of 1,000 nits (ITU-R BT.2100), 1 being paper white."""
+def _light_from_hlg(signal: Light) -> Light:
+    """Return the light of an HLG signal on a 1,000 nit display (ITU-R BT.2100), as above."""
     a, b, c, middle = 0.17883277, 0.28466892, 0.55991073, 0.5
     scene = np.where(signal <= middle, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
     luma = np.maximum(scene @ _LUMA_2020, 1e-9)[:, np.newaxis]
@@ -65,8 +68,8 @@ def _from_hlg(signal: Light) -> Light:
     return light
 
 
-def _into_gamut(light: Light) -> Light:
-    """Colours that BT.709 does not have, made paler until it does: the hue and how bright they are stay."""
+def _fit_gamut(light: Light) -> Light:
+    """Desaturate colours outside BT.709 until they fit; hue and luminance stay."""
     luma = np.maximum(light @ _LUMA_709, 0)[:, np.newaxis]
     lowest = light.min(axis=1, keepdims=True)
     paler = luma + (light - luma) * luma / np.maximum(luma - lowest, 1e-12)
@@ -74,11 +77,11 @@ def _into_gamut(light: Light) -> Light:
 
 
 def _roll_off(light: Light, peak: float) -> Light:
-    """Light up to the peak as light up to 1."""
-    strongest = np.maximum(light.max(axis=1, keepdims=True), 1e-9)
+    """Compress light up to the peak to light up to 1."""
+    largest = np.maximum(light.max(axis=1, keepdims=True), 1e-9)
     a = -(_KNEE**2) * (peak - 1) / (_KNEE**2 - 2 * _KNEE + peak)
     b = (_KNEE**2 - 2 * _KNEE * peak + peak) / (peak - 1)
     scale = (b**2 + 2 * b * _KNEE + _KNEE**2) / (b - a)
-    rolled = np.where(strongest <= _KNEE, strongest, scale * (strongest + a) / (strongest + b))
-    shown: Light = np.minimum(light * np.minimum(rolled, 1) / strongest, 1)
-    return shown
+    target = np.where(largest <= _KNEE, largest, scale * (largest + a) / (largest + b))
+    compressed: Light = np.minimum(light * np.minimum(target, 1) / largest, 1)
+    return compressed

@@ -14,7 +14,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from gpu.errors import ExportError, map_errors
-from gpu.media.color import BLACK, display_size
+from gpu.media.color import BLACK
+from gpu.media.frame_format import display_size
 from gpu.media.timestamps import Timing, examine_times, time_packets
 from gpu.sources.container import (
     MAX_FRAME_PIXELS,

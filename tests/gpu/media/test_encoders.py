@@ -56,7 +56,7 @@ def test_an_encoder_that_fails_gives_way_to_software_and_the_timeline_says_so(
 def test_a_card_is_asked_with_the_very_settings_and_says_why_it_refuses(codec: Codec) -> None:
     encoder = encoders.nvenc_encoder(codec, Quality.HIGH)
     assert encoder.name == NVENC[codec]
-    assert hwaccel.unsupported_reason(encoder.name, encoder.options, 1_920, 1_080)
+    assert hwaccel.find_encoder_error(encoder.name, encoder.options, 1_920, 1_080)
     assert encoders.select_encoder(codec, Quality.HIGH, 1_920, 1_080).fallback_reason == "no NVENC device"
 
 

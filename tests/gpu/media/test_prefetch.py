@@ -31,7 +31,7 @@ class Work:
 
 def threads() -> list[str]:
     """Every thread of ours that runs."""
-    return [thread.name for thread in threading.enumerate() if thread.name == "ahead"]
+    return [thread.name for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
 def test_items_come_in_order_and_the_end_is_an_end() -> None:

@@ -19,7 +19,7 @@ def frames(*times: int | None, lasting: int = STEP) -> Iterator[VideoFrame]:
 
 
 def restored(given: Iterator[VideoFrame], timing: Timing, start: int | None = 0) -> list[int | None]:
-    return [frame.pts for frame in restore_times(given, timing, start=start, usual_step=STEP)]
+    return [frame.pts for frame in restore_times(given, timing, start=start, default_step=STEP)]
 
 
 @pytest.mark.parametrize("timing", [Timing(), Timing(pts_in_decoding_order=True)], ids=["shown", "stored"])
