@@ -11,21 +11,21 @@ from typing import Final
 
 from infra.egress.results import Address, Network
 
-_METADATA: Final = "a cloud's metadata address"
+METADATA: Final = "a cloud's metadata address"
 _TRANSITION: Final = "an IPv6 form of an IPv4 address"
 
 _BLOCKED: Final = tuple(
     (ip_network(text), kind)
     for text, kind in [
-        ("169.254.169.254/32", _METADATA),
-        ("169.254.170.2/32", _METADATA),  # containers on ECS
-        ("169.254.170.23/32", _METADATA),  # pods on EKS
-        ("100.100.100.200/32", _METADATA),  # Alibaba
-        ("168.63.129.16/32", _METADATA),  # Azure: a public address that every machine there reaches
-        ("192.0.0.192/32", _METADATA),  # Oracle
-        ("fd00:ec2::254/128", _METADATA),
-        ("fd00:ec2::23/128", _METADATA),
-        ("fd20:ce::254/128", _METADATA),  # Google
+        ("169.254.169.254/32", METADATA),
+        ("169.254.170.2/32", METADATA),  # containers on ECS
+        ("169.254.170.23/32", METADATA),  # pods on EKS
+        ("100.100.100.200/32", METADATA),  # Alibaba
+        ("168.63.129.16/32", METADATA),  # Azure: a public address that every machine there reaches
+        ("192.0.0.192/32", METADATA),  # Oracle
+        ("fd00:ec2::254/128", METADATA),
+        ("fd00:ec2::23/128", METADATA),
+        ("fd20:ce::254/128", METADATA),  # Google
         ("0.0.0.0/8", "an unspecified address"),
         ("10.0.0.0/8", "a private address"),
         ("100.64.0.0/10", "a carrier's private address"),
@@ -76,7 +76,7 @@ def find_block_reason(address: Address, allowed: Sequence[Network]) -> str | Non
     10.0.0.0/8 or everything did not mean it.
     """
     kind = _block_kind(address)
-    if kind is not None and not _is_listed(address, allowed, exactly=kind == _METADATA):
+    if kind is not None and not _is_listed(address, allowed, exactly=kind == METADATA):
         return kind
     for embedded in _extract_ipv4(address):
         kind = find_block_reason(embedded, allowed)

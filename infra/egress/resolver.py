@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from infra.egress.addresses import find_block_reason
+from infra.egress.addresses import METADATA, find_block_reason
 from infra.egress.results import Address, BlockedURL, EgressPolicy, Unreachable
 from infra.egress.urls import is_localhost, parse_address
 
@@ -63,17 +63,14 @@ class AddressResolver:
         if is_localhost(host):
             allowed = tuple(address for address in _LOOPBACK if not find_block_reason(address, self._allowed))
             if not allowed:
-                raise BlockedURL(
-                    f"{host} is the machine of the service itself, and only public addresses are allowed."
-                    f"{self._hint(_LOOPBACK[0])}"
-                )
+                raise self._blocked(f"{host} is the machine of the service itself", _LOOPBACK[0])
             return allowed
         address = parse_address(host)
         if address is None:
             return ()
         kind = find_block_reason(address, self._allowed)
         if kind is not None:
-            raise BlockedURL(f"{host} is {kind}, and only public addresses are allowed.{self._hint(address)}")
+            raise self._blocked(f"{host} is {kind}", address)
         return (address,)
 
     async def resolve(self, host: str) -> tuple[Address, ...]:
@@ -85,17 +82,18 @@ class AddressResolver:
         for address in addresses:
             kind = find_block_reason(address, self._allowed)
             if kind is not None:  # the address itself is not shown: it may be internal
-                raise BlockedURL(
-                    f"{host} resolves to {kind}, and only public addresses are allowed. "
-                    f"The operator of this service can add its network to {self._setting}."
-                )
+                raise self._blocked(f"{host} resolves to {kind}", address, network="its network")
         return addresses
 
-    def _hint(self, address: Address) -> str:
-        network = ip_network(address)
-        if find_block_reason(address, (*self._allowed, network)):
-            return ""  # it embeds an IPv4 address that is blocked as well
-        return f" The operator of this service can allow it by adding {network} to {self._setting}."
+    def _blocked(self, what: str, address: Address, *, network: str | None = None) -> BlockedURL:
+        """Build the error; it says which network to allow, where that helps and is safe to advise."""
+        reason = f"{what}, and only public addresses are allowed."
+        own = ip_network(str(address).partition("%")[0])
+        is_metadata = find_block_reason(address, self._allowed) == METADATA
+        if is_metadata or find_block_reason(address, (*self._allowed, own)):
+            return BlockedURL(reason)  # an IPv4 address that it embeds is blocked as well
+        hint = f"The operator of this service can allow it by adding {network or own} to {self._setting}."
+        return BlockedURL(f"{reason} {hint}")
 
     async def _look_up(self, host: str) -> tuple[Address, ...]:
         try:

@@ -77,8 +77,8 @@ class Outbox:
     change of a job is committed; before the commit it would not see the deliveries.
     """
 
-    def __init__(self, view: JobSerializer, clock: Callable[[], float] = time.time) -> None:
-        self._view = view
+    def __init__(self, serializer: JobSerializer, clock: Callable[[], float] = time.time) -> None:
+        self._serializer = serializer
         self._clock = clock
         self.dirty_job_ids: set[str] = set()
 
@@ -124,16 +124,16 @@ class Outbox:
             if targets := [
                 endpoint_id for endpoint_id in candidates if job.event_type in event_types[endpoint_id]
             ]:
-                payload = build_payload(job, self._view, now)
+                payload = build_payload(job, self._serializer, now)
                 deliveries += [build_delivery(job, endpoint_id, payload, now) for endpoint_id in targets]
                 self.dirty_job_ids.add(job.job_id)
         return deliveries
 
 
-def build_payload(job: Job, view: JobSerializer, now: float) -> str:
+def build_payload(job: Job, serializer: JobSerializer, now: float) -> str:
     """Return the body of an event: its type, the time and the job."""
     return msgspec.json.encode(
-        {"type": job.event_type, "timestamp": format_timestamp(now), "data": view.to_dict(job)}
+        {"type": job.event_type, "timestamp": format_timestamp(now), "data": serializer.to_dict(job)}
     ).decode()
 
 

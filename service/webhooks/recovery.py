@@ -61,7 +61,13 @@ async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) ->
 
 
 async def recover_missed(
-    session: AsyncSession, endpoint: Endpoint, view: JobSerializer, *, since: float, after: str, now: float
+    session: AsyncSession,
+    endpoint: Endpoint,
+    serializer: JobSerializer,
+    *,
+    since: float,
+    after: str,
+    now: float,
 ) -> tuple[int, str | None]:
     """Requeue final events that the endpoint wants and has not received.
 
@@ -72,7 +78,7 @@ async def recover_missed(
     count = 0
     for job in jobs:
         if job.event_type in endpoint.event_types:
-            count += await _redeliver_missed(session, endpoint, job, view, now)
+            count += await _redeliver_missed(session, endpoint, job, serializer, now)
     return count, jobs[-1].job_id if len(jobs) == BATCH_ROWS else None
 
 
@@ -92,7 +98,7 @@ async def _list_ended_jobs(
 
 
 async def _redeliver_missed(
-    session: AsyncSession, endpoint: Endpoint, job: Job, view: JobSerializer, now: float
+    session: AsyncSession, endpoint: Endpoint, job: Job, serializer: JobSerializer, now: float
 ) -> int:
     """Make one delivery due, unless it was delivered or is about to be sent."""
     is_same_event = and_(
@@ -111,7 +117,7 @@ async def _redeliver_missed(
         return 1
     if (await session.execute(select(exists().where(is_same_event)))).scalar_one():
         return 0
-    delivery = build_delivery(job, endpoint.endpoint_id, build_payload(job, view, now), now)
+    delivery = build_delivery(job, endpoint.endpoint_id, build_payload(job, serializer, now), now)
     await session.execute(_insert, delivery)
     return 1
 

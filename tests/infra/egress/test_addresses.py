@@ -8,7 +8,7 @@ import pytest
 from infra.egress import BlockedURL, EgressClient, EgressPolicy
 from tests.infra.egress.hostile_receivers import FakeResolver
 
-REFUSED = {
+BLOCKED = {
     # loopback and this machine, in every spelling
     "https://127.0.0.1/": "a loopback address",
     "https://127.255.255.254/": "a loopback address",
@@ -210,7 +210,7 @@ def build_client(policy: EgressPolicy, names: FakeResolver) -> EgressClient:
 
 
 @pytest.mark.parametrize(
-    ("url", "reason"), [pytest.param(*row, id=ascii(row[0])[:60]) for row in REFUSED.items()]
+    ("url", "reason"), [pytest.param(*row, id=ascii(row[0])[:60]) for row in BLOCKED.items()]
 )
 async def test_refused(url: str, reason: str) -> None:
     names = FakeResolver()
@@ -231,9 +231,7 @@ def test_allowed(url: str) -> None:
 
 
 @pytest.mark.parametrize(("host", "addresses", "kind"), [pytest.param(*row, id=row[0]) for row in RESOLVED])
-async def test_names_are_judged_by_every_address_they_have(
-    host: str, addresses: list[str], kind: str
-) -> None:
+async def test_names_are_checked_by_all_their_addresses(host: str, addresses: list[str], kind: str) -> None:
     egress = build_client(EgressPolicy(), FakeResolver({host: [addresses]}))
     egress.check_url(f"https://{host}/")
     with pytest.raises(BlockedURL) as error:
@@ -276,7 +274,7 @@ async def test_names_are_judged_by_every_address_they_have(
         pytest.param(["10.0.0.0/8"], "localhost", False, id="localhost"),
     ],
 )
-def test_operators_allow_networks_by_name(networks: list[str], host: str, passes: bool) -> None:
+def test_operators_allow_networks(networks: list[str], host: str, passes: bool) -> None:
     egress = build_client(EgressPolicy(tuple(ip_network(network) for network in networks)), FakeResolver())
     if passes:
         egress.check_url(f"https://{host}/")
@@ -285,15 +283,35 @@ def test_operators_allow_networks_by_name(networks: list[str], host: str, passes
             egress.check_url(f"https://{host}/")
 
 
-async def test_localhost_is_this_machine_whatever_a_resolver_says() -> None:
+async def test_localhost_is_never_resolved() -> None:
     names = FakeResolver({"localhost": [["8.8.8.8"]]})
     with pytest.raises(BlockedURL):
         await build_client(EgressPolicy(), names).check("https://localhost/")
     assert names.lookups == []
 
 
-def test_http_is_for_operators_to_allow() -> None:
+def test_only_the_policy_allows_http() -> None:
     egress = build_client(EgressPolicy(allow_http=True), FakeResolver())
     egress.check_url("http://hooks.example.com/")
     with pytest.raises(BlockedURL, match="http:// or https://"):
         egress.check_url("ws://hooks.example.com/")
+
+
+@pytest.mark.parametrize(
+    ("host", "hint"),
+    [
+        ("10.0.0.1", "by adding 10.0.0.1/32 to allowed_networks"),
+        ("localhost", "by adding 127.0.0.1/32 to allowed_networks"),
+        ("[fd12::1]", "by adding fd12::1/128 to allowed_networks"),
+        ("db.internal", "by adding its network to allowed_networks"),
+        ("169.254.169.254", None),
+        ("metadata.internal", None),
+        ("[::ffff:10.0.0.1]", None),
+    ],
+)
+async def test_the_reason_names_the_setting_where_that_is_safe(host: str, hint: str | None) -> None:
+    names = FakeResolver({"db.internal": [["10.0.0.1"]], "metadata.internal": [["169.254.169.254"]]})
+    with pytest.raises(BlockedURL) as error:
+        await build_client(EgressPolicy(), names).check(f"https://{host}/")
+    assert (hint or "allowed.") in error.value.reason
+    assert ("adding" in error.value.reason) is (hint is not None)

@@ -117,7 +117,7 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
         ),
     ],
 )
-async def test_an_answer_is_a_status_and_a_beginning(
+async def test_a_response_has_a_status_and_an_excerpt(
     egress: EgressClient, conduct: Conduct, status: int, excerpt: str, retry_after: str | None
 ) -> None:
     async with receiving(conduct) as port:
@@ -125,7 +125,7 @@ async def test_an_answer_is_a_status_and_a_beginning(
     assert (response.status, response.excerpt, response.retry_after) == (status, excerpt, retry_after)
 
 
-async def test_a_body_of_crumbs_is_cut_where_its_bytes_on_the_wire_are_many(egress: EgressClient) -> None:
+async def test_a_body_in_tiny_chunks_is_cut_by_its_bytes_on_the_wire(egress: EgressClient) -> None:
     async with receiving(hostile_receivers.crumbs) as port:
         response = await post(egress, port)
     assert (response.status, set(response.excerpt)) == (200, {"x"})
@@ -285,7 +285,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
         pytest.param(httpx.RemoteProtocolError("no"), "protocol", id="protocol"),
     ],
 )
-async def test_another_transport_takes_the_place_of_sockets(failure: Exception, code: str) -> None:
+async def test_another_transport_can_replace_the_sockets(failure: Exception, code: str) -> None:
     router = respx.Router()
     router.post("https://hooks.test/a").mock(side_effect=[httpx.Response(410, text="gone"), failure])
     egress = EgressClient(EgressPolicy(), transport=httpx.MockTransport(router.async_handler))

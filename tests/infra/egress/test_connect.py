@@ -73,7 +73,7 @@ async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next()
             await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
 
 
-async def test_one_address_that_is_down_leaves_the_others() -> None:
+async def test_an_address_that_is_down_does_not_block_the_others() -> None:
     egress = EgressClient(LOOPBACK, lookup=FakeResolver({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
     async with receiving(hostile_receivers.healthy) as port:
         assert (await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})).status == 200
@@ -92,7 +92,7 @@ def hang_connections(address: str, port: int) -> Iterator[None]:
         yield
 
 
-async def test_one_address_that_swallows_everything_leaves_time_for_the_others() -> None:
+async def test_an_address_that_drops_packets_leaves_time_for_the_others() -> None:
     names = FakeResolver({"hooks.test": [["127.0.0.2", "127.0.0.1"]]})
     egress = EgressClient(LOOPBACK, lookup=names, total_seconds=4.8)
     async with receiving(hostile_receivers.healthy) as port:
@@ -108,7 +108,7 @@ async def test_one_address_that_swallows_everything_leaves_time_for_the_others()
     assert (error.code, error.message) == ("connect", f"127.0.0.2 port {port} did not answer in time.")
 
 
-async def test_what_is_read_is_bounded_within_tls(authority: Authority) -> None:
+async def test_reading_is_limited_within_tls(authority: Authority) -> None:
     egress = EgressClient(LOOPBACK, ssl_context=authority.client_context())
     async with receiving(hostile_receivers.continue_storm, ssl=authority.server_context("127.0.0.1")) as port:
         with pytest.raises(Unreachable, match="longer than 65536"):
@@ -116,7 +116,7 @@ async def test_what_is_read_is_bounded_within_tls(authority: Authority) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "hooks.test"])
-async def test_tls_is_by_the_name_in_the_url(authority: Authority, address: str) -> None:
+async def test_tls_verifies_the_name_in_the_url(authority: Authority, address: str) -> None:
     lookups: list[str | None] = []
     heads: list[bytes] = []
     context = authority.server_context(address)
@@ -245,7 +245,7 @@ async def test_a_machine_without_free_sockets_reports_a_local_fault() -> None:
         assert (await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})).status == 200
 
 
-async def test_names_that_never_resolve_take_so_many_threads_and_no_more() -> None:
+async def test_names_that_never_resolve_use_a_limited_number_of_threads() -> None:
     over = threading.Event()
     waiting = [threading.Thread(target=over.wait, daemon=True) for _ in range(MAX_THREADS)]
     try:

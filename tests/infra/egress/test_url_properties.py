@@ -44,7 +44,7 @@ FORMS = [
 
 
 @given(IPV4 | IPV6)
-def test_the_standard_library_finds_nothing_to_object_to_in_what_is_allowed(address: Address) -> None:
+def test_the_standard_library_agrees_with_what_is_allowed(address: Address) -> None:
     if find_block_reason(address, ()) is None:
         assert address.is_global
         assert not address.is_multicast
@@ -53,7 +53,7 @@ def test_the_standard_library_finds_nothing_to_object_to_in_what_is_allowed(addr
 
 @pytest.mark.parametrize("form", FORMS)
 @given(embedded=IPV4)
-def test_an_ipv4_address_in_an_ipv6_address_is_judged_by_itself_too(form: str, embedded: IPv4Address) -> None:
+def test_an_ipv4_address_in_an_ipv6_address_is_checked_as_well(form: str, embedded: IPv4Address) -> None:
     address = ip_address(form.format(embedded))
     assume(int(address) > 1)  # `::` and `::1` are addresses of their own
     assert find_block_reason(address, ()) is not None
@@ -62,7 +62,7 @@ def test_an_ipv4_address_in_an_ipv6_address_is_judged_by_itself_too(form: str, e
 
 
 @given(st.lists(PIECES, max_size=6))
-def test_what_is_allowed_reads_the_same_to_another_parser(pieces: list[str]) -> None:
+def test_another_parser_reads_an_allowed_url_alike(pieces: list[str]) -> None:
     url = "https://" + "".join(pieces)
     try:
         parsed = parse(url, EgressPolicy())
@@ -77,7 +77,7 @@ def test_what_is_allowed_reads_the_same_to_another_parser(pieces: list[str]) -> 
 
 
 @given(st.text() | st.lists(PIECES).map("".join))
-def test_any_text_is_a_url_or_forbidden(text: str) -> None:
+def test_any_text_is_a_url_or_blocked(text: str) -> None:
     for url in (text, f"https://{text}", f"https://a.example.com/{text}", f"https://a.example.com:{text}"):
         with suppress(BlockedURL):
             assert parse(url, EgressPolicy()).scheme == "https"

@@ -1,5 +1,5 @@
-// A consumer of webhooks on Node: verifies each delivery as the package `standardwebhooks` does, answers 204 or 400.
-// Its argument is the folder where the package is installed; the secrets that it is to know come over standard input.
+// A consumer of webhooks on Node: verifies each delivery with the package `standardwebhooks` does, responds with 204 or 400.
+// Its argument is the folder where the package is installed; each line of standard input is the secret to use from then on.
 
 const { createServer } = require("node:http");
 const { createRequire } = require("node:module");

@@ -66,7 +66,7 @@ async def test_a_test_event_is_sent_at_once_and_logged_whole(app: AppHarness) ->
     assert accepted_body.items() <= {**delivery, "attempts": [], "state": "pending", "ended_at": None}.items()
 
 
-async def test_a_failure_says_what_came_back(app: AppHarness) -> None:
+async def test_a_failure_shows_the_response(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(500, body="ä".encode() * 10_000)) as receiver:
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
         whole = await send_test_event(app.client, endpoint)
@@ -118,7 +118,7 @@ async def test_a_delivery_is_sent_again_with_the_same_id(app: AppHarness) -> Non
     assert len({sent.body for sent in receiver.requests}) == 1
 
 
-async def test_what_went_to_a_wrong_url_is_sent_again_to_the_right_one(app: AppHarness) -> None:
+async def test_a_redelivery_goes_to_the_current_url(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(404)) as wrong, serve_script(ScriptedResponse(204)) as right:
         endpoint = await create_endpoint(app.client, f"{wrong.url}/hok")
         first = await send_test_event(app.client, endpoint)
@@ -130,7 +130,7 @@ async def test_what_went_to_a_wrong_url_is_sent_again_to_the_right_one(app: AppH
     assert wrong.requests[0].headers["webhook-id"] == right.requests[0].headers["webhook-id"]
 
 
-async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(app: AppHarness) -> None:
+async def test_a_delivery_that_waits_for_its_next_attempt_can_be_sent_at_once(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(500), ScriptedResponse(204)) as receiver:
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", events=["export.failed"])
         await fail_export(app)
@@ -144,7 +144,7 @@ async def test_one_that_waits_for_its_next_try_can_be_sent_at_once(app: AppHarne
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-async def test_what_was_missed_while_disabled_is_recovered_exactly_once(
+async def test_events_missed_while_disabled_are_recovered_exactly_once(
     request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack, database: str
 ) -> None:
     since = {"since": datetime.now(UTC).isoformat()}
@@ -177,7 +177,7 @@ async def test_a_recovery_goes_back_to_the_given_time(app: AppHarness) -> None:
     assert (delivery["type"], delivery["state"]) == ("export.failed", "delivered")
 
 
-async def test_what_failed_is_recovered_as_well(app: AppHarness) -> None:
+async def test_a_failed_delivery_is_recovered_as_well(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(410), ScriptedResponse(204)) as receiver:
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", events=["export.failed"])
         await fail_export(app)
@@ -191,7 +191,7 @@ async def test_what_failed_is_recovered_as_well(app: AppHarness) -> None:
     assert len({sent.headers["webhook-id"] for sent in receiver.requests}) == 1
 
 
-async def test_an_endpoint_recovers_only_what_it_wants(app: AppHarness) -> None:
+async def test_an_endpoint_recovers_only_its_event_types(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         await fail_export(app)
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", events=["export.completed"])

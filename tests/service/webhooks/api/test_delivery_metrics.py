@@ -5,7 +5,7 @@ from service.webhooks.send import DELAY_BUCKETS
 from tests.service.webhooks.webhook_harness import WebhookHarness
 
 
-async def test_the_delay_counts_from_the_commit_of_what_was_taken_at_once(harness: WebhookHarness) -> None:
+async def test_the_delay_of_a_first_attempt_counts_from_the_commit(harness: WebhookHarness) -> None:
     await harness.create_endpoint()
     await harness.complete_export("job-1")
     harness.clock.advance(0.3)
@@ -16,7 +16,7 @@ async def test_the_delay_counts_from_the_commit_of_what_was_taken_at_once(harnes
     assert round(metrics.delays_seconds, 3) == 0.3
 
 
-async def test_what_failed_first_counts_as_failed_then_as_delivered_and_not_as_a_delay(
+async def test_a_retried_delivery_counts_as_failed_and_delivered_but_not_as_a_delay(
     harness: WebhookHarness,
 ) -> None:
     await harness.create_endpoint()

@@ -32,7 +32,7 @@ async def test_the_users_stream_tells_that_an_endpoint_was_disabled(server: Stre
     assert "secret" not in event.job
 
 
-async def test_the_socket_carries_exports_alone(server: StreamServer) -> None:
+async def test_the_websocket_carries_only_exports(server: StreamServer) -> None:
     async with connect(f"ws://{server.address}/ws/exports") as socket:
         await wait_until(lambda: server.stream_count == 1)
         with serve_script(ScriptedResponse(410)) as receiver:
@@ -55,20 +55,22 @@ async def test_owners_who_disable_an_endpoint_get_no_stream_event(server: Stream
     assert (event.type, event.job["job_id"]) == ("export.progress", run.spec.job_id)
 
 
-async def test_every_replica_tells_it(settings: Settings, stack: AsyncExitStack, postgresql_url: str) -> None:
+async def test_every_replica_reports_it(
+    settings: Settings, stack: AsyncExitStack, postgresql_url: str
+) -> None:
     shared = settings.model_copy(update={"database_url": postgresql_url})
     servers = [await stack.enter_async_context(open_server(shared)) for _ in range(2)]
-    listening: list[Events] = []
+    streams: list[Events] = []
     for server in servers:
-        listening.append(await stack.enter_async_context(server.events("/api/exports/events")))
-        await listening[-1].snapshot()
+        streams.append(await stack.enter_async_context(server.events("/api/exports/events")))
+        await streams[-1].snapshot()
     await patch_endpoint(
         servers[0].client, await create_endpoint(servers[0].client, "http://127.0.0.1:2/a"), enabled=False
     )
     with serve_script(ScriptedResponse(410)) as receiver:
         endpoint = await create_endpoint(servers[0].client, receiver.url)
         await send_test_event(servers[0].client, endpoint)
-    for events in listening:
+    for events in streams:
         event = await events.next()
         while event is not None and event.type != "webhook.disabled":
             event = await events.next()

@@ -45,7 +45,9 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
-async def test_anothers_endpoint_is_not_there(multi_user_app: AppHarness, subtests: pytest.Subtests) -> None:
+async def test_an_endpoint_of_another_user_is_not_found(
+    multi_user_app: AppHarness, subtests: pytest.Subtests
+) -> None:
     client, ada, bob = multi_user_app.client, bearer("ada"), bearer("bob")
     with serve_script(ScriptedResponse(204)) as receiver:
         client.headers.update(ada)
@@ -65,7 +67,7 @@ async def test_anothers_endpoint_is_not_there(multi_user_app: AppHarness, subtes
     assert len(receiver.requests) == 1
 
 
-async def test_a_delivery_is_found_at_its_own_endpoint_alone(app: AppHarness) -> None:
+async def test_a_delivery_is_found_only_under_its_own_endpoint(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         first, second = [await create_endpoint(app.client, f"{receiver.url}/{n}") for n in "12"]
         delivery_id = (await send_test_event(app.client, first))["delivery_id"]
@@ -73,7 +75,7 @@ async def test_a_delivery_is_found_at_its_own_endpoint_alone(app: AppHarness) ->
     problem(await app.client.post(path(second, f"deliveries/{delivery_id}/redeliver")), 404)
 
 
-async def test_lists_hold_nothing_of_others(multi_user_app: AppHarness) -> None:
+async def test_lists_show_nothing_of_other_users(multi_user_app: AppHarness) -> None:
     client = multi_user_app.client
     job = await multi_user_app.submit_export(
         user="ada", json=multi_user_app.export_body(webhook_url=URL), headers=bearer("ada")
@@ -87,7 +89,7 @@ async def test_lists_hold_nothing_of_others(multi_user_app: AppHarness) -> None:
     problem(await client.get(f"/api/webhooks/{job['webhook']['id']}", headers=bearer("bob")), 404)
 
 
-async def test_what_can_be_no_id_is_not_there(app: AppHarness, subtests: pytest.Subtests) -> None:
+async def test_an_impossible_id_is_not_found(app: AppHarness, subtests: pytest.Subtests) -> None:
     endpoint = await create_endpoint(app.client, URL)
     for odd in ("x" * 65, "%00", "%C3%A4", "%0A"):
         with subtests.test(odd):
@@ -184,7 +186,7 @@ async def test_a_bad_query_is_refused(app: AppHarness, subtests: pytest.Subtests
             problem(await app.client.get(path(endpoint, f"deliveries?{query}")), 422)
 
 
-async def test_what_is_no_json_is_refused(app: AppHarness, subtests: pytest.Subtests) -> None:
+async def test_a_body_that_is_not_json_is_rejected(app: AppHarness, subtests: pytest.Subtests) -> None:
     json = {"content-type": "application/json"}
     for content in (b"", b"{", b'{"url": "\\ud800"}', b"\xff"):
         with subtests.test(content=content):
@@ -202,24 +204,24 @@ async def test_a_form_is_refused(app: AppHarness) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-async def test_a_user_has_no_more_endpoints_than_allowed_however_many_are_asked_for_at_once(
+async def test_concurrent_requests_cannot_exceed_the_limit_of_endpoints(
     request: pytest.FixtureRequest, users_settings: Settings, stack: AsyncExitStack, database: str
 ) -> None:
     url = request.getfixturevalue("postgresql_url") if database == "postgresql" else None
     settings = users_settings.model_copy(update={"database_url": url, "max_webhooks_per_user": 3})
-    houses = [await stack.enter_async_context(open_app(settings, FakeRunner()))]
+    apps = [await stack.enter_async_context(open_app(settings, FakeRunner()))]
     if url is not None:
-        houses.append(await stack.enter_async_context(open_app(settings, FakeRunner())))
-        async with houses[0].database.transaction() as session:
+        apps.append(await stack.enter_async_context(open_app(settings, FakeRunner())))
+        async with apps[0].database.transaction() as session:
             await session.execute(delete(ENDPOINTS))
     requests = [
         app.client.post("/api/webhooks", json={"url": URL}, headers=bearer("ada"))
-        for app in houses
-        for _ in range(12 // len(houses))
+        for app in apps
+        for _ in range(12 // len(apps))
     ]
     responses = await asyncio.gather(*requests)
     assert sorted(response.status_code for response in responses) == [201] * 3 + [409] * 9
-    ada = houses[0].client
+    ada = apps[0].client
     [refused, *_] = [response for response in responses if response.status_code == 409]
     assert refused.json()["detail"] == "You have 3 webhooks, which is the maximum; delete one first."
     shown = (await ada.get("/api/webhooks", headers=bearer("ada"))).json()["webhooks"]

@@ -27,11 +27,11 @@ USUAL = ["export.started", "export.completed", "export.failed", "export.cancelle
 
 
 async def test_a_new_endpoint_is_shown_whole(app: AppHarness) -> None:
-    answer = await app.client.post("/api/webhooks", json={"url": URL, "description": "billing"})
-    shown = answer.json()
-    assert answer.status_code == 201
-    assert answer.headers["location"] == path(shown)
-    assert answer.headers["cache-control"] == "no-store"
+    response = await app.client.post("/api/webhooks", json={"url": URL, "description": "billing"})
+    shown = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == path(shown)
+    assert response.headers["cache-control"] == "no-store"
     assert len(base64.b64decode(shown.pop("secret").removeprefix("whsec_"), validate=True)) == 32
     assert datetime.fromisoformat(shown.pop("created_at")).timestamp() == pytest.approx(time.time(), abs=60)
     assert shown == {
@@ -59,7 +59,7 @@ async def test_a_secret_is_in_no_other_answer_and_no_log(
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook", ed25519=True)
         renewed = await rotate_secret(app.client, endpoint)
         delivery = await send_test_event(app.client, endpoint)
-        answers = [
+        responses = [
             await app.client.get("/api/webhooks"),
             await app.client.get(path(endpoint)),
             await app.client.patch(path(endpoint), json={"description": "x"}),
@@ -72,13 +72,13 @@ async def test_a_secret_is_in_no_other_answer_and_no_log(
                 "/api/webhooks/verify", json=_build_verify_body(receiver.requests[0], endpoint)
             ),
         ]
-    said = "".join(answer.text for answer in answers) + caplog.text
+    said = "".join(response.text for response in responses) + caplog.text
     for secret in (endpoint["secret"], renewed["secret"]):
         assert secret.removeprefix("whsec_") not in said
     assert "whsk_" not in said
 
 
-async def test_events_are_kept_once_and_in_their_order(app: AppHarness) -> None:
+async def test_event_types_are_stored_once_and_in_order(app: AppHarness) -> None:
     event_types = ["export.failed", "export.progress", "export.failed"]
     endpoint = await create_endpoint(app.client, URL, events=event_types)
     assert endpoint["events"] == ["export.progress", "export.failed"]
@@ -93,7 +93,7 @@ async def test_a_list_has_the_users_own_endpoints_oldest_first(app: AppHarness) 
     assert [endpoint["id"] for endpoint in of_job] == [job["webhook"]["id"]]
 
 
-async def test_what_is_given_is_changed_and_nothing_else(app: AppHarness) -> None:
+async def test_only_given_fields_are_changed(app: AppHarness) -> None:
     endpoint = await create_endpoint(app.client, URL, description="before")
     changed = await patch_endpoint(app.client, endpoint, events=["export.failed"])
     assert changed == (await app.client.get(path(endpoint))).json()
@@ -115,7 +115,7 @@ async def test_an_endpoint_that_is_enabled_again_starts_without_failures(app: Ap
     assert on == endpoint
 
 
-async def test_a_removed_endpoint_is_gone_with_its_deliveries(app: AppHarness) -> None:
+async def test_a_removed_endpoint_is_deleted_with_its_deliveries(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
         delivery = await send_test_event(app.client, endpoint)
@@ -127,7 +127,7 @@ async def test_a_removed_endpoint_is_gone_with_its_deliveries(app: AppHarness) -
     assert (await app.client.get("/api/webhooks")).json() == {"webhooks": []}
 
 
-async def test_a_rotation_gives_another_secret_and_a_day(app: AppHarness) -> None:
+async def test_a_rotation_gives_a_new_secret_and_an_overlap_of_a_day(app: AppHarness) -> None:
     endpoint = await create_endpoint(app.client, URL, ed25519=True)
     renewed = await rotate_secret(app.client, endpoint)
     assert renewed["secret"] != endpoint["secret"]
@@ -156,12 +156,12 @@ async def test_only_an_endpoint_with_ed25519_has_public_keys(app: AppHarness) ->
 
 
 @pytest.mark.parametrize("method", ["test", "recover"])
-async def test_nothing_can_be_asked_of_a_disabled_endpoint(app: AppHarness, method: str) -> None:
+async def test_a_disabled_endpoint_rejects_tests_and_recoveries(app: AppHarness, method: str) -> None:
     endpoint = await create_endpoint(app.client, URL)
     await patch_endpoint(app.client, endpoint, enabled=False)
-    answer = await app.client.post(path(endpoint, method), json={"since": "2026-01-01T00:00:00Z"})
-    assert answer.status_code == 409
-    assert answer.json()["type"] == "urn:framehook:problem:endpoint_disabled"
+    response = await app.client.post(path(endpoint, method), json={"since": "2026-01-01T00:00:00Z"})
+    assert response.status_code == 409
+    assert response.json()["type"] == "urn:framehook:problem:endpoint_disabled"
 
 
 async def test_nothing_is_sent_again_to_a_disabled_endpoint(app: AppHarness) -> None:
@@ -169,8 +169,8 @@ async def test_nothing_is_sent_again_to_a_disabled_endpoint(app: AppHarness) -> 
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
         delivery = await send_test_event(app.client, endpoint)
     await patch_endpoint(app.client, endpoint, enabled=False)
-    answer = await app.client.post(path(endpoint, f"deliveries/{delivery['delivery_id']}/redeliver"))
-    assert answer.status_code == 409
+    response = await app.client.post(path(endpoint, f"deliveries/{delivery['delivery_id']}/redeliver"))
+    assert response.status_code == 409
     assert (await deliveries(app.client, endpoint))["deliveries"][0]["state"] == "delivered"
 
 

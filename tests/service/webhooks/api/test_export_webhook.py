@@ -89,7 +89,7 @@ async def test_the_secret_is_in_no_other_answer_about_the_export(app: AppHarness
     assert '"webhook"' not in responses
 
 
-async def test_its_endpoint_is_no_part_of_the_users_number(app: AppHarness) -> None:
+async def test_its_endpoint_does_not_count_towards_the_limit(app: AppHarness) -> None:
     job = await app.submit_export(json=app.export_body(webhook_url=URL))
     assert (await app.client.get("/api/webhooks")).json() == {"webhooks": []}
     updated = await patch_endpoint(app.client, job["webhook"], enabled=False)
@@ -107,10 +107,10 @@ async def test_its_endpoint_is_no_part_of_the_users_number(app: AppHarness) -> N
     ],
     ids=["no url", "no events", "an unknown event", "no text"],
 )
-async def test_what_makes_no_endpoint_makes_no_export(app: AppHarness, fields: dict[str, object]) -> None:
+async def test_an_invalid_webhook_creates_no_export(app: AppHarness, fields: dict[str, object]) -> None:
     app.put_object()
-    answer = await app.client.post("/api/exports", json=app.export_body(**fields))
-    assert answer.status_code == 422
+    response = await app.client.post("/api/exports", json=app.export_body(**fields))
+    assert response.status_code == 422
     assert (await app.client.get("/api/exports")).json()["exports"] == []
 
 

@@ -40,7 +40,7 @@ async def run_json(server: LiveServer, *words: str) -> Any:
     return json.loads(result.out)
 
 
-async def test_an_endpoint_is_added_tried_and_looked_at(server: LiveServer) -> None:
+async def test_an_endpoint_is_added_tested_and_listed(server: LiveServer) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         added = await run_command(
             server, "add", receiver.url, "--event", "export.failed", "--description", "mine"

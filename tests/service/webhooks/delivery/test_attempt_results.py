@@ -107,7 +107,7 @@ async def test_any_other_answer_is_a_failure_and_tried_again(
         pytest.param(302, "3600", FIRST_DELAY, id="of a redirect"),
     ],
 )
-async def test_429_and_503_may_ask_for_more_time_and_get_no_less(
+async def test_429_and_503_may_lengthen_the_delay_but_not_shorten_it(
     consumer: Consumer, status: int, header: str, expected: tuple[float, float]
 ) -> None:
     consumer.route.respond(status, headers={"retry-after": header})
@@ -157,7 +157,7 @@ async def test_a_local_fault_counts_neither_as_a_try_nor_against_the_endpoint(
     assert [row["state"] for row in await consumer.harness.load_deliveries()] == ["delivered"]
 
 
-async def test_410_disables_the_endpoint_and_tells_its_owner(consumer: Consumer) -> None:
+async def test_410_disables_the_endpoint_and_notifies_its_owner(consumer: Consumer) -> None:
     await consumer.harness.complete_export("job-2")
     consumer.route.mock(side_effect=[httpx.Response(410), httpx.Response(204), httpx.Response(204)])
     await consumer.harness.deliver_all()
@@ -174,14 +174,14 @@ async def test_410_disables_the_endpoint_and_tells_its_owner(consumer: Consumer)
     assert len(await consumer.harness.load_deliveries()) == 2
 
 
-async def test_of_an_answer_16_kib_are_kept(consumer: Consumer) -> None:
+async def test_of_a_response_16_kib_are_stored(consumer: Consumer) -> None:
     consumer.route.respond(200, text="é" * 20_000)
     await consumer.harness.deliver_all()
     (attempt,) = await consumer.harness.load_attempts()
     assert attempt["excerpt"] == "é" * 8_192
 
 
-async def test_what_no_database_takes_is_left_out_of_the_log(consumer: Consumer) -> None:
+async def test_characters_that_no_database_stores_are_left_out_of_the_log(consumer: Consumer) -> None:
     consumer.route.respond(500, content=b"\x00before\xffafter\x00")
     await consumer.harness.deliver_all()
     (attempt,) = await consumer.harness.load_attempts()

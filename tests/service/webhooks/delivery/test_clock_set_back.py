@@ -69,7 +69,9 @@ async def test_a_receiver_that_asked_for_an_hour_while_the_clock_was_ahead_gets_
     assert len(harness.received) == 2
 
 
-async def test_what_was_written_ahead_and_not_sent_yet_is_sent_at_once(harness: WebhookHarness) -> None:
+async def test_an_unsent_event_from_before_the_clock_was_set_back_is_sent_at_once(
+    harness: WebhookHarness,
+) -> None:
     await harness.create_endpoint()
     harness.clock.advance(DAY)
     await harness.complete_export()
@@ -79,7 +81,7 @@ async def test_what_was_written_ahead_and_not_sent_yet_is_sent_at_once(harness: 
     assert (row["state"], row["created_at"], row["ended_at"]) == ("delivered", BEGIN, BEGIN)
 
 
-async def test_a_lease_that_was_taken_ahead_ends_as_any_other(harness: WebhookHarness) -> None:
+async def test_a_lease_that_was_taken_ahead_ends_after_its_own_time(harness: WebhookHarness) -> None:
     await harness.create_endpoint(events=[EventType.PROGRESS, EventType.COMPLETED])
     await harness.submit_export("job-1")
     replicas = ReplicaPair(harness)
@@ -98,7 +100,7 @@ async def test_a_lease_that_was_taken_ahead_ends_as_any_other(harness: WebhookHa
     assert [row["state"] for row in await harness.load_deliveries()] == ["superseded", "delivered"]
 
 
-async def test_newer_events_do_not_wait_for_a_lease_that_was_taken_ahead_and_ended(
+async def test_newer_events_do_not_wait_for_an_old_lease_of_a_clock_that_was_ahead(
     harness: WebhookHarness,
 ) -> None:
     endpoint = await harness.create_endpoint(events=[EventType.PROGRESS, EventType.COMPLETED])
@@ -122,7 +124,9 @@ async def test_newer_events_do_not_wait_for_a_lease_that_was_taken_ahead_and_end
     assert [arrival.type for arrival in replicas.arrivals] == [EventType.PROGRESS, EventType.COMPLETED]
 
 
-async def test_what_was_sent_ahead_and_cut_off_can_be_sent_again_by_hand(harness: WebhookHarness) -> None:
+async def test_an_attempt_interrupted_before_the_clock_was_set_back_can_be_redelivered(
+    harness: WebhookHarness,
+) -> None:
     await harness.create_endpoint()
     replicas = ReplicaPair(harness)
     harness.clock.advance(DAY)
@@ -157,7 +161,7 @@ async def test_five_days_of_failures_that_began_ahead_are_five_days_from_when_th
     assert not (await harness.load_endpoints())[0]["enabled"]
 
 
-async def test_an_old_secret_that_was_replaced_ahead_signs_for_a_day_and_no_longer(
+async def test_a_secret_rotated_before_the_clock_was_set_back_signs_for_a_day(
     harness: WebhookHarness,
 ) -> None:
     endpoint = await harness.create_endpoint()
@@ -193,7 +197,7 @@ async def test_a_clock_that_leaps_forward_disables_no_endpoint_and_loses_nothing
     assert [row["state"] for row in await harness.load_deliveries()] == ["delivered"] * 3
 
 
-async def test_a_clock_that_leaps_forward_and_back_leaves_everything_on_its_way(
+async def test_a_clock_that_leaps_forward_and_back_loses_no_delivery(
     harness: WebhookHarness,
 ) -> None:
     await harness.create_endpoint()

@@ -99,14 +99,14 @@ def test_the_first_failure_leaves_one_at_a_time() -> None:
     assert limit.value == 1
 
 
-def test_what_was_sent_alone_earns_no_more_than_two_at_a_time() -> None:
+def test_deliveries_sent_alone_raise_the_limit_to_two_at_most() -> None:
     limit = ConcurrencyLimit()
     for _ in range(100):
         limit.record_success(3, in_flight=1, maximum=MAXIMUM)
     assert limit.value == 2
 
 
-def test_a_receiver_that_failed_for_long_earns_its_places_again() -> None:
+def test_a_receiver_that_failed_for_long_regains_its_concurrency() -> None:
     limit = ConcurrencyLimit(caution=MAX_CAUTION)
     for _ in range(1_000):
         limit.record_failure()

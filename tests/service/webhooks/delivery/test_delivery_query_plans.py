@@ -76,7 +76,7 @@ WORK: dict[str, Work] = {
 }
 
 
-async def test_no_statement_reads_through_all_deliveries(busy_harness: WebhookHarness) -> None:
+async def test_no_statement_scans_all_deliveries(busy_harness: WebhookHarness) -> None:
     scans: dict[str, list[str]] = {}
     for name, work in WORK.items():
         async with busy_harness.database.transaction() as session:
@@ -88,7 +88,7 @@ async def test_no_statement_reads_through_all_deliveries(busy_harness: WebhookHa
     assert {name: steps for name, steps in scans.items() if steps} == {}
 
 
-async def test_of_a_backlog_a_round_sees_as_many_as_it_could_send(busy_harness: WebhookHarness) -> None:
+async def test_a_round_selects_as_many_of_a_backlog_as_it_could_send(busy_harness: WebhookHarness) -> None:
     async with busy_harness.database.reading() as session:
         rows = await select_due(session, each=8, in_flight_here=[], now=BEGIN)
     assert len(rows) == ENDPOINT_COUNT + 1

@@ -7,14 +7,16 @@ from service.webhooks.models import ATTEMPTS, DELIVERIES
 from tests.service.webhooks.webhook_harness import WebhookHarness
 
 DAY = 86_400.0
-KEPT = Retention(events_seconds=30 * DAY)
+RETENTION = Retention(events_seconds=30 * DAY)
 
 
 async def delete_expired(harness: WebhookHarness) -> int:
-    return await RetentionTask(harness.database, KEPT).delete_expired(now=harness.clock.now)
+    return await RetentionTask(harness.database, RETENTION).delete_expired(now=harness.clock.now)
 
 
-async def test_old_deliveries_go_with_their_log_and_young_ones_stay(harness: WebhookHarness) -> None:
+async def test_old_deliveries_are_deleted_with_their_log_and_recent_ones_stay(
+    harness: WebhookHarness,
+) -> None:
     await harness.create_endpoint()
     await harness.complete_export("old")
     await harness.deliver_all()
@@ -28,7 +30,7 @@ async def test_old_deliveries_go_with_their_log_and_young_ones_stay(harness: Web
     assert len(await harness.load_endpoints()) == 1
 
 
-async def test_what_is_still_to_be_sent_stays_however_old_it_is(harness: WebhookHarness) -> None:
+async def test_pending_deliveries_are_never_deleted_by_age(harness: WebhookHarness) -> None:
     await harness.create_endpoint(job_id="job-1")
     await harness.complete_export("job-1")
     harness.clock.advance(40 * DAY)
@@ -52,14 +54,14 @@ async def test_an_endpoint_of_one_export_is_deleted_after_its_last_delivery(harn
     assert [row["job_id"] for row in await harness.load_endpoints()] == ["running"]
 
 
-async def test_the_endpoints_of_users_are_theirs_to_remove(harness: WebhookHarness) -> None:
+async def test_endpoints_of_users_are_never_deleted_by_age(harness: WebhookHarness) -> None:
     await harness.create_endpoint()
     harness.clock.advance(400 * DAY)
     await delete_expired(harness)
     assert len(await harness.load_endpoints()) == 1
 
 
-async def test_there_may_be_more_than_one_transaction_takes(harness: WebhookHarness) -> None:
+async def test_more_rows_than_a_batch_are_deleted(harness: WebhookHarness) -> None:
     endpoint = await harness.create_endpoint()
     await harness.add_backlog(endpoint, 1_200)
     async with harness.database.transaction() as session:

@@ -32,17 +32,17 @@ def test_the_least_recently_served_endpoint_comes_first() -> None:
     assert share_slots(waiting, Capacity(4, 8)) == ["c0", "b0"]
 
 
-def test_one_endpoint_has_so_many_at_a_time_and_no_more() -> None:
+def test_an_endpoint_never_exceeds_its_limit() -> None:
     assert share_slots([healthy("a", in_flight=2)], Capacity(100, 3, healthy=2)) == ["a0"]
     assert share_slots([healthy("a", in_flight=3)], Capacity(100, 3, healthy=3)) == []
 
 
-def test_one_that_may_be_slow_has_one_at_a_time() -> None:
+def test_an_unproven_endpoint_gets_one_at_a_time() -> None:
     assert share_slots([unproven("a")], Capacity(100, 3)) == ["a0"]
     assert share_slots([unproven("a", in_flight=1)], Capacity(100, 3, unproven=1)) == []
 
 
-def test_those_that_may_be_slow_have_half_of_the_places_at_most_however_often_it_is_asked() -> None:
+def test_unproven_endpoints_take_half_of_the_slots_at_most() -> None:
     taken = 0
     for _ in range(20):
         waiting = [unproven(f"{number:03}") for number in range(500)]
@@ -51,7 +51,7 @@ def test_those_that_may_be_slow_have_half_of_the_places_at_most_however_often_it
     assert len(share_slots([healthy("a")], Capacity(64, 8, unproven=taken))) == 8
 
 
-def test_a_new_endpoint_finds_a_place_beside_those_that_are_always_busy() -> None:
+def test_a_new_endpoint_gets_a_slot_next_to_busy_ones() -> None:
     busy = [healthy(f"{number:03}") for number in range(500)]
     taken = len(share_slots(busy, Capacity(64, 8)))
     assert taken == 48
@@ -62,13 +62,13 @@ def slow(endpoint_id: str, limit: int, *, in_flight: int = 0) -> EndpointBacklog
     return EndpointBacklog(endpoint_id, due(endpoint_id, 9), False, in_flight, 0, limit)
 
 
-def test_a_slow_endpoint_has_as_many_at_a_time_as_it_has_earned_and_no_more_than_any_other() -> None:
+def test_a_slow_endpoint_gets_its_concurrency_and_no_more_than_the_limit() -> None:
     assert share_slots([slow("a", 3)], Capacity(100, 8)) == ["a0", "a1", "a2"]
     assert share_slots([slow("a", 3, in_flight=2)], Capacity(100, 8, unproven=2, extra=1)) == ["a0"]
     assert len(share_slots([slow("a", 99)], Capacity(100, 8))) == 8
 
 
-def test_slow_endpoints_that_have_earned_more_leave_room_for_new_and_for_healthy_ones() -> None:
+def test_slow_endpoints_leave_slots_for_new_and_healthy_ones() -> None:
     in_flight: Counter[str] = Counter()
     for _ in range(20):
         extra = sum(count - 1 for count in in_flight.values())
@@ -110,7 +110,7 @@ candidates = st.lists(
 @given(
     waiting=candidates, total=st.integers(1, 64), per_endpoint=st.integers(1, 8), elsewhere=st.integers(0, 9)
 )
-def test_no_bound_is_ever_passed(
+def test_no_limit_is_ever_exceeded(
     waiting: list[EndpointBacklog], total: int, per_endpoint: int, elsewhere: int
 ) -> None:
     busy = sum(backlog.in_flight for backlog in waiting if backlog.healthy)

@@ -27,10 +27,10 @@ async def claim_due(harness: WebhookHarness) -> list[ClaimedDelivery]:
 
 async def recover(harness: WebhookHarness, endpoint: Endpoint) -> int:
     """Run a recovery and return how many deliveries it makes due."""
-    view = JobSerializer("https://exports.example")
+    serializer = JobSerializer("https://exports.example")
     async with harness.database.transaction() as session:
         count, _ = await recovery.recover_missed(
-            session, endpoint, view, since=BEGIN, after="", now=harness.clock.now
+            session, endpoint, serializer, since=BEGIN, after="", now=harness.clock.now
         )
     return count
 

@@ -28,7 +28,7 @@ PROGRESS = EventType.PROGRESS.value
         pytest.param({"state": "delivered"}, False, True, id="delivered"),
     ],
 )
-async def test_what_is_due_can_be_claimed_and_nothing_else(
+async def test_exactly_the_due_deliveries_can_be_claimed(
     harness: WebhookHarness, older: dict[str, Any], in_flight_here: bool, is_due: bool
 ) -> None:
     await harness.create_endpoint()

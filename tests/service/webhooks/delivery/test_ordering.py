@@ -29,12 +29,12 @@ MAX_TRIES = 10
 
 Step = tuple[Any, ...]
 _changes = st.sampled_from(["started", "progress", "progress", "completed", "failed", "cancel", "retry"])
-_answers = st.sampled_from([(204, {}), (204, {}), (500, {}), (503, {"retry-after": "90"}), (302, {})])
+_responses = st.sampled_from([(204, {}), (204, {}), (500, {}), (503, {"retry-after": "90"}), (302, {})])
 _replica = st.integers(0, 1)
 steps = st.one_of(
     st.tuples(st.just("change"), st.sampled_from(JOBS), _changes),
     st.tuples(st.just("rounds"), st.sampled_from([(0,), (1,), (0, 1)])),
-    st.tuples(st.just("answer"), st.integers(0, 9), _answers),
+    st.tuples(st.just("respond"), st.integers(0, 9), _responses),
     st.tuples(st.just("forward"), st.sampled_from([1, 3, 20, 61, 400, 8_000, 100_000])),
     st.tuples(st.just("set back"), st.sampled_from([1, 61, 8_000, 100_000])),
     st.tuples(st.just("kill"), _replica),
@@ -58,7 +58,7 @@ class OrderingModel:
                 await self._change_job(job_id, change)
             case "rounds", which:
                 await self._replicas.run_rounds(which)
-            case "answer", which, (status, headers):
+            case "respond", which, (status, headers):
                 await self._replicas.respond(which, status, headers)
             case "forward", seconds:
                 await self._replicas.advance(seconds)
@@ -101,9 +101,9 @@ class OrderingModel:
     async def check(self) -> None:
         """Check what holds at any time."""
         arrivals, deliveries = self._replicas.arrivals, await self._harness.load_deliveries()
-        for line in {arrival.order_key for arrival in arrivals}:
-            sequences = [arrival.job["sequence"] for arrival in arrivals if arrival.order_key == line]
-            assert sequences == sorted(sequences), line
+        for order_key in {arrival.order_key for arrival in arrivals}:
+            sequences = [arrival.job["sequence"] for arrival in arrivals if arrival.order_key == order_key]
+            assert sequences == sorted(sequences), order_key
         assert self._replicas.overlapping == []  # two in flight at once could arrive in any order
         assert all(_is_wanted(arrival) for arrival in arrivals)
         assert all((row["state"] == "pending") == (row["ended_at"] is None) for row in deliveries)
@@ -129,9 +129,9 @@ def _is_wanted(arrival: Arrival) -> bool:
 
 
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
-@given(happens=st.lists(steps, min_size=10, max_size=60))
-async def test_no_state_comes_after_a_newer_one_and_no_end_is_forgotten(
-    any_database: Database, happens: list[Step]
+@given(history=st.lists(steps, min_size=10, max_size=60))
+async def test_no_state_arrives_after_a_newer_one_and_every_end_is_delivered(
+    any_database: Database, history: list[Step]
 ) -> None:
     async with open_harness(any_database) as harness:
         endpoint_ids = {}
@@ -144,7 +144,7 @@ async def test_no_state_comes_after_a_newer_one_and_no_end_is_forgotten(
             await harness.submit_export(job_id)
         replicas = ReplicaPair(harness)
         model = OrderingModel(harness, replicas, endpoint_ids)
-        for step in happens:
+        for step in history:
             await model.apply(step)
         await model.check()
         await replicas.deliver_everything()

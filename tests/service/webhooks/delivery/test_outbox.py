@@ -65,7 +65,7 @@ async def test_endpoints_of_other_users_receive_nothing(harness: WebhookHarness)
     assert harness.received == []
 
 
-async def test_an_endpoint_of_one_export_hears_of_that_alone(harness: WebhookHarness) -> None:
+async def test_an_endpoint_of_one_export_receives_only_its_events(harness: WebhookHarness) -> None:
     await harness.create_endpoint(job_id="job-2")
     for job_id in ("job-1", "job-2"):
         await harness.submit_export(job_id)

@@ -19,7 +19,7 @@ async def load_states(harness: WebhookHarness) -> list[tuple[object, object]]:
     return [(row["sequence"], row["state"]) for row in await harness.load_deliveries()]
 
 
-async def test_it_is_tried_three_times_within_seconds_and_no_more(harness: WebhookHarness) -> None:
+async def test_progress_is_attempted_three_times_within_seconds(harness: WebhookHarness) -> None:
     await harness.create_endpoint(events=PROGRESS)
     await submit_export_quietly(harness)
     harness.respond_with(500)
@@ -31,7 +31,7 @@ async def test_it_is_tried_three_times_within_seconds_and_no_more(harness: Webho
     assert await load_states(harness) == [(1, "delivered"), (2, "failed")]
 
 
-async def test_one_that_failed_is_dropped_for_the_next_one(harness: WebhookHarness) -> None:
+async def test_failed_progress_is_superseded_by_the_next_one(harness: WebhookHarness) -> None:
     await harness.create_endpoint(events=PROGRESS)
     await submit_export_quietly(harness)
     harness.respond_with(500)
@@ -45,7 +45,7 @@ async def test_one_that_failed_is_dropped_for_the_next_one(harness: WebhookHarne
     assert await load_states(harness) == [(1, "delivered"), (2, "superseded"), (3, "delivered")]
 
 
-async def test_one_that_could_not_be_sent_in_time_is_dropped_though_nothing_newer_is_wanted(
+async def test_progress_that_is_too_old_is_dropped_even_without_a_newer_event(
     harness: WebhookHarness,
 ) -> None:
     await harness.create_endpoint(events=PROGRESS)
@@ -58,7 +58,7 @@ async def test_one_that_could_not_be_sent_in_time_is_dropped_though_nothing_newe
     assert await load_states(harness) == [(1, "delivered"), (2, "superseded")]
 
 
-async def test_what_replaces_it_is_young_again(harness: WebhookHarness) -> None:
+async def test_replaced_progress_gets_the_time_of_the_new_one(harness: WebhookHarness) -> None:
     await harness.create_endpoint(events=PROGRESS)
     await submit_export_quietly(harness)
     await harness.report(EventType.PROGRESS, "job-1", 1, progress=41)
@@ -68,7 +68,7 @@ async def test_what_replaces_it_is_young_again(harness: WebhookHarness) -> None:
     assert harness.list_sequences() == [3]
 
 
-async def test_a_consumer_that_asks_for_an_hour_is_spared_it_altogether(harness: WebhookHarness) -> None:
+async def test_progress_is_dropped_for_a_consumer_that_asks_for_an_hour(harness: WebhookHarness) -> None:
     await harness.create_endpoint(events=PROGRESS)
     await submit_export_quietly(harness)
     harness.respond_with(503, headers={"retry-after": "3600"})
@@ -81,7 +81,7 @@ async def test_a_consumer_that_asks_for_an_hour_is_spared_it_altogether(harness:
     assert await load_states(harness) == [(1, "delivered"), (2, "failed")]
 
 
-async def test_one_that_was_given_back_untried_leaves_room_for_the_next_one(harness: WebhookHarness) -> None:
+async def test_progress_released_by_a_shutdown_is_superseded_by_the_next_one(harness: WebhookHarness) -> None:
     """It counts as sent, so the next progress gets a row of its own and supersedes it."""
     await harness.create_endpoint(events=PROGRESS)
     await submit_export_quietly(harness)

@@ -135,7 +135,7 @@ async def test_a_success_in_between_restarts_the_five_days(harness: WebhookHarne
     assert not (await harness.load_endpoints())[0]["enabled"]
 
 
-async def test_two_outages_with_nothing_sent_between_are_no_five_days_of_failures(
+async def test_two_outages_with_nothing_sent_between_do_not_add_up(
     harness: WebhookHarness,
 ) -> None:
     await harness.create_endpoint(events=["export.progress"])
@@ -150,7 +150,7 @@ async def test_two_outages_with_nothing_sent_between_are_no_five_days_of_failure
     assert (await harness.load_endpoints())[0]["enabled"]
 
 
-async def test_tests_that_fail_are_held_against_no_endpoint(harness: WebhookHarness) -> None:
+async def test_a_failed_test_event_does_not_count_against_the_endpoint(harness: WebhookHarness) -> None:
     endpoint = await harness.create_endpoint()
     harness.respond_with(500)
     async with harness.database.transaction() as session:
@@ -161,7 +161,7 @@ async def test_tests_that_fail_are_held_against_no_endpoint(harness: WebhookHarn
     assert (await harness.load_endpoints())[0]["failing_since"] is None
 
 
-async def test_what_was_missed_while_it_was_disabled_is_recovered_once(harness: WebhookHarness) -> None:
+async def test_missed_events_are_recovered_once(harness: WebhookHarness) -> None:
     endpoint = await harness.create_endpoint()
     harness.respond_with(410)
     await harness.complete_export("job-1")
@@ -173,13 +173,13 @@ async def test_what_was_missed_while_it_was_disabled_is_recovered_once(harness: 
     assert enabled is not None
     await harness.complete_export("job-3")
     await harness.deliver_all()
-    view = JobSerializer("https://exports.example")
+    serializer = JobSerializer("https://exports.example")
     results = []
     for _ in range(2):
         async with harness.database.transaction() as session:
             results += [
                 await recovery.recover_missed(
-                    session, enabled, view, since=BEGIN, after="", now=harness.clock.now
+                    session, enabled, serializer, since=BEGIN, after="", now=harness.clock.now
                 )
             ]
         await harness.deliver_all()
@@ -198,8 +198,10 @@ async def test_a_recovered_event_is_superseded_by_a_newer_one(harness: WebhookHa
     async with harness.database.transaction() as session:
         enabled = await endpoint_status.enable(session, "ada", endpoint.endpoint_id)
         assert enabled is not None
-        view = JobSerializer("https://exports.example")
-        await recovery.recover_missed(session, enabled, view, since=BEGIN, after="", now=harness.clock.now)
+        serializer = JobSerializer("https://exports.example")
+        await recovery.recover_missed(
+            session, enabled, serializer, since=BEGIN, after="", now=harness.clock.now
+        )
     harness.respond_with(500)
     await harness.deliver_all()
     harness.respond_with(204)

@@ -85,7 +85,7 @@ async def test_with_a_failure_it_is_sent_one_at_a_time_again(any_database: Datab
     assert (states.count("delivered"), states.count("pending")) == (19, 1)
 
 
-async def test_receivers_that_hang_take_nothing_from_one_that_is_slow(any_database: Database) -> None:
+async def test_receivers_that_hang_take_no_slots_from_a_slow_one(any_database: Database) -> None:
     receiver = GatedReceiver()
     async with (
         open_slow_harness(any_database) as harness,

@@ -49,7 +49,7 @@ async def test_a_committed_callback_is_delivered_at_once(harness: WebhookHarness
         await arrived.wait()
 
 
-async def test_a_round_that_comes_before_the_commit_takes_nothing_away(harness: WebhookHarness) -> None:
+async def test_a_round_before_the_commit_does_not_lose_the_wakeup(harness: WebhookHarness) -> None:
     await harness.create_endpoint()
     await harness.submit_export("job-1")
     arrived = expect_request(harness)
@@ -66,7 +66,7 @@ async def test_a_round_that_comes_before_the_commit_takes_nothing_away(harness: 
         await arrived.wait()
 
 
-async def test_what_comes_due_while_every_place_is_taken_is_sent_when_one_is_free(
+async def test_a_due_delivery_waits_for_a_free_slot(
     any_database: Database,
 ) -> None:
     async with open_harness(

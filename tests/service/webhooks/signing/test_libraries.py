@@ -84,7 +84,7 @@ async def test_for_a_day_after_a_rotation_either_secret_verifies_and_then_the_ne
     }
 
 
-async def test_two_rotations_void_the_first_secret_at_once(app: AppHarness) -> None:
+async def test_a_second_rotation_invalidates_the_first_secret_at_once(app: AppHarness) -> None:
     with verifying_receivers.run_python_receiver(
         verifying_receivers.verify_with_standardwebhooks
     ) as receiver:

@@ -83,17 +83,17 @@ def select_headers(request: RecordedRequest) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("language", [load_python, load_node, load_shell])
-async def test_what_the_guide_says_verifies_what_is_sent_and_nothing_else(
+async def test_the_code_in_the_guide_verifies_deliveries_and_nothing_else(
     app: AppHarness, tmp_path: Path, language: Callable[[Path], Verify]
 ) -> None:
     verify = language(tmp_path)
     with serve_script(ScriptedResponse(204)) as receiver:
         endpoint = await create_endpoint(app.client, f"{receiver.url}/hook")
-        renewed = await rotate_secret(app.client, endpoint)
+        rotated = await rotate_secret(app.client, endpoint)
         await send_test_event(app.client, endpoint)
         [request] = receiver.requests
     headers, body = select_headers(request), request.body
-    for secret in (endpoint["secret"], renewed["secret"]):
+    for secret in (endpoint["secret"], rotated["secret"]):
         verify(secret, headers, body)
         with pytest.raises((ValueError, subprocess.CalledProcessError)):
             verify(secret, headers, body + b" ")
@@ -104,7 +104,7 @@ async def test_what_the_guide_says_verifies_what_is_sent_and_nothing_else(
 
 
 @pytest.mark.parametrize("language", [load_python, load_node])
-async def test_what_the_guide_says_refuses_what_is_old(
+async def test_the_code_in_the_guide_rejects_old_messages(
     app: AppHarness, tmp_path: Path, language: Callable[[Path], Verify]
 ) -> None:
     verify = language(tmp_path)

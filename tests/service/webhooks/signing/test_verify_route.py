@@ -40,7 +40,7 @@ async def run_verify(app: AppHarness, message: VerifyBody) -> dict[str, Any]:
     return diagnosis
 
 
-async def test_what_came_as_it_was_sent_is_valid(app: AppHarness) -> None:
+async def test_an_unchanged_message_is_valid(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         endpoint = await create_endpoint(app.client, receiver.url, ed25519=True)
         message = await receive(app, endpoint, receiver)
@@ -111,7 +111,7 @@ async def test_what_the_receiver_computed_is_explained(app: AppHarness, subtests
             assert expected not in json.dumps(diagnosis)
 
 
-async def test_the_clock_is_named_with_how_far_it_is_off(app: AppHarness) -> None:
+async def test_a_wrong_clock_is_reported_with_its_offset(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         message = await receive(app, await create_endpoint(app.client, receiver.url), receiver)
     sent_at = int(message["headers"]["webhook-timestamp"])
@@ -125,7 +125,7 @@ async def test_the_clock_is_named_with_how_far_it_is_off(app: AppHarness) -> Non
         )
 
 
-async def test_secrets_of_before_and_of_elsewhere_are_recognised(app: AppHarness) -> None:
+async def test_previous_secrets_and_those_of_other_endpoints_are_recognised(app: AppHarness) -> None:
     with serve_script(ScriptedResponse(204)) as receiver:
         endpoint = await create_endpoint(app.client, f"{receiver.url}/one")
         other = await create_endpoint(app.client, f"{receiver.url}/two")
@@ -148,7 +148,7 @@ async def test_the_endpoint_of_one_export_is_found_by_the_delivery(app: AppHarne
     assert (diagnosis["valid"], diagnosis["id"]) == (True, job["webhook"]["id"])
 
 
-async def test_without_a_known_id_or_an_only_endpoint_one_has_to_be_named(app: AppHarness) -> None:
+async def test_with_an_unknown_id_and_several_endpoints_one_has_to_be_named(app: AppHarness) -> None:
     unknown = {"headers": {"webhook-id": "msg_\0", "webhook-timestamp": "1"}, "body": "{}"}
     assert (await app.client.post("/api/webhooks/verify", json=unknown)).status_code == 404
     endpoint = await create_endpoint(app.client, "http://127.0.0.1:2/hook")
@@ -194,7 +194,7 @@ BAD: dict[str, VerifyBody] = {
 }
 
 
-async def test_what_says_nothing_of_a_message_is_refused(app: AppHarness, subtests: pytest.Subtests) -> None:
+async def test_an_invalid_verify_request_is_rejected(app: AppHarness, subtests: pytest.Subtests) -> None:
     await create_endpoint(app.client, "http://127.0.0.1:2/hook")
     for name, body in BAD.items():
         with subtests.test(name):
@@ -203,7 +203,7 @@ async def test_what_says_nothing_of_a_message_is_refused(app: AppHarness, subtes
             assert "Value error" not in response.text
 
 
-async def test_a_large_body_that_is_no_json_is_judged_as_well(app: AppHarness) -> None:
+async def test_a_large_body_that_is_not_json_is_diagnosed_as_well(app: AppHarness) -> None:
     endpoint = await create_endpoint(app.client, "http://127.0.0.1:2/hook")
     headers = {
         "webhook-id": "1",
