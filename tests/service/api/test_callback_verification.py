@@ -199,7 +199,7 @@ anything = st.one_of(
     ).map(lambda value: json.dumps(value).encode()),
     st.dictionaries(
         st.sampled_from(["attempt", "step", "job_id"]), st.integers() | st.text() | st.floats(), max_size=3
-    ).map(lambda post_event: json.dumps({"data": post_event}).encode()),
+    ).map(lambda data: json.dumps({"data": data}).encode()),
 )
 header_text = st.text(
     st.characters(min_codepoint=1, max_codepoint=255, exclude_characters="\r\n"), max_size=40
@@ -209,7 +209,7 @@ header_text = st.text(
 @hypothesis.settings(max_examples=300, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.given(
     body=anything,
-    headers=st.dictionaries(
+    extra_headers=st.dictionaries(
         st.sampled_from(
             ["webhook-id", "webhook-timestamp", "webhook-signature", "content-length", "content-type"]
         ),
@@ -219,16 +219,20 @@ header_text = st.text(
 )
 @hypothesis.example(
     body=b'{"data":{"attempt":%s}}' % (b"9" * 5_000),
-    headers={"webhook-id": "a", "webhook-timestamp": "1", "webhook-signature": "v1,"},
+    extra_headers={"webhook-id": "a", "webhook-timestamp": "1", "webhook-signature": "v1,"},
     job_id="job",
 )
-@hypothesis.example(body=b'{"data":' + b"[" * 30_000, headers={"webhook-signature": "v1,"}, job_id="job")
-@hypothesis.example(body=b"{}", headers={"content-length": "\xb2", "webhook-signature": ""}, job_id="job")
-@hypothesis.example(body=b"{}", headers={"content-length": "9" * 5_000}, job_id="job")
+@hypothesis.example(
+    body=b'{"data":' + b"[" * 30_000, extra_headers={"webhook-signature": "v1,"}, job_id="job"
+)
+@hypothesis.example(
+    body=b"{}", extra_headers={"content-length": "\xb2", "webhook-signature": ""}, job_id="job"
+)
+@hypothesis.example(body=b"{}", extra_headers={"content-length": "9" * 5_000}, job_id="job")
 async def test_no_unsigned_bytes_crash_the_route(
-    app: AppHarness, body: bytes, post_event: dict[str, str], job_id: str
+    app: AppHarness, body: bytes, extra_headers: dict[str, str], job_id: str
 ) -> None:
-    headers = {"host": "127.0.0.1:8000", "content-type": "application/json", **post_event}
+    headers = {"host": "127.0.0.1:8000", "content-type": "application/json", **extra_headers}
     request = app.client.build_request("POST", f"/api/callbacks/{quote(job_id)}", content=body)
     request.headers = httpx.Headers(
         [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
@@ -239,7 +243,7 @@ async def test_no_unsigned_bytes_crash_the_route(
 
 @hypothesis.settings(max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
 @hypothesis.given(
-    headers=st.dictionaries(
+    fields=st.dictionaries(
         st.sampled_from(
             [
                 "attempt",
@@ -262,11 +266,11 @@ async def test_no_unsigned_bytes_crash_the_route(
     ),
 )
 async def test_no_signed_body_crashes_the_route(
-    app: AppHarness, post_event: dict[str, Any], kind: str, ending: dict[str, Any]
+    app: AppHarness, fields: dict[str, Any], kind: str, ending: dict[str, Any]
 ) -> None:
     usual = {"job_id": "job", "attempt": 1, "step": 1, "call_id": "c", "phase": "processing", "progress": 1}
     extra = {"export.failed": {"error": ending}, "export.completed": {"output": ending}}.get(kind, {})
-    report = {**usual, "message": "", **post_event, **extra}
+    report = {**usual, "message": "", **fields, **extra}
     moment = "2026-01-01T00:00:00Z"
     body = json.dumps({"type": kind, "timestamp": moment, "data": report}).encode()
     attempt = report["attempt"] if isinstance(report["attempt"], int) else 1

@@ -23,8 +23,8 @@ async def test_a_repeated_step_gets_the_current_sequence_and_changes_nothing(
 async def test_each_accepted_step_counts_the_sequence_up_by_one(app: AppHarness, run: FakeRun) -> None:
     first = (await app.fetch_row(run.spec.job_id))["sequence"]
     assert isinstance(first, int)
-    post_event = [(await run.report_progress(progress)).json()["sequence"] for progress in (30, 40, 40, 35)]
-    assert post_event == [first + 1, first + 2, first + 3, first + 4]
+    sequences = [(await run.report_progress(progress)).json()["sequence"] for progress in (30, 40, 40, 35)]
+    assert sequences == [first + 1, first + 2, first + 3, first + 4]
     assert (await app.fetch_row(run.spec.job_id))["progress"] == 40
 
 
