@@ -99,7 +99,7 @@ async def _apply_lifecycle(bucket: Bucket, config: BucketConfig) -> SetupStep:
     others = [rule for rule in rules if not rule.get("ID", "").startswith(_RULE_PREFIX)]
     current = [rule for rule in rules if rule.get("ID", "").startswith(_RULE_PREFIX)]
     sentence = _lifecycle_sentence(config)
-    if sorted(map(_normalized_rule, current)) == sorted(map(_normalized_rule, desired)):
+    if sorted(map(_normalize_rule, current)) == sorted(map(_normalize_rule, desired)):
         return SetupStep(sentence, changed=False)
     await bucket.call(
         "put_bucket_lifecycle_configuration", LifecycleConfiguration={"Rules": [*others, *desired]}
@@ -154,7 +154,7 @@ def _expiration_rule(name: str, prefix: str, days: int) -> Rule:
     }
 
 
-def _normalized_rule(rule: Rule) -> tuple[str, ...]:
+def _normalize_rule(rule: Rule) -> tuple[str, ...]:
     """Return the fields of a lifecycle rule that matter; stores add and reorder others."""
     prefix = rule.get("Filter", {}).get("Prefix", rule.get("Prefix", ""))
     unfinished = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation", "")

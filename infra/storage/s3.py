@@ -176,7 +176,7 @@ class S3Storage:
             response = await self._bucket.call("head_object", Key=name)
         except ObjectNotFound:
             return None
-        return _stored_object(response)
+        return _object_from_response(response)
 
     async def _check_bucket(self) -> None:
         """Raise BucketNotFound if the bucket is missing, which the 404 of a HEAD does not tell apart."""
@@ -213,7 +213,7 @@ def bucket_key(user_id: str, key: str) -> str:
     return f"{ATTEMPTS_PREFIX}{user_folder(user_id)}/{key.removeprefix(ATTEMPTS_PREFIX)}"
 
 
-def _stored_object(response: dict[str, Any]) -> StoredObject:
+def _object_from_response(response: dict[str, Any]) -> StoredObject:
     checksum = response.get("Metadata", {}).get(CHECKSUM)
     return StoredObject(
         size=response["ContentLength"],

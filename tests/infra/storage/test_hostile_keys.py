@@ -1,4 +1,4 @@
-"""Ten thousand tricks with keys, on a real folder full of links: none reads, writes or names what is not the user's."""
+"""Ten thousand hostile keys on a real folder full of links: none reaches outside the user's folder."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from infra.storage import FolderStorage, InvalidKey
 from infra.storage.object_names import object_name, user_folder
 from infra.storage.s3 import bucket_key
 
-TRIES = 10_000
+KEY_COUNT = 10_000
 SECRET = b"bob's own video"
 LINKS = {
     "to-bob": "../bob",
@@ -30,7 +30,7 @@ LINKS = {
     "deep/er": "../../bob",
     "inside": "exports",
 }
-PIECES = (
+FRAGMENTS = (
     *(
         "..",
         ".",
@@ -82,7 +82,7 @@ PIECES = (
         "new/",
     ),
     *(".attempts/", "x" * 240, "y" * 400, "ü", "u\u0308", "é/", "\ud800", "\u202e", "\u200b", "\ufeff"),
-    # They look like dots and slashes, and some normal form makes them that.
+    # Characters that look like dots and slashes, or become them in a normal form.
     *(
         "\uff0e\uff0e",
         "\uff0e",
@@ -116,8 +116,8 @@ USERS = (
 
 
 @dataclass
-class Yard:
-    """The data folder, ann's part of it with links to everywhere, and what lies around."""
+class Sandbox:
+    """A data folder in which ann's folder has links to everywhere, and the files around it."""
 
     root: Path
     storage: FolderStorage
@@ -126,17 +126,17 @@ class Yard:
     def objects(self) -> Path:
         return self.root / "objects"
 
-    def foreign(self, users: set[str]) -> dict[str, str]:
-        """Everything that is none of these users': names and contents."""
+    def list_foreign(self, users: set[str]) -> dict[str, str]:
+        """Return the contents of all files outside the folders of these users, by path."""
         theirs = [self.objects / user_folder(user) for user in users] + [self.root / "incoming"]
-        return dict(_listed(self.root.parent, theirs))
+        return dict(_list_tree(self.root.parent, theirs))
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Yard:
+def sandbox(tmp_path: Path) -> Sandbox:
     root = tmp_path / "data"
-    yard = Yard(root, FolderStorage(root))
-    ann, bob = yard.objects / "ann", yard.objects / "bob"
+    sandbox = Sandbox(root, FolderStorage(root))
+    ann, bob = sandbox.objects / "ann", sandbox.objects / "bob"
     for folder in (ann / "exports", ann / "deep", bob):
         folder.mkdir(parents=True)
     (ann / "exports" / "a.mp4").write_bytes(b"ann's own video")
@@ -145,50 +145,50 @@ def yard(tmp_path: Path) -> Yard:
     for name, target in LINKS.items():
         (ann / name).symlink_to(target)
     (ann / "to-secret").symlink_to(tmp_path / "secret.mp4")
-    return yard
+    return sandbox
 
 
-def keys(root: Path) -> Iterator[tuple[str, str]]:
-    """Users and keys, the same each time."""
-    chance = random.Random(4)  # noqa: S311 - tricks, not secrets
+def draw_keys(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield pairs of user and key, the same in each run."""
+    rng = random.Random(4)  # noqa: S311 - test data, not secrets
     whole = (str(root), str(root.parent / "secret.mp4"), "/".join(["a"] * 400), "z" * 5_000)
-    pieces = (*PIECES, *LINKS, "to-secret", *whole)
-    for _ in range(TRIES):
-        user = chance.choice(USERS)
-        between = chance.choice(("", "/", "/", "/"))
-        yield user, between.join(chance.choices(pieces, k=chance.randint(1, 5)))
+    fragments = (*FRAGMENTS, *LINKS, "to-secret", *whole)
+    for _ in range(KEY_COUNT):
+        user = rng.choice(USERS)
+        between = rng.choice(("", "/", "/", "/"))
+        yield user, between.join(rng.choices(fragments, k=rng.randint(1, 5)))
 
 
-async def test_no_trick_leads_out_of_the_users_part_of_a_folder(yard: Yard) -> None:
-    before, users, taken = yard.foreign(set(USERS)), set(USERS), set[Path]()
-    refused = 0
-    for user, key in keys(yard.root):
-        found = await yard.storage.find(user, key)
+async def test_no_key_leads_out_of_the_users_folder(sandbox: Sandbox) -> None:
+    before, users, stored_paths = sandbox.list_foreign(set(USERS)), set(USERS), set[Path]()
+    rejected = 0
+    for user, key in draw_keys(sandbox.root):
+        stored = await sandbox.storage.find(user, key)
         try:
-            path = yard.storage.local_path(user, key)
+            path = sandbox.storage.local_path(user, key)
         except InvalidKey:
-            assert found is None
-            refused += 1
+            assert stored is None
+            rejected += 1
             continue
-        home = yard.objects / user_folder(user)
-        assert home.parent == yard.objects
-        assert leads_to(path).is_relative_to(home)
-        if found is not None:
+        home = sandbox.objects / user_folder(user)
+        assert home.parent == sandbox.objects
+        assert resolve_links(path).is_relative_to(home)
+        if stored is not None:
             assert SECRET not in path.read_bytes()
-        if path not in taken and len(taken) < 400:
-            taken.add(path)
-            await written(yard.storage, user, key)
-    assert yard.foreign(users) == before
-    assert refused > TRIES / 4
-    assert len(taken) == 400
+        if path not in stored_paths and len(stored_paths) < 400:
+            stored_paths.add(path)
+            await try_store(sandbox.storage, user, key)
+    assert sandbox.list_foreign(users) == before
+    assert rejected > KEY_COUNT / 4
+    assert len(stored_paths) == 400
 
 
-def leads_to(path: Path) -> Path:
+def resolve_links(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-async def written(storage: FolderStorage, user: str, key: str) -> None:
-    """An object under the key, or nothing, where a folder is in the way."""
+async def try_store(storage: FolderStorage, user: str, key: str) -> None:
+    """Store an object, unless a folder blocks its path."""
 
     async def body() -> AsyncIterator[bytes]:
         yield b"x"
@@ -200,39 +200,41 @@ async def written(storage: FolderStorage, user: str, key: str) -> None:
     assert (await storage.find(user, key)) is not None
 
 
-def test_no_trick_leads_out_of_the_users_part_of_a_bucket(tmp_path: Path) -> None:
-    named = 0
-    for user, key in keys(tmp_path):
+def test_no_key_leads_out_of_the_users_prefix_in_a_bucket(tmp_path: Path) -> None:
+    accepted = 0
+    for user, key in draw_keys(tmp_path):
         try:
             name = bucket_key(user, key)
         except InvalidKey:
             continue
-        named += 1
+        accepted += 1
         own = user_folder(user)
         assert "/" not in own
         assert name in (f"{own}/{key}", f".attempts/{own}/{key.removeprefix('.attempts/')}")
         assert not {"", ".", ".."} & set(name.split("/"))
         assert "%" not in key
-    assert named > TRIES / 20
+    assert accepted > KEY_COUNT / 20
 
 
-def test_what_clients_may_name_is_plain_in_every_form_and_taken_by_every_storage(tmp_path: Path) -> None:
-    named = 0
-    for _, key in keys(tmp_path):
+def test_keys_that_clients_may_use_are_plain_in_every_normal_form_and_valid_in_every_storage(
+    tmp_path: Path,
+) -> None:
+    accepted = 0
+    for _, key in draw_keys(tmp_path):
         try:
             validate_key(key)
         except ValueError:
             continue
-        named += 1
+        accepted += 1
         assert object_name("ann", key) == f"ann/{key}"
         for form in ("NFC", "NFD", "NFKC", "NFKD"):
             parts = unicodedata.normalize(form, key).split("/")
             assert not any(part in ("", "..") or part.startswith(".") for part in parts)
             assert len(parts) == key.count("/") + 1
-    assert named > TRIES / 50
+    assert accepted > KEY_COUNT / 50
 
 
-def _listed(folder: Path, without: list[Path]) -> Iterator[tuple[str, str]]:
+def _list_tree(folder: Path, without: list[Path]) -> Iterator[tuple[str, str]]:
     for entry in sorted(folder.iterdir()):
         if entry in without:
             continue
@@ -245,4 +247,4 @@ def _listed(folder: Path, without: list[Path]) -> Iterator[tuple[str, str]]:
             yield str(entry), kind
         else:
             yield str(entry), "folder"
-            yield from _listed(entry, without)
+            yield from _list_tree(entry, without)

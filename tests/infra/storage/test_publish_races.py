@@ -1,4 +1,4 @@
-"""A run that hears no answer says again that it is done, while the service is still moving its output."""
+"""A run that gets no response repeats its report while the service still moves the output."""
 
 import asyncio
 import hashlib
@@ -10,13 +10,13 @@ CONTENT = b"video" * 40_000
 CHECKSUM = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
-async def test_all_who_publish_the_same_output_at_once_find_it_published(tmp_path: Path) -> None:
+async def test_concurrent_requests_to_publish_an_output_all_succeed(tmp_path: Path) -> None:
     storage = FolderStorage(tmp_path)
     for number in range(60):
         written = storage.local_path("ada", f".attempts/{number}/output.mp4")
         written.parent.mkdir(parents=True)
         written.write_bytes(CONTENT)
-        told = await asyncio.gather(
+        results = await asyncio.gather(
             *(
                 storage.publish(
                     "ada",
@@ -28,4 +28,4 @@ async def test_all_who_publish_the_same_output_at_once_find_it_published(tmp_pat
                 for _ in range(3)
             )
         )
-        assert told == [True, True, True]
+        assert results == [True, True, True]

@@ -1,4 +1,4 @@
-"""What is particular to a bucket: signatures that bind, errors that have names, copies of any size."""
+"""S3 only: what signatures bind, how errors are mapped, copies of any size."""
 
 import asyncio
 import hashlib
@@ -28,11 +28,6 @@ MIB = 2**20
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def bucket(s3_server: S3Server) -> AsyncIterator[Bucket]:
     bucket = Bucket(s3_server.client_config(), attempts=2)
     await bucket.create()
@@ -51,16 +46,16 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_an_upload_url_takes_the_file_it_was_made_for(
+async def test_an_upload_url_accepts_the_file_that_it_was_signed_for(
     storage: Storage, client: httpx.AsyncClient
 ) -> None:
     signed = await storage.sign_write_url(
         "ann", "a b.mp4", size=5, content_type="video/mp4", expires_seconds=60
     )
     assert (await client.put(signed.url, content=b"video", headers=signed.headers)).status_code == 200
-    found = await storage.find("ann", "a b.mp4")
-    assert found is not None
-    assert found.size == 5
+    stored = await storage.find("ann", "a b.mp4")
+    assert stored is not None
+    assert stored.size == 5
 
 
 @pytest.mark.parametrize(
@@ -72,7 +67,7 @@ async def test_an_upload_url_takes_the_file_it_was_made_for(
         pytest.param(b"video", None, id="without a type"),
     ],
 )
-async def test_an_upload_url_takes_nothing_else(
+async def test_an_upload_url_accepts_no_other_body_or_type(
     storage: Storage, client: httpx.AsyncClient, content: bytes, content_type: str | None
 ) -> None:
     signed = await storage.sign_write_url(
@@ -83,7 +78,7 @@ async def test_an_upload_url_takes_nothing_else(
     assert await storage.find("ann", "a.mp4") is None
 
 
-async def test_a_url_is_good_for_one_key_and_one_method(storage: Storage, client: httpx.AsyncClient) -> None:
+async def test_a_url_is_valid_for_one_key_and_one_method(storage: Storage, client: httpx.AsyncClient) -> None:
     signed = await storage.sign_read_url("ann", "a.mp4", expires_seconds=60)
     assert (await client.get(signed.url.replace("/ann/", "/bob/"))).status_code == 403
     assert (await client.put(signed.url, content=b"x")).status_code == 403
@@ -105,7 +100,7 @@ async def test_a_part_url_is_bound_to_its_size(storage: Storage, client: httpx.A
     assert (await client.put(signed.url, content=b"video")).status_code == 200
 
 
-async def test_a_damaged_part_is_refused(storage: Storage, client: httpx.AsyncClient) -> None:
+async def test_a_part_with_another_checksum_is_rejected(storage: Storage, client: httpx.AsyncClient) -> None:
     upload = await storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")
     signed = await storage.sign_part_url("ann", "a.mp4", upload, 1, size=5, expires_seconds=60)
     wrong = {"Content-MD5": "rL0Y20zC+Fzt72VPzMSk2A=="}
@@ -120,29 +115,27 @@ async def test_a_download_url_names_the_file_and_serves_ranges(
     signed = await storage.sign_read_url(
         "ann", "exports/a.mp4", expires_seconds=60, filename='Tor von "Özil".mp4'
     )
-    answer = await client.get(signed.url, headers={"Range": "bytes=2-4"})
-    assert (answer.status_code, answer.content) == (206, b"234")
-    assert "%C3%96zil" in answer.headers["content-disposition"]
-    assert answer.headers["content-disposition"].startswith("attachment;")
+    response = await client.get(signed.url, headers={"Range": "bytes=2-4"})
+    assert (response.status_code, response.content) == (206, b"234")
+    assert "%C3%96zil" in response.headers["content-disposition"]
+    assert response.headers["content-disposition"].startswith("attachment;")
 
 
-def test_a_file_name_can_not_break_out_of_its_header() -> None:
+def test_a_file_name_cannot_break_out_of_its_header() -> None:
     assert attachment('a"; filename="b\\\r\nX: y.mp4') == (
         'attachment; filename="a_; filename=_b___X: y.mp4"; '
         "filename*=UTF-8''a%22%3B%20filename%3D%22b%5C%0D%0AX%3A%20y.mp4"
     )
 
 
-async def test_a_busy_storage_is_asked_again(s3_server: S3Server, storage: Storage) -> None:
+async def test_a_request_to_a_busy_storage_is_repeated(s3_server: S3Server, storage: Storage) -> None:
     s3_server.faults.busy_responses = 1
     assert await storage.find("ann", "a.mp4") is None
     assert len([method for method, _, _ in s3_server.requests if method == "HEAD"]) == 2
 
 
-async def test_a_storage_that_is_written_to_too_often_is_asked_again(
-    s3_server: S3Server, storage: Storage
-) -> None:
-    s3_server.faults.throttled_responses = 1  # R2 takes one write a second for a key
+async def test_a_throttled_request_is_repeated(s3_server: S3Server, storage: Storage) -> None:
+    s3_server.faults.throttled_responses = 1  # R2 allows one write per second and key
     await storage.delete("ann", "a.mp4")
     assert len([method for method, _, _ in s3_server.requests if method == "DELETE"]) == 2
 
@@ -155,8 +148,8 @@ async def test_a_storage_that_stays_busy_is_unavailable(s3_server: S3Server, sto
     assert len([method for method, _, _ in s3_server.requests if method == "POST"]) == 2
 
 
-async def test_a_missing_bucket_is_called_that(s3_server: S3Server) -> None:
-    bucket = Bucket(s3_server.client_config("never-made"), attempts=1)
+async def test_a_missing_bucket_raises_its_own_error(s3_server: S3Server) -> None:
+    bucket = Bucket(s3_server.client_config("missing-bucket"), attempts=1)
     storage = S3Storage(bucket)
     for call in (storage.check(), storage.create_multipart("ann", "a.mp4", size=5, content_type="video/mp4")):
         with pytest.raises(BucketNotFound):
@@ -164,7 +157,7 @@ async def test_a_missing_bucket_is_called_that(s3_server: S3Server) -> None:
     await storage.close()
 
 
-async def test_refused_credentials_are_called_that_and_not_repeated(
+async def test_rejected_credentials_raise_an_error_without_the_secret(
     s3_server: S3Server, bucket: Bucket
 ) -> None:
     wrong = Bucket(s3_server.client_config(bucket.name, secret="not the secret at all"), attempts=1)
@@ -176,15 +169,13 @@ async def test_refused_credentials_are_called_that_and_not_repeated(
     await storage.close()
 
 
-async def test_credentials_that_do_not_allow_it_are_called_that(
-    s3_server: S3Server, storage: Storage
-) -> None:
+async def test_missing_permission_raises_its_own_error(s3_server: S3Server, storage: Storage) -> None:
     s3_server.faults.forbidden = True
     with pytest.raises(StorageForbidden):
         await storage.delete("ann", "a.mp4")
 
 
-async def test_a_storage_that_nobody_answers_for_is_unavailable() -> None:
+async def test_an_address_without_a_server_is_unavailable() -> None:
     storage = S3Storage(Bucket(S3Config("http://127.0.0.1:9", "AKIA", "secret", "bucket"), attempts=1))
     with pytest.raises(StorageUnavailable) as caught:
         await storage.find("ann", "secret-key.mp4")
@@ -192,7 +183,7 @@ async def test_a_storage_that_nobody_answers_for_is_unavailable() -> None:
     await storage.close()
 
 
-def test_a_place_does_not_show_its_secret(s3_server: S3Server) -> None:
+def test_the_repr_of_a_config_does_not_contain_its_secret(s3_server: S3Server) -> None:
     assert SECRET_KEY not in repr(s3_server.client_config())
 
 
@@ -206,7 +197,7 @@ def test_a_place_does_not_show_its_secret(s3_server: S3Server) -> None:
         ("http://127.0.0.1:9000", "auto"),
     ],
 )
-async def test_the_region_is_the_one_that_the_address_means(url: str, region: str) -> None:
+async def test_the_region_follows_from_the_endpoint(url: str, region: str) -> None:
     bucket = Bucket(S3Config(url, "AKIA", "secret", "bucket"))
     signed = await bucket.presign("get_object", 60, Key="k")
     assert f"%2F{region}%2Fs3%2Faws4_request" in signed
@@ -215,54 +206,52 @@ async def test_the_region_is_the_one_that_the_address_means(url: str, region: st
 
 async def test_a_large_object_is_copied_in_parts(bucket: Bucket, storage: Storage) -> None:
     content = bytes(range(256)) * (11 * MIB // 256)
-    stated = hashlib.sha256(content).hexdigest()
-    await bucket.call("put_object", Key="ann/from", Body=content, Metadata={"sha256": stated})
-    found = await storage.find("ann", "from")
-    assert found is not None
-    assert await copy_object(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
+    digest = hashlib.sha256(content).hexdigest()
+    await bucket.call("put_object", Key="ann/from", Body=content, Metadata={"sha256": digest})
+    stored = await storage.find("ann", "from")
+    assert stored is not None
+    assert await copy_object(bucket, "ann/from", "ann/to", stored, single_bytes=MIB, part_bytes=5 * MIB)
     copy = await bucket.call("get_object", Key="ann/to")
-    assert copy["Metadata"] == {"sha256": stated}
+    assert copy["Metadata"] == {"sha256": digest}
     assert await asyncio.to_thread(copy["Body"].read) == content
 
 
-async def test_a_copy_of_what_went_meanwhile_fails_and_leaves_nothing(
-    bucket: Bucket, storage: Storage
-) -> None:
+async def test_a_copy_of_a_deleted_object_fails_and_leaves_nothing(bucket: Bucket, storage: Storage) -> None:
     await bucket.call("put_object", Key="ann/from", Body=b"x" * 6 * MIB, Metadata={"sha256": "0" * 64})
-    found = await storage.find("ann", "from")
-    assert found is not None
+    stored = await storage.find("ann", "from")
+    assert stored is not None
     await storage.delete("ann", "from")
-    assert not await copy_object(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
+    assert not await copy_object(bucket, "ann/from", "ann/to", stored, single_bytes=MIB, part_bytes=5 * MIB)
     assert await bucket.list_all("list_multipart_uploads", "Uploads") == []
     assert await storage.find("ann", "to") is None
 
 
-async def test_a_large_object_that_is_replaced_while_it_is_copied_is_not_published(
+async def test_a_copy_of_an_object_that_was_replaced_fails_and_leaves_nothing(
     bucket: Bucket, storage: Storage
 ) -> None:
     await bucket.call("put_object", Key="ann/from", Body=b"x" * 6 * MIB, Metadata={"sha256": "0" * 64})
-    found = await storage.find("ann", "from")
-    assert found is not None
+    stored = await storage.find("ann", "from")
+    assert stored is not None
     await bucket.call("put_object", Key="ann/from", Body=b"y" * 6 * MIB, Metadata={"sha256": "0" * 64})
-    assert not await copy_object(bucket, "ann/from", "ann/to", found, single_bytes=MIB, part_bytes=5 * MIB)
+    assert not await copy_object(bucket, "ann/from", "ann/to", stored, single_bytes=MIB, part_bytes=5 * MIB)
     assert await bucket.list_all("list_multipart_uploads", "Uploads") == []
     assert await storage.find("ann", "to") is None
 
 
-async def test_a_publish_that_failed_half_way_is_taken_up_again(
+async def test_publishing_continues_after_a_failure(
     s3_server: S3Server, bucket: Bucket, storage: Storage
 ) -> None:
-    stated = hashlib.sha256(b"video").hexdigest()
-    await bucket.call("put_object", Key="ann/from", Body=b"video", Metadata={"sha256": stated})
+    digest = hashlib.sha256(b"video").hexdigest()
+    await bucket.call("put_object", Key="ann/from", Body=b"video", Metadata={"sha256": digest})
     await bucket.call("copy_object", Key="ann/to", CopySource={"Bucket": bucket.name, "Key": "ann/from"})
-    assert await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{stated}")
+    assert await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{digest}")
     s3_server.faults.busy_responses = 1_000
     with pytest.raises(StorageError):
-        await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{stated}")
+        await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{digest}")
     s3_server.faults.busy_responses = 0
-    assert await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{stated}")
+    assert await storage.publish("ann", "from", "to", size=5, checksum=f"sha256:{digest}")
 
 
-async def test_a_folder_that_can_not_sign_says_so(tmp_path: Path) -> None:
+async def test_a_folder_without_a_url_signer_cannot_sign(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="sign URLs"):
         await FolderStorage(tmp_path).sign_read_url("ann", "a.mp4", expires_seconds=60)

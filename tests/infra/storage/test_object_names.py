@@ -1,4 +1,4 @@
-"""How users become names, each one of their own, and sizes become parts."""
+"""User folders are unique, and part sizes add up to the size of the object."""
 
 import hashlib
 
@@ -12,15 +12,15 @@ MIB = 2**20
 
 
 @settings(max_examples=2_000)
-@given(one=st.text(), other=st.text())
-@example(one="a/b", other="a%2Fb")
-@example(one="../x", other="~" + hashlib.sha256(b"../x").hexdigest())
-def test_no_two_users_share_a_folder(one: str, other: str) -> None:
-    assert (user_folder(one) == user_folder(other)) == (one == other)
+@given(first=st.text(), second=st.text())
+@example(first="a/b", second="a%2Fb")
+@example(first="../x", second="~" + hashlib.sha256(b"../x").hexdigest())
+def test_no_two_users_share_a_folder(first: str, second: str) -> None:
+    assert (user_folder(first) == user_folder(second)) == (first == second)
 
 
 @given(size=st.integers(min_value=1, max_value=5 * 2**40))
-def test_parts_make_up_the_whole_and_are_alike_but_the_last(size: int) -> None:
+def test_parts_add_up_to_the_object_and_are_equal_except_the_last(size: int) -> None:
     each = part_bytes(size)
     count = -(-size // each)
     assert count <= 1_000
