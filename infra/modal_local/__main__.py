@@ -17,21 +17,21 @@ from infra.modal_local.server import LOOPBACK, ModalLocal
 from infra.modal_local.state import Token
 
 
-def faults_of(text: str) -> Faults:
-    """Parse the switches to begin with."""
+def parse_faults(text: str) -> Faults:
+    """Parse the initial faults from JSON."""
     try:
         return msgspec.json.decode(text, type=Faults)
     except msgspec.DecodeError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def token_of(environment: Mapping[str, str]) -> Token | None:
-    """The token that clients are to have, if it was chosen; else one is made and kept."""
+def read_token(environment: Mapping[str, str]) -> Token | None:
+    """Return the token of the environment; without one the control plane creates and keeps one."""
     name, secret = environment.get("MODAL_TOKEN_ID"), environment.get("MODAL_TOKEN_SECRET")
     return Token(id=name, secret=secret) if name and secret else None
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m infra.modal_local", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the gRPC service; 0 picks a free one")
@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
         help="how many containers may run at the same time; as many as CPU cores if unset",
     )
     parser.add_argument(
-        "--faults", type=faults_of, default="{}", help="initial faults as JSON, as in PUT /faults"
+        "--faults", type=parse_faults, default="{}", help="initial faults as JSON, as in PUT /faults"
     )
     parser.add_argument("--json", action="store_true", help="print the environment as JSON")
     return parser.parse_args()
@@ -60,14 +60,14 @@ def arguments() -> argparse.Namespace:
 
 async def run(options: argparse.Namespace) -> None:
     """Run until SIGINT or SIGTERM."""
-    stopped = asyncio.Event()
+    stop_signal = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_signal.set)
     plane = ModalLocal(
         port=options.port,
         address=options.address,
         host=options.host,
-        token=token_of(os.environ),
+        token=read_token(os.environ),
         state_dir=options.state_dir,
         max_containers=options.max_containers,
         faults=options.faults,
@@ -77,8 +77,8 @@ async def run(options: argparse.Namespace) -> None:
         line = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
         sys.stdout.write(f"{json.dumps(environment) if options.json else line}\n")
         sys.stdout.flush()
-        await stopped.wait()
+        await stop_signal.wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(run(arguments()))
+    asyncio.run(run(parse_arguments()))

@@ -1,4 +1,4 @@
-"""Apps, functions and classes: what `modal deploy` creates and publishes, and what clients look up."""
+"""Apps, functions and classes: created and published by `modal deploy`, looked up by clients."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ EPHEMERAL = (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_INITIALIZING)
 
 
 class Apps:
-    """The apps of one environment. `watchers` are called whenever what should run has changed."""
+    """The apps of one environment; `watchers` are called after each change of what should run."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -23,11 +23,11 @@ class Apps:
         self.watchers: list[Callable[[], None]] = []
 
     def is_deployed(self, function: Function) -> bool:
-        """Tell an app that stays from one that ends with its client."""
+        """Return whether the app of a function stays when its client ends."""
         return self._apps[function.app_id].state not in EPHEMERAL
 
     def layout(self, app_id: str) -> api_pb2.AppLayout:
-        """Return the ids and handles of everything that an app has published."""
+        """Return the ids and handles of the published functions and classes of an app."""
         app = self.app(app_id)
         layout = api_pb2.AppLayout(function_ids=app.functions, class_ids=app.classes)
         for function_id in app.functions.values():
@@ -38,7 +38,7 @@ class Apps:
         return layout
 
     def exists(self, app_id: str) -> bool:
-        """Tell an app that runs from one that has been stopped."""
+        """Return whether the app exists and has not been stopped."""
         return app_id in self._apps
 
     def app(self, app_id: str) -> App:
@@ -50,13 +50,13 @@ class Apps:
     async def app_get_by_deployment_name(
         self, request: api_pb2.AppGetByDeploymentNameRequest
     ) -> api_pb2.AppGetByDeploymentNameResponse:
-        """Answer with an empty id when there is no such deployment: the SDK then creates one."""
-        app = self._deployed(request.name)
-        answer = api_pb2.AppGetByDeploymentNameResponse(environment_name="main")
+        """Return the id of a deployed app, or an empty one, upon which the SDK creates an app."""
+        app = self._find_deployed(request.name)
+        response = api_pb2.AppGetByDeploymentNameResponse(environment_name="main")
         if app:
-            answer.app_id = app.id
-            answer.lifecycle.app_state = api_pb2.APP_STATE_DEPLOYED
-        return answer
+            response.app_id = app.id
+            response.lifecycle.app_state = api_pb2.APP_STATE_DEPLOYED
+        return response
 
     async def app_create(self, request: api_pb2.AppCreateRequest) -> api_pb2.AppCreateResponse:
         """Create an app that is published later."""
@@ -67,41 +67,41 @@ class Apps:
         return api_pb2.AppCreateResponse(app_id=app.id, app_page_url=page, app_logs_url=page)
 
     async def app_get_layout(self, request: api_pb2.AppGetLayoutRequest) -> api_pb2.AppGetLayoutResponse:
-        """Answer with what is published, so that a redeployment keeps its ids."""
+        """Return what is published, so that a redeployment keeps its ids."""
         return api_pb2.AppGetLayoutResponse(app_layout=self.layout(request.app_id))
 
     async def app_heartbeat(self, _request: api_pb2.AppHeartbeatRequest) -> Empty:
-        """Take note of nothing: a client's end is known by its AppClientDisconnect."""
+        """Do nothing: AppClientDisconnect reports the end of a client."""
         return Empty()
 
     async def app_publish(self, request: api_pb2.AppPublishRequest) -> api_pb2.AppPublishResponse:
-        """Make an app's drafts its definitions, all at once, and drop the functions that it no longer has."""
+        """Replace an app's definitions by its drafts atomically, and drop its removed functions."""
         app = self.app(request.app_id)
         app.name = request.name or app.name
         app.state = request.app_state
         app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
         app.deployed_at = time.time()
         self._store.put(app)
-        self._renew(app)
+        self._apply_drafts(app)
         self._notify()
         return api_pb2.AppPublishResponse(url=f"http://127.0.0.1/apps/{app.id}", deployed_at=app.deployed_at)
 
     async def app_client_disconnect(self, request: api_pb2.AppClientDisconnectRequest) -> Empty:
-        """Stop an app that lives only as long as its client, or whose first deployment failed."""
+        """Stop an app that ends with its client, or whose first deployment failed."""
         app = self._apps.get(request.app_id)
         if app and app.state in EPHEMERAL:
             self._stop(app)
         return Empty()
 
     async def app_stop(self, request: api_pb2.AppStopRequest) -> Empty:
-        """Stop an app for good: its name is free, and its functions' ids are unknown."""
+        """Stop an app permanently, which frees its name and the ids of its functions."""
         self._stop(self.app(request.app_id))
         return Empty()
 
     async def function_precreate(
         self, request: api_pb2.FunctionPrecreateRequest
     ) -> api_pb2.FunctionPrecreateResponse:
-        """Give a function its id before its definition, which may refer to others."""
+        """Assign an id to a function before its definition, which may refer to other functions."""
         function = self.functions.get(request.existing_function_id)
         if function is None:
             function = Function(id=new_id("fu"), app_id=request.app_id, name=request.function_name)
@@ -119,25 +119,25 @@ class Apps:
         )
 
     async def function_create(self, request: api_pb2.FunctionCreateRequest) -> api_pb2.FunctionCreateResponse:
-        """Keep a definition until its app is published."""
+        """Store a definition as draft until its app is published."""
         function = self.functions[request.existing_function_id]
-        described = request.function_data
+        data = request.function_data
         if request.HasField("function"):
-            described = describe(request.function)
-        definition = described.ranked_functions[0].function
+            data = describe(request.function)
+        definition = data.ranked_functions[0].function
         function.name = definition.function_name
-        function.draft = described.SerializeToString()
+        function.draft = data.SerializeToString()
         self._store.put(function)
         return api_pb2.FunctionCreateResponse(
             function_id=function.id,
             function=definition,
-            function_data=described,
+            function_data=data,
             handle_metadata=handle_of(definition, request.app_id),
         )
 
     async def function_get(self, request: api_pb2.FunctionGetRequest) -> api_pb2.FunctionGetResponse:
-        """Look a function up by the names of its app and its own."""
-        app = self._deployed(request.app_name)
+        """Look up a function by the name of its app and its own name."""
+        app = self._find_deployed(request.app_name)
         function = self.functions.get(app.functions.get(request.object_tag, "")) if app else None
         if function is None:
             raise GRPCError(
@@ -152,7 +152,7 @@ class Apps:
     async def function_bind_params(
         self, request: api_pb2.FunctionBindParamsRequest
     ) -> api_pb2.FunctionBindParamsResponse:
-        """Make a variant of a function: other options, or the parameters of its class."""
+        """Create a variant of a function with other options or with parameters of its class."""
         base = self.functions.get(request.function_id)
         if base is None:
             raise GRPCError(Status.NOT_FOUND, f"Function {request.function_id} not found")
@@ -173,14 +173,14 @@ class Apps:
         return api_pb2.FunctionBindParamsResponse(bound_function_id=variant.id, handle_metadata=handle)
 
     async def class_create(self, request: api_pb2.ClassCreateRequest) -> api_pb2.ClassCreateResponse:
-        """Give a class its id; its methods belong to its service function."""
+        """Assign an id to a class; its methods belong to its service function."""
         return api_pb2.ClassCreateResponse(
             class_id=request.existing_class_id or new_id("cs"), handle_metadata=api_pb2.ClassHandleMetadata()
         )
 
     async def class_get(self, request: api_pb2.ClassGetRequest) -> api_pb2.ClassGetResponse:
-        """Look a class up by the names of its app and its own."""
-        app = self._deployed(request.app_name)
+        """Look up a class by the name of its app and its own name."""
+        app = self._find_deployed(request.app_name)
         if app is None or request.object_tag not in app.classes:
             raise GRPCError(Status.NOT_FOUND, f"no class {request.object_tag!r} in app {request.app_name!r}")
         return api_pb2.ClassGetResponse(
@@ -193,22 +193,24 @@ class Apps:
         handle = api_pb2.FunctionHandleMetadata.FromString(self.functions[function_id].handle)
         return api_pb2.ClassHandleMetadata(class_function_id=function_id, class_function_metadata=handle)
 
-    def _deployed(self, name: str) -> App | None:
+    def _find_deployed(self, name: str) -> App | None:
         apps = self._apps.values()
-        return next((a for a in apps if a.name == name and a.state == api_pb2.APP_STATE_DEPLOYED), None)
+        return next(
+            (app for app in apps if app.name == name and app.state == api_pb2.APP_STATE_DEPLOYED), None
+        )
 
-    def _renew(self, app: App) -> None:
-        kept = set(app.functions.values())
-        mine = [each for each in self.functions.values() if each.app_id == app.id]
-        for function in mine:
-            if (function.base_id or function.id) not in kept:
+    def _apply_drafts(self, app: App) -> None:
+        published_ids = set(app.functions.values())
+        app_functions = [function for function in self.functions.values() if function.app_id == app.id]
+        for function in app_functions:
+            if (function.base_id or function.id) not in published_ids:
                 self._drop(function)
             elif function.draft:
                 function.definition, function.draft = function.draft, b""
                 function.handle = handle_of(definition_of(function), app.id).SerializeToString()
                 self._store.put(function)
-        for function in mine:
-            if function.base_id in kept:
+        for function in app_functions:
+            if function.base_id in published_ids:
                 self._derive(function, self.functions[function.base_id])
 
     def _derive(self, variant: Function, base: Function) -> None:
@@ -221,7 +223,7 @@ class Apps:
     def _stop(self, app: App) -> None:
         del self._apps[app.id]
         self._store.remove(app)
-        for function in [each for each in self.functions.values() if each.app_id == app.id]:
+        for function in [function for function in self.functions.values() if function.app_id == app.id]:
             self._drop(function)
         self._notify()
 

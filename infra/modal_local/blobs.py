@@ -1,4 +1,4 @@
-"""Arguments, results and files too large for a message: made over gRPC, moved by HTTP PUT and GET."""
+"""Blobs: values too large for a message, created over gRPC and transferred by HTTP PUT and GET."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ from infra.modal_local.state import Store, new_id
 
 
 class Blobs:
-    """Files in a folder; whoever knows a blob's id may read it, as with a presigned URL."""
+    """Blobs as files in a folder; the id of a blob permits to read it, like a presigned URL."""
 
     def __init__(self, store: Store) -> None:
         self._folder = store.directory / "blobs"
@@ -28,34 +28,34 @@ class Blobs:
         ]
 
     def path(self, blob_id: str) -> Path:
-        """Return where a blob is or will be, or raise NOT_FOUND for what is no blob's id."""
+        """Return the path of a blob, stored or not; raises NOT_FOUND for an invalid id."""
         if not re.fullmatch("bl-[0-9a-f]{22}", blob_id):
             raise GRPCError(Status.NOT_FOUND, f"Blob {blob_id!r} not found")
         return self._folder / blob_id
 
-    def forget(self, retention_seconds: float) -> None:
-        """Delete the blobs that are older than this."""
+    def delete_old(self, retention_seconds: float) -> None:
+        """Delete the blobs that are older than `retention_seconds`."""
         oldest = time.time() - retention_seconds
         for path in self._folder.iterdir():
             if path.stat().st_mtime < oldest:
                 path.unlink()
 
     async def blob_create(self, _request: api_pb2.BlobCreateRequest) -> api_pb2.BlobCreateResponse:
-        """Answer with an id and where to PUT its content."""
+        """Return a new id and the URL to PUT its content."""
         blob_id = new_id("bl")
-        answer = api_pb2.BlobCreateResponse(blob_id=blob_id, blob_ids=[blob_id])
-        answer.upload_urls.items.append(f"{self.url}/blobs/{blob_id}")
-        return answer
+        response = api_pb2.BlobCreateResponse(blob_id=blob_id, blob_ids=[blob_id])
+        response.upload_urls.items.append(f"{self.url}/blobs/{blob_id}")
+        return response
 
     async def blob_get(self, request: api_pb2.BlobGetRequest) -> api_pb2.BlobGetResponse:
-        """Answer with where to GET a blob's content."""
+        """Return the URL to GET the content of a blob."""
         if not self.path(request.blob_id).exists():
             raise GRPCError(Status.NOT_FOUND, f"Blob {request.blob_id!r} not found")
         return api_pb2.BlobGetResponse(download_url=f"{self.url}/blobs/{request.blob_id}")
 
     async def _put(self, request: Request) -> Response:
-        path = self._file(request)
-        # The SDK compares the ETag with the MD5 of what it sent, as S3 answers.
+        path = self._blob_path(request)
+        # As with S3, the SDK compares the ETag with the MD5 of what it sent.
         checksum = hashlib.md5(usedforsecurity=False)
         with path.with_suffix(".part").open("wb") as file:
             async for chunk in request.stream():
@@ -65,12 +65,12 @@ class Blobs:
         return Response(headers={"ETag": f'"{checksum.hexdigest()}"'})
 
     async def _get(self, request: Request) -> Response:
-        path = self._file(request)
+        path = self._blob_path(request)
         if not path.exists():
             raise HTTPException(404)
         return FileResponse(path)
 
-    def _file(self, request: Request) -> Path:
+    def _blob_path(self, request: Request) -> Path:
         try:
             return self.path(request.path_params["blob_id"])
         except GRPCError:

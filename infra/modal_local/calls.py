@@ -1,4 +1,4 @@
-"""The calls that have not ended, in the order of their turn; those that have are on disk alone."""
+"""Open calls in memory, in the order in which they run; ended calls are on disk only."""
 
 import asyncio
 import time
@@ -9,11 +9,11 @@ from modal_proto import api_pb2
 
 from infra.modal_local.state import Call, Store, new_id
 
-STREAM_KEPT_SECONDS = 60.0
+STREAM_RETENTION_SECONDS = 60.0
 
 
 class OpenCall:
-    """A call in memory: waiting for its turn, running, or with its output lost on the way."""
+    """A call that has not ended: it waits, runs, or its output was lost."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
@@ -23,7 +23,10 @@ class OpenCall:
 
 
 class Stream:
-    """What a generator has yielded so far; a re-run yields the same indices again, which are kept once."""
+    """The chunks that a generator has yielded.
+
+    A repeated run yields the same indices again; each is kept once.
+    """
 
     def __init__(self) -> None:
         self._chunks: list[api_pb2.DataChunk] = []
@@ -31,19 +34,19 @@ class Stream:
         self._closed = False
 
     def extend(self, chunks: Iterable[api_pb2.DataChunk]) -> None:
-        """Add what comes after the chunks there are."""
+        """Append the chunks with an index above the last one."""
         for chunk in chunks:
             if not self._chunks or chunk.index > self._chunks[-1].index:
                 self._chunks.append(chunk)
         self._wake()
 
     def close(self) -> None:
-        """Say that nothing more comes."""
+        """Mark the stream as complete."""
         self._closed = True
         self._wake()
 
     async def after(self, index: int) -> AsyncGenerator[api_pb2.DataChunk, None]:
-        """Yield the chunks after an index, those to come as well, until the stream is closed."""
+        """Yield the present and future chunks after an index until the stream is closed."""
         position = 0
         while True:
             changed = self._changed
@@ -62,7 +65,7 @@ class Stream:
 
 
 class Calls:
-    """All calls of all functions. `waiting` maps a function's id to its calls without a container, by id."""
+    """All calls; `waiting` maps the id of a function to its calls without a container, by id."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -73,7 +76,7 @@ class Calls:
             self._enqueue(OpenCall(call))
 
     def submit(self, function_id: str, request: api_pb2.FunctionInput, invocation: int) -> Call:
-        """Store a new call at the end of its function's line."""
+        """Store a new call at the end of its function's queue."""
         call = Call(
             id=new_id("fc"),
             input_id=new_id("in"),
@@ -87,14 +90,14 @@ class Calls:
         return call
 
     def requeue(self, open_call: OpenCall) -> None:
-        """Put a call whose run came to nothing at the front of the line."""
+        """Put a call whose run failed at the front of the queue."""
         if not open_call.ended.is_set() and not open_call.lost:
             self._store.put_call(open_call.call)
             self._enqueue(open_call)
             self.waiting[open_call.call.function_id].move_to_end(open_call.call.id, last=False)
 
     def end(self, open_call: OpenCall, output: api_pb2.FunctionGetOutputsItem) -> None:
-        """Store a call's output; the first one counts."""
+        """Store the output of a call; later outputs are ignored."""
         if open_call.ended.is_set():
             return
         call = open_call.call
@@ -106,27 +109,27 @@ class Calls:
         open_call.ended.set()
         if call.id in self._streams:
             self._streams[call.id].close()
-            asyncio.get_running_loop().call_later(STREAM_KEPT_SECONDS, self._streams.pop, call.id, None)
+            asyncio.get_running_loop().call_later(STREAM_RETENTION_SECONDS, self._streams.pop, call.id, None)
 
-    def open_call(self, call_id: str) -> OpenCall | None:
-        """Return a call that has not ended."""
+    def find_open(self, call_id: str) -> OpenCall | None:
+        """Return a call that has not ended, or None."""
         return self._open.get(call_id)
 
     def find(self, call_id: str) -> Call | None:
-        """Return a call in any state, or None when it is unknown or forgotten."""
+        """Return a call in any state, or None if it is unknown or was deleted."""
         open_call = self._open.get(call_id)
-        return open_call.call if open_call else self._store.call(call_id)
+        return open_call.call if open_call else self._store.load_call(call_id)
 
     def stream(self, call_id: str) -> Stream:
-        """Return what a generator's call yields."""
+        """Return the stream of a generator's call."""
         stream = self._streams[call_id]
         if call_id not in self._open:
             stream.close()
         return stream
 
     def expire(self, call_id: str) -> None:
-        """Drop the output of a call that has ended, as happens to every one in time."""
-        if (call := self._store.call(call_id)) and call.finished_at:
+        """Drop the output of an ended call, as happens to every output after the retention."""
+        if (call := self._store.load_call(call_id)) and call.finished_at:
             call.output = b""
             self._store.put_call(call)
 
@@ -138,5 +141,5 @@ class Calls:
 def failure_output(
     status: "api_pb2.GenericResult.GenericStatus.ValueType", message: str
 ) -> api_pb2.FunctionGetOutputsItem:
-    """Return the output of a call that came to its end by no act of its function."""
+    """Return the output of a call that was ended by the control plane."""
     return api_pb2.FunctionGetOutputsItem(result=api_pb2.GenericResult(status=status, exception=message))

@@ -1,4 +1,4 @@
-"""Breaks things on demand: the fault switches, and what may befall a single call, over HTTP or from Python."""
+"""Inject faults into the emulator or a single call, over HTTP or from Python."""
 
 import hmac
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from infra.modal_local.state import Token
 
 
 class FaultApi:
-    """The switches of one control plane. `faults` shows them; `set` changes them."""
+    """The faults of one control plane; read them from `faults`, change them with `set`."""
 
     def __init__(self, faults: Faults, calls: Calls, scheduler: Scheduler, token: Token) -> None:
         self.faults = faults
@@ -32,34 +32,34 @@ class FaultApi:
         self.routes = [
             Route("/faults", self._get_faults, methods=["GET"]),
             Route("/faults", self._put_faults, methods=["PUT"]),
-            Route("/calls/{call_id}/{action}", self._act, methods=["POST"]),
+            Route("/calls/{call_id}/{action}", self._apply_action, methods=["POST"]),
         ]
 
     def set(self, faults: Faults) -> None:
-        """Set every switch, and let go of what a former setting held back."""
+        """Replace all faults, and schedule the calls that former ones held back."""
         for name in Faults.__struct_fields__:
             setattr(self.faults, name, getattr(faults, name))
         self._scheduler.wake()
 
     def crash(self, call_id: str) -> None:
-        """Kill the containers that run a call; it is run again."""
+        """Kill the containers that run a call, which is then repeated."""
         for container in self._scheduler.running(call_id):
             container.crash()
 
     def preempt(self, call_id: str) -> None:
-        """Run a call again while its first run goes on where nothing reaches it."""
-        self._scheduler.preempt(self._open(call_id))
+        """Repeat a call while its first run continues unreachable."""
+        self._scheduler.preempt(self._find_open(call_id))
 
     def lose(self, call_id: str) -> None:
-        """Lose a call's output: it runs, and stays pending for ever."""
-        self._open(call_id).lost = True
+        """Lose the output of a call, which then stays pending forever."""
+        self._find_open(call_id).lost = True
 
     def expire(self, call_id: str) -> None:
-        """Let the output of a call that has ended expire."""
+        """Expire the output of an ended call."""
         self._calls.expire(call_id)
 
-    def _open(self, call_id: str) -> OpenCall:
-        open_call = self._calls.open_call(call_id)
+    def _find_open(self, call_id: str) -> OpenCall:
+        open_call = self._calls.find_open(call_id)
         if open_call is None:
             raise LookupError(f"call {call_id} is not open")
         return open_call
@@ -76,7 +76,7 @@ class FaultApi:
             raise HTTPException(422, str(error)) from None
         return Response(msgspec.json.encode(self.faults), media_type="application/json")
 
-    async def _act(self, request: Request) -> Response:
+    async def _apply_action(self, request: Request) -> Response:
         self._authorize(request)
         action = self._actions.get(request.path_params["action"])
         if action is None:
@@ -88,7 +88,7 @@ class FaultApi:
         return Response(status_code=204)
 
     def _authorize(self, request: Request) -> None:
-        # Any web page can post to a loopback port; only a client of ours knows the secret.
-        shown = request.headers.get("authorization", "")
-        if not hmac.compare_digest(shown.encode(), f"Bearer {self._token.secret}".encode()):
+        # Any web page can post to a loopback port, but only clients of this control plane have the secret.
+        authorization = request.headers.get("authorization", "")
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {self._token.secret}".encode()):
             raise HTTPException(401)

@@ -1,11 +1,11 @@
-"""The switches that make the control plane fail as Modal might."""
+"""The faults that make the control plane fail as Modal might."""
 
 from grpclib import GRPCError, Status
 from msgspec import Struct
 
 
 class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is broken at the moment; statuses are gRPC's names, such as RESOURCE_EXHAUSTED."""
+    """The current faults; a status is a gRPC name such as RESOURCE_EXHAUSTED."""
 
     refuse_spawns: str | None = None
     refuse_polls: str | None = None
@@ -23,6 +23,6 @@ class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def refuse(name: str | None, what: str) -> None:
-    """Raise the gRPC error of this name, if there is one."""
+    """Raise the gRPC error with this name, unless it is None."""
     if name is not None:
         raise GRPCError(Status[name], f"{what} was refused: the faults of the local control plane say so")

@@ -1,4 +1,4 @@
-"""What a function is, apart from where it is kept: its definition, its handle, and its variants."""
+"""Definitions, handles and variants of functions, independent of their storage."""
 
 from functools import lru_cache
 
@@ -8,20 +8,20 @@ from infra.modal_local.state import Function, new_id
 
 
 def definition_of(function: Function) -> api_pb2.Function:
-    """Return what is deployed; of several GPUs to choose from the first is taken, for there is none here."""
+    """Return the deployed definition; of several alternative GPUs the first, as none is used."""
     return parse(function.definition)
 
 
 @lru_cache(maxsize=256)
 def parse(definition: bytes) -> api_pb2.Function:
-    """Return a stored definition, the same object every time: nobody may change it."""
-    described = api_pb2.FunctionData.FromString(definition)
-    first: api_pb2.Function = described.ranked_functions[0].function
+    """Parse a stored definition; the object is cached and must not be changed."""
+    data = api_pb2.FunctionData.FromString(definition)
+    first: api_pb2.Function = data.ranked_functions[0].function
     return first
 
 
 def handle_of(definition: api_pb2.Function, app_id: str) -> api_pb2.FunctionHandleMetadata:
-    """Return what a client knows of a function after a look-up."""
+    """Return what a client learns when it looks up a function."""
     handle = api_pb2.FunctionHandleMetadata(
         app_id=app_id,
         definition_id=new_id("de"),
@@ -50,10 +50,10 @@ def handle_of(definition: api_pb2.Function, app_id: str) -> api_pb2.FunctionHand
 
 
 def describe(definition: api_pb2.Function) -> api_pb2.FunctionData:
-    """Return a definition in the form that the SDK expects in answers."""
-    described = api_pb2.FunctionData()
-    described.ranked_functions.add(rank=0, function=definition)
-    return described
+    """Return a definition in the form that the SDK expects in responses."""
+    data = api_pb2.FunctionData()
+    data.ranked_functions.add(rank=0, function=definition)
+    return data
 
 
 def vary(base: api_pb2.Function, options: api_pb2.FunctionOptions) -> api_pb2.Function:

@@ -1,4 +1,4 @@
-"""What containers print: a file an app, and a stream for the client that follows a run."""
+"""The output of containers: one file per app, and a stream for the client that follows a run."""
 
 import asyncio
 from collections import Counter
@@ -22,10 +22,10 @@ class Logs:
         self._changed = asyncio.Event()
 
     @contextmanager
-    def writing(self, app_id: str) -> Generator[Callable[[str], None], None, None]:
-        """Yield what adds to an app's output."""
+    def open_writer(self, app_id: str) -> Generator[Callable[[str], None], None, None]:
+        """Yield a function that appends to the output of an app."""
         self._writers[app_id] += 1
-        with self._file(app_id).open("a", encoding="utf-8", buffering=1) as file:
+        with self._log_path(app_id).open("a", encoding="utf-8", buffering=1) as file:
 
             def write(text: str) -> None:
                 file.write(text)
@@ -39,18 +39,21 @@ class Logs:
                 self.wake()
 
     def wake(self) -> None:
-        """Let those who follow look again."""
+        """Wake the streams, which then read the files again."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def app_get_logs(
         self, request: api_pb2.AppGetLogsRequest
     ) -> AsyncGenerator[api_pb2.TaskLogsBatch, None]:
-        """Stream an app's output to its end, or until `timeout` seconds bring nothing; ids are offsets in the file."""
+        """Stream the output of an app to its end, or until `timeout` seconds pass without output.
+
+        The ids of entries are offsets in the file.
+        """
         offset = int(request.last_entry_id or 0)
         while True:
             changed = self._changed
-            done = not self._writers[request.app_id] and not self._apps.exists(request.app_id)
+            is_done = not self._writers[request.app_id] and not self._apps.exists(request.app_id)
             if text := self._read(request.app_id, offset):
                 offset += len(text)
                 batch = api_pb2.TaskLogsBatch(entry_id=str(offset))
@@ -58,7 +61,7 @@ class Logs:
                     data=text.decode(errors="replace"), file_descriptor=api_pb2.FILE_DESCRIPTOR_STDOUT
                 )
                 yield batch
-            elif done:
+            elif is_done:
                 yield api_pb2.TaskLogsBatch(entry_id=str(offset), app_done=True)
                 return
             else:
@@ -69,12 +72,12 @@ class Logs:
                     return
 
     def _read(self, app_id: str, offset: int) -> bytes:
-        path = self._file(app_id)
+        path = self._log_path(app_id)
         if not path.exists():
             return b""
         with path.open("rb") as file:
             file.seek(offset)
             return file.read()
 
-    def _file(self, app_id: str) -> Path:
+    def _log_path(self, app_id: str) -> Path:
         return self._directory / f"{app_id}.log"

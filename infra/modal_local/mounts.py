@@ -1,4 +1,4 @@
-"""What deployments are made of: mounted files, secrets, and images, of which only a description is kept."""
+"""Mounted files, secrets and images of deployments; images are recorded and never built."""
 
 import hashlib
 import shlex
@@ -36,14 +36,14 @@ class DeploymentFiles:
         self._secrets = store.all(Secret)
         self._files = store.directory / "files"
         self._files.mkdir(exist_ok=True)
-        # Laid out again as they are needed: those of replaced deployments go.
+        # Written again when needed, so that those of replaced deployments disappear.
         self._roots = store.directory / "roots"
         shutil.rmtree(self._roots, ignore_errors=True)
 
     def write_files(self, definition: api_pb2.Function) -> Path:
-        """Return the folder that stands for a container's `/`: the files that its image and mounts bring.
+        """Write the files of a container's image and mounts and return the folder that acts as its `/`.
 
-        One folder serves all containers of a deployment.
+        All containers of a deployment share one folder.
         """
         image = self._images.get(definition.image_id) or Image(id="")
         copies = [*image.copies, *((mount_id, "/") for mount_id in sorted(definition.mount_ids))]
@@ -60,7 +60,7 @@ class DeploymentFiles:
         return unfinished.rename(root)
 
     def environment(self, definition: api_pb2.Function) -> dict[str, str]:
-        """Return the variables that a container gets from its image and its secrets."""
+        """Return the environment variables of a container's image and secrets."""
         image = self._images.get(definition.image_id) or Image(id="")
         environment = dict(image.environment)
         for secret_id in definition.secret_ids:
@@ -70,7 +70,7 @@ class DeploymentFiles:
     async def environment_get_or_create(
         self, request: api_pb2.EnvironmentGetOrCreateRequest
     ) -> api_pb2.EnvironmentGetOrCreateResponse:
-        """Answer with the only environment there is, whatever it is called."""
+        """Return the only environment under the requested name."""
         settings = api_pb2.EnvironmentSettings(image_builder_version=BUILDER_VERSION)
         metadata = api_pb2.EnvironmentMetadata(name=request.deployment_name or "main", settings=settings)
         return api_pb2.EnvironmentGetOrCreateResponse(environment_id="en-local", metadata=metadata)
@@ -78,12 +78,12 @@ class DeploymentFiles:
     async def mount_batched_check_existence(
         self, request: api_pb2.MountBatchedCheckExistenceRequest
     ) -> api_pb2.MountBatchedCheckExistenceResponse:
-        """Tell which files have to be sent."""
+        """Return the hashes of the files that are not stored yet."""
         missing = [sha256 for sha256 in request.sha256_hex_hashes if not (self._files / sha256).exists()]
         return api_pb2.MountBatchedCheckExistenceResponse(missing_sha256_hex_hashes=missing)
 
     async def mount_put_file(self, request: api_pb2.MountPutFileRequest) -> api_pb2.MountPutFileResponse:
-        """Store a file under its SHA-256, whatever name it claims."""
+        """Store a file under its computed SHA-256, not the claimed one."""
         data = request.data
         if request.WhichOneof("data_oneof") == "data_blob_id":
             data = self._blobs.path(request.data_blob_id).read_bytes()
@@ -93,7 +93,10 @@ class DeploymentFiles:
     async def mount_get_or_create(
         self, request: api_pb2.MountGetOrCreateRequest
     ) -> api_pb2.MountGetOrCreateResponse:
-        """Store a list of files; a mount that is looked up by name is Modal's own, and empty here."""
+        """Store a list of files as a mount.
+
+        A mount that is looked up by name is one of Modal's own, and empty here.
+        """
         files = {file.filename: file.sha256_hex for file in request.files}
         checksum = digest(*(part for item in sorted(files.items()) for part in item))
         mount = Mount(id=f"mo-{checksum}", files=files)
@@ -105,7 +108,7 @@ class DeploymentFiles:
     async def image_get_or_create(
         self, request: api_pb2.ImageGetOrCreateRequest
     ) -> api_pb2.ImageGetOrCreateResponse:
-        """Build nothing; keep what an image sets and copies, and answer that it is built."""
+        """Record the variables and copies of an image and report it as built."""
         image = Image(id=f"im-{digest(request.image.SerializeToString(deterministic=True).hex())}")
         for base in request.image.base_images:
             if known := self._images.get(base.image_id):
@@ -129,9 +132,9 @@ class DeploymentFiles:
     async def secret_get_or_create(
         self, request: api_pb2.SecretGetOrCreateRequest
     ) -> api_pb2.SecretGetOrCreateResponse:
-        """Look a secret up, or create it as the request asks."""
+        """Look up a secret, or create it if the request says so."""
         name, creation = request.deployment_name, request.object_creation_type
-        secret = next((each for each in self._secrets.values() if name and each.name == name), None)
+        secret = next((secret for secret in self._secrets.values() if name and secret.name == name), None)
         if secret and creation == api_pb2.OBJECT_CREATION_TYPE_CREATE_FAIL_IF_EXISTS:
             raise GRPCError(Status.ALREADY_EXISTS, f"Secret {name!r} exists")
         if secret is None and creation not in NAMED + UNNAMED:
@@ -147,27 +150,27 @@ class DeploymentFiles:
         return api_pb2.SecretGetOrCreateResponse(secret_id=secret.id, metadata=describe(secret))
 
     async def secret_list(self, _request: api_pb2.SecretListRequest) -> api_pb2.SecretListResponse:
-        """Answer with the secrets that have a name."""
-        answer = api_pb2.SecretListResponse(environment_name="main")
+        """Return the secrets that have a name."""
+        response = api_pb2.SecretListResponse(environment_name="main")
         for secret in self._secrets.values():
             if secret.name:
-                answer.items.add(
+                response.items.add(
                     label=secret.name,
                     secret_id=secret.id,
                     created_at=secret.created_at,
                     metadata=describe(secret),
                 )
-        return answer
+        return response
 
     async def secret_delete(self, request: api_pb2.SecretDeleteRequest) -> Empty:
-        """Forget a secret; containers that run keep what they have."""
+        """Delete a secret; running containers keep its values."""
         if secret := self._secrets.pop(request.secret_id, None):
             self._store.remove(secret)
         return Empty()
 
 
 def describe(secret: Secret) -> api_pb2.SecretMetadata:
-    """Return what the SDK shows of a secret: never its values."""
+    """Return what the SDK shows of a secret, without its values."""
     metadata = api_pb2.SecretMetadata(
         name=secret.name, keys=sorted(secret.variables), environment_name="main"
     )

@@ -1,4 +1,4 @@
-"""Starts containers as processes, and sees to it that none outlives its time or the control plane."""
+"""Run containers as processes, and kill each by its end and that of the control plane."""
 
 import asyncio
 import contextlib
@@ -21,19 +21,19 @@ from infra.modal_local.mounts import DeploymentFiles
 from infra.modal_local.rpc import Service, open_gate
 from infra.modal_local.state import new_id
 
-INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
+INHERITED_VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 READ_BYTES = 65_536
 LOG_DRAIN_SECONDS = 1.0
 
 
 class Reaper:
-    """The process that ends what is left when this one is killed."""
+    """A child process that kills the containers if this process is killed."""
 
     _process: asyncio.subprocess.Process
     _input: asyncio.StreamWriter
 
     async def start(self, sockets: Path) -> None:
-        """Start it; it removes the folder of sockets in the end."""
+        """Start the reaper, which removes the folder of sockets at its end."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-S",
@@ -46,23 +46,23 @@ class Reaper:
         self._input = self._process.stdin
 
     async def stop(self) -> None:
-        """Let it end."""
+        """Close the input of the reaper and wait for its end."""
         self._input.close()
         await self._process.wait()
 
     def send(self, line: str) -> None:
-        """Tell it of a process group that began or ended."""
+        """Report the start (`+PID`) or end (`-PID`) of a process group."""
         self._input.write(f"{line}\n".encode())
 
 
 class Processes:
-    """What every container's process has in common. Use as an asynchronous context."""
+    """Runs container processes with shared files, logs and RPCs; use as an async context manager."""
 
     def __init__(self, files: DeploymentFiles, logs: Logs, parts: list[object]) -> None:
         self._files = files
         self._logs = logs
         self._parts = parts
-        # Not in the state's folder: a socket's path may have about a hundred characters.
+        # Not in the state folder: the path of a socket is limited to about 100 characters.
         self._sockets = Path(tempfile.mkdtemp(prefix="modal-local-"))
         self._reaper = Reaper()
 
@@ -82,7 +82,7 @@ class Processes:
         server = Server([Service(container, *self._parts, gate=open_gate)])
         await server.start(path=str(socket))
         try:
-            arguments = self._arguments(container, layout)
+            arguments = self._write_arguments(container, layout)
             environment = self._environment(container, root, socket, arguments)
             return await self._run(container, root / "root", environment)
         finally:
@@ -97,14 +97,14 @@ class Processes:
             pump = tasks.create_task(self._pump(container, read_end))
             process = await start(folder, environment, write_end)
             self._reaper.send(f"+{process.pid}")
-            killer = tasks.create_task(kill_on_close(container, process.pid))
+            killer = tasks.create_task(kill_when_requested(container, process.pid))
             try:
                 code = await process.wait()
             finally:
                 kill_group(process.pid)
                 self._reaper.send(f"-{process.pid}")
             killer.cancel()
-            # Whoever has left the group may hold the pipe open for ever.
+            # A process that left the group may keep the pipe open forever.
             await asyncio.wait([pump], timeout=LOG_DRAIN_SECONDS)
             pump.cancel()
         return code
@@ -116,13 +116,13 @@ class Processes:
             lambda: asyncio.StreamReaderProtocol(output), os.fdopen(read_end, "rb")
         )
         try:
-            with self._logs.writing(container.app_id) as write:
+            with self._logs.open_writer(container.app_id) as write:
                 while text := await output.read(READ_BYTES):
                     write(text.decode(errors="replace"))
         finally:
             transport.close()
 
-    def _arguments(self, container: Container, layout: api_pb2.AppLayout) -> Path:
+    def _write_arguments(self, container: Container, layout: api_pb2.AppLayout) -> Path:
         path = self._sockets / container.id / f"{new_id('arguments')}.binpb"
         arguments = api_pb2.ContainerArguments(
             task_id=container.id,
@@ -133,7 +133,7 @@ class Processes:
             environment_name="main",
             app_layout=layout,
         )
-        known = {each.object_id for each in layout.objects}
+        known = {item.object_id for item in layout.objects}
         for dependency in container.definition.object_dependencies:
             if dependency.object_id not in known:
                 arguments.app_layout.objects.add(object_id=dependency.object_id)
@@ -141,7 +141,7 @@ class Processes:
         return path
 
     def _environment(self, container: Container, root: Path, socket: Path, arguments: Path) -> dict[str, str]:
-        environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        environment = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         environment |= {"HOME": str(root / "root"), "TMPDIR": str(arguments.parent), "PYTHONUNBUFFERED": "1"}
         environment |= self._files.environment(container.definition)
         path = [str(root / "root"), *site.getsitepackages()]
@@ -162,10 +162,10 @@ class Processes:
 
 
 async def start(folder: Path, environment: dict[str, str], output: int) -> asyncio.subprocess.Process:
-    """Start the SDK's entry point; `output` is a file descriptor that is closed here.
+    """Start the SDK's entry point; closes the file descriptor `output`.
 
-    Without `site`, the .pth files that put a project under development on the path are not read: a container
-    imports what its image holds, and the packages that are installed for good.
+    Without `site` (`-S`), the .pth files of editable installs are not read, so that a container imports only the files
+    of its image and regularly installed packages.
     """
     try:
         return await asyncio.create_subprocess_exec(
@@ -184,13 +184,13 @@ async def start(folder: Path, environment: dict[str, str], output: int) -> async
         os.close(output)
 
 
-async def kill_on_close(container: Container, pid: int) -> None:
-    """Wait for the end of a container that doesn't end by itself."""
+async def kill_when_requested(container: Container, pid: int) -> None:
+    """Kill the process group once the container is to be killed."""
     await container.killed.wait()
     kill_group(pid)
 
 
 def kill_group(pid: int) -> None:
-    """Kill a process and all that it has started."""
+    """Kill a process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""Outlives the control plane by a moment: when its standard input closes, it kills the containers left behind.
+"""Kill the remaining containers when standard input closes, which the end of the control plane does.
 
-Run as a script, with the standard library alone. Lines are `+PID` for a process group that began and `-PID` for
-one that ended; the argument is the folder of sockets, which is removed.
+Runs as a script with the standard library only. The lines of the input are `+PID` for a started process group and
+`-PID` for one that ended; the argument is the folder of sockets, which is removed.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> None:
-    """Follow the containers, and end those that are left when the control plane is gone."""
+    """Track the containers, and kill the remaining ones at the end of the input."""
     running: set[int] = set()
     for line in sys.stdin:
         group = int(line[1:])

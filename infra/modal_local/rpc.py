@@ -1,4 +1,4 @@
-"""Turns plain methods into the gRPC service that the SDK calls; what is missing answers UNIMPLEMENTED by name."""
+"""Serve plain methods as the gRPC service that the SDK calls; others fail with UNIMPLEMENTED."""
 
 import hmac
 import re
@@ -17,21 +17,21 @@ from infra.modal_local.faults import Faults
 from infra.modal_local.state import Token
 
 Request = Stream[Message, Message]
-Behaviour = Callable[[Request], Awaitable[None]]
+StreamHandler = Callable[[Request], Awaitable[None]]
 Metadata = Mapping[str, Any]
 Gate = Callable[[Metadata], None]
 
-# The SDK sends the same key again when it repeats a request whose answer it did not get.
+# The SDK repeats a request with the same key if it got no response.
 idempotency_key: ContextVar[str] = ContextVar("idempotency_key", default="")
 
 
 def token_gate(token: Token, faults: Faults) -> Gate:
-    """Return a check of the metadata of clients, which must carry the token."""
+    """Return a gate that lets clients with this token pass."""
 
     def check(metadata: Metadata) -> None:
-        shown = f"{metadata.get('x-modal-token-id')} {metadata.get('x-modal-token-secret')}"
+        credentials = f"{metadata.get('x-modal-token-id')} {metadata.get('x-modal-token-secret')}"
         if faults.token_revoked or not hmac.compare_digest(
-            shown.encode(), f"{token.id} {token.secret}".encode()
+            credentials.encode(), f"{token.id} {token.secret}".encode()
         ):
             raise GRPCError(Status.UNAUTHENTICATED, "Token ID or secret is invalid")
 
@@ -39,13 +39,13 @@ def token_gate(token: Token, faults: Faults) -> Gate:
 
 
 def open_gate(_metadata: Metadata) -> None:
-    """Let everyone in: a container is known by its socket."""
+    """Let every request pass: containers are identified by their socket."""
 
 
 class Service:
-    """The SDK's service, made of parts.
+    """The SDK's gRPC service, composed of parts.
 
-    A part answers FunctionGet by `async def function_get(request)`, and a stream by an async generator.
+    A part implements FunctionGet as `async def function_get(request)`, and a stream as an async generator.
     """
 
     def __init__(self, *parts: object, gate: Gate) -> None:
@@ -53,30 +53,30 @@ class Service:
         self._gate = gate
 
     def __mapping__(self) -> dict[str, Handler]:
-        # The generated base class knows every method's path and messages; it looks the methods up on us.
+        # The generated base class has the path and messages of every method, and looks up the methods on `self`.
         return ModalClientBase.__mapping__(cast("ModalClientBase", self))
 
-    def __getattr__(self, name: str) -> Behaviour:
+    def __getattr__(self, name: str) -> StreamHandler:
         method = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
         for part in self._parts:
             if hasattr(part, method):
-                return self._with_gate(answer_with(getattr(part, method)))
+                return self._with_gate(handle_with(getattr(part, method)))
         return self._with_gate(refuse_method(name))
 
-    def _with_gate(self, behaviour: Behaviour) -> Behaviour:
-        async def answer(stream: Request) -> None:
+    def _with_gate(self, handler: StreamHandler) -> StreamHandler:
+        async def handle(stream: Request) -> None:
             metadata = cast("Metadata", stream.metadata)
             self._gate(metadata)
             idempotency_key.set(str(metadata.get("x-idempotency-key", "")))
-            await behaviour(stream)
+            await handler(stream)
 
-        return answer
+        return handle
 
 
-def answer_with(method: Callable[[Message], Any]) -> Behaviour:
-    """Return the behaviour of one of a part's methods."""
+def handle_with(method: Callable[[Message], Any]) -> StreamHandler:
+    """Return the handler of a part's method."""
 
-    async def answer(stream: Request) -> None:
+    async def handle(stream: Request) -> None:
         request = await stream.recv_message()
         assert request is not None
         result = method(request)
@@ -87,13 +87,13 @@ def answer_with(method: Callable[[Message], Any]) -> Behaviour:
         else:
             await stream.send_message(await result)
 
-    return answer
+    return handle
 
 
-def refuse_method(name: str) -> Behaviour:
-    """Return the behaviour of a method that no part has."""
+def refuse_method(name: str) -> StreamHandler:
+    """Return a handler that fails with UNIMPLEMENTED."""
 
-    async def answer(_stream: Request) -> None:
+    async def handle(_stream: Request) -> None:
         raise GRPCError(Status.UNIMPLEMENTED, f"{name} is not implemented by the local control plane")
 
-    return answer
+    return handle

@@ -1,4 +1,4 @@
-"""The control plane as a whole: every part built here, started and stopped in order."""
+"""The control plane: creates all parts, and starts and stops them in order."""
 
 import asyncio
 import os
@@ -34,30 +34,33 @@ SWEEP_SECONDS = 60.0
 
 
 def listen(port: int, address: str = LOOPBACK) -> socket.socket:
-    """Return a bound socket; asyncio turns Nagle's delay of 40 ms off only where it sees that it is TCP."""
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((address, port))
-    return bound
+    """Return a bound TCP socket.
+
+    The protocol is explicit, because asyncio otherwise does not set TCP_NODELAY, and Nagle's algorithm delays by 40 ms.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    return listener
 
 
 class HttpServer(uvicorn.Server):
-    """A server that leaves signals to whoever runs the control plane."""
+    """A uvicorn server that leaves signals to the process that runs the control plane."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
 class ModalLocal:
-    """A control plane. Use as an asynchronous context, and give clients its `environment`.
+    """A control plane; use as an async context manager, and give clients its `environment`.
 
-    Whoever knows its token runs code on this machine: `address` other than loopback belongs in a network of its own,
-    where `host` is the name that clients know it by.
+    Clients with its token can run code on this machine, so use an `address` other than loopback only in an isolated
+    network; `host` is the name by which clients reach it there.
 
-    Without a state directory nothing outlives the context. Finished calls keep their outputs for
-    `retention_seconds`, as Modal does for a week.
+    Without `state_dir` nothing is kept after the context. Ended calls keep their outputs for `retention_seconds`, as
+    Modal does for a week.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class ModalLocal:
         self._port = port
         self._address = address
         self._host = host
-        self._given = token
+        self._given_token = token
         self._state_dir = state_dir
         self._max_containers = max_containers or os.cpu_count() or 1
         self._retention_seconds = retention_seconds
@@ -101,7 +104,7 @@ class ModalLocal:
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
         store = Store(directory)
         stack.callback(store.close)
-        token = self._token(store)
+        token = self._load_token(store)
         blobs, apps, calls = Blobs(store), Apps(store), Calls(store)
         files, logs = DeploymentFiles(store, blobs), Logs(directory / "logs", apps)
         scheduler = Scheduler(apps, calls, self._faults, self._max_containers)
@@ -126,9 +129,9 @@ class ModalLocal:
             "MODAL_DISABLE_API_PROXY": "1",
         }
 
-    def _token(self, store: Store) -> Token:
-        if self._given is not None:
-            return self._given
+    def _load_token(self, store: Store) -> Token:
+        if self._given_token is not None:
+            return self._given_token
         for token in store.all(Token).values():
             return token
         token = Token(id=new_id("ak"), secret=new_id("as"))
@@ -138,26 +141,26 @@ class ModalLocal:
     async def _serve_http(
         self, stack: AsyncExitStack, tasks: asyncio.TaskGroup, blobs: Blobs, fault_api: FaultApi
     ) -> str:
-        listening = listen(0, self._address)
+        listener = listen(0, self._address)
         app = Starlette(routes=[*blobs.routes, *fault_api.routes])
         config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         server = HttpServer(config)
-        serving = tasks.create_task(server.serve([listening]))
+        serving = tasks.create_task(server.serve([listener]))
         stack.push_async_callback(asyncio.wait, [serving])
         stack.callback(setattr, server, "should_exit", True)
-        return f"http://{self._host}:{listening.getsockname()[1]}"
+        return f"http://{self._host}:{listener.getsockname()[1]}"
 
     async def _serve_grpc(self, stack: AsyncExitStack, parts: list[object], token: Token) -> int:
         server = Server([Service(*parts, gate=token_gate(token, self._faults))])
-        listening = listen(self._port, self._address)
-        await server.start(sock=listening)
+        listener = listen(self._port, self._address)
+        await server.start(sock=listener)
         stack.push_async_callback(server.wait_closed)
         stack.callback(server.close)
-        port: int = listening.getsockname()[1]
+        port: int = listener.getsockname()[1]
         return port
 
     async def _sweep(self, store: Store, blobs: Blobs) -> None:
         while True:
-            store.forget_calls(self._retention_seconds)
-            blobs.forget(2 * self._retention_seconds)
+            store.delete_old_calls(self._retention_seconds)
+            blobs.delete_old(2 * self._retention_seconds)
             await asyncio.sleep(min(SWEEP_SECONDS, self._retention_seconds))

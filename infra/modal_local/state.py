@@ -1,4 +1,4 @@
-"""What outlives a restart: deployments, secrets, calls and their results, as records in one SQLite file."""
+"""The persistent state: deployments, secrets, calls and their outputs in one SQLite file."""
 
 import hashlib
 import secrets
@@ -22,9 +22,10 @@ class App(msgspec.Struct, kw_only=True):
 
 
 class Function(msgspec.Struct, kw_only=True):
-    """A function; both definitions are serialized FunctionData, and a draft waits for its app's publishing.
+    """A function; `definition` and `draft` are serialized FunctionData.
 
-    A variant has a base, whose definition it takes with `options` replaced, and the `parameters` of its class.
+    A draft becomes the definition when its app is published. A variant has a base, whose definition it takes with
+    `options` replaced, and the `parameters` of its class.
     """
 
     id: str
@@ -39,14 +40,14 @@ class Function(msgspec.Struct, kw_only=True):
 
 
 class Mount(msgspec.Struct, kw_only=True):
-    """Files of a deployment: their path in the container and the SHA-256 they are stored under."""
+    """The files of a deployment: their SHA-256 by path in the container."""
 
     id: str
     files: dict[str, str]
 
 
 class Image(msgspec.Struct, kw_only=True):
-    """What is kept of an image that is never built: its environment and the mounts copied into it."""
+    """The environment of an image, and the mounts copied into it; it is never built."""
 
     id: str
     environment: dict[str, str] = {}
@@ -54,7 +55,7 @@ class Image(msgspec.Struct, kw_only=True):
 
 
 class Secret(msgspec.Struct, kw_only=True):
-    """Variables for a container; one without a name belongs to a single deployment."""
+    """Environment variables for containers; without a name they belong to one deployment."""
 
     id: str
     name: str
@@ -63,16 +64,16 @@ class Secret(msgspec.Struct, kw_only=True):
 
 
 class Token(msgspec.Struct, kw_only=True):
-    """The credentials that clients must show."""
+    """The credentials of clients."""
 
     id: str
     secret: str
 
 
 class Call(msgspec.Struct, kw_only=True):
-    """One call of a function; `input` is a FunctionInput, `output` a FunctionGetOutputsItem, both serialized.
+    """A call; `input` is a serialized FunctionInput, `output` a serialized FunctionGetOutputsItem.
 
-    Finished without an output means that the output has expired.
+    A finished call without an output is one whose output has expired.
     """
 
     id: str
@@ -97,17 +98,17 @@ CREATE INDEX IF NOT EXISTS calls_by_end ON calls (finished_at);
 
 
 def new_id(prefix: str) -> str:
-    """Return an id that nobody can guess, such as fc-1f…; `prefix` is the SDK's for its kind of object."""
+    """Return an unguessable id such as fc-1f…; `prefix` is the SDK's for the kind of object."""
     return f"{prefix}-{secrets.token_hex(11)}"
 
 
 def digest(*parts: str) -> str:
-    """Return a short name for a list of strings."""
+    """Return a short hash of a list of strings."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:22]
 
 
 class Store:
-    """The records, on disk at once; deployments are also held in memory by their callers, calls only while open."""
+    """The records on disk, written immediately; callers cache all but ended calls in memory."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,18 +119,18 @@ class Store:
         self._database.executescript(SCHEMA)
 
     def close(self) -> None:
-        """Close the file; nothing may be stored after."""
+        """Close the file, after which nothing can be stored."""
         self._database.close()
 
     def put(self, record: Record) -> None:
-        """Store a record in place of the one with its id."""
+        """Store a record, replacing the one with its id."""
         self._database.execute(
             "INSERT OR REPLACE INTO records VALUES (?, ?, ?)",
             (type(record).__name__, record.id, msgspec.msgpack.encode(record)),
         )
 
     def remove(self, record: Record) -> None:
-        """Forget a record."""
+        """Delete a record."""
         self._database.execute(
             "DELETE FROM records WHERE kind = ? AND id = ?", (type(record).__name__, record.id)
         )
@@ -140,14 +141,14 @@ class Store:
         return {record_id: msgspec.msgpack.decode(body, type=kind) for record_id, body in rows}
 
     def put_call(self, call: Call) -> None:
-        """Store a call as it is now."""
+        """Store the current state of a call."""
         self._database.execute(
             "INSERT OR REPLACE INTO calls VALUES (?, ?, ?)",
             (call.id, call.finished_at, msgspec.msgpack.encode(call)),
         )
 
-    def call(self, call_id: str) -> Call | None:
-        """Return a call, open or finished, or None when it was never made or is forgotten."""
+    def load_call(self, call_id: str) -> Call | None:
+        """Return an open or finished call, or None if it is unknown or was deleted."""
         row = self._database.execute("SELECT body FROM calls WHERE id = ?", (call_id,)).fetchone()
         return msgspec.msgpack.decode(row[0], type=Call) if row else None
 
@@ -157,8 +158,8 @@ class Store:
         calls = [msgspec.msgpack.decode(body, type=Call) for (body,) in rows]
         return sorted(calls, key=lambda call: call.created_at)
 
-    def forget_calls(self, retention_seconds: float) -> None:
-        """Expire the outputs of calls that ended so long ago; forget the calls after as long again."""
+    def delete_old_calls(self, retention_seconds: float) -> None:
+        """Expire outputs after the retention, and delete their calls after twice that time."""
         now = time.time()
         finished = "SELECT body FROM calls WHERE finished_at > 0 AND finished_at < ?"
         for (body,) in self._database.execute(finished, (now - retention_seconds,)).fetchall():

@@ -9,7 +9,7 @@ import pytest
 from infra.modal_local import Faults, ModalLocal
 from tests.flows.on_modal.callback_proxy import OUTPUT
 from tests.flows.on_modal.modal_harness import House, mortal
-from tests.infra.modal_local.toy_app import until
+from tests.infra.modal_local.toy_app import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ async def leased(house: House, job_id: str) -> None:
         "SELECT count(*) FROM export_jobs WHERE job_id = ? AND lease_until IS NOT NULL AND call_id IS NULL"
     )
     with closing(database(house)) as rows:
-        await until(lambda: bool(rows.execute(found, (job_id,)).fetchone()[0]))
+        await wait_until(lambda: bool(rows.execute(found, (job_id,)).fetchone()[0]))
 
 
 async def test_killed_between_the_row_and_the_spawn_it_starts_another_attempt(

@@ -20,7 +20,7 @@ from tests.flows.on_modal.callback_proxy import OUTPUT
 from tests.flows.on_modal.conftest import deployed
 from tests.flows.on_modal.modal_harness import FRAMING, House
 from tests.flows.on_modal.split_exports import SPLIT, assert_alike, scratch
-from tests.infra.modal_local.toy_app import client_of, modal_cli, until
+from tests.infra.modal_local.toy_app import open_client, run_modal_cli, wait_until
 from tests.support.s3_server import S3Server, run_s3_server
 
 pytestmark = pytest.mark.anyio
@@ -52,14 +52,14 @@ async def client(
     names = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
     values = (place.endpoint_url, place.access_key_id, place.secret_access_key, place.bucket)
     pairs = [f"{name}={value}" for name, value in zip(names, values, strict=True)]
-    await modal_cli(shared_plane, "secret", "create", "bucket", *pairs)
+    await run_modal_cli(shared_plane, "secret", "create", "bucket", *pairs)
     await deployed(shared_plane, "-m", "gpu.modal_app", MODAL_APP_NAME="direct", MODAL_BUCKET_SECRET="bucket")
     bucket = Bucket(place)
     await bucket.create()
     await bucket.call("put_object", Key="ada/match.mp4", Body=source)
     await bucket.call("put_object", Key="ada/long.mp4", Body=long)
     await bucket.close()
-    async with client_of(shared_plane) as opened:
+    async with open_client(shared_plane) as opened:
         yield opened
 
 
@@ -121,10 +121,10 @@ async def test_a_run_that_is_interrupted_leaves_no_scratch(house: House, source:
     job_id = await house.submitted(source)
     await house.road.came(OUTPUT)
     assert len(scratch(house.plane)) == 1
-    async with client_of(house.plane) as client:
+    async with open_client(house.plane) as client:
         call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(await house.calls(job_id), client=client)
         await call.cancel.aio()  # as Modal does: an exception in the run, whose container goes on
-        await until(lambda: not scratch(house.plane))
+        await wait_until(lambda: not scratch(house.plane))
     assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
 
 

@@ -10,7 +10,7 @@ from infra.modal_local import Faults
 from tests.flows.on_modal.modal_harness import House
 from tests.flows.on_modal.split_exports import SPLIT, assert_alike, at_work, piece_calls, scratch
 from tests.gpu.chunks.chunk_comparison import ENDLESS
-from tests.infra.modal_local.toy_app import client_of, until
+from tests.infra.modal_local.toy_app import open_client, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def test_pieces_are_made_by_several_containers_and_joined_to_the_same_film
     house: House, long: bytes, whole: Path, tmp_path: Path
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
-    await until(lambda: len(at_work()) >= 2)
+    await wait_until(lambda: len(at_work()) >= 2)
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
     assert_alike(await downloaded(house, job_id, tmp_path), whole)
@@ -51,14 +51,14 @@ async def test_a_piece_that_fails_ends_the_export_with_its_error(house: House, l
     job_id = await house.submitted(cut_off, **SPLIT, parallelism=3)
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"], job["error"]["code"]) == ("error", 1, "source_truncated")
-    await until(lambda: not at_work())
+    await wait_until(lambda: not at_work())
 
 
 async def test_a_piece_whose_container_crashes_is_made_again(
     house: House, long: bytes, whole: Path, tmp_path: Path
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
-    await until(lambda: bool(piece_calls(house.plane)) and len(at_work()) >= 2)
+    await wait_until(lambda: bool(piece_calls(house.plane)) and len(at_work()) >= 2)
     house.plane.fault_api.crash(piece_calls(house.plane)[0])
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
@@ -69,9 +69,9 @@ async def test_a_cancelled_export_leaves_no_piece_at_work_and_nothing_of_any(
     house: House, long: bytes
 ) -> None:
     job_id = await house.submitted(long, **ENDLESS)
-    await until(lambda: len(at_work()) == 3)
+    await wait_until(lambda: len(at_work()) == 3)
     assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
-    await until(lambda: not at_work() and not scratch(house.plane) and not piece_calls(house.plane))
+    await wait_until(lambda: not at_work() and not scratch(house.plane) and not piece_calls(house.plane))
     assert (await house.ended(job_id))["status"] == "cancelled"
     assert stored(house) == []
 
@@ -91,11 +91,11 @@ async def test_where_no_other_container_can_be_had_the_export_s_own_makes_all_pi
 
 async def test_an_export_that_is_interrupted_stops_its_pieces(house: House, long: bytes) -> None:
     job_id = await house.submitted(long, **ENDLESS)
-    await until(lambda: len(at_work()) == 3)
-    async with client_of(house.plane) as client:
+    await wait_until(lambda: len(at_work()) == 3)
+    async with open_client(house.plane) as client:
         call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(await house.calls(job_id), client=client)
         await call.cancel.aio()  # as Modal does: an exception in the run
-        await until(lambda: not at_work() and not scratch(house.plane) and not piece_calls(house.plane))
+        await wait_until(lambda: not at_work() and not scratch(house.plane) and not piece_calls(house.plane))
     assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
 
 
@@ -103,9 +103,9 @@ async def test_of_a_preempted_export_the_second_run_s_pieces_count(
     house: House, long: bytes, whole: Path, tmp_path: Path
 ) -> None:
     job_id = await house.submitted(long, **SPLIT, parallelism=3)
-    await until(lambda: len(at_work()) >= 2)
+    await wait_until(lambda: len(at_work()) >= 2)
     house.plane.fault_api.preempt(await house.calls(job_id))
     job = await house.ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
     assert_alike(await downloaded(house, job_id, tmp_path), whole)
-    await until(lambda: not at_work())
+    await wait_until(lambda: not at_work())

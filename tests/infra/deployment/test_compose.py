@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.modal_local.__main__ import arguments as modal_local_arguments
+from infra.modal_local.__main__ import parse_arguments as modal_local_arguments
 from service.settings import load_settings
 from tests.infra.deployment.deployment_files import (
     INFRA,

@@ -1,4 +1,4 @@
-"""Control planes with the toy app deployed: one that many tests share, and copies for those that change it."""
+"""Control planes with the toy app deployed: a shared one, and copies for tests that change it."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -8,18 +8,18 @@ import pytest
 from modal.client import Client
 
 from infra.modal_local import Faults, ModalLocal
-from tests.infra.modal_local.toy_app import client_of, deploy
+from tests.infra.modal_local.toy_app import deploy, open_client
 
 
 @pytest.fixture(autouse=True)
-def _sdk_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service chooses another format for its calls, for the whole process; these tests tell of the SDK's own."""
+def _use_default_payload_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test the SDK's own payload format; the service sets another one for the whole process."""
     monkeypatch.setenv("MODAL_PAYLOAD_FORMAT", "pickle")
 
 
 @pytest.fixture(scope="session")
 async def deployed_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state directory of a control plane that has stopped: deploying anew would take each test a second."""
+    """The state directory of a stopped control plane; a deployment per test would take a second each."""
     state = tmp_path_factory.mktemp("deployed") / "state"
     async with ModalLocal(state_dir=state) as running:
         await deploy(running, tmp_path_factory.mktemp("toy"))
@@ -33,26 +33,26 @@ def state(deployed_state: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 async def shared(deployed_state: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ModalLocal]:
-    copied = shutil.copytree(deployed_state, tmp_path_factory.mktemp("shared") / "state")
-    async with ModalLocal(state_dir=copied, max_containers=4) as running:
+    state = shutil.copytree(deployed_state, tmp_path_factory.mktemp("shared") / "state")
+    async with ModalLocal(state_dir=state, max_containers=4) as running:
         yield running
 
 
 @pytest.fixture
 async def plane(shared: ModalLocal) -> AsyncIterator[ModalLocal]:
-    """The shared one, whose faults are mended in the end."""
+    """The shared control plane, whose faults are reset after the test."""
     yield shared
     shared.fault_api.set(Faults())
 
 
 @pytest.fixture
-async def own(state: Path) -> AsyncIterator[ModalLocal]:
-    """One for a single test, which may deploy to it as it likes."""
+async def own_plane(state: Path) -> AsyncIterator[ModalLocal]:
+    """A control plane of a single test, which may deploy to it."""
     async with ModalLocal(state_dir=state, max_containers=2) as running:
         yield running
 
 
 @pytest.fixture
 async def client(plane: ModalLocal) -> AsyncIterator[Client]:
-    async with client_of(plane) as opened:
-        yield opened
+    async with open_client(plane) as client:
+        yield client

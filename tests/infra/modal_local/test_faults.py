@@ -1,4 +1,4 @@
-"""What goes wrong on demand, as the unmodified SDK sees it."""
+"""Injected faults, as the unmodified SDK sees them."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from modal.exception import (
 )
 
 from infra.modal_local import Faults, ModalLocal
-from tests.infra.modal_local.toy_app import function, marks
+from tests.infra.modal_local.toy_app import get_function, wait_for_marks
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ async def test_a_spawn_is_refused(
 ) -> None:
     plane.fault_api.set(Faults(refuse_spawns=status))
     with pytest.raises(error):
-        await function(client, "echo").spawn.aio(1)
+        await get_function(client, "echo").spawn.aio(1)
 
 
 async def test_a_poll_is_refused(plane: ModalLocal, client: Client) -> None:
-    call = await function(client, "echo").spawn.aio(1)
+    call = await get_function(client, "echo").spawn.aio(1)
     plane.fault_api.set(Faults(refuse_polls="UNAVAILABLE"))
     with pytest.raises(ServiceError):
         await call.get.aio(timeout=0)
@@ -46,28 +46,28 @@ async def test_a_poll_is_refused(plane: ModalLocal, client: Client) -> None:
 
 
 async def test_a_token_is_revoked(plane: ModalLocal, client: Client) -> None:
-    call = await function(client, "echo").spawn.aio(1)
+    call = await get_function(client, "echo").spawn.aio(1)
     plane.fault_api.set(Faults(token_revoked=True))
     with pytest.raises(AuthError):
         await call.get.aio(timeout=0)
 
 
-async def test_a_spawn_that_is_given_up_has_still_made_its_call(
+async def test_an_abandoned_spawn_has_created_its_call(
     plane: ModalLocal, client: Client, tmp_path: Path
 ) -> None:
-    work = function(client, "work")
+    work = get_function(client, "work")
     await work.hydrate.aio()
     plane.fault_api.set(Faults(spawn_answer_delay_seconds=5))
     with anyio.move_on_after(0.2) as scope:
         await work.spawn.aio(str(tmp_path))
     assert scope.cancelled_caught
-    (mark,) = await marks(tmp_path, 1)
+    (mark,) = await wait_for_marks(tmp_path, 1)
     call = modal.FunctionCall.from_id(mark.read_text(), client=client)
     await call.cancel.aio(terminate_containers=True)
 
 
-async def test_held_calls_are_pending_until_they_are_let_go(plane: ModalLocal, client: Client) -> None:
-    echo = function(client, "echo")
+async def test_held_calls_are_pending_until_they_are_released(plane: ModalLocal, client: Client) -> None:
+    echo = get_function(client, "echo")
     plane.fault_api.set(Faults(hold_calls=True))
     calls = [await echo.spawn.aio(number) for number in range(20)]
     with pytest.raises(TimeoutError):
@@ -76,11 +76,11 @@ async def test_held_calls_are_pending_until_they_are_let_go(plane: ModalLocal, c
     assert [await call.get.aio(timeout=20) for call in calls] == list(range(20))
 
 
-async def test_a_crashed_run_is_run_again(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
-    call = await function(client, "work").spawn.aio(str(tmp_path))
-    (first,) = await marks(tmp_path, 1)
+async def test_a_crashed_run_is_repeated(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
+    call = await get_function(client, "work").spawn.aio(str(tmp_path))
+    (first,) = await wait_for_marks(tmp_path, 1)
     plane.fault_api.crash(call.object_id)
-    both = await marks(tmp_path, 2)
+    both = await wait_for_marks(tmp_path, 2)
     (tmp_path / "go").touch()
     (second,) = set(both) - {first}
     assert await call.get.aio(timeout=20) == int(second.name.removeprefix("run-"))
@@ -88,60 +88,60 @@ async def test_a_crashed_run_is_run_again(plane: ModalLocal, client: Client, tmp
     assert not first.with_suffix(".interrupted").exists()
 
 
-async def test_a_preempted_run_goes_on_beside_its_successor(
+async def test_a_preempted_run_continues_in_parallel_to_its_repetition(
     plane: ModalLocal, client: Client, tmp_path: Path
 ) -> None:
-    call = await function(client, "alone").spawn.aio(str(tmp_path))
-    await marks(tmp_path, 1)
+    call = await get_function(client, "alone").spawn.aio(str(tmp_path))
+    await wait_for_marks(tmp_path, 1)
     plane.fault_api.preempt(call.object_id)
-    both = await marks(tmp_path, 2)
+    both = await wait_for_marks(tmp_path, 2)
     await call.cancel.aio(terminate_containers=True)
     (tmp_path / "go").touch()
-    (done,) = await marks(tmp_path, 1, "*.done")
+    (done,) = await wait_for_marks(tmp_path, 1, "*.done")
     assert done.with_suffix("") in both
     with pytest.raises(modal.exception.RemoteError):
         await call.get.aio(timeout=0)
 
 
-async def test_a_lost_output_never_shows(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
-    call = await function(client, "work").spawn.aio(str(tmp_path))
-    await marks(tmp_path, 1)
+async def test_a_lost_output_never_appears(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
+    call = await get_function(client, "work").spawn.aio(str(tmp_path))
+    await wait_for_marks(tmp_path, 1)
     plane.fault_api.lose(call.object_id)
     (tmp_path / "go").touch()
-    await marks(tmp_path, 1, "*.done")
+    await wait_for_marks(tmp_path, 1, "*.done")
     with pytest.raises(TimeoutError):
         await call.get.aio(timeout=0.5)
     await call.cancel.aio()
 
 
 async def test_an_output_expires(plane: ModalLocal, client: Client) -> None:
-    call = await function(client, "echo").spawn.aio(1)
+    call = await get_function(client, "echo").spawn.aio(1)
     assert await call.get.aio(timeout=20) == 1
     plane.fault_api.expire(call.object_id)
     with pytest.raises(OutputExpiredError):
         await call.get.aio(timeout=0)
 
 
-async def test_the_switches_are_set_over_http(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
+async def test_faults_are_set_over_http(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
     key = {"Authorization": f"Bearer {plane.environment['MODAL_TOKEN_SECRET']}"}
     async with httpx.AsyncClient(base_url=plane.control_url, headers=key) as http:
         assert (await http.put("/faults", json={"refuse_spawns": "UNAVAILABLE"})).status_code == 200
         assert plane.fault_api.faults.refuse_spawns == "UNAVAILABLE"
-        assert (await http.put("/faults", json={"refuse_spawns": "WHATEVER"})).status_code == 422
+        assert (await http.put("/faults", json={"refuse_spawns": "UNKNOWN_STATUS"})).status_code == 422
         assert (await http.put("/faults", json={"unknown": 1})).status_code == 422
         assert (await http.get("/faults")).json()["refuse_spawns"] == "UNAVAILABLE"
         await http.put("/faults", json={})
-        call = await function(client, "work").spawn.aio(str(tmp_path))
-        await marks(tmp_path, 1)
+        call = await get_function(client, "work").spawn.aio(str(tmp_path))
+        await wait_for_marks(tmp_path, 1)
         assert (await http.post(f"/calls/{call.object_id}/crash")).status_code == 204
-        await marks(tmp_path, 2)
+        await wait_for_marks(tmp_path, 2)
         (tmp_path / "go").touch()
         await call.get.aio(timeout=20)
         assert (await http.post(f"/calls/{call.object_id}/preempt")).status_code == 404
-        assert (await http.post(f"/calls/{call.object_id}/bless")).status_code == 404
+        assert (await http.post(f"/calls/{call.object_id}/unknown")).status_code == 404
 
 
-async def test_the_switches_need_the_token(plane: ModalLocal) -> None:
+async def test_setting_faults_requires_the_token(plane: ModalLocal) -> None:
     async with httpx.AsyncClient(base_url=plane.control_url) as http:
         assert (await http.put("/faults", json={})).status_code == 401
         assert (await http.get("/blobs/..%2fstate.sqlite3")).status_code == 404

@@ -1,4 +1,4 @@
-"""The control plane as a program: started, stopped, killed, and started again on the same state."""
+"""The control plane as a process: started, stopped, killed, and restarted with the same state."""
 
 import json
 import os
@@ -17,11 +17,11 @@ from anyio.streams.text import TextReceiveStream
 from modal.exception import OutputExpiredError
 
 from infra.modal_local import Faults, ModalLocal
-from tests.infra.modal_local.toy_app import client_of, function, marks, until
+from tests.infra.modal_local.toy_app import get_function, open_client, wait_for_marks, wait_until
 
 
-class Program(ModalLocal):
-    """A control plane in a process of its own, known by the environment that it prints."""
+class ControlPlaneProcess(ModalLocal):
+    """A control plane in a separate process, reached through the environment that it prints."""
 
     def __init__(self, environment: dict[str, str], pid: int) -> None:
         super().__init__()
@@ -31,43 +31,43 @@ class Program(ModalLocal):
 
 
 @asynccontextmanager
-async def program(state: Path) -> AsyncIterator[Program]:
-    """Run the program until the end of the context, or its own."""
+async def run_program(state: Path) -> AsyncIterator[ControlPlaneProcess]:
+    """Run the process until the context or the process ends."""
     command = [sys.executable, "-m", "infra.modal_local", "--json", "--state-dir", str(state)]
     async with await open_process(command, stderr=None) as process:
         assert process.stdout
         line = await TextReceiveStream(process.stdout).receive()
-        yield Program(json.loads(line), process.pid)
+        yield ControlPlaneProcess(json.loads(line), process.pid)
         if process.returncode is None:
             process.terminate()
         assert await process.wait() in {0, -signal.SIGKILL}
 
 
-async def hold(plane: Program) -> None:
-    """Let no call run from now on."""
+async def hold_calls(plane: ControlPlaneProcess) -> None:
+    """Hold all calls from now on."""
     key = {"Authorization": f"Bearer {plane.environment['MODAL_TOKEN_SECRET']}"}
     async with httpx.AsyncClient(base_url=plane.control_url, headers=key) as http:
         (await http.put("/faults", json={"hold_calls": True})).raise_for_status()
 
 
-def status_of(plane: Program, name: str) -> int:
+def read_process_status(plane: ControlPlaneProcess, name: str) -> int:
     """Return a number of the kernel's on the program: Threads, or VmRSS in KiB."""
     lines = Path(f"/proc/{plane.pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 
 
-def alive(mark: Path) -> bool:
+def is_alive(mark: Path) -> bool:
     return Path(f"/proc/{mark.name.removeprefix('run-')}").exists()
 
 
 async def test_a_restart_keeps_deployments_results_and_open_calls(state: Path, tmp_path: Path) -> None:
-    async with program(state) as plane, client_of(plane) as client:
-        ended = await function(client, "echo").spawn.aio("kept")
+    async with run_program(state) as plane, open_client(plane) as client:
+        ended = await get_function(client, "echo").spawn.aio("kept")
         assert await ended.get.aio(timeout=20) == "kept"
-        running = await function(client, "work").spawn.aio(str(tmp_path))
-        (mark,) = await marks(tmp_path, 1)
-    assert not alive(mark)
-    async with program(state) as plane, client_of(plane) as client:
+        running = await get_function(client, "work").spawn.aio(str(tmp_path))
+        (mark,) = await wait_for_marks(tmp_path, 1)
+    assert not is_alive(mark)
+    async with run_program(state) as plane, open_client(plane) as client:
         again = modal.FunctionCall.from_id(ended.object_id, client=client)
         assert await again.get.aio(timeout=0) == "kept"
         (tmp_path / "go").touch()
@@ -75,35 +75,35 @@ async def test_a_restart_keeps_deployments_results_and_open_calls(state: Path, t
         assert await again.get.aio(timeout=20) != int(mark.name.removeprefix("run-"))
 
 
-async def test_a_thousand_held_calls_cost_little_and_no_threads(state: Path) -> None:
-    async with program(state) as plane:
-        await hold(plane)
-        async with client_of(plane) as client:
-            echo = function(client, "echo")
+async def test_a_thousand_held_calls_need_little_memory_and_no_threads(state: Path) -> None:
+    async with run_program(state) as plane:
+        await hold_calls(plane)
+        async with open_client(plane) as client:
+            echo = get_function(client, "echo")
             await echo.spawn.aio("warm")
-            threads, memory = status_of(plane, "Threads"), status_of(plane, "VmRSS")
+            threads, memory = read_process_status(plane, "Threads"), read_process_status(plane, "VmRSS")
             for _ in range(20):
                 async with anyio.create_task_group() as tasks:
                     for _ in range(50):
                         tasks.start_soon(echo.spawn.aio, "held")
-            assert status_of(plane, "Threads") <= threads
-            assert status_of(plane, "VmRSS") - memory < 16_384
+            assert read_process_status(plane, "Threads") <= threads
+            assert read_process_status(plane, "VmRSS") - memory < 16_384
 
 
 async def test_containers_die_with_a_control_plane_that_is_killed(state: Path, tmp_path: Path) -> None:
-    async with program(state) as plane:
-        async with client_of(plane) as client:
-            await function(client, "work").spawn.aio(str(tmp_path))
-            (mark,) = await marks(tmp_path, 1)
+    async with run_program(state) as plane:
+        async with open_client(plane) as client:
+            await get_function(client, "work").spawn.aio(str(tmp_path))
+            (mark,) = await wait_for_marks(tmp_path, 1)
         os.kill(plane.pid, signal.SIGKILL)
-        await until(lambda: not alive(mark))
+        await wait_until(lambda: not is_alive(mark))
 
 
-async def test_calls_are_forgotten_in_time(state: Path) -> None:
-    async with ModalLocal(state_dir=state, retention_seconds=0.2) as plane, client_of(plane) as client:
-        call = await function(client, "echo").spawn.aio(1)
+async def test_calls_are_deleted_after_the_retention(state: Path) -> None:
+    async with ModalLocal(state_dir=state, retention_seconds=0.2) as plane, open_client(plane) as client:
+        call = await get_function(client, "echo").spawn.aio(1)
 
-        async def expired() -> bool:
+        async def has_expired() -> bool:
             try:
                 await call.get.aio(timeout=0)
             except TimeoutError:
@@ -112,13 +112,13 @@ async def test_calls_are_forgotten_in_time(state: Path) -> None:
                 return True
             return False
 
-        await until(expired)
+        await wait_until(has_expired)
 
 
-async def test_a_start_that_is_delayed_delays_no_stop(state: Path) -> None:
+async def test_a_delayed_start_does_not_delay_the_stop(state: Path) -> None:
     slow = ModalLocal(state_dir=state, faults=Faults(start_delay_seconds=3600))
-    async with slow as plane, client_of(plane) as client:
-        call = await function(client, "echo").spawn.aio(1)
+    async with slow as plane, open_client(plane) as client:
+        call = await get_function(client, "echo").spawn.aio(1)
         with pytest.raises(TimeoutError):
             await call.get.aio(timeout=0.5)
 

@@ -1,4 +1,4 @@
-"""The app that the tests deploy, and the unmodified SDK and command line at work on a control plane."""
+"""The app that the tests deploy, and calls of the unmodified SDK and command line."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from modal_proto import api_pb2
 
 from infra.modal_local import ModalLocal
 
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 APP = '''
 import os
@@ -78,7 +78,7 @@ def import_service():
 
 @app.function(**common)
 def work(folder):
-    """Leave a mark, and go on until a file named `go` is there."""
+    """Write a mark, and run until a file named `go` exists."""
     mark = Path(folder) / f"run-{os.getpid()}"
     mark.write_text(modal.current_function_call_id())
     try:
@@ -93,11 +93,11 @@ def work(folder):
 
 @app.function(**common)
 def stubborn(folder):
-    """Go on when cancelled."""
+    """Continue when cancelled."""
     try:
         work.local(folder)
     except BaseException:
-        (Path(folder) / "call.deaf").touch()
+        (Path(folder) / "call.ignored").touch()
         time.sleep(60)
 
 
@@ -108,11 +108,11 @@ def alone(folder):
 
 @app.function(**common, retries=modal.Retries(max_retries=2, initial_delay=0))
 def succeed_at_last(folder):
-    tries = len(list(Path(folder).iterdir()))
-    (Path(folder) / f"try-{tries}").touch()
-    if tries < 2:
+    attempts = len(list(Path(folder).iterdir()))
+    (Path(folder) / f"try-{attempts}").touch()
+    if attempts < 2:
         raise RuntimeError("not yet")
-    return tries
+    return attempts
 
 
 @app.function(**common | {"timeout": 1})
@@ -126,54 +126,56 @@ def main():
 '''
 
 
-async def modal_cli(plane: ModalLocal, *arguments: str, cwd: Path | None = None, check: bool = True) -> str:
-    """Run the `modal` command, and return what it says."""
-    done = await run_process(
+async def run_modal_cli(
+    plane: ModalLocal, *arguments: str, cwd: Path | None = None, check: bool = True
+) -> str:
+    """Run the `modal` command and return its output."""
+    process = await run_process(
         [sys.executable, "-m", "modal", *arguments],
         cwd=cwd,
         env=os.environ | plane.environment | {"COLUMNS": "200"},
         check=False,
     )
-    said = (done.stdout + done.stderr).decode()
-    assert not check or done.returncode == 0, said
-    return said
+    output = (process.stdout + process.stderr).decode()
+    assert not check or process.returncode == 0, output
+    return output
 
 
 async def deploy(plane: ModalLocal, folder: Path, source: str = APP) -> None:
     """Deploy an app from a file in a folder."""
     (folder / "toy.py").write_text(source)
-    await modal_cli(plane, "deploy", "toy.py", cwd=folder)
+    await run_modal_cli(plane, "deploy", "toy.py", cwd=folder)
 
 
 @asynccontextmanager
-async def client_of(plane: ModalLocal, secret: str | None = None) -> AsyncIterator[Client]:
-    """Yield a client of its own: that of the environment is one per process."""
+async def open_client(plane: ModalLocal, secret: str | None = None) -> AsyncIterator[Client]:
+    """Yield a new client; the one from the environment exists once per process."""
     credentials = (plane.environment["MODAL_TOKEN_ID"], secret or plane.environment["MODAL_TOKEN_SECRET"])
     url = plane.environment["MODAL_SERVER_URL"]
     async with Client(url, api_pb2.CLIENT_TYPE_CLIENT, credentials) as client:
         yield client
 
 
-def function(client: Client, name: str) -> "modal.Function[..., Any, Any]":
-    """Return one of the toy app's functions."""
+def get_function(client: Client, name: str) -> "modal.Function[..., Any, Any]":
+    """Return a function of the toy app."""
     return modal.Function.from_name("toy", name, client=client)
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Return once the condition holds."""
-    with anyio.fail_after(PATIENCE_SECONDS):
+async def wait_until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until the condition is true."""
+    with anyio.fail_after(TIMEOUT_SECONDS):
         while True:
-            holds = condition()
-            if holds if isinstance(holds, bool) else await holds:
+            result = condition()
+            if result if isinstance(result, bool) else await result:
                 return
             await anyio.sleep(0.01)
 
 
-async def marks(folder: Path, number: int, pattern: str = "run-*[0-9]") -> list[Path]:
-    """Wait for so many marks of runs in a folder, and return them."""
+async def wait_for_marks(folder: Path, number: int, pattern: str = "run-*[0-9]") -> list[Path]:
+    """Wait for this number of marks in a folder and return them."""
 
-    def found() -> list[Path]:
+    def list_marks() -> list[Path]:
         return sorted(folder.glob(pattern))
 
-    await until(lambda: len(found()) >= number)
-    return found()
+    await wait_until(lambda: len(list_marks()) >= number)
+    return list_marks()

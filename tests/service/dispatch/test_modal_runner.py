@@ -13,7 +13,7 @@ from infra.modal_local import Faults, ModalLocal
 from service.dispatch.runners import Failed, Finished, RunnerReadiness, RunnerRefused, Running, Unknown
 from service.dispatch.runners.modal import ModalRunner
 from service.dispatch.runners.modal_results import status_from_value
-from tests.infra.modal_local.toy_app import modal_cli, until
+from tests.infra.modal_local.toy_app import run_modal_cli, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,7 @@ async def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
     folder = tmp_path_factory.mktemp("toy")
     (folder / "toy.py").write_text(APP)
     async with ModalLocal(max_containers=1) as plane:
-        await modal_cli(plane, "deploy", "toy.py", cwd=folder)
+        await run_modal_cli(plane, "deploy", "toy.py", cwd=folder)
         yield plane
 
 
@@ -85,7 +85,7 @@ async def ended(runner: ModalRunner, call_id: str) -> object:
         found = await runner.probe(call_id)
         return not isinstance(found, Running)
 
-    await until(over)
+    await wait_until(over)
     return found
 
 
@@ -171,12 +171,12 @@ async def test_an_app_that_was_stopped_and_deployed_anew_is_found_again(
     plane: ModalLocal, runner: ModalRunner, tmp_path: Path
 ) -> None:
     await runner.spawn(spec())
-    await modal_cli(plane, "app", "stop", "toy", "--yes")
+    await run_modal_cli(plane, "app", "stop", "toy", "--yes")
     with pytest.raises(RunnerRefused) as refused:
         await runner.spawn(spec())
     assert (refused.value.code, refused.value.transient) == ("modal_app_missing", False)
     (tmp_path / "toy.py").write_text(APP)
-    await modal_cli(plane, "deploy", "toy.py", cwd=tmp_path)
+    await run_modal_cli(plane, "deploy", "toy.py", cwd=tmp_path)
     assert (await runner.spawn(spec())).startswith("fc-")
 
 

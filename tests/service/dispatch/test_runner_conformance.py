@@ -22,7 +22,7 @@ from service.dispatch.runners import (
 from service.dispatch.runners.modal import ModalRunner
 from tests.callbacks.scripted_server import KEY, receiver
 from tests.gpu.run_pipeline import STILL, attempt_spec
-from tests.infra.modal_local.toy_app import modal_cli, until
+from tests.infra.modal_local.toy_app import run_modal_cli, wait_until
 from tests.support.fakes import FakeRunner
 from tests.support.videos import Video, dot, frame_times, write_video
 
@@ -71,7 +71,7 @@ async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Modal
     folder = tmp_path_factory.mktemp("endless")
     (folder / "endless.py").write_text(APP)
     async with ModalLocal(max_containers=2) as plane:
-        await modal_cli(plane, "deploy", "endless.py", cwd=folder)
+        await run_modal_cli(plane, "deploy", "endless.py", cwd=folder)
         yield plane
 
 
@@ -111,7 +111,7 @@ async def cancel_and_wait(runner: Runner, call_id: str) -> None:
         return isinstance(await runner.probe(call_id), Failed)
 
     await runner.cancel(call_id)
-    await until(has_ended)
+    await wait_until(has_ended)
 
 
 async def test_a_runner_states_its_facts_before_anything_runs(case: Case) -> None:
