@@ -10,50 +10,17 @@ R2_BUCKET_NAME, needed only by callers that send no presigned URLs.
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import modal
 
 from gpu.chunks.modal_entry import encode_chunk_remote
 from gpu.modal_calls import ExportCall, run_on_bucket, run_reported
+from gpu.modal_image import build_image
 
 TIMEOUT_SECONDS = 24 * 3_600
 """The longest that Modal allows: a run is ended by the deadline that comes with its call."""
-PACKAGES = (
-    "av",
-    "boto3",
-    "fontpkg-noto-sans",
-    "httpx",
-    "justmytype-intl-rtl",
-    "justmytype-intl-sea",
-    "justmytype-intl-south-asia",
-    "manimgx-fonts",
-    "msgspec",
-    "noto-cjk-sans-otc",
-    "numpy",
-    "pillow",
-    "pydantic",
-    "uharfbuzz",
-)
-"""Packages that the video code imports, and the fonts that it draws with."""
-LOCKS = (Path(__file__).with_name("requirements.lock"), Path(__file__).parents[1] / "requirements.lock")
-"""Possible paths of the lock file: in the installed package, or in the root of the sources."""
-
 app = modal.App(os.environ.get("MODAL_APP_NAME", "framehook"))
-
-
-def _image() -> modal.Image:
-    """Build the image: the package versions that the tests use, and the video code without the service."""
-    lock = next(path for path in LOCKS if path.exists())
-    return (
-        modal.Image.debian_slim(python_version="3.11")
-        .add_local_file(lock, "/requirements.lock", copy=True)
-        .run_commands(f"python -m pip install --no-cache-dir -c /requirements.lock {' '.join(PACKAGES)}")
-        # As a pickle, an exception of a chunk worker would be raised in the export with its own type.
-        .env({"PYTHONUNBUFFERED": "1", "MODAL_PAYLOAD_FORMAT": "cbor"} | _same_secrets())
-        .add_local_python_source("gpu", "callbacks")
-    )
 
 
 def _same_secrets() -> dict[str, str]:
@@ -76,7 +43,7 @@ def _gpu() -> str | list[str]:
 
 
 _OPTIONS: dict[str, Any] = {
-    "image": _image() if modal.is_local() else None,
+    "image": build_image(_same_secrets()) if modal.is_local() else None,
     "gpu": _gpu(),
     "timeout": TIMEOUT_SECONDS,
     "max_containers": int(os.environ.get("MODAL_MAX_CONTAINERS", "20")),

@@ -14,7 +14,7 @@ from gpu import pipeline
 from gpu.attempt import LastReport, execute
 from gpu.chunks.modal_worker import EncodeChunk, ModalWorkerPool
 from gpu.errors import INTERNAL, ExportError
-from gpu.export_types.registry import parse_config
+from gpu.export_types.registry import UnknownExportType, find_export_type, parse_config
 from gpu.spec import AttemptSpec, CallbackTarget, Transfer
 from gpu.transfer.user_bucket import UserBucket
 from gpu.worker import Watchdog, scratch_name
@@ -51,6 +51,12 @@ def run_reported(
     try:
         spec = _attempt_spec(call, callback, transfer, call_id)
         key = base64.b64decode(callback["key"], validate=True)
+    except UnknownExportType as error:
+        code, message = (
+            "unknown_export_type",
+            f"In the Modal app {error}. Install its package, and deploy again.",
+        )
+        return error_value(code, message) | {"failure": {"code": code, "message": message}}
     except (KeyError, ValueError) as error:
         return error_value("invalid_call", f"The call can't be read: {type(error).__name__}")
     pool = ModalWorkerPool(encode_chunk, spec.transfer.sources)
@@ -122,7 +128,8 @@ def _value_from(last_report: LastReport, output_key: str) -> Value:
 def _export_on_bucket(call: ExportCall, folder: Path, encode_chunk: EncodeChunk) -> Iterator[Value]:
     bucket = UserBucket(call.user_id)
     config = parse_config(call.job_type, call.config)
-    output_path = folder / "output"
+    export_type = find_export_type(call.job_type)
+    output_path = folder / f"output{export_type.suffix}"
     spec = AttemptSpec(
         job_id=call.job_id,
         attempt=1,
@@ -133,7 +140,7 @@ def _export_on_bucket(call: ExportCall, folder: Path, encode_chunk: EncodeChunk)
     )
     pool = ModalWorkerPool(encode_chunk, spec.transfer.sources)
     output = yield from _progress_values(pipeline.run(spec, folder / "scratch", pool=pool))
-    bucket.store(output_path, call.output_key, output.checksum)
+    bucket.store(output_path, call.output_key, output.checksum, export_type.content_type)
     yield {
         "status": "success",
         "output_key": call.output_key,

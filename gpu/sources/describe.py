@@ -12,6 +12,7 @@ import resource
 import select
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,12 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Describe one source; the process's exit status."""
+    """Describe one source; return the exit status of the process."""
+    return run_process(describe_source)
+
+
+def run_process(describe_file: "Callable[[SourceLocation], dict[str, Any]]") -> int:
+    """Read a request, answer it within the limits of the process, and return the exit status."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log_to_stderr(os.environ.get("LOG_FORMAT", "text"), logging.ERROR)
@@ -54,7 +60,7 @@ def main() -> int:
         return 2
     threading.Thread(target=_watch, daemon=True).start()
     try:
-        answer: dict[str, Any] = {"source": describe_source(open_request(request))}
+        answer: dict[str, Any] = {"source": describe_file(open_request(request))}
     except ExportError as error:
         failure = Failure(code=error.code, message=error.message, transient=error.transient)
         answer = _answer_of(failure)

@@ -56,7 +56,7 @@ class UserBucket:
         sources = {key: RemoteObject(url=self._readable(key)) for key in config.input_keys}
         return Transfer(sources=dict(sources), output=LocalFile(path=str(made)))
 
-    def store(self, made: Path, output_key: str, checksum: str) -> None:
+    def store(self, made: Path, output_key: str, checksum: str, content_type: str) -> None:
         """Send the file in parts, and see that it arrived whole; raises ExportError."""
         key, stated = self._name(output_key), {"sha256": checksum.partition(":")[2]}
         try:
@@ -64,7 +64,7 @@ class UserBucket:
                 str(made),
                 self._bucket,
                 key,
-                ExtraArgs={"ContentType": "video/mp4", "Metadata": stated},
+                ExtraArgs={"ContentType": content_type, "Metadata": stated},
             )
             found = self._client.head_object(Bucket=self._bucket, Key=key)
         except (ClientError, BotoCoreError, boto3.exceptions.S3UploadFailedError) as error:

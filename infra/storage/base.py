@@ -28,6 +28,7 @@ class StoredObject:
     modified_at: float
     etag: str
     checksum: str | None = None
+    content_type: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ CHECKSUM = "sha256"
 ATTEMPTS_PREFIX = ".attempts/"
 
 # The keys of multipart uploads that the service creates: uploads, outputs of attempts, copies to default output keys.
-_OWN_KEY = re.compile(r"\.attempts/|[^/]+/uploads/[0-9a-f]{32}/|[^/]+/exports/[0-9a-f-]{36}\.mp4\Z")
+_OWN_KEY = re.compile(r"\.attempts/|[^/]+/uploads/[0-9a-f]{32}/|[^/]+/exports/[0-9a-f-]{36}(\.[a-z0-9]+)*\Z")
 
 
 class S3Storage:
@@ -220,4 +220,5 @@ def _object_from_response(response: dict[str, Any]) -> StoredObject:
         modified_at=response["LastModified"].timestamp(),
         etag=response["ETag"].strip('"'),
         checksum=f"sha256:{checksum}" if checksum else None,
+        content_type=response.get("ContentType"),
     )

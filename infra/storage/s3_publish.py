@@ -47,7 +47,10 @@ async def _copy_in_parts(
     """
     checksum = (stored.checksum or "").partition(":")[2]
     created = await bucket.call(
-        "create_multipart_upload", Key=target, ContentType="video/mp4", Metadata={"sha256": checksum}
+        "create_multipart_upload",
+        Key=target,
+        ContentType=stored.content_type or "application/octet-stream",
+        Metadata={"sha256": checksum},
     )
     upload = {"Key": target, "UploadId": created["UploadId"]}
     try:

@@ -25,6 +25,7 @@ from service.api.requests import (
 )
 from service.api.state import State
 from service.api.transfers.downloads import download_response
+from service.ingest.output_format import output_format
 from service.jobs import queries, transitions
 from service.jobs.models import Job, Status
 from service.problems import (
@@ -132,7 +133,8 @@ async def download_output(request: Request[State]) -> Response:
     )
     if download is not None and not _is_output(download.stored, job):
         raise OutputReplaced
-    return download_response(request, download, filename)
+    content_type = output_format(job.type).content_type
+    return download_response(request, download, filename, content_type=content_type)
 
 
 def _is_output(stored: StoredObject, job: Job) -> bool:

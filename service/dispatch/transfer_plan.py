@@ -5,7 +5,7 @@ import base64
 from gpu.config import ExportConfig
 from gpu.spec import LocalFile, RemoteObject, RemoteUpload, Transfer
 from infra.storage import Storage
-from service.ingest.finalizer import attempt_key
+from service.ingest.finalizer import attempt_output_key
 from service.jobs.models import Job
 
 MAX_URL_SECONDS = 7 * 86_400  # what S3 allows
@@ -36,7 +36,7 @@ class TransferPlanner:
         return RemoteObject(url=signed.url)
 
     def _output(self, job: Job, key: bytes) -> LocalFile | RemoteUpload:
-        path = self._storage.local_path(job.user_id, attempt_key(job.job_id, job.attempt))
+        path = self._storage.local_path(job.user_id, attempt_output_key(job))
         if self._shares_filesystem and path is not None:
             return LocalFile(path=str(path))
         return RemoteUpload(

@@ -13,6 +13,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change, Outcome, Refusal, with_lost_output
 from service.ingest.lease_renewal import FinalizationTooLong, FinalizeLease, LeaseLost, LeaseRenewal
 from service.ingest.output_check import SourceProber, check_output
+from service.ingest.output_format import output_format
 from service.ingest.output_limits import max_output_bytes
 from service.jobs import finalize_leases
 from service.jobs.models import Job
@@ -36,9 +37,9 @@ OBSTRUCTED = Failure(
 )
 
 
-def attempt_key(job_id: str, attempt: int) -> str:
-    """Return the key to which an attempt writes its output; clients can't name it."""
-    return f"{attempt_folder(job_id, attempt)}/output.mp4"
+def attempt_output_key(job: Job) -> str:
+    """Return the key to which the job's current attempt writes its output; clients can't name it."""
+    return f"{attempt_folder(job.job_id, job.attempt)}/output{output_format(job.type).suffix}"
 
 
 def attempt_folder(job_id: str, attempt: int) -> str:
@@ -147,9 +148,9 @@ class Finalizer:
         """Verify an output and move it to its key; return the failure, None if it is published."""
         if output.size > await max_output_bytes(self._storage, job, self._max_output_bytes):
             return TOO_LARGE
-        written = attempt_key(job.job_id, job.attempt)
-        owner, keys = (job.user_id, job.job_id), (written, job.output_key)
-        invalid = await check_output(self._storage, self._prober, owner, keys, output)
+        written = attempt_output_key(job)
+        keys = (written, job.output_key)
+        invalid = await check_output(self._storage, self._prober, job, keys, output)
         if invalid is not None:
             return invalid
         self._leases.require_valid(lease)

@@ -4,9 +4,11 @@ import logging
 from typing import Any, Protocol
 
 from callbacks.envelope import Failure, Output
+from gpu.export_types.registry import UnknownExportType, find_export_type
 from gpu.spec import LocalFile, RemoteObject
 from infra.storage import Storage, StorageUnavailable
 from service.ingest.prober import TooManyProbes, UnreadableSource
+from service.jobs.models import Job
 from service.problems import Unavailable
 
 logger = logging.getLogger("framehook.outcomes")
@@ -18,12 +20,17 @@ INCONCLUSIVE_CODES = frozenset({"probe_timeout", "source_missing"})
 INVALID = Failure(
     code="output_invalid", message="The exported file is not the video that its run reported.", transient=True
 )
+TYPE_REMOVED = Failure(
+    code="unknown_export_type", message="The service has no such export type any more; install its package."
+)
 
 
 class SourceProber(Protocol):
     """Describe a file without decoding it in this process."""
 
-    async def probe(self, user_id: str, location: LocalFile | RemoteObject) -> dict[str, Any]:
+    async def probe(
+        self, user_id: str, location: LocalFile | RemoteObject, *, output_type: str | None = None
+    ) -> dict[str, Any]:
         """Return the file's description. Raises UnreadableSource, Unavailable, TooManyProbes."""
         ...
 
@@ -35,13 +42,18 @@ class ProbeUnavailable(StorageUnavailable):
 
 
 async def check_output(
-    storage: Storage, prober: SourceProber, owner: tuple[str, str], keys: tuple[str, str], output: Output
+    storage: Storage, prober: SourceProber, job: Job, keys: tuple[str, str], output: Output
 ) -> Failure | None:
     """Return how an output differs from its run's report; None also without a stored output.
 
-    `owner` is the user and the job. `keys` are the one to which the attempt wrote, and the one to which it is moved.
+    `keys` are the one to which the attempt wrote, and the one to which it is moved. An MP4 is probed as a source would
+    be; any other output is checked as its export type says.
     """
-    user_id, job_id = owner
+    user_id, job_id = job.user_id, job.job_id
+    try:
+        export_type = find_export_type(job.type)
+    except UnknownExportType:
+        return TYPE_REMOVED
     for key in keys:
         stored = await storage.find(user_id, key)
         if stored is not None:
@@ -51,11 +63,13 @@ async def check_output(
     if stored.size != output.size:
         return None
     try:
-        description = await prober.probe(job_id, await _locate(storage, user_id, key))
+        location = await _locate(storage, user_id, key)
+        output_type = None if export_type.is_video else export_type.name
+        description = await prober.probe(job_id, location, output_type=output_type)
     except UnreadableSource as error:
         if error.code in INCONCLUSIVE_CODES:
             raise ProbeUnavailable("an output can't be verified now") from error
-        logger.warning("job %s: its output is not readable: %s", job_id, error.code)
+        logger.warning("job %s: its output is no %s: %s", job_id, export_type.content_type, error.code)
         return INVALID
     except (TooManyProbes, Unavailable) as error:
         raise ProbeUnavailable("an output can't be verified now") from error
@@ -70,5 +84,8 @@ async def _locate(storage: Storage, user_id: str, key: str) -> LocalFile | Remot
 
 
 def _is_as_reported(description: dict[str, Any], output: Output) -> bool:
-    same_size = (description["width"], description["height"]) == (output.width, output.height)
-    return same_size and abs(description["duration"] - output.duration) <= DURATION_TOLERANCE_SECONDS
+    """Compare what could be measured: an image has no duration, other files have no picture either."""
+    size = description.get("width", output.width), description.get("height", output.height)
+    duration: float = description.get("duration", output.duration)
+    is_same_size = size == (output.width, output.height)
+    return is_same_size and abs(duration - output.duration) <= DURATION_TOLERANCE_SECONDS

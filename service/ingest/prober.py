@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -49,10 +49,18 @@ class Prober:
         self._waiting: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def probe(self, user_id: str, location: LocalFile | RemoteObject) -> dict[str, Any]:
-        """Return the description of a file. Raises UnreadableSource, Unavailable, TooManyProbes."""
+    async def probe(
+        self, user_id: str, location: LocalFile | RemoteObject, *, output_type: str | None = None
+    ) -> dict[str, Any]:
+        """Return the description of a source, or of an output of an export type that makes no video.
+
+        Raises UnreadableSource, Unavailable, TooManyProbes.
+        """
+        arguments = ["gpu.sources.describe"]
+        if output_type is not None:
+            arguments = ["gpu.export_types.inspect_output", output_type]
         async with self._wait_for_turn(user_id), self._slots:
-            answer = await self._run_probe(location)
+            answer = await self._run_probe(location, arguments)
         if "error" not in answer:
             source: dict[str, Any] = answer["source"]
             return source
@@ -75,9 +83,11 @@ class Prober:
             if not self._waiting[user_id]:
                 del self._waiting[user_id], self._locks[user_id]
 
-    async def _run_probe(self, location: LocalFile | RemoteObject) -> dict[str, Any]:
+    async def _run_probe(
+        self, location: LocalFile | RemoteObject, arguments: Sequence[str]
+    ) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gpu.sources.describe"),
+            *(sys.executable, "-m", *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

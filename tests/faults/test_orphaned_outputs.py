@@ -9,7 +9,7 @@ import pytest
 
 from callbacks.envelope import Output, Phase, Report
 from service.dispatch.runners import Failed
-from service.ingest.finalizer import attempt_key
+from service.ingest.finalizer import attempt_output_key
 from service.jobs import finalize_leases
 from service.settings import load_settings
 from tests.support.app_harness import AppHarness, open_app
@@ -57,7 +57,7 @@ async def died_finalizing(app: AppHarness, *, now: float = 0.0) -> FakeRun:
     async with app.database.transaction() as session:
         job = await finalize_leases.acquire(session, report, "another", lease_seconds=60, now=now)
     assert job is not None
-    written = attempt_key(job.job_id, 1)
+    written = attempt_output_key(job)
     storage = app.state["storage"]
     assert await storage.publish("local", written, job.output_key, size=OUTPUT.size, checksum=OUTPUT.checksum)
     assert await storage.find("local", job.output_key) is not None

@@ -25,7 +25,10 @@ FAILURE: Mapping[str, Any] = {"code": "no_video", "message": "The file holds no 
 class ThreadProber:
     """Probes outputs in a thread instead of a process, since tests complete many exports."""
 
-    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
+    async def probe(
+        self, user_id: str, place: LocalFile | RemoteObject, *, output_type: str | None = None
+    ) -> dict[str, Any]:
+        assert output_type is None
         del user_id
         try:
             return await asyncio.to_thread(describe_source, open_request(place))

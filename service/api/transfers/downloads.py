@@ -11,18 +11,25 @@ from service.api.state import State
 from service.problems import NotFound
 
 
-def download_response(request: Request[State], download: Download | None, filename: str) -> Response:
-    """Send the object, to be saved as `filename`; raises NotFound if there is none."""
+def download_response(
+    request: Request[State], download: Download | None, filename: str, *, content_type: str | None = None
+) -> Response:
+    """Send the object, to be saved as `filename`; raises NotFound if there is none.
+
+    Without a content type a video has the one of its name, and anything else is sent as unknown bytes.
+    """
     if download is None:
         raise NotFound("The file was deleted.")
     if isinstance(download, FileDownload):
-        return _file_response(request, download, filename)
+        return _file_response(request, download, filename, content_type)
     if request.method == "HEAD":  # a URL that is signed for GET takes no other method
-        return _head_response(download, filename)
+        return _head_response(download, filename, content_type)
     return RedirectResponse(download.url, 307, {"Cache-Control": "no-store"})
 
 
-def _file_response(request: Request[State], download: FileDownload, filename: str) -> Response:
+def _file_response(
+    request: Request[State], download: FileDownload, filename: str, content_type: str | None
+) -> Response:
     """Send a file with Range, If-Range, ETag and conditions."""
     headers = {
         "ETag": f'"{download.stored.etag}"',
@@ -34,15 +41,17 @@ def _file_response(request: Request[State], download: FileDownload, filename: st
         return Response(status_code=412, headers=headers)
     if _is_not_modified(request, download.stored):
         return Response(status_code=304, headers=headers)
-    content_type = guess_type(download.path.name)[0] or "application/octet-stream"
     return FileResponse(
-        download.path,
-        media_type=content_type if content_type.startswith("video/") else "application/octet-stream",
-        headers=headers,
+        download.path, media_type=content_type or _video_type(download.path.name), headers=headers
     )
 
 
-def _head_response(download: RedirectDownload, filename: str) -> Response:
+def _video_type(name: str) -> str:
+    content_type = guess_type(name)[0] or ""
+    return content_type if content_type.startswith("video/") else "application/octet-stream"
+
+
+def _head_response(download: RedirectDownload, filename: str, content_type: str | None) -> Response:
     """Describe what a GET would be redirected to."""
     headers = {
         "Content-Length": str(download.stored.size),
@@ -51,7 +60,7 @@ def _head_response(download: RedirectDownload, filename: str) -> Response:
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-store",
     }
-    return Response(headers=headers, media_type="video/mp4")
+    return Response(headers=headers, media_type=content_type or _video_type(filename))
 
 
 def _if_match_fails(request: Request[State], stored: StoredObject) -> bool:

@@ -17,7 +17,8 @@ from service.api.requests import json_response, path_job_id, read_body
 from service.api.state import State
 from service.api.transfers import multipart
 from service.api.transfers.multipart import Upload
-from service.ingest.finalizer import attempt_folder, attempt_key
+from service.ingest.finalizer import attempt_folder, attempt_output_key
+from service.ingest.output_format import output_format
 from service.ingest.output_limits import max_output_bytes
 from service.jobs import queries
 from service.jobs.models import ACTIVE, Job
@@ -48,7 +49,7 @@ async def request_output_targets(request: Request[State]) -> Response:
     """Return the URLs of the missing parts; with `complete`, join them and verify the object."""
     request_body = _verify(request, await read_body(request, MAX_BODY_BYTES))
     job = await _load_active_job(request, request_body)
-    key = attempt_key(job.job_id, job.attempt)
+    key = attempt_output_key(job)
     storage = request.state["storage"]
     allowed_bytes = await max_output_bytes(storage, job, request.state["limits"].output_bytes)
     if request_body.size > allowed_bytes:
@@ -73,9 +74,13 @@ async def _start_upload(storage: Storage, job: Job, request_body: OutputRequest)
     All together never take more room than one output.
     """
     await storage.abort_uploads(job.user_id, attempt_folder(job.job_id, job.attempt))
-    key = attempt_key(job.job_id, job.attempt)
+    key = attempt_output_key(job)
     return await storage.create_multipart(
-        job.user_id, key, size=request_body.size, content_type="video/mp4", checksum=request_body.checksum
+        job.user_id,
+        key,
+        size=request_body.size,
+        content_type=output_format(job.type).content_type,
+        checksum=request_body.checksum,
     )
 
 

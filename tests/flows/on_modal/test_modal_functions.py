@@ -12,7 +12,7 @@ import pytest
 from anyio import run_process
 from modal.client import Client
 
-from gpu import modal_app
+from gpu import modal_image
 from gpu.draw import fonts
 from infra.modal_local import ModalLocal
 from infra.storage.client import Bucket
@@ -137,4 +137,4 @@ async def test_the_image_holds_whatever_the_video_code_imports() -> None:
     loaded = {*done.stdout.decode().split()} & direct
     drawn = {fonts._LATIN[0], fonts._EAST_ASIAN[0], *(name for name, _, _ in fonts._SCRIPTS)}
     wanted = {owner.lower().replace("_", "-") for name in loaded | drawn for owner in owners[name]}
-    assert wanted <= set(modal_app.PACKAGES)
+    assert wanted <= set(modal_image.PACKAGES)

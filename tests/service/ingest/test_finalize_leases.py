@@ -44,10 +44,12 @@ class HeldProber:
     def __init__(self) -> None:
         self.asked, self.allowed = asyncio.Event(), asyncio.Event()
 
-    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
+    async def probe(
+        self, user_id: str, place: LocalFile | RemoteObject, *, output_type: str | None = None
+    ) -> dict[str, Any]:
         self.asked.set()
         await self.allowed.wait()
-        return await ThreadProber().probe(user_id, place)
+        return await ThreadProber().probe(user_id, place, output_type=output_type)
 
 
 @dataclass

@@ -143,10 +143,12 @@ class LateProber(ThreadProber):
     def __init__(self, code: str) -> None:
         self.codes = [code]
 
-    async def probe(self, user_id: str, place: LocalFile | RemoteObject) -> dict[str, Any]:
+    async def probe(
+        self, user_id: str, place: LocalFile | RemoteObject, *, output_type: str | None = None
+    ) -> dict[str, Any]:
         if self.codes:
             raise UnreadableSource(self.codes.pop(), "")
-        return await super().probe(user_id, place)
+        return await super().probe(user_id, place, output_type=output_type)
 
 
 @pytest.mark.parametrize("code", ["probe_timeout", "source_missing"])

@@ -1,0 +1,68 @@
+"""An export type from an installed package on Modal: deployed with the app, found in a container."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpu.export_types.packages import installed_type_packages
+from gpu.export_types.registry import installed_export_types
+from infra.modal_local import ModalLocal
+from tests.flows.on_modal.conftest import deployed
+from tests.flows.on_modal.modal_harness import housed, runner_of
+from tests.support.plugin_packages import install_plugin
+from tests.support.thumbnail_strips import CONFIG, check_strip, write_ramp
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the installed package, on the path of the service, which runs in this process."""
+    site = install_plugin("thumbnail_strip", tmp_path / "plugin")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("PYTHONPATH", str(site))  # for the process that checks outputs
+    installed_export_types.cache_clear()
+    yield site
+    installed_export_types.cache_clear()
+
+
+async def test_a_package_s_type_runs_in_a_container(
+    plane: ModalLocal, data_dir: Path, site: Path, tmp_path: Path
+) -> None:
+    source = write_ramp(tmp_path / "ramp.mp4")
+    await deployed(plane, "-m", "gpu.modal_app", MODAL_APP_NAME="strips")
+    async with housed(plane, data_dir, runner_of(plane, "strips")) as house:
+        config = {"input_key": await house.uploaded(source.read_bytes()), **CONFIG}
+        body = {"type": "thumbnail_strip", "config": config}
+        job_id = (await house.http.post("/api/exports", json=body)).json()["job_id"]
+        job = await house.ended(job_id)
+        assert (job["status"], job["runner"], job["output_key"]) == (
+            "complete",
+            "modal",
+            f"exports/{job_id}.png",
+        )
+        download = await house.http.get(f"/api/exports/{job_id}/download")
+        assert download.headers["content-type"] == "image/png"
+        check_strip(download.content, source)
+
+
+async def test_an_app_that_was_deployed_without_the_package_says_so(
+    plane: ModalLocal, data_dir: Path, site: Path, tmp_path: Path
+) -> None:
+    source = write_ramp(tmp_path / "ramp.mp4")
+    async with housed(plane, data_dir, attempt_limit=1, silence_seconds=2.0) as house:
+        config = {"input_key": await house.uploaded(source.read_bytes()), **CONFIG}
+        body = {"type": "thumbnail_strip", "config": config}
+        job_id = (await house.http.post("/api/exports", json=body)).json()["job_id"]
+        error = (await house.ended(job_id))["error"]
+        assert error["code"] == "unknown_export_type"
+        assert "deploy again" in error["message"]
+
+
+def test_a_package_is_described_with_its_metadata_and_without_framehook(site: Path) -> None:
+    (package,) = installed_type_packages()
+    assert (package.name, [*package.modules]) == ("framehook-thumbnail-strip", ["thumbnail_strip"])
+    assert package.requirements == ("pillow",)
+    assert package.metadata_folder == "framehook_thumbnail_strip-1.0.dist-info"
+    assert "thumbnail_strip:EXPORT_TYPE" in package.metadata["entry_points.txt"]
