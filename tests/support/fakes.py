@@ -43,10 +43,10 @@ class FakeRunner:
     gpu: str | None = None
     shares_filesystem = True
 
-    def __init__(self, *, places: int = 4, instance: str = "fake-") -> None:
+    def __init__(self, *, slots: int = 4, instance: str = "fake-") -> None:
         self.instance = instance
         self.freed = asyncio.Event()
-        self.free_slots = places
+        self.free_slots = slots
         self.spawned: list[AttemptSpec] = []
         self.cancelled: list[str] = []
         self.ended_calls: list[str] = []

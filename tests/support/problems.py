@@ -6,7 +6,7 @@ import httpx
 
 
 def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """Assert that the response is a problem of RFC 9457 without internals, and return its body."""
+    """Assert that a response is an RFC 9457 problem without internals; return its body."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()

@@ -70,4 +70,4 @@ def serve_without_runs(words: list[str]) -> None:
     _serve, _host, host, _port, port = words
     settings = load_settings(host=host, port=int(port))
     configure_logging(settings.log_format)
-    create_server(create_app(settings, FakeRunner(places=PLACES)), settings.host, settings.port).run()
+    create_server(create_app(settings, FakeRunner(slots=PLACES)), settings.host, settings.port).run()

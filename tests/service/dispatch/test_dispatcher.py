@@ -74,7 +74,7 @@ async def test_a_run_is_told_all_it_needs_and_nothing_more(app: AppHarness) -> N
 
 
 async def test_no_more_start_than_there_are_places(settings: Settings, stack: AsyncExitStack) -> None:
-    app = await stack.enter_async_context(open_app(settings, FakeRunner(places=1)))
+    app = await stack.enter_async_context(open_app(settings, FakeRunner(slots=1)))
     ids = [(await app.submit_export())["job_id"] for _ in range(3)]
     first = await app.next_run()
     app.runner.free_slots = 0
@@ -88,7 +88,7 @@ async def test_no_more_start_than_there_are_places(settings: Settings, stack: As
 
 async def test_no_user_takes_all_places(users_settings: Settings, stack: AsyncExitStack) -> None:
     changed = users_settings.model_copy(update={"max_active_per_user": 2})
-    app = await stack.enter_async_context(open_app(changed, FakeRunner(places=9)))
+    app = await stack.enter_async_context(open_app(changed, FakeRunner(slots=9)))
     for user in ("ada", "ada", "ada", "ada", "bob"):
         await app.submit_export(user=user, headers=bearer(user))
     started = [(await app.next_run()).spec.job_id for _ in range(3)]
@@ -209,7 +209,7 @@ async def test_a_shutdown_while_runs_start_costs_them_nothing(settings: Settings
 async def test_a_configuration_of_another_version_fails_alone(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
-    app = await stack.enter_async_context(open_app(settings, FakeRunner(places=0)))
+    app = await stack.enter_async_context(open_app(settings, FakeRunner(slots=0)))
     ids = [(await app.submit_export())["job_id"] for _ in range(3)]
     async with app.database.transaction() as session:
         jobs = models.JOBS

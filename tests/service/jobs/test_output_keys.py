@@ -31,7 +31,7 @@ async def app(request: pytest.FixtureRequest, settings: Settings, stack: AsyncEx
     url = request.getfixturevalue(f"{request.param}_url")
     await (await open_empty_database(url)).close()
     changed = settings.model_copy(update={"database_url": url})
-    app = await stack.enter_async_context(open_app(changed, FakeRunner(places=20)))
+    app = await stack.enter_async_context(open_app(changed, FakeRunner(slots=20)))
     app.put_object()
     return app
 
