@@ -3,17 +3,17 @@
 The service is a process of its own, started like any other; the demo uses only its public API.
 """
 
-import fcntl
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
 
+from infra.lock import LockTaken, hold_lock
 from service.cli import sample_video
 from service.cli.console import (
     ExportDisplay,
@@ -120,10 +120,10 @@ class Demo:
     def _lock(self) -> Iterator[None]:
         """Lock the data folder: two services on it would take over each other's exports."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._settings.data_dir / "demo.lock").open("w") as lock:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                stack.enter_context(hold_lock(self._settings.data_dir / "demo.lock"))
+            except LockTaken:
                 raise ClientError(
                     f"another demo is running in {self._settings.data_dir}; stop it, or use another --data-dir"
                 ) from None
@@ -141,14 +141,8 @@ class Demo:
     def _run_service(self, port: int, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         """Run the service in its own session: Ctrl-C reaches it only through this process."""
         self._step(f"Starting the service (log: {self._log})")
-        arguments = (
-            "--host",
-            self._settings.host,
-            "--port",
-            str(port),
-            "--data-dir",
-            str(self._settings.data_dir),
-        )
+        host, folder = self._settings.host, str(self._settings.data_dir)
+        arguments = ("--host", host, "--port", str(port), "--data-dir", folder)
         public = {"PUBLIC_URL": self._url(port)} if self._modal else {}
         with self._log.open("wb") as log:
             child = start(

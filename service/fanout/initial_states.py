@@ -90,9 +90,8 @@ class InitialStatesReader:
 
     async def _read(self, user_id: str, since: float | None) -> InitialStates:
         async with self._read_slots:
-            del self._queued_reads[
-                user_id, since
-            ]  # later callers need a read of their own: this one may miss their changes
+            # Later callers need a read of their own: this one may miss what is committed from now on.
+            del self._queued_reads[user_id, since]
             read_at = time.time()
             jobs, cursor = await self._select(user_id, since, read_at)
         states = await self._encode(jobs)

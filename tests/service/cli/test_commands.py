@@ -231,7 +231,7 @@ BAD = {
         ["export", "{source}", "--type", "overlay", "--config", '{"fps": NaN}'],
         "framehook: --config is not valid JSON",
     ),
-    "no place to save to": (
+    "no folder to save to": (
         ["export", "{source}", "--type", "overlay", "-o", "none/out.mp4"],
         "framehook: folder none does not exist",
     ),

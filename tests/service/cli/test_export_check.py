@@ -78,7 +78,7 @@ BAD_CONFIGS = {
         ("--type", "framing", "--config", json.dumps(FRAMING | {"fps": 1_000})),
         ["config.fps: Input should be less than or equal to 240"],
     ),
-    "a background that is no color": (
+    "a background that is not a color": (
         ("--type", "framing", "--config", json.dumps(FRAMING | {"background": "purple"})),
         ["config.background: a background is black or written #rrggbb, such as #ff8800"],
     ),
@@ -95,11 +95,11 @@ BAD_CONFIGS = {
         ),
         ["config.text_layers.0.color: a color is written #rrggbb, such as #ff8800"],
     ),
-    "an output key that leads elsewhere": (
+    "an output key with a relative path": (
         ("--type", "framing", "--config", json.dumps(FRAMING | {"output_key": "../x"})),
         ["config.output_key: no part of a key is empty, begins with a dot"],
     ),
-    "times that do not rise": (
+    "times that are not ascending": (
         ("--type", "framing", "--config", json.dumps({"keyframes": [KEYFRAME, KEYFRAME]})),
         ["config: keyframes must come in rising order of time"],
     ),

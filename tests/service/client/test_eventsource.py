@@ -21,9 +21,9 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
         [Event("", "message", "x"), Event("", "message", "y")],
     ),
     "comments and unknown fields": (b": ping\n\nfoo: bar\ndata: x\n\n", [Event("", "message", "x")]),
-    "an id that lasts": (b"id: 7\n\ndata: x\n\n", [Event("7", "message", "x")]),
+    "an id that persists": (b"id: 7\n\ndata: x\n\n", [Event("7", "message", "x")]),
     "an id with a NUL": (b"id: 7\0\ndata: x\n\n", [Event("", "message", "x")]),
-    "a type that does not last": (
+    "a type that does not persist": (
         b"event: a\n\nevent: b\ndata: x\n\ndata: y\n\n",
         [Event("", "b", "x"), Event("", "message", "y")],
     ),
@@ -32,7 +32,7 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
         "data: \u2028\x0b\x85é\n\n".encode(),
         [Event("", "message", "\u2028\x0b\x85é")],
     ),
-    "an end that is cut off": (b"data: x\n\ndata: y\n", [Event("", "message", "x")]),
+    "an incomplete last event": (b"data: x\n\ndata: y\n", [Event("", "message", "x")]),
 }
 
 

@@ -118,7 +118,7 @@ async def test_parts_that_do_not_arrive_are_retried(
         pytest.param(S3Faults(cut_requests=10_000), "the connection broke", id="cut"),
         pytest.param(S3Faults(busy_part_responses=10_000), "503", id="busy"),
         pytest.param(
-            S3Faults(expired_writes=10_000), "the storage answered 403.*: AccessDenied", id="refused"
+            S3Faults(expired_writes=10_000), "the storage answered 403.*: AccessDenied", id="rejected"
         ),
         pytest.param(S3Faults(lost_writes=10_000), "does not keep the uploaded parts", id="losing all parts"),
     ],

@@ -61,7 +61,7 @@ async def test_a_new_job_is_published_and_wakes_the_dispatcher(job: Job) -> None
     ]
 
 
-async def test_an_attempt_that_was_ended_is_stopped_before_the_next_one_may_start(job: Job) -> None:
+async def test_an_ended_attempt_is_stopped_before_the_next_may_start(job: Job) -> None:
     recorder = Recorder()
     requeued = msgspec.structs.replace(job, attempt=2, sequence=5)
     await recorder.changes.notify(requeued, ended_attempt=job)
@@ -74,14 +74,14 @@ async def test_an_attempt_that_was_ended_is_stopped_before_the_next_one_may_star
     ]
 
 
-async def test_a_cancelled_job_leaves_its_place_to_another(job: Job) -> None:
+async def test_a_cancelled_job_wakes_the_dispatcher_for_another(job: Job) -> None:
     recorder = Recorder()
     cancelled = msgspec.structs.replace(job, status=Status.CANCELLED, sequence=2)
     await recorder.changes.notify(cancelled, ended_attempt=cancelled)
     assert recorder.steps[-2:] == ["delete output if cancelled leaves one", "wake dispatcher"]
 
 
-async def test_what_a_run_reports_starts_nothing(job: Job) -> None:
+async def test_a_reported_result_only_cleans_up(job: Job) -> None:
     recorder = Recorder()
     await recorder.changes.clean_up(msgspec.structs.replace(job, status=Status.COMPLETE, sequence=3))
     assert recorder.steps == ["delete output if complete leaves one"]

@@ -20,14 +20,14 @@ async def take(subscriber: Subscriber, count: int) -> list[tuple[str, int]]:
     return [(publication.job_id, publication.sequence) for publication in publications]
 
 
-async def test_a_reader_gets_the_newest_state_of_each_export_in_the_order_of_their_arrival() -> None:
+async def test_a_subscriber_gets_the_newest_state_of_each_export_in_order_of_arrival() -> None:
     subscriber = Subscriber()
     for job_id, sequence in (("b", 1), ("a", 1), ("b", 2), ("c", 1), ("b", 3), ("a", 2)):
         subscriber.offer(state(job_id, sequence))
     assert await take(subscriber, 3) == [("b", 3), ("a", 2), ("c", 1)]
 
 
-async def test_what_is_not_newer_than_what_was_delivered_is_dropped() -> None:
+async def test_a_state_that_is_not_newer_than_the_delivered_one_is_dropped() -> None:
     subscriber = Subscriber()
     subscriber.offer(state("a", 5))
     assert await take(subscriber, 1) == [("a", 5)]
@@ -41,7 +41,7 @@ async def test_what_is_not_newer_than_what_was_delivered_is_dropped() -> None:
     offered=st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30)), max_size=60),
     takes=st.lists(st.booleans(), max_size=60),
 )
-def test_any_reader_sees_each_export_rise_and_ends_on_the_newest(
+def test_sequences_of_an_export_rise_and_end_on_the_newest(
     offered: list[tuple[str, int]], takes: list[bool]
 ) -> None:
     async def read() -> list[tuple[str, int]]:
@@ -62,7 +62,7 @@ def test_any_reader_sees_each_export_rise_and_ends_on_the_newest(
         assert (sequences[-1] if sequences else None) == newest
 
 
-async def test_each_subscriber_gets_what_it_asked_for_and_no_more() -> None:
+async def test_each_subscriber_gets_only_its_subscription() -> None:
     hub = Hub()
     of_job, of_ada = hub.subscribe(job_id="a"), hub.subscribe(user_id="ada")
     hub.publish(state("b", 1))
@@ -76,7 +76,7 @@ async def test_each_subscriber_gets_what_it_asked_for_and_no_more() -> None:
             await subscriber.next()
 
 
-async def test_a_reader_who_waits_is_woken_by_a_state_and_by_the_end() -> None:
+async def test_a_waiting_subscriber_wakes_on_a_state_and_on_the_close() -> None:
     hub = Hub()
     subscriber = hub.subscribe(job_id="a")
     reading = asyncio.create_task(subscriber.next())
@@ -90,14 +90,14 @@ async def test_a_reader_who_waits_is_woken_by_a_state_and_by_the_end() -> None:
         await reading
 
 
-async def test_whoever_comes_after_the_end_is_told_at_once() -> None:
+async def test_a_subscription_after_the_close_ends_at_once() -> None:
     hub = Hub()
     hub.close()
     with pytest.raises(HubClosed):
         await hub.subscribe(job_id="a").next()
 
 
-def test_nothing_is_kept_of_subscribers_that_have_left() -> None:
+def test_the_hub_keeps_nothing_of_removed_subscribers() -> None:
     hub = Hub()
     first, second = hub.subscribe(job_id="a"), hub.subscribe(job_id="a")
     third = hub.subscribe(user_id="ada")

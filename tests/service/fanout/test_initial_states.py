@@ -41,7 +41,7 @@ async def take(events: Events, count: int) -> list[str]:
     return job_ids
 
 
-async def test_a_stream_begins_with_a_snapshot_even_if_there_is_nothing(server: StreamServer) -> None:
+async def test_a_stream_begins_with_a_snapshot_even_without_exports(server: StreamServer) -> None:
     async with server.events(EVENTS) as events:
         event = await events.next()
         assert event is not None
@@ -50,7 +50,7 @@ async def test_a_stream_begins_with_a_snapshot_even_if_there_is_nothing(server: 
         assert events.retry == "2000"
 
 
-async def test_a_thousand_finished_exports_are_not_what_a_stream_begins_with(server: StreamServer) -> None:
+async def test_the_first_states_of_a_stream_are_limited(server: StreamServer) -> None:
     await finish_many(server, 1_000, newest=time.time() - 1)
     active = await server.submit_export()
     await server.wait_for_call_id(active)
@@ -63,7 +63,7 @@ async def test_a_thousand_finished_exports_are_not_what_a_stream_begins_with(ser
         assert set(await take(events, 1)) == {active.spec.job_id}
 
 
-async def test_who_comes_back_is_told_every_end_that_they_have_missed(server: StreamServer) -> None:
+async def test_a_reconnect_gets_every_missed_final_state(server: StreamServer) -> None:
     async with server.events(EVENTS) as events:
         snapshot = await events.next()
         assert snapshot is not None
@@ -76,7 +76,7 @@ async def test_who_comes_back_is_told_every_end_that_they_have_missed(server: St
     assert len(seen) == len(set(seen)) == 501
 
 
-async def test_who_comes_back_misses_no_end_that_a_clock_behind_has_dated_long_before(
+async def test_a_reconnect_misses_no_final_state_dated_by_a_slow_clock(
     server: StreamServer,
 ) -> None:
     run = await finish_many(server, 50, newest=time.time() - 7_200)
@@ -86,7 +86,7 @@ async def test_who_comes_back_misses_no_end_that_a_clock_behind_has_dated_long_b
     assert jobs[-1]["job_id"] == run.spec.job_id
 
 
-async def test_each_event_says_from_where_its_reader_may_go_on(server: StreamServer) -> None:
+async def test_each_event_id_is_a_position_to_resume_from(server: StreamServer) -> None:
     run = await server.submit_export()
     async with server.events(EVENTS) as events:
         first = await events.next()
@@ -101,19 +101,19 @@ async def test_each_event_says_from_where_its_reader_may_go_on(server: StreamSer
     assert abs(ids[-1] / 1000 - time.time()) < MARGIN_SECONDS
 
 
-async def test_many_who_come_at_once_share_what_is_read(server: StreamServer) -> None:
+async def test_streams_that_open_together_share_one_read(server: StreamServer) -> None:
     await finish_many(server, 300, newest=time.time())
     initial_states = server.uvicorn.lifespan.state["initial_states"]
     read = await asyncio.gather(*(initial_states.read("local", None) for _ in range(100)))
     assert len({id(opening) for opening in read}) == 1
 
 
-async def test_a_read_that_has_begun_is_not_shared_with_who_comes_later(server: StreamServer) -> None:
+async def test_a_later_stream_does_not_share_a_read_in_progress(server: StreamServer) -> None:
     initial_states = server.uvicorn.lifespan.state["initial_states"]
     assert await initial_states.read("local", None) is not await initial_states.read("local", None)
 
 
-async def test_a_socket_begins_with_no_more_either(server: StreamServer) -> None:
+async def test_the_first_states_of_a_socket_are_limited(server: StreamServer) -> None:
     await finish_many(server, 1_000, newest=time.time())
     active = await server.submit_export()
     async with connect(f"ws://{server.address}/ws/exports") as socket, asyncio.timeout(10):
@@ -126,7 +126,7 @@ async def test_a_socket_begins_with_no_more_either(server: StreamServer) -> None
             assert active.spec.job_id in seen
 
 
-async def test_readers_who_take_nothing_keep_nobody_else_waiting(
+async def test_clients_that_do_not_read_do_not_delay_others(
     users_settings: Settings, stack: AsyncExitStack
 ) -> None:
     server = await stack.enter_async_context(open_server(users_settings))
@@ -148,11 +148,11 @@ async def test_readers_who_take_nothing_keep_nobody_else_waiting(
     "last_event_id",
     ["", "x", "-1", "7", "9" * 15, "9" * 400, "1.5", " 1", str(1_000 * (10**9 - LOOK_BACK_SECONDS - 1))],
 )
-def test_an_id_that_is_no_position_of_late_says_nothing(last_event_id: str) -> None:
+def test_an_invalid_or_old_event_id_is_ignored(last_event_id: str) -> None:
     assert position_from(last_event_id, now=10**9) is None
 
 
-def test_a_position_leaves_room_for_what_was_about_to_be_committed() -> None:
+def test_a_position_has_a_margin_for_uncommitted_changes() -> None:
     now = 10.0**9
     since = position_from(str(int(now * 1000)), now)
     assert since is not None

@@ -52,7 +52,7 @@ async def close_code(url: str, user: str) -> int | None:
         return None
 
 
-async def test_streams_of_both_kinds_count_together_for_a_user_and_in_all(
+async def test_streams_of_both_kinds_count_together_per_user_and_in_total(
     server: StreamServer, stack: AsyncExitStack
 ) -> None:
     run = await server.submit_export(user="ada", headers=bearer("ada"))
@@ -71,7 +71,7 @@ async def test_streams_of_both_kinds_count_together_for_a_user_and_in_all(
     assert await is_refused(server, EVENTS, "eve")
 
 
-async def test_a_stream_that_has_ended_makes_room(server: StreamServer) -> None:
+async def test_the_end_of_a_stream_frees_its_slot(server: StreamServer) -> None:
     for _ in range(5):
         async with server.events(EVENTS, **bearer("ada")) as events:
             await events.next()
@@ -79,7 +79,7 @@ async def test_a_stream_that_has_ended_makes_room(server: StreamServer) -> None:
     assert not await is_refused(server, EVENTS, "ada")
 
 
-def test_slots_are_given_back_to_whom_they_were_taken_from() -> None:
+def test_a_released_slot_is_free_for_its_user_and_in_total() -> None:
     slots = StreamSlots(1, 2)
     assert [slots.try_acquire(user) for user in ("ada", "ada", "bob", "eve")] == [True, False, True, False]
     slots.release("ada")
@@ -129,7 +129,7 @@ async def test_headers_come_at_once_and_the_first_block_is_an_event(server: Stre
     assert chunk.endswith(b'event: export.snapshot\ndata: {"exports":[]}\n\n')
 
 
-def test_a_keep_alive_is_no_event_to_any_parser() -> None:
+def test_a_keep_alive_is_not_parsed_as_an_event() -> None:
     event = b"event: export.progress\ndata: {}\n\n"
     sent = b"".join((*KEEP_ALIVE, event, *KEEP_ALIVE, *KEEP_ALIVE, event))
     assert b"\n\n:" in sent
@@ -137,7 +137,7 @@ def test_a_keep_alive_is_no_event_to_any_parser() -> None:
     assert len(list(Parser().parse([sent]))) == 2
 
 
-async def test_identity_keys_out_of_reach_keep_no_event_source_away_for_good(
+async def test_an_event_source_reconnects_after_the_identity_provider_was_unreachable(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
     away = settings.model_copy(update={"auth_jwks_url": "http://127.0.0.1:9/keys"})

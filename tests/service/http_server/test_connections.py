@@ -35,7 +35,7 @@ async def server(settings: Settings) -> AsyncIterator[StreamServer]:
     """At most four connections, three of them from one address, and two in reserve."""
     limits = HttpLimits(connections=ConnectionLimits(total=4, per_address=3, reserved=2))
     async with open_server(settings, limits=limits) as server:
-        await server.submit_export()  # for streams to begin with
+        await server.submit_export()  # so that streams have a first state
         await server.client.aclose()  # its own connection would count
         yield server
 
@@ -59,7 +59,9 @@ async def fetch(server: StreamServer, request: bytes, source: str = "127.0.0.1")
         return await connection.read_all()
 
 
-async def test_half_requests_make_way_for_whole_ones(server: StreamServer, stack: AsyncExitStack) -> None:
+async def test_incomplete_requests_are_evicted_for_complete_ones(
+    server: StreamServer, stack: AsyncExitStack
+) -> None:
     for _ in range(30):
         connection = await stack.enter_async_context(open_connection(server.settings.port))
         await connection.send(request_head()[:-2])
@@ -67,7 +69,7 @@ async def test_half_requests_make_way_for_whole_ones(server: StreamServer, stack
     assert len(open_connections(server.uvicorn)) <= 4
 
 
-async def test_the_one_that_waits_longest_makes_way(server: StreamServer, stack: AsyncExitStack) -> None:
+async def test_the_longest_idle_connection_is_evicted(server: StreamServer, stack: AsyncExitStack) -> None:
     halves = []
     for count in range(4):
         connection = await stack.enter_async_context(
@@ -95,7 +97,7 @@ async def test_the_one_that_waits_longest_makes_way(server: StreamServer, stack:
         ),
     ],
 )
-async def test_where_all_places_are_taken_callbacks_and_health_still_get_in(
+async def test_callbacks_and_health_checks_are_served_when_all_slots_are_in_use(
     server: StreamServer, stack: AsyncExitStack, request_bytes: bytes, expected: bytes
 ) -> None:
     await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
@@ -107,7 +109,9 @@ async def test_where_all_places_are_taken_callbacks_and_health_still_get_in(
     assert b"connection: close" in answer
 
 
-async def test_a_place_that_is_given_back_is_free_again(server: StreamServer, stack: AsyncExitStack) -> None:
+async def test_the_slot_of_a_closed_connection_is_free_again(
+    server: StreamServer, stack: AsyncExitStack
+) -> None:
     opened_streams = await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
     assert b"too_many_connections" in await fetch(server, LIST)
     opened_streams[0].writer.close()
@@ -116,7 +120,7 @@ async def test_a_place_that_is_given_back_is_free_again(server: StreamServer, st
     assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 200")
 
 
-async def test_an_event_source_is_told_to_come_back_where_others_are_refused(
+async def test_an_event_source_is_told_to_reconnect_where_others_are_rejected(
     server: StreamServer, stack: AsyncExitStack
 ) -> None:
     await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
@@ -125,15 +129,13 @@ async def test_an_event_source_is_told_to_come_back_where_others_are_refused(
     assert b"retry: 10000\n\n" in answer
 
 
-async def test_one_address_can_not_take_the_places_of_others(
-    server: StreamServer, stack: AsyncExitStack
-) -> None:
+async def test_one_address_can_not_take_all_slots(server: StreamServer, stack: AsyncExitStack) -> None:
     await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.1")
     assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 503")
     assert (await fetch(server, LIST, "127.0.0.2")).startswith(b"HTTP/1.1 200")
 
 
-async def test_sockets_count_like_all_connections(server: StreamServer) -> None:
+async def test_web_sockets_count_as_connections(server: StreamServer) -> None:
     url = f"ws://127.0.0.1:{server.settings.port}/ws/exports"
     async with connect(url), connect(url), connect(url):
         assert (await fetch(server, LIST)).startswith(b"HTTP/1.1 503")
@@ -155,7 +157,7 @@ async def test_sockets_count_like_all_connections(server: StreamServer) -> None:
         (ConnectionLimits(), 8, ConnectionLimits(3, 2, 1)),
     ],
 )
-def test_no_more_connections_are_taken_than_there_are_files_for(
+def test_the_limits_fit_the_number_of_open_files(
     limits: ConnectionLimits, open_files: int, expected: ConnectionLimits
 ) -> None:
     assert fit_to_open_files(limits, open_files) == expected
@@ -171,11 +173,11 @@ def test_no_more_connections_are_taken_than_there_are_files_for(
         ("", ""),
     ],
 )
-def test_an_address_is_what_one_client_has(host: str, expected: str) -> None:
+def test_an_ipv6_client_is_counted_by_its_network(host: str, expected: str) -> None:
     assert address_group(host) == expected
 
 
-async def test_400_half_requests_keep_nobody_out_of_a_process_with_256_files(tmp_path: Path) -> None:
+async def test_400_incomplete_requests_do_not_block_a_process_with_256_open_files(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = int(listener.getsockname()[1])
     settings = clean_environment(PORT=str(port), DATA_DIR=str(tmp_path / "var"))

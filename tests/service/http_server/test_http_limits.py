@@ -37,7 +37,7 @@ async def server(settings: Settings) -> AsyncIterator[StreamServer]:
         pytest.param(request_head(extra="y: z\r\n" * 99), 431, id="101 fields"),
         pytest.param(request_head(extra="y: z\r\n" * 10_000), 431, id="10,000 fields"),
         pytest.param(request_head(extra="y" * 70_000 + ": z\r\n"), 431, id="a long name"),
-        pytest.param(b"\r\n" * 40_000 + request_head(), 431, id="line ends without end before it"),
+        pytest.param(b"\r\n" * 40_000 + request_head(), 431, id="endless empty lines before it"),
         pytest.param(
             request_head("POST /api/exports", extra=CHUNKED) + b"1;" + b"x" * 140_000,
             431,
@@ -66,7 +66,7 @@ async def test_a_head_has_at_most_64_kib_and_100_fields(
     assert (await server.client.get("/healthz")).status_code == 200
 
 
-async def test_the_answer_to_a_head_without_end_reaches_a_client_that_goes_on_sending(
+async def test_the_response_to_an_endless_head_reaches_a_client_that_keeps_sending(
     server: StreamServer,
 ) -> None:
     async with open_connection(server.settings.port) as connection:
@@ -75,21 +75,21 @@ async def test_the_answer_to_a_head_without_end_reaches_a_client_that_goes_on_se
         assert b"head_too_large" in await connection.read_all()
 
 
-async def test_a_large_head_behind_others_is_refused_after_their_answers(server: StreamServer) -> None:
+async def test_a_large_pipelined_head_is_rejected_after_the_earlier_responses(server: StreamServer) -> None:
     async with open_connection(server.settings.port) as connection:
         await connection.send(request_head(close=False) * 2 + request_head(size=70 * KIB))
         answers = await connection.read_all()
     assert [line.split(b" ")[1] for line in answers.split(b"HTTP/1.1")[1:]] == [b"200", b"200", b"431"]
 
 
-async def test_requests_sent_in_one_go_are_all_answered(server: StreamServer) -> None:
+async def test_pipelined_requests_are_all_answered(server: StreamServer) -> None:
     async with open_connection(server.settings.port) as connection:
         await connection.send(request_head(close=False) * 200 + request_head())
         assert (await connection.read_all()).count(b"HTTP/1.1 200") == 201
 
 
 @pytest.mark.parametrize("sent", [request_head()[:-2], b"GE", b"\r\n"])
-async def test_a_head_that_does_not_come_whole_within_ten_seconds_is_refused(
+async def test_a_head_that_is_incomplete_after_ten_seconds_is_rejected(
     server: StreamServer, sent: bytes
 ) -> None:
     async with open_connection(server.settings.port) as connection:
@@ -101,7 +101,7 @@ async def test_a_head_that_does_not_come_whole_within_ten_seconds_is_refused(
         assert await connection.status() == 408
 
 
-async def test_the_next_head_on_a_connection_has_ten_seconds_as_well(server: StreamServer) -> None:
+async def test_the_next_head_on_a_connection_has_ten_seconds_too(server: StreamServer) -> None:
     async with open_connection(server.settings.port) as connection:
         await connection.send(request_head(close=False) + b"GET /h")
         assert await connection.status() == 200
@@ -109,14 +109,14 @@ async def test_the_next_head_on_a_connection_has_ten_seconds_as_well(server: Str
         assert b"HTTP/1.1 408" in await connection.read_all()
 
 
-async def test_a_connection_that_never_sends_is_closed_without_an_answer(server: StreamServer) -> None:
+async def test_a_connection_that_never_sends_is_closed_without_a_response(server: StreamServer) -> None:
     async with open_connection(server.settings.port) as connection:
         await wait_until(lambda: len(open_connections(server.uvicorn)) == 1)
         pass_time(server.uvicorn, 11)
         assert await connection.read_all() == b""
 
 
-async def test_a_body_that_stands_still_for_thirty_seconds_is_refused_and_nothing_is_made_of_it(
+async def test_a_body_that_stalls_for_thirty_seconds_is_rejected_and_has_no_effect(
     server: StreamServer,
 ) -> None:
     async with open_connection(server.settings.port) as connection:
@@ -130,22 +130,22 @@ async def test_a_body_that_stands_still_for_thirty_seconds_is_refused_and_nothin
     assert (await server.client.get("/api/exports")).json()["exports"] == []
 
 
-async def test_a_body_that_goes_on_is_waited_for_however_slow_it_is(server: StreamServer) -> None:
+async def test_a_slow_body_is_accepted_as_long_as_it_continues(server: StreamServer) -> None:
     async with open_connection(server.settings.port) as connection:
         await connection.send(request_head("POST /api/webhooks/verify", extra=LENGTH))
         await wait_until(
             lambda: any(connection.cycle is not None for connection in open_connections(server.uvicorn))
         )
-        [ours] = open_connections(server.uvicorn)
+        [connection_under_test] = open_connections(server.uvicorn)
         for _ in range(100):
-            before = ours._waiting_since
+            before = connection_under_test._waiting_since
             await connection.send(b" ")
-            await wait_until(lambda: ours._waiting_since != before)  # noqa: B023 - evaluated at once
+            await wait_until(lambda: connection_under_test._waiting_since != before)  # noqa: B023 - evaluated at once
             pass_time(server.uvicorn, 20)
         assert await connection.status() == 422
 
 
-async def test_an_open_stream_is_no_body_that_stands_still(server: StreamServer) -> None:
+async def test_an_open_stream_is_not_a_stalled_body(server: StreamServer) -> None:
     async with server.events("/api/exports/events") as events:
         await wait_until(lambda: server.stream_count == 1)
         pass_time(server.uvicorn, 3_000)
@@ -153,7 +153,7 @@ async def test_an_open_stream_is_no_body_that_stands_still(server: StreamServer)
         assert await events.next() is not None
 
 
-async def test_a_process_that_stood_still_gives_clients_their_time_anew(server: StreamServer) -> None:
+async def test_a_stall_of_the_process_restarts_the_clocks_of_clients(server: StreamServer) -> None:
     async with open_connection(server.settings.port) as connection:
         await connection.send(request_head()[:-2])
         await wait_received(server.uvicorn, len(request_head()) - 2)
@@ -162,7 +162,7 @@ async def test_a_process_that_stood_still_gives_clients_their_time_anew(server: 
         assert await connection.status() == 200
 
 
-async def test_a_body_that_the_service_does_not_read_yet_costs_its_client_no_time() -> None:
+async def test_a_body_that_the_service_does_not_read_yet_does_not_time_out() -> None:
     read = asyncio.Event()
 
     async def route(request: Request) -> Response:
@@ -205,7 +205,7 @@ async def test_a_client_that_waits_for_100_continue_is_not_slow() -> None:
             assert (await connection.read_all()).endswith(b"\r\n\r\nok")
 
 
-async def test_a_reader_of_http_1_0_gets_a_stream_without_chunks(server: StreamServer) -> None:
+async def test_an_http_1_0_client_gets_a_stream_without_chunked_encoding(server: StreamServer) -> None:
     run = await server.submit_export()
     await server.wait_for_call_id(run)
     await run.report_started()

@@ -31,7 +31,7 @@ def create_accessible(path: Path, content: str = "x") -> Path:
     return path
 
 
-async def test_what_an_earlier_version_left_open_is_closed_before_anything_is_served(data_dir: Path) -> None:
+async def test_files_of_earlier_versions_are_made_private_before_the_service_starts(data_dir: Path) -> None:
     video = create_accessible(data_dir / "objects" / "local" / "exports" / "1.mp4")
     for path, left in ((data_dir, 0o755), (data_dir / "framehook.db", 0o644)):
         os.chmod(path, left)  # noqa: PTH101 - Path.chmod is flagged in coroutines
@@ -72,7 +72,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert (mode(outside), mode(outside.parent)) == (0o644, 0o755)
 
 
-def test_a_folder_that_its_operator_made_is_closed_and_one_line_says_so(
+def test_an_existing_folder_is_made_private_and_a_log_line_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "data"
@@ -86,7 +86,7 @@ def test_a_folder_that_its_operator_made_is_closed_and_one_line_says_so(
 
 
 @pytest.mark.parametrize("kind", ["sticky", "in use"])
-def test_a_folder_that_others_use_too_is_refused_and_left_as_it_is(tmp_path: Path, kind: str) -> None:
+def test_a_folder_that_others_use_is_rejected_and_left_unchanged(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
     if kind == "in use":
@@ -99,7 +99,7 @@ def test_a_folder_that_others_use_too_is_refused_and_left_as_it_is(tmp_path: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_a_folder_of_another_user_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_rejected_in_one_sentence(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     os.chown(folder, 12_345, 12_345)
@@ -111,7 +111,7 @@ def test_a_folder_of_another_user_is_refused_in_one_sentence(tmp_path: Path) -> 
     )
 
 
-async def test_a_start_looks_at_so_many_files_and_the_rest_follows(tmp_path: Path) -> None:
+async def test_a_start_checks_a_limited_number_of_files_and_the_rest_later(tmp_path: Path) -> None:
     files = [create_accessible(tmp_path / "objects" / f"{number}.mp4") for number in range(30)]
     left = await make_private([tmp_path / "objects"], at_start=10)
     assert sum(mode(file) == 0o600 for file in files) == 9
@@ -119,7 +119,7 @@ async def test_a_start_looks_at_so_many_files_and_the_rest_follows(tmp_path: Pat
     assert {mode(file) for file in files} == {0o600}
 
 
-def test_what_a_client_remembers_of_uploads_is_its_users_alone(tmp_path: Path) -> None:
+def test_the_resume_state_of_a_client_is_private(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"video")
     resume_folder = tmp_path / "state" / "framehook" / "uploads"

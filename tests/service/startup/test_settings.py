@@ -38,20 +38,20 @@ def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settin
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        pytest.param({"PORT": "many"}, "PORT", id="a port that is no number"),
+        pytest.param({"PORT": "many"}, "PORT", id="a port that is not a number"),
         pytest.param({"PORT": "65536"}, "PORT", id="a port that is too large"),
         pytest.param({"PORT": "0"}, "PORT", id="any free port, which no run could find"),
         pytest.param({"DATABASE_URL": "sqlite:///x.db"}, "DATABASE_URL", id="a synchronous driver"),
         pytest.param({"PORT": "-1"}, "PORT", id="a negative port"),
         pytest.param({"LOG_FORMAT": "xml"}, "LOG_FORMAT", id="a format that does not exist"),
         pytest.param({"MODAL_ENABLED": "perhaps"}, "MODAL_ENABLED", id="neither yes nor no"),
-        pytest.param({"MAX_ACTIVE_PER_USER": "0"}, "MAX_ACTIVE_PER_USER", id="none at a time"),
-        pytest.param({"MAX_QUEUED_PER_USER": "0"}, "MAX_QUEUED_PER_USER", id="none at all"),
+        pytest.param({"MAX_ACTIVE_PER_USER": "0"}, "MAX_ACTIVE_PER_USER", id="no active export"),
+        pytest.param({"MAX_QUEUED_PER_USER": "0"}, "MAX_QUEUED_PER_USER", id="no queued export"),
         pytest.param({"LOCAL_WORKERS": "0"}, "LOCAL_WORKERS", id="no worker"),
-        pytest.param({"MAX_UPLOAD_BYTES": "1.5"}, "MAX_UPLOAD_BYTES", id="half a byte"),
+        pytest.param({"MAX_UPLOAD_BYTES": "1.5"}, "MAX_UPLOAD_BYTES", id="a fraction of a byte"),
         pytest.param({"ATTEMPT_LIMIT": "0"}, "ATTEMPT_LIMIT", id="no attempt"),
         pytest.param({"ATTEMPT_DEADLINE_SECONDS": "nan"}, "ATTEMPT_DEADLINE_SECONDS", id="no time"),
-        pytest.param({"SILENCE_SECONDS": "inf"}, "SILENCE_SECONDS", id="silence for ever"),
+        pytest.param({"SILENCE_SECONDS": "inf"}, "SILENCE_SECONDS", id="an infinite time"),
         pytest.param({"CALLBACK_SECRET": "short"}, "CALLBACK_SECRET", id="a short callback secret"),
         pytest.param({"CALLBACK_SECRET": f"{SECRET},x"}, "CALLBACK_SECRET", id="a short older secret"),
         pytest.param({"AUTH_JWT_SECRET": "short"}, "AUTH_JWT_SECRET", id="a short token secret"),
@@ -59,13 +59,13 @@ def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settin
         pytest.param(
             {**JWT, "AUTH_JWKS_URL": "https://a.example"}, "AUTH_JWKS_URL", id="two ways to authenticate"
         ),
-        pytest.param({"AUTH_JWKS_URL": "nowhere"}, "AUTH_JWKS_URL", id="keys at no address"),
+        pytest.param({"AUTH_JWKS_URL": "nowhere"}, "AUTH_JWKS_URL", id="an invalid URL of keys"),
         pytest.param({"AUTH_JWKS_URL": "file:///etc/passwd"}, "AUTH_JWKS_URL", id="keys in a file"),
-        pytest.param({"HOST": EVERYWHERE}, "HOST", id="open to all without users"),
-        pytest.param({"HOST": "::"}, "HOST", id="open to all over IPv6 without users"),
-        pytest.param({"HOST": "192.168.0.7"}, "HOST", id="open to the local network without users"),
-        pytest.param({"HOST": "example.org"}, "HOST", id="open under a name without users"),
-        pytest.param({"HOST": ""}, "HOST", id="nowhere"),
+        pytest.param({"HOST": EVERYWHERE}, "HOST", id="all addresses without authentication"),
+        pytest.param({"HOST": "::"}, "HOST", id="all IPv6 addresses without authentication"),
+        pytest.param({"HOST": "192.168.0.7"}, "HOST", id="the local network without authentication"),
+        pytest.param({"HOST": "example.org"}, "HOST", id="a host name without authentication"),
+        pytest.param({"HOST": ""}, "HOST", id="an empty host"),
         pytest.param({**R2, "R2_BUCKET_NAME": ""}, "R2_BUCKET_NAME", id="a storage without a bucket"),
         pytest.param({"R2_SECRET_ACCESS_KEY": SECRET}, "R2_ENDPOINT_URL", id="a storage without an endpoint"),
         pytest.param(
@@ -78,8 +78,10 @@ def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settin
         ),
         pytest.param({"PUBLIC_URL": "example.org"}, "PUBLIC_URL", id="an address without a scheme"),
         pytest.param({"PUBLIC_URL": "ftp://example.org"}, "PUBLIC_URL", id="an address of another kind"),
-        pytest.param({"PUBLIC_URL": "https://"}, "PUBLIC_URL", id="an address of no host"),
-        pytest.param({"PUBLIC_URL": "https://a.example:port"}, "PUBLIC_URL", id="a port that is no number"),
+        pytest.param({"PUBLIC_URL": "https://"}, "PUBLIC_URL", id="an address without a host"),
+        pytest.param(
+            {"PUBLIC_URL": "https://a.example:port"}, "PUBLIC_URL", id="a port that is not a number"
+        ),
         pytest.param({"PUBLIC_URL": "https://[::1"}, "PUBLIC_URL", id="an incomplete IPv6 address"),
         pytest.param({"PUBLIC_URL": "https://a.example/?x=1"}, "PUBLIC_URL", id="an address with a query"),
         pytest.param({"ALLOWED_ORIGINS": "example.com"}, "ALLOWED_ORIGINS", id="an origin without a scheme"),
@@ -93,12 +95,14 @@ def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settin
             {"ALLOWED_ORIGINS": "https://u:p@a.example"}, "ALLOWED_ORIGINS", id="an origin with a user"
         ),
         pytest.param({"ALLOWED_ORIGINS": "https://a.example,b"}, "ALLOWED_ORIGINS", id="a second origin"),
-        pytest.param({"ALLOWED_ORIGINS": "ws://a.example"}, "ALLOWED_ORIGINS", id="an origin of no page"),
+        pytest.param(
+            {"ALLOWED_ORIGINS": "ws://a.example"}, "ALLOWED_ORIGINS", id="an origin that is not a web page"
+        ),
         pytest.param({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS", id="every page without authentication"),
-        pytest.param({"CALLBACK_URL": "proxy:80"}, "CALLBACK_URL", id="callbacks to no address"),
-        pytest.param({"LEASE_SECONDS": "0"}, "LEASE_SECONDS", id="a lease of no time"),
+        pytest.param({"CALLBACK_URL": "proxy:80"}, "CALLBACK_URL", id="an invalid URL of callbacks"),
+        pytest.param({"LEASE_SECONDS": "0"}, "LEASE_SECONDS", id="a lease of zero seconds"),
         pytest.param({"DATABASE_URL": "mysql://root@db/x"}, "DATABASE_URL", id="another database"),
-        pytest.param({"DATABASE_URL": "here"}, "DATABASE_URL", id="a database that is no URL"),
+        pytest.param({"DATABASE_URL": "here"}, "DATABASE_URL", id="a database that is not a URL"),
         pytest.param({"DATABASE_URL": "sqlite://"}, "DATABASE_URL", id="a database in memory"),
     ],
 )
@@ -138,7 +142,7 @@ def test_the_defaults_are_a_single_user_on_this_machine(environment: pytest.Monk
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_without_users_the_service_listens_on_this_machine(
+def test_without_authentication_the_service_listens_on_this_machine(
     environment: pytest.MonkeyPatch, host: str
 ) -> None:
     assert load_with(environment, {"HOST": host}).host == host

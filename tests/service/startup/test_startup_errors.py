@@ -76,7 +76,7 @@ async def rejecting_server(sqlstate: str) -> AsyncIterator[str]:
         ("XX000", "the server reports an error", TRY_AGAIN),
     ],
 )
-async def test_a_database_that_refuses_is_reported_with_its_reason(
+async def test_an_error_of_the_database_is_reported_with_its_reason(
     tmp_path: Path, sqlstate: str, message: str, status: int
 ) -> None:
     async with rejecting_server(sqlstate) as url:
@@ -95,7 +95,7 @@ async def test_a_database_that_refuses_is_reported_with_its_reason(
         ("127.0.0.1/x?sslmode=perhaps", "the URL is invalid", CONFIGURATION),
     ],
 )
-async def test_a_database_that_is_not_there_is_reported(
+async def test_an_unreachable_database_is_reported(
     tmp_path: Path, place: str, message: str, status: int
 ) -> None:
     error = await start_error(settings_of(tmp_path, database_url=f"postgresql://u:{SECRET}@{place}"))
@@ -123,7 +123,7 @@ async def test_an_older_schema_and_a_newer_one_are_distinguished(postgresql_url:
         await connection.close()
 
 
-async def test_a_sqlite_file_of_a_newer_release_or_of_none_is_reported(data_dir: Path) -> None:
+async def test_an_unusable_sqlite_file_is_reported(data_dir: Path) -> None:
     with sqlite3.connect(data_dir / "framehook.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
@@ -132,7 +132,7 @@ async def test_a_sqlite_file_of_a_newer_release_or_of_none_is_reported(data_dir:
     assert "is not a SQLite database" in str(await start_error(settings_of(data_dir)))
 
 
-def test_an_upgrade_of_what_is_no_database_is_reported(tmp_path: Path) -> None:
+def test_an_upgrade_of_a_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "framehook.db").mkdir()
     settings = settings_of(tmp_path)
     with (
@@ -144,7 +144,7 @@ def test_an_upgrade_of_what_is_no_database_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "/proc/nothing"])
-def test_a_data_folder_that_can_not_be_is_reported(tmp_path: Path, name: str) -> None:
+def test_an_impossible_data_folder_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match=f"DATA_DIR: .*{name}.*; use a") as ended:
         prepare_data_dir(tmp_path / name)
@@ -152,14 +152,14 @@ def test_a_data_folder_that_can_not_be_is_reported(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.parametrize("kept", [b"", b"x" * 31], ids=["empty", "cut off"])
-async def test_a_kept_secret_that_is_none_is_reported(data_dir: Path, kept: bytes) -> None:
+async def test_an_invalid_secret_file_is_reported(data_dir: Path, kept: bytes) -> None:
     (data_dir / "callback_secret").write_bytes(kept)
     error = await start_error(settings_of(data_dir))
     assert (error.status, "callback_secret" in str(error)) == (CONFIGURATION, True)
     assert (data_dir / "callback_secret").read_bytes() == kept
 
 
-def test_a_data_folder_that_is_in_use_is_reported(tmp_path: Path) -> None:
+def test_a_data_folder_in_use_is_reported(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
     lock = tmp_path / "service.lock"
     with (
@@ -172,7 +172,7 @@ def test_a_data_folder_that_is_in_use_is_reported(tmp_path: Path) -> None:
     assert ended.value.status == TRY_AGAIN
 
 
-def test_a_port_that_is_taken_is_reported() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(StartError, match=f"PORT: {port} is used") as ended:
@@ -181,21 +181,21 @@ def test_a_port_that_is_taken_is_reported() -> None:
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "nosuch.invalid"])
-def test_a_host_that_is_not_here_is_reported(host: str) -> None:
+def test_a_host_of_another_machine_is_reported(host: str) -> None:
     with pytest.raises(StartError, match="HOST: ") as ended:
         open_sockets(host, 18_471)
     assert ended.value.status == CONFIGURATION
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_name_is_listened_on_at_all_of_its_addresses(host: str) -> None:
+def test_the_service_listens_on_all_addresses_of_a_name(host: str) -> None:
     sockets = open_sockets(host, 0)
     assert {listener.getsockname()[0] for listener in sockets} <= {"127.0.0.1", "::1"}
     for listener in sockets:
         listener.close()
 
 
-def test_the_command_ends_with_the_sentence_and_the_status(tmp_path: Path) -> None:
+def test_serve_exits_with_the_sentence_and_the_status(tmp_path: Path) -> None:
     url = f"postgresql://u:{SECRET}@127.0.0.1:1/x"
     settings = {"DATABASE_URL": url, "DATA_DIR": str(tmp_path / "var"), "LOG_FORMAT": "json"}
     with socket.create_server(("127.0.0.1", 0)) as listener:
