@@ -107,7 +107,7 @@ class Demo:
         return job
 
     def _keep_running(self, child: subprocess.Popen[bytes], port: int) -> None:
-        self._step(f"The service keeps running at {self._url(port)}; stop it with Ctrl-C")
+        self._step(f"The service keeps running at {self._url(port)} until you press Ctrl-C")
         status = child.wait()
         self._show_log()
         raise ClientError(f"the service stopped unexpectedly with status {status}")

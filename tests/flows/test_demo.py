@@ -112,7 +112,7 @@ def test_the_demo_exports_a_crop_that_follows_the_ball(tmp_path: Path) -> None:
 
 def test_on_a_terminal_the_service_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
     with on_a_terminal("--port", "0", "--data-dir", tmp_path) as (child, pieces):
-        seen = read_until(pieces, "until Ctrl-C")
+        seen = read_until(pieces, "until you press Ctrl-C")
         url = "http://" + seen.rpartition("http://")[2].split()[0]
         ready = httpx.get(f"{url}/readyz", trust_env=False).status_code
         second = demo("--data-dir", tmp_path)
@@ -141,7 +141,7 @@ def test_a_service_that_does_not_start_shows_why(tmp_path: Path) -> None:
         "--data-dir", tmp_path, "--port", "0", DATABASE_URL=f"sqlite+aiosqlite:///{tmp_path}/none/x.db"
     )
     assert done.returncode == 1
-    assert "framehook: the service ended with status" in done.stderr
+    assert "framehook: the service stopped with status" in done.stderr
     assert f"framehook: DATABASE_URL: {tmp_path}/none/x.db can't be written" in done.stderr
     assert "Traceback" not in done.stderr
 
