@@ -13,7 +13,7 @@ from infra.egress.connect import CheckedBackend, ResponseTooLarge
 from infra.egress.resolver import AddressResolver, HostLookup, look_up_host
 from infra.egress.results import EgressPolicy, EgressResponse, Unreachable
 from infra.egress.transport import CheckedTransport
-from infra.egress.urls import host_of, parse
+from infra.egress.urls import get_host, parse_url
 
 TOTAL_SECONDS: Final = 15.0
 EXCERPT_BYTES: Final = 16_384
@@ -64,7 +64,7 @@ class EgressClient:
 
     async def check(self, url: str) -> None:
         """Check the URL and every address of its host; raises BlockedURL or Unreachable."""
-        await self._resolver.resolve(host_of(parse(url, self._policy)))
+        await self._resolver.resolve(get_host(parse_url(url, self._policy)))
 
     async def post(self, url: str, *, body: bytes, headers: Mapping[str, str]) -> EgressResponse:
         """Send `body` and return the response; raises BlockedURL or Unreachable.
@@ -104,8 +104,8 @@ class EgressClient:
         await self._transport.aclose()
 
     def _parse(self, url: str) -> httpx.URL:
-        parsed = parse(url, self._policy)
-        self._resolver.check_literal(host_of(parsed))
+        parsed = parse_url(url, self._policy)
+        self._resolver.check_literal(get_host(parsed))
         return parsed
 
     async def _exchange(self, request: httpx.Request) -> EgressResponse:

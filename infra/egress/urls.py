@@ -33,7 +33,7 @@ BAD_PORTS: Final = frozenset(
 )  # fmt: skip
 
 
-def parse(url: str, policy: EgressPolicy) -> httpx.URL:
+def parse_url(url: str, policy: EgressPolicy) -> httpx.URL:
     """Parse a URL that all parsers read alike; raises BlockedURL.
 
     Only the addresses of its host remain to be checked.
@@ -53,12 +53,12 @@ def parse(url: str, policy: EgressPolicy) -> httpx.URL:
         parsed.host  # noqa: B018 - decodes international names, which may fail
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise BlockedURL("The host of the URL is not a valid name or address.") from None
-    _check_host(host_of(parsed))
+    _check_host(get_host(parsed))
     _check_port(parsed.port)
     return parsed
 
 
-def host_of(url: httpx.URL) -> str:
+def get_host(url: httpx.URL) -> str:
     """Return the host as it is resolved and sent: ASCII, lower case, no brackets."""
     return url.raw_host.decode("ascii")
 

@@ -55,41 +55,41 @@ async def correct_times(database: Database, *, lease_seconds: float, now: float)
 
 async def _correct_endpoints(session: AsyncSession, *, now: float) -> bool:
     """Correct failing periods and secret overlaps; return whether there may be more."""
-    ahead = now + SLACK_SECONDS
-    wrong = or_(
-        ENDPOINTS.c.failing_since > ahead,
-        ENDPOINTS.c.failed_at > ahead,
-        ENDPOINTS.c.previous_until > ahead + OVERLAP_SECONDS,
+    limit = now + SLACK_SECONDS
+    is_ahead = or_(
+        ENDPOINTS.c.failing_since > limit,
+        ENDPOINTS.c.failed_at > limit,
+        ENDPOINTS.c.previous_until > limit + OVERLAP_SECONDS,
     )
     values = {
         "failing_since": _at_most(ENDPOINTS.c.failing_since, now),
         "failed_at": _at_most(ENDPOINTS.c.failed_at, now),
         "previous_until": _at_most(ENDPOINTS.c.previous_until, now + OVERLAP_SECONDS),
     }
-    return await _correct(session, ENDPOINTS, ENDPOINTS.c.endpoint_id, wrong, values)
+    return await _correct(session, ENDPOINTS, ENDPOINTS.c.endpoint_id, is_ahead, values)
 
 
 async def _correct_pending(session: AsyncSession, *, now: float) -> bool:
     """Reschedule pending deliveries and their leases; return whether there may be more."""
     is_pending = DELIVERIES.c.state == DeliveryState.PENDING.value
-    wrong = is_pending & (DELIVERIES.c.scheduled_at > now + SLACK_SECONDS)
+    is_ahead = is_pending & (DELIVERIES.c.scheduled_at > now + SLACK_SECONDS)
     values = {
         "next_at": now + DELIVERIES.c.next_at - DELIVERIES.c.scheduled_at,
         "lease_until": now + DELIVERIES.c.lease_until - DELIVERIES.c.scheduled_at,
         "created_at": _at_most(DELIVERIES.c.created_at, now),
         "scheduled_at": now,
     }
-    return await _correct(session, DELIVERIES, DELIVERIES.c.delivery_id, wrong, values)
+    return await _correct(session, DELIVERIES, DELIVERIES.c.delivery_id, is_ahead, values)
 
 
 async def _correct_ended(session: AsyncSession, *, lease_seconds: float, now: float) -> bool:
     """Correct ends, and leases that outlive them; return whether there may be more."""
-    wrong = DELIVERIES.c.ended_at > now + SLACK_SECONDS
+    is_ahead = DELIVERIES.c.ended_at > now + SLACK_SECONDS
     values = {
         "ended_at": now,
         "lease_until": _at_most(DELIVERIES.c.lease_until, now + lease_seconds),
     }
-    return await _correct(session, DELIVERIES, DELIVERIES.c.delivery_id, wrong, values)
+    return await _correct(session, DELIVERIES, DELIVERIES.c.delivery_id, is_ahead, values)
 
 
 def _at_most(column: Any, moment: float) -> Any:
@@ -97,8 +97,8 @@ def _at_most(column: Any, moment: float) -> Any:
     return case((column > moment, moment), else_=column)
 
 
-async def _correct(session: AsyncSession, table: Table, key: Any, wrong: Any, values: Any) -> bool:
-    """Correct a batch of rows that are not locked; who holds a lock is writing new times."""
-    batch = lock_batch(select(key).where(wrong), BATCH_ROWS, skip_locked=True)
+async def _correct(session: AsyncSession, table: Table, key: Any, is_ahead: Any, values: Any) -> bool:
+    """Correct a batch; a locked row gets new times from the transaction that locks it."""
+    batch = lock_batch(select(key).where(is_ahead), BATCH_ROWS, skip_locked=True)
     corrected = await session.execute(update(table).where(key.in_(batch)).values(values).returning(key))
     return len(corrected.all()) == BATCH_ROWS

@@ -60,7 +60,7 @@ class _Batch:
 
     claimed: Sequence[ClaimedDelivery] = ()
     superseded: int = 0
-    more: bool = False
+    has_more: bool = False
 
 
 class DeliveryWorker:
@@ -111,11 +111,11 @@ class DeliveryWorker:
         while True:
             self._wakeup.clear()
             start = time.monotonic()
-            more = await self.run_round()
+            has_more = await self.run_round()
             # Results that arrive during the pause are recorded together. It is as long as the round was, so that the
             # database is free for others half of the time.
             await asyncio.sleep(min(time.monotonic() - start, MAX_PAUSE_SECONDS))
-            if more:
+            if has_more:
                 continue
             # Not `wait_for`: before Python 3.12 it loses a cancellation that arrives together with the result.
             with suppress(TimeoutError):
@@ -139,7 +139,7 @@ class DeliveryWorker:
         for endpoint in disabled:
             logger.warning("disabled endpoint %s: %s", endpoint.endpoint_id, endpoint.disabled_reason)
             self._notify_disabled(endpoint)
-        return batch.more
+        return batch.has_more
 
     async def resume(self) -> None:
         """Make due again what an earlier process was sending; only for a service that runs alone."""
@@ -180,7 +180,7 @@ class DeliveryWorker:
         here = [attempt.delivery.delivery_id for attempt in self._in_flight.values()]
         backlogs = await select_due(session, each=self._config.per_endpoint, in_flight_here=here, now=now)
         inactive = [backlog.endpoint_id for backlog in backlogs if not backlog.enabled]
-        more = bool(inactive) and await endpoint_status.fail_pending(session, inactive, now=now)
+        has_more = bool(inactive) and await endpoint_status.fail_pending(session, inactive, now=now)
         ids = select_deliveries(
             [backlog for backlog in backlogs if backlog.enabled],
             list(self._in_flight.values()),
@@ -190,7 +190,7 @@ class DeliveryWorker:
             now=now,
         )
         if not ids:
-            return _Batch(more=more)
+            return _Batch(has_more=has_more)
         superseded = await deliveries.supersede_stale(session, ids, now=now)
         claimed = await deliveries.claim(
             session,
@@ -199,7 +199,7 @@ class DeliveryWorker:
             now=now,
             in_flight_here=here,
         )
-        return _Batch(claimed, len(superseded), more=more or bool(superseded))
+        return _Batch(claimed, len(superseded), has_more=has_more or bool(superseded))
 
     def _start_attempts(self, batch: Sequence[ClaimedDelivery], start_before: float) -> None:
         concurrent = count_by_endpoint(self._in_flight.values())

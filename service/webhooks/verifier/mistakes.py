@@ -32,7 +32,7 @@ class Mistake(StrEnum):
 SENTENCES: dict[Mistake, str] = {
     Mistake.OLD_KEY: "It was signed with the previous secret, which a rotation has replaced.",
     Mistake.OTHER_ENDPOINT: "It was signed with the secret of another of your endpoints.",
-    Mistake.BODY_RESERIALISED: "The body was parsed and serialised again. Verify the raw bytes, then parse them.",
+    Mistake.BODY_RESERIALISED: "The body was parsed and serialized again. Verify the raw bytes, then parse them.",
     Mistake.BODY_LINE_ENDS: "Whitespace or line endings of the body were changed.",
     Mistake.BODY_ENCODING: "The body was re-encoded: another character set, or a byte order mark added or removed.",
     Mistake.BODY_CHANGED: "The body is not the one that was sent.",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from infra.egress import BlockedURL, EgressPolicy
 from infra.egress.addresses import find_block_reason
 from infra.egress.results import Address
-from infra.egress.urls import host_of, parse
+from infra.egress.urls import get_host, parse_url
 
 FIRST_BYTES = [0, 10, 100, 127, 169, 172, 192, 198, 203, 224, 240, 255]
 IPV4 = st.builds(
@@ -65,13 +65,13 @@ def test_an_ipv4_address_in_an_ipv6_address_is_checked_as_well(form: str, embedd
 def test_another_parser_reads_an_allowed_url_alike(pieces: list[str]) -> None:
     url = "https://" + "".join(pieces)
     try:
-        parsed = parse(url, EgressPolicy())
+        parsed = parse_url(url, EgressPolicy())
     except BlockedURL:
         return
     theirs = urlsplit(url)
     assert theirs.hostname is not None
     host = theirs.hostname if theirs.hostname.isascii() else theirs.hostname.encode("idna").decode()
-    assert host_of(parsed) == host
+    assert get_host(parsed) == host
     assert parsed.port == (None if theirs.port == 443 else theirs.port)
     assert (theirs.username, theirs.password, theirs.fragment) == (None, None, "")
 
@@ -80,4 +80,4 @@ def test_another_parser_reads_an_allowed_url_alike(pieces: list[str]) -> None:
 def test_any_text_is_a_url_or_blocked(text: str) -> None:
     for url in (text, f"https://{text}", f"https://a.example.com/{text}", f"https://a.example.com:{text}"):
         with suppress(BlockedURL):
-            assert parse(url, EgressPolicy()).scheme == "https"
+            assert parse_url(url, EgressPolicy()).scheme == "https"
