@@ -63,14 +63,14 @@ class AddressResolver:
         if is_localhost(host):
             allowed = tuple(address for address in _LOOPBACK if not find_block_reason(address, self._allowed))
             if not allowed:
-                raise self._blocked(f"{host} is the machine of the service itself", _LOOPBACK[0])
+                raise self._build_error(f"{host} is the machine of the service itself", _LOOPBACK[0])
             return allowed
         address = parse_address(host)
         if address is None:
             return ()
         kind = find_block_reason(address, self._allowed)
         if kind is not None:
-            raise self._blocked(f"{host} is {kind}", address)
+            raise self._build_error(f"{host} is {kind}", address)
         return (address,)
 
     async def resolve(self, host: str) -> tuple[Address, ...]:
@@ -82,10 +82,10 @@ class AddressResolver:
         for address in addresses:
             kind = find_block_reason(address, self._allowed)
             if kind is not None:  # the address itself is not shown: it may be internal
-                raise self._blocked(f"{host} resolves to {kind}", address, network="its network")
+                raise self._build_error(f"{host} resolves to {kind}", address, network="its network")
         return addresses
 
-    def _blocked(self, what: str, address: Address, *, network: str | None = None) -> BlockedURL:
+    def _build_error(self, what: str, address: Address, *, network: str | None = None) -> BlockedURL:
         """Build the error; it says which network to allow, where that helps and is safe to advise."""
         reason = f"{what}, and only public addresses are allowed."
         own = ip_network(str(address).partition("%")[0])
