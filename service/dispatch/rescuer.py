@@ -43,7 +43,7 @@ class Rescuer:
         self,
         database: Database,
         runner: Runner,
-        outcomes: Finalizer,
+        finalizer: Finalizer,
         ender: AttemptEnder,
         *,
         limits: Limits,
@@ -51,7 +51,7 @@ class Rescuer:
     ) -> None:
         self._database = database
         self._runner = runner
-        self._outcomes = outcomes
+        self._finalizer = finalizer
         self._ender = ender
         self._limits = limits
         self._clock = clock
@@ -142,6 +142,6 @@ class Rescuer:
     async def _finalize(self, job: Job, finished: Finished) -> None:
         change = change_from_result(job, finished.ending, finished.gpu_seconds, now=self._clock.wall())
         try:
-            await self._outcomes.apply(change)
+            await self._finalizer.apply(change)
         except StorageError as error:  # a later round probes the run again
             logger.warning("an output can't be taken in now: %s", error.code, extra=job.log_fields)

@@ -1,4 +1,4 @@
-"""A service that listens, and reporters that report to it."""
+"""A listening service, and reporters that report to it."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from callbacks.reporter import Reporter
-from tests.callbacks.reporter_factory import reporter_of
+from tests.callbacks.reporter_factory import create_reporter
 from tests.callbacks.scripted_server import FakeClock, Receiver, receiver
 
 
@@ -24,14 +24,14 @@ def service() -> Iterator[Receiver]:
 @pytest.fixture
 def reporter(service: Receiver, clock: FakeClock) -> Iterator[Reporter]:
     """An entered reporter whose backoff is the longest possible."""
-    with reporter_of(service, clock, random=lambda: 1 - 2**-53) as entered:
+    with create_reporter(service, clock, random=lambda: 1 - 2**-53) as entered:
         yield entered
 
 
 @pytest.fixture
-def impatient(service: Receiver, clock: FakeClock) -> Iterator[Reporter]:
-    """An entered reporter that retries at once."""
-    with reporter_of(service, clock) as entered:
+def fast_reporter(service: Receiver, clock: FakeClock) -> Iterator[Reporter]:
+    """An entered reporter that retries without delay."""
+    with create_reporter(service, clock) as entered:
         yield entered
 
 

@@ -1,18 +1,18 @@
-"""A reporter as the tests make it, and what it reports."""
+"""Create reporters for tests, and values to report."""
 
 import threading
 from collections.abc import Callable
 
 from callbacks.envelope import Failure, Output
 from callbacks.reporter import Reporter
-from tests.callbacks.scripted_server import KEY, PATIENCE_SECONDS, FakeClock, Receiver
+from tests.callbacks.scripted_server import KEY, TIMEOUT_SECONDS, FakeClock, Receiver
 
 OUTPUT = Output(size=9, checksum="sha256:" + "0" * 64, duration=1.5, width=640, height=360)
 FAILURE = Failure(code="no_space", message="The disk is full.", transient=True)
 DEADLINE_SECONDS = 600.0
 
 
-def reporter_of(
+def create_reporter(
     service: Receiver,
     clock: FakeClock,
     *,
@@ -33,13 +33,13 @@ def reporter_of(
 
 
 def sending_thread() -> threading.Thread:
-    (thread,) = [one for one in threading.enumerate() if one.name.startswith("callbacks of")]
+    (thread,) = [thread for thread in threading.enumerate() if thread.name.startswith("callbacks of")]
     return thread
 
 
 def wait_for_stop(reporter: Reporter) -> None:
-    """The thread ends by itself once the service has said stop."""
+    """Wait until the sending thread ends, as it does when the service stops the run."""
     for thread in threading.enumerate():
         if thread.name.startswith("callbacks of"):
-            thread.join(PATIENCE_SECONDS)
+            thread.join(TIMEOUT_SECONDS)
     assert reporter.stopped

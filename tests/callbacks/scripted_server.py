@@ -1,4 +1,4 @@
-"""A real HTTP server with scripted answers, and a clock that moves when told to."""
+"""A real HTTP server with scripted responses, and a clock that tests move."""
 
 import threading
 from collections import deque
@@ -12,24 +12,24 @@ from callbacks.envelope import Callback, decode
 from callbacks.sender import Clock
 from callbacks.signing import verify
 
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 KEY = bytes(range(32))
 PATH = "/api/callbacks/job-1"
 
 
 @dataclass(frozen=True)
-class Scripted:
-    """One answer; `held` is waited for before it is given."""
+class ScriptedResponse:
+    """One response; it is sent once `release` is set."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b'{"sequence": 1}'
-    held: threading.Event | None = None
+    release: threading.Event | None = None
 
 
 @dataclass(frozen=True)
-class Received:
-    """One request, whose signature has been verified."""
+class ReceivedCallback:
+    """One request, with a verified signature."""
 
     message_id: str
     timestamp: int
@@ -46,24 +46,26 @@ class Received:
 
 
 class Receiver:
-    """Answers as scripted, and with 200 after that."""
+    """Answers with the scripted responses, then with 200."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.url = f"http://127.0.0.1:{server.server_port}{PATH}"
         self.paths: list[str] = []
         self._server = server
-        self._script: deque[Scripted] = deque()
-        self._received: Queue[Received] = Queue()
+        self._script: deque[ScriptedResponse] = deque()
+        self._received: Queue[ReceivedCallback] = Queue()
 
-    def script(self, *answers: int | Scripted) -> None:
-        self._script.extend(Scripted(answer) if isinstance(answer, int) else answer for answer in answers)
+    def script(self, *answers: int | ScriptedResponse) -> None:
+        self._script.extend(
+            ScriptedResponse(answer) if isinstance(answer, int) else answer for answer in answers
+        )
 
-    def take(self) -> Received:
-        """The next request, waiting for it."""
-        return self._received.get(timeout=PATIENCE_SECONDS)
+    def take(self) -> ReceivedCallback:
+        """Wait for the next request and return it."""
+        return self._received.get(timeout=TIMEOUT_SECONDS)
 
-    def take_all(self) -> list[Received]:
-        """The requests that have come."""
+    def take_all(self) -> list[ReceivedCallback]:
+        """Return the requests that have arrived."""
         taken = []
         while True:
             try:
@@ -76,20 +78,20 @@ class Receiver:
         self._server.server_activate()
         threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True).start()
 
-    def answer(self, path: str, headers: Mapping[str, str], raw: bytes) -> Scripted:
+    def answer(self, path: str, headers: Mapping[str, str], raw: bytes) -> ScriptedResponse:
         self.paths.append(path)
         timestamp = int(headers["webhook-timestamp"])
         message_id = verify([KEY], headers, raw, now=timestamp)
-        answer = self._script.popleft() if self._script else Scripted()
-        self._received.put(Received(message_id, timestamp, headers["webhook-signature"], raw))
-        if answer.held is not None:
-            answer.held.wait(PATIENCE_SECONDS)
+        answer = self._script.popleft() if self._script else ScriptedResponse()
+        self._received.put(ReceivedCallback(message_id, timestamp, headers["webhook-signature"], raw))
+        if answer.release is not None:
+            answer.release.wait(TIMEOUT_SECONDS)
         return answer
 
 
 @contextmanager
 def receiver(*, listening: bool = True) -> Iterator[Receiver]:
-    """A receiver on a free port of loopback."""
+    """Serve a receiver on a free port of the loopback interface."""
 
     class Route(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -97,7 +99,7 @@ def receiver(*, listening: bool = True) -> Iterator[Receiver]:
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["content-length"]))
-            answer = made.answer(
+            answer = script_server.answer(
                 self.path, {name.lower(): value for name, value in self.headers.items()}, raw
             )
             self.send_response(answer.status)
@@ -113,26 +115,26 @@ def receiver(*, listening: bool = True) -> Iterator[Receiver]:
         daemon_threads = True
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """A caller that hangs up is no error here."""
+            """Ignore clients that disconnect."""
 
     server = Server(("127.0.0.1", 0), Route, bind_and_activate=False)
     server.server_bind()
-    made = Receiver(server)
+    script_server = Receiver(server)
     try:
         if listening:
-            made.listen()
-        yield made
+            script_server.listen()
+        yield script_server
     finally:
         server.shutdown()
         server.server_close()
 
 
 class FakeClock(Clock):
-    """Time stands still until a test moves it."""
+    """A clock that stops until a test moves it."""
 
     def __init__(self) -> None:
         self._now = 1_790_000_000.0
-        self._asleep = threading.Condition()
+        self._sleeping = threading.Condition()
         self._sleepers: dict[int, tuple[threading.Condition, float | None]] = {}
 
     def time(self) -> float:
@@ -143,29 +145,29 @@ class FakeClock(Clock):
 
     def wait(self, condition: threading.Condition, until: float | None) -> None:
         me = threading.get_ident()
-        with self._asleep:
+        with self._sleeping:
             if until is not None and self._now >= until:
                 return
             self._sleepers[me] = (condition, until)
-            self._asleep.notify_all()
-        woken = condition.wait(PATIENCE_SECONDS)
-        with self._asleep:
+            self._sleeping.notify_all()
+        was_notified = condition.wait(TIMEOUT_SECONDS)
+        with self._sleeping:
             del self._sleepers[me]
-        assert woken, "nobody moved the clock"
+        assert was_notified, "no test moved the clock"
 
     def wait_for_sleeper(self, seconds: float | None) -> None:
-        """Return once a thread sleeps for just so long; None: until it is told of something."""
+        """Wait until a thread sleeps for exactly so long; None for one that waits to be notified."""
         wanted = None if seconds is None else round(self._now + seconds, 3)
-        with self._asleep:
-            assert self._asleep.wait_for(
+        with self._sleeping:
+            assert self._sleeping.wait_for(
                 lambda: wanted in {until and round(until, 3) for _, until in self._sleepers.values()},
-                PATIENCE_SECONDS,
-            ), f"nobody sleeps for {seconds} s, but {self._sleepers.values()}"
+                TIMEOUT_SECONDS,
+            ), f"no thread sleeps for {seconds} s, but {self._sleepers.values()}"
 
     def advance(self, seconds: float) -> None:
-        """Wait until a thread sleeps for just so long, and wake it."""
+        """Wait until a thread sleeps for exactly so long, and wake it."""
         self.wait_for_sleeper(seconds)
-        with self._asleep:
+        with self._sleeping:
             self._now += seconds
             conditions = [condition for condition, _ in self._sleepers.values()]
         for condition in conditions:

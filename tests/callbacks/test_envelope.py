@@ -38,16 +38,16 @@ FAILURE: Body = {"code": "no_space", "message": "The disk is full."}
 
 
 def body(kind: str = "export.progress", *, envelope: Body | None = None, **changes: object) -> bytes:
-    """A valid body, but for what is changed in its report and in its envelope."""
+    """Encode a body that is valid except for the changes to its report and envelope."""
     whole = {"type": kind, "timestamp": "2026-01-02T03:04:05Z", "data": REPORT | changes}
     return msgspec.json.encode(whole | (envelope or {}))
 
 
-def completed(**changes: object) -> bytes:
+def completion_body(**changes: object) -> bytes:
     return body("export.completed", output=OUTPUT | changes)
 
 
-def failed(**changes: object) -> bytes:
+def failure_body(**changes: object) -> bytes:
     return body("export.failed", error=FAILURE | changes)
 
 
@@ -57,8 +57,8 @@ def failed(**changes: object) -> bytes:
         pytest.param(body(), id="progress"),
         pytest.param(body("export.started", phase="starting", progress=0), id="started"),
         pytest.param(body(eta_seconds=3, gpu_seconds=0.5), id="with times"),
-        pytest.param(completed(), id="completed"),
-        pytest.param(failed(transient=True), id="failed"),
+        pytest.param(completion_body(), id="completed"),
+        pytest.param(failure_body(transient=True), id="failed"),
         pytest.param(body(envelope={"timestamp": "2026-01-02T05:04:05.123456+02:00"}), id="another zone"),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_valid_body_survives_the_round_trip(raw: bytes) -> None:
 
 
 def number(name: str, literal: bytes) -> bytes:
-    """A body with a JSON literal that no encoder writes."""
+    """Encode a body with a JSON literal that no encoder writes."""
     changes: Body = {name: "?"}
     return body(**changes).replace(b'"?"', literal)
 
@@ -84,8 +84,8 @@ def number(name: str, literal: bytes) -> bytes:
         pytest.param(body() + b"{}", id="trailing data"),
         pytest.param(body(envelope={"extra": 1}), id="unknown field in the envelope"),
         pytest.param(body(extra=1), id="unknown field in the report"),
-        pytest.param(completed(extra=1), id="unknown field in the output"),
-        pytest.param(failed(extra=1), id="unknown field in the error"),
+        pytest.param(completion_body(extra=1), id="unknown field in the output"),
+        pytest.param(failure_body(extra=1), id="unknown field in the error"),
         pytest.param(body("export.lost"), id="unknown type"),
         pytest.param(body("export.cancelled"), id="cancelled by a function"),
         pytest.param(body(phase="dreaming"), id="unknown phase"),
@@ -117,13 +117,13 @@ def number(name: str, literal: bytes) -> bytes:
         pytest.param(body("export.failed", output=OUTPUT, error=FAILURE), id="failed with output"),
         pytest.param(body("export.failed"), id="failed without error"),
         pytest.param(body("export.completed", output=OUTPUT, error=FAILURE), id="completed with error"),
-        pytest.param(completed(size=0), id="empty output"),
-        pytest.param(completed(checksum="sha256:" + "A" * 64), id="upper-case checksum"),
-        pytest.param(completed(checksum=f"sha256:{'0' * 64}\n"), id="newline after the checksum"),
-        pytest.param(completed(width=0), id="no width"),
-        pytest.param(failed(code="Not A Code"), id="error code with blanks"),
-        pytest.param(failed(code="code\n"), id="newline after the error code"),
-        pytest.param(failed(message="a\0b"), id="NUL in the error"),
+        pytest.param(completion_body(size=0), id="empty output"),
+        pytest.param(completion_body(checksum="sha256:" + "A" * 64), id="upper-case checksum"),
+        pytest.param(completion_body(checksum=f"sha256:{'0' * 64}\n"), id="newline after the checksum"),
+        pytest.param(completion_body(width=0), id="no width"),
+        pytest.param(failure_body(code="Not A Code"), id="error code with blanks"),
+        pytest.param(failure_body(code="code\n"), id="newline after the error code"),
+        pytest.param(failure_body(message="a\0b"), id="NUL in the error"),
     ],
 )
 def test_a_wrong_body_is_a_decode_error(raw: bytes) -> None:
@@ -157,7 +157,7 @@ def test_the_longest_valid_callback_fits_into_a_body() -> None:
 
 
 def test_output_is_decoded_as_it_was_sent() -> None:
-    assert decode(completed()).data.output == Output(**OUTPUT)
+    assert decode(completion_body()).data.output == Output(**OUTPUT)
 
 
 def test_times_are_written_in_utc_with_milliseconds() -> None:

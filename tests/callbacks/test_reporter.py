@@ -1,4 +1,4 @@
-"""What a reporter sends, and when, to a real server."""
+"""What a reporter sends to a real server, and when."""
 
 import logging
 import math
@@ -13,33 +13,33 @@ from tests.callbacks.reporter_factory import (
     DEADLINE_SECONDS,
     FAILURE,
     OUTPUT,
-    reporter_of,
+    create_reporter,
     sending_thread,
     wait_for_stop,
 )
-from tests.callbacks.scripted_server import KEY, PATH, PATIENCE_SECONDS, FakeClock, Receiver, Scripted
+from tests.callbacks.scripted_server import KEY, PATH, TIMEOUT_SECONDS, FakeClock, Receiver, ScriptedResponse
 
 HEARTBEAT_SECONDS = 15.0
-TICK_SECONDS = 0.25
+PROGRESS_SECONDS = 0.25
 
 
 def test_the_life_of_an_attempt(service: Receiver, reporter: Reporter) -> None:
     reporter.report_started("On a GPU")
     reporter.report_progress(Phase.DOWNLOADING, 10, "Downloading", eta_seconds=7)
-    first, tick = service.take(), service.take()
+    first, progress = service.take(), service.take()
     reporter.report_completed(OUTPUT, "Done", gpu_seconds=3.5)
     last = service.take()
 
     assert first.callback.type is EventType.STARTED
     assert first.callback.timestamp.timestamp() == first.timestamp
     assert (first.callback.data.phase, first.callback.data.message) == (Phase.STARTING, "On a GPU")
-    assert (tick.callback.data.progress, tick.callback.data.eta_seconds) == (10, 7)
+    assert (progress.callback.data.progress, progress.callback.data.eta_seconds) == (10, 7)
     assert last.callback.type is EventType.COMPLETED
     assert (last.callback.data.phase, last.callback.data.progress) == (Phase.DONE, 100)
     assert (last.callback.data.output, last.callback.data.gpu_seconds) == (OUTPUT, 3.5)
-    assert [first.step, tick.step, last.step] == [1, 2, 3]
-    assert len({first.message_id, tick.message_id, last.message_id}) == 3
-    reports = [sent.callback.data for sent in (first, tick, last)]
+    assert [first.step, progress.step, last.step] == [1, 2, 3]
+    assert len({first.message_id, progress.message_id, last.message_id}) == 3
+    reports = [sent.callback.data for sent in (first, progress, last)]
     assert {(report.job_id, report.attempt, report.call_id) for report in reports} == {("job-1", 2, "fc-1")}
 
 
@@ -51,11 +51,11 @@ def test_every_report_tells_how_long_the_run_has_been_at_work(
     reporter.report_started()
     first = service.take()
     clock.advance(HEARTBEAT_SECONDS)
-    beat = service.take()
+    heartbeat = service.take()
     reporter.report_failed(FAILURE, gpu_seconds=20)
     last = service.take()
-    told = [report.callback.data.gpu_seconds for report in (first, beat, last)]
-    assert told == [2, 2 + HEARTBEAT_SECONDS, 20]
+    gpu_seconds = [report.callback.data.gpu_seconds for report in (first, heartbeat, last)]
+    assert gpu_seconds == [2, 2 + HEARTBEAT_SECONDS, 20]
 
 
 def test_a_failure_keeps_phase_and_progress(service: Receiver, reporter: Reporter) -> None:
@@ -74,7 +74,7 @@ def test_the_newest_tick_wins_four_times_a_second(
     first = service.take()
     for percent in range(2, 50):
         reporter.report_progress(Phase.PROCESSING, percent, f"{percent}")
-    clock.advance(TICK_SECONDS)
+    clock.advance(PROGRESS_SECONDS)
     second = service.take()
     clock.wait_for_sleeper(HEARTBEAT_SECONDS)
     assert service.take_all() == []
@@ -86,16 +86,16 @@ def test_a_silent_phase_is_kept_alive(service: Receiver, reporter: Reporter, clo
     reporter.report_started()
     service.take()
     clock.advance(HEARTBEAT_SECONDS)
-    beat = service.take()
-    assert (beat.callback.type, beat.step) == (EventType.PROGRESS, 2)
-    assert beat.callback.data.phase is Phase.STARTING
+    heartbeat = service.take()
+    assert (heartbeat.callback.type, heartbeat.step) == (EventType.PROGRESS, 2)
+    assert heartbeat.callback.data.phase is Phase.STARTING
     reporter.report_progress(Phase.PROCESSING, 40, "Encoding")
-    tick = service.take()
+    progress = service.take()
     clock.advance(HEARTBEAT_SECONDS)
-    beat = service.take()
-    assert (tick.step, beat.step) == (3, 4)
-    assert beat.message_id != tick.message_id
-    assert (beat.callback.data.progress, beat.callback.data.message) == (40, "Encoding")
+    heartbeat = service.take()
+    assert (progress.step, heartbeat.step) == (3, 4)
+    assert heartbeat.message_id != progress.message_id
+    assert (heartbeat.callback.data.progress, heartbeat.callback.data.message) == (40, "Encoding")
 
 
 def test_before_the_first_word_and_after_the_last_there_is_no_heartbeat(
@@ -106,7 +106,7 @@ def test_before_the_first_word_and_after_the_last_there_is_no_heartbeat(
     reporter.report_completed(OUTPUT, "Done", 0)
     reporter.report_progress(Phase.PROCESSING, 50, "late")
     clock.wait_for_sleeper(None)
-    assert [one.step for one in service.take_all()] == [1, 2]
+    assert [request.step for request in service.take_all()] == [1, 2]
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -138,30 +138,30 @@ def test_an_awaited_report_that_is_answered_stop_raises(
 def test_a_stop_for_the_tick_ahead_stops_the_awaited_report(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
-    held = threading.Event()
-    service.script(Scripted(410, held=held))
+    release = threading.Event()
+    service.script(ScriptedResponse(410, release=release))
     reporter.report_progress(Phase.PROCESSING, 1, "")
     service.take()
     done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     clock.wait_for_sleeper(DEADLINE_SECONDS)
-    held.set()
+    release.set()
     with pytest.raises(Stopped):
-        done.result(PATIENCE_SECONDS)
+        done.result(TIMEOUT_SECONDS)
     assert service.take_all() == []
 
 
 def test_a_terminal_report_discards_the_tick_that_waits(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
-    held = threading.Event()
-    service.script(Scripted(held=held))
+    release = threading.Event()
+    service.script(ScriptedResponse(release=release))
     reporter.report_progress(Phase.PROCESSING, 1, "in flight")
     service.take()
     reporter.report_progress(Phase.PROCESSING, 2, "waiting")
     done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     clock.wait_for_sleeper(DEADLINE_SECONDS)
-    held.set()
-    done.result(PATIENCE_SECONDS)
+    release.set()
+    done.result(TIMEOUT_SECONDS)
     last = service.take()
     assert (last.callback.type, last.step) == (EventType.COMPLETED, 2)
     clock.wait_for_sleeper(None)
@@ -171,16 +171,16 @@ def test_a_terminal_report_discards_the_tick_that_waits(
 def test_a_blocked_service_blocks_neither_progress_nor_close(
     service: Receiver, reporter: Reporter, pool: ThreadPoolExecutor
 ) -> None:
-    held = threading.Event()
-    service.script(Scripted(held=held))
+    release = threading.Event()
+    service.script(ScriptedResponse(release=release))
     reporter.report_progress(Phase.PROCESSING, 0, "")
     service.take()
     thread = sending_thread()
     for frame in range(1_000):
         reporter.report_progress(Phase.PROCESSING, frame / 20, "")
     reporter.close()
-    held.set()
-    thread.join(PATIENCE_SECONDS)
+    release.set()
+    thread.join(TIMEOUT_SECONDS)
     assert not thread.is_alive()
     assert service.take_all() == []
 
@@ -192,7 +192,7 @@ def test_progress_never_falls_and_only_completion_is_100(
     for percent in (5, -1, math.nan, 4, 30, 10, math.inf, 100):
         reporter.report_progress(Phase.PROCESSING, percent, "", eta_seconds=math.nan)
         if seen:
-            clock.advance(TICK_SECONDS)
+            clock.advance(PROGRESS_SECONDS)
         seen.append(service.take().callback.data.progress)
     assert seen == [5, 5, 5, 5, 30, 30, 99.9, 99.9]
 
@@ -206,12 +206,12 @@ def test_odd_texts_and_numbers_are_made_to_fit(service: Receiver, reporter: Repo
 
 
 def test_neither_url_nor_key_is_logged_or_raised(
-    service: Receiver, impatient: Reporter, caplog: pytest.LogCaptureFixture
+    service: Receiver, fast_reporter: Reporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     service.script(503, 302, 401, 401, 422)
     raised = []
-    for send in (impatient.report_started, impatient.report_started):
+    for send in (fast_reporter.report_started, fast_reporter.report_started):
         with pytest.raises(ReporterError) as refused:
             send()
         raised.append(str(refused.value))
@@ -238,7 +238,7 @@ def test_a_bad_url_or_key_is_refused_and_not_quoted(url: str, key: bytes) -> Non
 
 
 def test_outside_the_block_nothing_is_sent(service: Receiver, clock: FakeClock) -> None:
-    reporter = reporter_of(service, clock)
+    reporter = create_reporter(service, clock)
     with pytest.raises(DeliveryFailed):
         reporter.report_started()
     with reporter:

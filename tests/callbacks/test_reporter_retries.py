@@ -1,4 +1,4 @@
-"""What a reporter makes of the answers of a real server, and of none."""
+"""How a reporter treats the responses of a real server, and missing ones."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -7,8 +7,21 @@ import pytest
 
 from callbacks.envelope import Phase
 from callbacks.reporter import DeliveryFailed, Rejected, Reporter, Unauthorized
-from tests.callbacks.reporter_factory import DEADLINE_SECONDS, FAILURE, OUTPUT, reporter_of, sending_thread
-from tests.callbacks.scripted_server import PATH, PATIENCE_SECONDS, FakeClock, Receiver, Scripted, receiver
+from tests.callbacks.reporter_factory import (
+    DEADLINE_SECONDS,
+    FAILURE,
+    OUTPUT,
+    create_reporter,
+    sending_thread,
+)
+from tests.callbacks.scripted_server import (
+    PATH,
+    TIMEOUT_SECONDS,
+    FakeClock,
+    Receiver,
+    ScriptedResponse,
+    receiver,
+)
 
 HEARTBEAT_SECONDS = 15.0
 
@@ -17,10 +30,10 @@ HEARTBEAT_SECONDS = 15.0
 def test_a_retry_waits_as_asked_and_sends_the_same_body_signed_afresh(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor, status: int
 ) -> None:
-    service.script(Scripted(status, {"Retry-After": "7"}))
+    service.script(ScriptedResponse(status, {"Retry-After": "7"}))
     done = pool.submit(reporter.report_completed, OUTPUT, "Done", 2)
     clock.advance(7)
-    done.result(PATIENCE_SECONDS)
+    done.result(TIMEOUT_SECONDS)
     first, second = service.take_all()
     assert (first.message_id, first.raw) == (second.message_id, second.raw)
     assert second.timestamp - first.timestamp == 7
@@ -34,67 +47,70 @@ def test_backoff_doubles_without_retry_after(
     done = pool.submit(reporter.report_started)
     for seconds in (0.5, 1, 2, 4):
         clock.advance(seconds)
-    done.result(PATIENCE_SECONDS)
-    assert len({one.message_id for one in service.take_all()}) == 1
+    done.result(TIMEOUT_SECONDS)
+    assert len({request.message_id for request in service.take_all()}) == 1
 
 
 def test_a_service_that_comes_up_late_is_told(clock: FakeClock, pool: ThreadPoolExecutor) -> None:
-    with receiver(listening=False) as service, reporter_of(service, clock, random=lambda: 0.5) as reporter:
+    with (
+        receiver(listening=False) as service,
+        create_reporter(service, clock, random=lambda: 0.5) as reporter,
+    ):
         done = pool.submit(reporter.report_started)
         clock.advance(0.25)
         clock.wait_for_sleeper(0.5)
         service.listen()
         clock.advance(0.5)
-        done.result(PATIENCE_SECONDS)
-        assert [one.step for one in service.take_all()] == [1]
+        done.result(TIMEOUT_SECONDS)
+        assert [request.step for request in service.take_all()] == [1]
 
 
 def test_a_service_that_never_answers_is_asked_again(
     service: Receiver, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
-    held = threading.Event()
-    service.script(Scripted(held=held))
-    with reporter_of(service, clock, read_timeout_seconds=0.05) as reporter:
+    release = threading.Event()
+    service.script(ScriptedResponse(release=release))
+    with create_reporter(service, clock, read_timeout_seconds=0.05) as reporter:
         reporter.report_started()
-    held.set()
-    assert [one.step for one in service.take_all()] == [1, 1]
+    release.set()
+    assert [request.step for request in service.take_all()] == [1, 1]
 
 
-def test_one_401_is_forgiven(service: Receiver, impatient: Reporter) -> None:
+def test_one_401_is_forgiven(service: Receiver, fast_reporter: Reporter) -> None:
     service.script(401)
-    impatient.report_started()
-    assert [one.step for one in service.take_all()] == [1, 1]
+    fast_reporter.report_started()
+    assert [request.step for request in service.take_all()] == [1, 1]
 
 
-def test_a_second_401_is_final(service: Receiver, impatient: Reporter) -> None:
+def test_a_second_401_is_final(service: Receiver, fast_reporter: Reporter) -> None:
     service.script(401, 503, 401)
     with pytest.raises(Unauthorized):
-        impatient.report_started()
+        fast_reporter.report_started()
     assert len(service.take_all()) == 3
 
 
 @pytest.mark.parametrize("status", [413, 415, 422])
-def test_what_is_rejected_is_not_sent_again(service: Receiver, impatient: Reporter, status: int) -> None:
+def test_what_is_rejected_is_not_sent_again(service: Receiver, fast_reporter: Reporter, status: int) -> None:
     service.script(status)
     with pytest.raises(Rejected, match=str(status)):
-        impatient.report_completed(OUTPUT, "Done", 0)
-    impatient.report_failed(FAILURE, 0)
-    assert [one.step for one in service.take_all()] == [1, 2]
+        fast_reporter.report_completed(OUTPUT, "Done", 0)
+    fast_reporter.report_failed(FAILURE, 0)
+    assert [request.step for request in service.take_all()] == [1, 2]
 
 
 @pytest.mark.parametrize("offset", [7_200, -7_200])
 def test_a_report_is_signed_anew_by_the_time_that_the_service_tells(
     service: Receiver, reporter: Reporter, clock: FakeClock, offset: int
 ) -> None:
-    told = int(clock.time()) + offset
-    service.script(Scripted(401, {"webhook-timestamp": str(told)}))
+    service_time = int(clock.time()) + offset
+    service.script(ScriptedResponse(401, {"webhook-timestamp": str(service_time)}))
     reporter.report_progress(Phase.PROCESSING, 1, "")
     clock.advance(0.5)
     first, second = service.take(), service.take()
     assert (first.raw, first.message_id) == (second.raw, second.message_id)
-    assert abs(second.timestamp - told) <= 1
+    assert abs(second.timestamp - service_time) <= 1
     reporter.report_completed(OUTPUT, "Done", 0)
-    assert abs(service.take().timestamp - told) <= 2
+    assert abs(service.take().timestamp - service_time) <= 2
 
 
 @pytest.mark.parametrize("status", [401, 413, 422, 503])
@@ -131,30 +147,30 @@ def test_a_tick_is_retried_while_it_is_the_newest(
 def test_a_blocked_service_is_given_up_at_the_deadline(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
-    held = threading.Event()
-    service.script(Scripted(held=held))
+    release = threading.Event()
+    service.script(ScriptedResponse(release=release))
     done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     clock.advance(DEADLINE_SECONDS)
     with pytest.raises(DeliveryFailed):
-        done.result(PATIENCE_SECONDS)
-    held.set()
+        done.result(TIMEOUT_SECONDS)
+    release.set()
 
 
 def test_a_wait_beyond_the_deadline_is_given_up_at_once(
     service: Receiver, reporter: Reporter, clock: FakeClock, pool: ThreadPoolExecutor
 ) -> None:
-    service.script(*[Scripted(503, {"Retry-After": "86400"})] * 10)
+    service.script(*[ScriptedResponse(503, {"Retry-After": "86400"})] * 10)
     done = pool.submit(reporter.report_completed, OUTPUT, "Done", 0)
     for _ in range(9):
         clock.advance(60)
     with pytest.raises(DeliveryFailed, match="503"):
-        done.result(PATIENCE_SECONDS)
+        done.result(TIMEOUT_SECONDS)
     assert len(service.take_all()) == 10
 
 
-def test_redirects_are_not_followed(service: Receiver, impatient: Reporter) -> None:
-    service.script(Scripted(307, {"Location": "/elsewhere"}))
-    impatient.report_started()
+def test_redirects_are_not_followed(service: Receiver, fast_reporter: Reporter) -> None:
+    service.script(ScriptedResponse(307, {"Location": "/elsewhere"}))
+    fast_reporter.report_started()
     assert service.paths == [PATH, PATH]
 
 
@@ -162,18 +178,18 @@ def test_a_proxy_in_the_environment_is_ignored(
     service: Receiver, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with reporter_of(service, clock) as reporter:
+    with create_reporter(service, clock) as reporter:
         reporter.report_started()
 
 
-def test_a_flood_for_an_answer_is_not_read_to_its_end(service: Receiver, impatient: Reporter) -> None:
-    service.script(Scripted(body=bytes(10_000_000)))
-    impatient.report_started()
-    impatient.report_completed(OUTPUT, "Done", 0)
+def test_a_flood_for_an_answer_is_not_read_to_its_end(service: Receiver, fast_reporter: Reporter) -> None:
+    service.script(ScriptedResponse(body=bytes(10_000_000)))
+    fast_reporter.report_started()
+    fast_reporter.report_completed(OUTPUT, "Done", 0)
 
 
 class InterruptedClock(FakeClock):
-    """Cancels the run once its first try has failed."""
+    """Interrupts the run after its first try has failed."""
 
     def wait(self, condition: threading.Condition, until: float | None) -> None:
         super().wait(condition, until)
@@ -182,8 +198,8 @@ class InterruptedClock(FakeClock):
 
 
 def test_a_run_that_is_cancelled_between_tries_ends(service: Receiver) -> None:
-    service.script(Scripted(503, {"Retry-After": "60"}))
-    with reporter_of(service, InterruptedClock()) as reporter:
+    service.script(ScriptedResponse(503, {"Retry-After": "60"}))
+    with create_reporter(service, InterruptedClock()) as reporter:
         thread = sending_thread()
         with pytest.raises(KeyboardInterrupt):
             reporter.report_started()

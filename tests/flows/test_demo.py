@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 120
 
 
 def environment(**changes: str) -> Mapping[str, str]:
-    """This one without the settings that somebody may have made for themselves."""
+    """Return this process's environment without settings of the service, and with `changes`."""
     ours = {
         name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "PYTHONPATH", "TMPDIR")
     }
@@ -43,7 +43,7 @@ def demo(*words: str | Path, **changes: str) -> subprocess.CompletedProcess[str]
 
 @contextmanager
 def on_a_terminal(*words: str | Path) -> Iterator[tuple["subprocess.Popen[bytes]", Iterator[str]]]:
-    """The demo as a person sees it, and what it writes, piece by piece."""
+    """Run the demo on a terminal; yield the process and what it writes."""
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
         [*DEMO, *map(str, words)],
@@ -55,18 +55,18 @@ def on_a_terminal(*words: str | Path) -> Iterator[tuple["subprocess.Popen[bytes]
     )
     os.close(theirs)
     try:
-        yield child, written(ours)
+        yield child, read_output(ours)
     finally:
         child.kill()
         child.wait()
         os.close(ours)
 
 
-def written(terminal: int) -> Iterator[str]:
+def read_output(terminal: int) -> Iterator[str]:
     while True:
         try:
             yield os.read(terminal, 65_536).decode(errors="replace")
-        except OSError:  # what a terminal says when its other side has gone
+        except OSError:  # raised when the other side of the terminal is closed
             return
 
 
@@ -80,16 +80,16 @@ def read_until(pieces: Iterator[str], wanted: str) -> str:
 
 
 def ball(frame: av.VideoFrame) -> float:
-    """How far the ball's centre is from the middle of the frame, across, in pixels."""
+    """Return the horizontal distance of the ball from the middle of the frame, in pixels."""
     width, height = frame.width, frame.height
     planes = frame.to_ndarray(format="yuv420p")
     red = planes[height * 5 // 4 :].reshape(height // 2, width // 2)
     return float(2 * np.nonzero(red > 175)[1].mean() + 1 - width / 2)
 
 
-def taken(port: int) -> bool:
-    with socket.socket() as found:
-        return found.connect_ex(("127.0.0.1", port)) == 0
+def is_port_in_use(port: int) -> bool:
+    with socket.socket() as probe_socket:
+        return probe_socket.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_demo_exports_a_crop_that_follows_the_ball(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_on_a_terminal_the_service_goes_on_until_it_is_told_to_stop(tmp_path: Pa
         child.send_signal(signal.SIGTERM)
         read_until(pieces, "Stopped")
         status = child.wait(PATIENCE_SECONDS)
-    assert (ready, status, taken(int(url.rpartition(":")[2]))) == (200, 0, False)
+    assert (ready, status, is_port_in_use(int(url.rpartition(":")[2]))) == (200, 0, False)
     assert (second.returncode, "another demo is running" in second.stderr) == (1, True)
     assert "\x1b[?25h" in seen  # the live bar has given the cursor back
 
@@ -133,7 +133,7 @@ def test_ctrl_c_on_the_way_ends_the_service_too(tmp_path: Path) -> None:
         read_until(pieces, "Stopped")
         status = child.wait(PATIENCE_SECONDS)
     port = int(seen.rpartition("http://127.0.0.1:")[2].split()[0])
-    assert (status, taken(port)) == (130, False)
+    assert (status, is_port_in_use(port)) == (130, False)
 
 
 def test_a_service_that_does_not_start_shows_why(tmp_path: Path) -> None:

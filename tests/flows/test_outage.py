@@ -1,4 +1,4 @@
-"""A database that goes away and comes back is a few lines in the log, however many requests fail meanwhile."""
+"""An outage of the database takes a few lines in the log, however many requests fail during it."""
 
 import asyncio
 import json
@@ -17,8 +17,8 @@ FAILED_REQUESTS = 40
 async def test_an_outage_of_the_database_is_a_few_lines(
     postgresql_url: str, tmp_path: Path, log_format: str
 ) -> None:
-    async with pooler(postgresql_url) as found:
-        url, port = found.url, int(found.url.rpartition(":")[2].partition("/")[0])
+    async with pooler(postgresql_url) as proxy:
+        url, port = proxy.url, int(proxy.url.rpartition(":")[2].partition("/")[0])
         service = ServiceProcess(tmp_path, {"DATABASE_URL": url, "LOG_FORMAT": log_format})
         await service.__aenter__()
     try:

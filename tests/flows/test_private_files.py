@@ -1,4 +1,4 @@
-"""A whole export under an umask of 0: nobody but the owner can read anything of it, during and after."""
+"""With an umask of 0, only the owner can read what an export writes, during and after it."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ async def test_everything_that_a_service_and_its_runs_write_is_its_owners_alone(
 
 
 def open_to_others(folder: Path) -> list[str]:
-    """What others than the owner may do anything with."""
+    """List the paths that others than the owner can access."""
     return [
         str(path) for path in (folder, *folder.rglob("*")) if path.exists() and path.stat().st_mode & 0o77
     ]

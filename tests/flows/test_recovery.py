@@ -1,4 +1,4 @@
-"""Whatever dies on the way, an export ends once and as it should: real processes, real video."""
+"""An export ends correctly and once, whichever process is killed: real processes, real video."""
 
 import asyncio
 import io
@@ -26,7 +26,7 @@ FINAL = ("complete", "error", "cancelled")
 
 @pytest.fixture(scope="session")
 def match(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Ten seconds of video, large enough to be met in the middle of its encoding."""
+    """Ten seconds of video, long enough to be interrupted while it is encoded."""
     path = tmp_path_factory.mktemp("match") / "match.mp4"
     sample_video.write_video(path)
     return path.read_bytes()
@@ -41,20 +41,20 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 
 @pytest.fixture
 async def mortal(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
-    """One to be killed; an export has a single attempt, but for losses that are nobody's failure."""
+    """Run a service that tests kill; an export has two attempts, besides interruptions."""
     async with ServiceProcess(tmp_path / "service", {"ATTEMPT_LIMIT": "2"}) as service:
         yield service
 
 
 async def framing(service: ServiceProcess, match: bytes, **config: object) -> str:
-    """A framing export that takes some seconds."""
+    """Submit a framing export that takes some seconds."""
     key = await service.upload(match)
     usual = {"input_key": key, "keyframes": [CROP], "trim": {"start": 0, "end": 5}, "quality": "high"}
     return await service.submit_export(usual | config)
 
 
 async def check_whole(service: ServiceProcess, job: Job) -> None:
-    """The job is complete, its file is the video that was asked for, and it ended once."""
+    """Check that the job is complete, its file is the requested video, and it ended once."""
     assert job["status"] == "complete", job
     assert job["progress"] == 100
     answer = await service.http.get(f"/api/exports/{job['job_id']}/download")
@@ -62,14 +62,14 @@ async def check_whole(service: ServiceProcess, job: Job) -> None:
     with av.open(io.BytesIO(answer.content), "r") as container:
         frames = [(frame.width, frame.height) for frame in container.decode(video=0)]
     assert frames == [(1080, 1080)] * 150
-    await check_told_once(service, job["job_id"])
+    await check_single_end(service, job["job_id"])
 
 
-async def check_told_once(service: ServiceProcess, job_id: str) -> None:
-    told = await service.get_timeline(job_id)
-    sequences = [event["sequence"] for event in told]
+async def check_single_end(service: ServiceProcess, job_id: str) -> None:
+    events = await service.get_timeline(job_id)
+    sequences = [event["sequence"] for event in events]
     assert sequences == sorted(set(sequences))
-    ends = Counter(event["attempt"] for event in told if event["status"] in FINAL)
+    ends = Counter(event["attempt"] for event in events if event["status"] in FINAL)
     assert sum(ends.values()) == 1
 
 
@@ -147,7 +147,7 @@ async def test_a_cancel_ends_the_run_and_leaves_nothing_and_a_retry_completes(
     left = (service.folder / "var" / "objects").rglob(f"*{job_id}*")
     assert list(left) == []
     assert (await service.get_export(job_id)) == answer.json()
-    await check_told_once(service, job_id)
+    await check_single_end(service, job_id)
     assert (await service.http.post(f"/api/exports/{job_id}/retry")).status_code == 202
     job = await service.wait_until_ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 2)

@@ -1,4 +1,4 @@
-"""A service that is killed again and again costs no export one of its attempts: real processes, real video."""
+"""Kills of the service use up no attempt of an export: real processes, real video."""
 
 import asyncio
 import itertools
@@ -18,11 +18,11 @@ KILLS = 10
 EXPORTS = 6
 PATIENCE_SECONDS = 300
 SETTINGS = {
-    "ATTEMPT_LIMIT": "1",  # a single one that counts would be the end
+    "ATTEMPT_LIMIT": "1",  # one counted attempt would end the export
     "LOCAL_WORKERS": "2",
     "SILENCE_SECONDS": "3",
     "LEASE_SECONDS": "5",  # on a busy machine a start takes longer than a second
-    "FINALIZE_LEASE_SECONDS": "5",  # as long as an output stays in the hands of a replica that was killed
+    "FINALIZE_LEASE_SECONDS": "5",  # how long a replica that was killed keeps an output leased
     "WATCH_SECONDS": "0.2",
 }
 CONFIG = {
@@ -33,7 +33,7 @@ CONFIG = {
 
 
 class Cluster:
-    """Replicas over one database and one data folder, and a client that asks any that answers."""
+    """Replicas with one database and one data folder, and a client that uses any that responds."""
 
     def __init__(self, folder: Path, replicas: Sequence[Replica]) -> None:
         self.scratch = folder / "scratch"
@@ -52,7 +52,7 @@ class Cluster:
         await self.http.aclose()
 
     async def request(self, method: str, path: str, **options: Any) -> Any:
-        """Return the answer of the first replica that gives one."""
+        """Return the response of the first replica that succeeds."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 for replica in self.replicas:
@@ -64,11 +64,11 @@ class Cluster:
                 await asyncio.sleep(0.05)
 
     async def exports(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = (await self.request("GET", "/api/exports?limit=100"))["exports"]
-        return found
+        jobs: list[dict[str, Any]] = (await self.request("GET", "/api/exports?limit=100"))["exports"]
+        return jobs
 
     async def wait_for_run(self) -> None:
-        """Wait until a run is at work, unless there is nothing left to do."""
+        """Wait until a run is active, unless all exports have ended."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not list_runs(self.scratch):
                 if all(job["status"] not in ("pending", "processing") for job in await self.exports()):
@@ -88,12 +88,12 @@ async def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     clips.mkdir(parents=True)
     drawn = videos.dot(32, 32, width=64, height=64)
     videos.write_video(clips / "middle.mp4", videos.Video(lambda _: drawn, videos.frame_times(4)))
-    found = Cluster(folder, [Replica(tmp_path, f"replica-{number}", settings) for number in range(count)])
+    cluster = Cluster(folder, [Replica(tmp_path, f"replica-{number}", settings) for number in range(count)])
     try:
-        await found.start()
-        yield found
+        await cluster.start()
+        yield cluster
     finally:
-        await found.close()
+        await cluster.close()
 
 
 async def test_ten_kills_of_the_service_end_no_export(cluster: Cluster) -> None:

@@ -1,4 +1,4 @@
-"""Running the pipeline in a test."""
+"""Run the pipeline in a test."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -17,7 +17,7 @@ STILL = [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]
 
 
 def attempt_spec(source: Path, output: Path, *, kind: str = "framing", **config: Any) -> AttemptSpec:
-    """The spec of an export of one local file; `draft` unless told otherwise."""
+    """Return the spec of an export of one local file, by default in `draft` quality."""
     fields = {"input_key": "source", "quality": "draft"} | config
     return AttemptSpec(
         job_id="job",
@@ -32,7 +32,7 @@ def attempt_spec(source: Path, output: Path, *, kind: str = "framing", **config:
 
 
 def run_to_end(working: Generator[Yielded, None, Returned]) -> tuple[list[Yielded], Returned]:
-    """Everything that a generator yields, and what it returns."""
+    """Exhaust a generator; return what it yielded and what it returned."""
     yielded = []
     while True:
         try:
@@ -42,8 +42,8 @@ def run_to_end(working: Generator[Yielded, None, Returned]) -> tuple[list[Yielde
 
 
 def export(source: Path, **config: Any) -> tuple[Path, Output, list[Progress]]:
-    """Run a framing to its end: where the file lies, what was said of it, and the ticks on the way."""
+    """Run a framing export; return the path, the output as reported, and the progress."""
     output = source.with_name("output.mp4")
     fields = {"keyframes": STILL} | config
-    ticks, made = run_to_end(run(attempt_spec(source, output, **fields), source.with_name("scratch")))
-    return output, made, ticks
+    progress, report = run_to_end(run(attempt_spec(source, output, **fields), source.with_name("scratch")))
+    return output, report, progress

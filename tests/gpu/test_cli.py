@@ -18,7 +18,7 @@ DOT = Video(draw=lambda _: dot(160, 90), times=frame_times(0.5))
 
 
 def run(spec: str, folder: Path) -> tuple[int, list[dict[str, Any]], str]:
-    """The exit status, what was said on standard output line by line, and on standard error."""
+    """Run the command; return the exit status, the objects on standard output, and standard error."""
     ran = subprocess.run(
         [sys.executable, "-m", "gpu", "-"],
         input=spec,

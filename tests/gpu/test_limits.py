@@ -59,7 +59,7 @@ def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
 
 
 def peak_megabytes(source: Path) -> float:
-    """The most memory that a process takes for an export of this film."""
+    """Return the peak memory of a process that exports this video."""
     spec = attempt_spec(source, source.with_suffix(".out"), keyframes=STILL)
     return measured((sys.executable, "-m", "gpu", "-"), spec.model_dump_json(by_alias=True)).peak_megabytes
 

@@ -39,46 +39,46 @@ def test_the_timeline_names_the_encoder_and_why(source: Path) -> None:
 
 
 def test_the_output_is_told_as_it_lies_there(source: Path) -> None:
-    made, output, _ = export(source)
-    content = made.read_bytes()
+    written, output, _ = export(source)
+    content = written.read_bytes()
     assert (output.size, output.checksum) == (len(content), f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
 def test_the_index_comes_before_the_pictures(source: Path) -> None:
-    made, _, _ = export(source)
-    content = made.read_bytes()
+    written, _, _ = export(source)
+    content = written.read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 
 
 def test_colours_are_tagged_bt709_and_limited(source: Path) -> None:
-    made, _, _ = export(source)
-    with av.open(str(made)) as container:
+    written, _, _ = export(source)
+    with av.open(str(written)) as container:
         video = container.streams.video[0]
         tags = (video.color_primaries, video.color_trc, video.colorspace, video.color_range)
         assert (video.pix_fmt, *tags) == ("yuv420p", 1, 1, 1, 1)
-    assert b"colrnclx" in made.read_bytes()
+    assert b"colrnclx" in written.read_bytes()
 
 
 @pytest.mark.parametrize(("codec", "tag"), [("h264", "avc1"), ("hevc", "hvc1"), ("av1", "av01")])
 def test_each_codec_can_be_asked_for(source: Path, codec: str, tag: str) -> None:
-    made, output, _ = export(source, codec=codec)
-    with av.open(str(made)) as container:
+    written, output, _ = export(source, codec=codec)
+    with av.open(str(written)) as container:
         assert container.streams.video[0].codec_context.codec_tag == tag
         assert container.streams.audio[0].codec_context.name.startswith("aac")
     assert output.duration == pytest.approx(2.0, abs=1 / 30)
 
 
 def test_nothing_tells_where_the_film_was_made(source: Path) -> None:
-    made, _, _ = export(source)
-    content = made.read_bytes()
+    written, _, _ = export(source)
+    content = written.read_bytes()
     assert b"+52.5" in source.read_bytes()
     assert b"+52.5" not in content
     assert b"ISO6709" not in content
 
 
 def test_sound_can_be_left_out(source: Path) -> None:
-    made, _, _ = export(source, include_audio=False)
-    with av.open(str(made)) as container:
+    written, _, _ = export(source, include_audio=False)
+    with av.open(str(written)) as container:
         assert not container.streams.audio
 
 

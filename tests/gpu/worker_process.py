@@ -1,4 +1,4 @@
-"""Starting workers in tests as the service starts them."""
+"""Start workers as the service does."""
 
 import base64
 import subprocess
@@ -11,7 +11,7 @@ from tests.callbacks.scripted_server import KEY, Receiver
 from tests.gpu.run_pipeline import STILL, attempt_spec
 
 
-def begun(
+def start_worker(
     service: Receiver,
     source: Path,
     *,
@@ -20,7 +20,7 @@ def begun(
     end_with_stdin: bool = False,
     **config: Any,
 ) -> subprocess.Popen[str]:
-    """A worker that has read its spec."""
+    """Start a worker and send it a spec."""
     spec = attempt_spec(source, source.with_name("output.mp4"), **({"keyframes": STILL} | config))
     target = CallbackTarget(url=service.url, key=base64.b64encode(KEY).decode())
     spec = spec.model_copy(update={"callback": target, "deadline_seconds": deadline_seconds})
@@ -41,15 +41,15 @@ def begun(
     return process
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its exit status and the last line that it printed."""
+def wait_exit(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end; return the exit status and what it printed."""
     assert process.stdout is not None
     with process.stdout as stdout:
-        said = stdout.read()
-    return process.wait(30), said.strip()
+        output = stdout.read()
+    return process.wait(30), output.strip()
 
 
-def left(source: Path) -> list[str]:
-    """Every file and folder around the source but itself."""
+def list_leftovers(source: Path) -> list[str]:
+    """List the files and folders next to the source."""
     paths = source.parent.rglob("*")
     return sorted(str(path.relative_to(source.parent)) for path in paths if path != source)

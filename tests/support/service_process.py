@@ -1,4 +1,4 @@
-"""`framehook serve` as an operator runs it: a process of its own, which tests may stop, kill and start again."""
+"""Run `framehook serve` as a process that tests can stop, kill and start again."""
 
 import asyncio
 import os
@@ -21,14 +21,14 @@ Job = dict[str, Any]
 
 
 def clean_environment(**changes: str) -> dict[str, str]:
-    """This one without the settings that somebody may have made for themselves."""
+    """Return this process's environment without settings of the service, and with `changes`."""
     kept = ("PATH", "HOME", "PYTHONPATH", "TMPDIR", "LD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ} | changes
 
 
 @dataclass
 class ServiceProcess:
-    """The running service, and a client of it. `folder` holds its data, and the log of all its lives."""
+    """A running service and a client of it; `folder` contains its data, and one log over all restarts."""
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
@@ -37,8 +37,8 @@ class ServiceProcess:
 
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            self.port = int(found.getsockname()[1])
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = int(probe.getsockname()[1])
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
         await self.start()
         return self
@@ -59,7 +59,7 @@ class ServiceProcess:
         return sorted(path.name for path in (self.folder / "var" / "scratch").iterdir())
 
     async def start(self) -> None:
-        """Start it, and wait until it is ready."""
+        """Start the service and wait until it is ready."""
         self._launch()
         await wait_until(self._ready, self)
 
@@ -72,11 +72,11 @@ class ServiceProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                umask=0,  # what it writes is private all the same
+                umask=0,  # what it writes must be private nevertheless
             )
 
     def stop(self, number: signal.Signals) -> int:
-        """Send the signal, wait for the end; the exit status."""
+        """Send the signal, wait for the end and return the exit status."""
         assert self.process is not None
         self.process.send_signal(number)
         return self.process.wait(TIMEOUT_SECONDS)
@@ -94,24 +94,24 @@ class ServiceProcess:
         return str(answer.json()["job_id"])
 
     async def get_export(self, job_id: str) -> Job:
-        found: Job = (await self.http.get(f"/api/exports/{job_id}")).json()
-        return found
+        job: Job = (await self.http.get(f"/api/exports/{job_id}")).json()
+        return job
 
     async def wait_for_export(self, job_id: str, holds: Callable[[Job], bool]) -> Job:
-        """The job, as soon as it is as wanted; whatever else it may become would fail the wait."""
+        """Wait until the job is as wanted and return it; fail if it ends in another state."""
         job: Job = {}
 
-        async def look() -> bool:
+        async def has_changed() -> bool:
             nonlocal job
             job = await self.get_export(job_id)
             return holds(job) or job["status"] in ("complete", "error", "cancelled")
 
-        await wait_until(look, self)
+        await wait_until(has_changed, self)
         assert holds(job), job
         return job
 
     async def wait_until_encoding(self, job_id: str, attempt: int = 1) -> Job:
-        """The job in the middle of its encoding."""
+        """Wait until the job is being encoded and return it."""
         return await self.wait_for_export(
             job_id,
             lambda job: (
@@ -127,8 +127,8 @@ class ServiceProcess:
     async def get_timeline(self, job_id: str) -> list[Job]:
         headers = {"accept": "application/json"}
         answer = await self.http.get(f"/api/exports/{job_id}/events", headers=headers)
-        found: list[Job] = answer.json()["events"]
-        return found
+        events: list[Job] = answer.json()["events"]
+        return events
 
     async def _ready(self) -> bool:
         assert self.process is not None
@@ -140,39 +140,39 @@ class ServiceProcess:
 
 
 def find_runs(job_id: str) -> list[int]:
-    """The process ids of the runs of a job: each works in a folder that is named after it."""
-    found = []
+    """Return the process ids of a job's runs, whose scratch folders are named after it."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
         if b"gpu.worker" in words and any(job_id.encode() in word for word in words):
-            found.append(int(path.parent.name))
-    return sorted(found)
+            pids.append(int(path.parent.name))
+    return sorted(pids)
 
 
 def find_group_processes(run: int) -> list[int]:
-    """The process ids of a run and of the processes that it started, while they live."""
-    found = []
+    """Return the process ids of a run and its children that live."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, group = path.read_text().rpartition(")")[2].split()[:3]
         except OSError:
             continue
         if int(group) == run and state != "Z":
-            found.append(int(path.parent.name))
-    return sorted(found)
+            pids.append(int(path.parent.name))
+    return sorted(pids)
 
 
 async def wait_until(holds: "Callable[[], Any]", service: ServiceProcess | None = None) -> None:
-    """Wait for what tells nobody when it comes true; `holds` may be a coroutine function."""
+    """Poll until `holds` returns true; it may be a coroutine function."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
-                found = holds()
-                if (await found) if asyncio.iscoroutine(found) else found:
+                result = holds()
+                if (await result) if asyncio.iscoroutine(result) else result:
                     return
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(service.log[-4_000:] if service else "it never came true") from None
+        raise AssertionError(service.log[-4_000:] if service else "the condition never became true") from None

@@ -1,4 +1,4 @@
-"""What lies between a run and the service: passes callbacks on, holds them, loses them, and knows what was answered."""
+"""A proxy between runs and the service that forwards, holds and drops callbacks, and records the responses."""
 
 import asyncio
 import json
@@ -16,71 +16,71 @@ from starlette.routing import Route
 
 from infra.modal_local.server import HttpServer, listen
 
-PATIENCE_SECONDS = 30.0
-OUTPUT = "output"  # the kind of the request for places to upload to; others are types of callbacks
+TIMEOUT_SECONDS = 30.0
+OUTPUT = "output"  # the kind of a request for upload targets; the other kinds are callback types
 
 
 @dataclass(frozen=True)
-class Passed:
-    """A request of a run's: its kind, what it told, and what it was answered."""
+class ForwardedCallback:
+    """A request of a run: its kind, its body, and the status of the response."""
 
     kind: str
-    told: dict[str, Any]
+    body: dict[str, Any]
     status: int
 
 
-class Road:
-    """Kinds in `lost` are answered 503 and never reach the service; those that are held wait for their release."""
+class CallbackProxy:
+    """Forwards requests; kinds in `dropped` are answered 503 without the service, held ones wait."""
 
     def __init__(self, to: str) -> None:
-        self.passed: list[Passed] = []
-        self.lost: set[str] = set()
+        self.forwarded: list[ForwardedCallback] = []
+        self.dropped: set[str] = set()
         self._holds: dict[str, asyncio.Event] = {}
         self._to = to
-        self._came: list[str] = []
-        self._sent_on: list[str] = []
+        self._arrived: list[str] = []
+        self._forwarded_kinds: list[str] = []
         self._changed = asyncio.Condition()
         self._http = httpx.AsyncClient(timeout=30, trust_env=False)
         self.app = Starlette(routes=[Route("/{path:path}", self._pass, methods=["POST"])])
 
     def hold(self, kind: str) -> asyncio.Event:
-        """Hold the next request of this kind until the event is set; those after it pass."""
+        """Hold the next request of this kind until the event is set; later ones are forwarded."""
         self._holds[kind] = asyncio.Event()
         return self._holds[kind]
 
-    async def came(self, kind: str, count: int = 1) -> None:
-        """Wait until so many of this kind have come, whatever became of them."""
-        await self._until(lambda: self._came.count(kind) >= count)
+    async def wait_arrived(self, kind: str, count: int = 1) -> None:
+        """Wait until so many requests of this kind have arrived."""
+        await self._until(lambda: self._arrived.count(kind) >= count)
 
-    async def sent(self, kind: str) -> None:
-        """Wait until one of this kind was sent on to the service."""
-        await self._until(lambda: kind in self._sent_on)
+    async def wait_forwarded(self, kind: str) -> None:
+        """Wait until a request of this kind was forwarded to the service."""
+        await self._until(lambda: kind in self._forwarded_kinds)
 
-    async def answered(self, status: int, count: int = 1) -> None:
-        """Wait until the service has given this answer so often."""
-        await self._until(lambda: sum(each.status == status for each in self.passed) >= count)
+    async def wait_answered(self, status: int, count: int = 1) -> None:
+        """Wait until the service has responded with this status so often."""
+        await self._until(lambda: sum(each.status == status for each in self.forwarded) >= count)
 
     async def _until(self, condition: Any) -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS), self._changed:
+        async with asyncio.timeout(TIMEOUT_SECONDS), self._changed:
             await self._changed.wait_for(condition)
 
     async def _pass(self, request: Request) -> Response:
-        body = await request.body()
-        told = json.loads(body)
-        kind = OUTPUT if request.url.path.endswith("/output") else told["type"]
+        content = await request.body()
+        body = json.loads(content)
+        kind = OUTPUT if request.url.path.endswith("/output") else body["type"]
         async with self._changed:
-            self._came.append(kind)
+            self._arrived.append(kind)
             self._changed.notify_all()
         if (held := self._holds.pop(kind, None)) is not None:
             await held.wait()
-        status, content = await self._sent(request, body, kind)
+        status, answer = await self._forward(request, content, kind)
         async with self._changed:
-            self.passed.append(Passed(kind, told, status))
+            self.forwarded.append(ForwardedCallback(kind, body, status))
             self._changed.notify_all()
-        return Response(content, status, media_type="application/json")
+        return Response(answer, status, media_type="application/json")
 
-    async def _sent(self, request: Request, body: bytes, kind: str) -> tuple[int, bytes]:
-        if kind in self.lost:
+    async def _forward(self, request: Request, body: bytes, kind: str) -> tuple[int, bytes]:
+        if kind in self.dropped:
             return 503, b"{}"
         headers = {
             name: value
@@ -91,7 +91,7 @@ class Road:
         async def content() -> AsyncIterator[bytes]:
             yield body
             async with self._changed:
-                self._sent_on.append(kind)
+                self._forwarded_kinds.append(kind)
                 self._changed.notify_all()
 
         headers["content-length"] = str(len(body))
@@ -103,16 +103,16 @@ class Road:
 
 
 @asynccontextmanager
-async def road_to(origin: str) -> AsyncIterator[tuple[Road, str]]:
-    """The road, and its address."""
-    road, bound = Road(origin), listen(0)
+async def open_proxy(origin: str) -> AsyncIterator[tuple[CallbackProxy, str]]:
+    """Run a proxy to `origin`; yield it and its address."""
+    proxy, bound = CallbackProxy(origin), listen(0)
     server = HttpServer(
-        uvicorn.Config(road.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Config(proxy.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
     )
     serving = asyncio.create_task(server.serve([bound]))
     try:
-        yield road, f"http://127.0.0.1:{bound.getsockname()[1]}"
+        yield proxy, f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:
         server.should_exit = True
         await serving
-        await road._http.aclose()
+        await proxy._http.aclose()

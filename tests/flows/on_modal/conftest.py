@@ -9,14 +9,14 @@ import pytest
 from anyio import run_process
 
 from infra.modal_local import Faults, ModalLocal
-from tests.flows.on_modal.modal_harness import House, housed
-from tests.flows.on_modal.split_exports import unsplit
+from tests.flows.on_modal.modal_harness import ModalHarness, open_harness
+from tests.flows.on_modal.split_exports import export_whole
 from tests.gpu.chunks.chunk_comparison import CLICKS, SECONDS, pattern
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 
-async def deployed(plane: ModalLocal, *words: str, **environment: str) -> str:
-    """Run `modal deploy`, and return what it says."""
+async def deploy_app(plane: ModalLocal, *words: str, **environment: str) -> str:
+    """Run `modal deploy` and return its output."""
     done = await run_process(
         [sys.executable, "-m", "modal", "deploy", *words],
         env={**os.environ, **plane.environment, **environment},
@@ -30,13 +30,13 @@ async def deployed(plane: ModalLocal, *words: str, **environment: str) -> str:
 @pytest.fixture(scope="session")
 async def shared_plane() -> AsyncIterator[ModalLocal]:
     async with ModalLocal(max_containers=3) as plane:
-        await deployed(plane, "-m", "gpu.modal_app", MODAL_APP_NAME="framehook")
+        await deploy_app(plane, "-m", "gpu.modal_app", MODAL_APP_NAME="framehook")
         yield plane
 
 
 @pytest.fixture
 async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ModalLocal]:
-    """The shared one, where the SDK in this process finds it, and whose faults are mended in the end."""
+    """The shared control plane, found by the SDK of this process; its faults are reset afterwards."""
     for name, value in shared_plane.environment.items():
         monkeypatch.setenv(name, value)
     yield shared_plane
@@ -45,7 +45,7 @@ async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> As
 
 @pytest.fixture(scope="session")
 def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Seven seconds of video and clicks, of which pieces can be made, with the index first."""
+    """Seven seconds of video and clicks, long enough for several chunks, with the index first."""
     first = (("movflags", "faststart"),)
     moving = Video(pattern, frame_times(SECONDS), tone=clicks(SECONDS, *CLICKS), container_options=first)
     return write_video(tmp_path_factory.mktemp("long") / "source.mp4", moving).read_bytes()
@@ -53,14 +53,14 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="session")
 def whole(long: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its export in one piece, made without Modal."""
-    return unsplit(long, tmp_path_factory.mktemp("whole"))
+    """The export of `long` in one piece, without Modal."""
+    return export_whole(long, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
-async def house(plane: ModalLocal, data_dir: Path) -> AsyncIterator[House]:
-    async with housed(plane, data_dir) as opened:
-        yield opened
+async def harness(plane: ModalLocal, data_dir: Path) -> AsyncIterator[ModalHarness]:
+    async with open_harness(plane, data_dir) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

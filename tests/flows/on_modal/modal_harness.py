@@ -1,4 +1,4 @@
-"""The service with its exports on Modal: the unmodified SDK against a local control plane, over real sockets."""
+"""Run the service with exports on Modal: the unmodified SDK and the local control plane, on real sockets."""
 
 import asyncio
 import os
@@ -17,10 +17,10 @@ from service.app import create_app
 from service.dispatch.runners.modal import ModalRunner
 from service.http_server.server import create_server
 from service.settings import Settings
-from tests.flows.on_modal.callback_proxy import Road, road_to
+from tests.flows.on_modal.callback_proxy import CallbackProxy, open_proxy
 from tests.support.live_server import MASTER, free_port, settings_on
 
-PATIENCE_SECONDS = 40.0
+TIMEOUT_SECONDS = 40.0
 APP = "framehook"
 FRAMING = {
     "quality": "draft",
@@ -28,38 +28,38 @@ FRAMING = {
     "output_width": 160,
 }
 FINAL = ("complete", "error", "cancelled")
-Shown = dict[str, Any]
+JobBody = dict[str, Any]
 
 
 @dataclass
-class House:
-    """The service as its users see it, the road that its runs report by, and the control plane that runs them."""
+class ModalHarness:
+    """A client of the service, the proxy that its runs report through, and the control plane."""
 
     http: httpx.AsyncClient
     plane: ModalLocal
-    road: Road
+    proxy: CallbackProxy
     settings: Settings
 
-    async def uploaded(self, content: bytes) -> str:
-        asked = {"filename": "match.mp4", "size": len(content), "content_type": "video/mp4"}
-        found = (await self.http.post("/api/uploads", json=asked)).json()
-        (await self.http.put(found["url"], content=content, headers=found["headers"])).raise_for_status()
-        return str(found["key"])
+    async def upload(self, content: bytes) -> str:
+        request_body = {"filename": "match.mp4", "size": len(content), "content_type": "video/mp4"}
+        target = (await self.http.post("/api/uploads", json=request_body)).json()
+        (await self.http.put(target["url"], content=content, headers=target["headers"])).raise_for_status()
+        return str(target["key"])
 
-    async def submitted(self, source: bytes, **config: object) -> str:
-        """The id of a job that was accepted; `config` in place of the usual."""
-        config = {"input_key": await self.uploaded(source), **(config or FRAMING)}
+    async def submit(self, source: bytes, **config: object) -> str:
+        """Submit an export and return the job's id; `config` replaces the default one."""
+        config = {"input_key": await self.upload(source), **(config or FRAMING)}
         answer = await self.http.post("/api/exports", json={"type": "framing", "config": config})
         assert answer.status_code == 202, answer.text
         return str(answer.json()["job_id"])
 
-    async def job(self, job_id: str) -> Shown:
-        found: Shown = (await self.http.get(f"/api/exports/{job_id}")).json()
-        return found
+    async def job(self, job_id: str) -> JobBody:
+        body: JobBody = (await self.http.get(f"/api/exports/{job_id}")).json()
+        return body
 
-    async def seen(self, job_id: str, **wanted: object) -> Shown:
-        """The job as soon as it shows all this, by its stream."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def wait_for(self, job_id: str, **wanted: object) -> JobBody:
+        """Follow the stream until the job has these values, and return it."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 async with self.http.stream("GET", f"/api/exports/{job_id}/events") as events:
                     async for _line in events.aiter_lines():
@@ -67,9 +67,9 @@ class House:
                         if wanted.items() <= job.items():
                             return job
 
-    async def ended(self, job_id: str) -> Shown:
-        """The job at its end, after a look at what must be true of every end."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+    async def wait_ended(self, job_id: str) -> JobBody:
+        """Wait for the end of the job, check what every end has in common, and return the job."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while (job := await self.job(job_id))["status"] not in FINAL:
                 async with self.http.stream("GET", f"/api/exports/{job_id}/events") as events:
                     async for _line in events.aiter_lines():
@@ -82,15 +82,15 @@ class House:
         assert len(list(self.settings.data_dir.glob("objects/local/exports/*"))) == int(complete)
         return job
 
-    async def timeline(self, job_id: str) -> Shown:
+    async def timeline(self, job_id: str) -> JobBody:
         headers = {"accept": "application/json"}
-        found: Shown = (await self.http.get(f"/api/exports/{job_id}/events", headers=headers)).json()
-        return found
+        body: JobBody = (await self.http.get(f"/api/exports/{job_id}/events", headers=headers)).json()
+        return body
 
-    async def calls(self, job_id: str) -> str:
-        """The call that runs the job, once that is known."""
+    async def wait_call_id(self, job_id: str) -> str:
+        """Wait until the job's call is known and return its id."""
         while not (call := (await self.job(job_id))["call_id"]):
-            await self.seen(job_id, phase="starting")
+            await self.wait_for(job_id, phase="starting")
         return str(call)
 
 
@@ -100,20 +100,20 @@ def settings_for(data_dir: Path, port: int, **changes: object) -> Settings:
 
 
 @asynccontextmanager
-async def housed(
+async def open_harness(
     plane: ModalLocal, data_dir: Path, runner: ModalRunner | None = None, **changes: object
-) -> AsyncIterator[House]:
-    """The service in this process."""
+) -> AsyncIterator[ModalHarness]:
+    """Run the service in this process."""
     port = free_port()
     async with AsyncExitStack() as stack:
-        road, address = await stack.enter_async_context(road_to(f"http://127.0.0.1:{port}"))
+        proxy, address = await stack.enter_async_context(open_proxy(f"http://127.0.0.1:{port}"))
         settings = settings_for(data_dir, port, callback_url=address, **changes)
-        await stack.enter_async_context(_serving(settings, runner or runner_of(plane)))
+        await stack.enter_async_context(_serving(settings, runner or create_runner(plane)))
         http = httpx.AsyncClient(base_url=settings.origin, timeout=30, trust_env=False)
-        yield House(await stack.enter_async_context(http), plane, road, settings)
+        yield ModalHarness(await stack.enter_async_context(http), plane, proxy, settings)
 
 
-def runner_of(
+def create_runner(
     plane: ModalLocal, app: str = APP, *, kind: type[ModalRunner] = ModalRunner, spawn_seconds: float = 20
 ) -> ModalRunner:
     token = plane.environment["MODAL_TOKEN_ID"], plane.environment["MODAL_TOKEN_SECRET"]
@@ -125,15 +125,15 @@ async def _serving(settings: Settings, runner: ModalRunner) -> AsyncIterator[Non
     running = create_server(create_app(settings, runner), settings.host, settings.port)
     task = asyncio.create_task(running.serve())
     try:
-        await _awaited(settings.origin)
+        await _poll_until_ready(settings.origin)
         yield
     finally:
         running.should_exit = True
         await task
 
 
-async def _awaited(origin: str) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient(trust_env=False) as http:
+async def _poll_until_ready(origin: str) -> None:
+    async with asyncio.timeout(TIMEOUT_SECONDS), httpx.AsyncClient(trust_env=False) as http:
         while True:
             try:
                 await http.get(f"{origin}/healthz")
@@ -143,8 +143,8 @@ async def _awaited(origin: str) -> None:
                 return
 
 
-class Mortal:
-    """The service in a process of its own, which can be killed and started again on the same data."""
+class KillableService:
+    """The service as a process that can be killed and started again on the same data."""
 
     def __init__(self, environment: dict[str, str], settings: Settings) -> None:
         self._environment = environment
@@ -156,7 +156,7 @@ class Mortal:
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "service.cli.main", "serve", *where), env=self._environment
         )
-        await _awaited(self._settings.origin)
+        await _poll_until_ready(self._settings.origin)
 
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         assert self._process is not None
@@ -165,20 +165,24 @@ class Mortal:
 
 
 @asynccontextmanager
-async def mortal(plane: ModalLocal, data_dir: Path, **changes: object) -> AsyncIterator[tuple[House, Mortal]]:
-    """The service as `framehook serve` runs it, configured by its environment alone."""
+async def open_killable(
+    plane: ModalLocal, data_dir: Path, **changes: object
+) -> AsyncIterator[tuple[ModalHarness, KillableService]]:
+    """Run the service by `framehook serve`, configured by its environment only."""
     port = free_port()
-    async with road_to(f"http://127.0.0.1:{port}") as (road, address):
+    async with open_proxy(f"http://127.0.0.1:{port}") as (proxy, address):
         settings = settings_for(data_dir, port, callback_url=address, **changes)
-        told = {
+        variables = {
             name.upper(): str(getattr(settings, name))
             for name in ("public_url", "callback_url", "modal_enabled", "watch_seconds", "silence_seconds")
         }
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-        service = Mortal({**kept, **plane.environment, **told, "CALLBACK_SECRET": MASTER}, settings)
+        service = KillableService(
+            {**kept, **plane.environment, **variables, "CALLBACK_SECRET": MASTER}, settings
+        )
         await service.start()
         try:
             async with httpx.AsyncClient(base_url=settings.origin, timeout=30, trust_env=False) as http:
-                yield House(http, plane, road, settings), service
+                yield ModalHarness(http, plane, proxy, settings), service
         finally:
             await service.kill(signal.SIGTERM)

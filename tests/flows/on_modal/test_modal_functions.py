@@ -1,4 +1,4 @@
-"""The functions of the app, called by others than the service: on the bucket secret, as a generator, interrupted."""
+"""The app's functions called without the service: on the bucket secret, as a generator, interrupted."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -17,9 +17,9 @@ from gpu.draw import fonts
 from infra.modal_local import ModalLocal
 from infra.storage.client import Bucket
 from tests.flows.on_modal.callback_proxy import OUTPUT
-from tests.flows.on_modal.conftest import deployed
-from tests.flows.on_modal.modal_harness import FRAMING, House
-from tests.flows.on_modal.split_exports import SPLIT, assert_alike, scratch
+from tests.flows.on_modal.conftest import deploy_app
+from tests.flows.on_modal.modal_harness import FRAMING, ModalHarness
+from tests.flows.on_modal.split_exports import SPLIT, assert_same_video, scratch
 from tests.infra.modal_local.toy_app import open_client, run_modal_cli, wait_until
 from tests.support.s3_server import S3Server, run_s3_server
 
@@ -34,7 +34,7 @@ ARGUMENTS: dict[str, Any] = {
     "output_key": "vertical.mp4",
     "params": FRAMING,
 }
-Answer = dict[str, Any]
+CallValue = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,15 @@ def s3_server() -> Iterator[S3Server]:
 async def client(
     shared_plane: ModalLocal, s3_server: S3Server, source: bytes, long: Path
 ) -> AsyncIterator[Client]:
-    """The app with its bucket secret, and a source in the bucket."""
+    """A client of the app deployed with a bucket secret, with sources in the bucket."""
     place = s3_server.client_config(BUCKET)
     names = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
     values = (place.endpoint_url, place.access_key_id, place.secret_access_key, place.bucket)
     pairs = [f"{name}={value}" for name, value in zip(names, values, strict=True)]
     await run_modal_cli(shared_plane, "secret", "create", "bucket", *pairs)
-    await deployed(shared_plane, "-m", "gpu.modal_app", MODAL_APP_NAME="direct", MODAL_BUCKET_SECRET="bucket")
+    await deploy_app(
+        shared_plane, "-m", "gpu.modal_app", MODAL_APP_NAME="direct", MODAL_BUCKET_SECRET="bucket"
+    )
     bucket = Bucket(place)
     await bucket.create()
     await bucket.call("put_object", Key="ada/match.mp4", Body=source)
@@ -68,7 +70,7 @@ def function(client: Client, name: str) -> "modal.Function[..., Any, Any]":
 
 
 async def test_a_plain_call_reads_and_writes_the_user_s_part_of_the_bucket(client: Client) -> None:
-    answer: Answer = await function(client, "process_video").remote.aio(**ARGUMENTS)
+    answer: CallValue = await function(client, "process_video").remote.aio(**ARGUMENTS)
     assert (answer["status"], answer["output_key"]) == ("success", "vertical.mp4")
     assert answer["output"]["size"] > 0
 
@@ -76,17 +78,17 @@ async def test_a_plain_call_reads_and_writes_the_user_s_part_of_the_bucket(clien
 async def test_a_plain_call_is_split_and_leaves_nothing_but_its_output(
     client: Client, s3_server: S3Server, whole: Path, tmp_path: Path
 ) -> None:
-    asked = {"input_key": "long.mp4", "output_key": "split.mp4", "params": {**SPLIT, "parallelism": 3}}
-    answer: Answer = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **asked})
+    changes = {"input_key": "long.mp4", "output_key": "split.mp4", "params": {**SPLIT, "parallelism": 3}}
+    answer: CallValue = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **changes})
     assert answer["status"] == "success", answer
     bucket = Bucket(s3_server.client_config(BUCKET))
-    stored = await bucket.call("get_object", Key="ada/split.mp4")
+    attempt_files = await bucket.call("get_object", Key="ada/split.mp4")
     joined = tmp_path / "joined.mp4"
-    await anyio.Path(joined).write_bytes(stored["Body"].read())
+    await anyio.Path(joined).write_bytes(attempt_files["Body"].read())
     listed = await bucket.call("list_objects_v2", Prefix="ada/")
     await bucket.close()
-    assert not [each["Key"] for each in listed["Contents"] if "piece" in each["Key"]]
-    assert_alike(joined, whole)
+    assert not [each["Key"] for each in listed["Contents"] if "chunk" in each["Key"]]
+    assert_same_video(joined, whole)
 
 
 @pytest.mark.parametrize(
@@ -99,33 +101,35 @@ async def test_a_plain_call_is_split_and_leaves_nothing_but_its_output(
     ],
 )
 async def test_what_can_t_be_made_is_returned_and_never_raised(
-    client: Client, changes: Answer, code: str
+    client: Client, changes: CallValue, code: str
 ) -> None:
-    answer: Answer = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **changes})
+    answer: CallValue = await function(client, "process_video").remote.aio(**{**ARGUMENTS, **changes})
     assert (answer["status"], answer["code"]) == ("error", code)
 
 
 async def test_the_generator_yields_progress_and_the_result_last(client: Client) -> None:
-    told: list[Answer] = [
+    values: list[CallValue] = [
         item async for item in function(client, "process_video_with_progress").remote_gen.aio(**ARGUMENTS)
     ]
-    *ticks, result = told
+    *ticks, result = values
     assert result["status"] == "success"
     progress = [tick["progress"] for tick in ticks]
     assert progress == sorted(progress)
     assert (len(progress) > 2, progress[-1] < 100) == (True, True)
 
 
-async def test_a_run_that_is_interrupted_leaves_no_scratch(house: House, source: bytes) -> None:
-    house.road.hold(OUTPUT)
-    job_id = await house.submitted(source)
-    await house.road.came(OUTPUT)
-    assert len(scratch(house.plane)) == 1
-    async with open_client(house.plane) as client:
-        call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(await house.calls(job_id), client=client)
+async def test_a_run_that_is_interrupted_leaves_no_scratch(harness: ModalHarness, source: bytes) -> None:
+    harness.proxy.hold(OUTPUT)
+    job_id = await harness.submit(source)
+    await harness.proxy.wait_arrived(OUTPUT)
+    assert len(scratch(harness.plane)) == 1
+    async with open_client(harness.plane) as client:
+        call: modal.FunctionCall[Any] = modal.FunctionCall.from_id(
+            await harness.wait_call_id(job_id), client=client
+        )
         await call.cancel.aio()  # as Modal does: an exception in the run, whose container goes on
-        await wait_until(lambda: not scratch(house.plane))
-    assert (await house.http.delete(f"/api/exports/{job_id}")).status_code == 202
+        await wait_until(lambda: not scratch(harness.plane))
+    assert (await harness.http.delete(f"/api/exports/{job_id}")).status_code == 202
 
 
 async def test_the_image_holds_whatever_the_video_code_imports() -> None:

@@ -1,4 +1,4 @@
-"""Exports on Modal while something is wrong with Modal, the app, the token, or the road back."""
+"""Exports on Modal while Modal, the app, the token or the way of the callbacks fails."""
 
 import asyncio
 from pathlib import Path
@@ -10,8 +10,8 @@ from gpu.spec import AttemptSpec
 from infra.modal_local import Faults, ModalLocal
 from service.dispatch.runners.modal import ModalRunner
 from tests.flows.on_modal.callback_proxy import OUTPUT
-from tests.flows.on_modal.conftest import deployed
-from tests.flows.on_modal.modal_harness import House, housed, runner_of
+from tests.flows.on_modal.conftest import deploy_app
+from tests.flows.on_modal.modal_harness import ModalHarness, create_runner, open_harness
 
 pytestmark = pytest.mark.anyio
 
@@ -27,28 +27,28 @@ def process_video(job_id, input_key):
 """
 
 
-async def readiness(house: House) -> tuple[int, str | None]:
-    answer = await house.http.get("/readyz")
+async def readiness(harness: ModalHarness) -> tuple[int, str | None]:
+    answer = await harness.http.get("/readyz")
     return answer.status_code, answer.json().get("runner_error", {}).get("code")
 
 
 async def test_with_all_callbacks_lost_the_call_s_own_value_tells(
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
-    async with housed(plane, data_dir, silence_seconds=2) as house:
-        house.road.lost |= {"export.started", "export.progress", "export.completed"}
-        job = await house.ended(await house.submitted(source))
+    async with open_harness(plane, data_dir, silence_seconds=2) as harness:
+        harness.proxy.dropped |= {"export.started", "export.progress", "export.completed"}
+        job = await harness.wait_ended(await harness.submit(source))
     assert (job["status"], job["attempt"]) == ("complete", 1)
     assert job["gpu_seconds"] > 0
-    assert {each.status for each in house.road.passed if each.kind != OUTPUT} == {503}
+    assert {each.status for each in harness.proxy.forwarded if each.kind != OUTPUT} == {503}
 
 
 async def test_a_failure_that_could_not_be_told_is_found_in_the_call_s_value(
     plane: ModalLocal, data_dir: Path
 ) -> None:
-    async with housed(plane, data_dir, silence_seconds=2) as house:
-        house.road.lost |= {"export.started", "export.failed"}
-        job = await house.ended(await house.submitted(b"this is no video"))
+    async with open_harness(plane, data_dir, silence_seconds=2) as harness:
+        harness.proxy.dropped |= {"export.started", "export.failed"}
+        job = await harness.wait_ended(await harness.submit(b"this is no video"))
     assert (job["status"], job["error"]["code"]) == ("error", "source_unreadable")
 
 
@@ -57,17 +57,19 @@ async def test_while_modal_takes_no_calls_an_export_waits_and_loses_no_attempt(
     plane: ModalLocal, data_dir: Path, source: bytes, status: str
 ) -> None:
     plane.fault_api.set(Faults(refuse_spawns=status))
-    async with housed(plane, data_dir, runner_of(plane, spawn_seconds=0.5), attempt_limit=1) as house:
-        job_id = await house.submitted(source)
-        waiting = await house.seen(job_id, attempt=2)
+    async with open_harness(
+        plane, data_dir, create_runner(plane, spawn_seconds=0.5), attempt_limit=1
+    ) as harness:
+        job_id = await harness.submit(source)
+        waiting = await harness.wait_for(job_id, attempt=2)
         assert (waiting["status"], waiting["error"]) == ("pending", None)
         assert waiting["message"].endswith("Trying again.")
         plane.fault_api.set(Faults())
-        assert (await house.ended(job_id))["status"] == "complete"
+        assert (await harness.wait_ended(job_id))["status"] == "complete"
 
 
-class Impatient(ModalRunner):
-    """Tells when it has given a spawn up."""
+class ReportingRunner(ModalRunner):
+    """Sets `gave_up` when a spawn has ended."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -83,16 +85,16 @@ class Impatient(ModalRunner):
 async def test_a_spawn_whose_answer_is_late_spares_the_run_that_has_reported(
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
-    runner = runner_of(plane, kind=Impatient, spawn_seconds=3)
-    assert isinstance(runner, Impatient)
-    async with housed(plane, data_dir, runner) as house:
+    runner = create_runner(plane, kind=ReportingRunner, spawn_seconds=3)
+    assert isinstance(runner, ReportingRunner)
+    async with open_harness(plane, data_dir, runner) as harness:
         plane.fault_api.set(Faults(spawn_answer_delay_seconds=30))
-        release = house.road.hold(OUTPUT)
-        job_id = await house.submitted(source)
-        await house.road.came(OUTPUT)
+        release = harness.proxy.hold(OUTPUT)
+        job_id = await harness.submit(source)
+        await harness.proxy.wait_arrived(OUTPUT)
         await asyncio.wait_for(runner.gave_up.wait(), 10)
         release.set()
-        job = await house.ended(job_id)
+        job = await harness.wait_ended(job_id)
     assert (job["status"], job["attempt"]) == ("complete", 1)
 
 
@@ -100,32 +102,32 @@ async def test_a_revoked_token_is_told_on_the_export_and_to_the_operator(
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
     plane.fault_api.set(Faults(token_revoked=True))
-    async with housed(plane, data_dir) as house:
-        job = await house.ended(await house.submitted(source))
+    async with open_harness(plane, data_dir) as harness:
+        job = await harness.wait_ended(await harness.submit(source))
         assert (job["status"], job["error"]["code"]) == ("error", "modal_unauthorized")
-        assert await readiness(house) == (503, "modal_unauthorized")
+        assert await readiness(harness) == (503, "modal_unauthorized")
 
 
 async def test_an_app_that_is_not_there_is_told_on_the_export_and_to_the_operator(
     plane: ModalLocal, data_dir: Path, source: bytes
 ) -> None:
-    async with housed(plane, data_dir, runner_of(plane, "nothing")) as house:
-        job = await house.ended(await house.submitted(source))
+    async with open_harness(plane, data_dir, create_runner(plane, "nothing")) as harness:
+        job = await harness.wait_ended(await harness.submit(source))
         assert (job["status"], job["error"]["code"]) == ("error", "modal_app_missing")
         assert "framehook modal deploy" in job["error"]["message"]
-        assert await readiness(house) == (503, "modal_app_missing")
+        assert await readiness(harness) == (503, "modal_app_missing")
 
 
 async def test_an_app_that_takes_other_arguments_is_found_out_before_it_is_called(
     plane: ModalLocal, data_dir: Path, source: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "another.py").write_text(OTHER_APP)
-    await deployed(plane, str(tmp_path / "another.py"))
-    async with housed(plane, data_dir, runner_of(plane, "another")) as house:
-        job = await house.ended(await house.submitted(source))
+    await deploy_app(plane, str(tmp_path / "another.py"))
+    async with open_harness(plane, data_dir, create_runner(plane, "another")) as harness:
+        job = await harness.wait_ended(await harness.submit(source))
         assert (job["status"], job["error"]["code"]) == ("error", "function_mismatch")
-        assert await readiness(house) == (503, "function_mismatch")
+        assert await readiness(harness) == (503, "function_mismatch")
 
 
-async def test_a_service_that_can_start_runs_is_ready(house: House) -> None:
-    assert await readiness(house) == (200, None)
+async def test_a_service_that_can_start_runs_is_ready(harness: ModalHarness) -> None:
+    assert await readiness(harness) == (200, None)

@@ -1,4 +1,4 @@
-"""Exports made whole and in pieces, laid side by side; and the processes that make pieces."""
+"""Compare exports in one piece with exports in chunks; find the processes that encode chunks."""
 
 import select
 from collections.abc import Iterator
@@ -30,14 +30,14 @@ ENDLESS: dict[str, Any] = {
 
 
 def pattern(time: float) -> Luma:
-    """A soft picture that no other time has."""
+    """Draw a soft picture that is different at every time."""
     down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
     waves = 120 + 80 * np.sin(across / 20 + 3 * time) * np.cos(down / 25 - 2 * time)
     return cast(Luma, waves.astype(np.uint8))
 
 
 def harsh(time: float) -> Luma:
-    """Hard edges on the move, and grain: what an encoder gets wrong, and never the same way twice."""
+    """Draw moving hard edges and noise, which an encoder changes in a different way each time."""
     down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
     grain = np.random.default_rng(round(time * 1_000)).normal(0, 25, (HEIGHT, WIDTH))
     edges = 60 * np.sign(np.sin(across / 3 + time * 20)) * np.sign(np.sin(down / 4 - time * 15))
@@ -45,23 +45,23 @@ def harsh(time: float) -> Luma:
 
 
 def beat(path: Path, times: tuple[float, ...] = frame_times(SECONDS)) -> Path:
-    """Seven seconds whose pictures tell the time and whose sound is clicks."""
+    """Write seven seconds of video, different in every frame, with clicks as audio."""
     return write_video(path, Video(pattern, times, tone=clicks(SECONDS, *CLICKS)))
 
 
-def made(source: Path, pieces: int, **config: Any) -> tuple[Path, list[Progress]]:
-    """The export in so many pieces."""
-    output = source.with_name(f"output-{pieces}.mp4")
+def export_split(source: Path, chunks: int, **config: Any) -> tuple[Path, list[Progress]]:
+    """Export in so many chunks; return the path and the progress."""
+    output = source.with_name(f"output-{chunks}.mp4")
     fields = {"quality": "high"} | config
     ticks, _ = run_to_end(
-        run(attempt_spec(source, output, parallelism=pieces, **fields), source.with_name("scratch"))
+        run(attempt_spec(source, output, parallelism=chunks, **fields), source.with_name("scratch"))
     )
     return output, ticks
 
 
 @dataclass(frozen=True)
-class Film:
-    """What a player makes of a file: its frames, when each is shown, where it can begin, how long it lasts."""
+class DecodedVideo:
+    """A decoded file: frames, times, keyframes, start times and durations."""
 
     pictures: list[NDArray[np.uint8]]
     times: list[int | None]
@@ -71,7 +71,7 @@ class Film:
     tag: str
 
     @classmethod
-    def of(cls, path: Path) -> "Film":
+    def of(cls, path: Path) -> "DecodedVideo":
         with av.open(str(path)) as container:
             tag = container.streams.video[0].codec_context.codec_tag
             begins = [container.start_time, *(stream.start_time for stream in container.streams)]
@@ -89,16 +89,16 @@ class Film:
         )
 
 
-def children(pid: int | str = "self") -> list[int]:
-    """The pieces that a process has started and that are still there; it may have started more than pieces."""
-    found = Path(f"/proc/{pid}/task").glob("*/children")
-    started = [int(child) for listed in found for child in listed.read_text().split()]
+def chunk_processes(pid: int | str = "self") -> list[int]:
+    """List the chunk processes among the children of a process."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    started = [int(child) for listed in lists for child in listed.read_text().split()]
     return [child for child in started if b"gpu.chunks" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 @contextmanager
-def watched(pids: list[int]) -> Iterator[list[int]]:
-    """Handles of processes, which outlive them."""
+def open_handles(pids: list[int]) -> Iterator[list[int]]:
+    """Open handles of processes, which stay valid after the processes have ended."""
     handles = [pidfd_open(pid) for pid in pids]
     try:
         yield handles
@@ -107,6 +107,6 @@ def watched(pids: list[int]) -> Iterator[list[int]]:
             close(handle)
 
 
-def ended(handles: list[int], within_seconds: float = 10.0) -> bool:
-    """Whether all of the processes come to their end."""
+def have_ended(handles: list[int], within_seconds: float = 10.0) -> bool:
+    """Wait for the processes; return whether all have ended in time."""
     return all(select.select([handle], [], [], within_seconds)[0] for handle in handles)

@@ -41,7 +41,7 @@ Frame = tuple[int, int, float, str]
 
 
 def pattern(time: float) -> Luma:
-    """A picture that no other time has."""
+    """Draw a picture that is different at every time."""
     down, across = np.mgrid[0:HEIGHT, 0:WIDTH]
     waves = 120 + 90 * np.sin(across / 5 + 9 * time) * np.cos(down / 7 - 4 * time)
     return cast(Luma, waves.astype(np.uint8))
@@ -86,7 +86,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Source]:
 
 
 def frames(render: Render, ticks: range) -> Iterator[Frame]:
-    """When each frame is shown, for how long, what time of the source it shows, and a digest of its picture."""
+    """Yield for each frame its time, its duration, its time in the source and a digest of the picture."""
     with closing(render.open_pictures(ticks)) as pictures:
         for picture in pictures:
             content = picture.frame.to_ndarray().tobytes()

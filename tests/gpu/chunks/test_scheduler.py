@@ -22,9 +22,18 @@ from gpu.sources.source import probe
 from gpu.spec import CallbackTarget, RemoteUpload
 from tests.callbacks.scripted_server import receiver
 from tests.gpu.chunks import chunk_comparison
-from tests.gpu.chunks.chunk_comparison import ENDLESS, STILL, Film, beat, children, made, pattern, watched
+from tests.gpu.chunks.chunk_comparison import (
+    ENDLESS,
+    STILL,
+    DecodedVideo,
+    beat,
+    chunk_processes,
+    export_split,
+    open_handles,
+    pattern,
+)
 from tests.gpu.run_pipeline import attempt_spec, run_to_end
-from tests.gpu.worker_process import begun, ended, left
+from tests.gpu.worker_process import list_leftovers, start_worker, wait_exit
 from tests.support.videos import Video, frame_times, write_video
 
 pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
@@ -32,8 +41,8 @@ pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take 
 
 def test_an_order_of_any_length_is_taken(tmp_path: Path) -> None:
     keyframes = [STILL[0] | {"time": number / 1_000} for number in range(5_000)]
-    joined, _ = made(beat(tmp_path / "source.mp4"), 2, keyframes=keyframes)
-    assert len(Film.of(joined).times) == chunk_comparison.SECONDS * 30
+    joined, _ = export_split(beat(tmp_path / "source.mp4"), 2, keyframes=keyframes)
+    assert len(DecodedVideo.of(joined).times) == chunk_comparison.SECONDS * 30
 
 
 def test_together_the_pieces_leave_the_machine_some_memory(tmp_path: Path) -> None:
@@ -70,11 +79,11 @@ def test_a_piece_that_fails_ends_the_export_with_its_error(tmp_path: Path) -> No
     caught = []
     for count in (1, 3):
         with pytest.raises(ExportError) as failure:
-            made(source, count, keyframes=STILL)
+            export_split(source, count, keyframes=STILL)
         caught.append((failure.value.code, failure.value.message, failure.value.transient))
     assert caught[0][0] == "source_truncated"
     assert caught[1] == caught[0]
-    assert (list(tmp_path.iterdir()), children()) == ([source], [])
+    assert (list(tmp_path.iterdir()), chunk_processes()) == ([source], [])
 
 
 @pytest.mark.parametrize(
@@ -89,14 +98,14 @@ def test_a_piece_whose_process_dies_ends_the_export_and_the_other_pieces(
     working = run(attempt_spec(source, tmp_path / "output.mp4", **ENDLESS), tmp_path / "scratch")
     while next(working).progress <= 5:
         pass
-    with watched(children()) as processes:
+    with open_handles(chunk_processes()) as processes:
         assert len(processes) == 3
-        os.kill(children()[1], number)
+        os.kill(chunk_processes()[1], number)
         with pytest.raises(ExportError) as caught:
             list(working)
         assert (caught.value.code, caught.value.transient) == ending
-        assert chunk_comparison.ended(processes, 0)
-    assert (list(tmp_path.iterdir()), children()) == ([source], [])
+        assert chunk_comparison.have_ended(processes, 0)
+    assert (list(tmp_path.iterdir()), chunk_processes()) == ([source], [])
 
 
 def test_a_closed_generator_stops_the_pieces(tmp_path: Path) -> None:
@@ -105,7 +114,7 @@ def test_a_closed_generator_stops_the_pieces(tmp_path: Path) -> None:
     while next(working).progress <= 5:
         pass
     working.close()
-    assert (list(tmp_path.iterdir()), children()) == ([source], [])
+    assert (list(tmp_path.iterdir()), chunk_processes()) == ([source], [])
 
 
 @pytest.mark.parametrize(
@@ -114,26 +123,26 @@ def test_a_closed_generator_stops_the_pieces(tmp_path: Path) -> None:
 def test_a_worker_that_ends_leaves_no_process(tmp_path: Path, number: signal.Signals, status: int) -> None:
     source = beat(tmp_path / "source.mp4")
     with receiver() as service:
-        worker = begun(service, source, **ENDLESS)
+        worker = start_worker(service, source, **ENDLESS)
         while service.take().callback.data.progress <= 5:
             pass
-        with watched(children(worker.pid)) as processes:
+        with open_handles(chunk_processes(worker.pid)) as processes:
             assert len(processes) == 3
             worker.send_signal(number)
-            assert ended(worker)[0] == status
-            assert chunk_comparison.ended(processes)
+            assert wait_exit(worker)[0] == status
+            assert chunk_comparison.have_ended(processes)
     if number is signal.SIGTERM:
-        assert left(source) == ["scratch"]
+        assert list_leftovers(source) == ["scratch"]
 
 
 def test_a_run_that_is_not_wanted_stops_its_pieces(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
     with receiver() as service:
         service.script(200, 200, 200, 410)
-        worker = begun(service, source, **ENDLESS)
-        assert ended(worker)[0] == 0
+        worker = start_worker(service, source, **ENDLESS)
+        assert wait_exit(worker)[0] == 0
         assert EventType.FAILED not in {received.callback.type for received in service.take_all()}
-    assert left(source) == ["scratch"]
+    assert list_leftovers(source) == ["scratch"]
 
 
 class UnavailableWorker:
@@ -178,4 +187,4 @@ def test_pieces_that_wait_for_a_machine_are_made_by_the_one_that_is_there(tmp_pa
     spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL, parallelism=3)
     ticks, _ = run_to_end(run(spec, tmp_path / "scratch", pool=UnavailablePool()))
     assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
-    assert len(Film.of(tmp_path / "output.mp4").times) == chunk_comparison.SECONDS * 30
+    assert len(DecodedVideo.of(tmp_path / "output.mp4").times) == chunk_comparison.SECONDS * 30

@@ -1,4 +1,4 @@
-"""An export in pieces is the export: frame for frame, sound for sound, and nothing is left of the pieces."""
+"""An export in chunks equals an export in one piece, in frames and sound, and leaves no chunks behind."""
 
 import itertools
 from contextlib import closing
@@ -20,7 +20,16 @@ from gpu.media.encode import Render
 from gpu.media.timeline import Clock
 from gpu.pipeline import run
 from tests.gpu.chunks import chunk_comparison
-from tests.gpu.chunks.chunk_comparison import ENDLESS, STILL, UNEVEN, Film, beat, harsh, made, pattern
+from tests.gpu.chunks.chunk_comparison import (
+    ENDLESS,
+    STILL,
+    UNEVEN,
+    DecodedVideo,
+    beat,
+    export_split,
+    harsh,
+    pattern,
+)
 from tests.gpu.export_types.clip_sources import chapters
 from tests.gpu.run_pipeline import attempt_spec
 from tests.support.videos import SOUND_RATE, Video, click_times, frame_times, read_samples, write_video
@@ -69,10 +78,10 @@ def test_an_export_in_pieces_is_the_whole(
     tmp_path: Path, kind: str, config: dict[str, Any], times: tuple[float, ...]
 ) -> None:
     source = beat(tmp_path / "source.mp4", times)
-    whole, _ = made(source, 1, kind=kind, **config)
-    joined, ticks = made(source, 3, kind=kind, **config)
+    whole, _ = export_split(source, 1, kind=kind, **config)
+    joined, ticks = export_split(source, 3, kind=kind, **config)
     assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
-    expected, actual = Film.of(whole), Film.of(joined)
+    expected, actual = DecodedVideo.of(whole), DecodedVideo.of(joined)
     assert (actual.times, actual.begins, actual.lengths) == (
         expected.times,
         expected.begins,
@@ -94,7 +103,8 @@ def test_of_a_harsh_picture_too_pieces_show_the_very_frames_of_the_whole(
 ) -> None:
     source = write_video(tmp_path / "source.mp4", Video(harsh, frame_times(5)))
     whole, joined = (
-        Film.of(made(source, count, keyframes=STILL, codec=codec, quality=quality)[0]) for count in (1, 2)
+        DecodedVideo.of(export_split(source, count, keyframes=STILL, codec=codec, quality=quality)[0])
+        for count in (1, 2)
     )
     assert all(itertools.starmap(np.array_equal, zip(whole.pictures, joined.pictures, strict=True)))
     assert (joined.times, joined.keyframes) == (whole.times, whole.keyframes)
@@ -102,12 +112,12 @@ def test_of_a_harsh_picture_too_pieces_show_the_very_frames_of_the_whole(
 
 def test_pieces_of_a_source_with_a_long_pause_may_be_empty(tmp_path: Path) -> None:
     source = write_video(tmp_path / "source.mp4", Video(pattern, (0.0, 0.1, 0.23, 6.8, 6.9, 6.96)))
-    whole, joined = (Film.of(made(source, count, keyframes=STILL)[0]) for count in (1, 3))
+    whole, joined = (DecodedVideo.of(export_split(source, count, keyframes=STILL)[0]) for count in (1, 3))
     assert (joined.times, joined.lengths) == (whole.times, whole.lengths)
 
 
 def render(seconds: float, rate: Fraction = Fraction(30), *, steady: bool = True) -> Render:
-    """One whose pictures nobody asks for."""
+    """Return a render without pictures, for tests of where it is cut."""
     clock = Clock(rate, steady=steady)
     return Render(16, 16, clock, seconds, lambda _: (_ for _ in ()), None)
 
@@ -126,9 +136,9 @@ def render(seconds: float, rate: Fraction = Fraction(30), *, steady: bool = True
 def test_cuts_lie_where_keyframes_do_and_short_pieces_are_not_worth_it(
     seconds: float, count: int, lengths: list[int]
 ) -> None:
-    found = plan.cut_points(render(seconds), count)
-    assert [len(ticks) for ticks in found] == lengths
-    assert [ticks.start for ticks in found] == list(itertools.accumulate(lengths[:-1], initial=0))
+    chunks = plan.cut_points(render(seconds), count)
+    assert [len(ticks) for ticks in chunks] == lengths
+    assert [ticks.start for ticks in chunks] == list(itertools.accumulate(lengths[:-1], initial=0))
 
 
 @pytest.mark.parametrize(("seconds", "reel_seconds"), [(1, 2), (7, 2), (20, 6), (30, 10), (7_200, 10)])
@@ -148,22 +158,22 @@ def test_reels_are_whole_keyframe_intervals_and_ten_seconds_at_most(
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_cuts_leave_nothing_out(rate: Fraction, steady: bool, seconds: float, count: int) -> None:
     whole = render(round(seconds * rate) / float(rate), rate, steady=steady)
-    found = plan.cut_points(whole, count)
-    assert len(found) <= count
-    assert (found[0].start, found[-1].stop) == (0, whole.ticks.stop)
-    assert all(one.stop == other.start for one, other in itertools.pairwise(found))
-    assert min(len(ticks) * whole.clock.time_base for ticks in found) > 1.9
+    chunks = plan.cut_points(whole, count)
+    assert len(chunks) <= count
+    assert (chunks[0].start, chunks[-1].stop) == (0, whole.ticks.stop)
+    assert all(first.stop == other.start for first, other in itertools.pairwise(chunks))
+    assert min(len(ticks) * whole.clock.time_base for ticks in chunks) > 1.9
 
 
 def test_pieces_that_would_be_too_long_are_made_in_turns() -> None:
-    found = plan.cut_points(render(600), 4, max_chunk_seconds=60)
-    assert len(found) == 12
-    assert max(len(ticks) for ticks in found) <= 60 * 30
+    chunks = plan.cut_points(render(600), 4, max_chunk_seconds=60)
+    assert len(chunks) == 12
+    assert max(len(ticks) for ticks in chunks) <= 60 * 30
 
 
 def test_progress_rises_through_the_pieces_and_the_joining(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
-    _, ticks = made(source, 3, keyframes=STILL)
+    _, ticks = export_split(source, 3, keyframes=STILL)
     with closing(run(attempt_spec(source, source, **ENDLESS), tmp_path / "scratch")) as working:
         early = list(itertools.islice((tick for tick in working if tick.eta_seconds), 5))
     for progress in ([tick.progress for tick in ticks], [tick.progress for tick in early]):
@@ -178,10 +188,11 @@ def test_the_time_that_it_takes_to_come_up_does_not_count() -> None:
 
 def test_pieces_that_were_not_encoded_alike_are_not_joined(tmp_path: Path) -> None:
     source = beat(tmp_path / "source.mp4")
-    one, other = (
-        made(source, count, keyframes=STILL, codec=codec)[0] for count, codec in ((1, "h264"), (2, "av1"))
+    first, other = (
+        export_split(source, count, keyframes=STILL, codec=codec)[0]
+        for count, codec in ((1, "h264"), (2, "av1"))
     )
-    halves = [(range(210), one), (range(210, 420), other)]
+    halves = [(range(210), first), (range(210, 420), other)]
     with pytest.raises(ExportError) as caught:
         list(concat(render(14.0), halves, None, None, tmp_path / "joined.mp4"))
     assert caught.value.code == "pieces_differ"

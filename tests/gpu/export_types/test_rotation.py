@@ -8,8 +8,8 @@ import pytest
 
 from gpu.export_types.rotation import limit_start
 from gpu.media import encoders
-from tests.gpu.chunks.chunk_comparison import Film
-from tests.gpu.chunks.chunk_comparison import made as in_pieces
+from tests.gpu.chunks.chunk_comparison import DecodedVideo
+from tests.gpu.chunks.chunk_comparison import export_split as in_pieces
 from tests.gpu.run_pipeline import export
 from tests.support.videos import Luma, Video, frame_times, read_lumas, write_video
 
@@ -108,7 +108,7 @@ def test_in_pieces_a_turned_picture_is_the_same_to_the_bit(tmp_path: Path) -> No
     source = write_video(tmp_path / "source.mp4", Video(draw, frame_times(5.0), rate=Fraction(30)))
     keyframes = [key(100, 30, 120, 120), key(-100, -170, 520, 520, 4)]
     films = [
-        Film.of(in_pieces(source, count, keyframes=keyframes, rotation=33, output_width=160)[0])
+        DecodedVideo.of(in_pieces(source, count, keyframes=keyframes, rotation=33, output_width=160)[0])
         for count in (1, 2)
     ]
     assert all((one == other).all() for one, other in zip(films[0].pictures, films[1].pictures, strict=True))

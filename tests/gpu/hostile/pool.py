@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-PATIENCE_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Child:
         pipes.stdin.flush()
         with selectors.DefaultSelector() as waiting:
             waiting.register(pipes.stdout, selectors.EVENT_READ)
-            said = pipes.stdout.readline() if waiting.select(PATIENCE_SECONDS) else None
+            said = pipes.stdout.readline() if waiting.select(TIMEOUT_SECONDS) else None
         if said:
             answer: dict[str, Any] = json.loads(said)
             return answer

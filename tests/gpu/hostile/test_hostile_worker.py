@@ -13,7 +13,7 @@ import pytest
 
 from tests.callbacks.scripted_server import Receiver, receiver
 from tests.gpu.hostile.corpus import SIDE, liars, mutants, noise, originals, strangers, told
-from tests.gpu.worker_process import begun, ended, left
+from tests.gpu.worker_process import list_leftovers, start_worker, wait_exit
 
 SEED, EVERY = 30, 11
 STILL = [{"time": 0, "x": 0, "y": 0, "width": SIDE, "height": SIDE}]
@@ -28,9 +28,9 @@ def service() -> Iterator[Receiver]:
 
 def ending(service: Receiver, source: Path) -> tuple[int, str, list[str]]:
     """The worker's exit status, `output` or the error's code, and what it left."""
-    status, said = ended(begun(service, source, keyframes=STILL))
+    status, said = wait_exit(start_worker(service, source, keyframes=STILL))
     terminal = json.loads(said)
-    return status, "output" if "output" in terminal else terminal["error"]["code"], left(source)
+    return status, "output" if "output" in terminal else terminal["error"]["code"], list_leftovers(source)
 
 
 def test_a_worker_survives_what_it_is_given(service: Receiver, tmp_path: Path) -> None:
@@ -57,11 +57,11 @@ def test_a_tiny_file_that_takes_all_memory_is_ended(service: Receiver, tmp_path:
     source.parent.mkdir()
     # One chunk of forty million samples of a byte each: a gigabyte and a half of index.
     source.write_bytes(told(told(told(plain, b"stsz", 8, 1), b"stsz", 12, SAMPLES), b"stsc", 16, SAMPLES))
-    status, _ = ended(begun(service, source, memory_megabytes=400))
+    status, _ = wait_exit(start_worker(service, source, memory_megabytes=400))
     error = service.take_all()[-1].callback.data.error
     assert error is not None
     assert (status, error.code, error.transient) == (124, "out_of_memory", False)
-    assert left(source) == ["scratch"]
+    assert list_leftovers(source) == ["scratch"]
 
 
 @contextmanager
@@ -85,8 +85,8 @@ def test_a_decoder_that_hangs_is_ended_by_the_deadline(service: Receiver, tmp_pa
     source.parent.mkdir()
     source.write_bytes(content)
     with leased(source):
-        status, _ = ended(begun(service, source, deadline_seconds=2.0))
+        status, _ = wait_exit(start_worker(service, source, deadline_seconds=2.0))
     error = service.take_all()[-1].callback.data.error
     assert error is not None
     assert (status, error.code) == (124, "deadline_exceeded")
-    assert left(source) == ["scratch"]
+    assert list_leftovers(source) == ["scratch"]

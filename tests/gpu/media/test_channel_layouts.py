@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.callbacks.scripted_server import Receiver, receiver
-from tests.gpu.worker_process import begun, ended
+from tests.gpu.worker_process import start_worker, wait_exit
 from tests.support.videos import SOUND_RATE, Video, dot, frame_times, read_samples, write_video
 
 SECONDS = 0.5
@@ -55,7 +55,7 @@ def relabel(path: Path, tag: int) -> Path:
 
 def heard(service: Receiver, source: Path) -> Path:
     """The export of a worker as the service would start it, whose process no fault of memory ends."""
-    status, said = ended(begun(service, source))
+    status, said = wait_exit(start_worker(service, source))
     assert status == 0
     assert "output" in json.loads(said)
     return source.with_name("output.mp4")

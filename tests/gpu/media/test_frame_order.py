@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpu.media import encoders
-from tests.gpu.chunks.chunk_comparison import Film, made
+from tests.gpu.chunks.chunk_comparison import DecodedVideo, export_split
 from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
 from tests.gpu.run_pipeline import export
 from tests.support.videos import SOUND_RATE, Video, clicks, frame_times, write_video
@@ -55,7 +55,7 @@ def test_a_trim_begins_with_the_frame_of_its_time(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize("name", KINDS)
 def test_pieces_are_the_whole_to_the_bit(tmp_path: Path, name: str) -> None:
     source = filmed(tmp_path / name)
-    whole, split = (Film.of(made(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
+    whole, split = (DecodedVideo.of(export_split(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
     assert whole.times == split.times
     assert all((one == other).all() for one, other in zip(whole.pictures, split.pictures, strict=True))
 

@@ -15,8 +15,8 @@ from gpu.export_types.crop import Crop, fit_crop
 from gpu.export_types.framing import FramingConfig
 from gpu.media.color import FrameConverter
 from gpu.pipeline import run
-from tests.gpu.chunks.chunk_comparison import Film
-from tests.gpu.chunks.chunk_comparison import made as in_pieces
+from tests.gpu.chunks.chunk_comparison import DecodedVideo
+from tests.gpu.chunks.chunk_comparison import export_split as in_pieces
 from tests.gpu.run_pipeline import STILL, attempt_spec, export, run_to_end
 from tests.support.videos import Luma, Video, frame_times, read_lumas, write_video
 
@@ -206,7 +206,7 @@ def test_in_pieces_bars_are_the_same_to_the_bit(tmp_path: Path) -> None:
         {"time": 4, "x": -100, "y": -170, "width": 520, "height": 520},
     ]
     films = [
-        Film.of(in_pieces(source, count, keyframes=keyframes, output_width=160, background=BLUE)[0])
+        DecodedVideo.of(in_pieces(source, count, keyframes=keyframes, output_width=160, background=BLUE)[0])
         for count in (1, 2)
     ]
     assert all((one == other).all() for one, other in zip(films[0].pictures, films[1].pictures, strict=True))

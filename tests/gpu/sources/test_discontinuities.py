@@ -9,7 +9,7 @@ import pytest
 from gpu.errors import ExportError
 from gpu.media import encoders
 from gpu.sources.source import probe
-from tests.gpu.chunks.chunk_comparison import Film, made
+from tests.gpu.chunks.chunk_comparison import DecodedVideo, export_split
 from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
 from tests.gpu.run_pipeline import export
 from tests.support.videos import SOUND_RATE, Tone, Video, frame_times, read_samples, write_video
@@ -80,7 +80,7 @@ def test_trims_count_on_the_joined_clock(tmp_path: Path, kind: str) -> None:
 @pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 def test_pieces_of_a_joined_film_are_the_whole_to_the_bit(tmp_path: Path) -> None:
     source = joined(tmp_path / "source.ts", JOINS["again and again"])
-    whole, split = (Film.of(made(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
+    whole, split = (DecodedVideo.of(export_split(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
     assert whole.times == split.times
     assert all((one == other).all() for one, other in zip(whole.pictures, split.pictures, strict=True))
 

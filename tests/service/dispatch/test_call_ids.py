@@ -1,4 +1,4 @@
-"""Which call an attempt is asked after and cancelled by: the one that the runner started, whatever a report says."""
+"""The call that is probed and cancelled is the one that the runner started, not one that a report names."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -13,11 +13,11 @@ from tests.support.clocks import MovableClock
 from tests.support.fakes import FakeRun, FakeRunner
 from tests.support.stream_server import wait_until
 
-ANOTHER = "fc-of-somebody-else"
+ANOTHER = "fc-of-another-run"
 
 
 class SlowRunner(FakeRunner):
-    """Starts a run at once, and says so when it is allowed to, or never."""
+    """Starts a run immediately, but does not return before it is allowed to."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -134,7 +134,7 @@ async def test_a_cancel_before_the_call_is_stored_ends_the_call_that_was_started
 async def test_a_run_whose_call_was_never_stored_goes_on_until_it_falls_silent(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
-    """The service died between starting it and storing its call: nobody can be asked about it, or told to end it."""
+    """The service died before it stored the call, so it can neither be probed nor cancelled."""
     runner = SlowRunner(instance="")  # its calls outlive the service
     async with open_app(settings, runner) as app:
         await app.submit_export()
@@ -146,7 +146,9 @@ async def test_a_run_whose_call_was_never_stored_goes_on_until_it_falls_silent(
     assert (await run.report_progress(50)).status_code == 200
     row = await later.fetch_row(run.spec.job_id)
     assert (row["attempt"], row["call_id"]) == (1, None)
-    later.runner.statuses[run.spec.call_id] = Failed("asked", "Nobody may ask.", transient=False)
+    later.runner.statuses[run.spec.call_id] = Failed(
+        "probed", "The call must not be probed.", transient=False
+    )
     await clock.pass_time(later, 100)
     row = await later.fetch_row(run.spec.job_id)
     assert (row["attempt"], row["status"]) == (2, "pending")

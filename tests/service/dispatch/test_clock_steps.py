@@ -19,7 +19,7 @@ from service.jobs.models import Job
 from service.jobs.transitions import to_job
 from service.settings import Settings
 from tests.gpu.run_pipeline import run_to_end
-from tests.service.dispatch.test_dispatcher import Slow, once, shown
+from tests.service.dispatch.test_dispatcher import BlockedRunner, get_job, wait_for_state
 from tests.support import job_factory
 from tests.support.app_harness import SOURCE, AppHarness, open_app
 from tests.support.clocks import MovableClock
@@ -50,22 +50,22 @@ async def test_an_export_at_work_goes_on_over_a_step_of_the_clock(
     first, second = await app.next_run(), await app.next_run()
     run = first if first.spec.job_id == working["job_id"] else second
     other = second if run is first else first
-    await once(app, waiting["job_id"], phase="starting")
+    await wait_for_state(app, waiting["job_id"], phase="starting")
     await run.report_started()
-    # Whoever were asked after would be lost: that nobody is asked is what is tested.
+    # A run that is probed would be lost; the test shows that none is probed.
     app.runner.statuses |= {call.spec.call_id: LOST for call in (run, other)}
     clock.step_seconds = step
     await clock.pass_time(app, 30)
-    assert (await shown(app, waiting["job_id"]))["attempt"] == 1
-    for one in (run, other):
-        assert (await tell(one, clock)).status_code == 200
+    assert (await get_job(app, waiting["job_id"]))["attempt"] == 1
+    for call in (run, other):
+        assert (await report_by_clock(call, clock)).status_code == 200
     await clock.pass_time(app, 30)
-    jobs = [await shown(app, job["job_id"]) for job in (waiting, working)]
+    jobs = [await get_job(app, job["job_id"]) for job in (waiting, working)]
     assert [(job["status"], job["attempt"]) for job in jobs] == [("processing", 1)] * 2
 
 
-async def tell(run: FakeRun, clock: MovableClock) -> httpx.Response:
-    """A tick that is signed by the same clock as the service's."""
+async def report_by_clock(run: FakeRun, clock: MovableClock) -> httpx.Response:
+    """Report progress, signed with the time of the service's clock."""
     run.step += 1
     body = run.body("export.progress")
     ahead = int(clock.step_seconds + clock.passed_seconds)
@@ -76,15 +76,15 @@ async def tell(run: FakeRun, clock: MovableClock) -> httpx.Response:
 async def test_a_start_goes_on_over_a_step_of_the_clock(
     settings: Settings, stack: AsyncExitStack, clock: MovableClock, step: float
 ) -> None:
-    runner = Slow()
+    runner = BlockedRunner()
     app = await stack.enter_async_context(open_app(settings, runner, clock.clock))
     job = await app.submit_export()
-    await runner.asked.wait()
+    await runner.spawn_requested.wait()
     clock.step_seconds = step
     await clock.pass_time(app, 20)
     runner.allowed.set()
     assert (await app.next_run()).spec.attempt == 1
-    assert (await once(app, job["job_id"], phase="starting"))["attempt"] == 1
+    assert (await wait_for_state(app, job["job_id"], phase="starting"))["attempt"] == 1
 
 
 @both_ways
@@ -96,8 +96,8 @@ async def test_an_output_is_taken_in_over_a_step_of_the_clock(
     await run.report_started()
     row = await app.fetch_row(job["job_id"])
     assert row["call_id"] == run.spec.call_id
-    found = await queried(app, job["job_id"])
-    report = change_from_result(found, job_factory.VALID_OUTPUT, 1.0, now=clock.clock.wall()).report
+    stored = await load_job(app, job["job_id"])
+    report = change_from_result(stored, job_factory.VALID_OUTPUT, 1.0, now=clock.clock.wall()).report
     async with app.database.transaction() as session:
         assert await finalize_leases.acquire(
             session, report, "another", lease_seconds=600, now=clock.clock.wall()
@@ -107,12 +107,12 @@ async def test_an_output_is_taken_in_over_a_step_of_the_clock(
     app.runner.ended_calls.append(run.spec.call_id)
     app.state["dispatcher"].wake()
     await clock.pass_time(app, 10)
-    assert (await shown(app, job["job_id"]))["phase"] == "finalizing"
+    assert (await get_job(app, job["job_id"]))["phase"] == "finalizing"
     await clock.pass_time(app, 20)
-    assert (await shown(app, job["job_id"]))["attempt"] == 2, "whoever took it in has died"
+    assert (await get_job(app, job["job_id"]))["attempt"] == 2, "the process that published it has ended"
 
 
-async def queried(app: AppHarness, job_id: str) -> Job:
+async def load_job(app: AppHarness, job_id: str) -> Job:
     return to_job(await app.fetch_row(job_id))
 
 
@@ -126,9 +126,9 @@ async def test_time_in_which_the_service_did_not_run_does_not_count(
     await app.state["rescuer"].rescue_once()
     clock.passed_seconds += TWO_HOURS
     await app.state["rescuer"].rescue_once()
-    assert (await shown(app, job["job_id"]))["attempt"] == 1
+    assert (await get_job(app, job["job_id"]))["attempt"] == 1
     await clock.pass_time(app, 60)
-    assert (await shown(app, job["job_id"]))["attempt"] == 2
+    assert (await get_job(app, job["job_id"]))["attempt"] == 2
 
 
 async def test_a_pause_does_not_last_until_a_clock_that_went_back_has_caught_up(
@@ -137,7 +137,7 @@ async def test_a_pause_does_not_last_until_a_clock_that_went_back_has_caught_up(
     job = await app.submit_export()
     run = await app.next_run()
     await run.report_failed(transient=True)
-    await once(app, job["job_id"], attempt=2)
+    await wait_for_state(app, job["job_id"], attempt=2)
     clock.step_seconds = -TWO_HOURS
     await app.state["rescuer"].rescue_once()
     app.state["dispatcher"].wake()
@@ -151,11 +151,11 @@ async def test_a_run_that_ended_in_time_is_taken_as_it_ended_however_late_it_is_
     app = await stack.enter_async_context(open_app(brief, FakeRunner(), clock.clock))
     job = await app.submit_export()
     run = await app.next_run()
-    await once(app, job["job_id"], phase="starting")
+    await wait_for_state(app, job["job_id"], phase="starting")
     ending = Failure(code="no_video", message="The file holds no video.")
     app.runner.statuses[run.spec.call_id] = Finished(ending, 1.0)
     await clock.pass_time(app, 30)
-    assert (await shown(app, job["job_id"]))["error"]["code"] == "no_video"
+    assert (await get_job(app, job["job_id"]))["error"]["code"] == "no_video"
 
 
 @both_ways
@@ -179,8 +179,8 @@ async def test_an_output_is_uploaded_by_a_machine_with_another_clock(
 ) -> None:
     clock.step_seconds = step
     placed = settings.model_copy(update={"port": free_port()})
-    made = tmp_path / "made.mp4"
-    made.write_bytes(b"an output")
+    output = tmp_path / "output.mp4"
+    output.write_bytes(b"an output")
     runner = FakeRunner()
     async with serve_app(placed, runner, clock.clock) as server:
         source = placed.data_dir / "objects" / "local" / SOURCE
@@ -192,7 +192,7 @@ async def test_an_output_is_uploaded_by_a_machine_with_another_clock(
         target = RemoteUpload(
             url=f"{server.url}{run.url}/output", key=base64.b64encode(run.key).decode(), attempt=1
         )
-        _, checksum = await asyncio.to_thread(lambda: run_to_end(upload_file(made, target)))
+        _, checksum = await asyncio.to_thread(lambda: run_to_end(upload_file(output, target)))
     assert checksum == f"sha256:{hashlib.sha256(b'an output').hexdigest()}"
 
 

@@ -1,4 +1,4 @@
-"""A disk that fills up: uploads are refused before it is full, exports wait or end, and each says why."""
+"""A disk that fills up: uploads are rejected before it is full, exports wait or end, and each says why."""
 
 import asyncio
 import base64
@@ -23,24 +23,24 @@ pytestmark = pytest.mark.anyio
 MIB = 2**20
 
 
-async def announced(http: httpx.AsyncClient, size: int, *, parts: bool) -> httpx.Response:
-    asked = {"filename": "a.mp4", "size": size, "content_type": "video/mp4", "parts": parts}
-    return await http.post("/api/uploads", json=asked)
+async def announce_upload(http: httpx.AsyncClient, size: int, *, parts: bool) -> httpx.Response:
+    body = {"filename": "a.mp4", "size": size, "content_type": "video/mp4", "parts": parts}
+    return await http.post("/api/uploads", json=body)
 
 
 async def test_six_uploads_at_once_together_get_no_more_than_there_is(data_dir: Path) -> None:
     size = shutil.disk_usage(data_dir).free * 4 // 10
     async with serve_app(settings_on(free_port(), data_dir, max_upload_bytes=2**50), FakeRunner()) as server:
-        answers = await asyncio.gather(*(announced(server.http, size, parts=True) for _ in range(6)))
+        answers = await asyncio.gather(*(announce_upload(server.http, size, parts=True) for _ in range(6)))
         taken = [answer for answer in answers if answer.status_code == 201]
         refused = [answer for answer in answers if answer.status_code == 507]
         assert (len(taken), len(refused)) == (2, 4)
         problem = refused[0].json()
         assert problem["type"] == "urn:framehook:problem:disk_full"
         assert problem["detail"].startswith("The service's disk is too full for this file; delete files")
-        assert (await announced(server.http, size, parts=False)).status_code == 507
+        assert (await announce_upload(server.http, size, parts=False)).status_code == 507
         assert (await server.http.delete(taken[0].headers["location"])).status_code == 204
-        assert (await announced(server.http, size, parts=True)).status_code == 201
+        assert (await announce_upload(server.http, size, parts=True)).status_code == 201
 
 
 @pytest.fixture

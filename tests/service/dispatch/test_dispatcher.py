@@ -1,4 +1,4 @@
-"""The dispatcher and the watch: what becomes of an attempt that the runner refuses, loses, or never starts."""
+"""Tests of the dispatcher and the rescuer: attempts that the runner refuses, loses or never starts."""
 
 import asyncio
 import json
@@ -18,16 +18,16 @@ from tests.support.fakes import FakeRunner
 from tests.support.stream_server import wait_until
 
 
-class Slow(FakeRunner):
-    """Takes its time to start the first run: until it is allowed to, or for ever."""
+class BlockedRunner(FakeRunner):
+    """Does not start a run before it is allowed to."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = asyncio.Event()
+        self.spawn_requested = asyncio.Event()
         self.allowed = asyncio.Event()
 
     async def spawn(self, spec: Any) -> str:
-        self.asked.set()
+        self.spawn_requested.set()
         await self.allowed.wait()
         return await super().spawn(spec)
 
@@ -43,21 +43,21 @@ async def app(settings: Settings, stack: AsyncExitStack, clock: MovableClock) ->
 
 
 async def set_back(app: AppHarness, job_id: str, **values: float) -> None:
-    """Let time have passed for a job: change its row behind the service's back."""
+    """Change a job's row without the service, as if time had passed."""
     async with app.database.transaction() as session:
         await session.execute(update(models.JOBS).where(models.JOBS.c.job_id == job_id).values(**values))
 
 
-async def shown(app: AppHarness, job_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await app.client.get(f"/api/exports/{job_id}")).json()
-    return found
+async def get_job(app: AppHarness, job_id: str) -> dict[str, Any]:
+    job: dict[str, Any] = (await app.client.get(f"/api/exports/{job_id}")).json()
+    return job
 
 
-async def once(app: AppHarness, job_id: str, **wanted: object) -> dict[str, Any]:
-    """The job, as soon as it is as wanted."""
+async def wait_for_state(app: AppHarness, job_id: str, **wanted: object) -> dict[str, Any]:
+    """Wait until the job has these values, and return it."""
     async with asyncio.timeout(10):
         while True:
-            job = await shown(app, job_id)
+            job = await get_job(app, job_id)
             if {name: job[name] for name in wanted} == wanted:
                 return job
             await asyncio.sleep(0.01)
@@ -79,8 +79,8 @@ async def test_no_more_start_than_there_are_places(settings: Settings, stack: As
     first = await app.next_run()
     app.runner.free_slots = 0
     app.runner.freed.set()
-    await once(app, ids[0], phase="starting")
-    assert [(await shown(app, job_id))["phase"] for job_id in ids[1:]] == ["queued", "queued"]
+    await wait_for_state(app, ids[0], phase="starting")
+    assert [(await get_job(app, job_id))["phase"] for job_id in ids[1:]] == ["queued", "queued"]
     app.runner.free_slots = 1
     app.runner.freed.set()
     assert (await app.next_run()).spec.job_id != first.spec.job_id
@@ -92,8 +92,8 @@ async def test_no_user_takes_all_places(users_settings: Settings, stack: AsyncEx
     for user in ("ada", "ada", "ada", "ada", "bob"):
         await app.submit_export(user=user, headers=bearer(user))
     started = [(await app.next_run()).spec.job_id for _ in range(3)]
-    found = {job_id: (await app.fetch_row(job_id))["user_id"] for job_id in started}
-    assert sorted(map(str, found.values())) == ["ada", "ada", "bob"]
+    owners = {job_id: (await app.fetch_row(job_id))["user_id"] for job_id in started}
+    assert sorted(map(str, owners.values())) == ["ada", "ada", "bob"]
     assert app.runner.spawned == []
 
 
@@ -111,14 +111,14 @@ async def test_an_attempt_that_is_refused_is_tried_again_or_over(
     refusal = RunnerRefused("no_gpu", "There is no GPU.", transient=transient, counted=counted)
     app.runner.refusals.append(refusal)
     job = await app.submit_export()
-    await once(app, job["job_id"], status=status, phase="done" if status == "error" else "queued")
+    await wait_for_state(app, job["job_id"], status=status, phase="done" if status == "error" else "queued")
     await wait_until(lambda: not app.runner.refusals)
     row = await app.fetch_row(job["job_id"])
     if attempts_left is None:
-        error = (await once(app, job["job_id"], status="error"))["error"]
+        error = (await wait_for_state(app, job["job_id"], status="error"))["error"]
         assert error == {"code": "no_gpu", "message": "There is no GPU."}
         return
-    await once(app, job["job_id"], attempt=2)
+    await wait_for_state(app, job["job_id"], attempt=2)
     row = await app.fetch_row(job["job_id"])
     assert int(str(row["attempt_limit"])) - 1 == attempts_left
     assert "There is no GPU." in str(row["message"])
@@ -132,9 +132,9 @@ async def test_a_silent_run_that_is_not_known_to_be_lost_is_left_alone(
     run = await app.next_run()
     await run.report_started()
     app.runner.statuses[run.spec.call_id] = status
-    before = await shown(app, job["job_id"])
+    before = await get_job(app, job["job_id"])
     await clock.pass_time(app, 100)
-    assert await shown(app, job["job_id"]) == before
+    assert await get_job(app, job["job_id"]) == before
 
 
 async def test_a_silent_run_that_is_known_to_be_lost_is_replaced(
@@ -145,9 +145,9 @@ async def test_a_silent_run_that_is_known_to_be_lost_is_replaced(
     await run.report_started()
     app.runner.statuses[run.spec.call_id] = Failed("preempted", "The machine was taken.", transient=True)
     await clock.pass_time(app, 59)
-    assert (await shown(app, job["job_id"]))["attempt"] == 1
+    assert (await get_job(app, job["job_id"]))["attempt"] == 1
     await clock.pass_time(app, 2)
-    assert (await shown(app, job["job_id"]))["attempt"] == 2
+    assert (await get_job(app, job["job_id"]))["attempt"] == 2
     assert (await run.report_progress(50)).status_code == 410
     await set_back(app, job["job_id"], not_before=0.0)
     app.runner.freed.set()
@@ -168,13 +168,13 @@ async def test_a_run_has_a_deadline(
     app = await stack.enter_async_context(open_app(brief, FakeRunner(), clock.clock))
     job = await app.submit_export()
     run = await app.next_run()
-    await once(app, job["job_id"], phase="starting")
+    await wait_for_state(app, job["job_id"], phase="starting")
     if started:
         await run.report_started()
     await clock.pass_time(app, 99)
     assert app.runner.cancelled == []
     await clock.pass_time(app, 30)  # it was being asked after meanwhile
-    ended = await shown(app, job["job_id"])
+    ended = await get_job(app, job["job_id"])
     assert (ended["status"], ended["error"]["code"]) == ("error", code)
     assert app.runner.cancelled == [run.spec.call_id]
 
@@ -182,23 +182,23 @@ async def test_a_run_has_a_deadline(
 async def test_an_export_cancelled_while_its_run_starts_has_its_run_ended(
     settings: Settings, stack: AsyncExitStack
 ) -> None:
-    runner = Slow()
+    runner = BlockedRunner()
     app = await stack.enter_async_context(open_app(settings, runner))
     job = await app.submit_export()
-    await runner.asked.wait()
+    await runner.spawn_requested.wait()
     await app.client.delete(f"/api/exports/{job['job_id']}")
     runner.allowed.set()
     run = await app.next_run()
     await wait_until(lambda: run.spec.call_id in runner.cancelled)
-    assert (await shown(app, job["job_id"]))["status"] == "cancelled"
+    assert (await get_job(app, job["job_id"]))["status"] == "cancelled"
 
 
 async def test_a_shutdown_while_runs_start_costs_them_nothing(settings: Settings) -> None:
     once_only = settings.model_copy(update={"attempt_limit": 1})
-    runner = Slow()
+    runner = BlockedRunner()
     async with open_app(once_only, runner) as app:
         ids = [(await app.submit_export())["job_id"] for _ in range(2)]
-        await runner.asked.wait()
+        await runner.spawn_requested.wait()
     async with open_app(once_only, FakeRunner(instance="later-")) as app:
         runs = [await app.next_run() for _ in ids]
         assert {run.spec.job_id for run in runs} == set(ids)
@@ -219,7 +219,7 @@ async def test_a_configuration_of_another_version_fails_alone(
     app.runner.freed.set()
     runs = {(await app.next_run()).spec.job_id for _ in range(2)}
     assert runs == {ids[0], ids[2]}
-    job = await once(app, ids[1], status="error")
+    job = await wait_for_state(app, ids[1], status="error")
     assert (job["attempt"], job["error"]["code"]) == (1, "config_unusable")
     assert app.state["supervisor"].down == {}
 

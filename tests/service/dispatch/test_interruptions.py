@@ -1,4 +1,4 @@
-"""A service that dies under an export: counted apart from the export's own attempts, and bounded."""
+"""Tests of exports during which the service ends: counted apart from the export's attempts, and limited."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +13,7 @@ from service.jobs.models import Job, Status
 from service.jobs.retry_rule import MAX_INTERRUPTIONS
 from service.settings import Settings
 from tests.service.dispatch.test_call_ids import wait_for_spawn
-from tests.service.dispatch.test_dispatcher import Slow
+from tests.service.dispatch.test_dispatcher import BlockedRunner
 from tests.support import job_factory
 from tests.support.app_harness import open_app
 from tests.support.clocks import MovableClock
@@ -94,10 +94,13 @@ def once_only(settings: Settings) -> Settings:
 async def test_a_start_that_was_never_confirmed_uses_up_no_attempt(
     once_only: Settings, stack: AsyncExitStack
 ) -> None:
-    runner, clock = Slow(), MovableClock()  # as whoever died before it could say that the run had started
+    runner, clock = (
+        BlockedRunner(),
+        MovableClock(),
+    )  # as whoever died before it could say that the run had started
     app = await stack.enter_async_context(open_app(once_only, runner, clock.clock))
     job = await app.submit_export()
-    await runner.asked.wait()
+    await runner.spawn_requested.wait()
     await clock.pass_time(app, 40)
     row = await app.fetch_row(job["job_id"])
     assert (row["status"], row["attempt"], row["interruptions"]) == ("pending", 2, 1)

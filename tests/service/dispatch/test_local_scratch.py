@@ -1,4 +1,4 @@
-"""What a local run writes to work with is removed, however the run or the service ends."""
+"""The scratch folder of a local run is removed, however the run or the service ends."""
 
 import asyncio
 import base64
@@ -27,14 +27,14 @@ def service() -> Iterator[Receiver]:
 
 @pytest.fixture
 async def runner(tmp_path: Path) -> AsyncIterator[LocalRunner]:
-    found = LocalRunner(tmp_path / "scratch", 1)
-    yield found
-    await found.close()
+    local_runner = LocalRunner(tmp_path / "scratch", 1)
+    yield local_runner
+    await local_runner.close()
 
 
 @pytest.fixture
 def spec(tmp_path: Path, service: Receiver, runner: LocalRunner) -> AttemptSpec:
-    """An export that goes on until it is ended."""
+    """An export that takes far longer than a test."""
     source = write_video(tmp_path / "source.mp4", Video(draw=lambda _: dot(160, 90), times=frame_times(1)))
     endless = attempt_spec(
         source, tmp_path / "output.mp4", keyframes=STILL, output_width=4096, quality="high", fps=240
@@ -43,8 +43,10 @@ def spec(tmp_path: Path, service: Receiver, runner: LocalRunner) -> AttemptSpec:
     return endless.model_copy(update={"call_id": runner.call_id_for("job", 1), "callback": target})
 
 
-async def killed(runner: LocalRunner, spec: AttemptSpec, service: Receiver, number: signal.Signals) -> None:
-    """Start the run, and send it a signal while it encodes; returns when its place is free again."""
+async def start_and_signal(
+    runner: LocalRunner, spec: AttemptSpec, service: Receiver, number: signal.Signals
+) -> None:
+    """Start the run, send it a signal while it encodes, and wait until its capacity is free again."""
     call_id = await runner.spawn(spec)
     while (await asyncio.to_thread(service.take)).callback.data.phase is not Phase.PROCESSING:
         pass
@@ -73,7 +75,7 @@ async def test_a_run_that_dies_leaves_nothing_and_only_one_that_was_killed_is_tr
     code: str,
     transient: bool,
 ) -> None:
-    await killed(runner, spec, service, number)
+    await start_and_signal(runner, spec, service, number)
     assert list((tmp_path / "scratch").iterdir()) == []
     assert not (tmp_path / "output.mp4").exists()
     status = await runner.probe(spec.call_id)
@@ -87,7 +89,7 @@ async def test_a_run_that_dies_leaves_nothing_and_only_one_that_was_killed_is_tr
 async def test_a_run_that_was_asked_to_end_as_whoever_stops_the_service_does_was_interrupted(
     runner: LocalRunner, spec: AttemptSpec, service: Receiver, number: signal.Signals, interrupted: bool
 ) -> None:
-    await killed(runner, spec, service, number)
+    await start_and_signal(runner, spec, service, number)
     status = await runner.probe(spec.call_id)
     assert isinstance(status, Failed)
     assert (status.code, status.interrupted) == ("run_lost", interrupted)

@@ -1,4 +1,4 @@
-"""What the Modal runner says of what Modal says: values, ends, refusals; and how often it is asked."""
+"""How the Modal runner reads what Modal returns and raises, and how often it is checked."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -70,23 +70,23 @@ async def plane(shared_plane: ModalLocal, monkeypatch: pytest.MonkeyPatch) -> As
 
 @pytest.fixture
 async def runner(plane: ModalLocal) -> AsyncIterator[ModalRunner]:
-    """A runner that has its token from the settings alone."""
+    """A runner with the token of the settings, which the SDK does not find by itself."""
     token = plane.environment["MODAL_TOKEN_ID"], plane.environment["MODAL_TOKEN_SECRET"]
-    made = ModalRunner("toy", token, spawn_seconds=2)
-    yield made
-    await made.close()
+    modal_runner = ModalRunner("toy", token, spawn_seconds=2)
+    yield modal_runner
+    await modal_runner.close()
 
 
-async def ended(runner: ModalRunner, call_id: str) -> object:
-    found: object = Running()
+async def wait_ended(runner: ModalRunner, call_id: str) -> object:
+    latest: object = Running()
 
-    async def over() -> bool:
-        nonlocal found
-        found = await runner.probe(call_id)
-        return not isinstance(found, Running)
+    async def has_ended() -> bool:
+        nonlocal latest
+        latest = await runner.probe(call_id)
+        return not isinstance(latest, Running)
 
-    await wait_until(over)
-    return found
+    await wait_until(has_ended)
+    return latest
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ async def ended(runner: ModalRunner, call_id: str) -> object:
     ],
 )
 def test_a_call_s_value_tells_how_it_ended(value: object, status: object) -> None:
-    found = status_from_value(value)
-    assert status == (found.code if isinstance(found, Failed) else found)
+    status = status_from_value(value)
+    assert status == (status.code if isinstance(status, Failed) else status)
 
 
 async def test_a_call_is_spawned_asked_after_and_taken_at_its_word(
@@ -115,27 +115,27 @@ async def test_a_call_is_spawned_asked_after_and_taken_at_its_word(
     call_id = await runner.spawn(spec())
     assert isinstance(await runner.probe(call_id), Running)
     plane.fault_api.set(Faults())
-    assert await ended(runner, call_id) == Finished(Failure(code="toy", message="a2V5"), 1.5)
+    assert await wait_ended(runner, call_id) == Finished(Failure(code="toy", message="a2V5"), 1.5)
 
 
 async def test_a_function_that_raises_a_timeout_does_not_look_pending_for_ever(runner: ModalRunner) -> None:
-    found = await ended(runner, await runner.spawn(spec("raises")))
-    assert isinstance(found, Failed)
-    assert found.code == "run_crashed"
+    status = await wait_ended(runner, await runner.spawn(spec("raises")))
+    assert isinstance(status, Failed)
+    assert status.code == "run_crashed"
 
 
 async def test_an_expired_result_and_an_unknown_call_may_be_tried_again(
     plane: ModalLocal, runner: ModalRunner
 ) -> None:
     call_id = await runner.spawn(spec())
-    await ended(runner, call_id)
+    await wait_ended(runner, call_id)
     plane.fault_api.expire(call_id)
-    for found, code in (
+    for status, code in (
         (await runner.probe(call_id), "result_expired"),
         (await runner.probe("fc-00000000000000"), "call_unknown"),
     ):
-        assert isinstance(found, Failed)
-        assert (found.code, found.transient) == (code, True)
+        assert isinstance(status, Failed)
+        assert (status.code, status.transient) == (code, True)
 
 
 @pytest.mark.parametrize(
@@ -181,16 +181,16 @@ async def test_an_app_that_was_stopped_and_deployed_anew_is_found_again(
 
 
 async def test_however_often_probes_come_the_runner_is_asked_every_few_seconds(runner: ModalRunner) -> None:
-    now, asked = 100.0, 0
+    now, check_count = 100.0, 0
 
-    class Counting(ModalRunner):
+    class CountingRunner(ModalRunner):
         async def check(self) -> None:
-            nonlocal asked
-            asked += 1
+            nonlocal check_count
+            check_count += 1
             raise RunnerRefused("modal_unreachable", "Modal can't be reached.", transient=True)
 
-    check = RunnerReadiness(Counting("toy"), clock=lambda: now)
+    check = RunnerReadiness(CountingRunner("toy"), clock=lambda: now)
     for now in (100.0, 104.9, 105.0):  # noqa: B007 - the clock reads it
         problem = await check.problem()
         assert problem is not None
-    assert asked == 2
+    assert check_count == 2

@@ -55,8 +55,8 @@ async def test_every_line_of_the_service_and_its_runs_is_an_object_and_a_broken_
 ) -> None:
     async with ServiceProcess(tmp_path, {"LOG_FORMAT": "json"}) as service:
         await service.http.get("/a%0d%0a2026-01-01%20ERROR%20x:%20forged%1b%c2%85%e2%80%a8")
-        asked = {"filename": "a.mp4", "size": 9, "content_type": "video/mp4", "parts": True}
-        upload = (await service.http.post("/api/uploads", json=asked)).json()["upload"]
+        body = {"filename": "a.mp4", "size": 9, "content_type": "video/mp4", "parts": True}
+        upload = (await service.http.post("/api/uploads", json=body)).json()["upload"]
         await service.http.get(f"/api/uploads/{upload}")
         await service.http.get("/api/exports?ticket=hunter2")
         key = await service.upload(b"no video")

@@ -21,7 +21,7 @@ from service.ingest.lease_renewal import LeaseLost, LeaseRenewal
 from service.jobs import finalize_leases
 from service.settings import Settings
 from tests.conftest import open_empty_database
-from tests.service.dispatch.test_clock_steps import queried
+from tests.service.dispatch.test_clock_steps import load_job
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.clocks import MovableClock
 from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
@@ -271,7 +271,7 @@ async def test_a_restart_on_a_file_goes_on_with_an_output_at_once(settings: Sett
         job = await app.submit_export()
         run = await app.next_run()
         await run.report_started()
-        report = change_from_result(await queried(app, job["job_id"]), FINISHED.ending, 1.0, now=0.0).report
+        report = change_from_result(await load_job(app, job["job_id"]), FINISHED.ending, 1.0, now=0.0).report
         async with app.database.transaction() as session:
             assert await finalize_leases.acquire(session, report, "of the dead", lease_seconds=600, now=0.0)
     async with open_app(settings, FakeRunner(instance="")) as app:

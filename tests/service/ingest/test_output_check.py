@@ -19,7 +19,7 @@ from service.dispatch.runners import Finished
 from service.ingest.prober import Prober, UnreadableSource
 from service.settings import Settings
 from tests.gpu.run_pipeline import run_to_end
-from tests.service.dispatch.test_dispatcher import once
+from tests.service.dispatch.test_dispatcher import wait_for_state
 from tests.support.app_harness import EXPORTED, AppHarness, open_app
 from tests.support.fakes import OUTPUT, FakeRun, FakeRunner, ThreadProber
 from tests.support.s3_server import S3Server
@@ -60,8 +60,8 @@ async def ended(app: AppHarness, content: bytes, **claimed: object) -> dict[str,
     run = await app.next_run()
     app.put_output(run, content)
     assert (await run.report_completed(**claims(content, **claimed))).status_code == 200
-    shown: dict[str, Any] = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
-    return shown
+    body: dict[str, Any] = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
+    return body
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ async def test_a_calls_value_is_believed_no_more_than_a_callback(app: AppHarness
     await run.report_started()
     app.runner.ended_calls.append(run.spec.call_id)
     app.state["dispatcher"].wake()
-    shown = await once(app, job["job_id"], status="error")
-    assert shown["error"]["code"] == "output_invalid"
+    body = await wait_for_state(app, job["job_id"], status="error")
+    assert body["error"]["code"] == "output_invalid"
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ async def test_an_output_of_which_nothing_could_be_told_is_looked_at_again(
     run = await app.next_run()
     assert (await app.complete_run(run)).status_code == 503
     assert (await app.complete_run(run)).status_code == 200
-    shown = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
-    assert (shown["status"], shown["attempt"]) == ("complete", 1)
+    body = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
+    assert (body["status"], body["attempt"]) == ("complete", 1)
 
 
 @pytest.fixture(params=["folder", "s3"])

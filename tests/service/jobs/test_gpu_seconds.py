@@ -16,7 +16,7 @@ from service.ingest.changes import change_from_result
 from service.jobs import finalize_leases, models, transitions
 from service.jobs.models import Job
 from service.jobs.retry_rule import Charge
-from tests.service.dispatch.test_dispatcher import once, set_back
+from tests.service.dispatch.test_dispatcher import set_back, wait_for_state
 from tests.support import job_factory
 from tests.support.app_harness import AppHarness
 
@@ -103,9 +103,9 @@ async def test_a_run_that_ended_without_a_report_is_counted_by_what_it_told_befo
     )
     app.runner.ended_calls.append(run.spec.call_id)
     app.state["dispatcher"].wake()
-    await once(app, job["job_id"], attempt=2)
+    await wait_for_state(app, job["job_id"], attempt=2)
     await set_back(app, job["job_id"], not_before=0.0)
     app.state["dispatcher"].wake()
     await (await app.next_run()).send("export.progress", gpu_seconds=2.0)
-    shown = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
-    assert (shown["attempt"], shown["gpu_seconds"]) == (2, 14.5 if end == "lost" else 15.0)
+    body = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
+    assert (body["attempt"], body["gpu_seconds"]) == (2, 14.5 if end == "lost" else 15.0)
