@@ -90,7 +90,7 @@ async def wait_ended(runner: ModalRunner, call_id: str) -> object:
 
 
 @pytest.mark.parametrize(
-    ("value", "status"),
+    ("value", "expected"),
     [
         ({"output": OUTPUT, "gpu_seconds": 2.0}, Finished(Output(**OUTPUT), 2.0)),  # type: ignore[arg-type]
         ({"failure": FAILURE, "gpu_seconds": 2.0}, Finished(Failure(**FAILURE), 2.0)),  # type: ignore[arg-type]
@@ -103,9 +103,9 @@ async def wait_ended(runner: ModalRunner, call_id: str) -> object:
         ({"output": {"size": -1}}, "function_mismatch"),
     ],
 )
-def test_a_call_s_value_tells_how_it_ended(value: object, status: object) -> None:
+def test_a_call_s_value_tells_how_it_ended(value: object, expected: object) -> None:
     status = status_from_value(value)
-    assert status == (status.code if isinstance(status, Failed) else status)
+    assert expected == (status.code if isinstance(status, Failed) else status)
 
 
 async def test_a_call_is_spawned_asked_after_and_taken_at_its_word(
