@@ -8,8 +8,8 @@ import pytest
 from gpu.export_types.packages import installed_type_packages
 from gpu.export_types.registry import installed_export_types
 from infra.modal_local import ModalLocal
-from tests.flows.on_modal.conftest import deployed
-from tests.flows.on_modal.modal_harness import housed, runner_of
+from tests.flows.on_modal.conftest import deploy_app
+from tests.flows.on_modal.modal_harness import create_runner, open_harness
 from tests.support.plugin_packages import install_plugin
 from tests.support.thumbnail_strips import CONFIG, check_strip, write_ramp
 
@@ -31,18 +31,18 @@ async def test_a_package_s_type_runs_in_a_container(
     plane: ModalLocal, data_dir: Path, site: Path, tmp_path: Path
 ) -> None:
     source = write_ramp(tmp_path / "ramp.mp4")
-    await deployed(plane, "-m", "gpu.modal_app", MODAL_APP_NAME="strips")
-    async with housed(plane, data_dir, runner_of(plane, "strips")) as house:
-        config = {"input_key": await house.uploaded(source.read_bytes()), **CONFIG}
+    await deploy_app(plane, "-m", "gpu.modal_app", MODAL_APP_NAME="strips")
+    async with open_harness(plane, data_dir, create_runner(plane, "strips")) as harness:
+        config = {"input_key": await harness.upload(source.read_bytes()), **CONFIG}
         body = {"type": "thumbnail_strip", "config": config}
-        job_id = (await house.http.post("/api/exports", json=body)).json()["job_id"]
-        job = await house.ended(job_id)
+        job_id = (await harness.http.post("/api/exports", json=body)).json()["job_id"]
+        job = await harness.wait_ended(job_id)
         assert (job["status"], job["runner"], job["output_key"]) == (
             "complete",
             "modal",
             f"exports/{job_id}.png",
         )
-        download = await house.http.get(f"/api/exports/{job_id}/download")
+        download = await harness.http.get(f"/api/exports/{job_id}/download")
         assert download.headers["content-type"] == "image/png"
         check_strip(download.content, source)
 
@@ -51,11 +51,11 @@ async def test_an_app_that_was_deployed_without_the_package_says_so(
     plane: ModalLocal, data_dir: Path, site: Path, tmp_path: Path
 ) -> None:
     source = write_ramp(tmp_path / "ramp.mp4")
-    async with housed(plane, data_dir, attempt_limit=1, silence_seconds=2.0) as house:
-        config = {"input_key": await house.uploaded(source.read_bytes()), **CONFIG}
+    async with open_harness(plane, data_dir, attempt_limit=1, silence_seconds=2.0) as harness:
+        config = {"input_key": await harness.upload(source.read_bytes()), **CONFIG}
         body = {"type": "thumbnail_strip", "config": config}
-        job_id = (await house.http.post("/api/exports", json=body)).json()["job_id"]
-        error = (await house.ended(job_id))["error"]
+        job_id = (await harness.http.post("/api/exports", json=body)).json()["job_id"]
+        error = (await harness.wait_ended(job_id))["error"]
         assert error["code"] == "unknown_export_type"
         assert "deploy again" in error["message"]
 
