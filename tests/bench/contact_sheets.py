@@ -1,6 +1,6 @@
-"""`make contact-sheets`: what each export does, as rows of frames: the source above, the result below.
+"""`make contact-sheets`: show each export as two rows of frames, source above and result below.
 
-Writes `service/docs/images/framing.png`, `overlay.png` and `annotate.png` from a match that is drawn for it.
+Writes `framing.png`, `overlay.png` and `annotate.png` to `service/docs/images` from a match drawn for it.
 """
 
 import argparse
@@ -28,7 +28,7 @@ STAR = footage.PLAYERS[0]
 
 @dataclass(frozen=True)
 class Sheet:
-    """An export to show, and for each of its frames that is shown, the source's time of the same moment."""
+    """An export to show, and the source's time for each moment of it."""
 
     kind: str
     title: str
@@ -38,11 +38,11 @@ class Sheet:
 
 
 def framing() -> Sheet:
-    """A phone's portrait picture that follows the ball."""
+    """Return a portrait export that follows the ball."""
     height = HEIGHT * 0.8
     width = height * 9 / 16
     keyframes = []
-    for time in _often(0, SECONDS):
+    for time in _sample_times(0, SECONDS):
         x, y = _feet(time)
         keyframes.append(
             {"time": time, "x": x - width / 2, "y": y - height * 0.62, "width": width, "height": height}
@@ -54,9 +54,9 @@ def framing() -> Sheet:
 
 
 def overlay() -> Sheet:
-    """A highlight on number 10 for some seconds, with a line of text."""
+    """Return an export with a highlight on number 10 and a line of text."""
     keyframes = []
-    for time in _often(1, 7):
+    for time in _sample_times(1, 7):
         x, y = _feet(time)
         tall = STAR.height(time) * SCALE
         keyframes.append(
@@ -94,7 +94,7 @@ CLIPS = (
 
 
 def annotate() -> Sheet:
-    """Three labelled clips, one after another."""
+    """Return an export of three labelled clips."""
 
     def source_time(time: float) -> float:
         clip = CLIPS[min(int(time // 2), len(CLIPS) - 1)]
@@ -105,8 +105,8 @@ def annotate() -> Sheet:
     return Sheet("annotate", title, config, (1.0, 3.0, 5.0), source_time)
 
 
-def _often(start: float, end: float) -> list[float]:
-    """Four times a second."""
+def _sample_times(start: float, end: float) -> list[float]:
+    """Return four times a second."""
     return [start + number / 4 for number in range(round((end - start) * 4) + 1)]
 
 
@@ -115,20 +115,20 @@ def _feet(time: float) -> tuple[float, float]:
     return x * SCALE, y * SCALE
 
 
-def drawn(sheet: Sheet, film: Path, folder: Path) -> Image.Image:
-    """Make the export and lay its frames out."""
-    made = folder / f"{sheet.kind}.mp4"
-    asked = spec(sheet.kind, {"input_key": "film", "quality": "high"} | sheet.config, film, made)
+def render_sheet(sheet: Sheet, film: Path, folder: Path) -> Image.Image:
+    """Run the export and lay its frames out."""
+    result = folder / f"{sheet.kind}.mp4"
+    attempt_spec = spec(sheet.kind, {"input_key": "film", "quality": "high"} | sheet.config, film, result)
     subprocess.run(
-        [sys.executable, "-m", "gpu", "-"], input=asked, text=True, check=True, capture_output=True
+        [sys.executable, "-m", "gpu", "-"], input=attempt_spec, text=True, check=True, capture_output=True
     )
-    above = list(stills(film, [sheet.source_time(time) for time in sheet.moments]))
-    below = list(stills(made, sheet.moments))
-    return laid_out(sheet, above, below)
+    above = list(read_stills(film, [sheet.source_time(time) for time in sheet.moments]))
+    below = list(read_stills(result, sheet.moments))
+    return lay_out(sheet, above, below)
 
 
-def stills(film: Path, times: Sequence[float]) -> Iterator[Image.Image]:
-    """The frame that is on screen at each of the times, which rise."""
+def read_stills(film: Path, times: Sequence[float]) -> Iterator[Image.Image]:
+    """Yield the frame on screen at each of the rising times."""
     with av.open(str(film)) as container:
         frames = container.decode(video=0)
         current = next(frames)
@@ -139,10 +139,10 @@ def stills(film: Path, times: Sequence[float]) -> Iterator[Image.Image]:
             yield Image.fromarray(current.to_ndarray(format="rgb24"))
 
 
-def laid_out(sheet: Sheet, above: Sequence[Image.Image], below: Sequence[Image.Image]) -> Image.Image:
-    """A title, times, a row of the source's frames and a row of the result's."""
+def lay_out(sheet: Sheet, above: Sequence[Image.Image], below: Sequence[Image.Image]) -> Image.Image:
+    """Return a title, times, a row of the source's frames and a row of the result's."""
     across = (SHEET_WIDTH - 2 * MARGIN - GAP * (len(above) - 1)) // len(above)
-    rows = [[_fitted(still, across) for still in row] for row in (above, below)]
+    rows = [[_fit(still, across) for still in row] for row in (above, below)]
     tops = [MARGIN + 2 * LABEL, MARGIN + 3 * LABEL + rows[0][0].height]
     page = Image.new("RGB", (SHEET_WIDTH, tops[1] + rows[1][0].height + MARGIN), PAPER)
     draw = ImageDraw.Draw(page)
@@ -156,7 +156,7 @@ def laid_out(sheet: Sheet, above: Sequence[Image.Image], below: Sequence[Image.I
     return page
 
 
-def _fitted(still: Image.Image, width: int) -> Image.Image:
+def _fit(still: Image.Image, width: int) -> Image.Image:
     return still.resize((width, round(still.height * width / still.width)), Image.Resampling.LANCZOS)
 
 
@@ -169,10 +169,10 @@ def main() -> None:
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        film = footage.make(Path(name) / "film.mp4", SECONDS, SCALE)
+        film = footage.make_film(Path(name) / "film.mp4", SECONDS, SCALE)
         for sheet in (framing(), overlay(), annotate()):
             path = folder / f"{sheet.kind}.png"
-            page = drawn(sheet, film, Path(name))
+            page = render_sheet(sheet, film, Path(name))
             # Few colours, spread over all hues: the median cut would spend them on the grain of the grass.
             few = page.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
             few.save(path, optimize=True)

@@ -17,8 +17,8 @@ from gpu.media.audio import create_silence
 from gpu.media.decode import Picture
 from gpu.media.encode import Render, write_mp4
 from gpu.media.timeline import Clock, SpeedSpan, compute_output_seconds, select_clock, split_by_speed
-from tests.bench.measure.process_cost import measured
-from tests.bench.video.memory import repeated
+from tests.bench.measure.process_cost import measure_process
+from tests.bench.video.memory import repeat_film
 from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
@@ -61,11 +61,13 @@ def test_a_frame_that_lasts_an_hour_holds_nothing_up(tmp_path: Path) -> None:
 def peak_megabytes(source: Path) -> float:
     """Return the peak memory of a process that exports this video."""
     spec = attempt_spec(source, source.with_suffix(".out"), keyframes=STILL)
-    return measured((sys.executable, "-m", "gpu", "-"), spec.model_dump_json(by_alias=True)).peak_megabytes
+    return measure_process(
+        (sys.executable, "-m", "gpu", "-"), spec.model_dump_json(by_alias=True)
+    ).peak_megabytes
 
 
 def test_memory_does_not_grow_with_the_length_of_the_source(tmp_path: Path) -> None:
     video = Video(draw=lambda time: dot(60 + 40 * time, 90), times=frame_times(2), tone=clicks(2, 1.0))
     short = write_video(tmp_path / "short.mp4", video)
-    long = repeated(short, 20)
+    long = repeat_film(short, 20)
     assert peak_megabytes(long) - peak_megabytes(short) < 30

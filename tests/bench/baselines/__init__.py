@@ -1,1 +1,1 @@
-"""The same exports as people usually write them: scripts for an environment that has MoviePy and OpenCV."""
+"""The same exports as people usually write them: scripts for an environment with MoviePy and OpenCV."""

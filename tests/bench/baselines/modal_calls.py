@@ -1,6 +1,6 @@
-"""Calls of a Modal function, held in flight in one of four ways: spawn, runner, executor or threads; how many of them.
+"""Hold calls of a Modal function in flight by spawn, runner, executor or threads.
 
-Says `ready` once it is connected, begins at a line on standard input, and stays until it is ended.
+Prints `ready` once it is connected, begins at a line on standard input, and stays until it is killed.
 """
 
 import asyncio
@@ -42,28 +42,28 @@ SPEC = AttemptSpec.model_validate(
 )
 
 
-async def begun() -> None:
-    """Say that all is ready, and wait for the word."""
+async def wait_for_start() -> None:
+    """Report that all is ready, and wait for the start."""
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
 
 
 async def spawn(each: Callable[[], Awaitable[object]], count: int) -> None:
-    """Spawn every call, and hold nothing."""
-    await begun()
+    """Spawn every call and keep nothing."""
+    await wait_for_start()
     few = asyncio.Semaphore(AT_ONCE)
 
-    async def one() -> None:
+    async def call() -> None:
         async with few:
             await each()
 
-    await asyncio.gather(*(one() for _ in range(count)))
+    await asyncio.gather(*(call() for _ in range(count)))
     await asyncio.Event().wait()
 
 
 async def executor(function: "modal.Function[..., Any, Any]", count: int, threads: int | None) -> None:
-    """Wait for every call in a thread; the usual executor has a few more than there are cores."""
-    await begun()
+    """Wait for every call in a thread; the default executor has a few more than there are cores."""
+    await wait_for_start()
     loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(threads) if threads else None
     await asyncio.gather(
         *(loop.run_in_executor(pool, lambda: function.remote(**ARGUMENTS)) for _ in range(count))

@@ -1,8 +1,8 @@
-"""`opencv_loop.py framing|overlay SOURCE OUTPUT MASK STAGE FFMPEG ENCODER`: an export as a loop of OpenCV's.
+"""`opencv_loop.py framing|overlay SOURCE OUTPUT MASK STAGE FFMPEG ENCODER`: an export as an OpenCV loop.
 
-OpenCV's own writer knows no sound and, as pip installs it, no H.264. So the frames go through a pipe to ffmpeg, which
-encodes them as all others do; or, where ENCODER is an empty list, into a file of OpenCV's own, which ffmpeg makes into
-H.264 with the source's sound afterwards: that is what most such loops do. MASK and STAGE are as in `moviepy_script.py`.
+OpenCV's own writer has no sound and, as pip installs it, no H.264. So frames go through a pipe to ffmpeg, which
+encodes them with the same settings; or, if ENCODER is an empty list, into a file of OpenCV's own that ffmpeg
+then encodes again with the source's sound, as most such loops do. MASK and STAGE are as in `moviepy_script.py`.
 """
 
 import json
@@ -19,7 +19,7 @@ Write = Callable[[Any], object]
 
 
 def frames(kind: str, film: Any, mask: str, stage: str, write: Write) -> None:
-    """Every frame read, drawn on and written, as far as the stage goes."""
+    """Read every frame, draw on it and write it, as far as the stage goes."""
     rate = film.get(cv2.CAP_PROP_FPS)
     shades: Any = cv2.imread(mask) if kind == "overlay" else None
     number = 0
@@ -28,12 +28,12 @@ def frames(kind: str, film: Any, mask: str, stage: str, write: Write) -> None:
         if not there:
             return
         if stage != "read":
-            write(drawn(kind, frame, shades, 600 * math.sin(2 * math.pi * number / rate / 10)))
+            write(draw_frame(kind, frame, shades, 600 * math.sin(2 * math.pi * number / rate / 10)))
         number += 1
 
 
-def drawn(kind: str, frame: Any, shades: Any, swing: float) -> Any:
-    """The crop, scaled; or all but the ellipse made darker."""
+def draw_frame(kind: str, frame: Any, shades: Any, swing: float) -> Any:
+    """Return the scaled crop, or the frame with all but the ellipse darkened."""
     if kind == "framing":
         left = round(656.5 + swing)
         return cv2.resize(frame[:, left : left + 607], (608, 1080), interpolation=cv2.INTER_LANCZOS4)
@@ -42,7 +42,7 @@ def drawn(kind: str, frame: Any, shades: Any, swing: float) -> Any:
 
 
 def main(kind: str, source: str, output: str, mask: str, stage: str, ffmpeg: str, encoder: str) -> None:
-    """Make the export."""
+    """Run the export."""
     film: Any = cv2.VideoCapture(source)
     rate = film.get(cv2.CAP_PROP_FPS)
     size = (608, 1080) if kind == "framing" else (1920, 1080)

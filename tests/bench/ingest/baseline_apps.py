@@ -1,4 +1,4 @@
-"""What the callback route is measured against: a bare ASGI application, and what people usually write."""
+"""Baselines of the callback route: a bare ASGI application, and the usual code."""
 
 import json
 import os
@@ -78,7 +78,7 @@ async def _usual_callback(request: Request[Any]) -> JSONResponse:
 
 
 def usual() -> Starlette:
-    """A route, a session, an object and a commit for each request."""
+    """Create an application with a route, a session, an object and a commit for each request."""
     app = Starlette(routes=[Route("/api/callbacks/{job_id}", _usual_callback, methods=["POST"])])
     # One connection: SQLite refuses at once to let two sessions that have both read go on to write.
     app.state.engine = create_async_engine(

@@ -1,8 +1,8 @@
-"""`make bench-growth`: what callbacks, lists and claims cost with a million finished exports, and with ten thousand.
+"""`make bench-growth`: costs with a million finished exports and with ten thousand.
 
-Two databases of each kind, alike but for their history, are asked the same by turns, by the service's own code and
-without the network between. Every cost is a median of wall time; the last column is the ratio of the lower quartiles,
-which other work on the machine disturbs less.
+Two databases of each kind that differ only in their history run the same statements alternately, by the
+service's own code and without the network. Costs are medians of wall time; the last column is the ratio of the
+lower quartiles, which other work on the machine disturbs less.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from service.ingest.changes import Applied, Change
 from service.jobs import leases, queries
 from service.webhooks.due_query import select_due
 from tests.bench.ingest.history import ACTIVE, fill_postgresql, fill_sqlite
-from tests.bench.measure.servers import postgresql
+from tests.bench.measure.servers import start_postgresql
 
 FEW, MANY = 10_000, 1_000_000
 USER = "user-3"
@@ -35,22 +35,22 @@ PLACES = 8
 
 
 @dataclass
-class Asked:
-    """One database, and how far its jobs have come."""
+class Subject:
+    """One database under measurement, and how far its jobs have come."""
 
     database: Database
     step: int = 0
 
 
-Question = Callable[[Asked], Awaitable[object]]
+Question = Callable[[Subject], Awaitable[object]]
 
 
 def callbacks(of: int) -> Question:
-    """So many ticks, each of another job, in one transaction."""
+    """Apply progress callbacks, each of another job, in one transaction."""
 
-    async def write(asked: Asked) -> None:
-        asked.step += 1
-        outcomes = await store.write(asked.database, [_tick(2 * n, asked.step) for n in range(1, of + 1)])
+    async def write(subject: Subject) -> None:
+        subject.step += 1
+        outcomes = await store.write(subject.database, [_tick(2 * n, subject.step) for n in range(1, of + 1)])
         assert all(isinstance(outcome, Applied) for outcome in outcomes)
 
     return write
@@ -69,25 +69,25 @@ def _tick(number: int, step: int) -> Change:
     return Change(EventType.PROGRESS, report, time.time())
 
 
-async def claim(asked: Asked) -> None:
-    """Lease as many waiting jobs as a dispatcher would, and give them back."""
-    async with asked.database.transaction() as session:
-        found = await leases.claim(session, slots=PLACES, per_user=20, lease_seconds=30, now=time.time())
-        assert len(found) == PLACES
+async def claim(subject: Subject) -> None:
+    """Lease as many waiting jobs as a dispatcher would, and release them."""
+    async with subject.database.transaction() as session:
+        rows = await leases.claim(session, slots=PLACES, per_user=20, lease_seconds=30, now=time.time())
+        assert len(rows) == PLACES
         await session.rollback()
 
 
-async def watch(asked: Asked) -> None:
-    """What every replica asks every few seconds."""
-    async with asked.database.transaction() as session:
+async def watch(subject: Subject) -> None:
+    """Run what every replica queries every few seconds."""
+    async with subject.database.transaction() as session:
         await leases.list_watched(session)
         await leases.end_long_pauses(session, now=time.time())
         await leases.list_unchanged(session, [])
 
 
 def read(ask: Callable[..., Awaitable[object]], *arguments: object, **options: object) -> Question:
-    async def question(asked: Asked) -> None:
-        async with asked.database.reading() as session:
+    async def question(subject: Subject) -> None:
+        async with subject.database.reading() as session:
             await ask(session, *arguments, **options)
 
     return question
@@ -109,14 +109,14 @@ QUESTIONS: dict[str, tuple[Question, int]] = {
 }
 
 
-async def measured(few: Asked, many: Asked, question: Question, rounds: int) -> list[list[float]]:
-    """Seconds, asked by turns: A B B A A B, so that neither is always asked after the other."""
+async def time_alternately(few: Subject, many: Subject, question: Question, rounds: int) -> list[list[float]]:
+    """Return seconds, measured in the order A B B A A B, so that neither always comes second."""
     took: list[list[float]] = [[], []]
     for number in range(rounds):
         turns = list(zip((few, many), took, strict=True))
-        for asked, times in reversed(turns) if number % 2 else turns:
+        for subject, times in reversed(turns) if number % 2 else turns:
             began = time.perf_counter()
-            await question(asked)
+            await question(subject)
             times.append(time.perf_counter() - began)
     return [times[rounds // 5 :] for times in took]  # the first ones warm up
 
@@ -135,7 +135,7 @@ async def sqlite_pair(many: int) -> AsyncIterator[tuple[str, str]]:
 
 @asynccontextmanager
 async def postgresql_pair(many: int) -> AsyncIterator[tuple[str, str]]:
-    with postgresql() as server:
+    with start_postgresql() as server:
         urls = []
         connection = await asyncpg.connect(server)
         for finished in (FEW, many):
@@ -148,9 +148,9 @@ async def postgresql_pair(many: int) -> AsyncIterator[tuple[str, str]]:
 
 
 async def measure(name: str, urls: tuple[str, str], rounds: int) -> None:
-    few, many = (Asked(open_database(url)) for url in urls)
+    few, many = (Subject(open_database(url)) for url in urls)
     for title, (question, units) in QUESTIONS.items():
-        took = await measured(few, many, question, rounds)
+        took = await time_alternately(few, many, question, rounds)
         quick, usual, _ = zip(*(statistics.quantiles(times, n=4) for times in took), strict=True)
         costs = f"{usual[0] / units * 1e6:9.0f} {usual[1] / units * 1e6:9.0f} {usual[1] / usual[0]:6.2f}"
         costs += f" {quick[1] / quick[0]:9.2f}"

@@ -1,4 +1,4 @@
-"""A database as it looks after many exports: written by the database itself, in a few statements."""
+"""Fill a database as many exports would, with a few statements that the database runs itself."""
 
 import os
 import sqlite3
@@ -8,7 +8,7 @@ import asyncpg
 
 USERS = 10
 ACTIVE = 200
-"""Jobs that are under way, whatever the history: half of them run, half of them wait to be claimed."""
+"""Active jobs, the same for each history: half of them run, half wait to be claimed."""
 UNSEEN = 200
 """Finished exports that their users have not acknowledged yet, the newest."""
 _STEP_SECONDS = 2.5
@@ -56,7 +56,7 @@ _FILLED = ("export_jobs", "export_events", "webhook_deliveries", "webhook_endpoi
 def statements(
     finished: int, now: float, *, numbers: str, padded: str, booleans: tuple[str, str]
 ) -> list[str]:
-    """What fills a database: `numbers` makes rows `n` from 1 to a count, `padded` writes n with leading zeros."""
+    """Return the statements: `numbers` yields rows `n` from 1 to a count, `padded` writes n with zeros."""
     common = {
         "users": USERS,
         "id": f"'01890000-0000-7000-8000-' || {padded}",
@@ -83,7 +83,7 @@ def statements(
 
 
 def fill_sqlite(path: Path, finished: int, now: float) -> None:
-    """Write the history into a SQLite file whose schema is there."""
+    """Write the history into a SQLite file that has the schema."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
@@ -99,11 +99,11 @@ def fill_sqlite(path: Path, finished: int, now: float) -> None:
     connection.execute("ANALYZE")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
-    os.sync()  # what is written out later would be waited for by whoever commits then
+    os.sync()  # else later commits would wait for what is written back then
 
 
 async def fill_postgresql(url: str, finished: int, now: float) -> None:
-    """Write the history into a PostgreSQL database whose schema is there."""
+    """Write the history into a PostgreSQL database that has the schema."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SET synchronous_commit = off")

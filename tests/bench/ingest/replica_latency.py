@@ -1,7 +1,7 @@
-"""`make bench-replicas`: how soon a reader hears of a callback, on the replica that took it in and on the other one.
+"""`make bench-replicas`: latency from a callback to readers on both replicas.
 
-Two replicas on one PostgreSQL. Callbacks go to the first, and a reader listens to each: the same callback is timed on
-both roads, from before it is sent until its event has come.
+Two replicas share one PostgreSQL. Callbacks go to the first; a reader listens to each. The same callback is
+timed to both readers, from before it is sent until its event arrives.
 """
 
 import argparse
@@ -17,14 +17,14 @@ import httpx
 
 from tests.bench.ingest.rows import postgresql_rows
 from tests.bench.ingest.throughput import SECRET, attempt_key, requests_for
-from tests.bench.measure.servers import Server, framehook, postgresql
+from tests.bench.measure.servers import Server, serve_framehook, start_postgresql
 
 PATIENCE_SECONDS = 10.0
 WARM_UP = 20
 
 
 class Reader:
-    """An open SSE stream, and when each sequence came over it."""
+    """An open SSE stream, and when each sequence arrived."""
 
     def __init__(self, client: httpx.AsyncClient, server: Server, job_id: str) -> None:
         self._client = client
@@ -39,8 +39,8 @@ class Reader:
                     self._came[int(line[4:])] = time.perf_counter()
                     self._news.set()
 
-    async def heard(self, sequence: int) -> float:
-        """When the sequence came."""
+    async def wait_for(self, sequence: int) -> float:
+        """Return when the sequence arrived."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while sequence not in self._came:
                 self._news.clear()
@@ -51,18 +51,18 @@ class Reader:
 async def measure(
     first: Server, second: Server, job_id: str, callbacks: int
 ) -> tuple[list[float], list[float]]:
-    """Milliseconds to the reader on the replica that was told, and to the one on the other."""
+    """Return milliseconds to the reader on the same replica and to the one on the other."""
     async with httpx.AsyncClient(trust_env=False, timeout=None) as client, asyncio.TaskGroup() as group:  # noqa: S113
         here, there = (Reader(client, server, job_id) for server in (first, second))
         reading = [group.create_task(reader.run()) for reader in (here, there)]
-        await here.heard(1)
-        await there.heard(1)
+        await here.wait_for(1)
+        await there.wait_for(1)
         times: tuple[list[float], list[float]] = ([], [])
         for request in requests_for(job_id, attempt_key(job_id), range(1, callbacks + WARM_UP + 1)):
             began = time.perf_counter()
             sequence = await _post(first, request)
-            for reader, took in zip((here, there), times, strict=True):
-                took.append((await reader.heard(sequence) - began) * 1e3)
+            for reader, latencies in zip((here, there), times, strict=True):
+                latencies.append((await reader.wait_for(sequence) - began) * 1e3)
         for task in reading:
             task.cancel()
     return times[0][WARM_UP:], times[1][WARM_UP:]
@@ -85,9 +85,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
-        url = stack.enter_context(postgresql())
+        url = stack.enter_context(start_postgresql())
         first, second = (
-            stack.enter_context(framehook(folder / name, {"DATABASE_URL": url}, secret=SECRET))
+            stack.enter_context(serve_framehook(folder / name, {"DATABASE_URL": url}, secret=SECRET))
             for name in ("first", "second")
         )
         job_id = str(uuid.uuid4())
@@ -97,8 +97,10 @@ def main() -> None:
         f"{arguments.callbacks} callbacks, one after the other; from sending one to its event, in milliseconds"
     )
     print(f"{'reader on':34} {'median':>7} {'p99':>7}")
-    for name, took in (("the replica that took it in", here), ("the other replica", there)):
-        print(f"{name:34} {statistics.median(took):7.1f} {statistics.quantiles(took, n=100)[98]:7.1f}")
+    for name, latencies in (("the replica that latencies it in", here), ("the other replica", there)):
+        print(
+            f"{name:34} {statistics.median(latencies):7.1f} {statistics.quantiles(latencies, n=100)[98]:7.1f}"
+        )
 
 
 if __name__ == "__main__":

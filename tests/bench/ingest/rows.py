@@ -1,4 +1,4 @@
-"""Rows for jobs that a benchmark reports on, written past the service."""
+"""Insert jobs that a benchmark reports on, without the service."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def row(job_id: str, *, status: str = "processing", user_id: str = "local") -> tuple[Any, ...]:
-    """One job, as far along as its status says."""
+    """Return one job, as far along as its status says."""
     now = time.time()
     phase = "processing" if status == "processing" else "done"
     ended = None if status == "processing" else now
@@ -43,7 +43,7 @@ def row(job_id: str, *, status: str = "processing", user_id: str = "local") -> t
 
 
 def sqlite_rows(path: Path) -> Insert:
-    """Writes jobs into a SQLite file."""
+    """Return a function that inserts jobs into a SQLite file."""
 
     def insert(job_ids: list[str]) -> None:
         connection = sqlite3.connect(path, timeout=10)
@@ -57,7 +57,7 @@ def sqlite_rows(path: Path) -> Insert:
 
 
 def postgresql_rows(url: str) -> Insert:
-    """Writes jobs into a PostgreSQL database."""
+    """Return a function that inserts jobs into a PostgreSQL database."""
 
     async def write(job_ids: list[str]) -> None:
         connection = await asyncpg.connect(url)
@@ -71,7 +71,7 @@ def postgresql_rows(url: str) -> Insert:
 
 
 def usual_rows(path: Path) -> Insert:
-    """Makes the usual application's table and its jobs."""
+    """Return a function that creates the usual application's table and its jobs."""
 
     def insert(job_ids: list[str]) -> None:
         connection = sqlite3.connect(path, timeout=10)
@@ -83,7 +83,7 @@ def usual_rows(path: Path) -> Insert:
             )
             connection.executemany(
                 "INSERT INTO usual_jobs VALUES (?, 'processing', 'processing', 0, '', 0, 0, 0)",
-                [(one,) for one in job_ids],
+                [(job_id,) for job_id in job_ids],
             )
         connection.close()
 

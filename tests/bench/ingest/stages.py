@@ -1,8 +1,8 @@
-"""`python -m tests.bench.ingest.stages`: where the time of a callback goes, stage by stage, within one process.
+"""`python -m tests.bench.ingest.stages`: the time of a callback stage by stage, in one process.
 
-Of many short rounds the quickest counts: that is what the code itself takes, whatever else the machine does. What a
-batch takes is shown for each callback in it. A server adds what a bare one takes anyway (the ceiling of
-`make bench-callbacks`), and threads that wait for each other.
+The quickest of many short rounds counts: that is what the code itself takes, undisturbed by the machine. The
+time of a batch is shown for each callback in it. A server adds what a bare one takes (the ceiling of `make
+bench-callbacks`) and the waiting of threads for each other.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from service.jobs.serializers import JobSerializer
 from service.webhooks.outbox import Outbox
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows
 from tests.bench.ingest.throughput import CONNECTIONS, SECRET, attempt_key, requests_for
-from tests.bench.measure.servers import postgresql
+from tests.bench.measure.servers import start_postgresql
 from tests.support.job_factory import FakeChanges
 
 ROUNDS = 300
@@ -36,7 +36,7 @@ EACH = 100
 
 
 def quickest(work: Callable[[], object], times: int = EACH) -> float:
-    """Microseconds of one call."""
+    """Return the microseconds of one call."""
     best = float("inf")
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -46,15 +46,15 @@ def quickest(work: Callable[[], object], times: int = EACH) -> float:
     return best / times * 1e6
 
 
-class Answering:
-    """Stands where outcomes are settled, and knows the answer at once."""
+class InstantFinalizer:
+    """Replaces the finalizer and answers immediately."""
 
     async def settle(self, _change: Change) -> Applied:
         return Applied(1)
 
 
-def endpoint(raw: bytes, job_id: str) -> dict[str, float]:
-    """The route alone: from the server's call to the answer, but for the writing."""
+def measure_route(raw: bytes, job_id: str) -> dict[str, float]:
+    """Measure the route alone, from the server's call to the answer, without the writing."""
     head, _, body = raw.partition(b"\r\n\r\n")
     pairs = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
     scope = {
@@ -62,9 +62,9 @@ def endpoint(raw: bytes, job_id: str) -> dict[str, float]:
         "method": "POST",
         "path": f"/api/callbacks/{job_id}",
         "headers": [(name, value) for name, value in pairs],
-        "state": {"master_keys": (SECRET.encode(),), "outcomes": Answering()},
+        "state": {"master_keys": (SECRET.encode(),), "outcomes": InstantFinalizer()},
     }
-    door = CallbackFastPath(_nobody)
+    door = CallbackFastPath(_no_subscriber)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -85,7 +85,7 @@ def endpoint(raw: bytes, job_id: str) -> dict[str, float]:
     }
 
 
-async def _nobody(*_: object) -> None:
+async def _no_subscriber(*_: object) -> None:
     return
 
 
@@ -100,11 +100,11 @@ def _run(coroutine: Coroutine[Any, Any, None]) -> None:
 def ticks(job_ids: list[str], step: int) -> list[Change]:
     raws = (requests_for(job_id, attempt_key(job_id), range(step, step + 1))[0] for job_id in job_ids)
     callbacks = [envelope.decode(raw.partition(b"\r\n\r\n")[2]) for raw in raws]
-    return [Change(one.type, one.data, time.time()) for one in callbacks]
+    return [Change(callback.type, callback.data, time.time()) for callback in callbacks]
 
 
-async def writing(database: Database, insert: Insert) -> dict[str, float]:
-    """The writer and its database: batches of as many as the benchmark has connections."""
+async def measure_writer(database: Database, insert: Insert) -> dict[str, float]:
+    """Measure the batch writer and its database with batches of as many as there are connections."""
     job_ids = [str(uuid.uuid4()) for _ in range(CONNECTIONS)]
     await asyncio.to_thread(insert, job_ids)
     outbox = Outbox(JobSerializer("http://127.0.0.1"))
@@ -131,27 +131,27 @@ async def writing(database: Database, insert: Insert) -> dict[str, float]:
 async def on_sqlite(folder: Path) -> dict[str, float]:
     url = sqlite_url(folder / "framehook.db")
     await asyncio.to_thread(schema.upgrade, url)
-    return await writing(open_database(url), sqlite_rows(folder / "framehook.db"))
+    return await measure_writer(open_database(url), sqlite_rows(folder / "framehook.db"))
 
 
 async def on_postgresql(_folder: Path) -> dict[str, float]:
-    with postgresql() as url:
+    with start_postgresql() as url:
         await asyncio.to_thread(schema.upgrade, url)
-        return await writing(open_database(url), postgresql_rows(url))
+        return await measure_writer(open_database(url), postgresql_rows(url))
 
 
 async def main() -> None:
     """Measure and print."""
     job_id = str(uuid.uuid4())
     (raw,) = requests_for(job_id, attempt_key(job_id), range(1, 2))
-    of_route = endpoint(raw, job_id)
+    of_route = measure_route(raw, job_id)
     for name, measure in (("SQLite", on_sqlite), ("PostgreSQL", on_postgresql)):
         with tempfile.TemporaryDirectory(prefix="framehook-bench-") as folder:
-            found = of_route | await measure(Path(folder))
+            costs = of_route | await measure(Path(folder))
         print(f"{name}: microseconds of a callback, in batches of {CONNECTIONS}")
-        for stage, took in found.items():
+        for stage, took in costs.items():
             print(f"  {stage:54} {took:6.1f}")
-        print(f"  {'in all, over a bare server':54} {sum(found.values()):6.1f}")
+        print(f"  {'in all, over a bare server':54} {sum(costs.values()):6.1f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`make bench-callbacks`: how many signed callbacks a second one server process takes in, beside what else could be.
+"""`make bench-callbacks`: signed callbacks a second of one server process, beside baselines.
 
-Every variant is served by the same uvicorn, the ceiling set up as Framehook's own server is, and is measured in turn,
-round after round. The load is signed before the
-clock starts. Wall time and the server's own processor time are both shown: the latter is steadier on a busy machine.
+Every variant runs on the same uvicorn (the ceiling configured as Framehook's server) and is measured in turn,
+round after round. Requests are signed before the clock starts. Wall time and the server's own CPU time are
+shown; the latter is steadier on a busy machine.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows, usual_rows
-from tests.bench.measure.servers import Server, framehook, postgresql, serve, serve_alike
+from tests.bench.measure.servers import Server, serve, serve_framehook, serve_on_own_server, start_postgresql
 
 CONNECTIONS = 64
 SECRET = "a secret that is long enough for a benchmark"
@@ -32,7 +32,7 @@ SECRET = "a secret that is long enough for a benchmark"
 
 @dataclass(frozen=True)
 class Variant:
-    """A server to measure, and how rows for its jobs come into being."""
+    """A server to measure, and how jobs are inserted for it."""
 
     name: str
     server: Server
@@ -41,7 +41,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Sample:
     """One round of one variant."""
 
     requests_per_second: float
@@ -50,13 +50,13 @@ class Measured:
 
 
 def attempt_key(job_id: str) -> bytes:
-    """The key of a job's first attempt: HKDF-SHA256 of the master secret."""
+    """Return the key of a job's first attempt: HKDF-SHA256 of the master secret."""
     extracted = hmac.digest(bytes(32), SECRET.encode(), "sha256")
     return hmac.digest(extracted, f"{job_id}:1".encode() + b"\x01", "sha256")
 
 
 def requests_for(job_id: str, key: bytes, steps: range) -> list[bytes]:
-    """Ticks of one job as they go over the wire, signed now."""
+    """Return one job's progress callbacks as raw requests, signed now."""
     return [_request(job_id, key, step, steps.stop) for step in steps]
 
 
@@ -85,7 +85,7 @@ def _request(job_id: str, key: bytes, step: int, last: int) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """Sends one request after the other; a request goes out when the one before it is answered."""
+    """Sends requests one after another; each waits for the answer to the one before."""
 
     def __init__(self, requests: list[bytes]) -> None:
         self._requests = iter(requests)
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
 
 
 async def load(port: int, per_connection: list[list[bytes]]) -> tuple[float, list[float]]:
-    """Send everything over as many connections; wall seconds, and each request's."""
+    """Send everything over so many connections; return wall seconds, and the seconds of each request."""
     loop = asyncio.get_running_loop()
     connections = [
         (await loop.create_connection(lambda requests=requests: Connection(requests), "127.0.0.1", port))[1]  # type: ignore[misc]
@@ -141,8 +141,8 @@ async def load(port: int, per_connection: list[list[bytes]]) -> tuple[float, lis
     return took, [latency for connection in connections for latency in connection.latencies]
 
 
-def measure(variant: Variant, requests: int) -> Measured:
-    """One round: fresh jobs, one to a connection."""
+def measure(variant: Variant, requests: int) -> Sample:
+    """Run one round: fresh jobs, one for each connection."""
     job_ids = [str(uuid.uuid4()) for _ in range(CONNECTIONS)]
     variant.insert(job_ids)
     each = max(1, requests // CONNECTIONS)
@@ -152,7 +152,7 @@ def measure(variant: Variant, requests: int) -> Measured:
     cpu = variant.server.cpu_seconds() - before
     count = len(latencies)
     p99 = statistics.quantiles(latencies, n=100)[98]
-    return Measured(count / took, cpu / count * 1e6, p99 * 1e3)
+    return Sample(count / took, cpu / count * 1e6, p99 * 1e3)
 
 
 def main() -> None:
@@ -163,7 +163,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         variants = list(_variants(stack))
-        results: dict[str, list[Measured]] = {variant.name: [] for variant in variants}
+        results: dict[str, list[Sample]] = {variant.name: [] for variant in variants}
         for _ in range(arguments.rounds):
             for variant in variants:
                 share = 20 if variant.name.startswith("usual") else 1
@@ -178,12 +178,14 @@ def _variants(stack: ExitStack) -> Iterator[Variant]:
         "BENCH_KEY": "whsec_" + base64.b64encode(usual_key).decode(),
         "BENCH_DATABASE": f"sqlite+aiosqlite:///{folder}/usual.db",
     }
-    bare = stack.enter_context(serve_alike("tests.bench.ingest.baseline_apps:Ceiling"))
+    bare = stack.enter_context(serve_on_own_server("tests.bench.ingest.baseline_apps:Ceiling"))
     yield Variant("ceiling: a bare ASGI application", bare, lambda _job_ids: None, attempt_key)
-    sqlite = stack.enter_context(framehook(folder / "sqlite", {}, secret=SECRET))
+    sqlite = stack.enter_context(serve_framehook(folder / "sqlite", {}, secret=SECRET))
     yield Variant("Framehook, SQLite", sqlite, sqlite_rows(folder / "sqlite" / "framehook.db"), attempt_key)
-    url = stack.enter_context(postgresql())
-    postgres = stack.enter_context(framehook(folder / "postgresql", {"DATABASE_URL": url}, secret=SECRET))
+    url = stack.enter_context(start_postgresql())
+    postgres = stack.enter_context(
+        serve_framehook(folder / "postgresql", {"DATABASE_URL": url}, secret=SECRET)
+    )
     yield Variant("Framehook, PostgreSQL", postgres, postgresql_rows(url), attempt_key)
     usual = stack.enter_context(
         serve("tests.bench.ingest.baseline_apps:usual", environment=usual_environment)
@@ -196,20 +198,22 @@ def _variants(stack: ExitStack) -> Iterator[Variant]:
     )
 
 
-def _print(results: dict[str, list[Measured]], rounds: int) -> None:
+def _print(results: dict[str, list[Sample]], rounds: int) -> None:
     first = next(iter(results.values()))
     print(f"{CONNECTIONS} connections, medians of {rounds} rounds, {os.cpu_count()} cores")
     print(
         f"{'variant':46} {'requests/s':>10} {'ratio':>6} {'CPU µs':>7} {'ratio':>6} {'p99 ms':>7} {'ratio':>6}"
     )
-    for name, measured in results.items():
-        rate = statistics.median(one.requests_per_second for one in measured)
-        cpu = statistics.median(one.cpu_microseconds for one in measured)
-        p99 = statistics.median(one.p99_milliseconds for one in measured)
-        pairs = list(zip(measured, first, strict=True))
-        by_rate = statistics.median(one.requests_per_second / base.requests_per_second for one, base in pairs)
-        by_cpu = statistics.median(base.cpu_microseconds / one.cpu_microseconds for one, base in pairs)
-        by_p99 = statistics.median(one.p99_milliseconds / base.p99_milliseconds for one, base in pairs)
+    for name, samples in results.items():
+        rate = statistics.median(sample.requests_per_second for sample in samples)
+        cpu = statistics.median(sample.cpu_microseconds for sample in samples)
+        p99 = statistics.median(sample.p99_milliseconds for sample in samples)
+        pairs = list(zip(samples, first, strict=True))
+        by_rate = statistics.median(
+            sample.requests_per_second / base.requests_per_second for sample, base in pairs
+        )
+        by_cpu = statistics.median(base.cpu_microseconds / sample.cpu_microseconds for sample, base in pairs)
+        by_p99 = statistics.median(sample.p99_milliseconds / base.p99_milliseconds for sample, base in pairs)
         print(f"{name:46} {rate:10.0f} {by_rate:6.3f} {cpu:7.0f} {by_cpu:6.3f} {p99:7.1f} {by_p99:6.2f}")
 
 

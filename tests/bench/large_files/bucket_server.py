@@ -1,7 +1,7 @@
-"""`python -m tests.bench.large_files.bucket_server PORT`: moto's S3, made fit for objects of some gigabytes.
+"""`python -m tests.bench.large_files.bucket_server PORT`: moto's S3, made fit for gigabytes.
 
-moto reads an object whole for each range that is asked of it, and joins parts in memory, several times over, which no
-store does: here it reads the range alone, and joins parts in a file.
+moto reads an object whole for each range and joins parts in memory, several times over, which no real store
+does. Here only the range is read, and parts are joined in a file.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ SPOOLED_BYTES = 16 * 2**20
 LARGE_BYTES = 600 * 2**20  # below, moto copies an object in one piece and wants its bytes
 
 
-class Sliced:
-    """An object's bytes, read where they are looked at."""
+class SlicedBytes:
+    """An object's bytes, read when they are sliced."""
 
     def __init__(self, key: FakeKey) -> None:
         self._key = key
@@ -30,16 +30,16 @@ class Sliced:
         start, stop, _ = span.indices(len(self))
         with self._key.lock:
             self._key._value_buffer.seek(start)
-            found: bytes = self._key._value_buffer.read(stop - start)
-            return found
+            value: bytes = self._key._value_buffer.read(stop - start)
+            return value
 
     def __iter__(self) -> Iterator[bytes]:
         for start in range(0, len(self), CHUNK_BYTES):
             yield self[start : start + CHUNK_BYTES]
 
 
-class Joined:
-    """The parts of an object, one after the other in a file: moto lets go of them before it takes what they made."""
+class JoinedParts:
+    """The parts of an object, joined in a file; moto frees them before it reads the result."""
 
     def __init__(self, parts: list[FakeKey]) -> None:
         self.file = tempfile.SpooledTemporaryFile(SPOOLED_BYTES)  # noqa: SIM115 - the object keeps it
@@ -50,14 +50,14 @@ class Joined:
         return self.file.tell()
 
 
-def _value(key: FakeKey) -> "bytes | Sliced":
-    whole = Sliced(key)
+def _value(key: FakeKey) -> "bytes | SlicedBytes":
+    whole = SlicedBytes(key)
     return whole if len(whole) > LARGE_BYTES else whole[0 : len(whole)]
 
 
-def _keep(key: FakeKey, value: "bytes | Joined") -> None:
+def _keep(key: FakeKey, value: "bytes | JoinedParts") -> None:
     key.contentsize = len(value)
-    if isinstance(value, Joined):
+    if isinstance(value, JoinedParts):
         key._value_buffer = value.file
         return
     key._value_buffer.seek(0)
@@ -65,14 +65,14 @@ def _keep(key: FakeKey, value: "bytes | Joined") -> None:
     key._value_buffer.write(value)
 
 
-def _complete(upload: FakeMultipart, listed: Iterable[tuple[int, str]]) -> tuple[Joined, str, None]:
+def _complete(upload: FakeMultipart, listed: Iterable[tuple[int, str]]) -> tuple[JoinedParts, str, None]:
     parts = [upload.parts[number] for number, _ in listed]
     digests = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
-    return Joined(parts), f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}", None
+    return JoinedParts(parts), f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}", None
 
 
 def main() -> None:
-    """Serve on loopback until told to stop."""
+    """Serve on loopback until SIGTERM."""
     tempfile.tempdir = sys.argv[2] if len(sys.argv) > 2 else None
     FakeKey.value = property(_value, _keep)  # type: ignore[assignment,method-assign]
     FakeMultipart.complete = _complete  # type: ignore[assignment,method-assign]

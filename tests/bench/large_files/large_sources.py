@@ -1,8 +1,8 @@
-"""`make bench-large`: what a source of more than 2 GB costs the service in memory, and when its reading begins.
+"""`make bench-large`: what a source of more than 2 GB costs in memory, and when its reading starts.
 
-Functions run as processes behind a local Modal control plane and see no files: sources come to them, and outputs go, by
-signed URLs over a link as wide as a network's, from the service's folder or from a bucket. The film is a camera's:
-every frame a key frame, repeated by stream copy, its index at its end.
+Functions run as processes behind a local Modal control plane and see no files: sources and outputs travel by
+signed URLs over a link of a network's bandwidth, from the service's folder or a bucket. The film is like a
+camera's: every frame a keyframe, repeated by stream copy, its index at the end.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 from infra.storage.client import Bucket, S3Config
 from infra.storage.s3 import S3Storage
 from infra.storage.signed import Grant, UrlSigner
-from tests.bench.large_files.large_client import Told, User
-from tests.bench.measure.bandwidth_limit import Link, narrow
-from tests.bench.measure.peak_memory import held, watched
-from tests.bench.measure.servers import Server, framehook, free_port, running
-from tests.bench.modal.in_flight import plane
+from tests.bench.large_files.large_client import TimedState, User
+from tests.bench.measure.bandwidth_limit import Link, limit_bandwidth
+from tests.bench.measure.peak_memory import read_memory, watch_peak
+from tests.bench.measure.servers import Server, free_port, run_server, serve_framehook
+from tests.bench.modal.in_flight import start_control_plane
 from tests.bench.video import footage
-from tests.bench.video.memory import repeated
+from tests.bench.video.memory import repeat_film
 
 ROOT = Path("var") / "bench"
 SECRET = "a secret that is long enough for a benchmark"
@@ -40,8 +40,8 @@ Done = TypeVar("Done")
 
 
 @dataclass
-class Place:
-    """A running service, the link that all large bytes go over, and how a source may be read over it."""
+class Site:
+    """A running service, the link that all large files use, and how a source is read over it."""
 
     user: User
     server: Server
@@ -50,9 +50,9 @@ class Place:
     idle: int = 0
 
     def step(self, name: str, work: Callable[[], Done]) -> tuple[Done, float]:
-        """Do it, and tell how long it took and what it took of the service's memory at most."""
+        """Run an action; print its time and the peak of the service's memory."""
         begun = time.monotonic()
-        with watched(self.server.process.pid) as peak:
+        with watch_peak(self.server.process.pid) as peak:
             done = work()
         took = time.monotonic() - begun
         over, resident = (peak.own - self.idle) / MEBIBYTE, peak.resident / MEBIBYTE
@@ -68,36 +68,41 @@ def main() -> None:
     parser.add_argument("--storage", choices=["folder", "s3"], nargs="+", default=["folder", "s3"])
     parser.add_argument("--times", type=int, default=TIMES, help="how often the film repeats its 10 seconds")
     parser.add_argument("--megabytes-per-second", type=float, default=125.0, help="of the link: a gigabit's")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     short = ROOT.absolute() / f"intra-{SECONDS:g}.mp4"
     if not short.exists():
-        footage.make(short, SECONDS, options=INTRA)
-    film = repeated(short, asked.times)
-    for kind in asked.storage:
+        footage.make_film(short, SECONDS, options=INTRA)
+    film = repeat_film(short, arguments.times)
+    for kind in arguments.storage:
         with tempfile.TemporaryDirectory(prefix="large-", dir=ROOT.absolute()) as folder:
-            width = asked.megabytes_per_second * MEGABYTE
-            with PLACES[kind](Path(folder), width) as place:
-                measure(place, kind, short, film, SECONDS * asked.times / 2)
+            width = arguments.megabytes_per_second * MEGABYTE
+            with PLACES[kind](Path(folder), width) as site:
+                measure(site, kind, short, film, SECONDS * arguments.times / 2)
     film.unlink()
 
 
 @contextmanager
-def in_a_folder(folder: Path, width: float) -> Iterator[Place]:
-    """The service, and its files, at the far end of the link."""
+def open_with_folder(folder: Path, width: float) -> Iterator[Site]:
+    """Put the service and its files behind the link."""
     port = free_port()
-    with plane(folder / "plane", hold_calls=False) as modal, narrow(port, width) as link:
+    with (
+        start_control_plane(folder / "plane", hold_calls=False) as modal,
+        limit_bandwidth(port, width) as link,
+    ):
         here = f"http://127.0.0.1:{port}"
         settings = {"MODAL_ENABLED": "true", "PUBLIC_URL": link.url, "CALLBACK_URL": here}
         urls = UrlSigner(link.url, hmac.digest(SECRET.encode(), b"files", "sha256"))
-        with framehook(folder / "var", modal.environment | settings, secret=SECRET, port=port) as server:
-            yield Place(
+        with serve_framehook(
+            folder / "var", modal.environment | settings, secret=SECRET, port=port
+        ) as server:
+            yield Site(
                 User(here), server, link, lambda key: urls.sign(Grant("read", "local", key), URL_SECONDS).url
             )
 
 
 @contextmanager
-def in_a_bucket(folder: Path, width: float) -> Iterator[Place]:
-    """The service here, its bucket at the far end of the link."""
+def open_with_bucket(folder: Path, width: float) -> Iterator[Site]:
+    """Put the bucket behind the link and the service here."""
     port, behind = free_port(), free_port()
     (folder / "objects").mkdir()
     command = [
@@ -108,12 +113,12 @@ def in_a_bucket(folder: Path, width: float) -> Iterator[Place]:
         str(folder / "objects"),
     ]
     with (
-        plane(folder / "plane", hold_calls=False) as modal,
-        running(command, behind, {}),
-        narrow(behind, width) as link,
+        start_control_plane(folder / "plane", hold_calls=False) as modal,
+        run_server(command, behind, {}),
+        limit_bandwidth(behind, width) as link,
     ):
         bucket = S3Config(link.url, "bench", "bench", "bench")
-        asyncio.run(made(bucket))
+        asyncio.run(make_film(bucket))
         settings = {
             "MODAL_ENABLED": "true",
             "PUBLIC_URL": f"http://127.0.0.1:{port}",
@@ -122,66 +127,68 @@ def in_a_bucket(folder: Path, width: float) -> Iterator[Place]:
             "R2_SECRET_ACCESS_KEY": bucket.secret_access_key,
             "R2_BUCKET_NAME": bucket.bucket,
         }
-        with framehook(folder / "var", modal.environment | settings, secret=SECRET, port=port) as server:
+        with serve_framehook(
+            folder / "var", modal.environment | settings, secret=SECRET, port=port
+        ) as server:
             user = User(settings["PUBLIC_URL"])
-            yield Place(user, server, link, lambda key: asyncio.run(presigned(bucket, key)))
+            yield Site(user, server, link, lambda key: asyncio.run(presign(bucket, key)))
 
 
-PLACES = {"folder": in_a_folder, "s3": in_a_bucket}
+PLACES = {"folder": open_with_folder, "s3": open_with_bucket}
 
 
-async def made(place: S3Config) -> None:
-    bucket = Bucket(place)
+async def make_film(site: S3Config) -> None:
+    bucket = Bucket(site)
     await bucket.create()
     await bucket.close()
 
 
-async def presigned(place: S3Config, key: str) -> str:
-    storage = S3Storage(Bucket(place))
+async def presign(site: S3Config, key: str) -> str:
+    storage = S3Storage(Bucket(site))
     signed = await storage.sign_read_url("local", key, expires_seconds=URL_SECONDS)
     await storage.close()
     return signed.url
 
 
-def measure(place: Place, kind: str, short: Path, film: Path, middle: float) -> None:
-    """Each way that a large file may take; then what an export of a stretch of it does when."""
-    user, size = place.user, film.stat().st_size
+def measure(site: Site, kind: str, short: Path, film: Path, middle: float) -> None:
+    """Measure each way that a large file may take, then the timeline of an export of five seconds."""
+    user, size = site.user, film.stat().st_size
     # Whatever the service loads at its first export is there when it counts as idle.
-    complete(user.exported("framing", stretch(user.sent(short), 1.0)))
-    place.idle = held(place.server.process.pid).own
-    print(
-        f"\n{kind}: a source of {size / 1e9:.2f} GB; the service idle holds {place.idle / MEBIBYTE:.1f} MiB"
-    )
+    require_complete(user.export("framing", crop_five_seconds(user.upload(short), 1.0)))
+    site.idle = read_memory(site.server.process.pid).own
+    print(f"\n{kind}: a source of {size / 1e9:.2f} GB; the service idle holds {site.idle / MEBIBYTE:.1f} MiB")
     print(f"  {'':38} {'took':>10} {'over idle':>12} {'resident':>12}")
-    key, _ = place.step("upload in one piece", lambda: user.sent(film))
-    place.step("upload in parts, four at a time", lambda: user.sent_in_parts(film))
-    _, whole = place.step("download of the source", lambda: user.drained(place.readable(key)))
-    before = place.link.down_bytes
-    told, _ = place.step(
-        "export of 5 s of it", lambda: complete(user.exported("framing", stretch(key, middle)))
+    key, _ = site.step("upload in one piece", lambda: user.upload(film))
+    site.step("upload in parts, four at a time", lambda: user.upload_parts(film))
+    _, whole = site.step("download of the source", lambda: user.drain(site.readable(key)))
+    before = site.link.down_bytes
+    states, _ = site.step(
+        "export of 5 s of it",
+        lambda: require_complete(user.export("framing", crop_five_seconds(key, middle))),
     )
-    timeline(told, whole, place.link.down_bytes - before, size)
-    told, _ = place.step(
-        "export of all of it, as large again", lambda: complete(user.exported("overlay", {"input_key": key}))
+    print_timeline(states, whole, site.link.down_bytes - before, size)
+    states, _ = site.step(
+        "export of all of it, as large again",
+        lambda: require_complete(user.export("overlay", {"input_key": key})),
     )
-    place.step("download of that", lambda: user.downloaded(told[-1].job))
+    site.step("download of that", lambda: user.download(states[-1].job))
 
 
-def complete(told: list[Told]) -> list[Told]:
-    """An export that failed would say nothing."""
-    assert told[-1].job["status"] == "complete", told[-1].job
-    return told
+def require_complete(states: list[TimedState]) -> list[TimedState]:
+    """Return the states of an export that succeeded; a failed one would measure nothing."""
+    assert states[-1].job["status"] == "complete", states[-1].job
+    return states
 
 
-def timeline(told: list[Told], whole: float, read: int, size: int) -> None:
-    """What happened when, in seconds from the request, beside the end that a download would have had."""
-    reading = next(state for state in told if state.job["phase"] == "downloading")
-    encoding = [state for state in told if state.job["phase"] == "processing"]
+def print_timeline(states: list[TimedState], whole: float, read: int, size: int) -> None:
+    """Print when each step happened, beside the time of a whole download."""
+    reading = next(state for state in states if state.job["phase"] == "downloading")
+    encoding = [state for state in states if state.job["phase"] == "processing"]
     first = next(state for state in encoding if state.job["progress"] > encoding[0].job["progress"])
     moments = [
         ("the run begins to read its source", reading.seconds),
         ("the first frames are written", first.seconds),
-        ("complete, in its place", told[-1].seconds),
+        ("complete, in its place", states[-1].seconds),
         ("a download of the source would have ended", reading.seconds + whole),
     ]
     for name, seconds in sorted(moments, key=lambda moment: moment[1]):
@@ -189,8 +196,8 @@ def timeline(told: list[Told], whole: float, read: int, size: int) -> None:
     print(f"    read for it: {read / 1e6:.0f} of {size / 1e6:.0f} MB")
 
 
-def stretch(key: str, start: float) -> dict[str, Any]:
-    """Five seconds, cropped."""
+def crop_five_seconds(key: str, start: float) -> dict[str, Any]:
+    """Return the configuration of a crop of five seconds."""
     trim = {"start": start, "end": start + 5}
     keyframes = [CROP | {"time": start}, CROP | {"time": start + 5, "x": 1_200}]
     return {"input_key": key, "quality": "draft", "trim": trim, "keyframes": keyframes, "output_height": 720}

@@ -1,4 +1,4 @@
-"""A link of a given width in front of a server: what goes through it takes as long as it would over a network."""
+"""A link of limited bandwidth in front of a server."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ CHUNK_BYTES = 256 * 1024
 
 @dataclass
 class Link:
-    """Where it is, and what has come down it: bytes from the server."""
+    """The address of the link, and the bytes that have come from the server."""
 
     port: int = 0
     down_bytes: int = 0
@@ -22,15 +22,15 @@ class Link:
         return f"http://127.0.0.1:{self.port}"
 
     async def take_turn(self, way: str, size: int, bytes_per_second: float) -> None:
-        """Wait for as long as these bytes take, after all those that go the same way."""
+        """Wait as long as these bytes take, after all others in the same direction."""
         clock = asyncio.get_running_loop().time
         self._free_at[way] = max(clock(), self._free_at.get(way, 0.0)) + size / bytes_per_second
         await asyncio.sleep(self._free_at[way] - clock())
 
 
 @contextmanager
-def narrow(port: int, bytes_per_second: float) -> Iterator[Link]:
-    """A link to a port on loopback, so many bytes a second wide each way, shared by all its connections."""
+def limit_bandwidth(port: int, bytes_per_second: float) -> Iterator[Link]:
+    """Open a link to a loopback port with this bandwidth each way, shared by all connections."""
     link, ready, done = Link(), threading.Event(), threading.Event()
 
     async def carry(way: str, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -42,12 +42,12 @@ def narrow(port: int, bytes_per_second: float) -> Iterator[Link]:
                 await target.drain()
         target.close()
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
         await asyncio.gather(carry("up", reader, back), carry("down", there, writer))
 
     async def serve() -> None:
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(forward, "127.0.0.1", 0)
         link.port = server.sockets[0].getsockname()[1]
         ready.set()
         await asyncio.to_thread(done.wait)

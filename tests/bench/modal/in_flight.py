@@ -1,8 +1,8 @@
-"""`make bench-modal`: what a thousand exports in flight on Modal cost the service, the bare SDK, and the usual code.
+"""`make bench-modal`: a thousand exports in flight on Modal, beside the bare SDK and the usual code.
 
-A local control plane takes every call and runs none. Each variant is a process of its own, measured from outside:
-until the plane holds all of its calls, or for as long as it may take. Framehook's time includes what a call is not
-worth having without: the request over HTTP, its check, a durable row, the signed URLs, and the row's call id.
+A local control plane accepts every call and runs none. Each variant is a process, measured from outside until the
+control plane holds all of its calls, or a limit passes. Framehook's time includes what makes a call useful: the HTTP
+request, its checks, a durable row, the signed URLs and the stored call id.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench.measure.servers import Server, framehook, free_port
+from tests.bench.measure.servers import Server, free_port, serve_framehook
 
 SECRET = "a secret that is long enough for a benchmark"
 SCRIPT = Path(__file__).parents[1] / "baselines" / "modal_calls.py"
@@ -41,7 +41,7 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """One variant once: how many calls came to be in flight, how long that took, and what it holds since."""
+    """One variant once: calls in flight, the time until then, and what it holds since."""
 
     calls: int
     seconds: float
@@ -50,22 +50,22 @@ class Cost:
     megabytes: float
 
 
-class Plane:
-    """The control plane, known by its environment and by the file that it keeps calls in."""
+class ControlPlane:
+    """The control plane, known by its environment and by the file that holds its calls."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.environment = environment
         self._rows = folder / "state.sqlite3"
 
     def calls(self) -> int:
-        """How many calls it holds."""
+        """Return how many calls it holds."""
         with closing(sqlite3.connect(self._rows)) as rows:
             return int(rows.execute("SELECT count(*) FROM calls WHERE finished_at = 0").fetchone()[0])
 
 
 @contextmanager
-def plane(folder: Path, *, hold_calls: bool = True) -> Iterator[Plane]:
-    """A control plane that holds every call, or runs it, with the app deployed to it."""
+def start_control_plane(folder: Path, *, hold_calls: bool = True) -> Iterator[ControlPlane]:
+    """Start a control plane with the app deployed that holds every call, or runs it."""
     held = json.dumps({"hold_calls": hold_calls})
     command = [
         sys.executable,
@@ -87,22 +87,22 @@ def plane(folder: Path, *, hold_calls: bool = True) -> Iterator[Plane]:
             stdout=subprocess.DEVNULL,
             check=True,
         )
-        yield Plane(environment, folder)
+        yield ControlPlane(environment, folder)
     finally:
         process.terminate()
         process.wait(20)
 
 
-def measured(held: Plane, process: Server, start: Callable[[], object], count: int) -> Cost:
-    """Let a process that is idle begin, and watch it until its calls are in flight."""
+def measure_calls(held: ControlPlane, process: Server, start: Callable[[], object], count: int) -> Cost:
+    """Start an idle process and watch it until its calls are in flight."""
     calls, cpu, memory, threads = held.calls(), process.cpu_seconds(), process.rss_bytes(), _threads(process)
     began = time.perf_counter()
     start()
-    while (made := held.calls() - calls) < count and time.perf_counter() < began + PATIENCE_SECONDS:
+    while (source := held.calls() - calls) < count and time.perf_counter() < began + PATIENCE_SECONDS:
         time.sleep(LOOK_SECONDS)
     took = time.perf_counter() - began
     return Cost(
-        made,
+        source,
         took,
         process.cpu_seconds() - cpu,
         _threads(process) - threads,
@@ -110,8 +110,8 @@ def measured(held: Plane, process: Server, start: Callable[[], object], count: i
     )
 
 
-def way(held: Plane, name: str, count: int) -> Cost:
-    """One of the ways without Framehook."""
+def measure_baseline(held: ControlPlane, name: str, count: int) -> Cost:
+    """Measure one of the ways without Framehook."""
     command = [sys.executable, str(SCRIPT), name, str(count)]
     environment = {**os.environ, **held.environment}
     process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -120,14 +120,14 @@ def way(held: Plane, name: str, count: int) -> Cost:
         assert process.stdin
         process.stdout.readline()
         process.stdin.write(b"\n")
-        return measured(held, Server(0, process), process.stdin.flush, count)
+        return measure_calls(held, Server(0, process), process.stdin.flush, count)
     finally:
         process.kill()
         process.wait()
 
 
-def exports(held: Plane, folder: Path, count: int) -> Cost:
-    """Exports of one user, asked for over HTTP; the service has made one before."""
+def measure_exports(held: ControlPlane, folder: Path, count: int) -> Cost:
+    """Measure exports of one user, submitted over HTTP after a first one."""
     port = free_port()
     environment = {
         **held.environment,
@@ -139,13 +139,13 @@ def exports(held: Plane, folder: Path, count: int) -> Cost:
     source = folder / "objects" / "local" / "uploads" / "match.mp4"
     source.parent.mkdir(parents=True)
     source.write_bytes(b"a video")
-    with framehook(folder, environment, secret=SECRET, port=port) as server:
-        measured(held, server, lambda: asyncio.run(submit(port, CONNECTIONS)), CONNECTIONS)
-        return measured(held, server, lambda: asyncio.run(submit(port, count)), count)
+    with serve_framehook(folder, environment, secret=SECRET, port=port) as server:
+        measure_calls(held, server, lambda: asyncio.run(submit(port, CONNECTIONS)), CONNECTIONS)
+        return measure_calls(held, server, lambda: asyncio.run(submit(port, count)), count)
 
 
 async def submit(port: int, count: int) -> None:
-    """Ask for so many exports, several at a time."""
+    """Submit exports, several at a time."""
     crop = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]}
     body = {"type": "framing", "config": {"input_key": "uploads/match.mp4", **crop}}
     few = asyncio.Semaphore(CONNECTIONS)
@@ -163,17 +163,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.modal.in_flight", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--calls", type=int, default=1_000)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     costs: dict[str, list[Cost]] = {name: [] for name in (FRAMEHOOK, *WAYS)}
     with (
         tempfile.TemporaryDirectory(prefix="framehook-bench-") as folder,
-        plane(Path(folder) / "plane") as held,
+        start_control_plane(Path(folder) / "plane") as held,
     ):
-        for number in range(asked.rounds):
-            costs[FRAMEHOOK].append(exports(held, Path(folder) / str(number), asked.calls))
+        for number in range(arguments.rounds):
+            costs[FRAMEHOOK].append(measure_exports(held, Path(folder) / str(number), arguments.calls))
             for name, kind in WAYS.items():
-                costs[name].append(way(held, kind, asked.calls))
-    _print(costs, asked.calls, asked.rounds)
+                costs[name].append(measure_baseline(held, kind, arguments.calls))
+    _print(costs, arguments.calls, arguments.rounds)
 
 
 def _print(costs: dict[str, list[Cost]], calls: int, rounds: int) -> None:
@@ -183,16 +183,22 @@ def _print(costs: dict[str, list[Cost]], calls: int, rounds: int) -> None:
         f"{'threads':>7} {'MiB':>6}"
     )
     bare = costs[next(iter(WAYS))]
-    for name, found in costs.items():
-        each = [cost.seconds / max(1, cost.calls) * 1e3 for cost in found]
-        cpu = [cost.cpu_seconds / max(1, cost.calls) * 1e3 for cost in found]
-        by_time = [one / (base.seconds / base.calls * 1e3) for one, base in zip(each, bare, strict=True)]
-        by_cpu = [one / (base.cpu_seconds / base.calls * 1e3) for one, base in zip(cpu, bare, strict=True)]
-        middle = statistics.median
+    for name, samples in costs.items():
+        wall = [cost.seconds / max(1, cost.calls) * 1e3 for cost in samples]
+        cpu = [cost.cpu_seconds / max(1, cost.calls) * 1e3 for cost in samples]
+        by_time = [
+            milliseconds / (base.seconds / base.calls * 1e3)
+            for milliseconds, base in zip(wall, bare, strict=True)
+        ]
+        by_cpu = [
+            milliseconds / (base.cpu_seconds / base.calls * 1e3)
+            for milliseconds, base in zip(cpu, bare, strict=True)
+        ]
+        median = statistics.median
         print(
-            f"{name:42} {middle(cost.calls for cost in found):9.0f} {middle(each):8.2f} {middle(by_time):6.2f} "
-            f"{middle(cpu):7.2f} {middle(by_cpu):6.2f} {middle(cost.threads for cost in found):7.0f} "
-            f"{middle(cost.megabytes for cost in found):6.1f}"
+            f"{name:42} {median(cost.calls for cost in samples):9.0f} {median(wall):8.2f} {median(by_time):6.2f} "
+            f"{median(cpu):7.2f} {median(by_cpu):6.2f} {median(cost.threads for cost in samples):7.0f} "
+            f"{median(cost.megabytes for cost in samples):6.1f}"
         )
 
 

@@ -1,11 +1,11 @@
-"""`make bench-video`: an export by Framehook beside plain ffmpeg, MoviePy scripts and OpenCV loops.
+"""`make bench-video`: an export by Framehook beside ffmpeg, MoviePy scripts and OpenCV loops.
 
-Whole processes are measured in turn, round after round, on the same film; the tables hold medians. ffmpeg, MoviePy and
-OpenCV are given Framehook's settings of x264. The rows called usual are what people write instead: MoviePy's own
-settings (preset medium), and a loop that writes a film of OpenCV's own and has ffmpeg encode it anew with the sound.
-A second table says where the processor's time goes: to start, to read the film, to draw, and the rest, which is
-encoding; each by what a run takes that ends there. The rivals live in an environment of their own, `var/bench/venv`,
-made at the first run.
+Whole processes are measured in turn, round after round, on the same film; the tables hold medians. ffmpeg,
+MoviePy and OpenCV get Framehook's x264 settings. The rows called usual are what people write instead: MoviePy's
+own settings (preset medium), and a loop that writes a file of OpenCV's own, which ffmpeg encodes again with the
+sound. A second table splits CPU time into startup, reading, drawing and the rest, which is encoding, by runs
+that stop after each step. The baselines live in an environment of their own, `var/bench/venv`, created at the
+first run.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-from tests.bench.measure.process_cost import Cost, measured
+from tests.bench.measure.process_cost import Cost, measure_process
 from tests.bench.video import footage
 from tests.bench.video.workloads import Command, Stage, commands, stages
 
@@ -40,88 +40,92 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of film")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--only", nargs="+", help="contenders to measure, by name")
-    asked = parser.parse_args()
-    stage = _stage(asked.seconds)
+    arguments = parser.parse_args()
+    stage = _stage(arguments.seconds)
     print(
-        f"{asked.seconds:g} s of 1920 x 1080 at 30/s with sound, {asked.rounds} rounds, medians; {_machine(stage)}"
+        f"{arguments.seconds:g} s of 1920 x 1080 at 30/s with sound, "
+        f"{arguments.rounds} rounds, medians; {_machine(stage)}"
     )
-    for kind in asked.kinds:
+    for kind in arguments.kinds:
         contenders = {
             name: command
             for name, command in commands(kind, stage).items()
-            if not asked.only or name in asked.only
+            if not arguments.only or name in arguments.only
         }
         sys.stdout.flush()
-        costs = _measured(contenders, asked.rounds)
-        _tell(kind, costs)
-        _tell_parts(kind, stage, costs, asked.part_rounds)
+        costs = _measure_alternately(contenders, arguments.rounds)
+        _print_table(kind, costs)
+        _print_parts(kind, stage, costs, arguments.part_rounds)
 
 
 def _stage(seconds: float) -> Stage:
     folder = ROOT.absolute()
     film = folder / f"film-{seconds:g}.mp4"
     if not film.exists():
-        footage.make(film, seconds)
-    python, ffmpeg = rivals(folder)
+        footage.make_film(film, seconds)
+    python, ffmpeg = prepare_baselines(folder)
     return Stage(film, folder, python, ffmpeg, seconds)
 
 
-def rivals(folder: Path) -> tuple[Path, str]:
-    """The rivals' Python, and their ffmpeg; installed at the first call."""
+def prepare_baselines(folder: Path) -> tuple[Path, str]:
+    """Return the baselines' Python and their ffmpeg, installed at the first call."""
     python = folder / "venv" / "bin" / "python"
     if not (folder / "venv" / ".installed").exists():
         venv.create(folder / "venv", with_pip=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
         (folder / "venv" / ".installed").touch()
-    return python, _said(python, "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())")
+    return python, _run_output(python, "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_exe())")
 
 
-def _said(python: Path, script: str) -> str:
+def _run_output(python: Path, script: str) -> str:
     return subprocess.run([python, "-c", script], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _measured(contenders: Mapping[str, Command], rounds: int) -> dict[str, list[Cost]]:
-    """A B C, A B C, …: whatever else the machine does falls on all alike."""
+def _measure_alternately(contenders: Mapping[str, Command], rounds: int) -> dict[str, list[Cost]]:
+    """Measure A B C, A B C, …, so that other load on the machine falls on all alike."""
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, command in contenders.items():
-            costs[name].append(measured(command.arguments, command.stdin))
+            costs[name].append(measure_process(command.arguments, command.stdin))
     return costs
 
 
-def _tell(kind: str, costs: Mapping[str, Sequence[Cost]]) -> None:
-    """A table; its ratios say how many times as long as Framehook each took in the same round.
+def _print_table(kind: str, costs: Mapping[str, Sequence[Cost]]) -> None:
+    """Print a table; ratios are of the same round, relative to Framehook.
 
-    Cores busy say how much of the machine it had: on one that others keep busy, wall time tells of them as well.
+    Busy cores show how much of the machine a process had.
     """
     print(
         f"\n{kind:14} {'wall s':>8} {'cpu s':>8} {'cores busy':>11} {'wall ratio':>11} {'cpu ratio':>10} {'peak MB':>8}"
     )
     ours = costs.get("Framehook", ())
-    for name, found in costs.items():
-        wall, cpu = _median(cost.wall_seconds for cost in found), _median(cost.cpu_seconds for cost in found)
-        busy = _median(cost.cpu_seconds / cost.wall_seconds for cost in found)
-        peak = _median(cost.peak_megabytes for cost in found)
+    for name, samples in costs.items():
+        wall, cpu = (
+            _median(cost.wall_seconds for cost in samples),
+            _median(cost.cpu_seconds for cost in samples),
+        )
+        busy = _median(cost.cpu_seconds / cost.wall_seconds for cost in samples)
+        peak = _median(cost.peak_megabytes for cost in samples)
         ratios = ""
-        if pairs := list(zip(found, ours, strict=True)) if ours else []:
-            walls = _median(one.wall_seconds / own.wall_seconds for one, own in pairs)
-            ratios = f"{walls:11.2f} {_median(a.cpu_seconds / b.cpu_seconds for a, b in pairs):10.2f}"
+        if pairs := list(zip(samples, ours, strict=True)) if ours else []:
+            walls = _median(sample.wall_seconds / own.wall_seconds for sample, own in pairs)
+            ratios = f"{walls:11.2f} {_median(sample.cpu_seconds / own.cpu_seconds for sample, own in pairs):10.2f}"
         print(f"{name:14} {wall:8.2f} {cpu:8.2f} {busy:11.2f} {ratios:22} {peak:8.0f}")
 
 
-def _tell_parts(kind: str, stage: Stage, costs: Mapping[str, Sequence[Cost]], rounds: int) -> None:
-    """Where the processor's seconds go, each part by the difference of two medians."""
+def _print_parts(kind: str, stage: Stage, costs: Mapping[str, Sequence[Cost]], rounds: int) -> None:
+    """Print where CPU time goes; each part is the difference of two medians."""
     if not rounds:
         return
     print(f"\n{'cpu s of which':14} {'start':>8} {'read':>8} {'draw':>8} {'the rest':>9}")
     for name, parts in stages(kind, stage).items():
         if name not in costs:
             continue
-        reached = [0.0]
-        found_parts = _measured({part: parts[part] for part in PARTS}, rounds).values()
-        reached += [_median(cost.cpu_seconds for cost in found) for found in found_parts]
-        reached.append(_median(cost.cpu_seconds for cost in costs[name]))
-        start, read, draw, rest = (after - before for before, after in pairwise(reached))
+        totals = [0.0]
+        samples = _measure_alternately({part: parts[part] for part in PARTS}, rounds).values()
+        totals += [_median(cost.cpu_seconds for cost in part) for part in samples]
+        totals.append(_median(cost.cpu_seconds for cost in costs[name]))
+        start, read, draw, rest = (after - before for before, after in pairwise(totals))
         print(f"{name:14} {start:8.2f} {read:8.2f} {draw:8.2f} {rest:9.2f}")
 
 
@@ -130,7 +134,7 @@ def _median(values: Iterable[float]) -> float:
 
 
 def _machine(stage: Stage) -> str:
-    rivals = _said(
+    baselines = _run_output(
         stage.python,
         "from importlib.metadata import version as v; "
         f"print(', '.join(f'{{name}} {{v(name)}}' for name in {PACKAGES!r}))",
@@ -140,7 +144,7 @@ def _machine(stage: Stage) -> str:
     ).stdout.split()[2]
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-        f"PyAV {version('av')}, ffmpeg {plain}, {rivals}"
+        f"PyAV {version('av')}, ffmpeg {plain}, {baselines}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A match that nobody played: players run on a pitch before a camera that pans, with a crowd to hear.
+"""A synthetic match: players on a pitch before a panning camera, with the sound of a crowd.
 
 `python -m tests.bench.video.footage PATH --seconds 10`. The same arguments give the same film.
 """
@@ -30,7 +30,7 @@ USUAL = {"preset": "veryfast", "crf": "19", "g": str(RATE)}
 
 @dataclass(frozen=True)
 class Player:
-    """Where a player runs: about `x`, `y` (feet, on the field), `reach` pixels each way, by `phase`."""
+    """A player who runs around `x`, `y` (feet, on the field) by `reach` pixels each way; `phase` sets the time."""
 
     number: int
     shirt: tuple[int, int, int]
@@ -40,13 +40,13 @@ class Player:
     phase: float
 
     def at(self, time: float) -> tuple[float, float]:
-        """Feet on the screen at a time, in pixels of the full size."""
+        """Return the feet's position on the screen at a time, in pixels of the full size."""
         across = self.reach * math.sin(0.9 * time + self.phase) + 0.35 * self.reach * math.sin(2.1 * time)
         down = 0.25 * self.reach * math.sin(1.3 * time + 2 * self.phase)
         return self.x + across - pan(time), self.y + down
 
     def height(self, time: float) -> float:
-        """How tall the player stands there, in pixels of the full size: nearer is larger."""
+        """Return the player's height, in pixels of the full size; nearer is larger."""
         return 60 + 0.16 * self.at(time)[1]
 
 
@@ -63,12 +63,12 @@ PLAYERS = (
 
 
 def pan(time: float) -> float:
-    """How far to the right the camera looks, in pixels of the field."""
+    """Return how far right the camera looks, in pixels of the field."""
     return (_FIELD_WIDTH - WIDTH) / 2 * (1 - math.cos(0.35 * time))
 
 
 def frames(seconds: float, scale: float = 1.0) -> Iterator[Image.Image]:
-    """The film's pictures, `RATE` a second."""
+    """Yield the film's pictures, `RATE` a second."""
     field = _field()
     for number in range(round(seconds * RATE)):
         time = number / RATE
@@ -81,7 +81,7 @@ def frames(seconds: float, scale: float = 1.0) -> Iterator[Image.Image]:
 
 
 def _field() -> NDArray[np.uint8]:
-    """Grass in mown stripes with lines, below a stand full of people; grain that an encoder has to work for."""
+    """Return striped grass with lines below a full stand, with grain that costs an encoder work."""
     chance = np.random.default_rng(7)
     across, down = np.meshgrid(np.arange(_FIELD_WIDTH), np.arange(HEIGHT))
     stripe = ((across + down * 0.2) // 160 % 2).astype(np.float32)
@@ -128,7 +128,7 @@ def _draw_player(draw: ImageDraw.ImageDraw, player: Player, time: float) -> None
 
 
 def crowd(seconds: float) -> NDArray[np.float32]:
-    """Stereo samples: a murmur that swells, and a whistle at the start."""
+    """Return stereo samples: a murmur that swells, and a whistle at the start."""
     chance = np.random.default_rng(11)
     count = round(seconds * SOUND_RATE)
     time = np.arange(count) / SOUND_RATE
@@ -142,8 +142,8 @@ def crowd(seconds: float) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", (murmur + whistle).clip(-1, 1).astype(np.float32))
 
 
-def make(path: Path, seconds: float, scale: float = 1.0, *, options: dict[str, str] = USUAL) -> Path:
-    """Film it: H.264, with these options for x264, and AAC, as a camera would."""
+def make_film(path: Path, seconds: float, scale: float = 1.0, *, options: dict[str, str] = USUAL) -> Path:
+    """Write the film: H.264 with these x264 options, and AAC, as a camera would."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=RATE, options=options)
@@ -169,5 +169,5 @@ if __name__ == "__main__":
     parser.add_argument("path", type=Path)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--scale", type=float, default=1.0, help=f"1 is {WIDTH} x {HEIGHT}")
-    asked = parser.parse_args()
-    make(asked.path, asked.seconds, asked.scale)
+    arguments = parser.parse_args()
+    make_film(arguments.path, arguments.seconds, arguments.scale)

@@ -1,6 +1,6 @@
-"""`python -m tests.bench.video.memory`: the most memory that an export takes, by the length of its source.
+"""`python -m tests.bench.video.memory`: peak memory of an export by the length of its source.
 
-The long film is the short one, joined to itself by stream copy; both are framed at draft quality.
+The long film is the short one, repeated by stream copy; both are framed at draft quality.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import av
 from av.packet import Packet
 from av.stream import Stream
 
-from tests.bench.measure.process_cost import Cost, measured
+from tests.bench.measure.process_cost import Cost, measure_process
 from tests.bench.video import footage
 from tests.bench.video.workloads import spec
 
@@ -29,26 +29,27 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="of the film that the others repeat")
     parser.add_argument("--times", type=int, nargs="+", default=[1, 6, 60], help="how often each repeats it")
-    asked = parser.parse_args()
-    film = footage.make(ROOT.absolute() / f"film-{asked.seconds:g}.mp4", asked.seconds)
+    arguments = parser.parse_args()
+    film = footage.make_film(ROOT.absolute() / f"film-{arguments.seconds:g}.mp4", arguments.seconds)
     print(f"{'film s':>8} {'peak MB':>8} {'wall s':>8} {'cpu s':>8}")
-    for times in asked.times:
-        cost = framed(repeated(film, times))
+    for times in arguments.times:
+        cost = measure_framing(repeat_film(film, times))
         print(
-            f"{asked.seconds * times:8.0f} {cost.peak_megabytes:8.1f} {cost.wall_seconds:8.1f} {cost.cpu_seconds:8.1f}"
+            f"{arguments.seconds * times:8.0f} {cost.peak_megabytes:8.1f} "
+            f"{cost.wall_seconds:8.1f} {cost.cpu_seconds:8.1f}"
         )
 
 
-def framed(film: Path) -> Cost:
-    """What a framing of the whole film takes."""
+def measure_framing(film: Path) -> Cost:
+    """Measure a framing of the whole film."""
     keyframes = [CROP | {"time": 0}, CROP | {"time": 5, "x": 1_200}]
     config = {"input_key": "film", "quality": "draft", "keyframes": keyframes} | SIZE
-    asked = spec("framing", config, film, film.with_name("framed.mp4"))
-    return measured((sys.executable, "-m", "gpu", "-"), asked)
+    arguments = spec("framing", config, film, film.with_name("measure_framing.mp4"))
+    return measure_process((sys.executable, "-m", "gpu", "-"), arguments)
 
 
-def repeated(film: Path, times: int) -> Path:
-    """The film so many times over, without being encoded anew."""
+def repeat_film(film: Path, times: int) -> Path:
+    """Repeat the film so many times by stream copy."""
     longer = film.with_name(f"{film.stem}-x{times}.mp4")
     with av.open(str(longer), "w", format="mp4") as target:
         with av.open(str(film)) as source:
@@ -56,16 +57,16 @@ def repeated(film: Path, times: int) -> Path:
             lasting = Fraction(source.duration or 0, av.time_base)
         reached: dict[int, int] = {}
         for number in range(times):
-            for packet in _moved(film, number * lasting, reached):
+            for packet in _shift_packets(film, number * lasting, reached):
                 packet.stream = streams[packet.stream_index]
                 target.mux(packet)
     return longer
 
 
-def _moved(film: Path, by: Fraction, reached: dict[int, int]) -> "Iterator[Packet[Stream]]":
-    """Every packet so much later; but none that lies before what its stream has `reached`.
+def _shift_packets(film: Path, by: Fraction, reached: dict[int, int]) -> "Iterator[Packet[Stream]]":
+    """Yield packets moved in time, without those before what their stream has `reached`.
 
-    Sound begins a little before the picture, where that of the turn before still lasts.
+    Sound starts a little before the picture, where the sound of the previous repetition still lasts.
     """
     with av.open(str(film)) as source:
         for packet in source.demux():

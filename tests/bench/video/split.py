@@ -1,12 +1,9 @@
-"""`python -m tests.bench.video.split`: exports in pieces beside the same in one, drafts and one of the best quality.
+"""`python -m tests.bench.video.split`: exports in chunks beside the same in one pass.
 
-A draft's encoder waits for what decodes and draws, which one core does: there pieces win. The best quality fills the
-cores by itself: there they can't.
-
-Whole processes are measured in turn, round after round; the table holds medians, and ratios of the same round. Cores
-busy tell whether there was anything to win: an export that has both to itself and fills them can't be made faster by
-being cut up, nor one on a machine that others keep busy. Then, for each, how far off the time was that it said was
-left after a third of its run.
+A draft's encoder waits for decoding and drawing, which one core does: there chunks can win. The best quality
+fills the cores by itself: there they cannot. Whole processes are measured in turn, round after round; the table
+holds medians, and ratios of the same round. Busy cores show whether anything could be won. Then, for each, the
+error of the estimate after a third of the run.
 """
 
 import argparse
@@ -19,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measure.process_cost import Cost, measured
+from tests.bench.measure.process_cost import Cost, measure_process
 from tests.bench.video import footage
 
 ROOT = Path("var") / "bench"
@@ -45,23 +42,23 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=100.0, help="of film")
-    parser.add_argument("--pieces", type=int, default=2)
-    asked = parser.parse_args()
+    parser.add_argument("--chunks", type=int, default=2)
+    arguments = parser.parse_args()
     folder = ROOT.absolute()
-    film = folder / f"film-{asked.seconds:g}-{HEIGHT}.mp4"
+    film = folder / f"film-{arguments.seconds:g}-{HEIGHT}.mp4"
     if not film.exists():
-        footage.make(film, asked.seconds, HEIGHT / footage.HEIGHT)
-    print(f"{asked.seconds:g} s of {WIDTH} x {HEIGHT}, {asked.rounds} rounds, medians")
+        footage.make_film(film, arguments.seconds, HEIGHT / footage.HEIGHT)
+    print(f"{arguments.seconds:g} s of {WIDTH} x {HEIGHT}, {arguments.rounds} rounds, medians")
     for kind, quality in CASES:
-        config = _configs(asked.seconds)[kind] | {"quality": quality}
+        config = _configs(arguments.seconds)[kind] | {"quality": quality}
         specs = {
-            pieces: _written(folder, film, kind, config | {"parallelism": pieces})
-            for pieces in (1, asked.pieces)
+            chunks: _write_spec(folder, film, kind, config | {"parallelism": chunks})
+            for chunks in (1, arguments.chunks)
         }
-        _tell(f"{kind}, {quality},", _measured(specs, asked.rounds))
-        for pieces, spec in specs.items():
-            told, took = _foretold(spec)
-            print(f"  after a third in {pieces}: {told:.2f} s left, it said; {took:.2f} s it was")
+        _print_table(f"{kind}, {quality},", _measure_alternately(specs, arguments.rounds))
+        for chunks, spec in specs.items():
+            estimate, took = _measure_eta(spec)
+            print(f"  after a third in {chunks}: {estimate:.2f} s left, it said; {took:.2f} s it was")
 
 
 def _configs(seconds: float) -> dict[str, dict[str, Any]]:
@@ -73,8 +70,8 @@ def _configs(seconds: float) -> dict[str, dict[str, Any]]:
     }
 
 
-def _written(folder: Path, film: Path, kind: str, config: Mapping[str, Any]) -> Path:
-    """The attempt as a file that `python -m gpu` reads."""
+def _write_spec(folder: Path, film: Path, kind: str, config: Mapping[str, Any]) -> Path:
+    """Write the attempt as a file that `python -m gpu` reads."""
     place = folder / f"split-{kind}-{config['quality']}-{config['parallelism']}"
     spec = {
         "job_id": "bench",
@@ -96,30 +93,30 @@ def _command(spec: Path) -> list[str]:
     return [sys.executable, "-m", "gpu", str(spec)]
 
 
-def _measured(specs: Mapping[int, Path], rounds: int) -> dict[int, list[Cost]]:
-    """One, the other, one, the other: whatever else the machine does falls on both."""
-    costs: dict[int, list[Cost]] = {pieces: [] for pieces in specs}
+def _measure_alternately(specs: Mapping[int, Path], rounds: int) -> dict[int, list[Cost]]:
+    """Measure both in turn, so that other load on the machine falls on both."""
+    costs: dict[int, list[Cost]] = {chunks: [] for chunks in specs}
     for _ in range(rounds):
-        for pieces, spec in specs.items():
-            costs[pieces].append(measured(_command(spec)))
+        for chunks, spec in specs.items():
+            costs[chunks].append(measure_process(_command(spec)))
     return costs
 
 
-def _tell(kind: str, costs: Mapping[int, Sequence[Cost]]) -> None:
+def _print_table(kind: str, costs: Mapping[int, Sequence[Cost]]) -> None:
     whole, split = costs.values()
-    for pieces, found in costs.items():
-        wall = statistics.median(cost.wall_seconds for cost in found)
-        cpu = statistics.median(cost.cpu_seconds for cost in found)
-        busy = statistics.median(cost.cpu_seconds / cost.wall_seconds for cost in found)
-        print(f"{kind} in {pieces}: {wall:.2f} s wall, {cpu:.2f} s cpu, {busy:.2f} cores busy")
+    for chunks, samples in costs.items():
+        wall = statistics.median(cost.wall_seconds for cost in samples)
+        cpu = statistics.median(cost.cpu_seconds for cost in samples)
+        busy = statistics.median(cost.cpu_seconds / cost.wall_seconds for cost in samples)
+        print(f"{kind} in {chunks}: {wall:.2f} s wall, {cpu:.2f} s cpu, {busy:.2f} cores busy")
     pairs = list(zip(whole, split, strict=True))
-    faster = statistics.median(one.wall_seconds / two.wall_seconds for one, two in pairs)
-    dearer = statistics.median(two.cpu_seconds / one.cpu_seconds for one, two in pairs)
+    faster = statistics.median(single.wall_seconds / chunked.wall_seconds for single, chunked in pairs)
+    dearer = statistics.median(chunked.cpu_seconds / single.cpu_seconds for single, chunked in pairs)
     print(f"  {faster:.2f} times as fast, for {dearer:.2f} times the processor time")
 
 
-def _foretold(spec: Path) -> tuple[float, float]:
-    """What it said, a third through its encoding, of the seconds left, and how many it was to the last of it."""
+def _measure_eta(spec: Path) -> tuple[float, float]:
+    """Return the estimate a third through the encoding, and the seconds that were left."""
     said: list[tuple[float, dict[str, Any]]] = []
     with subprocess.Popen(_command(spec), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,6 +1,6 @@
-"""The exports that are measured, as each contender is told to make them: a crop, or an ellipse, that swings.
+"""The measured exports, as each contender is told to run them: a swinging crop or ellipse.
 
-It swings by 600 pixels to either side of a frame of 1920 x 1080, once in ten seconds.
+It swings by 600 pixels to either side of a frame of 1920x1080, once in ten seconds.
 """
 
 import json
@@ -27,7 +27,7 @@ _RADII, _DIM = (120, 200), 0.20
 
 @dataclass(frozen=True)
 class Command:
-    """How one contender is started, and what it reads from standard input."""
+    """How a contender is started, and its standard input."""
 
     arguments: tuple[str, ...]
     stdin: str = ""
@@ -35,7 +35,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where everything lies: the film, the folder that is written to, and the rivals' Python and ffmpeg."""
+    """The paths of the film, the output folder, and the baselines' Python and ffmpeg."""
 
     film: Path
     folder: Path
@@ -45,7 +45,7 @@ class Stage:
 
 
 def commands(kind: str, stage: Stage) -> Mapping[str, Command]:
-    """Every contender's command for `framing` or `overlay`, by its name."""
+    """Return every contender's command for `framing` or `overlay`, by name."""
     python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
     shades, cover = _masks(stage.folder)
     given = (kind, film, output, str(shades))
@@ -60,7 +60,7 @@ def commands(kind: str, stage: Stage) -> Mapping[str, Command]:
 
 
 def stages(kind: str, stage: Stage) -> Mapping[str, Mapping[str, Command]]:
-    """What shows where a contender's time goes: it starts; it reads the film as well; it draws every frame as well."""
+    """Return commands that stop after startup, after reading, and after drawing every frame."""
     python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
     shades, cover = _masks(stage.folder)
     given = (kind, film, output, str(shades))
@@ -84,8 +84,8 @@ def stages(kind: str, stage: Stage) -> Mapping[str, Mapping[str, Command]]:
         },
         "ffmpeg": {
             "start": Command((stage.ffmpeg, "-version")),
-            "read": Command((*_started(stage), "-an", *_NOWHERE)),
-            "draw": Command((*_started(stage), "-an", *_filters(kind, cover), *_NOWHERE)),
+            "read": Command((*_start_command(stage), "-an", *_NOWHERE)),
+            "draw": Command((*_start_command(stage), "-an", *_filters(kind, cover), *_NOWHERE)),
         },
         "MoviePy": {"start": Command((python, "-c", "import moviepy")), **moviepy},
         "OpenCV": {"start": Command((python, "-c", "import cv2")), **opencv},
@@ -130,7 +130,7 @@ def _framehook(kind: str, stage: Stage) -> Command:
 
 
 def spec(kind: str, config: Mapping[str, Any], film: Path, output: Path) -> str:
-    """What `python -m gpu` reads, for an export of one film that the configuration calls `film`."""
+    """Return what `python -m gpu` reads for an export of one film with the key `film`."""
     return json.dumps(
         {
             "job_id": "bench",
@@ -145,7 +145,7 @@ def spec(kind: str, config: Mapping[str, Any], film: Path, output: Path) -> str:
 
 def _crop(seconds: float) -> dict[str, Any]:
     keys = [
-        {"time": time, "x": 656.5 + _swung(time), "y": 0, "width": 607, "height": 1080}
+        {"time": time, "x": 656.5 + _swing(time), "y": 0, "width": 607, "height": 1080}
         for time in _times(seconds)
     ]
     return {"keyframes": keys, "output_width": 608, "output_height": 1080}
@@ -153,7 +153,7 @@ def _crop(seconds: float) -> dict[str, Any]:
 
 def _ellipse(seconds: float) -> dict[str, Any]:
     keys = [
-        {"time": time, "x": 960 + _swung(time), "y": 540, "radiusX": _RADII[0], "radiusY": _RADII[1]}
+        {"time": time, "x": 960 + _swing(time), "y": 540, "radiusX": _RADII[0], "radiusY": _RADII[1]}
         for time in _times(seconds)
     ]
     region = {"start_time": 0, "end_time": seconds, "color": "#ffffff", "keyframes": keys}
@@ -162,27 +162,27 @@ def _ellipse(seconds: float) -> dict[str, Any]:
 
 
 def _times(seconds: float) -> list[float]:
-    """Twice a second: often enough for the spline to be the sine."""
+    """Return two times a second, often enough for the spline to follow the sine."""
     return [number / 2 for number in range(math.ceil(seconds * 2) + 1)]
 
 
-def _swung(time: float) -> float:
+def _swing(time: float) -> float:
     return 600 * math.sin(2 * math.pi * time / 10)
 
 
 def _ffmpeg(kind: str, stage: Stage, cover: Path) -> Command:
     output = str(stage.folder / "plain.mp4")
-    return Command((*_started(stage), *_filters(kind, cover), *PICTURE, *SOUND, output))
+    return Command((*_start_command(stage), *_filters(kind, cover), *PICTURE, *SOUND, output))
 
 
-def _started(stage: Stage) -> tuple[str, ...]:
+def _start_command(stage: Stage) -> tuple[str, ...]:
     return stage.ffmpeg, "-y", "-loglevel", "error", "-i", str(stage.film)
 
 
 def _filters(kind: str, cover: Path) -> tuple[str, ...]:
-    """The cheapest way in ffmpeg: for the overlay, a cover drawn beforehand is moved over the frame.
+    """Return the cheapest ffmpeg filters; the overlay moves a prepared cover over the frame.
 
-    Dimming with `lutyuv` and laying the undimmed ellipse over that takes as long; `geq` takes ten times that.
+    Dimming with `lutyuv` and laying the undimmed ellipse over it takes as long; `geq` takes ten times that.
     """
     if kind == "framing":
         return "-vf", f"crop=w=607:h=1080:x='656.5+{_SWING}':y=0:exact=1,scale=608:1080:flags=lanczos"
@@ -191,7 +191,7 @@ def _filters(kind: str, cover: Path) -> tuple[str, ...]:
 
 
 def _masks(folder: Path) -> tuple[Path, Path]:
-    """How bright each pixel is to be, in grey; and the same as a black cover with its opacity, and an outline."""
+    """Return the brightness of each pixel in grey, and the same as a black cover with opacity and outline."""
     shades, cover = folder / "shades.png", folder / "cover.png"
     box = (1920 - _RADII[0], 1080 - _RADII[1], 1920 + _RADII[0], 1080 + _RADII[1])
     grey = Image.new("L", (3840, 2160), round(255 * (1 - _DIM)))

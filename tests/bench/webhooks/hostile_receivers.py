@@ -1,4 +1,4 @@
-"""Receivers of webhooks on loopback: good ones that note when they got what, and hostile ones of every kind."""
+"""Receivers of webhooks on loopback: good ones that note arrivals, and hostile ones of every kind."""
 
 import asyncio
 import json
@@ -17,21 +17,21 @@ _MEGABYTE = b"z" * (1 << 20)
 
 
 class Arrivals:
-    """When each export's event was received, by `time.perf_counter`, and how many there are."""
+    """When each export's event arrived, by `time.perf_counter`, and how many there are."""
 
     def __init__(self) -> None:
         self.at: list[tuple[str, float]] = []
         self._more = asyncio.Event()
 
-    async def conduct(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take one delivery, and answer 204 at once."""
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take one delivery and answer 204 immediately."""
         _, body = await request(reader)
         self.at.append((json.loads(body)["data"].get("job_id", ""), time.perf_counter()))
         writer.write(_FINE)
         self._more.set()
 
-    async def reached(self, count: int, *, within_seconds: float) -> bool:
-        """Whether so many have arrived in time."""
+    async def wait_for(self, count: int, *, within_seconds: float) -> bool:
+        """Wait for so many arrivals; return whether they came in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_seconds):
                 while len(self.at) < count:
@@ -41,7 +41,7 @@ class Arrivals:
 
 
 async def request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
-    """The head and the body of a request that says its length."""
+    """Return head and body of a request with a Content-Length."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     return head, await reader.readexactly(int(length.partition(b":")[2]))
@@ -58,7 +58,7 @@ async def read_and_hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -
 
 
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A byte of the answer a second."""
+    """Send a byte of the answer a second."""
     await request(reader)
     writer.write(_HEAD + b"Content-Length: 999999\r\n\r\n")
     while True:
@@ -112,8 +112,8 @@ HOSTILE: dict[str, Conduct] = {
 
 
 @asynccontextmanager
-async def receiving(conduct: Conduct, *, ssl: SSLContext | None = None) -> AsyncIterator[int]:
-    """The port of a receiver that treats every connection so."""
+async def receive_with(accept: Conduct, *, ssl: SSLContext | None = None) -> AsyncIterator[int]:
+    """Yield the port of a receiver that handles every connection with this function."""
     open_now: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +122,7 @@ async def receiving(conduct: Conduct, *, ssl: SSLContext | None = None) -> Async
         open_now.add(task)
         try:
             with suppress(ConnectionError, SSLError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await conduct(reader, writer)
+                await accept(reader, writer)
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
@@ -143,15 +143,15 @@ async def receiving(conduct: Conduct, *, ssl: SSLContext | None = None) -> Async
 async def _hostile() -> None:
     async with AsyncExitStack() as stack:
         ports = {
-            name: await stack.enter_async_context(receiving(conduct)) for name, conduct in HOSTILE.items()
+            name: await stack.enter_async_context(receive_with(accept)) for name, accept in HOSTILE.items()
         }
         print(json.dumps(ports), flush=True)
         await asyncio.Event().wait()
 
 
 @contextmanager
-def hostile() -> Iterator[dict[str, int]]:
-    """The hostile receivers, in a process of their own: what they do with it is no delay of whoever measures."""
+def start_hostile_receivers() -> Iterator[dict[str, int]]:
+    """Run the hostile receivers in a process of their own, so that they do not delay the measurement."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.webhooks.hostile_receivers"], stdout=subprocess.PIPE
     )

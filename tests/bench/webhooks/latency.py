@@ -1,8 +1,9 @@
-"""`make bench-webhooks`: how soon healthy consumers hear of an event, with hostile ones beside them and without.
+"""`make bench-webhooks`: latency of healthy consumers, with and without hostile ones beside them.
 
-One server process, SQLite. Each event is a callback that ends an export; its latency at a healthy receiver counts from
-the callback's answer, which is given at once after the commit. The variants are measured in turn, round after round.
-Then: deliveries a second of one process, what the outbox adds to a callback, and a connection to a delivery.
+One server process, SQLite. Each event is a callback that ends an export; its latency at a healthy receiver
+counts from the callback's answer, which follows the commit. The variants are measured in turn, round after
+round. Then: deliveries a second of one process, the cost of the outbox in a callback, and of a connection for
+each delivery.
 """
 
 import argparse
@@ -20,14 +21,15 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from tests.bench.ingest.rows import sqlite_rows
 from tests.bench.ingest.throughput import SECRET, attempt_key
-from tests.bench.measure.servers import framehook
+from tests.bench.measure.servers import serve_framehook
 from tests.bench.webhooks import costs
-from tests.bench.webhooks.hostile_receivers import HOSTILE, Arrivals, hostile, receiving
+from tests.bench.webhooks.hostile_receivers import HOSTILE, Arrivals, receive_with, start_hostile_receivers
 
 HEALTHY = 4
 HOSTILE_OF_EACH = 4
@@ -38,7 +40,7 @@ ALLOWED = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "tru
 
 @dataclass(frozen=True)
 class Round:
-    """One variant once: the latencies at healthy receivers, and how many never came."""
+    """One variant once: latencies at healthy receivers, and how many events never arrived."""
 
     latencies: Sequence[float]
     missing: int
@@ -53,7 +55,7 @@ class Round:
 
 
 class Site:
-    """The service under measurement, its consumers, and the exports that end."""
+    """The measured service, its consumers, and the exports that end."""
 
     def __init__(self, client: httpx.AsyncClient, folder: Path, arrivals: Arrivals) -> None:
         self._client = client
@@ -62,18 +64,20 @@ class Site:
         self._hostile: list[str] = []
 
     async def endpoint(self, url: str, *, is_hostile: bool = False) -> None:
-        made = await self._client.post("/api/webhooks", json={"url": url, "events": ["export.failed"]})
-        made.raise_for_status()
+        endpoint = await self._client.post("/api/webhooks", json={"url": url, "events": ["export.failed"]})
+        endpoint.raise_for_status()
         if is_hostile:
-            self._hostile.append(made.json()["id"])
+            self._hostile.append(endpoint.json()["id"])
 
     async def enable_hostile(self, *, enabled: bool) -> None:
-        """What waits for them ends with their being disabled."""
-        for one in self._hostile:
-            (await self._client.patch(f"/api/webhooks/{one}", json={"enabled": enabled})).raise_for_status()
+        """Enable or disable the hostile endpoints; disabling drops what is pending for them."""
+        for endpoint_id in self._hostile:
+            (
+                await self._client.patch(f"/api/webhooks/{endpoint_id}", json={"enabled": enabled})
+            ).raise_for_status()
 
     async def round(self, events: int, *, per_second: float | None) -> Round:
-        """So many exports end, one after the other or all at once."""
+        """End so many exports, one after another or all together."""
         job_ids = [str(uuid.uuid4()) for _ in range(events)]
         await asyncio.to_thread(self._insert, job_ids)
         before = len(self._arrivals.at)
@@ -82,25 +86,26 @@ class Site:
         async def end(number: int, job_id: str) -> None:
             if per_second:
                 await asyncio.sleep(number / per_second)
-            (await self._client.post(f"/api/callbacks/{job_id}", **failed(job_id))).raise_for_status()  # type: ignore[arg-type]
+            callback: Any = build_failed_callback(job_id)
+            (await self._client.post(f"/api/callbacks/{job_id}", **callback)).raise_for_status()
             answered[job_id] = time.perf_counter()
 
         await asyncio.gather(*(end(number, job_id) for number, job_id in enumerate(job_ids)))
         expected = events * HEALTHY
-        await self._arrivals.reached(before + expected, within_seconds=PATIENCE_SECONDS)
-        arrived = [one for one in self._arrivals.at[before:] if one[0] in answered]
+        await self._arrivals.wait_for(before + expected, within_seconds=PATIENCE_SECONDS)
+        arrived = [(job_id, at) for job_id, at in self._arrivals.at[before:] if job_id in answered]
         return Round([max(0.0, at - answered[job_id]) for job_id, at in arrived], expected - len(arrived))
 
     async def throughput(self, events: int) -> float:
-        """Deliveries a second of a backlog, from the first that arrives to the last."""
+        """Return deliveries a second of a backlog, from first to last arrival."""
         before = len(self._arrivals.at)
         await self.round(events, per_second=None)
         times = [at for _, at in self._arrivals.at[before:]]
         return (len(times) - 1) / (max(times) - min(times))
 
 
-def failed(job_id: str) -> dict[str, object]:
-    """A signed callback that ends the export's first attempt, as httpx takes it."""
+def build_failed_callback(job_id: str) -> dict[str, object]:
+    """Return a signed callback that fails the export's first attempt, as arguments for httpx."""
     now, message = int(time.time()), f"msg_{uuid.uuid4().hex}"
     report = {
         "job_id": job_id,
@@ -121,42 +126,42 @@ def failed(job_id: str) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def site() -> AsyncIterator[Site]:
-    """One server with its healthy and its hostile consumers."""
+async def open_site() -> AsyncIterator[Site]:
+    """Run a server with healthy and hostile consumers."""
     arrivals = Arrivals()
     async with AsyncExitStack() as stack:
         sync = stack.enter_context(ExitStack())
         folder = Path(sync.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
-        server = sync.enter_context(framehook(folder, ALLOWED, secret=SECRET))
+        server = sync.enter_context(serve_framehook(folder, ALLOWED, secret=SECRET))
         limits = httpx.Limits(max_connections=32)
         address = f"http://127.0.0.1:{server.port}"
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=address, limits=limits, timeout=60, trust_env=False)
         )
-        found = Site(client, folder, arrivals)
+        site = Site(client, folder, arrivals)
         for number in range(HEALTHY):
-            port = await stack.enter_async_context(receiving(arrivals.conduct))
-            await found.endpoint(f"http://127.0.0.1:{port}/{number}")
-        for name, port in sync.enter_context(hostile()).items():
+            port = await stack.enter_async_context(receive_with(arrivals.accept))
+            await site.endpoint(f"http://127.0.0.1:{port}/{number}")
+        for name, port in sync.enter_context(start_hostile_receivers()).items():
             for number in range(HOSTILE_OF_EACH):
-                await found.endpoint(f"{name.split()[0]}://127.0.0.1:{port}/{number}", is_hostile=True)
-        yield found
+                await site.endpoint(f"{name.split()[0]}://127.0.0.1:{port}/{number}", is_hostile=True)
+        yield site
 
 
 async def measure(rounds: int, events: int, backlog: int) -> None:
-    """Both variants in turn, and a backlog after each round."""
+    """Measure both variants in turn, and a backlog after each round."""
     alone: list[Round] = []
     beside: list[Round] = []
     rates: list[float] = []
-    async with site() as found:
-        await found.enable_hostile(enabled=False)
-        await found.round(20, per_second=EVENTS_PER_SECOND)  # nobody is known before the first answer
+    async with open_site() as site:
+        await site.enable_hostile(enabled=False)
+        await site.round(20, per_second=EVENTS_PER_SECOND)  # no endpoint is known before its first answer
         for _ in range(rounds):
-            await found.enable_hostile(enabled=False)
-            alone.append(await found.round(events, per_second=EVENTS_PER_SECOND))
-            rates.append(await found.throughput(backlog))
-            await found.enable_hostile(enabled=True)
-            beside.append(await found.round(events, per_second=EVENTS_PER_SECOND))
+            await site.enable_hostile(enabled=False)
+            alone.append(await site.round(events, per_second=EVENTS_PER_SECOND))
+            rates.append(await site.throughput(backlog))
+            await site.enable_hostile(enabled=True)
+            beside.append(await site.round(events, per_second=EVENTS_PER_SECOND))
     _print(alone, beside, rates)
 
 
@@ -164,13 +169,13 @@ def _print(alone: Sequence[Round], beside: Sequence[Round], rates: Sequence[floa
     print(f"{HEALTHY} healthy endpoints, {EVENTS_PER_SECOND} events/s, medians of {len(alone)} rounds")
     print(f"{'commit to received':46} {'median ms':>10} {'p99 ms':>8} {'missing':>8}")
     others = f"beside {len(HOSTILE) * HOSTILE_OF_EACH} hostile endpoints"
-    for name, measured in (("healthy endpoints alone", alone), (others, beside)):
-        median = statistics.median(one.median for one in measured)
-        p99 = statistics.median(one.p99 for one in measured)
-        print(f"{name:46} {median:10.1f} {p99:8.1f} {sum(one.missing for one in measured):8}")
+    for name, rounds in (("healthy endpoints alone", alone), (others, beside)):
+        median = statistics.median(each.median for each in rounds)
+        p99 = statistics.median(each.p99 for each in rounds)
+        print(f"{name:46} {median:10.1f} {p99:8.1f} {sum(each.missing for each in rounds):8}")
     pairs = list(zip(beside, alone, strict=True))
-    by_median = statistics.median(one.median / base.median for one, base in pairs)
-    by_p99 = statistics.median(one.p99 / base.p99 for one, base in pairs)
+    by_median = statistics.median(round_.median / base.median for round_, base in pairs)
+    by_p99 = statistics.median(round_.p99 / base.p99 for round_, base in pairs)
     print(f"{'ratio':46} {by_median:10.2f} {by_p99:8.2f}")
     print(f"{'a backlog: deliveries/s of one process':46} {statistics.median(rates):10.0f}")
 

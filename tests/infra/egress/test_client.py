@@ -13,7 +13,7 @@ import respx
 
 from infra.egress import BlockedURL, EgressClient, EgressPolicy, EgressResponse, Unreachable
 from infra.egress.client import TOTAL_SECONDS
-from tests.bench.webhooks.hostile_receivers import Conduct, read_and_hang, receiving, request
+from tests.bench.webhooks.hostile_receivers import Conduct, read_and_hang, receive_with, request
 from tests.infra.egress import hostile_receivers
 from tests.infra.egress.hostile_receivers import HTTP_200, LOOPBACK, FakeResolver, respond_raw
 
@@ -46,7 +46,7 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
         requests.append(await request(reader))
         writer.write(HTTP_200 + b"Set-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok")
 
-    async with receiving(conduct) as port:
+    async with receive_with(conduct) as port:
         for _ in range(2):
             response = await egress.post(
                 f"http://good.test:{port}/hook?x=1",
@@ -120,13 +120,13 @@ async def test_a_request_carries_the_body_the_headers_and_nothing_else(egress: E
 async def test_a_response_has_a_status_and_an_excerpt(
     egress: EgressClient, conduct: Conduct, status: int, excerpt: str, retry_after: str | None
 ) -> None:
-    async with receiving(conduct) as port:
+    async with receive_with(conduct) as port:
         response = await post(egress, port)
     assert (response.status, response.excerpt, response.retry_after) == (status, excerpt, retry_after)
 
 
 async def test_a_body_in_tiny_chunks_is_cut_by_its_bytes_on_the_wire(egress: EgressClient) -> None:
-    async with receiving(hostile_receivers.crumbs) as port:
+    async with receive_with(hostile_receivers.crumbs) as port:
         response = await post(egress, port)
     assert (response.status, set(response.excerpt)) == (200, {"x"})
     assert len(response.excerpt) < 100
@@ -141,7 +141,7 @@ async def test_an_endless_exchange_ends_at_the_deadline(hasty_client: EgressClie
         hostile_receivers.drip_body: "reading the response body",
     }
     async with AsyncExitStack() as open_receivers:
-        ports = [await open_receivers.enter_async_context(receiving(conduct)) for conduct in stages]
+        ports = [await open_receivers.enter_async_context(receive_with(conduct)) for conduct in stages]
         error = await asyncio.gather(*(post(hasty_client, port) for port in ports), return_exceptions=True)
     assert [(end.code, end.message) for end in error if isinstance(end, Unreachable)] == [
         ("timeout", f"There was no complete response within {SECONDS} s; time ran out while {stage}.")
@@ -177,7 +177,7 @@ async def test_an_endless_exchange_ends_at_the_deadline(hasty_client: EgressClie
 async def test_an_invalid_response_is_reported_with_its_code(
     egress: EgressClient, conduct: Conduct, code: str, message: str
 ) -> None:
-    async with receiving(conduct) as port:
+    async with receive_with(conduct) as port:
         with pytest.raises(Unreachable, match=message) as error:
             await post(egress, port)
     assert error.value.code == code
@@ -201,8 +201,10 @@ async def test_no_hostile_receiver_delays_another_or_fills_the_memory() -> None:
         hostile_receivers.reset,
     ]
     async with AsyncExitStack() as open_receivers:
-        ports = [await open_receivers.enter_async_context(receiving(conduct)) for conduct in lasting + loud]
-        good = await open_receivers.enter_async_context(receiving(hostile_receivers.healthy))
+        ports = [
+            await open_receivers.enter_async_context(receive_with(conduct)) for conduct in lasting + loud
+        ]
+        good = await open_receivers.enter_async_context(receive_with(hostile_receivers.healthy))
         tracemalloc.start()
         waiting = [asyncio.ensure_future(post(egress, port)) for port in ports[: len(lasting)] * 5]
         ending = [asyncio.ensure_future(post(egress, port)) for port in ports[len(lasting) :] * 5]
@@ -227,7 +229,7 @@ async def test_a_deadline_leaves_no_socket_behind(hasty_client: EgressClient) ->
             await reader.read()
         closed.set()
 
-    async with receiving(conduct) as port:
+    async with receive_with(conduct) as port:
         with pytest.raises(Unreachable):
             await post(hasty_client, port)
         await asyncio.wait_for(closed.wait(), 5)
@@ -242,7 +244,7 @@ async def test_a_cancelled_call_hangs_up(egress: EgressClient) -> None:
         await reader.read()
         closed.set()
 
-    async with receiving(conduct) as port:
+    async with receive_with(conduct) as port:
         calling = asyncio.ensure_future(post(egress, port))
         await asyncio.wait_for(arrived.wait(), 5)
         calling.cancel()
@@ -252,7 +254,7 @@ async def test_a_cancelled_call_hangs_up(egress: EgressClient) -> None:
 
 
 async def test_a_closed_port_is_unreachable(egress: EgressClient) -> None:
-    async with receiving(hostile_receivers.hang) as port:
+    async with receive_with(hostile_receivers.hang) as port:
         pass
     with pytest.raises(Unreachable, match="refused the connection") as error:
         await post(egress, port)
@@ -270,7 +272,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
         requests.append((await request(reader))[0])
         writer.write(HTTP_200 + b"\r\n")
 
-    async with receiving(hostile_receivers.silence) as proxy, receiving(conduct) as port:
+    async with receive_with(hostile_receivers.silence) as proxy, receive_with(conduct) as port:
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
         assert (await post(egress, port)).status == 200

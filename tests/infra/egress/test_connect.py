@@ -25,7 +25,7 @@ from infra.egress import (
 from infra.egress.client import TOTAL_SECONDS
 from infra.egress.resolver import MAX_THREADS
 from infra.egress.results import Address
-from tests.bench.webhooks.hostile_receivers import Conduct, receiving, request
+from tests.bench.webhooks.hostile_receivers import Conduct, receive_with, request
 from tests.infra.egress import hostile_receivers
 from tests.infra.egress.certificates import Authority
 from tests.infra.egress.hostile_receivers import HTTP_200, LOOPBACK, FakeResolver
@@ -56,7 +56,7 @@ def exhaust_files() -> Iterator[None]:
 async def test_a_name_that_is_rebound_after_the_check_is_refused_at_the_connect() -> None:
     names = FakeResolver({"hooks.test": [["93.184.215.14"], ["127.0.0.1"]]})
     egress = EgressClient(EgressPolicy(allow_http=True), lookup=names)
-    async with receiving(hostile_receivers.healthy) as port:
+    async with receive_with(hostile_receivers.healthy) as port:
         await egress.check(f"http://hooks.test:{port}/")
         with pytest.raises(BlockedURL, match="resolves to a loopback address"):
             await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
@@ -66,7 +66,7 @@ async def test_a_name_that_is_rebound_after_the_check_is_refused_at_the_connect(
 async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next() -> None:
     names = FakeResolver({"hooks.test": [["127.0.0.1"], ["10.0.0.1"]]})
     egress = EgressClient(LOOPBACK, lookup=names)
-    async with receiving(hostile_receivers.healthy) as port:
+    async with receive_with(hostile_receivers.healthy) as port:
         response = await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})
         assert (response.status, names.lookups) == (200, ["hooks.test"])
         with pytest.raises(BlockedURL):
@@ -75,7 +75,7 @@ async def test_a_name_is_resolved_once_for_a_connection_and_again_for_the_next()
 
 async def test_an_address_that_is_down_does_not_block_the_others() -> None:
     egress = EgressClient(LOOPBACK, lookup=FakeResolver({"hooks.test": [["127.0.0.2", "127.0.0.1"]]}))
-    async with receiving(hostile_receivers.healthy) as port:
+    async with receive_with(hostile_receivers.healthy) as port:
         assert (await egress.post(f"http://hooks.test:{port}/", body=b"", headers={})).status == 200
 
 
@@ -95,7 +95,7 @@ def hang_connections(address: str, port: int) -> Iterator[None]:
 async def test_an_address_that_drops_packets_leaves_time_for_the_others() -> None:
     names = FakeResolver({"hooks.test": [["127.0.0.2", "127.0.0.1"]]})
     egress = EgressClient(LOOPBACK, lookup=names, total_seconds=4.8)
-    async with receiving(hostile_receivers.healthy) as port:
+    async with receive_with(hostile_receivers.healthy) as port:
         with hang_connections("127.0.0.2", port):
             response, error = await asyncio.gather(
                 egress.post(f"http://hooks.test:{port}/", body=b"", headers={}),
@@ -110,7 +110,9 @@ async def test_an_address_that_drops_packets_leaves_time_for_the_others() -> Non
 
 async def test_reading_is_limited_within_tls(authority: Authority) -> None:
     egress = EgressClient(LOOPBACK, ssl_context=authority.client_context())
-    async with receiving(hostile_receivers.continue_storm, ssl=authority.server_context("127.0.0.1")) as port:
+    async with receive_with(
+        hostile_receivers.continue_storm, ssl=authority.server_context("127.0.0.1")
+    ) as port:
         with pytest.raises(Unreachable, match="longer than 65536"):
             await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
 
@@ -131,7 +133,7 @@ async def test_tls_verifies_the_name_in_the_url(authority: Authority, address: s
         lookup=FakeResolver({"hooks.test": [["127.0.0.1"]]}),
         ssl_context=authority.client_context(),
     )
-    async with receiving(conduct, ssl=context) as port:
+    async with receive_with(conduct, ssl=context) as port:
         response = await egress.post(f"https://{address}:{port}/hook", body=b"{}", headers={})
     assert (response.status, response.excerpt) == (200, "ok")
     assert f"Host: {address}:{port}".encode() in heads[0].split(b"\r\n")
@@ -141,7 +143,7 @@ async def test_tls_verifies_the_name_in_the_url(authority: Authority, address: s
 async def get_tls_failure(
     egress: EgressClient, context: ssl.SSLContext, conduct: Conduct = hostile_receivers.healthy
 ) -> str:
-    async with receiving(conduct, ssl=context) as port:
+    async with receive_with(conduct, ssl=context) as port:
         with pytest.raises(Unreachable) as error:
             await egress.post(f"https://hooks.test:{port}/", body=b"", headers={})
     assert error.value.code == "tls"
@@ -194,7 +196,7 @@ async def test_a_receiver_without_tls_is_reported_as_such(authority: Authority) 
         (hostile_receivers.hang, "timeout", 0.5),
     ]:
         egress = EgressClient(LOOPBACK, ssl_context=authority.client_context(), total_seconds=seconds)
-        async with receiving(conduct) as port:
+        async with receive_with(conduct) as port:
             with pytest.raises(Unreachable) as error:
                 await egress.post(f"https://127.0.0.1:{port}/", body=b"", headers={})
         assert error.value.code == code
@@ -238,7 +240,7 @@ async def test_a_machine_without_free_sockets_reports_a_local_fault() -> None:
         await EgressClient(EgressPolicy(), lookup=fail_lookup).check("https://hooks.test/")
     assert error.value.code == "local"
     egress = EgressClient(LOOPBACK)
-    async with receiving(hostile_receivers.healthy) as port:
+    async with receive_with(hostile_receivers.healthy) as port:
         with exhaust_files(), pytest.raises(Unreachable) as error:
             await egress.post(f"http://127.0.0.1:{port}/", body=b"", headers={})
         assert error.value.code == "local"

@@ -9,7 +9,7 @@ from callbacks.envelope import EventType, Phase
 from infra.database.base import Database
 from infra.egress import EgressClient
 from service.webhooks.worker import WorkerConfig
-from tests.bench.webhooks.hostile_receivers import hang, receiving, request
+from tests.bench.webhooks.hostile_receivers import hang, receive_with, request
 from tests.infra.egress.hostile_receivers import LOOPBACK
 from tests.service.webhooks.webhook_harness import WebhookHarness, open_harness
 
@@ -69,7 +69,7 @@ async def deliver_in_batches(harness: WebhookHarness, receiver: GatedReceiver) -
 
 async def test_a_receiver_that_answers_slowly_is_sent_more_and_more_at_a_time(any_database: Database) -> None:
     receiver = GatedReceiver()
-    async with open_slow_harness(any_database) as harness, receiving(receiver.conduct) as port:
+    async with open_slow_harness(any_database) as harness, receive_with(receiver.conduct) as port:
         await harness.add_backlog(await harness.create_endpoint(f"http://127.0.0.1:{port}/"), 30)
         assert await deliver_in_batches(harness, receiver) == [1, 2, 4, 8, 8, 7]
         assert {row["state"] for row in await harness.load_deliveries()} == {"delivered"}
@@ -78,7 +78,7 @@ async def test_a_receiver_that_answers_slowly_is_sent_more_and_more_at_a_time(an
 
 async def test_with_a_failure_it_is_sent_one_at_a_time_again(any_database: Database) -> None:
     receiver = GatedReceiver(statuses=iter([204] * 5 + [500] + [204] * 30))
-    async with open_slow_harness(any_database) as harness, receiving(receiver.conduct) as port:
+    async with open_slow_harness(any_database) as harness, receive_with(receiver.conduct) as port:
         await harness.add_backlog(await harness.create_endpoint(f"http://127.0.0.1:{port}/"), 20)
         assert (await deliver_in_batches(harness, receiver))[:5] == [1, 2, 4, 1, 1]
         states = [row["state"] for row in await harness.load_deliveries()]
@@ -89,8 +89,8 @@ async def test_receivers_that_hang_take_no_slots_from_a_slow_one(any_database: D
     receiver = GatedReceiver()
     async with (
         open_slow_harness(any_database) as harness,
-        receiving(hang) as black_hole,
-        receiving(receiver.conduct) as port,
+        receive_with(hang) as black_hole,
+        receive_with(receiver.conduct) as port,
     ):
         for number in range(40):
             await harness.add_backlog(
@@ -108,7 +108,7 @@ async def test_the_states_of_one_export_go_to_a_slow_receiver_one_after_the_othe
     any_database: Database,
 ) -> None:
     receiver = GatedReceiver()
-    async with open_slow_harness(any_database) as harness, receiving(receiver.conduct) as port:
+    async with open_slow_harness(any_database) as harness, receive_with(receiver.conduct) as port:
         endpoint = await harness.create_endpoint(f"http://127.0.0.1:{port}/")
         await harness.add_backlog(endpoint, 15)
         assert await deliver_in_batches(harness, receiver) == [1, 2, 4, 8]
