@@ -21,6 +21,7 @@ from infra.database.factory import open_database
 from infra.database.sqlite import sqlite_url
 from service import schema
 from service.api.callbacks import CallbackFastPath
+from service.clock import Clock
 from service.ingest import store
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change
@@ -49,7 +50,7 @@ def quickest(work: Callable[[], object], times: int = EACH) -> float:
 class InstantFinalizer:
     """Replaces the finalizer and answers immediately."""
 
-    async def settle(self, _change: Change) -> Applied:
+    async def apply(self, _change: Change) -> Applied:
         return Applied(1)
 
 
@@ -62,7 +63,7 @@ def measure_route(raw: bytes, job_id: str) -> dict[str, float]:
         "method": "POST",
         "path": f"/api/callbacks/{job_id}",
         "headers": [(name, value) for name, value in pairs],
-        "state": {"master_keys": (SECRET.encode(),), "outcomes": InstantFinalizer()},
+        "state": {"master_keys": (SECRET.encode(),), "finalizer": InstantFinalizer(), "clock": Clock()},
     }
     door = CallbackFastPath(_no_subscriber)
 

@@ -66,7 +66,7 @@ def _request(job_id: str, key: bytes, step: int, last: int) -> bytes:
         "job_id": job_id,
         "attempt": 1,
         "step": step,
-        "call_id": "fc-01JD5T9V8Q3WZK7M2N4P6R8S0T",
+        "call_id": f"bench-{job_id}",
         "phase": "processing",
         "progress": round(99.0 * step / last, 2),
         "message": "Encoding with h264_nvenc; frame by frame, as measured, with the time that is left",

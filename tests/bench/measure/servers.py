@@ -57,8 +57,8 @@ def serve_on_own_server(app: str) -> Iterator[Server]:
     """Serve an ASGI application on uvicorn configured exactly as Framehook's own server."""
     port = free_port()
     module, _, name = app.partition(":")
-    code = f"from {module} import {name}; from service.http_server.server import server; "
-    code += f"server({name}(), '127.0.0.1', {port}).run()"
+    code = f"from {module} import {name}; from service.http_server.server import create_server; "
+    code += f"create_server({name}(), '127.0.0.1', {port}).run()"
     with run_server([sys.executable, "-c", code], port, {}) as server:
         yield server
 
@@ -75,6 +75,7 @@ def serve_framehook(
     """Serve Framehook with a data folder of its own; `code` may replace the start to leave parts out."""
     port = port or free_port()
     variables = {
+        "DATA_DIR": str(folder),
         "CALLBACK_SECRET": secret,
         "SILENCE_SECONDS": "86400",
         "QUEUE_DEADLINE_SECONDS": "600000",
