@@ -1,6 +1,5 @@
 """Build the long-lived objects of the service from its settings, and connect them."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,9 +18,11 @@ from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.exports.service import ExportService
 from service.factories import (
+    Loop,
     create_delivery_config,
     create_egress_client,
     create_limits,
+    create_maintenance_loops,
     create_output_prober,
     create_runner,
     create_spec_builder,
@@ -42,14 +43,9 @@ from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.output_check import SourceProber
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
-from service.retention import Retention, RetentionTask
 from service.settings import Settings
-from service.startup.outage import OutageLogFilter
-from service.upload_cleanup import UploadCleanup
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
-
-Loop = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -193,16 +189,13 @@ def _build_exports(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> ExportServi
 
 def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop]:
     """Return the loops by the names that the log and `/healthz` show."""
-    retention = Retention(events_seconds=base.settings.timeline_days * 86_400)
     loops: dict[str, Loop] = {
         "writer": jobs.writer.run,
         "dispatch": jobs.dispatcher.run,
         "watch": jobs.rescuer.run,
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
-        "housekeeping": RetentionTask(base.database, retention).run,
-        "outage": OutageLogFilter(base.database.check).run,
-        "uploads": UploadCleanup(base.storage).run,
+        **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if base.database.change_feed is not None:
         listener = ChangeListener(base.database, base.database.change_feed, base.hub, jobs.changes)

@@ -7,9 +7,11 @@ import hmac
 import logging
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.database.base import Database
 from infra.database.postgresql import is_postgresql
 from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage, Storage
@@ -22,13 +24,18 @@ from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
 from service.ingest.prober import Prober
+from service.retention import Retention, RetentionTask
 from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
+from service.startup.outage import OutageLogFilter
+from service.upload_cleanup import UploadCleanup
 from service.webhooks.worker import WorkerConfig
 
 if TYPE_CHECKING:
     from infra.storage.client import S3Config
 
 logger = logging.getLogger("framehook.settings")
+
+Loop = Callable[[], Awaitable[None]]
 
 MAX_OUTPUT_PROBES = 4
 OUTPUT_PROBE_SECONDS = 60.0
@@ -137,6 +144,16 @@ def create_output_prober() -> Prober:
     Its processes are separate, so that probes of uploads never delay an export.
     """
     return Prober(slots=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS)
+
+
+def create_maintenance_loops(settings: Settings, database: Database, storage: Storage) -> dict[str, Loop]:
+    """Create the loops that delete old rows and uploads, and that report a database outage once."""
+    retention = Retention(events_seconds=settings.timeline_days * 86_400)
+    return {
+        "housekeeping": RetentionTask(database, retention).run,
+        "outage": OutageLogFilter(database.check).run,
+        "uploads": UploadCleanup(storage).run,
+    }
 
 
 def create_http_limits(settings: Settings) -> HttpLimits:
