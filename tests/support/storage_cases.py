@@ -1,4 +1,4 @@
-"""Each storage, opened for a test, and how objects get into it."""
+"""The storages of the conformance suite, and how users store objects in them."""
 
 import hashlib
 import secrets
@@ -20,17 +20,17 @@ CHUNK_BYTES = 2**20
 
 
 class StorageCase(ABC):
-    """A storage, and what its users do to it over HTTP."""
+    """A storage, and the writes of its users over HTTP."""
 
     storage: Storage
 
     @abstractmethod
     async def put(self, user_id: str, key: str, content: bytes) -> None:
-        """Put an object into it whole."""
+        """Store an object with one write."""
 
     @abstractmethod
     async def send_part(self, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
-        """Send a part of ann's upload."""
+        """Send a part of an upload by ann."""
 
 
 @dataclass
@@ -53,8 +53,8 @@ class BucketCase(StorageCase):
     bucket: Bucket
 
     async def put(self, user_id: str, key: str, content: bytes) -> None:
-        stated = {"sha256": checksum(content).partition(":")[2]}
-        await self.bucket.call("put_object", Key=bucket_key(user_id, key), Body=content, Metadata=stated)
+        metadata = {"sha256": checksum(content).partition(":")[2]}
+        await self.bucket.call("put_object", Key=bucket_key(user_id, key), Body=content, Metadata=metadata)
 
     async def send_part(self, upload: str, number: int, content: bytes, *, key: str = "big.mp4") -> None:
         signed = await self.storage.sign_part_url(
@@ -66,10 +66,10 @@ class BucketCase(StorageCase):
 
 @asynccontextmanager
 async def open_storage(kind: str, folder: Path, s3_server: S3Server) -> AsyncIterator[StorageCase]:
-    """The storage of this kind, empty."""
+    """Yield an empty storage of this kind (`folder` or `s3`)."""
     if kind == "folder":
-        urls = UrlSigner("http://127.0.0.1:1", secrets.token_bytes(32))
-        yield FolderCase(FolderStorage(folder, urls))
+        signer = UrlSigner("http://127.0.0.1:1", secrets.token_bytes(32))
+        yield FolderCase(FolderStorage(folder, signer))
         return
     bucket = Bucket(s3_server.client_config(), attempts=2)
     await bucket.create()
@@ -79,7 +79,7 @@ async def open_storage(kind: str, folder: Path, s3_server: S3Server) -> AsyncIte
 
 
 def checksum(content: bytes) -> str:
-    """As callbacks state it."""
+    """Return the checksum of content as callbacks state it."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

@@ -1,4 +1,4 @@
-"""A running service with a bucket, or without one, whose runs do not see its files."""
+"""A running service with a folder or a bucket, whose runs do not see its files."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,28 +15,28 @@ from tests.support.s3_server import S3Server
 
 
 class RemoteRunner(FakeRunner):
-    """Runs that do not see this machine's files."""
+    """A runner whose runs do not see this machine's files."""
 
     shares_filesystem = False
 
 
 @dataclass
 class StorageHarness:
-    """The running service, and the user's first source in its storage."""
+    """The running service, and the key of a source in its storage."""
 
     server: LiveServer
     settings: Settings
     source: str
 
     async def submit_export(self) -> AttemptSpec:
-        """A new export's attempt, as it was sent to be run."""
+        """Create an export and return the attempt that the runner got."""
         config = {"input_key": self.source, **FRAMING}
-        answer = await self.server.http.post("/api/exports", json={"type": "framing", "config": config})
-        assert answer.status_code == 202, answer.text
+        response = await self.server.http.post("/api/exports", json={"type": "framing", "config": config})
+        assert response.status_code == 202, response.text
         return await self.server.runner.next_spec()
 
     async def submit_with_target(self) -> tuple[AttemptSpec, RemoteUpload]:
-        """The same, and where its output goes."""
+        """Create an export and return its attempt and the target of its output."""
         spec = await self.submit_export()
         assert isinstance(spec.transfer.output, RemoteUpload)
         return spec, spec.transfer.output
@@ -44,38 +44,38 @@ class StorageHarness:
 
 @asynccontextmanager
 async def open_harness(settings: Settings) -> AsyncIterator[StorageHarness]:
-    """The service, with a source of five bytes handed in."""
+    """Run the service and upload a source of five bytes."""
     async with serve_app(settings, RemoteRunner()) as server:
-        asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
-        found = (await server.http.post("/api/uploads", json=asked)).json()
-        assert (await server.http.put(found["url"], content=b"video", headers=found["headers"])).is_success
-        yield StorageHarness(server, settings, found["key"])
+        request = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
+        upload = (await server.http.post("/api/uploads", json=request)).json()
+        assert (await server.http.put(upload["url"], content=b"video", headers=upload["headers"])).is_success
+        yield StorageHarness(server, settings, upload["key"])
 
 
-async def settings_with_bucket(s3_server: S3Server, data_dir: Path, **more: Any) -> Settings:
-    """Settings of a service with a new bucket of its own."""
-    place = s3_server.client_config()
-    bucket = Bucket(place)
+async def settings_with_bucket(s3_server: S3Server, data_dir: Path, **changes: Any) -> Settings:
+    """Create a bucket and return the settings of a service that uses it."""
+    config = s3_server.client_config()
+    bucket = Bucket(config)
     await bucket.create()
     await bucket.close()
-    return settings_with_config(place, data_dir, **more)
+    return settings_with_config(config, data_dir, **changes)
 
 
-def settings_with_config(place: S3Config, data_dir: Path, **more: Any) -> Settings:
-    """Settings of a service whose bucket may not be there."""
+def settings_with_config(config: S3Config, data_dir: Path, **changes: Any) -> Settings:
+    """Return the settings of a service whose bucket may be missing."""
     return settings_on(
         free_port(),
         data_dir,
-        r2_endpoint_url=place.endpoint_url,
-        r2_access_key_id=place.access_key_id,
-        r2_secret_access_key=place.secret_access_key,
-        r2_bucket_name=place.bucket,
-        **more,
+        r2_endpoint_url=config.endpoint_url,
+        r2_access_key_id=config.access_key_id,
+        r2_secret_access_key=config.secret_access_key,
+        r2_bucket_name=config.bucket,
+        **changes,
     )
 
 
-async def settings_for_storage(kind: str, s3_server: S3Server, data_dir: Path, **more: Any) -> Settings:
-    """Settings with the folder or with a bucket."""
+async def settings_for_storage(kind: str, s3_server: S3Server, data_dir: Path, **changes: Any) -> Settings:
+    """Return the settings of a service with this kind of storage (`folder` or `s3`)."""
     if kind == "folder":
-        return settings_on(free_port(), data_dir, **more)
-    return await settings_with_bucket(s3_server, data_dir, **more)
+        return settings_on(free_port(), data_dir, **changes)
+    return await settings_with_bucket(s3_server, data_dir, **changes)
