@@ -160,7 +160,7 @@ class Sender:
     def _select_next(self) -> tuple[PendingCallback | None, float]:
         """Return the next callback and when it is due: the awaited one, the newest progress, or else a heartbeat.
 
-        Progress of a new phase is due at once. It even precedes an awaited last report, unless the service is failing.
+        Progress of a new phase is due immediately. Unless the service fails, it precedes even an awaited last report.
         """
         progress = next(iter(self._progress.values()), None)
         is_new_phase = progress is not None and progress.report.phase is not self._stored_phase

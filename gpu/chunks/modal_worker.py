@@ -58,7 +58,7 @@ class ModalWorkerPool:
         pixels = render.width * render.height * float(render.clock.rate)
         return _MAX_CHUNK_BYTES * 8 / (pixels * _BITS_PER_PIXEL)
 
-    def workers_per_machine(self, count: int) -> int:  # noqa: ARG002 - each has a machine of its own
+    def workers_per_machine(self, count: int) -> int:  # noqa: ARG002 - each has its own machine
         return 1
 
     @property

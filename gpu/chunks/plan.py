@@ -1,6 +1,6 @@
 """Where an export is cut into chunks, and how one chunk is rendered, on this machine or on another.
 
-A chunk is a video of its own that begins with a keyframe and refers to nothing outside it; `gpu.chunks.concat` joins
+A chunk is a complete video that begins with a keyframe and refers to nothing outside it; `gpu.chunks.concat` joins
 chunks. A container needs no more than this module to encode one.
 """
 

@@ -51,7 +51,7 @@ def encode_chunks(
     workers: Sequence[ChunkWorker],
     audio: Generator[None, None, None] | None = None,
 ) -> Generator[ChunkProgress, None, None]:
-    """Encode every chunk, and the `audio` in this process meanwhile; yield the progress at least 10 times a second.
+    """Encode every chunk, and the `audio` in this process; yield the progress at least 10 times a second.
 
     The first chunk that fails ends the others: raises its ExportError, or `piece_lost`. Closing the generator stops all
     workers.

@@ -93,7 +93,7 @@ class Dispatcher:
             await self._control.stop_attempt(job)
 
     async def _requeue_interrupted(self) -> None:
-        """Requeue jobs whose start was cut off by a shutdown or a crash of this loop; it counts no attempt."""
+        """Requeue jobs whose start was interrupted by a shutdown or a crash of this loop; counts no attempt."""
         while self._interrupted:
             job = self._interrupted.pop()
             # Where calls outlive the service, one that has reported goes on, and others are answered 410.

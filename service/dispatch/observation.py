@@ -92,7 +92,7 @@ class JobObserver:
             if job.is_unstarted:
                 if is_free and job.lease_until is not None:
                     late.lapsed.append(job)
-            elif is_free and job.finalizer is not None:  # whoever published its output has died
+            elif is_free and job.finalizer is not None:  # the process that published its output has ended
                 late.silent.append(job)
             elif is_free and is_overdue:
                 late.overdue.append(job)

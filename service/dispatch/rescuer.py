@@ -144,4 +144,4 @@ class Rescuer:
         try:
             await self._finalizer.apply(change)
         except StorageError as error:  # a later round probes the run again
-            logger.warning("an output can't be taken in now: %s", error.code, extra=job.log_fields)
+            logger.warning("an output can't be published now: %s", error.code, extra=job.log_fields)

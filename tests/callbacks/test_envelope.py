@@ -1,4 +1,4 @@
-"""Bodies are decoded strictly, and what is encoded decodes to the same."""
+"""Bodies are decoded strictly, and an encoded body decodes to the same callback."""
 
 from contextlib import suppress
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""One record is one line, whatever it says: nobody from outside can forge a line, and no line holds a secret."""
+"""Every record is one line, which input can't forge and which contains no secret."""
 
 import json
 import logging

@@ -55,10 +55,10 @@ def test_retry_after_is_read_in_both_forms_and_bounded(header: str | None, expec
     assert parse_retry_after(header, now=NOW, max_seconds=60) == expected
 
 
-pieces = st.sampled_from(["Wed,", " ", "21", "Oct", "2015", "07:28:00", "GMT", "-", ":", "+9999", "99", "\0"])
+words = st.sampled_from(["Wed,", " ", "21", "Oct", "2015", "07:28:00", "GMT", "-", ":", "+9999", "99", "\0"])
 
 
-@given(st.text() | st.text(st.characters(codec="ascii")) | st.lists(pieces).map(" ".join))
+@given(st.text() | st.text(st.characters(codec="ascii")) | st.lists(words).map(" ".join))
 def test_garbage_in_retry_after_is_ignored(header: str) -> None:
     delay = parse_retry_after(header, now=NOW, max_seconds=60)
     assert delay is None or 0 <= delay <= 60

@@ -1,4 +1,4 @@
-"""Webhook secrets, as consumers are shown them."""
+"""The encoding of webhook secrets that consumers get."""
 
 import pytest
 from hypothesis import given

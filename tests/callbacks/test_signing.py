@@ -1,4 +1,4 @@
-"""Signatures, against the published vector and other people's implementations."""
+"""Signatures, compared with the published vector and with other implementations."""
 
 import base64
 import json

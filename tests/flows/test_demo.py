@@ -1,4 +1,4 @@
-"""`framehook demo`, as `make run` starts it: a real service, a real export, real frames."""
+"""`framehook demo`, as `make run` starts it: a real service and a real export."""
 
 import os
 import pty
@@ -70,10 +70,10 @@ def read_output(terminal: int) -> Iterator[str]:
             return
 
 
-def read_until(pieces: Iterator[str], wanted: str) -> str:
+def read_until(output: Iterator[str], wanted: str) -> str:
     seen = ""
-    for piece in pieces:
-        seen += piece
+    for text in output:
+        seen += text
         if wanted in seen:
             return seen
     raise AssertionError(seen)
@@ -111,13 +111,13 @@ def test_the_demo_exports_a_crop_that_follows_the_ball(tmp_path: Path) -> None:
 
 
 def test_on_a_terminal_the_service_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    with on_a_terminal("--port", "0", "--data-dir", tmp_path) as (child, pieces):
-        seen = read_until(pieces, "until you press Ctrl-C")
+    with on_a_terminal("--port", "0", "--data-dir", tmp_path) as (child, output):
+        seen = read_until(output, "until you press Ctrl-C")
         url = "http://" + seen.rpartition("http://")[2].split()[0]
         ready = httpx.get(f"{url}/readyz", trust_env=False).status_code
         second = demo("--data-dir", tmp_path)
         child.send_signal(signal.SIGTERM)
-        read_until(pieces, "Stopped")
+        read_until(output, "Stopped")
         status = child.wait(PATIENCE_SECONDS)
     assert (ready, status, is_port_in_use(int(url.rpartition(":")[2]))) == (200, 0, False)
     assert (second.returncode, "another demo is running" in second.stderr) == (1, True)
@@ -125,12 +125,12 @@ def test_on_a_terminal_the_service_goes_on_until_it_is_told_to_stop(tmp_path: Pa
 
 
 def test_ctrl_c_on_the_way_ends_the_service_too(tmp_path: Path) -> None:
-    with on_a_terminal("--port", "0", "--data-dir", tmp_path) as (child, pieces):
-        seen = read_until(pieces, "ready at ")
+    with on_a_terminal("--port", "0", "--data-dir", tmp_path) as (child, output):
+        seen = read_until(output, "ready at ")
         while "\n" not in seen.rpartition("ready at ")[2]:
-            seen += next(pieces)
+            seen += next(output)
         child.send_signal(signal.SIGINT)
-        read_until(pieces, "Stopped")
+        read_until(output, "Stopped")
         status = child.wait(PATIENCE_SECONDS)
     port = int(seen.rpartition("http://127.0.0.1:")[2].split()[0])
     assert (status, is_port_in_use(port)) == (130, False)

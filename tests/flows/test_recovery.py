@@ -41,7 +41,7 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 
 @pytest.fixture
 async def mortal(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
-    """Run a service that tests kill; an export has two attempts, besides interruptions."""
+    """Run a service that tests kill; an export has two attempts, and interruptions do not count."""
     async with ServiceProcess(tmp_path / "service", {"ATTEMPT_LIMIT": "2"}) as service:
         yield service
 
@@ -174,7 +174,7 @@ async def test_progress_never_falls_within_an_attempt_and_100_is_the_end_alone(
 
 
 def text(_match: bytes) -> bytes:
-    return b"This is no video, whatever its name says.\n" * 100
+    return b"This is no video, despite its name.\n" * 100
 
 
 def cut(match: bytes) -> bytes:
@@ -193,7 +193,7 @@ def whole(match: bytes) -> bytes:
     ("damage", "config"),
     [
         pytest.param(text, {}, id="a text that is called a video"),
-        pytest.param(cut, {}, id="a video that was cut off"),
+        pytest.param(cut, {}, id="a truncated video"),
         pytest.param(nothing_but_zeros, {}, id="zeros"),
         pytest.param(whole, {"trim": {"start": 60, "end": 70}}, id="a trim beyond the end"),
         pytest.param(whole, {"keyframes": [{**CROP, "x": 9_000, "y": 9_000}]}, id="a crop beyond the frame"),

@@ -1,4 +1,4 @@
-"""How long an export may last, and what it may take of the machine."""
+"""Limits of the length of an export and of its memory."""
 
 import sys
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What every export promises, whatever its format: phases, progress, the file, and no traces."""
+"""What every export type guarantees: phases, progress, the file, and nothing left behind."""
 
 import gc
 import hashlib

@@ -22,25 +22,25 @@ from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
 
 SECONDS, FRAMES = 8, 240
-SEGMENT_FRAMES = 60  # after how many frames the encoder of this film begins anew
+SEGMENT_FRAMES = 60  # frames between restarts of the encoder
 
 # One fragment per frame, written through: the file itself shows how many frames it holds.
 FRAGMENT_PER_FRAME = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
 
 
 def encode(folder: Path, quality: Quality, *, sound: bool = False) -> Iterator[tuple[float, int]]:
-    """Encode a film of eight seconds; yield each share that is reported with the frames that the file holds then."""
+    """Encode eight seconds of video; yield each reported fraction with the number of frames in the file."""
     tone = clicks(SECONDS, 1.0) if sound else None
     video = Video(lambda time: dot(60 + 40 * time, 90), frame_times(SECONDS), tone=tone)
     spec = attempt_spec(write_video(folder / "source.mp4", video), folder / "output.mp4", keyframes=STILL)
-    film = plan_export(
+    render = plan_export(
         find_export_type(spec.type), spec.config, {"source": probe(str(folder / "source.mp4"))}
     )
-    assert isinstance(film, Render)
-    assert film.restart_ticks == SEGMENT_FRAMES * (film.ticks.stop // FRAMES)
-    encoder = encoders.select_encoder(Codec.H264, quality, film.width, film.height)
+    assert isinstance(render, Render)
+    assert render.restart_ticks == SEGMENT_FRAMES * (render.ticks.stop // FRAMES)
+    encoder = encoders.select_encoder(Codec.H264, quality, render.width, render.height)
     output = folder / "output.mp4"
-    with closing(write_mp4(film, encoder, output, FRAGMENT_PER_FRAME)) as shares:
+    with closing(write_mp4(render, encoder, output, FRAGMENT_PER_FRAME)) as shares:
         for share in shares:
             yield share, output.read_bytes().count(b"moof") if output.exists() else 0
 
@@ -58,7 +58,7 @@ def test_progress_rises_to_the_end_in_bounded_steps(tmp_path: Path, quality: Qua
     shares = [share for share, _ in encode(tmp_path, quality, sound=sound)]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    # At most the rest of one encoder segment and what is ready of the next come at once.
+    # At most the rest of one encoder segment and what is ready of the next are written together.
     most = 2 * SEGMENT_FRAMES / FRAMES
     assert max(after - before for before, after in itertools.pairwise([0.0, *shares])) <= most
 

@@ -1,4 +1,4 @@
-"""The worker as the service starts it: a process with a spec on its standard input, reporting over HTTP."""
+"""The worker as the service starts it: a process that reads a spec from standard input and reports over HTTP."""
 
 import json
 import subprocess

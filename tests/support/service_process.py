@@ -82,8 +82,8 @@ class ServiceProcess:
         return self.process.wait(TIMEOUT_SECONDS)
 
     async def upload(self, content: bytes, name: str = "match.mp4") -> str:
-        asked = {"filename": name, "size": len(content), "content_type": "video/mp4"}
-        place = (await self.http.post("/api/uploads", json=asked)).json()
+        body = {"filename": name, "size": len(content), "content_type": "video/mp4"}
+        place = (await self.http.post("/api/uploads", json=body)).json()
         answer = await self.http.put(place["url"], content=content, headers=place["headers"])
         assert answer.status_code == 201, answer.text
         return str(place["key"])

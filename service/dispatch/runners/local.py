@@ -1,4 +1,4 @@
-"""Run each attempt on this machine, in a process group of its own."""
+"""Run each attempt on this machine, in a separate process group."""
 
 import asyncio
 import fcntl
@@ -95,7 +95,7 @@ class LocalRunner:
                 "spawn_failed", "The process for the export could not be started.", transient=True
             ) from error
         self._processes[spec.call_id] = process
-        self._watch(spec, process)
+        self._start_reaper(spec, process)
         assert process.stdin is not None
         # It stays open: the run ends when it is closed, which happens however this service ends.
         process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
@@ -147,7 +147,7 @@ class LocalRunner:
             env=worker_environment(),
         )
 
-    def _watch(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
+    def _start_reaper(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
         reaper = asyncio.create_task(self._reap(spec, process))
         self._reapers.add(reaper)
         reaper.add_done_callback(self._reapers.discard)

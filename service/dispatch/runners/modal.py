@@ -2,7 +2,7 @@
 
 Facts of the SDK (modal 1.6.4): `get(timeout=0)` raises the builtin TimeoutError while a call is pending; `spawn` takes
 no idempotency key, and one that times out here may still have created the call; an unreachable server takes most of a
-minute to fail on a cold connection, hence the timeouts.
+minute to fail on a cold connection, so every request has a timeout.
 """
 
 import asyncio

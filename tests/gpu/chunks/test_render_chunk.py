@@ -1,4 +1,4 @@
-"""A stretch of an export shows, frame by frame, what the whole shows there."""
+"""A chunk has the same frames as the same part of the whole export."""
 
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The processes that make the pieces of an export: one fails, all end, and nothing is ever left of them."""
+"""Tests of the processes that encode chunks: if one fails all end, and none is left behind."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.gpu.worker_process import list_leftovers, start_worker, wait_exit
 from tests.support.videos import Video, frame_times, write_video
 
-pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
+pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="chunks need several cores")
 
 
 def test_an_order_of_any_length_is_taken(tmp_path: Path) -> None:

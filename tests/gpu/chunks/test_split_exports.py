@@ -34,7 +34,7 @@ from tests.gpu.export_types.clip_sources import chapters
 from tests.gpu.run_pipeline import attempt_spec
 from tests.support.videos import SOUND_RATE, Video, click_times, frame_times, read_samples, write_video
 
-pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
+pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="chunks need several cores")
 
 PAN = [
     {"time": 0, "x": 0, "y": 0, "width": 96, "height": 64},
@@ -49,7 +49,7 @@ REGION = {
         {"time": 6, "x": 120, "y": 60, "radiusX": 15, "radiusY": 25},
     ],
 }
-# With a dissolve of a second, one of them crosses each cut of three pieces.
+# With a dissolve of a second, one of them crosses each cut between three chunks.
 CLIPS = [
     {"start_time": 0.0, "end_time": 2.5, "name": "one"},
     {"start_time": 3.0, "end_time": 6.0, "name": "two"},
@@ -141,13 +141,13 @@ def test_cuts_lie_where_keyframes_do_and_short_pieces_are_not_worth_it(
     assert [ticks.start for ticks in chunks] == list(itertools.accumulate(lengths[:-1], initial=0))
 
 
-@pytest.mark.parametrize(("seconds", "reel_seconds"), [(1, 2), (7, 2), (20, 6), (30, 10), (7_200, 10)])
+@pytest.mark.parametrize(("seconds", "restart_seconds"), [(1, 2), (7, 2), (20, 6), (30, 10), (7_200, 10)])
 @pytest.mark.parametrize("steady", [True, False], ids=["steady", "uneven"])
 def test_reels_are_whole_keyframe_intervals_and_ten_seconds_at_most(
-    seconds: int, reel_seconds: int, steady: bool
+    seconds: int, restart_seconds: int, steady: bool
 ) -> None:
-    film = render(seconds, steady=steady)
-    assert film.restart_ticks * film.clock.time_base == reel_seconds
+    video = render(seconds, steady=steady)
+    assert video.restart_ticks * video.clock.time_base == restart_seconds
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A clock that steps, forward as after a laptop's sleep or back, ends nothing that is well."""
+"""A step of the wall clock, forward (as after a suspend) or back, ends no healthy attempt."""
 
 import asyncio
 import base64

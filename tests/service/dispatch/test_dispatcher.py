@@ -173,7 +173,7 @@ async def test_a_run_has_a_deadline(
         await run.report_started()
     await clock.pass_time(app, 99)
     assert app.runner.cancelled == []
-    await clock.pass_time(app, 30)  # it was being asked after meanwhile
+    await clock.pass_time(app, 30)  # its run was being probed
     ended = await get_job(app, job["job_id"])
     assert (ended["status"], ended["error"]["code"]) == ("error", code)
     assert app.runner.cancelled == [run.spec.call_id]

@@ -97,7 +97,7 @@ async def test_a_start_that_was_never_confirmed_uses_up_no_attempt(
     runner, clock = (
         BlockedRunner(),
         MovableClock(),
-    )  # as whoever died before it could say that the run had started
+    )  # like a process that ended before it could record the start
     app = await stack.enter_async_context(open_app(once_only, runner, clock.clock))
     job = await app.submit_export()
     await runner.spawn_requested.wait()

@@ -1,4 +1,4 @@
-"""What runs say is in the service's log, a record a line, with the attempt; and every line of it is an object."""
+"""Log records of runs are in the service's log, one line each with the attempt; in JSON every line is an object."""
 
 import asyncio
 import json
