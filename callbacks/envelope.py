@@ -46,11 +46,14 @@ Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 MAX_SECONDS = 33 * 86_400.0
 """The GPU time of a run of a day with its 32 remote chunk workers; no video is longer."""
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)]
-Pixels = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
+Pixels = Annotated[int, msgspec.Meta(ge=0, le=16_384)]
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The object that an attempt wrote: size in bytes, checksum `sha256:<hex>`, duration in seconds."""
+    """The object that an attempt wrote: size in bytes, checksum `sha256:<hex>`, duration in seconds.
+
+    Width and height are in pixels, 0 for an output without a picture.
+    """
 
     size: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
     checksum: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]

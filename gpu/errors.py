@@ -1,4 +1,4 @@
-"""The one way in which an export fails on purpose."""
+"""ExportError, the expected failure of an export, and how other errors become one."""
 
 import errno
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from callbacks.envelope import Failure
 
 
 class ExportError(Exception):
-    """An export that can't be made, with a code for machines and a sentence that a person can act on.
+    """An export failed for an expected reason: a code for machines, a sentence that a person can act on.
 
-    The message never holds a path, a trace or a secret. `transient` says that another attempt may succeed.
+    The message contains no path, traceback or secret. `transient` says that another attempt may succeed.
     """
 
     def __init__(self, code: str, message: str, *, transient: bool = False) -> None:
@@ -23,19 +23,19 @@ class ExportError(Exception):
 
 
 def describe(error: ExportError) -> str:
-    """Say in one line for a log what failed, and what it came from."""
+    """Return code, message and cause in one line for a log."""
     cause = error.__cause__
     return f"{error.code}: {error.message}" + (f" ({type(cause).__name__}: {cause})" if cause else "")
 
 
 def disk_full_error() -> ExportError:
-    """The disk that the attempt writes to is full; another machine may have room."""
+    """Return the error of a full disk; another machine may have room."""
     return ExportError("disk_full", "The disk that the export is made on is full.", transient=True)
 
 
 @contextmanager
 def map_errors(code: str, message: str, *, transient: bool = False) -> Iterator[None]:
-    """Turn what FFmpeg and the operating system raise in this block into an ExportError; a full disk stays one."""
+    """Turn errors of FFmpeg and the operating system into an ExportError; a full disk keeps its own code."""
     try:
         yield
     except (FFmpegError, OSError, ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Object keys as clients may write them; the user's prefix is added by the service alone."""
+"""Object keys as clients write them; only the service adds the prefix of the user."""
 
 import unicodedata
 
@@ -7,7 +7,10 @@ MAX_PART_BYTES = 250
 
 
 def validate_key(key: str) -> str:
-    """The key itself, or a ValueError: relative, normal, printable, with no empty or dotted part."""
+    """Return the key if it is relative, normalized, printable, and without empty or dotted parts.
+
+    Raises ValueError.
+    """
     if not key or len(key.encode(errors="replace")) > MAX_KEY_BYTES:
         raise ValueError(f"a key has 1 to {MAX_KEY_BYTES} bytes")
     if unicodedata.normalize("NFKC", key) != key:

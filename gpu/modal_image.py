@@ -14,7 +14,7 @@ from pathlib import Path
 
 import modal
 
-from gpu.export_types.packages import TypePackage, installed_type_packages
+from gpu.export_types.packages import TypePackage, list_type_packages
 
 PACKAGES = (
     "av",
@@ -43,7 +43,7 @@ _BYTECODE = ("**/__pycache__", "**/*.pyc")
 def build_image(environment: dict[str, str]) -> modal.Image:
     """Return the image with the versions that the tests run with, and nothing of the service."""
     lock = next(path for path in LOCKS if path.exists())
-    type_packages = installed_type_packages()
+    type_packages = list_type_packages()
     requirements = [*PACKAGES, *(name for package in type_packages for name in package.requirements)]
     image = (
         modal.Image.debian_slim(python_version="3.11")

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from starlette.applications import Starlette
 
-from gpu.export_types.registry import installed_export_types
+from gpu.export_types.registry import get_export_types
 from infra.database.factory import open_database
 from infra.database.postgresql import is_postgresql
 from infra.database.sqlite import sqlite_url
@@ -67,7 +67,7 @@ def create_app(
 async def _run_service(settings: Settings, hub: Hub, replacements: Replacements) -> AsyncIterator[State]:
     """Prepare the data folder and the database, run every loop, and shut down in order."""
     secure_data_folder(settings.data_dir)
-    installed_export_types().load_all()  # logs which packages can't be used
+    get_export_types().load_all()  # logs which packages can't be used
     url = settings.database_url or sqlite_url(settings.data_dir / DATABASE)
     not_private_yet = await make_private([*own_entries(settings.data_dir), *database_files(url)])
     await _upgrade_database(url, settings)

@@ -86,12 +86,12 @@ def _script_typeface(char: str) -> Typeface | None:
     code = ord(char)
     for package, stem, ranges in _SCRIPTS:
         if any(low <= code <= high for low, high in ranges):
-            return _shipped_typeface(package, stem)
+            return _package_typeface(package, stem)
     return None
 
 
 @cache
-def _shipped_typeface(package: str, stem: str) -> Typeface:
+def _package_typeface(package: str, stem: str) -> Typeface:
     if package == _FLAT_PACKAGE:
         return Typeface(str(files(package).joinpath(f"{stem}[wght].ttf")))
     return Typeface(str(files(package).joinpath("fonts", "ofl", *f"{stem}[wdth,wght].ttf".split("/"))))
@@ -99,11 +99,11 @@ def _shipped_typeface(package: str, stem: str) -> Typeface:
 
 def emoji_typeface() -> Typeface:
     """Return the single-colour emoji font; keycaps, flags and joined emoji are single glyphs of it."""
-    return _shipped_typeface(_FLAT_PACKAGE, "NotoEmoji")
+    return _package_typeface(_FLAT_PACKAGE, "NotoEmoji")
 
 
 def _symbols() -> Typeface:
-    return _shipped_typeface(_FLAT_PACKAGE, "NotoSansSymbols")
+    return _package_typeface(_FLAT_PACKAGE, "NotoSansSymbols")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Break text of any script into lines and rasterize them to alpha bitmaps.
+"""Measure lines of text of any script, and rasterize them to alpha bitmaps.
 
 HarfBuzz shapes and draws. Pillow's own text needs libfribidi from the machine to join Arabic or place the vowels of
 Devanagari, and a fresh machine has none.
@@ -24,7 +24,6 @@ MAX_WIDTH = 16_384
 _UNITS = 64
 _LEADING_EM = 1.362
 _ASCENT_EM = 1.069
-_ELLIPSIS = "…"
 _MAX_LISTED = 10
 # Drawn with the font of the character before it.
 _JOINERS = {"Cf", "Mn", "Mc", "Me"}
@@ -82,74 +81,6 @@ def _advance(text: str, bold: bool) -> float:
     return total / _UNITS / size
 
 
-def wrap(
-    text: str, size: float, width: float, *, bold: bool = False, max_lines: int | None = None
-) -> list[str]:
-    """Break text into lines of at most `width` pixels; its own line breaks are kept.
-
-    A word that is wider than a line is broken. After `max_lines` the text is cut and ends in an ellipsis.
-    """
-    lines = [
-        line for paragraph in text.splitlines() for line in _wrap_paragraph(paragraph, size, width, bold)
-    ]
-    if max_lines is None or len(lines) <= max_lines:
-        return lines
-    last = lines[max_lines - 1]
-    while last and measure(last + _ELLIPSIS, size, bold=bold) > width:
-        last = last[: -len(list(split_clusters(last))[-1])]
-    return [*lines[: max_lines - 1], last.rstrip() + _ELLIPSIS]
-
-
-def _wrap_paragraph(paragraph: str, size: float, width: float, bold: bool) -> list[str]:
-    lines = [""]
-    for part in _unbreakable_parts(_drawable_text(paragraph), size, width, bold):
-        reach = measure(lines[-1].rstrip(), size, bold=bold) + measure(
-            lines[-1][len(lines[-1].rstrip()) :] + part.rstrip(), size, bold=bold
-        )
-        if lines[-1] and reach > width:
-            lines.append(part)
-        else:
-            lines[-1] += part
-    return [line.strip() for line in lines]
-
-
-def _unbreakable_parts(text: str, size: float, width: float, bold: bool) -> Iterator[str]:
-    """Yield what stays on one line: words with the space after them, single characters of scripts without spaces."""
-    for word in _split_words(text):
-        if measure(word.rstrip(), size, bold=bold) <= width:
-            yield word
-            continue
-        part = ""
-        for cluster in split_clusters(word):
-            if part and measure(part + cluster, size, bold=bold) > width:
-                yield part
-                part = ""
-            part += cluster
-        yield part
-
-
-def _split_words(text: str) -> Iterator[str]:
-    word, before = "", " "
-    for cluster in split_clusters(text):
-        char = cluster[0]
-        starts_word = before.isspace() and not char.isspace()
-        between_signs = (_is_wide(before) or _is_wide(char)) and unicodedata.category(char)[0] in "LNS"
-        if word.strip() and (
-            starts_word or (between_signs and unicodedata.category(before) not in {"Ps", "Pi"})
-        ):
-            yield word
-            word = ""
-        word += cluster
-        before = char
-    if word:
-        yield word
-
-
-def _is_wide(char: str) -> bool:
-    """Tell whether a line may be broken at the character: Chinese and Japanese, but not Korean, break anywhere."""
-    return unicodedata.east_asian_width(char) in "WF" and not "\uac00" <= char <= "\ud7a3"
-
-
 def find_undrawable(text: str) -> list[str]:
     """List the clusters of a text that no font has, which are left out when it is drawn."""
     return [
@@ -169,7 +100,7 @@ def note_undrawable(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1_024)
-def _drawable_text(text: str) -> str:
+def drawable_text(text: str) -> str:
     """Return the part of a text that is drawn: composed, without control characters and what no font has.
 
     Of the spaces around a cluster that is left out, one stays.
@@ -200,7 +131,7 @@ def _is_visible(cluster: str) -> bool:
 def _runs(text: str) -> list[tuple[str, bool, Typeface]]:
     """Return runs of one font and direction in visual order; what no font has is left out."""
     drawable = [
-        (cluster, face) for cluster, face in _assign_typefaces(_drawable_text(text)) if face is not None
+        (cluster, face) for cluster, face in _assign_typefaces(drawable_text(text)) if face is not None
     ]
     faces = [face for cluster, face in drawable for _ in cluster]
     return reorder_visual("".join(cluster for cluster, _ in drawable), lambda at: faces[at])

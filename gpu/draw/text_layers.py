@@ -8,7 +8,8 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from gpu.draw.compositing import Mask, Yuv, is_dark, mask_from_alpha, paint_solid, rgb, yuv
-from gpu.draw.text import Alpha, Line, line_height, measure, render_line, wrap
+from gpu.draw.line_breaking import wrap
+from gpu.draw.text import Alpha, Line, line_height, measure, render_line
 from gpu.draw.text_config import TextLayer, TextOutline
 
 # Fractions of the text size, and of the shorter side of the picture.
@@ -58,7 +59,7 @@ class _Block:
 def lay_out_caption(layer: TextLayer, width: int, height: int) -> Caption:
     """Lay out a text on frames of the given size."""
     block = _lay_out(layer, width, height)
-    return Caption(layer.start_time, layer.end_time, tuple(_painted_masks(layer, block, width, height)))
+    return Caption(layer.start_time, layer.end_time, tuple(_paint_layers(layer, block, width, height)))
 
 
 def _lay_out(layer: TextLayer, width: int, height: int) -> _Block:
@@ -101,7 +102,7 @@ def _move_inside(start: float, length: float, frame: int, edge: float) -> float:
     return max(0.0, min(start, frame - edge - length))
 
 
-def _painted_masks(layer: TextLayer, block: _Block, width: int, height: int) -> Iterator[PaintedMask]:
+def _paint_layers(layer: TextLayer, block: _Block, width: int, height: int) -> Iterator[PaintedMask]:
     """Yield the visible masks in drawing order: box, outlines, lines."""
     if layer.box is not None:
         padding = layer.box.padding

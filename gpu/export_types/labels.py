@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gpu.draw.canvas import Canvas, Patch
 from gpu.draw.compositing import is_dark
-from gpu.draw.text import line_height, measure, render_line, wrap
+from gpu.draw.line_breaking import wrap
+from gpu.draw.text import line_height, measure, render_line
 from gpu.export_types.annotate import Clip
 
 # By rating, 1 to 5: notation and background colour.

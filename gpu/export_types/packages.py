@@ -27,7 +27,7 @@ class TypePackage:
     metadata: dict[str, str] = field(hash=False)
 
 
-def installed_type_packages() -> list[TypePackage]:
+def list_type_packages() -> list[TypePackage]:
     """Return the packages of all entry points of export types, by name."""
     by_package: dict[str, list[EntryPoint]] = {}
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):

@@ -112,14 +112,14 @@ def _packages(plugins: Iterable[EntryPoint]) -> str:
 
 
 @cache
-def installed_export_types() -> ExportTypes:
+def get_export_types() -> ExportTypes:
     """Return the export types of this Python installation; looked up once per process."""
     return ExportTypes(entry_points(group=ENTRY_POINT_GROUP))
 
 
 def find_export_type(name: str) -> ExportType:
     """Return an installed export type. Raises UnknownExportType."""
-    return installed_export_types().find(name)
+    return get_export_types().find(name)
 
 
 def _validate_name(name: str) -> str:

@@ -120,7 +120,7 @@ def number(name: str, literal: bytes) -> bytes:
         pytest.param(completion_body(size=0), id="empty output"),
         pytest.param(completion_body(checksum="sha256:" + "A" * 64), id="upper-case checksum"),
         pytest.param(completion_body(checksum=f"sha256:{'0' * 64}\n"), id="newline after the checksum"),
-        pytest.param(completion_body(width=0), id="no width"),
+        pytest.param(completion_body(width=-1), id="negative width"),
         pytest.param(failure_body(code="Not A Code"), id="error code with blanks"),
         pytest.param(failure_body(code="code\n"), id="newline after the error code"),
         pytest.param(failure_body(message="a\0b"), id="NUL in the error"),

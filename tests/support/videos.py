@@ -1,4 +1,4 @@
-"""Small videos made for the tests, and what can be measured in the ones that come back."""
+"""Write small videos for tests, and measure exported ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,21 +24,21 @@ BLACK, WHITE = 16, 235
 
 
 def dot(x: float, y: float, *, width: int = WIDTH, height: int = HEIGHT, radius: float = 6.0) -> Luma:
-    """A soft white dot whose centre of mass lies at (x, y), in pixels from the top left corner."""
+    """Draw a soft white dot with its centre of mass at (x, y), in pixels from the top left corner."""
     down, across = np.mgrid[0:height, 0:width] + 0.5
     glow = np.exp(-((across - x) ** 2 + (down - y) ** 2) / (2 * radius**2))
     return cast(Luma, (BLACK + (WHITE - BLACK) * glow).astype(np.uint8))
 
 
 def flash(at: float, lasting: float = 0.1, *, width: int = WIDTH, height: int = HEIGHT) -> Draw:
-    """Black, and white from `at` on for a while."""
+    """Draw black, and white for `lasting` seconds from `at` on."""
     return lambda time: np.full(
         (height, width), WHITE if at <= time + 1e-6 < at + lasting else BLACK, np.uint8
     )
 
 
 def clicks(seconds: float, *times: float, rate: int = SOUND_RATE) -> Tone:
-    """Silence of one channel with bursts of 20 ms of a 1 kHz tone."""
+    """Return one channel of silence with bursts of 20 ms of a 1 kHz tone."""
     read_samples = np.zeros(round(seconds * rate), np.float32)
     for time in times:
         begun = round(time * rate)
@@ -77,12 +77,12 @@ class Video:
 
 
 def frame_times(seconds: float, rate: float = 30) -> tuple[float, ...]:
-    """Times of frames at a constant rate."""
+    """Return the times of frames at a constant rate."""
     return tuple(number / rate for number in range(round(seconds * rate)))
 
 
 def write_video(path: Path, video: Video) -> Path:
-    """Write the video; the container is told by the path's suffix."""
+    """Write the video; the suffix of the path selects the container."""
     with av.open(str(path), "w", options=dict(video.container_options)) as container:
         container.metadata.update(dict(video.metadata))
         first = video.draw(video.times[0])
@@ -151,7 +151,7 @@ def _tone(video: Video) -> AudioFrame:
 
 
 def read_lumas(path: Path) -> list[tuple[float, Luma]]:
-    """Time and true luma (16..235) of every frame of a yuv420p file."""
+    """Return time and luma (16..235) of every frame of a yuv420p file."""
     with av.open(str(path)) as container:
         return [(frame.time, _plane(frame)) for frame in container.decode(video=0)]
 
@@ -161,25 +161,29 @@ def _plane(frame: VideoFrame) -> Luma:
 
 
 def find_dot(luma: Luma) -> tuple[float, float]:
-    """Where the dot's centre of mass lies, in pixels from the top left corner."""
+    """Return the dot's centre of mass, in pixels from the top left corner."""
     mass = np.clip(luma.astype(np.float64) - BLACK - 24, 0, None)
     down, across = np.mgrid[0 : luma.shape[0], 0 : luma.shape[1]] + 0.5
     return float((across * mass).sum() / mass.sum()), float((down * mass).sum() / mass.sum())
 
 
 def read_samples(path: Path) -> Tone:
-    """The sound's samples as players hear them, shape (channels, n), from time 0."""
+    """Return the audio samples as players play them, shape (channels, n), from time 0."""
     with av.open(str(path)) as container:
         blocks = [(frame.pts or 0, cast(Tone, frame.to_ndarray())) for frame in container.decode(audio=0)]
-    heard = np.zeros((blocks[0][1].shape[0], max(pts + block.shape[1] for pts, block in blocks)), np.float32)
+    result = np.zeros((blocks[0][1].shape[0], max(pts + block.shape[1] for pts, block in blocks)), np.float32)
     for pts, block in blocks:
         begun = max(pts, 0)
-        heard[:, begun : pts + block.shape[1]] = block[:, begun - pts :]
-    return heard
+        result[:, begun : pts + block.shape[1]] = block[:, begun - pts :]
+    return result
 
 
 def click_times(path: Path) -> list[float]:
-    """When each burst begins, in seconds."""
+    """Return the time at which each burst begins, in seconds."""
     loud = np.abs(read_samples(path)[0]) > 0.2
-    found = np.flatnonzero(loud) / SOUND_RATE
-    return [float(time) for index, time in enumerate(found) if index == 0 or time - found[index - 1] > 0.1]
+    loud_times = np.flatnonzero(loud) / SOUND_RATE
+    return [
+        float(time)
+        for index, time in enumerate(loud_times)
+        if index == 0 or time - loud_times[index - 1] > 0.1
+    ]

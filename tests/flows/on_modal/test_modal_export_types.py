@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gpu.export_types.packages import installed_type_packages
-from gpu.export_types.registry import installed_export_types
+from gpu.export_types.packages import list_type_packages
+from gpu.export_types.registry import get_export_types
 from infra.modal_local import ModalLocal
 from tests.flows.on_modal.conftest import deploy_app
 from tests.flows.on_modal.modal_harness import create_runner, open_harness
@@ -22,9 +22,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     site = install_plugin("thumbnail_strip", tmp_path / "plugin")
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", str(site))  # for the process that checks outputs
-    installed_export_types.cache_clear()
+    get_export_types.cache_clear()
     yield site
-    installed_export_types.cache_clear()
+    get_export_types.cache_clear()
 
 
 async def test_a_package_s_type_runs_in_a_container(
@@ -61,7 +61,7 @@ async def test_an_app_that_was_deployed_without_the_package_says_so(
 
 
 def test_a_package_is_described_with_its_metadata_and_without_framehook(site: Path) -> None:
-    (package,) = installed_type_packages()
+    (package,) = list_type_packages()
     assert (package.name, [*package.modules]) == ("framehook-thumbnail-strip", ["thumbnail_strip"])
     assert package.requirements == ("pillow",)
     assert package.metadata_folder == "framehook_thumbnail_strip-1.0.dist-info"

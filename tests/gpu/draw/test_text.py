@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from gpu.draw.bidi import reorder_visual
 from gpu.draw.fonts import JAPANESE, LATIN, typeface
 from gpu.draw.graphemes import is_emoji, split_clusters
-from gpu.draw.text import find_undrawable, line_height, measure, note_undrawable, render_line, wrap
+from gpu.draw.line_breaking import wrap
+from gpu.draw.text import find_undrawable, line_height, measure, note_undrawable, render_line
 
 SIZE = 40.0
 PACKAGES = Path(str(distribution("noto-cjk-sans-otc").locate_file("")))
@@ -20,9 +21,9 @@ def ink(text: str, *, bold: bool = False) -> NDArray[np.uint8]:
     return render_line(text, SIZE, bold=bold).alpha
 
 
-def seen(text: str) -> list[str]:
-    """The stretches of a line from left to right."""
-    return [stretch for stretch, _, _ in reorder_visual(text, lambda _: None)]
+def visual_runs(text: str) -> list[str]:
+    """Return the runs of a line from left to right."""
+    return [run for run, _, _ in reorder_visual(text, lambda _: None)]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_vowel_sign_is_placed_before_the_consonant_that_it_follows_in_writing(
     ],
 )
 def test_both_directions_share_a_line(text: str, expected: list[str]) -> None:
-    assert [part.strip() for part in expected] == [part.strip() for part in seen(text) if part.strip()]
+    assert [part.strip() for part in expected] == [part.strip() for part in visual_runs(text) if part.strip()]
 
 
 def test_the_first_word_of_a_line_that_runs_left_is_at_its_right_edge() -> None:

@@ -23,7 +23,7 @@ def layer(text: str, **look: Any) -> dict[str, Any]:
 
 
 def ink(path: Path) -> tuple[int, int, int, int]:
-    """Where something was drawn: left, top, right, bottom."""
+    """Return the bounding box of what was drawn: left, top, right, bottom."""
     drawn = np.abs(at(path, 0.5).astype(int) - GROUND) > 40
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
@@ -88,19 +88,19 @@ def test_lines_are_aligned(source: Path, align: str, side: float) -> None:
 @pytest.mark.parametrize("color", ["#ffffff", "#000000", "#ffff00", "#207020"])
 @pytest.mark.parametrize("ground", [235, 120, 16], ids=["white", "grey", "black"])
 def test_text_is_legible_on_any_ground_without_being_asked(tmp_path: Path, color: str, ground: int) -> None:
-    made = export_overlay(
+    output_path = export_overlay(
         even(tmp_path / "source.mp4", ground), text_layers=[layer("HOH", size=40, color=color)]
     )
-    shown = at(made, 0.5)[10:64, 10:120]
+    shown = at(output_path, 0.5)[10:64, 10:120]
     assert int(shown.max()) - int(shown.min()) > 70
 
 
 def test_an_outline_and_a_box_are_as_asked(source: Path) -> None:
     outline, box = {"width": 6, "color": "#0000ff"}, {"color": "#ff0000", "opacity": 0.5, "padding": 20}
-    made = export_overlay(
+    output_path = export_overlay(
         source, text_layers=[layer("I", x=100, y=60, size=60, outline=outline, box=box, color="#ffff00")]
     )
-    pixels = rgb_at(made, 0.5).astype(int)
+    pixels = rgb_at(output_path, 0.5).astype(int)
     red = (pixels[..., 0] > 140) & (pixels[..., 1] < 100) & (pixels[..., 2] < 110)
     blue = (pixels[..., 2] > 180) & (pixels[..., 0] < 110)
     assert red[46, 90]
@@ -149,7 +149,7 @@ def test_what_is_left_out_of_a_text_is_said(source: Path, kind: str) -> None:
 
 
 def test_a_tag_shows_one_sign(source: Path) -> None:
-    def labelled(tag: str) -> Luma:
+    def export_with_tag(tag: str) -> Luma:
         clips = [{"start_time": 0, "end_time": 1, "name": "", "tags": [tag]}]
         output = source.with_name("output.mp4")
         run_to_end(
@@ -157,7 +157,7 @@ def test_a_tag_shows_one_sign(source: Path) -> None:
         )
         return at(output, 0.5)
 
-    plain = labelled("x")
+    plain = export_with_tag("x")
     for tag in ("#x", "##x", " # x "):
-        assert np.array_equal(labelled(tag), plain)
-    assert not np.array_equal(labelled("#\ufe0f\u20e3"), labelled("\u20e3"))
+        assert np.array_equal(export_with_tag(tag), plain)
+    assert not np.array_equal(export_with_tag("#\ufe0f\u20e3"), export_with_tag("\u20e3"))

@@ -1,4 +1,4 @@
-"""Sources whose pictures tell where they come from, and how an export of clips of them is made and read back."""
+"""Sources whose pictures encode their time, exports of clips of them, and how their results are read back."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -26,17 +26,21 @@ Sources = Mapping[str, Path]
 
 
 def grey(level: float, *, width: int = 320, height: int = 180) -> Luma:
-    """A picture of one luma."""
+    """Return a picture of one luma."""
     return np.full((height, width), round(level), np.uint8)
 
 
 def source_time(luma: Luma) -> float:
-    """The source time that a frame of the `coded` source shows, in seconds."""
+    """Return the source time that a frame of the `coded` source shows, in seconds."""
     return (float(luma[8:40, 140:180].mean()) - 20) / 50
 
 
 def write_sources(folder: Path) -> Sources:
-    """`coded`: luma tells the time, a click a second. `bright`: square, 25 fps, silent. `stereo`: 24 fps, 44.1 kHz."""
+    """Write three sources.
+
+    `coded`: the luma encodes the time, a click per second. `bright`: square, 25 fps, silent. `stereo`: 24 fps,
+    44.1 kHz.
+    """
     coded = Video(
         draw=lambda time: grey(20 + 50 * time), times=frame_times(SECONDS), tone=clicks(SECONDS, *CLICKS)
     )
@@ -61,21 +65,21 @@ def write_sources(folder: Path) -> Sources:
 
 
 def clip(start: float, end: float, name: str = "", **fields: Any) -> dict[str, Any]:
-    """One entry of `clips`."""
+    """Return one entry of `clips`."""
     return {"start_time": start, "end_time": end, "name": name} | fields
 
 
 def annotate(
     sources: Sources, folder: Path, clips: list[dict[str, Any]], **fields: Any
 ) -> tuple[Path, Output]:
-    """Run an export of `coded` to its end, without labels unless told otherwise."""
-    asked = {"input_key": "coded", "quality": "draft", "show_labels": False, "clips": clips} | fields
+    """Run an export of `coded`, by default without labels; return the path of the output and its description."""
+    config = {"input_key": "coded", "quality": "draft", "show_labels": False, "clips": clips} | fields
     spec = AttemptSpec(
         job_id="job",
         attempt=1,
         call_id="call",
         type="annotate",
-        config=parse_config("annotate", asked),
+        config=parse_config("annotate", config),
         transfer=Transfer(
             sources={key: LocalFile(path=str(path)) for key, path in sources.items()},
             output=LocalFile(path=str(folder / "output.mp4")),
@@ -86,7 +90,7 @@ def annotate(
 
 
 def export_error(sources: Sources, folder: Path, clips: list[dict[str, Any]], **fields: Any) -> ExportError:
-    """The error that an export ends in; nothing may lie where its output would."""
+    """Return the error of an export, and check that it leaves no output."""
     with pytest.raises(ExportError) as caught:
         annotate(sources, folder, clips, **fields)
     assert list(folder.glob("output*")) == []
@@ -94,15 +98,15 @@ def export_error(sources: Sources, folder: Path, clips: list[dict[str, Any]], **
 
 
 def chapters(path: Path) -> list[tuple[float, float, str]]:
-    """Begin and end in seconds, and the title."""
+    """Return begin and end in seconds, and the title, of each chapter."""
     with av.open(str(path)) as container:
         return [
             (
-                float(each["start"] * (each["time_base"] or 0)),
-                float(each["end"] * (each["time_base"] or 0)),
-                each["metadata"]["title"],
+                float(chapter["start"] * (chapter["time_base"] or 0)),
+                float(chapter["end"] * (chapter["time_base"] or 0)),
+                chapter["metadata"]["title"],
             )
-            for each in container.chapters()
+            for chapter in container.chapters()
         ]
 
 

@@ -1,4 +1,4 @@
-"""Making overlays of even grey, and measuring what came of them."""
+"""Export overlays on an even grey, and measure the result."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ Rgb = NDArray[np.uint8]
 
 
 def grey_source(folder: Path) -> Path:
-    """A second of even grey."""
+    """Write a second of even grey."""
     return write_video(
         folder / "source.mp4", Video(lambda _: np.full((HEIGHT, WIDTH), GREY, np.uint8), frame_times(1.0))
     )
@@ -50,7 +50,7 @@ def rgb_at(path: Path, time: float) -> Rgb:
 
 
 def ellipse(luma: Luma, dimmed: float) -> tuple[float, float, float, float]:
-    """Centre and radii of what isn't dimmed, from its moments: the variance of an ellipse is a quarter of r²."""
+    """Return centre and radii of the area that is not dimmed: the variance of an ellipse is a quarter of r²."""
     mass = np.clip((luma.astype(np.float64) - dimmed) / (GREY - dimmed), 0, 1)
     mass[mass < 0.2] = 0
     down, across = np.mgrid[0 : luma.shape[0], 0 : luma.shape[1]] + 0.5

@@ -1,4 +1,4 @@
-"""Clips from sources of any kind, and clips that can't be had: all of them, or an error that names the one."""
+"""Clips from different sources, and clips that fail: the error names the clip."""
 
 import itertools
 from pathlib import Path
@@ -46,22 +46,22 @@ def test_sources_of_any_kind_are_joined(sources: Sources, tmp_path: Path) -> Non
         clip(0.2, 1.2, input_key="stereo"),
         clip(1.8, 2.4, input_key="coded"),
     ]
-    made, output = annotate(sources, tmp_path, clips)
+    output_path, output = annotate(sources, tmp_path, clips)
     assert (output.width, output.height) == (320, 180)
     assert output.duration == pytest.approx(2.7, abs=FRAME)
-    shown = dict(enumerate(luma for _, luma in read_lumas(made)))
+    shown = dict(enumerate(luma for _, luma in read_lumas(output_path)))
     assert len(shown) == 81
     assert source_time(shown[9]) == pytest.approx(0.9, abs=FRAME)
     assert columns(shown[25]) == ([BLACK, BRIGHT, BLACK], [70, 250])
     assert rows(shown[48]) == ([BLACK, 100, BLACK], [22, 156])
     assert source_time(shown[72]) == pytest.approx(2.1, abs=FRAME)
-    assert click_times(made) == pytest.approx([0.4, 1.4, 2.3], abs=0.005)
-    quiet = read_samples(made)[:, round(0.62 * SOUND_RATE) : round(1.08 * SOUND_RATE)]
+    assert click_times(output_path) == pytest.approx([0.4, 1.4, 2.3], abs=0.005)
+    quiet = read_samples(output_path)[:, round(0.62 * SOUND_RATE) : round(1.08 * SOUND_RATE)]
     assert np.abs(quiet).max() < 0.01
 
 
 def columns(luma: Luma) -> tuple[list[int], list[int]]:
-    """The greys of a letterboxed picture from left to right, and the columns at which they change."""
+    """Return the greys of a letterboxed picture from left to right, and the columns at which they change."""
     line = luma.mean(axis=0)
     edges = np.flatnonzero(np.abs(np.diff((line > 58).astype(int)))) + 1
     bounds = [0, *edges, line.size]
@@ -70,41 +70,41 @@ def columns(luma: Luma) -> tuple[list[int], list[int]]:
 
 
 def rows(luma: Luma) -> tuple[list[int], list[int]]:
-    """The same from top to bottom."""
+    """Return the greys from top to bottom, and the rows at which they change."""
     return columns(luma.T)
 
 
 def test_the_first_clip_decides_on_size_and_rate(sources: Sources, tmp_path: Path) -> None:
     clips = [clip(0, 0.5, input_key="stereo"), clip(1, 1.5)]
-    made, output = annotate(sources, tmp_path, clips)
+    output_path, output = annotate(sources, tmp_path, clips)
     assert (output.width, output.height) == (240, 100)
-    assert len(read_lumas(made)) == 24
+    assert len(read_lumas(output_path)) == 24
 
 
 def test_a_rate_can_be_asked_for(sources: Sources, tmp_path: Path) -> None:
-    made, output = annotate(sources, tmp_path, BACK_AND_FORTH, fps=15)
+    output_path, output = annotate(sources, tmp_path, BACK_AND_FORTH, fps=15)
     assert output.duration == pytest.approx(2.7, abs=1 / 15)
-    assert abs(len(read_lumas(made)) - 2.7 * 15) <= 1
+    assert abs(len(read_lumas(output_path)) - 2.7 * 15) <= 1
 
 
 def test_uneven_frame_times_are_kept_where_nothing_is_mixed(tmp_path: Path) -> None:
     times = (0.0, 0.1, 0.13, 0.2, 0.5, 0.51, 0.7, 1.0, 1.21, 1.3, 1.6, 1.9)
     path = write_video(tmp_path / "uneven.mp4", Video(draw=lambda time: grey(20 + 50 * time), times=times))
-    made, _ = annotate({"coded": path}, tmp_path, [clip(0.5, 1.3), clip(0.1, 0.5)])
-    assert [time for time, _ in read_lumas(made)] == pytest.approx(
+    output_path, _ = annotate({"coded": path}, tmp_path, [clip(0.5, 1.3), clip(0.1, 0.5)])
+    assert [time for time, _ in read_lumas(output_path)] == pytest.approx(
         [0.0, 0.01, 0.2, 0.5, 0.71, 0.8, 0.83, 0.9], abs=0.002
     )
 
 
 def test_without_any_sound_there_is_no_sound(sources: Sources, tmp_path: Path) -> None:
-    made, _ = annotate(sources, tmp_path, [clip(0, 1, input_key="bright")])
-    with av.open(str(made)) as container:
+    output_path, _ = annotate(sources, tmp_path, [clip(0, 1, input_key="bright")])
+    with av.open(str(output_path)) as container:
         assert not container.streams.audio
 
 
 def test_a_clip_shorter_than_a_frame_shows_one(sources: Sources, tmp_path: Path) -> None:
-    made, _ = annotate(sources, tmp_path, [clip(1, 1.001), clip(2, 2.1)])
-    assert [source_time(luma) for _, luma in read_lumas(made)] == pytest.approx(
+    output_path, _ = annotate(sources, tmp_path, [clip(1, 1.001), clip(2, 2.1)])
+    assert [source_time(luma) for _, luma in read_lumas(output_path)] == pytest.approx(
         [1, 2, 2.033, 2.067], abs=FRAME
     )
 

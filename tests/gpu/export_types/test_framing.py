@@ -1,4 +1,4 @@
-"""Framing on real frames: where the crop is, how large, and when."""
+"""Framing on real frames: position, size and time of the crop."""
 
 import itertools
 from pathlib import Path
@@ -48,8 +48,8 @@ def beat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(path, Video(draw=flash(1.0), times=frame_times(2), tone=clicks(2, 1.0)))
 
 
-def copied(source: Path, folder: Path) -> Path:
-    """The source in a folder of the test's own."""
+def link_source(source: Path, folder: Path) -> Path:
+    """Link the source into the folder of the test."""
     path = folder / source.name
     path.hardlink_to(source)
     return path
@@ -61,10 +61,10 @@ def test_a_crop_follows_its_keyframes(
     source: Path, tmp_path: Path, keyframes: list[dict[str, float]], size: tuple[int, int]
 ) -> None:
     path = crop_path([CropKeyframe.model_validate(key) for key in keyframes])
-    made, _, _ = export(
-        copied(source, tmp_path), keyframes=keyframes, output_width=size[0], output_height=size[1]
+    output_path, _, _ = export(
+        link_source(source, tmp_path), keyframes=keyframes, output_width=size[0], output_height=size[1]
     )
-    shown = read_lumas(made)
+    shown = read_lumas(output_path)
     assert len(shown) == 45
     for time, luma in shown:
         x, y, width, height = path.at(time)
@@ -78,15 +78,17 @@ def test_a_slow_pan_glides(source: Path, tmp_path: Path) -> None:
         STILL[0] | {"x": 100, "y": 56, "width": 120, "height": 68},
         STILL[0] | {"time": 1.5, "x": 108, "y": 56, "width": 120, "height": 68},
     ]
-    made, _, _ = export(copied(source, tmp_path), keyframes=pan, output_width=240, output_height=136)
-    places = [find_dot(luma)[0] for _, luma in read_lumas(made)]
+    output_path, _, _ = export(
+        link_source(source, tmp_path), keyframes=pan, output_width=240, output_height=136
+    )
+    places = [find_dot(luma)[0] for _, luma in read_lumas(output_path)]
     steps = [before - after for before, after in itertools.pairwise(places)]
     assert max(steps) < 1.5
     assert min(steps) > -0.5
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("size", "expected"),
     [
         ({}, (120, 68)),
         ({"output_width": 60}, (60, 34)),
@@ -96,38 +98,38 @@ def test_a_slow_pan_glides(source: Path, tmp_path: Path) -> None:
     ids=["the crop's own", "width", "height", "both"],
 )
 def test_the_output_is_as_large_as_asked(
-    source: Path, tmp_path: Path, asked: dict[str, int], expected: tuple[int, int]
+    source: Path, tmp_path: Path, size: dict[str, int], expected: tuple[int, int]
 ) -> None:
     crop = [{"time": 0, "x": 10, "y": 10, "width": 120, "height": 68}]
-    made, output, _ = export(copied(source, tmp_path), keyframes=crop, **asked)
+    output_path, output, _ = export(link_source(source, tmp_path), keyframes=crop, **size)
     assert (output.width, output.height) == expected
-    assert read_lumas(made)[0][1].shape == (expected[1], expected[0])
+    assert read_lumas(output_path)[0][1].shape == (expected[1], expected[0])
 
 
 def test_a_crop_that_sticks_out_is_moved_inside(source: Path, tmp_path: Path) -> None:
     crop = [{"time": 0, "x": 200, "y": -40, "width": 180, "height": 120}]
-    made, _, _ = export(copied(source, tmp_path), keyframes=crop)
-    assert find_dot(read_lumas(made)[3][1]) == pytest.approx((20, 90), abs=1.0)
+    output_path, _, _ = export(link_source(source, tmp_path), keyframes=crop)
+    assert find_dot(read_lumas(output_path)[3][1]) == pytest.approx((20, 90), abs=1.0)
 
 
 @pytest.mark.parametrize("x", [320, -200], ids=["right of it", "left of it"])
 def test_a_crop_outside_the_picture_is_refused(source: Path, tmp_path: Path, x: float) -> None:
     crop: list[dict[str, Any]] = [{"time": 0, "x": x, "y": 0, "width": 160, "height": 90}]
     with pytest.raises(ExportError, match="outside the picture") as caught:
-        export(copied(source, tmp_path), keyframes=crop)
+        export(link_source(source, tmp_path), keyframes=crop)
     assert caught.value.code == "crop_outside_source"
 
 
 def test_a_trim_keeps_picture_and_sound_in_step(beat: Path, tmp_path: Path) -> None:
-    made, output, _ = export(copied(beat, tmp_path), trim={"start": 0.61, "end": 1.72})
+    output_path, output, _ = export(link_source(beat, tmp_path), trim={"start": 0.61, "end": 1.72})
     assert output.duration == pytest.approx(1.11, abs=1 / 30)
-    assert flash_time(made) == pytest.approx(0.39, abs=1 / 30)
-    assert click_time(made) == pytest.approx(0.39, abs=0.005)
+    assert flash_time(output_path) == pytest.approx(0.39, abs=1 / 30)
+    assert click_time(output_path) == pytest.approx(0.39, abs=0.005)
 
 
 def test_without_a_trim_every_frame_is_kept(beat: Path, tmp_path: Path) -> None:
-    made, output, _ = export(copied(beat, tmp_path))
-    assert [time for time, _ in read_lumas(made)] == pytest.approx(frame_times(2), abs=1e-4)
+    output_path, output, _ = export(link_source(beat, tmp_path))
+    assert [time for time, _ in read_lumas(output_path)] == pytest.approx(frame_times(2), abs=1e-4)
     assert output.duration == pytest.approx(2.0, abs=1e-4)
 
 
@@ -136,7 +138,7 @@ def test_without_a_trim_every_frame_is_kept(beat: Path, tmp_path: Path) -> None:
 )
 def test_a_trim_outside_the_source_is_refused(beat: Path, tmp_path: Path, trim: dict[str, float]) -> None:
     with pytest.raises(ExportError) as caught:
-        export(copied(beat, tmp_path), trim=trim)
+        export(link_source(beat, tmp_path), trim=trim)
     assert caught.value.code == "clip_outside_source"
 
 
@@ -144,11 +146,11 @@ def test_a_trim_outside_the_source_is_refused(beat: Path, tmp_path: Path, trim: 
 def test_another_frame_rate_resamples_and_does_not_slow(
     beat: Path, tmp_path: Path, fps: float, frames: int
 ) -> None:
-    made, output, _ = export(copied(beat, tmp_path), fps=fps)
-    assert len(read_lumas(made)) == frames
+    output_path, output, _ = export(link_source(beat, tmp_path), fps=fps)
+    assert len(read_lumas(output_path)) == frames
     assert output.duration == pytest.approx(2.0, abs=1 / fps)
-    assert flash_time(made) == pytest.approx(1.0, abs=1 / min(fps, 30))
-    assert click_time(made) == pytest.approx(1.0, abs=0.005)
+    assert flash_time(output_path) == pytest.approx(1.0, abs=1 / min(fps, 30))
+    assert click_time(output_path) == pytest.approx(1.0, abs=0.005)
 
 
 def test_an_axis_never_leaves_the_frame() -> None:
@@ -160,11 +162,11 @@ def test_an_axis_never_leaves_the_frame() -> None:
 
 
 def flash_time(path: Path) -> float:
-    """When the picture turns white."""
+    """Return the time at which the picture turns white."""
     return next(time for time, luma in read_lumas(path) if luma.mean() > 128)
 
 
 def click_time(path: Path) -> float:
-    """When the only click begins."""
+    """Return the time at which the only click begins."""
     (time,) = click_times(path)
     return time

@@ -1,4 +1,4 @@
-"""The spline, against the textbook and against its own promises."""
+"""The spline, compared with the textbook and with its documented properties."""
 
 import pytest
 from hypothesis import given

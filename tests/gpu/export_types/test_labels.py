@@ -1,4 +1,4 @@
-"""Labels: there when they should be, where they should be, legible, and nowhere else."""
+"""Labels: time, position and legibility, and no other changes to the picture."""
 
 from pathlib import Path
 from typing import Any
@@ -18,22 +18,22 @@ WIDTH, HEIGHT = 640, 360
 
 
 def ground(luma: int, width: int = WIDTH, height: int = HEIGHT) -> VideoFrame:
-    """A grey frame."""
+    """Return a grey frame."""
     frame = VideoFrame(width, height, "yuv420p")
     for plane, value in zip(view_planes(frame), (luma, 128, 128), strict=True):
         plane[:] = value
     return frame
 
 
-def labelled(frame: VideoFrame, **fields: Any) -> VideoFrame:
-    """The frame with a clip's label on it."""
+def draw_on(frame: VideoFrame, **fields: Any) -> VideoFrame:
+    """Return the frame with a clip's label on it."""
     panel = draw_label(Clip.model_validate(clip(0, 1, **fields)), frame.width, frame.height)
     assert panel is not None
     return panel.over(frame)
 
 
-def changed(before: VideoFrame, after: VideoFrame) -> tuple[slice, slice]:
-    """The rows and columns within which any sample differs, in pixels of the luma."""
+def find_changes(before: VideoFrame, after: VideoFrame) -> tuple[slice, slice]:
+    """Return the rows and columns within which samples differ, in pixels of the luma."""
     differs = view_planes(before)[0] != view_planes(after)[0]
     for number in (1, 2):
         differs |= (view_planes(before)[number] != view_planes(after)[number]).repeat(2, 0).repeat(2, 1)
@@ -54,8 +54,8 @@ def changed(before: VideoFrame, after: VideoFrame) -> tuple[slice, slice]:
 )
 def test_text_stands_out_on_any_footage(fields: dict[str, Any], luma: int) -> None:
     before = ground(luma)
-    after = labelled(before, **fields)
-    rows, columns = changed(before, after)
+    after = draw_on(before, **fields)
+    rows, columns = find_changes(before, after)
     panel = view_planes(after)[0][rows, columns]
     inside = panel[4:-4, 4:-4]
     assert np.median(inside) <= 75
@@ -64,7 +64,7 @@ def test_text_stands_out_on_any_footage(fields: dict[str, Any], luma: int) -> No
 
 @pytest.mark.parametrize(("rating", "color"), [(rating, color) for rating, (_, color) in BADGES.items()])
 def test_each_rating_has_its_colour(rating: int, color: str) -> None:
-    after = labelled(ground(BLACK, 1_280, 720), name="Pass", rating=rating)
+    after = draw_on(ground(BLACK, 1_280, 720), name="Pass", rating=rating)
     pixels = after.to_ndarray(format="rgb24", src_colorspace="itu709", src_color_range="MPEG").astype(int)
     wanted = np.array(list(bytes.fromhex(color[1:])))
     assert (np.abs(pixels - wanted).max(axis=2) <= 6).sum() > 500
@@ -80,8 +80,8 @@ def test_ratings_are_written_as_chess_players_do() -> None:
 )
 def test_a_label_stays_in_its_corner_however_much_it_says(width: int, height: int) -> None:
     before = ground(128, width, height)
-    after = labelled(before, name="Name " * 40, notes=WORDY * 3, rating=3, tags=["tag"] * 50)
-    rows, columns = changed(before, after)
+    after = draw_on(before, name="Name " * 40, notes=WORDY * 3, rating=3, tags=["tag"] * 50)
+    rows, columns = find_changes(before, after)
     assert rows.start > height * 0.3
     assert rows.stop <= height - 2
     assert columns.start >= 2
@@ -97,7 +97,7 @@ def test_no_picture_is_too_small(width: int, height: int) -> None:
 
 def test_the_decoders_own_frame_is_left_alone() -> None:
     frame = ground(128)
-    labelled(frame, name="Pass", rating=1)
+    draw_on(frame, name="Pass", rating=1)
     assert {int(value) for value in np.unique(view_planes(frame)[0])} == {128}
 
 
@@ -111,7 +111,7 @@ def test_a_clip_that_says_nothing_has_no_label(fields: dict[str, Any]) -> None:
 )
 def test_any_one_thing_makes_a_label(fields: dict[str, Any]) -> None:
     before = ground(128)
-    assert changed(before, labelled(before, **fields))
+    assert find_changes(before, draw_on(before, **fields))
 
 
 @pytest.fixture(scope="module")
@@ -121,18 +121,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("labels") / "grey.mp4", video)
 
 
-def shown(source: Path, folder: Path, **fields: Any) -> list[tuple[float, Luma]]:
-    """Frames of two clips, the first of which alone has something to say."""
+def export_clips(source: Path, folder: Path, **fields: Any) -> list[tuple[float, Luma]]:
+    """Export two clips, of which only the first has label text, and return the frames."""
     folder.mkdir()
     clips = [clip(0, 1, "Name", notes="Notes", rating=5), clip(1, 2)]
-    made, _ = annotate({"coded": source}, folder, clips, quality="high", **fields)
-    return read_lumas(made)
+    output_path, _ = annotate({"coded": source}, folder, clips, quality="high", **fields)
+    return read_lumas(output_path)
 
 
 def test_a_label_is_shown_for_its_clip_and_changes_nothing_else(source: Path, tmp_path: Path) -> None:
-    rows, columns = changed(before := ground(150), labelled(before, name="Name", notes="Notes", rating=5))
-    plain = shown(source, tmp_path / "plain", show_labels=False)
-    with_label = shown(source, tmp_path / "labelled", show_labels=True)
+    rows, columns = find_changes(before := ground(150), draw_on(before, name="Name", notes="Notes", rating=5))
+    plain = export_clips(source, tmp_path / "plain", show_labels=False)
+    with_label = export_clips(source, tmp_path / "labelled", show_labels=True)
     assert len(plain) == len(with_label) == 60
     for (time, without), (_, luma) in zip(plain, with_label, strict=True):
         difference = np.abs(luma.astype(int) - without)
@@ -144,7 +144,7 @@ def test_a_label_is_shown_for_its_clip_and_changes_nothing_else(source: Path, tm
 
 def test_a_label_fades_with_its_picture(source: Path, tmp_path: Path) -> None:
     transition = {"type": "fade", "duration": 0.4}
-    frames = shown(source, tmp_path / "faded", show_labels=True, transition=transition)
+    frames = export_clips(source, tmp_path / "faded", show_labels=True, transition=transition)
     assert frames[30][1].max() <= BLACK + 3
     assert frames[15][1].max() > 220
 
@@ -152,10 +152,10 @@ def test_a_label_fades_with_its_picture(source: Path, tmp_path: Path) -> None:
 def test_in_a_dissolve_one_label_goes_before_the_other_comes(source: Path, tmp_path: Path) -> None:
     clips = [clip(0, 1, "Leaving", rating=1), clip(1, 2, "Coming", rating=5)]
     transition = {"type": "dissolve", "duration": 0.5}
-    made, _ = annotate(
+    output_path, _ = annotate(
         {"coded": source}, tmp_path, clips, quality="high", show_labels=True, transition=transition
     )
-    spread = [int(luma.max()) - int(luma.min()) for _, luma in read_lumas(made)]
+    spread = [int(luma.max()) - int(luma.min()) for _, luma in read_lumas(output_path)]
     assert min(spread) == min(spread[21:24]) <= 12
     assert spread[14] > 100
     assert spread[30] > 100

@@ -1,4 +1,4 @@
-"""What else an overlay does: text, what sticks out of the picture, odd sizes, errors."""
+"""Overlays with text, with shapes partly outside the picture, on odd sizes, and their errors."""
 
 from pathlib import Path
 
@@ -35,14 +35,14 @@ def test_text_is_where_and_when_it_was_asked_for_and_nowhere_else(source: Path) 
         "size": 40,
         "color": "#ff0000",
     }
-    made = export_overlay(source, text_layers=[layer])
+    output_path = export_overlay(source, text_layers=[layer])
 
     for time, seen in ((0.2, False), (0.3, True), (0.5, True), (0.7, False)):
-        changed = np.abs(at(made, time).astype(int) - GREY) > 4
+        changed = np.abs(at(output_path, time).astype(int) - GREY) > 4
         assert changed.any() == seen, time
         changed[50:105, 98:180] = False
         assert not changed.any()
-    red, green, blue = rgb_at(made, 0.5)[50:105, 98:180].reshape(-1, 3).max(axis=0)
+    red, green, blue = rgb_at(output_path, 0.5)[50:105, 98:180].reshape(-1, 3).max(axis=0)
     assert red > 200
     assert max(green, blue) < 160
 
@@ -82,12 +82,12 @@ def test_odd_sides_lose_a_row_and_a_column(tmp_path: Path) -> None:
     grey = np.full((91, 161), GREY, np.uint8)
     options = (("qp", "0"),)
     video = Video(lambda _: grey, frame_times(0.2), codec="libx264", pixel_format="yuv444p", options=options)
-    made = export_overlay(
+    output_path = export_overlay(
         write_video(tmp_path / "source.mp4", video), highlight_regions=[region(key(x=80, y=45))]
     )
 
-    assert at(made, 0.1).shape == (90, 160)
-    assert at(made, 0.1)[5, 5] == pytest.approx(under_black(GREY, 0.2), abs=2)
+    assert at(output_path, 0.1).shape == (90, 160)
+    assert at(output_path, 0.1)[5, 5] == pytest.approx(under_black(GREY, 0.2), abs=2)
 
 
 def test_a_region_after_the_source_is_an_error(source: Path) -> None:

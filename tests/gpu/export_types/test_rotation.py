@@ -1,4 +1,4 @@
-"""A picture that is turned: a crop that is larger shows all of it, with bars, neither cut nor squeezed."""
+"""Rotation: a crop that is larger than the rotated picture shows all of it, with bars and without distortion."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -18,14 +18,14 @@ GREY, BRIGHT = 126, 235
 
 
 def draw(_: float) -> Luma:
-    """Grey with a white square in the middle."""
+    """Draw grey with a white square in the middle."""
     luma = np.full((HEIGHT, WIDTH), GREY, np.uint8)
     luma[60:120, 130:190] = BRIGHT
     return luma
 
 
 def box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Where a mask is set: left, top, width, height."""
+    """Return the bounding box of a mask: left, top, width, height."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
 
@@ -40,7 +40,7 @@ def key(x: float, y: float, width: float, height: float, time: float = 0) -> dic
 
 
 @pytest.mark.parametrize(
-    ("crop", "asked", "where", "side"),
+    ("crop", "size", "where", "side"),
     [
         pytest.param((0, -70, 320, 320), {}, (70, 0, 180, 320), 60, id="a square"),
         pytest.param((70, -70, 180, 320), {}, (0, 0, 180, 320), 60, id="just the turned picture"),
@@ -58,34 +58,34 @@ def key(x: float, y: float, width: float, height: float, time: float = 0) -> dic
 def test_a_larger_crop_shows_all_of_a_picture_that_is_turned_by_a_right_angle(
     still: Path,
     crop: tuple[int, int, int, int],
-    asked: dict[str, int],
+    size: dict[str, int],
     where: tuple[int, ...],
     side: int,
     rotation: int,
 ) -> None:
-    made, _, _ = export(still, keyframes=[key(*crop)], rotation=rotation, quality="high", **asked)
-    luma = read_lumas(made)[5][1]
+    output_path, _, _ = export(still, keyframes=[key(*crop)], rotation=rotation, quality="high", **size)
+    luma = read_lumas(output_path)[5][1]
     assert box(luma > 60) == pytest.approx(where, abs=2)
     assert box(luma > 190)[2:] == pytest.approx((side, side), abs=2)
 
 
 @pytest.mark.parametrize("rotation", [7, 30, 45, 120, -160, 180])
 def test_a_larger_crop_cuts_no_corner_off(still: Path, rotation: int) -> None:
-    made, _, _ = export(still, keyframes=[key(-60, -130, 440, 440)], rotation=rotation, quality="high")
-    luma = read_lumas(made)[5][1]
+    output_path, _, _ = export(still, keyframes=[key(-60, -130, 440, 440)], rotation=rotation, quality="high")
+    luma = read_lumas(output_path)[5][1]
     assert int((luma > 70).sum()) == pytest.approx(WIDTH * HEIGHT, rel=0.025)
     assert int((luma > 180).sum()) == pytest.approx(SIDE * SIDE, rel=0.05)
 
 
 def test_a_crop_of_a_strip_shows_what_is_turned_out_of_the_frame(still: Path) -> None:
-    made, _, _ = export(still, keyframes=[key(120, -70, 80, 320)], rotation=90, quality="high")
-    assert box(read_lumas(made)[5][1] > 60) == pytest.approx((0, 0, 80, 320), abs=2)
+    output_path, _, _ = export(still, keyframes=[key(120, -70, 80, 320)], rotation=90, quality="high")
+    assert box(read_lumas(output_path)[5][1] > 60) == pytest.approx((0, 0, 80, 320), abs=2)
 
 
 def test_a_square_stays_one_while_the_crop_grows_beyond_the_turned_picture(still: Path) -> None:
     keyframes = [key(100, 30, 120, 120), key(0, -70, 320, 320, 0.2), key(-160, -230, 640, 640, 0.4)]
-    made, _, _ = export(still, keyframes=keyframes, rotation=90, output_width=320, quality="high")
-    lumas = [luma for _, luma in read_lumas(made)]
+    output_path, _, _ = export(still, keyframes=keyframes, rotation=90, output_width=320, quality="high")
+    lumas = [luma for _, luma in read_lumas(output_path)]
     sizes = [box(luma > 190)[2:] for luma in lumas]
     assert all(abs(width - height) <= 2 for width, height in sizes)
     assert sizes[0][0] == pytest.approx(160, abs=2)
@@ -98,8 +98,10 @@ def test_what_is_turned_out_of_the_frame_is_seen_where_the_spline_alone_is_large
     keyframes = [
         key(160 - size / 2, 90 - size / 2, size, size, 0.1 * number) for number, size in enumerate(sizes)
     ]
-    made, _, _ = export(still, keyframes=keyframes, rotation=90, output_width=320, fps=60, quality="high")
-    rows = [box(luma > 60)[3] for _, luma in read_lumas(made)]
+    output_path, _, _ = export(
+        still, keyframes=keyframes, rotation=90, output_width=320, fps=60, quality="high"
+    )
+    rows = [box(luma > 60)[3] for _, luma in read_lumas(output_path)]
     assert min(rows) >= 318
 
 
@@ -111,7 +113,9 @@ def test_in_pieces_a_turned_picture_is_the_same_to_the_bit(tmp_path: Path) -> No
         DecodedVideo.of(in_pieces(source, count, keyframes=keyframes, rotation=33, output_width=160)[0])
         for count in (1, 2)
     ]
-    assert all((one == other).all() for one, other in zip(films[0].pictures, films[1].pictures, strict=True))
+    assert all(
+        (picture == other).all() for picture, other in zip(films[0].pictures, films[1].pictures, strict=True)
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Speed segments: how long they last, where things end up, and what the sound is like."""
+"""Speed segments: their length, the position of pictures and clicks, and the pitch of the audio."""
 
 from pathlib import Path
 
@@ -27,11 +27,13 @@ def test_a_segment_changes_speed_and_the_rest_keeps_its_own(tmp_path: Path, spee
     tone = clicks(3, 0.2, 2.6)
     source = write_video(tmp_path / "source.mp4", Video(draw=flash(2.6), times=frame_times(3), tone=tone))
     segment = {"start": 1.0, "end": 2.0, "speed": speed}
-    made, output, _ = export(source, segments=[segment])
+    output_path, output, _ = export(source, segments=[segment])
     assert output.duration == pytest.approx(2 + 1 / speed, abs=1 / 30)
     at = 2.6 - 1 + 1 / speed
-    assert next(time for time, luma in read_lumas(made) if luma.mean() > 128) == pytest.approx(at, abs=1 / 30)
-    assert click_times(made) == pytest.approx([0.2, at], abs=0.005)
+    assert next(time for time, luma in read_lumas(output_path) if luma.mean() > 128) == pytest.approx(
+        at, abs=1 / 30
+    )
+    assert click_times(output_path) == pytest.approx([0.2, at], abs=0.005)
 
 
 @pytest.mark.parametrize("speed", [0.25, 0.5, 2, 4])
@@ -39,14 +41,14 @@ def test_sound_inside_a_segment_stays_with_the_picture(tmp_path: Path, speed: fl
     source = write_video(
         tmp_path / "source.mp4", Video(draw=flash(1.0, 0.4), times=frame_times(2), tone=clicks(2, 1.0))
     )
-    made, _, _ = export(source, segments=[{"start": 0, "end": 2, "speed": speed}])
-    seen = next(time for time, luma in read_lumas(made) if luma.mean() > 128)
+    output_path, _, _ = export(source, segments=[{"start": 0, "end": 2, "speed": speed}])
+    seen = next(time for time, luma in read_lumas(output_path) if luma.mean() > 128)
     assert seen == pytest.approx(1 / speed, abs=1 / 30)
-    assert loudest(made) == pytest.approx(1.01 / speed, abs=1 / 30)
+    assert loudest(output_path) == pytest.approx(1.01 / speed, abs=1 / 30)
 
 
 def loudest(path: Path) -> float:
-    """The middle of all that is heard, in seconds; stretching blurs where a burst begins."""
+    """Return the centre of the audio's energy in seconds; time stretching blurs the beginning of a burst."""
     power = np.square(read_samples(path)[0], dtype=np.float64)
     return float((np.arange(power.size) * power).sum() / power.sum() / SOUND_RATE)
 
@@ -60,8 +62,8 @@ def test_the_pitch_is_kept(tmp_path: Path, speed: float) -> None:
     source = write_video(
         tmp_path / "source.mp4", Video(draw=flash(9), times=frame_times(seconds, 10), tone=wave)
     )
-    made, _, _ = export(source, segments=[{"start": 0, "end": seconds, "speed": speed}])
-    heard = read_samples(made)[0]
+    output_path, _, _ = export(source, segments=[{"start": 0, "end": seconds, "speed": speed}])
+    heard = read_samples(output_path)[0]
     middle = heard[heard.size // 8 : -heard.size // 8]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(middle.size)))
     assert np.argmax(spectrum) * SOUND_RATE / middle.size == pytest.approx(440, abs=5)
@@ -72,13 +74,13 @@ def test_a_trim_cuts_through_segments(tmp_path: Path) -> None:
         tmp_path / "source.mp4", Video(draw=flash(1.5), times=frame_times(3), tone=clicks(3, 2.5))
     )
     segments = [{"start": 0, "end": 1, "speed": 2}, {"start": 2, "end": 3, "speed": 0.5}]
-    made, output, _ = export(source, segments=segments, trim={"start": 0.5, "end": 2.75})
+    output_path, output, _ = export(source, segments=segments, trim={"start": 0.5, "end": 2.75})
     # 0.5 to 1 at 2 is 0.25 s, 1 to 2 is 1 s, 2 to 2.75 at 0.5 is 1.5 s.
     assert output.duration == pytest.approx(2.75, abs=1 / 30)
-    assert next(time for time, luma in read_lumas(made) if luma.mean() > 128) == pytest.approx(
+    assert next(time for time, luma in read_lumas(output_path) if luma.mean() > 128) == pytest.approx(
         0.75, abs=1 / 30
     )
-    assert loudest(made) == pytest.approx(2.25 + 0.02, abs=1 / 30)
+    assert loudest(output_path) == pytest.approx(2.25 + 0.02, abs=1 / 30)
 
 
 def test_what_no_segment_covers_plays_as_it_was() -> None:
@@ -94,8 +96,8 @@ def test_tempo_is_changed_in_steps_of_an_octave_at_most(speed: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "meant"),
+    ("fps", "rate"),
     [(29.97, "30000/1001"), (23.976, "24000/1001"), (25, "25"), (12.5, "25/2"), (59.94, "60000/1001")],
 )
-def test_a_decimal_stands_for_a_broadcast_rate(told: float, meant: str) -> None:
-    assert str(rate_from_fps(told)) == meant
+def test_a_decimal_stands_for_a_broadcast_rate(fps: float, rate: str) -> None:
+    assert str(rate_from_fps(fps)) == rate

@@ -106,7 +106,7 @@ async def test_a_calls_value_is_believed_no_more_than_a_callback(app: AppHarness
 
 @pytest.mark.parametrize(
     "claimed",
-    [{"duration": 1e300}, {"duration": -1}, {"width": 65_536, "height": 1}, {"width": 0}, {"size": 0}],
+    [{"duration": 1e300}, {"duration": -1}, {"width": 65_536, "height": 1}, {"width": -1}, {"size": 0}],
     ids=str,
 )
 async def test_a_report_that_can_be_of_no_video_is_not_taken(
