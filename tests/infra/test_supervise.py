@@ -1,4 +1,4 @@
-"""A loop that dies is started again, and shows as down meanwhile."""
+"""A loop that fails is started again, and is reported as down until then."""
 
 import asyncio
 from contextlib import suppress
@@ -9,7 +9,7 @@ from infra.supervise import Supervisor
 
 
 class Loop:
-    """Ends as often as it is told, then goes on."""
+    """A loop that ends a number of times, then runs on."""
 
     def __init__(self, *ends: Exception | None) -> None:
         self.ends = list(ends)
@@ -30,11 +30,11 @@ class Loop:
 @pytest.mark.parametrize("end", [None, RuntimeError("broken"), OSError(28, "no space")], ids=repr)
 async def test_a_loop_that_ends_is_started_again(end: Exception | None) -> None:
     supervisor, loop = Supervisor(), Loop(end, end)
-    keeping = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
+    task = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
     async with asyncio.timeout(10):
         await loop.running.wait()
     assert (loop.starts, supervisor.down) == (3, {})
-    await cancelled(keeping)
+    await cancel(task)
 
 
 async def test_a_loop_that_is_down_says_why() -> None:
@@ -45,18 +45,18 @@ async def test_a_loop_that_is_down_says_why() -> None:
         asyncio.get_running_loop().call_soon(tried.set)
         raise KeyError("secret")
 
-    keeping = asyncio.create_task(supervisor.keep_running("ticks", broken))
+    task = asyncio.create_task(supervisor.keep_running("ticks", broken))
     await tried.wait()
     assert supervisor.down == {"ticks": "KeyError"}
-    await cancelled(keeping)
+    await cancel(task)
 
 
 async def test_a_cancelled_loop_stays_ended() -> None:
     supervisor, loop = Supervisor(), Loop()
-    keeping = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
+    task = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
     await loop.running.wait()
-    await cancelled(keeping)
-    assert keeping.cancelled()
+    await cancel(task)
+    assert task.cancelled()
     assert loop.starts == 1
 
 
@@ -64,15 +64,15 @@ async def test_each_pause_is_logged_and_twice_as_long_as_the_one_before(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     supervisor, loop = Supervisor(), Loop(None, RuntimeError("broken"))
-    keeping = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
+    task = asyncio.create_task(supervisor.keep_running("ticks", loop.run))
     async with asyncio.timeout(10):
         await loop.running.wait()
-    await cancelled(keeping)
-    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert told == [f"starting the ticks loop again in {pause:.1f} s" for pause in (0.1, 0.2)]
+    await cancel(task)
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert messages == [f"starting the ticks loop again in {pause:.1f} s" for pause in (0.1, 0.2)]
 
 
-async def cancelled(task: "asyncio.Task[None]") -> None:
+async def cancel(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

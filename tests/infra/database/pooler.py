@@ -1,4 +1,4 @@
-"""A pooler in session mode in front of PostgreSQL: like PgBouncer it takes few parameters at the start."""
+"""A pooler in session mode in front of PostgreSQL: like PgBouncer it accepts few start-up parameters."""
 
 import asyncio
 import struct
@@ -15,7 +15,7 @@ KNOWN = {"user", "database", "client_encoding", "datestyle", "timezone", "applic
 
 @dataclass
 class Pooler:
-    """Where it listens, and what it was given at the start of each connection."""
+    """Its URL, and the parameters at the start of each connection."""
 
     url: str = ""
     started: list[dict[str, str]] = field(default_factory=list)
@@ -26,21 +26,21 @@ async def pooler(postgresql_url: str, port: int = 0) -> AsyncIterator[Pooler]:
     """Run a pooler in front of the server of a URL."""
     target = urlsplit(postgresql_url)
     folder = parse_qs(target.query).get("host", [""])[0]
-    found = Pooler()
+    pooler_state = Pooler()
     open_writers: set[asyncio.StreamWriter] = set()
 
-    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         open_writers.add(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await _serve(found, folder, reader, writer)
+            await _serve(pooler_state, folder, reader, writer)
         open_writers.discard(writer)
         writer.close()
 
-    server = await asyncio.start_server(meet, "127.0.0.1", port)
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
     port = server.sockets[0].getsockname()[1]
-    found.url = f"postgresql://{target.username}@127.0.0.1:{port}{target.path}?sslmode=disable"
+    pooler_state.url = f"postgresql://{target.username}@127.0.0.1:{port}{target.path}?sslmode=disable"
     try:
-        yield found
+        yield pooler_state
     finally:
         server.close()
         for writer in open_writers:
@@ -48,7 +48,7 @@ async def pooler(postgresql_url: str, port: int = 0) -> AsyncIterator[Pooler]:
 
 
 async def _serve(
-    found: Pooler, folder: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    pooler_state: Pooler, folder: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     length, code = struct.unpack("!II", await reader.readexactly(8))
     body = await reader.readexactly(length - 8)
@@ -59,7 +59,7 @@ async def _serve(
         writer.write(_error(f"unsupported startup parameter: {unknown[0]}"))
         await writer.drain()
         return
-    found.started.append(parameters)
+    pooler_state.started.append(parameters)
     upstream, downstream = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
     downstream.write(struct.pack("!II", length, code) + body)
     await asyncio.gather(_copy(reader, downstream), _copy(upstream, writer))

@@ -76,7 +76,7 @@ async def insert_pair_in_batch(database: Database) -> None:
 
 
 async def check_all_connections(database: Database) -> None:
-    """As many reads as there are connections, each holding one until all have one; and a write."""
+    """Read on all connections at the same time, and write."""
     all_read = asyncio.Barrier(8)
 
     async def read() -> None:

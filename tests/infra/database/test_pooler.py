@@ -1,4 +1,4 @@
-"""PostgreSQL is used through a pooler in session mode as it is without one."""
+"""PostgreSQL works through a pooler in session mode as it does without one."""
 
 import asyncio
 
@@ -13,17 +13,17 @@ SHOWN = "SHOW idle_in_transaction_session_timeout"
 
 
 async def test_a_pooler_that_refuses_parameters_at_the_start_is_no_obstacle(postgresql_url: str) -> None:
-    async with pooler(postgresql_url) as found:
-        assert await schema.is_current(found.url)
-        await asyncio.to_thread(schema.upgrade, found.url)
-        database = PostgresDatabase(found.url)
+    async with pooler(postgresql_url) as proxy:
+        assert await schema.is_current(proxy.url)
+        await asyncio.to_thread(schema.upgrade, proxy.url)
+        database = PostgresDatabase(proxy.url)
         try:
             async with database.transaction() as session:
                 assert (await session.execute(text(SHOWN))).scalar_one() == IDLE_IN_TRANSACTION
             assert await database.batch(_show_timeout) == IDLE_IN_TRANSACTION
         finally:
             await database.close()
-        assert len(found.started) >= 4
+        assert len(proxy.started) >= 4
 
 
 async def _show_timeout(connection: BatchConnection) -> str:

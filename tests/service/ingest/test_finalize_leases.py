@@ -70,8 +70,8 @@ class Replica:
         await self.app.state["finalizer"]._leases.renew()
 
     async def job(self, job_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.app.client.get(f"/api/exports/{job_id}")).json()
-        return found
+        job: dict[str, Any] = (await self.app.client.get(f"/api/exports/{job_id}")).json()
+        return job
 
     async def output(self, job_id: str) -> object:
         key = (await self.app.fetch_row(job_id))["output_key"]

@@ -1,4 +1,4 @@
-"""No export is complete by its run's word alone: what is published is the video that the run reported."""
+"""A report alone completes no export: only an output that matches its report is published."""
 
 import asyncio
 import hashlib
@@ -29,8 +29,8 @@ from tests.support.storage_harness import StorageHarness, open_harness, settings
 HTML = b"<!doctype html><title>403</title><p>Forbidden" * 200
 
 
-def sound_alone() -> bytes:
-    """An MP4 without a picture."""
+def make_sound_only_video() -> bytes:
+    """Encode an MP4 without a picture."""
     file = io.BytesIO()
     with av.open(file, "w", "mp4") as container:
         stream = container.add_stream("aac", rate=48_000, layout="mono")
@@ -48,18 +48,18 @@ async def app(settings: Settings, stack: AsyncExitStack) -> AppHarness:
     return await stack.enter_async_context(open_app(once_only, FakeRunner()))
 
 
-def claims(content: bytes, **more: object) -> dict[str, Any]:
-    """What a run reports of an output, true in size and checksum."""
+def build_report(content: bytes, **more: object) -> dict[str, Any]:
+    """Return what a run reports of an output, with its true size and checksum."""
     checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
     return {**OUTPUT, "size": len(content), "checksum": checksum, **more}
 
 
-async def ended(app: AppHarness, content: bytes, **claimed: object) -> dict[str, Any]:
-    """An export whose run wrote this and reports that."""
+async def run_export(app: AppHarness, content: bytes, **claimed: object) -> dict[str, Any]:
+    """Run an export that writes `content` and reports `claimed`; return its job."""
     job = await app.submit_export()
     run = await app.next_run()
     app.put_output(run, content)
-    assert (await run.report_completed(**claims(content, **claimed))).status_code == 200
+    assert (await run.report_completed(**build_report(content, **claimed))).status_code == 200
     body: dict[str, Any] = (await app.client.get(f"/api/exports/{job['job_id']}")).json()
     return body
 
@@ -69,7 +69,7 @@ async def ended(app: AppHarness, content: bytes, **claimed: object) -> dict[str,
     [
         pytest.param(HTML, {}, id="a page"),
         pytest.param(b"x", {}, id="one byte"),
-        pytest.param(sound_alone(), {}, id="no picture"),
+        pytest.param(make_sound_only_video(), {}, id="no picture"),
         pytest.param(EXPORTED[: len(EXPORTED) // 4], {}, id="cut off"),
         pytest.param(EXPORTED, {"duration": 3.0}, id="too long"),
         pytest.param(EXPORTED, {"duration": 0.0}, id="too short"),
@@ -80,14 +80,14 @@ async def ended(app: AppHarness, content: bytes, **claimed: object) -> dict[str,
 async def test_what_is_not_the_video_that_was_reported_is_not_published(
     app: AppHarness, content: bytes, claimed: dict[str, object]
 ) -> None:
-    job = await ended(app, content, **claimed)
+    job = await run_export(app, content, **claimed)
     assert (job["status"], job["error"]["code"], job["output"]) == ("error", "output_invalid", None)
     assert await app.state["storage"].find("local", job["output_key"]) is None
 
 
 async def test_a_lie_costs_an_attempt(settings: Settings, stack: AsyncExitStack) -> None:
     app = await stack.enter_async_context(open_app(settings, FakeRunner()))
-    job = await ended(app, HTML)
+    job = await run_export(app, HTML)
     assert (job["status"], job["attempt"]) == ("pending", 2)
     assert (await app.client.get(f"/api/exports/{job['job_id']}/download")).status_code == 409
 
@@ -96,7 +96,7 @@ async def test_a_calls_value_is_believed_no_more_than_a_callback(app: AppHarness
     job = await app.submit_export()
     run = await app.next_run()
     app.put_output(run, HTML)
-    app.runner.statuses[run.spec.call_id] = Finished(Output(**claims(HTML)), 1.0)
+    app.runner.statuses[run.spec.call_id] = Finished(Output(**build_report(HTML)), 1.0)
     await run.report_started()
     app.runner.ended_calls.append(run.spec.call_id)
     app.state["dispatcher"].wake()
@@ -114,18 +114,20 @@ async def test_a_report_that_can_be_of_no_video_is_not_taken(
 ) -> None:
     await app.submit_export()
     run = await app.next_run()
-    answer = await run.report_completed(**claims(EXPORTED, **claimed))
+    answer = await run.report_completed(**build_report(EXPORTED, **claimed))
     assert answer.status_code == 422
     assert next(iter(claimed)) in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
-    "told", [{"gpu_seconds": 1e308}, {"gpu_seconds": -1}, {"eta_seconds": 1e308}, {"progress": 101}], ids=str
+    "numbers",
+    [{"gpu_seconds": 1e308}, {"gpu_seconds": -1}, {"eta_seconds": 1e308}, {"progress": 101}],
+    ids=str,
 )
-async def test_numbers_that_no_run_can_mean_are_not_taken(app: AppHarness, told: dict[str, float]) -> None:
+async def test_numbers_that_no_run_can_mean_are_not_taken(app: AppHarness, numbers: dict[str, float]) -> None:
     await app.submit_export()
     run = await app.next_run()
-    assert (await run.send("export.progress", **told)).status_code == 422
+    assert (await run.send("export.progress", **numbers)).status_code == 422
 
 
 async def test_outputs_are_looked_at_by_processes_of_their_own(
@@ -133,22 +135,22 @@ async def test_outputs_are_looked_at_by_processes_of_their_own(
 ) -> None:
     once_only = settings.model_copy(update={"attempt_limit": 1})
     app = await stack.enter_async_context(open_app(once_only, FakeRunner(), prober=Prober()))
-    assert (await ended(app, EXPORTED))["status"] == "complete"
-    assert (await ended(app, HTML))["error"]["code"] == "output_invalid"
+    assert (await run_export(app, EXPORTED))["status"] == "complete"
+    assert (await run_export(app, HTML))["error"]["code"] == "output_invalid"
 
 
 class LateProber(ThreadProber):
-    """Can't tell anything of the first file that it looks at."""
+    """Fail the first probe with a code."""
 
     def __init__(self, code: str) -> None:
         self.codes = [code]
 
     async def probe(
-        self, user_id: str, place: LocalFile | RemoteObject, *, output_type: str | None = None
+        self, user_id: str, location: LocalFile | RemoteObject, *, output_type: str | None = None
     ) -> dict[str, Any]:
         if self.codes:
             raise UnreadableSource(self.codes.pop(), "")
-        return await super().probe(user_id, place, output_type=output_type)
+        return await super().probe(user_id, location, output_type=output_type)
 
 
 @pytest.mark.parametrize("code", ["probe_timeout", "source_missing"])
@@ -181,10 +183,10 @@ async def test_an_output_from_elsewhere_is_looked_at_where_it_lies(
     harness: StorageHarness, content: bytes, status: str, tmp_path: Path
 ) -> None:
     spec, target = await harness.submit_with_target()
-    made = tmp_path / "made.mp4"
-    made.write_bytes(content)
-    await asyncio.to_thread(lambda: run_to_end(upload_file(made, target)))
+    path = tmp_path / "made.mp4"
+    path.write_bytes(content)
+    await asyncio.to_thread(lambda: run_to_end(upload_file(path, target)))
     run = FakeRun(spec, harness.server.http)
-    assert (await run.report_completed(**claims(content))).status_code == 200
+    assert (await run.report_completed(**build_report(content))).status_code == 200
     job = (await harness.server.http.get(f"/api/exports/{spec.job_id}")).json()
     assert job["status"] == status, job

@@ -72,23 +72,23 @@ READS: dict[str, Read] = {
 async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     url = sqlite_url(tmp_path / "framehook.db")
     schema.upgrade(url)
-    found = SqliteDatabase(url)
-    yield found
-    await found.close()
+    database = SqliteDatabase(url)
+    yield database
+    await database.close()
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 async def test_every_statement_is_served_by_an_index(database: SqliteDatabase, read: Read) -> None:
     statements: list[tuple[str, Any]] = []
 
-    def seen(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
+    def record(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
         statements.append((statement, parameters))
 
     async with database.transaction() as session:
         connection = await session.connection()
-        event.listen(connection.sync_connection, "before_cursor_execute", seen)
+        event.listen(connection.sync_connection, "before_cursor_execute", record)
         await read(session)
-        event.remove(connection.sync_connection, "before_cursor_execute", seen)
+        event.remove(connection.sync_connection, "before_cursor_execute", record)
         plans = [await _plan(session, *statement) for statement in statements]
     assert plans
     scans = [step for plan in plans for step in plan if step.startswith("SCAN export_jobs")]

@@ -1,4 +1,4 @@
-"""A bucket that fails in every way it can: the right result in the end, or a clear code, and nothing half done."""
+"""A bucket that fails: the right result in the end, or a clear code, and never half a result."""
 
 import asyncio
 import hashlib
@@ -40,55 +40,55 @@ async def harness(data_dir: Path, s3_server: S3Server) -> AsyncIterator[StorageH
         yield harness
 
 
-async def written(harness: StorageHarness, tmp_path: Path) -> FakeRun:
-    """A run whose output lies in storage, of which nobody has been told yet."""
+async def start_written_run(harness: StorageHarness, tmp_path: Path) -> FakeRun:
+    """Start a run whose output is in storage but not reported yet."""
     spec, target = await harness.submit_with_target()
-    made = tmp_path / "made.mp4"
-    await asyncio.to_thread(made.write_bytes, VIDEO)
+    path = tmp_path / "made.mp4"
+    await asyncio.to_thread(path.write_bytes, VIDEO)
     clock = Clock(pause=lambda _seconds: None)
-    await asyncio.to_thread(lambda: run_to_end(upload_file(made, target, clock=clock)))
+    await asyncio.to_thread(lambda: run_to_end(upload_file(path, target, clock=clock)))
     return FakeRun(spec, harness.server.http)
 
 
 async def complete(harness: StorageHarness, tmp_path: Path) -> dict[str, Any]:
-    run = await written(harness, tmp_path)
+    run = await start_written_run(harness, tmp_path)
     assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
-    return await shown(harness, run.spec.job_id)
+    return await get_job(harness, run.spec.job_id)
 
 
-async def shown(harness: StorageHarness, job_id: str) -> dict[str, Any]:
+async def get_job(harness: StorageHarness, job_id: str) -> dict[str, Any]:
     job: dict[str, Any] = (await harness.server.http.get(f"/api/exports/{job_id}")).json()
     return job
 
 
-def coded(answer: httpx.Response) -> tuple[int, str]:
+def code_of(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rpartition(":")[2]
 
 
-STORMS = [
+FAULTS = [
     pytest.param(S3Faults(busy_responses=1_000), "storage_unavailable", id="busy"),
     pytest.param(S3Faults(throttled_responses=1_000), "storage_unavailable", id="throttled"),
     pytest.param(S3Faults(forbidden=True), "storage_misconfigured", id="forbidden"),
 ]
 
 
-@pytest.mark.parametrize(("faults", "code"), STORMS)
+@pytest.mark.parametrize(("faults", "code"), FAULTS)
 async def test_an_output_that_can_not_be_put_into_its_place_now_is_later(
     s3_server: S3Server, harness: StorageHarness, tmp_path: Path, faults: S3Faults, code: str
 ) -> None:
-    run = await written(harness, tmp_path)
+    run = await start_written_run(harness, tmp_path)
     s3_server.faults = faults
     refused = await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)
     assert refused.status_code == 503, code
-    job = await shown(harness, run.spec.job_id)
+    job = await get_job(harness, run.spec.job_id)
     assert (job["status"], job["phase"], job["output"]) == ("processing", "finalizing", None)
     s3_server.faults = S3Faults()
     again = await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)
     assert again.status_code == 200
-    assert (await shown(harness, run.spec.job_id))["output"]["checksum"] == CHECKSUM
+    assert (await get_job(harness, run.spec.job_id))["output"]["checksum"] == CHECKSUM
 
 
-@pytest.mark.parametrize(("faults", "code"), [STORMS[0], STORMS[2]])
+@pytest.mark.parametrize(("faults", "code"), [FAULTS[0], FAULTS[2]])
 async def test_what_is_asked_of_a_bucket_that_fails_is_answered_with_a_code_and_done_afterwards(
     s3_server: S3Server, harness: StorageHarness, tmp_path: Path, faults: S3Faults, code: str
 ) -> None:
@@ -106,7 +106,7 @@ async def test_what_is_asked_of_a_bucket_that_fails_is_answered_with_a_code_and_
     s3_server.faults = faults
     for method, path, body in asking.values():
         answer = await harness.server.http.request(method, path, json=body)
-        assert coded(answer) == (503, code)
+        assert code_of(answer) == (503, code)
         assert answer.headers["retry-after"]
         assert "Signature" not in answer.text
     s3_server.faults = S3Faults()
@@ -120,7 +120,7 @@ async def test_what_is_asked_of_a_bucket_that_fails_is_answered_with_a_code_and_
 async def test_a_short_storm_is_not_even_noticed(
     s3_server: S3Server, harness: StorageHarness, tmp_path: Path
 ) -> None:
-    run = await written(harness, tmp_path)
+    run = await start_written_run(harness, tmp_path)
     s3_server.faults = S3Faults(busy_responses=2, throttled_responses=1)
     assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
     assert (s3_server.faults.busy_responses, s3_server.faults.throttled_responses) == (0, 0)
@@ -134,36 +134,36 @@ async def test_a_bucket_that_is_missing_is_told_of_and_nothing_is_complete(
     await bucket.create()
     async with open_harness(settings) as harness:
         run = FakeRun(await harness.submit_export(), harness.server.http)
-        for found in await bucket.list_all("list_objects_v2", "Contents"):
-            await bucket.call("delete_object", Key=found["Key"])
+        for stored in await bucket.list_all("list_objects_v2", "Contents"):
+            await bucket.call("delete_object", Key=stored["Key"])
         await bucket.call("delete_bucket")
-        assert coded(await run.report_completed(size=len(VIDEO), checksum=CHECKSUM))[0] == 503
-        assert (await shown(harness, run.spec.job_id))["output"] is None
+        assert code_of(await run.report_completed(size=len(VIDEO), checksum=CHECKSUM))[0] == 503
+        assert (await get_job(harness, run.spec.job_id))["output"] is None
         ready = await harness.server.http.get("/readyz")
         assert (ready.status_code, ready.json()["storage"]) == (503, "failing")
     await bucket.close()
 
 
 @pytest.mark.parametrize(
-    "lie",
+    "wrong_report",
     [
         pytest.param({"size": len(VIDEO) - 1, "checksum": CHECKSUM}, id="shorter"),
         pytest.param({"size": len(VIDEO), "checksum": "sha256:" + "0" * 64}, id="of other bytes"),
     ],
 )
 async def test_what_differs_from_what_was_promised_is_never_complete(
-    harness: StorageHarness, tmp_path: Path, lie: dict[str, Any]
+    harness: StorageHarness, tmp_path: Path, wrong_report: dict[str, Any]
 ) -> None:
-    run = await written(harness, tmp_path)
-    assert (await run.report_completed(**lie)).status_code == 200
-    job = await shown(harness, run.spec.job_id)
+    run = await start_written_run(harness, tmp_path)
+    assert (await run.report_completed(**wrong_report)).status_code == 200
+    job = await get_job(harness, run.spec.job_id)
     assert (job["status"], job["output"]) == ("pending", None)
 
 
 async def test_a_run_that_has_written_nothing_is_never_complete(harness: StorageHarness) -> None:
     run = FakeRun(await harness.submit_export(), harness.server.http)
     assert (await run.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
-    assert (await shown(harness, run.spec.job_id))["status"] == "pending"
+    assert (await get_job(harness, run.spec.job_id))["status"] == "pending"
 
 
 async def test_another_object_under_its_key_is_not_taken_for_the_export_s(
@@ -175,7 +175,7 @@ async def test_another_object_under_its_key_is_not_taken_for_the_export_s(
     await bucket.call("put_object", Key=f"local/{job['output_key']}", Body=VIDEO[::-1], Metadata=other)
     await bucket.close()
     answer = await harness.server.http.get(f"/api/exports/{job['job_id']}/download")
-    assert coded(answer) == (410, "output_replaced")
+    assert code_of(answer) == (410, "output_replaced")
 
 
 async def test_a_download_url_expires(s3_server: S3Server, harness: StorageHarness, tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ async def test_what_is_another_user_s_is_not_there(
 
     async with serve_app(settings, RemoteRunner()) as server:
         server.http.headers.update(as_user("ann"))
-        asked = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
-        found = (await server.http.post("/api/uploads", json=asked)).json()
-        put = {"Authorization": "", **found["headers"]}
-        assert (await server.http.put(found["url"], content=b"video", headers=put)).is_success
-        harness = StorageHarness(server, settings, found["key"])
+        upload = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
+        target = (await server.http.post("/api/uploads", json=upload)).json()
+        put = {"Authorization": "", **target["headers"]}
+        assert (await server.http.put(target["url"], content=b"video", headers=put)).is_success
+        harness = StorageHarness(server, settings, target["key"])
         job = await complete(harness, tmp_path)
         for path in (f"/api/exports/{job['job_id']}", f"/api/exports/{job['job_id']}/download"):
             assert (await server.http.get(path, headers=as_user("bob"))).status_code == 404
@@ -223,13 +223,13 @@ async def test_what_is_another_user_s_is_not_there(
             assert answer.status_code == 422
 
 
-async def fetched(harness: StorageHarness, job: dict[str, Any], path: Path) -> list[int]:
-    """How far it was, as it was shown, while the client fetched an export's file."""
-    told: list[int] = []
+async def download(harness: StorageHarness, job: dict[str, Any], path: Path) -> list[int]:
+    """Download the file of an export with the client; return the reported progress in bytes."""
+    progress: list[int] = []
     with Client(harness.server.url, sleep=lambda _seconds: None) as client:
         export = msgspec.convert(job, Export)
-        await asyncio.to_thread(client.download, export, path, lambda done, _total: told.append(done))
-    return told
+        await asyncio.to_thread(client.download, export, path, lambda done, _total: progress.append(done))
+    return progress
 
 
 async def test_a_download_that_is_cut_goes_on_where_it_was(
@@ -238,9 +238,9 @@ async def test_a_download_that_is_cut_goes_on_where_it_was(
     job = await complete(harness, tmp_path)
     s3_server.faults = S3Faults(cut_responses=2, cut_after_bytes=700_000)
     s3_server.requests.clear()
-    told = await fetched(harness, job, tmp_path / "out.mp4")
+    progress = await download(harness, job, tmp_path / "out.mp4")
     assert (tmp_path / "out.mp4").read_bytes() == VIDEO
-    assert told == sorted(told)
+    assert progress == sorted(progress)
     ranges = [headers.get("range") for method, _, headers in s3_server.requests if method == "GET"]
     assert ranges == [None, "bytes=700000-", "bytes=1400000-"]
 
@@ -253,5 +253,5 @@ async def test_a_download_that_is_cut_each_time_leaves_nothing(
     target = tmp_path / "fetched" / "out.mp4"
     target.parent.mkdir()
     with pytest.raises(ClientError, match="the connection broke"):
-        await fetched(harness, job, target)
+        await download(harness, job, target)
     assert [*target.parent.iterdir()] == []

@@ -1,4 +1,4 @@
-"""Whose turn it is: who was served least lately, however long the queues are; on both databases."""
+"""Fair share: the least served user is next, however long the queues are; on both databases."""
 
 import asyncio
 import itertools
@@ -27,12 +27,12 @@ LEASE_SECONDS = 30.0
 PER_USER = 3
 
 
-class Shop:
-    """Users, their exports and a number of places, by a clock that only the test moves."""
+class Queue:
+    """Users, their exports and a number of slots, with a clock that the test moves."""
 
-    def __init__(self, database: Database, places: int, *, per_user: int = 100) -> None:
+    def __init__(self, database: Database, slots: int, *, per_user: int = 100) -> None:
         self.database = database
-        self.places = places
+        self.slots = slots
         self.per_user = per_user
         self.now = 1_000_000.0
         self.submitted: dict[str, list[str]] = defaultdict(list)
@@ -44,16 +44,16 @@ class Shop:
         async with self.database.transaction() as session:
             for _ in range(count):
                 job_id = f"job-{sum(map(len, self.submitted.values())):06d}"
-                asked = job_factory.submission_for(job_id, user)
-                await transitions.submit(session, asked, runner="local", attempt_limit=9, now=self.now)
+                submission = job_factory.submission_for(job_id, user)
+                await transitions.submit(session, submission, runner="local", attempt_limit=9, now=self.now)
                 self.submitted[user].append(job_id)
 
     async def claim(self) -> list[Job]:
-        """Start as many as there are free places."""
+        """Start as many exports as there are free slots."""
         async with self.database.transaction() as session:
             claimed = await leases.claim(
                 session,
-                slots=self.places - len(self.running),
+                slots=self.slots - len(self.running),
                 per_user=self.per_user,
                 lease_seconds=LEASE_SECONDS,
                 now=self.now,
@@ -70,13 +70,13 @@ class Shop:
         await job_factory.write_changes(self._writer, end)
 
     async def lose(self, job_id: str) -> None:
-        """The run fails, and its export waits before it may start again."""
+        """Let the run fail; its export waits before it may start again."""
         failure = AttemptFailure("broken", "It broke.", retryable=True)
         async with self.database.transaction() as session:
             await end_attempt(session, self.running.pop(job_id), failure, now=self.now, jitter=0)
 
     async def work(self, seconds: float) -> list[str]:
-        """Let every running export take so long and complete, then start others; return whose these are."""
+        """Complete all running exports after some seconds, start others and return their users."""
         self.now += seconds
         for job_id in list(self.running):
             await self.complete(job_id)
@@ -85,102 +85,102 @@ class Shop:
 
 @pytest.mark.parametrize("places", [1, 2, 3])
 async def test_a_new_user_s_export_starts_with_the_next_free_place(
-    any_database: Database, places: int
+    any_database: Database, slots: int
 ) -> None:
-    shop = Shop(any_database, places)
-    others = [f"user-{number}" for number in range(places)]
+    queue = Queue(any_database, slots)
+    others = [f"user-{number}" for number in range(slots)]
     for user in others:
-        await shop.submit(user, 60)
-    await shop.claim()
+        await queue.submit(user, 60)
+    await queue.claim()
     for _ in range(4):
-        await shop.work(7)
-    await shop.submit("new")
-    shop.now += 7
-    await shop.complete(next(iter(shop.running)))
-    assert [job.user_id for job in await shop.claim()] == ["new"]
+        await queue.work(7)
+    await queue.submit("new")
+    queue.now += 7
+    await queue.complete(next(iter(queue.running)))
+    assert [job.user_id for job in await queue.claim()] == ["new"]
 
 
 async def test_users_take_turns_whose_queues_are_of_different_ages_and_lengths(
     any_database: Database,
 ) -> None:
-    shop = Shop(any_database, 1)
-    await shop.submit("ada", 60)
-    await shop.claim()
-    await shop.submit("bob", 6)
-    served = [user for _ in range(12) for user in await shop.work(20)]
+    queue = Queue(any_database, 1)
+    await queue.submit("ada", 60)
+    await queue.claim()
+    await queue.submit("bob", 6)
+    served = [user for _ in range(12) for user in await queue.work(20)]
     assert Counter(served) == {"ada": 6, "bob": 6}
     assert all(pair != ("ada", "ada") for pair in itertools.pairwise(served))
 
 
 async def test_who_held_all_places_with_long_exports_has_been_served(any_database: Database) -> None:
-    """Fewer starts, and longer ago, but an hour of both places."""
-    shop = Shop(any_database, 2)
-    await shop.submit("short", 3)
-    await shop.claim()
-    await shop.work(5)
-    await shop.work(5)
-    await shop.submit("long", 9)
-    await shop.claim()
-    await shop.submit("short", 9)
-    shop.now += 3_600
-    for job_id in list(shop.running):
-        await shop.complete(job_id)
-    shop.places = 1
-    assert [job.user_id for job in await shop.claim()] == ["short"]
+    """Long exports count by their time: fewer and older starts, but an hour of both slots."""
+    queue = Queue(any_database, 2)
+    await queue.submit("short", 3)
+    await queue.claim()
+    await queue.work(5)
+    await queue.work(5)
+    await queue.submit("long", 9)
+    await queue.claim()
+    await queue.submit("short", 9)
+    queue.now += 3_600
+    for job_id in list(queue.running):
+        await queue.complete(job_id)
+    queue.slots = 1
+    assert [job.user_id for job in await queue.claim()] == ["short"]
 
 
 async def test_time_is_shared_and_not_starts(any_database: Database) -> None:
-    shop = Shop(any_database, 1)
-    await shop.submit("long", 20)
-    await shop.submit("short", 60)
+    queue = Queue(any_database, 1)
+    await queue.submit("long", 20)
+    await queue.submit("short", 60)
     seconds: Counter[str] = Counter()
-    (job,) = await shop.claim()
+    (job,) = await queue.claim()
     for _ in range(50):
         lasts = 60 if job.user_id == "long" else 10
         seconds[job.user_id] += lasts
-        shop.now += lasts
-        await shop.complete(job.job_id)
-        (job,) = await shop.claim()
+        queue.now += lasts
+        await queue.complete(job.job_id)
+        (job,) = await queue.claim()
     assert 0.5 < seconds["long"] / seconds["short"] < 2.2
 
 
 async def test_service_is_forgotten_in_time(any_database: Database) -> None:
-    shop = Shop(any_database, 1)
-    await shop.submit("ada", 3)
-    await shop.claim()
-    await shop.work(100)
-    await shop.work(100)
-    shop.now += 30 * HALF_LIFE_SECONDS
-    for job_id in list(shop.running):
-        await shop.complete(job_id)
-    shop.now += 20 * HALF_LIFE_SECONDS
-    await shop.submit("ada")
-    await shop.submit("new")
-    assert [job.user_id for job in await shop.claim()] == ["ada"], "the first come, for both are new"
+    queue = Queue(any_database, 1)
+    await queue.submit("ada", 3)
+    await queue.claim()
+    await queue.work(100)
+    await queue.work(100)
+    queue.now += 30 * HALF_LIFE_SECONDS
+    for job_id in list(queue.running):
+        await queue.complete(job_id)
+    queue.now += 20 * HALF_LIFE_SECONDS
+    await queue.submit("ada")
+    await queue.submit("new")
+    assert [job.user_id for job in await queue.claim()] == ["ada"], "the first come, for both are new"
 
 
 async def test_exports_of_a_user_start_in_the_order_in_which_they_came(any_database: Database) -> None:
-    shop = Shop(any_database, 3, per_user=2)
+    queue = Queue(any_database, 3, per_user=2)
     for user in ("ada", "bob", "ada", "bob", "ada"):
-        await shop.submit(user, 2)
-    await shop.claim()
-    while shop.running:
-        await shop.work(5)
-    for user, job_ids in shop.submitted.items():
-        assert [job.job_id for job in shop.started if job.user_id == user] == job_ids
+        await queue.submit(user, 2)
+    await queue.claim()
+    while queue.running:
+        await queue.work(5)
+    for user, job_ids in queue.submitted.items():
+        assert [job.job_id for job in queue.started if job.user_id == user] == job_ids
 
 
 async def test_replicas_that_claim_at_the_same_time_keep_each_user_s_limit(postgresql_url: str) -> None:
     first = await open_empty_database(postgresql_url)
     others = [open_database(postgresql_url) for _ in range(3)]
-    shop = Shop(first, 2)
+    queue = Queue(first, 2)
     for user in ("ada", "bob"):
-        await shop.submit(user, 20)
+        await queue.submit(user, 20)
 
     async def claim(database: Database) -> list[Job]:
         async with database.transaction() as session:
             return await leases.claim(
-                session, slots=2, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=shop.now
+                session, slots=2, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=queue.now
             )
 
     try:
@@ -205,13 +205,13 @@ acts = st.one_of(
 )
 
 
-class CheckedShop(Shop):
-    """Checks what must hold at each claim, whatever came before."""
+class CheckedQueue(Queue):
+    """Check the rules of fair share at each claim."""
 
     async def claim(self) -> list[Job]:
         before = await job_factory.fetch_jobs(self.database)
         held = Counter(job.user_id for job in self.running.values())
-        free = self.places - len(self.running)
+        free = self.slots - len(self.running)
         ready: dict[str, list[str]] = defaultdict(list)
         for job_id, row in sorted(before.items()):
             waits = row["status"] == "pending" and row["call_id"] is None
@@ -226,7 +226,7 @@ class CheckedShop(Shop):
             served.add(job.user_id)
             free -= 1
         eligible = [user for user, line in ready.items() if line and held[user] < self.per_user]
-        assert free == 0 or not eligible, "no place stays empty while somebody may have it"
+        assert free == 0 or not eligible, "no slot stays free while a user may have it"
         return claimed
 
     def _check_turn(
@@ -249,38 +249,38 @@ def test_whatever_arrives_a_new_user_is_next_and_nobody_is_passed_over(
 ) -> None:
     url = request.getfixturevalue(f"{kind}_url")
 
-    async def play(script: list[tuple[str, Any, Any]], places: int, per_user: int) -> None:
+    async def play(script: list[tuple[str, Any, Any]], slots: int, per_user: int) -> None:
         database = await open_empty_database(url)
         try:
-            await follow(CheckedShop(database, places, per_user=per_user), script)
+            await follow(CheckedQueue(database, slots, per_user=per_user), script)
         finally:
             await database.close()
             await delete_all_rows(url)
 
     @hypothesis.settings(max_examples=examples)
     @hypothesis.given(st.lists(acts, min_size=5, max_size=40), st.integers(1, 4), st.integers(1, 4))
-    def check(script: list[tuple[str, Any, Any]], places: int, per_user: int) -> None:
-        asyncio.run(play(script, places, per_user))
+    def check(script: list[tuple[str, Any, Any]], slots: int, per_user: int) -> None:
+        asyncio.run(play(script, slots, per_user))
 
     check()
 
 
-async def follow(shop: Shop, script: list[tuple[str, Any, Any]]) -> None:
-    """Play a script, claim after each act, and end with what is left."""
+async def follow(queue: Queue, script: list[tuple[str, Any, Any]]) -> None:
+    """Play a script, claim after each act, and complete what is left."""
     for act, which, much in script:
         if act == "submit":
-            await shop.submit(which, much)
+            await queue.submit(which, much)
         else:
-            shop.now += much
-            if act != "wait" and shop.running:
-                job_id = list(shop.running)[which % len(shop.running)]
-                await (shop.complete(job_id) if act == "complete" else shop.lose(job_id))
-        await shop.claim()
-    shop.now += 100
-    await shop.claim()
-    while shop.running:
-        await shop.work(10)
-    assert {job.job_id for job in shop.started} == {job for each in shop.submitted.values() for job in each}
+            queue.now += much
+            if act != "wait" and queue.running:
+                job_id = list(queue.running)[which % len(queue.running)]
+                await (queue.complete(job_id) if act == "complete" else queue.lose(job_id))
+        await queue.claim()
+    queue.now += 100
+    await queue.claim()
+    while queue.running:
+        await queue.work(10)
+    assert {job.job_id for job in queue.started} == {job for each in queue.submitted.values() for job in each}
 
 
 # What a claim costs
@@ -307,12 +307,12 @@ async def count_steps(database: SqliteDatabase, work: Callable[[], Awaitable[obj
 async def test_a_claim_costs_the_same_however_long_the_queues_and_the_history_are(
     database: SqliteDatabase,
 ) -> None:
-    shop = Shop(database, 4, per_user=4)
+    queue = Queue(database, 4, per_user=4)
     for user in ("ada", "bob", "cid"):
-        await shop.submit(user, 20)
-    await shop.claim()
-    few = await count_steps(database, lambda: shop.work(5))
+        await queue.submit(user, 20)
+    await queue.claim()
+    few = await count_steps(database, lambda: queue.work(5))
     for user in ("ada", "bob", "cid"):
-        await shop.submit(user, 1_000)
-    many = await count_steps(database, lambda: shop.work(5))
+        await queue.submit(user, 1_000)
+    many = await count_steps(database, lambda: queue.work(5))
     assert 0 < many <= few + 5

@@ -1,4 +1,4 @@
-"""What every run of every attempt took is in an export's GPU-seconds once, however the run ended."""
+"""An export's GPU seconds contain each run of each attempt once, however the run ended."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -44,9 +44,9 @@ async def job_in(database: Database) -> Job:
 async def report(
     database: Database, kind: EventType, attempt: int, step: int, seconds: float | None, **more: Any
 ) -> float:
-    """Hand in a callback that tells of so many GPU-seconds; those of the export afterwards."""
-    told = job_factory.build_change(kind, "job-1", attempt, step, now=NOW, gpu_seconds=seconds, **more)
-    await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told)
+    """Report these GPU seconds; return the seconds of the export afterwards."""
+    change = job_factory.build_change(kind, "job-1", attempt, step, now=NOW, gpu_seconds=seconds, **more)
+    await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), change)
     return (await job_in(database)).gpu_seconds
 
 
@@ -55,7 +55,7 @@ async def test_the_seconds_of_all_runs_and_attempts_add_up(either: Database) -> 
     assert await report(either, tick, 1, 1, 3.0, run="1a") == 3
     assert await report(either, tick, 1, 2, 5.0, run="1a") == 5
     assert await report(either, tick, 1, 3, None, run="1a") == 5
-    assert await report(either, tick, 1, 1, 1.0, run="2b") == 6, "a run of the same attempt that began anew"
+    assert await report(either, tick, 1, 1, 1.0, run="2b") == 6, "another run of the same attempt"
     assert await report(either, failed, 1, 2, 2.0, run="2b", transient=True) == 7
     assert await report(either, tick, 2, 1, 4.0) == 11
     async with either.transaction() as session:

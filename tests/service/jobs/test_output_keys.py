@@ -1,4 +1,4 @@
-"""An output key belongs to one export: nothing that is there, or on its way there, is ever another's."""
+"""An output key belongs to one export: a file at it, or on its way to it, is never another's."""
 
 import asyncio
 import hashlib
@@ -36,13 +36,13 @@ async def app(request: pytest.FixtureRequest, settings: Settings, stack: AsyncEx
     return app
 
 
-async def asked(app: AppHarness, key: str | None = KEY, **more: object) -> httpx.Response:
+async def request_export(app: AppHarness, key: str | None = KEY, **more: object) -> httpx.Response:
     config = {"input_key": SOURCE, **FRAMING} | ({"output_key": key} if key else {})
     return await app.client.post("/api/exports", json={"type": "framing", "config": config}, **more)  # type: ignore[arg-type]
 
 
-async def begun(app: AppHarness, key: str | None = KEY) -> FakeRun:
-    answer = await asked(app, key)
+async def start_export(app: AppHarness, key: str | None = KEY) -> FakeRun:
+    answer = await request_export(app, key)
     assert answer.status_code == 202, answer.text
     run = await app.next_run()
     assert run.spec.job_id == answer.json()["job_id"]
@@ -54,8 +54,8 @@ async def act(app: AppHarness, run: FakeRun, method: str, action: str = "") -> h
     return await app.client.request(method, f"/api/exports/{run.spec.job_id}{action}")
 
 
-async def putting(app: AppHarness, run: FakeRun, *, lease_seconds: float = 60) -> Job:
-    """The export while somebody puts its output into its place."""
+async def acquire_finalize_lease(app: AppHarness, run: FakeRun, *, lease_seconds: float = 60) -> Job:
+    """Lease the export as a finalizer that moves its output to its key."""
     claim = job_factory.build_change(EventType.COMPLETED, run.spec.job_id, 1, 9, now=time.time())
     report = msgspec.structs.replace(claim.report, call_id=run.spec.call_id)
     async with app.database.transaction() as session:
@@ -67,29 +67,29 @@ async def putting(app: AppHarness, run: FakeRun, *, lease_seconds: float = 60) -
 
 
 async def test_a_key_is_its_export_s_while_that_goes_on_and_once_it_is_complete(app: AppHarness) -> None:
-    run = await begun(app)
-    first = assert_problem(await asked(app), 409)
+    run = await start_export(app)
+    first = assert_problem(await request_export(app), 409)
     assert first["type"] == "urn:framehook:problem:output_key_taken"
     assert run.spec.job_id in first["detail"]
     assert first["errors"][0]["loc"] == ["config", "output_key"]
     assert (await app.complete_run(run, VIDEO)).status_code == 200
-    assert_problem(await asked(app), 409)
+    assert_problem(await request_export(app), 409)
     assert (await act(app, run, "GET", "/download")).content == VIDEO
 
 
 async def test_a_key_that_was_given_unasked_is_its_export_s_too(app: AppHarness) -> None:
-    run = await begun(app, None)
-    assert_problem(await asked(app, f"exports/{run.spec.job_id}.mp4"), 409)
+    run = await start_export(app, None)
+    assert_problem(await request_export(app, f"exports/{run.spec.job_id}.mp4"), 409)
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled"])
 async def test_an_export_that_came_to_nothing_leaves_its_key(app: AppHarness, ending: str) -> None:
-    run = await begun(app)
+    run = await start_export(app)
     if ending == "failed":
         await run.report_failed()
     else:
         await act(app, run, "DELETE")
-    later = await begun(app)
+    later = await start_export(app)
     refused = assert_problem(await act(app, run, "POST", "/retry"), 409)
     assert refused["type"] == "urn:framehook:problem:output_key_taken"
     await act(app, later, "DELETE")
@@ -97,17 +97,17 @@ async def test_an_export_that_came_to_nothing_leaves_its_key(app: AppHarness, en
 
 
 async def test_of_many_who_ask_at_once_one_gets_the_key(app: AppHarness) -> None:
-    run = await begun(app)
+    run = await start_export(app)
     await run.report_failed()
     answers = await asyncio.gather(
-        *(asked(app) for _ in range(6)), *(act(app, run, "POST", "/retry") for _ in range(3))
+        *(request_export(app) for _ in range(6)), *(act(app, run, "POST", "/retry") for _ in range(3))
     )
     assert sorted(answer.status_code for answer in answers) == [202] + [409] * 8
 
 
 async def test_asking_again_with_the_same_idempotency_key_gets_the_same_export(app: AppHarness) -> None:
     headers = {"Idempotency-Key": "once"}
-    answers = [await asked(app, headers=headers) for _ in range(2)]
+    answers = [await request_export(app, headers=headers) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [202, 202]
     assert len({answer.json()["job_id"] for answer in answers}) == 1
 
@@ -115,10 +115,10 @@ async def test_asking_again_with_the_same_idempotency_key_gets_the_same_export(a
 async def test_an_export_that_is_cancelled_while_it_is_put_in_its_place_keeps_the_key_until_that_ends(
     app: AppHarness,
 ) -> None:
-    run = await begun(app)
-    job = await putting(app, run)
+    run = await start_export(app)
+    job = await acquire_finalize_lease(app, run)
     assert (await act(app, run, "DELETE")).status_code == 202
-    assert_problem(await asked(app), 409)
+    assert_problem(await request_export(app), 409)
     waiting = await act(app, run, "POST", "/retry")
     assert assert_problem(waiting, 409)["type"] == "urn:framehook:problem:still_ending"
     assert waiting.headers["retry-after"]
@@ -128,14 +128,14 @@ async def test_an_export_that_is_cancelled_while_it_is_put_in_its_place_keeps_th
 
 
 async def test_a_key_is_not_kept_for_one_who_died_putting_a_file_there(app: AppHarness) -> None:
-    run = await begun(app)
-    await putting(app, run, lease_seconds=0)
+    run = await start_export(app)
+    await acquire_finalize_lease(app, run, lease_seconds=0)
     assert (await act(app, run, "DELETE")).status_code == 202
-    assert (await asked(app)).status_code == 202
+    assert (await request_export(app)).status_code == 202
 
 
 async def test_a_file_that_comes_too_late_is_taken_away_and_its_key_is_free(app: AppHarness) -> None:
-    run = await begun(app)
+    run = await start_export(app)
     app.put_output(run, VIDEO)
     late = asyncio.create_task(run.report_completed(size=len(VIDEO), checksum=CHECKSUM))
     await act(app, run, "DELETE")
@@ -144,16 +144,16 @@ async def test_a_file_that_comes_too_late_is_taken_away_and_its_key_is_free(app:
     if row["status"] == "cancelled":
         assert row["lease_until"] is None
         assert await app.state["storage"].find("local", KEY) is None
-        assert (await asked(app)).status_code == 202
+        assert (await request_export(app)).status_code == 202
 
 
 async def test_the_same_file_of_a_later_export_is_not_taken_away_for_an_earlier_one(app: AppHarness) -> None:
-    run = await begun(app)
-    job = await putting(app, run)
+    run = await start_export(app)
+    job = await acquire_finalize_lease(app, run)
     await act(app, run, "DELETE")
     async with app.database.transaction() as session:
         await finalize_leases.release(session, job.job_id, "another")
-    later = await begun(app)
+    later = await start_export(app)
     app.put_output(later, VIDEO)
     assert (await later.report_completed(size=len(VIDEO), checksum=CHECKSUM)).status_code == 200
     same = msgspec.structs.replace(job, output_checksum=CHECKSUM)
@@ -165,7 +165,7 @@ async def test_users_have_keys_of_their_own(users_settings: Settings) -> None:
     async with open_app(users_settings, FakeRunner()) as app:
         for user in ("ada", "eve"):
             app.put_object(user=user)
-            assert (await asked(app, headers=bearer(user))).status_code == 202
+            assert (await request_export(app, headers=bearer(user))).status_code == 202
 
 
 @pytest.mark.parametrize(
@@ -175,12 +175,12 @@ async def test_a_key_where_no_file_can_or_may_come_to_lie_is_refused(app: AppHar
     app.put_object("exports/a.mp4")
     home = app.settings.data_dir / "objects" / "local"
     (home / "out").symlink_to(app.settings.data_dir)
-    refused = assert_problem(await asked(app, key), 422)
+    refused = assert_problem(await request_export(app, key), 422)
     assert refused["errors"][0]["loc"] == ["config", "output_key"]
 
 
 async def test_an_export_whose_place_was_obstructed_since_fails_for_good(app: AppHarness) -> None:
-    run = await begun(app, "exports/a.mp4")
+    run = await start_export(app, "exports/a.mp4")
     app.put_object("exports/a.mp4/in/the/way.mp4")
     assert (await app.complete_run(run, VIDEO)).status_code == 200
     job = (await act(app, run, "GET")).json()
@@ -188,7 +188,7 @@ async def test_an_export_whose_place_was_obstructed_since_fails_for_good(app: Ap
 
 
 async def test_another_file_in_its_place_is_not_taken_for_the_export_s(app: AppHarness) -> None:
-    run = await begun(app)
+    run = await start_export(app)
     await app.complete_run(run, VIDEO)
     app.put_object(KEY, b"another video")
     for method in ("GET", "HEAD"):

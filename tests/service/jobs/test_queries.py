@@ -1,4 +1,4 @@
-"""Reading jobs: within one user, newest first, page by page."""
+"""Reading jobs: of one user, newest first, page by page."""
 
 import pytest
 
@@ -15,8 +15,8 @@ async def filled(database: SqliteDatabase) -> SqliteDatabase:
     """Seven jobs of Ada's, of which one each is cancelled and failed; one of Bob's."""
     async with database.transaction() as session:
         for number in range(7):
-            asked = job_factory.submission_for(f"job-{number}")
-            await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
+            submission = job_factory.submission_for(f"job-{number}")
+            await transitions.submit(session, submission, runner="local", attempt_limit=3, now=NOW)
         await transitions.submit(
             session, job_factory.submission_for("job-8", "bob"), runner="local", attempt_limit=3, now=NOW
         )
@@ -100,8 +100,8 @@ async def test_only_active_jobs_of_the_user_count(filled: SqliteDatabase) -> Non
 
 async def test_a_timeline_is_told_from_the_beginning(filled: SqliteDatabase) -> None:
     async with filled.reading() as session:
-        told = await queries.list_events(session, "job-2")
-    assert [(row["sequence"], row["status"], row["at"]) for row in told] == [
+        events = await queries.list_events(session, "job-2")
+    assert [(row["sequence"], row["status"], row["at"]) for row in events] == [
         (1, "pending", NOW),
         (2, "error", NOW + 20),
     ]

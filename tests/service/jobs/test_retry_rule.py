@@ -1,4 +1,4 @@
-"""When a job is tried again, and what becomes of its row: the same, whoever found that the attempt had failed."""
+"""Retries: the same time and the same row whether the run or the service reports the failure."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from tests.support.job_factory import Row
 
 NOW = 1_000.0
 OF_A_REPORT = {"run", "step", "heartbeat_at", "gpu_seconds", "gpu_seconds_before", "call_id"}
-"""What a report says of itself, which the service can't say of a run that it has lost."""
+"""Columns that only a report can set."""
 
 
 @pytest.mark.parametrize(
@@ -36,30 +36,30 @@ def test_the_pause_after_a_failed_attempt_grows_and_has_an_end(
 
 @given(st.integers(1, 2**31), st.floats(0, 2e9), st.floats(0, 1), st.floats(0, 1))
 def test_a_pause_is_never_longer_for_a_greater_random_number_nor_shorter_than_half(
-    attempt: int, now: float, one: float, other: float
+    attempt: int, now: float, first_random: float, second_random: float
 ) -> None:
-    first, second = (retry_at(attempt, now, random) for random in sorted((one, other)))
+    first, second = (retry_at(attempt, now, random) for random in sorted((first_random, second_random)))
     assert now < second <= first <= now + 30
     assert first - now <= 2 * (second - now) + 1e-6
 
 
 async def report_failure(database: Database, job: Job, retryable: bool) -> None:
-    """The run says that it has failed."""
-    told = job_factory.build_change(
+    """Let the run report a failure."""
+    change = job_factory.build_change(
         EventType.FAILED, job.job_id, job.attempt, job.step + 1, now=NOW, transient=retryable
     )
-    await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told)
+    await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), change)
 
 
 async def lose_attempt(database: Database, job: Job, retryable: bool) -> None:
-    """The service finds the run lost."""
+    """Let the service find the run lost."""
     failure = AttemptFailure("broken", "It broke.", retryable)
     async with database.transaction() as session:
         await end_attempt(session, job, failure, now=NOW, jitter=0.5)
 
 
 async def start_job(database: Database, name: str, *, attempts: int) -> Job:
-    """A job whose run has reported twice, with something in every column that a transition has to reset."""
+    """Create a job whose run has reported twice, with a value in every column that a transition resets."""
     async with database.transaction() as session:
         job = await transitions.submit(
             session, job_factory.submission_for(name), runner="local", attempt_limit=attempts, now=NOW - 9
@@ -74,9 +74,9 @@ async def start_job(database: Database, name: str, *, attempts: int) -> Job:
     return transitions.to_job((await job_factory.fetch_jobs(database))[name])
 
 
-def comparable(row: Row) -> Row:
-    told = {"job_id", "output_key", "not_before"} | OF_A_REPORT
-    return {name: value for name, value in row.items() if name not in told}
+def drop_own_columns(row: Row) -> Row:
+    ignored = {"job_id", "output_key", "not_before"} | OF_A_REPORT
+    return {name: value for name, value in row.items() if name not in ignored}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ async def test_a_failure_does_the_same_to_a_job_whoever_found_it(
         await fail(any_database, job, retryable)
         rows.append((await job_factory.fetch_jobs(any_database))[name])
     assert [row["status"] for row in rows] == [status, status]
-    assert comparable(rows[0]) == comparable(rows[1])
+    assert drop_own_columns(rows[0]) == drop_own_columns(rows[1])
     timelines = [
         [
             (event["sequence"], event["message"])

@@ -13,14 +13,14 @@ __all__ = ["either"]  # the fixture
 
 
 async def flip(database: Database, attempt: int, count: int) -> None:
-    """Let a run change its phase so often."""
+    """Let a run change its phase `count` times."""
     phases = (Phase.PROCESSING, Phase.UPLOADING)
     flips = [
         job_factory.build_change(EventType.PROGRESS, "job-1", attempt, step, now=NOW, phase=phases[step % 2])
         for step in range(1, count + 1)
     ]
-    for one in flips:
-        await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), one)
+    for change in flips:
+        await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), change)
 
 
 async def test_phase_changes_leave_the_latest_rows_and_every_end(either: Database) -> None:
@@ -30,11 +30,11 @@ async def test_phase_changes_leave_the_latest_rows_and_every_end(either: Databas
     async with either.transaction() as session:
         assert await transitions.retry(session, "ada", "job-1", attempts=3, now=NOW)
     await flip(either, 2, 230)
-    told = await job_factory.fetch_events(either)
-    ends = [row for row in told if row["status"] == "cancelled"]
-    assert (len(told), len(ends)) == (201, 1)
-    assert told[-1]["sequence"] == (await job_factory.fetch_jobs(either))["job-1"]["sequence"]
-    kept = [row["sequence"] for row in told if row["status"] != "cancelled"]
+    rows = await job_factory.fetch_events(either)
+    ends = [row for row in rows if row["status"] == "cancelled"]
+    assert (len(rows), len(ends)) == (201, 1)
+    assert rows[-1]["sequence"] == (await job_factory.fetch_jobs(either))["job-1"]["sequence"]
+    kept = [row["sequence"] for row in rows if row["status"] != "cancelled"]
     assert kept == list(range(int(str(kept[0])), int(str(kept[-1])) + 1))
 
 
@@ -45,8 +45,8 @@ async def test_retries_leave_the_latest_ends(either: Database, count: int) -> No
             assert await transitions.cancel(session, "ada", "job-1", now=NOW)
         async with either.transaction() as session:
             assert await transitions.retry(session, "ada", "job-1", attempts=3, now=NOW)
-    told = await job_factory.fetch_events(either)
-    ends = [row["sequence"] for row in told if row["status"] == "cancelled"]
+    rows = await job_factory.fetch_events(either)
+    ends = [row["sequence"] for row in rows if row["status"] == "cancelled"]
     assert len(ends) == 100
-    assert len(told) <= 300
-    assert ends[-1] == told[-2]["sequence"]
+    assert len(rows) <= 300
+    assert ends[-1] == rows[-2]["sequence"]

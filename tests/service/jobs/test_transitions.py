@@ -1,4 +1,8 @@
-"""Every pair of state and event, as a table."""
+"""The state machine as a table: what each event does to each state, on both databases and both paths.
+
+Events of `callback` run in a batch, those of `service` in a transaction. A cell is the state after the event; `.` and
+`200` mean no change, `410` and `503` a refused callback.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -57,29 +61,29 @@ Within = Callable[[AsyncSession, Job], Awaitable[object]]
 
 @pytest.fixture
 def database(any_database: Database) -> Database:
-    """Each kind in turn: a transition is one statement, which both have to understand alike."""
+    """Each database in turn: both have to do the same with the same statement."""
     return any_database
 
 
 def callback(
     kind: EventType, *, attempts: int = 0, steps: int = 1, finalizer: str | None = None, **of_report: Any
 ) -> Event:
-    async def happen(database: Database, job: Job) -> Outcome:
+    async def run(database: Database, job: Job) -> Outcome:
         attempt, step = job.attempt + attempts, max(1, job.step + steps)
-        told = job_factory.build_change(kind, job.job_id, attempt, step, now=NOW, **of_report)
-        told = msgspec.structs.replace(told, finalizer=finalizer)
-        (outcome,) = await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told)
+        change = job_factory.build_change(kind, job.job_id, attempt, step, now=NOW, **of_report)
+        change = msgspec.structs.replace(change, finalizer=finalizer)
+        (outcome,) = await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), change)
         return outcome
 
-    return happen
+    return run
 
 
-def service(change: Within) -> Event:
-    async def happen(database: Database, job: Job) -> None:
+def service(transition: Within) -> Event:
+    async def run(database: Database, job: Job) -> None:
         async with database.transaction() as session:
-            await change(session, job)
+            await transition(session, job)
 
-    return happen
+    return run
 
 
 def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
@@ -87,20 +91,22 @@ def _claim(session: AsyncSession, _job: Job) -> Awaitable[object]:
 
 
 def _finalize(session: AsyncSession, job: Job) -> Awaitable[object]:
-    return finalize_leases.acquire(session, _completed(job), "finalizer", lease_seconds=30, now=NOW)
+    return finalize_leases.acquire(
+        session, _build_completed_report(job), "finalizer", lease_seconds=30, now=NOW
+    )
 
 
-def _completed(job: Job, **of_report: Any) -> Report:
+def _build_completed_report(job: Job, **of_report: Any) -> Report:
     kind = EventType.COMPLETED
     return job_factory.build_change(kind, job.job_id, job.attempt, job.step + 1, now=NOW, **of_report).report
 
 
-def _requeued(charge: Charge, *, attempts: int = 0) -> Within:
-    def change(session: AsyncSession, job: Job) -> Awaitable[object]:
+def _requeue(charge: Charge, *, attempts: int = 0) -> Within:
+    def requeue(session: AsyncSession, job: Job) -> Awaitable[object]:
         held = transitions.to_job(_as_row(job) | {"attempt": job.attempt + attempts})
         return transitions.requeue(session, held, "Lost.", charge=charge, not_before=0, now=NOW)
 
-    return change
+    return requeue
 
 
 def _as_row(job: Job) -> Row:
@@ -124,18 +130,22 @@ EVENTS: dict[str, Event] = {
     "end_of_other_call": callback(EventType.COMPLETED, call_id="call-of-another"),
     "finalize_by_other": service(
         lambda session, job: finalize_leases.acquire(
-            session, _completed(job, call_id="call-of-another"), "other", lease_seconds=30, now=NOW
+            session,
+            _build_completed_report(job, call_id="call-of-another"),
+            "other",
+            lease_seconds=30,
+            now=NOW,
         )
     ),
     "end_by_finalizer": callback(EventType.COMPLETED, finalizer="finalizer"),
     "failed_by_other": callback(EventType.FAILED, finalizer="other", transient=True),
     "of_older_attempt": callback(EventType.COMPLETED, attempts=-1),
     "of_later_attempt": callback(EventType.COMPLETED, attempts=1),
-    "lost": service(_requeued(Charge.FAILURE)),
-    "handed_over": service(_requeued(Charge.NOTHING)),
-    "interrupted": service(_requeued(Charge.INTERRUPTION)),
+    "lost": service(_requeue(Charge.FAILURE)),
+    "handed_over": service(_requeue(Charge.NOTHING)),
+    "interrupted": service(_requeue(Charge.INTERRUPTION)),
     "given_up": service(lambda session, job: transitions.fail(session, job, "lost", "Lost.", now=NOW)),
-    "lost_by_an_older": service(_requeued(Charge.FAILURE, attempts=-1)),
+    "lost_by_an_older": service(_requeue(Charge.FAILURE, attempts=-1)),
     "cancel": service(lambda session, job: transitions.cancel(session, "ada", job.job_id, now=NOW)),
     "cancel_by_another": service(
         lambda session, job: transitions.cancel(session, "eve", job.job_id, now=NOW)
@@ -148,7 +158,7 @@ EVENTS: dict[str, Event] = {
         lambda session, job: transitions.acknowledge(session, "ada", [job.job_id], now=NOW)
     ),
 }
-ROADS = {
+EVENTS_TO_STATE = {
     "waiting": [],
     "leased": ["claim"],
     "spawned": ["claim", "spawned"],
@@ -161,7 +171,7 @@ ROADS = {
 
 
 def state_of(row: Row) -> str:
-    """The table's name for the state that a row is in."""
+    """Return the table's name for the state of a row."""
     match row["status"], row["phase"]:
         case "pending", _:
             return "spawned" if row["call_id"] else "leased" if row["lease_until"] else "waiting"
@@ -182,7 +192,7 @@ async def test_an_event_does_to_a_state_what_the_table_says(
 ) -> None:
     job = await second_attempt_in(state, database)
     before = (await job_factory.fetch_jobs(database))[job.job_id]
-    told_before = await job_factory.fetch_events(database)
+    events_before = await job_factory.fetch_events(database)
 
     outcome = await EVENTS[event](database, job)
 
@@ -191,7 +201,7 @@ async def test_an_event_does_to_a_state_what_the_table_says(
         refused = Applied(job.sequence) if expected == "200" else REFUSED[expected]
         assert outcome == refused
         assert after == before
-        assert await job_factory.fetch_events(database) == told_before
+        assert await job_factory.fetch_events(database) == events_before
         return
     assert state_of(after) == expected
     assert after["sequence"] == job.sequence + (event not in UNCOUNTED)
@@ -201,11 +211,11 @@ async def test_an_event_does_to_a_state_what_the_table_says(
 
 
 async def second_attempt_in(state: str, database: Database) -> Job:
-    """A job in its second of three attempts, brought into a state by the events that lead there."""
+    """Create a job in its second of three attempts, and bring it into a state by events."""
     async with database.transaction() as session:
-        asked = job_factory.submission_for("job-1")
-        job = await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW - 9)
-    for event in ["lost", *ROADS[state]]:
+        submission = job_factory.submission_for("job-1")
+        job = await transitions.submit(session, submission, runner="local", attempt_limit=3, now=NOW - 9)
+    for event in ["lost", *EVENTS_TO_STATE[state]]:
         await EVENTS[event](database, job)
         job = transitions.to_job((await job_factory.fetch_jobs(database))[job.job_id])
     assert (state_of(_as_row(job)), job.attempt) == (state, 2)
@@ -214,9 +224,9 @@ async def second_attempt_in(state: str, database: Database) -> Job:
 
 async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Database) -> None:
     job = await second_attempt_in("running", database)
-    told = job_factory.build_change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
+    change = job_factory.build_change(EventType.COMPLETED, job.job_id, job.attempt, job.step + 2, now=NOW)
     async with database.transaction() as session:
-        await finalize_leases.acquire(session, told.report, "finalizer", lease_seconds=30, now=NOW)
+        await finalize_leases.acquire(session, change.report, "finalizer", lease_seconds=30, now=NOW)
     before = await job_factory.fetch_jobs(database)
 
     outcome = await callback(EventType.PROGRESS)(database, job)
@@ -228,15 +238,15 @@ async def test_a_tick_that_comes_late_does_not_undo_finalizing(database: Databas
 async def test_a_later_run_of_an_attempt_takes_over_from_the_one_before(database: Database) -> None:
     job = await second_attempt_in("running", database)
 
-    async def posted(run: str, step: int) -> Outcome:
-        told = job_factory.build_change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
-        return (await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), told))[0]
+    async def post_tick(run: str, step: int) -> Outcome:
+        change = job_factory.build_change(EventType.PROGRESS, job.job_id, job.attempt, step, run=run, now=NOW)
+        return (await job_factory.write_changes(BatchWriter(database, job_factory.FakeChanges()), change))[0]
 
-    assert isinstance(await posted("0b", 1), Applied)
+    assert isinstance(await post_tick("0b", 1), Applied)
     before = await job_factory.fetch_jobs(database)
-    assert await posted("0a", 9) is Refusal.OVER
-    assert await posted("", 9) is Refusal.OVER
-    assert await posted("0b", 1) == Applied(job.sequence + 1)
+    assert await post_tick("0a", 9) is Refusal.OVER
+    assert await post_tick("", 9) is Refusal.OVER
+    assert await post_tick("0b", 1) == Applied(job.sequence + 1)
     assert await job_factory.fetch_jobs(database) == before
 
 
@@ -244,8 +254,8 @@ async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_ne
     database: Database,
 ) -> None:
     async with database.transaction() as session:
-        asked = job_factory.submission_for("job-1")
-        job = await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
+        submission = job_factory.submission_for("job-1")
+        job = await transitions.submit(session, submission, runner="local", attempt_limit=3, now=NOW)
     seen = []
     for _ in range(2):
         for _ in range(3):
@@ -263,15 +273,15 @@ async def test_transient_failures_end_with_the_allowance_and_a_retry_brings_a_ne
 async def test_claims_take_turns_over_users_and_stop_at_each_user_s_limit(database: Database) -> None:
     async with database.transaction() as session:
         for number, user in enumerate(["ada", "ada", "ada", "ada", "bob", "eve"]):
-            asked = job_factory.submission_for(f"job-{number}", user)
-            await transitions.submit(session, asked, runner="local", attempt_limit=3, now=NOW)
+            submission = job_factory.submission_for(f"job-{number}", user)
+            await transitions.submit(session, submission, runner="local", attempt_limit=3, now=NOW)
 
-    async def claimed(places: int) -> set[str]:
+    async def claim_jobs(slots: int) -> set[str]:
         async with database.transaction() as session:
-            found = await leases.claim(session, slots=places, per_user=3, lease_seconds=30, now=NOW)
-            return {job.job_id for job in found}
+            jobs = await leases.claim(session, slots=slots, per_user=3, lease_seconds=30, now=NOW)
+            return {job.job_id for job in jobs}
 
-    assert [await claimed(3), await claimed(1), await claimed(9), await claimed(9)] == [
+    assert [await claim_jobs(3), await claim_jobs(1), await claim_jobs(9), await claim_jobs(9)] == [
         {"job-0", "job-4", "job-5"},
         {"job-1"},
         {"job-2"},
