@@ -29,9 +29,7 @@ from gpu.transfer.http_client import (
     raise_for_retryable,
 )
 
-_TOO_LARGE = (
-    "The export is larger than it may be; choose a lower quality, a smaller picture, or less of the source."
-)
+_TOO_LARGE = "The export is larger than allowed. Choose a lower quality, a smaller picture or a shorter part."
 _CODE, _MESSAGE = "output_unwritable", "The export could not be stored."
 # Measured: reading a file for its checksum takes about a tenth of the time that sending it does.
 _HASHING_SHARE = 0.1

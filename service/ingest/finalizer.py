@@ -21,19 +21,20 @@ from service.jobs.models import Job
 logger = logging.getLogger("framehook.outcomes")
 
 MISSING = Failure(
-    code="output_missing", message="The exported file did not arrive in storage whole.", transient=True
+    code="output_missing", message="The exported file is missing in storage or incomplete.", transient=True
 )
 TOO_LARGE = Failure(
     code="output_too_large",
-    message="The export is larger than it may be; choose a lower quality, a smaller picture, or less of the source.",
+    message="The export is larger than allowed. Choose a lower quality, a smaller picture or a shorter part.",
 )
 TOO_LONG = Failure(
     code="finalize_timeout",
-    message="Checking the exported file and moving it to its place took too long.",
+    message="Checking and storing the exported file took too long.",
     transient=True,
 )
 OBSTRUCTED = Failure(
-    code="output_key_obstructed", message="A folder, or another file, is in the way of the exported file."
+    code="output_key_obstructed",
+    message="The output key conflicts with an existing file or folder. Choose another output key.",
 )
 
 

@@ -18,7 +18,7 @@ DURATION_TOLERANCE_SECONDS = 0.1
 INCONCLUSIVE_CODES = frozenset({"probe_timeout", "source_missing"})
 """Failures that say nothing about the output: the machine is busy, or the output was just moved."""
 INVALID = Failure(
-    code="output_invalid", message="The exported file is not the video that its run reported.", transient=True
+    code="output_invalid", message="The exported file does not match the report of its run.", transient=True
 )
 TYPE_REMOVED = Failure(
     code="unknown_export_type", message="The service has no such export type any more; install its package."

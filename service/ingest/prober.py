@@ -33,7 +33,7 @@ class UnreadableSource(Problem):
 class TooManyProbes(QuotaExceeded):
     """Too many files of this user are waiting to be read."""
 
-    title = "Too many files are looked at for this user at a time."
+    title = "Too many of your files are being read now. Try again in 2 seconds."
     code = "too_many_probes"
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Prober:
                 status = 0 if line else await process.wait()
         except TimeoutError:
             return _error(
-                "probe_timeout", f"It could not be told in {self._seconds:g} s what is in the file."
+                "probe_timeout", f"Reading the file took longer than {self._seconds:g} s. Try again later."
             )
         except ValueError:
             return _error("source_unreadable", "The file has too many tracks.")

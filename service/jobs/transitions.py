@@ -65,7 +65,7 @@ async def submit(
         **submission.__dict__,
         "status": Status.PENDING,
         "phase": Phase.QUEUED,
-        "message": "Waiting for a free place",
+        "message": "Waiting in the queue",
         "runner": runner,
         "attempt_limit": attempt_limit,
         "created_at": now,
@@ -85,7 +85,7 @@ async def retry(session: AsyncSession, user_id: str, job_id: str, *, attempts: i
     values = {
         "job_id": job_id,
         "user_id": user_id,
-        "message": "Waiting for a free place",
+        "message": "Waiting in the queue",
         "attempts": attempts,
     }
     return await apply_transition(session, _RETRY, values, now)
