@@ -57,7 +57,7 @@ class StagedRows(Protocol):
 
 
 class BatchConnection(Protocol):
-    """The driver's connection within a batch. Statements have `:names`, whatever the driver's own placeholders are.
+    """The driver's connection within a batch. Statements have `:names` for both drivers.
 
     `changed_rows` is what the commit announces to the other replicas.
     """
@@ -73,7 +73,7 @@ class BatchConnection(Protocol):
         ...
 
     async def stage(self, table: StagedTable, rows: Sequence[msgspec.Struct]) -> StagedRows:
-        """Hand over rows for the statements that follow; a table holds the rows that were staged last."""
+        """Hand over rows for the statements that follow; they replace the rows staged for the table before."""
         ...
 
 

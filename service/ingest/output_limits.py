@@ -25,6 +25,7 @@ async def max_output_bytes(storage: Storage, job: Job, limit_bytes: int) -> int:
 def _input_keys(job: Job) -> list[str]:
     try:
         config = parse_config(job.type, msgspec.json.decode(job.config))
-    except (ValidationError, UnknownExportType):  # written by another version, or with a package that is gone
+    except (ValidationError, UnknownExportType):
+        # Another version wrote the config, or the package of the export type is no longer installed.
         return [job.input_key]
     return list(config.input_keys)

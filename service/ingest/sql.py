@@ -1,8 +1,8 @@
 """The statements that apply callbacks, in SQL that both databases understand.
 
-Nearly all callbacks are ticks, so they have a statement which changes no indexed column: SQLite then leaves its indexes
-alone, and PostgreSQL can put the new version of the row beside the old one (a HOT update). Indexed columns are written
-only by the statements that change them.
+Nearly all callbacks are ticks, so they have a statement which changes no indexed column. SQLite then does not change
+its indexes, and PostgreSQL can write the new version of the row to the same page (a HOT update). Indexed columns are
+written only by the statements that change them.
 
 The callbacks of a batch are rows of the table `reported`, one for each job. A change that ends an attempt is applied
 alone, with `:parameters`, by the transitions that the service itself uses. Every statement names the job, its attempt

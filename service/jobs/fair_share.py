@@ -45,7 +45,7 @@ WHERE waiting.user_id IS NOT NULL
 _READY_OF_USER = text(_READY.format(user=":user_id", limit=":limit"))
 _SLOTS = text("""
 SELECT place.job_id, place.user_id, place.since, job.completed_at,
-    job.attempt = place.attempt AND job.status IN ('pending', 'processing') AS held
+    job.attempt = place.attempt AND job.status IN ('pending', 'processing') AS is_running
 FROM occupied_places AS place LEFT JOIN export_jobs AS job ON job.job_id = place.job_id
 """)
 _DELETE_SLOTS = text("DELETE FROM occupied_places WHERE job_id IN :job_ids").bindparams(

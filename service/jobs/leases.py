@@ -76,13 +76,13 @@ async def list_unchanged(session: AsyncSession, seen: Sequence[WatchedJob]) -> l
 async def lease_silent(
     session: AsyncSession, seen: Sequence[WatchedJob], *, lease_seconds: float, now: float
 ) -> list[Job]:
-    """Lease to the caller, for one look, those of the jobs that nobody has changed or leased since.
+    """Lease to the caller the jobs that were neither changed nor leased since they were seen.
 
-    Whoever was publishing the output of one of them has lost it by that.
+    A finalizer of one of them loses its lease by that.
     """
-    chosen = select(JOBS.c.job_id).where(_is_unchanged(seen)).with_for_update(skip_locked=True)
+    unchanged_ids = select(JOBS.c.job_id).where(_is_unchanged(seen)).with_for_update(skip_locked=True)
     values = {"lease_until": now + lease_seconds, "finalizer": None}
-    leased = update(JOBS).where(JOBS.c.job_id.in_(chosen)).values(values)
+    leased = update(JOBS).where(JOBS.c.job_id.in_(unchanged_ids)).values(values)
     rows = await session.execute(leased.returning(JOBS))
     return [to_job(row) for row in rows.mappings()]
 

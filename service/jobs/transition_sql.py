@@ -2,7 +2,7 @@
 
 Callbacks run them in batches (`service.ingest`), the service in transactions (`service.jobs.transitions`). A statement
 is `update(changes, *guards)`: if the row does not meet every guard, it changes nothing and returns no row, so the
-database decides every race. Parameters are `:names`; `{of}` in a guard stands for `:` or for the table of a batch.
+database decides every race. Parameters are `:names`; `{of}` in a guard is replaced by `:` or by the table of a batch.
 """
 
 from service.jobs.models import COLUMNS

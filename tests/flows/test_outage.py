@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.database.pooler import pooler
+from tests.infra.database.pooler import run_pooler
 from tests.support.service_process import ServiceProcess, wait_until
 
 FAILED_REQUESTS = 40
@@ -17,14 +17,14 @@ FAILED_REQUESTS = 40
 async def test_an_outage_of_the_database_is_a_few_lines(
     postgresql_url: str, tmp_path: Path, log_format: str
 ) -> None:
-    async with pooler(postgresql_url) as proxy:
+    async with run_pooler(postgresql_url) as proxy:
         url, port = proxy.url, int(proxy.url.rpartition(":")[2].partition("/")[0])
         service = ServiceProcess(tmp_path, {"DATABASE_URL": url, "LOG_FORMAT": log_format})
         await service.__aenter__()
     try:
         for path in ("/api/exports", "/readyz") * (FAILED_REQUESTS // 2):
             assert (await service.http.get(path)).status_code == 503
-        async with pooler(postgresql_url, port):
+        async with run_pooler(postgresql_url, port):
             await wait_until(lambda: "the database is back" in service.log, service)
             assert (await service.http.get("/api/exports")).status_code == 200
             await asyncio.to_thread(service.stop, signal.SIGTERM)  # the pooler runs here

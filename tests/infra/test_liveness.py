@@ -1,4 +1,4 @@
-"""A process whose loops or database have been dead for long says so, by a clock that nobody sets."""
+"""A process reports loops and a database that have failed for long, by a monotonic clock."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from service.api.state import State
 
 
 class Clock:
-    """A clock that goes on only when told."""
+    """A clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -23,8 +23,8 @@ class Clock:
         return self.now
 
 
-class Answering:
-    """A database that answers, or does not."""
+class FakeDatabase:
+    """A database check that fails on demand."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -45,7 +45,7 @@ def supervisor(clock: Clock) -> Supervisor:
 
 
 async def die_once(supervisor: Supervisor, name: str) -> "asyncio.Task[None]":
-    """Keep a loop that has died once when this returns, and runs when it is started again."""
+    """Supervise a loop that has failed once and been started again when this returns."""
     died, again = asyncio.Event(), asyncio.Event()
 
     async def loop() -> None:
@@ -70,7 +70,7 @@ async def end(task: "asyncio.Task[None]") -> None:
 async def test_a_database_that_answers_is_alive_however_long_ago_the_start_was(
     clock: Clock, supervisor: Supervisor
 ) -> None:
-    liveness = Liveness(Answering().check, supervisor, clock=clock)
+    liveness = Liveness(FakeDatabase().check, supervisor, clock=clock)
     for _ in range(10):
         clock.now += DEAD_SECONDS - 1
         await liveness.probe()
@@ -80,7 +80,7 @@ async def test_a_database_that_answers_is_alive_however_long_ago_the_start_was(
 async def test_a_database_that_has_not_answered_for_long_is_dead_until_it_answers(
     clock: Clock, supervisor: Supervisor
 ) -> None:
-    database = Answering()
+    database = FakeDatabase()
     liveness = Liveness(database.check, supervisor, clock=clock)
     database.error = OSError("no connection")
     with pytest.raises(OSError, match="no connection"):
@@ -97,7 +97,7 @@ async def test_a_database_that_has_not_answered_for_long_is_dead_until_it_answer
 async def test_a_loop_that_never_runs_steadily_is_dead_since_its_first_death(
     clock: Clock, supervisor: Supervisor
 ) -> None:
-    liveness = Liveness(Answering().check, supervisor, clock=clock)
+    liveness = Liveness(FakeDatabase().check, supervisor, clock=clock)
     deaths: asyncio.Queue[None] = asyncio.Queue()
 
     async def loop() -> None:
@@ -117,7 +117,7 @@ async def test_a_loop_that_never_runs_steadily_is_dead_since_its_first_death(
 async def test_a_loop_that_has_run_steadily_since_it_died_is_alive(
     clock: Clock, supervisor: Supervisor
 ) -> None:
-    liveness = Liveness(Answering().check, supervisor, clock=clock)
+    liveness = Liveness(FakeDatabase().check, supervisor, clock=clock)
     keeping = await die_once(supervisor, "dispatch")
     clock.now += DEAD_SECONDS + 1
     await liveness.probe()
@@ -129,7 +129,7 @@ async def test_a_loop_that_has_run_steadily_since_it_died_is_alive(
 async def test_healthz_fails_when_something_has_been_dead_for_long(
     clock: Clock, supervisor: Supervisor, silent_seconds: float, status: int
 ) -> None:
-    liveness = Liveness(Answering().check, supervisor, clock=clock)
+    liveness = Liveness(FakeDatabase().check, supervisor, clock=clock)
     clock.now += silent_seconds
     request: Request[State] = Request({"type": "http", "state": {"liveness": liveness}})
     answer = await healthz(request)

@@ -22,25 +22,25 @@ class Pooler:
 
 
 @asynccontextmanager
-async def pooler(postgresql_url: str, port: int = 0) -> AsyncIterator[Pooler]:
+async def run_pooler(postgresql_url: str, port: int = 0) -> AsyncIterator[Pooler]:
     """Run a pooler in front of the server of a URL."""
     target = urlsplit(postgresql_url)
     folder = parse_qs(target.query).get("host", [""])[0]
-    pooler_state = Pooler()
+    proxy = Pooler()
     open_writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         open_writers.add(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await _serve(pooler_state, folder, reader, writer)
+            await _serve(proxy, folder, reader, writer)
         open_writers.discard(writer)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     port = server.sockets[0].getsockname()[1]
-    pooler_state.url = f"postgresql://{target.username}@127.0.0.1:{port}{target.path}?sslmode=disable"
+    proxy.url = f"postgresql://{target.username}@127.0.0.1:{port}{target.path}?sslmode=disable"
     try:
-        yield pooler_state
+        yield proxy
     finally:
         server.close()
         for writer in open_writers:
@@ -48,7 +48,7 @@ async def pooler(postgresql_url: str, port: int = 0) -> AsyncIterator[Pooler]:
 
 
 async def _serve(
-    pooler_state: Pooler, folder: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    proxy: Pooler, folder: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     length, code = struct.unpack("!II", await reader.readexactly(8))
     body = await reader.readexactly(length - 8)
@@ -59,7 +59,7 @@ async def _serve(
         writer.write(_error(f"unsupported startup parameter: {unknown[0]}"))
         await writer.drain()
         return
-    pooler_state.started.append(parameters)
+    proxy.started.append(parameters)
     upstream, downstream = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
     downstream.write(struct.pack("!II", length, code) + body)
     await asyncio.gather(_copy(reader, downstream), _copy(upstream, writer))

@@ -7,13 +7,13 @@ from sqlalchemy import text
 from infra.database.base import BatchConnection
 from infra.database.postgresql import IDLE_IN_TRANSACTION, PostgresDatabase
 from service import schema
-from tests.infra.database.pooler import pooler
+from tests.infra.database.pooler import run_pooler
 
 SHOWN = "SHOW idle_in_transaction_session_timeout"
 
 
 async def test_a_pooler_that_refuses_parameters_at_the_start_is_no_obstacle(postgresql_url: str) -> None:
-    async with pooler(postgresql_url) as proxy:
+    async with run_pooler(postgresql_url) as proxy:
         assert await schema.is_current(proxy.url)
         await asyncio.to_thread(schema.upgrade, proxy.url)
         database = PostgresDatabase(proxy.url)

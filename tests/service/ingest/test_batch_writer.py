@@ -31,12 +31,12 @@ class Counting(SqliteDatabase):
 
     batches = 0
     failing = 0
-    held: asyncio.Event | None = None
+    commit_allowed: asyncio.Event | None = None
 
     async def batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
         self.batches += 1
-        if self.held is not None:
-            await self.held.wait()
+        if self.commit_allowed is not None:
+            await self.commit_allowed.wait()
         if self.failing:
             self.failing -= 1
             raise sqlite3.OperationalError("disk I/O error")
@@ -62,7 +62,7 @@ def tick(job_id: str, step: int, *, attempt: int = 1, progress: float = 50) -> C
 
 async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(counting: Counting) -> None:
     await submit_jobs(counting, *(f"job-{number}" for number in range(20)))
-    counting.held = asyncio.Event()
+    counting.commit_allowed = asyncio.Event()
     writer = BatchWriter(counting, job_factory.FakeChanges())
     loop = asyncio.create_task(writer.run())
     first = asyncio.ensure_future(writer.submit(tick("job-0", 1)))
@@ -70,7 +70,7 @@ async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(coun
     rest = [asyncio.ensure_future(writer.submit(tick(f"job-{number}", 1))) for number in range(1, 20)]
     await _run_ready_tasks()
     assert counting.batches == 1
-    counting.held.set()
+    counting.commit_allowed.set()
     assert all(isinstance(outcome, Applied) for outcome in await asyncio.gather(first, *rest))
     assert counting.batches == 2
     await _stop(loop)
@@ -144,15 +144,15 @@ async def test_a_batch_that_fails_tells_all_its_callers_and_the_next_one_is_writ
 
 async def test_a_caller_that_goes_away_leaves_the_others_their_answers(counting: Counting) -> None:
     await submit_jobs(counting, "job-1", "job-2")
-    counting.held = asyncio.Event()
+    counting.commit_allowed = asyncio.Event()
     writer = BatchWriter(counting, job_factory.FakeChanges())
     loop = asyncio.create_task(writer.run())
-    gone = asyncio.ensure_future(writer.submit(tick("job-1", 1)))
-    stays = asyncio.ensure_future(writer.submit(tick("job-2", 1)))
+    cancelled = asyncio.ensure_future(writer.submit(tick("job-1", 1)))
+    waiting = asyncio.ensure_future(writer.submit(tick("job-2", 1)))
     await _run_ready_tasks()
-    gone.cancel()
-    counting.held.set()
-    assert isinstance(await stays, Applied)
+    cancelled.cancel()
+    counting.commit_allowed.set()
+    assert isinstance(await waiting, Applied)
     await _stop(loop)
     await counting.close()
 
@@ -202,7 +202,7 @@ async def test_a_publisher_that_fails_leaves_no_caller_without_an_answer(databas
 
 steps = st.integers(1, 4)
 generated_changes = st.tuples(
-    st.sampled_from(["job-1", "job-1", "job-2", "nobody"]),
+    st.sampled_from(["job-1", "job-1", "job-2", "unknown"]),
     st.sampled_from([EventType.PROGRESS, EventType.PROGRESS, EventType.STARTED, *EventType]).filter(
         lambda kind: kind is not EventType.CANCELLED
     ),

@@ -1,4 +1,4 @@
-"""An output that a replica was publishing when it died is another's within seconds, and never two replicas' at once."""
+"""After a crash another replica publishes the output within seconds; two never do so together."""
 
 import asyncio
 import hashlib
@@ -34,34 +34,34 @@ FINISHED = Finished(msgspec.convert({**OUTPUT, "size": len(VIDEO), "checksum": C
 LOST = Failed("run_lost", "It is gone.", transient=True)
 ROUND_SECONDS = 200.0
 LEASE_SECONDS = 3 * ROUND_SECONDS
-"""Long for a test: nothing but the test itself renews a lease, or lets one lapse."""
+"""Long for a test: only the test renews leases or lets them run out."""
 LIMIT_SECONDS = 8 * ROUND_SECONDS
 
 
 class HeldProber:
-    """Looks at outputs when it is allowed to."""
+    """A prober that waits until the test allows it to answer."""
 
     def __init__(self) -> None:
-        self.asked, self.allowed = asyncio.Event(), asyncio.Event()
+        self.called, self.allowed = asyncio.Event(), asyncio.Event()
 
     async def probe(
-        self, user_id: str, place: LocalFile | RemoteObject, *, output_type: str | None = None
+        self, user_id: str, location: LocalFile | RemoteObject, *, output_type: str | None = None
     ) -> dict[str, Any]:
-        self.asked.set()
+        self.called.set()
         await self.allowed.wait()
-        return await ThreadProber().probe(user_id, place, output_type=output_type)
+        return await ThreadProber().probe(user_id, location, output_type=output_type)
 
 
 @dataclass
 class Replica:
-    """A service on a database that it shares, its clock, and what decides when it has verified an output."""
+    """A service on a shared database, with its clock and its prober of outputs."""
 
     app: AppHarness
     clock: MovableClock
     prober: HeldProber
 
     async def pass_rounds(self, count: int) -> None:
-        """Let the watch look on while time passes."""
+        """Run the rescuer `count` times while time passes."""
         for _ in range(count):
             self.clock.passed_seconds += ROUND_SECONDS
             await self.app.state["rescuer"].rescue_once()
@@ -80,7 +80,7 @@ class Replica:
 
 @dataclass
 class Pair:
-    """Two replicas, of which the first verifies the output of `run`, and what it will answer."""
+    """Two replicas; the first verifies the output of `run`, and will answer the callback with `answer`."""
 
     first: Replica
     second: Replica
@@ -120,7 +120,7 @@ async def pair(shared_settings: Settings, stack: AsyncExitStack) -> AsyncIterato
     await run.report_started()
     first.app.put_output(run, VIDEO)
     answer = asyncio.create_task(run.report_completed(size=len(VIDEO), checksum=CHECKSUM))
-    await first.prober.asked.wait()
+    await first.prober.called.wait()
     await second.pass_rounds(1)
     yield Pair(first, second, run, answer)
     first.prober.allowed.set()
@@ -171,7 +171,7 @@ async def test_who_stood_still_for_longer_than_the_lease_publishes_nothing(pair:
 async def test_of_two_that_publish_the_one_with_the_lease_says_complete(pair: Pair) -> None:
     pair.second.app.runner.statuses[pair.run.spec.call_id] = FINISHED
     taking_over = asyncio.create_task(pair.second.pass_rounds(3))
-    await pair.second.prober.asked.wait()
+    await pair.second.prober.called.wait()
     pair.first.prober.allowed.set()  # it does not know yet
     assert assert_problem(await pair.answer, 503)["type"].endswith("still_finalizing")
     assert (await pair.first.job(pair.job_id))["phase"] == "finalizing"
@@ -188,7 +188,7 @@ async def test_of_two_that_publish_the_one_with_the_lease_says_complete(pair: Pa
 async def test_a_verdict_that_comes_too_late_does_not_end_what_another_verifies(pair: Pair) -> None:
     pair.second.app.runner.statuses[pair.run.spec.call_id] = FINISHED
     taking_over = asyncio.create_task(pair.second.pass_rounds(3))
-    await pair.second.prober.asked.wait()
+    await pair.second.prober.called.wait()
     pair.first.app.put_output(pair.run, VIDEO[:-1])  # as it would look to one who can't read it whole
     pair.first.prober.allowed.set()
     assert assert_problem(await pair.answer, 503)["type"].endswith("still_finalizing")

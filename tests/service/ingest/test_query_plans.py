@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 Read = Callable[[AsyncSession], Awaitable[Any]]
 NOW = time.time()
 
-HELD = [
+WATCHED = [
     leases.WatchedJob(
         job_id=f"job-{number}",
         attempt=1,
@@ -59,9 +59,9 @@ READS: dict[str, Read] = {
     "quota": lambda session: queries.count_active(session, "alice"),
     "metrics": queries.count_active_by_status,
     "claim": lambda session: leases.claim(session, slots=4, per_user=2, lease_seconds=30, now=NOW),
-    "held": leases.list_watched,
-    "late": lambda session: leases.list_unchanged(session, HELD),
-    "silent": lambda session: leases.lease_silent(session, HELD, lease_seconds=60, now=NOW),
+    "watched": leases.list_watched,
+    "late": lambda session: leases.list_unchanged(session, WATCHED),
+    "silent": lambda session: leases.lease_silent(session, WATCHED, lease_seconds=60, now=NOW),
     "long pauses": lambda session: leases.end_long_pauses(session, now=NOW),
     "ended": lambda session: leases.find_by_call(session, ["call"]),
     "left over": lambda session: leases.list_orphaned(session, "local", of_this_instance="local-1-"),

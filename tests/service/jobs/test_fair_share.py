@@ -210,7 +210,7 @@ class CheckedQueue(Queue):
 
     async def claim(self) -> list[Job]:
         before = await job_factory.fetch_jobs(self.database)
-        held = Counter(job.user_id for job in self.running.values())
+        running = Counter(job.user_id for job in self.running.values())
         free = self.slots - len(self.running)
         ready: dict[str, list[str]] = defaultdict(list)
         for job_id, row in sorted(before.items()):
@@ -220,24 +220,26 @@ class CheckedQueue(Queue):
         served = {job.user_id for job in self.started}
         claimed = await super().claim()
         for job in claimed:
-            self._check_turn(job, ready, held, served)
+            self._check_selection(job, ready, running, served)
             ready[job.user_id].pop(0)
-            held[job.user_id] += 1
+            running[job.user_id] += 1
             served.add(job.user_id)
             free -= 1
-        eligible = [user for user, line in ready.items() if line and held[user] < self.per_user]
+        eligible = [user for user, line in ready.items() if line and running[user] < self.per_user]
         assert free == 0 or not eligible, "no slot stays free while a user may have it"
         return claimed
 
-    def _check_turn(
-        self, job: Job, ready: dict[str, list[str]], held: Counter[str], served: set[str]
+    def _check_selection(
+        self, job: Job, ready: dict[str, list[str]], running: Counter[str], served: set[str]
     ) -> None:
         assert job.job_id == ready[job.user_id][0], "first come, first served within a user"
-        assert held[job.user_id] < self.per_user
-        waiting = [user for user, line in ready.items() if line and held[user] < self.per_user]
-        assert held[job.user_id] == min(held[user] for user in waiting), "who has fewer at work goes first"
+        assert running[job.user_id] < self.per_user
+        waiting = [user for user, line in ready.items() if line and running[user] < self.per_user]
+        assert running[job.user_id] == min(running[user] for user in waiting), (
+            "the user with fewer running exports is first"
+        )
         new = [user for user in waiting if user not in served]
-        assert not new or job.user_id in new, "who was never served goes before all others"
+        assert not new or job.user_id in new, "a user who was never served is before all others"
 
 
 @pytest.mark.parametrize(

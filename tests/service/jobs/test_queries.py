@@ -71,7 +71,7 @@ async def test_what_finished_lately_or_is_unseen_is_read_up_to_a_bound_the_newes
         later = await queries.list_latest_finished(session, "ada", since=NOW + 21, limit=9)
         newest = await queries.list_latest_finished(session, "ada", since=NOW, limit=1)
     assert [job.job_id for job in lately] == ["job-1", "job-2"]
-    assert [job.job_id for job in later] == ["job-1"]  # nobody has seen it
+    assert [job.job_id for job in later] == ["job-1"]  # not acknowledged
     assert [job.job_id for job in newest] == ["job-2"]
 
 

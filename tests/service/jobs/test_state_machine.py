@@ -223,7 +223,7 @@ class JobEvents(JobModel):
 
         count_running = (
             job.lease_until if job.phase is Phase.FINALIZING else None
-        )  # until its output has come to rest
+        )  # until its output is no longer being moved
         end = {"status": "cancelled", "phase": "done", "completed_at": self.now, "lease_until": count_running}
         self.check_transition(cancel(), job, self.is_active(job) and not stranger, end)
 
@@ -348,5 +348,5 @@ def test_any_order_of_events_leaves_a_job_that_the_model_knows(
 @pytest.mark.parametrize("kind", [EventType.STARTED, EventType.PROGRESS, EventType.FAILED])
 async def test_a_callback_for_an_unknown_job_is_unknown(database: SqliteDatabase, kind: EventType) -> None:
     writer = BatchWriter(database, job_factory.FakeChanges())
-    change = job_factory.build_change(kind, "nobody", 1, 1, now=1.0)
+    change = job_factory.build_change(kind, "unknown", 1, 1, now=1.0)
     assert await job_factory.write_changes(writer, change) == [Refusal.UNKNOWN]

@@ -103,8 +103,8 @@ def _build_completed_report(job: Job, **of_report: Any) -> Report:
 
 def _requeue(charge: Charge, *, attempts: int = 0) -> Within:
     def requeue(session: AsyncSession, job: Job) -> Awaitable[object]:
-        held = transitions.to_job(_as_row(job) | {"attempt": job.attempt + attempts})
-        return transitions.requeue(session, held, "Lost.", charge=charge, not_before=0, now=NOW)
+        stale = transitions.to_job(_as_row(job) | {"attempt": job.attempt + attempts})
+        return transitions.requeue(session, stale, "Lost.", charge=charge, not_before=0, now=NOW)
 
     return requeue
 
