@@ -83,7 +83,7 @@ class Queue:
         return [job.user_id for job in await self.claim()]
 
 
-@pytest.mark.parametrize("places", [1, 2, 3])
+@pytest.mark.parametrize("slots", [1, 2, 3])
 async def test_a_new_user_s_export_starts_with_the_next_free_place(
     any_database: Database, slots: int
 ) -> None:
