@@ -5,9 +5,9 @@ An invalid value stops the start with a sentence that names it.
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -15,10 +15,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from infra.database.postgresql import is_postgresql
 from infra.egress import TOTAL_SECONDS
 from service.env_file import InvalidEnvFile, find_misspellings, read_names
+from service.web_addresses import ANY_ORIGIN, is_http_url, is_loopback, normalize_origin
 
 MIN_SECRET_BYTES = 32
-ANY_ORIGIN = "*"
 ENV_FILE = Path(".env")
+
+_PYDANTIC_TEXT = re.compile(r"^Input should be (.*?)(?:, unable to .*)?$")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -95,21 +97,21 @@ class Settings(BaseSettings):
     @classmethod
     def _check_secret_lengths(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES for secret in value):
-            raise ValueError(f"each secret needs at least {MIN_SECRET_BYTES} bytes")
+            raise ValueError(f"each secret must have at least {MIN_SECRET_BYTES} bytes")
         return value
 
     @field_validator("auth_jwt_secret", mode="after")
     @classmethod
     def _check_secret_length(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
-            raise ValueError(f"the secret needs at least {MIN_SECRET_BYTES} bytes")
+            raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes")
         return value
 
     @field_validator("public_url", "callback_url", "auth_jwks_url", "r2_endpoint_url", mode="after")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         if value and not is_http_url(value):
-            raise ValueError("it must be an http or https URL, such as https://example.org")
+            raise ValueError("must be an http or https URL, such as https://example.org")
         return value
 
     @field_validator("allowed_origins", mode="after")
@@ -124,7 +126,7 @@ class Settings(BaseSettings):
             return value
         scheme, _, path = value.partition(":///")
         if scheme != "sqlite+aiosqlite" or path in ("", ":memory:"):
-            raise ValueError("it must be sqlite+aiosqlite:///path/to/a/file or postgresql://…")
+            raise ValueError("must be sqlite+aiosqlite:///path/to/a/file or postgresql://…")
         return value
 
     @model_validator(mode="after")
@@ -189,39 +191,6 @@ class Settings(BaseSettings):
         return f"http://{host}:{self.port}"
 
 
-def is_http_url(value: str) -> bool:
-    """Tell whether a value is an http or https URL without query or fragment."""
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        return False
-    is_plain = not (parts.query or parts.fragment or any(character.isspace() for character in value))
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_plain
-
-
-def normalize_origin(value: str) -> str:
-    """Normalize an origin to the form that browsers send; raises ValueError."""
-    if value == ANY_ORIGIN:
-        return value
-    parts = urlsplit(value) if is_http_url(value) else None
-    if parts is None or parts.path or "@" in parts.netloc:
-        raise ValueError("each origin is a scheme and a host without a path, such as https://app.example.org")
-    default = {"http": 80, "https": 443}[parts.scheme]
-    host = parts.netloc.lower()
-    return f"{parts.scheme}://{host.removesuffix(f':{default}')}"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host to listen on is reachable only from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; raises BadSettings, which quotes no value that may be secret."""
     read_env_file_names(overrides.get("_env_file", ENV_FILE))
@@ -249,5 +218,5 @@ def find_misspelt_settings() -> list[str]:
 
 
 def _describe(loc: tuple[int | str, ...], message: str) -> str:
-    message = message.removeprefix("Value error, ")
+    message = _PYDANTIC_TEXT.sub(r"must be \1", message.removeprefix("Value error, "))
     return f"{str(loc[0]).upper()}: {message}" if loc else message

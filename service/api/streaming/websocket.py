@@ -26,7 +26,7 @@ from service.api.streaming.subscriptions import (
 )
 from service.fanout.hub import NoticeType, Publication, Subscriber
 from service.problems import Forbidden, NotFound, Problem, Unauthenticated, Unavailable
-from service.settings import ANY_ORIGIN
+from service.web_addresses import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024

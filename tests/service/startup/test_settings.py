@@ -117,6 +117,24 @@ def test_an_invalid_setting_is_named(
     assert not any(value in str(bad.value) for name, value in values.items() if "SECRET" in name and value)
 
 
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"PORT": "x"}, "PORT: must be a valid integer"),
+        ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be 'text' or 'json'"),
+        ({"LEASE_SECONDS": "0"}, "LEASE_SECONDS: must be greater than 0"),
+        ({"AUTH_JWT_SECRET": "x"}, "AUTH_JWT_SECRET: must have at least 32 bytes"),
+        ({"PUBLIC_URL": "x"}, "PUBLIC_URL: must be an http or https URL, such as https://example.org"),
+    ],
+)
+def test_a_sentence_says_what_a_setting_must_be(
+    environment: pytest.MonkeyPatch, values: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(BadSettings) as bad:
+        load_with(environment, values)
+    assert str(bad.value) == sentence
+
+
 def test_several_invalid_settings_are_named_together(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings) as bad:
         load_with(environment, {"PORT": "x", "LOG_FORMAT": "y"})
