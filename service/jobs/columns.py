@@ -6,7 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Meta
-from sqlalchemy import BigInteger, Column, Float, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Text
 
 PrimaryKey = Annotated[str, Meta(extra={"primary_key": True})]
 LongText = Annotated[str, Meta(extra={"type_": Text})]
@@ -15,7 +15,7 @@ BigInt = Annotated[int, Meta(extra={"type_": BigInteger})]
 FloatFromZero = Annotated[float, Meta(extra={"server_default": "0"})]
 IntFromZero = Annotated[int, Meta(extra={"server_default": "0"})]
 
-_SQL_TYPES = {str: String, int: Integer, float: Float}
+_SQL_TYPES = {str: String, int: Integer, float: Float, bool: Boolean}
 
 
 def table_columns(struct: type[msgspec.Struct]) -> list[Column[Any]]:

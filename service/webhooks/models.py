@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Column, Index, Table, Text, text
 from sqlmodel import Field, SQLModel
+
+from service.jobs.columns import LongText, PrimaryKey, table_columns
 
 ENDPOINT_PREFIX = "ep_"
 
@@ -42,119 +44,17 @@ class DisabledReason(StrEnum):
     FAILING = "failing"
 
 
-class WebhookEndpoint(SQLModel, table=True):
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """URL of a consumer, for all exports of a user or for a single one.
 
-    Times are seconds since the epoch.
+    A row of `webhook_endpoints`, whose columns are these fields. Times are seconds since the epoch.
     """
 
-    __tablename__ = "webhook_endpoints"
-    __table_args__ = (
-        Index(
-            "ix_webhook_endpoints_user",
-            "user_id",
-            "endpoint_id",
-            sqlite_where=_OF_USER,
-            postgresql_where=_OF_USER,
-        ),
-        Index("ix_webhook_endpoints_job", "job_id", sqlite_where=_OF_JOB, postgresql_where=_OF_JOB),
-    )
-
-    endpoint_id: str = Field(primary_key=True)
-    user_id: str
-    job_id: str | None = None
-    url: str = Field(sa_column=Column(Text, nullable=False))
-    description: str = Field(default="", sa_column=Column(Text, nullable=False))
-    events: str
-    secret: str
-    previous_secret: str | None = None
-    signing_key: str | None = None
-    previous_signing_key: str | None = None
-    previous_until: float | None = None
-    enabled: bool = True
-    disabled_reason: str | None = None
-    disabled_at: float | None = None
-    failing_since: float | None = None
-    failed_at: float | None = None
-    created_at: float
-
-
-class WebhookDelivery(SQLModel, table=True):
-    """One event for one endpoint; these rows are the outbox.
-
-    The id is the `webhook-id` of every attempt. `tries` counts the failures along the retry schedule, `attempts` all
-    requests ever sent. `lease_until` is set while an attempt is in flight: no other process may send the delivery
-    before, and `next_at` is the same moment. The lease of a delivery that fails for good while it is in flight stays,
-    so newer events still wait for its end. `scheduled_at` is when `next_at` and `lease_until` were set: a future
-    value shows that the clock was set back.
-    """
-
-    __tablename__ = "webhook_deliveries"
-    __table_args__ = (
-        Index("ix_webhook_deliveries_list", "endpoint_id", "delivery_id"),
-        Index("ix_webhook_deliveries_job", "endpoint_id", "job_id", "sequence"),
-        Index(
-            "ix_webhook_deliveries_due",
-            "endpoint_id",
-            "next_at",
-            sqlite_where=_IS_PENDING,
-            postgresql_where=_IS_PENDING,
-        ),
-        Index(
-            "ix_webhook_deliveries_progress",
-            "endpoint_id",
-            "job_id",
-            unique=True,
-            sqlite_where=text(UNSENT_PROGRESS),
-            postgresql_where=text(UNSENT_PROGRESS),
-        ),
-        Index(
-            "ix_webhook_deliveries_ended", "ended_at", sqlite_where=_HAS_ENDED, postgresql_where=_HAS_ENDED
-        ),
-    )
-
-    delivery_id: str = Field(primary_key=True)
-    endpoint_id: str
-    user_id: str
-    job_id: str | None = None
-    sequence: int = 0
-    type: str
-    payload: str = Field(sa_column=Column(Text, nullable=False))
-    traceparent: str | None = None
-    state: str = DeliveryState.PENDING
-    tries: int = 0
-    attempts: int = 0
-    requested: bool = False
-    next_at: float
-    lease_until: float | None = None
-    scheduled_at: float | None = None
-    created_at: float
-    ended_at: float | None = None
-
-
-class WebhookAttempt(SQLModel, table=True):
-    """One request in the attempt log: inserted before it is sent, completed with its result."""
-
-    __tablename__ = "webhook_attempts"
-
-    delivery_id: str = Field(primary_key=True)
-    attempt: int = Field(primary_key=True)
-    at: float = Field(index=True)
-    seconds: float | None = None
-    status: int | None = None
-    error_code: str | None = None
-    error_message: str | None = Field(default=None, sa_column=Column(Text))
-    excerpt: str | None = Field(default=None, sa_column=Column(Text))
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Row of `webhook_endpoints`, field by field."""
-
-    endpoint_id: str
+    endpoint_id: PrimaryKey
     user_id: str
     job_id: str | None
-    url: str
-    description: str
+    url: LongText
+    description: LongText
     events: str
     secret: str
     previous_secret: str | None
@@ -175,15 +75,22 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """Row of `webhook_deliveries`, field by field."""
+    """One event for one endpoint; the rows of `webhook_deliveries` are the outbox.
 
-    delivery_id: str
+    The id is the `webhook-id` of every attempt. `tries` counts the failures along the retry schedule, `attempts` all
+    requests ever sent. `lease_until` is set while an attempt is in flight: no other process may send the delivery
+    before, and `next_at` is the same moment. The lease of a delivery that fails for good while it is in flight stays,
+    so newer events still wait for its end. `scheduled_at` is when `next_at` and `lease_until` were set: a future
+    value shows that the clock was set back.
+    """
+
+    delivery_id: PrimaryKey
     endpoint_id: str
     user_id: str
     job_id: str | None
     sequence: int
     type: str
-    payload: str
+    payload: LongText
     traceparent: str | None
     state: DeliveryState
     tries: int
@@ -196,8 +103,59 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None
 
 
-ENDPOINTS: Table = WebhookEndpoint.__table__  # type: ignore[attr-defined]
-DELIVERIES: Table = WebhookDelivery.__table__  # type: ignore[attr-defined]
+ENDPOINTS: Final = Table(
+    "webhook_endpoints",
+    SQLModel.metadata,
+    *table_columns(Endpoint),
+    Index(
+        "ix_webhook_endpoints_user",
+        "user_id",
+        "endpoint_id",
+        sqlite_where=_OF_USER,
+        postgresql_where=_OF_USER,
+    ),
+    Index("ix_webhook_endpoints_job", "job_id", sqlite_where=_OF_JOB, postgresql_where=_OF_JOB),
+)
+DELIVERIES: Final = Table(
+    "webhook_deliveries",
+    SQLModel.metadata,
+    *table_columns(Delivery),
+    Index("ix_webhook_deliveries_list", "endpoint_id", "delivery_id"),
+    Index("ix_webhook_deliveries_job", "endpoint_id", "job_id", "sequence"),
+    Index(
+        "ix_webhook_deliveries_due",
+        "endpoint_id",
+        "next_at",
+        sqlite_where=_IS_PENDING,
+        postgresql_where=_IS_PENDING,
+    ),
+    Index(
+        "ix_webhook_deliveries_progress",
+        "endpoint_id",
+        "job_id",
+        unique=True,
+        sqlite_where=text(UNSENT_PROGRESS),
+        postgresql_where=text(UNSENT_PROGRESS),
+    ),
+    Index("ix_webhook_deliveries_ended", "ended_at", sqlite_where=_HAS_ENDED, postgresql_where=_HAS_ENDED),
+)
+
+
+class WebhookAttempt(SQLModel, table=True):
+    """One request in the attempt log: inserted before it is sent, completed with its result."""
+
+    __tablename__ = "webhook_attempts"
+
+    delivery_id: str = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    at: float = Field(index=True)
+    seconds: float | None = None
+    status: int | None = None
+    error_code: str | None = None
+    error_message: str | None = Field(default=None, sa_column=Column(Text))
+    excerpt: str | None = Field(default=None, sa_column=Column(Text))
+
+
 ATTEMPTS: Table = WebhookAttempt.__table__  # type: ignore[attr-defined]
 
 

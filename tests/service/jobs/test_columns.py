@@ -1,7 +1,7 @@
 """A table's columns follow from the fields of a struct."""
 
 import msgspec
-from sqlalchemy import BigInteger, Float, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, Float, Integer, String, Text
 
 from service.jobs.columns import BigInt, IntFromZero, LongText, PrimaryKey, table_columns
 from service.jobs.models import COLUMNS, JOBS, Job, Status
@@ -14,11 +14,12 @@ class Row(msgspec.Struct, kw_only=True):
     size: BigInt | None = None
     count: IntFromZero = 0
     seconds: float | None = None
+    enabled: bool
 
 
 def test_a_field_s_type_default_and_optionality_are_its_column_s() -> None:
     columns = {column.name: column for column in table_columns(Row)}
-    types = [String, String, Text, BigInteger, Integer, Float]
+    types = [String, String, Text, BigInteger, Integer, Float, Boolean]
     assert [type(column.type) for column in columns.values()] == types
     assert [name for name, column in columns.items() if column.nullable] == ["size", "seconds"]
     assert [name for name, column in columns.items() if column.primary_key] == ["row_id"]
