@@ -1,1 +1,1 @@
-"""Knows machines, never exports."""
+"""Databases, storage, outbound HTTP, logs and the Modal emulator; independent of exports."""

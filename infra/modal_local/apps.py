@@ -7,7 +7,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from infra.modal_local.functions import definition_of, describe, handle_of, vary
+from infra.modal_local.functions import apply_options, definition_of, describe, handle_of
 from infra.modal_local.state import App, Function, Store, digest, new_id
 
 EPHEMERAL = (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_INITIALIZING)
@@ -26,9 +26,9 @@ class Apps:
         """Return whether the app of a function stays when its client ends."""
         return self._apps[function.app_id].state not in EPHEMERAL
 
-    def layout(self, app_id: str) -> api_pb2.AppLayout:
+    def get_layout(self, app_id: str) -> api_pb2.AppLayout:
         """Return the ids and handles of the published functions and classes of an app."""
-        app = self.app(app_id)
+        app = self.get(app_id)
         layout = api_pb2.AppLayout(function_ids=app.functions, class_ids=app.classes)
         for function_id in app.functions.values():
             handle = api_pb2.FunctionHandleMetadata.FromString(self.functions[function_id].handle)
@@ -41,7 +41,7 @@ class Apps:
         """Return whether the app exists and has not been stopped."""
         return app_id in self._apps
 
-    def app(self, app_id: str) -> App:
+    def get(self, app_id: str) -> App:
         """Return an app, or raise NOT_FOUND."""
         if app_id not in self._apps:
             raise GRPCError(Status.NOT_FOUND, f"App {app_id} not found")
@@ -68,7 +68,7 @@ class Apps:
 
     async def app_get_layout(self, request: api_pb2.AppGetLayoutRequest) -> api_pb2.AppGetLayoutResponse:
         """Return what is published, so that a redeployment keeps its ids."""
-        return api_pb2.AppGetLayoutResponse(app_layout=self.layout(request.app_id))
+        return api_pb2.AppGetLayoutResponse(app_layout=self.get_layout(request.app_id))
 
     async def app_heartbeat(self, _request: api_pb2.AppHeartbeatRequest) -> Empty:
         """Do nothing: AppClientDisconnect reports the end of a client."""
@@ -76,7 +76,7 @@ class Apps:
 
     async def app_publish(self, request: api_pb2.AppPublishRequest) -> api_pb2.AppPublishResponse:
         """Replace an app's definitions by its drafts atomically, and drop its removed functions."""
-        app = self.app(request.app_id)
+        app = self.get(request.app_id)
         app.name = request.name or app.name
         app.state = request.app_state
         app.functions, app.classes = dict(request.function_ids), dict(request.class_ids)
@@ -95,7 +95,7 @@ class Apps:
 
     async def app_stop(self, request: api_pb2.AppStopRequest) -> Empty:
         """Stop an app permanently, which frees its name and the ids of its functions."""
-        self._stop(self.app(request.app_id))
+        self._stop(self.get(request.app_id))
         return Empty()
 
     async def function_precreate(
@@ -215,7 +215,7 @@ class Apps:
 
     def _derive(self, variant: Function, base: Function) -> None:
         options = api_pb2.FunctionOptions.FromString(variant.options)
-        definition = vary(definition_of(base), options)
+        definition = apply_options(definition_of(base), options)
         variant.definition = describe(definition).SerializeToString(deterministic=True)
         variant.handle = base.handle
         self._store.put(variant)

@@ -111,7 +111,7 @@ class ClientApi:
     ) -> AsyncGenerator[api_pb2.DataChunk, None]:
         """Stream what the generator of a call yields."""
         call = self._find(request.function_call_id)
-        async for chunk in self._calls.stream(call.id).after(request.last_index):
+        async for chunk in self._calls.get_stream(call.id).after(request.last_index):
             yield chunk
 
     def _find(self, call_id: str) -> Call:

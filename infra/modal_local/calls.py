@@ -120,7 +120,7 @@ class Calls:
         open_call = self._open.get(call_id)
         return open_call.call if open_call else self._store.load_call(call_id)
 
-    def stream(self, call_id: str) -> Stream:
+    def get_stream(self, call_id: str) -> Stream:
         """Return the stream of a generator's call."""
         stream = self._streams[call_id]
         if call_id not in self._open:

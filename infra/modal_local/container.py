@@ -194,7 +194,7 @@ class Container:
 
     async def function_call_put_data_out(self, request: api_pb2.FunctionCallPutDataRequest) -> Empty:
         """Append what a generator yields to its stream."""
-        self._calls.stream(request.function_call_id).extend(request.data_chunks)
+        self._calls.get_stream(request.function_call_id).extend(request.data_chunks)
         return Empty()
 
     async def function_get_dynamic_concurrency(

@@ -43,7 +43,7 @@ class FaultApi:
 
     def crash(self, call_id: str) -> None:
         """Kill the containers that run a call, which is then repeated."""
-        for container in self._scheduler.running(call_id):
+        for container in self._scheduler.find_containers(call_id):
             container.crash()
 
     def preempt(self, call_id: str) -> None:

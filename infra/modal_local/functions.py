@@ -56,7 +56,7 @@ def describe(definition: api_pb2.Function) -> api_pb2.FunctionData:
     return data
 
 
-def vary(base: api_pb2.Function, options: api_pb2.FunctionOptions) -> api_pb2.Function:
+def apply_options(base: api_pb2.Function, options: api_pb2.FunctionOptions) -> api_pb2.Function:
     """Return a definition with some of its options replaced."""
     definition = api_pb2.Function()
     definition.CopyFrom(base)

@@ -95,7 +95,7 @@ class Processes:
         read_end, write_end = os.pipe()
         async with asyncio.TaskGroup() as tasks:
             pump = tasks.create_task(self._pump(container, read_end))
-            process = await start(folder, environment, write_end)
+            process = await start_process(folder, environment, write_end)
             self._reaper.send(f"+{process.pid}")
             killer = tasks.create_task(kill_when_requested(container, process.pid))
             try:
@@ -161,7 +161,7 @@ class Processes:
         }
 
 
-async def start(folder: Path, environment: dict[str, str], output: int) -> asyncio.subprocess.Process:
+async def start_process(folder: Path, environment: dict[str, str], output: int) -> asyncio.subprocess.Process:
     """Start the SDK's entry point; closes the file descriptor `output`.
 
     Without `site` (`-S`), the .pth files of editable installs are not read, so that a container imports only the files

@@ -64,7 +64,7 @@ class Scheduler:
         for container in self._containers:
             container.kill()
 
-    def running(self, call_id: str) -> list[Container]:
+    def find_containers(self, call_id: str) -> list[Container]:
         """Return the containers that run a call; several if it was preempted."""
         return [
             container
@@ -89,7 +89,7 @@ class Scheduler:
         """Cancel a waiting or running call; runs in unreachable containers continue."""
         open_call.cancelled = True
         reachable = [
-            container for container in self.running(open_call.call.id) if not container.is_unreachable
+            container for container in self.find_containers(open_call.call.id) if not container.is_unreachable
         ]
         if kill or not reachable:
             self._terminate(open_call, "the call was cancelled")
@@ -101,7 +101,7 @@ class Scheduler:
 
     def preempt(self, open_call: OpenCall) -> None:
         """Repeat a call while the containers that run it continue unreachable."""
-        for container in self.running(open_call.call.id):
+        for container in self.find_containers(open_call.call.id):
             container.is_unreachable = True
         self._rerun(open_call)
 
@@ -195,7 +195,7 @@ class Scheduler:
         seconds = container.definition.startup_timeout_secs or STARTUP_SECONDS
         startup_timer = asyncio.get_running_loop().call_later(seconds, container.kill_unless_ready)
         try:
-            code = await self._processes.run(container, self._apps.layout(container.app_id))
+            code = await self._processes.run(container, self._apps.get_layout(container.app_id))
             if not container.stopping:
                 logger.warning("container %s exited unexpectedly with code %d", container.id, code)
         except OSError:

@@ -30,7 +30,7 @@ from infra.modal_local.state import Store, Token, new_id
 
 LOOPBACK = "127.0.0.1"
 RETENTION_SECONDS = 7 * 86_400.0
-SWEEP_SECONDS = 60.0
+DELETION_INTERVAL_SECONDS = 60.0
 
 
 def listen(port: int, address: str = LOOPBACK) -> socket.socket:
@@ -78,7 +78,7 @@ class ModalLocal:
         self._port = port
         self._address = address
         self._host = host
-        self._given_token = token
+        self._token = token
         self._state_dir = state_dir
         self._max_containers = max_containers or os.cpu_count() or 1
         self._retention_seconds = retention_seconds
@@ -116,11 +116,11 @@ class ModalLocal:
         processes = await stack.enter_async_context(Processes(files, logs, parts))
         self.control_url = blobs.url = await self._serve_http(stack, tasks, blobs, self.fault_api)
         port = await self._serve_grpc(stack, parts, token)
-        running = tasks.create_task(scheduler.run(processes))
-        stack.push_async_callback(asyncio.wait, [running])
+        scheduling = tasks.create_task(scheduler.run(processes))
+        stack.push_async_callback(asyncio.wait, [scheduling])
         stack.callback(scheduler.stop)
-        sweeping = tasks.create_task(self._sweep(store, blobs))
-        stack.callback(sweeping.cancel)
+        deletion = tasks.create_task(self._delete_old_data(store, blobs))
+        stack.callback(deletion.cancel)
         self.environment = {
             "MODAL_SERVER_URL": f"http://{self._host}:{port}",
             "MODAL_TOKEN_ID": token.id,
@@ -130,8 +130,8 @@ class ModalLocal:
         }
 
     def _load_token(self, store: Store) -> Token:
-        if self._given_token is not None:
-            return self._given_token
+        if self._token is not None:
+            return self._token
         for token in store.all(Token).values():
             return token
         token = Token(id=new_id("ak"), secret=new_id("as"))
@@ -159,8 +159,8 @@ class ModalLocal:
         port: int = listener.getsockname()[1]
         return port
 
-    async def _sweep(self, store: Store, blobs: Blobs) -> None:
+    async def _delete_old_data(self, store: Store, blobs: Blobs) -> None:
         while True:
             store.delete_old_calls(self._retention_seconds)
             blobs.delete_old(2 * self._retention_seconds)
-            await asyncio.sleep(min(SWEEP_SECONDS, self._retention_seconds))
+            await asyncio.sleep(min(DELETION_INTERVAL_SECONDS, self._retention_seconds))

@@ -140,7 +140,7 @@ class Storage(Protocol):
         ...
 
     async def publish(self, user_id: str, written_key: str, key: str, *, size: int, checksum: str) -> bool:
-        """Move an attempt's output to its key; return whether that key now holds it.
+        """Move an attempt's output to its key; return whether it is there now.
 
         False if the output is missing or differs in size or checksum. May be repeated: an output that is already at
         its key counts. Raises PathConflict.

@@ -89,14 +89,14 @@ class Bucket:
             endpoint_url=config.endpoint_url,
             aws_access_key_id=config.access_key_id,
             aws_secret_access_key=config.secret_access_key,
-            region_name=_region(config.endpoint_url),
+            region_name=_region_of(config.endpoint_url),
             config=Config(
                 signature_version="s3v4",
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 read_timeout=READ_TIMEOUT_SECONDS,
                 max_pool_connections=threads,
                 retries={"mode": "standard", "total_max_attempts": attempts},
-                s3={"addressing_style": "auto" if _on_aws(config.endpoint_url) else "path"},
+                s3={"addressing_style": "auto" if _is_on_aws(config.endpoint_url) else "path"},
                 # Some stores reject the checksums that boto3 would add to each request.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
@@ -184,16 +184,16 @@ def _use_md5_digest(params: dict[str, Any], **_: object) -> None:
     params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
-def _on_aws(endpoint_url: str) -> bool:
+def _is_on_aws(endpoint_url: str) -> bool:
     return (urlsplit(endpoint_url).hostname or "").endswith(".amazonaws.com")
 
 
-def _region(endpoint_url: str) -> str:
+def _region_of(endpoint_url: str) -> str:
     """Return the region of an endpoint.
 
     Amazon's is part of the host name (s3.eu-west-1.amazonaws.com); R2 and most others call theirs `auto`.
     """
     labels = (urlsplit(endpoint_url).hostname or "").split(".")
-    if not _on_aws(endpoint_url):
+    if not _is_on_aws(endpoint_url):
         return "auto"
     return next((label for label in labels if label.count("-") >= 2), _DEFAULT_REGION)  # noqa: PLR2004

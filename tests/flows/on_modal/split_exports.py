@@ -50,7 +50,7 @@ def chunk_calls(plane: ModalLocal) -> list[str]:
     functions = scheduler._apps.functions
     running = [entry.call for entry in calls._open.values()]
     chunks = [call.id for call in running if functions[call.function_id].name == "encode_chunk"]
-    return [call_id for call_id in chunks if scheduler.running(call_id)]
+    return [call_id for call_id in chunks if scheduler.find_containers(call_id)]
 
 
 def scratch(plane: ModalLocal) -> list[Path]:

@@ -123,8 +123,8 @@ async def test_an_output_expires(plane: ModalLocal, client: Client) -> None:
 
 
 async def test_faults_are_set_over_http(plane: ModalLocal, client: Client, tmp_path: Path) -> None:
-    key = {"Authorization": f"Bearer {plane.environment['MODAL_TOKEN_SECRET']}"}
-    async with httpx.AsyncClient(base_url=plane.control_url, headers=key) as http:
+    headers = {"Authorization": f"Bearer {plane.environment['MODAL_TOKEN_SECRET']}"}
+    async with httpx.AsyncClient(base_url=plane.control_url, headers=headers) as http:
         assert (await http.put("/faults", json={"refuse_spawns": "UNAVAILABLE"})).status_code == 200
         assert plane.fault_api.faults.refuse_spawns == "UNAVAILABLE"
         assert (await http.put("/faults", json={"refuse_spawns": "UNKNOWN_STATUS"})).status_code == 422

@@ -31,7 +31,7 @@ class ControlPlaneProcess(ModalLocal):
 
 
 @asynccontextmanager
-async def run_program(state: Path) -> AsyncIterator[ControlPlaneProcess]:
+async def run_control_plane(state: Path) -> AsyncIterator[ControlPlaneProcess]:
     """Run the process until the context or the process ends."""
     command = [sys.executable, "-m", "infra.modal_local", "--json", "--state-dir", str(state)]
     async with await open_process(command, stderr=None) as process:
@@ -45,13 +45,13 @@ async def run_program(state: Path) -> AsyncIterator[ControlPlaneProcess]:
 
 async def hold_calls(plane: ControlPlaneProcess) -> None:
     """Hold all calls from now on."""
-    key = {"Authorization": f"Bearer {plane.environment['MODAL_TOKEN_SECRET']}"}
-    async with httpx.AsyncClient(base_url=plane.control_url, headers=key) as http:
+    headers = {"Authorization": f"Bearer {plane.environment['MODAL_TOKEN_SECRET']}"}
+    async with httpx.AsyncClient(base_url=plane.control_url, headers=headers) as http:
         (await http.put("/faults", json={"hold_calls": True})).raise_for_status()
 
 
 def read_process_status(plane: ControlPlaneProcess, name: str) -> int:
-    """Return a number of the kernel's on the program: Threads, or VmRSS in KiB."""
+    """Return a field of /proc/PID/status: Threads, or VmRSS in KiB."""
     lines = Path(f"/proc/{plane.pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
 
@@ -61,13 +61,13 @@ def is_alive(mark: Path) -> bool:
 
 
 async def test_a_restart_keeps_deployments_results_and_open_calls(state: Path, tmp_path: Path) -> None:
-    async with run_program(state) as plane, open_client(plane) as client:
+    async with run_control_plane(state) as plane, open_client(plane) as client:
         ended = await get_function(client, "echo").spawn.aio("kept")
         assert await ended.get.aio(timeout=20) == "kept"
         running = await get_function(client, "work").spawn.aio(str(tmp_path))
         (mark,) = await wait_for_marks(tmp_path, 1)
     assert not is_alive(mark)
-    async with run_program(state) as plane, open_client(plane) as client:
+    async with run_control_plane(state) as plane, open_client(plane) as client:
         again = modal.FunctionCall.from_id(ended.object_id, client=client)
         assert await again.get.aio(timeout=0) == "kept"
         (tmp_path / "go").touch()
@@ -76,7 +76,7 @@ async def test_a_restart_keeps_deployments_results_and_open_calls(state: Path, t
 
 
 async def test_a_thousand_held_calls_need_little_memory_and_no_threads(state: Path) -> None:
-    async with run_program(state) as plane:
+    async with run_control_plane(state) as plane:
         await hold_calls(plane)
         async with open_client(plane) as client:
             echo = get_function(client, "echo")
@@ -91,7 +91,7 @@ async def test_a_thousand_held_calls_need_little_memory_and_no_threads(state: Pa
 
 
 async def test_containers_die_with_a_control_plane_that_is_killed(state: Path, tmp_path: Path) -> None:
-    async with run_program(state) as plane:
+    async with run_control_plane(state) as plane:
         async with open_client(plane) as client:
             await get_function(client, "work").spawn.aio(str(tmp_path))
             (mark,) = await wait_for_marks(tmp_path, 1)

@@ -7,8 +7,8 @@ import pytest
 
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
+from tests.infra.storage.storage_cases import BucketCase
 from tests.support.s3_server import S3Server
-from tests.support.storage_cases import BucketCase
 
 pytestmark = pytest.mark.anyio
 UPLOAD = "uploads/0123456789abcdef0123456789abcdef/a.mp4"

@@ -124,8 +124,8 @@ async def test_no_process_has_a_published_file_open_for_writing(upload: Upload) 
         pytest.param(
             lambda upload: upload.storage.abort_multipart("ann", "video.mp4", upload.upload_id), id="aborted"
         ),
-        pytest.param(lambda upload: upload.storage.delete_folder("ann", "video.mp4"), id="folder removed"),
-        pytest.param(lambda upload: upload.storage.abort_abandoned_uploads(-60), id="swept"),
+        pytest.param(lambda upload: upload.storage.delete_folder("ann", "video.mp4"), id="folder deleted"),
+        pytest.param(lambda upload: upload.storage.abort_abandoned_uploads(-60), id="abandoned"),
     ],
 )
 async def test_a_part_of_an_aborted_upload_fails_and_leaves_nothing(
@@ -144,10 +144,10 @@ async def test_a_part_of_an_aborted_upload_fails_and_leaves_nothing(
 async def test_concurrent_transfers_of_a_part_are_never_mixed(upload: Upload) -> None:
     await upload.send(1, one_chunk(VIDEO[: SIZES[0]]))
     first, second = PausedBody(b"a" * 50, b"a" * 50), PausedBody(b"b" * 50, b"b" * 50)
-    senders = [asyncio.create_task(upload.send(2, client.chunks())) for client in (first, second)]
-    for client in (first, second):
-        await client.sent_first.wait()
-        client.resume.set()
+    senders = [asyncio.create_task(upload.send(2, body.chunks())) for body in (first, second)]
+    for body in (first, second):
+        await body.sent_first.wait()
+        body.resume.set()
     await asyncio.gather(*senders)
     await upload.complete()
     assert upload.target.read_bytes()[SIZES[0] :] in (b"a" * 100, b"b" * 100)
@@ -216,9 +216,8 @@ async def test_a_second_put_does_not_change_a_stored_upload(storage: FolderStora
     sending = asyncio.create_task(storage.receive("ann", "a.mp4", late.chunks(), 5, replace=False))
     await late.sent_first.wait()
     await storage.receive("ann", "a.mp4", one_chunk(b"video"), 5, replace=False)
-    await storage.receive(
-        "ann", "a.mp4", one_chunk(b"video"), 5, replace=False
-    )  # a repetition after a lost response
+    # A client repeats the request if it got no response.
+    await storage.receive("ann", "a.mp4", one_chunk(b"video"), 5, replace=False)
     late.resume.set()
     with pytest.raises(ObjectExists):
         await sending
@@ -304,9 +303,9 @@ async def test_a_multipart_upload_keeps_its_reservation_while_parts_come(tmp_pat
     assert list_names(tmp_path) == [f"parts-{upload_id}"]
     idle = time.time() - ACTIVE_SECONDS - 60
     os.utime(tmp_path / f"parts-{upload_id}" / "bytes", (idle, idle))
-    other = multipart.create(target, 800 * MIB)
+    second = multipart.create(target, 800 * MIB)
     with pytest.raises(DiskFull):
         await multipart.receive_part(target, upload_id, (1, 8 * MIB), one_chunk(bytes(8 * MIB)), None)
-    multipart.abort(target, other)
+    multipart.abort(target, second)
     await multipart.receive_part(target, upload_id, (1, 8 * MIB), one_chunk(bytes(8 * MIB)), None)
     assert multipart.list_parts(target, upload_id) == [Part(1, 8 * MIB, "96995b58d4cbf6aaa9041b4f00c7f6ae")]
