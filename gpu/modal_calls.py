@@ -136,7 +136,7 @@ def _export_on_bucket(call: ExportCall, folder: Path, encode_chunk: EncodeChunk)
         call_id=call.job_id,
         type=call.job_type,
         config=config,
-        transfer=bucket.transfer(config, output_path),
+        transfer=bucket.create_transfer(config, output_path),
     )
     pool = ModalWorkerPool(encode_chunk, spec.transfer.sources)
     output = yield from _progress_values(pipeline.run(spec, folder / "scratch", pool=pool))

@@ -50,7 +50,7 @@ class Crop:
 def plan_crop(config: FramingConfig, source: Source) -> Render:
     """Plan the video of a framing. Raises ExportError: crop_outside_source, clip_outside_source."""
     _check_inside(config.keyframes, source)
-    start, end = timeline.resolve_trim(source.film_start, source.duration, config.trim)
+    start, end = timeline.resolve_trim(source.export_start, source.duration, config.trim)
     cut = timeline.split_by_speed(start, end, config.segments)
     clock = timeline.select_clock(config.fps, source.rate, source.variable, cut)
     seconds = timeline.compute_output_seconds(cut, clock)

@@ -43,7 +43,7 @@ def plan_overlay(config: OverlayConfig, source: Source) -> Render | PassthroughS
         settings,
         (width, height),
     )
-    cut = timeline.split_by_speed(source.film_start, source.duration, [])
+    cut = timeline.split_by_speed(source.export_start, source.duration, [])
     clock = timeline.select_clock(config.fps, source.rate, source.variable, cut)
     seconds = timeline.compute_output_seconds(cut, clock)
     audio = source.audio if config.include_audio else None

@@ -109,7 +109,7 @@ def _measure_clips(
 def _clip_span(number: int, clip: Clip, source: Source) -> tuple[float, float]:
     try:
         return resolve_trim(
-            source.film_start, source.duration, Span(start=clip.start_time, end=clip.end_time)
+            source.export_start, source.duration, Span(start=clip.start_time, end=clip.end_time)
         )
     except ExportError as error:
         message = f"Clip {number} ({clip.name}) ends after its source, which is {source.duration:.2f} s long."

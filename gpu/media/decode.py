@@ -146,7 +146,7 @@ def _is_file_truncated(source: Source) -> bool:
 
     Lengths are compared in bytes, or in seconds for files that don't say their length in bytes.
     """
-    if source.scan is not None and source.scan.rules_times:
+    if source.scan is not None and source.scan.determines_duration:
         return False
     is_cut_off = is_truncated(source.path)
     if is_cut_off is not None:

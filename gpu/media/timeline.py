@@ -48,19 +48,19 @@ class Clock:
         return 1 / self.rate if self.steady else FINE_TIME_BASE
 
 
-def resolve_trim(film_start: float, duration: float, trim: Span | None) -> tuple[float, float]:
-    """Return start and end of the part to export, starting at `film_start` at the earliest.
+def resolve_trim(export_start: float, duration: float, trim: Span | None) -> tuple[float, float]:
+    """Return start and end of the part to export, starting at `export_start` at the earliest.
 
     Raises ExportError: clip_outside_source, if the source is shorter than the trim.
     """
     if trim is None:
-        return film_start, duration
+        return export_start, duration
     if trim.start >= duration or trim.end > duration + _PAST_END_SECONDS:
         raise ExportError(
             "clip_outside_source", f"The clip ends after the source, which is {duration:.2f} s long."
         )
     end = min(trim.end, duration)
-    return max(trim.start, film_start) if film_start < end else trim.start, end
+    return max(trim.start, export_start) if export_start < end else trim.start, end
 
 
 def split_by_speed(start: float, end: float, segments: Sequence[SpeedSegment]) -> tuple[SpeedSpan, ...]:

@@ -1,1 +1,1 @@
-"""Open a source: its kind of file, its streams, its clock and its length."""
+"""Open a source and find its format, streams, clock and length."""

@@ -1,4 +1,4 @@
-"""Sources opened as one of the known kinds of file, and their packets, on a clock without breaks."""
+"""Open sources as one of the known kinds of file, and read their packets."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from gpu.transfer.range_reader import SourceLocation
 
 MAX_FRAME_PIXELS = 8_192 * 8_192
-# How far is looked for the size of a picture: past a group of pictures of a minute.
-_THOROUGH = {"probesize": str(256 * 1024 * 1024), "analyzeduration": str(60_000_000)}
-# Parts of a transport stream that name their tracks otherwise are one film all the same.
+# How far to search for the size of the picture: beyond a group of pictures of one minute.
+_THOROUGH_OPTIONS = {"probesize": str(256 * 1024 * 1024), "analyzeduration": str(60_000_000)}
+# `merge_pmt_versions`: parts of a transport stream with other track ids are still the same video.
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "merge_pmt_versions": "1"}
 UNREADABLE = "The source is not a video that can be read; it may be damaged or incomplete."
 
@@ -32,30 +32,34 @@ Kind = TypeVar("Kind", VideoStream, AudioStream)
 def open_container(
     path: "SourceLocation", decoder: HWAccel | None = None, *, thorough: bool = False
 ) -> InputContainer:
-    """Open a source as one of the known containers; it can't make FFmpeg open anything else.
+    """Open a source as one of the known containers.
 
-    `thorough` is for recordings that begin long before their first keyframe: the search for the size goes further.
+    A source can't make FFmpeg open other files or URLs. `thorough` is for recordings that begin long before their
+    first keyframe: the search for the size goes further.
     """
-    opened = f"file:{path}" if isinstance(path, str) else path.open()
-    options = _OPTIONS | (_THOROUGH if thorough else {})
+    file = f"file:{path}" if isinstance(path, str) else path.open()
+    options = _OPTIONS | (_THOROUGH_OPTIONS if thorough else {})
     with map_errors("source_unreadable", UNREADABLE):
-        return av.open(opened, "r", options=options, metadata_errors="replace", hwaccel=decoder)
+        return av.open(file, "r", options=options, metadata_errors="replace", hwaccel=decoder)
 
 
 def open_to_probe(path: "SourceLocation") -> InputContainer:
-    """Open a source, and if no picture's size is known, look further. Raises ExportError: source_unsupported."""
+    """Open a source, and search further if no picture's size is known.
+
+    Raises ExportError: source_unsupported.
+    """
     try:
         container = open_container(path)
     except ExportError:
         check_supported(path)
         raise
-    if not container.streams.video or any(stream.width for stream in list_decodable_pictures(container)):
+    if not container.streams.video or any(stream.width for stream in list_decodable_video(container)):
         return container
     container.close()
     return open_container(path, thorough=True)
 
 
-def list_decodable_pictures(container: InputContainer) -> list[VideoStream]:
+def list_decodable_video(container: InputContainer) -> list[VideoStream]:
     streams = [stream for stream in container.streams.video if has_decoder(stream)]
     return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
 
@@ -67,37 +71,35 @@ def has_decoder(stream: VideoStream) -> bool:
 def demux_stream(
     container: InputContainer, stream: Kind, scan: Scan | None = None
 ) -> "Iterator[Packet[Kind]]":
-    """The packets from where the container stands, on a clock that runs on over the breaks that a scan found.
+    """Return a stream's packets from the current position, with the breaks of `scan` closed.
 
-    A demuxer that breaks off ends the stream: whether that is too early is judged by time.
+    A demuxer that fails ends the stream; the caller decides by time whether that is too early.
     """
     return close_breaks(_read_until_failure(container.demux(stream)), scan)
 
 
-def _read_until_failure(found: "Iterator[Packet[Kind]]") -> "Iterator[Packet[Kind]]":
+def _read_until_failure(packets: "Iterator[Packet[Kind]]") -> "Iterator[Packet[Kind]]":
     while True:
         try:
-            packet = next(found, None)
-        except (
-            av.FFmpegError,
-            IndexError,
-        ):  # PyAV's, at the end of a file in which tracks have begun meanwhile
+            packet = next(packets, None)
+        # PyAV raises IndexError at the end of a file in which tracks have begun after its header.
+        except (av.FFmpegError, IndexError):
             packet = None
         if packet is None:
             return
         yield packet
 
 
-def read_picture_packets(
+def read_video_packets(
     path: "SourceLocation", index: int, scan: Scan | None
 ) -> "Generator[Packet[VideoStream], None, None]":
-    """The picture's packets from the beginning, in a container that is opened when the first is asked for."""
+    """Yield the video's packets from the beginning; the container is opened with the first."""
     with open_container(path) as container:
         yield from demux_stream(container, prepare_video_stream(container, index), scan)
 
 
 def read_all_packets(path: "SourceLocation") -> "Generator[Packet[Any], None, None]":
-    """The file's packets from the beginning, in a container that is opened when the first is asked for."""
+    """Yield the file's packets from the beginning; the container is opened with the first."""
     with open_container(path) as container:
         yield from _read_until_failure(cast("Iterator[Packet[Any]]", container.demux()))
 
@@ -105,7 +107,10 @@ def read_all_packets(path: "SourceLocation") -> "Generator[Packet[Any], None, No
 def seek(
     container: InputContainer, stream: VideoStream | AudioStream, seconds: float, scan: Scan | None
 ) -> None:
-    """Move to a keyframe at or before a time of the container's clock; what can't be sought in stays where it is."""
+    """Move to a keyframe at or before a time of the container's clock.
+
+    A container without seeking stays at its position.
+    """
     with suppress(av.FFmpegError):
         if scan is not None and scan.breaks:
             if scan.keyframes:
@@ -115,7 +120,7 @@ def seek(
 
 
 def prepare_video_stream(container: InputContainer, index: int) -> VideoStream:
-    """The stream that `probe` chose, set up to be decoded on every core."""
+    """Return the video stream that `probe` selected, configured to decode on every core."""
     stream = container.streams[index]
     if not isinstance(stream, VideoStream):
         raise ExportError("source_unreadable", UNREADABLE)
@@ -125,12 +130,12 @@ def prepare_video_stream(container: InputContainer, index: int) -> VideoStream:
 
 
 @contextmanager
-def open_film_packets(path: "SourceLocation", picture: int) -> "Iterator[Iterator[Packet[Any]]]":
-    """All packets of the picture and of sound, from the beginning."""
+def open_media_packets(path: "SourceLocation", video: int) -> "Iterator[Iterator[Packet[Any]]]":
+    """Open a file and yield its packets of video and audio, from the beginning."""
     with open_container(path) as container:
-        yield demux_film(container, picture)
+        yield demux_media(container, video)
 
 
-def demux_film(container: InputContainer, picture: int) -> "Iterator[Packet[Any]]":
-    """The packets of the picture and of sound from where a container stands."""
-    return _read_until_failure(container.demux(container.streams[picture], *container.streams.audio))
+def demux_media(container: InputContainer, video: int) -> "Iterator[Packet[Any]]":
+    """Yield the packets of video and audio from the container's position."""
+    return _read_until_failure(container.demux(container.streams[video], *container.streams.audio))

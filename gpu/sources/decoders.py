@@ -1,4 +1,4 @@
-"""Decoders for what FFmpeg's own choice gets wrong, and the shape of pixels as decoding goes on."""
+"""Decode streams for which FFmpeg's default decoder is wrong, and track their pixel shape."""
 
 from fractions import Fraction
 from typing import cast
@@ -9,20 +9,20 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-# FFmpeg's own decoders of VP8 and VP9 leave out the transparency that WebM keeps beside the picture.
-_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# FFmpeg's own decoders of VP8 and VP9 ignore the transparency that WebM stores separately from the picture.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 class Decoder:
-    """Decodes a stream's packets, with their transparency where they have one."""
+    """Decode a stream's packets, with their transparency if they have it."""
 
     def __init__(self) -> None:
         self._context: VideoCodecContext | None = None
 
     def decode(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
-        """Decode a packet; an empty one gives what is still held back."""
+        """Decode a packet; an empty one flushes the decoder."""
         stream = packet.stream
-        name = _WITH_ALPHA.get(stream.codec.canonical_name)
+        name = _ALPHA_DECODERS.get(stream.codec.canonical_name)
         if name is None or stream.metadata.get("alpha_mode") != "1":
             return packet.decode()
         if self._context is None:
@@ -32,14 +32,14 @@ class Decoder:
 
 
 class PixelShape:
-    """How wide a stream's pixels are for their height: as the file says, until the pictures say something new."""
+    """The aspect ratio of a stream's pixels: the header's until the pictures change theirs."""
 
     def __init__(self, stream: VideoStream) -> None:
         self._stream = stream
-        self._told = stream.sample_aspect_ratio or Fraction(1)
-        self._coded = stream.codec_context.sample_aspect_ratio
+        self._from_header = stream.sample_aspect_ratio or Fraction(1)
+        self._initially_coded = stream.codec_context.sample_aspect_ratio
 
     def latest(self) -> Fraction:
-        """The shape of the pixels of the picture that was decoded last."""
+        """Return the aspect ratio of the pixels of the picture that was decoded last."""
         coded = self._stream.codec_context.sample_aspect_ratio
-        return self._told if coded == self._coded else coded or Fraction(1)
+        return self._from_header if coded == self._initially_coded else coded or Fraction(1)

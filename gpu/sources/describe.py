@@ -1,8 +1,8 @@
-"""`python -m gpu.sources.describe`: describe a source in a process of its own, whose crash harms no service.
+"""Describe a source in its own process, which may crash without harm.
 
-Reads where the source lies (`{"path"}` or `{"url"}`) as JSON, a line on standard input, and ends where that does.
-Standard output holds one JSON object: `source`, or `error` (code, message, transient) as an export of it would end.
-Nothing is written to disk, and beyond MEMORY_BYTES of memory the process ends.
+`python -m gpu.sources.describe` reads one line of JSON from standard input, `{"path"}` or `{"url"}`, and exits when
+standard input is closed. Standard output gets one JSON object: `source`, or `error` (code, message, transient) as an
+export would report it. Nothing is written to disk, and above MEMORY_BYTES of memory the process exits.
 """
 
 import json
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from gpu.transfer.range_reader import SourceLocation
 
 MEMORY_BYTES = 1_536 * 2**20
-# What may be read of an object elsewhere; the times of its packets may have to be looked at one by one.
+# How much of a remote object may be read; to find its length, all its packets may have to be read.
 MAX_REMOTE_BYTES = 2**30
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _KEY = "source"
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def run_process(describe_file: "Callable[[SourceLocation], dict[str, Any]]") -> int:
-    """Read a request, answer it within the limits of the process, and return the exit status."""
+    """Read a request, answer it within the process's limits, and return the exit status."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log_to_stderr(os.environ.get("LOG_FORMAT", "text"), logging.ERROR)
@@ -63,24 +63,27 @@ def run_process(describe_file: "Callable[[SourceLocation], dict[str, Any]]") -> 
         answer: dict[str, Any] = {"source": describe_file(open_request(request))}
     except ExportError as error:
         failure = Failure(code=error.code, message=error.message, transient=error.transient)
-        answer = _answer_of(failure)
-    except Exception:  # the edge of the process: whatever it is, the other side must be told
+        answer = _error_answer(failure)
+    except Exception:  # the edge of the process: the parent must get an answer to any failure
         log.exception("a source could not be described")
-        answer = _answer_of(INTERNAL)
-    _say(answer)
+        answer = _error_answer(INTERNAL)
+    _write_answer(answer)
     return 0
 
 
-def describe_source(place: "SourceLocation") -> dict[str, Any]:
-    """Tell what is in a source. Raises ExportError, as an export of it would."""
-    source = probe(place)
+def describe_source(location: "SourceLocation") -> dict[str, Any]:
+    """Describe a source's video, its length and its tracks.
+
+    Raises ExportError, as an export of the source would.
+    """
+    source = probe(location)
     return {
         "duration": round(source.duration, 3),
         "width": source.width,
         "height": source.height,
         "fps": round(float(source.rate), 3),
         "variable_fps": source.variable,
-        "picture_tracks": _list_pictures(source),
+        "picture_tracks": _describe_video_tracks(source),
         "audio_tracks": [
             {
                 "track": track.number,
@@ -98,8 +101,8 @@ def describe_source(place: "SourceLocation") -> dict[str, Any]:
     }
 
 
-def _list_pictures(source: Source) -> list[dict[str, Any]]:
-    """Describe each picture track; sizes are those of the coded picture, before it is turned upright."""
+def _describe_video_tracks(source: Source) -> list[dict[str, Any]]:
+    """Describe each video track; sizes are those of the coded picture, before rotation."""
     with open_container(source.path) as container:
         codecs = read_listing(container).codecs
         return [
@@ -117,7 +120,10 @@ def _list_pictures(source: Source) -> list[dict[str, Any]]:
 
 
 def open_request(request: LocalFile | RemoteObject) -> "SourceLocation":
-    """Find a source. Raises ExportError: source_missing, and others of an object elsewhere."""
+    """Open the source of a request.
+
+    Raises ExportError: source_missing, and the errors of a RangeSource.
+    """
     if isinstance(request, RemoteObject):
         from gpu.transfer.limited_reader import open_limited
 
@@ -126,21 +132,21 @@ def open_request(request: LocalFile | RemoteObject) -> "SourceLocation":
 
 
 def _watch() -> None:
-    """End the process when nobody waits for it any more, or it takes too much memory, even amid a decoder."""
-    while not select.select([0], [], [], _LOOK_SECONDS)[0]:
+    """Exit when standard input is closed or memory is exceeded, even inside a decoder."""
+    while not select.select([0], [], [], _POLL_SECONDS)[0]:
         if resident_memory_bytes() > MEMORY_BYTES:
-            _say(_answer_of(OUT_OF_MEMORY))
+            _write_answer(_error_answer(OUT_OF_MEMORY))
             os._exit(1)
     os._exit(1)
 
 
-def _answer_of(failure: Failure) -> dict[str, Any]:
+def _error_answer(failure: Failure) -> dict[str, Any]:
     error = {"code": failure.code, "message": failure.message, "transient": failure.transient}
     return {"error": error}
 
 
-def _say(answer: dict[str, Any]) -> None:
-    """In one piece, for two threads may speak."""
+def _write_answer(answer: dict[str, Any]) -> None:
+    """Write an answer with a single call, because two threads may write."""
     os.write(1, json.dumps(answer).encode() + b"\n")
 
 

@@ -1,8 +1,8 @@
-"""Recordings joined end to end, whose clock begins anew, leaps on or leaps back: found in the file, and closed up.
+"""Find breaks in a file's clock, as in recordings joined end to end, and close them.
 
-A transport stream may be cut and put together anywhere, so all of it is read once. A part begins where the time of
-decoding steps back, or every stream leaps on, as FFmpeg's own `dts_delta_threshold` has it; its picture follows on the
-last picture of the part before. Parts are told apart by where their bytes lie, for their times may be the same.
+A transport stream may be cut and joined anywhere, so the whole file is read once. A part begins where the decoding time
+steps back, or where it leaps ahead of every stream, as in FFmpeg's own `dts_delta_threshold`. Its first picture follows
+the last picture of the part before. Parts are identified by byte position, because their times may overlap.
 """
 
 from bisect import bisect_right
@@ -20,14 +20,14 @@ Kind = TypeVar("Kind", VideoStream, AudioStream)
 _STEP_BACK_SECONDS, _LEAP_SECONDS = 0.1, 10.0
 _KEYFRAMES_APART_SECONDS = 1.0
 _LONGEST_STEP_SECONDS = 1.0
-# Less than this is a difference in how tracks are cut: the sound's tail is no reason to hold the last picture.
-_HELD_SECONDS = 1.0
+# If audio is longer by less than this, tracks were only cut differently: the last picture is not shown longer.
+_MIN_HOLD_SECONDS = 1.0
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a file from a byte on, and the seconds that its times are moved by."""
+    """A part of a file from a byte position on; its times are shifted by so many seconds."""
 
     position: int
     shift: float
@@ -35,49 +35,52 @@ class Part:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a file's packets tell of its whole length; times are on the container's clock, with every break closed up.
+    """What reading all of a file's packets shows.
 
-    `keyframes` are times of the picture and where in the file they lie, in files of several parts. `seekable` says that
-    every picture is in a packet of the container's own, with its own time: FFmpeg guesses the others' times from those
-    before, and after a seek it guesses wrong.
+    Times are on the container's clock with breaks closed. `keyframes` are pairs of time and byte position, for files
+    of several parts. `seekable` means that every picture is in a packet of the container with its own time: FFmpeg
+    guesses the other times from the packets before, and after a seek its guess is wrong.
     """
 
     picture_end: float
-    sound_end: float
+    audio_end: float
     parts: tuple[Part, ...]
     keyframes: tuple[tuple[float, int], ...] = ()
     seekable: bool = True
     picture_start: float = 0.0
-    last_picture: int = 0  # where in the file it lies
-    rules_times: bool = True  # whether a film's length goes by this, and not by the file's headers
+    last_picture: int = 0  # its byte position
+    determines_duration: bool = True  # whether the length is taken from here, not from the headers
 
     @property
     def breaks(self) -> int:
         return len(self.parts) - 1
 
-    def read_through(self) -> "Scan":
-        """The same for a container in which a byte can't be sought: with breaks it is read from its beginning."""
+    def without_byte_seek(self) -> "Scan":
+        """Return the scan for a container that can't seek to a byte.
+
+        If it has breaks, it must be read from its beginning.
+        """
         has_breaks = self.breaks > 0
-        return replace(self, keyframes=(), seekable=not has_breaks, rules_times=has_breaks)
+        return replace(self, keyframes=(), seekable=not has_breaks, determines_duration=has_breaks)
 
     def position(self, time: float) -> int:
-        """Where to read from for what is shown at a time."""
+        """Return the byte position to read from for the picture at a time."""
         number = bisect_right(self.keyframes, time, key=lambda keyframe: keyframe[0])
         return self.keyframes[number - 1][1] if number else 0
 
 
-def choose_film_end(picture_end: float, film_end: float) -> float:
-    """The film's end where the picture ends long before it, else the picture's."""
-    return film_end if film_end > picture_end + _HELD_SECONDS else picture_end
+def choose_video_end(picture_end: float, audio_end: float) -> float:
+    """Return the end of the video: the audio's if the picture ends long before it."""
+    return audio_end if audio_end > picture_end + _MIN_HOLD_SECONDS else picture_end
 
 
 def is_concatenable(container: InputContainer) -> bool:
-    """Whether files of this kind are made to be put together byte by byte."""
+    """Return whether files of this format can be concatenated byte by byte."""
     return bool(container.format.flags & _TS_DISCONT)
 
 
 def describe_breaks(scan: Scan | None) -> tuple[str, ...]:
-    """Sentences for the timeline."""
+    """Return sentences about the breaks for the job's timeline."""
     if scan is None or not scan.breaks:
         return ()
     count = "a break" if scan.breaks == 1 else f"{scan.breaks} breaks"
@@ -85,25 +88,30 @@ def describe_breaks(scan: Scan | None) -> tuple[str, ...]:
 
 
 def close_breaks(packets: "Iterable[Packet[Kind]]", scan: Scan | None) -> "Iterator[Packet[Kind]]":
-    """Move the times of packets so that the clock runs on through the whole file."""
+    """Shift the times of packets so that the clock runs through the whole file."""
     if scan is None or not scan.breaks:
         yield from packets
         return
     shift = 0.0
-    for found in packets:
-        packet = found
-        if found.pos is not None:
-            part = _part_at(scan.parts, found.pos)
+    for original in packets:
+        packet = original
+        if original.pos is not None:
+            part = _part_at(scan.parts, original.pos)
             shift = part.shift
-            packet = _unhidden(found) if found.is_discard and part is not scan.parts[0] else found
+            packet = (
+                _without_discard(original) if original.is_discard and part is not scan.parts[0] else original
+            )
         ticks = round(shift / packet.time_base) if packet.time_base else 0
         packet.pts = None if packet.pts is None else packet.pts + ticks
         packet.dts = None if packet.dts is None else packet.dts + ticks
         yield packet
 
 
-def _unhidden(packet: "Packet[Kind]") -> "Packet[Kind]":
-    """The same packet to be shown: FFmpeg hides fragments of MP4 whose times step back."""
+def _without_discard(packet: "Packet[Kind]") -> "Packet[Kind]":
+    """Return the packet without its discard flag.
+
+    FFmpeg flags fragments of MP4 whose times step back.
+    """
     shown = cast("Packet[Kind]", Packet(bytes(packet)))
     shown.stream, shown.time_base = packet.stream, packet.time_base
     shown.pts, shown.dts, shown.duration = packet.pts, packet.dts, packet.duration
@@ -116,47 +124,49 @@ def _part_at(parts: Sequence[Part], position: int) -> Part:
 
 
 def scan_packets(packets: "Iterable[Packet[Any]]", picture: int) -> Scan:
-    """Read a whole file's packets of the picture (a stream's index) and of sound."""
-    scanning = _Scanning(picture)
+    """Scan a whole file's packets; `picture` is the index of the video stream."""
+    scanner = _Scanner(picture)
     for packet in packets:
-        scanning.take(packet)
-    return scanning.result()
+        scanner.add(packet)
+    return scanner.result()
 
 
 @dataclass
-class _Scanning:
+class _Scanner:
+    """The state of a scan."""
+
     picture: int
     parts: list[Part] = field(default_factory=lambda: [Part(0, 0.0)])
     keyframes: list[tuple[float, int]] = field(default_factory=list)
-    ends: dict[bool, float] = field(
-        default_factory=dict
-    )  # of the picture (True) and the sound, in the whole film
-    decoded: dict[int, float] = field(
-        default_factory=dict
-    )  # when each stream's last packet of this part is decoded
-    counted: dict[int, float] = field(
-        default_factory=dict
-    )  # the same, counted on over packets that have no time
-    steps: dict[int, float] = field(default_factory=dict)  # between the last packets of each stream
-    untimed: dict[int, int] = field(default_factory=dict)  # packets of each stream since the last with a time
-    delay: float = 0.0  # how much later than it is decoded the picture's first frame is shown
+    # The end of video (True) and audio in the whole file.
+    ends: dict[bool, float] = field(default_factory=dict)
+    # The decoding time of each stream's last packet in this part.
+    decoded: dict[int, float] = field(default_factory=dict)
+    # The same, extrapolated over packets that have no time.
+    counted: dict[int, float] = field(default_factory=dict)
+    # The time between the last packets of each stream.
+    steps: dict[int, float] = field(default_factory=dict)
+    # The number of packets of each stream since the last with a time.
+    untimed: dict[int, int] = field(default_factory=dict)
+    delay: float = 0.0  # from the decoding of the video's first frame to its presentation
     seekable: bool = True
     picture_start: float | None = None
     last_picture: int = 0
-    aligned: bool = False  # whether this part's picture has begun
+    aligned: bool = False  # whether this part's video has begun
 
-    def take(self, packet: "Packet[Any]") -> None:
+    def add(self, packet: "Packet[Any]") -> None:
+        """Note a packet, and begin a new part if the clock breaks here."""
         if not packet.size or not packet.time_base:
             return
         tick, index = float(packet.time_base), packet.stream_index
         is_picture = index == self.picture
         if packet.pos is not None and packet.pos < self.parts[-1].position:
-            self._take_late(packet, packet.pos, tick, is_picture=is_picture)
+            self._add_late(packet, packet.pos, tick, is_picture=is_picture)
             return
         if packet.dts is not None:
-            self._look_for_break(packet, packet.dts * tick, is_picture=is_picture)
-        lasting = self._lasting(packet, tick)
-        decoded = self.counted.get(index, 0.0) + lasting if packet.dts is None else packet.dts * tick
+            self._detect_break(packet, packet.dts * tick, is_picture=is_picture)
+        seconds = self._packet_seconds(packet, tick)
+        decoded = self.counted.get(index, 0.0) + seconds if packet.dts is None else packet.dts * tick
         self.counted[index] = decoded
         if packet.dts is not None:
             self.decoded[index] = decoded
@@ -165,17 +175,20 @@ class _Scanning:
             self._align(shown)
             self.delay = shown - decoded
         time = shown + self.parts[-1].shift
-        self.ends[is_picture] = max(self.ends.get(is_picture, time), time + lasting)
+        self.ends[is_picture] = max(self.ends.get(is_picture, time), time + seconds)
         if is_picture:
             self._note_picture(time, packet.pos)
         if is_picture and packet.is_keyframe:
             self._note_keyframe(time, packet.pos)
 
-    def _take_late(self, packet: "Packet[Any]", position: int, tick: float, *, is_picture: bool) -> None:
-        """A packet of an earlier part that comes after the break: demuxers put those of close times in order."""
+    def _add_late(self, packet: "Packet[Any]", position: int, tick: float, *, is_picture: bool) -> None:
+        """Note a packet of an earlier part that comes after the break.
+
+        Demuxers sort packets of close times.
+        """
         if packet.pts is not None:
-            lasting = packet.duration * tick if packet.duration else self.steps.get(packet.stream_index, 0.0)
-            end = packet.pts * tick + _part_at(self.parts, position).shift + lasting
+            seconds = packet.duration * tick if packet.duration else self.steps.get(packet.stream_index, 0.0)
+            end = packet.pts * tick + _part_at(self.parts, position).shift + seconds
             self.ends[is_picture] = max(self.ends.get(is_picture, end), end)
 
     def result(self) -> Scan:
@@ -184,8 +197,8 @@ class _Scanning:
         begin = self.picture_start or 0.0
         return Scan(*ends, tuple(self.parts), keyframes, self.seekable, begin, self.last_picture)
 
-    def _lasting(self, packet: "Packet[Any]", tick: float) -> float:
-        """How long a packet lasts, by the one before it where it does not say so itself."""
+    def _packet_seconds(self, packet: "Packet[Any]", tick: float) -> float:
+        """Return a packet's duration, estimated from the packets before if it has none."""
         index, before = packet.stream_index, self.decoded.get(packet.stream_index)
         if packet.dts is None:
             self.untimed[index] = self.untimed.get(index, 0) + 1
@@ -195,7 +208,7 @@ class _Scanning:
                 self.steps[index] = (packet.dts * tick - before) / count
         return packet.duration * tick if packet.duration else self.steps.get(index, 0.0)
 
-    def _look_for_break(self, packet: "Packet[Any]", time: float, *, is_picture: bool) -> None:
+    def _detect_break(self, packet: "Packet[Any]", time: float, *, is_picture: bool) -> None:
         before = self.decoded.get(packet.stream_index)
         back = before is not None and time < before - _STEP_BACK_SECONDS
         leap = bool(self.decoded) and time > max(self.decoded.values()) + _LEAP_SECONDS
@@ -206,10 +219,13 @@ class _Scanning:
         self.aligned = False
 
     def _align(self, begun: float) -> None:
-        """The picture of a part follows on that of the part before, or on its sound if that went on for long."""
+        """Shift a part so that its video follows the part before.
+
+        It follows that part's video, or its audio if that is much longer.
+        """
         self.aligned = True
         if True in self.ends:
-            end = choose_film_end(self.ends[True], self.ends.get(False, 0.0))
+            end = choose_video_end(self.ends[True], self.ends.get(False, 0.0))
             self.parts[-1] = replace(self.parts[-1], shift=end - begun)
 
     def _note_picture(self, time: float, position: int | None) -> None:

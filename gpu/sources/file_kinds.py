@@ -1,4 +1,4 @@
-"""Kinds of files: those that are read, and how others are told from a damaged one."""
+"""The supported kinds of files, and signatures that identify common unsupported ones."""
 
 import re
 from pathlib import Path
@@ -13,14 +13,17 @@ DEMUXERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,mxf,h264,hevc,obu,ivf,nut,wav,mp3,"
     "mpegvideo,m4v,dv,yuv4mpegpipe,gif,apng"
 )
-"""FFmpeg's names of what is read. Playlists and image patterns would open other files, or addresses, that they name."""
+"""FFmpeg's names of the formats that are read.
+
+Playlists and image patterns are not among them: they would open other files or URLs that they name.
+"""
 
 SUPPORTED = (
     "MP4, MOV, MKV, WebM, AVI, MPEG-TS, MPEG-PS, FLV, WMV, Ogg, MXF, NUT, IVF, DV, Y4M, GIF, animated PNG, "
     "and bare H.264, HEVC, AV1, MPEG-2 and MPEG-4 streams"
 )
 _HEAD_BYTES = 64
-_FOREIGN = (
+_UNSUPPORTED_SIGNATURES = (
     (rb"\x89PNG\r\n\x1a\n", "a PNG image"),
     (rb"\xff\xd8\xff", "a JPEG image"),
     (rb"RIFF....WEBP", "a WebP image"),
@@ -40,15 +43,15 @@ _FOREIGN = (
 )
 
 
-def check_supported(place: "SourceLocation") -> None:
-    """Raise source_unsupported for a file that is recognized as another kind than those that are read."""
-    with Path(place).open("rb") if isinstance(place, str) else place.open() as file:
+def check_supported(location: "SourceLocation") -> None:
+    """Raise source_unsupported for a file that is recognized as an unsupported kind."""
+    with Path(location).open("rb") if isinstance(location, str) else location.open() as file:
         head = file.read(_HEAD_BYTES) or b""
-    for pattern, name in _FOREIGN:
+    for pattern, name in _UNSUPPORTED_SIGNATURES:
         if re.match(pattern, head, re.DOTALL):
-            raise unsupported_error(f"This kind of file is not supported: it is {name}.")
+            raise source_unsupported(f"This kind of file is not supported: it is {name}.")
 
 
-def unsupported_error(reason: str) -> ExportError:
-    """Return the error for a file that may well be whole, but is not read."""
+def source_unsupported(reason: str) -> ExportError:
+    """Return the error for a file that is not damaged, but of a kind that is not supported."""
     return ExportError("source_unsupported", f"{reason} Supported are {SUPPORTED}.")

@@ -1,4 +1,4 @@
-"""Sound that begins after what FFmpeg looks at of a file: decoding it tells its format."""
+"""Find the format of audio tracks that begin after the part of a file that FFmpeg probes."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def describe_late_tracks(path: "SourceLocation", tracks: Iterable[Track]) -> tuple[Track, ...]:
-    """Complete the tracks whose format is not known yet, by their first frames; those without any stay as they are."""
+    """Complete the tracks without a known format by their first frames, if they have any."""
     return tuple(track if track.sample_rate else _describe(path, track) for track in tracks)
 
 
@@ -29,7 +29,7 @@ def _describe(path: "SourceLocation", track: Track) -> Track:
 
 
 def _decode_first(path: "SourceLocation", index: int) -> AudioFrame | None:
-    """The first frame of a track that can be decoded."""
+    """Return the first frame of a track that can be decoded, or None."""
     with open_container(path) as container:
         stream = container.streams[index]
         if not isinstance(stream, AudioStream) or getattr(stream, "codec_context", None) is None:

@@ -1,4 +1,4 @@
-"""What a source is, found out before anything is spent on it: opened safely, bounds checked, a frame decoded."""
+"""Probe a source before an export: open it safely, check limits, decode one frame."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -22,17 +22,17 @@ from gpu.sources.container import (
     UNREADABLE,
     demux_stream,
     has_decoder,
-    list_decodable_pictures,
+    list_decodable_video,
     open_to_probe,
     prepare_video_stream,
     read_all_packets,
-    read_picture_packets,
+    read_video_packets,
 )
 from gpu.sources.decoders import Decoder
 from gpu.sources.discontinuities import Scan, describe_breaks
 from gpu.sources.duration import find_duration, find_origin
-from gpu.sources.ffmpeg_listing import read_listing
-from gpu.sources.file_kinds import unsupported_error
+from gpu.sources.ffmpeg_listing import Listing, read_listing
+from gpu.sources.file_kinds import source_unsupported
 from gpu.sources.frame_rate import detect_frame_rate, rate_from_durations
 from gpu.sources.late_audio import describe_late_tracks
 from gpu.sources.scan import scan_file
@@ -43,15 +43,13 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 16_384
 MAX_DURATION_SECONDS = 24 * 3_600.0
-_TOLERATED_ERRORS = 25
-# A recording may begin amid a group of pictures: none of its packets can be decoded before the next keyframe.
-_TOLERATED_BEFORE_FIRST = 5_000
-# By so much encoders and multiplexers let the sound begin before the picture: no reason to show its first frame longer.
+_MAX_ERRORS = 25
+# A recording may begin inside a group of pictures: no packet before the next keyframe can be decoded.
+_MAX_ERRORS_BEFORE_FIRST = 5_000
+# Encoders and muxers let audio begin this much before the video: the first frame need not be shown longer for it.
 _LEAD_IN_SECONDS = 0.1
-# What is looked at of a stream before it is decoded.
-_OPENING_PACKETS, _OPENING_BYTES = 60, 16 * 1024 * 1024
-
-
+# How much of a stream is read before it is decoded.
+_HEAD_PACKETS, _HEAD_BYTES = 60, 16 * 1024 * 1024
 UNDECODABLE = "The source's picture could not be decoded; the file may be damaged."
 
 
@@ -59,11 +57,11 @@ UNDECODABLE = "The source's picture could not be decoded; the file may be damage
 class Source:
     """A video that an export reads.
 
-    `width` and `height` are those of the upright picture with square pixels; `duration` is the picture's, in seconds
-    from the source's start; `origin` is that start on the container's clock, `begins` when the picture's first frame is
-    shown, in seconds after it; `rate` is frames a second, on average
-    where it is `variable`; `background` is what is seen where there is no picture. `audio` is what is heard of its
-    sound `tracks`, and `sounds` is what might be, best first; `notes` are sentences for the timeline.
+    `video` is the index of the video stream. `width` and `height` are those of the upright picture with square pixels.
+    `duration` is the video's, in seconds from the source's start; `origin` is that start on the container's clock, and
+    `first_frame_time` is in seconds after it. `rate` is in frames per second, an average if it is `variable`.
+    `background` is the colour where there is no picture. `tracks` are the audio tracks, `audio` the selected ones, and
+    `audio_candidates` all that could be selected, best first. `notes` are sentences for the job's timeline.
     """
 
     path: "SourceLocation"
@@ -86,76 +84,101 @@ class Source:
     scan: Scan | None = None
 
     @property
-    def film_start(self) -> float:
-        """When an export of all of it begins: with the picture, unless the sound begins long before."""
-        return (
-            self.first_frame_time
-            if 0 < self.first_frame_time <= min(_LEAD_IN_SECONDS, self.duration / 2)
-            else 0.0
-        )
+    def export_start(self) -> float:
+        """When an export of the whole source begins.
+
+        It begins with the video, unless audio begins long before.
+        """
+        has_lead_in = 0 < self.first_frame_time <= min(_LEAD_IN_SECONDS, self.duration / 2)
+        return self.first_frame_time if has_lead_in else 0.0
 
     @property
     def is_seekable(self) -> bool:
-        """Whether pictures have the same times after a seek as when they are read from the beginning."""
+        """Whether pictures have the same times after a seek as without one."""
         return not self.timing.untimed and (self.scan is None or self.scan.seekable)
 
 
 def probe(path: "SourceLocation", scan: Scan | None = None) -> Source:
-    """Look at a source; `scan` is what an earlier look at the same file found.
+    """Probe a source; `scan` is the result of an earlier probe of the same file.
 
     Raises ExportError: source_unreadable, no_video_stream, source_too_large, decode_failed.
     """
     with open_to_probe(path) as container, map_errors("source_unreadable", UNREADABLE):
-        # Before anything is decoded: the listing turns FFmpeg's log on, and a decoder's thread that writes to it waits
-        # for this one, which waits for that thread when the decoder is closed.
+        # This comes before any decoding: the listing switches FFmpeg's log on, and a decoder's thread that writes to it
+        # would wait for this thread, which waits for that one when it closes the decoder (a deadlock).
         listing = read_listing(container)
-        stream = _picture_stream(container, path)
+        stream = _select_stream(container, path)
         _check_size(stream.width, stream.height)
-        origin = find_origin(container, stream)
-        opening = list(_opening(demux_stream(container, stream)))
-        timing = examine_times(container, stream, opening)
-        if scan is None and not timing.untimed:
-            scan = scan_file(path, container, stream.index)
-        duration = find_duration(path, container, stream, timing, scan)
-        if duration > MAX_DURATION_SECONDS:
-            raise ExportError("source_too_large", "The source is longer than 24 hours.")
-        counted = rate_from_durations(stream, _decodable(path, stream, opening, timing), timing)
-        with closing(read_picture_packets(path, stream.index, scan)) as anew:
-            rate, variable = (counted, False) if counted else detect_frame_rate(stream, anew)
-        first = decode_first_frame(container, stream, opening)
-        width, height = display_size(first, stream.sample_aspect_ratio)
-        tracks = describe_late_tracks(path, list_tracks(container, listing))
-        sounds = rank_audio(container, tracks, listing.find_programme(stream.index))
-        return Source(
-            path=path,
-            video=stream.index,
-            audio=sounds[0] if sounds else None,
-            width=width,
-            height=height,
-            duration=duration,
-            origin=origin,
-            first_frame_time=float((stream.start_time or 0) * (stream.time_base or 0)) - origin,
-            rate=rate,
-            variable=variable,
-            codec=stream.codec_context.name,
-            pixel_format=first.format.name,
-            tracks=tracks,
-            audio_candidates=sounds,
-            notes=describe_breaks(scan),
-            timing=timing,
-            scan=scan,
-        )
+        return _read_source(path, container, stream, listing, scan)
+
+
+def _read_source(
+    path: "SourceLocation",
+    container: InputContainer,
+    stream: VideoStream,
+    listing: Listing,
+    scan: Scan | None,
+) -> Source:
+    origin = find_origin(container, stream)
+    head = list(_read_head(demux_stream(container, stream)))
+    timing = examine_times(container, stream, head)
+    if scan is None and not timing.untimed:
+        scan = scan_file(path, container, stream.index)
+    duration = find_duration(path, container, stream, timing, scan)
+    _check_duration(duration)
+    rate, variable = _detect_rate(path, stream, head, timing, scan)
+    first = decode_first_frame(container, stream, head)
+    width, height = display_size(first, stream.sample_aspect_ratio)
+    tracks = describe_late_tracks(path, list_tracks(container, listing))
+    audio_candidates = rank_audio(container, tracks, listing.find_programme(stream.index))
+    return Source(
+        path=path,
+        video=stream.index,
+        audio=audio_candidates[0] if audio_candidates else None,
+        width=width,
+        height=height,
+        duration=duration,
+        origin=origin,
+        first_frame_time=float((stream.start_time or 0) * (stream.time_base or 0)) - origin,
+        rate=rate,
+        variable=variable,
+        codec=stream.codec_context.name,
+        pixel_format=first.format.name,
+        tracks=tracks,
+        audio_candidates=audio_candidates,
+        notes=describe_breaks(scan),
+        timing=timing,
+        scan=scan,
+    )
+
+
+def _detect_rate(
+    path: "SourceLocation",
+    stream: VideoStream,
+    head: "list[Packet[VideoStream]]",
+    timing: Timing,
+    scan: Scan | None,
+) -> tuple[Fraction, bool]:
+    """Return the frame rate, and whether it varies."""
+    rate = rate_from_durations(stream, _decodable_head(path, stream, head, timing), timing)
+    if rate:
+        return rate, False
+    with closing(read_video_packets(path, stream.index, scan)) as packets_again:
+        return detect_frame_rate(stream, packets_again)
 
 
 def decode_video(container: InputContainer, stream: VideoStream, source: Source) -> Iterator[VideoFrame]:
-    """Every frame from where the container stands; a few damaged packets are passed over, many are decode_failed."""
+    """Decode every frame from the container's position; a few damaged packets are skipped.
+
+    Raises ExportError: decode_failed, if there are many.
+    """
     return _decode(time_packets(demux_stream(container, stream, source.scan), source.timing))
 
 
-def _decode(found: "Iterator[Packet[VideoStream]]") -> Iterator[VideoFrame]:
+def _decode(packets: "Iterator[Packet[VideoStream]]") -> Iterator[VideoFrame]:
     decoder = Decoder()
     errors = frames = 0
-    for packet in found:
+    for packet in packets:
         try:
             for frame in decoder.decode(packet):
                 _check_size(frame.width, frame.height)
@@ -163,42 +186,50 @@ def _decode(found: "Iterator[Packet[VideoStream]]") -> Iterator[VideoFrame]:
                 yield frame
         except av.FFmpegError as error:
             errors += 1
-            if errors > (_TOLERATED_ERRORS + frames // 10 if frames else _TOLERATED_BEFORE_FIRST):
+            if errors > (_MAX_ERRORS + frames // 10 if frames else _MAX_ERRORS_BEFORE_FIRST):
                 raise ExportError("decode_failed", UNDECODABLE) from error
 
 
-def _opening(found: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
-    """The first packets of a stream, within bounds."""
+def _read_head(packets: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
+    """Yield the first packets of a stream, up to limits of count and size."""
     size = 0
-    for packet in islice(found, _OPENING_PACKETS):
+    for packet in islice(packets, _HEAD_PACKETS):
         yield packet
         size += packet.size
-        if size > _OPENING_BYTES:
+        if size > _HEAD_BYTES:
             return
 
 
-def _decodable(
-    path: "SourceLocation", stream: VideoStream, opening: "list[Packet[VideoStream]]", timing: Timing
+def _decodable_head(
+    path: "SourceLocation", stream: VideoStream, head: "list[Packet[VideoStream]]", timing: Timing
 ) -> "list[Packet[VideoStream]]":
-    """The first packets that can be decoded: a bare stream tells its rate only in a keyframe."""
-    if not timing.untimed or any(packet.is_keyframe for packet in opening[:1]):
-        return opening
-    with closing(read_picture_packets(path, stream.index, None)) as anew:
-        return list(_opening(dropwhile(lambda packet: not packet.is_keyframe, anew))) or opening
+    """Return the first packets that can be decoded.
+
+    A raw stream has its frame rate only in a keyframe.
+    """
+    if not timing.untimed or any(packet.is_keyframe for packet in head[:1]):
+        return head
+    with closing(read_video_packets(path, stream.index, None)) as packets_again:
+        return list(_read_head(dropwhile(lambda packet: not packet.is_keyframe, packets_again))) or head
 
 
-def _picture_stream(container: InputContainer, path: "SourceLocation") -> VideoStream:
-    """The stream that is the film, set up to be decoded."""
-    with closing(read_all_packets(path)) as anew:
-        stream = select_video_stream(container, anew)
-    if stream is None and list_decodable_pictures(container):
+def _select_stream(container: InputContainer, path: "SourceLocation") -> VideoStream:
+    """Return the main video stream, configured for decoding."""
+    with closing(read_all_packets(path)) as packets_again:
+        stream = select_video_stream(container, packets_again)
+    if stream is None and list_decodable_video(container):
         message = "The source has video in it, but no picture that can be decoded: it has no keyframe."
         raise ExportError("decode_failed", message)
     if stream is None and any(not has_decoder(stream) for stream in container.streams.video):
-        raise unsupported_error("The source's video is coded in a way that can't be decoded.")
+        raise source_unsupported("The source's video is coded in a way that can't be decoded.")
     if stream is None:
         raise ExportError("no_video_stream", "The source has no video in it.")
     return prepare_video_stream(container, stream.index)
+
+
+def _check_duration(seconds: float) -> None:
+    if seconds > MAX_DURATION_SECONDS:
+        raise ExportError("source_too_large", "The source is longer than 24 hours.")
 
 
 def _check_size(width: int, height: int) -> None:
@@ -209,10 +240,10 @@ def _check_size(width: int, height: int) -> None:
 
 
 def decode_first_frame(
-    container: InputContainer, stream: VideoStream, opening: "Iterable[Packet[VideoStream]]" = ()
+    container: InputContainer, stream: VideoStream, head: "Iterable[Packet[VideoStream]]" = ()
 ) -> VideoFrame:
-    """The first frame from where the container stands, after the packets that were read already."""
-    first = next(_decode(chain(opening, demux_stream(container, stream))), None)
+    """Return the first frame from the container's position; `head` are packets already read."""
+    first = next(_decode(chain(head, demux_stream(container, stream))), None)
     if first is None:
         raise ExportError("decode_failed", UNDECODABLE)
     return first

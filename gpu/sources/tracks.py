@@ -1,4 +1,4 @@
-"""Which of a file's streams are the film: its picture, and the sound that goes with it, chosen as FFmpeg does."""
+"""Select a file's main video stream and the audio that belongs to it, as FFmpeg does."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,14 +16,14 @@ from av.video.stream import VideoStream
 from gpu.sources.duration import parse_clock
 from gpu.sources.ffmpeg_listing import Listing
 
-_NO_FILM = (
+_NOT_VIDEO = (
     Disposition.attached_pic
     | Disposition.timed_thumbnails
     | Disposition.still_image
     | Disposition.dependent
     | Disposition.multilayer
 )
-_NOT_FOR_ALL = (
+_SPECIAL_PURPOSE = (
     Disposition.hearing_impaired
     | Disposition.visual_impaired
     | Disposition.comment
@@ -31,17 +31,17 @@ _NOT_FOR_ALL = (
     | Disposition.clean_effects
     | Disposition.descriptions
 )
-# Enough to tell a single picture from a film where the header does not count frames.
-_LOOKED_AT_PACKETS = 3_000
-# A picture track much shorter than another one is its thumbnail or its title.
-_SHORT_SHARE = 0.1
-# Tracks of one recording are cut apart by some frames: of two that are as long but for that the first is the film.
+# Enough to distinguish a still from a video if the header does not count frames.
+_MAX_COUNTED_PACKETS = 3_000
+# A video track much shorter than another one is its thumbnail or its title.
+_MIN_LENGTH_SHARE = 0.1
+# Tracks of one recording differ by a few frames: of two that are otherwise equally long the first is selected.
 _EQUAL_SHARE = 0.95
 
 
 @dataclass(frozen=True)
 class Track:
-    """A sound track; `number` counts the file's sound tracks from 0, `index` all of its streams."""
+    """An audio track; `number` counts audio tracks from 0, `index` all streams of the file."""
 
     number: int
     index: int
@@ -54,13 +54,13 @@ class Track:
 
     @property
     def is_split_channel(self) -> bool:
-        """Whether it may be one channel of a recording whose channels are tracks: uncompressed, and mono."""
+        """Whether it may be one channel of a recording with a track per channel: mono PCM."""
         return self.channels == 1 and self.codec.startswith("pcm_")
 
 
 @dataclass(frozen=True)
 class TrackMix:
-    """The sound tracks that are heard together, by their streams; two in one part are its left and its right."""
+    """Audio tracks that play together, by stream index; two in one part are left and right."""
 
     parts: tuple[tuple[int, ...], ...]
 
@@ -70,7 +70,10 @@ class TrackMix:
 
 
 def list_tracks(container: InputContainer, listing: Listing) -> tuple[Track, ...]:
-    """Describe every sound track of a file; those that can't be decoded, or begin late, have no sample rate."""
+    """Describe every audio track of a file.
+
+    Tracks that can't be decoded, or that begin late, have no sample rate.
+    """
     return tuple(_track(*numbered, listing) for numbered in enumerate(container.streams.audio))
 
 
@@ -91,10 +94,10 @@ def _track(number: int, stream: AudioStream, listing: Listing) -> Track:
 def rank_audio(
     container: InputContainer, tracks: Sequence[Track], programme: frozenset[int] | None
 ) -> tuple[TrackMix, ...]:
-    """List what may be heard with a picture of a programme, best first.
+    """Return the audio that fits a video stream's programme, best first.
 
-    What is flagged default comes before what is not, more channels before fewer, and a track for the deaf or with
-    comments last. Split mono tracks are joined in pairs.
+    Tracks flagged as default come before others, more channels before fewer, and tracks for the deaf or with comments
+    last. Split mono tracks are joined in pairs.
     """
     usable = [
         track
@@ -106,7 +109,7 @@ def rank_audio(
         flags = container.streams[pair[0].index].disposition
         is_default = any(track.default for track in pair)
         return (
-            bool(flags & _NOT_FOR_ALL),
+            bool(flags & _SPECIAL_PURPOSE),
             not is_default,
             -sum(track.channels for track in pair),
             pair[0].number,
@@ -117,19 +120,19 @@ def rank_audio(
 
 
 def join_split_channels(tracks: Iterable[Track]) -> Iterator[tuple[Track, ...]]:
-    """Yield the tracks one by one, but two neighbours that are the left and right of one recording together."""
-    waiting: Track | None = None
+    """Yield each track alone, or two neighbours that are left and right of one recording."""
+    pending: Track | None = None
     for track in tracks:
-        if waiting is None:
-            waiting = track
-        elif _are_left_and_right(waiting, track):
-            yield waiting, track
-            waiting = None
+        if pending is None:
+            pending = track
+        elif _are_left_and_right(pending, track):
+            yield pending, track
+            pending = None
         else:
-            yield (waiting,)
-            waiting = track
-    if waiting is not None:
-        yield (waiting,)
+            yield (pending,)
+            pending = track
+    if pending is not None:
+        yield (pending,)
 
 
 def _are_left_and_right(left: Track, right: Track) -> bool:
@@ -138,77 +141,77 @@ def _are_left_and_right(left: Track, right: Track) -> bool:
 
 
 def select_video_stream(container: InputContainer, packets: "Iterable[Packet[Any]]") -> VideoStream | None:
-    """Choose the film among picture streams; None if there is none.
+    """Return the main video stream, or None if there is none.
 
-    It is no still. The one flagged default comes first, then the largest, that of most frames, the longest, the first.
-    `packets` are the file's from its beginning; they are read only where the header does not count frames.
+    Stills are left out. The order is: flagged as default, largest, most frames, longest, first. `packets` are the
+    file's from its beginning; they are read only if the header does not count frames.
     """
     streams = [stream for stream in container.streams.video if getattr(stream, "width", None)]
     streams = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
     frames = _FrameCount(packets)
     if len(streams) > 1:
-        streams = [stream for stream in streams if not stream.disposition & _NO_FILM] or streams
+        streams = [stream for stream in streams if not stream.disposition & _NOT_VIDEO] or streams
     if len(streams) > 1:
         streams = [stream for stream in streams if frames.are_several(stream)] or streams
     longest = max((seconds for seconds in map(_seconds, streams) if isfinite(seconds)), default=0.0)
-    streams = [stream for stream in streams if _seconds(stream) >= longest * _SHORT_SHARE]
-    best = max(map(_film_rank, streams), default=None)
-    streams = [stream for stream in streams if _film_rank(stream) == best]
+    streams = [stream for stream in streams if _seconds(stream) >= longest * _MIN_LENGTH_SHARE]
+    best = max(map(_rank_video, streams), default=None)
+    streams = [stream for stream in streams if _rank_video(stream) == best]
     if len(streams) > 1:
         streams = _keep_most(streams, frames.count(streams))
         streams = _keep_most(streams, [_seconds(stream) for stream in streams])
     return next(iter(streams), None)
 
 
-def _film_rank(stream: VideoStream) -> tuple[bool, int]:
+def _rank_video(stream: VideoStream) -> tuple[bool, int]:
     return bool(stream.disposition & Disposition.default), stream.width * stream.height
 
 
 def _keep_most(streams: Sequence[VideoStream], numbers: Sequence[float]) -> list[VideoStream]:
-    """Leave out the streams whose number is lower than another's, but for a few in a hundred."""
+    """Keep the streams whose number is at most 5 % below the largest."""
     least = max(numbers) * _EQUAL_SHARE
     return [stream for stream, number in zip(streams, numbers, strict=True) if number >= least]
 
 
 def _seconds(stream: VideoStream) -> float:
-    """How long a stream lasts as the header says; endless where it does not, so that it is never too short."""
+    """Return a stream's length by its header, or infinity, so that it is never too short."""
     if not stream.duration or stream.time_base is None:
         return parse_clock(stream.metadata.get("DURATION", "")) or inf
     return float(stream.duration * stream.time_base)
 
 
 class _FrameCount:
-    """How many frames streams have: as their headers tell, else as many as there are among a file's first packets."""
+    """Count streams' frames by their headers, or else among a file's first packets."""
 
     def __init__(self, packets: "Iterable[Packet[Any]]") -> None:
-        self._packets = islice(packets, _LOOKED_AT_PACKETS)
-        self._found: Counter[int] = Counter()
+        self._packets = islice(packets, _MAX_COUNTED_PACKETS)
+        self._counts: Counter[int] = Counter()
 
     def are_several(self, stream: VideoStream) -> bool:
-        """Whether a stream has more than one; no more packets are read than that takes."""
+        """Return whether a stream has more than one frame, reading no more packets than needed."""
         if stream.frames:
             return stream.frames > 1
-        while self._found[stream.index] <= 1 and self._take_packet():
+        while self._counts[stream.index] <= 1 and self._take_packet():
             pass
-        return self._found[stream.index] > 1
+        return self._counts[stream.index] > 1
 
     def count(self, streams: Sequence[VideoStream]) -> list[float]:
-        """Count all streams alike, so that they can be compared."""
-        told = [_told_frames(stream) for stream in streams]
-        if all(told):
-            return told
+        """Count all streams in the same way, so that they can be compared."""
+        header_counts = [_header_frames(stream) for stream in streams]
+        if all(header_counts):
+            return header_counts
         while self._take_packet():
             pass
-        return [float(self._found[stream.index]) for stream in streams]
+        return [float(self._counts[stream.index]) for stream in streams]
 
     def _take_packet(self) -> bool:
         packet = next(self._packets, None)
         if packet is not None and packet.size:
-            self._found[packet.stream_index] += 1
+            self._counts[packet.stream_index] += 1
         return packet is not None
 
 
-def _told_frames(stream: VideoStream) -> float:
-    """How many frames a stream has by its header, or by its tagged length; 0 where neither tells."""
-    tagged = parse_clock(stream.metadata.get("DURATION", "")) or 0.0
-    return stream.frames or float(tagged * (stream.average_rate or 0))
+def _header_frames(stream: VideoStream) -> float:
+    """Return a stream's number of frames by its header or its tagged length, or 0."""
+    tagged_seconds = parse_clock(stream.metadata.get("DURATION", "")) or 0.0
+    return stream.frames or float(tagged_seconds * (stream.average_rate or 0))

@@ -1,4 +1,7 @@
-"""Whether a file is as long as it says itself, which tells one that was cut off from one that ends in a still."""
+"""Compare a file's size with its headers, to detect files that were cut off.
+
+Without that, a file that was cut off looks like one with a long last picture.
+"""
 
 import io
 from collections.abc import Iterator
@@ -9,39 +12,40 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from gpu.transfer.range_reader import SourceLocation
 
-_MOST_BOXES = 10_000
+_MAX_BOXES = 10_000
 _HEAD_BYTES = 8
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot", b"moof", b"sidx", b"uuid"}
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def is_truncated(place: "SourceLocation") -> bool | None:
-    """Whether bytes are missing at the end of a file; None of kinds that do not tell their length."""
-    with closing(_opened(place)) as file:
+def is_truncated(location: "SourceLocation") -> bool | None:
+    """Return whether bytes are missing at the end; None for formats without a length in bytes."""
+    with closing(_open(location)) as file:
         size = file.seek(0, io.SEEK_END)
         head = _read(file, 0, 12)
         if head[4:8] in _BOXES:
-            return _has_cut_box(file, size)
+            return _is_box_truncated(file, size)
         if head[:4] == _EBML:
-            return _has_cut_segment(file, size)
+            return _is_segment_truncated(file, size)
         if head[:4] == b"RIFF" and head[8:] == b"AVI ":
-            told = int.from_bytes(head[4:8], "little")
-            return None if told in {0, 0xFFFFFFFF} else 8 + told > size
+            header_length = int.from_bytes(head[4:8], "little")
+            return None if header_length in {0, 0xFFFFFFFF} else 8 + header_length > size
     return None
 
 
-def measure_size(place: "SourceLocation") -> int:
-    """How many bytes a file has."""
-    with closing(_opened(place)) as file:
+def measure_size(location: "SourceLocation") -> int:
+    """Return the size of a file in bytes."""
+    with closing(_open(location)) as file:
         return file.seek(0, io.SEEK_END)
 
 
-def may_restart_times(place: "SourceLocation") -> bool:
-    """Whether a file may go on in the middle with times that begin anew: FLV, fragments, segments of unknown length.
+def may_restart_times(location: "SourceLocation") -> bool:
+    """Return whether times may restart inside a file of this format.
 
-    What has an index of all its pictures can't.
+    They may in FLV, in MP4 fragments, and in Matroska segments of unknown length; not in a file with an index of all
+    its pictures.
     """
-    with closing(_opened(place)) as file:
+    with closing(_open(location)) as file:
         size = file.seek(0, io.SEEK_END)
         head = _read(file, 0, 12)
         if head[4:8] in _BOXES:
@@ -52,8 +56,8 @@ def may_restart_times(place: "SourceLocation") -> bool:
     return head[:3] == b"FLV"
 
 
-def _opened(place: "SourceLocation") -> "BinaryIO | io.RawIOBase":
-    return Path(place).open("rb") if isinstance(place, str) else place.open()
+def _open(location: "SourceLocation") -> "BinaryIO | io.RawIOBase":
+    return Path(location).open("rb") if isinstance(location, str) else location.open()
 
 
 def _read(file: "BinaryIO | io.RawIOBase", position: int, length: int) -> bytes:
@@ -61,20 +65,20 @@ def _read(file: "BinaryIO | io.RawIOBase", position: int, length: int) -> bytes:
     return file.read(length) or b""
 
 
-def _has_cut_box(file: "BinaryIO | io.RawIOBase", size: int) -> bool:
-    """MP4 and MOV: whether the last of the boxes reaches beyond the file."""
+def _is_box_truncated(file: "BinaryIO | io.RawIOBase", size: int) -> bool:
+    """Return whether the last box of an MP4 or MOV reaches beyond the end of the file."""
     return any(end > size for _, end in _boxes(file, size))
 
 
 def _boxes(file: "BinaryIO | io.RawIOBase", size: int) -> Iterator[tuple[bytes, int]]:
-    """Yield the kind and the end of each box of an MP4 or MOV: one after another, each with its length."""
+    """Yield the type and the end position of each top-level box of an MP4 or MOV."""
     position = 0
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         head = _read(file, position, 16)
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < _HEAD_BYTES:  # to the end of the file, or no box at all
+        if length < _HEAD_BYTES:  # reaches to the end of the file, or is not a box
             return
         position += length
         yield head[4:8], position
@@ -82,26 +86,26 @@ def _boxes(file: "BinaryIO | io.RawIOBase", size: int) -> Iterator[tuple[bytes, 
             return
 
 
-def _has_cut_segment(file: "BinaryIO | io.RawIOBase", size: int) -> bool | None:
+def _is_segment_truncated(file: "BinaryIO | io.RawIOBase", size: int) -> bool | None:
     end = _segment_end(file)
     return None if end is None else end > size
 
 
 def _segment_end(file: "BinaryIO | io.RawIOBase") -> int | None:
-    """Matroska: a header, and one segment that holds everything; None where it does not tell its length."""
-    length, position = _vint(_read(file, 4, 8))
+    """Return where a Matroska file's only segment ends; None if its length is unknown."""
+    length, position = _read_vint(_read(file, 4, 8))
     if length is None:
         return None
     begin = 4 + position + length
     head = _read(file, begin, 12)
-    told, width = _vint(head[4:])
-    if head[:4] != _SEGMENT or told is None:
+    header_length, width = _read_vint(head[4:])
+    if head[:4] != _SEGMENT or header_length is None:
         return None
-    return begin + 4 + width + told
+    return begin + 4 + width + header_length
 
 
-def _vint(content: bytes) -> tuple[int | None, int]:
-    """A number of variable length and how many bytes it takes; None where it says that it is not known."""
+def _read_vint(content: bytes) -> tuple[int | None, int]:
+    """Return an EBML number of variable length (None: unknown) and how many bytes it takes."""
     if not content or not content[0]:
         return None, 1
     width = 9 - content[0].bit_length()

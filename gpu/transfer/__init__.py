@@ -1,1 +1,1 @@
-"""Read sources and store the output over presigned URLs."""
+"""Read sources and store the output, on this machine or over presigned URLs."""

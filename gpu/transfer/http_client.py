@@ -1,4 +1,4 @@
-"""HTTP for an attempt's bytes: bounded in time, tried again where that may help, silent about addresses."""
+"""HTTP transfers with timeouts and retries; URLs are never logged."""
 
 import logging
 import random
@@ -11,7 +11,7 @@ from callbacks.retry import backoff_seconds, parse_retry_after
 from gpu.errors import ExportError
 
 if TYPE_CHECKING:
-    import httpx  # takes a fifth of a start, and only exports over HTTP need it
+    import httpx  # importing it takes a fifth of the start-up time, and only exports over HTTP need it
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -20,19 +20,19 @@ MAX_PAUSE_SECONDS = 20.0
 MAX_TRANSFER_SECONDS = 6 * 3_600.0
 CHUNK_BYTES = 1024 * 1024
 
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, as tests replace it; in seconds."""
+    """Time in seconds; tests replace it."""
 
     monotonic: Callable[[], float] = time.monotonic
-    pause: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = time.sleep
 
 
 class RetryableError(Exception):
-    """What failed may succeed a moment later; `wait_seconds` is what the server asked for."""
+    """A failure that a retry may fix; `wait_seconds` is the server's Retry-After."""
 
     def __init__(self, wait_seconds: float | None = None) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class RetryableError(Exception):
 
 
 def create_http_client() -> "httpx.Client":
-    """A client of one's own. What it would log holds presigned URLs, so it logs nothing but warnings."""
+    """Return a new client that logs only warnings: other messages contain presigned URLs."""
     import httpx
 
     for name in ("httpx", "httpcore"):
@@ -50,15 +50,15 @@ def create_http_client() -> "httpx.Client":
 
 
 def raise_for_retryable(response: "httpx.Response") -> None:
-    """Raise RetryableError for an answer that is only of the moment."""
-    if response.status_code in _AGAIN:
+    """Raise RetryableError for a status that a retry may change."""
+    if response.status_code in _RETRYABLE_STATUSES:
         header = response.headers.get("retry-after")
         raise RetryableError(parse_retry_after(header, now=time.time(), max_seconds=MAX_PAUSE_SECONDS))
 
 
 @dataclass
 class RetryBudget:
-    """How often in a row, and until when, something is tried; progress starts the count anew."""
+    """How many failures in a row are allowed, and until when; progress resets the count."""
 
     code: str
     message: str
@@ -67,15 +67,15 @@ class RetryBudget:
     failures: int = 0
 
     def reset(self) -> None:
-        """Something arrived."""
+        """Note that there was progress."""
         self.failures = 0
 
     def wait(self, failure: Exception) -> None:
         """Wait before the next try, or raise ExportError if there is none."""
         self.failures += 1
-        asked = failure.wait_seconds if isinstance(failure, RetryableError) else None
-        pause = max(backoff_seconds(self.failures, random.random), asked or 0.0)
+        requested_seconds = failure.wait_seconds if isinstance(failure, RetryableError) else None
+        pause = max(backoff_seconds(self.failures, random.random), requested_seconds or 0.0)
         if self.failures >= MAX_TRIES or self.clock.monotonic() + pause > self.deadline:
-            # Not `from failure`: its text may hold the URL.
+            # Not `from failure`, whose text may contain the URL.
             raise ExportError(self.code, self.message, transient=True) from None
-        self.clock.pause(pause)
+        self.clock.sleep(pause)

@@ -1,11 +1,11 @@
-"""An object elsewhere of which only so much is read."""
+"""Read a remote object up to a limit of bytes."""
 
 from gpu.errors import ExportError
 from gpu.transfer.range_reader import RangeSource, RangesUnsupported
 
 
 class LimitedSource(RangeSource):
-    """As RangeSource, but reading more than `max_bytes` in all raises ExportError: too_much_to_read."""
+    """A RangeSource that raises too_much_to_read after `max_bytes`."""
 
     def __init__(self, url: str, *, max_bytes: int, deadline_seconds: float) -> None:
         super().__init__(url, deadline_seconds=deadline_seconds)
@@ -22,7 +22,10 @@ class LimitedSource(RangeSource):
 
 
 def open_limited(url: str, *, max_bytes: int, deadline_seconds: float) -> LimitedSource:
-    """Look at an object. Raises ExportError, also where the server knows no ranges."""
+    """Open and probe an object.
+
+    Raises ExportError, also if the server does not support ranges.
+    """
     source = LimitedSource(url, max_bytes=max_bytes, deadline_seconds=deadline_seconds)
     try:
         source.probe()

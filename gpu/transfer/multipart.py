@@ -1,4 +1,7 @@
-"""An output sent to storage in parts, each checked on arrival and sent again if it was cut; no credentials are held."""
+"""Upload an output to storage in parts over presigned URLs.
+
+A part that fails is sent again. Storage checks each part by its MD5. The run has no credentials.
+"""
 
 import base64
 import hashlib
@@ -31,24 +34,24 @@ from gpu.transfer.http_client import (
 
 _TOO_LARGE = "The export is larger than allowed. Choose a lower quality, a smaller picture or a shorter part."
 _CODE, _MESSAGE = "output_unwritable", "The export could not be stored."
-# Measured: reading a file for its checksum takes about a tenth of the time that sending it does.
+# Measured: reading a file for its checksum takes about a tenth of the time of sending it.
 _HASHING_SHARE = 0.1
-_EXPIRED = frozenset({400, 401, 403})
-_OVER = frozenset({404, 410})
+_REJECTED_STATUSES = frozenset({400, 401, 403})
+_GONE_STATUSES = frozenset({404, 410})
 _UNAUTHORIZED = 401
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 class PartTarget(msgspec.Struct, frozen=True):
-    """Where one part is PUT."""
+    """The URL for one part."""
 
     number: int
     url: str
 
 
 class UploadTargets(msgspec.Struct, frozen=True):
-    """What the service answers: parts that are still to be sent (not always all), each `part_size` bytes long."""
+    """The service's response: some or all of the parts that are missing, of `part_size` bytes."""
 
     upload_id: str
     part_size: int
@@ -56,7 +59,7 @@ class UploadTargets(msgspec.Struct, frozen=True):
 
 
 class StoredObject(msgspec.Struct, frozen=True):
-    """What storage holds, as the service has found."""
+    """What the service found in storage."""
 
     size: int
     checksum: str
@@ -64,39 +67,39 @@ class StoredObject(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """One file on its way."""
+    """The upload of one file."""
 
-    made: Path
+    path: Path
     target: RemoteUpload
     client: httpx.Client
-    patience: RetryBudget
+    retries: RetryBudget
     size: int
     checksum: str
     signing_clock: SigningClock = field(default_factory=lambda: SigningClock(time.time))
 
     def upload_parts(self) -> Generator[float, None, None]:
-        """Send every part that is not there, then have them joined and compared; yields the share done."""
-        granted = self._asked(UploadTargets)
+        """Send all missing parts and have the service verify them; yields the fraction sent."""
+        targets = self._request(UploadTargets)
         tries: Counter[int] = Counter()
-        while granted.parts:
-            for part in granted.parts:
+        while targets.parts:
+            for part in targets.parts:
                 tries[part.number] += 1
-                if tries[part.number] > MAX_TRIES:  # it was taken each time, and yet it is not there
+                if tries[part.number] > MAX_TRIES:  # accepted each time, but still missing
                     raise ExportError(_CODE, _MESSAGE, transient=True)
-                if not self._put(part, granted.part_size):
-                    break  # its URL is too old: those that are asked for below are new
-                yield min(1.0, part.number * granted.part_size / self.size)
-            granted = self._asked(UploadTargets, upload_id=granted.upload_id)
-        kept = self._asked(StoredObject, upload_id=granted.upload_id, complete=True)
-        if (kept.size, kept.checksum) != (self.size, self.checksum):
+                if not self._put(part, targets.part_size):
+                    break  # the URL has expired: request new ones below
+                yield min(1.0, part.number * targets.part_size / self.size)
+            targets = self._request(UploadTargets, upload_id=targets.upload_id)
+        stored = self._request(StoredObject, upload_id=targets.upload_id, complete=True)
+        if (stored.size, stored.checksum) != (self.size, self.checksum):
             raise ExportError(_CODE, _MESSAGE, transient=True)
 
     def _put(self, part: PartTarget, part_size: int) -> bool:
-        """Send one part, from its beginning at every try; False if its URL is not accepted."""
+        """Send one part, from its beginning at every try; return False if its URL is rejected."""
         start = (part.number - 1) * part_size
         length = min(part_size, self.size - start)
         md5 = hashlib.md5(usedforsecurity=False)
-        for chunk in _chunks(self.made, start, length):
+        for chunk in _read_chunks(self.path, start, length):
             md5.update(chunk)
         headers = {
             "Content-Length": str(length),
@@ -104,86 +107,92 @@ class MultipartUpload:
         }
         while True:
             try:
-                body = _chunks(self.made, start, length)
+                body = _read_chunks(self.path, start, length)
                 response = self.client.put(part.url, content=body, headers=headers)
                 raise_for_retryable(response)
             except (RetryableError, httpx.HTTPError) as failure:
-                self.patience.wait(failure)
+                self.retries.wait(failure)
                 continue
             if response.is_success:
-                self.patience.reset()
+                self.retries.reset()
                 return True
-            if response.status_code not in _EXPIRED:
+            if response.status_code not in _REJECTED_STATUSES:
                 raise ExportError(_CODE, _MESSAGE, transient=True)
-            self.patience.wait(RetryableError())
+            self.retries.wait(RetryableError())
             return False
 
-    def _asked(self, answer: type[Answer], **more: object) -> Answer:
-        """Ask the service; raises Stopped when it wants nothing more of this attempt."""
-        asked = {"attempt": self.target.attempt, "size": self.size, "checksum": self.checksum} | more
-        body = msgspec.json.encode(asked)
+    def _request(self, response_type: type[Response], **fields: object) -> Response:
+        """POST a request to the service.
+
+        Raises Stopped if the attempt is over.
+        """
+        request = {"attempt": self.target.attempt, "size": self.size, "checksum": self.checksum} | fields
+        body = msgspec.json.encode(request)
         while True:
             try:
-                response = self.client.post(self.target.url, content=body, headers=self._signed(body))
+                response = self.client.post(self.target.url, content=body, headers=self._sign(body))
                 self._check_time(response)
                 raise_for_retryable(response)
             except (RetryableError, httpx.HTTPError) as failure:
-                self.patience.wait(failure)
+                self.retries.wait(failure)
                 continue
-            if response.status_code in _OVER:
+            if response.status_code in _GONE_STATUSES:
                 raise Stopped(f"upload: {response.status_code}")
             if response.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
                 raise ExportError("output_too_large", _TOO_LARGE)
             if not response.is_success:
                 raise ExportError(_CODE, _MESSAGE, transient=True)
-            return _decoded(response.content, answer)
+            return _decode_response(response.content, response_type)
 
     def _check_time(self, response: httpx.Response) -> None:
-        """Raise RetryableError if the request was signed by a wrong clock: the next one is signed by the service's."""
+        """Raise RetryableError if the signature's time was rejected, after correcting the clock.
+
+        The next request is signed with the service's time.
+        """
         if response.status_code == _UNAUTHORIZED and self.signing_clock.correct(response.headers):
             raise RetryableError
 
-    def _signed(self, body: bytes) -> dict[str, str]:
+    def _sign(self, body: bytes) -> dict[str, str]:
         key = base64.b64decode(self.target.key)
-        moment = int(self.signing_clock.time())
-        headers = signature_headers(key, f"upload_{uuid.uuid4().hex}", moment, body)
+        timestamp = int(self.signing_clock.time())
+        headers = signature_headers(key, f"upload_{uuid.uuid4().hex}", timestamp, body)
         return headers | {"content-type": "application/json"}
 
 
 def upload_file(
-    made: Path,
+    path: Path,
     target: RemoteUpload,
     *,
     deadline_seconds: float = MAX_TRANSFER_SECONDS,
     clock: Clock | None = None,
 ) -> Generator[float, None, str]:
-    """Send a finished file; yields the share done, returns its checksum `sha256:<hex>`.
+    """Upload a file, yielding the fraction done; return its checksum `sha256:<hex>`.
 
-    It returns only once the service has found in storage what was sent. Raises ExportError: output_unwritable;
-    `callbacks.reporter.Stopped` when the attempt is over.
+    It returns after the service has verified the object in storage. Raises ExportError: output_unwritable;
+    `callbacks.reporter.Stopped` if the attempt is over.
     """
     clock = clock or Clock()
-    patience = RetryBudget(_CODE, _MESSAGE, clock.monotonic() + deadline_seconds, clock)
+    retries = RetryBudget(_CODE, _MESSAGE, clock.monotonic() + deadline_seconds, clock)
     with map_errors(_CODE, _MESSAGE, transient=True), create_http_client() as client:
-        size, digest, read = made.stat().st_size, hashlib.sha256(), 0
-        for chunk in _chunks(made, 0, size):
+        size, digest, read = path.stat().st_size, hashlib.sha256(), 0
+        for chunk in _read_chunks(path, 0, size):
             digest.update(chunk)
             read += len(chunk)
             yield _HASHING_SHARE * read / size
         checksum = f"sha256:{digest.hexdigest()}"
-        for share in MultipartUpload(made, target, client, patience, size, checksum).upload_parts():
-            yield _HASHING_SHARE + (1 - _HASHING_SHARE) * share
+        for fraction in MultipartUpload(path, target, client, retries, size, checksum).upload_parts():
+            yield _HASHING_SHARE + (1 - _HASHING_SHARE) * fraction
     return checksum
 
 
-def _decoded(content: bytes, answer: type[Answer]) -> Answer:
+def _decode_response(content: bytes, response_type: type[Response]) -> Response:
     try:
-        return msgspec.json.decode(content, type=answer)
+        return msgspec.json.decode(content, type=response_type)
     except msgspec.MsgspecError:
         raise ExportError(_CODE, _MESSAGE, transient=True) from None
 
 
-def _chunks(path: Path, start: int, length: int) -> Iterator[bytes]:
+def _read_chunks(path: Path, start: int, length: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         file.seek(start)
         while length and (chunk := file.read(min(CHUNK_BYTES, length))):

@@ -1,6 +1,7 @@
-"""How bytes come to an attempt and leave it: sources checked in place, the output shown only when it is whole.
+"""Open an attempt's sources and store its output.
 
-A source is a file on this machine or an object read by range; an output goes into a file or, in parts, to storage.
+The output becomes visible only when it is complete. A source is a file on this machine or an object read by range; an
+output goes into a file or, in parts, to storage.
 """
 
 import hashlib
@@ -28,7 +29,9 @@ def open_source(
     *,
     deadline_seconds: float = MAX_TRANSFER_SECONDS,
 ) -> "SourceLocation":
-    """Where a source can be opened; `scratch` is for objects that can only be read whole.
+    """Return where a source can be opened.
+
+    `scratch` is for objects that can only be downloaded.
 
     Raises ExportError: source_missing, source_unreadable, and what RangeSource raises.
     """
@@ -42,34 +45,34 @@ def open_source(
             folder = scratch or Path(tempfile.gettempdir())
             return locate_source(url, folder, deadline_seconds=deadline_seconds)
         case LocalFile():
-            return _on_this_machine(Path(source.path))
+            return _local_path(Path(source.path))
 
 
 def store_output(
-    made: Path, target: LocalFile | RemoteUpload, *, deadline_seconds: float = MAX_TRANSFER_SECONDS
+    output: Path, target: LocalFile | RemoteUpload, *, deadline_seconds: float = MAX_TRANSFER_SECONDS
 ) -> Generator[float, None, str]:
-    """Put a finished file in its place, all at once; yields the share done, returns its checksum `sha256:<hex>`.
+    """Store a file atomically, yielding the fraction done; return its checksum `sha256:<hex>`.
 
     Raises ExportError: disk_full, output_unwritable; `callbacks.reporter.Stopped` when the attempt is over.
     """
     if isinstance(target, RemoteUpload):
         from gpu.transfer.multipart import upload_file
 
-        return (yield from upload_file(made, target, deadline_seconds=deadline_seconds))
-    return (yield from _placed(made, Path(target.path)))
+        return (yield from upload_file(output, target, deadline_seconds=deadline_seconds))
+    return (yield from _write_atomically(output, Path(target.path)))
 
 
 def delete_output(target: LocalFile | RemoteUpload) -> None:
-    """Remove what was published, and what is left of publishing; of a remote output the service takes care."""
+    """Delete a stored output and any partial one; the service itself deletes remote outputs."""
     if isinstance(target, RemoteUpload):
         return
     path = Path(target.path)
-    for written in (path, _part(path)):
+    for written in (path, _part_path(path)):
         with suppress(OSError):
             written.unlink(missing_ok=True)
 
 
-def _on_this_machine(path: Path) -> str:
+def _local_path(path: Path) -> str:
     if not path.is_file():
         raise ExportError("source_missing", "The export's source does not exist.")
     if path.stat().st_size == 0:
@@ -77,18 +80,18 @@ def _on_this_machine(path: Path) -> str:
     return str(path)
 
 
-def _part(path: Path) -> Path:
+def _part_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def _placed(made: Path, path: Path) -> Generator[float, None, str]:
-    """What is written stands beside the target as `<path>.part` until it is durable."""
-    part = _part(path)
+def _write_atomically(output: Path, path: Path) -> Generator[float, None, str]:
+    """Write to `<path>.part`, and rename it when it is durable."""
+    part = _part_path(path)
     digest = hashlib.sha256()
     with map_errors("output_unwritable", "The export could not be stored.", transient=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield from _copied(made, part, digest)
+            yield from _copy_bytes(output, part, digest)
             part.replace(path)
             _sync(path.parent)
         finally:
@@ -96,20 +99,20 @@ def _placed(made: Path, path: Path) -> Generator[float, None, str]:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _copied(made: Path, part: Path, digest: "hashlib._Hash") -> Generator[float, None, None]:
-    size, copied = made.stat().st_size, 0
-    with made.open("rb") as source, part.open("wb") as target:
+def _copy_bytes(output: Path, part: Path, digest: "hashlib._Hash") -> Generator[float, None, None]:
+    size, copied_bytes = output.stat().st_size, 0
+    with output.open("rb") as source, part.open("wb") as target:
         while chunk := source.read(_CHUNK_BYTES):
             target.write(chunk)
             digest.update(chunk)
-            copied += len(chunk)
-            yield copied / size
+            copied_bytes += len(chunk)
+            yield copied_bytes / size
         target.flush()
         os.fsync(target.fileno())
 
 
 def _sync(folder: Path) -> None:
-    """Make a rename in the folder last through a loss of power."""
+    """Make a rename in the folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

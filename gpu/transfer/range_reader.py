@@ -1,4 +1,4 @@
-"""A source on another machine, read by range as if it were a file: nothing is downloaded first, nothing held whole."""
+"""Read a remote object as a seekable file by HTTP ranges, without downloading it first."""
 
 import io
 import re
@@ -19,24 +19,25 @@ from gpu.transfer.http_client import (
     create_http_client,
     raise_for_retryable,
 )
+from gpu.transfer.source_errors import UNAVAILABLE, check_status, source_changed
 
 FIRST_WINDOW_BYTES = 256 * 1024
 MAX_WINDOW_BYTES = 4 * 1024 * 1024
-WINDOWS = 3
+MAX_WINDOWS = 3
 
-_UNAVAILABLE = "The source can't be read from storage now."
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class RangesUnsupported(Exception):
-    """The server sends objects whole, or not at all."""
+    """The server does not support range requests."""
 
 
 class RangeSource:
-    """An object behind a presigned GET. `size` in bytes; `etag` binds every read to the object first seen.
+    """An object behind a presigned GET URL.
 
-    Every method raises ExportError: source_missing, source_changed, source_forbidden, source_unreadable,
-    source_unavailable. The deadline counts from here, over everything that is read.
+    `size` is in bytes; `etag` ties every read to the version that was read first. Every method raises ExportError:
+    source_missing, source_changed, source_forbidden, source_unreadable, source_unavailable. The deadline counts from
+    the creation of the object and covers all reads.
     """
 
     def __init__(
@@ -52,50 +53,57 @@ class RangeSource:
         self._first = b""
 
     def probe(self) -> None:
-        """Read the beginning, and with it size and ETag; raises RangesUnsupported."""
+        """Read the beginning, size and ETag of the object.
+
+        Raises RangesUnsupported.
+        """
         self._first = self.read_at(0, FIRST_WINDOW_BYTES)
 
     def open(self) -> "RangeReader":
-        """A file of one's own onto the object; it holds no connection between reads."""
+        """Return a new file that reads the object; it keeps no connection between reads."""
         return RangeReader(self, self._first)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset` on; what a cut connection left out is asked for again."""
-        patience = self._patience()
+        """Return up to `length` bytes from `offset`; continues after a lost connection."""
+        retries = self._retry_budget()
         received = bytearray()
         while len(received) < length and (not self.size or offset + len(received) < self.size):
-            begun = len(received)
+            before = len(received)
             try:
                 self._receive(received, offset, length)
             except (RetryableError, httpx.HTTPError, OSError) as failure:
-                if len(received) > begun:
-                    patience.reset()
-                patience.wait(failure)
+                if len(received) > before:
+                    retries.reset()
+                retries.wait(failure)
         return bytes(received)
 
     def download(self, path: Path) -> None:
-        """The object as a file, for servers that know no ranges: a cut begins it anew."""
-        patience = self._patience()
+        """Download the object to a file, for servers without ranges.
+
+        A lost connection starts the download again.
+        """
+        retries = self._retry_budget()
         while True:
             try:
-                self._receive_whole(path)
+                self._download_once(path)
             except (RetryableError, httpx.HTTPError) as failure:
-                patience.wait(failure)
+                retries.wait(failure)
             else:
                 return
 
-    def _patience(self) -> RetryBudget:
-        return RetryBudget("source_unavailable", _UNAVAILABLE, self._deadline, self._clock)
+    def _retry_budget(self) -> RetryBudget:
+        return RetryBudget("source_unavailable", UNAVAILABLE, self._deadline, self._clock)
 
     def _receive(self, received: bytearray, offset: int, length: int) -> None:
-        """Ask for what is missing and add it as it comes."""
+        """Request the missing bytes and append them as they arrive."""
         start = offset + len(received)
         headers = {"Range": f"bytes={start}-{offset + length - 1}", "Accept-Encoding": "identity"}
         if self.etag is not None:
             headers["If-Match"] = self.etag
         with self._client.stream("GET", self._url, headers=headers) as response:
             self._check(response, start)
-            for chunk in response.iter_raw():  # as it comes: a cut loses nothing that has arrived
+            # Unbuffered, so that a lost connection loses nothing that has arrived.
+            for chunk in response.iter_raw():
                 received += chunk
                 if len(received) >= length:
                     del received[length:]
@@ -107,28 +115,28 @@ class RangeSource:
 
     def _check(self, response: httpx.Response, start: int) -> None:
         raise_for_retryable(response)
-        _check_status(response.status_code)
+        check_status(response.status_code)
         if response.status_code == httpx.codes.OK:
             raise RangesUnsupported
         span = _RANGE.fullmatch(response.headers.get("content-range", ""))
         if response.status_code != httpx.codes.PARTIAL_CONTENT or span is None or int(span[1]) != start:
-            raise ExportError("source_unavailable", _UNAVAILABLE, transient=True)
+            raise ExportError("source_unavailable", UNAVAILABLE, transient=True)
         etag = response.headers.get("etag")
         if self.size and (int(span[3]), etag) != (self.size, self.etag):
-            raise _changed()
+            raise source_changed()
         self.size, self.etag = int(span[3]), etag
 
-    def _receive_whole(self, path: Path) -> None:
+    def _download_once(self, path: Path) -> None:
         with self._client.stream("GET", self._url, headers={"Accept-Encoding": "identity"}) as response:
             raise_for_retryable(response)
-            _check_status(response.status_code)
+            check_status(response.status_code)
             with path.open("wb") as file:
                 for chunk in response.iter_raw(CHUNK_BYTES):
                     file.write(chunk)
                     if self._clock.monotonic() > self._deadline:
                         raise RetryableError
-        promised = response.headers.get("content-length")
-        if promised is not None and path.stat().st_size != int(promised):
+        expected = response.headers.get("content-length")
+        if expected is not None and path.stat().st_size != int(expected):
             raise RetryableError
 
 
@@ -143,9 +151,9 @@ class _Window:
 
 
 class RangeReader(io.RawIOBase):
-    """A seekable file that reads ahead: little after a jump, more the longer it is read in order.
+    """A seekable file that reads ahead: little after a seek, more with every sequential read.
 
-    The last few windows are kept, since demuxers go to and fro between picture and sound.
+    The last few windows are kept, because demuxers alternate between video and audio.
     """
 
     def __init__(self, source: RangeSource, first: bytes) -> None:
@@ -165,50 +173,51 @@ class RangeReader(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
         if base + offset < 0:
-            raise ValueError("a file has nothing before its beginning")
+            raise ValueError("the position would be before the beginning of the file")
         self._position = base + offset
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """Up to `size` bytes; fewer at the end of a window, none only at the end of the object."""
+        """Return up to `size` bytes: fewer at the end of a window, none at the end of the object."""
         left = self._source.size - self._position
         wanted = left if size is None or size < 0 else min(size, left)
         if wanted <= 0:
             return b""
-        window = self._window(wanted)
+        window = self._window_at_position(wanted)
         begin = self._position - window.start
-        found = window.content[begin : begin + wanted]
-        self._position += len(found)
-        return found
+        content = window.content[begin : begin + wanted]
+        self._position += len(content)
+        return content
 
     def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        found = self.read(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
-    def _window(self, wanted: int) -> _Window:
+    def _window_at_position(self, wanted: int) -> _Window:
         for window in self._windows:
             if window.start <= self._position < window.end:
                 return window
-        before = next((window for window in self._windows if window.end == self._position), None)
-        ahead = min(2 * len(before.content), MAX_WINDOW_BYTES) if before else FIRST_WINDOW_BYTES
-        length = min(max(ahead, min(wanted, MAX_WINDOW_BYTES)), self._source.size - self._position)
-        fresh = _Window(self._position, self._source.read_at(self._position, length))
-        kept = [window for window in self._windows if window is not before]
-        self._windows = [fresh, *kept][:WINDOWS]
-        return fresh
+        previous = next((window for window in self._windows if window.end == self._position), None)
+        readahead = min(2 * len(previous.content), MAX_WINDOW_BYTES) if previous else FIRST_WINDOW_BYTES
+        length = min(max(readahead, min(wanted, MAX_WINDOW_BYTES)), self._source.size - self._position)
+        window = _Window(self._position, self._source.read_at(self._position, length))
+        others = [other for other in self._windows if other is not previous]
+        self._windows = [window, *others][:MAX_WINDOWS]
+        return window
 
 
 SourceLocation = str | RangeSource
-"""Where a source is opened: a path on this machine, or an object elsewhere."""
+"""Where a source is opened: a path on this machine, or a remote object."""
 
 
 def locate_source(
     url: str, scratch: Path, *, deadline_seconds: float = MAX_TRANSFER_SECONDS
 ) -> SourceLocation:
-    """The object, read in place; downloaded to a file in `scratch` from a server that knows no ranges.
+    """Return a location for reading the object at `url`.
 
-    Raises ExportError as RangeSource does, and disk_full.
+    From a server without ranges it is downloaded to a file in `scratch`. Raises ExportError as RangeSource does, and
+    disk_full.
     """
     source = RangeSource(url, deadline_seconds=deadline_seconds)
     try:
@@ -219,24 +228,3 @@ def locate_source(
             source.download(path)
         return str(path)
     return source
-
-
-def _check_status(status: int) -> None:
-    match status:
-        case 200 | 206:
-            return
-        case 404 | 410:
-            raise ExportError("source_missing", "The export's source does not exist.")
-        case 412:
-            raise _changed()
-        case 416:
-            raise ExportError("source_unreadable", "The source is empty; it may not have been uploaded.")
-        case 400 | 401 | 403:
-            message = "The source may no longer be read under the address that was given for it."
-            raise ExportError("source_forbidden", message, transient=True)
-        case _:
-            raise ExportError("source_unavailable", _UNAVAILABLE, transient=True)
-
-
-def _changed() -> ExportError:
-    return ExportError("source_changed", "The source was replaced while it was read.", transient=True)

@@ -1,7 +1,7 @@
-"""For callers that bring no presigned URLs: the bucket itself, by the secret that the Modal app was given.
+"""Access a bucket with the Modal app's secret, for callers without presigned URLs.
 
-Reads R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and R2_BUCKET_NAME. The service never comes here: its runs
-hold no credentials.
+It reads R2_ENDPOINT_URL, R2_ACCESS_KEY_ID, R2_SECRET_ACCESS_KEY and R2_BUCKET_NAME. The service does not use it: its
+runs have no credentials.
 """
 
 import os
@@ -19,25 +19,25 @@ from gpu.keys import validate_key
 from gpu.spec import LocalFile, RemoteObject, Transfer
 
 URL_SECONDS = 24 * 3_600
-_NAMES = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
+_VARIABLES = ("R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_BUCKET_NAME")
 
 
 class UserBucket:
-    """One user's part of the bucket: every key lies under `{user}/`."""
+    """One user's part of the bucket: every key is below `{user}/`."""
 
     def __init__(self, user_id: str) -> None:
-        missing = [name for name in _NAMES if not os.environ.get(name)]
+        missing = [name for name in _VARIABLES if not os.environ.get(name)]
         if missing:
             raise ExportError(
                 "bucket_secret_missing", f"No transfer was given, and {', '.join(missing)} is not set."
             )
         self._prefix = validate_key(user_id)
         self._bucket = os.environ["R2_BUCKET_NAME"]
-        place = os.environ["R2_ENDPOINT_URL"]
-        region = _amazon_region(place)
+        endpoint = os.environ["R2_ENDPOINT_URL"]
+        region = _amazon_region(endpoint)
         self._client: Any = boto3.client(
             "s3",
-            endpoint_url=place,
+            endpoint_url=endpoint,
             aws_access_key_id=os.environ["R2_ACCESS_KEY_ID"],
             aws_secret_access_key=os.environ["R2_SECRET_ACCESS_KEY"],
             region_name=region or "auto",
@@ -45,46 +45,52 @@ class UserBucket:
                 signature_version="s3v4",
                 retries={"max_attempts": 5, "mode": "standard"},
                 s3={"addressing_style": "auto" if region else "path"},
-                # R2 does not take the trailers in which boto3 would send a checksum of its own.
+                # R2 rejects the trailers in which boto3 would send its own checksum.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
         )
 
-    def transfer(self, config: ExportConfig, made: Path) -> Transfer:
-        """The sources by presigned GET; the output goes into a file, from where `store` takes it."""
-        sources = {key: RemoteObject(url=self._readable(key)) for key in config.input_keys}
-        return Transfer(sources=dict(sources), output=LocalFile(path=str(made)))
+    def create_transfer(self, config: ExportConfig, path: Path) -> Transfer:
+        """Return a transfer that reads sources by presigned GET and writes the output to a file.
 
-    def store(self, made: Path, output_key: str, checksum: str, content_type: str) -> None:
-        """Send the file in parts, and see that it arrived whole; raises ExportError."""
-        key, stated = self._name(output_key), {"sha256": checksum.partition(":")[2]}
+        `store` uploads that file.
+        """
+        sources = {key: RemoteObject(url=self._presign_get(key)) for key in config.input_keys}
+        return Transfer(sources=dict(sources), output=LocalFile(path=str(path)))
+
+    def store(self, path: Path, output_key: str, checksum: str, content_type: str) -> None:
+        """Upload the file in parts and verify what arrived.
+
+        Raises ExportError.
+        """
+        key, metadata = self._object_name(output_key), {"sha256": checksum.partition(":")[2]}
         try:
             self._client.upload_file(
-                str(made),
+                str(path),
                 self._bucket,
                 key,
-                ExtraArgs={"ContentType": content_type, "Metadata": stated},
+                ExtraArgs={"ContentType": content_type, "Metadata": metadata},
             )
-            found = self._client.head_object(Bucket=self._bucket, Key=key)
+            stored = self._client.head_object(Bucket=self._bucket, Key=key)
         except (ClientError, BotoCoreError, boto3.exceptions.S3UploadFailedError) as error:
             raise ExportError(
                 "output_unwritable", "The export could not be stored.", transient=True
             ) from error
-        if (found["ContentLength"], found["Metadata"]) != (made.stat().st_size, stated):
+        if (stored["ContentLength"], stored["Metadata"]) != (path.stat().st_size, metadata):
             raise ExportError("output_unwritable", "The export did not arrive whole.", transient=True)
 
-    def _readable(self, key: str) -> str:
-        arguments = {"Bucket": self._bucket, "Key": self._name(key)}
+    def _presign_get(self, key: str) -> str:
+        arguments = {"Bucket": self._bucket, "Key": self._object_name(key)}
         return str(self._client.generate_presigned_url("get_object", Params=arguments, ExpiresIn=URL_SECONDS))
 
-    def _name(self, key: str) -> str:
+    def _object_name(self, key: str) -> str:
         return f"{self._prefix}/{validate_key(key)}"
 
 
-def _amazon_region(place: str) -> str | None:
-    """The region in the name of one of Amazon's hosts (s3.eu-west-1.amazonaws.com); None elsewhere."""
-    host = urlsplit(place).hostname or ""
+def _amazon_region(endpoint: str) -> str | None:
+    """Return the region in an Amazon host (s3.eu-west-1.amazonaws.com); None for others."""
+    host = urlsplit(endpoint).hostname or ""
     if not host.endswith(".amazonaws.com"):
         return None
     return next((label for label in host.split(".") if label.count("-") >= 2), "us-east-1")  # noqa: PLR2004

@@ -53,7 +53,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def impatient() -> Clock:
-    return Clock(pause=lambda _seconds: None)
+    return Clock(sleep=lambda _seconds: None)
 
 
 async def sent(made: Path, spec: AttemptSpec) -> tuple[list[float], str]:

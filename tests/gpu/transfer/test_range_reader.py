@@ -56,7 +56,7 @@ class Pauses(list[float]):
     """A clock that stands still, but for what is waited."""
 
     def clock(self) -> Clock:
-        return Clock(monotonic=lambda: sum(self), pause=self.append)
+        return Clock(monotonic=lambda: sum(self), sleep=self.append)
 
 
 def looked(url: str, pauses: Pauses | None = None, **more: float) -> RangeSource:
@@ -89,7 +89,7 @@ def test_reading_in_order_takes_few_requests_and_the_whole_is_never_held(
         largest = max(largest, sum(len(window.content) for window in reader._windows))
     assert received == len(content)
     assert len(s3_server.requests) < 15
-    assert largest <= remote.WINDOWS * remote.MAX_WINDOW_BYTES
+    assert largest <= remote.MAX_WINDOWS * remote.MAX_WINDOW_BYTES
 
 
 def test_two_readers_do_not_disturb_each_other(put: Put) -> None:

@@ -45,7 +45,7 @@ async def start_written_run(harness: StorageHarness, tmp_path: Path) -> FakeRun:
     spec, target = await harness.submit_with_target()
     path = tmp_path / "made.mp4"
     await asyncio.to_thread(path.write_bytes, VIDEO)
-    clock = Clock(pause=lambda _seconds: None)
+    clock = Clock(sleep=lambda _seconds: None)
     await asyncio.to_thread(lambda: run_to_end(upload_file(path, target, clock=clock)))
     return FakeRun(spec, harness.server.http)
 
