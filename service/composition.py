@@ -50,7 +50,7 @@ from service.webhooks.worker import DeliveryWorker
 
 @dataclass(frozen=True)
 class Replacements:
-    """Objects at the edges of the process that tests replace; None stands for the usual one."""
+    """Objects at the edges of the process that tests replace; None is the usual one."""
 
     runner: Runner | None = None
     clock: Clock | None = None

@@ -84,7 +84,7 @@ async def test_a_token_may_end_at_any_time(expiry: int) -> None:
         pytest.param(f"Bearer {token(exp='soon')}", id="that expires at no time"),
         pytest.param(f"Bearer {token(exp=float('inf'))}", id="that expires in eternity"),
         pytest.param(f"Bearer {token(nbf=int(time.time()) + 3_600)}", id="not valid yet"),
-        pytest.param(f"Bearer {token(None)}", id="of nobody"),
+        pytest.param(f"Bearer {token(None)}", id="without a user"),
         pytest.param(f"Bearer {token('')}", id="of an empty name"),
         pytest.param(f"Bearer {token(sub=7)}", id="of a number"),
         pytest.param(f"Bearer {token('a' * 201)}", id="of a very long name"),
@@ -111,9 +111,9 @@ async def test_any_other_token_is_rejected(bad: str | None) -> None:
         pytest.param({"aud": "framehook", "iss": "https://issuer"}, True, id="both right"),
         pytest.param({"aud": ["other", "framehook"], "iss": "https://issuer"}, True, id="one of several"),
         pytest.param({"aud": "other", "iss": "https://issuer"}, False, id="for another"),
-        pytest.param({"iss": "https://issuer"}, False, id="for nobody"),
+        pytest.param({"iss": "https://issuer"}, False, id="without an audience"),
         pytest.param({"aud": "framehook", "iss": "https://other"}, False, id="from another"),
-        pytest.param({"aud": "framehook"}, False, id="from nobody"),
+        pytest.param({"aud": "framehook"}, False, id="without an issuer"),
     ],
 )
 async def test_audience_and_issuer_must_match_the_settings(claims: dict[str, Any], welcome: bool) -> None:
@@ -225,7 +225,7 @@ async def test_the_service_requires_a_token_and_issues_tickets(multi_user_app: A
         pytest.param(token("ada"), "", id="no scheme"),
         pytest.param("Bearer a.b.c", "", id="no token"),
         pytest.param(f"Bearer {token('ada', exp=1)}", "", id="an old token"),
-        pytest.param(f"Bearer {token('')}", "", id="a token of nobody"),
+        pytest.param(f"Bearer {token('')}", "", id="a token without a user"),
         pytest.param(None, "?ticket=x", id="no ticket"),
     ],
 )

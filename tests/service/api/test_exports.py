@@ -121,13 +121,13 @@ EVERY_CALL = [
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY_CALL)
-@pytest.mark.parametrize("whose", ["another's", "nobody's", "absurd"])
+@pytest.mark.parametrize("whose", ["another's", "unknown", "absurd"])
 async def test_another_users_job_is_answered_like_an_unknown_one(
     multi_user_app: AppHarness, method: str, path: str, whose: str
 ) -> None:
     job = await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
     before = await multi_user_app.fetch_row(job["job_id"])
-    job_id = {"another's": job["job_id"], "nobody's": job["job_id"][:-1] + "x", "absurd": "x" * 500}[whose]
+    job_id = {"another's": job["job_id"], "unknown": job["job_id"][:-1] + "x", "absurd": "x" * 500}[whose]
     answer = await multi_user_app.client.request(method, path.format(job_id), headers=bearer("eve"))
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"

@@ -112,7 +112,9 @@ async def test_a_stream_of_all_exports_contains_only_the_users_own(multi_user_se
         assert event.job["job_id"] == of_eve.spec.job_id
 
 
-@pytest.mark.parametrize(("headers", "status"), [({}, 401), (bearer("eve"), 404)], ids=["nobody", "another"])
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 401), (bearer("eve"), 404)], ids=["no token", "another user"]
+)
 async def test_a_stream_is_rejected_before_it_begins(
     multi_user_server: StreamServer, headers: dict[str, str], status: int
 ) -> None:

@@ -66,7 +66,7 @@ async def test_a_socket_for_all_exports_stays_open_after_an_end(server: StreamSe
 @pytest.mark.parametrize(
     ("job", "query", "headers", "status"),
     [
-        pytest.param("known", "", {}, 401, id="nobody"),
+        pytest.param("known", "", {}, 401, id="without a token"),
         pytest.param("known", "", {"Authorization": "Bearer a.b.c"}, 401, id="a bad token"),
         pytest.param("known", "?ticket=x", {}, 401, id="a bad ticket"),
         pytest.param("known", "", {"Authorization": f"Bearer {token('eve')}"}, 404, id="another"),
