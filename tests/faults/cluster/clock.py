@@ -13,7 +13,7 @@ UNDER_WAY_SECONDS = 10.0
 # A run is a process of its own; Python imports this before anything else, and finds it by PYTHONPATH.
 _CUSTOMIZE = """from pathlib import Path
 
-from tests.faults import replica_clock
+from tests.faults.cluster import replica_clock
 
 replica_clock.follow(Path(__file__).with_name("offset"))
 """
