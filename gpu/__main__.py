@@ -21,7 +21,7 @@ import msgspec
 from pydantic import ValidationError
 
 from callbacks.log_format import log_to_stderr
-from gpu.errors import ExportError
+from gpu.errors import ExportError, failure_dict, failure_from
 from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
 
@@ -54,9 +54,7 @@ def _print_progress(steps: ExportSteps) -> int:
             _print_line({"output": msgspec.to_builtins(stop.value)})
             return 0
         except ExportError as error:
-            _print_line(
-                {"error": {"code": error.code, "message": error.message, "transient": error.transient}}
-            )
+            _print_line({"error": failure_dict(failure_from(error))})
             return 1
 
 

@@ -13,7 +13,7 @@ from callbacks.envelope import Failure, Output
 from callbacks.reporter import DeliveryFailed, Reporter, ReporterError, Stopped
 from gpu.chunks.process_worker import ProcessWorkerPool
 from gpu.chunks.workers import WorkerPool
-from gpu.errors import INTERNAL, ExportError, describe
+from gpu.errors import INTERNAL, ExportError, describe, failure_from
 from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
 from gpu.transfer.objects import delete_output
@@ -71,7 +71,7 @@ def _run_pipeline(attempt: ExportSteps, reporter: Reporter) -> Output | Failure:
             return output
         except ExportError as error:
             log.info("export failed: %s", describe(error))
-            return Failure(code=error.code, message=error.message, transient=error.transient)
+            return failure_from(error)
         except ReporterError:
             raise
         except Exception:  # the edge of the process: the service waits for a report

@@ -3,7 +3,9 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import msgspec
 from av.error import FFmpegError
 
 from callbacks.envelope import Failure
@@ -20,6 +22,17 @@ class ExportError(Exception):
         self.code = code
         self.message = message
         self.transient = transient
+
+
+def failure_from(error: ExportError) -> Failure:
+    """Convert an error to the failure that callbacks and chunk workers report."""
+    return Failure(code=error.code, message=error.message, transient=error.transient)
+
+
+def failure_dict(failure: Failure) -> dict[str, Any]:
+    """Convert a failure to JSON values; `ExportError(**failure_dict(failure))` is the error again."""
+    values: dict[str, Any] = msgspec.to_builtins(failure)
+    return values
 
 
 def describe(error: ExportError) -> str:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from callbacks.envelope import Failure
 from callbacks.log_format import log_to_stderr
 from gpu.chunks.plan import ChunkSpec, render_chunk
-from gpu.errors import INTERNAL, OUT_OF_MEMORY, ExportError, describe
+from gpu.errors import INTERNAL, OUT_OF_MEMORY, ExportError, describe, failure_dict, failure_from
 from gpu.memory import resident_memory_bytes, total_memory_bytes
 
 FAILED_STATUS, UNREADABLE_STATUS, ORPHANED_STATUS = 1, 2, 3
@@ -45,7 +45,7 @@ def main() -> int:
         _encode(chunk)
     except ExportError as error:
         log.info("chunk failed: %s", describe(error))
-        return _report_failure(Failure(code=error.code, message=error.message, transient=error.transient))
+        return _report_failure(failure_from(error))
     except Exception:  # the edge of the process: the parent waits for a report
         log.exception("chunk failed unexpectedly")
         return _report_failure(INTERNAL)
@@ -78,7 +78,7 @@ def _watch(memory_bytes: int) -> None:
 
 
 def _report_failure(failure: Failure) -> int:
-    _emit({"error": {"code": failure.code, "message": failure.message, "transient": failure.transient}})
+    _emit({"error": failure_dict(failure)})
     return FAILED_STATUS
 
 

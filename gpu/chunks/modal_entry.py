@@ -14,13 +14,17 @@ from typing import Any
 import modal
 from pydantic import ValidationError
 
+from callbacks.envelope import Failure
 from gpu.chunks.heartbeat import HEARTBEAT_SECONDS, HeartbeatMonitor, write_progress
 from gpu.chunks.plan import ChunkSpec
 from gpu.chunks.process_worker import ProcessWorker
 from gpu.chunks.scheduler import encode_chunks
-from gpu.errors import INTERNAL, ExportError
+from gpu.errors import INTERNAL, ExportError, failure_dict, failure_from
 from gpu.media import hwaccel
 
+_UNREADABLE_SPEC = Failure(
+    code="invalid_call", message="A part of the export could not be encoded: its description can't be read."
+)
 _PROBE_SIZE = (1_280, 720)
 
 log = logging.getLogger(__name__)
@@ -37,14 +41,12 @@ def encode_chunk_remote(chunk: dict[str, Any], channel_id: str, name: str) -> di
             parsed = ChunkSpec.model_validate(chunk).model_copy(update={"path": Path(folder) / "chunk.mp4"})
             value = _encode(parsed, modal.Dict.from_id(channel_id), name)
     except ExportError as error:
-        value = _error_result(error.code, error.message, transient=error.transient)
+        value = {"error": failure_dict(failure_from(error))}
     except ValidationError:  # from another version of the app
-        value = _error_result(
-            "invalid_call", "A part of the export could not be encoded: its description can't be read."
-        )
+        value = {"error": failure_dict(_UNREADABLE_SPEC)}
     except Exception:  # the edge of the process: the call itself must not fail
         log.exception("the chunk failed unexpectedly")
-        value = _error_result(INTERNAL.code, INTERNAL.message, transient=INTERNAL.transient)
+        value = {"error": failure_dict(INTERNAL)}
     return value | {"seconds": round(time.monotonic() - started_at, 3)}
 
 
@@ -78,7 +80,3 @@ def _check_gpu(chunk: ChunkSpec) -> None:
     ):
         message = "A chunk was scheduled on a machine whose GPU has no such encoder."
         raise ExportError("encode_failed", message)
-
-
-def _error_result(code: str, message: str, *, transient: bool = False) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "transient": transient}}

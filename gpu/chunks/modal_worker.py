@@ -24,7 +24,7 @@ from gpu.chunks.heartbeat import UNREACHABLE_ERRORS, read_progress, send_heartbe
 from gpu.chunks.plan import ChunkSpec
 from gpu.chunks.process_worker import ProcessWorker
 from gpu.chunks.workers import ChunkWorker
-from gpu.errors import ExportError
+from gpu.errors import ExportError, failure_dict, failure_from
 from gpu.media.encode import Render
 from gpu.spec import LocalFile, RemoteObject
 
@@ -214,7 +214,7 @@ class ModalChunkTask:
             self._emit_failure(_LOST)
 
     def _emit_failure(self, error: ExportError) -> None:
-        self._emit({"error": {"code": error.code, "message": error.message, "transient": error.transient}})
+        self._emit({"error": failure_dict(failure_from(error))})
 
     def _emit(self, line: dict[str, object]) -> None:
         with suppress(BrokenPipeError):

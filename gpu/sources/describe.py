@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from av.stream import Disposition
 from pydantic import TypeAdapter, ValidationError
 
-from callbacks.envelope import Failure
 from callbacks.log_format import log_to_stderr
-from gpu.errors import INTERNAL, OUT_OF_MEMORY, ExportError
+from gpu.errors import INTERNAL, OUT_OF_MEMORY, ExportError, failure_dict, failure_from
 from gpu.memory import resident_memory_bytes
 from gpu.sources.container import open_container
 from gpu.sources.ffmpeg_listing import read_listing
@@ -62,11 +61,10 @@ def run_process(describe_file: "Callable[[SourceLocation], dict[str, Any]]") -> 
     try:
         answer: dict[str, Any] = {"source": describe_file(open_request(request))}
     except ExportError as error:
-        failure = Failure(code=error.code, message=error.message, transient=error.transient)
-        answer = _error_answer(failure)
+        answer = {"error": failure_dict(failure_from(error))}
     except Exception:  # the edge of the process: the parent must get an answer to any failure
         log.exception("a source could not be described")
-        answer = _error_answer(INTERNAL)
+        answer = {"error": failure_dict(INTERNAL)}
     _write_answer(answer)
     return 0
 
@@ -135,14 +133,9 @@ def _watch() -> None:
     """Exit when standard input is closed or memory is exceeded, even inside a decoder."""
     while not select.select([0], [], [], _POLL_SECONDS)[0]:
         if resident_memory_bytes() > MEMORY_BYTES:
-            _write_answer(_error_answer(OUT_OF_MEMORY))
+            _write_answer({"error": failure_dict(OUT_OF_MEMORY)})
             os._exit(1)
     os._exit(1)
-
-
-def _error_answer(failure: Failure) -> dict[str, Any]:
-    error = {"code": failure.code, "message": failure.message, "transient": failure.transient}
-    return {"error": error}
 
 
 def _write_answer(answer: dict[str, Any]) -> None:
