@@ -27,7 +27,14 @@ BeforeCommit = Callable[[AsyncSession], Awaitable[None]]
 Row = Any
 """A row of a result: its columns by position and by name."""
 
-_COLUMN_TYPES: Final = {str: "text", int: "int", float: "float8", float | None: "float8"}
+_COLUMN_TYPES: Final[dict[object, str]] = {
+    str: "text",
+    str | None: "text",
+    int: "int",
+    int | None: "int",
+    float: "float8",
+    float | None: "float8",
+}
 
 
 async def no_op_hook(_session: AsyncSession) -> None:

@@ -5,7 +5,9 @@ is `update(changes, *guards)`: if the row does not meet every guard, it changes 
 database decides every race. Parameters are `:names`; `{of}` in a guard is replaced by `:` or by the table of a batch.
 """
 
-from service.jobs.models import COLUMNS
+import msgspec
+
+from service.jobs.models import COLUMNS, Job
 from service.jobs.retry_rule import MAX_INTERRUPTIONS
 
 KEPT_STEPS = 200
@@ -39,10 +41,19 @@ ALLOWED = f"""attempt < attempt_limit + :extra_attempts
 
 _NUMBERED = "sequence = sequence + 1, transition_sequence = sequence + 1"
 _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now, eta_seconds = NULL"
-_NEXT_ATTEMPT = f"""{_NUMBERED}, status = 'pending', phase = 'queued', progress = 0, attempt = attempt + 1,
-    run = '', step = 0, call_id = NULL, reported_call_id = NULL, lease_until = NULL, finalizer = NULL,
-    heartbeat_at = NULL, spawned_at = NULL, started_at = NULL, completed_at = NULL, acknowledged_at = NULL,
-    eta_seconds = NULL, error_code = NULL, error_message = NULL"""
+# A new attempt resets every column of a job to its default, but for these.
+_REQUESTED = {"job_id", "user_id", "type", "config", "project_id", "input_key", "output_key", "traceparent"}
+_CREATED = {"runner", "created_at"}
+_OUTPUT = {"output_size", "output_checksum", "output_duration", "output_width", "output_height"}
+_COUNTED = {"gpu_seconds", "gpu_seconds_before", "attempt_limit", "interruptions"}
+_SET = {"status", "phase", "message", "not_before", "attempt", "sequence", "transition_sequence"}
+_LITERALS: dict[object, str] = {None: "NULL", "": "''", 0: "0"}
+_RESETS = ", ".join(
+    f"{field.name} = {_LITERALS[field.default]}"
+    for field in msgspec.structs.fields(Job)
+    if field.name not in _REQUESTED | _CREATED | _OUTPUT | _COUNTED | _SET
+)
+_NEXT_ATTEMPT = f"{_NUMBERED}, status = 'pending', phase = 'queued', attempt = attempt + 1, {_RESETS}"
 
 COMPLETE = f"""{_ENDED}, status = 'complete', progress = 100, lease_until = NULL, finalizer = NULL, output_size = :size,
     output_checksum = :checksum, output_duration = :duration, output_width = :width, output_height = :height,

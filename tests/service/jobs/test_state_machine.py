@@ -40,7 +40,7 @@ class JobEvents(JobModel):
     """Events on up to three exports of two users."""
 
     @initialize()
-    def first(self) -> None:
+    def submit_first(self) -> None:
         self.submit("ada")
 
     @precondition(lambda self: len(self.rows) < 3)
@@ -64,28 +64,26 @@ class JobEvents(JobModel):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(places=st.integers(1, 3))
-    def claim(self, places: int) -> None:
+    @rule(slots=st.integers(1, 3))
+    def claim(self, slots: int) -> None:
         async def claim() -> list[Job]:
             async with self.database.transaction() as session:
                 return await leases.claim(
-                    session, slots=places, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=self.now
+                    session, slots=slots, per_user=PER_USER, lease_seconds=LEASE_SECONDS, now=self.now
                 )
 
         claimable = self.list_claimable()
-        claimed_attempts = [job.job_id for job in self.run(claim())]
-        count_running = self.count_running()
-        for job_id in claimed_attempts:
+        claimed_ids = [job.job_id for job in self.run(claim())]
+        running = self.count_running()
+        for job_id in claimed_ids:
             user = str(self.rows[job_id]["user_id"])
             assert job_id == claimable[user].pop(0), "first come, first served within a user"
-            count_running[user] += 1
-        assert all(count <= PER_USER for user, count in count_running.items() if user in claimable)
-        left = [user for user, line in claimable.items() if line and count_running[user] < PER_USER]
-        assert len(claimed_attempts) == places or not left
-        self.check({job_id: {"lease_until": self.now + LEASE_SECONDS} for job_id in claimed_attempts})
-        self.claimed_attempts |= {
-            job_id: int(str(self.rows[job_id]["attempt"])) for job_id in claimed_attempts
-        }
+            running[user] += 1
+        assert all(count <= PER_USER for user, count in running.items() if user in claimable)
+        eligible = [user for user, line in claimable.items() if line and running[user] < PER_USER]
+        assert len(claimed_ids) == slots or not eligible
+        self.check({job_id: {"lease_until": self.now + LEASE_SECONDS} for job_id in claimed_ids})
+        self.claimed_attempts |= {job_id: int(str(self.rows[job_id]["attempt"])) for job_id in claimed_ids}
 
     @rule(pick=picks, ahead=attempts)
     def record_spawn(self, pick: int, ahead: int) -> None:
@@ -96,17 +94,17 @@ class JobEvents(JobModel):
                 return await leases.record_spawn(session, job, f"call-{job.attempt}", now=self.now)
 
         row = self.rows[job.job_id]
-        may = self.is_active(job) and row["call_id"] is None
+        is_allowed = self.is_active(job) and row["call_id"] is None
         expected: Row = {"call_id": f"call-{job.attempt}", "spawned_at": self.now}
-        if may and row["reported_call_id"] == expected["call_id"]:  # it goes on where it is
+        if is_allowed and row["reported_call_id"] == expected["call_id"]:  # the job stays as it is
             sequence = int(str(row["sequence"])) + 1
             assert self.run(spawn()) is not None
             self.check({job.job_id: {**expected, "sequence": sequence, "step": row["step"]}})
             return
-        nothing_yet = {"status": "pending", "phase": "starting", "progress": 0, "run": "", "step": 0}
-        expected |= nothing_yet | {"heartbeat_at": self.now, "lease_until": None}
-        self.undone |= {job.job_id} if may and row["reported_call_id"] else set()
-        self.check_transition(spawn(), job, may, expected)
+        initial = {"status": "pending", "phase": "starting", "progress": 0, "run": "", "step": 0}
+        expected |= initial | {"heartbeat_at": self.now, "lease_until": None}
+        self.undone |= {job.job_id} if is_allowed and row["reported_call_id"] else set()
+        self.check_transition(spawn(), job, is_allowed, expected)
 
     @rule(another=st.sampled_from([False, False, True]))
     def report_as(self, another: bool) -> None:
@@ -194,12 +192,12 @@ class JobEvents(JobModel):
                     session, job, "Lost.", charge=charge, not_before=self.now + 5, now=self.now
                 )
 
-        may = self.is_active(job) and (job.attempt < job.attempt_limit or charge is not Charge.FAILURE)
+        is_allowed = self.is_active(job) and (job.attempt < job.attempt_limit or charge is not Charge.FAILURE)
         expected = first_columns(job) | {"not_before": self.now + 5}
         if charge is not Charge.FAILURE:
             expected["attempt_limit"] = job.attempt_limit + 1
         expected["interruptions"] = job.interruptions + (charge is Charge.INTERRUPTION)
-        self.check_transition(requeue(), job, may, expected)
+        self.check_transition(requeue(), job, is_allowed, expected)
 
     @rule(pick=picks, ahead=attempts)
     def fail(self, pick: int, ahead: int) -> None:
