@@ -1,6 +1,6 @@
 """What one attempt is asked to do: its configuration, its sources and output, and where to report.
 
-The service writes an AttemptSpec; a run reads it. It holds no credentials besides those of this attempt.
+The service writes an AttemptSpec; a run reads it. Its only credentials are those of this attempt.
 """
 
 from typing import Annotated

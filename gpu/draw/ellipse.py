@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gpu.draw.compositing import FULL, Mask, mask_from_luma, row_bands
 
-# Positions and radii are rounded to 1/8 pixel, which nobody sees: smaller movements reuse the cached mask.
+# Positions and radii are rounded to 1/8 pixel, which is invisible: smaller movements reuse the cached mask.
 _STEPS = 8
 _SMALLEST_RADIUS = 0.5
 

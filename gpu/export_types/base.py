@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpu.config import ExportConfig
 
-if TYPE_CHECKING:  # these import PyAV, which nobody needs who only checks a configuration
+if TYPE_CHECKING:  # these import PyAV, which a check of a configuration does not need
     from gpu.media.encode import Render
     from gpu.media.passthrough import PassthroughSource
     from gpu.sources.source import Source

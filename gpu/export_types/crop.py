@@ -88,7 +88,7 @@ def _check_inside(keyframes: Sequence[CropKeyframe], source: Source) -> None:
         if is_left_or_right or keyframe.y >= source.height or keyframe.y + keyframe.height <= 0:
             raise ExportError(
                 "crop_outside_source",
-                f"The crop at {keyframe.time:.2f} s lies outside the picture of {source.width} x {source.height}.",
+                f"The crop at {keyframe.time:.2f} s is outside the picture of {source.width} x {source.height}.",
             )
 
 

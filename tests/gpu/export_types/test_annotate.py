@@ -47,10 +47,10 @@ def test_many_clips_of_awkward_lengths_do_not_drift(sources: Sources, tmp_path: 
     output_path, output = annotate(sources, tmp_path, many)
     assert output.duration == pytest.approx(30 * length, abs=FRAME)
     expected = [n * length + lead for n in range(30)]
-    heard = click_times(output_path)
-    assert heard == pytest.approx(expected, abs=FRAME)
+    clicks = click_times(output_path)
+    assert clicks == pytest.approx(expected, abs=FRAME)
     shown = read_lumas(output_path)
-    for time, at in zip(heard, CLICKS * 10, strict=True):
+    for time, at in zip(clicks, CLICKS * 10, strict=True):
         luma = next(luma for begun, luma in reversed(shown) if begun <= time)
         assert source_time(luma) == pytest.approx(at, abs=FRAME + 0.01)
 
@@ -113,11 +113,11 @@ def test_a_dissolve_shows_both_and_shortens_the_whole(sources: Sources, tmp_path
 
 
 def test_a_dissolve_crosses_the_sound(sources: Sources, tmp_path: Path) -> None:
-    # Between 0.8 and 1.5 s both are heard: at 0.9 s the click of the clip that goes, at 1.3 s that of the other.
+    # Between 0.8 and 1.5 s both are audible: at 0.9 s the click of the clip that goes, at 1.3 s that of the other.
     transition = {"type": "dissolve", "duration": 0.7}
     output_path, _ = annotate(sources, tmp_path, [clip(0.1, 1.6), clip(1.5, 3.2)], transition=transition)
-    heard = read_samples(output_path)[0]
-    loud = [np.abs(heard[round(at * SOUND_RATE) :][: SOUND_RATE // 50]).max() for at in (0.9, 1.3)]
+    audio = read_samples(output_path)[0]
+    loud = [np.abs(audio[round(at * SOUND_RATE) :][: SOUND_RATE // 50]).max() for at in (0.9, 1.3)]
     expected = [0.8 * np.cos(np.pi / 2 * 0.1 / 0.7), 0.8 * np.sin(np.pi / 2 * 0.5 / 0.7)]
     assert loud == pytest.approx(expected, abs=0.1)
 

@@ -13,7 +13,7 @@ from gpu.media.planes import view_planes
 from tests.gpu.export_types.clip_sources import annotate, clip, grey
 from tests.support.videos import BLACK, WHITE, Luma, Video, frame_times, read_lumas, write_video
 
-WORDY = "The left back overlaps and the winger cuts inside; nobody picks up the late run. " * 8
+WORDY = "The left back overlaps and the winger cuts inside; the late run goes free. " * 8
 WIDTH, HEIGHT = 640, 360
 
 

@@ -63,8 +63,8 @@ def test_the_pitch_is_kept(tmp_path: Path, speed: float) -> None:
         tmp_path / "source.mp4", Video(draw=flash(9), times=frame_times(seconds, 10), tone=wave)
     )
     output_path, _, _ = export(source, segments=[{"start": 0, "end": seconds, "speed": speed}])
-    heard = read_samples(output_path)[0]
-    middle = heard[heard.size // 8 : -heard.size // 8]
+    audio = read_samples(output_path)[0]
+    middle = audio[audio.size // 8 : -audio.size // 8]
     spectrum = np.abs(np.fft.rfft(middle * np.hanning(middle.size)))
     assert np.argmax(spectrum) * SOUND_RATE / middle.size == pytest.approx(440, abs=5)
 
