@@ -68,8 +68,8 @@ class ResumeState:
     def _state_file(self, service: str, path: Path) -> Path | None:
         if self._folder is None:
             return None
-        facts = path.stat()
-        identity = [service, str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns)]
+        status = path.stat()
+        identity = [service, str(path.resolve()), str(status.st_size), str(status.st_mtime_ns)]
         digest = hashlib.sha256("\0".join(identity).encode(errors="replace")).hexdigest()
         return self._folder / f"{digest}.json"
 

@@ -44,8 +44,8 @@ class Upload:
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        facts = self.path.stat()
-        self.size, self.modified_ns = facts.st_size, facts.st_mtime_ns
+        status = self.path.stat()
+        self.size, self.modified_ns = status.st_size, status.st_mtime_ns
 
     def run(self) -> str:
         """Upload the file and return its key."""
@@ -158,8 +158,8 @@ class Upload:
             self.on_bytes(min(sum(self._sent_bytes.values()), self.size), self.size)
 
     def _check_unchanged(self) -> None:
-        facts = self.path.stat()
-        if (facts.st_size, facts.st_mtime_ns) != (self.size, self.modified_ns):
+        status = self.path.stat()
+        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified_ns):
             self.resume_state.forget(self.http.url, self.path)
             raise self._file_changed()
 

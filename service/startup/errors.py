@@ -53,7 +53,7 @@ _POSTGRESQL_SENTENCES: tuple[tuple[ErrorTypes, str, int], ...] = (
     ),
     (
         (ssl.SSLError, ValueError, asyncpg.InterfaceError),
-        "the URL is invalid; check user, host, port, database and `sslmode`, and percent-encode special characters",
+        "can't connect with this URL; check user, host, port, database and `sslmode`; percent-encode odd characters",
         CONFIGURATION_STATUS,
     ),
     (

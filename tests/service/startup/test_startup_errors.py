@@ -91,8 +91,8 @@ async def test_an_error_of_the_database_is_reported_with_its_reason(
     [
         ("127.0.0.1:1/x", "can't be reached", TRY_AGAIN),
         ("nosuch.invalid/x", "can't be resolved", TRY_AGAIN),
-        ("127.0.0.1:port/x", "the URL is invalid", CONFIGURATION),
-        ("127.0.0.1/x?sslmode=perhaps", "the URL is invalid", CONFIGURATION),
+        ("127.0.0.1:port/x", "can't connect with this URL", CONFIGURATION),
+        ("127.0.0.1/x?sslmode=perhaps", "can't connect with this URL", CONFIGURATION),
     ],
 )
 async def test_an_unreachable_database_is_reported(
