@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--address",
         default=LOOPBACK,
-        help="address to listen on; who has the token can run code here",
+        help="address to listen on; anyone with the token can run code here",
     )
     parser.add_argument("--host", default=LOOPBACK, help="host name by which clients reach it")
     parser.add_argument(

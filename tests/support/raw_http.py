@@ -70,7 +70,7 @@ async def wait_received(server: Server, size: int) -> None:
 
 
 def pass_time(server: Server, seconds: float) -> None:
-    """Check the timeouts of all connections as if so many seconds had passed."""
+    """Check the timeouts of all connections as if this time had passed."""
     now = asyncio.get_running_loop().time() + seconds
     for connection in open_connections(server):
         connection.check_timeout(now)
