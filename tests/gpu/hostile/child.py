@@ -1,7 +1,7 @@
-"""`python -m tests.gpu.hostile.child`: an export of 64 x 64 pixels for every line on standard input, one after another.
+"""Export the source named by each line of standard input, at 64 x 64 pixels.
 
-A line names the source; the answer, a line of JSON, says how its export ended: `code` of an ExportError, `frames` that
-could be read back, or `surprise`, the trace of anything else; and the process's `files` open and peak `megabytes`.
+`python -m tests.gpu.hostile.child` answers each line with a line of JSON: `code` of an ExportError, `frames` that could
+be read back, or `surprise`, the traceback of anything else; and the process's open `files` and peak `megabytes`.
 """
 
 import json
@@ -19,15 +19,15 @@ from gpu.pipeline import run
 from tests.gpu.hostile.corpus import SIDE
 from tests.gpu.run_pipeline import attempt_spec
 
-# What declares hours of nothing may take hours, frame by frame: who runs an export sets it a deadline.
+# A file that declares hours of nothing may take hours, so an export always has a deadline.
 BUDGET_SECONDS = 5.0
 FRAMING = {
     "keyframes": [{"time": 0, "x": 0, "y": 0, "width": SIDE, "height": SIDE}],
     "output_width": SIDE,
     "output_height": SIDE,
 }
-# By turns: the whole, a stretch of it, at other speeds, turned and at a rate of its own.
-ASKED = (
+# In turn: the whole, a trim, other speeds, rotation with another frame rate.
+CONFIGS = (
     FRAMING,
     FRAMING | {"trim": {"start": 0.1, "end": 0.2}},
     FRAMING | {"segments": [{"start": 0, "end": 0.1, "speed": 0.5}, {"start": 0.15, "end": 9, "speed": 3}]},
@@ -38,7 +38,7 @@ ASKED = (
 def main() -> None:
     """Answer until there are no more lines."""
     for number, line in enumerate(sys.stdin):
-        answer = ending(Path(line.rstrip("\n")), ASKED[number % len(ASKED)]) | {
+        answer = export_outcome(Path(line.rstrip("\n")), CONFIGS[number % len(CONFIGS)]) | {
             "files": len(list(Path("/dev/fd").iterdir())),
             "megabytes": peak_megabytes(),
         }
@@ -47,31 +47,34 @@ def main() -> None:
 
 
 def peak_megabytes() -> int:
-    """The most that this program has held; getrusage would count what its parent held before the exec as well."""
+    """Return the peak memory of this program.
+
+    getrusage would include the memory of the parent before the exec.
+    """
     status = Path("/proc/self/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) // 1024
 
 
-def ending(source: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """How the export of this file ends, beside it."""
+def export_outcome(source: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    """Export the file into its folder and return how that ended."""
     output = source.with_name("output")
-    until = time.monotonic() + BUDGET_SECONDS
-    spec = attempt_spec(source, output, **asked)
+    deadline = time.monotonic() + BUDGET_SECONDS
+    spec = attempt_spec(source, output, **fields)
     try:
-        with closing(run(spec, source.with_name("scratch"))) as working:
-            for _ in working:
-                if time.monotonic() > until:
+        with closing(run(spec, source.with_name("scratch"))) as steps:
+            for _ in steps:
+                if time.monotonic() > deadline:
                     return {"code": "deadline_exceeded"}
-        return {"frames": frames(output)}
+        return {"frames": count_frames(output)}
     except ExportError as error:
         return {"code": error.code}
-    except Exception:  # noqa: BLE001 - whatever it is, the test must be told
+    except Exception:  # noqa: BLE001 - the test must learn of any exception
         return {"surprise": traceback.format_exc()}
 
 
-def frames(path: Path) -> int:
-    """How many frames an MP4 shows."""
+def count_frames(path: Path) -> int:
+    """Return how many frames an MP4 has."""
     with av.open(str(path), format="mp4") as container:
         return sum(1 for _ in container.decode(video=0))
 

@@ -1,4 +1,4 @@
-"""Files that are broken or mean harm: mutants of real videos, and what else arrives under the name of one."""
+"""Broken and malicious files: mutated videos, and other files with the name of a video."""
 
 import gzip
 import io
@@ -33,62 +33,62 @@ ORIGINALS = {
     "recording.mkv": replace(PLAIN, sound_codec="flac"),
     "browser.webm": replace(PLAIN, codec="libvpx", options=(), sound_codec="libopus"),
 }
-TELLING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
+EXTREME_VALUES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 
 Mutation = Callable[[bytes, random.Random], bytes]
 
 
 def originals(folder: Path) -> dict[str, bytes]:
-    """Small, whole videos by name."""
+    """Return small valid videos by name."""
     return {name: write_video(folder / name, video).read_bytes() for name, video in ORIGINALS.items()}
 
 
 def mutants(whole: dict[str, bytes], rounds: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Every original broken in every way, `rounds` times."""
-    chance = random.Random(seed)  # noqa: S311 - to be had again by its seed
-    for turn in range(rounds):
+    """Yield every original with every mutation, `rounds` times."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible by its seed
+    for round_number in range(rounds):
         for name, content in whole.items():
-            for mutation in (flipped, truncated, spliced, zeroed, edited):
-                yield f"{mutation.__name__}-{turn}-{name}", mutation(content, chance)
+            for mutation in (flip_bits, truncate, splice, zero_range, edit_headers):
+                yield f"{mutation.__name__}-{round_number}-{name}", mutation(content, rng)
 
 
-def flipped(content: bytes, chance: random.Random) -> bytes:
-    """Some bits turned over, anywhere."""
+def flip_bits(content: bytes, rng: random.Random) -> bytes:
+    """Flip some bits at random positions."""
     broken = bytearray(content)
-    for _ in range(chance.choice((1, 4, 16, 64, 256))):
-        broken[chance.randrange(len(broken))] ^= 1 << chance.randrange(8)
+    for _ in range(rng.choice((1, 4, 16, 64, 256))):
+        broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
     return bytes(broken)
 
 
-def truncated(content: bytes, chance: random.Random) -> bytes:
-    """The beginning, or the end, alone."""
-    at = chance.randrange(1, len(content))
-    return content[:at] if chance.random() < 0.8 else content[at:]
+def truncate(content: bytes, rng: random.Random) -> bytes:
+    """Keep only the beginning or the end."""
+    at = rng.randrange(1, len(content))
+    return content[:at] if rng.random() < 0.8 else content[at:]
 
 
-def spliced(content: bytes, chance: random.Random) -> bytes:
-    """A chunk copied to where it doesn't belong: put between, or over what was there."""
-    length = chance.randrange(1, len(content) // 3)
-    begin, at = chance.randrange(len(content) - length), chance.randrange(len(content))
-    rest = content[at:] if chance.random() < 0.5 else content[at + length :]
+def splice(content: bytes, rng: random.Random) -> bytes:
+    """Copy a part to another position: insert it, or overwrite what is there."""
+    length = rng.randrange(1, len(content) // 3)
+    begin, at = rng.randrange(len(content) - length), rng.randrange(len(content))
+    rest = content[at:] if rng.random() < 0.5 else content[at + length :]
     return content[:at] + content[begin : begin + length] + rest
 
 
-def zeroed(content: bytes, chance: random.Random) -> bytes:
-    """A stretch of nothing, as sparse uploads have."""
-    at = chance.randrange(len(content))
-    length = chance.choice((4, 64, 512, len(content) // 2))
+def zero_range(content: bytes, rng: random.Random) -> bytes:
+    """Zero a range, as in sparse uploads."""
+    at = rng.randrange(len(content))
+    length = rng.choice((4, 64, 512, len(content) // 2))
     return content[:at] + bytes(min(length, len(content) - at)) + content[at + length :]
 
 
-def edited(content: bytes, chance: random.Random) -> bytes:
-    """Numbers in the headers made telling: none, the largest, the most negative."""
+def edit_headers(content: bytes, rng: random.Random) -> bytes:
+    """Set numbers in the headers to extreme values: zero, the largest, the most negative."""
     headers = max(content.find(b"moov"), 0), max(content.find(b"udta"), 400)
     broken = bytearray(content)
-    for _ in range(chance.choice((1, 2, 8))):
-        at = chance.randrange(headers[0], min(max(headers), len(content) - 4))
-        size = chance.choice((1, 2, 4))
-        value = chance.choice(TELLING) & ((1 << 8 * size) - 1)
+    for _ in range(rng.choice((1, 2, 8))):
+        at = rng.randrange(headers[0], min(max(headers), len(content) - 4))
+        size = rng.choice((1, 2, 4))
+        value = rng.choice(EXTREME_VALUES) & ((1 << 8 * size) - 1)
         broken[at : at + size] = value.to_bytes(size, "big")
     return bytes(broken)
 
@@ -114,19 +114,19 @@ SIGNATURES = {
 
 
 def noise(seed: int) -> Iterator[tuple[str, bytes]]:
-    """Random bytes, alone and behind the signature of every container that is read; and the same byte throughout."""
-    chance = random.Random(seed)  # noqa: S311 - to be had again by its seed
+    """Yield random bytes, alone and after the signatures of containers, and repeated bytes."""
+    rng = random.Random(seed)  # noqa: S311 - reproducible by its seed
     for length in (1, 2, 3, 4, 7, 8, 12, 16, 31, 64, 100, 188, 512, 1_000, 4_096, 20_000, 65_536, 300_000):
-        yield f"noise-{length}.mp4", chance.randbytes(length)
+        yield f"noise-{length}.mp4", rng.randbytes(length)
     for name, signature in SIGNATURES.items():
         for length in (0, 400, 50_000):
-            yield f"noise-{length}.{name}", signature + chance.randbytes(length)
+            yield f"noise-{length}.{name}", signature + rng.randbytes(length)
     for byte, length in ((0, 1), (0, 1_000), (0, 1_000_000), (255, 1_000), (0x47, 188 * 20)):
         yield f"bytes-{byte}-{length}.mp4", bytes([byte]) * length
 
 
-def strangers() -> Iterator[tuple[str, bytes]]:
-    """Other kinds of file, renamed."""
+def other_formats() -> Iterator[tuple[str, bytes]]:
+    """Yield other kinds of files, renamed."""
     yield "nothing.mp4", b""
     yield "text.mp4", b"Dear Sir or Madam,\n" * 200
     yield "page.mp4", b"<!doctype html><html><body><h1>404 Not Found</h1></body></html>"
@@ -151,16 +151,16 @@ def strangers() -> Iterator[tuple[str, bytes]]:
     yield "tar.mp4", archive.getvalue()
 
 
-def liars(whole: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
-    """Real videos whose headers declare what can't be: lengths, clocks, counts, sizes."""
+def false_headers(whole: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield real videos whose headers declare impossible lengths, clocks, counts and sizes."""
     plain, recording = whole["plain.mp4"], whole["recording.mkv"]
     for at, size in ((b"mvhd", 12), (b"mvhd", 16), (b"mdhd", 12), (b"mdhd", 16), (b"stts", 12)):
         for value in (0, 1, 0x7FFF_FFFF, 0xFFFF_FFFF):
-            yield f"{at.decode()}-{size}-{value}.mp4", told(plain, at, size + 4, value)
+            yield f"{at.decode()}-{size}-{value}.mp4", set_box_number(plain, at, size + 4, value)
     for value in (1, 1_000_000, 0xFFFF_FFFF):
-        yield f"samples-{value}.mp4", told(plain, b"stsz", 12, value)
-        yield f"chunks-{value}.mp4", told(plain, b"stsc", 16, value)
-        yield f"offset-{value}.mp4", told(plain, b"stco", 12, value)
+        yield f"samples-{value}.mp4", set_box_number(plain, b"stsz", 12, value)
+        yield f"chunks-{value}.mp4", set_box_number(plain, b"stsc", 16, value)
+        yield f"offset-{value}.mp4", set_box_number(plain, b"stco", 12, value)
     for seconds in (1e300, -5.0, float("nan"), 86_000.0):
         mark = recording.index(b"\x44\x89\x88") + 3
         yield (
@@ -176,15 +176,15 @@ def liars(whole: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
         )
 
 
-def told(content: bytes, box: bytes, offset: int, value: int) -> bytes:
-    """An MP4 whose box has another number, `offset` bytes after where its name begins."""
+def set_box_number(content: bytes, box: bytes, offset: int, value: int) -> bytes:
+    """Return an MP4 with a number replaced `offset` bytes after the name of a box."""
     at = content.index(box) + offset
     return content[:at] + value.to_bytes(4, "big") + content[at + 4 :]
 
 
 def bombs(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """A megabyte that unpacks into pictures of a quarter of a gigabyte; the container owns up to it, or doesn't."""
-    picture = black(16_384)
+    """Yield a megabyte that unpacks into pictures of 256 MB, declared by the container or not."""
+    picture = black_png(16_384)
     for declared in (SIDE, 16_384):
         path = folder / f"declared-{declared}.mov"
         with av.open(str(path), "w") as container:
@@ -197,13 +197,13 @@ def bombs(folder: Path) -> Iterator[tuple[str, bytes]]:
         yield path.name, path.read_bytes()
 
 
-def black(side: int) -> bytes:
-    """A PNG of so many grey samples each way, all of them black."""
-    packing = zlib.compressobj(1)
-    body = b"".join(packing.compress(bytes(side + 1)) for _ in range(side)) + packing.flush()
+def black_png(side: int) -> bytes:
+    """Return a black, grey-scale PNG of `side` x `side` samples."""
+    compressor = zlib.compressobj(1)
+    body = b"".join(compressor.compress(bytes(side + 1)) for _ in range(side)) + compressor.flush()
     chunks = ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)), (b"IDAT", body), (b"IEND", b""))
-    framed = (
-        struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held))
-        for kind, held in chunks
+    encoded_chunks = (
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
     )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(encoded_chunks)

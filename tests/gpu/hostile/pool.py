@@ -1,4 +1,4 @@
-"""Processes that each try many hostile files; a crash or a hang of one is an ending like any other, and counted."""
+"""Export hostile files in child processes; a crash or a hang is recorded as an outcome."""
 
 import json
 import selectors
@@ -15,25 +15,25 @@ TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How the export of a file ended, and what lay beside the file afterwards."""
+class Outcome:
+    """How the export of a file ended, and which files it left."""
 
     name: str
     answer: dict[str, Any]
-    left: frozenset[str]
+    leftovers: frozenset[str]
 
     @property
-    def fine(self) -> bool:
-        """An output and nothing else, or a code and nothing else."""
-        kept = {"output"} if self.answer.get("frames") else set()
-        return bool(self.answer.get("frames") or self.answer.get("code")) and self.left == kept
+    def is_acceptable(self) -> bool:
+        """Whether there is an output or an error code, and no other file is left."""
+        expected = {"output"} if self.answer.get("frames") else set()
+        return bool(self.answer.get("frames") or self.answer.get("code")) and self.leftovers == expected
 
 
 class Child:
-    """One process, started anew after it crashed or hung."""
+    """A child process that is restarted after a crash or a hang."""
 
     def __init__(self) -> None:
-        self._process = self._started()
+        self._process = self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -43,8 +43,8 @@ class Child:
     ) -> None:
         self._end()
 
-    def ask(self, source: Path) -> dict[str, Any]:
-        """The child's answer, or how it went down."""
+    def export(self, source: Path) -> dict[str, Any]:
+        """Return the child's answer, or how it crashed or hung."""
         pipes = self._process
         assert pipes.stdin is not None
         assert pipes.stdout is not None
@@ -52,15 +52,15 @@ class Child:
         pipes.stdin.flush()
         with selectors.DefaultSelector() as waiting:
             waiting.register(pipes.stdout, selectors.EVENT_READ)
-            said = pipes.stdout.readline() if waiting.select(TIMEOUT_SECONDS) else None
-        if said:
-            answer: dict[str, Any] = json.loads(said)
+            line = pipes.stdout.readline() if waiting.select(TIMEOUT_SECONDS) else None
+        if line:
+            answer: dict[str, Any] = json.loads(line)
             return answer
         self._end()
-        self._process = self._started()
-        return {"hung": True} if said is None else {"crashed": pipes.returncode}
+        self._process = self._start()
+        return {"hung": True} if line is None else {"crashed": pipes.returncode}
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.gpu.hostile.child"],
             stdin=subprocess.PIPE,
@@ -73,23 +73,23 @@ class Child:
             process.kill()
 
 
-def endings(files: Iterable[tuple[str, bytes]], folder: Path, *, children: int = 2) -> list[Ending]:
-    """Every file tried, in a folder of its own."""
-    waiting = iter(list(enumerate(files)))  # a generator can't be drawn from by two at once
+def try_files(files: Iterable[tuple[str, bytes]], folder: Path, *, children: int = 2) -> list[Outcome]:
+    """Export every file in its own folder and return the outcomes."""
+    waiting = iter(list(enumerate(files)))  # two threads can't use one generator
     with ThreadPoolExecutor(children) as pool:
-        found = [pool.submit(_tried, waiting, folder) for _ in range(children)]
-        return [ending for future in found for ending in future.result()]
+        futures = [pool.submit(_try_waiting, waiting, folder) for _ in range(children)]
+        return [outcome for future in futures for outcome in future.result()]
 
 
-def _tried(waiting: Iterator[tuple[int, tuple[str, bytes]]], folder: Path) -> list[Ending]:
-    found = []
+def _try_waiting(waiting: Iterator[tuple[int, tuple[str, bytes]]], folder: Path) -> list[Outcome]:
+    outcomes = []
     with Child() as child:
         for number, (name, content) in waiting:
-            place = folder / str(number)
-            place.mkdir()
-            source = place / name
+            case_folder = folder / str(number)
+            case_folder.mkdir()
+            source = case_folder / name
             source.write_bytes(content)
-            answer = child.ask(source)
+            answer = child.export(source)
             source.unlink()
-            found.append(Ending(name, answer, frozenset(path.name for path in place.iterdir())))
-    return found
+            outcomes.append(Outcome(name, answer, frozenset(path.name for path in case_folder.iterdir())))
+    return outcomes

@@ -1,4 +1,4 @@
-"""Films whose every frame tells its number: a white bar that moves on by two pixels a frame."""
+"""Videos whose frames show their number: a white bar that moves by two pixels per frame."""
 
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,16 @@ _BAR, _STEP = 16, 2
 WHOLE: list[dict[str, Any]] = [{"time": 0, "x": 0, "y": 0, "width": WIDTH, "height": HEIGHT}]
 
 
-def bar(time: float) -> Luma:
-    """The frame of a time: its number is the time in frames of the rate."""
+def draw_bar(time: float) -> Luma:
+    """Return the frame of a time; its number is the time in frames of the rate."""
     luma = np.full((HEIGHT, WIDTH), BLACK, np.uint8)
     left = _STEP * round(time * RATE)
     luma[:, left : left + _BAR] = WHITE
     return luma
 
 
-def numbers(path: Path) -> list[int]:
-    """The number of every frame."""
+def read_numbers(path: Path) -> list[int]:
+    """Return the number of every frame."""
     return [_number(luma) for _, luma in read_lumas(path)]
 
 

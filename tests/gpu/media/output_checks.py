@@ -1,18 +1,18 @@
-"""What README promises of every output, measured in a file."""
+"""Check in a file what the documentation guarantees for every output."""
 
 from pathlib import Path
 
 import av
 
-_SOUND = ("aac", "LC", 48_000)
+_AUDIO_FORMAT = ("aac", "LC", 48_000)
 
 
-def broken_promises(path: Path, *, codec: str = "h264", sound: bool = True) -> list[str]:
-    """Name everything about an output that is not as promised."""
+def find_violations(path: Path, *, codec: str = "h264", sound: bool = True) -> list[str]:
+    """Return the names of all guarantees that an output does not fulfil."""
     with av.open(str(path)) as container:
         video, audio = container.streams.video[0], container.streams.audio
         frames = list(container.decode(video))
-        found = {
+        checks = {
             "kinds of streams": [stream.type for stream in container.streams]
             == ["video"] + ["audio"] * sound,
             "codec": video.codec.canonical_name == codec,
@@ -31,10 +31,10 @@ def broken_promises(path: Path, *, codec: str = "h264", sound: bool = True) -> l
         }
         if sound and audio:
             track = audio[0]
-            found["sound"] = (track.codec.canonical_name, track.profile, track.sample_rate) == _SOUND
+            checks["sound"] = (track.codec.canonical_name, track.profile, track.sample_rate) == _AUDIO_FORMAT
     content = path.read_bytes()
-    found["faststart"] = content.index(b"moov") < content.index(b"mdat")
-    return [name for name, holds in found.items() if not holds]
+    checks["faststart"] = content.index(b"moov") < content.index(b"mdat")
+    return [name for name, is_fulfilled in checks.items() if not is_fulfilled]
 
 
 def _colors(frame: av.VideoFrame) -> tuple[int, int, int, int]:

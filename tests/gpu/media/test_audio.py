@@ -1,4 +1,4 @@
-"""Sound of any kind, or none: stereo, in step, as long as the picture."""
+"""Audio of any format, or none: stereo, in sync, as long as the video."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,21 +31,23 @@ DOT = Video(draw=lambda _: dot(250, 40), times=frame_times(0.4))
 def test_any_sound_becomes_stereo_in_step(tmp_path: Path, layout: str, channels: int, rate: int) -> None:
     tone = np.tile(clicks(2, 1.0, rate=rate), (channels, 1))
     video = replace(BEAT, tone=tone, layout=layout, sound_rate=rate)
-    made, _, _ = export(write_video(tmp_path / "source.mp4", video))
-    heard = read_samples(made)
-    assert heard.shape[0] == 2
-    assert click_times(made) == pytest.approx([1.0], abs=0.005)
-    assert np.abs(heard).max() == pytest.approx(0.8, abs=0.12)
+    output_path, _, _ = export(write_video(tmp_path / "source.mp4", video))
+    samples = read_samples(output_path)
+    assert samples.shape[0] == 2
+    assert click_times(output_path) == pytest.approx([1.0], abs=0.005)
+    assert np.abs(samples).max() == pytest.approx(0.8, abs=0.12)
 
 
 def test_no_sound_is_no_fault(tmp_path: Path) -> None:
-    made, _, _ = export(write_video(tmp_path / "silent.mp4", DOT))
-    with av.open(str(made)) as container:
+    output_path, _, _ = export(write_video(tmp_path / "silent.mp4", DOT))
+    with av.open(str(output_path)) as container:
         assert not container.streams.audio
 
 
 @pytest.mark.parametrize("seconds", [1.2, 2.7], ids=["short", "long"])
 def test_sound_of_another_length_is_fitted_to_the_picture(tmp_path: Path, seconds: float) -> None:
-    made, output, _ = export(write_video(tmp_path / "source.mp4", replace(BEAT, tone=clicks(seconds, 1.0))))
+    output_path, output, _ = export(
+        write_video(tmp_path / "source.mp4", replace(BEAT, tone=clicks(seconds, 1.0)))
+    )
     assert output.duration == pytest.approx(2.0, abs=1 / 30)
-    assert read_samples(made).shape[1] / SOUND_RATE == pytest.approx(2.0, abs=0.03)
+    assert read_samples(output_path).shape[1] / SOUND_RATE == pytest.approx(2.0, abs=0.03)

@@ -1,4 +1,4 @@
-"""Sound of every channel layout: mixed to stereo by where its speakers stand, without touching memory that is freed."""
+"""Audio of every channel layout is mixed to stereo by its speakers, without a crash."""
 
 import json
 import struct
@@ -15,7 +15,7 @@ from tests.support.videos import SOUND_RATE, Video, dot, frame_times, read_sampl
 
 SECONDS = 0.5
 LOW, HIGH = 300, 2_000
-# Layouts of MOV in orders that are not FFmpeg's own: how FFmpeg's encoder is told, the tag, the order of speakers.
+# Layouts of MOV in other orders than FFmpeg's: the name for FFmpeg's encoder, the tag, the order of speakers.
 ORDERS = {
     "7.1 of film": ("7.1", 128, "L R C LFE Ls Rs Rls Rrs"),
     "5.1 of film": ("5.1", 124, "C L R Ls Rs LFE"),
@@ -26,8 +26,8 @@ ORDERS = {
 
 @pytest.fixture
 def service() -> Iterator[Receiver]:
-    with receiver() as listening:
-        yield listening
+    with receiver() as server:
+        yield server
 
 
 def sine(frequency: int) -> NDArray[np.float32]:
@@ -35,8 +35,8 @@ def sine(frequency: int) -> NDArray[np.float32]:
     return (0.5 * np.sin(2 * np.pi * frequency * times)).astype(np.float32)
 
 
-def recorded(path: Path, layout: str, channels: int, tones: dict[int, int]) -> Path:
-    """Some channels have a tone each, the others are silent."""
+def write_recording(path: Path, layout: str, channels: int, tones: dict[int, int]) -> Path:
+    """Write a video with a tone on some channels and silence on the others."""
     tone = np.zeros((channels, round(SECONDS * SOUND_RATE)), np.float32)
     for channel, frequency in tones.items():
         tone[channel] = sine(frequency)
@@ -45,7 +45,7 @@ def recorded(path: Path, layout: str, channels: int, tones: dict[int, int]) -> P
 
 
 def relabel(path: Path, tag: int) -> Path:
-    """Say in the file that its channels come in the order of this tag of Core Audio's."""
+    """Change the file's channel order to that of a Core Audio tag."""
     content = bytearray(path.read_bytes())
     begin = content.index(b"chan") + 8
     content[begin : begin + 12] = struct.pack(">III", tag, 0, 0)
@@ -53,21 +53,21 @@ def relabel(path: Path, tag: int) -> Path:
     return path
 
 
-def heard(service: Receiver, source: Path) -> Path:
-    """The export of a worker as the service would start it, whose process no fault of memory ends."""
-    status, said = wait_exit(start_worker(service, source))
+def export_in_worker(service: Receiver, source: Path) -> Path:
+    """Export in a worker process, which must not crash, and return the output."""
+    status, output_line = wait_exit(start_worker(service, source))
     assert status == 0
-    assert "output" in json.loads(said)
+    assert "output" in json.loads(output_line)
     return source.with_name("output.mp4")
 
 
-def loudness(path: Path) -> NDArray[np.float64]:
-    """How loud both tones are (columns) on the left and on the right (rows)."""
-    found = read_samples(path)[:, 2_048:-2_048]
-    times = np.arange(found.shape[1]) / SOUND_RATE
+def tone_levels(path: Path) -> NDArray[np.float64]:
+    """Return the level of both tones (columns) on the left and on the right (rows)."""
+    samples = read_samples(path)[:, 2_048:-2_048]
+    times = np.arange(samples.shape[1]) / SOUND_RATE
     waves = np.exp(-2j * np.pi * np.outer((LOW, HIGH), times))
-    loud: NDArray[np.float64] = np.abs(found @ waves.T) * 2 / found.shape[1]
-    return loud
+    levels: NDArray[np.float64] = np.abs(samples @ waves.T) * 2 / samples.shape[1]
+    return levels
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -77,8 +77,8 @@ def test_speakers_in_an_order_of_the_files_own_are_heard_on_their_sides(
     layout, tag, names = ORDERS[order]
     speakers = names.split()
     tones = {speakers.index("Ls"): LOW, speakers.index("C"): HIGH}
-    source = recorded(tmp_path / "source.mov", layout, len(speakers), tones)
-    left, right = loudness(heard(service, relabel(source, (tag << 16) | len(speakers))))
+    source = write_recording(tmp_path / "source.mov", layout, len(speakers), tones)
+    left, right = tone_levels(export_in_worker(service, relabel(source, (tag << 16) | len(speakers))))
     assert left[0] > 0.02
     assert left[0] > 10 * right[0]
     assert left[1] == pytest.approx(right[1], rel=0.05)
@@ -89,9 +89,9 @@ def test_speakers_in_an_order_of_the_files_own_are_heard_on_their_sides(
 def test_channels_that_nobody_named_are_left_and_right_at_first(
     service: Receiver, tmp_path: Path, channels: int
 ) -> None:
-    source = recorded(tmp_path / "source.mov", "mono", 1, {0: LOW})
-    source = recorded(tmp_path / "source.mkv", f"{channels}C", channels, {0: LOW, 1: HIGH})
-    left, right = loudness(heard(service, source))
+    source = write_recording(tmp_path / "source.mov", "mono", 1, {0: LOW})
+    source = write_recording(tmp_path / "source.mkv", f"{channels}C", channels, {0: LOW, 1: HIGH})
+    left, right = tone_levels(export_in_worker(service, source))
     assert left[0] > 10 * left[1]
     assert right[1] > 10 * right[0]
 
@@ -107,6 +107,6 @@ def test_an_ambisonic_recording_is_heard_from_its_sides(service: Receiver, tmp_p
         sound_codec="libopus",
         sound_options=(("mapping_family", "2"),),
     )
-    left, right = loudness(heard(service, write_video(tmp_path / "source.mkv", video)))
+    left, right = tone_levels(export_in_worker(service, write_video(tmp_path / "source.mkv", video)))
     assert left[0] > 0.2
     assert left[0] > 10 * right[0]

@@ -1,4 +1,4 @@
-"""Containers that store frames in decoding order with few, wrong or no times: every frame is shown, in order."""
+"""Containers with few, wrong or no timestamps: every frame is shown, in order."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from gpu.media import encoders
 from tests.gpu.chunks.chunk_comparison import DecodedVideo, export_split
-from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
+from tests.gpu.media.numbered_frames import RATE, WHOLE, draw_bar, read_numbers
 from tests.gpu.run_pipeline import export
 from tests.support.videos import SOUND_RATE, Video, clicks, frame_times, write_video
 
@@ -27,12 +27,12 @@ KINDS = {
 }
 
 
-def filmed(path: Path) -> Path:
+def write_film(path: Path) -> Path:
     codec, options = KINDS[path.name]
     has_sound = path.suffix in {".avi", ".vob"}
     tone = clicks(SECONDS, 1.0, 3.0) if has_sound else None
     video = Video(
-        bar, frame_times(SECONDS, RATE), tone, sound_codec="mp2", codec=codec, options=options,
+        draw_bar, frame_times(SECONDS, RATE), tone, sound_codec="mp2", codec=codec, options=options,
         time_base=Fraction(1, RATE), rate=Fraction(RATE),
     )  # fmt: skip
     return write_video(path, video)
@@ -40,24 +40,24 @@ def filmed(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_frame_is_shown_once_and_in_order(tmp_path: Path, name: str) -> None:
-    output, made_of, _ = export(filmed(tmp_path / name), keyframes=WHOLE)
-    assert numbers(output) == list(range(FRAMES))
-    assert made_of.duration == pytest.approx(SECONDS, abs=0.5 / RATE)
+    output, result, _ = export(write_film(tmp_path / name), keyframes=WHOLE)
+    assert read_numbers(output) == list(range(FRAMES))
+    assert result.duration == pytest.approx(SECONDS, abs=0.5 / RATE)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_trim_begins_with_the_frame_of_its_time(tmp_path: Path, name: str) -> None:
-    output, _, _ = export(filmed(tmp_path / name), keyframes=WHOLE, trim={"start": 2.6, "end": 4.2})
-    assert numbers(output) == list(range(65, 105))
+    output, _, _ = export(write_film(tmp_path / name), keyframes=WHOLE, trim={"start": 2.6, "end": 4.2})
+    assert read_numbers(output) == list(range(65, 105))
 
 
 @pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
 @pytest.mark.parametrize("name", KINDS)
 def test_pieces_are_the_whole_to_the_bit(tmp_path: Path, name: str) -> None:
-    source = filmed(tmp_path / name)
+    source = write_film(tmp_path / name)
     whole, split = (DecodedVideo.of(export_split(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
     assert whole.times == split.times
-    assert all((one == other).all() for one, other in zip(whole.pictures, split.pictures, strict=True))
+    assert all((frame == other).all() for frame, other in zip(whole.pictures, split.pictures, strict=True))
 
 
 @pytest.mark.parametrize("begins", [0.0, 0.0103, 0.022, 0.0433])
@@ -66,12 +66,12 @@ def test_a_clock_of_milliseconds_loses_no_frame_wherever_the_film_begins_in_it(
 ) -> None:
     rate, frames = 30, 60
     video = Video(
-        lambda time: bar(round((time - begins) * rate) / RATE),
+        lambda time: draw_bar(round((time - begins) * rate) / RATE),
         tuple(begins + number / rate for number in range(frames)),
         np.zeros(2 * SOUND_RATE, np.float32),
         rate=Fraction(rate),
         time_base=Fraction(1, 1_000),
     )
-    found = numbers(export(write_video(tmp_path / "source.mkv", video), keyframes=WHOLE)[0])
-    assert sorted(set(found)) == list(range(frames))
-    assert len(found) <= frames + 2
+    frame_numbers = read_numbers(export(write_video(tmp_path / "source.mkv", video), keyframes=WHOLE)[0])
+    assert sorted(set(frame_numbers)) == list(range(frames))
+    assert len(frame_numbers) <= frames + 2

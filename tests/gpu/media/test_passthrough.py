@@ -1,4 +1,4 @@
-"""An overlay with nothing to draw: copied where the source is an output already, encoded where it is not."""
+"""An overlay with nothing to draw is copied if the source fits an output, else encoded."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from gpu.spec import RemoteObject, Transfer
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from tests.gpu.export_types.overlay_frames import HEIGHT, WIDTH, export_overlay, region
-from tests.gpu.media.output_checks import broken_promises
+from tests.gpu.media.output_checks import find_violations
 from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.support.s3_server import run_s3_server
 from tests.support.videos import SOUND_RATE, Video, clicks, dot, frame_times, read_samples, write_video
@@ -33,13 +33,13 @@ TAGS = (("make", "DJI"), ("com.android.model", "22071212AG"), ("artist", "A Film
 USE_TAGS = (("movflags", "use_metadata_tags"),)
 
 
-def pictures(path: Path) -> NDArray[np.uint8]:
+def read_frames(path: Path) -> NDArray[np.uint8]:
     with av.open(str(path)) as container:
         return np.stack([cast(NDArray[np.uint8], frame.to_ndarray()) for frame in container.decode(video=0)])
 
 
-def with_serial(source: Path) -> Path:
-    """The same film with a maker's message in each keyframe and a second sound track."""
+def add_serial_number(source: Path) -> Path:
+    """Copy a video with a manufacturer's message in each keyframe and a second audio track."""
     path = source.with_name("camera.mp4")
     message = "h264_metadata=sei_user_data=086f3693-b7b3-4f2c-9653-21492feee5b8+" + SERIAL.decode()
     options = {"movflags": "use_metadata_tags"}
@@ -53,34 +53,34 @@ def with_serial(source: Path) -> Path:
             if packet.dts is None:
                 continue
             for track in tracks[1:] if packet.stream.index == 1 else tracks[:1]:
-                again = av.Packet(bytes(packet))
-                again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
-                again.is_keyframe = packet.is_keyframe
-                for each in inserting.filter(again) if packet.stream.index == 0 else [again]:
-                    each.time_base, each.stream = packet.time_base, track
-                    new.mux(each)
+                copy = av.Packet(bytes(packet))
+                copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+                copy.is_keyframe = packet.is_keyframe
+                for changed in inserting.filter(copy) if packet.stream.index == 0 else [copy]:
+                    changed.time_base, changed.stream = packet.time_base, track
+                    new.mux(changed)
     return path
 
 
 def test_a_source_that_is_an_output_already_is_not_encoded_again(tmp_path: Path) -> None:
     source = write_video(tmp_path / "source.mp4", READY)
-    made = export_overlay(source, highlight_regions=[region(enabled=False)])
+    output_path = export_overlay(source, highlight_regions=[region(enabled=False)])
 
-    assert (pictures(made) == pictures(source)).all()
-    assert (read_samples(made) == read_samples(source)).all()
-    assert broken_promises(made) == []
+    assert (read_frames(output_path) == read_frames(source)).all()
+    assert (read_samples(output_path) == read_samples(source)).all()
+    assert find_violations(output_path) == []
 
 
 def test_a_copy_tells_nothing_of_the_camera_and_its_owner(tmp_path: Path) -> None:
-    source = with_serial(write_video(tmp_path / "source.mp4", READY))
+    source = add_serial_number(write_video(tmp_path / "source.mp4", READY))
     assert SERIAL in source.read_bytes()
     assert len(av.open(str(source)).streams) == 3
-    made = export_overlay(source)
+    output_path = export_overlay(source)
 
-    assert (pictures(made) == pictures(source)).all()
-    assert broken_promises(made) == []
-    for told in (*(value for _, value in TAGS), "FC3582", "x264"):
-        assert told.encode() not in made.read_bytes()
+    assert (read_frames(output_path) == read_frames(source)).all()
+    assert find_violations(output_path) == []
+    for text in (*(value for _, value in TAGS), "FC3582", "x264"):
+        assert text.encode() not in output_path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -107,30 +107,30 @@ def test_a_copy_tells_nothing_of_the_camera_and_its_owner(tmp_path: Path) -> Non
 )  # fmt: skip
 def test_every_promise_holds_of_an_overlay_with_nothing_to_draw(tmp_path: Path, video: Video) -> None:
     source = write_video(tmp_path / "source.mp4", replace(video, metadata=TAGS, container_options=USE_TAGS))
-    made = export_overlay(source)
+    output_path = export_overlay(source)
 
-    assert broken_promises(made, sound=video.tone is not None) == []
-    assert all(value.encode() not in made.read_bytes() for _, value in TAGS)
+    assert find_violations(output_path, sound=video.tone is not None) == []
+    assert all(value.encode() not in output_path.read_bytes() for _, value in TAGS)
 
 
 @pytest.mark.parametrize("name", ["source.mkv", "source.mov", "source.ts"])
 def test_every_promise_holds_of_other_containers(tmp_path: Path, name: str) -> None:
-    assert broken_promises(export_overlay(write_video(tmp_path / name, READY))) == []
+    assert find_violations(export_overlay(write_video(tmp_path / name, READY))) == []
 
 
 def test_hevc_is_copied_only_where_it_was_asked_for(tmp_path: Path) -> None:
     hevc = replace(READY, codec="libx265", options=(("x265-params", "log-level=none"),))
     source = write_video(tmp_path / "source.mp4", hevc)
 
-    made = export_overlay(source, codec="hevc")
-    assert (pictures(made) == pictures(source)).all()
-    assert broken_promises(made, codec="hevc") == []
-    assert b"hvc1" in made.read_bytes()
-    assert broken_promises(export_overlay(source, codec="h264")) == []
+    output_path = export_overlay(source, codec="hevc")
+    assert (read_frames(output_path) == read_frames(source)).all()
+    assert find_violations(output_path, codec="hevc") == []
+    assert b"hvc1" in output_path.read_bytes()
+    assert find_violations(export_overlay(source, codec="h264")) == []
 
 
 def _encoder(colors: tuple[int, int, int, int]) -> VideoCodecContext:
-    """An encoder that writes its headers amid the film."""
+    """Return an encoder that writes its headers inside the stream."""
     context = av.CodecContext.create("libx264", "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -158,48 +158,48 @@ def test_a_film_whose_pictures_change_on_the_way_is_encoded(tmp_path: Path) -> N
             packet.duration = 512
             packet.stream = track
             new.mux(packet)
-    made = export_overlay(path)
+    output_path = export_overlay(path)
 
-    assert len(pictures(made)) == 60
-    assert broken_promises(made, sound=False) == []
+    assert len(read_frames(output_path)) == 60
+    assert find_violations(output_path, sound=False) == []
 
 
-def _as_it_is(source: Path) -> Path:
+def _keep(source: Path) -> Path:
     return source
 
 
 @pytest.mark.parametrize(
-    ("asked", "sound"),
+    ("fields", "sound"),
     [
         pytest.param({"include_audio": False}, False, id="its sound isn't wanted"),
         pytest.param({"fps": 15}, True, id="another rate is wanted"),
     ],
 )
-@pytest.mark.parametrize("given", [_as_it_is, with_serial], ids=["plain", "with more streams"])
-def test_what_is_asked_for_is_done(
-    tmp_path: Path, asked: dict[str, Any], sound: bool, given: Callable[[Path], Path]
+@pytest.mark.parametrize("prepare", [_keep, add_serial_number], ids=["plain", "with more streams"])
+def test_requested_changes_are_made(
+    tmp_path: Path, fields: dict[str, Any], sound: bool, prepare: Callable[[Path], Path]
 ) -> None:
-    made = export_overlay(given(write_video(tmp_path / "source.mp4", READY)), **asked)
+    output_path = export_overlay(prepare(write_video(tmp_path / "source.mp4", READY)), **fields)
 
-    assert broken_promises(made, sound=sound) == []
-    assert len(pictures(made)) == asked.get("fps", 30)
+    assert find_violations(output_path, sound=sound) == []
+    assert len(read_frames(output_path)) == fields.get("fps", 30)
 
 
 def test_in_pieces_an_overlay_with_nothing_to_draw_is_encoded_alike(tmp_path: Path) -> None:
     long = replace(READY, times=frame_times(5.0), tone=None, colors=(2, 2, 2, 0))
     source = write_video(tmp_path / "source.mp4", long)
-    whole = pictures(export_overlay(source))
+    whole = read_frames(export_overlay(source))
 
-    assert (pictures(export_overlay(source, parallelism=2)) == whole).all()
+    assert (read_frames(export_overlay(source, parallelism=2)) == whole).all()
 
 
-def test_an_object_elsewhere_is_copied_too(tmp_path: Path) -> None:
+def test_a_remote_object_is_copied_too(tmp_path: Path) -> None:
     source, output = write_video(tmp_path / "source.mp4", READY), tmp_path / "output.mp4"
 
     with run_s3_server() as s3_server:
         bucket = Bucket(s3_server.client_config())
 
-        async def stored() -> str:
+        async def upload_source() -> str:
             await bucket.create()
             await bucket.call("put_object", Key="ann/source", Body=source.read_bytes())
             url = (await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=600)).url
@@ -207,10 +207,10 @@ def test_an_object_elsewhere_is_copied_too(tmp_path: Path) -> None:
             return url
 
         spec = attempt_spec(source, output, kind="overlay")
-        elsewhere = {"source": RemoteObject(url=asyncio.run(stored()))}
-        transfer = Transfer(sources=elsewhere, output=spec.transfer.output)
-        _, made = run_to_end(run(spec.model_copy(update={"transfer": transfer}), tmp_path / "scratch"))
+        sources = {"source": RemoteObject(url=asyncio.run(upload_source()))}
+        transfer = Transfer(sources=sources, output=spec.transfer.output)
+        _, result = run_to_end(run(spec.model_copy(update={"transfer": transfer}), tmp_path / "scratch"))
 
-    assert (pictures(output) == pictures(source)).all()
-    assert made.size == output.stat().st_size
+    assert (read_frames(output) == read_frames(source)).all()
+    assert result.size == output.stat().st_size
     assert not (tmp_path / "scratch").exists()

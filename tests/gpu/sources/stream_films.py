@@ -1,4 +1,4 @@
-"""Films of several picture and sound streams, and how loud a tone is in what comes of them."""
+"""Videos of several video and audio streams, and the level of a tone in their exports."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,8 +19,8 @@ Packets = list["av.Packet[av.stream.Stream]"]
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A stream of one grey."""
+class VideoSpec:
+    """A video stream of one grey."""
 
     luma: int
     size: tuple[int, int] = (320, 180)
@@ -30,8 +30,8 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A stream of one tone; 0 Hz is silence."""
+class AudioSpec:
+    """An audio stream of one tone; 0 Hz is silence."""
 
     hertz: float
     layout: str = "mono"
@@ -41,29 +41,31 @@ class Sound:
     language: str = ""
 
 
-def tone(hertz: float, channels: int = 1, seconds: float = SECONDS) -> Tone:
-    """A sine of -18 dB, alike in all channels."""
+def make_tone(hertz: float, channels: int = 1, seconds: float = SECONDS) -> Tone:
+    """Return a sine of -18 dB, the same in all channels."""
     wave = np.sin(2 * np.pi * hertz * np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE) / 8
     return np.tile(wave.astype(np.float32), (channels, 1))
 
 
-def film(path: Path, *streams: Pictures | Sound) -> Path:
+def write_streams(path: Path, *streams: VideoSpec | AudioSpec) -> Path:
     """Write the streams into one file, in this order."""
     with av.open(str(path), "w") as container:
-        coded: list[av.Packet[av.stream.Stream]] = []
-        opened = [_opened(container, stream) for stream in streams]
+        packets: list[av.Packet[av.stream.Stream]] = []
+        opened = [_add_stream(container, stream) for stream in streams]
         for spec, stream in zip(streams, opened, strict=True):
-            frames = _frames(spec) if isinstance(spec, Pictures) else [_sound(spec)]
+            frames = _video_frames(spec) if isinstance(spec, VideoSpec) else [_audio_frame(spec)]
             for frame in [*frames, None]:
-                coded += cast(Packets, stream.encode(frame))
-        for packet in sorted(coded, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
+                packets += cast(Packets, stream.encode(frame))
+        for packet in sorted(packets, key=lambda packet: float((packet.dts or 0) * packet.time_base)):
             container.mux(packet)
     return path
 
 
-def _opened(container: av.container.OutputContainer, spec: Pictures | Sound) -> VideoStream | AudioStream:
+def _add_stream(
+    container: av.container.OutputContainer, spec: VideoSpec | AudioSpec
+) -> VideoStream | AudioStream:
     stream: VideoStream | AudioStream
-    if isinstance(spec, Pictures):
+    if isinstance(spec, VideoSpec):
         stream = cast(VideoStream, container.add_stream(spec.codec, rate=30))
         stream.width, stream.height = spec.size
         stream.pix_fmt = "yuvj420p" if spec.codec == "mjpeg" else "yuv420p"
@@ -75,7 +77,7 @@ def _opened(container: av.container.OutputContainer, spec: Pictures | Sound) -> 
     return stream
 
 
-def _frames(spec: Pictures) -> list[av.VideoFrame]:
+def _video_frames(spec: VideoSpec) -> list[av.VideoFrame]:
     frames = []
     for number in range(spec.frames):
         planes = np.full((spec.size[1] * 3 // 2, spec.size[0]), 128, np.uint8)
@@ -86,18 +88,18 @@ def _frames(spec: Pictures) -> list[av.VideoFrame]:
     return frames
 
 
-def _sound(spec: Sound) -> AudioFrame:
+def _audio_frame(spec: AudioSpec) -> AudioFrame:
     channels = av.AudioLayout(spec.layout).nb_channels
-    frame = AudioFrame.from_ndarray(tone(spec.hertz, channels), format="fltp", layout=spec.layout)
+    frame = AudioFrame.from_ndarray(make_tone(spec.hertz, channels), format="fltp", layout=spec.layout)
     frame.sample_rate, frame.time_base, frame.pts = SOUND_RATE, Fraction(1, SOUND_RATE), 0
     return frame
 
 
-def decibels(path: Path, hertz: float) -> tuple[float, float]:
-    """The level of a tone on the left and on the right, in dB of full scale."""
-    heard = read_samples(path)
-    window = np.hanning(heard.shape[1])
-    spectrum = np.abs(np.fft.rfft(heard * window)) * 2 / window.sum()
-    near = np.abs(np.fft.rfftfreq(heard.shape[1], 1 / SOUND_RATE) - hertz) < 20
+def tone_levels(path: Path, hertz: float) -> tuple[float, float]:
+    """Return the level of a tone on the left and on the right, in dB of full scale."""
+    samples = read_samples(path)
+    window = np.hanning(samples.shape[1])
+    spectrum = np.abs(np.fft.rfft(samples * window)) * 2 / window.sum()
+    near = np.abs(np.fft.rfftfreq(samples.shape[1], 1 / SOUND_RATE) - hertz) < 20
     left, right = 20 * np.log10(spectrum[:, near].max(axis=1) + 1e-9)
     return float(left), float(right)

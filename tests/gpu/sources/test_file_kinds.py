@@ -1,4 +1,4 @@
-"""Kinds of files: bare streams, moving images and late keyframes are read; others are told from damaged ones."""
+"""Raw streams and animated images are read; unsupported kinds are not called damaged."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gpu.sources.file_kinds import SUPPORTED
-from tests.gpu.media.numbered_frames import RATE, WHOLE, bar, numbers
+from tests.gpu.media.numbered_frames import RATE, WHOLE, draw_bar, read_numbers
 from tests.gpu.run_pipeline import export
-from tests.gpu.sources.test_rejected_sources import refused
+from tests.gpu.sources.test_rejected_sources import expect_error
 from tests.support.videos import Video, frame_times, write_video
 
 SECONDS = 2.0
@@ -23,11 +23,11 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 
 
-def moving(path: Path) -> Path:
+def write_moving(path: Path) -> Path:
     codec, pixel_format = KINDS[path.name]
     options = (("x265-params", "log-level=none"),) if codec == "libx265" else ()
     video = Video(
-        bar, frame_times(SECONDS, RATE), codec=codec, pixel_format=pixel_format, options=options,
+        draw_bar, frame_times(SECONDS, RATE), codec=codec, pixel_format=pixel_format, options=options,
         time_base=Fraction(1, RATE), rate=Fraction(RATE),
     )  # fmt: skip
     return write_video(path, video)
@@ -35,15 +35,15 @@ def moving(path: Path) -> Path:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_bare_streams_and_moving_images_are_read(tmp_path: Path, name: str) -> None:
-    output, done, _ = export(moving(tmp_path / name), keyframes=WHOLE)
-    assert numbers(output) == list(range(FRAMES))
+    output, done, _ = export(write_moving(tmp_path / name), keyframes=WHOLE)
+    assert read_numbers(output) == list(range(FRAMES))
     assert done.duration == pytest.approx(SECONDS, abs=0.5 / RATE)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_trim_of_them_begins_where_it_should(tmp_path: Path, name: str) -> None:
-    output, _, _ = export(moving(tmp_path / name), keyframes=WHOLE, trim={"start": 0.8, "end": 1.6})
-    assert numbers(output) == list(range(20, 40))
+    output, _, _ = export(write_moving(tmp_path / name), keyframes=WHOLE, trim={"start": 0.8, "end": 1.6})
+    assert read_numbers(output) == list(range(20, 40))
 
 
 def test_a_recording_that_begins_long_before_its_first_keyframe_is_read(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_recording_that_begins_long_before_its_first_keyframe_is_read(tmp_path
     )
     seconds = 230 / RATE
     film = Video(
-        lambda time: bar(time % 8), frame_times(10.4, RATE), options=options, start=1.0, rate=Fraction(RATE),
+        lambda time: draw_bar(time % 8), frame_times(10.4, RATE), options=options, start=1.0, rate=Fraction(RATE),
         time_base=Fraction(1, RATE),
     )  # fmt: skip
     source = write_video(tmp_path / "source.ts", film)
@@ -64,12 +64,12 @@ def test_a_recording_that_begins_long_before_its_first_keyframe_is_read(tmp_path
     first = content.index(b"\x47", 188 * 40)
     source.write_bytes(content[first - first % 188 :])
     output, done, _ = export(source, keyframes=WHOLE)
-    assert numbers(output)[-20:] == list(range(40, 60))
+    assert read_numbers(output)[-20:] == list(range(40, 60))
     assert done.duration == pytest.approx(seconds, abs=2.0)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("bare.h264", "libx264"), ("bare.hevc", "libx265")])
-def test_a_bare_stream_that_begins_amid_a_group_is_as_long_as_what_can_be_decoded(
+def test_a_bare_stream_that_begins_inside_a_group_is_as_long_as_what_can_be_decoded(
     tmp_path: Path, name: str, codec: str
 ) -> None:
     parameters = "keyint=100:min-keyint=100:scenecut=0:open-gop=0"
@@ -77,17 +77,22 @@ def test_a_bare_stream_that_begins_amid_a_group_is_as_long_as_what_can_be_decode
     if codec == "libx265":
         options = (("preset", "ultrafast"), ("g", "100"), ("x265-params", f"log-level=none:{parameters}"))
     film = Video(
-        bar, frame_times(4.0, 50), codec=codec, options=options, rate=Fraction(50), time_base=Fraction(1, 50)
+        draw_bar,
+        frame_times(4.0, 50),
+        codec=codec,
+        options=options,
+        rate=Fraction(50),
+        time_base=Fraction(1, 50),
     )
     source = write_video(tmp_path / name, film)
     content = source.read_bytes()
     source.write_bytes(content[content.index(b"\0\0\0\1", len(content) // 10) :])
     output, done, _ = export(source, keyframes=WHOLE)
     assert done.duration == pytest.approx(2.0, abs=0.05)
-    assert sorted(set(numbers(output))) == list(range(50, 101))
+    assert sorted(set(read_numbers(output))) == list(range(50, 101))
 
 
-FOREIGN = {
+UNSUPPORTED_FILES = {
     "a picture": b"\xff\xd8\xff\xe0\0\x10JFIF\0" + bytes(200),
     "RealMedia": b".RMF\0\0\0\x12" + bytes(200),
     "a phone's picture": b"\0\0\0\x18ftypheic" + bytes(200),
@@ -96,11 +101,11 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("kind", UNSUPPORTED_FILES)
 def test_a_kind_that_is_not_read_is_not_called_damaged(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "upload.mp4"
-    source.write_bytes(FOREIGN[kind])
-    error = refused(source)
+    source.write_bytes(UNSUPPORTED_FILES[kind])
+    error = expect_error(source)
     assert error.code == "source_unsupported"
     assert SUPPORTED in error.message
     assert "damaged" not in error.message
@@ -109,4 +114,4 @@ def test_a_kind_that_is_not_read_is_not_called_damaged(tmp_path: Path, kind: str
 def test_noise_is_still_called_damaged(tmp_path: Path) -> None:
     source = tmp_path / "upload.mp4"
     source.write_bytes(bytes(range(256)) * 64)
-    assert refused(source).code == "source_unreadable"
+    assert expect_error(source).code == "source_unreadable"

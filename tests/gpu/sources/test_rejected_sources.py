@@ -1,4 +1,4 @@
-"""What can't be exported is refused with a reason, before anything is spent on it."""
+"""Sources that can't be exported are rejected early, with a reason."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +14,8 @@ from tests.support.videos import Video, clicks, dot, frame_times, write_video
 DOT = Video(draw=lambda _: dot(250, 40), times=frame_times(0.4))
 
 
-def refused(path: Path) -> ExportError:
-    """How an export of this file fails."""
+def expect_error(path: Path) -> ExportError:
+    """Export the file and return the error."""
     with pytest.raises(ExportError) as caught:
         export(path, keyframes=STILL)
     assert str(path.parent) not in caught.value.message
@@ -38,11 +38,11 @@ def refused(path: Path) -> ExportError:
 def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes, code: str) -> None:
     path = tmp_path / "upload.mp4"
     path.write_bytes(content)
-    assert refused(path).code == code
+    assert expect_error(path).code == code
 
 
 def test_a_missing_source_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path / "nowhere.mp4").code == "source_missing"
+    assert expect_error(tmp_path / "nowhere.mp4").code == "source_missing"
 
 
 @pytest.mark.parametrize("name", ["upload.mp4", "upload.mkv"])
@@ -53,7 +53,7 @@ def test_half_a_video_is_refused(tmp_path: Path, name: str, share: float) -> Non
     path = write_video(tmp_path / name, video)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    assert refused(path).code in {"source_truncated", "source_unreadable", "decode_failed"}
+    assert expect_error(path).code in {"source_truncated", "source_unreadable", "decode_failed"}
 
 
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         stream.codec_context.layout = "mono"
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert refused(path).code == "no_video_stream"
+    assert expect_error(path).code == "no_video_stream"
 
 
 def test_an_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_an_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     path.write_bytes(
         content.replace(b"\xb0\x82\x01\x40", b"\xb0\x82\xff\xff").replace(b"\xba\x81\xb4", b"\xba\x81\xff")
     )
-    assert refused(path).code == "source_too_large"
+    assert expect_error(path).code == "source_too_large"
 
 
 def test_damage_in_the_middle_ends_in_a_picture_or_a_reason(tmp_path: Path) -> None:
@@ -86,6 +86,6 @@ def test_damage_in_the_middle_ends_in_a_picture_or_a_reason(tmp_path: Path) -> N
     middle = len(content) // 2
     content[middle : middle + 60] = b"\xff" * 60
     path.write_bytes(bytes(content))
-    made, output, _ = export(path)
+    output_path, output, _ = export(path)
     assert output.duration == pytest.approx(3.0, abs=1 / 30)
-    assert made.exists()
+    assert output_path.exists()

@@ -14,7 +14,7 @@ from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from service.ingest.prober import MAX_WAITING_PER_USER, Prober, TooManyProbes, UnreadableSource
 from service.problems import Unavailable
-from tests.gpu.sources.stream_films import Pictures, Sound, film
+from tests.gpu.sources.stream_films import AudioSpec, VideoSpec, write_streams
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import free_port, serve_app, settings_on
 from tests.support.s3_server import run_s3_server
@@ -37,8 +37,10 @@ async def upload(http: httpx.AsyncClient, content: bytes) -> str:
 
 
 async def test_the_tracks_of_an_upload_are_listed(http: httpx.AsyncClient, tmp_path: Path) -> None:
-    sounds = Sound(300, language="ger", title="Ton"), Sound(440, "stereo", default=False)
-    source = film(tmp_path / "source.mkv", Pictures(90, (64, 36), 1, "mjpeg"), Pictures(200), *sounds)
+    sounds = AudioSpec(300, language="ger", title="Ton"), AudioSpec(440, "stereo", default=False)
+    source = write_streams(
+        tmp_path / "source.mkv", VideoSpec(90, (64, 36), 1, "mjpeg"), VideoSpec(200), *sounds
+    )
     key = await upload(http, source.read_bytes())
 
     answer = await http.post(f"/api/uploads/{key}/probe")
@@ -73,14 +75,14 @@ async def test_only_the_users_own_uploads_are_probed(http: httpx.AsyncClient, ke
 
 
 async def test_a_probe_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    source = film(tmp_path / "source.mp4", Pictures(90))
+    source = write_streams(tmp_path / "source.mp4", VideoSpec(90))
     with pytest.raises(UnreadableSource) as caught:
         await Prober(seconds=0.001).probe("ann", LocalFile(path=str(source)))
     assert caught.value.code == "probe_timeout"
 
 
 async def test_probes_are_limited_per_user(tmp_path: Path) -> None:
-    source = LocalFile(path=str(film(tmp_path / "source.mp4", Pictures(90))))
+    source = LocalFile(path=str(write_streams(tmp_path / "source.mp4", VideoSpec(90))))
     prober = Prober(slots=2)
     probes = [asyncio.create_task(prober.probe("ann", source)) for _ in range(MAX_WAITING_PER_USER)]
     await asyncio.sleep(0)
@@ -103,7 +105,7 @@ async def test_an_object_that_is_temporarily_unavailable_can_be_probed_again() -
 
 
 async def test_an_object_in_a_bucket_is_probed_without_reading_all_of_it(tmp_path: Path) -> None:
-    source = film(tmp_path / "source.mp4", Pictures(90), Sound(300))
+    source = write_streams(tmp_path / "source.mp4", VideoSpec(90), AudioSpec(300))
     with run_s3_server() as s3_server:
         bucket = Bucket(s3_server.client_config())
         await bucket.create()
