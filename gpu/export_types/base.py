@@ -44,7 +44,7 @@ class ExportType:
     against the probed sources, by key, before anything is decoded, raising ExportError, and returns
 
     - a Render, which the pipeline encodes as an MP4, in chunks and on a GPU where it can;
-    - a Copy, if the output is its source unchanged;
+    - a PassthroughSource, if the output is its source unchanged;
     - a FileOutput, if the export type writes the file itself.
 
     `content_type` and `suffix` (with its dot) are those of the output. The service decodes an `image/…` and probes an

@@ -4,6 +4,7 @@ import sys
 from io import TextIOWrapper
 
 from service.cli import admin, exports, serve
+from service.cli.export_types import types
 from service.cli.options import command_group, examples
 from service.cli.sample import sample
 from service.cli.webhooks import webhooks
@@ -26,6 +27,7 @@ def root_options() -> None:
 
 
 exports.add_commands(app)
+app.command(epilog=examples("framehook types"))(types)
 serve.add_commands(app)
 app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)
 admin.add_commands(app)

@@ -1,6 +1,7 @@
 """An export type from an installed package: through the service, the local runner and the command line."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -98,3 +99,19 @@ async def test_the_command_line_exports_and_saves_it(
     unknown = framehook("--type", "thumbnails")
     assert unknown.returncode == 2
     assert "there is no export type 'thumbnails'; the types are annotate" in unknown.stderr
+
+
+def test_the_command_line_lists_it(site: Path) -> None:
+    listing = subprocess.run(
+        [sys.executable, "-m", "service.cli.main", "types", "--json"],
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {
+        "type": "thumbnail_strip",
+        "content_type": "image/png",
+        "suffix": ".png",
+        "description": "Put frames of a video at even intervals side by side in one image.",
+    } in json.loads(listing.stdout)

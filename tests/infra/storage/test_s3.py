@@ -207,12 +207,13 @@ async def test_the_region_follows_from_the_endpoint(url: str, region: str) -> No
 async def test_a_large_object_is_copied_in_parts(bucket: Bucket, storage: Storage) -> None:
     content = bytes(range(256)) * (11 * MIB // 256)
     digest = hashlib.sha256(content).hexdigest()
-    await bucket.call("put_object", Key="ann/from", Body=content, Metadata={"sha256": digest})
+    metadata = {"sha256": digest}
+    await bucket.call("put_object", Key="ann/from", Body=content, ContentType="image/png", Metadata=metadata)
     stored = await storage.find("ann", "from")
     assert stored is not None
     assert await copy_object(bucket, "ann/from", "ann/to", stored, single_bytes=MIB, part_bytes=5 * MIB)
     copy = await bucket.call("get_object", Key="ann/to")
-    assert copy["Metadata"] == {"sha256": digest}
+    assert (copy["Metadata"], copy["ContentType"]) == (metadata, "image/png")
     assert await asyncio.to_thread(copy["Body"].read) == content
 
 
