@@ -97,6 +97,7 @@ class FolderStorage:
     async def sign_part_url(
         self, user_id: str, key: str, upload_id: str, number: int, *, size: int, expires_seconds: int
     ) -> SignedUrl:
+        self.local_path(user_id, key)
         grant = Grant("part", user_id, key, size, upload_id=upload_id, number=number)
         return self._sign(grant, expires_seconds)
 

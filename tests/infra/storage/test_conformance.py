@@ -233,13 +233,29 @@ HOSTILE_KEYS = [
 
 @pytest.mark.parametrize("key", HOSTILE_KEYS)
 async def test_a_key_that_leads_out_of_the_users_folder_is_rejected(case: StorageCase, key: str) -> None:
-    assert await case.storage.find("ann", key) is None
+    storage, digest = case.storage, checksum(b"x")
+    assert await storage.find("ann", key) is None
     with pytest.raises(InvalidKey):
-        await case.storage.sign_read_url("ann", key, expires_seconds=60)
+        storage.local_path("ann", key)
     with pytest.raises(InvalidKey):
-        await case.storage.create_multipart("ann", key, size=1, content_type="video/mp4")
-    with pytest.raises(InvalidKey):
-        await case.storage.publish("ann", "a", key, size=1, checksum=checksum(b"x"))
+        storage.has_path_conflict("ann", key)
+    for call in (
+        storage.sign_read_url("ann", key, expires_seconds=60),
+        storage.sign_write_url("ann", key, size=1, content_type="video/mp4", expires_seconds=60),
+        storage.sign_part_url("ann", key, "0" * 32, 1, size=1, expires_seconds=60),
+        storage.create_multipart("ann", key, size=1, content_type="video/mp4"),
+        storage.list_parts("ann", key, "0" * 32),
+        storage.complete_multipart("ann", key, "0" * 32, []),
+        storage.abort_multipart("ann", key, "0" * 32),
+        storage.exists_with("ann", key, size=1, checksum=digest),
+        storage.publish("ann", "a", key, size=1, checksum=digest),
+        storage.publish("ann", key, "a", size=1, checksum=digest),
+        storage.delete("ann", key),
+        storage.abort_uploads("ann", key),
+        storage.delete_folder("ann", key),
+    ):
+        with pytest.raises(InvalidKey):
+            await call
 
 
 async def _publish_output(case: StorageCase, stated: bytes) -> bool:
