@@ -59,6 +59,7 @@ def _has_token() -> bool:
 
 def _variables(settings: Settings) -> dict[str, str]:
     """Return the variables that a deployment reads; the token may be set only in `.env`."""
-    names = {"MODAL_APP_NAME": settings.modal_app_name, "MODAL_GPU": settings.modal_gpu}
-    token_id, secret = settings.modal_token or ("", "")
-    return names | ({"MODAL_TOKEN_ID": token_id, "MODAL_TOKEN_SECRET": secret} if token_id else {})
+    variables = {"MODAL_APP_NAME": settings.modal_app_name, "MODAL_GPU": settings.modal_gpu}
+    if settings.modal_token is not None:
+        variables["MODAL_TOKEN_ID"], variables["MODAL_TOKEN_SECRET"] = settings.modal_token
+    return variables

@@ -32,7 +32,7 @@ def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[M
         if not line:
             raise ClientError(f"the Modal emulator did not start; see its log, {log}")
         emulator: dict[str, str] = {**NO_CREDENTIALS, **json.loads(line)}
-        report("Deploying to it with `modal deploy -m gpu.modal_app`")
+        report("Deploying the app to the emulator with `modal deploy -m gpu.modal_app`")
         deploy(settings, emulator)
         yield {**emulator, **_service_environment(settings)}
     finally:
@@ -41,8 +41,6 @@ def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[M
 
 def _service_environment(settings: Settings) -> dict[str, str]:
     environment = {"MODAL_ENABLED": "true", "CALLBACK_URL": ""}
-    return (
-        environment
-        if settings.callback_secret
-        else {**environment, "CALLBACK_SECRET": secrets.token_urlsafe(48)}
-    )
+    if not settings.callback_secret:
+        environment["CALLBACK_SECRET"] = secrets.token_urlsafe(48)
+    return environment

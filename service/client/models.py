@@ -147,7 +147,7 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 def content_type(path: Path) -> str:
-    """Return the media type that the file name stands for."""
+    """Return the media type of the suffix of the file name."""
     guessed = _VIDEO_TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
     return guessed or _UNKNOWN_TYPE
 
