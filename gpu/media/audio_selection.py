@@ -76,7 +76,7 @@ def _with_audible_sound(source: Source) -> Source:
         _describe_tracks(source, source.audio_candidates[0]),
         _describe_tracks(source, tracks).lower(),
     )
-    note = f"{silent} is silent, so {audible} is heard instead."
+    note = f"{silent} is silent, so {audible} is used instead."
     return replace(candidate, notes=(*source.notes, note))
 
 

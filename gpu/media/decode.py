@@ -137,7 +137,7 @@ def _check_complete(source: Source, last: Picture | None, end: float) -> None:
     if last is None:
         raise ExportError("decode_failed", UNDECODABLE)
     if last.time < end - _MISSING_SECONDS and _is_file_truncated(source):
-        message = f"The source breaks off at {last.time:.1f} s; it may not have been uploaded whole."
+        message = f"The source ends early, at {last.time:.1f} s; upload the complete file."
         raise ExportError("source_truncated", message)
 
 

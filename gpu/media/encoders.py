@@ -60,7 +60,7 @@ class Encoder:
 
     def describe(self, chunks: int = 1) -> str:
         """Describe the encoder for the job's timeline."""
-        action = f"Encoding in {chunks} pieces" if chunks > 1 else "Encoding"
+        action = f"Encoding in {chunks} chunks" if chunks > 1 else "Encoding"
         return f"{action} with {self.name}{f' ({self.fallback_reason})' if self.fallback_reason else ''}"
 
     def with_cores_for(self, chunks: int) -> "Encoder":

@@ -24,7 +24,7 @@ MAX_FRAME_PIXELS = 8_192 * 8_192
 _THOROUGH_OPTIONS = {"probesize": str(256 * 1024 * 1024), "analyzeduration": str(60_000_000)}
 # `merge_pmt_versions`: parts of a transport stream with other track ids are still the same video.
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "merge_pmt_versions": "1"}
-UNREADABLE = "The source is not a video that can be read; it may be damaged or incomplete."
+UNREADABLE = "The source is not a readable video; it may be damaged or incomplete."
 
 Kind = TypeVar("Kind", VideoStream, AudioStream)
 

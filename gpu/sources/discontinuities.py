@@ -84,7 +84,7 @@ def describe_breaks(scan: Scan | None) -> tuple[str, ...]:
     if scan is None or not scan.breaks:
         return ()
     count = "a break" if scan.breaks == 1 else f"{scan.breaks} breaks"
-    return (f"The source's clock has {count}; the parts follow one another without a gap.",)
+    return (f"The source's timestamps have {count}; its parts are joined without a gap.",)
 
 
 def close_breaks(packets: "Iterable[Packet[Kind]]", scan: Scan | None) -> "Iterator[Packet[Kind]]":

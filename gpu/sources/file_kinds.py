@@ -54,4 +54,4 @@ def check_supported(location: "SourceLocation") -> None:
 
 def source_unsupported(reason: str) -> ExportError:
     """Return the error for a file that is not damaged, but of a kind that is not supported."""
-    return ExportError("source_unsupported", f"{reason} Supported are {SUPPORTED}.")
+    return ExportError("source_unsupported", f"{reason} Supported formats: {SUPPORTED}.")

@@ -40,7 +40,7 @@ def _check_later_tracks(path: "SourceLocation", container: InputContainer, scan:
     bytes_read, video_seconds = scan.last_picture, scan.picture_end - scan.picture_start
     if video_seconds * (measure_size(path) - bytes_read) > _MAX_UNREAD_SECONDS * bytes_read:
         message = (
-            f"The source changes to another picture track {video_seconds:.1f} s after its beginning; "
-            "join its parts into one track first, or export each by itself."
+            f"The source continues in another video track after {video_seconds:.1f} s. "
+            "Join its parts into one track, or export each part separately."
         )
         raise ExportError("source_unsupported", message)

@@ -50,7 +50,7 @@ _MAX_ERRORS_BEFORE_FIRST = 5_000
 _LEAD_IN_SECONDS = 0.1
 # How much of a stream is read before it is decoded.
 _HEAD_PACKETS, _HEAD_BYTES = 60, 16 * 1024 * 1024
-UNDECODABLE = "The source's picture could not be decoded; the file may be damaged."
+UNDECODABLE = "The source's video could not be decoded; the file may be damaged."
 
 
 @dataclass(frozen=True)
@@ -203,10 +203,7 @@ def _read_head(packets: "Iterator[Packet[VideoStream]]") -> "Iterator[Packet[Vid
 def _decodable_head(
     path: "SourceLocation", stream: VideoStream, head: "list[Packet[VideoStream]]", timing: Timing
 ) -> "list[Packet[VideoStream]]":
-    """Return the first packets that can be decoded.
-
-    A raw stream has its frame rate only in a keyframe.
-    """
+    """Return the first decodable packets; a raw stream has its frame rate only in a keyframe."""
     if not timing.untimed or any(packet.is_keyframe for packet in head[:1]):
         return head
     with closing(read_video_packets(path, stream.index, None)) as packets_again:
@@ -218,12 +215,12 @@ def _select_stream(container: InputContainer, path: "SourceLocation") -> VideoSt
     with closing(read_all_packets(path)) as packets_again:
         stream = select_video_stream(container, packets_again)
     if stream is None and list_decodable_video(container):
-        message = "The source has video in it, but no picture that can be decoded: it has no keyframe."
+        message = "The source's video could not be decoded: it has no keyframe."
         raise ExportError("decode_failed", message)
     if stream is None and any(not has_decoder(stream) for stream in container.streams.video):
-        raise source_unsupported("The source's video is coded in a way that can't be decoded.")
+        raise source_unsupported("The source's video codec is not supported.")
     if stream is None:
-        raise ExportError("no_video_stream", "The source has no video in it.")
+        raise ExportError("no_video_stream", "The source has no video.")
     return prepare_video_stream(container, stream.index)
 
 
@@ -236,7 +233,8 @@ def _check_size(width: int, height: int) -> None:
     if width <= 0 or height <= 0:
         raise ExportError("source_unreadable", UNREADABLE)
     if max(width, height) > MAX_SIDE or width * height > MAX_FRAME_PIXELS:
-        raise ExportError("source_too_large", "The source's picture is too large.")
+        limits = f"{MAX_SIDE} pixels per side and {MAX_FRAME_PIXELS // 10**6} megapixels"
+        raise ExportError("source_too_large", f"The source's picture is too large; the limits are {limits}.")
 
 
 def decode_first_frame(

@@ -14,7 +14,7 @@ class LimitedSource(RangeSource):
     def read_at(self, offset: int, length: int) -> bytes:
         if self._bytes_left <= 0:
             raise ExportError(
-                "too_much_to_read", "Too much of the file would have to be read to tell what is in it."
+                "too_much_to_read", "The file can't be described: too much of it would have to be read."
             )
         content = super().read_at(offset, length)
         self._bytes_left -= len(content)
@@ -30,6 +30,6 @@ def open_limited(url: str, *, max_bytes: int, deadline_seconds: float) -> Limite
     try:
         source.probe()
     except RangesUnsupported:
-        message = "The storage does not serve parts of files, so what is in them can't be told."
+        message = "The file can't be described: its storage does not support range requests."
         raise ExportError("source_unavailable", message) from None
     return source

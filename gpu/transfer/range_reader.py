@@ -224,7 +224,9 @@ def locate_source(
         source.probe()
     except RangesUnsupported:
         path = scratch / f"source-{uuid.uuid4().hex}"
-        with map_errors("scratch_unwritable", "The machine has no room for the source.", transient=True):
+        with map_errors(
+            "scratch_unwritable", "The machine has not enough disk space for the source.", transient=True
+        ):
             source.download(path)
         return str(path)
     return source

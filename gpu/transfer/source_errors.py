@@ -2,7 +2,7 @@
 
 from gpu.errors import ExportError
 
-UNAVAILABLE = "The source can't be read from storage now."
+UNAVAILABLE = "The source can't be read from storage at the moment."
 
 
 def check_status(status: int) -> None:
@@ -17,7 +17,7 @@ def check_status(status: int) -> None:
         case 416:
             raise ExportError("source_unreadable", "The source is empty; it may not have been uploaded.")
         case 400 | 401 | 403:
-            message = "The source may no longer be read under the address that was given for it."
+            message = "Storage refused access to the source; its URL may have expired."
             raise ExportError("source_forbidden", message, transient=True)
         case _:
             raise ExportError("source_unavailable", UNAVAILABLE, transient=True)

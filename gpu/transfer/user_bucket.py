@@ -29,7 +29,8 @@ class UserBucket:
         missing = [name for name in _VARIABLES if not os.environ.get(name)]
         if missing:
             raise ExportError(
-                "bucket_secret_missing", f"No transfer was given, and {', '.join(missing)} is not set."
+                "bucket_secret_missing",
+                f"The call has no transfer, and the secret lacks {', '.join(missing)}.",
             )
         self._prefix = validate_key(user_id)
         self._bucket = os.environ["R2_BUCKET_NAME"]
@@ -78,7 +79,7 @@ class UserBucket:
                 "output_unwritable", "The export could not be stored.", transient=True
             ) from error
         if (stored["ContentLength"], stored["Metadata"]) != (path.stat().st_size, metadata):
-            raise ExportError("output_unwritable", "The export did not arrive whole.", transient=True)
+            raise ExportError("output_unwritable", "The stored export is incomplete.", transient=True)
 
     def _presign_get(self, key: str) -> str:
         arguments = {"Bucket": self._bucket, "Key": self._object_name(key)}

@@ -39,7 +39,7 @@ async def test_pieces_are_made_by_several_containers_and_joined_to_the_same_film
     progress = [each.body["data"]["progress"] for each in harness.proxy.forwarded if "data" in each.body]
     assert progress == sorted(progress)
     messages = {each.body["data"]["message"] for each in harness.proxy.forwarded if "data" in each.body}
-    assert any(message.startswith("Encoding in 3 pieces") for message in messages)
+    assert any(message.startswith("Encoding in 3 chunks") for message in messages)
     timeline = await harness.timeline(job_id)
     processing = next(each["seconds"] for each in timeline["phases"] if each["phase"] == "processing")
     assert timeline["gpu_seconds"] > processing  # the time of the other containers counts too

@@ -186,5 +186,5 @@ def test_pieces_that_wait_for_a_machine_are_made_by_the_one_that_is_there(tmp_pa
     source = beat(tmp_path / "source.mp4")
     spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL, parallelism=3)
     ticks, _ = run_to_end(run(spec, tmp_path / "scratch", pool=UnavailablePool()))
-    assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
+    assert any(tick.message.startswith("Encoding in 3 chunks with ") for tick in ticks)
     assert len(DecodedVideo.of(tmp_path / "output.mp4").times) == chunk_comparison.SECONDS * 30

@@ -80,7 +80,7 @@ def test_an_export_in_pieces_is_the_whole(
     source = beat(tmp_path / "source.mp4", times)
     whole, _ = export_split(source, 1, kind=kind, **config)
     joined, ticks = export_split(source, 3, kind=kind, **config)
-    assert any(tick.message.startswith("Encoding in 3 pieces with ") for tick in ticks)
+    assert any(tick.message.startswith("Encoding in 3 chunks with ") for tick in ticks)
     expected, actual = DecodedVideo.of(whole), DecodedVideo.of(joined)
     assert (actual.times, actual.begins, actual.lengths) == (
         expected.times,

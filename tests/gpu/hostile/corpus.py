@@ -26,7 +26,7 @@ PLAIN = Video(
 )
 ORIGINALS = {
     "plain.mp4": replace(PLAIN, container_options=(("movflags", "+faststart"),)),
-    "pieces.mp4": replace(PLAIN, container_options=(("movflags", "+frag_keyframe+empty_moov"),)),
+    "fragments.mp4": replace(PLAIN, container_options=(("movflags", "+frag_keyframe+empty_moov"),)),
     "phone.mov": replace(
         PLAIN, codec="mpeg4", options=(), sound_codec="pcm_s16le", time_base=Fraction(1, 30)
     ),

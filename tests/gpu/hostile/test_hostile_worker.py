@@ -78,7 +78,7 @@ def test_a_tiny_file_that_takes_all_memory_is_ended(service: Receiver, tmp_path:
 
 @contextmanager
 def hold_lease(path: Path) -> Iterator[None]:
-    """Hold a lease on the file, so that opening it blocks in the kernel for about 45 seconds."""
+    """Take a lease on the file, so that opening it blocks in the kernel for about 45 seconds."""
     before = signal.signal(
         signal.SIGIO, signal.SIG_IGN
     )  # the signal by which the kernel asks for the lease back

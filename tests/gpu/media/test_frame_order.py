@@ -51,9 +51,9 @@ def test_a_trim_begins_with_the_frame_of_its_time(tmp_path: Path, name: str) -> 
     assert read_numbers(output) == list(range(65, 105))
 
 
-@pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
+@pytest.mark.skipif(encoders.count_cores() < 2, reason="chunks need cores")
 @pytest.mark.parametrize("name", KINDS)
-def test_pieces_are_the_whole_to_the_bit(tmp_path: Path, name: str) -> None:
+def test_chunks_are_the_whole_to_the_bit(tmp_path: Path, name: str) -> None:
     source = write_film(tmp_path / name)
     whole, split = (DecodedVideo.of(export_split(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
     assert whole.times == split.times

@@ -185,7 +185,7 @@ def test_requested_changes_are_made(
     assert len(read_frames(output_path)) == fields.get("fps", 30)
 
 
-def test_in_pieces_an_overlay_with_nothing_to_draw_is_encoded_alike(tmp_path: Path) -> None:
+def test_in_chunks_an_overlay_with_nothing_to_draw_is_encoded_alike(tmp_path: Path) -> None:
     long = replace(READY, times=frame_times(5.0), tone=None, colors=(2, 2, 2, 0))
     source = write_video(tmp_path / "source.mp4", long)
     whole = read_frames(export_overlay(source))

@@ -15,8 +15,7 @@ from gpu.export_types.crop import Crop, fit_crop
 from gpu.export_types.framing import FramingConfig
 from gpu.media.color import FrameConverter
 from gpu.pipeline import run
-from tests.gpu.chunks.chunk_comparison import DecodedVideo
-from tests.gpu.chunks.chunk_comparison import export_split as in_pieces
+from tests.gpu.chunks.chunk_comparison import DecodedVideo, export_split
 from tests.gpu.run_pipeline import STILL, attempt_spec, export, run_to_end
 from tests.support.videos import Luma, Video, frame_times, read_lumas, write_video
 
@@ -201,14 +200,16 @@ def test_a_trim_behind_the_change_keeps_the_films_size(tmp_path: Path) -> None:
     assert tuple(read_rgb(output_path)[90, 10]) == pytest.approx((0x20, 0x60, 0xC0), abs=5)
 
 
-def test_in_pieces_bars_are_the_same_to_the_bit(tmp_path: Path) -> None:
+def test_in_chunks_bars_are_the_same_to_the_bit(tmp_path: Path) -> None:
     source = write_video(tmp_path / "source.mp4", replace(WIDE, times=frame_times(5.0)))
     keyframes = [
         {"time": 0, "x": 100, "y": 30, "width": 120, "height": 120},
         {"time": 4, "x": -100, "y": -170, "width": 520, "height": 520},
     ]
     films = [
-        DecodedVideo.of(in_pieces(source, count, keyframes=keyframes, output_width=160, background=BLUE)[0])
+        DecodedVideo.of(
+            export_split(source, count, keyframes=keyframes, output_width=160, background=BLUE)[0]
+        )
         for count in (1, 2)
     ]
     assert all(

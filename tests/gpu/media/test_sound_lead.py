@@ -10,8 +10,7 @@ from gpu.config import Span
 from gpu.media import encoders
 from gpu.media.timeline import resolve_trim
 from gpu.pipeline import run
-from tests.gpu.chunks.chunk_comparison import DecodedVideo
-from tests.gpu.chunks.chunk_comparison import export_split as in_pieces
+from tests.gpu.chunks.chunk_comparison import DecodedVideo, export_split
 from tests.gpu.media.numbered_frames import RATE, WHOLE, draw_bar, read_numbers
 from tests.gpu.run_pipeline import attempt_spec, export, run_to_end
 from tests.support.videos import Video, click_times, clicks, write_video
@@ -134,9 +133,9 @@ def test_the_last_frame_of_a_film_without_sound_is_shown_once(
     assert read_numbers(export(source, keyframes=WHOLE)[0]) == list(range(frames))
 
 
-@pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
-def test_pieces_are_the_whole_to_the_bit(tmp_path: Path) -> None:
+@pytest.mark.skipif(encoders.count_cores() < 2, reason="chunks need cores")
+def test_chunks_are_the_whole_to_the_bit(tmp_path: Path) -> None:
     source = write_film(tmp_path / "source.vob", Fraction(25), 0.4, frames=120)
-    whole, split = (DecodedVideo.of(in_pieces(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
+    whole, split = (DecodedVideo.of(export_split(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
     assert whole.times == split.times
     assert all((frame == other).all() for frame, other in zip(whole.pictures, split.pictures, strict=True))

@@ -77,8 +77,8 @@ def test_trims_count_on_the_joined_clock(tmp_path: Path, kind: str) -> None:
     assert find_pitch(output, 0.5) == pytest.approx(800, abs=10)
 
 
-@pytest.mark.skipif(encoders.count_cores() < 2, reason="pieces take cores")
-def test_pieces_of_a_joined_film_are_the_whole_to_the_bit(tmp_path: Path) -> None:
+@pytest.mark.skipif(encoders.count_cores() < 2, reason="chunks need cores")
+def test_chunks_of_a_joined_film_are_the_whole_to_the_bit(tmp_path: Path) -> None:
     source = write_joined(tmp_path / "source.ts", JOINS["repeatedly"])
     whole, split = (DecodedVideo.of(export_split(source, count, keyframes=WHOLE)[0]) for count in (1, 2))
     assert whole.times == split.times
@@ -194,5 +194,5 @@ def test_a_video_that_goes_on_in_another_track_is_joined_or_rejected(
         # FFmpeg keeps a track's last frame back until the file has ended.
         assert len(set(read_numbers(output))) == pytest.approx(2 * FRAMES, abs=2)
     else:
-        with pytest.raises(ExportError, match=r"another picture track 2\.0 s after"):
+        with pytest.raises(ExportError, match=r"another video track after 2\.0 s"):
             probe(str(source))

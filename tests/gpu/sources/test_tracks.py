@@ -103,12 +103,12 @@ def test_a_silent_track_that_was_skipped_is_noted_in_every_message(tmp_path: Pat
     _, _, ticks = export(source)
     messages = [tick.message for tick in ticks if tick.phase == "processing"]
     assert all(
-        line.endswith("Sound track 0 is silent, so sound track 1 is heard instead.") for line in messages
+        line.endswith("Sound track 0 is silent, so sound track 1 is used instead.") for line in messages
     )
 
 
 def test_the_sound_is_that_of_the_pictures_own_programme(tmp_path: Path) -> None:
-    # FFmpeg made it: 32 x 18 in black with 300 Hz is one programme, 64 x 36 in white with 2000 Hz the other.
+    # Written by FFmpeg: 32 x 18 in black with 300 Hz is one programme, 64 x 36 in white with 2000 Hz the other.
     source = tmp_path / "source.ts"
     source.write_bytes((Path(__file__).parents[1] / "data" / "programmes.ts").read_bytes())
     output_path, _, _ = export(source, keyframes=[{"time": 0, "x": 0, "y": 0, "width": 64, "height": 36}])
@@ -165,7 +165,7 @@ def test_all_tracks_leave_left_and_right_on_their_sides(tmp_path: Path) -> None:
     assert tone_levels(output_path, 300)[1] < INAUDIBLE < AUDIBLE < tone_levels(output_path, 2_000)[1]
 
 
-def test_a_choice_holds_at_a_trim_in_segments_and_in_pieces(tmp_path: Path) -> None:
+def test_a_choice_holds_at_a_trim_in_segments_and_in_chunks(tmp_path: Path) -> None:
     streams = (VideoSpec(200, frames=150), AudioSpec(300), AudioSpec(2_000))
     source = write_streams(tmp_path / "source.mov", *streams)
     output_path, _, _ = export(

@@ -18,7 +18,7 @@ from tests.infra.modal_local.toy_app import run_modal_cli, wait_until
 pytestmark = pytest.mark.anyio
 
 OUTPUT = {"size": 5, "checksum": "sha256:" + "0" * 64, "duration": 1.5, "width": 640, "height": 360}
-FAILURE = {"code": "no_video_stream", "message": "The source has no video in it.", "transient": False}
+FAILURE = {"code": "no_video_stream", "message": "The source has no video.", "transient": False}
 APP = """
 import modal
 
