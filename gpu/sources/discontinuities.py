@@ -112,11 +112,11 @@ def _without_discard(packet: "Packet[Kind]") -> "Packet[Kind]":
 
     FFmpeg flags fragments of MP4 whose times step back.
     """
-    shown = cast("Packet[Kind]", Packet(bytes(packet)))
-    shown.stream, shown.time_base = packet.stream, packet.time_base
-    shown.pts, shown.dts, shown.duration = packet.pts, packet.dts, packet.duration
-    shown.is_keyframe = packet.is_keyframe
-    return shown
+    copy = cast("Packet[Kind]", Packet(bytes(packet)))
+    copy.stream, copy.time_base = packet.stream, packet.time_base
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    return copy
 
 
 def _part_at(parts: Sequence[Part], position: int) -> Part:
@@ -141,13 +141,13 @@ class _Scanner:
     # The end of video (True) and audio in the whole file.
     ends: dict[bool, float] = field(default_factory=dict)
     # The decoding time of each stream's last packet in this part.
-    decoded: dict[int, float] = field(default_factory=dict)
+    decode_times: dict[int, float] = field(default_factory=dict)
     # The same, extrapolated over packets that have no time.
-    counted: dict[int, float] = field(default_factory=dict)
+    estimated_times: dict[int, float] = field(default_factory=dict)
     # The time between the last packets of each stream.
-    steps: dict[int, float] = field(default_factory=dict)
+    step_seconds: dict[int, float] = field(default_factory=dict)
     # The number of packets of each stream since the last with a time.
-    untimed: dict[int, int] = field(default_factory=dict)
+    untimed_counts: dict[int, int] = field(default_factory=dict)
     delay: float = 0.0  # from the decoding of the video's first frame to its presentation
     seekable: bool = True
     picture_start: float | None = None
@@ -166,15 +166,15 @@ class _Scanner:
         if packet.dts is not None:
             self._detect_break(packet, packet.dts * tick, is_picture=is_picture)
         seconds = self._packet_seconds(packet, tick)
-        decoded = self.counted.get(index, 0.0) + seconds if packet.dts is None else packet.dts * tick
-        self.counted[index] = decoded
+        decoded = self.estimated_times.get(index, 0.0) + seconds if packet.dts is None else packet.dts * tick
+        self.estimated_times[index] = decoded
         if packet.dts is not None:
-            self.decoded[index] = decoded
-        shown = decoded + self.delay * is_picture if packet.pts is None else packet.pts * tick
+            self.decode_times[index] = decoded
+        presented = decoded + self.delay * is_picture if packet.pts is None else packet.pts * tick
         if is_picture and not self.aligned:
-            self._align(shown)
-            self.delay = shown - decoded
-        time = shown + self.parts[-1].shift
+            self._align(presented)
+            self.delay = presented - decoded
+        time = presented + self.parts[-1].shift
         self.ends[is_picture] = max(self.ends.get(is_picture, time), time + seconds)
         if is_picture:
             self._note_picture(time, packet.pos)
@@ -187,7 +187,9 @@ class _Scanner:
         Demuxers sort packets of close times.
         """
         if packet.pts is not None:
-            seconds = packet.duration * tick if packet.duration else self.steps.get(packet.stream_index, 0.0)
+            seconds = (
+                packet.duration * tick if packet.duration else self.step_seconds.get(packet.stream_index, 0.0)
+            )
             end = packet.pts * tick + _part_at(self.parts, position).shift + seconds
             self.ends[is_picture] = max(self.ends.get(is_picture, end), end)
 
@@ -199,23 +201,23 @@ class _Scanner:
 
     def _packet_seconds(self, packet: "Packet[Any]", tick: float) -> float:
         """Return a packet's duration, estimated from the packets before if it has none."""
-        index, before = packet.stream_index, self.decoded.get(packet.stream_index)
+        index, before = packet.stream_index, self.decode_times.get(packet.stream_index)
         if packet.dts is None:
-            self.untimed[index] = self.untimed.get(index, 0) + 1
+            self.untimed_counts[index] = self.untimed_counts.get(index, 0) + 1
         else:
-            count = self.untimed.pop(index, 0) + 1
+            count = self.untimed_counts.pop(index, 0) + 1
             if before is not None and 0 < packet.dts * tick - before < _LONGEST_STEP_SECONDS:
-                self.steps[index] = (packet.dts * tick - before) / count
-        return packet.duration * tick if packet.duration else self.steps.get(index, 0.0)
+                self.step_seconds[index] = (packet.dts * tick - before) / count
+        return packet.duration * tick if packet.duration else self.step_seconds.get(index, 0.0)
 
     def _detect_break(self, packet: "Packet[Any]", time: float, *, is_picture: bool) -> None:
-        before = self.decoded.get(packet.stream_index)
-        back = before is not None and time < before - _STEP_BACK_SECONDS
-        leap = bool(self.decoded) and time > max(self.decoded.values()) + _LEAP_SECONDS
-        if not (back or leap) or packet.pos is None:
+        before = self.decode_times.get(packet.stream_index)
+        steps_back = before is not None and time < before - _STEP_BACK_SECONDS
+        leaps_ahead = bool(self.decode_times) and time > max(self.decode_times.values()) + _LEAP_SECONDS
+        if not (steps_back or leaps_ahead) or packet.pos is None:
             return
         self.parts.append(Part(packet.pos, self.ends.get(is_picture, time) - time))
-        self.decoded.clear()
+        self.decode_times.clear()
         self.aligned = False
 
     def _align(self, begun: float) -> None:

@@ -16,14 +16,14 @@ from av.video.stream import VideoStream
 from gpu.sources.duration import parse_clock
 from gpu.sources.ffmpeg_listing import Listing
 
-_NOT_VIDEO = (
+_NOT_MAIN_VIDEO = (
     Disposition.attached_pic
     | Disposition.timed_thumbnails
     | Disposition.still_image
     | Disposition.dependent
     | Disposition.multilayer
 )
-_SPECIAL_PURPOSE = (
+_SPECIAL_PURPOSE_AUDIO = (
     Disposition.hearing_impaired
     | Disposition.visual_impaired
     | Disposition.comment
@@ -74,10 +74,10 @@ def list_tracks(container: InputContainer, listing: Listing) -> tuple[Track, ...
 
     Tracks that can't be decoded, or that begin late, have no sample rate.
     """
-    return tuple(_track(*numbered, listing) for numbered in enumerate(container.streams.audio))
+    return tuple(_describe_track(*numbered, listing) for numbered in enumerate(container.streams.audio))
 
 
-def _track(number: int, stream: AudioStream, listing: Listing) -> Track:
+def _describe_track(number: int, stream: AudioStream, listing: Listing) -> Track:
     language = stream.metadata.get("language", "und")
     return Track(
         number=number,
@@ -109,7 +109,7 @@ def rank_audio(
         flags = container.streams[pair[0].index].disposition
         is_default = any(track.default for track in pair)
         return (
-            bool(flags & _SPECIAL_PURPOSE),
+            bool(flags & _SPECIAL_PURPOSE_AUDIO),
             not is_default,
             -sum(track.channels for track in pair),
             pair[0].number,
@@ -150,16 +150,16 @@ def select_video_stream(container: InputContainer, packets: "Iterable[Packet[Any
     streams = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
     frames = _FrameCount(packets)
     if len(streams) > 1:
-        streams = [stream for stream in streams if not stream.disposition & _NOT_VIDEO] or streams
+        streams = [stream for stream in streams if not stream.disposition & _NOT_MAIN_VIDEO] or streams
     if len(streams) > 1:
-        streams = [stream for stream in streams if frames.are_several(stream)] or streams
-    longest = max((seconds for seconds in map(_seconds, streams) if isfinite(seconds)), default=0.0)
-    streams = [stream for stream in streams if _seconds(stream) >= longest * _MIN_LENGTH_SHARE]
+        streams = [stream for stream in streams if frames.has_several(stream)] or streams
+    longest = max((seconds for seconds in map(_header_seconds, streams) if isfinite(seconds)), default=0.0)
+    streams = [stream for stream in streams if _header_seconds(stream) >= longest * _MIN_LENGTH_SHARE]
     best = max(map(_rank_video, streams), default=None)
     streams = [stream for stream in streams if _rank_video(stream) == best]
     if len(streams) > 1:
         streams = _keep_most(streams, frames.count(streams))
-        streams = _keep_most(streams, [_seconds(stream) for stream in streams])
+        streams = _keep_most(streams, [_header_seconds(stream) for stream in streams])
     return next(iter(streams), None)
 
 
@@ -169,11 +169,11 @@ def _rank_video(stream: VideoStream) -> tuple[bool, int]:
 
 def _keep_most(streams: Sequence[VideoStream], numbers: Sequence[float]) -> list[VideoStream]:
     """Keep the streams whose number is at most 5 % below the largest."""
-    least = max(numbers) * _EQUAL_SHARE
-    return [stream for stream, number in zip(streams, numbers, strict=True) if number >= least]
+    minimum = max(numbers) * _EQUAL_SHARE
+    return [stream for stream, number in zip(streams, numbers, strict=True) if number >= minimum]
 
 
-def _seconds(stream: VideoStream) -> float:
+def _header_seconds(stream: VideoStream) -> float:
     """Return a stream's length by its header, or infinity, so that it is never too short."""
     if not stream.duration or stream.time_base is None:
         return parse_clock(stream.metadata.get("DURATION", "")) or inf
@@ -187,7 +187,7 @@ class _FrameCount:
         self._packets = islice(packets, _MAX_COUNTED_PACKETS)
         self._counts: Counter[int] = Counter()
 
-    def are_several(self, stream: VideoStream) -> bool:
+    def has_several(self, stream: VideoStream) -> bool:
         """Return whether a stream has more than one frame, reading no more packets than needed."""
         if stream.frames:
             return stream.frames > 1
