@@ -16,7 +16,6 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from gpu.errors import ExportError, map_errors
-from gpu.media.audio_mix import add_up, place_left_and_right
 from gpu.media.channel_layouts import StereoMixer, describe_layout, open_without_layout
 from gpu.media.encoders import AUDIO_SAMPLE_RATE
 from gpu.media.time_stretch import lead_samples, stretch_audio
@@ -103,6 +102,33 @@ def _read_tracks(source: Source, start: float, end: float) -> AudioBlocks:
         parts = [[open_track(index) for index in part] for part in source.audio.parts]
         tracks = [part[0] if len(part) == 1 else place_left_and_right(part) for part in parts]
         yield from tracks[0] if len(tracks) == 1 else add_up(tracks)
+
+
+def add_up(tracks: Sequence[Iterator[Samples]]) -> Iterator[Samples]:
+    """Mix tracks of equal length, each at its own level, clipped to -1..1."""
+    for blocks in _align_blocks(tracks):
+        yield np.clip(np.sum(blocks, axis=0, dtype=np.float32), -1, 1)
+
+
+def place_left_and_right(tracks: Sequence[Iterator[Samples]]) -> Iterator[Samples]:
+    """Combine the left side of the first of two tracks with the right side of the second."""
+    for left, right in _align_blocks(tracks):
+        yield np.stack([left[0], right[1]])
+
+
+def _align_blocks(tracks: Sequence[Iterator[Samples]]) -> Iterator[list[Samples]]:
+    """Yield a block of each track, all of the same length, until the shortest track ends."""
+    pending: list[Samples | None] = [None] * len(tracks)
+    while True:
+        for number, track in enumerate(tracks):
+            if pending[number] is None:
+                pending[number] = next(track, None)
+        blocks = [block for block in pending if block is not None]
+        if len(blocks) < len(tracks):
+            return
+        length = min(block.shape[1] for block in blocks)
+        yield [block[:, :length] for block in blocks]
+        pending = [block[:, length:] if block.shape[1] > length else None for block in blocks]
 
 
 def _read_track(source: Source, index: int, start: float, end: float) -> AudioBlocks:

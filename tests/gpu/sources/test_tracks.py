@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gpu.errors import ExportError
 from gpu.export_types.framing import FramingConfig
-from gpu.media.audio_mix import add_up, place_left_and_right
+from gpu.media.audio import add_up, place_left_and_right
 from gpu.pipeline import run
 from tests.gpu.export_types.overlay_frames import export_overlay
 from tests.gpu.run_pipeline import attempt_spec, export, run_to_end
