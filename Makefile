@@ -42,11 +42,12 @@ faults: setup-dev ## Break everything around the service, hundreds of times (ARG
 kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS="--seed N --kills K --database D")
 	@$(BIN)/python -m tests.faults.crash_main $(ARGS)
 
-check: setup-dev ## Lint, types and the rules of the architecture
+check: setup-dev ## Lint, types, layers, names and sizes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest --quiet --no-header -p no:cacheprovider tests/test_conventions.py
 
 bench-callbacks: setup-dev ## Measure callback ingestion beside a bare server and the usual code
 	@$(BIN)/python -m tests.bench.ingest.throughput $(ARGS)

@@ -26,7 +26,7 @@ class RemoteObject(StrictModel):
 class RemoteUpload(StrictModel):
     """An output sent in parts, to presigned URLs that the run requests at `url` once it knows the size.
 
-    The requests are signed with the attempt's own key (base64). So a spec stays small whatever the size of the output,
+    The requests are signed with the attempt's own key (base64). So a spec is small for outputs of any size,
     no URL expires while the attempt waits for its turn, and an attempt that is over gets none.
     """
 

@@ -86,36 +86,7 @@ class Prober:
     async def _run_probe(
         self, location: LocalFile | RemoteObject, arguments: Sequence[str]
     ) -> dict[str, Any]:
-        """Run `python -m` with the arguments; return what it writes, or why it wrote nothing."""
-        try:
-            line, status = await self._read_line(location, arguments)
-        except TimeoutError:
-            return _error(
-                "probe_timeout", f"Reading the file took longer than {self._seconds:g} s. Try again later."
-            )
-        except ValueError:
-            return _error("source_unreadable", "The file has too many tracks.")
-        if line:
-            answer: dict[str, Any] = json.loads(line)
-            return answer
-        crash = crash_error()
-        if is_crash(status):
-            return _error(crash.code, crash.message)
-        raise Unavailable
-
-    async def _read_line(
-        self, location: LocalFile | RemoteObject, arguments: Sequence[str]
-    ) -> tuple[bytes, int]:
-        """Return the line that the probe writes, or its exit status if it writes none."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            env=worker_environment(),
-            limit=MAX_ANSWER_BYTES,
-        )
+        process = await _start_probe(arguments)
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -125,13 +96,43 @@ class Prober:
             process.stdin.write(location.model_dump_json().encode() + b"\n")
             async with asyncio.timeout(self._seconds):
                 line = await process.stdout.readline()
-                return line, 0 if line else await process.wait()
+                status = 0 if line else await process.wait()
+        except TimeoutError:
+            return _error(
+                "probe_timeout", f"Reading the file took longer than {self._seconds:g} s. Try again later."
+            )
+        except ValueError:
+            return _error("source_unreadable", "The file has too many tracks.")
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.stdin.close()
             await process.wait()
             await finish_log(log_task)
+        return _read_answer(line, status)
+
+
+async def _start_probe(arguments: Sequence[str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        env=worker_environment(),
+        limit=MAX_ANSWER_BYTES,
+    )
+
+
+def _read_answer(line: bytes, status: int) -> dict[str, Any]:
+    """Return what a probe wrote, or the error of one that a signal ended. Raises Unavailable for other ends."""
+    if line:
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+    crash = crash_error()
+    if is_crash(status):
+        return _error(crash.code, crash.message)
+    raise Unavailable
 
 
 def _error(code: str, message: str) -> dict[str, Any]:

@@ -66,5 +66,5 @@ def split_commands(block: Block) -> Iterator[Command]:
 
 
 def pattern_of(output: str) -> re.Pattern[str]:
-    """Return a pattern for an output in which `…` stands for anything, line breaks included."""
+    """Return a pattern for an output in which `…` matches anything, line breaks included."""
     return re.compile(".*?".join(re.escape(part) for part in output.strip().split("…")), re.DOTALL)

@@ -107,7 +107,7 @@ class ScheduleExecutor:
             await asyncio.sleep(SUPERVISED_SECONDS)
 
     async def _run_on_faulty_network(self) -> None:
-        """Let runs continue for a while: on a slow machine they have hardly begun after the last step."""
+        """Let runs continue for a while: on a slow machine they have only begun after the last step."""
         deadline = time.monotonic() + FAULTY_NETWORK_SECONDS
         while time.monotonic() < deadline:
             with suppress(DatabaseUnavailable):

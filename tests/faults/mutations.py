@@ -60,7 +60,7 @@ def acknowledge_before_commit() -> None:
 
 
 def ignore_attempt() -> None:
-    """Let a callback change the row whatever attempt it belongs to."""
+    """Let a callback change the row of any attempt."""
     for name in ("TICK", "ADVANCE", "COMPLETE", "FAIL", "REQUEUE"):
         statement = getattr(sql, name)
         assert _FENCE in statement

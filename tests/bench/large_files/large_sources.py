@@ -153,7 +153,7 @@ async def presign(site: S3Config, key: str) -> str:
 def measure(site: Site, kind: str, short: Path, film: Path, middle: float) -> None:
     """Measure each way that a large file may take, then the timeline of an export of five seconds."""
     user, size = site.user, film.stat().st_size
-    # Whatever the service loads at its first export is there when it counts as idle.
+    # What the service loads at its first export counts as idle memory.
     require_complete(user.export("framing", crop_five_seconds(user.upload(short), 1.0)))
     site.idle = read_memory(site.server.process.pid).own
     print(f"\n{kind}: a source of {size / 1e9:.2f} GB; the service idle holds {site.idle / MEBIBYTE:.1f} MiB")

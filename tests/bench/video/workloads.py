@@ -1,4 +1,4 @@
-"""The measured exports, as each contender is told to run them: a swinging crop or ellipse.
+"""The measured exports, as each contender runs them: a swinging crop or ellipse.
 
 It swings by 600 pixels to either side of a frame of 1920x1080, once in ten seconds.
 """

@@ -1,4 +1,4 @@
-"""What webhooks cost besides deliveries: the outbox of a callback, a connection for each delivery."""
+"""What webhooks cost apart from deliveries: the outbox of a callback, a connection for each delivery."""
 
 import asyncio
 import datetime

@@ -47,7 +47,7 @@ class Inbox:
     """The requests to one endpoint in order of arrival."""
 
     def __init__(self, history: History, is_now: Callable[[float], bool]) -> None:
-        """Create an inbox; `is_now` tells whether the service's clock may show a time (epoch seconds)."""
+        """Create an inbox; `is_now(epoch seconds)`: whether the service's clock may show that time."""
         self.history = history
         self._is_now = is_now
         self.on_arrival: Callable[[ReceivedWebhook], None] = lambda _: None

@@ -20,7 +20,7 @@ class CallbackFault(StrEnum):
     PASS = "pass"
     TWICE = "twice"  # forwarded two times at once
     SLOW = "slow"  # forwarded later, while the sender waits
-    LATE = "late"  # forwarded later, after the sender was told that it is lost
+    LATE = "late"  # forwarded later, after the sender has counted it as lost
     LOST = "lost"  # never forwarded
     MUTE = "mute"  # forwarded, and the answer is lost
 

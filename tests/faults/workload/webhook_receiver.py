@@ -54,7 +54,7 @@ class Receiver:
     """Endpoints by path, each with an inbox and a function that plans its responses."""
 
     def __init__(self, is_now: Callable[[float], bool] = is_about_now) -> None:
-        """Create a receiver; `is_now` tells whether the service's clock may show a time."""
+        """Create a receiver; `is_now`: whether the service's clock may show a time."""
         self.port = 0
         self._is_now = is_now
         self.busy = asyncio.Event()  # set while there are requests that are not answered yet
