@@ -94,7 +94,7 @@ async def test_a_missing_output_is_never_complete(app: AppHarness, run: FakeRun)
     row = await app.fetch_row(run.spec.job_id)
     assert answer.status_code == 200
     assert (row["status"], row["attempt"]) == ("pending", 2)
-    assert "did not arrive" in str(row["message"])
+    assert "missing in storage" in str(row["message"])
 
 
 async def test_an_output_with_another_checksum_is_never_complete(app: AppHarness, run: FakeRun) -> None:
