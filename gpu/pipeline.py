@@ -213,6 +213,6 @@ def encode_in_chunks(
         concat(render, chunks, None if audio is None else audio_path, encoder.tag, path)
     ):
         whole = _CHUNKS_FRACTION + (1 - _CHUNKS_FRACTION) * fraction
-        yield progress_of(Phase.PROCESSING, whole, f"Joining {len(chunk_specs)} pieces")
+        yield progress_of(Phase.PROCESSING, whole, f"Joining {len(chunk_specs)} chunks")
     for chunk_path in (audio_path, *(chunk.path for chunk in chunk_specs)):
         chunk_path.unlink(missing_ok=True)
