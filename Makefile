@@ -18,12 +18,12 @@ setup-dev: .venv/.dev ## Prepare .venv to work on it as well
 	@$(PYTHON) -m venv .venv
 
 .venv/.run: .venv/bin/python pyproject.toml requirements.lock
-	@echo "Installing what the service needs (once; under a minute)"
+	@echo "Installing what the service needs (once; a minute or two)"
 	@$(PIP) -e .
 	@touch $@
 
 .venv/.dev: .venv/.run
-	@echo "Installing what its tests need (once; under a minute)"
+	@echo "Installing what its tests need (once; a minute or two)"
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
