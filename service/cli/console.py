@@ -113,6 +113,9 @@ def progress_display(console: Console) -> Iterator[ProgressDisplay]:
         yield ProgressBar(progress)
 
 
+_ENDED_EARLY = {"error": "failed", "cancelled": "cancelled"}
+
+
 class ExportDisplay:
     """Show the states of a watched export, and once per outage that the connection was lost."""
 
@@ -122,7 +125,9 @@ class ExportDisplay:
 
     def show(self, export: Export) -> None:
         self._is_disconnected = False
-        self._display.show(export.phase, export.progress, export.message, export.eta_seconds)
+        ended_early = export.final and export.status != "complete"
+        step = _ENDED_EARLY.get(export.status, export.status) if ended_early else export.phase
+        self._display.show(step, export.progress, export.message, export.eta_seconds)
 
     def on_disconnect(self, reason: str) -> None:
         if not self._is_disconnected:
@@ -168,11 +173,14 @@ def describe_result(export: Export) -> str:
     match export.status:
         case "complete" if export.output is not None:
             output = export.output
-            dimensions = f"{output.width}x{output.height}"
-            return (
-                f"The export is complete: {dimensions}, {output.duration:.1f} s, "
-                f"{_format_mebibytes(output.size)} MiB."
+            size = (
+                f"{_format_mebibytes(output.size)} MiB"
+                if output.size >= 100 * 1024
+                else f"{output.size} bytes"
             )
+            if not output.duration:
+                return f"The export is complete: {size}."
+            return f"The export is complete: {output.width}x{output.height}, {output.duration:.1f} s, {size}."
         case "cancelled":
             return "The export was cancelled."
         case "error" if export.error is not None:

@@ -93,7 +93,7 @@ async def test_a_watched_export_is_shown_and_downloaded(
     await complete(server, run)
     result = await command
     assert (result.status, target.read_bytes()) == (0, CONTENT)
-    assert result.out == f"The export is complete: 640x360, 1.5 s, 0.0 MiB. Saved to {target}.\n"
+    assert result.out == f"The export is complete: 640x360, 1.5 s, {len(CONTENT)} bytes. Saved to {target}.\n"
     assert "done        100.0 %" in result.err
 
 
@@ -113,6 +113,7 @@ async def test_a_failed_export_is_reported_in_a_sentence(server: LiveServer, sou
     await (await server.next_run()).report_failed()
     result = await run_on(server, "watch", job_id)
     assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("  failed ")
     assert result.err.endswith("framehook: The export failed: The file holds no video. (no_video)\n")
 
 
