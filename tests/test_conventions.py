@@ -89,10 +89,16 @@ def read_sources() -> dict[str, str]:
     return {name: (ROOT / name).read_text("utf-8") for name in names}
 
 
+@cache
+def parse_sources() -> dict[str, ast.Module]:
+    """Return the syntax tree of each of these files."""
+    return {name: ast.parse(text) for name, text in read_sources().items()}
+
+
 def walk_sources() -> Iterator[tuple[str, ast.AST]]:
     """Yield every node of every file, with the file's path."""
-    for name, text in read_sources().items():
-        for node in ast.walk(ast.parse(text)):
+    for name, tree in parse_sources().items():
+        for node in ast.walk(tree):
             yield name, node
 
 
@@ -110,12 +116,12 @@ def is_participle(name: str) -> bool:
     return regular or word in IRREGULAR_PARTICIPLES
 
 
-def read_prose(text: str) -> Iterator[tuple[int, str]]:
+def read_prose(text: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield the comments and docstrings of a file with their lines."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | Function):
             yield getattr(node, "lineno", 1), ast.get_docstring(node) or ""
 
@@ -147,7 +153,7 @@ def test_prose_uses_plain_words() -> None:
     hits = [
         f"{name}:{line} {word}"
         for name, text in read_sources().items()
-        for line, prose in read_prose(text)
+        for line, prose in read_prose(text, parse_sources()[name])
         for word in re.findall(r"[a-z']+", prose.lower())
         if word in ODD_WORDS
     ]

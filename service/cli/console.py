@@ -125,8 +125,7 @@ class ExportDisplay:
 
     def show(self, export: Export) -> None:
         self._is_disconnected = False
-        ended_early = export.final and export.status != "complete"
-        step = _ENDED_EARLY.get(export.status, export.status) if ended_early else export.phase
+        step = _ENDED_EARLY.get(export.status, export.phase)
         self._display.show(step, export.progress, export.message, export.eta_seconds)
 
     def on_disconnect(self, reason: str) -> None:

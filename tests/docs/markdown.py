@@ -47,6 +47,11 @@ def read_blocks(document: Path) -> list[Block]:
     ]
 
 
+def read_prose(document: Path) -> str:
+    """Return a document's text without its fenced blocks."""
+    return _FENCE.sub("", document.read_text("utf-8"))
+
+
 def split_commands(block: Block) -> Iterator[Command]:
     """Yield the commands of a console block: lines after `$ `, continued after `> `, then their output."""
     command: list[str] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import DOCUMENTS, GUIDES, ROOT, read_blocks
+from tests.docs.markdown import DOCUMENTS, GUIDES, ROOT, read_blocks, read_prose
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 LANGUAGES = {"console", "sh", "python", "js", "json", "text", "toml", "mermaid", "http"}
@@ -15,8 +15,7 @@ LANGUAGES = {"console", "sh", "python", "js", "json", "text", "toml", "mermaid",
 
 def links_of(document: Path) -> Iterator[str]:
     """Yield the targets of a document's links, code blocks left out."""
-    prose = re.sub(r"^```.*?^```$", "", document.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
-    yield from LINK.findall(prose)
+    yield from LINK.findall(read_prose(document))
 
 
 def anchors_of(document: Path) -> set[str]:

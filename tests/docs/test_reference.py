@@ -7,15 +7,14 @@ import pytest
 
 from gpu.export_types.registry import BUILT_IN, find_export_type
 from service.settings import Settings
-from tests.docs.markdown import GUIDES
+from tests.docs.markdown import GUIDES, read_blocks, read_prose
 
 
 def names_in_code(guide: str) -> set[str]:
     """Return every name that a guide has between backticks or in a code block."""
-    text = (GUIDES / guide).read_text("utf-8")
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    return set(re.findall(r"\w+", " ".join(blocks + re.findall(r"`([^`]+)`", prose))))
+    blocks = [block.text for block in read_blocks(GUIDES / guide)]
+    inline = re.findall(r"`([^`]+)`", read_prose(GUIDES / guide))
+    return set(re.findall(r"\w+", " ".join(blocks + inline)))
 
 
 def property_names(schema: object) -> Iterator[str]:
