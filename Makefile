@@ -43,6 +43,7 @@ kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS=
 	@$(BIN)/python -m tests.faults.crash_main $(ARGS)
 
 check: setup-dev ## Lint, types, layers, names and sizes
+	@$(BIN)/python -c 'import framehook' 2>/dev/null || $(PIP) --no-deps -e . # installed before it was there
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy

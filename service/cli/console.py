@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from service.client import Export, Timeline
+from framehook import Export, Timeline
 
 LINE_INTERVAL_SECONDS = 5.0
 LINE_INTERVAL_PERCENT = 10.0

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from rich.console import Console
 from rich.text import Text
 
+from framehook import Client, ClientError, Export
 from infra.lock import LockTaken, hold_lock
 from service.cli import sample_video
 from service.cli.console import (
@@ -26,7 +27,6 @@ from service.cli.console import (
 from service.cli.errors import print_error
 from service.cli.modal_dev import local_modal
 from service.cli.subprocesses import exit_on_signals, start, stop
-from service.client import Client, ClientError, Export
 from service.settings import Settings
 from service.startup.commands import INTERRUPTED_STATUS
 

@@ -7,8 +7,8 @@ from typing import NoReturn
 
 import typer
 
+from framehook import ClientError
 from service.cli.console import to_printable
-from service.client import ClientError
 from service.startup.commands import INTERRUPTED_STATUS
 
 FAILED_STATUS = 1

@@ -9,9 +9,9 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 
 import pydantic
 
+from framehook import ClientError
+from framehook.models import content_type, is_named_as_video
 from gpu.export_types.registry import UnknownExportType, find_export_type
-from service.client import ClientError
-from service.client.models import content_type, is_named_as_video
 
 MAX_CONFIG_BYTES = 2 * 2**20
 MAX_ERRORS_SHOWN = 10

@@ -10,6 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from framehook import Client, ClientError, Export, default_folder
 from gpu.export_types.registry import BUILT_IN
 from service.cli.console import (
     ExportDisplay,
@@ -36,7 +37,6 @@ from service.cli.options import (
     examples,
 )
 from service.cli.submission import upload_and_submit
-from service.client import Client, ClientError, Export, default_folder
 from service.jobs.models import Status
 from service.startup.commands import INTERRUPTED_STATUS
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from service.client import ClientError
+from framehook import ClientError
 from service.dispatch.runners import RunnerRefused
 from service.settings import Settings
 

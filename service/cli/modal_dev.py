@@ -6,9 +6,9 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from framehook import ClientError
 from service.cli.modal_deploy import deploy
 from service.cli.subprocesses import start, stop
-from service.client import ClientError
 from service.settings import Settings
 
 NO_CREDENTIALS = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": "", "MODAL_BUCKET_SECRET": ""}

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from framehook.errors import ClientError
 from service.cli import sample_video
 from service.cli.errors import print_errors
-from service.client.errors import ClientError
 
 
 def sample(

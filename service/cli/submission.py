@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from framehook import Client, ClientError, Export, RequestRejected
 from service.cli.console import ProgressDisplay, byte_callback
 from service.cli.errors import exit_with
-from service.client import Client, ClientError, Export, RequestRejected
 from service.startup.commands import INTERRUPTED_STATUS
 
 SOURCE_FIELD = "config.input_key"

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from callbacks.envelope import EventType
+from framehook import Client
+from framehook.webhooks import Attempt, Delivery, Endpoint
 from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import FAILED_STATUS, print_errors
 from service.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Token, command_group, examples
-from service.client import Client
-from service.client.webhooks import Attempt, Delivery, Endpoint
 from service.webhooks.models import DeliveryState
 
 _COLORS = {"delivered": "green", "failed": "red", "superseded": "yellow", "pending": "cyan"}

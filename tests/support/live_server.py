@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from framehook import Client, Export
 from gpu.spec import LocalFile
 from service.app import create_app
-from service.client import Client, Export
 from service.clock import Clock
 from service.http_server.server import create_server
 from service.settings import Settings, load_settings

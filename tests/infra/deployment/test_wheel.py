@@ -21,11 +21,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     sources = {
-        str(path.relative_to(ROOT))
+        str(path.relative_to(ROOT)).removeprefix("service/python/")
         for package in ("callbacks", "gpu", "infra", "service")
         for path in (ROOT / package).rglob("*.py")
     }
-    markers = {f"{package}/py.typed" for package in ("callbacks", "gpu", "infra", "service")}
+    markers = {f"{package}/py.typed" for package in ("callbacks", "framehook", "gpu", "infra", "service")}
     others = {"service/migrations/script.py.mako", "gpu/requirements.lock"}
     assert names >= sources | markers | others
     assert not [name for name in names if name.startswith(("tests/", "var/"))]

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from framehook import Client
 from service.cli.main import app
-from service.client import Client
 from tests.support.fakes import FakeRun
 from tests.support.live_server import FRAMING, DurableRunner, LiveServer, free_port, serve_app, settings_on
 from tests.support.small_mp4 import make_video

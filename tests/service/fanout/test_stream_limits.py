@@ -10,8 +10,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from framehook.eventsource import Parser
 from service.api.streaming.event_stream import KEEP_ALIVE
-from service.client.eventsource import Parser
 from service.fanout.stream_slots import StreamSlots
 from service.settings import Settings
 from tests.service.conftest import bearer, token

@@ -11,10 +11,10 @@ import jwt
 import msgspec
 import pytest
 
+from framehook import Client, ClientError, Export
 from gpu.transfer.http_client import Clock
 from gpu.transfer.multipart import upload_file
 from infra.storage.client import Bucket
-from service.client import Client, ClientError, Export
 from tests.gpu.run_pipeline import run_to_end
 from tests.service.api.test_uploads import AUTH_SECRET
 from tests.support.fakes import FakeRun

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from framehook import Client, ClientError, Export, RequestRejected, Unreachable
+from framehook.http_client import HttpClient
+from framehook.models import content_type, is_named_as_video
 from service.api.transfers.uploads import UNKNOWN_SUFFIXES, UNKNOWN_TYPE, VIDEO_TYPES
-from service.client import Client, ClientError, Export, RequestRejected, Unreachable
-from service.client.http_client import HttpClient
-from service.client.models import content_type, is_named_as_video
 from tests.support.fakes import FakeRun
 from tests.support.live_server import (
     FRAMING,

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from service.client.http_client import HttpClient
+from framehook.http_client import HttpClient
 
 PAGE_LIMIT = 100
 POLL_SECONDS = 0.2

@@ -11,20 +11,20 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.download import OnBytes, download_file
-from service.client.errors import TokenExpired, Unreachable, describe_error, rejection_from
-from service.client.eventsource import EventTooLarge, Parser, ReconnectBackoff
-from service.client.http_client import (
+from framehook.download import OnBytes, download_file
+from framehook.errors import TokenExpired, Unreachable, describe_error, rejection_from
+from framehook.eventsource import EventTooLarge, Parser, ReconnectBackoff
+from framehook.http_client import (
     RETRYABLE_STATUSES,
     STREAM_TIMEOUT_SECONDS,
     HttpClient,
     TokenSource,
     retry_after_seconds,
 )
-from service.client.models import Export, Page, Timeline
-from service.client.resume_state import ResumeState
-from service.client.upload import Upload
-from service.client.webhooks import Webhooks
+from framehook.models import Export, Page, Timeline
+from framehook.resume_state import ResumeState
+from framehook.upload import Upload
+from framehook.webhooks import Webhooks
 
 PAGE_LIMIT = 200
 MAX_OUTAGE_SECONDS = 600.0

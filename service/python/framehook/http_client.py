@@ -11,8 +11,8 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from service.client.errors import ClientError, UnexpectedResponse, Unreachable, describe_error, rejection_from
-from service.client.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
+from framehook.errors import ClientError, UnexpectedResponse, Unreachable, describe_error, rejection_from
+from framehook.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
 
 MAX_TRIES = 3
 STREAM_TIMEOUT_SECONDS = 45.0  # streams carry a comment every 15 s: with three missed the connection is dead

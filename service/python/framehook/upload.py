@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.download import OnBytes
-from service.client.errors import CorruptTransfer, RequestRejected
-from service.client.http_client import RETRYABLE_STATUSES, HttpClient
-from service.client.models import Part, StoredFile, UploadTarget, content_type
-from service.client.resume_state import ResumeState
+from framehook.download import OnBytes
+from framehook.errors import CorruptTransfer, RequestRejected
+from framehook.http_client import RETRYABLE_STATUSES, HttpClient
+from framehook.models import Part, StoredFile, UploadTarget, content_type
+from framehook.resume_state import ResumeState
 
 READ_BYTES = 256 * 1024
 MULTIPART_FROM_BYTES = 32 * 2**20

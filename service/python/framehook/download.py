@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import httpx
 
-from service.client.errors import CorruptTransfer
-from service.client.http_client import RETRYABLE_STATUSES, HttpClient
+from framehook.errors import CorruptTransfer
+from framehook.http_client import RETRYABLE_STATUSES, HttpClient
 
 MAX_TRIES = 8
 

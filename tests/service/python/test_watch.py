@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from service.client import Client, ClientError, RequestRejected, Unreachable
+from framehook import Client, ClientError, RequestRejected, Unreachable
 from tests.support.live_server import (
     PROBLEM,
     STREAM,

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from framehook import Client, ClientError, RequestRejected
 from infra.storage import FolderStorage
 from infra.storage.client import Bucket
-from service.client import Client, ClientError, RequestRejected
 from service.settings import Settings
 from tests.service.cli.test_commands import export_command, run
 from tests.support.fakes import FakeRunner

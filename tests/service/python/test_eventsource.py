@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from service.client.eventsource import (
+from framehook.eventsource import (
     MAX_DELAY_SECONDS,
     MAX_EVENT_CHARACTERS,
     Event,
