@@ -87,4 +87,4 @@ lock: setup ## Resolve the versions anew, for every platform
 		--no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
 
 clean: ## Remove .venv, caches and the data folder
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var
+	@rm -rf .venv .npm-packages .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis var

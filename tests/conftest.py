@@ -1,4 +1,4 @@
-"""Fixtures of all tests: the event loop, databases with the newest schema, the S3 server."""
+"""Fixtures of all tests: the event loop, databases with the newest schema, the S3 server, npm packages, Chromium."""
 
 import shutil
 import tempfile
@@ -20,15 +20,62 @@ from infra.database.sqlite import sqlite_url as url_of
 from service import schema
 
 if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext
+
     from tests.support.s3_server import S3Server
 
 hypothesis.settings.register_profile("framehook", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("framehook")
 
 
+MARKS = {"npm_packages": pytest.mark.npm, "chromium": pytest.mark.browser}
+"""The mark of every test that uses a fixture."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in getattr(item, "fixturenames", ()):
+            if name in MARKS:
+                item.add_marker(MARKS[name])
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> Path:
+    """The folder whose `node_modules` holds the packages of `tests/support/npm`; skips where npm fails."""
+    from tests.support.npm.node_runtime import install_packages
+
+    return install_packages()
+
+
+@pytest.fixture
+def npm_folder(npm_packages: Path, tmp_path: Path) -> Path:
+    """A new folder for scripts and pages that import these packages."""
+    folder = tmp_path / "npm"
+    folder.mkdir()
+    (folder / "node_modules").symlink_to(npm_packages / "node_modules")
+    return folder
+
+
+@pytest.fixture(scope="module")
+async def chromium() -> "AsyncIterator[Browser]":
+    """A headless Chromium for the tests of a module; skips where there is none."""
+    from tests.support.browser.chromium import launch_chromium
+
+    async with launch_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def browser_context(chromium: "Browser") -> "AsyncIterator[BrowserContext]":
+    """A profile of its own: storage, cookies, tabs."""
+    context = await chromium.new_context()
+    yield context
+    await context.close()
 
 
 @pytest.fixture(scope="session")

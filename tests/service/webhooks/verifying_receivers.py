@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks.webhooks import Webhook
 
-from tests.service.webhooks.node_runtime import NODE
+from tests.support.npm.node_runtime import NODE
 
 Verify = Callable[[str, bytes, Mapping[str, str]], None]
 """Verifies a body and its headers with a key; raises if they are not genuine."""

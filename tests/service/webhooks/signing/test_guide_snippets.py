@@ -12,9 +12,9 @@ import pytest
 from callbacks.signing import decode_secret, sign
 from service.webhooks.verifier import Mistake
 from tests.service.webhooks.api_calls import create_endpoint, rotate_secret, send_test_event
-from tests.service.webhooks.node_runtime import NODE, skip_or_fail
 from tests.support.app_harness import AppHarness
 from tests.support.live_server import RecordedRequest, ScriptedResponse, serve_script
+from tests.support.npm.node_runtime import NODE, skip_or_fail
 
 GUIDE = Path(__file__).parents[4] / "service" / "docs" / "webhooks.md"
 Verify = Callable[[str, dict[str, str], bytes], None]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from service.webhooks.models import ENDPOINTS
-from tests.service.webhooks import node_runtime, verifying_receivers
+from tests.service.webhooks import verifying_receivers
 from tests.service.webhooks.api_calls import (
     create_endpoint,
     path,
@@ -27,7 +27,7 @@ PYTHON = {
 @pytest.fixture(params=[*PYTHON, "node"])
 async def receiver(request: pytest.FixtureRequest, stack: AsyncExitStack) -> Receiver:
     if request.param == "node":
-        packages = node_runtime.install_packages(request.config.cache)
+        packages = request.getfixturevalue("npm_packages")
         return await stack.enter_async_context(verifying_receivers.run_node_receiver(packages))
     return stack.enter_context(verifying_receivers.run_python_receiver(PYTHON[request.param]))
 
