@@ -12,7 +12,7 @@ import resource
 import select
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from callbacks.log_format import log_to_stderr
 from gpu.errors import INTERNAL, OUT_OF_MEMORY, ExportError, failure_dict, failure_from
 from gpu.memory import resident_memory_bytes
 from gpu.sources.container import open_container
+from gpu.sources.description import PictureTrack, SourceDescription
 from gpu.sources.ffmpeg_listing import read_listing
 from gpu.sources.source import Source, probe
 from gpu.spec import LocalFile, RemoteObject
@@ -46,7 +47,7 @@ def main() -> int:
     return run_process(describe_source)
 
 
-def run_process(describe_file: "Callable[[SourceLocation], dict[str, Any]]") -> int:
+def run_process(describe_file: "Callable[[SourceLocation], Mapping[str, Any]]") -> int:
     """Read a request, answer it within the process's limits, and return the exit status."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -69,7 +70,7 @@ def run_process(describe_file: "Callable[[SourceLocation], dict[str, Any]]") -> 
     return 0
 
 
-def describe_source(location: "SourceLocation") -> dict[str, Any]:
+def describe_source(location: "SourceLocation") -> SourceDescription:
     """Describe a source's video, its length and its tracks.
 
     Raises ExportError, as an export of the source would.
@@ -99,7 +100,7 @@ def describe_source(location: "SourceLocation") -> dict[str, Any]:
     }
 
 
-def _describe_video_tracks(source: Source) -> list[dict[str, Any]]:
+def _describe_video_tracks(source: Source) -> list[PictureTrack]:
     """Describe each video track; sizes are those of the coded picture, before rotation."""
     with open_container(source.path) as container:
         codecs = read_listing(container).codecs

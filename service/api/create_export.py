@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NotRequired, Self, cast
 
 import pydantic
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from service.api.requests import NO_NUL_PATTERN, StrictModel, invalid_from, json
 from service.api.state import State
 from service.api.webhooks import Events, Url, sort_events
 from service.exports.models import ExportRequest, Idempotency
+from service.jobs.serializers import Export
 from service.problems import Invalid
 from service.webhooks import serializers
 from service.webhooks.endpoints import DEFAULT_EVENTS
@@ -41,6 +42,12 @@ class CreateExport(StrictModel):
         return self
 
 
+class SubmittedExport(Export):
+    """The export; `webhook` is the endpoint of its `webhook_url`, with its secret, in the first response only."""
+
+    webhook: NotRequired[serializers.WebhookWithSecret]
+
+
 async def create(request: Request[State]) -> Response:
     """Submit an export; the response does not wait for its run."""
     user_id = await request.state["authenticator"].user(request)
@@ -48,7 +55,7 @@ async def create(request: Request[State]) -> Response:
     submitted = await request.state["exports"].submit(
         user_id, _to_export_request(request, body), _idempotency(request, raw)
     )
-    content = request.state["serializer"].to_dict(submitted.job)
+    content = cast(SubmittedExport, request.state["serializer"].to_dict(submitted.job))
     if submitted.endpoint is not None:
         content["webhook"] = serializers.endpoint_to_dict_with_secret(submitted.endpoint)
     return json_response(content, 202, {"Location": f"/api/exports/{submitted.job.job_id}"})

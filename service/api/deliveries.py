@@ -1,7 +1,7 @@
 """Routes for the deliveries of a webhook: list, show, test, redeliver, recover."""
 
 import time
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import pydantic
 from starlette.requests import Request
@@ -30,6 +30,19 @@ class ListQuery(StrictModel):
     cursor: Cursor | None = None
 
 
+class DeliveryPage(TypedDict):
+    """One page of deliveries, newest first; `next_cursor` is the `cursor` of the next page, null on the last."""
+
+    deliveries: list[serializers.WebhookDelivery]
+    next_cursor: str | None
+
+
+class Recovery(TypedDict):
+    """The number of events that are sent again."""
+
+    recovered: int
+
+
 class EndpointDisabled(Conflict):
     title = "The endpoint is disabled; enable it first."
     code = "endpoint_disabled"
@@ -54,7 +67,9 @@ async def list_(request: Request[State]) -> Response:
         page, has_more = rows[: query.limit], len(rows) > query.limit
         attempts = await delivery_log.load_attempts(session, page)
     items = [serializers.delivery_to_dict(delivery, attempts) for delivery in page]
-    return json_response({"deliveries": items, "next_cursor": page[-1].delivery_id if has_more else None})
+    return json_response(
+        DeliveryPage(deliveries=items, next_cursor=page[-1].delivery_id if has_more else None)
+    )
 
 
 async def get(request: Request[State]) -> Response:
@@ -63,7 +78,7 @@ async def get(request: Request[State]) -> Response:
     delivery = await _load_delivery(request, endpoint)
     async with request.state["database"].reading() as session:
         attempts = await delivery_log.load_attempts(session, [delivery])
-    return json_response(serializers.delivery_to_dict(delivery, attempts, whole=True))
+    return json_response(serializers.delivery_to_whole_dict(delivery, attempts))
 
 
 async def redeliver(request: Request[State]) -> Response:
@@ -96,7 +111,7 @@ async def recover(request: Request[State]) -> Response:
         recovered += count
         request.state["delivery_worker"].wake()
         if last_job_id is None:
-            return json_response({"recovered": recovered}, 202)
+            return json_response(Recovery(recovered=recovered), 202)
         after = last_job_id
 
 

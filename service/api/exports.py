@@ -6,7 +6,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypedDict
 
 import pydantic
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +28,7 @@ from service.api.transfers.downloads import download_response
 from service.ingest.output_format import output_format
 from service.jobs import queries, transitions
 from service.jobs.models import Job, Status
+from service.jobs.serializers import Export
 from service.problems import (
     NotComplete,
     OutputReplaced,
@@ -59,6 +60,18 @@ class Acknowledge(StrictModel):
     job_ids: Annotated[list[JobId], pydantic.Field(max_length=1_000)]
 
 
+class ExportList(TypedDict):
+    """Exports, newest first."""
+
+    exports: list[Export]
+
+
+class ExportPage(ExportList):
+    """One page of exports, newest first; `next_cursor` is the `cursor` of the next page, null on the last."""
+
+    next_cursor: str | None
+
+
 async def list_(request: Request[State]) -> Response:
     """List one page of exports, newest first."""
     user_id = await request.state["authenticator"].user(request)
@@ -74,7 +87,7 @@ async def list_(request: Request[State]) -> Response:
         )
     page, has_more = jobs[: query.limit], len(jobs) > query.limit
     return json_response(
-        {"exports": _serialize_jobs(request, page), "next_cursor": page[-1].job_id if has_more else None}
+        ExportPage(exports=_serialize_jobs(request, page), next_cursor=page[-1].job_id if has_more else None)
     )
 
 
@@ -100,7 +113,7 @@ async def acknowledge(request: Request[State]) -> Response:
     body, _ = await read_json(request, Acknowledge)
     async with request.state["database"].transaction() as session:
         acknowledged = await transitions.acknowledge(session, user_id, body.job_ids, now=time.time())
-    return json_response({"exports": _serialize_jobs(request, acknowledged)})
+    return json_response(ExportList(exports=_serialize_jobs(request, acknowledged)))
 
 
 async def get(request: Request[State]) -> Response:
@@ -158,10 +171,10 @@ async def _list_response(request: Request[State], read: Read) -> Response:
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
         jobs = await read(session, user_id)
-    return json_response({"exports": _serialize_jobs(request, jobs)})
+    return json_response(ExportList(exports=_serialize_jobs(request, jobs)))
 
 
-def _serialize_jobs(request: Request[State], jobs: list[Job]) -> list[dict[str, Any]]:
+def _serialize_jobs(request: Request[State], jobs: list[Job]) -> list[Export]:
     return [request.state["serializer"].to_dict(job) for job in jobs]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Literal, NotRequired, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +16,35 @@ logger = logging.getLogger("framehook.health")
 CHECK_SECONDS = 5.0
 
 
+Result = Literal["ok", "failing"]
+
+
+class Health(TypedDict):
+    """Whether the process is alive; `dead_seconds` says for how long loops or the database have been down."""
+
+    status: Result
+    dead_seconds: NotRequired[dict[str, int]]
+
+
+class RunnerError(TypedDict):
+    """What the runner lacks."""
+
+    code: str
+    message: str
+
+
+class Readiness(TypedDict):
+    """Whether the service can do its work, part by part."""
+
+    status: Result
+    runs_on: str
+    database: Result
+    storage: Result
+    runner: Result
+    loops: Result
+    runner_error: NotRequired[RunnerError]
+
+
 async def healthz(request: Request[State]) -> Response:
     """Respond 503 if a loop or the database has been down for too long.
 
@@ -22,9 +52,9 @@ async def healthz(request: Request[State]) -> Response:
     """
     dead = request.state["liveness"].dead_seconds()
     if not dead:
-        return json_response({"status": "ok"})
+        return json_response(Health(status="ok"))
     rounded = {name: round(seconds) for name, seconds in dead.items()}
-    return json_response({"status": "failing", "dead_seconds": rounded}, 503)
+    return json_response(Health(status="failing", dead_seconds=rounded), 503)
 
 
 async def readyz(request: Request[State]) -> Response:
@@ -34,27 +64,26 @@ async def readyz(request: Request[State]) -> Response:
     """
     state = request.state
     problem = await state["runner_readiness"].problem()
-    checks = {
-        "database": await _passes(state["database"].check),
-        "storage": await _passes(state["storage"].check),
-        "runner": problem is None,
-        "loops": not state["supervisor"].down,
-    }
-    ready = all(checks.values())
-    shown: dict[str, object] = {name: "ok" if fine else "failing" for name, fine in checks.items()}
-    if problem is not None:
-        shown["runner_error"] = {"code": problem.code, "message": problem.message}
-    return json_response(
-        {"status": "ok" if ready else "failing", "runs_on": state["runner_name"], **shown},
-        200 if ready else 503,
+    readiness = Readiness(
+        status="ok",
+        runs_on=state["runner_name"],
+        database=await _run_check(state["database"].check),
+        storage=await _run_check(state["storage"].check),
+        runner="ok" if problem is None else "failing",
+        loops="failing" if state["supervisor"].down else "ok",
     )
+    if "failing" in readiness.values():
+        readiness["status"] = "failing"
+    if problem is not None:
+        readiness["runner_error"] = {"code": problem.code, "message": problem.message}
+    return json_response(readiness, 200 if readiness["status"] == "ok" else 503)
 
 
-async def _passes(check: Callable[[], Awaitable[None]]) -> bool:
+async def _run_check(check: Callable[[], Awaitable[None]]) -> Result:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check()
     except Exception:
         logger.exception("a readiness check failed")
-        return False
-    return True
+        return "failing"
+    return "ok"

@@ -4,7 +4,8 @@ import asyncio
 import binascii
 import re
 import time
-from typing import Annotated, Any, Self
+from collections.abc import Sequence
+from typing import Annotated, Self, TypedDict
 
 import pydantic
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,7 +19,7 @@ from service.api.webhooks import Cursor, WebhookNotFound
 from service.webhooks import delivery_queries, ed25519, endpoints
 from service.webhooks.models import Endpoint
 from service.webhooks.signing import active_public_keys
-from service.webhooks.verifier import Diagnosis, Keys, SentMessage, diagnose
+from service.webhooks.verifier import Diagnosis, Keys, Mistake, SentMessage, diagnose
 
 MAX_COMPARED = 20
 MAX_BODY_CHARACTERS = 1_000_000
@@ -70,6 +71,22 @@ class ReceivedMessage(StrictModel):
         values = {name.lower(): value for name, value in self.headers.items()}
         message_id = values.get(ID_HEADER, "")
         return message_id if _ID.fullmatch(message_id) else ""
+
+
+class Verification(TypedDict):
+    """Whether a message is valid, checked with the keys of the webhook `id`, and what is wrong with it.
+
+    `problem` is the first of `problems`, `detail` says it in a sentence, `header` is the header that is wrong.
+    `clock_off_seconds` is how far the message is older than the receiver's clock.
+    """
+
+    valid: bool
+    problem: Mistake | None
+    detail: str
+    problems: Sequence[Mistake]
+    header: str | None
+    clock_off_seconds: int | None
+    id: str
 
 
 async def verify(request: Request[State]) -> Response:
@@ -129,7 +146,7 @@ def _build_keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
     )
 
 
-def _diagnosis_to_dict(diagnosis: Diagnosis, endpoint: Endpoint) -> dict[str, Any]:
+def _diagnosis_to_dict(diagnosis: Diagnosis, endpoint: Endpoint) -> Verification:
     return {
         "valid": diagnosis.valid,
         "problem": diagnosis.problem,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import pydantic
 from starlette.requests import Request
@@ -49,6 +49,19 @@ class EndpointsQuery(StrictModel):
     job_id: Cursor | None = None
 
 
+class WebhookList(TypedDict):
+    """Webhooks, oldest first."""
+
+    webhooks: list[serializers.Webhook]
+
+
+class PublicKeys(TypedDict):
+    """The ed25519 keys of a webhook as `whpk_…`, the newest first; `public_key` is the first."""
+
+    public_key: str
+    public_keys: list[str]
+
+
 class WebhookNotFound(NotFound):
     title = "The webhook does not exist."
 
@@ -88,7 +101,7 @@ async def list_(request: Request[State]) -> Response:
             rows = await endpoints.list_by_user(session, user_id)
         else:
             rows = await endpoints.list_by_job(session, user_id, query.job_id)
-    return json_response({"webhooks": [serializers.endpoint_to_dict(endpoint) for endpoint in rows]})
+    return json_response(WebhookList(webhooks=[serializers.endpoint_to_dict(endpoint) for endpoint in rows]))
 
 
 async def get(request: Request[State]) -> Response:
@@ -151,7 +164,7 @@ async def public_key(request: Request[State]) -> Response:
     keys = active_public_keys(endpoint, now=time.time())
     if not keys:
         raise NotFound("The webhook has no public key: it was created without `ed25519: true`.")
-    return json_response({"public_key": keys[0], "public_keys": keys})
+    return json_response(PublicKeys(public_key=keys[0], public_keys=keys))
 
 
 async def load_endpoint(request: Request[State]) -> Endpoint:

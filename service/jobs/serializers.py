@@ -2,12 +2,63 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict, cast, overload
 
 import msgspec
 
-from callbacks.envelope import format_rfc3339
+from callbacks.envelope import Phase, format_rfc3339
 from service.jobs.models import Job, Status
+
+
+class ExportFailure(TypedDict):
+    """Why an export failed: a code for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+class ExportOutput(TypedDict):
+    """The exported file: size in bytes, checksum `sha256:<hex>`, duration in seconds, width and height in pixels.
+
+    `url` needs authorization.
+    """
+
+    size: int
+    checksum: str
+    duration: float
+    width: int
+    height: int
+    url: str
+
+
+class Export(TypedDict):
+    """An export: `progress` in percent, `eta_seconds` and `gpu_seconds` in seconds, times in RFC 3339.
+
+    `sequence` counts the changes of the export: ignore a state whose `sequence` is not greater than the one you have.
+    `attempt` counts its attempts. `error` is set if it failed, `output` once it is complete.
+    """
+
+    job_id: str
+    type: str
+    status: Status
+    phase: Phase
+    progress: float
+    message: str
+    error: ExportFailure | None
+    project_id: str | None
+    attempt: int
+    sequence: int
+    input_key: str
+    output_key: str
+    output: ExportOutput | None
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    acknowledged_at: str | None
+    eta_seconds: float | None
+    gpu_seconds: float
+    runner: str
+    call_id: str | None
 
 
 @dataclass(frozen=True)
@@ -16,7 +67,7 @@ class JobSerializer:
 
     origin: str
 
-    def to_dict(self, job: Job) -> dict[str, Any]:
+    def to_dict(self, job: Job) -> Export:
         """Return the job object of the wire contract."""
         return {
             "job_id": job.job_id,
@@ -25,7 +76,7 @@ class JobSerializer:
             "phase": job.phase,
             "progress": round(job.progress, 1),
             "message": job.message,
-            "error": {"code": job.error_code, "message": job.error_message} if job.error_code else None,
+            "error": {"code": job.error_code, "message": job.error_message or ""} if job.error_code else None,
             "project_id": job.project_id,
             "attempt": job.attempt,
             "sequence": job.sequence,
@@ -46,10 +97,10 @@ class JobSerializer:
         """Return the job object as JSON."""
         return msgspec.json.encode(self.to_dict(job))
 
-    def _output(self, job: Job) -> dict[str, Any] | None:
+    def _output(self, job: Job) -> ExportOutput | None:
         if job.status is not Status.COMPLETE:
             return None
-        return {
+        output = {
             "size": job.output_size,
             "checksum": job.output_checksum,
             "duration": job.output_duration,
@@ -57,6 +108,15 @@ class JobSerializer:
             "height": job.output_height,
             "url": f"{self.origin}/api/exports/{job.job_id}/download",
         }
+        return cast(ExportOutput, output)  # the change to `complete` sets all of these columns
+
+
+@overload
+def format_timestamp(at: float) -> str: ...
+
+
+@overload
+def format_timestamp(at: float | None) -> str | None: ...
 
 
 def format_timestamp(at: float | None) -> str | None:

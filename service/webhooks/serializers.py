@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from service.jobs.serializers import format_timestamp
 from service.webhooks.delivery_log import AttemptRows
@@ -13,7 +13,73 @@ EXCERPT_IN_LISTS = 1_024
 """Characters of a response that a list shows; a single delivery shows all that was stored."""
 
 
-def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> dict[str, Any]:
+class Webhook(TypedDict):
+    """A webhook; `job_id` is set if it belongs to a single export.
+
+    `disabled_reason` is `disabled` (by its owner), `gone` (it responded 410) or `failing` (for days). `public_key` is
+    the ed25519 key of its `v1a` signatures. Until `previous_secret_until` the secret before the rotation signs, too.
+    """
+
+    id: str
+    url: str
+    description: str
+    events: list[str]
+    job_id: str | None
+    enabled: bool
+    disabled_reason: str | None
+    disabled_at: str | None
+    failing_since: str | None
+    public_key: str | None
+    previous_secret_until: str | None
+    created_at: str
+
+
+class WebhookWithSecret(Webhook):
+    """A webhook with its secret, which only the responses to its creation and to a rotation show."""
+
+    secret: str
+
+
+class DeliveryFailure(TypedDict):
+    """Why an attempt at a delivery failed."""
+
+    code: str
+    message: str
+
+
+class DeliveryAttempt(TypedDict):
+    """One request of a delivery: the seconds it took, the status and the start of the body of its response."""
+
+    attempt: int
+    at: str
+    seconds: float | None
+    status: int | None
+    error: DeliveryFailure | None
+    excerpt: str | None
+
+
+class WebhookDelivery(TypedDict):
+    """One event for one webhook, and each attempt to deliver it; `delivery_id` is its `webhook-id`."""
+
+    delivery_id: str
+    endpoint_id: str
+    type: str
+    job_id: str | None
+    sequence: int
+    state: DeliveryState
+    created_at: str
+    ended_at: str | None
+    next_attempt_at: str | None
+    attempts: list[DeliveryAttempt]
+
+
+class WholeDelivery(WebhookDelivery):
+    """A delivery with its payload: the body that is sent, as text."""
+
+    payload: str
+
+
+def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.time) -> Webhook:
     """Return the endpoint as its owner sees it, without its secrets."""
     overlap_end = endpoint.previous_until
     return {
@@ -34,15 +100,21 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
     }
 
 
-def endpoint_to_dict_with_secret(endpoint: Endpoint) -> dict[str, Any]:
+def endpoint_to_dict_with_secret(endpoint: Endpoint) -> WebhookWithSecret:
     """Return the endpoint with its secret, for the response to its creation or rotation."""
-    return endpoint_to_dict(endpoint) | {"secret": endpoint.secret}
+    return {**endpoint_to_dict(endpoint), "secret": endpoint.secret}
 
 
-def delivery_to_dict(delivery: Delivery, attempts: AttemptRows, *, whole: bool = False) -> dict[str, Any]:
-    """Return a delivery and its attempts; `whole` adds the payload and full excerpts."""
-    max_excerpt = None if whole else EXCERPT_IN_LISTS
-    fields = {
+def delivery_to_whole_dict(delivery: Delivery, attempts: AttemptRows) -> WholeDelivery:
+    """Return a delivery with its payload, and its attempts with everything that was stored of the responses."""
+    return {**delivery_to_dict(delivery, attempts, max_excerpt=None), "payload": delivery.payload}
+
+
+def delivery_to_dict(
+    delivery: Delivery, attempts: AttemptRows, *, max_excerpt: int | None = EXCERPT_IN_LISTS
+) -> WebhookDelivery:
+    """Return a delivery and its attempts."""
+    return {
         "delivery_id": delivery.delivery_id,
         "endpoint_id": delivery.endpoint_id,
         "type": delivery.type,
@@ -56,10 +128,9 @@ def delivery_to_dict(delivery: Delivery, attempts: AttemptRows, *, whole: bool =
         else None,
         "attempts": [_attempt_to_dict(row, max_excerpt) for row in attempts.get(delivery.delivery_id, ())],
     }
-    return fields | ({"payload": delivery.payload} if whole else {})
 
 
-def _attempt_to_dict(row: Mapping[str, Any], max_excerpt: int | None) -> dict[str, Any]:
+def _attempt_to_dict(row: Mapping[str, Any], max_excerpt: int | None) -> DeliveryAttempt:
     excerpt = row["excerpt"]
     return {
         "attempt": row["attempt"],

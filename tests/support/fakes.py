@@ -31,7 +31,7 @@ class ThreadProber:
         assert output_type is None
         del user_id
         try:
-            return await asyncio.to_thread(describe_source, open_request(place))
+            return {**await asyncio.to_thread(describe_source, open_request(place))}
         except ExportError as error:
             raise UnreadableSource(error.code, error.message) from error
 

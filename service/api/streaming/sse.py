@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import pydantic
 from starlette.requests import Request
@@ -54,6 +54,14 @@ class TicketBody(StrictModel):
     expires_in: Annotated[int, pydantic.Field(ge=1, le=MAX_TICKET_SECONDS)] = MAX_TICKET_SECONDS
 
 
+class StreamTicket(TypedDict):
+    """A ticket: the value of `?ticket=` of streams and sockets; `expires_in` is in seconds."""
+
+    ticket: str
+    expires_at: str
+    expires_in: int
+
+
 async def export_events(request: Request[State]) -> Response:
     """Stream one export; with `Accept: application/json`, respond with its stored timeline."""
     if "application/json" in request.headers.get("accept", ""):
@@ -94,9 +102,8 @@ async def create_ticket(request: Request[State]) -> Response:
     now = time.time()
     value, expires_at = request.state["authenticator"].create_ticket(access, seconds=body.expires_in, now=now)
     expires_at_text = format_rfc3339(datetime.fromtimestamp(expires_at, UTC))
-    return json_response(
-        {"ticket": value, "expires_at": expires_at_text, "expires_in": expires_at - int(now)}, 201
-    )
+    ticket = StreamTicket(ticket=value, expires_at=expires_at_text, expires_in=expires_at - int(now))
+    return json_response(ticket, 201)
 
 
 async def _timeline(request: Request[State]) -> Response:

@@ -15,6 +15,7 @@ from infra.storage.signed import ExpiredToken, Grant, InvalidToken
 from service.api.requests import json_response
 from service.api.state import State
 from service.api.transfers.downloads import download_response
+from service.api.transfers.uploads import StoredFile
 from service.problems import AlreadyUploaded, Forbidden, Invalid, NotFound, UnsupportedType
 
 
@@ -48,7 +49,7 @@ async def put(request: Request[State]) -> Response:
         raise NotFound("The upload was already completed or aborted.") from None
     except ObjectExists:
         raise AlreadyUploaded from None
-    return json_response({"key": grant.key, "size": size}, 201, {"ETag": f'"{etag}"'})
+    return json_response(StoredFile(key=grant.key, size=size), 201, {"ETag": f'"{etag}"'})
 
 
 def _verify_grant(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]:

@@ -4,7 +4,7 @@ Requests are signed as callbacks are. The service completes the upload itself, b
 presigned request may: it joins the parts that the storage lists, and compares the object with what the run stated.
 """
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import msgspec
 from starlette.requests import Request
@@ -33,6 +33,21 @@ class OutputRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checksum: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
     upload_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)] | None = None
     complete: bool = False
+
+
+class OutputTargets(TypedDict):
+    """Where a run sends its output: each part but the last has `part_size` bytes."""
+
+    upload_id: str
+    part_size: int
+    parts: list[multipart.PartTarget]
+
+
+class StoredOutput(TypedDict):
+    """The output that was joined and verified."""
+
+    size: int
+    checksum: str
 
 
 class UploadIncomplete(Conflict):
@@ -64,7 +79,7 @@ async def request_output_targets(request: Request[State]) -> Response:
         raise UploadIncomplete("The upload does not exist or has expired; start a new one.") from None
     targets = await multipart.part_targets(storage, upload, numbers)
     return json_response(
-        {"upload_id": upload_id, "part_size": part_bytes(request_body.size), "parts": targets}
+        OutputTargets(upload_id=upload_id, part_size=part_bytes(request_body.size), parts=targets)
     )
 
 
@@ -92,7 +107,7 @@ async def _complete(request: Request[State], upload: Upload, request_body: Outpu
         upload.user_id, upload.key, size=request_body.size, checksum=request_body.checksum
     ):
         raise UploadIncomplete
-    return json_response({"size": request_body.size, "checksum": request_body.checksum})
+    return json_response(StoredOutput(size=request_body.size, checksum=request_body.checksum))
 
 
 def _verify(request: Request[State], body: bytes) -> OutputRequest:

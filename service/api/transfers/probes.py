@@ -1,8 +1,11 @@
 """`POST /api/uploads/{key}/probe`: list the tracks of an uploaded file."""
 
+from typing import Any, cast
+
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gpu.sources.description import SourceDescription
 from gpu.spec import LocalFile, RemoteObject
 from infra.storage import InvalidKey
 from service.api.requests import json_response
@@ -11,6 +14,13 @@ from service.exports.checks import UPLOADS_PREFIX
 from service.problems import NotFound
 
 URL_SECONDS = 300
+
+
+class ProbedUpload(SourceDescription):
+    """What is in an uploaded file."""
+
+    key: str
+    size: int
 
 
 async def probe(request: Request[State]) -> Response:
@@ -33,4 +43,5 @@ async def probe(request: Request[State]) -> Response:
             url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url
         )
     description = await request.state["source_prober"].probe(user_id, source)
-    return json_response({"key": key, "size": stored.size} | description)
+    content: dict[str, Any] = {"key": key, "size": stored.size, **description}
+    return json_response(cast(ProbedUpload, content))

@@ -8,7 +8,7 @@ import time
 import unicodedata
 import uuid
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Literal, TypedDict
 
 import jwt
 import pydantic
@@ -62,6 +62,41 @@ class CreateUpload(StrictModel):
     parts: bool = False
 
 
+class UploadTarget(TypedDict):
+    """Where to send a file: PUT it to `url` with these headers, before the URL expires."""
+
+    key: str
+    url: str
+    method: Literal["PUT"]
+    headers: dict[str, str]
+    expires_at: str
+
+
+class MultipartUpload(TypedDict):
+    """Where to send a file in parts: PUT each to its URL, in any order, then complete the upload.
+
+    Each part but the last has `part_size` bytes. `arrived` are the numbers of the stored parts; `parts` has the next
+    ones to send, at most 100, and `GET /api/uploads/{upload}` those after them.
+    """
+
+    upload: str
+    key: str
+    size: int
+    part_size: int
+    part_count: int
+    arrived: list[int]
+    method: Literal["PUT"]
+    parts: list[parts.PartTarget]
+    expires_at: str
+
+
+class StoredFile(TypedDict):
+    """A stored file and its size in bytes; `key` is the `input_key` of exports."""
+
+    key: str
+    size: int
+
+
 def is_video(filename: str, content_type: str) -> bool:
     """Check that a file may be a video by its content type, or by its name without one."""
     if content_type.lower() == UNKNOWN_TYPE:
@@ -87,8 +122,14 @@ async def create(request: Request[State]) -> Response:
     signed = await request.state["storage"].sign_write_url(
         user_id, key, size=body.size, content_type=body.content_type, expires_seconds=URL_SECONDS
     )
-    content = {"key": key, "url": signed.url, "method": "PUT", "headers": signed.headers}
-    return json_response(content | {"expires_at": format_timestamp(int(time.time()) + URL_SECONDS)}, 201)
+    target = UploadTarget(
+        key=key,
+        url=signed.url,
+        method="PUT",
+        headers=signed.headers,
+        expires_at=format_timestamp(int(time.time()) + URL_SECONDS),
+    )
+    return json_response(target, 201)
 
 
 async def get(request: Request[State]) -> Response:
@@ -106,7 +147,7 @@ async def complete(request: Request[State]) -> Response:
         raise NotFound("The upload does not exist.") from None
     if not whole:
         raise UploadIncomplete
-    return json_response({"key": upload.key, "size": upload.size}, 201)
+    return json_response(StoredFile(key=upload.key, size=upload.size), 201)
 
 
 async def abort(request: Request[State]) -> Response:
@@ -140,7 +181,7 @@ async def _create_multipart(request: Request[State], user_id: str, key: str, bod
 
 async def _upload_response(
     request: Request[State], upload: Upload, token: str, expires_at: int
-) -> dict[str, Any]:
+) -> MultipartUpload:
     storage = request.state["storage"]
     try:
         numbers = await parts.missing_parts(storage, upload)
