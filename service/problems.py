@@ -43,6 +43,18 @@ class Invalid(Problem):
     code = "invalid"
 
 
+class ExportIdTaken(Invalid):
+    title = "Another export already has this export_id."
+    code = "export_id_taken"
+
+    def __init__(self, export_id: str) -> None:
+        reason = "was already used with a different request body; choose another id for a new export"
+        super().__init__(
+            f"The export_id {export_id!r} {reason}.",
+            errors=[FieldError(loc=["export_id"], msg=f"it {reason}")],
+        )
+
+
 class Unauthenticated(Problem):
     title = "Authentication is required."
     status = 401

@@ -1,6 +1,7 @@
 """`POST /api/exports`: parse the request and submit it to `ExportService`."""
 
 import hashlib
+import json
 import re
 from typing import Annotated, Any, NotRequired, Self, cast
 
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.export_types.registry import ExportTypeName, parse_config
+from service.api.request_ids import ExportId, ProjectId
 from service.api.requests import NO_NUL_PATTERN, StrictModel, invalid_from, json_response, read_json
 from service.api.state import State
 from service.api.webhooks import Events, Url, sort_events
@@ -31,7 +33,9 @@ class CreateExport(StrictModel):
 
     type: ExportTypeName
     config: dict[str, Any]
-    project_id: Annotated[str, pydantic.Field(max_length=200, pattern=NO_NUL_PATTERN)] | None = None
+    project_id: ProjectId | None = None
+    project_name: Annotated[str, pydantic.Field(max_length=200, pattern=NO_NUL_PATTERN)] | None = None
+    export_id: ExportId | None = None
     webhook_url: Url | None = None
     webhook_events: Events | None = None
 
@@ -71,10 +75,19 @@ def _to_export_request(request: Request[State], body: CreateExport) -> ExportReq
         config=config,
         raw_config=body.config,
         project_id=body.project_id,
+        project_name=body.project_name,
+        export_id=body.export_id,
+        body_hash=_hash_body(body) if body.export_id is not None else None,
         webhook_url=body.webhook_url,
         webhook_events=sort_events(body.webhook_events or DEFAULT_EVENTS),
         traceparent=_traceparent(request),
     )
+
+
+def _hash_body(body: CreateExport) -> str:
+    """Hash what the body says: spaces, the order of fields and fields with their defaults make no difference."""
+    content = json.dumps(body.model_dump(exclude_defaults=True), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _traceparent(request: Request[State]) -> str | None:

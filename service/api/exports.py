@@ -15,18 +15,20 @@ from starlette.responses import Response
 
 from gpu.export_types.registry import ExportTypeName
 from infra.storage import StoredObject
+from service.api.request_ids import JobId, ProjectText
 from service.api.requests import (
-    MAX_JOB_ID,
     StrictModel,
     json_response,
+    parse_model,
     parse_query,
     path_job_id,
-    read_json,
+    read_body,
+    require_json,
 )
 from service.api.state import State
 from service.api.transfers.downloads import download_response
 from service.ingest.output_format import output_format
-from service.jobs import queries, transitions
+from service.jobs import acknowledgements, queries
 from service.jobs.models import Job, Status
 from service.jobs.serializers import Export
 from service.problems import (
@@ -36,14 +38,13 @@ from service.problems import (
 
 DOWNLOAD_URL_SECONDS = 3_600
 
-JobId = Annotated[str, pydantic.Field(max_length=MAX_JOB_ID, pattern=r"^[!-~]*$")]
-
 
 class ListQuery(StrictModel):
-    """`?status=&type=&limit=&cursor=`."""
+    """`?status=&type=&project_id=&limit=&cursor=`."""
 
     status: Status | None = None
     type: ExportTypeName | None = None
+    project_id: ProjectText | None = None
     limit: Annotated[int, pydantic.Field(ge=1, le=200)] = 50
     cursor: JobId | None = None
 
@@ -54,10 +55,17 @@ class RecentQuery(StrictModel):
     hours: Annotated[float, pydantic.Field(gt=0, le=24 * 366)] = 24
 
 
-class Acknowledge(StrictModel):
-    """The body of `POST /api/exports/acknowledge`."""
+JobIds = Annotated[list[JobId], pydantic.Field(max_length=1_000)]
 
-    job_ids: Annotated[list[JobId], pydantic.Field(max_length=1_000)]
+
+class Acknowledge(StrictModel):
+    """The body of `POST /api/exports/acknowledge`; without ids it means all finished exports."""
+
+    job_ids: JobIds | None = None
+
+
+class AcknowledgeList(pydantic.RootModel[JobIds]):
+    """The same body as a bare list of ids."""
 
 
 class ExportList(TypedDict):
@@ -74,14 +82,24 @@ class ExportPage(ExportList):
 
 async def list_(request: Request[State]) -> Response:
     """List one page of exports, newest first."""
+    return await _list_page(request, parse_query(request, ListQuery))
+
+
+async def list_project(request: Request[State]) -> Response:
+    """List one page of a project's exports: the same as `?project_id=`."""
+    query = parse_query(request, ListQuery, project_id=request.path_params["project_id"])
+    return await _list_page(request, query)
+
+
+async def _list_page(request: Request[State], query: ListQuery) -> Response:
     user_id = await request.state["authenticator"].user(request)
-    query = parse_query(request, ListQuery)
     async with request.state["database"].reading() as session:
         jobs = await queries.list_page(
             session,
             user_id,
             status=query.status,
             type_=query.type,
+            project_id=query.project_id,
             before=query.cursor,
             limit=query.limit + 1,
         )
@@ -108,12 +126,27 @@ async def list_recent(request: Request[State]) -> Response:
 
 
 async def acknowledge(request: Request[State]) -> Response:
-    """Mark finished exports as seen by the user."""
+    """Mark finished exports as seen by the user: those in the body, or all."""
     user_id = await request.state["authenticator"].user(request)
-    body, _ = await read_json(request, Acknowledge)
+    ids = await _read_ids(request)
+    now = request.state["clock"].wall()
     async with request.state["database"].transaction() as session:
-        acknowledged = await transitions.acknowledge(session, user_id, body.job_ids, now=time.time())
-    return json_response(ExportList(exports=_serialize_jobs(request, acknowledged)))
+        if ids is None:
+            jobs = await acknowledgements.acknowledge_all(session, user_id, now=now)
+        else:
+            jobs = await acknowledgements.acknowledge(session, user_id, ids, now=now)
+    return json_response(ExportList(exports=_serialize_jobs(request, jobs)))
+
+
+async def _read_ids(request: Request[State]) -> list[str] | None:
+    """Return the ids in the body, an object or a bare list; None if it names none."""
+    raw = (await read_body(request)).strip()
+    if raw in (b"", b"null"):
+        return None
+    require_json(request)
+    if raw.startswith(b"["):
+        return parse_model(AcknowledgeList, raw).root
+    return parse_model(Acknowledge, raw).job_ids
 
 
 async def get(request: Request[State]) -> Response:

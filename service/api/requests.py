@@ -54,16 +54,21 @@ async def read_json(request: Request[State], model: type[Model]) -> tuple[Model,
 
     A page of another origin can send forms without CORS, but no JSON: this prevents cross-site request forgery.
     """
-    if not is_json(request.headers.get("content-type", "")):
-        raise UnsupportedType("Send JSON with `Content-Type: application/json`.")
+    require_json(request)
     raw = await read_body(request)
     return parse_model(model, raw), raw
 
 
-def parse_query(request: Request[State], model: type[Model]) -> Model:
-    """Parse the query string; raises Invalid."""
+def require_json(request: Request[State]) -> None:
+    """Raise UnsupportedType unless the body is sent as JSON."""
+    if not is_json(request.headers.get("content-type", "")):
+        raise UnsupportedType("Send JSON with `Content-Type: application/json`.")
+
+
+def parse_query(request: Request[State], model: type[Model], **path_fields: str) -> Model:
+    """Parse the query string, and fields that the path gives; raises Invalid."""
     try:
-        return model.model_validate(dict(request.query_params))
+        return model.model_validate({**request.query_params, **path_fields})
     except pydantic.ValidationError as error:
         raise invalid_from(error, "query") from None
 

@@ -15,12 +15,16 @@ class ExportRequest:
     """A request for an export, valid in itself.
 
     `raw_config` is the config as the client wrote it, and is stored. `webhook_url` is an endpoint of this export alone.
+    `body_hash` says whether a later request with the same `export_id` is the same request.
     """
 
     type: str
     config: ExportConfig
     raw_config: Mapping[str, Any]
-    project_id: str | None = None
+    project_id: str | int | None = None
+    project_name: str | None = None
+    export_id: str | None = None
+    body_hash: str | None = None
     webhook_url: str | None = None
     webhook_events: Sequence[str] = DEFAULT_EVENTS
     traceparent: str | None = None

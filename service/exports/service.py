@@ -23,6 +23,7 @@ from service.jobs.models import IdempotencyKey, Job, Status
 from service.problems import (
     AlreadyFinished,
     AttemptStillEnding,
+    ExportIdTaken,
     Invalid,
     NotFound,
     NotRetryable,
@@ -61,12 +62,12 @@ class ExportService:
     async def submit(
         self, user_id: str, request: ExportRequest, idempotency: Idempotency | None = None
     ) -> Submitted:
-        """Store a pending job; return the earlier one if the idempotency key has one.
+        """Store a pending job; return the earlier one if the idempotency key or the chosen id has one.
 
         The run is not waited for.
         """
         async with self._database.reading() as session:
-            job = await _find_earlier(session, user_id, idempotency)
+            job = await _find_earlier(session, user_id, request, idempotency)
         if job is None:
             await checks.check_sources(self._storage, user_id, request.config)
             checks.check_output_place(self._storage, user_id, request.config)
@@ -80,7 +81,7 @@ class ExportService:
         return Submitted(job, own_endpoints[0] if own_endpoints else None)
 
     async def get(self, user_id: str, job_id: str) -> Job:
-        """Return one of the user's exports; raises NotFound."""
+        """Return one of the user's exports, by its own id or the chosen one; raises NotFound."""
         async with self._database.reading() as session:
             job = await queries.get(session, user_id, job_id)
         if job is None:
@@ -92,8 +93,9 @@ class ExportService:
 
         Raises AlreadyFinished.
         """
+        job = await self.get(user_id, job_id)
         async with self._database.transaction() as session:
-            cancelled = await transitions.cancel(session, user_id, job_id, now=self._clock())
+            cancelled = await transitions.cancel(session, user_id, job.job_id, now=self._clock())
         if cancelled is None:
             job = await self.get(user_id, job_id)
             if job.status is not Status.CANCELLED:
@@ -112,10 +114,10 @@ class ExportService:
             await transitions.lock_user(session, user_id)
             await checks.check_quota(session, user_id, self._max_queued)
             await checks.check_output_key(
-                session, user_id, job.output_key, now=self._clock(), except_job_id=job_id
+                session, user_id, job.output_key, now=self._clock(), except_job_id=job.job_id
             )
             retried = await transitions.retry(
-                session, user_id, job_id, attempts=self._attempt_limit, now=self._clock()
+                session, user_id, job.job_id, attempts=self._attempt_limit, now=self._clock()
             )
         if retried is None:
             job = await self.get(user_id, job_id)
@@ -128,10 +130,10 @@ class ExportService:
     async def _submit_once(
         self, user_id: str, request: ExportRequest, idempotency: Idempotency | None
     ) -> Job:
-        """Store the job, unless another request with the same idempotency key was faster."""
+        """Store the job, unless another request with the same key or chosen id was faster."""
         async with self._database.transaction() as session:
             await transitions.lock_user(session, user_id)
-            if (earlier := await _find_earlier(session, user_id, idempotency)) is not None:
+            if (earlier := await _find_earlier(session, user_id, request, idempotency)) is not None:
                 return earlier
             await checks.check_quota(session, user_id, self._max_queued)
             if request.config.output_key is not None:
@@ -170,7 +172,11 @@ class ExportService:
             input_key=request.config.input_key,
             output_key=request.config.output_key
             or f"exports/{job_id}{find_export_type(request.type).suffix}",
-            project_id=request.project_id,
+            project_id=None if request.project_id is None else str(request.project_id),
+            project_number=request.project_id if isinstance(request.project_id, int) else None,
+            project_name=request.project_name,
+            export_id=request.export_id,
+            body_hash=request.body_hash,
             traceparent=request.traceparent,
         )
         return await transitions.submit(
@@ -178,13 +184,23 @@ class ExportService:
         )
 
 
-async def _find_earlier(session: AsyncSession, user_id: str, idempotency: Idempotency | None) -> Job | None:
-    """Return the job that was submitted with this key.
+async def _find_earlier(
+    session: AsyncSession, user_id: str, request: ExportRequest, idempotency: Idempotency | None
+) -> Job | None:
+    """Return the job that was submitted with this key, or else with this chosen id.
 
-    Raises Invalid if its request had another body.
+    Raises Invalid or ExportIdTaken if its request had another body.
     """
-    if idempotency is None:
-        return None
+    job = await _find_by_key(session, user_id, idempotency) if idempotency is not None else None
+    if job is not None or request.export_id is None:
+        return job
+    job = await queries.find_by_export_id(session, user_id, request.export_id)
+    if job is not None and job.body_hash != request.body_hash:
+        raise ExportIdTaken(request.export_id)
+    return job
+
+
+async def _find_by_key(session: AsyncSession, user_id: str, idempotency: Idempotency) -> Job | None:
     row = await session.get(IdempotencyKey, (user_id, idempotency.key))
     if row is None:
         return None

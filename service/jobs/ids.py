@@ -1,6 +1,12 @@
 """Ids that sort by time, so that lists need no other order."""
 
+import re
 import secrets
+
+EXPORT_ID_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
+"""An id that a client chooses for an export."""
+
+_JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def new_id(now: float) -> str:
@@ -10,3 +16,8 @@ def new_id(now: float) -> str:
     )
     digits = f"{value:032x}"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def is_job_id(value: str) -> bool:
+    """Tell whether a string has the form of the ids that `new_id` makes."""
+    return _JOB_ID.fullmatch(value) is not None

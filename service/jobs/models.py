@@ -28,6 +28,8 @@ class Status(StrEnum):
 ACTIVE = (Status.PENDING, Status.PROCESSING)
 FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
 _IS_ACTIVE = text("status IN ('pending', 'processing')")
+_HAS_PROJECT = text("project_id IS NOT NULL")
+_HAS_EXPORT_ID = text("export_id IS NOT NULL")
 _IS_UNSEEN = text("completed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 # The exact text of the partial indexes, without parameters: otherwise no database uses the indexes. No type
@@ -43,7 +45,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `gpu_seconds_before` all but the latest run. `call_id` is the call that the runner started, and `reported_call_id`
     the one that the newest report named. `finalizer` names the replica's task that verifies and publishes the output
     now; only that task may end the attempt by what it finds. `interruptions` counts the attempts that ended because
-    the service did; `attempt_limit` grows by each.
+    the service did; `attempt_limit` grows by each. `project_id` is always text; a client that gave an integer has it in
+    `project_number`, too. `export_id` is the id that the client chose, with the hash of the body that it came with.
     """
 
     job_id: PrimaryKey
@@ -51,6 +54,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     config: LongText
     project_id: str | None = None
+    project_number: BigInt | None = None
+    project_name: str | None = None
+    export_id: str | None = None
+    body_hash: str | None = None
     input_key: str
     output_key: str
     status: Status
@@ -89,6 +96,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
     @property
+    def project(self) -> str | int | None:
+        """The project id as the client gave it."""
+        return self.project_id if self.project_number is None else self.project_number
+
+    @property
     def log_fields(self) -> dict[str, object]:
         """The `extra` of a log record about this attempt."""
         return {"job": self.job_id, "attempt": self.attempt}
@@ -121,6 +133,22 @@ JOBS: Final = Table(
     Index("ix_export_jobs_user_status", "user_id", "status", "job_id"),
     Index("ix_export_jobs_user_completed", "user_id", "completed_at"),
     Index("ix_export_jobs_output", "user_id", "output_key"),
+    Index(
+        "ix_export_jobs_project",
+        "user_id",
+        "project_id",
+        "job_id",
+        sqlite_where=_HAS_PROJECT,
+        postgresql_where=_HAS_PROJECT,
+    ),
+    Index(
+        "ux_export_jobs_export_id",
+        "user_id",
+        "export_id",
+        unique=True,
+        sqlite_where=_HAS_EXPORT_ID,
+        postgresql_where=_HAS_EXPORT_ID,
+    ),
     Index("ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN),
     Index(
         "ix_export_jobs_active",

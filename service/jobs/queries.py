@@ -17,8 +17,14 @@ LATEST_FINISHED = JOBS.c.completed_at.desc()
 
 
 async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
-    """Return a job of the user."""
+    """Return a job of the user, by its own id or the one that the client chose."""
     jobs = await list_for_user(session, user_id, JOBS.c.job_id == job_id, limit=1)
+    return jobs[0] if jobs else await find_by_export_id(session, user_id, job_id)
+
+
+async def find_by_export_id(session: AsyncSession, user_id: str, export_id: str) -> Job | None:
+    """Return the user's job with this id, which the client chose."""
+    jobs = await list_for_user(session, user_id, JOBS.c.export_id == export_id, limit=1)
     return jobs[0] if jobs else None
 
 
@@ -86,6 +92,7 @@ async def list_page(
     *,
     status: Status | None,
     type_: str | None,
+    project_id: str | None,
     before: str | None,
     limit: int,
 ) -> list[Job]:
@@ -95,6 +102,8 @@ async def list_page(
         where.append(JOBS.c.status == status)
     if type_:
         where.append(JOBS.c.type == type_)
+    if project_id is not None:
+        where.append(JOBS.c.project_id == project_id)
     if before:
         where.append(JOBS.c.job_id < before)
     return await list_for_user(session, user_id, *where, limit=limit)

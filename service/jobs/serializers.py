@@ -36,16 +36,18 @@ class Export(TypedDict):
 
     `sequence` counts the changes of the export: ignore a state whose `sequence` is not greater than the one you have.
     `attempt` counts its attempts. `error` is set if it failed, `output` once it is complete.
+    `export_id` and `project_id` are as the client gave them.
     """
 
     job_id: str
+    export_id: str | None
     type: str
     status: Status
     phase: Phase
     progress: float
     message: str
     error: ExportFailure | None
-    project_id: str | None
+    project_id: str | int | None
     attempt: int
     sequence: int
     input_key: str
@@ -71,13 +73,14 @@ class JobSerializer:
         """Return the job object of the wire contract."""
         return {
             "job_id": job.job_id,
+            "export_id": job.export_id,
             "type": job.type,
             "status": job.status,
             "phase": job.phase,
             "progress": round(job.progress, 1),
             "message": job.message,
             "error": {"code": job.error_code, "message": job.error_message or ""} if job.error_code else None,
-            "project_id": job.project_id,
+            "project_id": job.project,
             "attempt": job.attempt,
             "sequence": job.sequence,
             "input_key": job.input_key,

@@ -42,7 +42,10 @@ ALLOWED = f"""attempt < attempt_limit + :extra_attempts
 _NUMBERED = "sequence = sequence + 1, transition_sequence = sequence + 1"
 _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now, eta_seconds = NULL"
 # A new attempt resets every column of a job to its default, but for these.
-_REQUESTED = {"job_id", "user_id", "type", "config", "project_id", "input_key", "output_key", "traceparent"}
+_REQUESTED = {
+    *("job_id", "user_id", "type", "config", "input_key", "output_key", "traceparent"),
+    *("project_id", "project_number", "project_name", "export_id", "body_hash"),
+}
 _CREATED = {"runner", "created_at"}
 _OUTPUT = {"output_size", "output_checksum", "output_duration", "output_width", "output_height"}
 _COUNTED = {"gpu_seconds", "gpu_seconds_before", "attempt_limit", "interruptions"}

@@ -4,7 +4,7 @@ These functions take a session and never commit. Each returns the row after the 
 allow the change. Callbacks make their transitions in `service.ingest.apply`, with the same SQL.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,10 @@ class Submission:
     input_key: str
     output_key: str
     project_id: str | None = None
+    project_number: int | None = None
+    project_name: str | None = None
+    export_id: str | None = None
+    body_hash: str | None = None
     traceparent: str | None = None
 
 
@@ -89,20 +93,6 @@ async def retry(session: AsyncSession, user_id: str, job_id: str, *, attempts: i
         "attempts": attempts,
     }
     return await apply_transition(session, _RETRY, values, now)
-
-
-async def acknowledge(
-    session: AsyncSession, user_id: str, job_ids: Sequence[str], *, now: float
-) -> list[Job]:
-    """Mark finished jobs as seen and return them; skip unfinished, unknown and seen ones."""
-    seen = and_(
-        JOBS.c.user_id == user_id,
-        JOBS.c.job_id.in_(job_ids),
-        JOBS.c.completed_at.is_not(None),
-        JOBS.c.acknowledged_at.is_(None),
-    )
-    rows = await session.execute(update(JOBS).where(seen).values(acknowledged_at=now).returning(JOBS))
-    return [to_job(row) for row in rows.mappings()]
 
 
 async def requeue(

@@ -66,13 +66,14 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     """The job object; progress is in percent."""
 
     job_id: str
+    export_id: str | None = None
     type: str
     status: str
     phase: str
     progress: float
     message: str
     error: Failure | None = None
-    project_id: str | None = None
+    project_id: str | int | None = None
     attempt: int
     sequence: int
     input_key: str

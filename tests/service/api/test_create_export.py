@@ -15,6 +15,7 @@ from tests.support.problems import assert_problem
 JOB_FIELDS = {
     *(
         "job_id",
+        "export_id",
         "type",
         "status",
         "phase",
@@ -41,7 +42,7 @@ async def test_an_export_is_accepted_and_shown_at_its_location(app: AppHarness) 
     assert shown.status_code == 200
     assert shown.headers["cache-control"] == "no-store"
     assert (job["status"], job["phase"], job["sequence"], job["attempt"]) == ("pending", "queued", 1, 1)
-    assert (job["project_id"], job["input_key"]) == ("spring", SOURCE)
+    assert (job["project_id"], job["input_key"], job["export_id"]) == ("spring", SOURCE, None)
     assert job["output_key"] == f"exports/{job['job_id']}.mp4"
     assert job["created_at"].endswith("Z")
 
@@ -63,7 +64,24 @@ async def test_an_export_is_accepted_and_shown_at_its_location(app: AppHarness) 
             ["config", "zoom"],
             id="an unknown setting",
         ),
-        pytest.param({"project_id": "x" * 201}, ["project_id"], id="a long project"),
+        *(
+            pytest.param({"project_id": project}, ["project_id"], id=f"the project {str(project)[:20]}")
+            for project in ("x" * 201, 2**63, -(2**63) - 1, 7.5, True, ["spring"], {"id": 7})
+        ),
+        pytest.param({"project_name": "x" * 201}, ["project_name"], id="a long project name"),
+        *(
+            pytest.param({"export_id": export_id}, ["export_id"], id=f"the id {str(export_id)[:12]}")
+            for export_id in (
+                "",
+                "x" * 7,
+                "x" * 65,
+                "a b c d e",
+                "ümlaut-12",
+                "export_1\n",
+                "a/b/c/d/e",
+                12345678,
+            )
+        ),
         *(
             pytest.param(
                 {"config": {**FRAMING, "input_key": key}}, ["config", "input_key"], id=f"the key {key[:20]!r}"

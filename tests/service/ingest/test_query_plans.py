@@ -15,7 +15,7 @@ from infra.database.sqlite import SqliteDatabase, sqlite_url
 from infra.database.sqlite_batch import SqliteBatch
 from service import schema
 from service.ingest.apply import apply_all
-from service.jobs import leases, queries
+from service.jobs import acknowledgements, leases, queries
 from service.jobs.models import Status
 from tests.support.job_factory import build_change
 
@@ -51,11 +51,16 @@ READS: dict[str, Read] = {
         session, "alice", since=NOW, after=(NOW, "a"), limit=200
     ),
     "page": lambda session: queries.list_page(
-        session, "alice", status=None, type_=None, before="b", limit=50
+        session, "alice", status=None, type_=None, project_id=None, before="b", limit=50
     ),
     "page of one status": lambda session: queries.list_page(
-        session, "alice", status=Status.ERROR, type_=None, before="b", limit=50
+        session, "alice", status=Status.ERROR, type_=None, project_id=None, before="b", limit=50
     ),
+    "page of a project": lambda session: queries.list_page(
+        session, "alice", status=None, type_=None, project_id="7", before="b", limit=50
+    ),
+    "acknowledged": lambda session: acknowledgements.acknowledge(session, "alice", ["a", "b"], now=NOW),
+    "all acknowledged": lambda session: acknowledgements.acknowledge_all(session, "alice", now=NOW),
     "quota": lambda session: queries.count_active(session, "alice"),
     "metrics": queries.count_active_by_status,
     "claim": lambda session: leases.claim(session, slots=4, per_user=2, lease_seconds=30, now=NOW),

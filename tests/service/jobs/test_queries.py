@@ -3,7 +3,7 @@
 import pytest
 
 from infra.database.sqlite import SqliteDatabase
-from service.jobs import queries, transitions
+from service.jobs import acknowledgements, queries, transitions
 from service.jobs.models import Status
 from tests.support import job_factory
 
@@ -24,8 +24,19 @@ async def filled(database: SqliteDatabase) -> SqliteDatabase:
         job = await queries.get(session, "ada", "job-2")
         assert job is not None
         await transitions.fail(session, job, "lost", "Lost.", now=NOW + 20)
-        await transitions.acknowledge(session, "ada", ["job-2", "job-8"], now=NOW + 30)
+        await acknowledgements.acknowledge(session, "ada", ["job-2", "job-8"], now=NOW + 30)
     return database
+
+
+async def test_all_jobs_are_acknowledged_when_they_are_more_than_are_returned(
+    filled: SqliteDatabase,
+) -> None:
+    async with filled.transaction() as session:
+        for job_id in ("job-0", "job-3", "job-4", "job-5"):
+            await transitions.cancel(session, "ada", job_id, now=NOW + 40)
+        jobs = await acknowledgements.acknowledge_all(session, "ada", now=NOW + 50, limit=2)
+        assert [job.job_id for job in jobs] == ["job-5", "job-4"]
+        assert await queries.list_unacknowledged(session, "ada") == []
 
 
 async def test_a_job_of_another_user_is_not_there(filled: SqliteDatabase) -> None:
@@ -39,7 +50,7 @@ async def test_pages_hold_each_job_once_newest_first(filled: SqliteDatabase) -> 
     seen, before = [], None
     async with filled.reading() as session:
         while page := await queries.list_page(
-            session, "ada", status=None, type_=None, before=before, limit=3
+            session, "ada", status=None, type_=None, project_id=None, before=before, limit=3
         ):
             seen.append([job.job_id for job in page])
             before = page[-1].job_id
@@ -59,7 +70,9 @@ async def test_pages_are_narrowed_by_status_and_type(
     filled: SqliteDatabase, status: Status | None, type_: str | None, expected: list[str]
 ) -> None:
     async with filled.reading() as session:
-        page = await queries.list_page(session, "ada", status=status, type_=type_, before=None, limit=9)
+        page = await queries.list_page(
+            session, "ada", status=status, type_=type_, project_id=None, before=None, limit=9
+        )
     assert [job.job_id for job in page] == expected
 
 

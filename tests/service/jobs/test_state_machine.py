@@ -9,7 +9,7 @@ from callbacks.envelope import EventType, Phase
 from infra.database.sqlite import SqliteDatabase
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Refusal
-from service.jobs import finalize_leases, leases, transitions
+from service.jobs import acknowledgements, finalize_leases, leases, transitions
 from service.jobs.models import Job
 from service.jobs.retry_rule import Charge
 from tests.service.jobs.job_model import (
@@ -275,7 +275,7 @@ class JobEvents(JobModel):
 
         async def acknowledge() -> list[Job]:
             async with self.database.transaction() as session:
-                return await transitions.acknowledge(
+                return await acknowledgements.acknowledge(
                     session, job.user_id, [job.job_id, "other"], now=self.now
                 )
 

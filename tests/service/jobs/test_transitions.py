@@ -15,7 +15,7 @@ from callbacks.envelope import EventType, Report
 from infra.database.base import Database
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Outcome, Refusal
-from service.jobs import finalize_leases, leases, transitions
+from service.jobs import acknowledgements, finalize_leases, leases, transitions
 from service.jobs.models import Job
 from service.jobs.retry_rule import Charge
 from tests.support import job_factory
@@ -155,7 +155,7 @@ EVENTS: dict[str, Event] = {
         lambda session, job: transitions.retry(session, "eve", job.job_id, attempts=3, now=NOW)
     ),
     "acknowledge": service(
-        lambda session, job: transitions.acknowledge(session, "ada", [job.job_id], now=NOW)
+        lambda session, job: acknowledgements.acknowledge(session, "ada", [job.job_id], now=NOW)
     ),
 }
 EVENTS_TO_STATE = {
