@@ -9,6 +9,7 @@ from service.api import create_export, deliveries, exports, health, metrics, ver
 from service.api.callbacks import Callbacks
 from service.api.streaming import sse, websocket
 from service.api.transfers import files, output_uploads, probes, uploads
+from service.api.web_modules import MODULES, web_module_route
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
@@ -47,6 +48,7 @@ ROUTES = [
     Route("/api/webhooks/{id}/deliveries/{delivery_id}", deliveries.get),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
     Route("/api/stream-tickets", sse.create_ticket, methods=["POST"]),
+    *(web_module_route(name) for name in MODULES),
     Route("/healthz", health.healthz),
     Route("/api/health", health.healthz),
     Route("/readyz", health.readyz),
