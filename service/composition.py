@@ -19,6 +19,7 @@ from service.dispatch.runners import Runner, RunnerReadiness
 from service.exports.service import ExportService
 from service.factories import (
     Loop,
+    create_client_serializer,
     create_delivery_config,
     create_egress_client,
     create_limits,
@@ -78,6 +79,7 @@ class _Base:
     runner: Runner
     clock: Clock
     serializer: JobSerializer
+    webhook_serializer: JobSerializer
     master_keys: tuple[bytes, ...]
 
 
@@ -108,7 +110,8 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         storage=create_storage(settings, master_keys[0]),
         runner=replacements.runner or create_runner(settings),
         clock=replacements.clock or Clock(),
-        serializer=JobSerializer(settings.origin),
+        serializer=create_client_serializer(settings),
+        webhook_serializer=JobSerializer(settings.origin),
         master_keys=master_keys,
     )
     webhooks = _build_webhooks(base)
@@ -121,7 +124,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
 
 
 def _build_webhooks(base: _Base) -> _Webhooks:
-    outbox = Outbox(base.serializer, base.clock.wall)
+    outbox = Outbox(base.webhook_serializer, base.clock.wall)
     base.database.before_commit = outbox.write_in_session
     egress = create_egress_client(base.settings)
     worker = DeliveryWorker(
@@ -228,6 +231,7 @@ def _build_state(
         delivery_worker=webhooks.worker,
         source_prober=Prober(),
         serializer=base.serializer,
+        webhook_serializer=base.webhook_serializer,
         limits=Limits(
             upload_bytes=settings.max_upload_bytes,
             output_bytes=settings.max_output_bytes,

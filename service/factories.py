@@ -24,6 +24,8 @@ from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
 from service.ingest.prober import Prober
+from service.jobs.legacy_serializer import LegacySerializer
+from service.jobs.serializers import JobSerializer
 from service.retention import Retention, RetentionTask
 from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 from service.startup.outage import OutageLogFilter
@@ -107,6 +109,11 @@ def create_spec_builder(
         master_key=master_key,
         deadline_seconds=settings.attempt_deadline_seconds,
     )
+
+
+def create_client_serializer(settings: Settings) -> JobSerializer:
+    """Return what shows jobs to clients; webhooks have a shape of their own that never changes."""
+    return LegacySerializer(settings.origin) if settings.legacy_frontend else JobSerializer(settings.origin)
 
 
 def create_limits(settings: Settings) -> Limits:

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     auth_issuer: str | None = None
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
 
+    legacy_frontend: bool = False
+
     max_connections: Annotated[int, Field(ge=1)] = 4_096
     max_connections_per_address: Annotated[int | None, Field(ge=1)] = None
     max_active_per_user: Annotated[int, Field(ge=1)] = 4

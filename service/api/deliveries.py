@@ -103,7 +103,7 @@ async def recover(request: Request[State]) -> Response:
             count, last_job_id = await recovery.recover_missed(
                 session,
                 endpoint,
-                request.state["serializer"],
+                request.state["webhook_serializer"],
                 since=body.since.timestamp(),
                 after=after,
                 now=time.time(),

@@ -37,7 +37,7 @@ class Limits:
 class State(TypedDict):
     """The objects, by name.
 
-    `folder_storage` is `storage` if this service itself serves its objects.
+    `serializer` shows jobs to clients. `folder_storage` is `storage` if this service itself serves its objects.
     """
 
     clock: Clock
@@ -60,6 +60,7 @@ class State(TypedDict):
     delivery_worker: DeliveryWorker
     source_prober: Prober
     serializer: JobSerializer
+    webhook_serializer: JobSerializer
     limits: Limits
     runner_name: str
     runner_readiness: RunnerReadiness

@@ -25,7 +25,7 @@ async def test_a_project_id_comes_back_as_it_was_given(app_on_any_database: AppH
         assert [json.dumps(echo) for echo in echoes] == [json.dumps(project)] * 2
 
 
-async def test_a_project_id_survives_a_retry_and_reaches_webhooks_and_streams(app: AppHarness) -> None:
+async def test_a_project_id_survives_a_retry_and_reaches_streams(app: AppHarness) -> None:
     job = await app.submit_export(json=app.export_body(project_id=7, export_id="chosen-id"))
     await app.client.delete(f"/api/exports/{job['job_id']}")
     retried = (await app.client.post(f"/api/exports/{job['job_id']}/retry")).json()
