@@ -224,3 +224,12 @@ class MethodNotAllowed(Problem):
     title = "This path does not support the method."
     status = 405
     code = "method_not_allowed"
+
+
+class UpgradeRequired(Problem):
+    title = "This path is that of a WebSocket; open it with one."
+    status = 426
+    code = "upgrade_required"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Upgrade": "websocket", "Connection": "Upgrade"})

@@ -6,14 +6,17 @@ A bare ASGI application, because every progress report of every export comes thr
 import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TypedDict
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callbacks import signing
-from callbacks.envelope import MAX_BODY_BYTES, decode
+from callbacks.envelope import MAX_BODY_BYTES, Callback, decode
 from infra.database.errors import DATABASE_ERRORS
 from infra.storage import StorageError
+from service.api.openapi.operations import Body, Credential, Tag, declare_operation
+from service.api.openapi.parameters import SIGNATURE_HEADERS
 from service.api.problem_handlers import internal_error, problem_response
 from service.api.requests import MAX_JOB_ID, is_json
 from service.ingest.batch_writer import WriterStopped
@@ -63,6 +66,21 @@ _JSON = b"application/json"
 CALLBACK_PREFIX = "/api/callbacks/"
 
 
+class Accepted(TypedDict):
+    """The callback is stored: `sequence` is the number of the export's last change."""
+
+    sequence: int
+
+
+@declare_operation(
+    "report_progress",
+    Tag.RUNS,
+    credential=Credential.RUN,
+    body=Body(Callback),
+    headers=SIGNATURE_HEADERS,
+    answers={200: Accepted},
+    problems=(AttemptOver, StillFinalizing, WrongClock),
+)
 class Callbacks:
     """`POST /api/callbacks/{job_id}`."""
 

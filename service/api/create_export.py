@@ -10,13 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.export_types.registry import ExportTypeName, parse_config
+from service.api.openapi.operations import Answer, Body, Tag, declare_operation
+from service.api.openapi.parameters import IDEMPOTENCY_KEY, TRACEPARENT
 from service.api.request_ids import ExportId, ProjectId
 from service.api.requests import NO_NUL_PATTERN, StrictModel, invalid_from, json_response, read_json
 from service.api.state import State
 from service.api.webhooks import Events, Url, sort_events
 from service.exports.models import ExportRequest, Idempotency
 from service.jobs.serializers import Export
-from service.problems import Invalid
+from service.problems import ExportIdTaken, Invalid, OutputKeyInUse, QuotaExceeded
 from service.webhooks import serializers
 from service.webhooks.endpoints import DEFAULT_EVENTS
 
@@ -52,6 +54,14 @@ class SubmittedExport(Export):
     webhook: NotRequired[serializers.WebhookWithSecret]
 
 
+@declare_operation(
+    "create_export",
+    Tag.EXPORTS,
+    body=Body(CreateExport),
+    headers=(IDEMPOTENCY_KEY, TRACEPARENT),
+    answers={202: Answer("The export.", SubmittedExport, headers={"Location": "The path of the export."})},
+    problems=(ExportIdTaken, OutputKeyInUse, QuotaExceeded),
+)
 async def create(request: Request[State]) -> Response:
     """Submit an export; the response does not wait for its run."""
     user_id = await request.state["authenticator"].user(request)

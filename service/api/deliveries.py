@@ -7,6 +7,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, parse_query, read_json
 from service.api.state import State
 from service.api.webhooks import Cursor, load_endpoint, path_id
@@ -48,6 +49,12 @@ class EndpointDisabled(Conflict):
     code = "endpoint_disabled"
 
 
+@declare_operation(
+    "send_test_event",
+    Tag.DELIVERIES,
+    answers={202: serializers.WebhookDelivery},
+    problems=(EndpointDisabled,),
+)
 async def send_test(request: Request[State]) -> Response:
     """Send a test event; its delivery shows the result."""
     endpoint = await _load_enabled_endpoint(request)
@@ -56,6 +63,7 @@ async def send_test(request: Request[State]) -> Response:
     return _accept(request, delivery, {})
 
 
+@declare_operation("list_deliveries", Tag.DELIVERIES, query=ListQuery, answers={200: DeliveryPage})
 async def list_(request: Request[State]) -> Response:
     """List the deliveries of the webhook with their attempts, newest first."""
     endpoint = await load_endpoint(request)
@@ -72,6 +80,7 @@ async def list_(request: Request[State]) -> Response:
     )
 
 
+@declare_operation("get_delivery", Tag.DELIVERIES, answers={200: serializers.WholeDelivery})
 async def get(request: Request[State]) -> Response:
     """Show one delivery with its payload and the stored responses."""
     endpoint = await load_endpoint(request)
@@ -81,6 +90,9 @@ async def get(request: Request[State]) -> Response:
     return json_response(serializers.delivery_to_whole_dict(delivery, attempts))
 
 
+@declare_operation(
+    "redeliver", Tag.DELIVERIES, answers={202: serializers.WebhookDelivery}, problems=(EndpointDisabled,)
+)
 async def redeliver(request: Request[State]) -> Response:
     """Send the delivery again at once, with the same `webhook-id`."""
     endpoint = await _load_enabled_endpoint(request)
@@ -91,6 +103,13 @@ async def redeliver(request: Request[State]) -> Response:
     return _accept(request, requeued or await _load_delivery(request, endpoint), attempts)
 
 
+@declare_operation(
+    "recover_events",
+    Tag.DELIVERIES,
+    body=Body(RecoverBody),
+    answers={202: Recovery},
+    problems=(EndpointDisabled,),
+)
 async def recover(request: Request[State]) -> Response:
     """Send the final events since a time that the webhook has not received."""
     endpoint = await _load_enabled_endpoint(request)

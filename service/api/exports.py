@@ -1,6 +1,6 @@
-"""`/api/exports`: list, show, cancel, retry, acknowledge and download exports.
+"""`/api/exports`: list, show, cancel, retry and download exports.
 
-`create_export` creates them.
+`create_export` creates them, `acknowledge` marks them as seen.
 """
 
 import time
@@ -15,25 +15,29 @@ from starlette.responses import Response
 
 from gpu.export_types.registry import ExportTypeName
 from infra.storage import StoredObject
+from service.api.openapi.operations import Tag, declare_operation
+from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.request_ids import JobId, ProjectText
 from service.api.requests import (
     StrictModel,
     json_response,
-    parse_model,
     parse_query,
     path_job_id,
-    read_body,
-    require_json,
 )
 from service.api.state import State
-from service.api.transfers.downloads import download_response
+from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
 from service.ingest.output_format import output_format
-from service.jobs import acknowledgements, queries
+from service.jobs import queries
 from service.jobs.models import Job, Status
 from service.jobs.serializers import Export
 from service.problems import (
+    AlreadyFinished,
+    AttemptStillEnding,
     NotComplete,
+    NotRetryable,
+    OutputKeyInUse,
     OutputReplaced,
+    QuotaExceeded,
 )
 
 DOWNLOAD_URL_SECONDS = 3_600
@@ -55,19 +59,6 @@ class RecentQuery(StrictModel):
     hours: Annotated[float, pydantic.Field(gt=0, le=24 * 366)] = 24
 
 
-JobIds = Annotated[list[JobId], pydantic.Field(max_length=1_000)]
-
-
-class Acknowledge(StrictModel):
-    """The body of `POST /api/exports/acknowledge`; without ids it means all finished exports."""
-
-    job_ids: JobIds | None = None
-
-
-class AcknowledgeList(pydantic.RootModel[JobIds]):
-    """The same body as a bare list of ids."""
-
-
 class ExportList(TypedDict):
     """Exports, newest first."""
 
@@ -80,11 +71,13 @@ class ExportPage(ExportList):
     next_cursor: str | None
 
 
+@declare_operation("list_exports", Tag.EXPORTS, query=ListQuery, answers={200: ExportPage})
 async def list_(request: Request[State]) -> Response:
     """List one page of exports, newest first."""
     return await _list_page(request, parse_query(request, ListQuery))
 
 
+@declare_operation("list_project_exports", Tag.EXPORTS, query=ListQuery, answers={200: ExportPage})
 async def list_project(request: Request[State]) -> Response:
     """List one page of a project's exports: the same as `?project_id=`."""
     query = parse_query(request, ListQuery, project_id=request.path_params["project_id"])
@@ -105,55 +98,36 @@ async def _list_page(request: Request[State], query: ListQuery) -> Response:
         )
     page, has_more = jobs[: query.limit], len(jobs) > query.limit
     return json_response(
-        ExportPage(exports=_serialize_jobs(request, page), next_cursor=page[-1].job_id if has_more else None)
+        ExportPage(exports=serialize_jobs(request, page), next_cursor=page[-1].job_id if has_more else None)
     )
 
 
+@declare_operation("list_active_exports", Tag.EXPORTS, answers={200: ExportList})
 async def list_active(request: Request[State]) -> Response:
     """List the exports that are pending or processing, for a page that was reloaded."""
     return await _list_response(request, queries.list_active)
 
 
+@declare_operation("list_unacknowledged_exports", Tag.EXPORTS, answers={200: ExportList})
 async def list_unacknowledged(request: Request[State]) -> Response:
     """List the exports that finished and were not acknowledged."""
     return await _list_response(request, queries.list_unacknowledged)
 
 
+@declare_operation("list_recent_exports", Tag.EXPORTS, query=RecentQuery, answers={200: ExportList})
 async def list_recent(request: Request[State]) -> Response:
     """List the exports that are active or finished in the last `hours`."""
     since = time.time() - parse_query(request, RecentQuery).hours * 3600
     return await _list_response(request, partial(queries.list_recent, since=since))
 
 
-async def acknowledge(request: Request[State]) -> Response:
-    """Mark finished exports as seen by the user: those in the body, or all."""
-    user_id = await request.state["authenticator"].user(request)
-    ids = await _read_ids(request)
-    now = request.state["clock"].wall()
-    async with request.state["database"].transaction() as session:
-        if ids is None:
-            jobs = await acknowledgements.acknowledge_all(session, user_id, now=now)
-        else:
-            jobs = await acknowledgements.acknowledge(session, user_id, ids, now=now)
-    return json_response(ExportList(exports=_serialize_jobs(request, jobs)))
-
-
-async def _read_ids(request: Request[State]) -> list[str] | None:
-    """Return the ids in the body, an object or a bare list; None if it names none."""
-    raw = (await read_body(request)).strip()
-    if raw in (b"", b"null"):
-        return None
-    require_json(request)
-    if raw.startswith(b"["):
-        return parse_model(AcknowledgeList, raw).root
-    return parse_model(Acknowledge, raw).job_ids
-
-
+@declare_operation("get_export", Tag.EXPORTS, answers={200: Export})
 async def get(request: Request[State]) -> Response:
     """Show one export."""
     return job_response(request, await load_job(request))
 
 
+@declare_operation("cancel_export", Tag.EXPORTS, answers={202: Export}, problems=(AlreadyFinished,))
 async def cancel(request: Request[State]) -> Response:
     """Cancel the export and stop its run; cancelling again has the same response."""
     user_id = await request.state["authenticator"].user(request)
@@ -161,6 +135,12 @@ async def cancel(request: Request[State]) -> Response:
     return job_response(request, job, 202)
 
 
+@declare_operation(
+    "retry_export",
+    Tag.EXPORTS,
+    answers={202: Export},
+    problems=(NotRetryable, AttemptStillEnding, OutputKeyInUse, QuotaExceeded),
+)
 async def retry(request: Request[State]) -> Response:
     """Start a new attempt of a failed or cancelled export."""
     user_id = await request.state["authenticator"].user(request)
@@ -168,6 +148,13 @@ async def retry(request: Request[State]) -> Response:
     return job_response(request, job, 202)
 
 
+@declare_operation(
+    "download_export",
+    Tag.EXPORTS,
+    headers=(RANGE, IF_NONE_MATCH, IF_MATCH),
+    answers=DOWNLOAD_ANSWERS,
+    problems=(NotComplete, OutputReplaced),
+)
 async def download_output(request: Request[State]) -> Response:
     """Send the exported file, by range if the request has one."""
     job = await load_job(request)
@@ -204,10 +191,11 @@ async def _list_response(request: Request[State], read: Read) -> Response:
     user_id = await request.state["authenticator"].user(request)
     async with request.state["database"].reading() as session:
         jobs = await read(session, user_id)
-    return json_response(ExportList(exports=_serialize_jobs(request, jobs)))
+    return json_response(ExportList(exports=serialize_jobs(request, jobs)))
 
 
-def _serialize_jobs(request: Request[State], jobs: list[Job]) -> list[Export]:
+def serialize_jobs(request: Request[State], jobs: list[Job]) -> list[Export]:
+    """Return the exports of a list."""
     return [request.state["serializer"].to_dict(job) for job in jobs]
 
 

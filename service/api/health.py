@@ -8,6 +8,7 @@ from typing import Literal, NotRequired, TypedDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.openapi.operations import Credential, Tag, declare_operation
 from service.api.requests import json_response
 from service.api.state import State
 
@@ -45,6 +46,9 @@ class Readiness(TypedDict):
     runner_error: NotRequired[RunnerError]
 
 
+@declare_operation(
+    "check_liveness", Tag.OPERATION, credential=Credential.ANYONE, answers={200: Health, 503: Health}
+)
 async def healthz(request: Request[State]) -> Response:
     """Respond 503 if a loop or the database has been down for too long.
 
@@ -57,6 +61,9 @@ async def healthz(request: Request[State]) -> Response:
     return json_response(Health(status="failing", dead_seconds=rounded), 503)
 
 
+@declare_operation(
+    "check_readiness", Tag.OPERATION, credential=Credential.ANYONE, answers={200: Readiness, 503: Readiness}
+)
 async def readyz(request: Request[State]) -> Response:
     """Respond 503 unless database, storage, runner and loops work.
 

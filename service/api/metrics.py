@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 from service.api.state import State
 from service.jobs import queries
 from service.webhooks.due_query import count_pending
@@ -72,6 +73,12 @@ class _Snapshot(Collector):
         )
 
 
+@declare_operation(
+    "get_metrics",
+    Tag.OPERATION,
+    credential=Credential.ANYONE,
+    answers={200: Answer("The metrics.", media_type="text/plain")},
+)
 async def metrics(request: Request[State]) -> Response:
     """Report the counters of this process, and the active and pending rows of the database."""
     async with request.state["database"].reading() as session:

@@ -1,6 +1,7 @@
 """Map every exception of a route to a problem, and render it as RFC 9457."""
 
 import logging
+from typing import NotRequired, TypedDict
 
 import msgspec
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
@@ -14,6 +15,7 @@ from infra.database.errors import DATABASE_ERRORS
 from infra.storage import DiskFull, StorageError, StorageUnavailable
 from service.problems import (
     DiskFullProblem,
+    FieldError,
     MethodNotAllowed,
     NotFound,
     Problem,
@@ -27,12 +29,29 @@ logger = logging.getLogger("framehook.errors")
 DISK_FULL_ADVICE = "the disk of DATA_DIR has no room: free some, or move DATA_DIR to a larger one"
 
 
+class ProblemDetails(TypedDict):
+    """Why a request was rejected (RFC 9457).
+
+    Programs branch on `code`, which never changes and also ends `type`. People read `detail`: what happened, and what
+    to do. `errors` names the fields that are wrong. `instance` is the path of the request.
+    """
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    instance: str
+    errors: NotRequired[list[FieldError]]
+
+
 def problem_response(problem: Problem, instance: str) -> Response:
     """Render the problem as `application/problem+json`; `instance` is the path of the request."""
-    body: dict[str, object] = {
+    body: ProblemDetails = {
         "type": f"urn:framehook:problem:{problem.code}",
         "title": problem.title,
         "status": problem.status,
+        "code": problem.code,
         "detail": problem.detail,
         "instance": instance,
     }

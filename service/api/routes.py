@@ -5,9 +5,19 @@
 
 from starlette.routing import Route, WebSocketRoute
 
-from service.api import create_export, deliveries, exports, health, metrics, verification, webhooks
+from service.api import (
+    acknowledge,
+    create_export,
+    deliveries,
+    exports,
+    health,
+    metrics,
+    verification,
+    webhooks,
+)
 from service.api.callbacks import Callbacks
-from service.api.streaming import sse, websocket
+from service.api.openapi import document
+from service.api.streaming import sse, tickets, websocket
 from service.api.transfers import files, output_uploads, probes, uploads
 from service.api.web_modules import MODULES, web_module_route
 
@@ -18,7 +28,7 @@ ROUTES = [
     Route("/api/exports/active", exports.list_active),
     Route("/api/exports/recent", exports.list_recent),
     Route("/api/exports/unacknowledged", exports.list_unacknowledged),
-    Route("/api/exports/acknowledge", exports.acknowledge, methods=["POST"]),
+    Route("/api/exports/acknowledge", acknowledge.acknowledge, methods=["POST"]),
     Route("/api/exports/events", sse.user_events),
     Route("/api/exports/project/{project_id:path}", exports.list_project),
     Route("/api/exports/{job_id}", exports.get),
@@ -47,12 +57,15 @@ ROUTES = [
     Route("/api/webhooks/{id}/deliveries", deliveries.list_),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}", deliveries.get),
     Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
-    Route("/api/stream-tickets", sse.create_ticket, methods=["POST"]),
+    Route("/api/stream-tickets", tickets.create_ticket, methods=["POST"]),
     *(web_module_route(name) for name in MODULES),
     Route("/healthz", health.healthz),
     Route("/api/health", health.healthz),
     Route("/readyz", health.readyz),
     Route("/metrics", metrics.metrics),
+    Route("/openapi.json", document.get_document),
     WebSocketRoute("/ws/export/{job_id}", websocket.export_socket),
     WebSocketRoute("/ws/exports", websocket.user_socket),
+    Route("/ws/export/{job_id}", websocket.require_upgrade),
+    Route("/ws/exports", websocket.require_upgrade),
 ]

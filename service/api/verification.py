@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.signing import ID_HEADER, decode_secret
+from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
 from service.api.webhooks import Cursor, WebhookNotFound
@@ -28,7 +29,7 @@ _ID = re.compile(r"[!-~]{1,64}")
 Headers = Annotated[
     dict[str, Annotated[str, pydantic.Field(max_length=4_096)]], pydantic.Field(max_length=100)
 ]
-Body = Annotated[str, pydantic.Field(max_length=MAX_BODY_CHARACTERS)]
+Text = Annotated[str, pydantic.Field(max_length=MAX_BODY_CHARACTERS)]
 
 
 class ReceivedMessage(StrictModel):
@@ -40,8 +41,8 @@ class ReceivedMessage(StrictModel):
 
     id: Cursor | None = None
     headers: Headers
-    body: Body | None = None
-    body_base64: Body | None = None
+    body: Text | None = None
+    body_base64: Text | None = None
     expected: Annotated[str, pydantic.Field(max_length=1_024)] | None = None
     received_at: pydantic.AwareDatetime | None = None
 
@@ -89,6 +90,13 @@ class Verification(TypedDict):
     id: str
 
 
+@declare_operation(
+    "verify_message",
+    Tag.WEBHOOKS,
+    body=Body(ReceivedMessage),
+    answers={200: Verification},
+    problems=(WebhookNotFound,),
+)
 async def verify(request: Request[State]) -> Response:
     """Tell whether the message is valid and, if not, why."""
     user_id = await request.state["authenticator"].user(request)

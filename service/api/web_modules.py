@@ -2,12 +2,15 @@
 
 import gzip
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 
 MODULES = ("framehook.js",)
 CACHE_SECONDS = 300
@@ -17,7 +20,17 @@ CACHE_SECONDS = 300
 def web_module_route(name: str) -> Route:
     """Return the route of a module."""
 
+    @declare_operation(
+        f"get_{re.sub('[^a-z]', '_', name)}",
+        Tag.DOCUMENTS,
+        credential=Credential.ANYONE,
+        answers={
+            200: Answer("The module.", media_type="text/javascript", headers={"ETag": "Names the version."}),
+            304: Answer("The module is still the same."),
+        },
+    )
     async def get(request: Request) -> Response:
+        """Get a JavaScript module for pages of any origin."""
         return _module_response(request, name)
 
     return Route(f"/{name}", get, name=name)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.envelope import EventType
+from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, parse_query, read_json
 from service.api.state import State
 from service.jobs import transitions
@@ -66,6 +67,17 @@ class WebhookNotFound(NotFound):
     title = "The webhook does not exist."
 
 
+@declare_operation(
+    "create_webhook",
+    Tag.WEBHOOKS,
+    body=Body(CreateEndpoint),
+    answers={
+        201: Answer(
+            "The webhook.", serializers.WebhookWithSecret, headers={"Location": "The path of the webhook."}
+        )
+    },
+    problems=(Conflict,),
+)
 async def create(request: Request[State]) -> Response:
     """Create a webhook; only this response shows its secret."""
     user_id = await request.state["authenticator"].user(request)
@@ -92,6 +104,7 @@ async def create(request: Request[State]) -> Response:
     )
 
 
+@declare_operation("list_webhooks", Tag.WEBHOOKS, query=EndpointsQuery, answers={200: WebhookList})
 async def list_(request: Request[State]) -> Response:
     """List the user's webhooks, oldest first, or those of one export."""
     user_id = await request.state["authenticator"].user(request)
@@ -104,11 +117,15 @@ async def list_(request: Request[State]) -> Response:
     return json_response(WebhookList(webhooks=[serializers.endpoint_to_dict(endpoint) for endpoint in rows]))
 
 
+@declare_operation("get_webhook", Tag.WEBHOOKS, answers={200: serializers.Webhook})
 async def get(request: Request[State]) -> Response:
     """Show the webhook."""
     return json_response(serializers.endpoint_to_dict(await load_endpoint(request)))
 
 
+@declare_operation(
+    "update_webhook", Tag.WEBHOOKS, body=Body(UpdateEndpoint), answers={200: serializers.Webhook}
+)
 async def update(request: Request[State]) -> Response:
     """Change URL, events or description; enable or disable the webhook."""
     endpoint = await load_endpoint(request)
@@ -134,6 +151,7 @@ async def update(request: Request[State]) -> Response:
     return json_response(serializers.endpoint_to_dict(updated))
 
 
+@declare_operation("delete_webhook", Tag.WEBHOOKS, answers={204: Answer("The webhook is deleted.")})
 async def delete(request: Request[State]) -> Response:
     """Delete the webhook and its deliveries."""
     endpoint = await load_endpoint(request)
@@ -146,6 +164,9 @@ async def delete(request: Request[State]) -> Response:
     return Response(status_code=204)
 
 
+@declare_operation(
+    "rotate_webhook_secret", Tag.WEBHOOKS, answers={200: serializers.WebhookWithSecret}, problems=(Conflict,)
+)
 async def rotate_secret(request: Request[State]) -> Response:
     """Replace the secret, which only this response shows; the old one signs for another day."""
     endpoint = await load_endpoint(request)
@@ -158,6 +179,7 @@ async def rotate_secret(request: Request[State]) -> Response:
     return json_response(serializers.endpoint_to_dict_with_secret(rotated))
 
 
+@declare_operation("get_public_keys", Tag.WEBHOOKS, answers={200: PublicKeys})
 async def public_key(request: Request[State]) -> Response:
     """Return the ed25519 keys that verify `v1a` signatures, newest first."""
     endpoint = await load_endpoint(request)

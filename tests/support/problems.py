@@ -11,11 +11,12 @@ def assert_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
     assert (
-        {"type", "title", "status", "detail", "instance"}
+        {"type", "title", "status", "code", "detail", "instance"}
         <= set(body)
-        <= {*("type", "title", "status", "detail", "instance", "errors")}
+        <= {*("type", "title", "status", "code", "detail", "instance", "errors")}
     )
     assert body["status"] == status
+    assert body["type"] == f"urn:framehook:problem:{body['code']}"
     assert body["instance"] == answer.request.url.path
     for error in body.get("errors", []):
         assert set(error) == {"loc", "msg"}

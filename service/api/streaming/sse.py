@@ -7,18 +7,18 @@ import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
-from typing import Annotated, TypedDict
+from typing import TypedDict
 
-import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callbacks.envelope import format_rfc3339
+from callbacks.envelope import EventType
 from infra.database.errors import DATABASE_ERRORS
-from service.api.auth import MAX_TICKET_SECONDS, Access
-from service.api.exports import load_job
-from service.api.requests import StrictModel, json_response, parse_model, read_body
+from service.api.auth import Access
+from service.api.exports import ExportList, load_job
+from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
+from service.api.openapi.parameters import LAST_EVENT_ID
+from service.api.requests import json_response
 from service.api.state import State
 from service.api.streaming.event_stream import (
     KEEP_ALIVE,
@@ -36,11 +36,13 @@ from service.api.streaming.subscriptions import (
     read_stored,
     subscribe,
 )
-from service.fanout.hub import Subscriber
+from service.fanout.hub import NoticeType, Subscriber
 from service.fanout.initial_states import position_from
 from service.jobs import queries
-from service.jobs.timeline import build_timeline
+from service.jobs.serializers import Export
+from service.jobs.timeline import Timeline, build_timeline
 from service.problems import Unavailable
+from service.webhooks.serializers import Webhook
 
 MAX_SEQUENCE_DIGITS = 18
 STREAM_REFUSED, STREAM_EXPIRED = "stream.refused", "stream.expired"
@@ -48,20 +50,34 @@ RETRY_WHEN_FULL_MILLISECONDS = 30_000
 """A client for which there was no slot reconnects after this long, up to twice as long by chance."""
 
 
-class TicketBody(StrictModel):
-    """The body of `POST /api/stream-tickets`; `expires_in` is in seconds."""
-
-    expires_in: Annotated[int, pydantic.Field(ge=1, le=MAX_TICKET_SECONDS)] = MAX_TICKET_SECONDS
+EVENT_STREAM = "text/event-stream"
+EXPORT_EVENTS = {event.value: Export for event in EventType}
 
 
-class StreamTicket(TypedDict):
-    """A ticket: the value of `?ticket=` of streams and sockets; `expires_in` is in seconds."""
+class StreamEnd(TypedDict):
+    """Why a stream ends: `token_expired`, `too_many_streams` or `unavailable`."""
 
-    ticket: str
-    expires_at: str
-    expires_in: int
+    reason: str
 
 
+CLOSING_EVENTS = {STREAM_EXPIRED: StreamEnd, STREAM_REFUSED: StreamEnd}
+
+
+@declare_operation(
+    "watch_export",
+    Tag.STREAMS,
+    credential=Credential.STREAM,
+    headers=(LAST_EVENT_ID,),
+    answers={
+        200: Answer(
+            "A stream that ends with the export; with `Accept: application/json` its timeline.",
+            Timeline,
+            media_type=EVENT_STREAM,
+            events=EXPORT_EVENTS | CLOSING_EVENTS,
+        ),
+        204: Answer("The export has ended, and the client has seen its end: do not reconnect."),
+    },
+)
 async def export_events(request: Request[State]) -> Response:
     """Stream one export; with `Accept: application/json`, respond with its stored timeline."""
     if "application/json" in request.headers.get("accept", ""):
@@ -83,6 +99,22 @@ def _has_seen(request: Request[State], sequence: int) -> bool:
     return int(last_event_id) >= sequence
 
 
+@declare_operation(
+    "watch_exports",
+    Tag.STREAMS,
+    credential=Credential.STREAM,
+    headers=(LAST_EVENT_ID,),
+    answers={
+        200: Answer(
+            "A stream without an end; its first event is a snapshot.",
+            media_type=EVENT_STREAM,
+            events={"export.snapshot": ExportList}
+            | EXPORT_EVENTS
+            | {NoticeType.WEBHOOK_DISABLED.value: Webhook}
+            | CLOSING_EVENTS,
+        )
+    },
+)
 async def user_events(request: Request[State]) -> Response:
     """Stream all exports of the user."""
     try:
@@ -90,20 +122,6 @@ async def user_events(request: Request[State]) -> Response:
     except Unavailable:
         return _refusal_stream("unavailable")
     return _stream(request, access, None)
-
-
-async def create_ticket(request: Request[State]) -> Response:
-    """Create a ticket for clients that can't set headers.
-
-    Usable many times, and never longer than the token.
-    """
-    access = await request.state["authenticator"].access(request)
-    body = parse_model(TicketBody, await read_body(request) or b"{}")
-    now = time.time()
-    value, expires_at = request.state["authenticator"].create_ticket(access, seconds=body.expires_in, now=now)
-    expires_at_text = format_rfc3339(datetime.fromtimestamp(expires_at, UTC))
-    ticket = StreamTicket(ticket=value, expires_at=expires_at_text, expires_in=expires_at - int(now))
-    return json_response(ticket, 201)
 
 
 async def _timeline(request: Request[State]) -> Response:

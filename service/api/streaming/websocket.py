@@ -10,10 +10,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from infra.database.errors import DATABASE_ERRORS
 from service.api.auth import Access
+from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 from service.api.problem_handlers import problem_response
 from service.api.state import State
 from service.api.streaming.subscriptions import (
@@ -25,24 +28,69 @@ from service.api.streaming.subscriptions import (
     subscribe,
 )
 from service.fanout.hub import NoticeType, Publication, Subscriber
-from service.problems import Forbidden, NotFound, Problem, Unauthenticated, Unavailable
+from service.jobs.serializers import Export
+from service.problems import Forbidden, NotFound, Problem, Unauthenticated, Unavailable, UpgradeRequired
 from service.web_addresses import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024
 MESSAGES_PER_WINDOW, WINDOW_SECONDS = 30, 10
 TRY_AGAIN_LATER = 1013
+CLOSE_CODES = {
+    1008: "The client sent too many messages, or read nothing for 30 s.",
+    1009: "The client sent a message of more than 1 KiB.",
+    1012: "The service restarts, or the socket is an hour old: reconnect.",
+    1013: "There is no room for more streams: try again later.",
+    4401: "The token or ticket has expired: reconnect with another.",
+}
 FOREIGN_ORIGIN = "Pages of this origin may not open WebSockets here; name the origin in ALLOWED_ORIGINS."
 
 
+class SocketState(Export):
+    """A message: the export, and whether it has ended."""
+
+    done: bool
+
+
+@declare_operation(
+    "open_export_socket",
+    Tag.STREAMS,
+    credential=Credential.STREAM,
+    answers={
+        101: Answer(
+            "A WebSocket: the state of the export, then each change, as JSON. `ping` is answered with `pong`.",
+            messages={"state": SocketState},
+            close_codes={1000: "The export has ended."} | CLOSE_CODES,
+        )
+    },
+    problems=(Forbidden, UpgradeRequired),
+)
 async def export_socket(socket: WebSocket[State]) -> None:
     """Serve a WebSocket of one export."""
     await _serve_socket(socket, per_export=True)
 
 
+@declare_operation(
+    "open_user_socket",
+    Tag.STREAMS,
+    credential=Credential.STREAM,
+    answers={
+        101: Answer(
+            "A WebSocket: the state of each export, then each change, as JSON. `ping` is answered with `pong`.",
+            messages={"state": SocketState},
+            close_codes=CLOSE_CODES,
+        )
+    },
+    problems=(Forbidden, UpgradeRequired),
+)
 async def user_socket(socket: WebSocket[State]) -> None:
     """Serve a WebSocket of all exports of the user."""
     await _serve_socket(socket, per_export=False)
+
+
+async def require_upgrade(_request: Request[State]) -> Response:
+    """Say that the path is one of a WebSocket."""
+    raise UpgradeRequired
 
 
 async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:

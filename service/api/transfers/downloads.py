@@ -7,8 +7,25 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from infra.storage import Download, FileDownload, RedirectDownload, StoredObject, attachment
+from service.api.openapi.operations import Answer
 from service.api.state import State
 from service.problems import NotFound
+
+_FILE_HEADERS = {
+    "ETag": "Names the bytes.",
+    "Accept-Ranges": "`bytes`.",
+    "Content-Disposition": "The name under which to save the file.",
+}
+DOWNLOAD_ANSWERS = {
+    200: Answer("The file.", media_type="*/*", headers=_FILE_HEADERS),
+    206: Answer(
+        "A part of the file.", media_type="*/*", headers=_FILE_HEADERS | {"Content-Range": "The part."}
+    ),
+    304: Answer("The file is still the same."),
+    307: Answer("The file is in a bucket.", headers={"Location": "A signed URL of the file."}),
+    412: Answer("The file is another one."),
+    416: Answer("The file ends before the range.", headers={"Content-Range": "The size of the file."}),
+}
 
 
 def download_response(

@@ -12,13 +12,23 @@ from infra.storage import (
     SizeMismatch,
 )
 from infra.storage.signed import ExpiredToken, Grant, InvalidToken
+from service.api.openapi.operations import Answer, Body, Credential, Tag, declare_operation
+from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.requests import json_response
 from service.api.state import State
-from service.api.transfers.downloads import download_response
+from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
 from service.api.transfers.uploads import StoredFile
-from service.problems import AlreadyUploaded, Forbidden, Invalid, NotFound, UnsupportedType
+from service.problems import AlreadyUploaded, DiskFullProblem, Forbidden, Invalid, NotFound, UnsupportedType
 
 
+@declare_operation(
+    "get_file",
+    Tag.UPLOADS,
+    credential=Credential.URL,
+    headers=(RANGE, IF_NONE_MATCH, IF_MATCH),
+    answers=DOWNLOAD_ANSWERS,
+    problems=(Forbidden,),
+)
 async def get(request: Request[State]) -> Response:
     """Send the object, by range if the request has one."""
     storage, grant = _verify_grant(request, "read")
@@ -27,6 +37,14 @@ async def get(request: Request[State]) -> Response:
     return download_response(request, download, filename)
 
 
+@declare_operation(
+    "put_file",
+    Tag.UPLOADS,
+    credential=Credential.URL,
+    body=Body(),
+    answers={201: Answer("The file is stored.", StoredFile, headers={"ETag": "Names the stored bytes."})},
+    problems=(Forbidden, AlreadyUploaded, UnsupportedType, Invalid, DiskFullProblem),
+)
 async def put(request: Request[State]) -> Response:
     """Store an object or a part of a multipart upload, of exactly the granted size.
 

@@ -13,6 +13,8 @@ from starlette.responses import Response
 from callbacks import signing
 from callbacks.envelope import MAX_BODY_BYTES, Count
 from infra.storage import NoSuchUpload, Storage, part_bytes
+from service.api.openapi.operations import Body, Credential, Tag, declare_operation
+from service.api.openapi.parameters import SIGNATURE_HEADERS
 from service.api.requests import json_response, path_job_id, read_body
 from service.api.state import State
 from service.api.transfers import multipart
@@ -22,7 +24,16 @@ from service.ingest.output_format import output_format
 from service.ingest.output_limits import max_output_bytes
 from service.jobs import queries
 from service.jobs.models import ACTIVE, Job
-from service.problems import AttemptOver, Conflict, Invalid, NotFound, TooLarge, Unauthenticated, WrongClock
+from service.problems import (
+    AttemptOver,
+    Conflict,
+    DiskFullProblem,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    WrongClock,
+)
 
 
 class OutputRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +71,15 @@ class OutputTooLarge(TooLarge):
     code = "output_too_large"
 
 
+@declare_operation(
+    "request_output_targets",
+    Tag.RUNS,
+    credential=Credential.RUN,
+    body=Body(OutputRequest),
+    headers=SIGNATURE_HEADERS,
+    answers={200: OutputTargets | StoredOutput},
+    problems=(AttemptOver, UploadIncomplete, OutputTooLarge, WrongClock, DiskFullProblem),
+)
 async def request_output_targets(request: Request[State]) -> Response:
     """Return the URLs of the missing parts; with `complete`, join them and verify the object."""
     request_body = _verify(request, await read_body(request, MAX_BODY_BYTES))

@@ -8,9 +8,11 @@ from starlette.responses import Response
 from gpu.sources.description import SourceDescription
 from gpu.spec import LocalFile, RemoteObject
 from infra.storage import InvalidKey
+from service.api.openapi.operations import Tag, declare_operation
 from service.api.requests import json_response
 from service.api.state import State
 from service.exports.checks import UPLOADS_PREFIX
+from service.ingest.prober import TooManyProbes, UnreadableSource
 from service.problems import NotFound
 
 URL_SECONDS = 300
@@ -23,6 +25,9 @@ class ProbedUpload(SourceDescription):
     size: int
 
 
+@declare_operation(
+    "probe_upload", Tag.UPLOADS, answers={200: ProbedUpload}, problems=(UnreadableSource, TooManyProbes)
+)
 async def probe(request: Request[State]) -> Response:
     """Probe one of the user's uploads."""
     user_id = await request.state["authenticator"].user(request)

@@ -17,13 +17,14 @@ from starlette.responses import Response
 
 from gpu.keys import validate_key
 from infra.storage import NoSuchUpload, part_bytes, part_sizes
+from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
 from service.api.transfers import multipart as parts
 from service.api.transfers.multipart import Upload
 from service.exports.checks import UPLOADS_PREFIX
 from service.jobs.serializers import format_timestamp
-from service.problems import Conflict, NotFound, TooLarge, UnsupportedType
+from service.problems import Conflict, DiskFullProblem, NotFound, TooLarge, UnsupportedType
 
 URL_SECONDS = 3_600
 MULTIPART_SECONDS = 24 * 3_600
@@ -104,6 +105,19 @@ def is_video(filename: str, content_type: str) -> bool:
     return content_type.lower() in VIDEO_TYPES
 
 
+@declare_operation(
+    "create_upload",
+    Tag.UPLOADS,
+    body=Body(CreateUpload),
+    answers={
+        201: Answer(
+            "Where to send the file.",
+            UploadTarget | MultipartUpload,
+            headers={"Location": "The path of an upload in parts."},
+        )
+    },
+    problems=(TooLarge, DiskFullProblem),
+)
 async def create(request: Request[State]) -> Response:
     """Start an upload: respond with the URL for the file, or the URLs for its parts."""
     user_id = await request.state["authenticator"].user(request)
@@ -132,12 +146,14 @@ async def create(request: Request[State]) -> Response:
     return json_response(target, 201)
 
 
+@declare_operation("get_upload", Tag.UPLOADS, answers={200: MultipartUpload})
 async def get(request: Request[State]) -> Response:
     """Show which parts of a multipart upload have arrived, and the URLs for the rest."""
     upload, expires_at = await _load_upload(request)
     return json_response(await _upload_response(request, upload, request.path_params["upload"], expires_at))
 
 
+@declare_operation("complete_upload", Tag.UPLOADS, answers={201: StoredFile}, problems=(UploadIncomplete,))
 async def complete(request: Request[State]) -> Response:
     """Join the parts of an upload to the file; completing again has the same response."""
     upload, _ = await _load_upload(request)
@@ -150,6 +166,7 @@ async def complete(request: Request[State]) -> Response:
     return json_response(StoredFile(key=upload.key, size=upload.size), 201)
 
 
+@declare_operation("abort_upload", Tag.UPLOADS, answers={204: Answer("The parts are deleted.")})
 async def abort(request: Request[State]) -> Response:
     """Abort an upload and delete the parts that have arrived."""
     upload, _ = await _load_upload(request)

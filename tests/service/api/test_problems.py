@@ -45,5 +45,5 @@ def test_errors_are_rendered_without_docstrings(tmp_path: Path) -> None:
     assert [answer["title"] for answer in json.loads(child.stdout)] == [
         "The resource does not exist.",
         "This path does not support the method.",
-        "The resource does not exist.",
+        "This path is that of a WebSocket; open it with one.",
     ]

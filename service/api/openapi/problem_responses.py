@@ -1,0 +1,67 @@
+"""The problems that a route may answer with, by status, with their codes."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, Final
+
+from service.api.openapi.operations import Credential, Operation
+from service.api.openapi.schemas import refer_to
+from service.api.problem_handlers import ProblemDetails
+from service.problems import (
+    HeadTooLarge,
+    Invalid,
+    MalformedRequest,
+    NotFound,
+    Problem,
+    RequestTimeout,
+    StorageMisconfigured,
+    StorageUnreachable,
+    TooLarge,
+    TooManyConnections,
+    Unauthenticated,
+    Unavailable,
+    UnknownHost,
+    UnsupportedType,
+)
+
+_ALWAYS: Final = (
+    *(UnknownHost, MalformedRequest, RequestTimeout, HeadTooLarge, TooLarge, Problem),
+    *(Unavailable, TooManyConnections, StorageUnreachable, StorageMisconfigured),
+)
+"""Of every route: the server, the middleware and the handlers of errors raise them."""
+_WITH_JSON: Final = (Invalid, UnsupportedType)
+_SIGNED_IN: Final = {Credential.USER, Credential.STREAM, Credential.RUN}
+
+
+def list_problems(operation: Operation, *, has_path_parameters: bool) -> list[type[Problem]]:
+    """Return every problem that a route may answer with, its own first."""
+    problems = list(operation.problems)
+    if operation.credential in _SIGNED_IN:
+        problems.append(Unauthenticated)
+    if operation.body is not None and operation.body.model is not None:
+        problems += _WITH_JSON
+    if operation.query is not None:
+        problems.append(Invalid)
+    if has_path_parameters:
+        problems.append(NotFound)
+    return list(dict.fromkeys((*problems, *_ALWAYS)))
+
+
+def build_problem_responses(problems: Iterable[type[Problem]]) -> dict[str, dict[str, Any]]:
+    """Return a response for each status, which lists the codes of its problems."""
+    by_status: dict[int, list[type[Problem]]] = defaultdict(list)
+    for problem in problems:
+        by_status[problem.status].append(problem)
+    return {str(status): _build_response(by_status[status]) for status in sorted(by_status)}
+
+
+def _build_response(problems: list[type[Problem]]) -> dict[str, Any]:
+    titles = {problem.code: problem.title for problem in problems}
+    schema = {
+        **refer_to(ProblemDetails),
+        "properties": {"code": {"type": "string", "enum": list(titles)}},
+    }
+    return {
+        "description": "\n".join(f"- `{code}`: {title}" for code, title in titles.items()),
+        "content": {"application/problem+json": {"schema": schema}},
+    }

@@ -1,0 +1,52 @@
+"""How requests are authorized, as the document says it."""
+
+from typing import Final
+
+from openapi_pydantic import SecurityScheme
+
+from service.api.auth import COOKIE_NAME
+from service.api.openapi.operations import Credential
+
+SECURITY_SCHEMES: Final = {
+    "bearer": SecurityScheme(
+        type="http",
+        scheme="bearer",
+        bearerFormat="JWT",
+        description="A JWT whose `sub` is the id of the user. A service without `AUTH_JWT_SECRET` and `AUTH_JWKS_URL` "
+        "has one local user and asks for no token.",
+    ),
+    "cookie": SecurityScheme(
+        type="apiKey",
+        name=COOKIE_NAME,
+        security_scheme_in="cookie",
+        description="The same token as a cookie, for pages of the service's own origin.",
+    ),
+    "ticket": SecurityScheme(
+        type="apiKey",
+        name="ticket",
+        security_scheme_in="query",
+        description="A ticket of `POST /api/stream-tickets`, for streams and sockets of browsers.",
+    ),
+    "url_token": SecurityScheme(
+        type="apiKey",
+        name="token",
+        security_scheme_in="query",
+        description="Part of a signed URL that the service returned; it is good for that URL alone.",
+    ),
+    "run_signature": SecurityScheme(
+        type="apiKey",
+        name="webhook-signature",
+        security_scheme_in="header",
+        description="A signature of Standard Webhooks over `webhook-id`, `webhook-timestamp` and the body, with the "
+        "key of the attempt.",
+    ),
+}
+
+REQUIREMENTS: Final[dict[Credential, list[dict[str, list[str]]]]] = {
+    Credential.USER: [{}, {"bearer": []}, {"cookie": []}],
+    Credential.STREAM: [{}, {"bearer": []}, {"cookie": []}, {"ticket": []}],
+    Credential.RUN: [{"run_signature": []}],
+    Credential.URL: [{"url_token": []}],
+    Credential.ANYONE: [],
+}
+"""The alternatives; the empty one is for a service with one local user."""
