@@ -11,7 +11,6 @@ from infra.storage.base import (
     part_bytes,
     part_sizes,
 )
-from infra.storage.content_disposition import attachment
 from infra.storage.errors import (
     BucketNotFound,
     ChecksumMismatch,
@@ -26,11 +25,13 @@ from infra.storage.errors import (
     StorageUnavailable,
 )
 from infra.storage.folder import FolderStorage
+from infra.storage.presentation import Disposition, Presentation
 
 __all__ = [
     "BucketNotFound",
     "ChecksumMismatch",
     "DiskFull",
+    "Disposition",
     "Download",
     "FileDownload",
     "FolderStorage",
@@ -39,6 +40,7 @@ __all__ = [
     "ObjectExists",
     "Part",
     "PathConflict",
+    "Presentation",
     "RedirectDownload",
     "SignedUrl",
     "SizeMismatch",
@@ -47,7 +49,6 @@ __all__ = [
     "StorageForbidden",
     "StorageUnavailable",
     "StoredObject",
-    "attachment",
     "part_bytes",
     "part_sizes",
 ]

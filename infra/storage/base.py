@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from infra.storage.errors import SizeMismatch
+from infra.storage.presentation import Presentation
 
 CHUNK_BYTES = 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
@@ -91,15 +92,21 @@ class Storage(Protocol):
         ...
 
     async def sign_read_url(
-        self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
+        self,
+        user_id: str,
+        key: str,
+        *,
+        expires_seconds: int,
+        presentation: Presentation | None = None,
+        size: int | None = None,
     ) -> SignedUrl:
-        """Return a URL to GET the object, or ranges of it; browsers save it as `filename`."""
+        """Return a URL to GET the object, or ranges of it; a folder's is valid only for an object of `size` bytes."""
         ...
 
     async def open_download(
-        self, user_id: str, key: str, *, filename: str, expires_seconds: int
+        self, user_id: str, key: str, presentation: Presentation, *, expires_seconds: int
     ) -> Download | None:
-        """Return how a client gets the object as a file named `filename`, or None."""
+        """Return how a client gets the object, or None."""
         ...
 
     async def sign_write_url(

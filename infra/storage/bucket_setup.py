@@ -21,9 +21,12 @@ _RULE_PREFIX = "framehook-"
 _METHODS = ["GET", "HEAD", "PUT"]
 # Listed one by one, because R2 takes `*` for the name of a header.
 _REQUEST_HEADERS = [
-    "Content-MD5", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "Range",
+    "Cache-Control", "Content-MD5", "Content-Type", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
+    "If-Unmodified-Since", "Range",
 ]  # fmt: skip
-_EXPOSED_HEADERS = ["ETag", "Content-Length", "Content-Range", "Content-Disposition"]
+_EXPOSED_HEADERS = ["ETag", "Accept-Ranges", "Content-Length", "Content-Range", "Content-Disposition"]
+# Earlier versions exposed these: their rule is replaced, since stores follow the first rule that matches.
+_FORMER_EXPOSED_HEADERS = ["ETag", "Content-Length", "Content-Range", "Content-Disposition"]
 
 Rule = dict[str, Any]
 
@@ -86,7 +89,7 @@ async def _apply_cors(bucket: Bucket, origins: Sequence[str]) -> SetupStep:
     sentence = f"Pages of {', '.join(sorted(origins))} may upload and play files."
     if any(_is_same_cors(rule, desired) for rule in rules):
         return SetupStep(sentence, changed=False)
-    others = [rule for rule in rules if rule.get("ExposeHeaders") != _EXPOSED_HEADERS]
+    others = [rule for rule in rules if not _is_own_cors(rule)]
     await bucket.call("put_bucket_cors", CORSConfiguration={"CORSRules": [*others, desired]})
     return SetupStep(f"Changed the CORS rules: {sentence}", changed=True)
 
@@ -160,6 +163,12 @@ def _normalize_rule(rule: Rule) -> tuple[str, ...]:
     unfinished = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation", "")
     expiry = rule.get("Expiration", {}).get("Days", "")
     return tuple(map(str, (rule.get("ID"), rule.get("Status"), prefix, unfinished, expiry)))
+
+
+def _is_own_cors(rule: Rule) -> bool:
+    """Tell whether a rule is one that this setup writes: rules of CORS have no id in every store."""
+    exposed = _sort_lists(rule.get("ExposeHeaders"))
+    return exposed in (_sort_lists(_EXPOSED_HEADERS), _sort_lists(_FORMER_EXPOSED_HEADERS))
 
 
 def _is_same_cors(rule: Rule, desired: Rule) -> bool:

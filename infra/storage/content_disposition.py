@@ -1,6 +1,7 @@
 """The Content-Disposition header, which names the file of a download."""
 
 import unicodedata
+from typing import Literal
 from urllib.parse import quote
 
 # Letters with a usual ASCII spelling that removing accents does not give.
@@ -11,12 +12,12 @@ _LETTERS = str.maketrans(
 _REPLACED = str.maketrans(dict.fromkeys('\\"%/', "_"))
 
 
-def attachment(filename: str) -> str:
+def format_content_disposition(kind: Literal["inline", "attachment"], filename: str) -> str:
     """Return the Content-Disposition for a file name in any script (RFC 6266).
 
     Browsers read `filename*`; curl and others read only `filename`, which is the nearest ASCII name.
     """
-    return f"attachment; filename=\"{ascii_name(filename)}\"; filename*=UTF-8''{quote(filename, safe='')}"
+    return f"{kind}; filename=\"{ascii_name(filename)}\"; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def ascii_name(filename: str) -> str:

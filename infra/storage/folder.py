@@ -23,6 +23,7 @@ from infra.storage.errors import InvalidKey
 from infra.storage.files import compute_checksum, has_content, move_file, move_to_new, publish_file
 from infra.storage.folder_parts import MultipartFolder
 from infra.storage.object_names import object_name, user_folder
+from infra.storage.presentation import Presentation
 from infra.storage.signed import Grant, UrlSigner
 
 
@@ -70,15 +71,22 @@ class FolderStorage:
         return StoredObject(status.st_size, status.st_mtime, etag)
 
     async def sign_read_url(
-        self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
+        self,
+        user_id: str,
+        key: str,
+        *,
+        expires_seconds: int,
+        presentation: Presentation | None = None,
+        size: int | None = None,
     ) -> SignedUrl:
         self.local_path(user_id, key)
-        return self._sign(Grant("read", user_id, key, filename=filename), expires_seconds)
+        headers = vars(presentation) if presentation else {}
+        return self._sign(Grant("read", user_id, key, size, **headers), expires_seconds)
 
     async def open_download(
-        self, user_id: str, key: str, *, filename: str, expires_seconds: int
+        self, user_id: str, key: str, presentation: Presentation, *, expires_seconds: int
     ) -> FileDownload | None:
-        del filename, expires_seconds  # the service sends the file and its name itself
+        del presentation, expires_seconds  # the service sends the file and its headers itself
         stored = await self.find(user_id, key)
         return FileDownload(stored, self.local_path(user_id, key)) if stored else None
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from infra.storage.base import ABANDONED_SECONDS, Part, RedirectDownload, SignedUrl, StoredObject
 from infra.storage.client import Bucket, ObjectNotFound
-from infra.storage.content_disposition import attachment
 from infra.storage.errors import InvalidKey, NoSuchUpload, StorageUnavailable
 from infra.storage.object_names import object_name, user_folder
+from infra.storage.presentation import Presentation
 from infra.storage.s3_publish import copy_object
 
 CHECK_SECONDS = 5.0
@@ -49,20 +49,30 @@ class S3Storage:
         return stored
 
     async def sign_read_url(
-        self, user_id: str, key: str, *, expires_seconds: int, filename: str | None = None
+        self,
+        user_id: str,
+        key: str,
+        *,
+        expires_seconds: int,
+        presentation: Presentation | None = None,
+        size: int | None = None,
     ) -> SignedUrl:
+        del size  # a condition would be a header, which the tags of a page cannot send
         arguments = {"Key": bucket_key(user_id, key)}
-        if filename is not None:
-            arguments["ResponseContentDisposition"] = attachment(filename)
+        if presentation is not None:
+            arguments["ResponseContentDisposition"] = presentation.content_disposition
+            arguments["ResponseContentType"] = presentation.content_type
         return SignedUrl(await self._bucket.presign("get_object", expires_seconds, **arguments))
 
     async def open_download(
-        self, user_id: str, key: str, *, filename: str, expires_seconds: int
+        self, user_id: str, key: str, presentation: Presentation, *, expires_seconds: int
     ) -> RedirectDownload | None:
         stored = await self.find(user_id, key)
         if stored is None:
             return None
-        signed = await self.sign_read_url(user_id, key, expires_seconds=expires_seconds, filename=filename)
+        signed = await self.sign_read_url(
+            user_id, key, expires_seconds=expires_seconds, presentation=presentation
+        )
         return RedirectDownload(stored, signed.url)
 
     async def sign_write_url(

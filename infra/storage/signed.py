@@ -8,6 +8,7 @@ from urllib.parse import quote
 import jwt
 
 from infra.storage.base import SignedUrl
+from infra.storage.presentation import Disposition
 
 _AUDIENCE = "file"
 
@@ -24,6 +25,8 @@ class InvalidToken(Exception):
 class Grant:
     """What a URL permits: to read an object, to write one of exactly `size` bytes, or to write one part of it.
 
+    For reading, `size` is that of the only object that may be read, and the others say how browsers treat it.
+
     The fields are the claims of the token, so that a new name invalidates the URLs in use.
     """
 
@@ -33,6 +36,7 @@ class Grant:
     size: int | None = None
     content_type: str | None = None
     filename: str | None = None
+    disposition: Disposition | None = None
     upload_id: str | None = None
     number: int | None = None
 
@@ -49,7 +53,8 @@ class UrlSigner:
         claims: dict[str, Any] = {name: value for name, value in vars(grant).items() if value is not None}
         claims |= {"aud": _AUDIENCE, "exp": int(time.time()) + expires_seconds}
         token = jwt.encode(claims, self.key, "HS256")
-        headers = {"Content-Type": grant.content_type} if grant.content_type else {}
+        is_write = grant.act == "write"
+        headers = {"Content-Type": grant.content_type} if is_write and grant.content_type else {}
         return SignedUrl(f"{self.origin}/api/files/{quote(grant.key)}?token={token}", headers)
 
     def verify(self, token: str, key: str) -> Grant:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.export_types.registry import ExportTypeName
-from infra.storage import StoredObject
+from infra.storage import Disposition, Presentation, StoredObject
 from service.api.openapi.operations import Tag, declare_operation
 from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.request_ids import JobId, ProjectText
@@ -40,7 +40,7 @@ from service.problems import (
     QuotaExceeded,
 )
 
-DOWNLOAD_URL_SECONDS = 3_600
+URL_SECONDS = 3_600
 
 
 class ListQuery(StrictModel):
@@ -157,25 +157,37 @@ async def retry(request: Request[State]) -> Response:
 )
 async def download_output(request: Request[State]) -> Response:
     """Send the exported file, by range if the request has one."""
+    job = await load_complete_job(request)
+    presentation = present_output(job, "attachment")
+    download = await request.state["storage"].open_download(
+        job.user_id, job.output_key, presentation, expires_seconds=URL_SECONDS
+    )
+    if download is not None:
+        check_output(download.stored, job)
+    return download_response(request, download, presentation)
+
+
+async def load_complete_job(request: Request[State]) -> Job:
+    """Return the job in the path, whose file is there; raises NotFound or NotComplete."""
     job = await load_job(request)
     if job.status is not Status.COMPLETE:
         raise NotComplete(f"The export is {job.status}; its file can be downloaded once it is complete.")
+    return job
+
+
+def present_output(job: Job, disposition: Disposition) -> Presentation:
+    """Return how browsers treat the file of an export."""
     filename = job.output_key.rpartition("/")[2]
-    download = await request.state["storage"].open_download(
-        job.user_id, job.output_key, filename=filename, expires_seconds=DOWNLOAD_URL_SECONDS
-    )
-    if download is not None and not _is_output(download.stored, job):
-        raise OutputReplaced
-    content_type = output_format(job.type).content_type
-    return download_response(request, download, filename, content_type=content_type)
+    return Presentation(filename, output_format(job.type).content_type, disposition)
 
 
-def _is_output(stored: StoredObject, job: Job) -> bool:
-    """Check that a stored object is the file that the export made.
+def check_output(stored: StoredObject, job: Job) -> None:
+    """Raise OutputReplaced unless a stored object is the file that the export made.
 
     Not every storage knows checksums.
     """
-    return stored.size == job.output_size and stored.checksum in (None, job.output_checksum)
+    if stored.size != job.output_size or stored.checksum not in (None, job.output_checksum):
+        raise OutputReplaced
 
 
 async def load_job(request: Request[State]) -> Job:

@@ -14,7 +14,14 @@ CORS_REQUEST_HEADERS = (
     *("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "traceparent"),
     *("Content-MD5", "If-Range", "Range"),
 )
-CORS_RESPONSE_HEADERS = ("Location", "Retry-After", "ETag", "Content-Disposition", "Content-Range")
+CORS_RESPONSE_HEADERS = (
+    "Location",
+    "Retry-After",
+    "ETag",
+    "Content-Disposition",
+    "Content-Range",
+    "Accept-Ranges",
+)
 
 
 def create_middleware(settings: Settings) -> list[Middleware]:

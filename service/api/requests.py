@@ -65,6 +65,14 @@ def require_json(request: Request[State]) -> None:
         raise UnsupportedType("Send JSON with `Content-Type: application/json`.")
 
 
+async def read_optional_json(request: Request[State], model: type[Model]) -> Model:
+    """Return the parsed body; an empty body, which needs no content type, is the same as `{}`."""
+    raw = await read_body(request)
+    if raw:
+        require_json(request)
+    return parse_model(model, raw or b"{}")
+
+
 def parse_query(request: Request[State], model: type[Model], **path_fields: str) -> Model:
     """Parse the query string, and fields that the path gives; raises Invalid."""
     try:

@@ -18,7 +18,7 @@ from service.api import (
 from service.api.callbacks import Callbacks
 from service.api.openapi import document
 from service.api.streaming import sse, tickets, websocket
-from service.api.transfers import files, output_uploads, probes, uploads
+from service.api.transfers import download_urls, files, output_uploads, probes, uploads
 from service.api.web_modules import MODULES, web_module_route
 
 ROUTES = [
@@ -36,11 +36,13 @@ ROUTES = [
     Route("/api/exports/{job_id}/retry", exports.retry, methods=["POST"]),
     Route("/api/exports/{job_id}/events", sse.export_events),
     Route("/api/exports/{job_id}/download", exports.download_output),
+    Route("/api/exports/{job_id}/download-url", download_urls.create_for_export, methods=["POST"]),
     Route("/api/uploads", uploads.create, methods=["POST"]),
     Route("/api/uploads/{upload}", uploads.get),
     Route("/api/uploads/{upload}", uploads.abort, methods=["DELETE"]),
     Route("/api/uploads/{upload}/complete", uploads.complete, methods=["POST"]),
     Route("/api/uploads/{key:path}/probe", probes.probe, methods=["POST"]),
+    Route("/api/uploads/{key:path}/download-url", download_urls.create_for_upload, methods=["POST"]),
     Route("/api/files/{key:path}", files.get),
     Route("/api/files/{key:path}", files.put, methods=["PUT"]),
     Route("/api/callbacks/{job_id}/output", output_uploads.request_output_targets, methods=["POST"]),

@@ -2,6 +2,7 @@
 
 moto stores objects but accepts any signature. The proxy recomputes each signature from the received request, which
 shows whether size and type are really signed. Like R2 it rejects checksums in Amazon's own headers and in trailers.
+Pages of other origins are answered by the CORS rules of the bucket.
 """
 
 import base64
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 from moto.server import ThreadedMotoServer
 
 from infra.storage.client import S3Config
+from tests.support.browser.bucket_cors import CorsRule, answer_preflight, read_rules, response_headers
 from tests.support.sigv4 import SECRET_KEY, find_signature_error
 
 ACCESS_KEY = "AKIATESTTESTTESTTEST"
@@ -89,6 +91,9 @@ class _RequestHandler(BaseHTTPRequestHandler):
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.send_response_only(100)
             self.end_headers()
+        if self.command == "OPTIONS":
+            self._answer_preflight(headers)
+            return
         length = int(headers.get("content-length", 0))
         if length and self.server.consume_fault("cut_requests"):
             self._read(min(length, self.server.faults.cut_after_bytes))
@@ -104,6 +109,24 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self._forward(headers, body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = _serve  # noqa: N815
+
+    def _answer_preflight(self, headers: Mapping[str, str]) -> None:
+        allowed = answer_preflight(self._read_cors_rules(), headers)
+        self.send_response_only(403 if allowed is None else 200)
+        for name, value in (allowed or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _read_cors_rules(self) -> list[CorsRule]:
+        bucket = urlsplit(self.path).path.split("/")[1]
+        connection = http.client.HTTPConnection(*self.server.upstream, timeout=30)
+        try:
+            connection.request("GET", f"/{bucket}?cors")
+            response = connection.getresponse()
+            return read_rules(response.read().decode()) if response.status == 200 else []
+        finally:
+            connection.close()
 
     def _find_error(self, headers: Mapping[str, str], body: bytes) -> tuple[int, str] | None:
         if self.server.consume_fault("busy_responses") or (
@@ -148,8 +171,12 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self._track_uploads(response.status, content)
         self.send_response_only(response.status)
         for name, value in response.getheaders():
-            if name.lower() not in (*_HOP_HEADERS, "content-length"):
+            if (
+                name.lower() not in (*_HOP_HEADERS, "content-length")
+                and "access-control-" not in name.lower()
+            ):
                 self.send_header(name, value)
+        self._send_cors_headers(headers)
         length = response.getheader("content-length", "0") if self.command == "HEAD" else str(len(content))
         self.send_header("Content-Length", length)
         self.end_headers()
@@ -158,6 +185,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self._close_abruptly()
         elif self.command != "HEAD":
             self.wfile.write(content)
+
+    def _send_cors_headers(self, headers: Mapping[str, str]) -> None:
+        if "origin" in headers:
+            for name, value in response_headers(self._read_cors_rules(), self.command, headers).items():
+                self.send_header(name, value)
 
     def _track_uploads(self, status: int, content: bytes) -> None:
         """Record the paths of created and ended multipart uploads."""
@@ -173,6 +205,7 @@ class _RequestHandler(BaseHTTPRequestHandler):
     def _respond(self, status: int, code: str) -> None:
         content = b"" if self.command == "HEAD" else f"<Error><Code>{code}</Code></Error>".encode()
         self.send_response_only(status)
+        self._send_cors_headers({name.lower(): value for name, value in self.headers.items()})
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

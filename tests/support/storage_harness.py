@@ -1,5 +1,7 @@
 """A running service with a folder or a bucket, whose runs do not see its files."""
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from gpu.spec import AttemptSpec, RemoteUpload
+from gpu.transfer.multipart import upload_file
 from infra.storage.client import Bucket, S3Config
 from service.settings import Settings
-from tests.support.fakes import FakeRunner
+from tests.gpu.run_pipeline import run_to_end
+from tests.support.app_harness import EXPORTED
+from tests.support.fakes import FakeRun, FakeRunner
 from tests.support.live_server import FRAMING, LiveServer, free_port, serve_app, settings_on
 from tests.support.s3_server import S3Server
 
@@ -28,24 +33,39 @@ class StorageHarness:
     settings: Settings
     source: str
 
-    async def submit_export(self) -> AttemptSpec:
+    async def submit_export(self, **config: object) -> AttemptSpec:
         """Create an export and return the attempt that the runner got."""
-        config = {"input_key": self.source, **FRAMING}
+        config = {"input_key": self.source, **FRAMING, **config}
         response = await self.server.http.post("/api/exports", json={"type": "framing", "config": config})
         assert response.status_code == 202, response.text
         return await self.server.runner.next_spec()
 
-    async def submit_with_target(self) -> tuple[AttemptSpec, RemoteUpload]:
+    async def complete_export(self, folder: Path, content: bytes = EXPORTED, **config: object) -> str:
+        """Run an export to its end with this output, written to the folder on the way, and return its id."""
+        spec, target = await self.submit_with_target(**config)
+        path = folder / "made.mp4"
+        await asyncio.to_thread(path.write_bytes, content)
+        await asyncio.to_thread(lambda: run_to_end(upload_file(path, target)))
+        checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        run = FakeRun(spec, self.server.http)
+        answer = await run.report_completed(size=len(content), checksum=checksum)
+        assert answer.status_code == 200, answer.text
+        return spec.job_id
+
+    async def submit_with_target(self, **config: object) -> tuple[AttemptSpec, RemoteUpload]:
         """Create an export and return its attempt and the target of its output."""
-        spec = await self.submit_export()
+        spec = await self.submit_export(**config)
         assert isinstance(spec.transfer.output, RemoteUpload)
         return spec, spec.transfer.output
 
 
 @asynccontextmanager
-async def open_harness(settings: Settings) -> AsyncIterator[StorageHarness]:
-    """Run the service and upload a source of five bytes."""
+async def open_harness(
+    settings: Settings, headers: dict[str, str] | None = None
+) -> AsyncIterator[StorageHarness]:
+    """Run the service and upload a source of five bytes; these headers are sent with every request."""
     async with serve_app(settings, RemoteRunner()) as server:
+        server.http.headers.update(headers or {})
         request = {"filename": "match.mp4", "size": 5, "content_type": "video/mp4"}
         upload = (await server.http.post("/api/uploads", json=request)).json()
         assert (await server.http.put(upload["url"], content=b"video", headers=upload["headers"])).is_success

@@ -54,6 +54,7 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
     "CreateUpload": [{"filename": "match.mp4", "size": 104857600, "content_type": "video/mp4"}],
     "Acknowledge": [{"job_ids": [_JOB_ID]}],
     "TicketBody": [{}],
+    "DownloadUrlOptions": [{"disposition": "inline", "expires_in": 86400}],
     "CreateEndpoint": [{"url": "https://example.org/hooks/framehook", "events": ["export.completed"]}],
     "UpdateEndpoint": [{"enabled": True}],
     "RecoverBody": [{"since": "2026-01-02T00:00:00Z"}],

@@ -1,12 +1,11 @@
 """Send an object to a client: from a file, with ranges, or by a redirect."""
 
 from email.utils import parsedate_to_datetime
-from mimetypes import guess_type
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from infra.storage import Download, FileDownload, RedirectDownload, StoredObject, attachment
+from infra.storage import Download, FileDownload, Presentation, RedirectDownload, StoredObject
 from service.api.openapi.operations import Answer
 from service.api.state import State
 from service.problems import NotFound
@@ -29,55 +28,46 @@ DOWNLOAD_ANSWERS = {
 
 
 def download_response(
-    request: Request[State], download: Download | None, filename: str, *, content_type: str | None = None
+    request: Request[State], download: Download | None, presentation: Presentation
 ) -> Response:
-    """Send the object, to be saved as `filename`; raises NotFound if there is none.
-
-    Without a content type a video has the one of its name, and anything else is sent as unknown bytes.
-    """
+    """Send the object; raises NotFound if there is none."""
     if download is None:
         raise NotFound("The file was deleted.")
     if isinstance(download, FileDownload):
-        return _file_response(request, download, filename, content_type)
+        return _file_response(request, download, presentation)
     if request.method == "HEAD":  # a URL that is signed for GET takes no other method
-        return _head_response(download, filename, content_type)
+        return _head_response(download, presentation)
     return RedirectResponse(download.url, 307, {"Cache-Control": "no-store"})
 
 
-def _file_response(
-    request: Request[State], download: FileDownload, filename: str, content_type: str | None
-) -> Response:
+def _file_response(request: Request[State], download: FileDownload, presentation: Presentation) -> Response:
     """Send a file with Range, If-Range, ETag and conditions."""
     headers = {
         "ETag": f'"{download.stored.etag}"',
         "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
-        "Content-Disposition": attachment(filename),
+        "Content-Disposition": presentation.content_disposition,
+        "Cross-Origin-Resource-Policy": "cross-origin",  # isolated pages play it too, if they have the URL
     }
+    if not presentation.is_inline:
+        headers["Content-Security-Policy"] = "sandbox"  # no script runs in it, however a browser opens it
     if _if_match_fails(request, download.stored):
         return Response(status_code=412, headers=headers)
     if _is_not_modified(request, download.stored):
         return Response(status_code=304, headers=headers)
-    return FileResponse(
-        download.path, media_type=content_type or _video_type(download.path.name), headers=headers
-    )
+    return FileResponse(download.path, media_type=presentation.content_type, headers=headers)
 
 
-def _video_type(name: str) -> str:
-    content_type = guess_type(name)[0] or ""
-    return content_type if content_type.startswith("video/") else "application/octet-stream"
-
-
-def _head_response(download: RedirectDownload, filename: str, content_type: str | None) -> Response:
+def _head_response(download: RedirectDownload, presentation: Presentation) -> Response:
     """Describe what a GET would be redirected to."""
     headers = {
         "Content-Length": str(download.stored.size),
-        "Content-Disposition": attachment(filename),
+        "Content-Disposition": presentation.content_disposition,
         "ETag": f'"{download.stored.etag}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-store",
     }
-    return Response(headers=headers, media_type=content_type or _video_type(filename))
+    return Response(headers=headers, media_type=presentation.content_type)
 
 
 def _if_match_fails(request: Request[State], stored: StoredObject) -> bool:

@@ -9,6 +9,7 @@ from infra.storage import (
     InvalidKey,
     NoSuchUpload,
     ObjectExists,
+    Presentation,
     SizeMismatch,
 )
 from infra.storage.signed import ExpiredToken, Grant, InvalidToken
@@ -18,7 +19,16 @@ from service.api.requests import json_response
 from service.api.state import State
 from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
 from service.api.transfers.uploads import StoredFile
-from service.problems import AlreadyUploaded, DiskFullProblem, Forbidden, Invalid, NotFound, UnsupportedType
+from service.problems import (
+    AlreadyUploaded,
+    DiskFullProblem,
+    Forbidden,
+    Invalid,
+    NotFound,
+    OutputReplaced,
+    UnsupportedType,
+)
+from service.video_types import type_from_name
 
 
 @declare_operation(
@@ -27,14 +37,18 @@ from service.problems import AlreadyUploaded, DiskFullProblem, Forbidden, Invali
     credential=Credential.URL,
     headers=(RANGE, IF_NONE_MATCH, IF_MATCH),
     answers=DOWNLOAD_ANSWERS,
-    problems=(Forbidden,),
+    problems=(Forbidden, OutputReplaced),
 )
 async def get(request: Request[State]) -> Response:
     """Send the object, by range if the request has one."""
     storage, grant = _verify_grant(request, "read")
     filename = grant.filename or grant.key.rpartition("/")[2]
-    download = await storage.open_download(grant.user_id, grant.key, filename=filename, expires_seconds=0)
-    return download_response(request, download, filename)
+    content_type = grant.content_type or type_from_name(filename)
+    presentation = Presentation(filename, content_type, grant.disposition or "attachment")
+    download = await storage.open_download(grant.user_id, grant.key, presentation, expires_seconds=0)
+    if download is not None and grant.size not in (None, download.stored.size):
+        raise OutputReplaced
+    return download_response(request, download, presentation)
 
 
 @declare_operation(

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from gpu.sources.description import SourceDescription
 from gpu.spec import LocalFile, RemoteObject
-from infra.storage import InvalidKey
+from infra.storage import InvalidKey, StoredObject
 from service.api.openapi.operations import Tag, declare_operation
 from service.api.requests import json_response
 from service.api.state import State
@@ -31,14 +31,8 @@ class ProbedUpload(SourceDescription):
 async def probe(request: Request[State]) -> Response:
     """Probe one of the user's uploads."""
     user_id = await request.state["authenticator"].user(request)
-    key = str(request.path_params["key"])
+    key, stored = await find_upload(request, user_id)
     storage = request.state["storage"]
-    try:
-        stored = await storage.find(user_id, key) if key.startswith(UPLOADS_PREFIX) else None
-    except InvalidKey:
-        stored = None
-    if stored is None:
-        raise NotFound("The upload does not exist.")
     path = storage.local_path(user_id, key)
     source: LocalFile | RemoteObject
     if path is not None:
@@ -50,3 +44,15 @@ async def probe(request: Request[State]) -> Response:
     description = await request.state["source_prober"].probe(user_id, source)
     content: dict[str, Any] = {"key": key, "size": stored.size, **description}
     return json_response(cast(ProbedUpload, content))
+
+
+async def find_upload(request: Request[State], user_id: str) -> tuple[str, StoredObject]:
+    """Return the key in the path and the object; raises NotFound if it is no upload of the user."""
+    key = str(request.path_params["key"])
+    try:
+        stored = await request.state["storage"].find(user_id, key) if key.startswith(UPLOADS_PREFIX) else None
+    except InvalidKey:
+        stored = None
+    if stored is None:
+        raise NotFound("The upload does not exist.")
+    return key, stored

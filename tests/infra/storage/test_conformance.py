@@ -8,12 +8,21 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.storage import Download, FileDownload, FolderStorage, InvalidKey, NoSuchUpload, Part
+from infra.storage import (
+    Download,
+    FileDownload,
+    FolderStorage,
+    InvalidKey,
+    NoSuchUpload,
+    Part,
+    Presentation,
+)
 from tests.infra.storage.storage_cases import StorageCase, checksum, open_storage
 from tests.support.s3_server import S3Server
 
 pytestmark = pytest.mark.anyio
 MIB = 2**20
+AS_MP4 = Presentation("a.mp4", "video/mp4")
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -49,14 +58,12 @@ async def test_the_etag_changes_with_the_content(case: StorageCase) -> None:
 
 async def test_only_a_stored_object_can_be_downloaded(case: StorageCase) -> None:
     await case.put("ann", "exports/1.mp4", b"video")
-    download = await case.storage.open_download("ann", "exports/1.mp4", filename="a.mp4", expires_seconds=60)
+    download = await case.storage.open_download("ann", "exports/1.mp4", AS_MP4, expires_seconds=60)
     assert download is not None
     assert download.stored == await case.storage.find("ann", "exports/1.mp4")
     assert await _read_download(download) == b"video"
-    assert (
-        await case.storage.open_download("bob", "exports/1.mp4", filename="a.mp4", expires_seconds=60) is None
-    )
-    assert await case.storage.open_download("ann", "../1.mp4", filename="a.mp4", expires_seconds=60) is None
+    assert await case.storage.open_download("bob", "exports/1.mp4", AS_MP4, expires_seconds=60) is None
+    assert await case.storage.open_download("ann", "../1.mp4", AS_MP4, expires_seconds=60) is None
 
 
 async def _read_download(download: Download) -> bytes:

@@ -11,13 +11,14 @@ import pytest
 from infra.storage import (
     BucketNotFound,
     FolderStorage,
+    Presentation,
     Storage,
     StorageError,
     StorageForbidden,
     StorageUnavailable,
-    attachment,
 )
 from infra.storage.client import Bucket, S3Config
+from infra.storage.content_disposition import format_content_disposition
 from infra.storage.s3 import S3Storage
 from infra.storage.s3_publish import copy_object
 from tests.support.s3_server import S3Server
@@ -113,7 +114,10 @@ async def test_a_download_url_names_the_file_and_serves_ranges(
 ) -> None:
     await bucket.call("put_object", Key="ann/exports/a.mp4", Body=b"0123456789")
     signed = await storage.sign_read_url(
-        "ann", "exports/a.mp4", expires_seconds=60, filename='Tor von "Özil".mp4'
+        "ann",
+        "exports/a.mp4",
+        expires_seconds=60,
+        presentation=Presentation('Tor von "Özil".mp4', "video/mp4"),
     )
     response = await client.get(signed.url, headers={"Range": "bytes=2-4"})
     assert (response.status_code, response.content) == (206, b"234")
@@ -122,7 +126,7 @@ async def test_a_download_url_names_the_file_and_serves_ranges(
 
 
 def test_a_file_name_cannot_break_out_of_its_header() -> None:
-    assert attachment('a"; filename="b\\\r\nX: y.mp4') == (
+    assert format_content_disposition("attachment", 'a"; filename="b\\\r\nX: y.mp4') == (
         'attachment; filename="a_; filename=_b___X: y.mp4"; '
         "filename*=UTF-8''a%22%3B%20filename%3D%22b%5C%0D%0AX%3A%20y.mp4"
     )

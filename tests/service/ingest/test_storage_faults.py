@@ -16,7 +16,7 @@ from gpu.transfer.http_client import Clock
 from gpu.transfer.multipart import upload_file
 from infra.storage.client import Bucket
 from tests.gpu.run_pipeline import run_to_end
-from tests.service.api.test_uploads import AUTH_SECRET
+from tests.service.api.transfers.test_uploads import AUTH_SECRET
 from tests.support.fakes import FakeRun
 from tests.support.live_server import FRAMING, serve_app
 from tests.support.s3_server import S3Faults, S3Server

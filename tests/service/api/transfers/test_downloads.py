@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from gpu.keys import validate_key
-from infra.storage import attachment
+from infra.storage import Presentation
 from service.api.transfers.uploads import safe_name
 from service.settings import Settings
 from tests.service.conftest import bearer
@@ -110,7 +110,7 @@ async def test_a_file_is_saved_under_its_own_name(app: AppHarness, name: str) ->
     ],
 )
 def test_clients_that_read_only_ascii_get_the_nearest_name(name: str, saved: str) -> None:
-    plain, _, extended = attachment(name).partition("; filename*=UTF-8''")
+    plain, _, extended = Presentation(name, "video/mp4").content_disposition.partition("; filename*=UTF-8''")
     assert plain == f'attachment; filename="{saved}"'
     assert unquote(extended) == name
 
