@@ -13,7 +13,8 @@ from callbacks.envelope import Failure, Output
 from callbacks.reporter import DeliveryFailed, Reporter, ReporterError, Stopped
 from gpu.chunks.process_worker import ProcessWorkerPool
 from gpu.chunks.workers import WorkerPool
-from gpu.errors import INTERNAL, ExportError, describe, failure_from
+from gpu.errors import INTERNAL, ExportError, describe, failure_from, plugin_failure
+from gpu.export_types.registry import BUILT_IN
 from gpu.pipeline import ExportSteps, run
 from gpu.spec import AttemptSpec
 from gpu.transfer.objects import delete_output
@@ -45,6 +46,8 @@ def execute(
     try:
         _report_started(reporter)
         ending = _run_pipeline(run(spec, scratch, pool=pool), reporter)
+        if ending == INTERNAL and spec.type not in BUILT_IN:
+            ending = plugin_failure(spec.type)
         before_end()
         return _report_end(spec, reporter, ending, gpu_seconds())
     except Stopped:

@@ -29,6 +29,14 @@ def failure_from(error: ExportError) -> Failure:
     return Failure(code=error.code, message=error.message, transient=error.transient)
 
 
+def plugin_failure(type_name: str) -> Failure:
+    """Return the failure of an export whose type, from a package, raised an error that it does not foresee."""
+    message = f"The export type {type_name!r} failed unexpectedly. The traceback is in the log of the service"
+    return Failure(
+        code=INTERNAL.code, message=f"{message}, or of the Modal app if it ran there.", transient=True
+    )
+
+
 def failure_dict(failure: Failure) -> dict[str, Any]:
     """Convert a failure to JSON values; `ExportError(**failure_dict(failure))` is the error again."""
     values: dict[str, Any] = msgspec.to_builtins(failure)

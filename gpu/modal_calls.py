@@ -4,16 +4,17 @@ import base64
 import logging
 import tempfile
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from callbacks.envelope import Output
+from callbacks.envelope import Failure, Output
 from callbacks.reporter import Reporter, ReporterError
 from gpu import pipeline
 from gpu.attempt import LastReport, execute
 from gpu.chunks.modal_worker import EncodeChunk, ModalWorkerPool
-from gpu.errors import INTERNAL, ExportError
+from gpu.errors import INTERNAL, ExportError, failure_dict
 from gpu.export_types.registry import UnknownExportType, find_export_type, parse_config
 from gpu.spec import AttemptSpec, CallbackTarget, Transfer
 from gpu.transfer.user_bucket import UserBucket
@@ -50,28 +51,16 @@ def run_reported(
     """Run an attempt of the service: report to it, and return what the last report says."""
     try:
         spec = _attempt_spec(call, callback, transfer, call_id)
-        key = base64.b64decode(callback["key"], validate=True)
+        attempt_reporter = _create_reporter(call, callback, call_id)
     except UnknownExportType as error:
-        code, message = (
-            "unknown_export_type",
-            f"In the Modal app {error}. Install its package, and deploy again.",
-        )
-        return error_value(code, message) | {"failure": {"code": code, "message": message}}
+        return _report_unknown_type(call, callback, call_id, error)
     except (KeyError, ValueError) as error:
         return error_value("invalid_call", f"The call can't be read: {type(error).__name__}")
     pool = ModalWorkerPool(encode_chunk, spec.transfer.sources)
     with tempfile.TemporaryDirectory(prefix="framehook-") as folder:
         scratch = Path(folder) / scratch_name(spec)
         with (
-            Reporter(
-                callback["url"],
-                key,
-                job_id=spec.job_id,
-                attempt=spec.attempt,
-                call_id=spec.call_id,
-                deadline_seconds=spec.deadline_seconds,
-                max_retry_seconds=callback.get("patience_seconds", MAX_RETRY_SECONDS),
-            ) as reporter,
+            attempt_reporter as reporter,
             Watchdog(spec, scratch, reporter, pool=pool) as watchdog,
         ):
             try:
@@ -98,6 +87,32 @@ def run_on_bucket(call: ExportCall, *, encode_chunk: EncodeChunk) -> Iterator[Va
 def error_value(code: str, message: str) -> Value:
     """Return the value of a call that failed."""
     return {"status": "error", "error": message, "code": code}
+
+
+def _create_reporter(call: ExportCall, callback: dict[str, Any], call_id: str) -> Reporter:
+    """Create the reporter of a call; raises KeyError or ValueError."""
+    return Reporter(
+        callback["url"],
+        base64.b64decode(callback["key"], validate=True),
+        job_id=call.job_id,
+        attempt=callback["attempt"],
+        call_id=call_id or call.job_id,
+        deadline_seconds=callback.get("deadline_seconds", DEADLINE_SECONDS),
+        max_retry_seconds=callback.get("patience_seconds", MAX_RETRY_SECONDS),
+    )
+
+
+def _report_unknown_type(
+    call: ExportCall, callback: dict[str, Any], call_id: str, error: UnknownExportType
+) -> Value:
+    """Report at once what the value says, which the service reads only once the run has been silent."""
+    failure = Failure(
+        code="unknown_export_type",
+        message=f"In the Modal app {error}. Install its package, and deploy again.",
+    )
+    with suppress(KeyError, ValueError, ReporterError), _create_reporter(call, callback, call_id) as reporter:
+        reporter.report_failed(failure, 0.0)
+    return error_value(failure.code, failure.message) | {"failure": failure_dict(failure)}
 
 
 def _attempt_spec(

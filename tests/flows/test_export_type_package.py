@@ -17,15 +17,25 @@ from tests.support.thumbnail_strips import CONFIG, check_strip, write_ramp
 pytestmark = pytest.mark.anyio
 
 
+FAULTY = """
+from dataclasses import replace
+from thumbnail_strip import EXPORT_TYPE as STRIP
+
+EXPORT_TYPE = replace(STRIP, name="faulty", plan=lambda config, sources: 1 / 0)
+"""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the package with `thumbnail_strip` is installed, and one that can't be imported."""
+    """The folder with the package of `thumbnail_strip`, one that can't be imported, and one with a bug."""
     site = install_plugin("thumbnail_strip", tmp_path_factory.mktemp("plugin"))
-    (site / "broken_type.py").write_text("import a_module_that_is_not_there\n")
-    metadata = site / "broken_type-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-type\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[framehook.export_types]\nbroken = broken_type:EXPORT_TYPE\n")
+    for name, code in {"broken": "import a_module_that_is_not_there\n", "faulty": FAULTY}.items():
+        (site / f"{name}_type.py").write_text(code)
+        metadata = site / f"{name}_type-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-type\nVersion: 1.0\n")
+        entry_point = f"[framehook.export_types]\n{name} = {name}_type:EXPORT_TYPE\n"
+        (metadata / "entry_points.txt").write_text(entry_point)
     return site
 
 
@@ -36,7 +46,9 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def service(tmp_path: Path, site: Path) -> AsyncIterator[ServiceProcess]:
-    async with ServiceProcess(tmp_path / "service", {"PYTHONPATH": str(site)}) as service:
+    async with ServiceProcess(
+        tmp_path / "service", {"PYTHONPATH": str(site), "ATTEMPT_LIMIT": "1"}
+    ) as service:
         yield service
 
 
@@ -63,7 +75,7 @@ async def test_a_config_is_checked_and_an_unknown_type_is_refused_with_the_known
     problem = (await service.http.post("/api/exports", json={"type": "gif", "config": {}})).json()
     assert (problem["status"], problem["errors"][0]["loc"]) == (422, ["type"])
     assert problem["detail"] == (
-        "type: there is no export type 'gif'; the types are annotate, framing, overlay, thumbnail_strip"
+        "type: there is no export type 'gif'; the types are annotate, faulty, framing, overlay, thumbnail_strip"
     )
 
 
@@ -73,6 +85,19 @@ async def test_a_package_that_fails_to_import_is_one_line_of_the_log(service: Se
     assert "an export type is left out: the export type 'broken' of broken-type can't be used" in lines[0]
     problem = (await service.http.post("/api/exports", json={"type": "broken", "config": {}})).json()
     assert (problem["status"], problem["errors"][0]["loc"]) == (422, ["type"])
+
+
+async def test_a_bug_of_a_package_points_to_the_log_which_has_its_traceback(
+    service: ServiceProcess, source: Path
+) -> None:
+    key = await service.upload(await asyncio.to_thread(source.read_bytes))
+    job_id = await service.submit_export({"input_key": key, **CONFIG}, kind="faulty")
+    job = await service.wait_until_ended(job_id)
+    assert (job["status"], job["error"]["code"]) == ("error", "internal_error")
+    assert (
+        "The export type 'faulty' failed unexpectedly. The traceback is in the log" in job["error"]["message"]
+    )
+    assert "ZeroDivisionError" in service.log
 
 
 async def test_the_command_line_exports_and_saves_it(

@@ -47,11 +47,11 @@ async def test_a_package_s_type_runs_in_a_container(
         check_strip(download.content, source)
 
 
-async def test_an_app_that_was_deployed_without_the_package_says_so(
+async def test_an_app_that_was_deployed_without_the_package_says_so_at_once(
     plane: ModalLocal, data_dir: Path, site: Path, tmp_path: Path
 ) -> None:
     source = write_ramp(tmp_path / "ramp.mp4")
-    async with open_harness(plane, data_dir, attempt_limit=1, silence_seconds=2.0) as harness:
+    async with open_harness(plane, data_dir, attempt_limit=1, silence_seconds=86_400.0) as harness:
         config = {"input_key": await harness.upload(source.read_bytes()), **CONFIG}
         body = {"type": "thumbnail_strip", "config": config}
         job_id = (await harness.http.post("/api/exports", json=body)).json()["job_id"]
