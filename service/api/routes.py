@@ -17,6 +17,7 @@ from service.api import (
 )
 from service.api.callbacks import Callbacks
 from service.api.openapi import document
+from service.api.pages import handlers
 from service.api.streaming import sse, tickets, websocket
 from service.api.transfers import download_urls, files, output_uploads, probes, uploads
 from service.api.web_modules import MODULES, web_module_route
@@ -66,6 +67,10 @@ ROUTES = [
     Route("/readyz", health.readyz),
     Route("/metrics", metrics.metrics),
     Route("/openapi.json", document.get_document),
+    Route("/docs", handlers.show_reference),
+    Route("/docs/assets/{asset}", handlers.show_asset),
+    Route("/docs/guides/{guide}", handlers.show_guide),
+    Route("/docs/guides/images/{image}", handlers.show_image),
     WebSocketRoute("/ws/export/{job_id}", websocket.export_socket),
     WebSocketRoute("/ws/exports", websocket.user_socket),
     Route("/ws/export/{job_id}", websocket.require_upgrade),

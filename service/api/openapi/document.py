@@ -29,7 +29,7 @@ from service.api.state import State
 OPENAPI = "3.1.0"
 DESCRIPTION = """\
 Framehook crops, highlights and cuts videos. Upload a source, submit an export, watch it, download the result.
-[The guides](/docs/guides/) explain each step.
+[The guides](/docs/guides/readme) explain each step.
 
 Every error is a problem of RFC 9457 with a `code` that never changes. Other methods of a path are
 answered with 405 and `Allow`.

@@ -43,6 +43,37 @@ _OVERLAY: Final = {
     ],
 }
 
+_EXPORT: Final = {
+    "job_id": _JOB_ID,
+    "export_id": None,
+    "type": "framing",
+    "status": "complete",
+    "phase": "done",
+    "progress": 100.0,
+    "message": "The export is complete.",
+    "error": None,
+    "project_id": None,
+    "attempt": 1,
+    "sequence": 12,
+    "input_key": _KEY,
+    "output_key": f"exports/{_JOB_ID}.mp4",
+    "output": {
+        "size": 1048576,
+        "checksum": "sha256:" + "9f86d081884c7d65" * 4,
+        "duration": 10.0,
+        "width": 608,
+        "height": 1080,
+        "url": f"http://127.0.0.1:8000/api/exports/{_JOB_ID}/download",
+    },
+    "created_at": "2026-01-02T03:04:05.678Z",
+    "started_at": "2026-01-02T03:04:06.123Z",
+    "completed_at": "2026-01-02T03:04:15.042Z",
+    "acknowledged_at": None,
+    "eta_seconds": None,
+    "gpu_seconds": 0.0,
+    "runner": "local",
+    "call_id": "4242",
+}
 EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
     "FramingConfig": [_FRAMING],
     "AnnotateConfig": [_ANNOTATE],
@@ -69,53 +100,7 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
         }
     ],
     "Webhook": [_WEBHOOK],
-    "Export": [
-        {
-            "job_id": _JOB_ID,
-            "export_id": None,
-            "type": "framing",
-            "status": "complete",
-            "phase": "done",
-            "progress": 100.0,
-            "message": "The export is complete.",
-            "error": None,
-            "project_id": None,
-            "attempt": 1,
-            "sequence": 12,
-            "input_key": _KEY,
-            "output_key": f"exports/{_JOB_ID}.mp4",
-            "output": {
-                "size": 1048576,
-                "checksum": "sha256:" + "9f86d081884c7d65" * 4,
-                "duration": 10.0,
-                "width": 608,
-                "height": 1080,
-                "url": f"http://127.0.0.1:8000/api/exports/{_JOB_ID}/download",
-            },
-            "created_at": "2026-01-02T03:04:05.678Z",
-            "started_at": "2026-01-02T03:04:06.123Z",
-            "completed_at": "2026-01-02T03:04:15.042Z",
-            "acknowledged_at": None,
-            "eta_seconds": None,
-            "gpu_seconds": 0.0,
-            "runner": "local",
-            "call_id": "4242",
-        }
-    ],
-    "ProblemDetails": [
-        {
-            "type": "urn:framehook:problem:invalid",
-            "title": "The request is not valid.",
-            "status": 422,
-            "code": "invalid",
-            "detail": "config.keyframes: List should have at least 1 item after validation, not 0",
-            "instance": "/api/exports",
-            "errors": [
-                {
-                    "loc": ["config", "keyframes"],
-                    "msg": "List should have at least 1 item after validation, not 0",
-                }
-            ],
-        }
-    ],
+    "Export": [_EXPORT],
+    "SubmittedExport": [_EXPORT],
+    "SocketState": [_EXPORT | {"done": True}],
 }

@@ -63,5 +63,16 @@ def _build_response(problems: list[type[Problem]]) -> dict[str, Any]:
     }
     return {
         "description": "\n".join(f"- `{code}`: {title}" for code, title in titles.items()),
-        "content": {"application/problem+json": {"schema": schema}},
+        "content": {"application/problem+json": {"schema": schema, "example": _build_example(problems[0])}},
+    }
+
+
+def _build_example(problem: type[Problem]) -> ProblemDetails:
+    return {
+        "type": f"urn:framehook:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": problem.title,
+        "instance": "/api/…",
     }

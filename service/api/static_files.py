@@ -1,0 +1,46 @@
+"""Serve files that change with the version only: compressed once, with an ETag."""
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+
+async def file_response(
+    request: Request, path: Path, media_type: str, headers: Mapping[str, str]
+) -> Response:
+    """Send a file of the installation."""
+    return content_response(request, await asyncio.to_thread(_read_file, path), media_type, headers)
+
+
+def content_response(
+    request: Request, content: "Content", media_type: str, headers: Mapping[str, str]
+) -> Response:
+    """Send content, compressed if the client takes that, or say that it has not changed."""
+    is_compressed = "gzip" in request.headers.get("accept-encoding", "")
+    etag = f'"{content.digest}-gzip"' if is_compressed else f'"{content.digest}"'
+    sent = {"ETag": etag, "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff", **headers}
+    if etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=sent)
+    if is_compressed:
+        sent["Content-Encoding"] = "gzip"
+    return Response(content.compressed if is_compressed else content.raw, headers=sent, media_type=media_type)
+
+
+class Content:
+    """Bytes, the same compressed, and their digest."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.compressed = gzip.compress(raw, mtime=0)
+        self.digest = hashlib.sha256(raw).hexdigest()[:32]
+
+
+@cache
+def _read_file(path: Path) -> Content:
+    return Content(path.read_bytes())
