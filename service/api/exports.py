@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gpu.export_types.registry import ExportTypeName
 from infra.storage import Disposition, Presentation, StoredObject
+from service.api.export_filters import FilterQuery
 from service.api.openapi.operations import Tag, declare_operation
 from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
-from service.api.request_ids import JobId, ProjectText
+from service.api.request_ids import JobId
 from service.api.requests import (
     StrictModel,
     json_response,
@@ -43,12 +43,9 @@ from service.problems import (
 URL_SECONDS = 3_600
 
 
-class ListQuery(StrictModel):
-    """`?status=&type=&project_id=&limit=&cursor=`."""
+class ListQuery(FilterQuery):
+    """The filters, and `?limit=&cursor=`."""
 
-    status: Status | None = None
-    type: ExportTypeName | None = None
-    project_id: ProjectText | None = None
     limit: Annotated[int, pydantic.Field(ge=1, le=200)] = 50
     cursor: JobId | None = None
 
@@ -74,27 +71,21 @@ class ExportPage(ExportList):
 @declare_operation("list_exports", Tag.EXPORTS, query=ListQuery, answers={200: ExportPage})
 async def list_(request: Request[State]) -> Response:
     """List one page of exports, newest first."""
-    return await _list_page(request, parse_query(request, ListQuery))
+    return await _list_page(request)
 
 
 @declare_operation("list_project_exports", Tag.EXPORTS, query=ListQuery, answers={200: ExportPage})
 async def list_project(request: Request[State]) -> Response:
     """List one page of a project's exports: the same as `?project_id=`."""
-    query = parse_query(request, ListQuery, project_id=request.path_params["project_id"])
-    return await _list_page(request, query)
+    return await _list_page(request, project_id=request.path_params["project_id"])
 
 
-async def _list_page(request: Request[State], query: ListQuery) -> Response:
+async def _list_page(request: Request[State], **path_fields: str) -> Response:
     user_id = await request.state["authenticator"].user(request)
+    query = parse_query(request, ListQuery, **path_fields)
     async with request.state["database"].reading() as session:
         jobs = await queries.list_page(
-            session,
-            user_id,
-            status=query.status,
-            type_=query.type,
-            project_id=query.project_id,
-            before=query.cursor,
-            limit=query.limit + 1,
+            session, user_id, query.to_filter(), before=query.cursor, limit=query.limit + 1
         )
     page, has_more = jobs[: query.limit], len(jobs) > query.limit
     return json_response(

@@ -1,6 +1,6 @@
 """Parse requests and write JSON responses."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import msgspec
 import pydantic
@@ -73,10 +73,18 @@ async def read_optional_json(request: Request[State], model: type[Model]) -> Mod
     return parse_model(model, raw or b"{}")
 
 
-def parse_query(request: Request[State], model: type[Model], **path_fields: str) -> Model:
-    """Parse the query string, and fields that the path gives; raises Invalid."""
+def parse_query(connection: HTTPConnection[State], model: type[Model], **path_fields: str) -> Model:
+    """Parse the query string, and fields that the path gives; raises Invalid.
+
+    A parameter may be repeated if its field is a tuple.
+    """
+    params = connection.query_params
+    fields = model.model_fields
+    repeatable = {name for name in fields if get_origin(fields[name].annotation) is tuple}
+    values = {name: params.getlist(name) for name in params}
+    lone = {name: texts[0] for name, texts in values.items() if len(texts) == 1 and name not in repeatable}
     try:
-        return model.model_validate({**request.query_params, **path_fields})
+        return model.model_validate(values | lone | path_fields)
     except pydantic.ValidationError as error:
         raise invalid_from(error, "query") from None
 

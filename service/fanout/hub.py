@@ -4,15 +4,22 @@ Each subscriber holds only the newest undelivered state per export.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 
+from msgspec.structs import replace
+
 from callbacks.envelope import EventType
+from service.jobs.filters import EVERY_EXPORT, ExportFilter
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
+
+_LINE_ENDS = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
+"""U+0085, U+2028 and U+2029, which many clients take for the end of a line (Python's `str.splitlines`)."""
 
 
 class NoticeType(StrEnum):
@@ -25,7 +32,7 @@ class NoticeType(StrEnum):
 class Publication:
     """A committed job state to send, with the job as JSON in `body`.
 
-    A notice is a Publication, too; its `job_id` is the id of the object that it is about.
+    A notice is a Publication, too; its `job_id` is the id of the object that it is about, and it has no `job`.
     """
 
     job_id: str
@@ -33,6 +40,7 @@ class Publication:
     sequence: int
     type: EventType | NoticeType
     body: bytes
+    job: Job | None = None
 
     @property
     def terminal(self) -> bool:
@@ -41,8 +49,16 @@ class Publication:
 
 
 def publication_of(view: JobSerializer, job: Job) -> Publication:
-    """Encode a job's state once for all its subscribers."""
-    return Publication(job.job_id, job.user_id, job.sequence, job.event_type, view.to_json(job))
+    """Encode a job's state once for all its subscribers.
+
+    A config may be large, and no subscriber needs it.
+    """
+    body = _LINE_ENDS.sub(_escape, view.to_json(job))
+    return Publication(job.job_id, job.user_id, job.sequence, job.event_type, body, replace(job, config=""))
+
+
+def _escape(line_end: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(line_end[0].decode())
 
 
 class HubClosed(Exception):
@@ -52,19 +68,25 @@ class HubClosed(Exception):
 class Subscriber:
     """One open stream; `offer` never waits, `next` waits for the next undelivered state."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, export_filter: ExportFilter = EVERY_EXPORT, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._filter = export_filter
         self._clock = clock
         self.caught_up_at = clock()
         """Everything published before this time has been delivered."""
         self._pending: dict[str, Publication] = {}
-        self._delivered: dict[str, int] = {}
+        self._passed: dict[
+            str, int
+        ] = {}  # the newest sequence of each export that was delivered or filtered out
+        self._matching: set[str] = set()  # the exports of which the client has a state that matches
         self._ready = asyncio.Event()
         self._closed = False
 
     def offer(self, publication: Publication) -> None:
         """Keep the state if it is newer than the pending and the delivered one."""
         pending = self._pending.get(publication.job_id)
-        newest = max(pending.sequence if pending else 0, self._delivered.get(publication.job_id, 0))
+        newest = max(pending.sequence if pending else 0, self._passed.get(publication.job_id, 0))
         if publication.sequence > newest:
             if not self._pending:
                 self.caught_up_at = self._clock()
@@ -74,27 +96,44 @@ class Subscriber:
     def mark_delivered(self, publication: Publication) -> bool:
         """Record a state that was delivered in another way; return whether it was new."""
         job_id, sequence = publication.job_id, publication.sequence
-        if sequence <= self._delivered.get(job_id, 0):
+        if sequence <= self._passed.get(job_id, 0):
             return False
-        self._delivered[job_id] = sequence
+        self._record(publication)
         pending = self._pending.get(job_id)
         if pending is not None and pending.sequence <= sequence:
             del self._pending[job_id]
         return True
 
     async def next(self) -> Publication:
-        """Return the next undelivered state, in order of arrival of its export.
+        """Return the next undelivered state that the filter shows, in order of arrival of its export.
 
         Raises HubClosed after the last one.
         """
-        while not self._pending:
-            if self._closed:
-                raise HubClosed
-            self._ready.clear()
-            await self._ready.wait()
-        publication = self._pending.pop(next(iter(self._pending)))
-        self._delivered[publication.job_id] = publication.sequence
-        return publication
+        while True:
+            while not self._pending:
+                if self._closed:
+                    raise HubClosed
+                self._ready.clear()
+                await self._ready.wait()
+            publication = self._pending.pop(next(iter(self._pending)))
+            is_shown = self._shows(publication)
+            self._record(publication)
+            if is_shown:
+                return publication
+
+    def _shows(self, publication: Publication) -> bool:
+        """Tell whether a state matches the filter, or replaces one that the client may have and that matches."""
+        job = publication.job
+        if job is None or self._filter.matches(job) or job.job_id in self._matching:
+            return True
+        return job.job_id not in self._passed and self._filter.may_have_matched(job)
+
+    def _record(self, publication: Publication) -> None:
+        self._passed[publication.job_id] = publication.sequence
+        if publication.job is not None and self._filter.matches(publication.job):
+            self._matching.add(publication.job_id)
+        else:
+            self._matching.discard(publication.job_id)
 
     def close(self) -> None:
         self._closed = True

@@ -9,12 +9,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from infra.database.sessions import DatabaseTasks, wait_for_task
 from service.fanout.hub import Publication, publication_of
 from service.jobs import queries
+from service.jobs.filters import EVERY_EXPORT, ExportFilter
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 
@@ -59,6 +61,19 @@ def position_from(last_event_id: str, now: float) -> float | None:
     return (position - MARGIN_SECONDS) // POSITION_STEP_SECONDS * POSITION_STEP_SECONDS
 
 
+@dataclass(frozen=True)
+class InitialStatesRequest:
+    """What a stream begins with; streams that ask for the same share one read."""
+
+    user_id: str
+    since: float | None
+    export_filter: ExportFilter
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return what exports must meet: with a position also those that may have left the filter since."""
+        return self.export_filter.residual_conditions(with_earlier=self.since is not None)
+
+
 class InitialStatesReader:
     """Reader of initial states with a limit on concurrent reads."""
 
@@ -67,60 +82,61 @@ class InitialStatesReader:
         self._view = view
         self._read_slots = asyncio.Semaphore(MAX_CONCURRENT_READS)
         self._tasks = DatabaseTasks()
-        self._queued_reads: dict[tuple[str, float | None], asyncio.Task[InitialStates]] = {}
+        self._queued_reads: dict[InitialStatesRequest, asyncio.Task[InitialStates]] = {}
 
-    async def read(self, user_id: str, since: float | None) -> InitialStates:
-        """Return the initial states; subscribe before, so that no change is missed."""
-        key = (user_id, since)
-        task = self._queued_reads.get(key)
+    async def read(
+        self, user_id: str, since: float | None, export_filter: ExportFilter = EVERY_EXPORT
+    ) -> InitialStates:
+        """Return the initial states; subscribe before, so that no change is missed.
+
+        With a position they include the exports that may have left the filter since.
+        """
+        request = InitialStatesRequest(user_id, since, export_filter)
+        task = self._queued_reads.get(request)
         if task is None:
-            task = self._queued_reads[key] = self._tasks.start(self._read(user_id, since))
+            task = self._queued_reads[request] = self._tasks.start(self._read(request))
         return await wait_for_task(task)
 
     async def read_rest(
-        self, user_id: str, since: float, cursor: PageCursor | None
+        self, user_id: str, since: float, export_filter: ExportFilter, cursor: PageCursor | None
     ) -> AsyncIterator[tuple[Publication, float]]:
         """Yield the other finished exports, oldest first, each with the position after it."""
+        request = InitialStatesRequest(user_id, since, export_filter)
         while cursor is not None:
             async with self._read_slots, self._database.reading() as session:
-                jobs = await self._load_page(session, user_id, since, cursor)
+                jobs = await _load_page(session, request, cursor)
             cursor = _next_cursor(jobs)
             for job, publication in zip(jobs, await self._encode(jobs), strict=True):
                 yield publication, job.completed_at or 0.0
 
-    async def _read(self, user_id: str, since: float | None) -> InitialStates:
+    async def _read(self, request: InitialStatesRequest) -> InitialStates:
         async with self._read_slots:
             # Later callers need a read of their own: this one may miss what is committed from now on.
-            del self._queued_reads[user_id, since]
+            del self._queued_reads[request]
             read_at = time.time()
-            jobs, cursor = await self._select(user_id, since, read_at)
+            jobs, cursor = await self._select(request, read_at)
         states = await self._encode(jobs)
         return InitialStates(states[:MAX_SNAPSHOT], states[MAX_SNAPSHOT:], cursor, read_at)
 
-    async def _select(
-        self, user_id: str, since: float | None, now: float
-    ) -> tuple[list[Job], PageCursor | None]:
+    async def _select(self, request: InitialStatesRequest, now: float) -> tuple[list[Job], PageCursor | None]:
         """Load active exports, the latest finished ones, and all that finished since `since`.
 
         The clocks of replicas may differ or be set, so a client that reconnects gets the latest finished ones, too.
         """
         async with self._database.reading() as session:
-            active = await queries.list_active(session, user_id)
-            finished = [] if since is None else await self._load_page(session, user_id, since, None)
+            active = await queries.list_active(session, request.user_id, *request.conditions())
+            finished = [] if request.since is None else await _load_page(session, request, None)
             room = max(0, MAX_SNAPSHOT - len(active) - len(finished))
             latest = await queries.list_latest_finished(
-                session, user_id, since=now - LOOK_BACK_SECONDS, limit=MAX_SNAPSHOT if room else 0
+                session,
+                request.user_id,
+                *request.conditions(),
+                since=now - LOOK_BACK_SECONDS,
+                limit=MAX_SNAPSHOT if room else 0,
             )
         finished_ids = {job.job_id for job in finished}
         others = [job for job in latest if job.job_id not in finished_ids]
         return active + others[len(others) - min(room, len(others)) :] + finished, _next_cursor(finished)
-
-    async def _load_page(
-        self, session: AsyncSession, user_id: str, since: float, cursor: PageCursor | None
-    ) -> list[Job]:
-        return await queries.list_finished_since(
-            session, user_id, since=since, after=cursor, limit=MAX_SNAPSHOT
-        )
 
     async def _encode(self, jobs: Sequence[Job]) -> list[Publication]:
         publications = []
@@ -129,6 +145,19 @@ class InitialStatesReader:
                 await asyncio.sleep(0)  # lets other requests run
             publications.append(publication_of(self._view, job))
         return publications
+
+
+async def _load_page(
+    session: AsyncSession, request: InitialStatesRequest, cursor: PageCursor | None
+) -> list[Job]:
+    return await queries.list_finished_since(
+        session,
+        request.user_id,
+        *request.conditions(),
+        since=request.since or 0.0,
+        after=cursor,
+        limit=MAX_SNAPSHOT,
+    )
 
 
 def _next_cursor(page: Sequence[Job]) -> PageCursor | None:

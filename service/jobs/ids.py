@@ -7,6 +7,8 @@ EXPORT_ID_PATTERN = r"^[A-Za-z0-9_-]{8,64}$"
 """An id that a client chooses for an export."""
 
 _JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_EXPORT_ID = re.compile(EXPORT_ID_PATTERN)
+_MISTYPED_JOB_ID = re.compile(r"\w{8}-\w{4}-7\w{3}-[89ab]\w{3}-\w{12}", re.ASCII)
 
 
 def new_id(now: float) -> str:
@@ -21,3 +23,11 @@ def new_id(now: float) -> str:
 def is_job_id(value: str) -> bool:
     """Tell whether a string has the form of the ids that `new_id` makes."""
     return _JOB_ID.fullmatch(value) is not None
+
+
+def is_awaitable_id(value: str) -> bool:
+    """Tell whether a client may still create an export under this id.
+
+    An id of the service with a typing error could be chosen, too, but is more likely a mistake.
+    """
+    return _EXPORT_ID.fullmatch(value) is not None and _MISTYPED_JOB_ID.fullmatch(value) is None

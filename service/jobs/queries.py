@@ -1,12 +1,14 @@
 """Read jobs: mostly those of one user, newest first."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from service.jobs.filters import EVERY_EXPORT, ExportFilter
 from service.jobs.models import ACTIVE, EVENTS, IS_ACTIVE, IS_UNSEEN, JOBS, ExportEvent, Job, Status
 from service.jobs.transitions import to_job
 
@@ -61,9 +63,9 @@ async def list_for_user(
     return [to_job(row) for row in rows.mappings()]
 
 
-async def list_active(session: AsyncSession, user_id: str) -> list[Job]:
-    """Return the pending and processing jobs, newest first."""
-    return await list_for_user(session, user_id, IS_ACTIVE)
+async def list_active(session: AsyncSession, user_id: str, *where: ColumnElement[bool]) -> list[Job]:
+    """Return the pending and processing jobs that meet every condition, newest first."""
+    return await list_for_user(session, user_id, IS_ACTIVE, *where)
 
 
 async def list_unacknowledged(session: AsyncSession, user_id: str) -> list[Job]:
@@ -89,42 +91,56 @@ def _merge_newest(*lists: list[Job]) -> list[Job]:
 async def list_page(
     session: AsyncSession,
     user_id: str,
+    export_filter: ExportFilter = EVERY_EXPORT,
     *,
-    status: Status | None,
-    type_: str | None,
-    project_id: str | None,
     before: str | None,
     limit: int,
 ) -> list[Job]:
-    """Return a page of the user's jobs; `before` is the last job id of the previous page."""
-    where = []
-    if status:
-        where.append(JOBS.c.status == status)
-    if type_:
-        where.append(JOBS.c.type == type_)
-    if project_id is not None:
-        where.append(JOBS.c.project_id == project_id)
-    if before:
-        where.append(JOBS.c.job_id < before)
-    return await list_for_user(session, user_id, *where, limit=limit)
+    """Return a page of the user's jobs; `before` is the last job id of the previous page.
+
+    Each status is read by itself: an index has the jobs of one status, but not of several, in the order of the page.
+    """
+    statuses = export_filter.statuses
+    filters = [replace(export_filter, statuses=frozenset({status})) for status in statuses] or [export_filter]
+    where = [JOBS.c.job_id < before] if before else []
+    pages = [
+        await list_for_user(session, user_id, *one_status.conditions(), *where, limit=limit)
+        for one_status in filters
+    ]
+    return _merge_newest(*pages)[:limit]
 
 
-async def list_latest_finished(session: AsyncSession, user_id: str, *, since: float, limit: int) -> list[Job]:
-    """Return the newest jobs that finished since or are not acknowledged, oldest first."""
+async def list_latest_finished(
+    session: AsyncSession, user_id: str, *conditions: ColumnElement[bool], since: float, limit: int
+) -> list[Job]:
+    """Return the newest jobs that finished since or are not acknowledged, oldest first.
+
+    With conditions it looks through the newest MAX_RECENT unacknowledged jobs only: some users never acknowledge any.
+    """
     completed_at = JOBS.c.completed_at
-    recent = await list_for_user(session, user_id, completed_at >= since, order=LATEST_FINISHED, limit=limit)
-    unseen = await list_for_user(session, user_id, IS_UNSEEN, limit=limit)
+    recent = await list_for_user(
+        session, user_id, completed_at >= since, *conditions, order=LATEST_FINISHED, limit=limit
+    )
+    unseen_ids = select(JOBS.c.job_id).where(JOBS.c.user_id == user_id, IS_UNSEEN)
+    is_newest_unseen = JOBS.c.job_id.in_(unseen_ids.order_by(NEWEST).limit(MAX_RECENT))
+    is_unseen = is_newest_unseen if conditions else IS_UNSEEN
+    unseen = await list_for_user(session, user_id, is_unseen, *conditions, limit=limit)
     by_id = {job.job_id: job for job in (*recent, *unseen)}
     newest = sorted(by_id.values(), key=lambda job: (job.completed_at, job.job_id), reverse=True)[:limit]
     return newest[::-1]
 
 
 async def list_finished_since(
-    session: AsyncSession, user_id: str, *, since: float, after: tuple[float, str] | None, limit: int
+    session: AsyncSession,
+    user_id: str,
+    *conditions: ColumnElement[bool],
+    since: float,
+    after: tuple[float, str] | None,
+    limit: int,
 ) -> list[Job]:
     """Return the jobs that finished since, in that order; `after` is the last seen time and id."""
     completed_at, job_id = JOBS.c.completed_at, JOBS.c.job_id
-    where: list[ColumnElement[bool]] = [completed_at >= since]
+    where: list[ColumnElement[bool]] = [completed_at >= since, *conditions]
     if after is not None:
         where.append(tuple_(completed_at, job_id) > tuple_(*after))
     query = select(JOBS).where(JOBS.c.user_id == user_id, *where)

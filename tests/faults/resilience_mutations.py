@@ -39,13 +39,11 @@ def lose_connections_of_streams() -> None:
     read = InitialStatesReader.read
     leaked: list[object] = []
 
-    async def read_and_keep(
-        initial_states: InitialStatesReader, user_id: str, since: float | None
-    ) -> InitialStates:
+    async def read_and_keep(initial_states: InitialStatesReader, *args: Any) -> InitialStates:
         reading = initial_states._database.reading()
         await (await reading.__aenter__()).execute(text("SELECT 1"))
         leaked.append(reading)
-        return await read(initial_states, user_id, since)
+        return await read(initial_states, *args)
 
     _replace(InitialStatesReader, "read", read_and_keep)
 

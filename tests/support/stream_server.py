@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from service.app import create_app
+from service.clock import Clock
 from service.http_server.limits import HttpLimits
 from service.http_server.server import Server, create_server
 from service.settings import Settings
@@ -39,14 +40,20 @@ class StreamServer:
     def address(self) -> str:
         return f"127.0.0.1:{self.settings.port}"
 
-    async def submit_export(self, *, user: str = "local", headers: dict[str, str] | None = None) -> FakeRun:
-        """Submit an export and return its run."""
+    async def submit_export(
+        self, *, user: str = "local", headers: dict[str, str] | None = None, **fields: object
+    ) -> FakeRun:
+        """Submit an export, with these fields in its body, and return its run."""
         path = self.settings.data_dir / "objects" / user / SOURCE
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"video")
-        body = {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}}
+        body = {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}} | fields
         answer = await self.client.post("/api/exports", json=body, headers=headers)
         assert answer.status_code == 202, answer.text
+        return await self.next_run()
+
+    async def next_run(self) -> FakeRun:
+        """Wait for the next attempt that the dispatcher starts, and return its run."""
         return FakeRun(await self.runner.next_spec(), self.client)
 
     async def get_export(self, run: FakeRun) -> dict[str, Any]:
@@ -142,15 +149,17 @@ async def wait_until(holds: Callable[[], bool], within_seconds: float = TIMEOUT_
 
 @asynccontextmanager
 async def open_server(
-    settings: Settings, runner: FakeRunner | None = None, limits: HttpLimits | None = None
+    settings: Settings,
+    runner: FakeRunner | None = None,
+    limits: HttpLimits | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[StreamServer]:
     """Run the service on a free port."""
     runner = runner or FakeRunner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
-        running = create_server(
-            create_app(settings, runner, output_prober=ThreadProber()), settings.host, settings.port, limits
-        )
+        app = create_app(settings, runner, clock, output_prober=ThreadProber())
+        running = create_server(app, settings.host, settings.port, limits)
         serving = asyncio.create_task(running.serve(sockets=[listening]))
         await wait_until(lambda: running.started)
         origin = f"http://127.0.0.1:{settings.port}"

@@ -5,8 +5,9 @@ Both begin with the stored state and always converge to the current one; both ke
 
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TypedDict
 
 from starlette.requests import Request
@@ -15,13 +16,15 @@ from starlette.responses import Response
 from callbacks.envelope import EventType
 from infra.database.errors import DATABASE_ERRORS
 from service.api.auth import Access
+from service.api.export_filters import StreamQuery
 from service.api.exports import ExportList, load_job
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 from service.api.openapi.parameters import LAST_EVENT_ID
-from service.api.requests import json_response
+from service.api.requests import json_response, parse_query
 from service.api.state import State
 from service.api.streaming.event_stream import (
     KEEP_ALIVE,
+    RECONNECT_MILLISECONDS,
     Event,
     EventStream,
     closing_event,
@@ -30,37 +33,46 @@ from service.api.streaming.event_stream import (
 )
 from service.api.streaming.subscriptions import (
     Lifetime,
-    TooManyStreams,
+    StreamEnd,
+    StreamEnded,
     find_job,
+    hold_slot,
     read_changes,
-    read_stored,
+    read_export,
     subscribe,
 )
 from service.fanout.hub import NoticeType, Subscriber
 from service.fanout.initial_states import position_from
 from service.jobs import queries
+from service.jobs.filters import ExportFilter
 from service.jobs.serializers import Export
 from service.jobs.timeline import Timeline, build_timeline
 from service.problems import Unavailable
 from service.webhooks.serializers import Webhook
 
 MAX_SEQUENCE_DIGITS = 18
-STREAM_REFUSED, STREAM_EXPIRED = "stream.refused", "stream.expired"
 RETRY_WHEN_FULL_MILLISECONDS = 30_000
 """A client for which there was no slot reconnects after this long, up to twice as long by chance."""
 
 
 EVENT_STREAM = "text/event-stream"
 EXPORT_EVENTS = {event.value: Export for event in EventType}
+_LAST_EVENTS = {
+    StreamEnd.EXPIRED: ("stream.expired", "token_expired"),
+    StreamEnd.NOT_FOUND: ("stream.not_found", "not_found"),
+    StreamEnd.TOO_MANY_STREAMS: ("stream.refused", "too_many_streams"),
+    StreamEnd.UNAVAILABLE: ("stream.refused", "unavailable"),
+}
+"""The type and the reason of the last event; a stream whose client may just reconnect has none."""
 
 
-class StreamEnd(TypedDict):
-    """Why a stream ends: `token_expired`, `too_many_streams` or `unavailable`."""
+class StreamEndReason(TypedDict):
+    """Why a stream ends: `token_expired`, `not_found`, `too_many_streams` or `unavailable`."""
 
     reason: str
 
 
-CLOSING_EVENTS = {STREAM_EXPIRED: StreamEnd, STREAM_REFUSED: StreamEnd}
+CLOSING_EVENTS = {name: StreamEndReason for name, _ in _LAST_EVENTS.values()}
 
 
 @declare_operation(
@@ -86,14 +98,15 @@ async def export_events(request: Request[State]) -> Response:
         access = await request.state["authenticator"].stream_access(request)
         job = await find_job(request, access.user_id)
     except (Unavailable, *DATABASE_ERRORS):
-        return _refusal_stream("unavailable")
-    if job.status.is_final and _has_seen(request, job.sequence):
+        return _refusal_stream()
+    if job is not None and job.status.is_final and _has_seen(request, job.sequence):
         return Response(status_code=204)
-    return _stream(request, access, job.job_id)
+    job_id = job.job_id if job is not None else None
+    return EventStream(_events(request, access, partial(_export_events, request, access.user_id, job_id)))
 
 
 def _has_seen(request: Request[State], sequence: int) -> bool:
-    last_event_id = request.headers.get("last-event-id", "")
+    last_event_id = _last_event_id(request)
     if not last_event_id.isdecimal() or len(last_event_id) > MAX_SEQUENCE_DIGITS:
         return False
     return int(last_event_id) >= sequence
@@ -103,6 +116,7 @@ def _has_seen(request: Request[State], sequence: int) -> bool:
     "watch_exports",
     Tag.STREAMS,
     credential=Credential.STREAM,
+    query=StreamQuery,
     headers=(LAST_EVENT_ID,),
     answers={
         200: Answer(
@@ -116,12 +130,15 @@ def _has_seen(request: Request[State], sequence: int) -> bool:
     },
 )
 async def user_events(request: Request[State]) -> Response:
-    """Stream all exports of the user."""
+    """Stream the exports of the user that the query selects."""
     try:
         access = await request.state["authenticator"].stream_access(request)
     except Unavailable:
-        return _refusal_stream("unavailable")
-    return _stream(request, access, None)
+        return _refusal_stream()
+    export_filter = parse_query(request, StreamQuery).to_filter()
+    return EventStream(
+        _events(request, access, partial(_user_events, request, access.user_id, export_filter))
+    )
 
 
 async def _timeline(request: Request[State]) -> Response:
@@ -133,86 +150,82 @@ async def _timeline(request: Request[State]) -> Response:
     return json_response(build_timeline(job, rows, gpu=gpu, now=time.time()))
 
 
-def _stream(request: Request[State], access: Access, job_id: str | None) -> Response:
-    return EventStream(_events(request, access, job_id, Subscriber()))
-
-
-def _refusal_stream(reason: str) -> Response:
+def _refusal_stream() -> Response:
     """Return a stream that only sets the reconnect delay.
 
     An EventSource that gets 429 or 503 would never reconnect.
     """
 
-    async def events() -> AsyncGenerator[Event, None]:
-        yield closing_event(STREAM_REFUSED, reason)
+    async def refuse() -> AsyncGenerator[Event, None]:
+        yield closing_event(*_LAST_EVENTS[StreamEnd.UNAVAILABLE])
 
-    return EventStream(events())
+    return EventStream(refuse())
 
 
 async def _events(
-    request: Request[State], access: Access, job_id: str | None, subscriber: Subscriber
+    request: Request[State], access: Access, read_events: Callable[[Lifetime], AsyncGenerator[Event, None]]
 ) -> AsyncGenerator[Event, None]:
-    lifetime = Lifetime(access)
+    """Yield events until they end, then the reason if the client has to know it."""
     try:
-        with subscribe(request, access.user_id, job_id, subscriber):
-            async with aclosing(_states(request, access.user_id, job_id, subscriber, lifetime)) as states:
-                async for event in states:
+        with hold_slot(request, access.user_id):
+            async with aclosing(read_events(Lifetime(access, request.state["clock"]))) as events:
+                async for event in events:
                     yield event
-                    if lifetime.is_over:
-                        break
-    except TooManyStreams:
-        pause = RETRY_WHEN_FULL_MILLISECONDS + int(random.random() * RETRY_WHEN_FULL_MILLISECONDS)  # noqa: S311 - no secret
-        yield closing_event(STREAM_REFUSED, "too_many_streams", retry_milliseconds=pause)
+    except StreamEnded as ended:
+        if ended.end in _LAST_EVENTS:
+            yield closing_event(*_LAST_EVENTS[ended.end], retry_milliseconds=_retry_milliseconds(ended.end))
     except DATABASE_ERRORS:
-        yield closing_event(STREAM_REFUSED, "unavailable")
-    else:
-        if lifetime.has_expired:
-            yield closing_event(STREAM_EXPIRED, "token_expired")
+        yield closing_event(*_LAST_EVENTS[StreamEnd.UNAVAILABLE])
 
 
-def _states(
-    request: Request[State], user_id: str, job_id: str | None, subscriber: Subscriber, lifetime: Lifetime
-) -> AsyncGenerator[Event, None]:
-    if job_id is None:
-        return _user_states(request, user_id, subscriber, lifetime)
-    return _export_states(request, user_id, job_id, subscriber, lifetime)
+def _retry_milliseconds(end: StreamEnd) -> int:
+    if end is not StreamEnd.TOO_MANY_STREAMS:
+        return RECONNECT_MILLISECONDS
+    return RETRY_WHEN_FULL_MILLISECONDS + int(random.random() * RETRY_WHEN_FULL_MILLISECONDS)  # noqa: S311 - no secret
 
 
-async def _export_states(
-    request: Request[State], user_id: str, job_id: str, subscriber: Subscriber, lifetime: Lifetime
+async def _export_events(
+    request: Request[State], user_id: str, job_id: str | None, lifetime: Lifetime
 ) -> AsyncGenerator[Event, None]:
     """Yield the stored state, then each newer one, until the export has ended."""
-    stored = await read_stored(request, user_id, job_id)
-    if stored is not None:
-        subscriber.offer(stored)
     first = True
-    async for publication in read_changes(subscriber, lifetime):
-        if publication is None:
-            yield KEEP_ALIVE
-            continue
-        yield state_event(publication, publication.sequence, first=first)
-        first = False
-        if publication.terminal:
-            return
+    async with aclosing(read_export(request, user_id, job_id, lifetime)) as states:
+        async for state in states:
+            if state is None:
+                yield KEEP_ALIVE
+            else:
+                yield state_event(state, state.sequence, first=first)
+                first = False
 
 
-async def _user_states(
-    request: Request[State], user_id: str, subscriber: Subscriber, lifetime: Lifetime
+async def _user_events(
+    request: Request[State], user_id: str, export_filter: ExportFilter, lifetime: Lifetime
 ) -> AsyncGenerator[Event, None]:
     """Yield a snapshot, the states that exceed it, then each change."""
-    initial_states = request.state["initial_states"]
-    since = position_from(request.headers.get("last-event-id", ""), time.time())
-    opening = await initial_states.read(user_id, since)
-    for publication in (*opening.snapshot, *opening.rest):
-        subscriber.mark_delivered(publication)
-    yield snapshot_event(opening.snapshot, _event_id(opening.position))
-    for publication in opening.rest:
-        yield state_event(publication, None)
-    async for publication, position in initial_states.read_rest(user_id, since or 0.0, opening.cursor):
-        if subscriber.mark_delivered(publication):
-            yield state_event(publication, _event_id(position))
-    async for change in read_changes(subscriber, lifetime):
-        yield KEEP_ALIVE if change is None else state_event(change, _event_id(subscriber.caught_up_at))
+    initial_states, subscriber = request.state["initial_states"], Subscriber(export_filter)
+    with subscribe(request, subscriber, user_id=user_id):
+        since = position_from(_last_event_id(request), time.time())
+        opening = await initial_states.read(user_id, since, export_filter)
+        for publication in (*opening.snapshot, *opening.rest):
+            subscriber.mark_delivered(publication)
+        yield snapshot_event(opening.snapshot, _event_id(opening.position))
+        for publication in opening.rest:
+            yield state_event(publication, None)
+        rest = initial_states.read_rest(user_id, since or 0.0, export_filter, opening.cursor)
+        async for publication, position in rest:
+            lifetime.check()
+            if subscriber.mark_delivered(publication):
+                yield state_event(publication, _event_id(position))
+        async with aclosing(read_changes(subscriber, lifetime)) as changes:
+            async for change in changes:
+                yield (
+                    KEEP_ALIVE if change is None else state_event(change, _event_id(subscriber.caught_up_at))
+                )
+
+
+def _last_event_id(request: Request[State]) -> str:
+    """Return the id of the last event that the client has; some clients can't send it as a header."""
+    return request.headers.get("last-event-id") or request.query_params.get("lastEventId", "")
 
 
 def _event_id(position: float | None) -> int | None:

@@ -6,8 +6,9 @@ They answer `ping`, and close with a code that says what to do next.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -16,34 +17,42 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from infra.database.errors import DATABASE_ERRORS
 from service.api.auth import Access
+from service.api.export_filters import StreamQuery
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 from service.api.problem_handlers import problem_response
+from service.api.requests import parse_query
 from service.api.state import State
+from service.api.streaming.close_codes import CLOSE_CODES, CODES_OF_ENDS, EXPORT_CLOSE_CODES
 from service.api.streaming.subscriptions import (
     Lifetime,
-    TooManyStreams,
+    StreamEnd,
+    StreamEnded,
     find_job,
+    hold_slot,
     read_changes,
-    read_stored,
+    read_export,
     subscribe,
 )
 from service.fanout.hub import NoticeType, Publication, Subscriber
+from service.jobs.filters import ExportFilter
 from service.jobs.serializers import Export
-from service.problems import Forbidden, NotFound, Problem, Unauthenticated, Unavailable, UpgradeRequired
+from service.problems import (
+    Forbidden,
+    Invalid,
+    NotFound,
+    Problem,
+    Unauthenticated,
+    Unavailable,
+    UpgradeRequired,
+)
 from service.web_addresses import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024
 MESSAGES_PER_WINDOW, WINDOW_SECONDS = 30, 10
-TRY_AGAIN_LATER = 1013
-CLOSE_CODES = {
-    1008: "The client sent too many messages, or read nothing for 30 s.",
-    1009: "The client sent a message of more than 1 KiB.",
-    1012: "The service restarts, or the socket is an hour old: reconnect.",
-    1013: "There is no room for more streams: try again later.",
-    4401: "The token or ticket has expired: reconnect with another.",
-}
 FOREIGN_ORIGIN = "Pages of this origin may not open WebSockets here; name the origin in ALLOWED_ORIGINS."
+
+StatesReader = Callable[[Lifetime], AsyncGenerator[Publication | None, None]]
 
 
 class SocketState(Export):
@@ -60,20 +69,21 @@ class SocketState(Export):
         101: Answer(
             "A WebSocket: the state of the export, then each change, as JSON. `ping` is answered with `pong`.",
             messages={"state": SocketState},
-            close_codes={1000: "The export has ended."} | CLOSE_CODES,
+            close_codes=EXPORT_CLOSE_CODES,
         )
     },
     problems=(Forbidden, UpgradeRequired),
 )
 async def export_socket(socket: WebSocket[State]) -> None:
     """Serve a WebSocket of one export."""
-    await _serve_socket(socket, per_export=True)
+    await _serve_socket(socket, _open_export)
 
 
 @declare_operation(
     "open_user_socket",
     Tag.STREAMS,
     credential=Credential.STREAM,
+    query=StreamQuery,
     answers={
         101: Answer(
             "A WebSocket: the state of each export, then each change, as JSON. `ping` is answered with `pong`.",
@@ -84,8 +94,8 @@ async def export_socket(socket: WebSocket[State]) -> None:
     problems=(Forbidden, UpgradeRequired),
 )
 async def user_socket(socket: WebSocket[State]) -> None:
-    """Serve a WebSocket of all exports of the user."""
-    await _serve_socket(socket, per_export=False)
+    """Serve a WebSocket of the user's exports that the query selects."""
+    await _serve_socket(socket, _open_user)
 
 
 async def require_upgrade(_request: Request[State]) -> Response:
@@ -93,22 +103,33 @@ async def require_upgrade(_request: Request[State]) -> Response:
     raise UpgradeRequired
 
 
-async def _serve_socket(socket: WebSocket[State], *, per_export: bool) -> None:
+async def _serve_socket(
+    socket: WebSocket[State], open_states: Callable[[WebSocket[State], str], Awaitable[StatesReader]]
+) -> None:
     with suppress(WebSocketDisconnect):  # a client may disconnect at any time, also before it is rejected
         if not _is_allowed_origin(socket):
             await _refuse_handshake(socket, Forbidden(FOREIGN_ORIGIN))
             return
         try:
             access = await socket.state["authenticator"].stream_access(socket)
-            job_id = (await find_job(socket, access.user_id)).job_id if per_export else None
-        except (Unauthenticated, NotFound) as problem:
+            read_states = await open_states(socket, access.user_id)
+        except (Unauthenticated, NotFound, Invalid) as problem:
             await _refuse_handshake(socket, problem)
         except (Unavailable, *DATABASE_ERRORS):
             await socket.accept(_subprotocol(socket))
-            await socket.close(TRY_AGAIN_LATER)
+            await socket.close(CODES_OF_ENDS[StreamEnd.UNAVAILABLE])
         else:
             await socket.accept(_subprotocol(socket))
-            await _run_socket(socket, access, job_id)
+            await _run_socket(socket, access, read_states)
+
+
+async def _open_export(socket: WebSocket[State], user_id: str) -> StatesReader:
+    job = await find_job(socket, user_id)
+    return partial(read_export, socket, user_id, job.job_id if job is not None else None)
+
+
+async def _open_user(socket: WebSocket[State], user_id: str) -> StatesReader:
+    return partial(_user_states, socket, user_id, parse_query(socket, StreamQuery).to_filter())
 
 
 async def _refuse_handshake(socket: WebSocket[State], problem: Problem) -> None:
@@ -117,12 +138,12 @@ async def _refuse_handshake(socket: WebSocket[State], problem: Problem) -> None:
         await socket.send_denial_response(problem_response(problem, socket.url.path))
 
 
-async def _run_socket(socket: WebSocket[State], access: Access, job_id: str | None) -> None:
+async def _run_socket(socket: WebSocket[State], access: Access, read_states: StatesReader) -> None:
     """Send and receive concurrently.
 
     The first that ends stops the other, and its code closes the socket.
     """
-    sending = asyncio.create_task(_serve_states(socket, access, job_id))
+    sending = asyncio.create_task(_send_states(socket, access, read_states))
     listening = asyncio.create_task(_answer_pings(socket))
     try:
         done, _ = await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
@@ -133,50 +154,48 @@ async def _run_socket(socket: WebSocket[State], access: Access, job_id: str | No
     await socket.close(next(iter(done)).result())
 
 
-async def _serve_states(socket: WebSocket[State], access: Access, job_id: str | None) -> int:
+async def _send_states(socket: WebSocket[State], access: Access, read_states: StatesReader) -> int:
     """Send states until the end, and return the code to close with."""
-    subscriber, lifetime = Subscriber(), Lifetime(access)
     try:
-        with subscribe(socket, access.user_id, job_id, subscriber):
-            async with aclosing(_states(socket, access.user_id, job_id, subscriber, lifetime)) as states:
-                return await _send_states(socket, states, lifetime, per_export=job_id is not None)
-    except (TooManyStreams, *DATABASE_ERRORS):
-        return TRY_AGAIN_LATER
-    except TimeoutError:
-        return 1008
+        with hold_slot(socket, access.user_id):
+            async with aclosing(read_states(Lifetime(access, socket.state["clock"]))) as states:
+                async for state in states:
+                    if state is not None:
+                        await _send_state(socket, state)
+    except StreamEnded as ended:
+        return CODES_OF_ENDS[ended.end]
+    except DATABASE_ERRORS:
+        return CODES_OF_ENDS[StreamEnd.UNAVAILABLE]
+    return 1000
 
 
-async def _send_states(
-    socket: WebSocket[State], states: AsyncIterator[Publication], lifetime: Lifetime, *, per_export: bool
-) -> int:
-    async for state in states:
-        done = state.terminal
+async def _send_state(socket: WebSocket[State], state: Publication) -> None:
+    done = "true" if state.terminal else "false"
+    try:
         async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            await socket.send_text(f'{state.body[:-1].decode()},"done":{"true" if done else "false"}}}')
-        await asyncio.sleep(0)  # let other tasks run, also while this client reads everything at once
-        if per_export and done:
-            return 1000
-        if lifetime.is_over:
-            break
-    return 4401 if lifetime.has_expired else 1012
+            await socket.send_text(f'{state.body[:-1].decode()},"done":{done}}}')
+    except TimeoutError:
+        raise StreamEnded(StreamEnd.SLOW_CLIENT) from None
+    await asyncio.sleep(0)  # let other tasks run, also while this client reads everything at once
 
 
-async def _states(
-    socket: WebSocket[State], user_id: str, job_id: str | None, subscriber: Subscriber, lifetime: Lifetime
-) -> AsyncGenerator[Publication, None]:
+async def _user_states(
+    socket: WebSocket[State], user_id: str, export_filter: ExportFilter, lifetime: Lifetime
+) -> AsyncGenerator[Publication | None, None]:
     """Yield the stored states, then each newer one."""
-    if job_id is None:
-        opening = await socket.state["initial_states"].read(user_id, None)
+    subscriber = Subscriber(export_filter)
+    with subscribe(socket, subscriber, user_id=user_id):
+        opening = await socket.state["initial_states"].read(user_id, None, export_filter)
         for publication in (*opening.snapshot, *opening.rest):
+            lifetime.check()
             if subscriber.mark_delivered(publication):
                 yield publication
-    else:
-        stored = await read_stored(socket, user_id, job_id)
-        if stored is not None:
-            subscriber.offer(stored)
-    async for change in read_changes(subscriber, lifetime):
-        if change is not None and not isinstance(change.type, NoticeType):  # this socket sends jobs only
-            yield change
+        async with aclosing(read_changes(subscriber, lifetime)) as changes:
+            async for change in changes:
+                if change is not None and not isinstance(
+                    change.type, NoticeType
+                ):  # this socket sends jobs only
+                    yield change
 
 
 async def _answer_pings(socket: WebSocket[State]) -> int:

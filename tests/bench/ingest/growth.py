@@ -99,7 +99,7 @@ QUESTIONS: dict[str, tuple[Question, int]] = {
     "active list": (read(queries.list_active, USER), 1),
     f"claim of {PLACES}": (claim, 1),
     "first page of the list": (
-        read(queries.list_page, USER, status=None, type_=None, project_id=None, before=None, limit=50),
+        read(queries.list_page, USER, before=None, limit=50),
         1,
     ),
     "unacknowledged": (read(queries.list_unacknowledged, "user-1"), 1),

@@ -16,6 +16,7 @@ from infra.database.sqlite_batch import SqliteBatch
 from service import schema
 from service.ingest.apply import apply_all
 from service.jobs import acknowledgements, leases, queries
+from service.jobs.filters import ExportFilter
 from service.jobs.models import Status
 from tests.support.job_factory import build_change
 
@@ -37,6 +38,8 @@ WATCHED = [
     for number in range(3)
 ]
 
+IN_PROJECT = ExportFilter(frozenset({Status.COMPLETE, Status.ERROR}), frozenset({"framing"}), "7")
+
 READS: dict[str, Read] = {
     "get": lambda session: queries.get(session, "alice", "a"),
     "holder": lambda session: queries.find_key_holder(session, "alice", "a.mp4", now=NOW),
@@ -50,14 +53,26 @@ READS: dict[str, Read] = {
     "next page of it": lambda session: queries.list_finished_since(
         session, "alice", since=NOW, after=(NOW, "a"), limit=200
     ),
-    "page": lambda session: queries.list_page(
-        session, "alice", status=None, type_=None, project_id=None, before="b", limit=50
-    ),
+    "page": lambda session: queries.list_page(session, "alice", before="b", limit=50),
     "page of one status": lambda session: queries.list_page(
-        session, "alice", status=Status.ERROR, type_=None, project_id=None, before="b", limit=50
+        session, "alice", ExportFilter(frozenset({Status.ERROR})), before="b", limit=50
     ),
     "page of a project": lambda session: queries.list_page(
-        session, "alice", status=None, type_=None, project_id="7", before="b", limit=50
+        session, "alice", IN_PROJECT, before="b", limit=50
+    ),
+    "stream of a project": lambda session: queries.list_latest_finished(
+        session, "alice", *IN_PROJECT.residual_conditions(), since=NOW, limit=200
+    ),
+    "stream of a project again": lambda session: queries.list_finished_since(
+        session,
+        "alice",
+        *IN_PROJECT.residual_conditions(with_earlier=True),
+        since=NOW,
+        after=(NOW, "a"),
+        limit=200,
+    ),
+    "active of a project": lambda session: queries.list_active(
+        session, "alice", *IN_PROJECT.residual_conditions(with_earlier=True)
     ),
     "acknowledged": lambda session: acknowledgements.acknowledge(session, "alice", ["a", "b"], now=NOW),
     "all acknowledged": lambda session: acknowledgements.acknowledge_all(session, "alice", now=NOW),

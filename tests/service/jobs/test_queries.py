@@ -4,6 +4,7 @@ import pytest
 
 from infra.database.sqlite import SqliteDatabase
 from service.jobs import acknowledgements, queries, transitions
+from service.jobs.filters import ExportFilter
 from service.jobs.models import Status
 from tests.support import job_factory
 
@@ -49,31 +50,49 @@ async def test_a_job_of_another_user_is_not_there(filled: SqliteDatabase) -> Non
 async def test_pages_hold_each_job_once_newest_first(filled: SqliteDatabase) -> None:
     seen, before = [], None
     async with filled.reading() as session:
-        while page := await queries.list_page(
-            session, "ada", status=None, type_=None, project_id=None, before=before, limit=3
-        ):
+        while page := await queries.list_page(session, "ada", before=before, limit=3):
             seen.append([job.job_id for job in page])
             before = page[-1].job_id
     assert seen == [["job-6", "job-5", "job-4"], ["job-3", "job-2", "job-1"], ["job-0"]]
 
 
 @pytest.mark.parametrize(
-    ("status", "type_", "expected"),
+    ("export_filter", "expected"),
     [
-        pytest.param(Status.CANCELLED, None, ["job-1"], id="cancelled"),
-        pytest.param(Status.ERROR, "framing", ["job-2"], id="failed, of a type"),
-        pytest.param(Status.PENDING, "overlay", [], id="of another type"),
-        pytest.param(None, "framing", [f"job-{number}" for number in range(6, -1, -1)], id="of a type"),
+        pytest.param(ExportFilter(frozenset({Status.CANCELLED})), ["job-1"], id="cancelled"),
+        pytest.param(
+            ExportFilter(frozenset({Status.ERROR, Status.CANCELLED})), ["job-2", "job-1"], id="two statuses"
+        ),
+        pytest.param(
+            ExportFilter(frozenset({Status.ERROR}), frozenset({"framing"})), ["job-2"], id="failed, of a type"
+        ),
+        pytest.param(
+            ExportFilter(frozenset({Status.PENDING}), frozenset({"overlay"})), [], id="of another type"
+        ),
+        pytest.param(
+            ExportFilter(types=frozenset({"framing", "overlay"})),
+            [f"job-{number}" for number in range(6, -1, -1)],
+            id="of types",
+        ),
+        pytest.param(ExportFilter(project_id="7"), [], id="of a project"),
     ],
 )
-async def test_pages_are_narrowed_by_status_and_type(
-    filled: SqliteDatabase, status: Status | None, type_: str | None, expected: list[str]
+async def test_pages_are_narrowed_by_every_condition(
+    filled: SqliteDatabase, export_filter: ExportFilter, expected: list[str]
 ) -> None:
     async with filled.reading() as session:
-        page = await queries.list_page(
-            session, "ada", status=status, type_=type_, project_id=None, before=None, limit=9
-        )
+        page = await queries.list_page(session, "ada", export_filter, before=None, limit=9)
     assert [job.job_id for job in page] == expected
+
+
+async def test_pages_of_several_statuses_hold_each_job_once_newest_first(filled: SqliteDatabase) -> None:
+    export_filter = ExportFilter(frozenset({Status.PENDING, Status.ERROR, Status.CANCELLED}))
+    seen, before = [], None
+    async with filled.reading() as session:
+        while page := await queries.list_page(session, "ada", export_filter, before=before, limit=3):
+            seen.append([job.job_id for job in page])
+            before = page[-1].job_id
+    assert seen == [["job-6", "job-5", "job-4"], ["job-3", "job-2", "job-1"], ["job-0"]]
 
 
 async def test_what_finished_lately_or_is_unseen_is_read_up_to_a_bound_the_newest_last(
