@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from rich.console import Console
@@ -219,11 +219,7 @@ def _format_duration(seconds: float) -> str:
 
 
 def _format_age(export: Export, now: datetime) -> Text:
-    try:
-        created_at = datetime.fromisoformat(export.created_at)
-    except ValueError:
-        return Text("")
-    seconds = max(0.0, (now - created_at.replace(tzinfo=created_at.tzinfo or UTC)).total_seconds())
+    seconds = max(0.0, (now - export.created_at).total_seconds())
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= length:
             return Text(f"{seconds / length:.0f}{unit}")

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from rich.console import Console
 from rich.text import Text
 
-from framehook import Client, ClientError, Export
+from framehook import Client, Export, FramehookError
 from infra.lock import LockTaken, hold_lock
 from service.cli import sample_video
 from service.cli.console import (
@@ -24,7 +24,7 @@ from service.cli.console import (
     timeline_lines,
     to_printable,
 )
-from service.cli.errors import print_error
+from service.cli.errors import describe_error, print_error
 from service.cli.modal_dev import local_modal
 from service.cli.subprocesses import exit_on_signals, start, stop
 from service.settings import Settings
@@ -57,8 +57,8 @@ class Demo:
                     is_exported = self._run_export(child, port)
                     if is_exported and not once:
                         self._keep_running(child, port)
-        except ClientError as error:
-            print_error(str(error))
+        except FramehookError as error:
+            print_error(describe_error(error))
             return 1
         except OSError as error:
             print_error(f"{error.filename or self._settings.data_dir}: {error.strerror or error}")
@@ -74,17 +74,17 @@ class Demo:
         sample_video.write_video(source)
         with Client(self._url(port), self._token) as client:
             self._wait_until_ready(child, client)
-            self._step(f"The service is ready at {client.url}")
+            self._step(f"The service is ready at {client.base_url}")
             with progress_display(self._console) as display:
-                key = client.upload(source, byte_callback(display, "uploading"))
+                key = client.upload(source, on_progress=byte_callback(display, "uploading"))
             self._step("Exporting a vertical crop that follows the ball")
-            job = self._watch_export(child, client, client.submit("framing", _export_config(key)))
+            job = self._watch_export(child, client, client.create_export("framing", _export_config(key)))
             if job.status != "complete":
                 print_error(describe_result(job))
                 self._show_log()
                 return False
             target = self._folder / "vertical.mp4"
-            client.download(job, target, lambda _done, _total: None)
+            client.download(job, target)
             timeline = client.timeline(job.job_id)
         self._step(describe_result(job))
         for line in timeline_lines(timeline):
@@ -96,12 +96,12 @@ class Demo:
         def on_disconnect(reason: str) -> None:
             if child.poll() is not None:
                 self._show_log()
-                raise ClientError(f"the service stopped with status {child.returncode} during the export")
+                raise FramehookError(f"the service stopped with status {child.returncode} during the export")
             export_display.on_disconnect(reason)
 
         with progress_display(self._console) as display:
             export_display = ExportDisplay(display)
-            for state in client.watch(job.job_id, on_disconnect):
+            for state in client.watch(job, on_disconnect=on_disconnect):
                 job = state
                 export_display.show(job)
         return job
@@ -110,7 +110,7 @@ class Demo:
         self._step(f"The service keeps running at {self._url(port)} until you press Ctrl-C")
         status = child.wait()
         self._show_log()
-        raise ClientError(f"the service stopped unexpectedly with status {status}")
+        raise FramehookError(f"the service stopped unexpectedly with status {status}")
 
     def _modal_environment(self) -> AbstractContextManager[Mapping[str, str]]:
         """Yield the environment variables that make the service use Modal; none without `modal`."""
@@ -124,7 +124,7 @@ class Demo:
             try:
                 stack.enter_context(hold_lock(self._settings.data_dir / "demo.lock"))
             except LockTaken:
-                raise ClientError(
+                raise FramehookError(
                     f"another demo is running in {self._settings.data_dir}; stop it, or use another --data-dir"
                 ) from None
             yield
@@ -160,7 +160,7 @@ class Demo:
             if status is not None or time.monotonic() > deadline:
                 self._show_log()
                 problem = "did not become ready" if status is None else f"stopped with status {status}"
-                raise ClientError(f"the service {problem}")
+                raise FramehookError(f"the service {problem}")
             time.sleep(POLL_SECONDS)
 
     def _url(self, port: int) -> str:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from framehook import ClientError
+from framehook import FramehookError, Unauthenticated, Unreachable
 from service.cli.console import to_printable
 from service.startup.commands import INTERRUPTED_STATUS
 
@@ -17,11 +17,11 @@ ERROR_STATUS = 2
 
 @contextmanager
 def print_errors() -> Iterator[None]:
-    """Exit with a sentence and a status on a ClientError, an OSError or Ctrl-C."""
+    """Exit with a sentence and a status on a FramehookError, an OSError or Ctrl-C."""
     try:
         yield
-    except ClientError as error:
-        exit_with(ERROR_STATUS, str(error))
+    except FramehookError as error:
+        exit_with(ERROR_STATUS, describe_error(error))
     except BrokenPipeError:
         raise  # the reader of the pipe is gone; click exits without a message
     except OSError as error:
@@ -29,6 +29,16 @@ def print_errors() -> Iterator[None]:
         exit_with(ERROR_STATUS, f"{path}{(error.strerror or str(error)).lower()}")
     except KeyboardInterrupt:
         exit_with(INTERRUPTED_STATUS, "interrupted")
+
+
+def describe_error(error: FramehookError) -> str:
+    """Return the message of an error, its notes, and what to do about it on the command line."""
+    lines = [str(error), *getattr(error, "__notes__", ())]
+    if isinstance(error, Unauthenticated):
+        lines.append("  set a token with --token or FRAMEHOOK_TOKEN")
+    if isinstance(error, Unreachable) and error.is_refused:
+        lines[0] += "; start it with `framehook serve`, or set another URL with --server or FRAMEHOOK_URL"
+    return "\n".join(lines)
 
 
 def exit_with(status: int, sentence: str) -> NoReturn:

@@ -9,8 +9,8 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 
 import pydantic
 
-from framehook import ClientError
-from framehook.models import content_type, is_named_as_video
+from framehook import FramehookError
+from framehook.transfers.media_types import content_type_of, is_named_as_video
 from gpu.export_types.registry import UnknownExportType, find_export_type
 
 MAX_CONFIG_BYTES = 2 * 2**20
@@ -20,60 +20,60 @@ PLACEHOLDER_KEY = "uploads/0/video"
 
 
 def read_config(source: str) -> dict[str, Any]:
-    """Read the parameters from a file or from JSON text; raises ClientError."""
+    """Read the parameters from a file or from JSON text; raises FramehookError."""
     is_inline = source.lstrip().startswith("{")
     name = "--config" if is_inline else source
     if not is_inline and Path(source).stat().st_size > MAX_CONFIG_BYTES:
-        raise ClientError(f"{source} is too large for a configuration; the limit is 2 MiB")
+        raise FramehookError(f"{source} is too large for a configuration; the limit is 2 MiB")
     try:
         text = source if is_inline else Path(source).read_text(encoding="utf-8")
         parameters = json.loads(text, parse_constant=_reject_constant)
     except json.JSONDecodeError as error:
         position = f"line {error.lineno}, column {error.colno}"
-        raise ClientError(f"{name} is not valid JSON: {error.msg.lower()} at {position}") from None
+        raise FramehookError(f"{name} is not valid JSON: {error.msg.lower()} at {position}") from None
     except (ValueError, RecursionError):
-        raise ClientError(f"{name} is not valid JSON") from None
+        raise FramehookError(f"{name} is not valid JSON") from None
     if not isinstance(parameters, dict):
-        raise ClientError(f"{name} is not a JSON object")
+        raise FramehookError(f"{name} is not a JSON object")
     return parameters
 
 
 def validate_output_path(output: Path | None) -> Path | None:
-    """Check that the output file can be written; raises ClientError."""
+    """Check that the output file can be written; raises FramehookError."""
     if output is None:
         return None
     if output.is_dir():
-        raise ClientError(f"{output} is a folder; give the name of the file to save to")
+        raise FramehookError(f"{output} is a folder; give the name of the file to save to")
     if not output.parent.is_dir():
-        raise ClientError(f"folder {output.parent} does not exist; create it, or save elsewhere")
+        raise FramehookError(f"folder {output.parent} does not exist; create it, or save elsewhere")
     return output
 
 
 def check_video(path: Path) -> None:
-    """Raise ClientError unless this is a readable, non-empty file with the suffix of a video."""
+    """Raise FramehookError unless this is a readable, non-empty file with the suffix of a video."""
     if path.is_dir():
-        raise ClientError(f"{path} is a folder; give a video file")
+        raise FramehookError(f"{path} is a folder; give a video file")
     if not path.exists():
-        raise ClientError(f"file {path} does not exist")
+        raise FramehookError(f"file {path} does not exist")
     if not path.is_file():
-        raise ClientError(f"{path} is not a file; give a video file")
+        raise FramehookError(f"{path} is not a file; give a video file")
     with path.open("rb") as file:
         if not file.read(1):
-            raise ClientError(f"{path} is empty; give a video file")
+            raise FramehookError(f"{path} is empty; give a video file")
     if not is_named_as_video(path):
-        media_type = content_type(path)
-        raise ClientError(
+        media_type = content_type_of(path.name)
+        raise FramehookError(
             f"{path} does not have the suffix of a video ({media_type}); rename it to .mp4, .mov, .mkv or similar"
         )
 
 
 def check_config(type_name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise ClientError with a line for each invalid parameter."""
+    """Raise FramehookError with a line for each invalid parameter."""
     try:
         config = find_export_type(type_name).config
     except UnknownExportType as error:
         hint = "install the package that has the type on this machine, too"
-        raise ClientError(f"{error}\n  {hint}") from None
+        raise FramehookError(f"{error}\n  {hint}") from None
     try:
         config.model_validate({**parameters, "input_key": PLACEHOLDER_KEY})
     except pydantic.ValidationError as error:
@@ -82,7 +82,7 @@ def check_config(type_name: str, parameters: Mapping[str, Any]) -> None:
             lines = [*lines[:MAX_ERRORS_SHOWN], f"and {len(lines) - MAX_ERRORS_SHOWN} more"]
         if not parameters:
             lines.append(f"give the parameters of {type_name} with --config FILE or --config JSON")
-        raise ClientError("\n  ".join(lines)) from None
+        raise FramehookError("\n  ".join(lines)) from None
 
 
 def _describe(kind: str, loc: Sequence[int | str], message: str, config: type[pydantic.BaseModel]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -10,7 +11,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from framehook import Client, ClientError, Export, default_folder
+from framehook import Client, Export, FramehookError
+from framehook.models import Exports
+from framehook.settings import DEFAULT_URL
 from gpu.export_types.registry import BUILT_IN
 from service.cli.console import (
     ExportDisplay,
@@ -26,7 +29,6 @@ from service.cli.console import (
 from service.cli.errors import FAILED_STATUS, exit_with, print_errors
 from service.cli.export_check import check_config, check_video, read_config, validate_output_path
 from service.cli.options import (
-    DEFAULT_SERVER,
     AsJson,
     JobId,
     Limit,
@@ -35,8 +37,9 @@ from service.cli.options import (
     Token,
     Watch,
     examples,
+    open_client,
 )
-from service.cli.submission import upload_and_submit
+from service.cli.submission import Submission
 from service.jobs.models import Status
 from service.startup.commands import INTERRUPTED_STATUS
 
@@ -79,17 +82,17 @@ def export(
     ] = "{}",
     watch: Watch = False,
     output: Output = None,
-    server: Server = DEFAULT_SERVER,
+    server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload a video and create an export of it."""
-    with print_errors(), Client(server, token, resume_folder=default_folder()) as client:
+    with print_errors(), open_client(server, token) as client:
         parameters = read_config(config)
         check_video(file)
         check_config(type_, parameters)
         target = validate_output_path(output)
-        job = upload_and_submit(client, file, type_, parameters, lambda: _display(as_json))
+        job = Submission(client, file).run(type_, parameters, lambda: _display(as_json))
         if watch or target:
             _follow(client, job, target, as_json)
         _print_job(
@@ -101,7 +104,7 @@ def watch(
     job_id: JobId,
     *,
     output: Output = None,
-    server: Server = DEFAULT_SERVER,
+    server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +112,7 @@ def watch(
 
     The exit status is 0 if the export is complete, 1 if it failed or was cancelled.
     """
-    with print_errors(), Client(server, token) as client:
+    with print_errors(), open_client(server, token) as client:
         _follow(client, client.get(job_id), validate_output_path(output), as_json)
 
 
@@ -118,26 +121,24 @@ def list_(
     status: StatusFilter = None,
     type_: TypeFilter = None,
     limit: Limit = 20,
-    server: Server = DEFAULT_SERVER,
+    server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List exports, newest first."""
-    with print_errors(), Client(server, token) as client:
-        page = client.list_recent(limit, status=status, type_=type_)
+    with print_errors(), open_client(server, token) as client:
+        exports = tuple(islice(client.list(status=status, type=type_), limit))
         if as_json:
-            typer.echo(msgspec.json.encode(page).decode())
-        elif page.exports:
-            print_table(exports_table(page.exports, datetime.now(UTC)))
+            typer.echo(msgspec.json.encode(Exports(exports)).decode())
+        elif exports:
+            print_table(exports_table(exports, datetime.now(UTC)))
         else:
             typer.echo("There are no exports.")
 
 
-def cancel(
-    job_id: JobId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
-) -> None:
+def cancel(job_id: JobId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """Cancel an export that has not ended."""
-    with print_errors(), Client(server, token) as client:
+    with print_errors(), open_client(server, token) as client:
         job = client.cancel(job_id)
         _print_job(job, f"Export {job.job_id} is {job.status}.", as_json)
 
@@ -147,12 +148,12 @@ def retry(
     *,
     watch: Watch = False,
     output: Output = None,
-    server: Server = DEFAULT_SERVER,
+    server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Retry an export that failed or was cancelled."""
-    with print_errors(), Client(server, token) as client:
+    with print_errors(), open_client(server, token) as client:
         target = validate_output_path(output)
         job = client.retry(job_id)
         if watch or target:
@@ -169,21 +170,24 @@ def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> 
     try:
         with _display(as_json) as display:
             export_display = ExportDisplay(display)
-            for state in [job] if job.final else client.watch(job.job_id, export_display.on_disconnect):
+            for state in (
+                [job] if job.is_final else client.watch(job, on_disconnect=export_display.on_disconnect)
+            ):
                 job = state
                 export_display.show(job)
                 if as_json:
                     typer.echo(msgspec.json.encode(state).decode())
         if job.status == "complete" and target is not None:
             with _display(as_json) as display:
-                client.download(job, target, byte_callback(display, "downloading"))
+                client.download(job, target, on_progress=byte_callback(display, "downloading"))
     except KeyboardInterrupt:
         hint = f"Watch it: {_command('watch', client, job)} · cancel it: {_command('cancel', client, job)}"
         exit_with(
-            INTERRUPTED_STATUS, f"the export {'has ended' if job.final else 'is still running'}. {hint}"
+            INTERRUPTED_STATUS, f"the export {'has ended' if job.is_final else 'is still running'}. {hint}"
         )
-    except ClientError as error:
-        raise ClientError(f"{error}\n  watch it again with: {_command('watch', client, job)}") from error
+    except FramehookError as error:
+        error.add_note(f"  watch it again with: {_command('watch', client, job)}")
+        raise
     if job.status != "complete":
         exit_with(FAILED_STATUS, describe_result(job))
     location = f" Saved to {target}." if target else f" {job.output.url}" if job.output else ""
@@ -207,5 +211,5 @@ def _print_job(job: Export, sentence: str, as_json: bool) -> None:
 
 def _command(name: str, client: Client, job: Export) -> str:
     """Return a command line for the same job and service."""
-    server = f" --server {client.url}" if client.url != DEFAULT_SERVER else ""
+    server = f" --server {client.base_url}" if client.base_url != DEFAULT_URL else ""
     return f"framehook {name} {job.job_id}{server}"

@@ -7,18 +7,18 @@ import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from framehook import ClientError
+from framehook import FramehookError
 from service.dispatch.runners import RunnerRefused
 from service.settings import Settings
 
 
 def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
-    """Deploy the app; raises ClientError. `environment` overrides variables of this process."""
+    """Deploy the app; raises FramehookError. `environment` overrides variables of this process."""
     if find_spec("modal") is None:
-        raise ClientError("the Modal SDK is not installed; install Framehook with its dependencies")
+        raise FramehookError("the Modal SDK is not installed; install Framehook with its dependencies")
     all_variables = {**os.environ, **_variables(settings), **(environment or {})}
     if environment is None and settings.modal_token is None and not _has_token():
-        raise ClientError(
+        raise FramehookError(
             "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal token new`"
         )
     result = subprocess.run(
@@ -28,13 +28,13 @@ def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> 
         check=False,
     )
     if result.returncode != 0:
-        raise ClientError(f"`modal deploy` failed with status {result.returncode}; its output is above")
+        raise FramehookError(f"`modal deploy` failed with status {result.returncode}; its output is above")
 
 
 def check_deployment(settings: Settings) -> None:
     """Check that the function exists and accepts the service's arguments.
 
-    Raises ClientError.
+    Raises FramehookError.
     """
     from service.dispatch.runners.modal import ModalRunner
 
@@ -48,7 +48,7 @@ def check_deployment(settings: Settings) -> None:
     try:
         asyncio.run(check())
     except RunnerRefused as refused:
-        raise ClientError(f"the app was deployed, but can't be used: {refused.message}") from None
+        raise FramehookError(f"the app was deployed, but can't be used: {refused.message}") from None
 
 
 def _has_token() -> bool:

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from framehook import ClientError
+from framehook import FramehookError
 from service.cli.modal_deploy import deploy
 from service.cli.subprocesses import start, stop
 from service.settings import Settings
@@ -19,7 +19,7 @@ NO_CREDENTIALS = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": "", "MODAL_BUCKET_
 def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[Mapping[str, str]]:
     """Run the emulator; yield the environment of a service that uses it, without PUBLIC_URL.
 
-    Raises ClientError.
+    Raises FramehookError.
     """
     log = settings.data_dir / "modal.log"
     report(f"Starting the local Modal emulator (log: {log})")
@@ -30,7 +30,7 @@ def local_modal(settings: Settings, report: Callable[[str], None]) -> Iterator[M
         assert child.stdout is not None
         line = child.stdout.readline()
         if not line:
-            raise ClientError(f"the Modal emulator did not start; see its log, {log}")
+            raise FramehookError(f"the Modal emulator did not start; see its log, {log}")
         emulator: dict[str, str] = {**NO_CREDENTIALS, **json.loads(line)}
         report("Deploying the app to the emulator with `modal deploy -m gpu.modal_app`")
         deploy(settings, emulator)

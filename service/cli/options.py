@@ -5,18 +5,21 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_SERVER = "http://127.0.0.1:8000"
+from framehook import Client
+from framehook.settings import TOKEN_VARIABLE, URL_VARIABLE
+
+RETRIES = 2  # of a request, so that a command with a wrong URL ends soon
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the export, as `framehook list` shows it.")]
 Server = Annotated[
-    str, typer.Option("--server", metavar="URL", envvar="FRAMEHOOK_URL", help="URL of the service.")
+    str, typer.Option("--server", metavar="URL", envvar=URL_VARIABLE, help="URL of the service.")
 ]
 Token = Annotated[
     str | None,
     typer.Option(
         "--token",
         metavar="TOKEN",
-        envvar="FRAMEHOOK_TOKEN",
+        envvar=TOKEN_VARIABLE,
         help="Bearer token; needed if the service authenticates its users.",
     ),
 ]
@@ -48,6 +51,11 @@ DataDir = Annotated[
         help="Folder for the database and the files.  [env var: DATA_DIR; default: var]",
     ),
 ]
+
+
+def open_client(server: str, token: str | None) -> Client:
+    """Return a client of the service that the options name."""
+    return Client(server, token or "", retries=RETRIES)
 
 
 def command_group(help_text: str) -> typer.Typer:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from framehook.errors import ClientError
+from framehook import FramehookError
 from service.cli import sample_video
 from service.cli.errors import print_errors
 
@@ -21,9 +21,9 @@ def sample(
     """
     with print_errors():
         if path.exists():
-            raise ClientError(f"{path} exists already: name another file, or remove it first.")
+            raise FramehookError(f"{path} exists already: name another file, or remove it first.")
         try:
             sample_video.write_video(path)
         except OSError as error:
-            raise ClientError(f"{path} can't be written: {error.strerror or error}.") from error
+            raise FramehookError(f"{path} can't be written: {error.strerror or error}.") from error
     typer.echo(f"Wrote {path}, {path.stat().st_size / 2**20:.1f} MiB.")

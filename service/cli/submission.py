@@ -5,62 +5,74 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from framehook import Client, ClientError, Export, RequestRejected
+from framehook import Client, Export, FramehookError, Problem
+from framehook.transfers.resume_state import ResumeState, default_folder
 from service.cli.console import ProgressDisplay, byte_callback
 from service.cli.errors import exit_with
 from service.startup.commands import INTERRUPTED_STATUS
 
 SOURCE_FIELD = "config.input_key"
+RESUME_HINT = "  run the same command again to resume the upload"
 
 OpenDisplay = Callable[[], AbstractContextManager[ProgressDisplay]]
 
 
-def upload_and_submit(
-    client: Client, file: Path, type_: str, parameters: dict[str, Any], open_display: OpenDisplay
-) -> Export:
-    """Create an export of a file; reuse the upload of an earlier command that failed."""
-    key = client.find_stored_key(file)
-    if key is not None:
+class Submission:
+    """The export of one file; what is stored of it is remembered until the export exists."""
+
+    def __init__(self, client: Client, file: Path) -> None:
+        self._client = client
+        self._file = file
+        self._state = ResumeState(default_folder())
+
+    def run(self, type_: str, parameters: dict[str, Any], open_display: OpenDisplay) -> Export:
+        """Create the export; reuse the upload of an earlier command that failed."""
+        key = self._state.load_key(self._client.base_url, self._file)
+        if key is not None:
+            try:
+                return self._submit(type_, parameters | {"input_key": key})
+            except Problem as problem:
+                if SOURCE_FIELD not in {error.name for error in problem.errors}:
+                    raise
+                self._forget()  # the service has deleted the upload
+        key = self._upload(open_display)
+        self._state.save_key(self._client.base_url, self._file, key)
+        return self._submit(type_, parameters | {"input_key": key})
+
+    def _submit(self, type_: str, config: dict[str, Any]) -> Export:
+        """Create the export; an error says under which key the video is stored."""
+        hint = f"  the video is uploaded as {config['input_key']}"
+        if self._state.load_key(self._client.base_url, self._file) is not None:
+            hint += "; the next export of this file uses it without another upload"
         try:
-            return _submit(client, file, type_, parameters | {"input_key": key})
-        except RequestRejected as rejection:
-            if SOURCE_FIELD not in rejection.fields:
-                raise
-            client.forget(file)  # the service has deleted the upload
-    key = _upload_input(client, file, open_display)
-    client.save_key(file, key)
-    return _submit(client, file, type_, parameters | {"input_key": key})
+            job = self._client.create_export(type_, config)
+        except KeyboardInterrupt:
+            exit_with(INTERRUPTED_STATUS, f"interrupted\n{hint}")
+        except FramehookError as error:
+            error.add_note(hint)
+            raise
+        self._forget()
+        return job
 
+    def _upload(self, open_display: OpenDisplay) -> str:
+        """Upload the file and return its key; an error says how to resume."""
+        try:
+            with open_display() as display:
+                if self._can_resume():
+                    display.note("Resuming an interrupted upload.")
+                return self._client.upload(self._file, on_progress=byte_callback(display, "uploading"))
+        except KeyboardInterrupt:
+            exit_with(
+                INTERRUPTED_STATUS, f"interrupted\n{RESUME_HINT}" if self._can_resume() else "interrupted"
+            )
+        except FramehookError as error:
+            if self._can_resume():
+                error.add_note(RESUME_HINT)
+            raise
 
-def _submit(client: Client, file: Path, type_: str, config: dict[str, Any]) -> Export:
-    """Create the export; an error says under which key the video is stored."""
-    hint = f"the video is uploaded as {config['input_key']}"
-    if client.find_stored_key(file) is not None:
-        hint += "; the next export of this file uses it without another upload"
-    try:
-        job = client.submit(type_, config)
-    except KeyboardInterrupt:
-        exit_with(INTERRUPTED_STATUS, f"interrupted\n  {hint}")
-    except RequestRejected as rejection:
-        raise RequestRejected(rejection.status, f"{rejection}\n  {hint}", rejection.fields) from rejection
-    except ClientError as error:
-        raise ClientError(f"{error}\n  {hint}") from error
-    client.forget(file)
-    return job
+    def _can_resume(self) -> bool:
+        """Tell whether uploading the file would resume an earlier upload."""
+        return self._state.load_upload(self._client.base_url, self._file) is not None
 
-
-def _upload_input(client: Client, file: Path, open_display: OpenDisplay) -> str:
-    """Upload the file and return its key; an error says how to resume."""
-    try:
-        with open_display() as display:
-            if client.can_resume(file):
-                display.note("Resuming an interrupted upload.")
-            return client.upload(file, byte_callback(display, "uploading"))
-    except KeyboardInterrupt:
-        exit_with(INTERRUPTED_STATUS, f"interrupted{_resume_hint(client, file)}")
-    except ClientError as error:
-        raise ClientError(f"{error}{_resume_hint(client, file)}") from error
-
-
-def _resume_hint(client: Client, file: Path) -> str:
-    return "; run the same command again to resume the upload" if client.can_resume(file) else ""
+    def _forget(self) -> None:
+        self._state.forget(self._client.base_url, self._file)

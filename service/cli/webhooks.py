@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -10,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from callbacks.envelope import EventType
-from framehook import Client
-from framehook.webhooks import Attempt, Delivery, Endpoint
+from framehook import Attempt, Delivery, Endpoint
+from framehook.settings import DEFAULT_URL
+from framehook.webhook_models import DeliveriesPage, Endpoints, RecoveryResult
 from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import FAILED_STATUS, print_errors
-from service.cli.options import DEFAULT_SERVER, AsJson, Limit, Server, Token, command_group, examples
+from service.cli.options import AsJson, Limit, Server, Token, command_group, examples, open_client
 from service.webhooks.models import DeliveryState
 
 _COLORS = {"delivered": "green", "failed": "red", "superseded": "yellow", "pending": "cyan"}
@@ -50,7 +52,7 @@ def add(
     ed25519: Annotated[
         bool, typer.Option("--ed25519", help="Also sign with an Ed25519 key pair, and print the public key.")
     ] = False,
-    server: Server = DEFAULT_SERVER,
+    server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,37 +60,39 @@ def add(
 
     The secret is shown only once; deliveries are signed with it.
     """
-    with print_errors(), Client(server, token) as client:
+    with print_errors(), open_client(server, token) as client:
         events = [event_type.value for event_type in event or ()]
-        endpoint = client.webhooks.add(url, events=events, description=description, ed25519=ed25519)
+        endpoint = client.webhooks.create(
+            url, events=events or None, description=description, ed25519=ed25519
+        )
         key = f"\nPublic key: {endpoint.public_key}" if endpoint.public_key else ""
         sentence = f"Endpoint {endpoint.id} was added.\nSecret (shown only once): {endpoint.secret}{key}"
         _print_result(endpoint, sentence, as_json)
 
 
 @webhooks.command("list", epilog=examples("framehook webhooks list"))
-def list_(server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False) -> None:
+def list_(server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
     """List endpoints, oldest first."""
-    with print_errors(), Client(server, token) as client:
-        endpoints = client.webhooks.list_all()
+    with print_errors(), open_client(server, token) as client:
+        endpoints = client.webhooks.list()
         if as_json:
-            _print_result(endpoints, "", as_json)
-        elif endpoints.webhooks:
-            print_table(_endpoints_table(endpoints.webhooks))
+            _print_result(Endpoints(endpoints), "", as_json)
+        elif endpoints:
+            print_table(_endpoints_table(endpoints))
         else:
             typer.echo("There are no webhooks.")
 
 
 @webhooks.command("test", epilog=examples("framehook webhooks test ID"))
 def send_test(
-    endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
     """Send a test event and show the response.
 
     The exit status is 0 if the endpoint accepted the event, else 1.
     """
-    with print_errors(), Client(server, token) as client:
-        delivery = client.webhooks.test(endpoint_id)
+    with print_errors(), open_client(server, token) as client:
+        delivery = client.webhooks.send_test(endpoint_id)
         _print_result(
             delivery, f"The test event is {delivery.state}: {_describe_last_attempt(delivery)}", as_json
         )
@@ -108,17 +112,18 @@ def deliveries(
         ),
     ] = None,
     limit: Limit = 20,
-    server: Server = DEFAULT_SERVER,
+    server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """List deliveries to an endpoint, newest first."""
-    with print_errors(), Client(server, token) as client:
-        page = client.webhooks.deliveries(endpoint_id, limit, state=state.value if state else None)
+    with print_errors(), open_client(server, token) as client:
+        listed = client.webhooks.list_deliveries(endpoint_id, state=state.value if state else None)
+        deliveries = tuple(islice(listed, limit))
         if as_json:
-            _print_result(page, "", as_json)
-        elif page.deliveries:
-            print_table(_deliveries_table(page.deliveries))
+            _print_result(DeliveriesPage(deliveries), "", as_json)
+        elif deliveries:
+            print_table(_deliveries_table(deliveries))
         else:
             typer.echo("There are no deliveries.")
 
@@ -131,7 +136,7 @@ def recover(
         float,
         typer.Option(metavar="HOURS", min=0.01, max=24 * 366, help="How many hours to go back."),
     ] = 24.0,
-    server: Server = DEFAULT_SERVER,
+    server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
@@ -139,44 +144,43 @@ def recover(
 
     Sends the event of each export that ended in the last hours, unless the endpoint has accepted it already.
     """
-    with print_errors(), Client(server, token) as client:
-        since = datetime.now(UTC) - timedelta(hours=hours)
-        result = client.webhooks.recover(endpoint_id, since.isoformat())
-        _print_result(result, f"Queued deliveries: {result.recovered}.", as_json)
+    with print_errors(), open_client(server, token) as client:
+        recovered = client.webhooks.recover(endpoint_id, datetime.now(UTC) - timedelta(hours=hours))
+        _print_result(RecoveryResult(recovered), f"Queued deliveries: {recovered}.", as_json)
 
 
 @webhooks.command(epilog=examples("framehook webhooks enable ID", "framehook webhooks recover ID"))
 def enable(
-    endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
     """Enable a disabled endpoint.
 
     Events that it missed are not sent; `framehook webhooks recover` sends them.
     """
-    with print_errors(), Client(server, token) as client:
-        endpoint = client.webhooks.enable(endpoint_id)
+    with print_errors(), open_client(server, token) as client:
+        endpoint = client.webhooks.update(endpoint_id, enabled=True)
         _print_result(endpoint, f"Endpoint {endpoint.id} is enabled.", as_json)
 
 
 @webhooks.command(epilog=examples("framehook webhooks rotate ID"))
 def rotate(
-    endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None, as_json: AsJson = False
+    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
     """Replace the secret of an endpoint and print the new one.
 
     The secret is shown only once. For a day, deliveries are signed with both secrets.
     """
-    with print_errors(), Client(server, token) as client:
-        endpoint = client.webhooks.rotate(endpoint_id)
-        until = f"The previous secret stays valid until {endpoint.previous_secret_until}."
+    with print_errors(), open_client(server, token) as client:
+        endpoint = client.webhooks.rotate_secret(endpoint_id)
+        until = f"The previous secret stays valid until {_format_time(endpoint.previous_secret_until)}."
         _print_result(endpoint, f"New secret (shown only once): {endpoint.secret}\n{until}", as_json)
 
 
 @webhooks.command(epilog=examples("framehook webhooks remove ID"))
-def remove(endpoint_id: EndpointId, server: Server = DEFAULT_SERVER, token: Token = None) -> None:
+def remove(endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None) -> None:
     """Remove an endpoint and all of its deliveries."""
-    with print_errors(), Client(server, token) as client:
-        client.webhooks.remove(endpoint_id)
+    with print_errors(), open_client(server, token) as client:
+        client.webhooks.delete(endpoint_id)
         typer.echo(to_printable(f"Endpoint {endpoint_id} was removed."))
 
 
@@ -199,7 +203,7 @@ def _deliveries_table(deliveries: Sequence[Delivery]) -> Table:
     table = _create_table("DELIVERY", "CREATED", "EVENT", "STATE", "ATTEMPTS", "RESULT")
     for delivery in deliveries:
         state = Text(to_printable(delivery.state), _COLORS.get(delivery.state, ""))
-        columns = map(escape_cell, (delivery.delivery_id, delivery.created_at[:19], delivery.type))
+        columns = map(escape_cell, (delivery.delivery_id, _format_time(delivery.created_at), delivery.type))
         tries = escape_cell(str(len(delivery.attempts)))
         table.add_row(*columns, state, tries, escape_cell(_describe_last_attempt(delivery)))
     return table
@@ -214,6 +218,10 @@ def _describe_last_attempt(delivery: Delivery) -> str:
     if attempt.seconds is None:
         return "waiting for a response"
     return f"{attempt.status} in {attempt.seconds:.2f} s"
+
+
+def _format_time(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _create_table(*columns: str) -> Table:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import httpx
 import msgspec
 
 from framehook import Client, Export
+from framehook.transports.blocking import BlockingTransport
 from gpu.spec import LocalFile
 from service.app import create_app
 from service.clock import Clock
@@ -172,7 +174,7 @@ def export_state(sequence: int, status: str = "processing", **changes: object) -
         "message": "Encoding",
         "attempt": 1,
         "input_key": "uploads/match.mp4",
-        "created_at": "2026-01-02T03:04:05.000Z",
+        "created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     }
     return Export(sequence=sequence, status=status, **(usual | changes))  # type: ignore[arg-type]
 
@@ -188,4 +190,6 @@ def sse_response(*exports: Export, retry: int | None = None) -> ScriptedResponse
 
 
 def fast_client(script: Script, slept: list[float] | None = None) -> Client:
-    return Client(script.url, sleep=(slept if slept is not None else []).append, jitter=lambda: 1.0)
+    """Return a client that waits for nothing, and notes how long it would have waited."""
+    sleep = (slept if slept is not None else []).append
+    return Client(script.url, transport=BlockingTransport(sleep=sleep, jitter=lambda: 1.0))

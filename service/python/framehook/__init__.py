@@ -1,13 +1,38 @@
-"""Client of the public API; errors are `ClientError`s.
+"""Client of Framehook, the video export service: `Client`, or `AsyncClient` for programs with an event loop."""
 
-It knows the service by its HTTP contract only.
-"""
-
-from framehook.api import Client as Client
-from framehook.errors import ClientError as ClientError
-from framehook.errors import RequestRejected as RequestRejected
+from framehook.async_client import AsyncClient as AsyncClient
+from framehook.async_webhooks import AsyncWebhooks as AsyncWebhooks
+from framehook.client import Client as Client
+from framehook.errors import Conflict as Conflict
+from framehook.errors import CorruptTransfer as CorruptTransfer
+from framehook.errors import ExportCancelled as ExportCancelled
+from framehook.errors import ExportFailed as ExportFailed
+from framehook.errors import FieldError as FieldError
+from framehook.errors import Forbidden as Forbidden
+from framehook.errors import FramehookError as FramehookError
+from framehook.errors import Gone as Gone
+from framehook.errors import Invalid as Invalid
+from framehook.errors import InvalidSignature as InvalidSignature
+from framehook.errors import NotFound as NotFound
+from framehook.errors import Problem as Problem
+from framehook.errors import QuotaExceeded as QuotaExceeded
+from framehook.errors import TooLarge as TooLarge
+from framehook.errors import Unauthenticated as Unauthenticated
+from framehook.errors import Unavailable as Unavailable
+from framehook.errors import UnexpectedResponse as UnexpectedResponse
 from framehook.errors import Unreachable as Unreachable
+from framehook.errors import UnsupportedType as UnsupportedType
+from framehook.models import DownloadUrl as DownloadUrl
 from framehook.models import Export as Export
+from framehook.models import Failure as Failure
+from framehook.models import Output as Output
 from framehook.models import Page as Page
+from framehook.models import Span as Span
+from framehook.models import SubmittedExport as SubmittedExport
 from framehook.models import Timeline as Timeline
-from framehook.resume_state import default_folder as default_folder
+from framehook.webhook_models import Attempt as Attempt
+from framehook.webhook_models import Delivery as Delivery
+from framehook.webhook_models import Endpoint as Endpoint
+from framehook.webhook_signature import WebhookEvent as WebhookEvent
+from framehook.webhook_signature import verify_webhook as verify_webhook
+from framehook.webhooks import Webhooks as Webhooks

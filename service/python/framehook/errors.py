@@ -1,83 +1,175 @@
-"""Errors of the API client; the message of each is what the user reads."""
+"""Exceptions of the client; the message of each says what happened and what to do."""
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import httpx
 import msgspec
 
+if TYPE_CHECKING:
+    from framehook.models import Export
+
 _STORAGE_ERROR_CODE = re.compile(rb"<Error>.{0,200}?<Code>(\w{1,64})</Code>", re.DOTALL)
+_TYPE_PREFIX = "urn:framehook:problem:"
 
 
-class ClientError(Exception):
-    """An operation failed; the message says why, and fits on a terminal."""
+class FramehookError(Exception):
+    """An operation failed."""
 
 
-class Unreachable(ClientError):
-    """The service does not respond."""
+class Unreachable(FramehookError):
+    """A server does not respond; `is_refused` if nothing listens at the URL of the service."""
+
+    def __init__(self, message: str, *, is_refused: bool = False) -> None:
+        super().__init__(message)
+        self.is_refused = is_refused
 
 
-class UnexpectedResponse(ClientError):
+class UnexpectedResponse(FramehookError):
     """The server is not Framehook, or a much newer one."""
 
 
-class CorruptTransfer(ClientError):
+class CorruptTransfer(FramehookError):
     """A file changed on its way, or before all of it was sent."""
 
 
-class RequestRejected(ClientError):
-    """The service responded with a problem (RFC 9457).
-
-    `fields` are the names of the invalid ones, such as `config.fps`.
-    """
-
-    def __init__(self, status: int, message: str, fields: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.status = status
-        self.fields = tuple(fields)
+class InvalidSignature(FramehookError):
+    """A webhook was not signed with the secret, or too long ago."""
 
 
-class TokenExpired(RequestRejected):
-    """The token expired while a stream was being read."""
+class ExportFailed(FramehookError):
+    """An export that was waited for has failed; `code` is that of its error."""
 
-    def __init__(self) -> None:
+    def __init__(self, export: "Export") -> None:
+        error = export.error
         super().__init__(
-            httpx.codes.UNAUTHORIZED,
-            "the token has expired; the export is still running\n"
-            "  watch it with a new token, set with --token or FRAMEHOOK_TOKEN",
+            f"the export failed: {error.message} ({error.code})"
+            if error
+            else f"the export was {export.status}"
         )
+        self.export = export
+        self.code = error.code if error else export.status
 
 
-class _FieldError(msgspec.Struct):
+class ExportCancelled(ExportFailed):
+    """An export that was waited for has been cancelled."""
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One error in a request: the path of the field, and what is wrong with it."""
+
     msg: str
-    loc: list[str | int] = []
+    loc: tuple[str | int, ...] = ()
 
     @property
     def name(self) -> str:
+        """Return the path as text, such as `config.fps`."""
         return ".".join(str(part) for part in self.loc)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.msg}" if self.name else self.msg
 
 
-class _Problem(msgspec.Struct):
-    detail: str = ""
+class Problem(FramehookError):
+    """The service, or the storage behind it, has rejected a request (RFC 9457).
+
+    Branch on `code`, which never changes; it is empty if another server has answered. Show people `detail`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str = "",
+        errors: Sequence[FieldError] = (),
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        lines = [detail, *(f"  {error}" for error in errors if error.msg not in detail)]
+        super().__init__("\n".join(lines))
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.errors = tuple(errors)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unauthenticated(Problem):
+    """The token is missing, invalid or expired (401)."""
+
+
+class Forbidden(Problem):
+    """The user may not do this (403)."""
+
+
+class NotFound(Problem):
+    """There is no such export, upload or endpoint, or it belongs to another user (404)."""
+
+
+class Conflict(Problem):
+    """The present state does not allow this, such as cancelling an export that has ended (409)."""
+
+
+class Gone(Problem):
+    """The resource existed, but does not any more (410)."""
+
+
+class TooLarge(Problem):
+    """The file or the request is larger than the service allows (413)."""
+
+
+class UnsupportedType(Problem):
+    """The file is not one of a type that the service accepts (415)."""
+
+
+class Invalid(Problem):
+    """The request is not valid; `errors` says which fields are wrong (422)."""
+
+
+class QuotaExceeded(Problem):
+    """A limit is reached; `retry_after_seconds` says when to try again (429)."""
+
+
+class Unavailable(Problem):
+    """The service can't answer now, after all retries (5xx)."""
+
+
+_PROBLEMS: dict[int, type[Problem]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Gone,
+    413: TooLarge,
+    415: UnsupportedType,
+    422: Invalid,
+    429: QuotaExceeded,
+}
+
+
+class _ProblemBody(msgspec.Struct):
+    type: str = ""
     title: str = ""
-    errors: list[_FieldError] = []
+    detail: str = ""
+    errors: list[FieldError] = []
 
 
-def rejection_from(response: httpx.Response) -> RequestRejected:
-    """Convert a problem response: its detail, and each field error that the detail leaves out."""
+def problem_from(response: httpx.Response, retry_after_seconds: float | None = None) -> Problem:
+    """Convert a response with an error status to an exception."""
     try:
-        problem = msgspec.json.decode(response.content, type=_Problem)
+        body = msgspec.json.decode(response.content, type=_ProblemBody)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        problem = _Problem()
-    detail = problem.detail or problem.title
-    lines = [detail or _describe_foreign_response(response)]
-    lines += [f"  {error}" for error in problem.errors if error.msg not in detail]
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        lines.append("  set a token with --token or FRAMEHOOK_TOKEN")
-    return RequestRejected(response.status_code, "\n".join(lines), [error.name for error in problem.errors])
+        body = _ProblemBody()
+    status = response.status_code
+    kind = _PROBLEMS.get(status, Unavailable if response.is_server_error else Problem)
+    return kind(
+        status,
+        body.detail or body.title or _describe_foreign_response(response),
+        code=body.type.removeprefix(_TYPE_PREFIX) if body.type.startswith(_TYPE_PREFIX) else "",
+        errors=body.errors,
+        retry_after_seconds=retry_after_seconds,
+    )
 
 
 def _describe_foreign_response(response: httpx.Response) -> str:
@@ -86,9 +178,15 @@ def _describe_foreign_response(response: httpx.Response) -> str:
     code = _STORAGE_ERROR_CODE.search(response.content)
     if code:
         return f"the storage {answered}: {code[1].decode()}"
-    is_wrong_address = response.status_code == httpx.codes.NOT_FOUND
-    advice = "; check that --server or FRAMEHOOK_URL is the URL of the service" if is_wrong_address else ""
+    is_wrong_address = response.is_redirect or response.status_code == httpx.codes.NOT_FOUND
+    advice = "; check that its URL is right" if is_wrong_address else ""
     return f"the service {answered}{advice}"
+
+
+def token_expiry_error() -> Unauthenticated:
+    return Unauthenticated(
+        401, "the token has expired; what it started is still running", code="unauthenticated"
+    )
 
 
 def describe_error(error: httpx.RequestError) -> str:

@@ -1,165 +1,166 @@
 """HTTP calls to one service: authentication, retries and typed responses."""
 
 import json
-import random
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
-from contextlib import AbstractContextManager
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from typing import TypedDict, TypeVar, Unpack
 
 import httpx
 import msgspec
 
-from framehook.errors import ClientError, UnexpectedResponse, Unreachable, describe_error, rejection_from
-from framehook.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
+from framehook.errors import (
+    FramehookError,
+    Problem,
+    UnexpectedResponse,
+    Unreachable,
+    describe_error,
+    problem_from,
+)
+from framehook.settings import Token
+from framehook.streams.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
+from framehook.transports.base import Request, Transport
 
-MAX_TRIES = 3
-STREAM_TIMEOUT_SECONDS = 45.0  # streams carry a comment every 15 s: with three missed the connection is dead
+DEFAULT_RETRIES = 5
+TRANSFER_TRIES = 8  # with backoff, so that a restart of the service does not fail a transfer
 
-RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_UNAVAILABLE_STATUSES = frozenset({502, 503, 504})
-_TOKEN = re.compile(r"[!-~]+")
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+RETRYABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 
 Response = TypeVar("Response", bound=msgspec.Struct)
-TokenSource = str | Callable[[], str] | None
-"""A bearer token, or a function that returns one that is valid now."""
+Query = Mapping[str, str | float | Sequence[str] | None]
+
+
+class RequestOptions(TypedDict, total=False):
+    """Options of a request; only an idempotent one (the default) is sent again when it may have arrived."""
+
+    body: object
+    query: Query
+    headers: Mapping[str, str]
+    is_idempotent: bool
+    tries: int
 
 
 class HttpClient:
-    """HTTP client of one service and one user; `sleep` and `jitter` are used between tries."""
+    """HTTP client of one service and one user."""
 
-    def __init__(
-        self,
-        url: str,
-        token: TokenSource = None,
-        *,
-        sleep: Callable[[float], object] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self.url, host = _parse_server_url(url)
-        self.sleep = sleep
-        self.jitter = jitter
-        self._token = token
-        if not self.can_renew:
-            self._authorization()  # reports an invalid token at once
-        # A proxy from the environment can't reach the loopback interface of this machine.
-        self._http = httpx.Client(
-            timeout=httpx.Timeout(30, connect=10), trust_env=host not in _LOOPBACK_HOSTS
-        )
+    def __init__(self, url: str, token: Token, transport: Transport, retries: int) -> None:
+        self.url = url
+        self.token = token
+        self.transport = transport
+        self._tries = 1 + retries
 
-    def close(self) -> None:
-        self._http.close()
-
-    @property
-    def can_renew(self) -> bool:
-        """Tell whether an expired token can be replaced by a new one."""
-        return callable(self._token)
-
-    def _authorization(self) -> dict[str, str]:
-        return _authorization_headers(self._token() if callable(self._token) else self._token)
-
-    def request_json(
-        self,
-        method: str,
-        path: str,
-        type_: type[Response],
-        *,
-        body: Mapping[str, object] | None = None,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        tries: int = MAX_TRIES,
-    ) -> Response:
-        """Send a request and decode its response; pass `tries=1` if it is not idempotent."""
-        extra = dict(headers or {})
-        content = None if body is None else json.dumps(body).encode()
-        if content is not None:
+    async def request(self, method: str, path: str, **options: Unpack[RequestOptions]) -> httpx.Response:
+        """Send a request and return its successful response; raises FramehookError."""
+        extra = dict(options.get("headers", {}))
+        content = None
+        if "body" in options:
+            content = json.dumps(options["body"], allow_nan=False).encode()
             extra["Content-Type"] = "application/json"
-        url = self.url + path
-        response = self.with_retries(
-            lambda: self._http.request(
-                method, url, content=content, params=query, headers=self._authorization() | extra
-            ),
-            tries,
-        )
-        return self.decode(response.content, type_)
+        query = _to_parameters(options.get("query", {}))
 
-    def _unreachable(self, error: httpx.RequestError) -> Unreachable:
-        """Name the host that does not respond and, if it is the service itself, say what to do."""
-        origin = _origin(error)
-        advice = (
-            "; start it with `framehook serve`, or set another URL with --server or FRAMEHOOK_URL"
-            if isinstance(error, httpx.ConnectError)
-            and httpx.URL(self.url).netloc == error.request.url.netloc
-            else ""
-        )
-        return Unreachable(f"{origin} can't be reached: {describe_error(error)}{advice}")
+        async def send() -> httpx.Response:
+            headers = await self.token.headers() | extra
+            return await self.transport.send(Request(method, self.url + path, headers, query, content))
 
-    def request(self, method: str, path: str) -> None:
-        """Send a request whose successful response has no body."""
-        self.with_retries(lambda: self._http.request(method, self.url + path, headers=self._authorization()))
+        tries = options.get("tries", self._tries)
+        is_idempotent = options.get("is_idempotent", True)
+        return await self.with_retries(send, tries, is_idempotent=is_idempotent, is_authorized=True)
 
-    def send(
+    async def load(
+        self, type_: type[Response], method: str, path: str, **options: Unpack[RequestOptions]
+    ) -> Response:
+        """Send a request and decode its response."""
+        return self.decode((await self.request(method, path, **options)).content, type_)
+
+    async def send_file(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
-        content: Callable[[], Iterable[bytes]],
-        tries: int = MAX_TRIES,
-        retryable: Set[int] = _UNAVAILABLE_STATUSES,
+        chunks: Callable[[], AsyncGenerator[bytes, None]],
+        retryable: frozenset[int] = RETRYABLE_STATUSES,
     ) -> None:
-        """Send a body to a presigned URL.
+        """Send a body to a signed URL.
 
-        The bearer token is not sent: the URL may belong to a storage provider.
+        The token is not sent: the URL may belong to a storage provider.
         """
-        self.with_retries(
-            lambda: self._http.request(method, url, headers=headers, content=content()), tries, retryable
+        request = Request(method, url, dict(headers), chunks=chunks)
+        await self.with_retries(lambda: self.transport.send(request), TRANSFER_TRIES, retryable=retryable)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        path: str,
+        *,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_seconds: float | None = None,
+    ) -> AsyncGenerator[httpx.Response, None]:
+        """Open a response to be read in chunks; redirects are followed, to other hosts without the token.
+
+        Raises httpx.RequestError, too.
+        """
+        all_headers = await self.token.headers() | dict(headers or {})
+        parameters = _to_parameters(query or {})
+        request = Request("GET", self.url + path, all_headers, parameters, read_seconds=read_seconds)
+        async with self.transport.open(request) as response:
+            yield response
+
+    async def read_whole(self, response: httpx.Response) -> httpx.Response:
+        """Return an open response with its body, such as a problem."""
+        chunks = [chunk async for chunk in self.transport.read_chunks(response)]
+        content = b"".join(chunks)
+        return httpx.Response(
+            response.status_code, headers=response.headers, content=content, request=response.request
         )
 
-    def stream(
-        self, path: str, *, headers: Mapping[str, str] | None = None, read_seconds: float = 30.0
-    ) -> AbstractContextManager[httpx.Response]:
-        """Open a response to be read in chunks; redirects are followed, without the token."""
-        timeout = httpx.Timeout(30, connect=10, read=read_seconds)
-        all_headers = self._authorization() | dict(headers or {})
-        return self._http.stream(
-            "GET", self.url + path, headers=all_headers, timeout=timeout, follow_redirects=True
-        )
-
-    def is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
         """Tell whether the service reports itself ready; sends one request."""
         try:
-            return self._http.get(f"{self.url}/readyz").is_success
-        except httpx.RequestError:
+            await self.request("GET", "/readyz", tries=1)
+        except FramehookError:
             return False
+        return True
 
-    def with_retries(
+    async def with_retries(
         self,
-        send: Callable[[], httpx.Response],
-        tries: int = MAX_TRIES,
-        retryable: Set[int] = _UNAVAILABLE_STATUSES,
+        send: Callable[[], Awaitable[httpx.Response]],
+        tries: int,
+        *,
+        retryable: frozenset[int] = RETRYABLE_STATUSES,
+        is_idempotent: bool = True,
+        is_authorized: bool = False,
     ) -> httpx.Response:
-        """Return a successful response; retry connection errors and `retryable` statuses."""
-        backoff = ReconnectBackoff(self.jitter)
-        for tries_left in range(tries - 1, -1, -1):
+        """Return a successful response.
+
+        Retries connection errors and `retryable` statuses, and an authorized request once with a new token.
+        """
+        backoff = ReconnectBackoff(self.transport.jitter)
+        may_renew = is_authorized and self.token.can_renew
+        while True:
+            tries -= 1
             requested_seconds = 0.0
             try:
-                response = send()
-            except httpx.RequestError as error:
-                if not tries_left:
-                    raise self._unreachable(error) from error
-            except httpx.InvalidURL as error:
+                response = await send()
+            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise self.response_error() from error
+            except httpx.RequestError as error:
+                has_arrived = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if tries <= 0 or (has_arrived and not is_idempotent):
+                    raise self._unreachable(error) from error
             else:
                 if response.is_success:
                     return response
-                requested_seconds = retry_after_seconds(response)
-                can_retry = response.status_code in retryable and requested_seconds <= MAX_DELAY_SECONDS
-                if not (tries_left and can_retry):
-                    raise rejection_from(response)
-            self.sleep(backoff.next_delay(requested_seconds))
-        raise AssertionError("there is at least one try")
+                problem = problem_from(response, retry_after_seconds(response))
+                if response.status_code == httpx.codes.UNAUTHORIZED and may_renew:
+                    may_renew = False
+                    self.token.forget()
+                    continue
+                if not (is_idempotent and tries > 0 and _can_wait_for(problem, retryable)):
+                    raise problem
+                requested_seconds = problem.retry_after_seconds or 0.0
+            await self.transport.sleep(backoff.next_delay(requested_seconds))
 
     def decode(self, body: bytes | str, type_: type[Response]) -> Response:
         """Decode JSON as a type; raises UnexpectedResponse."""
@@ -171,34 +172,35 @@ class HttpClient:
     def response_error(self) -> UnexpectedResponse:
         return UnexpectedResponse(f"the server at {self.url} is not a Framehook service of this version")
 
-
-def retry_after_seconds(response: httpx.Response) -> float:
-    """Return the delay that a response requests; 0 if it requests none, or gives a date."""
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdecimal() else 0.0
-
-
-def _origin(error: httpx.RequestError) -> str:
-    """Return scheme and host of a request; the rest of its URL may be a secret."""
-    url = error.request.url
-    return f"{url.scheme}://{url.netloc.decode()}"
-
-
-def _parse_server_url(url: str) -> tuple[str, str]:
-    """Return the service's URL without a trailing slash, and its host."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo or parsed.query:
-        raise ClientError(
-            "the URL of the service must look like http://127.0.0.1:8000, without user, password or query"
+    def _unreachable(self, error: httpx.RequestError) -> Unreachable:
+        """Name the host that does not respond; the rest of its URL may be a secret."""
+        url = error.request.url
+        is_service = httpx.URL(self.url).netloc == url.netloc
+        return Unreachable(
+            f"{url.scheme}://{url.netloc.decode()} can't be reached: {describe_error(error)}",
+            is_refused=is_service and isinstance(error, httpx.ConnectError),
         )
-    return str(parsed).rstrip("/"), parsed.host
 
 
-def _authorization_headers(token: str | None) -> dict[str, str]:
-    token = (token or "").strip()
-    if token and not _TOKEN.fullmatch(token):
-        raise ClientError("the token contains invalid characters; copy it without spaces and line breaks")
-    return {"Authorization": f"Bearer {token}"} if token else {}
+def retry_after_seconds(response: httpx.Response) -> float | None:
+    """Return the delay that a response requests, in seconds or until a date; None if it requests none."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _can_wait_for(problem: Problem, retryable: frozenset[int]) -> bool:
+    return problem.status in retryable and (problem.retry_after_seconds or 0.0) <= MAX_DELAY_SECONDS
+
+
+def _to_parameters(query: Query) -> dict[str, str | list[str]]:
+    """Return what is set, as text."""
+    return {name: _to_texts(value) for name, value in query.items() if value is not None}
+
+
+def _to_texts(value: str | float | Sequence[str]) -> str | list[str]:
+    return str(value) if isinstance(value, str | float | int) else [str(item) for item in value]

@@ -1,47 +1,10 @@
 """Responses of the API. Fields that a newer service adds are ignored."""
 
-import mimetypes
-from pathlib import Path
+from datetime import datetime
 
 import msgspec
 
-_UNKNOWN_TYPE = "application/octet-stream"
-# Python's own table lacks some of these, and maps `.ts` to Qt translation files.
-_VIDEO_TYPES = {
-    ".3g2": "video/3gpp2",
-    ".3gp": "video/3gpp",
-    ".264": "video/h264",
-    ".265": "video/h265",
-    ".apng": "image/apng",
-    ".asf": "video/x-ms-asf",
-    ".avi": "video/x-msvideo",
-    ".dv": "video/x-dv",
-    ".flv": "video/x-flv",
-    ".gif": "image/gif",
-    ".h264": "video/h264",
-    ".h265": "video/h265",
-    ".hevc": "video/h265",
-    ".ivf": "video/x-ivf",
-    ".m2t": "video/mp2t",
-    ".m2v": "video/mpeg",
-    ".m2ts": "video/mp2t",
-    ".m4v": "video/x-m4v",
-    ".mkv": "video/x-matroska",
-    ".mov": "video/quicktime",
-    ".mp4": "video/mp4",
-    ".mpeg": "video/mpeg",
-    ".mpg": "video/mpeg",
-    ".mts": "video/mp2t",
-    ".mxf": "application/mxf",
-    ".nut": _UNKNOWN_TYPE,
-    ".obu": "video/av1",
-    ".ogv": "video/ogg",
-    ".ts": "video/mp2t",
-    ".vob": "video/mpeg",
-    ".webm": "video/webm",
-    ".wmv": "video/x-ms-wmv",
-    ".y4m": "video/x-y4m",
-}
+from framehook.webhook_models import Endpoint
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -63,7 +26,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
-    """The job object; progress is in percent."""
+    """The state of an export: `sequence` counts its changes, `progress` is in percent, `eta_seconds` an estimate."""
 
     job_id: str
     export_id: str | None = None
@@ -79,18 +42,38 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     input_key: str
     output_key: str | None = None
     output: Output | None = None
-    created_at: str
-    started_at: str | None = None
-    completed_at: str | None = None
-    acknowledged_at: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
     eta_seconds: float | None = None
-    gpu_seconds: float = 0.0
+    gpu_seconds: float | None = None
     runner: str = ""
     call_id: str | None = None
 
     @property
-    def final(self) -> bool:
+    def is_final(self) -> bool:
+        """Tell whether the export has ended; only a retry starts it again."""
         return self.status in ("complete", "error", "cancelled")
+
+
+class SubmittedExport(Export, frozen=True, kw_only=True):
+    """A new export; `webhook` is the endpoint of its `webhook_url`, with the secret that is shown only once."""
+
+    webhook: Endpoint | None = None
+
+
+class Exports(msgspec.Struct, frozen=True):
+    """A list of exports."""
+
+    exports: tuple[Export, ...]
+
+
+class DownloadUrl(msgspec.Struct, frozen=True):
+    """A URL that needs no token, and when it expires."""
+
+    url: str
+    expires_at: datetime
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -99,12 +82,13 @@ class Span(msgspec.Struct, frozen=True):
     phase: str
     attempt: int
     seconds: float
+    started_at: datetime | None = None
 
 
 class Timeline(msgspec.Struct, frozen=True):
     """The phases of an export and its cost in US dollars, if the GPU has a price."""
 
-    phases: list[Span]
+    phases: tuple[Span, ...]
     gpu_seconds: float = 0.0
     estimated_cost_usd: float | None = None
 
@@ -112,7 +96,7 @@ class Timeline(msgspec.Struct, frozen=True):
 class Page(msgspec.Struct, frozen=True):
     """One page of exports, newest first."""
 
-    exports: list[Export]
+    exports: tuple[Export, ...]
     next_cursor: str | None = None
 
 
@@ -137,25 +121,11 @@ class UploadTarget(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     upload: str = ""
     part_size: int = 0
-    arrived: list[int] = []
-    parts: list[Part] = []
+    arrived: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 class StoredFile(msgspec.Struct, frozen=True):
     """A file in storage."""
 
     key: str
-
-
-def content_type(path: Path) -> str:
-    """Return the media type of the suffix of the file name."""
-    guessed = _VIDEO_TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
-    return guessed or _UNKNOWN_TYPE
-
-
-def is_named_as_video(path: Path) -> bool:
-    """Tell whether the suffix is that of a video that the service accepts.
-
-    Some of these have image or application types.
-    """
-    return path.suffix.lower() in _VIDEO_TYPES or content_type(path).startswith("video/")

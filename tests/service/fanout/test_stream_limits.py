@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from framehook.eventsource import Parser
+from framehook.streams.eventsource import Parser
 from service.api.streaming.event_stream import KEEP_ALIVE
 from service.fanout.stream_slots import StreamSlots
 from service.settings import Settings
@@ -134,7 +134,7 @@ def test_a_keep_alive_is_not_parsed_as_an_event() -> None:
     sent = b"".join((*KEEP_ALIVE, event, *KEEP_ALIVE, *KEEP_ALIVE, event))
     assert b"\n\n:" in sent
     assert sent.count(b"\n\n") == 2
-    assert len(list(Parser().parse([sent]))) == 2
+    assert len(list(Parser().feed(sent))) == 2
 
 
 async def test_an_event_source_reconnects_after_the_identity_provider_was_unreachable(

@@ -11,7 +11,8 @@ import jwt
 import msgspec
 import pytest
 
-from framehook import Client, ClientError, Export
+from framehook import Client, Export, FramehookError
+from framehook.transports.blocking import BlockingTransport
 from gpu.transfer.http_client import Clock
 from gpu.transfer.multipart import upload_file
 from infra.storage.client import Bucket
@@ -226,9 +227,12 @@ async def test_what_is_another_user_s_is_not_there(
 async def download(harness: StorageHarness, job: dict[str, Any], path: Path) -> list[int]:
     """Download the file of an export with the client; return the reported progress in bytes."""
     progress: list[int] = []
-    with Client(harness.server.url, sleep=lambda _seconds: None) as client:
+    transport = BlockingTransport(sleep=lambda _seconds: None)
+    with Client(harness.server.url, transport=transport) as client:
         export = msgspec.convert(job, Export)
-        await asyncio.to_thread(client.download, export, path, lambda done, _total: progress.append(done))
+        await asyncio.to_thread(
+            client.download, export, path, on_progress=lambda done, _total: progress.append(done)
+        )
     return progress
 
 
@@ -252,6 +256,6 @@ async def test_a_download_that_is_cut_each_time_leaves_nothing(
     s3_server.faults = S3Faults(cut_responses=1_000, cut_after_bytes=0)
     target = tmp_path / "fetched" / "out.mp4"
     target.parent.mkdir()
-    with pytest.raises(ClientError, match="the connection broke"):
+    with pytest.raises(FramehookError, match="the connection broke"):
         await download(harness, job, target)
     assert [*target.parent.iterdir()] == []

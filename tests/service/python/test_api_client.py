@@ -1,224 +1,198 @@
-"""The client against the service on a real socket, and against servers that misbehave."""
+"""The clients against servers with scripted responses: retries, errors, secrets."""
 
 import asyncio
 import hashlib
+import inspect
 import json
-import threading
-from collections.abc import Callable
+import logging
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from framehook import Client, ClientError, Export, RequestRejected, Unreachable
-from framehook.http_client import HttpClient
-from framehook.models import content_type, is_named_as_video
-from service.api.transfers.uploads import UNKNOWN_SUFFIXES, UNKNOWN_TYPE, VIDEO_TYPES
-from tests.support.fakes import FakeRun
-from tests.support.live_server import (
-    FRAMING,
-    PROBLEM,
-    DurableRunner,
-    ScriptedResponse,
-    export_state,
-    fast_client,
-    free_port,
-    serve_app,
-    serve_script,
-    settings_on,
+import framehook
+from framehook import AsyncClient, Client, FramehookError, Problem, Unreachable
+from tests.service.python.any_client import ClientFactory
+from tests.support.live_server import FRAMING, PROBLEM, ScriptedResponse, export_state, serve_script
+
+CONFIG = {**FRAMING, "input_key": "uploads/1/match.mp4"}
+JOB = ScriptedResponse(202, body=msgspec.json.encode(export_state(1, "pending")))
+
+
+def page_response(*sequences: int, cursor: str | None = None) -> ScriptedResponse:
+    exports = [export_state(sequence) for sequence in sequences]
+    return ScriptedResponse(body=msgspec.json.encode({"exports": exports, "next_cursor": cursor}))
+
+
+async def test_a_list_loads_the_pages_that_are_read(clients: ClientFactory) -> None:
+    with serve_script(page_response(9, 8, cursor="c 1"), page_response(7)) as script:
+        listed = clients.open(script.url).items("list", status=["error", "complete"], project_id=7)
+        seen = [(await anext(listed)).sequence for _ in range(2)]
+        first_paths = [request.path for request in script.requests]
+        seen += [export.sequence async for export in listed]
+    assert seen == [9, 8, 7]
+    assert first_paths == ["/api/exports?status=error&status=complete&project_id=7&limit=200"]
+    assert script.requests[-1].path == f"{first_paths[0]}&cursor=c+1"
+
+
+async def test_an_export_whose_response_is_lost_is_created_once(clients: ClientFactory) -> None:
+    with serve_script(ScriptedResponse(None), ScriptedResponse(503), JOB) as script:
+        job = await clients.open(script.url).call("create_export", "framing", CONFIG, project_id=0)
+    keys = {request.headers["idempotency-key"] for request in script.requests}
+    assert (len(script.requests), len(keys), len({request.body for request in script.requests})) == (3, 1, 1)
+    assert (job.sequence, json.loads(script.requests[0].body)) == (
+        1,
+        {"type": "framing", "config": CONFIG, "project_id": 0},
+    )
+
+
+async def test_what_must_not_happen_twice_is_sent_once(clients: ClientFactory) -> None:
+    with serve_script(ScriptedResponse(None)) as script:
+        client = clients.open(script.url)
+        for name, *arguments in (
+            ("retry", "job-1"),
+            ("webhooks.create", "https://example.org"),
+            ("webhooks.rotate_secret", "id"),
+        ):
+            with pytest.raises(Unreachable):
+                await client.call(name, *arguments)
+    assert len(script.requests) == 3
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+async def test_a_limit_is_waited_for_as_the_service_says(clients: ClientFactory, form: str) -> None:
+    value = "7" if form == "seconds" else formatdate(2**33, usegmt=True)
+    busy = ScriptedResponse(429, {**PROBLEM, "Retry-After": value}, b'{"detail": "Too many.", "type": "x"}')
+    with serve_script(busy, JOB) as script:
+        client = clients.open(script.url)
+        if form == "seconds":
+            assert (await client.call("create_export", "framing", CONFIG)).sequence == 1
+            assert clients.slept == [7.0]
+            return
+        with pytest.raises(framehook.QuotaExceeded, match="Too many") as problem:
+            await client.call("create_export", "framing", CONFIG)
+    assert problem.value.retry_after_seconds is not None
+    assert (problem.value.retry_after_seconds > 10**6, clients.slept) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "Problem"),
+        (401, "Unauthenticated"),
+        (403, "Forbidden"),
+        (404, "NotFound"),
+        (409, "Conflict"),
+        (410, "Gone"),
+        (413, "TooLarge"),
+        (415, "UnsupportedType"),
+        (422, "Invalid"),
+        (429, "QuotaExceeded"),
+        (500, "Unavailable"),
+        (507, "Unavailable"),
+    ],
 )
-from tests.support.small_mp4 import make_video
-
-
-class Watching:
-    """A thread that watches an export, with a queue of its states."""
-
-    def __init__(
-        self, client: Client, job_id: str, on_disconnect: Callable[[str], object] = lambda _: None
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        self._seen: asyncio.Queue[Export] = asyncio.Queue()
-
-        def watch() -> None:
-            for export in client.watch(job_id, on_disconnect):
-                loop.call_soon_threadsafe(self._seen.put_nowait, export)
-
-        self.ended = asyncio.create_task(asyncio.to_thread(watch))
-
-    async def until(self, wanted: Callable[[Export], bool]) -> Export:
-        async with asyncio.timeout(10):
-            while True:
-                export = await self._seen.get()
-                if wanted(export):
-                    return export
-
-
-def ignore_progress(_done: int, _total: int) -> None:
-    """Ignore progress."""
-
-
-async def test_a_file_is_uploaded_exported_watched_and_downloaded(data_dir: Path, tmp_path: Path) -> None:
-    source, target = tmp_path / "match.mov", tmp_path / "out.mp4"
-    source.write_bytes(bytes(700_000))
-    content = make_video(b"the exported video" * 40_000)
-    moved: list[tuple[int, int]] = []
-    async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
-        with Client(server.url) as client:
-            key = await asyncio.to_thread(client.upload, source, lambda *progress: moved.append(progress))
-            job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
-            watching = Watching(client, job.job_id)
-            run = await server.next_run()
-            await run.report_started()
-            await run.report_progress(42)
-            await watching.until(lambda export: export.progress == 42)
-            server.write_output(run, content)
-            checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
-            await run.report_completed(size=len(content), checksum=checksum)
-            ended = await watching.until(lambda export: export.final)
-            await watching.ended
-            await asyncio.to_thread(client.download, ended, target, ignore_progress)
-    assert (moved[0], moved[-1]) == ((262_144, 700_000), (700_000, 700_000))
-    assert (ended.status, target.read_bytes() == content) == ("complete", True)
-    assert not target.with_name("out.mp4.part").exists()
-
-
-async def test_a_watch_survives_a_restart_of_the_service(data_dir: Path, tmp_path: Path) -> None:
-    source = tmp_path / "match.mp4"
-    source.write_bytes(b"video")
-    settings, runner = settings_on(free_port(), data_dir), DurableRunner()
-    back, gone = threading.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    client = Client(settings.origin, sleep=lambda _seconds: back.wait(10))
-    with client:
-        async with serve_app(settings, runner) as server:
-            key = await asyncio.to_thread(client.upload, source, ignore_progress)
-            job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
-            watching = Watching(client, job.job_id, lambda _why: loop.call_soon_threadsafe(gone.set))
-            run = await server.next_run()
-            await run.report_progress(30)
-            await watching.until(lambda export: export.progress == 30)
-        await asyncio.wait_for(gone.wait(), 10)
-        async with serve_app(settings, runner) as server:
-            back.set()
-            again = FakeRun(run.spec, server.http)
-            again.step = run.step
-            await again.report_failed()
-            ended = await watching.until(lambda export: export.final)
-            await watching.ended
-    assert (ended.status, ended.error and ended.error.code) == ("error", "no_video")
-
-
-async def test_a_finished_export_is_yielded_once(data_dir: Path, tmp_path: Path) -> None:
-    source = tmp_path / "match.mp4"
-    source.write_bytes(b"video")
-    async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
-        with Client(server.url) as client:
-            key = await asyncio.to_thread(client.upload, source, ignore_progress)
-            job = await asyncio.to_thread(client.submit, "framing", {**FRAMING, "input_key": key})
-            await asyncio.to_thread(client.cancel, job.job_id)
-            seen = await asyncio.to_thread(lambda: list(client.watch(job.job_id)))
-            again = await asyncio.to_thread(client.retry, job.job_id)
-    assert [export.status for export in seen] == ["cancelled"]
-    assert again.status == "pending"
-
-
-def test_a_list_reads_as_many_pages_as_needed() -> None:
-    first = {"exports": [export_state(9 - n) for n in range(3)], "next_cursor": "c 1"}
-    second = {"exports": [export_state(5)], "next_cursor": "c2"}
-    pages = [ScriptedResponse(body=msgspec.json.encode(page)) for page in (first, second)]
-    with serve_script(*pages) as script, fast_client(script) as client:
-        page = client.list_recent(4, status="error")
-    assert ([export.sequence for export in page.exports], page.next_cursor) == ([9, 8, 7, 5], "c2")
-    assert [request.path for request in script.requests] == [
-        "/api/exports?status=error&limit=4",
-        "/api/exports?status=error&limit=1&cursor=c+1",
+async def test_each_kind_of_problem_is_an_exception_of_its_own(
+    clients: ClientFactory, status: int, kind: str
+) -> None:
+    errors = [{"loc": ["config", "fps"], "msg": "too low"}, {"loc": ["config", 1], "msg": "odd"}]
+    body = {"type": "urn:framehook:problem:a_code", "detail": "config.fps: too low", "errors": errors}
+    with (
+        serve_script(ScriptedResponse(status, PROBLEM, json.dumps(body).encode())) as script,
+        pytest.raises(Problem) as raised,
+    ):
+        await clients.open(script.url, retries=0).call("get", "job-1")
+    problem = raised.value
+    assert (type(problem).__name__, problem.status, problem.code) == (kind, status, "a_code")
+    assert str(problem) == "config.fps: too low\n  config.1: odd"
+    assert [(error.name, error.msg) for error in problem.errors] == [
+        ("config.fps", "too low"),
+        ("config.1", "odd"),
     ]
 
 
-def test_a_submission_whose_response_is_lost_is_retried_with_the_same_key() -> None:
-    job = ScriptedResponse(202, body=msgspec.json.encode(export_state(1, "pending")))
+@pytest.mark.parametrize(
+    ("status", "headers", "sentence"),
+    [
+        (403, {}, "the service answered 403 Forbidden"),
+        (404, {}, "the service answered 404 Not Found; check that its URL is right"),
+        (
+            307,
+            {"Location": "https://x.example"},
+            "the service answered 307 Temporary Redirect; check that its URL is right",
+        ),
+    ],
+)
+async def test_a_response_of_another_server_is_described(
+    clients: ClientFactory, status: int, headers: dict[str, str], sentence: str
+) -> None:
     with (
-        serve_script(ScriptedResponse(None), ScriptedResponse(503), job) as script,
-        fast_client(script) as client,
+        serve_script(ScriptedResponse(status, headers, b"<html>")) as script,
+        pytest.raises(Problem) as raised,
     ):
-        assert client.submit("framing", FRAMING).sequence == 1
-    keys = {request.headers["idempotency-key"] for request in script.requests}
-    assert (len(script.requests), len(keys), len({request.body for request in script.requests})) == (3, 1, 1)
+        await clients.open(script.url).call("get", "job-1")
+    assert (str(raised.value), raised.value.code) == (sentence, "")
 
 
-def test_the_token_is_sent_to_the_service_only(tmp_path: Path) -> None:
+async def test_the_token_is_sent_to_the_service_only(clients: ClientFactory, tmp_path: Path) -> None:
     source = tmp_path / "match.mp4"
     source.write_bytes(b"video")
     with serve_script(ScriptedResponse(200)) as storage:
-        place = {
+        target = {
             "key": "k",
             "url": storage.url + "/bucket?signed",
             "method": "PUT",
             "headers": {"X-Kind": "v"},
         }
-        granted = ScriptedResponse(201, body=json.dumps(place | {"expires_at": "later"}).encode())
-        with serve_script(granted) as service, Client(service.url, "a-token") as client:
-            assert client.upload(source, ignore_progress) == "k"
+        answer = ScriptedResponse(201, body=json.dumps(target | {"expires_at": "later"}).encode())
+        with serve_script(answer) as service:
+            assert await clients.open(service.url, "a-token").call("upload", source) == "k"
     assert service.requests[0].headers["authorization"] == "Bearer a-token"
     assert "authorization" not in storage.requests[0].headers
     assert (storage.requests[0].headers["x-kind"], storage.requests[0].body) == ("v", b"video")
 
 
-def test_a_download_with_a_wrong_checksum_is_deleted(tmp_path: Path) -> None:
-    output: Any = {
-        "size": 5,
-        "checksum": "sha256:" + "0" * 64,
+async def test_a_redirect_to_a_bucket_carries_no_token_and_leaves_no_trace_in_logs(
+    clients: ClientFactory, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    content = b"the exported video"
+    checksum = "sha256:" + hashlib.sha256(content).hexdigest()
+    output: dict[str, Any] = {
+        "size": len(content),
+        "checksum": checksum,
         "duration": 1,
         "width": 2,
         "height": 2,
-        "url": "",
     }
-    job = msgspec.convert(msgspec.to_builtins(export_state(1, "complete")) | {"output": output}, Export)
-    with (
-        serve_script(ScriptedResponse(body=b"other")) as script,
-        fast_client(script) as client,
-        pytest.raises(ClientError, match="the checksum of the downloaded file"),
-    ):
-        client.download(job, tmp_path / "out.mp4", ignore_progress)
-    assert list(tmp_path.iterdir()) == []
+    job = msgspec.convert(
+        msgspec.to_builtins(export_state(1, "complete")) | {"output": output | {"url": ""}}, framehook.Export
+    )
+    with serve_script(ScriptedResponse(body=content)) as bucket:
+        redirect = ScriptedResponse(307, {"Location": f"{bucket.url}/film?X-Amz-Signature=sign3d"})
+        with serve_script(redirect) as service:
+            client = clients.open(service.url, "a-secret-token")
+            path = await client.call("download", job, tmp_path / "out.mp4")
+    assert path.read_bytes() == content
+    assert service.requests[0].headers["authorization"] == "Bearer a-secret-token"
+    assert "authorization" not in bucket.requests[0].headers
+    assert "sign3d" not in caplog.text
+    assert "a-secret-token" not in caplog.text + repr(client.client) + repr(vars(client.client))
 
 
-def test_a_rejection_shows_its_field_errors_and_a_proxys_response_its_status() -> None:
-    errors = [{"loc": ["config", "fps"], "msg": "too low"}, {"loc": ["config", 1], "msg": "odd"}]
-    problem = json.dumps({"detail": "config.fps: too low", "errors": errors}).encode()
-    answers = (ScriptedResponse(422, PROBLEM, problem), ScriptedResponse(403, body=b"<html>"))
-    with serve_script(*answers) as script, fast_client(script) as client:
-        with pytest.raises(RequestRejected) as first:
-            client.get("job-1")
-        with pytest.raises(RequestRejected) as second:
-            client.get("job-1")
-    assert str(first.value) == "config.fps: too low\n  config.1: odd"
-    assert str(second.value) == "the service answered 403 Forbidden"
-
-
-def test_a_response_of_another_server_advises_to_check_the_url() -> None:
-    advice = "check that --server or FRAMEHOOK_URL is the URL of the service"
-    with (
-        serve_script(ScriptedResponse(404, body=b"<html>")) as script,
-        fast_client(script) as client,
-        pytest.raises(RequestRejected, match=f"404 Not Found; {advice}"),
-    ):
-        client.get("job-1")
-
-
-def test_advice_to_start_the_service_is_given_for_the_service_only() -> None:
-    http = HttpClient("http://127.0.0.1:99", None, sleep=lambda _seconds: None, jitter=float)
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:99 can't be reached: .*; start it with"):
-        http.request("GET", "/api/exports")
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 can't be reached: [^;]*$"):
-        http.send("PUT", "http://127.0.0.1:9/upload", {}, lambda: [b"x"])
+async def test_a_service_that_does_not_listen_is_named(clients: ClientFactory) -> None:
+    client = clients.open("http://127.0.0.1:9", retries=1)
+    with pytest.raises(Unreachable, match=r"^http://127\.0\.0\.1:9 can't be reached: ") as raised:
+        await client.call("retry", "job-1")
+    assert raised.value.is_refused
+    assert len(clients.slept) == 1  # what has not arrived can safely be sent again
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "127.0.0.1:8000",
         "ftp://host",
         "http://",
@@ -228,38 +202,69 @@ def test_advice_to_start_the_service_is_given_for_the_service_only() -> None:
     ],
 )
 def test_an_invalid_url_of_the_service_is_rejected(url: str) -> None:
-    with pytest.raises(ClientError, match="must look like") as error:
-        Client(url)
-    assert "secret" not in str(error.value)
+    for kind in (Client, AsyncClient):
+        with pytest.raises(FramehookError, match="must look like") as error:
+            kind(url)
+        assert "secret" not in str(error.value)
 
 
 def test_an_invalid_token_is_rejected_without_being_quoted() -> None:
-    with pytest.raises(ClientError) as error:
-        Client("http://127.0.0.1", "sec\nret")
-    assert "sec" not in str(error.value)
+    for kind in (Client, AsyncClient):
+        with pytest.raises(FramehookError) as error:
+            kind("http://127.0.0.1", "sec\nret")
+        assert "sec" not in str(error.value)
+
+
+async def test_the_environment_gives_url_and_token(
+    clients: ClientFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve_script(JOB) as script:
+        monkeypatch.setenv("FRAMEHOOK_URL", script.url + "/")
+        monkeypatch.setenv("FRAMEHOOK_TOKEN", "from-the-environment")
+        await clients.open(None, None).call("get", "job-1")
+        await clients.open(None, "").call("get", "job-1")
+    assert [request.headers.get("authorization") for request in script.requests] == [
+        "Bearer from-the-environment",
+        None,
+    ]
+
+
+async def test_an_async_client_awaits_its_token_and_a_blocking_one_refuses_to() -> None:
+    async def renew() -> str:
+        return "fresh"
+
+    async def wait_and_renew() -> str:
+        await asyncio.sleep(0)
+        return "fresh"
+
+    with serve_script(JOB) as script:
+        async with AsyncClient(script.url, wait_and_renew) as client:
+            await client.get("job-1")
+        with (
+            Client(script.url, wait_and_renew) as blocking,
+            pytest.raises(TypeError, match="use AsyncClient"),
+        ):
+            blocking.get("job-1")
+    assert [request.headers["authorization"] for request in script.requests] == ["Bearer fresh"]
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("a.MP4", "video/mp4"),
-        ("a.mkv", "video/x-matroska"),
-        ("a.ts", "video/mp2t"),
-        ("a", "application/octet-stream"),
-    ],
+    ("blocking", "asynchronous"),
+    [(Client, AsyncClient), (framehook.Webhooks, framehook.AsyncWebhooks)],
+    ids=["client", "webhooks"],
 )
-def test_the_suffix_gives_the_media_type(name: str, expected: str) -> None:
-    assert content_type(Path(name)) == expected
+def test_both_clients_have_the_same_methods(blocking: type, asynchronous: type) -> None:
+    def signatures(kind: type) -> dict[str, tuple[list[inspect.Parameter], str]]:
+        methods = inspect.getmembers(kind, inspect.isfunction)
+        return {
+            name: (
+                list(inspect.signature(method).parameters.values()),
+                str(inspect.signature(method).return_annotation)
+                .replace("AsyncGenerator", "Generator")
+                .replace(", None, None]", ", None]"),
+            )
+            for name, method in methods
+            if not name.startswith("_")
+        }
 
-
-def test_every_media_type_that_the_service_accepts_has_a_suffix_of_a_video() -> None:
-    named = {content_type(Path(f"a{suffix}")) for suffix in (".gif", ".apng", ".mxf", ".nut", ".mp4", ".y4m")}
-    assert named <= VIDEO_TYPES | {UNKNOWN_TYPE}
-    assert all(
-        is_named_as_video(Path(f"a{suffix}")) for suffix in (*UNKNOWN_SUFFIXES, ".gif", ".APNG", ".mxf")
-    )
-
-
-@pytest.mark.parametrize("name", ["a", "a.txt", "a.png", "a.mp3", "a.zip"])
-def test_other_suffixes_are_not_videos(name: str) -> None:
-    assert not is_named_as_video(Path(name))
+    assert signatures(blocking) == signatures(asynchronous)

@@ -1,10 +1,12 @@
 """The parser of event streams, and the backoff between connections."""
 
+from collections.abc import Iterable
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from framehook.eventsource import (
+from framehook.streams.eventsource import (
     MAX_DELAY_SECONDS,
     MAX_EVENT_CHARACTERS,
     Event,
@@ -36,9 +38,14 @@ STREAMS: dict[str, tuple[bytes, list[Event]]] = {
 }
 
 
+def parse(chunks: Iterable[bytes]) -> list[Event]:
+    parser = Parser()
+    return [event for chunk in chunks for event in parser.feed(chunk)]
+
+
 @pytest.mark.parametrize(("raw", "expected"), STREAMS.values(), ids=STREAMS.keys())
 def test_a_stream_is_parsed_as_the_standard_says(raw: bytes, expected: list[Event]) -> None:
-    assert list(Parser().parse([raw])) == expected
+    assert list(Parser().feed(raw)) == expected
 
 
 @given(st.data())
@@ -46,7 +53,7 @@ def test_the_split_into_chunks_does_not_change_the_events(data: st.DataObject) -
     raw = b"\r\n".join(stream for stream, _ in STREAMS.values())
     cuts = sorted(data.draw(st.sets(st.integers(0, len(raw)), max_size=40)))
     chunks = [raw[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
-    assert list(Parser().parse(chunks)) == list(Parser().parse([raw]))
+    assert parse(chunks) == list(Parser().feed(raw))
 
 
 def test_delays_grow_up_to_a_limit_and_start_over_after_a_response() -> None:
@@ -68,9 +75,11 @@ def test_delays_grow_up_to_a_limit_and_start_over_after_a_response() -> None:
     )
 
 
-@pytest.mark.parametrize("line", [b"data: ", b"data: " + bytes(1000) + b"\n"], ids=["one line", "many lines"])
+@pytest.mark.parametrize(
+    "line", [b"data: ", b"data: " + bytes(10_000) + b"\n"], ids=["one line", "many lines"]
+)
 def test_an_endless_event_is_rejected(line: bytes) -> None:
-    chunk = line if line.endswith(b"\n") else b"x" * 10_000
+    chunk = line if line.endswith(b"\n") else b"x" * 100_000
     endless = (chunk for _ in range(2 * MAX_EVENT_CHARACTERS // len(chunk)))
     with pytest.raises(EventTooLarge):
-        list(Parser().parse(endless))
+        parse(endless)

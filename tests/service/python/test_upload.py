@@ -5,16 +5,19 @@ import hashlib
 import os
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from framehook import Client, ClientError, RequestRejected
+from framehook import FramehookError
+from framehook.transfers.resume_state import ResumeState
 from infra.storage import FolderStorage
 from infra.storage.client import Bucket
 from service.settings import Settings
 from tests.service.cli.test_commands import export_command, run
+from tests.service.python.any_client import AnyClient, ClientFactory
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import LiveServer, ScriptedResponse, serve_app, serve_script
 from tests.support.s3_server import S3Faults, S3Server
@@ -45,22 +48,26 @@ async def server(settings: Settings) -> AsyncIterator[LiveServer]:
         yield server
 
 
+class Interrupted(Exception):
+    """Raised by a callback to end an upload."""
+
+
 class Uploader:
     """A client that records its progress; it is interrupted when that exceeds `until`."""
 
-    def __init__(self, url: str, folder: Path | None = None, *, until: float = 2.0) -> None:
-        self.client = Client(url, resume_folder=folder, sleep=lambda _seconds: None)
+    def __init__(self, client: AnyClient, *, until: float = 2.0) -> None:
+        self.client = client
         self.progress: list[float] = []
         self._until = until
 
     async def upload(self, film: Path) -> str:
-        with self.client:
-            return await asyncio.to_thread(self.client.upload, film, self._on_bytes)
+        key: str = await self.client.call("upload", film, on_progress=self._on_bytes)
+        return key
 
     def _on_bytes(self, done: int, total: int) -> None:
         self.progress.append(done / total)
         if done / total > self._until:
-            raise KeyboardInterrupt
+            raise Interrupted
 
 
 def list_uploaded_parts(s3_server: S3Server) -> list[str]:
@@ -82,11 +89,11 @@ async def digest_of(settings: Settings, s3_server: S3Server, key: str) -> str:
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])
 async def test_a_large_file_arrives_complete_and_its_progress_is_shown(
-    kind: str, s3_server: S3Server, data_dir: Path, film: Path
+    clients: ClientFactory, kind: str, s3_server: S3Server, data_dir: Path, film: Path
 ) -> None:
     settings = await settings_for_storage(kind, s3_server, data_dir)
     async with serve_app(settings, FakeRunner()) as server:
-        uploader = Uploader(server.url)
+        uploader = Uploader(clients.open(server.url))
         key = await uploader.upload(film)
     assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
     assert uploader.progress == sorted(uploader.progress)
@@ -103,10 +110,15 @@ async def test_a_large_file_arrives_complete_and_its_progress_is_shown(
     ],
 )
 async def test_parts_that_do_not_arrive_are_retried(
-    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, faults: S3Faults
+    clients: ClientFactory,
+    server: LiveServer,
+    settings: Settings,
+    s3_server: S3Server,
+    film: Path,
+    faults: S3Faults,
 ) -> None:
-    s3_server.faults = faults
-    key = await Uploader(server.url).upload(film)
+    s3_server.faults = replace(faults)  # they are counted down
+    key = await Uploader(clients.open(server.url)).upload(film)
     s3_server.faults = S3Faults()
     assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
     assert len(list_uploaded_parts(s3_server)) > PARTS
@@ -124,11 +136,16 @@ async def test_parts_that_do_not_arrive_are_retried(
     ],
 )
 async def test_a_storage_that_accepts_nothing_fails_the_upload_and_nothing_is_stored(
-    server: LiveServer, s3_server: S3Server, film: Path, faults: S3Faults, message: str
+    clients: ClientFactory,
+    server: LiveServer,
+    s3_server: S3Server,
+    film: Path,
+    faults: S3Faults,
+    message: str,
 ) -> None:
-    s3_server.faults = faults
-    with pytest.raises(ClientError, match=message) as error:
-        await Uploader(server.url).upload(film)
+    s3_server.faults = replace(faults)
+    with pytest.raises(FramehookError, match=message) as error:
+        await Uploader(clients.open(server.url)).upload(film)
     assert "Signature" not in str(error.value)
     s3_server.faults = S3Faults()
     assert "complete" not in {path.rpartition("/")[2] for _, path, _ in s3_server.requests}
@@ -137,18 +154,17 @@ async def test_a_storage_that_accepts_nothing_fails_the_upload_and_nothing_is_st
 
 
 async def test_an_interrupted_upload_is_resumed(
-    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
+    clients: ClientFactory, server: LiveServer, settings: Settings, s3_server: S3Server, film: Path
 ) -> None:
-    resume_folder = tmp_path / "state"
     # four of the five parts are uploaded in parallel, so one of them is complete by then
-    with pytest.raises(KeyboardInterrupt):
-        await Uploader(server.url, resume_folder, until=0.9).upload(film)
+    with pytest.raises(Interrupted):
+        await Uploader(clients.open(server.url), until=0.9).upload(film)
     (upload_id,) = {
         path.partition("uploadId=")[2].partition("&")[0] for path in list_uploaded_parts(s3_server)
     }
     s3_server.requests.clear()
-    uploader = Uploader(server.url, resume_folder)
-    assert uploader.client.can_resume(film)
+    uploader = Uploader(clients.open(server.url))
+    assert ResumeState(clients.folder).load_upload(server.url, film) is not None
     key = await uploader.upload(film)
     assert {path.partition("uploadId=")[2].partition("&")[0] for path in list_uploaded_parts(s3_server)} == {
         upload_id
@@ -156,53 +172,61 @@ async def test_an_interrupted_upload_is_resumed(
     assert len(list_uploaded_parts(s3_server)) < PARTS
     assert uploader.progress[0] > 0.2
     assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
-    assert not Client(server.url, resume_folder=resume_folder).can_resume(film)
-    assert list(resume_folder.iterdir()) == []
+    assert ResumeState(clients.folder).load_upload(server.url, film) is None
 
 
 async def test_a_changed_file_is_uploaded_from_the_start(
-    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
+    clients: ClientFactory,
+    server: LiveServer,
+    settings: Settings,
+    s3_server: S3Server,
+    film: Path,
+    tmp_path: Path,
 ) -> None:
-    resume_folder = tmp_path / "state"
-    with pytest.raises(KeyboardInterrupt):
-        await Uploader(server.url, resume_folder, until=0.6).upload(film)
+    with pytest.raises(Interrupted):
+        await Uploader(clients.open(server.url), until=0.6).upload(film)
     changed = CONTENT[:-1] + b"!"
     await asyncio.to_thread(film.write_bytes, changed)
     os.utime(film, ns=(1, 1))
-    key = await Uploader(server.url, resume_folder).upload(film)
+    key = await Uploader(clients.open(server.url)).upload(film)
     assert await digest_of(settings, s3_server, key) == hashlib.sha256(changed).hexdigest()
 
 
 async def test_an_upload_that_the_service_has_deleted_starts_over(
-    server: LiveServer, settings: Settings, s3_server: S3Server, film: Path, tmp_path: Path
+    clients: ClientFactory,
+    server: LiveServer,
+    settings: Settings,
+    s3_server: S3Server,
+    film: Path,
+    tmp_path: Path,
 ) -> None:
-    resume_folder = tmp_path / "state"
-    with pytest.raises(KeyboardInterrupt):
-        await Uploader(server.url, resume_folder, until=0.3).upload(film)
+    with pytest.raises(Interrupted):
+        await Uploader(clients.open(server.url), until=0.3).upload(film)
     bucket = Bucket(s3_server.client_config(settings.r2_bucket_name))
     (upload,) = await bucket.list_all("list_multipart_uploads", "Uploads")
     await bucket.call("abort_multipart_upload", Key=upload["Key"], UploadId=upload["UploadId"])
     await bucket.close()
-    key = await Uploader(server.url, resume_folder).upload(film)
+    key = await Uploader(clients.open(server.url)).upload(film)
     assert await digest_of(settings, s3_server, key) == hashlib.sha256(CONTENT).hexdigest()
 
 
 async def test_a_file_that_changes_during_the_upload_is_not_stored(
-    server: LiveServer, s3_server: S3Server, film: Path
+    clients: ClientFactory, server: LiveServer, s3_server: S3Server, film: Path
 ) -> None:
-    uploader = Uploader(server.url)
-    changing = uploader.client
+    uploader = Uploader(clients.open(server.url))
 
     def change_file(done: int, total: int) -> None:
         if done == total:
             os.utime(film, ns=(1, 1))
 
-    with changing, pytest.raises(ClientError, match="changed during the upload"):
-        await asyncio.to_thread(changing.upload, film, change_file)
+    with pytest.raises(FramehookError, match="changed during the upload"):
+        await uploader.client.call("upload", film, on_progress=change_file)
     assert [path for method, path, _ in s3_server.requests if method == "POST" and "uploadId=" in path] == []
 
 
-def test_a_service_that_returns_parts_gets_parts_even_for_a_small_file(tmp_path: Path) -> None:
+async def test_a_service_that_returns_parts_gets_parts_even_for_a_small_file(
+    clients: ClientFactory, tmp_path: Path
+) -> None:
     film = tmp_path / "a.mp4"
     film.write_bytes(b"0123456789")
 
@@ -221,8 +245,8 @@ def test_a_service_that_returns_parts_gets_parts_even_for_a_small_file(tmp_path:
             place(storage.url),
             ScriptedResponse(201, body=b'{"key": "k"}'),
         )
-        with serve_script(*answers) as service, Client(service.url, "a-token") as client:
-            assert client.upload(film, lambda _done, _total: None) == "k"
+        with serve_script(*answers) as service:
+            assert await clients.open(service.url, "a-token").call("upload", film) == "k"
     assert sorted((request.path, request.body) for request in storage.requests) == [
         ("/1", b"0123"),
         ("/2", b"4567"),
@@ -236,19 +260,15 @@ def test_a_service_that_returns_parts_gets_parts_even_for_a_small_file(tmp_path:
     ]
 
 
-def test_an_unavailable_service_keeps_the_resume_state(film: Path, tmp_path: Path) -> None:
-    resume_folder = tmp_path / "state"
+async def test_an_unavailable_service_keeps_the_resume_state(clients: ClientFactory, film: Path) -> None:
     shown = {"key": "k", "upload": "u", "part_size": 8 * MIB, "parts": [{"number": 1, "size": 1, "url": "x"}]}
     with serve_script(
         ScriptedResponse(201, body=msgspec.json.encode(shown)), ScriptedResponse(503)
     ) as service:
         for _ in range(2):
-            with (
-                Client(service.url, resume_folder=resume_folder, sleep=lambda _seconds: None) as client,
-                pytest.raises((RequestRejected, ClientError)),
-            ):
-                client.upload(film, lambda _done, _total: None)
-        assert Client(service.url, resume_folder=resume_folder).can_resume(film)
+            with pytest.raises(FramehookError):
+                await clients.open(service.url).call("upload", film)
+        assert ResumeState(clients.folder).load_upload(service.url, film) is not None
     assert len([request for request in service.requests if request.method == "POST"]) == 1
 
 
@@ -259,7 +279,7 @@ async def test_the_command_says_how_to_resume_and_resumes(
     s3_server.faults = S3Faults(expired_writes=10_000)
     cut = await asyncio.to_thread(lambda: run(*export_command(film), **environment))
     assert (cut.status, cut.out) == (2, "")
-    assert cut.err.endswith("; run the same command again to resume the upload\n")
+    assert cut.err.endswith("\n  run the same command again to resume the upload\n")
     s3_server.faults = S3Faults()
     done = await asyncio.to_thread(lambda: run(*export_command(film), **environment))
     assert done.status == 0, done.err

@@ -5,67 +5,22 @@ import json
 import msgspec
 import pytest
 
-from framehook import Client, ClientError, RequestRejected, Unreachable
+from framehook import Export, FramehookError, NotFound, Unauthenticated, Unreachable
+from tests.service.python.any_client import AnyClient, ClientFactory
 from tests.support.live_server import (
     PROBLEM,
     STREAM,
+    Script,
     ScriptedResponse,
     export_state,
-    fast_client,
     serve_script,
     sse_response,
 )
 
 
-def test_states_are_not_repeated_after_reconnecting() -> None:
-    with serve_script(
-        sse_response(export_state(1), export_state(2)),
-        sse_response(export_state(2), export_state(3)),
-        sse_response(export_state(5, "complete")),
-    ) as script:
-        with fast_client(script) as client:
-            seen = [export.sequence for export in client.watch("job-1")]
-        last_ids = [request.headers.get("last-event-id") for request in script.requests]
-    assert (seen, last_ids) == ([1, 2, 3, 5], [None, "2", "3"])
-
-
-def test_an_incomplete_event_arrives_complete_after_reconnecting() -> None:
-    whole = sse_response(export_state(2)).body
-    cut = ScriptedResponse(
-        headers={**STREAM, "Content-Length": "9999"}, body=sse_response(export_state(1)).body + whole[:-30]
-    )
-    reasons: list[str] = []
-    with (
-        serve_script(cut, sse_response(export_state(2), export_state(3, "error"))) as script,
-        fast_client(script) as client,
-    ):
-        seen = [export.sequence for export in client.watch("job-1", reasons.append)]
-    assert (seen, len(reasons)) == ([1, 2, 3], 1)
-
-
-def test_a_stream_without_newer_states_yields_the_final_job() -> None:
-    job = ScriptedResponse(body=msgspec.json.encode(export_state(1, "complete")))
-    with (
-        serve_script(sse_response(export_state(1)), ScriptedResponse(204), job) as script,
-        fast_client(script) as client,
-    ):
-        seen = [(export.sequence, export.status) for export in client.watch("job-1")]
-    assert seen == [(1, "processing"), (1, "complete")]
-
-
-def test_delays_between_connections_follow_what_the_service_requests() -> None:
-    slept: list[float] = []
-    busy = ScriptedResponse(503, {"Retry-After": "7"})
-    answers = (
-        sse_response(export_state(1), retry=2000),
-        ScriptedResponse(None),
-        busy,
-        sse_response(export_state(2)),
-        sse_response(export_state(3, "complete")),
-    )
-    with serve_script(*answers) as script, fast_client(script, slept) as client:
-        list(client.watch("job-1"))
-    assert slept == [2.0, 4.0, 8.0, 0.5 * 4]
+def state_response(export: Export) -> ScriptedResponse:
+    """Return the answer to a poll."""
+    return ScriptedResponse(body=msgspec.json.encode(export))
 
 
 def ending_stream(name: str, reason: str, retry: int) -> ScriptedResponse:
@@ -74,73 +29,162 @@ def ending_stream(name: str, reason: str, retry: int) -> ScriptedResponse:
     return ScriptedResponse(headers=STREAM, body=body.encode())
 
 
-def test_a_service_without_room_for_more_streams_is_asked_again_after_the_requested_delay() -> None:
-    slept: list[float] = []
-    full = ending_stream("stream.refused", "too_many_streams", 45_000)
-    with (
-        serve_script(full, sse_response(export_state(3, "complete"))) as script,
-        fast_client(script, slept) as client,
-    ):
-        assert [export.sequence for export in client.watch("job-1")] == [3]
-    assert slept == [45.0]
+async def watch(client: AnyClient, **options: object) -> list[tuple[int, str]]:
+    return [(export.sequence, export.status) async for export in client.items("watch", "job-1", **options)]
 
 
-def test_an_expired_token_is_reported_and_not_tried_again() -> None:
-    stream = ScriptedResponse(
-        headers=STREAM,
-        body=sse_response(export_state(1)).body
-        + ending_stream("stream.expired", "token_expired", 2_000).body,
+def stream_requests(script: Script) -> list[str | None]:
+    """Return the `Last-Event-ID` of each stream that was opened."""
+    return [request.headers.get("last-event-id") for request in script.requests if "/events" in request.path]
+
+
+async def test_states_are_not_repeated_after_reconnecting(clients: ClientFactory) -> None:
+    with serve_script(
+        sse_response(export_state(1), export_state(2)),
+        sse_response(export_state(2), export_state(3)),
+        sse_response(export_state(5, "complete")),
+    ) as script:
+        seen = await watch(clients.open(script.url))
+    assert [sequence for sequence, _ in seen] == [1, 2, 3, 5]
+    assert stream_requests(script) == [None, "2", "3"]
+
+
+async def test_an_incomplete_event_arrives_complete_after_reconnecting(clients: ClientFactory) -> None:
+    whole = sse_response(export_state(2)).body
+    cut = ScriptedResponse(
+        headers={**STREAM, "Content-Length": "9999"}, body=sse_response(export_state(1)).body + whole[:-30]
     )
+    reasons: list[str] = []
+    with serve_script(cut, sse_response(export_state(2), export_state(3, "error"))) as script:
+        seen = await watch(clients.open(script.url), on_disconnect=reasons.append)
+    assert ([sequence for sequence, _ in seen], reasons) == ([1, 2, 3], ["the connection broke"])
+
+
+async def test_a_stream_without_newer_states_yields_the_final_job(clients: ClientFactory) -> None:
+    with serve_script(
+        sse_response(export_state(1)), ScriptedResponse(204), state_response(export_state(1, "complete"))
+    ) as script:
+        seen = await watch(clients.open(script.url))
+    assert seen == [(1, "processing"), (1, "complete")]
+
+
+async def test_delays_between_connections_follow_what_the_service_requests(clients: ClientFactory) -> None:
+    busy = ScriptedResponse(503, {"Retry-After": "7"})
+    with serve_script(
+        sse_response(export_state(1), retry=2000),
+        ScriptedResponse(None),  # the stream, and then the poll
+        ScriptedResponse(None),
+        busy,
+        busy,
+        sse_response(export_state(2)),
+        sse_response(export_state(3, "complete")),
+    ) as script:
+        await watch(clients.open(script.url))
+    assert clients.slept == [2.0, 4.0, 8.0, 0.5 * 4]
+
+
+async def test_a_service_without_room_for_streams_is_polled_at_the_requested_pace(
+    clients: ClientFactory,
+) -> None:
+    full = ending_stream("stream.refused", "too_many_streams", 45_000)
+    with serve_script(
+        full, state_response(export_state(2)), full, state_response(export_state(3, "complete"))
+    ) as script:
+        seen = await watch(clients.open(script.url))
+    assert ([sequence for sequence, _ in seen], clients.slept) == ([2, 3], [45.0])
+
+
+async def test_streams_that_carry_nothing_are_replaced_by_polling(clients: ClientFactory) -> None:
+    """A proxy that holds events back, or answers with a page, must not hide the end."""
+    mute = ScriptedResponse(headers=STREAM)
+    page = ScriptedResponse(headers={"Content-Type": "text/html"}, body=b"<html>")
+    polls = [state_response(export_state(sequence)) for sequence in (3, 4)]
+    with serve_script(
+        mute,
+        state_response(export_state(1)),
+        page,
+        state_response(export_state(2)),
+        *polls,
+        state_response(export_state(5, "complete")),
+    ) as script:
+        seen = await watch(clients.open(script.url))
+    assert [sequence for sequence, _ in seen] == [1, 2, 3, 4, 5]
+    assert stream_requests(script) == [None, None]
+    assert clients.slept[-2:] == [2.0, 2.0]
+
+
+async def test_an_expired_token_is_reported_and_not_tried_again(clients: ClientFactory) -> None:
+    expired = ending_stream("stream.expired", "token_expired", 2_000).body
+    stream = ScriptedResponse(headers=STREAM, body=sse_response(export_state(1)).body + expired)
     with (
         serve_script(stream) as script,
-        fast_client(script) as client,
-        pytest.raises(RequestRejected) as rejection,
+        pytest.raises(Unauthenticated, match=r"the token has expired; .* still running") as problem,
     ):
-        list(client.watch("job-1"))
-    assert (rejection.value.status, len(script.requests)) == (401, 1)
-    assert "the token has expired; the export is still running" in str(rejection.value)
-    assert "FRAMEHOOK_TOKEN" in str(rejection.value)
+        await watch(clients.open(script.url, "a-secret-token"))
+    assert (problem.value.status, len(script.requests)) == (401, 1)
+    assert "a-secret-token" not in repr(problem.value)
 
 
-def test_a_renewable_token_is_renewed_and_the_watch_continues() -> None:
-    tokens = iter(["first", "second"])
+async def test_a_renewable_token_is_renewed_and_the_watch_continues(clients: ClientFactory) -> None:
+    tokens = iter(["first", "second", "third"])
+    problem = json.dumps({"detail": "Sign in.", "status": 401}).encode()
     expired = ending_stream("stream.expired", "token_expired", 2_000)
-    with serve_script(expired, sse_response(export_state(3, "complete"))) as script:
-        client = Client(script.url, lambda: next(tokens), sleep=lambda _seconds: None)
-        with client:
-            assert [export.sequence for export in client.watch("job-1")] == [3]
-    assert [request.headers["authorization"] for request in script.requests] == [
-        "Bearer first",
-        "Bearer second",
-    ]
+    with serve_script(
+        sse_response(export_state(1)),
+        ScriptedResponse(401, PROBLEM, problem),
+        state_response(export_state(2)),
+        expired,
+        state_response(export_state(3)),
+        sse_response(export_state(4, "complete")),
+    ) as script:
+        seen = await watch(clients.open(script.url, lambda: next(tokens)))
+    assert [sequence for sequence, _ in seen] == [1, 2, 3, 4]
+    sent = [request.headers["authorization"].removeprefix("Bearer ") for request in script.requests]
+    assert sent == ["first", "first", "second", "second", "third", "third"]
 
 
-def test_a_service_that_stays_unreachable_ends_the_watch() -> None:
-    slept: list[float] = []
-    with (
-        serve_script(ScriptedResponse(502)) as script,
-        fast_client(script, slept) as client,
-        pytest.raises(Unreachable, match="502"),
-    ):
-        list(client.watch("job-1"))
-    assert 600 < sum(slept) < 700
+async def test_a_token_that_stays_invalid_is_asked_for_once_more(clients: ClientFactory) -> None:
+    problem = json.dumps({"detail": "Sign in.", "status": 401}).encode()
+    calls: list[str] = []
+
+    def renew() -> str:
+        calls.append("")
+        return "bad"
+
+    with serve_script(ScriptedResponse(401, PROBLEM, problem)) as script:
+        client = clients.open(script.url, renew)
+        with pytest.raises(Unauthenticated):
+            await client.call("get", "job-1")
+        assert (len(calls), len(script.requests)) == (2, 2)
+        with pytest.raises(Unauthenticated):
+            await watch(client)
+    assert len(script.requests) < 8
 
 
-def test_a_response_of_another_server_is_rejected() -> None:
+async def test_a_service_that_stays_unreachable_ends_the_watch(clients: ClientFactory) -> None:
+    with serve_script(ScriptedResponse(502)) as script, pytest.raises(Unreachable, match="502"):
+        await watch(clients.open(script.url))
+    assert 600 < sum(clients.slept) < 700
+
+
+async def test_a_response_of_another_server_is_rejected(clients: ClientFactory) -> None:
     page = ScriptedResponse(headers={"Content-Type": "text/html"}, body=b"<html>")
-    with (
-        serve_script(page) as script,
-        fast_client(script) as client,
-        pytest.raises(ClientError, match="not a Framehook service"),
-    ):
-        list(client.watch("job-1"))
+    with serve_script(page) as script, pytest.raises(FramehookError, match="not a Framehook service"):
+        await watch(clients.open(script.url))
 
 
-def test_watching_an_unknown_export_fails_at_once() -> None:
-    problem = json.dumps({"detail": "The export does not exist.", "status": 404}).encode()
+async def test_watching_an_unknown_export_fails_at_once(clients: ClientFactory) -> None:
+    problem = {"type": "urn:framehook:problem:not_found", "detail": "The export does not exist."}
     with (
-        serve_script(ScriptedResponse(404, PROBLEM, problem)) as script,
-        fast_client(script) as client,
-        pytest.raises(RequestRejected, match=r"^The export does not exist\.$"),
+        serve_script(ScriptedResponse(404, PROBLEM, json.dumps(problem).encode())) as script,
+        pytest.raises(NotFound, match=r"^The export does not exist\.$") as raised,
     ):
-        list(client.watch("job-1"))
+        await watch(clients.open(script.url))
+    assert (raised.value.code, len(script.requests)) == ("not_found", 1)
+
+
+async def test_a_wait_ends_at_its_deadline_and_polls_shortly_before(clients: ClientFactory) -> None:
+    """A stream may be silent for longer than is left."""
+    with serve_script(state_response(export_state(1))) as script, pytest.raises(TimeoutError, match="still"):
+        await clients.open(script.url).call("wait", "job-1", timeout_seconds=0.2)
+    assert stream_requests(script) == []

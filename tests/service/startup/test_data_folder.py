@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from framehook.resume_state import ResumeState
+from framehook.transfers.resume_state import ResumeState
 from service import schema
 from service.settings import BadSettings
 from service.startup.data_folder import make_private, make_rest_private, restrict_to_owner, secure_data_folder

@@ -6,10 +6,11 @@
 import codecs
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-MAX_EVENT_CHARACTERS = 2**18
+MAX_EVENT_CHARACTERS = 2**24
+"""Longer than the longest event, a snapshot of 200 exports."""
 INITIAL_DELAY_SECONDS = 0.5
 MAX_DELAY_SECONDS = 15.0
 MAX_REQUESTED_DELAY_SECONDS = 60.0
@@ -38,14 +39,15 @@ class Parser:
 
     def __init__(self) -> None:
         self.retry_milliseconds: int | None = None
+        self._lines = LineSplitter()
         self._id = ""
         self._type = ""
         self._data_lines: list[str] = []
         self._buffered_characters = 0
 
-    def parse(self, chunks: Iterable[bytes]) -> Iterator[Event]:
-        """Yield the events of a stream; an incomplete last one is dropped."""
-        for line in split_lines(chunks):
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield the events that this chunk completes; an incomplete last one of a stream is dropped."""
+        for line in self._lines.feed(chunk):
             if line:
                 self._add_field(line)
                 continue
@@ -70,20 +72,34 @@ class Parser:
                 self.retry_milliseconds = int(value)
 
 
-def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Yield lines without their ends (CRLF, CR or LF), however the ends are split over chunks."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
-    rest, ended_with_cr = "", False
-    for chunk in chunks:
-        text = decoder.decode(chunk)
+class LineSplitter:
+    """Split chunks into lines without their ends (CRLF, CR or LF), however the ends are split over chunks."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._parts: list[str] = []
+        self._buffered_characters = 0
+        self._ended_with_cr = False
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """Yield the lines that this chunk completes."""
+        text = self._decoder.decode(chunk)
         if not text:
-            continue
-        if ended_with_cr:
+            return
+        if self._ended_with_cr:
             text = text.removeprefix("\n")  # the second half of a CRLF whose first half has ended the line
-        ended_with_cr = text.endswith("\r")
-        *complete_lines, rest = _LINE_END.split(rest + text)
-        yield from complete_lines
-        if len(rest) > MAX_EVENT_CHARACTERS:
+        self._ended_with_cr = text.endswith("\r")
+        first, *others = _LINE_END.split(text)
+        self._append(first)
+        for line in others:
+            yield "".join(self._parts)
+            self._parts, self._buffered_characters = [], 0
+            self._append(line)
+
+    def _append(self, part: str) -> None:
+        self._parts.append(part)
+        self._buffered_characters += len(part)
+        if self._buffered_characters > MAX_EVENT_CHARACTERS:
             raise EventTooLarge
 
 

@@ -1,0 +1,129 @@
+"""Calls on webhooks: endpoints, secrets and the log of deliveries."""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from urllib.parse import quote
+
+from framehook.http_client import HttpClient
+from framehook.webhook_models import DeliveriesPage, Delivery, Endpoint, Endpoints, RecoveryResult
+
+PAGE_LIMIT = 100
+POLL_SECONDS = 0.2
+MAX_POLLS = 150
+
+
+class AsyncWebhooks:
+    """The webhook endpoints of the user."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+
+    async def create(
+        self, url: str, *, events: Sequence[str] | None = None, description: str = "", ed25519: bool = False
+    ) -> Endpoint:
+        """Create an endpoint; only this answer has its `secret`.
+
+        Sent once, since a second request would create a second one. Without `events`, all but progress are sent.
+        """
+        body = {"url": url, "description": description, "ed25519": ed25519}
+        body |= {} if events is None else {"events": list(events)}
+        return await self._http.load(Endpoint, "POST", "/api/webhooks", body=body, is_idempotent=False)
+
+    async def list(self) -> tuple[Endpoint, ...]:
+        """Return all endpoints, oldest first."""
+        return (await self._http.load(Endpoints, "GET", "/api/webhooks")).webhooks
+
+    async def get(self, endpoint_id: str) -> Endpoint:
+        """Return an endpoint."""
+        return await self._http.load(Endpoint, "GET", _path(endpoint_id))
+
+    async def update(
+        self,
+        endpoint_id: str,
+        *,
+        url: str | None = None,
+        events: Sequence[str] | None = None,
+        description: str | None = None,
+        enabled: bool | None = None,
+    ) -> Endpoint:
+        """Change what is given; `enabled=True` starts deliveries again."""
+        changes = {
+            "url": url,
+            "events": None if events is None else list(events),
+            "description": description,
+            "enabled": enabled,
+        }
+        body = {name: value for name, value in changes.items() if value is not None}
+        return await self._http.load(Endpoint, "PATCH", _path(endpoint_id), body=body)
+
+    async def delete(self, endpoint_id: str) -> None:
+        """Delete an endpoint and its deliveries."""
+        await self._http.request("DELETE", _path(endpoint_id))
+
+    async def rotate_secret(self, endpoint_id: str) -> Endpoint:
+        """Replace the secret, which only this answer has; the old one signs for another day.
+
+        Sent once, since a second request would replace it again.
+        """
+        return await self._http.load(Endpoint, "POST", f"{_path(endpoint_id)}/rotate", is_idempotent=False)
+
+    async def send_test(self, endpoint_id: str) -> Delivery:
+        """Send a test event; return its delivery once it has ended, or after half a minute."""
+        delivery = await self._http.load(Delivery, "POST", f"{_path(endpoint_id)}/test", is_idempotent=False)
+        for _ in range(MAX_POLLS):
+            if delivery.state != "pending":
+                break
+            await self._http.transport.sleep(POLL_SECONDS)
+            delivery = await self.get_delivery(endpoint_id, delivery.delivery_id)
+        return delivery
+
+    async def list_deliveries(
+        self, endpoint_id: str, *, state: str | None = None
+    ) -> AsyncGenerator[Delivery, None]:
+        """Yield deliveries with their attempts, newest first; pages are loaded as they are needed.
+
+        `state` is pending, delivered, failed or superseded.
+        """
+        page = await self.list_deliveries_page(endpoint_id, state=state)
+        while True:
+            for delivery in page.deliveries:
+                yield delivery
+            if page.next_cursor is None:
+                return
+            page = await self.list_deliveries_page(endpoint_id, state=state, cursor=page.next_cursor)
+
+    async def list_deliveries_page(
+        self,
+        endpoint_id: str,
+        *,
+        state: str | None = None,
+        limit: int = PAGE_LIMIT,
+        cursor: str | None = None,
+    ) -> DeliveriesPage:
+        """Return one page of deliveries, newest first; its `next_cursor` leads to the next."""
+        query = {"state": state, "limit": limit, "cursor": cursor}
+        return await self._http.load(DeliveriesPage, "GET", f"{_path(endpoint_id)}/deliveries", query=query)
+
+    async def get_delivery(self, endpoint_id: str, delivery_id: str) -> Delivery:
+        """Return a delivery with its payload and whole responses."""
+        return await self._http.load(Delivery, "GET", _delivery_path(endpoint_id, delivery_id))
+
+    async def redeliver(self, endpoint_id: str, delivery_id: str) -> Delivery:
+        """Send a delivery again, with the same `webhook-id`."""
+        path = f"{_delivery_path(endpoint_id, delivery_id)}/redeliver"
+        return await self._http.load(Delivery, "POST", path, is_idempotent=False)
+
+    async def recover(self, endpoint_id: str, since: datetime) -> int:
+        """Send the final events since a time that the endpoint has not received; return how many."""
+        body = {"since": since.astimezone().isoformat()}
+        return (
+            await self._http.load(RecoveryResult, "POST", f"{_path(endpoint_id)}/recover", body=body)
+        ).recovered
+
+
+def _path(endpoint_id: str) -> str:
+    return f"/api/webhooks/{quote(endpoint_id, safe='')}"
+
+
+def _delivery_path(endpoint_id: str, delivery_id: str) -> str:
+    return f"{_path(endpoint_id)}/deliveries/{quote(delivery_id, safe='')}"

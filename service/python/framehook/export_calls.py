@@ -1,0 +1,102 @@
+"""The calls on exports that are one request each."""
+
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from typing import Any, Unpack
+
+from framehook.http_client import HttpClient
+from framehook.models import DownloadUrl, Export, Exports, Page, SubmittedExport, Timeline
+from framehook.options import ExportOptions, ExportOrId, Filters, job_id_of, to_query
+from framehook.streams.watch import export_path
+
+PAGE_LIMIT = 200
+
+
+class ExportCalls:
+    """Requests on the exports of a user."""
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+
+    async def create_export(
+        self,
+        type: str,  # noqa: A002 - its name on the wire
+        config: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[ExportOptions],
+    ) -> SubmittedExport:
+        """Create an export of the video that `config["input_key"]` names.
+
+        A request whose response was lost is repeated and creates no second export; with an `idempotency_key` of your
+        own, later calls with the same arguments return the same export, too.
+        """
+        body: dict[str, object] = {"type": type, "config": config}
+        body |= {name: value for name, value in options.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        return await self._http.load(SubmittedExport, "POST", "/api/exports", body=body, headers=headers)
+
+    async def get(self, export: ExportOrId) -> Export:
+        """Return the present state of an export."""
+        return await self._http.load(Export, "GET", _path(export))
+
+    async def list(self, **filters: Unpack[Filters]) -> AsyncGenerator[Export, None]:
+        """Yield exports, newest first; pages are loaded as they are needed."""
+        page = await self.list_page(**filters)
+        while True:
+            for export in page.exports:
+                yield export
+            if page.next_cursor is None:
+                return
+            page = await self.list_page(cursor=page.next_cursor, **filters)
+
+    async def list_page(
+        self, *, limit: int = PAGE_LIMIT, cursor: str | None = None, **filters: Unpack[Filters]
+    ) -> Page:
+        """Return one page of exports, newest first; its `next_cursor` leads to the next."""
+        query = {**to_query(filters), "limit": limit, "cursor": cursor}
+        return await self._http.load(Page, "GET", "/api/exports", query=query)
+
+    async def list_active(self) -> tuple[Export, ...]:
+        """Return the exports that are pending or processing."""
+        return (await self._http.load(Exports, "GET", "/api/exports/active")).exports
+
+    async def list_recent(self, *, hours: float = 24) -> tuple[Export, ...]:
+        """Return the exports that are active or have ended in the last hours."""
+        return (await self._http.load(Exports, "GET", "/api/exports/recent", query={"hours": hours})).exports
+
+    async def list_unacknowledged(self) -> tuple[Export, ...]:
+        """Return the exports that have ended and were not acknowledged."""
+        return (await self._http.load(Exports, "GET", "/api/exports/unacknowledged")).exports
+
+    async def acknowledge(self, exports: Iterable[ExportOrId]) -> tuple[Export, ...]:
+        """Mark exports that have ended as seen; return them."""
+        body = {"job_ids": [job_id_of(export) for export in exports]}
+        return (await self._http.load(Exports, "POST", "/api/exports/acknowledge", body=body)).exports
+
+    async def cancel(self, export: ExportOrId) -> Export:
+        """Cancel an export; raises Conflict if it has ended otherwise."""
+        return await self._http.load(Export, "DELETE", _path(export))
+
+    async def retry(self, export: ExportOrId) -> Export:
+        """Start a new attempt of a failed or cancelled export; sent once, for a second would be rejected."""
+        return await self._http.load(Export, "POST", f"{_path(export)}/retry", is_idempotent=False)
+
+    async def timeline(self, export: ExportOrId) -> Timeline:
+        """Return how long each phase has taken so far, and what it cost."""
+        headers = {"Accept": "application/json"}
+        return await self._http.load(Timeline, "GET", f"{_path(export)}/events", headers=headers)
+
+    async def download_url(
+        self, export: ExportOrId, *, disposition: str = "attachment", expires_in: int | None = None
+    ) -> DownloadUrl:
+        """Return a URL of the result that needs no token, for a page or a player.
+
+        `disposition` is `inline` to play it, `attachment` to save it; it expires after `expires_in` seconds.
+        """
+        body = {"disposition": disposition} | ({} if expires_in is None else {"expires_in": expires_in})
+        return await self._http.load(DownloadUrl, "POST", f"{_path(export)}/download-url", body=body)
+
+
+def _path(export: ExportOrId) -> str:
+    return export_path(job_id_of(export))

@@ -1,0 +1,1 @@
+"""Follow exports over event streams, or by polling."""

@@ -1,0 +1,1 @@
+"""Move files: to the service, and from it."""

@@ -1,0 +1,1 @@
+"""Send requests and wait, on an event loop or blocking."""

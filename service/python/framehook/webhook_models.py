@@ -1,0 +1,76 @@
+"""Endpoints, deliveries and events of webhooks."""
+
+from datetime import datetime
+
+import msgspec
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A consumer's URL; `secret` is set only when it has just been created."""
+
+    id: str
+    url: str
+    description: str = ""
+    events: tuple[str, ...] = ()
+    job_id: str | None = None
+    enabled: bool = True
+    disabled_reason: str | None = None
+    disabled_at: datetime | None = None
+    failing_since: datetime | None = None
+    previous_secret_until: datetime | None = None
+    public_key: str | None = None
+    created_at: datetime
+    secret: str | None = None
+
+
+class AttemptError(msgspec.Struct, frozen=True):
+    """Why an attempt failed."""
+
+    code: str
+    message: str
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to an endpoint, and its response or error."""
+
+    attempt: int
+    at: datetime
+    seconds: float | None = None
+    status: int | None = None
+    error: AttemptError | None = None
+    excerpt: str | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One event for one endpoint; `payload` is the body, in the answer to `delivery` alone."""
+
+    delivery_id: str
+    endpoint_id: str = ""
+    type: str
+    job_id: str | None = None
+    sequence: int | None = None
+    state: str
+    created_at: datetime
+    ended_at: datetime | None = None
+    next_attempt_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+    payload: str | None = None
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """All of a user's endpoints, oldest first."""
+
+    webhooks: tuple[Endpoint, ...]
+
+
+class DeliveriesPage(msgspec.Struct, frozen=True):
+    """One page of deliveries, newest first."""
+
+    deliveries: tuple[Delivery, ...]
+    next_cursor: str | None = None
+
+
+class RecoveryResult(msgspec.Struct, frozen=True):
+    """How many deliveries were created."""
+
+    recovered: int
