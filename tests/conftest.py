@@ -55,10 +55,9 @@ def npm_packages() -> Path:
 @pytest.fixture
 def npm_folder(npm_packages: Path, tmp_path: Path) -> Path:
     """A new folder for scripts and pages that import these packages."""
-    folder = tmp_path / "npm"
-    folder.mkdir()
-    (folder / "node_modules").symlink_to(npm_packages / "node_modules")
-    return folder
+    from tests.support.npm.node_runtime import create_npm_folder
+
+    return create_npm_folder(tmp_path, npm_packages)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from service.api.openapi.operations import Answer, Credential, Tag, declare_oper
 from service.api.static_files import file_response
 
 _FOLDER = Path(__file__).parents[1] / "web"
-MODULES = ("framehook.js",)
+MODULES = ("framehook.js", "framehook-react.js", "framehook-element.js")
 CACHE_SECONDS = 300
 """Pages get a new version this long after an upgrade; then they ask with the ETag."""
 _HEADERS = {

@@ -15,9 +15,15 @@ JWT_SECRET = "a shared secret that is long enough for tests, even for those of S
 
 
 @pytest.fixture
-def page_origin(npm_folder: Path) -> Iterator[str]:
-    """The origin that serves what tests write to `npm_folder`."""
-    with serve_pages(npm_folder) as origin:
+def page_folder(npm_folder: Path) -> Path:
+    """Where tests write their pages; a module may replace it with a folder that it builds once."""
+    return npm_folder
+
+
+@pytest.fixture
+def page_origin(page_folder: Path) -> Iterator[str]:
+    """The origin that serves `page_folder`."""
+    with serve_pages(page_folder) as origin:
         yield origin
 
 

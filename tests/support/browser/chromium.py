@@ -4,9 +4,12 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.support.npm.node_runtime import skip_or_fail
+
+WAIT_MILLISECONDS = 60_000
+"""How long `expect` waits for a page on a busy machine."""
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = [
@@ -27,6 +30,7 @@ async def launch_chromium() -> AsyncIterator[Browser]:
     path = next((found_path for name in _NAMES if (found_path := shutil.which(name))), None)
     if path is None:
         skip_or_fail("There is no Chromium here.")
+    expect.set_options(timeout=WAIT_MILLISECONDS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=path, args=_ARGUMENTS, chromium_sandbox=False

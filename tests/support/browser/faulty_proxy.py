@@ -131,21 +131,18 @@ class FaultyProxy:
     ) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.port)
         connection.writers.append(server_writer)
+        server_writer.write(head if connection.is_socket else _close_after(head))
+        upward = asyncio.create_task(_pump(reader, server_writer, connection.flow))
         try:
-            server_writer.write(head if connection.is_socket else _close_after(head))
             answer = await server_reader.readuntil(_HEAD_END)
             connection.status = int(answer.split(b" ", 2)[1])
             await self._note(lambda: None)
             writer.write(answer)
             if connection.is_socket and self.sockets is Sockets.MUTE:
                 connection.flow.clear()
-            async with asyncio.TaskGroup() as pumps:
-                upward = pumps.create_task(_pump(reader, server_writer, connection.flow))
-                await _pump(server_reader, writer, connection.flow)
-                upward.cancel()
-        except* (OSError, asyncio.IncompleteReadError):
-            pass
+            await _pump(server_reader, writer, connection.flow)
         finally:
+            upward.cancel()
             server_writer.transport.abort()
 
     async def _note(self, change: Callable[[], object]) -> None:
@@ -162,13 +159,12 @@ def _close_after(head: bytes) -> bytes:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: asyncio.Event) -> None:
-    while data := await reader.read(65_536):
-        await flow.wait()
-        writer.write(data)
-        await writer.drain()
-    if writer.can_write_eof():
-        with suppress(OSError):
-            writer.write_eof()
+    with suppress(OSError):  # one side is gone; the other is closed next
+        while data := await reader.read(65_536):
+            await flow.wait()
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
 
 
 @asynccontextmanager

@@ -64,6 +64,14 @@ def _hold_file_lock(path: Path) -> Iterator[None]:
         yield
 
 
+def create_npm_folder(parent: Path, packages: Path) -> Path:
+    """Create a folder in which Node and its programs find the packages."""
+    folder = parent / "npm"
+    folder.mkdir()
+    (folder / "node_modules").symlink_to(packages / "node_modules")
+    return folder
+
+
 def run_program(folder: Path, program: str, *arguments: str | Path) -> str:
     """Run a program of the packages, such as `tsc`, in a folder, and return what it printed; fail if it fails."""
     command = [NODE, folder / "node_modules" / ".bin" / program, *arguments]
