@@ -22,26 +22,6 @@ export interface ClientOptions {
   token?: TokenSource;
   /** Whether calls carry cookies; `"include"` for a service of another origin that knows its users by a cookie. */
   credentials?: RequestCredentials;
-  /** Replacements for what the client takes from the page or from Node. */
-  runtime?: Partial<Runtime>;
-}
-
-export interface Runtime {
-  fetch: typeof fetch;
-  setTimeout: (callback: () => void, milliseconds: number) => unknown;
-  clearTimeout: (timer: any) => void;
-  /** Milliseconds since the epoch. */
-  now: () => number;
-  /** From 0 to 1. */
-  random: () => number;
-  WebSocket: typeof WebSocket | undefined;
-  XMLHttpRequest: typeof XMLHttpRequest | undefined;
-  /** Without it, or without `locks`, each tab has a connection of its own. */
-  BroadcastChannel: typeof BroadcastChannel | undefined;
-  locks: LockManager | undefined;
-  localStorage: Pick<Storage, "getItem" | "setItem" | "removeItem"> | undefined;
-  /** Where `online`, `visibilitychange` and `pageshow` are dispatched. */
-  events: EventTarget | undefined;
 }
 
 export interface Client {
