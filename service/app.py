@@ -13,6 +13,8 @@ from infra.database.sqlite import sqlite_url
 from service import schema
 from service.api.callbacks import CallbackFastPath
 from service.api.middleware import create_middleware
+from service.api.origins.cors import CrossOrigin
+from service.api.origins.policy import OriginPolicy
 from service.api.problem_handlers import EXCEPTION_HANDLERS
 from service.api.routes import ROUTES
 from service.api.state import State
@@ -41,6 +43,8 @@ def create_app(
 ) -> Starlette:
     """Return the application; `app.state.close_streams()` ends every stream before a shutdown.
 
+    `app.state.cross_origin` adds the headers of CORS to what the server answers itself.
+
     For tests, `runner` replaces the one that the settings name, `clock` the system's clocks, and `output_prober` the
     processes that probe outputs.
     """
@@ -58,8 +62,10 @@ def create_app(
         exception_handlers=EXCEPTION_HANDLERS,
     )
     app.router.redirect_slashes = False  # it would redirect to http:// and to the Host that the request names
-    app.middleware_stack = CallbackFastPath(app.build_middleware_stack())
+    cross_origin = CrossOrigin(OriginPolicy(settings.origin, settings.allowed_origins))
+    app.middleware_stack = CallbackFastPath(cross_origin.wrap(app.build_middleware_stack()))
     app.state.close_streams = hub.close
+    app.state.cross_origin = cross_origin
     return app
 
 

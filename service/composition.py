@@ -8,7 +8,7 @@ from infra.egress import EgressClient
 from infra.liveness import Liveness
 from infra.storage import FolderStorage, Storage
 from infra.supervise import Supervisor
-from service.api.auth import Authenticator
+from service.api.origins.policy import OriginPolicy
 from service.api.state import Limits, State
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder
@@ -19,6 +19,7 @@ from service.dispatch.runners import Runner, RunnerReadiness
 from service.exports.service import ExportService
 from service.factories import (
     Loop,
+    create_authenticator,
     create_client_serializer,
     create_delivery_config,
     create_egress_client,
@@ -28,7 +29,6 @@ from service.factories import (
     create_runner,
     create_spec_builder,
     create_storage,
-    create_verifier,
     derive_key,
     load_master_keys,
 )
@@ -210,6 +210,7 @@ def _build_state(
     base: _Base, webhooks: _Webhooks, jobs: _Jobs, supervisor: Supervisor, liveness: Liveness
 ) -> State:
     settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
+    origins = OriginPolicy(settings.origin, settings.allowed_origins)
     return State(
         clock=base.clock,
         database=base.database,
@@ -221,7 +222,7 @@ def _build_state(
         rescuer=jobs.rescuer,
         finalizer=jobs.finalizer,
         writer=jobs.writer,
-        authenticator=Authenticator(create_verifier(settings), derive_key(newest_key, "stream tickets")),
+        authenticator=create_authenticator(settings, newest_key, origins),
         hub=base.hub,
         initial_states=InitialStatesReader(base.database, base.serializer),
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
@@ -240,8 +241,7 @@ def _build_state(
         runner_name=base.runner.name,
         runner_readiness=RunnerReadiness(base.runner),
         gpu=base.runner.gpu,
-        origin=settings.origin,
-        allowed_origins=settings.allowed_origins,
+        origins=origins,
         upload_key=derive_key(newest_key, "uploads"),
         master_keys=base.master_keys,
     )

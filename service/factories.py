@@ -17,7 +17,8 @@ from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage, Storage
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import UrlSigner
-from service.api.auth import JwksVerifier, SharedSecretVerifier, Verifier
+from service.api.auth import Authenticator, JwksVerifier, SharedSecretVerifier, Verifier
+from service.api.origins.policy import OriginPolicy
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
@@ -167,6 +168,11 @@ def create_http_limits(settings: Settings) -> HttpLimits:
     """Collect the limits of HTTP connections."""
     connections = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
     return HttpLimits(connections=connections)
+
+
+def create_authenticator(settings: Settings, master: bytes, origins: OriginPolicy) -> Authenticator:
+    """Create what finds the user of a request; its tickets are signed with a key of the master's."""
+    return Authenticator(create_verifier(settings), derive_key(master, "stream tickets"), origins)
 
 
 def create_verifier(settings: Settings) -> Verifier | None:

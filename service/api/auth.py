@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import jwt
 from starlette.requests import HTTPConnection
 
+from service.api.origins.policy import OriginPolicy
 from service.problems import Unauthenticated, Unavailable
 
 LOCAL_USER = "local"
@@ -126,23 +127,34 @@ class JwksVerifier:
 
 
 class Authenticator:
-    """Finds the user of each request; without a verifier there is one local user."""
+    """Finds the user of each request; without a verifier there is one local user.
 
-    def __init__(self, verifier: Verifier | None, ticket_key: bytes) -> None:
+    Browsers add a cookie to requests of any page, and reach a service without authentication from any page: what such
+    a request changes, only pages of trusted origins may.
+    """
+
+    def __init__(
+        self, verifier: Verifier | None, ticket_key: bytes, origins: OriginPolicy | None = None
+    ) -> None:
         self._verifier = verifier
         self._ticket_key = ticket_key
+        self._origins = origins or OriginPolicy()
 
     async def user(self, connection: HTTPConnection[Any]) -> str:
         """Return the user of a request; raises Unauthenticated."""
         return (await self.access(connection)).user_id
 
     async def access(self, connection: HTTPConnection[Any]) -> Access:
-        """Return the user of a request and when the token expires; raises Unauthenticated."""
+        """Return the user of a request and when the token expires; raises Unauthenticated or ForeignOrigin."""
         if self._verifier is None:
+            if connection.scope["type"] == "http":  # sockets are checked before their handshake
+                self._origins.check_credentials(connection)
             return Access(LOCAL_USER)
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = connection.cookies.get(COOKIE_NAME, "")
+            if token:
+                self._origins.check_credentials(connection)
         return await self._verify_token(token)
 
     async def stream_access(self, connection: HTTPConnection[Any]) -> Access:

@@ -9,6 +9,7 @@ from infra.liveness import Liveness
 from infra.storage import FolderStorage, Storage
 from infra.supervise import Supervisor
 from service.api.auth import Authenticator
+from service.api.origins.policy import OriginPolicy
 from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
@@ -65,7 +66,6 @@ class State(TypedDict):
     runner_name: str
     runner_readiness: RunnerReadiness
     gpu: str | None
-    origin: str
-    allowed_origins: tuple[str, ...]
+    origins: OriginPolicy
     upload_key: bytes
     master_keys: tuple[bytes, ...]

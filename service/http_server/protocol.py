@@ -11,7 +11,7 @@ import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from service.http_server.asgi_wrappers import close_delimited, reject_overload
+from service.http_server.asgi_wrappers import close_delimited
 from service.http_server.connections import CountedWebSocket, address_group
 from service.http_server.rejection import Expected, RejectingHttpProtocol
 from service.problems import HeadTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
@@ -112,7 +112,7 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
         self._expected = Expected.BODY
         is_essential = self.url.startswith(ESSENTIAL_PATHS)
         is_accepted = self._connections.start_request(self, self._address, is_essential=is_essential)
-        self.app = self.config.loaded_app if is_accepted else reject_overload
+        self.app = self.config.loaded_app if is_accepted else self._overload_app
         super().on_headers_complete()
         if self._connections.is_reserved(self) and (cycle := self._newest()):
             cycle.keep_alive = False
@@ -138,7 +138,7 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
     def handle_websocket_upgrade(self) -> None:
-        if self.app is reject_overload:
+        if self.app is self._overload_app:
             self._expected = Expected.NOTHING
             self._reject(TooManyConnections())
             return

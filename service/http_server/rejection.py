@@ -9,7 +9,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from service.api.origins.cors import CrossOrigin
 from service.api.problem_handlers import problem_response
+from service.http_server.asgi_wrappers import reject_overload
 from service.http_server.connections import Connections
 from service.http_server.limits import HttpLimits
 from service.problems import Problem
@@ -38,8 +40,11 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         *,
         limits: HttpLimits,
         open_connections: Connections,
+        cross_origin: CrossOrigin,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._cross_origin = cross_origin
+        self._overload_app = cross_origin.wrap(reject_overload)
         self._limits = limits
         self._connections = open_connections
         self._expected = Expected.NOTHING
@@ -94,7 +99,11 @@ class RejectingHttpProtocol(HttpToolsProtocol):
 
     def _write_problem(self, problem: Problem) -> None:
         response = problem_response(problem, "")
+        origin = next(
+            (value.decode("latin-1") for name, value in self.headers or () if name == b"origin"), None
+        )
         headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
+        headers += self._cross_origin.list_headers(origin)
         lines = [b"%b: %b\r\n" % header for header in headers]
         self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", bytes(response.body)]))
 

@@ -17,6 +17,8 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
+from service.api.origins.cors import CrossOrigin
+from service.api.origins.policy import OriginPolicy
 from service.http_server.connections import Connections, CountedWebSocket
 from service.http_server.limits import HttpLimits, fit_to_open_files, raise_open_file_limit
 from service.http_server.protocol import BoundedHttpProtocol
@@ -97,7 +99,12 @@ def create_server(app: Starlette, host: str, port: int, limits: HttpLimits | Non
     """Create the server of an app; connection limits are fitted to the open-file limit."""
     limits = limits or HttpLimits()
     limits = replace(limits, connections=fit_to_open_files(limits.connections, raise_open_file_limit()))
-    protocol = partial(BoundedHttpProtocol, limits=limits, open_connections=Connections(limits.connections))
+    protocol = partial(
+        BoundedHttpProtocol,
+        limits=limits,
+        open_connections=Connections(limits.connections),
+        cross_origin=getattr(app.state, "cross_origin", None) or CrossOrigin(OriginPolicy()),
+    )
     config = uvicorn.Config(
         app,
         host=host,

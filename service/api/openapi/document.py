@@ -93,7 +93,11 @@ def encode_document(routes: Sequence[BaseRoute], export_types: Iterable[ExportTy
         suffix = f"_{uses[operation.id]}" if uses[operation.id] > 1 else ""
         names = re.findall(r"{(\w+)}", path)
         paths[path][method] = render_operation(
-            operation, docstring, operation_id=operation.id + suffix, path_names=names
+            operation,
+            docstring,
+            operation_id=operation.id + suffix,
+            path_names=names,
+            changes_state=method != "get",
         )
         models += list_models(operation)
     document = OpenAPI(

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from service.api.openapi.operations import Credential, Operation
 from service.api.openapi.schemas import refer_to
+from service.api.origins.policy import ForeignOrigin
 from service.api.problem_handlers import ProblemDetails
 from service.problems import (
     HeadTooLarge,
@@ -33,11 +34,15 @@ _WITH_JSON: Final = (Invalid, UnsupportedType)
 _SIGNED_IN: Final = {Credential.USER, Credential.STREAM, Credential.RUN}
 
 
-def list_problems(operation: Operation, *, has_path_parameters: bool) -> list[type[Problem]]:
+def list_problems(
+    operation: Operation, *, has_path_parameters: bool, changes_state: bool
+) -> list[type[Problem]]:
     """Return every problem that a route may answer with, its own first."""
     problems = list(operation.problems)
     if operation.credential in _SIGNED_IN:
         problems.append(Unauthenticated)
+    if operation.credential is Credential.USER and changes_state:
+        problems.append(ForeignOrigin)
     if operation.body is not None and operation.body.model is not None:
         problems += _WITH_JSON
     if operation.query is not None:

@@ -16,7 +16,12 @@ JSON = "application/json"
 
 
 def render_operation(
-    operation: Operation, docstring: str, *, operation_id: str, path_names: list[str]
+    operation: Operation,
+    docstring: str,
+    *,
+    operation_id: str,
+    path_names: list[str],
+    changes_state: bool,
 ) -> DocumentedOperation:
     """Return the operation with its parameters, its body and every response."""
     summary, _, description = inspect.cleandoc(docstring).partition("\n\n")
@@ -25,7 +30,7 @@ def render_operation(
         *(parameter for parameter in _query_parameters(operation) if parameter.name not in path_names),
         *(_header_parameter(header) for header in operation.headers),
     ]
-    problems = list_problems(operation, has_path_parameters=bool(path_names))
+    problems = list_problems(operation, has_path_parameters=bool(path_names), changes_state=changes_state)
     responses = build_problem_responses(problems)
     for status, answer in operation.answers.items():
         rendered = _render_answer(answer)

@@ -19,7 +19,7 @@ SECURITY_SCHEMES: Final = {
         type="apiKey",
         name=COOKIE_NAME,
         security_scheme_in="cookie",
-        description="The same token as a cookie, for pages of the service's own origin.",
+        description="The same token as a cookie, for pages of the service's own origin and those of ALLOWED_ORIGINS.",
     ),
     "ticket": SecurityScheme(
         type="apiKey",

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from functools import partial
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,7 +44,6 @@ from service.problems import (
     Unavailable,
     UpgradeRequired,
 )
-from service.web_addresses import ANY_ORIGIN
 
 SEND_TIMEOUT_SECONDS = 30
 MAX_MESSAGE_BYTES = 1_024
@@ -107,13 +105,14 @@ async def _serve_socket(
     socket: WebSocket[State], open_states: Callable[[WebSocket[State], str], Awaitable[StatesReader]]
 ) -> None:
     with suppress(WebSocketDisconnect):  # a client may disconnect at any time, also before it is rejected
-        if not _is_allowed_origin(socket):
+        if not socket.state["origins"].may_connect(socket):
+            socket.state["origins"].refusals.record(socket.headers.get("origin", "unknown"), "a WebSocket")
             await _refuse_handshake(socket, Forbidden(FOREIGN_ORIGIN))
             return
         try:
             access = await socket.state["authenticator"].stream_access(socket)
             read_states = await open_states(socket, access.user_id)
-        except (Unauthenticated, NotFound, Invalid) as problem:
+        except (Unauthenticated, Forbidden, NotFound, Invalid) as problem:
             await _refuse_handshake(socket, problem)
         except (Unavailable, *DATABASE_ERRORS):
             await socket.accept(_subprotocol(socket))
@@ -213,20 +212,6 @@ async def _answer_pings(socket: WebSocket[State]) -> int:
         recent.append(now)
         if text == "ping":
             await socket.send_text("pong")
-
-
-def _is_allowed_origin(socket: WebSocket[State]) -> bool:
-    """Check `Origin`, for browsers let a page of any origin open a WebSocket.
-
-    Other clients send no `Origin`.
-    """
-    origin = socket.headers.get("origin")
-    if origin is None or {origin, ANY_ORIGIN} & set(socket.state["allowed_origins"]):
-        return True
-    return urlsplit(origin).netloc in (
-        socket.headers.get("host", ""),
-        urlsplit(socket.state["origin"]).netloc,
-    )
 
 
 def _subprotocol(socket: WebSocket[State]) -> str | None:
