@@ -2,6 +2,7 @@
 
 import logging
 import time
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,13 +10,16 @@ logger = logging.getLogger("framehook.access")
 
 
 class AccessLog:
-    """Log method, path, status and time of each request; queries may contain tokens and are left out."""
+    """Log method, path, status and time of each request; queries may contain tokens and are left out.
+
+    A WebSocket is a GET request whose status is 101.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not logger.isEnabledFor(logging.INFO):
+        if scope["type"] == "lifespan" or not logger.isEnabledFor(logging.INFO):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -23,8 +27,7 @@ class AccessLog:
 
         async def record_status(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            status = status or _status_of(message)
             await send(message)
 
         try:
@@ -32,4 +35,18 @@ class AccessLog:
         finally:
             milliseconds = (time.perf_counter() - started) * 1000
             level = logging.DEBUG if scope["path"].startswith("/api/callbacks/") else logging.INFO
-            logger.log(level, "%s %s %d %.0f ms", scope["method"], scope["path"], status, milliseconds)
+            method = scope.get("method", "GET")
+            logger.log(level, "%s %s %d %.0f ms", method, scope["path"], status, milliseconds)
+
+
+def _status_of(message: Message) -> int:
+    """Return the status that a message begins a response with; 0 for other messages."""
+    match message["type"]:
+        case "http.response.start" | "websocket.http.response.start":
+            return int(message["status"])
+        case "websocket.accept":
+            return HTTPStatus.SWITCHING_PROTOCOLS
+        case "websocket.close":
+            return HTTPStatus.FORBIDDEN
+        case _:
+            return 0

@@ -3,9 +3,7 @@
 `create_export` creates them, `acknowledge` marks them as seen.
 """
 
-import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Annotated, Literal, TypedDict
 
 import pydantic
@@ -108,8 +106,12 @@ async def list_unacknowledged(request: Request[State]) -> Response:
 @declare_operation("list_recent_exports", Tag.EXPORTS, query=RecentQuery, answers={200: ExportList})
 async def list_recent(request: Request[State]) -> Response:
     """List the exports that are active or finished in the last `hours`."""
-    since = time.time() - parse_query(request, RecentQuery).hours * 3600
-    return await _list_response(request, partial(queries.list_recent, since=since))
+
+    async def read(session: AsyncSession, user_id: str) -> list[Job]:
+        since = request.state["clock"].wall() - parse_query(request, RecentQuery).hours * 3600
+        return await queries.list_recent(session, user_id, since=since)
+
+    return await _list_response(request, read)
 
 
 @declare_operation("get_export", Tag.EXPORTS, answers={200: Export})

@@ -4,6 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.api.problem_handlers import problem_response
+from service.api.streaming.event_stream import closing_event
 from service.problems import TooManyConnections
 
 RECONNECT_MILLISECONDS = 10_000
@@ -41,4 +42,7 @@ async def reject_overload(scope: Scope, receive: Receive, send: Send) -> None:
         return
     # An EventSource does not reconnect after a 503; it does after the end of a stream.
     await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
-    await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RECONNECT_MILLISECONDS})
+    (refusal,) = closing_event(
+        "stream.refused", "too_many_connections", retry_milliseconds=RECONNECT_MILLISECONDS
+    )
+    await send({"type": "http.response.body", "body": refusal})

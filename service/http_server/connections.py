@@ -1,11 +1,13 @@
 """Limit open connections, in total and per address; idle ones are evicted for new ones."""
 
 import ipaddress
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.http_server.limits import ConnectionLimits
@@ -114,10 +116,26 @@ class Connections:
         self._reserve.remove(connection)
 
 
+_socket_logger = logging.getLogger("uvicorn.error.websocket")
+_socket_logger.setLevel(logging.WARNING)
+
+
 class CountedWebSocket(WebSocketsSansIOProtocol):
     """WebSocket protocol that reports the loss of its connection."""
 
     on_lost: Callable[[], None] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Uvicorn logs each handshake with its query string, which may contain a ticket. Our access log leaves it out.
+        self.logger = self.conn.logger = _socket_logger
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = (
+                True  # otherwise uvicorn logs each refusal as an error of the application
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -39,6 +39,7 @@ class EventStream(EventSourceResponse):
     def __init__(self, events: AsyncGenerator[Event, None]) -> None:
         super().__init__(
             _chunks(events),
+            headers={"Referrer-Policy": "no-referrer"},  # the URL may contain a ticket
             sep="\n",
             ping=0,  # the library's own end with a blank line and may come between the chunks of an event
             send_timeout=SEND_TIMEOUT_SECONDS,

@@ -126,7 +126,7 @@ async def test_an_event_source_is_told_to_reconnect_where_others_are_rejected(
     await open_streams(server, stack, "127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2")
     answer = await fetch(server, EVENTS)
     assert answer.startswith(b"HTTP/1.1 200")
-    assert b"retry: 10000\n\n" in answer
+    assert b'retry: 10000\nevent: stream.refused\ndata: {"reason":"too_many_connections"}\n\n' in answer
 
 
 async def test_one_address_can_not_take_all_slots(server: StreamServer, stack: AsyncExitStack) -> None:
