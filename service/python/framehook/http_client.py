@@ -18,6 +18,7 @@ from framehook.errors import (
     describe_error,
     problem_from,
 )
+from framehook.legacy_shapes import restore_errors
 from framehook.settings import Token
 from framehook.streams.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
 from framehook.transports.base import Request, Transport
@@ -165,7 +166,10 @@ class HttpClient:
     def decode(self, body: bytes | str, type_: type[Response]) -> Response:
         """Decode JSON as a type; raises UnexpectedResponse."""
         try:
-            return msgspec.json.decode(body, type=type_)
+            try:
+                return msgspec.json.decode(body, type=type_)
+            except msgspec.ValidationError:
+                return msgspec.convert(restore_errors(msgspec.json.decode(body)), type_)
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise self.response_error() from error
 
