@@ -28,7 +28,6 @@ from framehook.models import Failure as Failure
 from framehook.models import Output as Output
 from framehook.models import Page as Page
 from framehook.models import Span as Span
-from framehook.models import SubmittedExport as SubmittedExport
 from framehook.models import Timeline as Timeline
 from framehook.webhook_models import Attempt as Attempt
 from framehook.webhook_models import Delivery as Delivery

@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 from framehook.async_client import AsyncClient, OnState
 from framehook.export_calls import PAGE_LIMIT
 from framehook.http_client import DEFAULT_RETRIES
-from framehook.models import DownloadUrl, Export, Page, SubmittedExport, Timeline
+from framehook.models import DownloadUrl, Export, Page, Timeline
 from framehook.options import ExportOptions, ExportOrId, Filters, ignore
 from framehook.settings import TokenSource, parse_url
 from framehook.streams.stream_reader import OnDisconnect
@@ -147,7 +147,7 @@ class Client:
         *,
         idempotency_key: str | None = None,
         **options: Unpack[ExportOptions],
-    ) -> SubmittedExport:
+    ) -> Export:
         """Create an export of the video that `config["input_key"]` names."""
         return run(self._client.create_export(type, config, idempotency_key=idempotency_key, **options))
 

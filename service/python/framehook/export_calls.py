@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Unpack
 
 from framehook.http_client import HttpClient
-from framehook.models import DownloadUrl, Export, Exports, Page, SubmittedExport, Timeline
+from framehook.models import DownloadUrl, Export, Exports, Page, Timeline
 from framehook.options import ExportOptions, ExportOrId, Filters, job_id_of, to_query
 from framehook.streams.watch import export_path
 
@@ -25,7 +25,7 @@ class ExportCalls:
         *,
         idempotency_key: str | None = None,
         **options: Unpack[ExportOptions],
-    ) -> SubmittedExport:
+    ) -> Export:
         """Create an export of the video that `config["input_key"]` names.
 
         A request whose response was lost is repeated and creates no second export; with an `idempotency_key` of your
@@ -34,7 +34,7 @@ class ExportCalls:
         body: dict[str, object] = {"type": type, "config": config}
         body |= {name: value for name, value in options.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return await self._http.load(SubmittedExport, "POST", "/api/exports", body=body, headers=headers)
+        return await self._http.load(Export, "POST", "/api/exports", body=body, headers=headers)
 
     async def get(self, export: ExportOrId) -> Export:
         """Return the present state of an export."""

@@ -26,7 +26,10 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of an export: `sequence` counts its changes, `progress` is in percent, `eta_seconds` an estimate."""
+    """The state of an export: `sequence` counts its changes, `progress` is in percent.
+
+    `webhook` is the endpoint of its `webhook_url` with its secret, in the answer to the creation alone.
+    """
 
     job_id: str
     export_id: str | None = None
@@ -50,17 +53,12 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     gpu_seconds: float | None = None
     runner: str = ""
     call_id: str | None = None
+    webhook: Endpoint | None = None
 
     @property
     def is_final(self) -> bool:
         """Tell whether the export has ended; only a retry starts it again."""
         return self.status in ("complete", "error", "cancelled")
-
-
-class SubmittedExport(Export, frozen=True, kw_only=True):
-    """A new export; `webhook` is the endpoint of its `webhook_url`, with the secret that is shown only once."""
-
-    webhook: Endpoint | None = None
 
 
 class Exports(msgspec.Struct, frozen=True):
