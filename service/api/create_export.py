@@ -31,6 +31,7 @@ class CreateExport(StrictModel):
     """The body of `POST /api/exports`; `config` is checked by its type.
 
     `webhook_url` is an endpoint of this export alone; without `webhook_events` it gets all events but progress.
+    `export_id` is an id of the client's choice. `project_name` is shown by a service with LEGACY_FRONTEND only.
     """
 
     type: ExportTypeName

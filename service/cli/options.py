@@ -10,7 +10,10 @@ from framehook.settings import TOKEN_VARIABLE, URL_VARIABLE
 
 RETRIES = 2  # of a request, so that a command with a wrong URL ends soon
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the export, as `framehook list` shows it.")]
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="Id of the export, as `framehook list` shows it, or its `export_id`."),
+]
 Server = Annotated[
     str, typer.Option("--server", metavar="URL", envvar=URL_VARIABLE, help="URL of the service.")
 ]

@@ -55,13 +55,15 @@ async def test_nothing_means_all_finished_exports(app: AppHarness, request_body:
     assert (await app.client.get(f"/api/exports/{running}")).json()["acknowledged_at"] is None
 
 
-async def test_nothing_means_all_exports_of_the_user_only(multi_user_app: AppHarness) -> None:
-    job = await multi_user_app.submit_export(user="ada", headers=bearer("ada"))
-    await multi_user_app.client.delete(f"/api/exports/{job['job_id']}", headers=bearer("ada"))
-    assert (await multi_user_app.client.post(PATH, headers=bearer("eve"))).json() == {"exports": []}
-    assert_problem(await multi_user_app.client.post(PATH), 401)
-    seen = await multi_user_app.client.post(PATH, headers=bearer("ada"))
+async def test_nothing_means_all_exports_of_the_user_only(app_on_any_database: AppHarness) -> None:
+    client, user, other = app_on_any_database.client, bearer("all of them"), bearer("all of another's")
+    job = await app_on_any_database.submit_export(user="all of them", headers=user)
+    await client.delete(f"/api/exports/{job['job_id']}", headers=user)
+    assert (await client.post(PATH, headers=other)).json() == {"exports": []}
+    assert_problem(await client.post(PATH), 401)
+    seen = await client.post(PATH, headers=user)
     assert [export["job_id"] for export in seen.json()["exports"]] == [job["job_id"]]
+    assert (await client.post(PATH, headers=user)).json() == {"exports": []}
 
 
 @pytest.mark.parametrize("body", [[], {"job_ids": []}])

@@ -39,6 +39,7 @@ async def test_a_chosen_id_names_the_export_on_every_route(app: AppHarness, chos
     assert (retried.status_code, retried.json()["export_id"]) == (202, chosen)
     await app.complete_run(await _last_run(app))
     assert (await app.client.get(f"/api/exports/{chosen}/download")).status_code == 200
+    assert (await app.client.post(f"/api/exports/{chosen}/download-url")).status_code == 200
 
 
 async def _last_run(app: AppHarness) -> FakeRun:
