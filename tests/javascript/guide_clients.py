@@ -67,9 +67,16 @@ def write_client(folder: Path, name: str, *, show: str, **constants: str) -> Pat
 
 @asynccontextmanager
 async def run_in_node(script: Path, *flags: str) -> AsyncIterator[Watching]:
+    """Run a client in Node."""
+    async with run_client(NODE, *flags, script) as watching:
+        yield watching
+
+
+@asynccontextmanager
+async def run_client(program: str | Path, *arguments: str | Path) -> AsyncIterator[Watching]:
     """Run a client as a process, which shows states as lines of JSON."""
     process = await asyncio.create_subprocess_exec(
-        NODE, *flags, script, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        program, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     watching = Watching()
 
