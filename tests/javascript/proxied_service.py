@@ -37,13 +37,13 @@ class ProxiedService:
         assert self.settings.auth_jwt_secret is not None
         return jwt.encode(claims, self.settings.auth_jwt_secret.get_secret_value(), "HS256")
 
-    async def submit_export(self) -> FakeRun:
+    async def submit_export(self, user: str = USER) -> FakeRun:
         """Submit an export and return its run, which reports without the proxy."""
-        headers = {"Authorization": f"Bearer {self.create_token()}"}
-        return await self.server.submit_export(user=USER, headers=headers)
+        headers = {"Authorization": f"Bearer {self.create_token(user=user)}"}
+        return await self.server.submit_export(user=user, headers=headers)
 
-    async def fetch_job(self, job_id: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.create_token()}"}
+    async def fetch_job(self, job_id: str, user: str = USER) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.create_token(user=user)}"}
         response = await self.server.client.get(f"/api/exports/{job_id}", headers=headers)
         assert response.status_code == 200, response.text
         job: dict[str, Any] = response.json()

@@ -64,6 +64,11 @@ class FaultyProxy:
         """What each stream and socket that was ever asked for was answered; None if nothing."""
         return [each.status for each in self.connections if each.is_stream]
 
+    @property
+    def stream_attempts(self) -> int:
+        """How many streams and sockets were ever asked for."""
+        return len(self.stream_statuses)
+
     def cut(self) -> None:
         """Break every open connection."""
         for connection in self.connections:
@@ -110,7 +115,7 @@ class FaultyProxy:
         is_socket = b"\r\nupgrade: websocket\r\n" in head.lower()
         connection = Connection(method, path, is_socket, asyncio.get_running_loop().time(), writers=[writer])
         connection.flow.set()
-        await self._note(lambda: self.connections.append(connection))
+        await self.note(lambda: self.connections.append(connection))
         try:
             if is_socket and self.sockets is Sockets.REFUSE:
                 writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -120,7 +125,7 @@ class FaultyProxy:
             elif not self.is_down:
                 await self._forward(connection, head, reader, writer)
         finally:
-            await self._note(lambda: setattr(connection, "is_open", False))
+            await self.note(lambda: setattr(connection, "is_open", False))
 
     async def _forward(
         self,
@@ -136,7 +141,7 @@ class FaultyProxy:
         try:
             answer = await server_reader.readuntil(_HEAD_END)
             connection.status = int(answer.split(b" ", 2)[1])
-            await self._note(lambda: None)
+            await self.note(lambda: None)
             writer.write(answer)
             if connection.is_socket and self.sockets is Sockets.MUTE:
                 connection.flow.clear()
@@ -145,7 +150,8 @@ class FaultyProxy:
             upward.cancel()
             server_writer.transport.abort()
 
-    async def _note(self, change: Callable[[], object]) -> None:
+    async def note(self, change: Callable[[], object]) -> None:
+        """Make a change that a waiting condition may depend on."""
         async with self._changed:
             change()
             self.most_streams = max(self.most_streams, len(self.open_streams))
