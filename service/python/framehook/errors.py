@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import msgspec
@@ -16,6 +16,18 @@ _TYPE_PREFIX = "urn:framehook:problem:"
 
 class FramehookError(Exception):
     """An operation failed."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors cross processes: their constructors take other arguments than a message."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    kind: type[FramehookError], arguments: tuple[Any, ...], attributes: dict[str, Any]
+) -> FramehookError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
 
 
 class Unreachable(FramehookError):

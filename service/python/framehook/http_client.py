@@ -24,7 +24,7 @@ from framehook.streams.eventsource import MAX_DELAY_SECONDS, ReconnectBackoff
 from framehook.transports.base import Request, Transport
 
 DEFAULT_RETRIES = 5
-TRANSFER_TRIES = 8  # with backoff, so that a restart of the service does not fail a transfer
+TRANSFER_TRIES = 10  # with backoff, so that a restart of the service does not fail a transfer
 
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 

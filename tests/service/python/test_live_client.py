@@ -56,10 +56,12 @@ class Watching:
 
     def __init__(self, client: AnyClient, *arguments: object, **options: object) -> None:
         self._seen: asyncio.Queue[Export] = asyncio.Queue()
+        self.job_ids: set[str] = set()
 
         async def watch() -> None:
             async with aclosing(client.items("watch", *arguments, **options)) as states:
                 async for export in states:
+                    self.job_ids.add(export.job_id)
                     self._seen.put_nowait(export)
 
         self.ended = asyncio.create_task(watch())
@@ -118,14 +120,15 @@ async def test_a_watch_survives_a_restart_of_the_service(clients: ClientFactory,
     assert gone.is_set()
 
 
-async def test_a_watch_of_all_exports_yields_each_end_even_of_what_ended_while_it_was_away(
+async def test_a_watch_of_a_project_yields_each_end_even_of_what_ended_while_it_was_away(
     clients: ClientFactory, data_dir: Path
 ) -> None:
     settings, runner = settings_on(free_port(), data_dir), DurableRunner()
     client = clients.open(settings.origin, is_patient=True)
     async with serve_app(settings, runner):
-        watching = Watching(client)
-        jobs = [await create_export(client) for _ in range(3)]
+        watching = Watching(client, project_id=7)
+        await create_export(client, project_id=8)
+        jobs = [await create_export(client, project_id=project_id) for project_id in (7, "7", 7)]
         for job in jobs:
             await watching.until(lambda export, job=job: export.job_id == job.job_id)  # type: ignore[misc]
         await client.call("cancel", jobs[0])
@@ -138,6 +141,7 @@ async def test_a_watch_of_all_exports_yields_each_end_even_of_what_ended_while_i
         watching.ended.cancel()
         await asyncio.wait([watching.ended])
     assert ended == {jobs[1].job_id, jobs[2].job_id}
+    assert watching.job_ids == {job.job_id for job in jobs}
 
 
 async def test_waiting_for_an_export_that_does_not_complete_raises(

@@ -122,6 +122,8 @@ async def test_a_download_that_breaks_goes_on_where_it_stopped(
 ) -> None:
     answers = (
         cut_response(CONTENT[:1000], ETag='"1"'),
+        ScriptedResponse(None),
+        ScriptedResponse(503, {"Retry-After": "1"}),
         cut_response(CONTENT[1000:2000], 206, ETag='"1"'),
         ScriptedResponse(206, {"ETag": '"1"'}, CONTENT[2000:]),
     )
@@ -129,7 +131,7 @@ async def test_a_download_that_breaks_goes_on_where_it_stopped(
         path = await clients.open(script.url).call("download", export_of(), tmp_path)
     assert (path, path.read_bytes() == CONTENT) == (tmp_path / "vertical.mp4", True)
     ranges = [(item.headers.get("range"), item.headers.get("if-range")) for item in script.requests]
-    assert ranges == [(None, None), ("bytes=1000-", '"1"'), ("bytes=2000-", '"1"')]
+    assert ranges == [(None, None), *[("bytes=1000-", '"1"')] * 3, ("bytes=2000-", '"1"')]
 
 
 async def test_a_download_goes_on_in_another_process(clients: ClientFactory, tmp_path: Path) -> None:
