@@ -201,7 +201,9 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if base.database.change_feed is not None:
-        listener = ChangeListener(base.database, base.database.change_feed, base.hub, jobs.changes)
+        listener = ChangeListener(
+            base.database, base.database.change_feed, base.hub, jobs.changes, base.clock.wall
+        )
         loops["relay"] = listener.run
     return loops
 
@@ -224,7 +226,7 @@ def _build_state(
         writer=jobs.writer,
         authenticator=create_authenticator(settings, newest_key, origins),
         hub=base.hub,
-        initial_states=InitialStatesReader(base.database, base.serializer),
+        initial_states=InitialStatesReader(base.database, base.serializer, base.clock.wall),
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         changes=jobs.changes,
         exports=_build_exports(base, webhooks, jobs),

@@ -1,6 +1,5 @@
 """Routes for the deliveries of a webhook: list, show, test, redeliver, recover."""
 
-import time
 from typing import Annotated, TypedDict
 
 import pydantic
@@ -59,7 +58,7 @@ async def send_test(request: Request[State]) -> Response:
     """Send a test event; its delivery shows the result."""
     endpoint = await _load_enabled_endpoint(request)
     async with request.state["database"].transaction() as session:
-        delivery = await recovery.create_test_delivery(session, endpoint, now=time.time())
+        delivery = await recovery.create_test_delivery(session, endpoint, now=request.state["clock"].wall())
     return _accept(request, delivery, {})
 
 
@@ -98,7 +97,7 @@ async def redeliver(request: Request[State]) -> Response:
     endpoint = await _load_enabled_endpoint(request)
     delivery = await _load_delivery(request, endpoint)
     async with request.state["database"].transaction() as session:
-        requeued = await recovery.redeliver(session, delivery, now=time.time())
+        requeued = await recovery.redeliver(session, delivery, now=request.state["clock"].wall())
         attempts = await delivery_log.load_attempts(session, [delivery])
     return _accept(request, requeued or await _load_delivery(request, endpoint), attempts)
 
@@ -125,7 +124,7 @@ async def recover(request: Request[State]) -> Response:
                 request.state["webhook_serializer"],
                 since=body.since.timestamp(),
                 after=after,
-                now=time.time(),
+                now=request.state["clock"].wall(),
             )
         recovered += count
         request.state["delivery_worker"].wake()

@@ -3,7 +3,6 @@
 import asyncio
 import binascii
 import re
-import time
 from collections.abc import Sequence
 from typing import Annotated, Self, TypedDict
 
@@ -109,12 +108,12 @@ async def verify(request: Request[State]) -> Response:
             )
         own = await endpoints.list_by_user(session, user_id)
         sent = await _load_sent(session, endpoint, message.message_id)
-    received_at = message.received_at.timestamp() if message.received_at else time.time()
+    received_at = message.received_at.timestamp() if message.received_at else request.state["clock"].wall()
     diagnosis = await asyncio.to_thread(  # it computes thousands of signatures
         diagnose,
         message.headers,
         message.raw,
-        _build_keys(endpoint, [other for other in own if other != endpoint]),
+        _build_keys(endpoint, [other for other in own if other != endpoint], received_at),
         now=received_at,
         expected=message.expected,
         sent=sent,
@@ -144,8 +143,8 @@ async def _load_sent(session: AsyncSession, endpoint: Endpoint, message_id: str)
     return [SentMessage(delivery.delivery_id, delivery.payload.encode()) for delivery in deliveries]
 
 
-def _build_keys(endpoint: Endpoint, others: list[Endpoint]) -> Keys:
-    public_keys = active_public_keys(endpoint, now=time.time())
+def _build_keys(endpoint: Endpoint, others: list[Endpoint], now: float) -> Keys:
+    public_keys = active_public_keys(endpoint, now=now)
     return Keys(
         current=decode_secret(endpoint.secret),
         previous=(decode_secret(endpoint.previous_secret),) if endpoint.previous_secret else (),

@@ -1,6 +1,5 @@
 """Outbound webhooks: endpoints and their secrets."""
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, TypedDict
 
@@ -95,13 +94,17 @@ async def create(request: Request[State]) -> Response:
             events=sort_events(body.events),
             description=body.description,
             ed25519=body.ed25519,
-            now=time.time(),
+            now=request.state["clock"].wall(),
         )
     return json_response(
-        serializers.endpoint_to_dict_with_secret(endpoint),
+        serializers.endpoint_to_dict_with_secret(endpoint, clock=request.state["clock"].wall),
         201,
         {"Location": f"/api/webhooks/{endpoint.endpoint_id}"},
     )
+
+
+def _to_dict(request: Request[State], endpoint: Endpoint) -> serializers.Webhook:
+    return serializers.endpoint_to_dict(endpoint, clock=request.state["clock"].wall)
 
 
 @declare_operation("list_webhooks", Tag.WEBHOOKS, query=EndpointsQuery, answers={200: WebhookList})
@@ -114,13 +117,13 @@ async def list_(request: Request[State]) -> Response:
             rows = await endpoints.list_by_user(session, user_id)
         else:
             rows = await endpoints.list_by_job(session, user_id, query.job_id)
-    return json_response(WebhookList(webhooks=[serializers.endpoint_to_dict(endpoint) for endpoint in rows]))
+    return json_response(WebhookList(webhooks=[_to_dict(request, endpoint) for endpoint in rows]))
 
 
 @declare_operation("get_webhook", Tag.WEBHOOKS, answers={200: serializers.Webhook})
 async def get(request: Request[State]) -> Response:
     """Show the webhook."""
-    return json_response(serializers.endpoint_to_dict(await load_endpoint(request)))
+    return json_response(_to_dict(request, await load_endpoint(request)))
 
 
 @declare_operation(
@@ -143,12 +146,14 @@ async def update(request: Request[State]) -> Response:
         if body.enabled:
             updated = await endpoint_status.enable(session, user_id, endpoint_id)
         elif body.enabled is False:
-            await endpoint_status.disable(session, endpoint_id, DisabledReason.BY_USER, now=time.time())
+            await endpoint_status.disable(
+                session, endpoint_id, DisabledReason.BY_USER, now=request.state["clock"].wall()
+            )
             updated = await endpoints.get(session, user_id, endpoint_id)
     if updated is None:
         raise WebhookNotFound
     request.state["delivery_worker"].wake()
-    return json_response(serializers.endpoint_to_dict(updated))
+    return json_response(_to_dict(request, updated))
 
 
 @declare_operation("delete_webhook", Tag.WEBHOOKS, answers={204: Answer("The webhook is deleted.")})
@@ -171,19 +176,19 @@ async def rotate_secret(request: Request[State]) -> Response:
     """Replace the secret, which only this response shows; the old one signs for another day."""
     endpoint = await load_endpoint(request)
     async with request.state["database"].transaction() as session:
-        rotated = await endpoints.rotate_secret(session, endpoint, now=time.time())
+        rotated = await endpoints.rotate_secret(session, endpoint, now=request.state["clock"].wall())
     if rotated is None:
         raise Conflict(
             "Another request has just rotated the secret. Read the webhook again before you retry."
         )
-    return json_response(serializers.endpoint_to_dict_with_secret(rotated))
+    return json_response(serializers.endpoint_to_dict_with_secret(rotated, clock=request.state["clock"].wall))
 
 
 @declare_operation("get_public_keys", Tag.WEBHOOKS, answers={200: PublicKeys})
 async def public_key(request: Request[State]) -> Response:
     """Return the ed25519 keys that verify `v1a` signatures, newest first."""
     endpoint = await load_endpoint(request)
-    keys = active_public_keys(endpoint, now=time.time())
+    keys = active_public_keys(endpoint, now=request.state["clock"].wall())
     if not keys:
         raise NotFound("The webhook has no public key: it was created without `ed25519: true`.")
     return json_response(PublicKeys(public_key=keys[0], public_keys=keys))

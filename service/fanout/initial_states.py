@@ -6,7 +6,7 @@ A client that reconnects with a position gets every export that has finished sin
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement
@@ -77,9 +77,12 @@ class InitialStatesRequest:
 class InitialStatesReader:
     """Reader of initial states with a limit on concurrent reads."""
 
-    def __init__(self, database: Database, view: JobSerializer) -> None:
+    def __init__(
+        self, database: Database, view: JobSerializer, clock: Callable[[], float] = time.time
+    ) -> None:
         self._database = database
         self._view = view
+        self._clock = clock
         self._read_slots = asyncio.Semaphore(MAX_CONCURRENT_READS)
         self._tasks = DatabaseTasks()
         self._queued_reads: dict[InitialStatesRequest, asyncio.Task[InitialStates]] = {}
@@ -113,7 +116,7 @@ class InitialStatesReader:
         async with self._read_slots:
             # Later callers need a read of their own: this one may miss what is committed from now on.
             del self._queued_reads[request]
-            read_at = time.time()
+            read_at = self._clock()
             jobs, cursor = await self._select(request, read_at)
         states = await self._encode(jobs)
         return InitialStates(states[:MAX_SNAPSHOT], states[MAX_SNAPSHOT:], cursor, read_at)

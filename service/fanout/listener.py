@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from infra.database.base import ChangedRow, ChangeFeed, Database
 from service.fanout.changes import JobChanges
@@ -25,11 +25,13 @@ class ChangeListener:
         change_feed: ChangeFeed,
         hub: Hub,
         changes: JobChanges,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._change_feed = change_feed
         self._hub = hub
         self._changes = changes
+        self._clock = clock
 
     async def run(self) -> None:
         """Listen until the connection is lost; the supervisor calls this again."""
@@ -39,7 +41,7 @@ class ChangeListener:
     async def _reload_subscribed(self) -> None:
         """Publish the state of every subscribed job: changes before the connection were missed."""
         job_ids, user_ids = self._hub.list_subscribed()
-        since = time.time() - LOOK_BACK_SECONDS
+        since = self._clock() - LOOK_BACK_SECONDS
         async with self._database.reading() as session:
             jobs = await queries.list_by_ids(session, job_ids)
             for user_id in user_ids:

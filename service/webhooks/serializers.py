@@ -100,9 +100,11 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
     }
 
 
-def endpoint_to_dict_with_secret(endpoint: Endpoint) -> WebhookWithSecret:
+def endpoint_to_dict_with_secret(
+    endpoint: Endpoint, *, clock: Callable[[], float] = time.time
+) -> WebhookWithSecret:
     """Return the endpoint with its secret, for the response to its creation or rotation."""
-    return {**endpoint_to_dict(endpoint), "secret": endpoint.secret}
+    return {**endpoint_to_dict(endpoint, clock=clock), "secret": endpoint.secret}
 
 
 def delivery_to_whole_dict(delivery: Delivery, attempts: AttemptRows) -> WholeDelivery:

@@ -4,7 +4,6 @@ Both begin with the stored state and always converge to the current one; both ke
 """
 
 import random
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -147,7 +146,7 @@ async def _timeline(request: Request[State]) -> Response:
         rows = await queries.list_events(session, job.job_id)
     state = request.state
     gpu = state["gpu"] if job.runner == state["runner_name"] else None  # the setting may have changed since
-    return json_response(build_timeline(job, rows, gpu=gpu, now=time.time()))
+    return json_response(build_timeline(job, rows, gpu=gpu, now=request.state["clock"].wall()))
 
 
 def _refusal_stream() -> Response:
@@ -202,9 +201,12 @@ async def _user_events(
     request: Request[State], user_id: str, export_filter: ExportFilter, lifetime: Lifetime
 ) -> AsyncGenerator[Event, None]:
     """Yield a snapshot, the states that exceed it, then each change."""
-    initial_states, subscriber = request.state["initial_states"], Subscriber(export_filter)
+    initial_states, subscriber = (
+        request.state["initial_states"],
+        Subscriber(export_filter, request.state["clock"].wall),
+    )
     with subscribe(request, subscriber, user_id=user_id):
-        since = position_from(_last_event_id(request), time.time())
+        since = position_from(_last_event_id(request), request.state["clock"].wall())
         opening = await initial_states.read(user_id, since, export_filter)
         for publication in (*opening.snapshot, *opening.rest):
             subscriber.mark_delivered(publication)
