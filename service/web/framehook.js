@@ -517,7 +517,7 @@ class Feed {
 		if (this.transport) watch.tell("onConnection", { state: "open", transport: this.transport });
 		// What has ended needs no connection.
 		if (this.transport || (watch.ids?.size <= PARALLEL && !jobs.length)) await this.check();
-		if (this.watches.size) this.link ??= new Link(this.http, this, this.stopper.signal);
+		if (!watch.isClosed) this.link ??= new Link(this.http, this, this.stopper.signal);
 	}
 
 	remove(watch) {
@@ -527,7 +527,7 @@ class Feed {
 		clearTimeout(this.timer);
 		this.jobs.clear();
 		this.confirmed.clear();
-		this.stopper = this.link = this.transport = this.contactedAt = undefined;
+		this.stopper = this.link = this.transport = this.contactedAt = this.checking = undefined;
 	}
 
 	open(transport, jobs) {
@@ -540,7 +540,7 @@ class Feed {
 		const hasNews = this.receive(jobs);
 		if (!this.watches.size) return hasNews;
 		if (!isSame) this.each((watch) => watch.tell("onConnection", { state: "open", transport }));
-		if (!isSame && hadContact && this.hasFilters) this.loadRecent().then((recent) => this.receive(recent), () => {});
+		if (hadContact && transport !== "polling" && this.hasFilters) this.loadRecent().then((recent) => this.receive(recent), () => {});
 		this.contactedAt = Date.now();
 		this.checkAfter(500);
 		return hasNews;
@@ -657,7 +657,7 @@ class Watch {
 	}
 
 	miss(id, problem) {
-		const isYoung = this.Date.now() - this.since < MINUTE_MS;
+		const isYoung = Date.now() - this.since < MINUTE_MS;
 		const mayCome = problem.status === 404 && isYoung && !SERVER_ID.test(id) && !this.seen.has(id);
 		if (this.pending.has(id) && !mayCome) this.fail(problem, id);
 	}
@@ -708,7 +708,7 @@ class Upload {
 		} catch (problem) {
 			if (this.signal?.aborted) {
 				this.memory("removeItem");
-				if (this.upload) this.call("DELETE", "", undefined).catch(() => {});
+				if (this.upload) this.call("DELETE", "", null).catch(() => {});
 			}
 			throw problem;
 		}

@@ -39,6 +39,7 @@ export class Network {
   socketMode = "ok"; // or "refuse", "hang", "mute"
   eventsMode = "ok"; // or "mute"
   isFull = false; // the service refuses streams
+  isForgetful = false; // connections open without the exports that have ended, as after thousands of others
   failingCalls = 0; // calls that are answered with 503
   lostAnswers = 0; // calls that change something whose answer is lost
   goodTokensFrom = 0; // tokens with a smaller number have expired
@@ -74,6 +75,10 @@ export class Network {
     if (token === undefined) return headers;
     const valid = Number(number) >= this.goodTokensFrom;
     return { ...headers, Authorization: `Bearer ${valid ? token : this.service.expiredToken}` };
+  }
+
+  isForgotten({ status }) {
+    return this.isForgetful && ["error", "cancelled"].includes(status);
   }
 
   // Wait for a real answer while the tab still wants it; cuts and aborts end the wait.
@@ -215,7 +220,9 @@ export class Network {
   passEvent(stream, block) {
     const body = JSON.parse(/^data: (.*)$/m.exec(block)[1]);
     if (!stream.isReady) this.pending--;
-    if (!stream.isSilent && !this.isBlackHole) stream.send(`${block}\n\n`);
+    const shown = body.exports && { exports: body.exports.filter((job) => !this.isForgotten(job)) };
+    const passed = shown ? block.replace(/^data: .*$/m, () => `data: ${JSON.stringify(shown)}`) : block;
+    if (!stream.isSilent && !this.isBlackHole) stream.send(`${passed}\n\n`);
     else stream.isSilent = true; // what was lost never comes
     stream.note(body.exports ?? (body.job_id ? [body] : []));
   }
@@ -258,6 +265,7 @@ export class Network {
 
   joinSockets(socket, stream, tab, real) {
     let isOpening = true;
+    const endedBefore = new Map([...this.service.jobs].filter(([, job]) => this.isForgotten(job)));
     const settleOpening = () => {
       if (!isOpening) return;
       isOpening = false;
@@ -280,10 +288,12 @@ export class Network {
     };
     real.onmessage = ({ data }) => {
       if (this.isBlackHole) stream.isSilent = true;
-      if (this.socketMode !== "mute") pass(() => socket.onmessage?.({ data }));
-      else stream.isSilent = true;
-      if (data === "pong") settleOpening();
-      stream.note(data === "pong" ? [] : [JSON.parse(data)]);
+      const jobs = data === "pong" ? [] : [JSON.parse(data)];
+      const isOld = jobs.some((job) => job.sequence <= endedBefore.get(job.job_id)?.sequence);
+      if (this.socketMode === "mute") stream.isSilent = true;
+      else if (!isOld) pass(() => socket.onmessage?.({ data }));
+      if (!jobs.length) settleOpening();
+      stream.note(jobs);
     };
     real.onclose = ({ code }) => {
       settleOpening();

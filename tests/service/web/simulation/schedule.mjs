@@ -34,6 +34,7 @@ export class Schedule {
     this.clock = new VirtualClock();
     this.service = new Service(options, `user-${seed}-${options.run}`);
     this.network = new Network(this.clock, this.random, this.service);
+    this.network.isForgetful = this.random.isLucky(0.3);
     this.browser = new Browser(this.clock, this.random, this.network, { isSharing: this.random.isLucky(0.85) });
   }
 
@@ -49,7 +50,7 @@ export class Schedule {
   async run() {
     try {
       this.network.onTouch = () => this.onChange?.();
-      await this.service.openWitness(() => this.network.touch());
+      await this.service.openWitness(this.clock, () => this.network.touch());
       this.plan();
       this.openTab();
       await this.play(() => this.planned === 0);
@@ -171,14 +172,20 @@ export class Schedule {
     return {
       onUpdate: (job) => record.states.push(job),
       onProblem: (problem) => record.problems.push(problem),
-      onConnection: (connection) => this.note(`${record.tab.name} ${connection.state} ${connection.transport ?? connection.problem.code}`),
+      onConnection: (connection) => this.onConnection(record, connection),
     };
+  }
+
+  onConnection(record, { state, transport, problem }) {
+    if (state === "open") record.connectedAt ??= this.clock.now;
+    this.note(`${record.tab.name} ${state} ${transport ?? problem.code}`);
   }
 
   watch(tab, target) {
     const record = this.record(tab, target);
     const isIterated = this.random.isLucky(0.3);
-    const watch = tab.client.watch(target, isIterated ? {} : this.handlersOf(record));
+    const { onConnection, ...others } = this.handlersOf(record);
+    const watch = tab.client.watch(target, isIterated ? { onConnection } : { onConnection, ...others });
     watch.done.then(() => (record.isOver = true), (problem) => record.problems.push(problem));
     if (isIterated) this.iterate(watch, record);
   }
@@ -253,11 +260,20 @@ export class Schedule {
   // Whether every watch in a live tab has got what it has to get.
   get isComplete() {
     if (!this.final || this.isSubmitting) return false;
-    return this.watches.every(({ tab, target, states, isOver }) => {
+    return this.watches.every((record) => {
+      const { tab, target, states, isOver } = record;
       if (tab.isDead) return true;
       if (target !== undefined) return isOver;
-      return this.final.every((job) => states.some((state) => state.job_id === job.job_id && state.sequence === job.sequence));
+      return this.final.every((job) => {
+        const seen = states.filter((state) => state.job_id === job.job_id).at(-1);
+        return seen?.sequence === job.sequence || this.mayMiss(record, job.job_id);
+      });
     });
+  }
+
+  // Whether an export had ended before the first connection of a watch, which may not show it.
+  mayMiss({ connectedAt }, id) {
+    return this.network.isForgetful && !(this.service.changedAt.get(id) > connectedAt);
   }
 
   get attempts() {

@@ -23,6 +23,7 @@ export class Service {
     this.truth = new Map(); // by export: what the service answered to each report, by sequence
     this.latest = new Map(); // by export: the newest sequence that the witness has seen
     this.jobs = new Map(); // by export: the newest state that the witness has seen
+    this.changedAt = new Map(); // by export: when, in virtual time
     this.steps = new Map();
     this.waiting = new Set();
   }
@@ -44,13 +45,14 @@ export class Service {
   }
 
   // Open a connection without faults that sees everything.
-  async openWitness(onChange) {
+  async openWitness(clock, onChange) {
     const { body } = await this.call("POST", "/api/stream-tickets");
     this.witness = new WebSocket(`${this.url.replace("http", "ws")}/ws/exports?ticket=${body.ticket}`);
     this.witness.onmessage = ({ data }) => {
       const job = JSON.parse(data);
       this.latest.set(job.job_id, job.sequence);
       this.jobs.set(job.job_id, job);
+      this.changedAt.set(job.job_id, clock.now);
       onChange();
       for (const check of [...this.waiting]) check();
     };
