@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills fuzz check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -41,6 +41,9 @@ faults: setup-dev ## Break everything around the service, hundreds of times (ARG
 
 kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS="--seed N --kills K --database D")
 	@$(BIN)/python -m tests.faults.crash_main $(ARGS)
+
+fuzz: setup-dev ## Send generated requests to a service of its own for 10 minutes (ARGS="--seconds S --seed N")
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: setup-dev ## Lint, types, layers, names and sizes
 	@$(BIN)/python -c 'import framehook' 2>/dev/null || $(PIP) --no-deps -e . # installed before it was there

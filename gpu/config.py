@@ -9,14 +9,30 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+    model_validator,
+)
 
-from gpu.keys import validate_key
+from gpu.keys import MAX_KEY_BYTES, validate_key
 
 MAX_KEYFRAMES = 20_000
 MAX_SIDE = 8_192
 MAX_MIXED_TRACKS = 32
 _COLOR = re.compile("#[0-9a-fA-F]{6}")
+
+
+def _read_integer(value: object) -> object:
+    """Read 5.0 as 5: JSON Schema knows no difference."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _validate_color(value: str) -> str:
@@ -31,15 +47,27 @@ def _validate_background(value: str) -> str:
     return value
 
 
+WholeNumber = BeforeValidator(_read_integer)
+"""Stands behind the limits of an integer, for pydantic forgets limits that are behind it."""
 Seconds = Annotated[float, Field(ge=0, le=7 * 86_400)]
 Pixels = Annotated[float, Field(ge=-65_536, le=65_536)]
 Length = Annotated[float, Field(gt=0, le=65_536)]
 Opacity = Annotated[float, Field(ge=0, le=1)]
-Color = Annotated[str, AfterValidator(_validate_color)]
-EvenSide = Annotated[int, Field(ge=16, le=MAX_SIDE, multiple_of=2)]
-Background = Annotated[str, AfterValidator(_validate_background)]
-TrackNumber = Annotated[int, Field(ge=0, le=10_000, strict=True)]
-Key = Annotated[str, AfterValidator(validate_key)]
+Color = Annotated[
+    str, AfterValidator(_validate_color), WithJsonSchema({"type": "string", "pattern": f"^{_COLOR.pattern}$"})
+]
+EvenSide = Annotated[int, Field(ge=16, le=MAX_SIDE, multiple_of=2), WholeNumber]
+Background = Annotated[
+    str,
+    AfterValidator(_validate_background),
+    WithJsonSchema({"type": "string", "pattern": f"^(black|{_COLOR.pattern})$"}),
+]
+TrackNumber = Annotated[int, Field(ge=0, le=10_000, strict=True), WholeNumber]
+Key = Annotated[
+    str,
+    AfterValidator(validate_key),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_KEY_BYTES}),
+]
 
 
 class StrictModel(BaseModel):
@@ -97,6 +125,16 @@ class AudioMix(StrictModel):
     mix: Annotated[list[TrackNumber], Field(min_length=1, max_length=MAX_MIXED_TRACKS)]
 
 
+def _check_audio(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """Answer a wrong value in one sentence, where a union would list the errors of each type."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise ValueError(
+            f'audio is "all", {{"track": number}} or {{"mix": [number, …]}} with 1 to {MAX_MIXED_TRACKS} numbers'
+        ) from None
+
+
 class ExportConfig(StrictModel):
     """Fields of every export: the source and, if the client names one, the key of the output."""
 
@@ -127,11 +165,11 @@ class VideoConfig(ExportConfig):
 
     fps: Annotated[float, Field(ge=1, le=240)] | None = None
     include_audio: bool = True
-    audio: AudioTrack | AudioMix | Literal["all"] | None = None
+    audio: Annotated[AudioTrack | AudioMix | Literal["all"] | None, WrapValidator(_check_audio)] = None
     background: Background = "black"
     quality: Quality = Quality.STANDARD
     codec: Codec = Codec.H264
-    parallelism: Annotated[int, Field(ge=1, le=32)] = 1
+    parallelism: Annotated[int, Field(ge=1, le=32), WholeNumber] = 1
 
 
 def check_time_order(keyframes: Iterable[float], what: str) -> None:

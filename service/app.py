@@ -10,6 +10,7 @@ from gpu.export_types.registry import get_export_types
 from infra.database.factory import open_database
 from infra.database.postgresql import is_postgresql
 from infra.database.sqlite import sqlite_url
+from infra.egress import EgressClient
 from service import schema
 from service.api.callbacks import CallbackFastPath
 from service.api.middleware import create_middleware
@@ -40,19 +41,20 @@ def create_app(
     runner: Runner | None = None,
     clock: Clock | None = None,
     output_prober: SourceProber | None = None,
+    egress: EgressClient | None = None,
 ) -> Starlette:
     """Return the application; `app.state.close_streams()` ends every stream before a shutdown.
 
     `app.state.cross_origin` adds the headers of CORS to what the server answers itself.
 
-    For tests, `runner` replaces the one that the settings name, `clock` the system's clocks, and `output_prober` the
-    processes that probe outputs.
+    For tests, `runner` replaces the one that the settings name, `clock` the system's clocks, `output_prober` the
+    processes that probe outputs, and `egress` the client that sends webhooks.
     """
     hub = Hub()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        async with _run_service(settings, hub, Replacements(runner, clock, output_prober)) as state:
+        async with _run_service(settings, hub, Replacements(runner, clock, output_prober, egress)) as state:
             yield state
 
     app = Starlette(

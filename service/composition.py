@@ -56,6 +56,7 @@ class Replacements:
     runner: Runner | None = None
     clock: Clock | None = None
     output_prober: SourceProber | None = None
+    egress: EgressClient | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         webhook_serializer=JobSerializer(settings.origin),
         master_keys=master_keys,
     )
-    webhooks = _build_webhooks(base)
+    webhooks = _build_webhooks(base, replacements.egress or create_egress_client(settings))
     jobs = _build_jobs(base, webhooks, replacements.output_prober or create_output_prober())
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
@@ -123,10 +124,9 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     return Service(state, jobs.writer, base.runner, loops)
 
 
-def _build_webhooks(base: _Base) -> _Webhooks:
+def _build_webhooks(base: _Base, egress: EgressClient) -> _Webhooks:
     outbox = Outbox(base.webhook_serializer, base.clock.wall)
     base.database.before_commit = outbox.write_in_session
-    egress = create_egress_client(base.settings)
     worker = DeliveryWorker(
         base.database,
         egress,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gpu.config import Key, Seconds, StrictModel, VideoConfig, check_end_after_start
+from gpu.config import Key, Seconds, StrictModel, VideoConfig, WholeNumber, check_end_after_start
 from gpu.export_types.base import ExportType
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Clip(StrictModel):
     end_time: Seconds
     name: Annotated[str, Field(max_length=500)]
     notes: Annotated[str, Field(max_length=5_000)] = ""
-    rating: Annotated[int, Field(ge=1, le=5)] | None = None
+    rating: Annotated[int, Field(ge=1, le=5), WholeNumber] | None = None
     tags: list[Annotated[str, Field(max_length=100)]] = Field(default=[], max_length=50)
     input_key: Key | None = None
 

@@ -14,7 +14,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, to_json
 
 from gpu.config import ExportConfig
 from gpu.export_types.base import ExportType
@@ -127,10 +129,28 @@ def _validate_name(name: str) -> str:
     return name
 
 
-ExportTypeName = Annotated[str, AfterValidator(_validate_name)]
+class _NamesSchema:
+    """Lists the names in the JSON Schema."""
+
+    def __get_pydantic_json_schema__(
+        self, _core: CoreSchema, _handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "enum": get_export_types().names}
+
+
+ExportTypeName = Annotated[str, AfterValidator(_validate_name), _NamesSchema()]
 """The name of an installed export type; validating it imports the type."""
 
 
 def parse_config(type_name: str, raw: object) -> ExportConfig:
     """Validate a configuration by its type. Raises UnknownExportType, pydantic.ValidationError."""
     return find_export_type(type_name).config.model_validate(raw)
+
+
+def parse_new_config(type_name: str, raw: object) -> ExportConfig:
+    """Validate the configuration of a new export: a number in quotes is no number, as the type's schema says.
+
+    Raises what `parse_config` raises, which also reads configurations that were stored before this rule.
+    """
+    content = to_json(raw, inf_nan_mode="constants")
+    return find_export_type(type_name).config.model_validate_json(content, strict=True)

@@ -140,6 +140,11 @@ class Authenticator:
         self._ticket_key = ticket_key
         self._origins = origins or OriginPolicy()
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether requests need a token; without one there is a single local user."""
+        return self._verifier is not None
+
     async def user(self, connection: HTTPConnection[Any]) -> str:
         """Return the user of a request; raises Unauthenticated."""
         return (await self.access(connection)).user_id

@@ -9,7 +9,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gpu.export_types.registry import ExportTypeName, parse_config
+from gpu.export_types.registry import ExportTypeName, parse_new_config
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.openapi.parameters import IDEMPOTENCY_KEY, TRACEPARENT
 from service.api.request_ids import ExportId, ProjectId
@@ -78,7 +78,7 @@ async def create(request: Request[State]) -> Response:
 
 def _to_export_request(request: Request[State], body: CreateExport) -> ExportRequest:
     try:
-        config = parse_config(body.type, body.config)
+        config = parse_new_config(body.type, body.config)
     except pydantic.ValidationError as error:
         raise invalid_from(error, "config") from None
     return ExportRequest(

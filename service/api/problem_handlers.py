@@ -117,7 +117,8 @@ def _list_methods(request: Request) -> list[str]:
         for route in request.app.routes
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
-    return sorted({"OPTIONS"}.union(*(route.methods or () for route in routes)))
+    own = [route for route in routes if route.path == routes[0].path]
+    return sorted({"OPTIONS"}.union(*(route.methods or () for route in own)))
 
 
 async def on_disconnect(_request: Request, _error: Exception) -> Response:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from gpu.config import WholeNumber
 from service.api.requests import MAX_JOB_ID, NO_NUL_PATTERN
 from service.jobs.ids import EXPORT_ID_PATTERN, is_job_id
 
@@ -41,6 +42,6 @@ ExportId = Annotated[
 ProjectText = Annotated[str, pydantic.Field(strict=True, max_length=MAX_PROJECT_ID, pattern=NO_NUL_PATTERN)]
 """A project id as text, which matches integers, too."""
 ProjectId = Annotated[
-    ProjectText | Annotated[int, pydantic.Field(strict=True, ge=-(2**63), lt=2**63)],
+    ProjectText | Annotated[int, pydantic.Field(strict=True, ge=-(2**63), lt=2**63), WholeNumber],
     pydantic.WrapValidator(_check_project_id),
 ]

@@ -4,6 +4,7 @@ from typing import Any, TypeVar, get_origin
 
 import msgspec
 import pydantic
+from pydantic_core import ErrorDetails
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
@@ -42,9 +43,12 @@ def is_json(content_type: str) -> bool:
 
 
 def parse_model(model: type[Model], raw: bytes) -> Model:
-    """Parse a JSON body; raises Invalid, which names the fields that are wrong."""
+    """Parse a JSON body; raises Invalid, which names the fields that are wrong.
+
+    A number in quotes is no number, as in the schema of the body.
+    """
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(raw, strict=True)
     except pydantic.ValidationError as error:
         raise invalid_from(error) from None
 
@@ -107,15 +111,28 @@ def path_job_id(connection: HTTPConnection[State]) -> str:
     return job_id
 
 
+_SENTENCES = {
+    "extra_forbidden": "unknown field; remove it, or correct its name",
+    "missing": "this field is required",
+    "json_invalid": "the body is not valid JSON: {error}",
+    "string_pattern_mismatch": "it must match the pattern {pattern}",
+}
+"""Plainer than pydantic's, by the type of the error."""
+
+
+def _to_sentence(error: ErrorDetails) -> str:
+    sentence = _SENTENCES.get(error["type"])
+    if sentence is None:
+        return error["msg"].removeprefix("Value error, ")
+    return sentence.format_map(error.get("ctx", {}))
+
+
 def invalid_from(error: pydantic.ValidationError, *prefix: str) -> Invalid:
     """Turn pydantic's errors into a problem that names each field.
 
     The rejected values are not repeated.
     """
-    errors = [
-        FieldError(loc=[*prefix, *item["loc"]], msg=item["msg"].removeprefix("Value error, "))
-        for item in error.errors()
-    ]
+    errors = [FieldError(loc=[*prefix, *item["loc"]], msg=_to_sentence(item)) for item in error.errors()]
     first = errors[0]
     where = ".".join(str(part) for part in first["loc"])
     return Invalid(f"{where}: {first['msg']}" if where else first["msg"], errors=errors)

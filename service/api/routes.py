@@ -16,6 +16,7 @@ from service.api import (
     webhooks,
 )
 from service.api.callbacks import Callbacks
+from service.api.fixed_paths import FixedRoute
 from service.api.openapi import document
 from service.api.pages import handlers
 from service.api.streaming import sse, tickets, websocket
@@ -26,11 +27,11 @@ ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
     Route("/api/exports", create_export.create, methods=["POST"]),
     Route("/api/exports", exports.list_),
-    Route("/api/exports/active", exports.list_active),
-    Route("/api/exports/recent", exports.list_recent),
-    Route("/api/exports/unacknowledged", exports.list_unacknowledged),
-    Route("/api/exports/acknowledge", acknowledge.acknowledge, methods=["POST"]),
-    Route("/api/exports/events", sse.user_events),
+    FixedRoute("/api/exports/active", exports.list_active),
+    FixedRoute("/api/exports/recent", exports.list_recent),
+    FixedRoute("/api/exports/unacknowledged", exports.list_unacknowledged),
+    FixedRoute("/api/exports/acknowledge", acknowledge.acknowledge, methods=["POST"]),
+    FixedRoute("/api/exports/events", sse.user_events),
     Route("/api/exports/project/{project_id:path}", exports.list_project),
     Route("/api/exports/{job_id}", exports.get),
     Route("/api/exports/{job_id}", exports.cancel, methods=["DELETE"]),
@@ -49,7 +50,7 @@ ROUTES = [
     Route("/api/callbacks/{job_id}/output", output_uploads.request_output_targets, methods=["POST"]),
     Route("/api/webhooks", webhooks.create, methods=["POST"]),
     Route("/api/webhooks", webhooks.list_),
-    Route("/api/webhooks/verify", verification.verify, methods=["POST"]),
+    FixedRoute("/api/webhooks/verify", verification.verify, methods=["POST"]),
     Route("/api/webhooks/{id}", webhooks.get),
     Route("/api/webhooks/{id}", webhooks.update, methods=["PATCH"]),
     Route("/api/webhooks/{id}", webhooks.delete, methods=["DELETE"]),

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,6 +25,11 @@ from service.api.openapi.operations import (
 )
 from service.api.problem_handlers import ProblemDetails
 from service.api.state import State
+
+if TYPE_CHECKING:
+    from openapi_pydantic import PathItem
+
+    from service.api.openapi.problem_responses import ProblemResponses
 
 OPENAPI = "3.1.0"
 DESCRIPTION = """\
@@ -61,7 +66,9 @@ class Undeclared(Exception):
 )
 async def get_document(request: Request[State]) -> Response:
     """Get this document: OpenAPI 3.1 of all routes."""
-    content, etag = await asyncio.to_thread(_encode_document)  # the first time it takes a while
+    content, etag = await asyncio.to_thread(  # the first time it takes a while
+        _encode_document, request.state["authenticator"].asks_for_tokens
+    )
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
@@ -69,48 +76,64 @@ async def get_document(request: Request[State]) -> Response:
 
 
 @cache
-def _encode_document() -> tuple[bytes, str]:
+def _encode_document(asks_for_tokens: bool) -> tuple[bytes, str]:
     from service.api.routes import ROUTES  # one of them is the route of this document
 
-    content = encode_document(ROUTES, get_export_types().load_all())
+    content = encode_document(ROUTES, get_export_types().load_all(), asks_for_tokens=asks_for_tokens)
     return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
-def encode_document(routes: Sequence[BaseRoute], export_types: Iterable[ExportType]) -> bytes:
+def encode_document(
+    routes: Sequence[BaseRoute], export_types: Iterable[ExportType], *, asks_for_tokens: bool = True
+) -> bytes:
     """Return the document of the routes as JSON; raises Undeclared."""
-    from openapi_pydantic import Components, Info, OpenAPI, PathItem, Server  # slow to import, seldom needed
+    from openapi_pydantic import Components, Info, OpenAPI, Server  # slow to import, seldom needed
     from openapi_pydantic import Tag as DocumentedTag
 
-    from service.api.openapi.rendering import render_operation
+    from service.api.openapi.problem_responses import ProblemResponses
     from service.api.openapi.schemas import build_components
     from service.api.openapi.security import SECURITY_SCHEMES
 
-    paths: dict[str, dict[str, Any]] = defaultdict(dict)
-    models: list[Any] = [ProblemDetails]
-    uses: Counter[str] = Counter()
-    for path, method, operation, docstring in list_operations(routes):
-        uses[operation.id] += 1
-        suffix = f"_{uses[operation.id]}" if uses[operation.id] > 1 else ""
-        names = re.findall(r"{(\w+)}", path)
-        paths[path][method] = render_operation(
-            operation,
-            docstring,
-            operation_id=operation.id + suffix,
-            path_names=names,
-            changes_state=method != "get",
-        )
-        models += list_models(operation)
+    problem_responses = ProblemResponses()
+    models = [model for _, _, operation, _ in list_operations(routes) for model in list_models(operation)]
     document = OpenAPI(
         openapi=OPENAPI,
         info=Info(title="Framehook", version=version("framehook"), description=DESCRIPTION),
         servers=[Server(url="/", description="The service that serves this document.")],
         tags=[DocumentedTag(name=tag, description=TAG_DESCRIPTIONS[tag]) for tag in Tag],
-        paths={path: PathItem(**operations) for path, operations in paths.items()},
+        paths=_build_paths(routes, problem_responses, asks_for_tokens=asks_for_tokens),
         components=Components(
-            schemas=build_components(models, export_types), securitySchemes=SECURITY_SCHEMES
+            schemas=build_components([ProblemDetails, *models], export_types),
+            responses=problem_responses.components,
+            securitySchemes=SECURITY_SCHEMES,
         ),
     )
     return document.model_dump_json(by_alias=True, exclude_unset=True).encode()
+
+
+def _build_paths(
+    routes: Sequence[BaseRoute], problem_responses: "ProblemResponses", *, asks_for_tokens: bool
+) -> "dict[str, PathItem]":
+    """Return the operations of each path; a second route of one handler gets an id of its own."""
+    from openapi_pydantic import PathItem
+
+    from service.api.openapi.rendering import render_operation
+
+    paths: dict[str, dict[str, Any]] = defaultdict(dict)
+    uses: Counter[str] = Counter()
+    for path, method, operation, docstring in list_operations(routes):
+        uses[operation.id] += 1
+        suffix = f"_{uses[operation.id]}" if uses[operation.id] > 1 else ""
+        paths[path][method] = render_operation(
+            operation,
+            docstring,
+            problem_responses,
+            operation_id=operation.id + suffix,
+            path_names=re.findall(r"{(\w+)}", path),
+            asks_for_tokens=asks_for_tokens,
+            changes_state=method != "get",
+        )
+    return {path: PathItem(**operations) for path, operations in paths.items()}
 
 
 def list_operations(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str, Operation, str]]:

@@ -1,7 +1,7 @@
 """The problems that a route may answer with, by status, with their codes."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from service.api.openapi.operations import Credential, Operation
@@ -30,6 +30,7 @@ _ALWAYS: Final = (
     *(Unavailable, TooManyConnections, StorageUnreachable, StorageMisconfigured),
 )
 """Of every route: the server, the middleware and the handlers of errors raise them."""
+REFERENCE: Final = "#/components/responses/"
 _WITH_JSON: Final = (Invalid, UnsupportedType)
 _SIGNED_IN: Final = {Credential.USER, Credential.STREAM, Credential.RUN}
 
@@ -52,12 +53,29 @@ def list_problems(
     return list(dict.fromkeys((*problems, *_ALWAYS)))
 
 
-def build_problem_responses(problems: Iterable[type[Problem]]) -> dict[str, dict[str, Any]]:
-    """Return a response for each status, which lists the codes of its problems."""
-    by_status: dict[int, list[type[Problem]]] = defaultdict(list)
-    for problem in problems:
-        by_status[problem.status].append(problem)
-    return {str(status): _build_response(by_status[status]) for status in sorted(by_status)}
+class ProblemResponses:
+    """The responses of problems, each once: `components` holds them by the codes that they list."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, dict[str, Any]] = {}
+
+    def add(self, problems: Iterable[type[Problem]]) -> dict[str, dict[str, Any]]:
+        """Return, for each status, a reference to the response that lists the codes of its problems."""
+        by_status: dict[int, list[type[Problem]]] = defaultdict(list)
+        for problem in problems:
+            by_status[problem.status].append(problem)
+        return {str(status): self._refer(by_status[status]) for status in sorted(by_status)}
+
+    def _refer(self, problems: list[type[Problem]]) -> dict[str, Any]:
+        codes = sorted({problem.code for problem in problems})
+        name = "Or".join(code.title().replace("_", "") for code in codes)
+        self.components.setdefault(name, _build_response(problems))
+        return {"$ref": REFERENCE + name}
+
+    def content_of(self, response: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the content of a response that `add` returned."""
+        content: dict[str, Any] = self.components[response["$ref"].removeprefix(REFERENCE)]["content"]
+        return content
 
 
 def _build_response(problems: list[type[Problem]]) -> dict[str, Any]:

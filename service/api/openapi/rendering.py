@@ -8,9 +8,9 @@ from openapi_pydantic import Operation as DocumentedOperation
 
 from service.api.openapi.operations import Answer, Body, Operation, RequestHeader
 from service.api.openapi.parameters import PATH_PARAMETERS
-from service.api.openapi.problem_responses import build_problem_responses, list_problems
+from service.api.openapi.problem_responses import ProblemResponses, list_problems
 from service.api.openapi.schemas import Schema, query_parameters, refer_to
-from service.api.openapi.security import REQUIREMENTS
+from service.api.openapi.security import list_requirements
 
 JSON = "application/json"
 
@@ -18,9 +18,11 @@ JSON = "application/json"
 def render_operation(
     operation: Operation,
     docstring: str,
+    problem_responses: ProblemResponses,
     *,
     operation_id: str,
     path_names: list[str],
+    asks_for_tokens: bool,
     changes_state: bool,
 ) -> DocumentedOperation:
     """Return the operation with its parameters, its body and every response."""
@@ -31,19 +33,19 @@ def render_operation(
         *(_header_parameter(header) for header in operation.headers),
     ]
     problems = list_problems(operation, has_path_parameters=bool(path_names), changes_state=changes_state)
-    responses = build_problem_responses(problems)
+    responses = problem_responses.add(problems)
     for status, answer in operation.answers.items():
-        rendered = _render_answer(answer)
-        # A status may stand for an answer and for problems: a service that is not ready answers 503, too.
-        problem_content = responses.get(str(status), {}).get("content", {})
-        content = rendered.pop("content", {}) | problem_content
-        responses[str(status)] = rendered | ({"content": content} if content else {})
+        response = _render_answer(answer)
+        problem = responses.get(str(status))
+        if problem is not None:  # a status may stand for an answer and for problems
+            response["content"] = response.get("content", {}) | problem_responses.content_of(problem)
+        responses[str(status)] = response
     documented: dict[str, Any] = {
         "tags": [operation.tag.value],
         "summary": summary.replace("\n", " ").rstrip("."),
         "operationId": operation_id,
         "responses": {status: responses[status] for status in sorted(responses)},
-        "security": REQUIREMENTS[operation.credential],
+        "security": list_requirements(operation.credential, asks_for_tokens=asks_for_tokens),
     }
     if description:
         documented["description"] = description
@@ -93,7 +95,7 @@ def _render_body(body: Body) -> RequestBody:
 
 def _render_answer(answer: Answer) -> dict[str, Any]:
     content: dict[str, Any] = {"description": answer.description}
-    content["content"] = {answer.media_type: {"schema": {"type": "string"}}} if answer.media_type else {}
+    content["content"] = {answer.media_type: {"schema": _describe_text(answer)}} if answer.media_type else {}
     if answer.model is not None:
         content["content"][JSON] = {"schema": refer_to(answer.model)}
     if answer.headers:
@@ -101,13 +103,36 @@ def _render_answer(answer: Answer) -> dict[str, Any]:
             name: {"description": description, "schema": {"type": "string"}}
             for name, description in answer.headers.items()
         }
-    return {name: value for name, value in content.items() if value} | _render_stream(answer)
+    return {name: value for name, value in content.items() if value} | _render_messages(answer)
 
 
-def _render_stream(answer: Answer) -> dict[str, Any]:
-    """Return the events of a stream and the messages of a WebSocket, for which OpenAPI 3.1 has no words."""
+def _describe_text(answer: Answer) -> Schema:
+    """Return the schema of text, or of each event of a stream, whose data is JSON as text."""
+    if not answer.events:
+        return {"type": "string"}
+    events = [
+        {
+            "type": "object",
+            "properties": {
+                "event": {"const": name},
+                "id": {"type": "string"},
+                "retry": {"type": "integer"},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": JSON,
+                    "contentSchema": refer_to(model),
+                },
+            },
+            "required": ["event", "data"],
+        }
+        for name, model in answer.events.items()
+    ]
+    return {"description": "Each event of the stream.", "oneOf": events}
+
+
+def _render_messages(answer: Answer) -> dict[str, Any]:
+    """Return the messages and the close codes of a WebSocket, for which OpenAPI has no words."""
     extensions: dict[str, Any] = {
-        "x-events": {name: refer_to(model) for name, model in answer.events.items()},
         "x-messages": {name: refer_to(model) for name, model in answer.messages.items()},
         "x-close-codes": {str(code): meaning for code, meaning in answer.close_codes.items()},
     }

@@ -42,11 +42,16 @@ SECURITY_SCHEMES: Final = {
     ),
 }
 
-REQUIREMENTS: Final[dict[Credential, list[dict[str, list[str]]]]] = {
-    Credential.USER: [{}, {"bearer": []}, {"cookie": []}],
-    Credential.STREAM: [{}, {"bearer": []}, {"cookie": []}, {"ticket": []}],
+_REQUIREMENTS: Final[dict[Credential, list[dict[str, list[str]]]]] = {
+    Credential.USER: [{"bearer": []}, {"cookie": []}],
+    Credential.STREAM: [{"bearer": []}, {"cookie": []}, {"ticket": []}],
     Credential.RUN: [{"run_signature": []}],
     Credential.URL: [{"url_token": []}],
     Credential.ANYONE: [],
 }
-"""The alternatives; the empty one is for a service with one local user."""
+
+
+def list_requirements(credential: Credential, *, asks_for_tokens: bool) -> list[dict[str, list[str]]]:
+    """Return the alternatives; a service with one local user needs no token."""
+    is_of_user = credential in {Credential.USER, Credential.STREAM}
+    return [*([{}] if is_of_user and not asks_for_tokens else []), *_REQUIREMENTS[credential]]

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from callbacks.envelope import format_rfc3339
+from gpu.config import WholeNumber
 from service.api.auth import MAX_TICKET_SECONDS
 from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, parse_model, read_body
@@ -18,7 +19,7 @@ from service.api.state import State
 class TicketBody(StrictModel):
     """The body of `POST /api/stream-tickets`; `expires_in` is in seconds."""
 
-    expires_in: Annotated[int, pydantic.Field(ge=1, le=MAX_TICKET_SECONDS)] = MAX_TICKET_SECONDS
+    expires_in: Annotated[int, pydantic.Field(ge=1, le=MAX_TICKET_SECONDS), WholeNumber] = MAX_TICKET_SECONDS
 
 
 class StreamTicket(TypedDict):

@@ -10,6 +10,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gpu.config import WholeNumber
 from infra.storage import Disposition, Presentation
 from service.api.exports import URL_SECONDS, check_output, load_complete_job, present_output
 from service.api.openapi.operations import Body, Tag, declare_operation
@@ -29,7 +30,9 @@ class DownloadUrlOptions(StrictModel):
     """The body of `POST …/download-url`: whether browsers show or save the file, and a time in seconds."""
 
     disposition: Disposition = "attachment"
-    expires_in: Annotated[int, pydantic.Field(ge=MIN_URL_SECONDS, le=MAX_URL_SECONDS)] = URL_SECONDS
+    expires_in: Annotated[int, pydantic.Field(ge=MIN_URL_SECONDS, le=MAX_URL_SECONDS), WholeNumber] = (
+        URL_SECONDS
+    )
 
 
 class DownloadUrl(TypedDict):

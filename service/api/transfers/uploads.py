@@ -15,6 +15,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gpu.config import WholeNumber
 from gpu.keys import validate_key
 from infra.storage import NoSuchUpload, part_bytes, part_sizes
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
@@ -58,7 +59,7 @@ class CreateUpload(StrictModel):
     """The body of `POST /api/uploads`; size in bytes."""
 
     filename: Annotated[str, pydantic.Field(min_length=1, max_length=255)]
-    size: Annotated[int, pydantic.Field(ge=1)]
+    size: Annotated[int, pydantic.Field(ge=1), WholeNumber]
     content_type: Annotated[str, pydantic.Field(max_length=100)]
     parts: bool = False
 

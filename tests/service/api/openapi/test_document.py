@@ -80,12 +80,21 @@ def test_operation_ids_are_unique_and_each_operation_has_a_summary_and_a_tag(
 
 
 def test_every_problem_of_a_route_has_a_code(document: dict[str, Any]) -> None:
+    problems = document["components"]["responses"]
     for operation in list_operations(document):
         for status, response in operation["responses"].items():
-            problem = response.get("content", {}).get("application/problem+json")
+            shown = problems[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
+            problem = shown.get("content", {}).get("application/problem+json")
             assert problem is not None or int(status) < 500
             if problem is not None:
                 assert problem["schema"]["properties"]["code"]["enum"]
+
+
+def test_the_document_asks_for_tokens_where_the_service_does() -> None:
+    for asks_for_tokens in (False, True):
+        content = encode_document(ROUTES, [], asks_for_tokens=asks_for_tokens)
+        security = json.loads(content)["paths"]["/api/exports"]["get"]["security"]
+        assert ({} in security) is not asks_for_tokens
 
 
 def test_every_example_is_valid(document: dict[str, Any]) -> None:
