@@ -14,7 +14,7 @@ from tests.support.browser.faulty_proxy import Sockets
 from tests.support.fakes import FakeRun
 
 TIME_SCALE = 10
-"""The client's clock and timers run this much faster, so that a silent connection is noticed in a second or two."""
+"""The page's clock and timers run this much faster, so that a silent connection is noticed in a second or two."""
 STEPS = 8
 SHORT_TOKEN_SECONDS = 3
 MAX_ATTEMPTS = 30
@@ -22,19 +22,18 @@ MAX_ATTEMPTS = 30
 COMPARED = ("status", "phase", "progress", "message", "error", "attempt")
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Tab</title><link rel="icon" href="data:,">
+<script>
+const { api, scale } = settings;
+const { setTimeout: startTimer } = globalThis;
+const { now: readClock } = Date;
+const start = readClock();
+globalThis.setTimeout = (call, milliseconds) => startTimer(call, milliseconds / scale);
+Date.now = () => start + (readClock() - start) * scale;
+</script>
 <script type="module">
 import { createClient } from "./framehook.js";
 
-const { api, scale } = settings;
-const start = Date.now();
-const client = createClient({
-  baseUrl: api,
-  token: () => getToken(),
-  runtime: {
-    setTimeout: (call, milliseconds) => setTimeout(call, milliseconds / scale),
-    now: () => start + (Date.now() - start) * scale,
-  },
-});
+const client = createClient({ baseUrl: api, token: () => getToken() });
 globalThis.load = Math.random().toString(36);
 const show = (shown) => record(load, JSON.stringify(shown));
 client.watch({}, { onUpdate: show, onProblem: ({ code }) => show({ problem: code }) });
