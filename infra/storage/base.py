@@ -110,9 +110,9 @@ class Storage(Protocol):
         ...
 
     async def sign_write_url(
-        self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
+        self, user_id: str, key: str, *, size: int, content_type: str | None, expires_seconds: int
     ) -> SignedUrl:
-        """Return a URL to PUT an object of exactly this size in bytes and type."""
+        """Return a URL to PUT an object of exactly this size in bytes and type; without a type, of any or none."""
         ...
 
     async def create_multipart(

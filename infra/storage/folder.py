@@ -91,7 +91,7 @@ class FolderStorage:
         return FileDownload(stored, self.local_path(user_id, key)) if stored else None
 
     async def sign_write_url(
-        self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
+        self, user_id: str, key: str, *, size: int, content_type: str | None, expires_seconds: int
     ) -> SignedUrl:
         self.local_path(user_id, key)
         return self._sign(Grant("write", user_id, key, size, content_type), expires_seconds)

@@ -76,12 +76,13 @@ class S3Storage:
         return RedirectDownload(stored, signed.url)
 
     async def sign_write_url(
-        self, user_id: str, key: str, *, size: int, content_type: str, expires_seconds: int
+        self, user_id: str, key: str, *, size: int, content_type: str | None, expires_seconds: int
     ) -> SignedUrl:
-        name = bucket_key(user_id, key)
-        arguments = {"Key": name, "ContentLength": size, "ContentType": content_type}
-        url = await self._bucket.presign("put_object", expires_seconds, **arguments)
-        return SignedUrl(url, {"Content-Type": content_type})
+        headers = {"Content-Type": content_type} if content_type else {}
+        arguments: dict[str, Any] = {"Key": bucket_key(user_id, key), "ContentLength": size}
+        if content_type:
+            arguments["ContentType"] = content_type
+        return SignedUrl(await self._bucket.presign("put_object", expires_seconds, **arguments), headers)
 
     async def create_multipart(
         self, user_id: str, key: str, *, size: int, content_type: str, checksum: str | None = None

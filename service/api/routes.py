@@ -20,7 +20,7 @@ from service.api.fixed_paths import FixedRoute
 from service.api.openapi import document
 from service.api.pages import handlers
 from service.api.streaming import sse, tickets, websocket
-from service.api.transfers import download_urls, files, output_uploads, probes, uploads
+from service.api.transfers import download_urls, files, output_uploads, probes, upload_parts, uploads
 from service.api.web_modules import MODULES, web_module_route
 
 ROUTES = [
@@ -40,9 +40,11 @@ ROUTES = [
     Route("/api/exports/{job_id}/download", exports.download_output),
     Route("/api/exports/{job_id}/download-url", download_urls.create_for_export, methods=["POST"]),
     Route("/api/uploads", uploads.create, methods=["POST"]),
-    Route("/api/uploads/{upload}", uploads.get),
-    Route("/api/uploads/{upload}", uploads.abort, methods=["DELETE"]),
-    Route("/api/uploads/{upload}/complete", uploads.complete, methods=["POST"]),
+    Route("/api/uploads/{upload}", upload_parts.get),
+    Route("/api/uploads/{upload}", upload_parts.abort, methods=["DELETE"]),
+    Route("/api/uploads/{upload}/parts", upload_parts.list_parts),
+    Route("/api/uploads/{upload}/parts/{number:int}", upload_parts.get_part_url),
+    Route("/api/uploads/{upload}/complete", upload_parts.complete, methods=["POST"]),
     Route("/api/uploads/{key:path}/probe", probes.probe, methods=["POST"]),
     Route("/api/uploads/{key:path}/download-url", download_urls.create_for_upload, methods=["POST"]),
     Route("/api/files/{key:path}", files.get),

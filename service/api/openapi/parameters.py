@@ -23,6 +23,10 @@ PATH_PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "The token of an upload in parts, from the response to its creation.",
         {"type": "string", "minLength": 1},
     ),
+    "number": (
+        "The number of the part, from 1.",
+        {"type": "integer", "minimum": 1},
+    ),
     "key": (
         "The key of the object; its slashes may be sent as they are.",
         {"type": "string", "minLength": 1},

@@ -18,7 +18,7 @@ from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.requests import json_response
 from service.api.state import State
 from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
-from service.api.transfers.uploads import StoredFile
+from service.api.transfers.upload_parts import StoredFile
 from service.problems import (
     AlreadyUploaded,
     DiskFullProblem,
@@ -67,7 +67,8 @@ async def put(request: Request[State]) -> Response:
     storage, grant = _verify_grant(request, "write", "part")
     size = grant.size or 0
     declared = request.headers.get("content-length")
-    if grant.content_type is not None and request.headers.get("content-type", "") != grant.content_type:
+    sent_type = request.headers.get("content-type", "")
+    if grant.content_type is not None and _media_type(sent_type) != _media_type(grant.content_type):
         raise UnsupportedType(f"This URL accepts only the content type {grant.content_type}.")
     if declared is not None and declared != str(size):
         raise Invalid(f"This URL accepts exactly {size} bytes.")
@@ -82,6 +83,11 @@ async def put(request: Request[State]) -> Response:
     except ObjectExists:
         raise AlreadyUploaded from None
     return json_response(StoredFile(key=grant.key, size=size), 201, {"ETag": f'"{etag}"'})
+
+
+def _media_type(content_type: str) -> str:
+    """Return a content type without its parameters, which clients write in many ways."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _verify_grant(request: Request[State], *acts: str) -> tuple[FolderStorage, Grant]:

@@ -29,6 +29,14 @@ class PartTarget(TypedDict):
     url: str
 
 
+class StoredPart(TypedDict):
+    """A part that has arrived: its number from 1, its size in bytes, and its ETag."""
+
+    number: int
+    size: int
+    etag: str
+
+
 async def missing_parts(storage: Storage, upload: Upload) -> list[int]:
     """Return the numbers of the parts that are missing or incomplete; raises NoSuchUpload."""
     stored_parts = {

@@ -115,9 +115,9 @@ class UploadTarget(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     method: str = "PUT"
-    url: str = ""
+    url: str | None = None
     headers: dict[str, str] = {}
-    upload: str = ""
+    upload: str | None = None
     part_size: int = 0
     arrived: tuple[int, ...] = ()
     parts: tuple[Part, ...] = ()

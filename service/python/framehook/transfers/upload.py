@@ -49,7 +49,9 @@ class Upload:
     async def run(self) -> str:
         """Upload the file and return its key."""
         target = await self._resume_target() or await self._request_target()
-        return await (self._upload_parts(target) if target.upload else self._upload_single(target))
+        if target.upload:
+            return await self._upload_parts(target, target.upload)
+        return await self._upload_single(target, target.url or "")
 
     async def _resume_target(self) -> UploadTarget | None:
         """Return the target of an unfinished upload of the same file, if it still exists."""
@@ -82,15 +84,15 @@ class Upload:
         path = f"/api/uploads/{quote(upload)}"
         return await self.http.load(UploadTarget, "GET", path, tries=TRANSFER_TRIES)
 
-    async def _upload_single(self, target: UploadTarget) -> str:
+    async def _upload_single(self, target: UploadTarget, url: str) -> str:
         headers = {**target.headers, "Content-Length": str(self.source.size)}
-        whole_file = Part(1, self.source.size, target.url)
-        await self.http.send_file(target.method, target.url, headers, partial(self._send_chunks, whole_file))
+        whole_file = Part(1, self.source.size, url)
+        await self.http.send_file(target.method, url, headers, partial(self._send_chunks, whole_file))
         self._check_unchanged()
         return target.key
 
-    async def _upload_parts(self, target: UploadTarget) -> str:
-        upload, idle_rounds = target.upload, 0
+    async def _upload_parts(self, target: UploadTarget, upload: str) -> str:
+        idle_rounds = 0
         self._part_size = target.part_size
         while target.parts:
             arrived = len(target.arrived)

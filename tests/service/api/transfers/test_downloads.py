@@ -162,7 +162,9 @@ async def test_an_upload_can_be_exported(app: AppHarness) -> None:
         pytest.param({"size": 10**15}, 413, id="too large"),
         pytest.param({"content_type": "text/html"}, 415, id="of text"),
         pytest.param({"content_type": "image/png"}, 415, id="of a picture"),
-        pytest.param({"content_type": "application/octet-stream"}, 415, id="of no known type"),
+        pytest.param(
+            {"content_type": "application/octet-stream", "filename": "a"}, 415, id="of no known type"
+        ),
         pytest.param({"filename": ""}, 422, id="of no name"),
         pytest.param({"owner": "bob"}, 422, id="with an unknown field"),
     ],
