@@ -43,7 +43,7 @@ ROUTES = [
     Route("/api/uploads/{upload}", upload_parts.get),
     Route("/api/uploads/{upload}", upload_parts.abort, methods=["DELETE"]),
     Route("/api/uploads/{upload}/parts", upload_parts.list_parts),
-    Route("/api/uploads/{upload}/parts/{number:int}", upload_parts.get_part_url),
+    Route("/api/uploads/{upload}/parts/{number}", upload_parts.get_part_url),
     Route("/api/uploads/{upload}/complete", upload_parts.complete, methods=["POST"]),
     Route("/api/uploads/{key:path}/probe", probes.probe, methods=["POST"]),
     Route("/api/uploads/{key:path}/download-url", download_urls.create_for_upload, methods=["POST"]),

@@ -109,11 +109,11 @@ async def list_parts(request: Request[State]) -> Response:
 async def get_part_url(request: Request[State]) -> Response:
     """Return a URL for one part, also for one that has arrived already."""
     upload, _ = await _load_upload(request)
-    number, count = int(request.path_params["number"]), len(part_sizes(upload.size))
-    if not 1 <= number <= count:
+    number, count = request.path_params["number"], len(part_sizes(upload.size))
+    if number not in map(str, range(1, count + 1)):
         raise NotFound(f"The upload has the parts 1 to {count}.")
     expires_at = format_timestamp(int(time.time()) + parts.URL_SECONDS)
-    (target,) = await parts.part_targets(request.state["storage"], upload, [number])
+    (target,) = await parts.part_targets(request.state["storage"], upload, [int(number)])
     return json_response(PartUrl(**target, method="PUT", expires_at=expires_at))
 
 
