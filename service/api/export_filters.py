@@ -26,7 +26,12 @@ class FilterQuery(StrictModel):
 
 
 class StreamQuery(FilterQuery):
-    """The filters of a stream, and what clients send there that can't set headers."""
+    """The filters of a stream or a socket, and the ticket of a client that can't set headers."""
 
     ticket: str | None = None
+
+
+class EventStreamQuery(StreamQuery):
+    """The same, and what a client sends that can't set `Last-Event-ID`."""
+
     last_event_id: Annotated[str | None, pydantic.Field(alias="lastEventId")] = None

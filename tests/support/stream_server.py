@@ -44,13 +44,19 @@ class StreamServer:
         self, *, user: str = "local", headers: dict[str, str] | None = None, **fields: object
     ) -> FakeRun:
         """Submit an export, with these fields in its body, and return its run."""
+        await self.post_export(user=user, headers=headers, **fields)
+        return await self.next_run()
+
+    async def post_export(
+        self, *, user: str = "local", headers: dict[str, str] | None = None, **fields: object
+    ) -> None:
+        """Submit an export."""
         path = self.settings.data_dir / "objects" / user / SOURCE
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"video")
         body = {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}} | fields
         answer = await self.client.post("/api/exports", json=body, headers=headers)
         assert answer.status_code == 202, answer.text
-        return await self.next_run()
 
     async def next_run(self) -> FakeRun:
         """Wait for the next attempt that the dispatcher starts, and return its run."""

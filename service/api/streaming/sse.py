@@ -15,7 +15,7 @@ from starlette.responses import Response
 from callbacks.envelope import EventType
 from infra.database.errors import DATABASE_ERRORS
 from service.api.auth import Access
-from service.api.export_filters import StreamQuery
+from service.api.export_filters import EventStreamQuery
 from service.api.exports import ExportList, load_job
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 from service.api.openapi.parameters import LAST_EVENT_ID
@@ -91,7 +91,8 @@ CLOSING_EVENTS = {name: StreamEndReason for name, _ in _LAST_EVENTS.values()}
 )
 async def export_events(request: Request[State]) -> Response:
     """Stream one export; with `Accept: application/json`, respond with its stored timeline."""
-    if "application/json" in request.headers.get("accept", ""):
+    accepted = request.headers.get("accept", "")
+    if "application/json" in accepted and EVENT_STREAM not in accepted:
         return await _timeline(request)
     try:
         access = await request.state["authenticator"].stream_access(request)
@@ -115,7 +116,7 @@ def _has_seen(request: Request[State], sequence: int) -> bool:
     "watch_exports",
     Tag.STREAMS,
     credential=Credential.STREAM,
-    query=StreamQuery,
+    query=EventStreamQuery,
     headers=(LAST_EVENT_ID,),
     answers={
         200: Answer(
@@ -134,7 +135,7 @@ async def user_events(request: Request[State]) -> Response:
         access = await request.state["authenticator"].stream_access(request)
     except Unavailable:
         return _refusal_stream()
-    export_filter = parse_query(request, StreamQuery).to_filter()
+    export_filter = parse_query(request, EventStreamQuery).to_filter()
     return EventStream(
         _events(request, access, partial(_user_events, request, access.user_id, export_filter))
     )

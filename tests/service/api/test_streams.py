@@ -86,6 +86,14 @@ async def test_a_client_that_reconnects_gets_what_is_new(server: StreamServer) -
         assert event.job["progress"] == 70
 
 
+@pytest.mark.parametrize("accept", ["text/event-stream", "*/*", "application/json, text/event-stream", ""])
+async def test_a_client_that_accepts_a_stream_gets_it(server: StreamServer, accept: str) -> None:
+    run = await server.submit_export()
+    await run.report_failed()
+    answer = await server.client.get(events_path(run), headers={"accept": accept})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
 async def test_a_stream_of_all_exports_continues_after_an_export_ends(server: StreamServer) -> None:
     first_run = await server.submit_export()
     async with server.events("/api/exports/events") as events:

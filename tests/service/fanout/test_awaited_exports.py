@@ -60,6 +60,21 @@ async def test_streams_opened_before_their_export_exists_follow_it_to_its_end(
     await wait_until(lambda: server.stream_count == 0)
 
 
+async def test_an_export_that_another_replica_creates_ends_the_wait(
+    postgresql_url: str, settings: Settings, stack: AsyncExitStack
+) -> None:
+    await delete_all_rows(postgresql_url)
+    stack.push_async_callback(delete_all_rows, postgresql_url)
+    shared = settings.model_copy(update={"database_url": postgresql_url})
+    here, there = [await stack.enter_async_context(open_server(shared)) for _ in range(2)]
+    async with here.events(EVENTS) as events:
+        await wait_until(lambda: here.stream_count == 1)
+        await there.post_export(export_id=CHOSEN)
+        first = await events.next()
+        assert first is not None
+        assert first.job["export_id"] == CHOSEN
+
+
 async def test_a_socket_that_waits_answers_pings(server: StreamServer) -> None:
     async with connect(f"ws://{server.address}/ws/export/{CHOSEN}") as socket, asyncio.timeout(10):
         await socket.send("ping")
