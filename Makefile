@@ -46,7 +46,6 @@ fuzz: setup-dev ## Send generated requests to a service of its own for 10 minute
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: setup-dev ## Lint, types, layers, names and sizes
-	@$(BIN)/python -c 'import framehook' 2>/dev/null || $(PIP) --no-deps -e . # installed before it was there
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
