@@ -10,8 +10,8 @@ from typing import Any, NoReturn, Union, get_args, get_origin
 import pydantic
 
 from framehook import FramehookError
-from framehook.transfers.media_types import content_type_of, is_named_as_video
 from gpu.export_types.registry import UnknownExportType, find_export_type
+from service.video_types import NoVideoType, find_video_type
 
 MAX_CONFIG_BYTES = 2 * 2**20
 MAX_ERRORS_SHOWN = 10
@@ -60,11 +60,11 @@ def check_video(path: Path) -> None:
     with path.open("rb") as file:
         if not file.read(1):
             raise FramehookError(f"{path} is empty; give a video file")
-    if not is_named_as_video(path):
-        media_type = content_type_of(path.name)
-        raise FramehookError(
-            f"{path} does not have the suffix of a video ({media_type}); rename it to .mp4, .mov, .mkv or similar"
-        )
+    try:
+        find_video_type(path.name, "")
+    except NoVideoType:
+        advice = "rename it to .mp4, .mov, .mkv or similar"
+        raise FramehookError(f"{path} does not have the suffix of a video; {advice}") from None
 
 
 def check_config(type_name: str, parameters: Mapping[str, Any]) -> None:

@@ -153,7 +153,7 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a text": (
         "a.txt",
         lambda path: path.write_text("x"),
-        "a.txt does not have the suffix of a video (text/plain)",
+        "a.txt does not have the suffix of a video",
     ),
     "a link to nothing": ("a.mp4", lambda path: path.symlink_to("none"), "a.mp4 does not exist"),
 }

@@ -12,7 +12,6 @@ from urllib.parse import quote
 from framehook.errors import CorruptTransfer, NotFound, Problem
 from framehook.http_client import RETRYABLE_STATUSES, TRANSFER_TRIES, HttpClient
 from framehook.models import Part, StoredFile, UploadTarget
-from framehook.transfers.media_types import content_type_of
 from framehook.transfers.resume_state import ResumeState
 from framehook.transfers.source_file import SourceFile
 
@@ -67,12 +66,9 @@ class Upload:
 
     async def _request_target(self) -> UploadTarget:
         name = self.source.name.encode("utf-8", "replace").decode()[-255:]
-        content_type = self.content_type or content_type_of(name)
-        body: dict[str, object] = {
-            "filename": name,
-            "size": self.source.size,
-            "content_type": content_type,
-        }
+        body: dict[str, object] = {"filename": name, "size": self.source.size}
+        if self.content_type is not None:
+            body["content_type"] = self.content_type
         if self.source.size >= MULTIPART_FROM_BYTES:
             body["parts"] = True
         target = await self.http.load(UploadTarget, "POST", "/api/uploads", body=body)
