@@ -9,7 +9,9 @@ from infra.liveness import Liveness
 from infra.storage import FolderStorage, Storage
 from infra.supervise import Supervisor
 from service.api.origins.policy import OriginPolicy
-from service.api.state import Limits, State
+from service.api.pages.console import create_console_files
+from service.api.state import State
+from service.api.system import create_operation
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
@@ -26,6 +28,7 @@ from service.factories import (
     create_limits,
     create_maintenance_loops,
     create_output_prober,
+    create_request_limits,
     create_runner,
     create_spec_builder,
     create_storage,
@@ -235,15 +238,13 @@ def _build_state(
         source_prober=Prober(),
         serializer=base.serializer,
         webhook_serializer=base.webhook_serializer,
-        limits=Limits(
-            upload_bytes=settings.max_upload_bytes,
-            output_bytes=settings.max_output_bytes,
-            endpoints=settings.max_webhooks_per_user,
-        ),
+        limits=create_request_limits(settings),
         runner_name=base.runner.name,
         runner_readiness=RunnerReadiness(base.runner),
         gpu=base.runner.gpu,
         origins=origins,
+        operation=create_operation(settings, base.database, base.clock),
+        console_files=create_console_files(settings),
         upload_key=derive_key(newest_key, "uploads"),
         master_keys=base.master_keys,
     )

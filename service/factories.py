@@ -19,6 +19,7 @@ from infra.storage.disk_reserve import DiskReserve
 from infra.storage.signed import UrlSigner
 from service.api.auth import Authenticator, JwksVerifier, SharedSecretVerifier, Verifier
 from service.api.origins.policy import OriginPolicy
+from service.api.state import Limits as RequestLimits
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
@@ -90,6 +91,14 @@ def bucket_config(settings: Settings) -> "S3Config | None":
         settings.r2_access_key_id,
         secret.get_secret_value(),
         settings.r2_bucket_name,
+    )
+
+
+def create_request_limits(settings: Settings) -> RequestLimits:
+    return RequestLimits(
+        upload_bytes=settings.max_upload_bytes,
+        output_bytes=settings.max_output_bytes,
+        endpoints=settings.max_webhooks_per_user,
     )
 
 

@@ -20,6 +20,7 @@ from service.web_addresses import ANY_ORIGIN, is_http_url, is_loopback, normaliz
 MIN_SECRET_BYTES = 32
 ENV_FILE = Path(".env")
 
+_PASSWORD = re.compile(r"://[^/@]*@")
 _PYDANTIC_TEXT = re.compile(r"^Input should be (.*?)(?:, unable to .*)?$")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     auth_audience: str | None = None
     auth_issuer: str | None = None
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    operators: Annotated[tuple[str, ...], NoDecode] = ()
 
     legacy_frontend: bool = False
 
@@ -86,7 +88,9 @@ class Settings(BaseSettings):
     max_streams_per_user: Annotated[int, Field(ge=1)] = 100
     max_streams: Annotated[int, Field(ge=1)] = 5_000
 
-    @field_validator("callback_secret", "allowed_origins", "webhook_allowed_networks", mode="before")
+    @field_validator(
+        "callback_secret", "allowed_origins", "operators", "webhook_allowed_networks", mode="before"
+    )
     @classmethod
     def _split_list(cls, value: object) -> object:
         return (
@@ -165,6 +169,10 @@ class Settings(BaseSettings):
         """Tell whether requests need a token; without authentication there is one local user."""
         return bool(self.auth_jwt_secret or self.auth_jwks_url)
 
+    def in_force(self) -> dict[str, str]:
+        """Return every setting as text; a secret only as whether it is set, a URL without its password."""
+        return {name.upper(): _to_public_text(getattr(self, name)) for name in type(self).model_fields}
+
     @property
     def modal_token(self) -> tuple[str, str] | None:
         """Return id and secret; None lets the Modal SDK find its own."""
@@ -191,6 +199,14 @@ class Settings(BaseSettings):
         host = "127.0.0.1" if self.host in ("0.0.0.0", "localhost") else self.host  # noqa: S104 - it is only compared
         host = "[::1]" if host == "::" else f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.port}"
+
+
+def _to_public_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return "set"
+    if isinstance(value, tuple):
+        return ", ".join(dict.fromkeys(_to_public_text(part) for part in value))
+    return "" if value is None else _PASSWORD.sub("://***@", str(value))
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -4,8 +4,9 @@
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
+import msgspec
 import pydantic
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
@@ -52,6 +53,14 @@ class RecentQuery(StrictModel):
     """`?hours=24`."""
 
     hours: Annotated[float, pydantic.Field(gt=0, le=24 * 366)] = 24
+
+
+class SubmittedRequest(TypedDict):
+    """Type, config and project of an export, as they were submitted."""
+
+    type: str
+    config: dict[str, Any]
+    project_id: str | int | None
 
 
 class ExportList(TypedDict):
@@ -118,6 +127,15 @@ async def list_recent(request: Request[State]) -> Response:
 async def get(request: Request[State]) -> Response:
     """Show one export."""
     return job_response(request, await load_job(request))
+
+
+@declare_operation("get_export_request", Tag.EXPORTS, answers={200: SubmittedRequest})
+async def get_request(request: Request[State]) -> Response:
+    """Show what the export was submitted with, for another one like it."""
+    job = await load_job(request)
+    return json_response(
+        SubmittedRequest(type=job.type, config=msgspec.json.decode(job.config), project_id=job.project)
+    )
 
 
 @declare_operation("cancel_export", Tag.EXPORTS, answers={202: Export}, problems=(AlreadyFinished,))

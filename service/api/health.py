@@ -69,7 +69,12 @@ async def readyz(request: Request[State]) -> Response:
 
     `runner_error` says what the runner lacks.
     """
-    state = request.state
+    readiness = await read_readiness(request.state)
+    return json_response(readiness, 200 if readiness["status"] == "ok" else 503)
+
+
+async def read_readiness(state: State) -> Readiness:
+    """Check every part."""
     problem = await state["runner_readiness"].problem()
     readiness = Readiness(
         status="ok",
@@ -83,7 +88,7 @@ async def readyz(request: Request[State]) -> Response:
         readiness["status"] = "failing"
     if problem is not None:
         readiness["runner_error"] = {"code": problem.code, "message": problem.message}
-    return json_response(readiness, 200 if readiness["status"] == "ok" else 503)
+    return readiness
 
 
 async def _run_check(check: Callable[[], Awaitable[None]]) -> Result:

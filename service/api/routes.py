@@ -12,6 +12,7 @@ from service.api import (
     exports,
     health,
     metrics,
+    system,
     verification,
     webhooks,
 )
@@ -19,9 +20,10 @@ from service.api.callbacks import Callbacks
 from service.api.fixed_paths import FixedRoute
 from service.api.openapi import document
 from service.api.pages import handlers
+from service.api.pages.console import get_console_file, get_page, get_sample
+from service.api.pages.web_modules import MODULES, web_module_route
 from service.api.streaming import sse, tickets, websocket
 from service.api.transfers import download_urls, files, output_uploads, probes, upload_parts, uploads
-from service.api.web_modules import MODULES, web_module_route
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
@@ -35,6 +37,7 @@ ROUTES = [
     Route("/api/exports/project/{project_id:path}", exports.list_project),
     Route("/api/exports/{job_id}", exports.get),
     Route("/api/exports/{job_id}", exports.cancel, methods=["DELETE"]),
+    Route("/api/exports/{job_id}/request", exports.get_request),
     Route("/api/exports/{job_id}/retry", exports.retry, methods=["POST"]),
     Route("/api/exports/{job_id}/events", sse.export_events),
     Route("/api/exports/{job_id}/download", exports.download_output),
@@ -65,6 +68,10 @@ ROUTES = [
     Route("/api/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
     Route("/api/stream-tickets", tickets.create_ticket, methods=["POST"]),
     *(web_module_route(name) for name in MODULES),
+    Route("/", get_page),
+    Route("/console/{file:path}", get_console_file),
+    Route("/sample.mp4", get_sample),
+    Route("/api/system", system.get),
     Route("/healthz", health.healthz),
     Route("/api/health", health.healthz),
     Route("/readyz", health.readyz),

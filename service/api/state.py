@@ -23,6 +23,8 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
+from service.jobs.statistics import DayCache
+from service.sample_file import SampleFile
 from service.webhooks.worker import DeliveryWorker
 
 
@@ -33,6 +35,23 @@ class Limits:
     upload_bytes: int
     output_bytes: int
     endpoints: int
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What operators see, and their user ids; None lets every user see it."""
+
+    operators: tuple[str, ...] | None
+    settings: dict[str, str]
+    days: DayCache
+
+
+@dataclass(frozen=True)
+class ConsoleFiles:
+    """The policy that the console is sent with, and its sample video."""
+
+    content_policy: str
+    sample: SampleFile
 
 
 class State(TypedDict):
@@ -67,5 +86,7 @@ class State(TypedDict):
     runner_readiness: RunnerReadiness
     gpu: str | None
     origins: OriginPolicy
+    operation: Operation
+    console_files: ConsoleFiles
     upload_key: bytes
     master_keys: tuple[bytes, ...]

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from framehook import Client, Export, FramehookError
 from infra.lock import LockTaken, hold_lock
-from service.cli import sample_video
+from service import sample_video
 from service.cli.console import (
     ExportDisplay,
     byte_callback,
@@ -107,7 +107,7 @@ class Demo:
         return job
 
     def _keep_running(self, child: subprocess.Popen[bytes], port: int) -> None:
-        self._step(f"The service keeps running at {self._url(port)} until you press Ctrl-C")
+        self._step(f"The service keeps running until you press Ctrl-C; see the export at {self._url(port)}")
         status = child.wait()
         self._show_log()
         raise FramehookError(f"the service stopped unexpectedly with status {status}")

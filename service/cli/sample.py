@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from framehook import FramehookError
-from service.cli import sample_video
+from service import sample_video
 from service.cli.errors import print_errors
 
 

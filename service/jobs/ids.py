@@ -20,6 +20,12 @@ def new_id(now: float) -> str:
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
+def first_id(at: float) -> str:
+    """Return the lowest string that an id of this time or later can be, in seconds since the epoch."""
+    digits = f"{int(at * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
+
+
 def is_job_id(value: str) -> bool:
     """Tell whether a string has the form of the ids that `new_id` makes."""
     return _JOB_ID.fullmatch(value) is not None

@@ -62,6 +62,9 @@ export interface Client {
   /** Get a URL of the file that needs no authorization, for `<video>`, `<a download>` or another player. */
   downloadUrl(id: string, options?: DownloadOptions): Promise<DownloadUrl>;
 
+  /** Call a route that has no method of its own, such as `GET /api/webhooks`; return the JSON of its response. */
+  request(method: string, path: string, options?: RequestOptions): Promise<any>;
+
   /** Close all watches and the connection. */
   close(): void;
 }
@@ -193,6 +196,14 @@ export interface DownloadOptions {
   disposition?: "inline" | "attachment";
   /** In seconds. */
   expiresIn?: number;
+}
+
+export interface RequestOptions {
+  /** Sent as JSON. */
+  body?: unknown;
+  query?: Record<string, unknown>;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
 }
 
 export interface DownloadUrl {

@@ -76,6 +76,7 @@ export function createClient(options) {
 		cancel: (id) => change("DELETE", id),
 		retry: (id) => change("POST", id, "/retry"),
 		downloadUrl: (id, options) => call("POST", id, "/download-url", { body: toWire(options), tries: 3 }),
+		request: (...parts) => http.json(...parts),
 		close: () => feed.each((watch) => watch.close()),
 	};
 }

@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.cli import sample_video
+from service import sample_video
 
 DEMO = (sys.executable, "-m", "service.cli.main", "demo")
 PATIENCE_SECONDS = 120

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import sample_video
+from service import sample_video
 from tests.support.service_process import CROP, ServiceProcess
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import pytest
 
-from service.cli import sample_video
+from service import sample_video
 from tests.support.service_process import (
     CROP,
     Job,

@@ -7,7 +7,7 @@ import jwt
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from service.cli.sample_video import write_video
+from service.sample_video import write_video
 from tests.docs.markdown import GUIDES, read_blocks
 from tests.javascript.page_builder import build_page
 from tests.support.service_process import ServiceProcess

@@ -17,6 +17,7 @@ PATH_PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "guide": ("The name of the guide.", {"type": "string", "minLength": 1}),
     "image": ("The name of the image.", {"type": "string", "minLength": 1}),
     "asset": ("The name of the file.", {"type": "string", "minLength": 1}),
+    "file": ("The path of the file.", {"type": "string", "minLength": 1}),
     "id": ("The id of the webhook.", _ID_TEXT),
     "delivery_id": ("The id of the delivery: the `webhook-id` of its message.", _ID_TEXT),
     "upload": (

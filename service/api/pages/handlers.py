@@ -12,7 +12,7 @@ from swagger_ui_bundle import swagger_ui_path
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 from service.api.pages.guide_rendering import find_image, read_guides, render_guide
 from service.api.pages.layout import ASSETS, PAGE_HEADERS, render_page
-from service.api.static_files import Content, content_response, file_response
+from service.api.pages.static_files import Content, content_response, file_response
 from service.problems import NotFound
 
 HTML: Final = "text/html"

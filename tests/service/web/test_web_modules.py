@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from service.api.web_modules import MODULES
+from service.api.pages.web_modules import MODULES
 from tests.support.app_harness import AppHarness
 from tests.support.npm.node_runtime import NODE, run_program
 

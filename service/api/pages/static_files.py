@@ -6,20 +6,21 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 
 async def file_response(
-    request: Request, path: Path, media_type: str, headers: Mapping[str, str]
+    request: Request[Any], path: Path, media_type: str, headers: Mapping[str, str]
 ) -> Response:
     """Send a file of the installation."""
     return content_response(request, await asyncio.to_thread(_read_file, path), media_type, headers)
 
 
 def content_response(
-    request: Request, content: "Content", media_type: str, headers: Mapping[str, str]
+    request: Request[Any], content: "Content", media_type: str, headers: Mapping[str, str]
 ) -> Response:
     """Send content, compressed if the client takes that, or say that it has not changed."""
     is_compressed = "gzip" in request.headers.get("accept-encoding", "")

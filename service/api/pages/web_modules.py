@@ -8,9 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
-from service.api.static_files import file_response
+from service.api.pages.static_files import file_response
 
-_FOLDER = Path(__file__).parents[1] / "web"
+_FOLDER = Path(__file__).parents[2] / "web"
 MODULES = ("framehook.js", "framehook-react.js", "framehook-element.js")
 CACHE_SECONDS = 300
 """Pages get a new version this long after an upgrade; then they ask with the ETag."""

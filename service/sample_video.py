@@ -1,9 +1,10 @@
-"""Create the demo's video: a moving ball that carries the frame number.
+"""Create the sample video: a moving ball that carries the frame number.
 
-A click marks each second.
+A click marks each second. `python -m service.sample_video PATH` writes it.
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
@@ -134,3 +135,7 @@ def _audio_frame() -> AudioFrame:
     frame = AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
     frame.sample_rate, frame.time_base, frame.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), 0
     return frame
+
+
+if __name__ == "__main__":
+    write_video(Path(sys.argv[1]))

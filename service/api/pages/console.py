@@ -1,0 +1,109 @@
+"""The console: the page at `/`, its files, and a sample video for those who have none at hand."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
+from service.api.pages.static_files import file_response
+from service.api.state import ConsoleFiles, State
+from service.problems import NotFound, Unavailable
+from service.sample_file import SampleFile
+from service.settings import Settings
+
+CONTENT_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FOLDER = Path(__file__).parents[2] / "web" / "console"
+PAGE = _FOLDER / "index.html"
+FILES = {
+    path.relative_to(_FOLDER).as_posix(): path
+    for path in sorted(_FOLDER.rglob("*"))
+    if path.suffix in CONTENT_TYPES and path != PAGE
+}
+
+
+def create_console_files(settings: Settings) -> ConsoleFiles:
+    """Return the policy for the storage that is set, and the sample in the data folder."""
+    return ConsoleFiles(content_policy(_storage_origins(settings)), SampleFile(settings.data_dir))
+
+
+def _storage_origins(settings: Settings) -> tuple[str, ...]:
+    """Return the origins of a bucket's signed URLs; none without a bucket."""
+    if settings.r2_endpoint_url is None:
+        return ()
+    url = urlsplit(settings.r2_endpoint_url)
+    return f"{url.scheme}://{url.netloc}", f"{url.scheme}://{settings.r2_bucket_name}.{url.netloc}"
+
+
+def content_policy(storage_origins: tuple[str, ...]) -> str:
+    """Return the Content-Security-Policy: nothing from elsewhere, except files of the bucket."""
+    own_and_storage = " ".join(("'self'", *storage_origins))
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            f"media-src {own_and_storage} blob:",
+            f"connect-src {own_and_storage}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        )
+    )
+
+
+@declare_operation(
+    "get_console",
+    Tag.DOCUMENTS,
+    credential=Credential.ANYONE,
+    answers={200: Answer("The page.", media_type="text/html"), 304: Answer("The page is still the same.")},
+)
+async def get_page(request: Request[State]) -> Response:
+    """Show the console, which makes and follows exports in the browser."""
+    return await _send_file(request, PAGE)
+
+
+@declare_operation(
+    "get_console_file",
+    Tag.DOCUMENTS,
+    credential=Credential.ANYONE,
+    answers={
+        200: Answer("The file.", media_type="text/javascript"),
+        304: Answer("The file is still the same."),
+    },
+    problems=(NotFound,),
+)
+async def get_console_file(request: Request[State]) -> Response:
+    """Get a script, a style or a picture of the console."""
+    path = FILES.get(str(request.path_params["file"]))
+    if path is None:
+        raise NotFound
+    return await _send_file(request, path)
+
+
+@declare_operation(
+    "get_sample",
+    Tag.DOCUMENTS,
+    credential=Credential.ANYONE,
+    answers={200: Answer("The video.", media_type="video/mp4")},
+    problems=(Unavailable,),
+)
+async def get_sample(request: Request[State]) -> Response:
+    """Get the sample video, ten seconds of a moving ball; it is created when it is asked for first."""
+    try:
+        path = await request.state["console_files"].sample.load()
+    except OSError as error:
+        raise Unavailable("The sample video can't be created on this machine; see the log.") from error
+    return FileResponse(path, media_type="video/mp4", headers={"Cache-Control": "no-cache"})
+
+
+async def _send_file(request: Request[State], path: Path) -> Response:
+    headers = {
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": request.state["console_files"].content_policy,
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
+    return await file_response(request, path, CONTENT_TYPES[path.suffix], headers)

@@ -1,0 +1,93 @@
+"""`GET /api/system`: health, queue, days and settings, for operators."""
+
+from importlib.metadata import version
+from typing import TypedDict
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from infra.database.base import Database
+from service.api.health import Readiness, read_readiness
+from service.api.openapi.operations import Tag, declare_operation
+from service.api.requests import json_response
+from service.api.state import Operation, State
+from service.clock import Clock
+from service.jobs import statistics
+from service.jobs.pricing import estimate_usd
+from service.problems import Forbidden
+from service.settings import Settings
+
+
+class QueueState(TypedDict):
+    """The exports of all users that wait and run; `oldest_seconds` is how long the oldest has waited."""
+
+    pending: int
+    processing: int
+    oldest_seconds: float | None
+
+
+class DayTotals(TypedDict):
+    """The exports that were submitted on a day (UTC), and their GPU time and its price if it is known."""
+
+    day: str
+    exports: int
+    failed: int
+    gpu_seconds: float
+    cost_usd: float | None
+
+
+class System(TypedDict):
+    """The state of the service; a secret setting shows only whether it is set."""
+
+    version: str
+    health: Readiness
+    queue: QueueState
+    days: list[DayTotals]
+    settings: dict[str, str]
+
+
+class NotOperator(Forbidden):
+    title = "Only operators may see the system; OPERATORS names them."
+    code = "not_operator"
+
+
+def create_operation(settings: Settings, database: Database, clock: Clock) -> Operation:
+    """Return what operators see; without authentication the local user is one."""
+    operators = settings.operators if settings.authenticated else None
+    return Operation(operators, settings.in_force(), statistics.DayCache(database, clock))
+
+
+@declare_operation("get_system", Tag.OPERATION, answers={200: System}, problems=(NotOperator,))
+async def get(request: Request[State]) -> Response:
+    """Show the state of the service; raises NotOperator."""
+    state = request.state
+    user_id = await state["authenticator"].user(request)
+    operators = state["operation"].operators
+    if operators is not None and user_id not in operators:
+        raise NotOperator
+    async with state["database"].reading() as session:
+        queue = await statistics.read_queue(session)
+    now, oldest_at = state["clock"].wall(), queue.oldest_at
+    return json_response(
+        System(
+            version=version("framehook"),
+            health=await read_readiness(state),
+            queue={
+                "pending": queue.pending,
+                "processing": queue.processing,
+                "oldest_seconds": None if oldest_at is None else round(max(0.0, now - oldest_at), 1),
+            },
+            days=[_to_totals(day, state["gpu"]) for day in await state["operation"].days.load()],
+            settings=state["operation"].settings,
+        )
+    )
+
+
+def _to_totals(day: statistics.Day, gpu: str | None) -> DayTotals:
+    return {
+        "day": day.day,
+        "exports": day.exports,
+        "failed": day.failed,
+        "gpu_seconds": day.gpu_seconds,
+        "cost_usd": estimate_usd(gpu, day.gpu_seconds),
+    }

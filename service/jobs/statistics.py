@@ -1,0 +1,80 @@
+"""What operators ask of all jobs: how many wait and since when, and what each day brought."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import case, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.database.base import Database
+from service.clock import Clock
+from service.jobs.ids import first_id
+from service.jobs.models import IS_ACTIVE, JOBS, Status
+
+DAYS = 14
+CACHE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Queue:
+    """How many exports wait and run; `oldest_at` is when the oldest that waits was submitted."""
+
+    pending: int
+    processing: int
+    oldest_at: float | None
+
+
+@dataclass(frozen=True)
+class Day:
+    """The exports that were submitted on a day (UTC, as `2026-11-30`)."""
+
+    day: str
+    exports: int
+    failed: int
+    gpu_seconds: float
+
+
+async def read_queue(session: AsyncSession) -> Queue:
+    """Count the active exports of all users."""
+    columns = (JOBS.c.status, func.count(), func.min(JOBS.c.created_at))
+    query = select(*columns).where(IS_ACTIVE).group_by(JOBS.c.status)
+    rows = {status: (count, oldest) for status, count, oldest in await session.execute(query)}
+    pending, oldest_at = rows.get(Status.PENDING, (0, None))
+    processing, _ = rows.get(Status.PROCESSING, (0, None))
+    return Queue(pending, processing, oldest_at)
+
+
+async def read_days(session: AsyncSession, *, now: float, count: int = DAYS) -> list[Day]:
+    """Return the last days up to today, oldest first; each is a range of the primary key."""
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    starts = [today - timedelta(days=age) for age in range(count - 1, -1, -1)]
+    return [await _read_day(session, start) for start in starts]
+
+
+async def _read_day(session: AsyncSession, start: datetime) -> Day:
+    end = start + timedelta(days=1)
+    failed = func.sum(case((JOBS.c.status == Status.ERROR, 1), else_=0))
+    query = select(func.count(), failed, func.sum(JOBS.c.gpu_seconds)).where(
+        JOBS.c.job_id >= first_id(start.timestamp()), JOBS.c.job_id < first_id(end.timestamp())
+    )
+    exports, failures, gpu_seconds = (await session.execute(query)).one()
+    return Day(start.date().isoformat(), exports, failures or 0, round(gpu_seconds or 0.0, 3))
+
+
+class DayCache:
+    """The days of all users, read again after a minute."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._days: list[Day] = []
+        self._read_at = float("-inf")
+
+    async def load(self) -> list[Day]:
+        """Return the last days, oldest first."""
+        now = self._clock.monotonic()
+        if now - self._read_at > CACHE_SECONDS:
+            async with self._database.reading() as session:
+                self._days = await read_days(session, now=self._clock.wall())
+            self._read_at = now
+        return self._days

@@ -1,0 +1,153 @@
+"""The list and the detail page follow exports over a bad network, for a user who is signed in."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from service.settings import load_settings
+from tests.console.console_page import ConsolePage, open_console
+from tests.javascript.proxied_service import ProxiedService, open_proxied_service
+from tests.support.browser.faulty_proxy import Sockets
+from tests.support.live_server import MASTER
+
+JWT_SECRET = "a shared secret that is long enough for tests, even for those of SHA-512"
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[ProxiedService]:
+    """The service of several users behind a faulty proxy; its runs are simulated."""
+    settings = load_settings(
+        data_dir=tmp_path,
+        host="127.0.0.1",
+        port=8000,
+        callback_secret=MASTER,
+        auth_jwt_secret=JWT_SECRET,
+        _env_file="",
+    )
+    async with open_proxied_service(settings) as proxied:
+        yield proxied
+
+
+@pytest.fixture
+async def console(browser_context: BrowserContext, service: ProxiedService) -> AsyncIterator[ConsolePage]:
+    """A tab that is not signed in yet."""
+    async with open_console(browser_context, service.url) as page:
+        yield page
+
+
+async def sign_in(console: ConsolePage, token: str) -> None:
+    await console.open()
+    await console.page.get_by_label("Token").fill(token)
+    await console.press_button("Sign in")
+
+
+async def test_a_visitor_is_asked_for_a_token_and_told_when_it_is_wrong(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    await sign_in(console, "no token")
+    await expect(console.page.get_by_role("alert")).to_contain_text("invalid or expired")
+    await console.page.get_by_label("Token").fill(service.create_token())
+    await console.press_button("Sign in")
+    await expect(console.page.get_by_role("heading", name="Exports", exact=True)).to_be_visible()
+    await console.press_button("Sign out")
+    await expect(console.page.get_by_label("Token")).to_be_visible()
+
+
+async def test_an_export_is_followed_from_its_first_state_to_its_failure_and_tried_again(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    await sign_in(console, service.create_token())
+    await expect(console.page.get_by_text("No exports yet")).to_be_visible()
+    run = await service.submit_export()
+    row = console.page.locator(".row")
+    await expect(row).to_contain_text("Waiting")
+    await run.report_started()
+    await run.report_progress(40)
+    await expect(row).to_contain_text("encoding, 40 %")
+    await expect(console.page).to_have_title("40 % · Exports · Framehook")
+
+    await row.click()
+    await run.report_failed()
+    await expect(console.page.locator(".problem").first).to_contain_text(
+        "The file holds no video. (no_video)"
+    )
+    await expect(console.page.get_by_role("img", name="attempt 1")).to_be_visible()
+    await console.press_button("Try again")
+    await expect(console.page.locator(".badge")).to_have_text("Waiting")
+    await console.press_button("Cancel")
+    await expect(console.page.locator(".badge")).to_have_text("Cancelled")
+
+
+async def test_the_filters_of_the_list_hold_for_what_comes_later_too(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    await sign_in(console, service.create_token())
+    run = await service.submit_export()
+    await expect(console.page.locator(".row")).to_have_count(1)
+    await console.page.get_by_label("Status").select_option("error")
+    await expect(console.page.get_by_text("No export matches these filters.")).to_be_visible()
+    await run.report_started()
+    await run.report_failed()
+    await expect(console.page.locator(".row")).to_contain_text("Failed")
+
+
+async def test_what_ended_while_nobody_looked_is_shown_once(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    run = await service.submit_export()
+    await run.report_started()
+    await run.report_failed()
+    await sign_in(console, service.create_token())
+    await expect(console.page.get_by_text("1 finished while you were away")).to_be_visible()
+    await console.press_button("Got it")
+    await service.proxy.wait_for(
+        lambda: any(
+            each.path == "/api/exports/acknowledge" and each.status == 200
+            for each in service.proxy.connections
+        )
+    )
+    await console.page.reload()
+    await expect(console.page.locator(".row")).to_have_count(1)
+    await expect(console.page.get_by_text("while you were away")).to_be_hidden()
+
+
+@pytest.mark.parametrize("sockets", [Sockets.REFUSE, Sockets.PASS])
+async def test_a_network_that_cuts_and_swallows_websockets_hides_no_state(
+    console: ConsolePage, service: ProxiedService, sockets: Sockets
+) -> None:
+    service.proxy.sockets = sockets
+    await sign_in(console, service.create_token())
+    transport = "Live (events)" if sockets is Sockets.REFUSE else "Live"
+    await expect(console.page.locator("#connection")).to_have_text(transport)
+    run = await service.submit_export()
+    await run.report_started()
+    await run.report_progress(30)
+    row = console.page.locator(".row")
+    await expect(row).to_contain_text("30 %")
+    service.proxy.cut()
+    await run.report_progress(60)
+    await expect(row).to_contain_text("60 %")
+    await service.stop()
+    await expect(console.page.locator("#connection")).to_have_text("Reconnecting …")
+    await service.start()
+    await service.reconnect_run(run).report_failed()
+    await expect(row).to_contain_text("Failed")
+    assert service.proxy.most_streams == 1
+
+
+async def test_two_tabs_share_one_connection_and_both_see_the_end(
+    console: ConsolePage, service: ProxiedService, browser_context: BrowserContext
+) -> None:
+    await sign_in(console, service.create_token())
+    async with open_console(browser_context, service.url) as second:
+        await sign_in(second, service.create_token())
+        run = await service.submit_export()
+        await run.report_started()
+        for page in (console.page, second.page):
+            await expect(page.locator(".row")).to_contain_text("Running")
+        await run.report_failed()
+        for page in (console.page, second.page):
+            await expect(page.locator(".row")).to_contain_text("Failed")
+        assert service.proxy.most_streams == 1

@@ -1,0 +1,173 @@
+"""Every page: accessible, from one origin, within its budget, and without a control that does nothing."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.console.console_page import ConsolePage
+from tests.service.webhooks.verifying_receivers import (
+    PythonReceiver,
+    run_python_receiver,
+    verify_with_standardwebhooks,
+)
+from tests.support.service_process import ServiceProcess
+
+WEB = Path(__file__).parents[2] / "service" / "web"
+MAX_BYTES, MAX_FIRST_PAGE_BYTES = 190_000, 120_000
+FILES = [path for path in (WEB / "console").rglob("*") if path.is_file()]
+PAGES = ["#/", "#/new", "#/webhooks", "#/system"]
+
+
+@pytest.fixture(scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceProcess]:
+    """A service that may send webhooks to this machine."""
+    settings = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
+    async with ServiceProcess(tmp_path_factory.mktemp("console"), settings) as process:
+        yield process
+
+
+async def find_violations(page: Page, npm_packages: Path) -> list[str]:
+    """Return what axe finds wrong with the page, in light and in dark."""
+    violations: list[str] = []
+    source = (npm_packages / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        await page.evaluate(source)
+        result = await page.evaluate("axe.run()")
+        violations += [
+            f"{scheme}: {violation['id']} at {node['target']}"
+            for violation in result["violations"]
+            for node in violation["nodes"]
+        ]
+    return violations
+
+
+@pytest.mark.parametrize("place", PAGES)
+async def test_a_page_is_accessible(console: ConsolePage, npm_packages: Path, place: str) -> None:
+    await console.open(place)
+    await console.page.wait_for_load_state("networkidle")
+    assert await find_violations(console.page, npm_packages) == []
+
+
+@pytest.mark.parametrize("tool", ["Framing", "Overlay", "Annotate"])
+async def test_the_editor_is_accessible(
+    console: ConsolePage, npm_packages: Path, gradient: Path, tool: str
+) -> None:
+    await console.upload(gradient)
+    await console.press_button(tool)
+    if tool == "Overlay":
+        await console.press_button("Add highlight")
+        await console.press_button("Add text")
+    if tool == "Annotate":
+        await console.page.keyboard.press("o")
+        await console.press_button("Mark out (O)")
+    assert await find_violations(console.page, npm_packages) == []
+
+
+async def test_a_finished_export_plays_beside_its_source_and_its_settings_can_be_used_again(
+    console: ConsolePage, npm_packages: Path, gradient: Path
+) -> None:
+    await console.upload(gradient)
+    await console.export()
+    await expect(console.page.locator("figure video")).to_have_count(2)
+    assert await find_violations(console.page, npm_packages) == []
+    async with console.page.expect_download() as download:
+        await console.press_button("Download")
+    assert (await download.value).suggested_filename.endswith(".mp4")
+    await console.press_button("Use these settings again")
+    await console.wait_for_stage()
+    await console.open("#/")
+    await expect(console.page.locator("figure video")).to_have_count(2)
+
+
+async def test_nothing_is_loaded_from_another_origin_and_no_script_may_run_inline(
+    console: ConsolePage,
+) -> None:
+    requested: list[str] = []
+    console.page.on("request", lambda request: requested.append(request.url))
+    for place in PAGES:
+        await console.open(place)
+    assert [url for url in requested if not url.startswith((console.url, "blob:", "data:"))] == []
+    response = await console.page.goto(console.url)
+    assert response is not None
+    policy = response.headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+
+
+async def test_the_console_is_small(console: ConsolePage) -> None:
+    loaded: list[str] = []
+    console.page.on("request", lambda request: loaded.append(request.url.removeprefix(console.url)))
+    await console.open("#/")
+    sizes = {f"/console/{path.relative_to(WEB / 'console')}": path.stat().st_size for path in FILES}
+    sizes |= {"/": sizes.pop("/console/index.html"), "/framehook.js": (WEB / "framehook.js").stat().st_size}
+    assert sum(sizes.get(path, 0) for path in set(loaded)) <= MAX_FIRST_PAGE_BYTES
+    assert sum(sizes.values()) <= MAX_BYTES
+
+
+async def test_five_thousand_exports_are_a_few_rows_in_the_page(console: ConsolePage) -> None:
+    await console.open("#/")
+    rows = await console.page.evaluate(
+        """async () => {
+            const { WindowList } = await import("/console/window_list.js");
+            const list = new WindowList({
+                label: "Many", keyOf: (item) => item, onEnd: () => {},
+                create: () => document.createElement("p"), update: (element, item) => { element.textContent = item; },
+            });
+            document.querySelector("main").append(list.element);
+            list.show(Array.from({ length: 5000 }, (_, index) => index));
+            list.element.scrollTop = 56 * 4000;
+            await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+            const texts = [...list.space.children].map((row) => row.textContent);
+            list.close();
+            return texts;
+        }"""
+    )
+    assert "4000" in rows
+    assert len(rows) < 60
+
+
+@pytest.fixture
+def receiver() -> Iterator[PythonReceiver]:
+    with run_python_receiver(verify_with_standardwebhooks) as running:
+        yield running
+
+
+async def test_a_webhook_is_added_tested_and_sent_again_after_its_receiver_failed(
+    console: ConsolePage, npm_packages: Path, receiver: PythonReceiver
+) -> None:
+    await console.open("#/webhooks")
+    await console.page.get_by_label("URL").fill(receiver.url)
+    await console.press_button("Add")
+    secret = (await console.page.locator("pre").first.text_content()) or ""
+    await console.page.get_by_role("link", name=receiver.url).click()
+    await console.press_button("Send a test event")
+    delivery = console.page.locator(".delivery").first
+    await delivery.locator("summary").click()
+    await expect(delivery).to_contain_text("400")
+
+    await receiver.use_key(secret)
+    await console.press_button("Send again")
+    await expect(console.page.locator(".delivery").first).to_contain_text("delivered")
+    assert len(receiver.received) == 1
+    assert await find_violations(console.page, npm_packages) == []
+
+    await console.page.get_by_label("Headers, one on a line").fill(
+        f"webhook-id: a\nwebhook-timestamp: {int(time.time())}\nwebhook-signature: v1,AAAA"
+    )
+    await console.page.get_by_label("Body, byte for byte").fill("{}")
+    await console.press_button("Check")
+    await expect(console.page.get_by_role("status").filter(has_text="base64")).to_be_visible()
+    await console.press_button("Delete")
+    await console.press_button("Delete it and its log")
+    await expect(console.page.get_by_text("None yet")).to_be_visible()
+
+
+async def test_an_address_that_is_refused_says_why(console: ConsolePage) -> None:
+    await console.open("#/webhooks")
+    await console.page.get_by_label("URL").fill("http://user:pass@localhost:1/hook")
+    await console.press_button("Add")
+    await expect(console.page.get_by_role("alert").filter(has_text="url")).to_be_visible()
