@@ -14,7 +14,7 @@ from playwright.async_api import BrowserContext
 from tests.docs.markdown import GUIDES, read_blocks
 from tests.support.npm.node_runtime import NODE, run_program
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 60
 TICKETS = "get-ticket.js"
 
 
@@ -110,7 +110,7 @@ async def run_in_page(script: Path, context: BrowserContext, page_origin: str) -
     (folder / "index.html").write_text('<!doctype html><script src="client.js"></script>')
     watching = Watching()
     page = await context.new_page()
-    page.on("pageerror", lambda error: watching.complaints.append(str(error)))
+    page.on("pageerror", lambda error: watching.note(partial(watching.complaints.append, str(error))))
     await page.expose_function(
         "report", lambda state: watching.note(lambda: watching.states.append(json.loads(state)))
     )

@@ -9,6 +9,7 @@ from tests.javascript.guide_clients import Watching, run_in_node, run_in_page, w
 from tests.javascript.proxied_service import ProxiedService
 from tests.support.fakes import FakeRun
 
+UNKNOWN = "01a22a43-4e6f-76e1-94bf-bf2a5be0c92d"
 IN_NODE = "const show = (job) => console.log(JSON.stringify(job));"
 IN_PAGE = "const show = (job) => report(JSON.stringify(job));"
 IN_NODE_ONLY = ["eventsource-package.mjs", "ws.mjs"]
@@ -107,8 +108,7 @@ async def test_fetch_event_source_comes_back_after_a_restart_of_the_service(
 async def test_a_client_in_node_gives_up_an_export_that_does_not_exist(
     npm_folder: Path, service: ProxiedService, snippet: str
 ) -> None:
-    unknown = "01a22a43-4e6f-76e1-94bf-bf2a5be0c92d"
-    script = write_for(npm_folder, snippet, service, unknown, IN_NODE)
+    script = write_for(npm_folder, snippet, service, UNKNOWN, IN_NODE)
     async with run_in_node(script) as watching:
         await watching.wait_for(lambda watching: watching.exit_status == 0)
     assert service.proxy.stream_statuses == [404]
@@ -119,9 +119,30 @@ async def test_a_client_in_node_gives_up_an_export_that_does_not_exist(
 async def test_a_reconnecting_socket_that_is_refused_backs_off(
     npm_folder: Path, service: ProxiedService, snippet: str
 ) -> None:
-    unknown = "01a22a43-4e6f-76e1-94bf-bf2a5be0c92d"
-    script = write_for(npm_folder, snippet, service, unknown, IN_NODE)
+    script = write_for(npm_folder, snippet, service, UNKNOWN, IN_NODE)
     async with run_in_node(script):
         await service.proxy.wait_for(lambda: service.proxy.stream_statuses == [404, 404, 404])
     first, _, third = [each.opened_at for each in service.proxy.connections if each.is_stream]
     assert third - first > 1
+
+
+async def test_an_event_source_gets_another_ticket_when_its_own_has_expired(
+    npm_folder: Path, service: ProxiedService, browser_context: BrowserContext, page_origin: str
+) -> None:
+    short = "const fetch = (url, call) => globalThis.fetch(url, { ...call, body: '{\"expires_in\": 2}' });"
+    run = await service.submit_export()
+    script = write_for(npm_folder, "event-source.js", service, run.spec.job_id, f"{IN_PAGE}\n{short}")
+    async with run_in_page(script, browser_context, page_origin) as watching:
+        await service.proxy.wait_for(lambda: service.proxy.stream_statuses[-2:] == [401, 200])
+        await run.report_failed()
+        await watching.wait_for(lambda watching: watching.states[-1]["status"] == "error")
+
+
+async def test_fetch_event_source_stops_at_a_refusal(
+    npm_folder: Path, service: ProxiedService, browser_context: BrowserContext, page_origin: str
+) -> None:
+    script = write_for(npm_folder, "fetch-event-source.js", service, UNKNOWN, IN_PAGE)
+    async with run_in_page(script, browser_context, page_origin) as watching:
+        await watching.wait_for(lambda watching: watching.complaints != [])
+    assert watching.complaints == ["The service refused the stream: 404"]
+    assert service.proxy.stream_statuses == [404]
