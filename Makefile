@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills fuzz check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -44,6 +44,9 @@ kills: setup-dev ## Kill the service 200 times while it delivers webhooks (ARGS=
 
 fuzz: setup-dev ## Send generated requests to a service of its own for 10 minutes (ARGS="--seconds S --seed N")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+schedules: setup-dev ## Play 2,000 schedules of faults to the browser client (ARGS="--seed N --count N --mutations")
+	@$(BIN)/python -m tests.service.web.schedules_main $(ARGS)
 
 check: setup-dev ## Lint, types, layers, names and sizes
 	@$(BIN)/ruff format --check .

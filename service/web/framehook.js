@@ -5,14 +5,12 @@ const PING_MS = 20_000;
 const PONG_MS = 10_000;
 const SILENCE_MS = 45_000;
 const MINUTE_MS = 60_000;
-const MAX_DEATHS = 2;
 const TRANSPORTS = ["websocket", "events"];
 const MAX_BACKOFF_MS = 30_000;
 const ANSWER_MS = 5_000;
 const PARALLEL = 4;
-const PART_TRIES = 8;
 const UNREACHABLE = [0, 502, 503, 504];
-const TEMPORARY = [...UNREACHABLE, 408, 425, 429, 500];
+const TEMPORARY = [...UNREACHABLE, 408, 425, 429];
 const SERVER_ID = /^.{8}-.{4}-7.{3}-.{4}-.{12}$/;
 
 export class FramehookProblem extends Error {
@@ -26,7 +24,7 @@ export class FramehookProblem extends Error {
 	}
 
 	get isTemporary() {
-		return TEMPORARY.includes(this.status);
+		return TEMPORARY.includes(this.status) || this.status >= 500 || this.code === "unexpected_response";
 	}
 }
 
@@ -275,7 +273,7 @@ class Link {
 			const life = isProven ? Date.now() - openedAt : 0;
 			if (life > PONG_MS) this.failures = 0;
 			if (life > MINUTE_MS) this.deaths = this.penalties = 0;
-			else if (!isProven || ++this.deaths > MAX_DEATHS) {
+			else if (!isProven || ++this.deaths > 2) {
 				this.level++;
 				this.retryAt = Date.now() + (requested || Math.min(10_000 * 2 ** ++this.penalties, 600_000));
 			}
@@ -474,11 +472,10 @@ class Tabs {
 
 	onMessage({ kind, jobs }) {
 		const { feed } = this;
-		const isQuestion = kind === "hello" || kind === "ask";
 		if (this.leads) {
 			if (kind === "ask") this.post({ kind: "here" });
 			if (kind === "hello") this.post({ kind: feed.transport ? "open" : "lost", jobs: feed.confirmedJobs });
-		} else if (!isQuestion) {
+		} else if (kind !== "ask" && kind !== "hello") {
 			this.wait(3 * ANSWER_MS, () => this.ask("ask"));
 			if (kind === "states") feed.receive(jobs);
 			if (kind === "open") feed.open("tab", jobs);
@@ -771,7 +768,7 @@ class Upload {
 			await runParallel([...parts], async (part) => {
 				const blob = this.slice(part.number, size);
 				try {
-					await this.http.repeat(PART_TRIES, TEMPORARY, signal, () => this.put(part, blob, signal));
+					await this.http.repeat(8, TEMPORARY, signal, () => this.put(part, blob, signal));
 					this.report(part.number, blob.size);
 				} catch (problem) {
 					if (signal.aborted || problem.isTemporary) throw problem;

@@ -58,6 +58,27 @@ async def test_a_failed_call_is_a_problem_with_a_code_that_programs_branch_on(pa
     assert (portal["status"], portal["code"]) == (200, "unexpected_response")
 
 
+async def test_a_watch_outlives_the_answers_of_a_proxy_that_are_not_the_services(
+    server: StreamServer, page: NodePage
+) -> None:
+    run = await server.submit_export()
+    await server.wait_for_call_id(run)
+    script = f"""
+    const foreign = [200, 404, 511].map((status) => new Response("<h1>Sign in to the Wi-Fi</h1>", {{ status }}));
+    fail = () => foreign.shift();
+    const onConnection = ({{ state, problem }}) => print([state, problem?.code ?? null]);
+    client.watch("{run.spec.job_id}", {{ onConnection, onEnd: print_ }});
+    """
+    printed: list[Any] = []
+    async with page.start(CLIENT + script) as lines:
+        async for line in lines:
+            printed.append(line)
+            if line == ["open", None]:
+                await run.report_failed()
+    assert printed[:3] == [["waiting", "unexpected_response"]] * 2 + [["open", None]]
+    assert printed[-1]["status"] == "error"
+
+
 async def test_a_submission_that_the_network_repeats_makes_one_export(
     server: StreamServer, page: NodePage
 ) -> None:

@@ -3,8 +3,11 @@
 import json
 import os
 
+import pytest
+
 from service.settings import Settings
-from tests.service.web.simulation_process import run_schedules
+from tests.service.web.client_mutations import MUTATIONS, mutate
+from tests.service.web.simulation_process import CLIENT, run_schedules
 
 SEED = int(os.environ.get("SCHEDULE_SEED", "1"))
 COUNT = int(os.environ.get("SCHEDULES", "200"))
@@ -19,3 +22,8 @@ async def test_the_history_of_a_client_is_that_of_the_service(users_settings: Se
         for failure in failures
     )
     assert report["schedules"] == COUNT
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_bug_that_schedules_must_find_fits_the_client(name: str) -> None:
+    assert mutate(CLIENT.read_text("utf-8"), name)

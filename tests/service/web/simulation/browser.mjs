@@ -136,6 +136,7 @@ function channelClass(tab) {
     }
 
     postMessage(message) {
+      if (tab.isDead) return;
       if (!browser.channels.has(this)) throw new DOMException("The channel is closed.", "InvalidStateError");
       const copy = structuredClone(message);
       for (const other of browser.channels) {

@@ -27,7 +27,7 @@ function checkWatch(schedule, record, final) {
     if (sequence > final.get(id)?.sequence) schedule.violate(`${name}: state ${sequence} does not exist`);
   }
   for (const problem of problems) schedule.violate(`${name}: ${problem.code ?? problem}`);
-  if (tab.isDead) return;
+  if (tab.isDead || tab.isFrozen) return;
   const ids = target === undefined ? [...final.keys()] : [target].flat();
   for (const id of ids) {
     const seen = latest.get(id);

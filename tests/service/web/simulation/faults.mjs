@@ -104,6 +104,7 @@ export const FAULTS = {
     const tab = schedule.browser.liveTabs.find((candidate) => !candidate.isFrozen);
     schedule.openTab();
     tab?.freeze();
+    if (schedule.random.isLucky(0.5)) return; // it stays frozen
     schedule.clock.setTimeout(() => tab?.isFrozen && tab.thaw(), schedule.random.between(1_000, 200_000));
   },
   "network changes often": (schedule) => {

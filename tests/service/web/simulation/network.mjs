@@ -284,7 +284,8 @@ export class Network {
       pass(() => socket.onopen?.({}));
     };
     socket.onSend = () => {
-      if (stream.isReady && this.socketMode !== "mute") pass(() => socket.onmessage?.({ data: "pong" }));
+      if (!stream.isReady || this.socketMode === "mute") return;
+      this.clock.setTimeout(() => pass(() => socket.onmessage?.({ data: "pong" })), 20);
     };
     real.onmessage = ({ data }) => {
       if (this.isBlackHole) stream.isSilent = true;

@@ -58,6 +58,7 @@ export class Schedule {
       const limit = this.clock.now + HEAL_LIMIT_MS;
       await this.play(() => this.isComplete || this.clock.now > limit);
       checkEnd(this);
+      for (const tab of this.browser.liveTabs) if (tab.isFrozen) tab.kill();
       for (const tab of this.browser.liveTabs) tab.client.close();
       await this.settle();
       if (this.network.streams.size) this.violate("a connection outlives all watches");
@@ -236,7 +237,6 @@ export class Schedule {
     Object.assign(network, { isDown: false, isBlackHole: false, socketMode: "ok", eventsMode: "ok", isFull: false });
     Object.assign(network, { failingCalls: 0, lostAnswers: 0 });
     this.tokenFailures = 0;
-    for (const tab of this.browser.liveTabs) if (tab.isFrozen) tab.thaw();
     this.endAll();
   }
 
@@ -254,7 +254,7 @@ export class Schedule {
   }
 
   get isSubmitting() {
-    return this.submissions.some(({ tab, isOver }) => !tab.isDead && !isOver);
+    return this.submissions.some(({ tab, isOver }) => !tab.isDead && !tab.isFrozen && !isOver);
   }
 
   // Whether every watch in a live tab has got what it has to get.
@@ -262,7 +262,7 @@ export class Schedule {
     if (!this.final || this.isSubmitting) return false;
     return this.watches.every((record) => {
       const { tab, target, states, isOver } = record;
-      if (tab.isDead) return true;
+      if (tab.isDead || tab.isFrozen) return true;
       if (target !== undefined) return isOver;
       return this.final.every((job) => {
         const seen = states.filter((state) => state.job_id === job.job_id).at(-1);
