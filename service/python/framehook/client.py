@@ -177,8 +177,8 @@ class Client:
         """Return the exports that have ended and were not acknowledged."""
         return run(self._client.list_unacknowledged())
 
-    def acknowledge(self, exports: Iterable[ExportOrId]) -> tuple[Export, ...]:
-        """Mark exports that have ended as seen; return them."""
+    def acknowledge(self, exports: Iterable[ExportOrId] | None = None) -> tuple[Export, ...]:
+        """Mark exports that have ended, all of them if none are given, as seen; return them."""
         return run(self._client.acknowledge(exports))
 
     def cancel(self, export: ExportOrId) -> Export:

@@ -69,9 +69,9 @@ class ExportCalls:
         """Return the exports that have ended and were not acknowledged."""
         return (await self._http.load(Exports, "GET", "/api/exports/unacknowledged")).exports
 
-    async def acknowledge(self, exports: Iterable[ExportOrId]) -> tuple[Export, ...]:
-        """Mark exports that have ended as seen; return them."""
-        body = {"job_ids": [job_id_of(export) for export in exports]}
+    async def acknowledge(self, exports: Iterable[ExportOrId] | None = None) -> tuple[Export, ...]:
+        """Mark exports that have ended, all of them if none are given, as seen; return them."""
+        body = None if exports is None else {"job_ids": [job_id_of(export) for export in exports]}
         return (await self._http.load(Exports, "POST", "/api/exports/acknowledge", body=body)).exports
 
     async def cancel(self, export: ExportOrId) -> Export:

@@ -55,7 +55,7 @@ class HttpClient:
         """Send a request and return its successful response; raises FramehookError."""
         extra = dict(options.get("headers", {}))
         content = None
-        if "body" in options:
+        if options.get("body") is not None:
             content = json.dumps(options["body"], allow_nan=False).encode()
             extra["Content-Type"] = "application/json"
         query = _to_parameters(options.get("query", {}))

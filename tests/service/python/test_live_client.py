@@ -176,6 +176,8 @@ async def test_exports_are_listed_and_acknowledged(clients: ClientFactory, serve
     assert [job.job_id for job in await client.call("list_unacknowledged")] == [ids[2]]
     assert [job.job_id for job in await client.call("acknowledge", jobs)] == [ids[2]]
     assert await client.call("list_unacknowledged") == ()
+    await client.call("cancel", jobs[1])
+    assert [job.job_id for job in await client.call("acknowledge")] == [ids[1]]
     assert (await client.call("get", ids[0])).project_id == "1"
     assert (await client.call("timeline", jobs[0])).phases[0].phase == "queued"
     with pytest.raises(NotFound):
