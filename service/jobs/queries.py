@@ -1,10 +1,9 @@
 """Read jobs: mostly those of one user, newest first."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, UnaryExpression, desc, func, or_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -65,7 +64,22 @@ async def list_for_user(
 
 async def list_active(session: AsyncSession, user_id: str, *where: ColumnElement[bool]) -> list[Job]:
     """Return the pending and processing jobs that meet every condition, newest first."""
-    return await list_for_user(session, user_id, IS_ACTIVE, *where)
+    return await _list_by_status(session, user_id, ACTIVE, *where, limit=MAX_RECENT)
+
+
+async def _list_by_status(
+    session: AsyncSession, user_id: str, statuses: Iterable[str], *where: ColumnElement[bool], limit: int
+) -> list[Job]:
+    """Return the jobs in any of these statuses, newest first.
+
+    An index has the jobs of one status, but not of several, in this order: each status is a query of its own. They are
+    one statement, which misses no job whose status changes while it runs.
+    """
+    parts = [
+        select(JOBS).where(JOBS.c.user_id == user_id, JOBS.c.status == status, *where) for status in statuses
+    ]
+    rows = await session.execute(union_all(*parts).order_by(desc("job_id")).limit(limit))
+    return [to_job(row) for row in rows.mappings()]
 
 
 async def list_unacknowledged(session: AsyncSession, user_id: str) -> list[Job]:
@@ -96,18 +110,13 @@ async def list_page(
     before: str | None,
     limit: int,
 ) -> list[Job]:
-    """Return a page of the user's jobs; `before` is the last job id of the previous page.
-
-    Each status is read by itself: an index has the jobs of one status, but not of several, in the order of the page.
-    """
-    statuses = export_filter.statuses
-    filters = [replace(export_filter, statuses=frozenset({status})) for status in statuses] or [export_filter]
-    where = [JOBS.c.job_id < before] if before else []
-    pages = [
-        await list_for_user(session, user_id, *one_status.conditions(), *where, limit=limit)
-        for one_status in filters
-    ]
-    return _merge_newest(*pages)[:limit]
+    """Return a page of the user's jobs; `before` is the last job id of the previous page."""
+    where = export_filter.conditions()
+    if before:
+        where.append(JOBS.c.job_id < before)
+    if export_filter.statuses:
+        return await _list_by_status(session, user_id, export_filter.statuses, *where, limit=limit)
+    return await list_for_user(session, user_id, *where, limit=limit)
 
 
 async def list_latest_finished(

@@ -113,6 +113,8 @@ async def test_every_statement_is_served_by_an_index(database: SqliteDatabase, r
     assert plans
     scans = [step for plan in plans for step in plan if step.startswith("SCAN export_jobs")]
     assert [step for step in scans if "USING" not in step or "ix_export_jobs_active" not in step] == []
+    of_user = [step for plan in plans for step in plan if step.endswith("ix_export_jobs_user (user_id=?)")]
+    assert of_user == []  # it leads to all exports of the user
 
 
 async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_table(
