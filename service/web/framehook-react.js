@@ -42,7 +42,7 @@ export function useExports(filter = {}) {
 
 export function useUpload() {
   const client = useClient();
-  const [store] = useState(() => new UploadStore());
+  const store = useMemo(() => new UploadStore(), [client]);
   const state = useStore(store);
   const upload = useCallback((file, options) => store.run(client, file, options), [client, store]);
   return { ...state, upload, abort: store.abort };
@@ -73,7 +73,7 @@ export function useDownloadUrl(job, { disposition, expiresIn } = {}) {
 
 export function ExportButton({ type, config, file, options, onExport, onEnd, children }) {
   const client = useClient();
-  const [store] = useState(() => new ButtonStore());
+  const store = useMemo(() => new ButtonStore(), [client]); // another user begins anew
   const state = useStore(store);
   const watched = useExport(state.id);
   const { job } = watched;

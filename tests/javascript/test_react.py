@@ -75,12 +75,21 @@ function Upload() {
     <>
       <button id="video" onClick={() => upload(video)}>Video</button>
       <button id="text" onClick={() => upload(text)}>Text</button>
-      <p id="state">{step} {fraction} {stored?.key.split("/").at(-1)} {problem?.status}</p>
+      <p id="upload">{step} {fraction} {stored?.key.split("/").at(-1)} {problem?.status}</p>
     </>
   );
 }
+function Users() {
+  const [user, setUser] = useState(client);
+  return (
+    <FramehookProvider client={user}>
+      <button id="switch" onClick={() => setUser(createClient({ baseUrl: API, token }))}>Switch</button>
+      <Button /><Upload />
+    </FramehookProvider>
+  );
+}
 
-const App = { TwoOfOne, List, Button, Upload }[app]!;
+const App = { TwoOfOne, List, Button, Upload, Users }[app]!;
 createRoot(document.getElementById("root")!).render(
   <StrictMode><FramehookProvider client={client}><App /></FramehookProvider></StrictMode>,
 );
@@ -212,11 +221,23 @@ async def test_a_press_after_a_problem_sends_neither_the_file_nor_the_export_twi
 
 async def test_an_upload_shows_its_progress_its_key_and_its_problem(open_page: OpenPage) -> None:
     page = await open_page("Upload")
-    await expect(page.locator("#state")).to_contain_text("idle 0")
+    await expect(page.locator("#upload")).to_contain_text("idle 0")
     await page.click("#video")
-    await expect(page.locator("#state")).to_have_text("complete 1 match.mp4")
+    await expect(page.locator("#upload")).to_have_text("complete 1 match.mp4")
     await page.click("#text")
-    await expect(page.locator("#state")).to_have_text("error 0 415")
+    await expect(page.locator("#upload")).to_have_text("error 0 415")
+
+
+async def test_another_user_begins_anew(service: ProxiedService, open_page: OpenPage) -> None:
+    page = await open_page("Users")
+    await page.click("#video")
+    await expect(page.locator("#upload")).to_contain_text("complete")
+    await page.click("#start")
+    await expect(page.locator("#state")).to_contain_text("exporting")
+    await page.click("#switch")
+    await expect(page.locator("#state")).to_contain_text("idle")
+    await expect(page.locator("#upload")).to_contain_text("idle")
+    await service.proxy.wait_for(lambda: service.proxy.open_streams == [])
 
 
 def test_a_page_is_rendered_on_a_server_without_a_connection(npm_folder: Path) -> None:
