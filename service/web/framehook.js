@@ -257,6 +257,7 @@ class Link {
 				this.resume = resolve;
 				this.pause = setTimeout(resolve, delay);
 			});
+			this.resume = undefined;
 		}
 	}
 
