@@ -19,6 +19,7 @@ from service.ingest.output_check import SourceProber
 from service.settings import Settings
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
 from tests.support.job_factory import Row, fetch_events, fetch_jobs
+from tests.support.openapi.described_answers import check_answer
 from tests.support.small_mp4 import make_video
 
 EXPORTED = make_video(b"the exported video")
@@ -101,5 +102,10 @@ async def open_app(
             await app({**scope, "state": dict(state or {})}, receive, send)
 
         transport = httpx.ASGITransport(app_with_state)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        hooks = (
+            [] if settings.legacy_frontend else [check_answer]
+        )  # the document does not describe its shapes
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:8000", event_hooks={"response": hooks}
+        ) as client:
             yield AppHarness(client, runner, state, settings)  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ class ProblemResponses:
 
     def _refer(self, problems: list[type[Problem]]) -> dict[str, Any]:
         codes = sorted({problem.code for problem in problems})
-        name = "Or".join(code.title().replace("_", "") for code in codes)
+        name = f"{'Or'.join(code.title().replace('_', '') for code in codes)}{problems[0].status}"
         self.components.setdefault(name, _build_response(problems))
         return {"$ref": REFERENCE + name}
 
@@ -79,23 +79,33 @@ class ProblemResponses:
 
 
 def _build_response(problems: list[type[Problem]]) -> dict[str, Any]:
-    titles = {problem.code: problem.title for problem in problems}
-    schema = {
-        **refer_to(ProblemDetails),
-        "properties": {"code": {"type": "string", "enum": list(titles)}},
-    }
+    """Return a response that lists the codes; a problem without a code of its own has those of failed exports."""
+    titles = {problem.code: problem.title for problem in problems if not _takes_any_code(problem)}
+    lines = [f"- `{code}`: {title}" for code, title in titles.items()]
+    lines += [
+        f"- other codes, as of a failed export: {problem.title}"
+        for problem in problems
+        if _takes_any_code(problem)
+    ]
+    code = {"type": "string"} if len(lines) > len(titles) else {"type": "string", "enum": list(titles)}
+    schema = {**refer_to(ProblemDetails), "properties": {"code": code}}
     return {
-        "description": "\n".join(f"- `{code}`: {title}" for code, title in titles.items()),
+        "description": "\n".join(lines),
         "content": {"application/problem+json": {"schema": schema, "example": _build_example(problems[0])}},
     }
 
 
+def _takes_any_code(problem: type[Problem]) -> bool:
+    return problem is not Problem and problem.code == Problem.code
+
+
 def _build_example(problem: type[Problem]) -> ProblemDetails:
+    code = "no_video" if _takes_any_code(problem) else problem.code
     return {
-        "type": f"urn:framehook:problem:{problem.code}",
+        "type": f"urn:framehook:problem:{code}",
         "title": problem.title,
         "status": problem.status,
-        "code": problem.code,
+        "code": code,
         "detail": problem.title,
         "instance": "/api/…",
     }

@@ -87,7 +87,11 @@ def test_every_problem_of_a_route_has_a_code(document: dict[str, Any]) -> None:
             problem = shown.get("content", {}).get("application/problem+json")
             assert problem is not None or int(status) < 500
             if problem is not None:
-                assert problem["schema"]["properties"]["code"]["enum"]
+                assert problem["example"]["status"] == int(status)
+                assert (
+                    problem["schema"]["properties"]["code"].get("enum")
+                    or "other codes" in shown["description"]
+                )
 
 
 def test_the_document_asks_for_tokens_where_the_service_does() -> None:
