@@ -27,7 +27,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: zipfile.ZipFile) -
     }
     markers = {f"{package}/py.typed" for package in ("callbacks", "framehook", "gpu", "infra", "service")}
     others = {"service/migrations/script.py.mako", "gpu/requirements.lock"}
-    others |= {str(path.relative_to(ROOT)) for path in (ROOT / "service" / "web").iterdir()}
+    pages = (path for path in (ROOT / "service" / "web").rglob("*") if path.is_file())
+    others |= {str(path.relative_to(ROOT)) for path in pages}
     assert names >= sources | markers | others
     assert not [name for name in names if name.startswith(("tests/", "var/"))]
     assert {Path(name).suffix for name in names - sources - markers - others} <= {
