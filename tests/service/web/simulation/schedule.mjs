@@ -15,6 +15,19 @@ const ENDED = new Set(["complete", "error", "cancelled"]);
 
 const immediate = () => new Promise((resolve) => setImmediate(resolve));
 
+// Wait for what the service does, and fail rather than wait for ever.
+async function failAfterStall(work) {
+  let timer;
+  const stall = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the service does not do what was asked of it")), STALL_MS);
+  });
+  try {
+    await Promise.race([work, stall]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 export class Schedule {
   violations = [];
   watches = [];
@@ -291,7 +304,7 @@ export class Schedule {
       const next = this.clock.nextAt;
       if (next === Infinity) throw new Error("nothing is left to happen");
       this.clock.advance(next);
-      await this.acting;
+      await failAfterStall(this.acting);
     }
   }
 
