@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench-callbacks bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets screenshots format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -75,6 +75,9 @@ bench-split: setup-dev ## Measure exports in pieces beside the same in one
 
 contact-sheets: setup-dev ## Draw the pictures of the exports guide
 	@$(BIN)/python -m tests.bench.contact_sheets $(ARGS)
+
+screenshots: setup-dev ## Draw each page of the console, with real exports in it
+	@$(BIN)/python -m tests.console.screenshots $(ARGS)
 
 bench-modal: setup-dev ## Measure a thousand exports in flight on Modal beside the bare SDK and the usual code
 	@$(BIN)/python -m tests.bench.modal.in_flight $(ARGS)

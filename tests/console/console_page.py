@@ -25,6 +25,8 @@ class ConsolePage:
 
     async def upload(self, path: Path) -> None:
         """Choose a file on the page for new exports and wait until it can be edited."""
+        await self.open("#/")
+        await self.page.evaluate("sessionStorage.clear()")
         await self.open("#/new")
         await self.page.set_input_files("#file", path)
         await self.wait_for_stage()

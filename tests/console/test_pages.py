@@ -171,3 +171,16 @@ async def test_an_address_that_is_refused_says_why(console: ConsolePage) -> None
     await console.page.get_by_label("URL").fill("http://user:pass@localhost:1/hook")
     await console.press_button("Add")
     await expect(console.page.get_by_role("alert").filter(has_text="url")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [360, 768, 1920])
+async def test_no_page_is_wider_than_its_screen(console: ConsolePage, gradient: Path, width: int) -> None:
+    await console.page.set_viewport_size({"width": width, "height": 800})
+    await console.upload(gradient)
+    for tool in ("Overlay", "Annotate", "Framing"):
+        await console.press_button(tool)
+        assert await console.page.evaluate("document.documentElement.scrollWidth") <= width
+    for place in PAGES:
+        await console.open(place)
+        await console.page.wait_for_load_state("networkidle")
+        assert await console.page.evaluate("document.documentElement.scrollWidth") <= width

@@ -115,10 +115,10 @@ async def _serve_socket(
         except (Unauthenticated, Forbidden, NotFound, Invalid) as problem:
             await _refuse_handshake(socket, problem)
         except (Unavailable, *DATABASE_ERRORS):
-            await socket.accept(_subprotocol(socket))
+            await _accept_handshake(socket)
             await socket.close(CODES_OF_ENDS[StreamEnd.UNAVAILABLE])
         else:
-            await socket.accept(_subprotocol(socket))
+            await _accept_handshake(socket)
             await _run_socket(socket, access, read_states)
 
 
@@ -129,6 +129,14 @@ async def _open_export(socket: WebSocket[State], user_id: str) -> StatesReader:
 
 async def _open_user(socket: WebSocket[State], user_id: str) -> StatesReader:
     return partial(_user_states, socket, user_id, parse_query(socket, StreamQuery).to_filter())
+
+
+async def _accept_handshake(socket: WebSocket[State]) -> None:
+    """Accept the handshake; raises WebSocketDisconnect if the client has disconnected."""
+    try:
+        await socket.accept(_subprotocol(socket))
+    except OSError:
+        raise WebSocketDisconnect from None
 
 
 async def _refuse_handshake(socket: WebSocket[State], problem: Problem) -> None:

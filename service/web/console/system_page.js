@@ -13,7 +13,7 @@ export class SystemPage {
 
 	constructor(app) {
 		this.app = app;
-		this.body = h("div", { class: "page" }, h("p", { class: "muted" }, "Loading …"));
+		this.body = h("div", { class: "page" }, h("h1", {}, "System"), h("p", { class: "muted" }, "Loading …"));
 		this.element = this.body;
 	}
 
