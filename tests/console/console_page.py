@@ -43,6 +43,12 @@ class ConsolePage:
             await self.page.evaluate("new Promise(requestAnimationFrame)")
         await self.page.evaluate("new Promise(requestAnimationFrame)")
 
+    async def wait_for_videos(self) -> None:
+        """Wait until every video of the page shows a frame."""
+        for video in await self.page.query_selector_all("video"):
+            while not await video.evaluate("video => video.readyState >= 2"):
+                await self.page.evaluate("new Promise(requestAnimationFrame)")
+
     async def seek(self, fraction: float) -> None:
         """Click on the timeline."""
         box = await self.box(self.page.locator(".strip-area"))

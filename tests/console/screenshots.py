@@ -91,7 +91,7 @@ async def draw_pages(browser: Browser, service: ServiceProcess, film: Path, fold
                 for name, place in places.items():
                     await console.open(place)
                     await console.page.wait_for_selector(LOADED[name])
-                    await console.page.wait_for_load_state("networkidle")
+                    await console.wait_for_videos()
                     await console.page.screenshot(path=folder / f"{name}-{scheme}-{device}.png")
                 for name, tool in TOOLS.items():
                     await set_up(console, film, tool, configs()[tool.lower()])

@@ -5,6 +5,7 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin
@@ -128,7 +129,7 @@ async def test_every_origin_opens_a_socket_where_all_are_allowed(
 async def test_only_the_applications_own_subprotocol_is_accepted(server: StreamServer) -> None:
     run = await server.submit_export()
     for offered, agreed in ((["framehook", "secret"], "framehook"), (["secret"], None)):
-        async with connect(socket_url(server, run), subprotocols=offered) as socket:  # type: ignore[arg-type]
+        async with connect(socket_url(server, run), subprotocols=offered) as socket:
             assert socket.subprotocol == agreed
 
 
@@ -150,3 +151,20 @@ async def test_a_socket_that_is_misused_is_closed(
         for message in messages:
             await socket.send(message)
         assert await wait_close_code(socket) == code
+
+
+async def test_a_client_that_disconnects_in_the_handshake_is_no_error(server: StreamServer) -> None:
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(_message: object) -> None:
+        raise ClientDisconnected
+
+    scope = {
+        "type": "websocket", "scheme": "ws", "http_version": "1.1", "root_path": "", "query_string": b"",
+        "path": "/ws/exports", "raw_path": b"/ws/exports", "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "subprotocols": [], "extensions": {},
+        "state": dict(server.uvicorn.lifespan.state),
+    }
+    await server.uvicorn.config.loaded_app(scope, receive, send)
+    assert server.stream_count == 0
