@@ -129,7 +129,7 @@ async def test_every_origin_opens_a_socket_where_all_are_allowed(
 async def test_only_the_applications_own_subprotocol_is_accepted(server: StreamServer) -> None:
     run = await server.submit_export()
     for offered, agreed in ((["framehook", "secret"], "framehook"), (["secret"], None)):
-        async with connect(socket_url(server, run), subprotocols=offered) as socket:
+        async with connect(socket_url(server, run), subprotocols=offered) as socket:  # type: ignore[arg-type]
             assert socket.subprotocol == agreed
 
 
@@ -161,9 +161,18 @@ async def test_a_client_that_disconnects_in_the_handshake_is_no_error(server: St
         raise ClientDisconnected
 
     scope = {
-        "type": "websocket", "scheme": "ws", "http_version": "1.1", "root_path": "", "query_string": b"",
-        "path": "/ws/exports", "raw_path": b"/ws/exports", "headers": [(b"host", b"127.0.0.1")],
-        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "subprotocols": [], "extensions": {},
+        "type": "websocket",
+        "scheme": "ws",
+        "http_version": "1.1",
+        "root_path": "",
+        "query_string": b"",
+        "path": "/ws/exports",
+        "raw_path": b"/ws/exports",
+        "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+        "subprotocols": [],
+        "extensions": {},
         "state": dict(server.uvicorn.lifespan.state),
     }
     await server.uvicorn.config.loaded_app(scope, receive, send)
