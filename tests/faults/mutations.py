@@ -13,7 +13,8 @@ from msgspec.structs import replace as replace_struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import BatchConnection
-from service.api.streaming import sse, websocket
+from service.api.streaming import subscriptions
+from service.fanout.hub import Publication, publication_of
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
 from service.ingest import sql
@@ -23,6 +24,7 @@ from service.ingest.changes import Applied, Change, Outcome
 from service.ingest.store import pending_events
 from service.jobs.ids import new_id
 from service.jobs.models import Job
+from service.jobs.serializers import JobSerializer
 from service.jobs.transitions import CHANGED_JOBS
 from service.webhooks import deliveries, ordering, send, signing
 from service.webhooks import due_query as due
@@ -71,14 +73,13 @@ def ignore_attempt() -> None:
 def skip_stored_state() -> None:
     """Begin a stream with the next change instead of the present state."""
 
-    async def nothing(*_: object) -> None:
-        return None
+    def publication_of_nothing(view: JobSerializer, job: Job) -> Publication:
+        return replace(publication_of(view, job), sequence=0)
 
     async def no_jobs(*_: object) -> tuple[list[Job], None]:
         return [], None
 
-    for module in (sse, websocket):
-        _replace(module, "read_stored", nothing)
+    _replace(subscriptions, "publication_of", publication_of_nothing)
     _replace(InitialStatesReader, "_select", no_jobs)
 
 

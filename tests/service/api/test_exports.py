@@ -163,7 +163,7 @@ async def test_another_users_object_can_t_be_exported(multi_user_app: AppHarness
     ("method", "path", "status"),
     [
         ("GET", "/api/nothing", 404),
-        ("GET", "/", 404),
+        ("GET", "/nowhere", 404),
         ("POST", "/api/exports/", 404),
         ("GET", "/api/webhooks/", 404),
         ("GET", "/healthz/", 404),
