@@ -143,12 +143,15 @@ def find_runs(job_id: str) -> list[int]:
     """Return the process ids of a job's runs, whose scratch folders are named after it."""
     pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
+        pid = int(path.parent.name)
         try:
             words = path.read_bytes().split(b"\0")
+            # A child that is about to execute another program still has the command line of its run.
+            is_leader = os.getpgid(pid) == pid
         except OSError:
             continue
-        if b"gpu.worker" in words and any(job_id.encode() in word for word in words):
-            pids.append(int(path.parent.name))
+        if is_leader and b"gpu.worker" in words and any(job_id.encode() in word for word in words):
+            pids.append(pid)
     return sorted(pids)
 
 

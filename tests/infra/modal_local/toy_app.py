@@ -73,7 +73,7 @@ def fail(message):
 
 @app.function(**common)
 def import_service():
-    import service
+    import service.app
 
 
 @app.function(**common)
