@@ -47,6 +47,18 @@ def _validate_background(value: str) -> str:
     return value
 
 
+def answer_in_a_sentence(sentence: str) -> WrapValidator:
+    """Answer a wrong value with one sentence, where a union would list the errors of each type."""
+
+    def validate(value: object, check: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return check(value)
+        except ValidationError:
+            raise ValueError(sentence) from None
+
+    return WrapValidator(validate)
+
+
 WholeNumber = BeforeValidator(_read_integer)
 """Stands behind the limits of an integer, for pydantic forgets limits that are behind it."""
 Seconds = Annotated[float, Field(ge=0, le=7 * 86_400)]
@@ -125,16 +137,6 @@ class AudioMix(StrictModel):
     mix: Annotated[list[TrackNumber], Field(min_length=1, max_length=MAX_MIXED_TRACKS)]
 
 
-def _check_audio(value: object, check: ValidatorFunctionWrapHandler) -> object:
-    """Answer a wrong value in one sentence, where a union would list the errors of each type."""
-    try:
-        return check(value)
-    except ValidationError:
-        raise ValueError(
-            f'audio is "all", {{"track": number}} or {{"mix": [number, …]}} with 1 to {MAX_MIXED_TRACKS} numbers'
-        ) from None
-
-
 class ExportConfig(StrictModel):
     """Fields of every export: the source and, if the client names one, the key of the output."""
 
@@ -165,7 +167,12 @@ class VideoConfig(ExportConfig):
 
     fps: Annotated[float, Field(ge=1, le=240)] | None = None
     include_audio: bool = True
-    audio: Annotated[AudioTrack | AudioMix | Literal["all"] | None, WrapValidator(_check_audio)] = None
+    audio: Annotated[
+        AudioTrack | AudioMix | Literal["all"] | None,
+        answer_in_a_sentence(
+            f'audio is "all", {{"track": number}} or {{"mix": [number, …]}} with 1 to {MAX_MIXED_TRACKS} numbers'
+        ),
+    ] = None
     background: Background = "black"
     quality: Quality = Quality.STANDARD
     codec: Codec = Codec.H264

@@ -1,11 +1,10 @@
 """The ids that clients give to exports and projects, as fields of request models."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import pydantic
-from pydantic_core import PydanticCustomError
 
-from gpu.config import WholeNumber
+from gpu.config import WholeNumber, answer_in_a_sentence
 from service.api.requests import MAX_JOB_ID, NO_NUL_PATTERN
 from service.jobs.ids import EXPORT_ID_PATTERN, is_job_id
 
@@ -22,18 +21,6 @@ def _check_export_id(value: str) -> str:
     return value
 
 
-def _check_project_id(value: Any, check: pydantic.ValidatorFunctionWrapHandler) -> Any:
-    """Answer a wrong value in one sentence, where a union would list the errors of each type."""
-    try:
-        return check(value)
-    except pydantic.ValidationError:
-        raise PydanticCustomError(
-            "project_id",
-            "must be a string of at most {length} characters, none of them NUL, or an integer of 64 bits",
-            {"length": MAX_PROJECT_ID},
-        ) from None
-
-
 JobId = Annotated[str, pydantic.Field(max_length=MAX_JOB_ID, pattern=r"^[!-~]*$")]
 """The id of an export, its own or the chosen one, in a list or a cursor."""
 ExportId = Annotated[
@@ -43,5 +30,7 @@ ProjectText = Annotated[str, pydantic.Field(strict=True, max_length=MAX_PROJECT_
 """A project id as text, which matches integers, too."""
 ProjectId = Annotated[
     ProjectText | Annotated[int, pydantic.Field(strict=True, ge=-(2**63), lt=2**63), WholeNumber],
-    pydantic.WrapValidator(_check_project_id),
+    answer_in_a_sentence(
+        f"must be a string of at most {MAX_PROJECT_ID} characters, none of them NUL, or an integer of 64 bits"
+    ),
 ]

@@ -41,6 +41,7 @@ class Limits:
 class Operation:
     """What operators see, and their user ids; None lets every user see it."""
 
+    version: str
     operators: tuple[str, ...] | None
     settings: dict[str, str]
     days: DayCache

@@ -54,7 +54,8 @@ class NotOperator(Forbidden):
 def create_operation(settings: Settings, database: Database, clock: Clock) -> Operation:
     """Return what operators see; without authentication the local user is one."""
     operators = settings.operators if settings.authenticated else None
-    return Operation(operators, settings.in_force(), statistics.DayCache(database, clock))
+    days = statistics.DayCache(database, clock)
+    return Operation(version("framehook"), operators, settings.in_force(), days)
 
 
 @declare_operation("get_system", Tag.OPERATION, answers={200: System}, problems=(NotOperator,))
@@ -70,7 +71,7 @@ async def get(request: Request[State]) -> Response:
     now, oldest_at = state["clock"].wall(), queue.oldest_at
     return json_response(
         System(
-            version=version("framehook"),
+            version=state["operation"].version,
             health=await read_readiness(state),
             queue={
                 "pending": queue.pending,

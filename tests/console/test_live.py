@@ -6,27 +6,15 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from service.settings import load_settings
 from tests.console.console_page import ConsolePage, open_console
-from tests.javascript.proxied_service import ProxiedService, open_proxied_service
+from tests.javascript.proxied_service import ProxiedService, open_proxied_service, users_settings
 from tests.support.browser.faulty_proxy import Sockets
-from tests.support.live_server import MASTER
-
-JWT_SECRET = "a shared secret that is long enough for tests, even for those of SHA-512"
 
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[ProxiedService]:
     """The service of several users behind a faulty proxy; its runs are simulated."""
-    settings = load_settings(
-        data_dir=tmp_path,
-        host="127.0.0.1",
-        port=8000,
-        callback_secret=MASTER,
-        auth_jwt_secret=JWT_SECRET,
-        _env_file="",
-    )
-    async with open_proxied_service(settings) as proxied:
+    async with open_proxied_service(users_settings(tmp_path)) as proxied:
         yield proxied
 
 

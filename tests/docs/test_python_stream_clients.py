@@ -4,16 +4,12 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from service.settings import Settings, load_settings
-from tests.javascript.guide_clients import Watching, read_snippet, run_client
-from tests.javascript.proxied_service import ProxiedService, open_proxied_service
-from tests.service.conftest import JWT_SECRET, MASTER
-from tests.support.fakes import FakeRun
+from tests.javascript.guide_clients import follow_past_a_cut, read_snippet, run_client
+from tests.javascript.proxied_service import ProxiedService, open_proxied_service, users_settings
 from tests.support.job_history import copy_finished
 
 EVENT_STREAMS = ["httpx_sse_client.py", "sseclient_client.py"]
@@ -24,21 +20,9 @@ SHOW = "def show(job):\n    print(json.dumps(job), flush=True)\n"
 
 
 @pytest.fixture
-def users_settings(data_dir: Path) -> Settings:
-    return load_settings(
-        data_dir=data_dir,
-        host="127.0.0.1",
-        port=8000,
-        callback_secret=MASTER,
-        auth_jwt_secret=JWT_SECRET,
-        _env_file="",
-    )
-
-
-@pytest.fixture
-async def service(users_settings: Settings) -> AsyncIterator[ProxiedService]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(open_proxied_service(users_settings))
+async def service(data_dir: Path) -> AsyncIterator[ProxiedService]:
+    async with open_proxied_service(users_settings(data_dir)) as proxied:
+        yield proxied
 
 
 def write_script(folder: Path, snippet: str, service: ProxiedService, job_id: str = "") -> Path:
@@ -48,18 +32,6 @@ def write_script(folder: Path, snippet: str, service: ProxiedService, job_id: st
     path = folder / snippet
     path.write_text("\n".join(["import json", *lines, SHOW, read_snippet(snippet)]))
     return path
-
-
-async def follow_past_a_cut(service: ProxiedService, run: FakeRun, watching: Watching) -> None:
-    """Report a run to its end, with a cut of all connections on the way, while a client follows."""
-    await watching.wait_for(lambda watching: len(watching.states) > 0)
-    await run.report_progress(20)
-    await watching.wait_for(lambda watching: watching.states[-1]["progress"] == 20)
-    service.proxy.cut()
-    await run.report_progress(60)
-    await watching.wait_for(lambda watching: watching.states[-1]["progress"] == 60)
-    await run.report_failed()
-    await watching.wait_for(lambda watching: watching.states[-1]["status"] == "error")
 
 
 @pytest.mark.parametrize("snippet", OF_ONE_EXPORT)

@@ -12,6 +12,8 @@ from typing import Any
 from playwright.async_api import BrowserContext
 
 from tests.docs.markdown import GUIDES, read_blocks
+from tests.javascript.proxied_service import ProxiedService
+from tests.support.fakes import FakeRun
 from tests.support.npm.node_runtime import NODE, run_program
 
 WAIT_SECONDS = 60
@@ -119,3 +121,16 @@ async def run_in_page(script: Path, context: BrowserContext, page_origin: str) -
         yield watching
     finally:
         await page.close()
+
+
+async def follow_past_a_cut(service: ProxiedService, run: FakeRun, watching: Watching) -> None:
+    """Report a run to its end, with a cut of all connections on the way, while a client follows."""
+    await watching.wait_for(lambda watching: len(watching.states) > 0)
+    await run.report_started()
+    await run.report_progress(20)
+    await watching.wait_for(lambda watching: watching.states[-1]["progress"] == 20)
+    service.proxy.cut()
+    await run.report_progress(60)
+    await watching.wait_for(lambda watching: watching.states[-1]["progress"] == 60)
+    await run.report_failed()
+    await watching.wait_for(lambda watching: watching.states[-1]["status"] == "error")

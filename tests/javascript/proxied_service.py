@@ -4,14 +4,16 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
 
-from service.settings import Settings
+from service.settings import Settings, load_settings
+from tests.service.conftest import JWT_SECRET
 from tests.support.browser.faulty_proxy import FaultyProxy, open_proxy
 from tests.support.fakes import FakeRun
-from tests.support.live_server import DurableRunner
+from tests.support.live_server import MASTER, DurableRunner
 from tests.support.stream_server import StreamServer, open_server
 
 USER = "ada"
@@ -61,6 +63,19 @@ class ProxiedService:
     def reconnect_run(self, run: FakeRun) -> FakeRun:
         """Return a run whose reports reach the restarted service."""
         return FakeRun(run.spec, self.server.client).at_step(run.step)
+
+
+def users_settings(data_dir: Path, *allowed_origins: str) -> Settings:
+    """Return the settings of a service of several users with tokens, and of pages of these origins."""
+    return load_settings(
+        data_dir=data_dir,
+        host="127.0.0.1",
+        port=8000,
+        callback_secret=MASTER,
+        auth_jwt_secret=JWT_SECRET,
+        allowed_origins=allowed_origins,
+        _env_file="",
+    )
 
 
 @asynccontextmanager

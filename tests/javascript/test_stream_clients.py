@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext
 
-from tests.javascript.guide_clients import Watching, run_in_node, run_in_page, write_client
+from tests.javascript.guide_clients import Watching, follow_past_a_cut, run_in_node, run_in_page, write_client
 from tests.javascript.proxied_service import ProxiedService
 from tests.support.fakes import FakeRun
 
@@ -20,19 +20,6 @@ IN_PAGE_ONLY = ["event-source.js", "fetch-event-source.js"]
 def write_for(folder: Path, snippet: str, service: ProxiedService, job_id: str, show: str) -> Path:
     names = {"API": service.url, "token": service.create_token(), "jobId": job_id}
     return write_client(folder, snippet, show=show, **names)
-
-
-async def follow_past_a_cut(service: ProxiedService, run: FakeRun, watching: Watching) -> None:
-    """Report a run to its end, with a cut of all connections on the way, while a client follows."""
-    await watching.wait_for(lambda watching: len(watching.states) > 0)
-    await run.report_started()
-    await run.report_progress(20)
-    await watching.wait_for(lambda watching: watching.states[-1]["progress"] == 20)
-    service.proxy.cut()
-    await run.report_progress(60)
-    await watching.wait_for(lambda watching: watching.states[-1]["progress"] == 60)
-    await run.report_failed()
-    await watching.wait_for(lambda watching: watching.states[-1]["status"] == "error")
 
 
 async def check_end(service: ProxiedService, run: FakeRun, watching: Watching, snippet: str) -> None:

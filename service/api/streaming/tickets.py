@@ -1,19 +1,18 @@
 """`POST /api/stream-tickets`: tickets for clients that can't set headers."""
 
 import time
-from datetime import UTC, datetime
 from typing import Annotated, TypedDict
 
 import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callbacks.envelope import format_rfc3339
 from gpu.config import WholeNumber
 from service.api.auth import MAX_TICKET_SECONDS
 from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, parse_model, read_body
 from service.api.state import State
+from service.jobs.serializers import format_timestamp
 
 
 class TicketBody(StrictModel):
@@ -42,6 +41,7 @@ async def create_ticket(request: Request[State]) -> Response:
     body = parse_model(TicketBody, await read_body(request) or b"{}")
     now = time.time()
     value, expires_at = request.state["authenticator"].create_ticket(access, seconds=body.expires_in, now=now)
-    expires_at_text = format_rfc3339(datetime.fromtimestamp(expires_at, UTC))
-    ticket = StreamTicket(ticket=value, expires_at=expires_at_text, expires_in=expires_at - int(now))
+    ticket = StreamTicket(
+        ticket=value, expires_at=format_timestamp(expires_at), expires_in=expires_at - int(now)
+    )
     return json_response(ticket, 201)

@@ -43,14 +43,10 @@ export class ExportStore {
 		return this.#jobs.values();
 	}
 
-	get active() {
-		return [...this.#jobs.values()].filter(isActive).length;
-	}
-
-	/** Mean progress of what is active, in percent. */
+	/** Mean progress of what is active, in percent; null where nothing is. */
 	get progress() {
-		const active = [...this.#jobs.values()].filter(isActive);
-		return active.reduce((total, job) => total + job.progress, 0) / Math.max(1, active.length);
+		const active = [...this.jobs].filter(isActive);
+		return active.length > 0 ? active.reduce((total, job) => total + job.progress, 0) / active.length : null;
 	}
 
 	/** Take in jobs of a response; older states than those known are dropped. */

@@ -88,8 +88,8 @@ class App {
 	}
 
 	#showTitle() {
-		const { active, progress } = this.store;
-		const state = active > 0 ? `${Math.floor(progress)} % · ` : "";
+		const { progress } = this.store;
+		const state = progress !== null ? `${Math.floor(progress)} % · ` : "";
 		const title = `${state}${this.#title} · Framehook`;
 		if (document.title !== title) document.title = title;
 	}

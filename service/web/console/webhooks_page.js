@@ -1,7 +1,7 @@
 /** Webhook endpoints, their deliveries with every attempt, and the verify debugger. */
 
 import { h, replaceChildren, table } from "./dom.js";
-import { checkField, segmentedField, selectField, textField } from "./editor/fields.js";
+import { checkField, segmentedField, textField } from "./editor/fields.js";
 import { formatDuration, formatMoment } from "./format.js";
 
 const EVENTS = ["export.started", "export.progress", "export.completed", "export.failed", "export.cancelled"];

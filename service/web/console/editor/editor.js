@@ -15,7 +15,7 @@ import { createSnippets } from "./snippets.js";
 import { Stage } from "./stage.js";
 import { Strip } from "./strip.js";
 
-export const TOOLS = { framing: FramingTool, overlay: OverlayTool, annotate: AnnotateTool };
+const TOOLS = { framing: FramingTool, overlay: OverlayTool, annotate: AnnotateTool };
 
 /**
  * An editor of one source.
@@ -34,7 +34,7 @@ export class Editor {
 		this.history = new History(draft ?? { type: "framing", config: FramingTool.createConfig(source) });
 		this.stage = new Stage(source, `The video ${source.name}`);
 		this.player = new Player(this.stage.video, source);
-		this.tools = Object.fromEntries(Object.entries(TOOLS).map(([type, Tool]) => [type, null]));
+		this.tools = {};
 		this.drafts = {};
 		this.strip = new Strip(source, {
 			seek: (time) => this.player.seek(time),

@@ -82,7 +82,7 @@ export class Box extends Handle {
 }
 
 /** Return the rectangle with one corner at a point; the opposite one stays. */
-export function resizeRectangle(rectangle, corner, point, ratio) {
+function resizeRectangle(rectangle, corner, point, ratio) {
 	const fixed = { x: rectangle.x + (1 - corner.x) * rectangle.width, y: rectangle.y + (1 - corner.y) * rectangle.height };
 	let width = Math.max(MIN_SIDE, corner.x ? point.x - fixed.x : fixed.x - point.x);
 	let height = Math.max(MIN_SIDE, corner.y ? point.y - fixed.y : fixed.y - point.y);

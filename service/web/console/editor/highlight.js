@@ -40,7 +40,7 @@ export function highlightAt(region, settings, frame, time) {
 }
 
 /** Return the keyframes that the service uses: those within the region, or all if there are none. */
-export function selectKeyframes(region) {
+function selectKeyframes(region) {
 	const low = region.start_time - BOUND_SECONDS;
 	const high = region.end_time + BOUND_SECONDS;
 	const within = region.keyframes.filter(({ time }) => low <= time && time <= high);

@@ -22,6 +22,6 @@ export function createSnippets({ type, config }, { origin, isSignedIn }) {
 	};
 }
 
-export function quoteForShell(text) {
+function quoteForShell(text) {
 	return `'${text.replaceAll("'", `'\\''`)}'`;
 }
