@@ -6,12 +6,28 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROOT_ENTRIES = {
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "callbacks",
+    "gpu",
+    "infra",
+    "pyproject.toml",
+    "requirements.lock",
+    "service",
+    "tests",
+}
 MAX_FILE_LINES, MAX_TEST_FILE_LINES, MAX_FUNCTION_LINES, MAX_MODULES = 250, 400, 40, 20
 VAGUE_NAMES = {"one", "found", "asked", "told", "made"}
 ODD_WORDS = {
@@ -184,3 +200,10 @@ def test_functions_are_one_step() -> None:
 def test_folders_are_small_enough_to_be_read_at_a_glance() -> None:
     modules = Counter(str(Path(name).parent) for name in read_sources() if not name.endswith("__init__.py"))
     assert {folder: count for folder, count in modules.items() if count > MAX_MODULES} == {}
+
+
+def test_the_root_holds_only_what_belongs_there() -> None:
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()]
+    entries = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    kept = {name for name in entries if not any(fnmatch(name, pattern) for pattern in ignored)}
+    assert kept == ROOT_ENTRIES

@@ -76,7 +76,7 @@ async def test_a_container_that_cannot_start_is_retried_until_a_working_deployme
     await deploy(
         own_plane,
         tmp_path,
-        APP.replace("import modal\n", "import modal\nif not modal.is_local(): import service\n"),
+        APP.replace("import modal\n", "import modal\nif not modal.is_local(): import absent_module\n"),
     )
     async with open_client(own_plane) as client:
         call = await get_function(client, "echo").spawn.aio("at last")
