@@ -30,6 +30,7 @@ FRAMING = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180
 
 
 def free_port() -> int:
+    """Return a port of 127.0.0.1 on which no program listens now."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 

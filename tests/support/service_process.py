@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+
+from tests.support.live_server import free_port
 
 TIMEOUT_SECONDS = 90
 CROP = {"time": 0, "x": 420, "y": 0, "width": 1080, "height": 1080}
@@ -37,8 +38,7 @@ class ServiceProcess:
 
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
         await self.start()
         return self

@@ -1,8 +1,8 @@
 """`python -m tests.bench.ingest.stages`: the time of a callback stage by stage, in one process.
 
 The quickest of many short rounds counts: that is what the code itself takes, undisturbed by the machine. The
-time of a batch is shown for each callback in it. A server adds what a bare one takes (the ceiling of `make
-bench-callbacks`) and the waiting of threads for each other.
+time of a batch is shown for each callback in it. A server adds what a bare one takes (see the benchmark
+`callbacks`) and the waiting of threads for each other.
 """
 
 import asyncio

@@ -1,19 +1,16 @@
-"""`make bench-callbacks`: signed callbacks a second of one server process, beside baselines.
+"""Signed callbacks a second of one server process, beside baselines.
 
 Every variant runs on the same uvicorn (the ceiling configured as Framehook's server) and is measured in turn,
 round after round. Requests are signed before the clock starts. Wall time and the server's own CPU time are
 shown; the latter is steadier on a busy machine.
 """
 
-import argparse
 import asyncio
 import base64
 import hashlib
 import hmac
 import json
-import os
 import re
-import statistics
 import tempfile
 import time
 import uuid
@@ -23,11 +20,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows, usual_rows
+from tests.bench.measure.samples import Samples, alternate, percentile
 from tests.bench.measure.servers import Server, serve, serve_framehook, serve_on_own_server, start_postgresql
 
 CONNECTIONS = 64
 SECRET = "a secret that is long enough for a benchmark"
+BARE = "bare ASGI application on the service's server"
+USUAL = "usual code: a session and a commit each, SQLite"
 
 
 @dataclass(frozen=True)
@@ -151,24 +152,23 @@ def measure(variant: Variant, requests: int) -> Sample:
     took, latencies = asyncio.run(load(variant.server.port, prepared))
     cpu = variant.server.cpu_seconds() - before
     count = len(latencies)
-    p99 = statistics.quantiles(latencies, n=100)[98]
-    return Sample(count / took, cpu / count * 1e6, p99 * 1e3)
+    return Sample(count / took, cpu / count * 1e6, percentile(latencies, 99) * 1e3)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.ingest.throughput", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--requests", type=int, default=10_000, help="a round, of the fast variants")
-    arguments = parser.parse_args()
+def run(options: Options) -> list[Figure]:
+    """Measure all variants in turn."""
+    samples = Samples()
     with ExitStack() as stack:
-        variants = list(_variants(stack))
-        results: dict[str, list[Sample]] = {variant.name: [] for variant in variants}
-        for _ in range(arguments.rounds):
-            for variant in variants:
-                share = 20 if variant.name.startswith("usual") else 1
-                results[variant.name].append(measure(variant, arguments.requests // share))
-        _print(results, arguments.rounds)
+        for variant in alternate(list(_variants(stack)), options.rounds):
+            share = 20 if variant.name == USUAL else 1
+            sample = measure(variant, options.sizes["requests"] // share)
+            samples.add(variant.name, "requests", sample.requests_per_second, "1/s")
+            samples.add(variant.name, "server CPU each", sample.cpu_microseconds, "µs")
+            samples.add(variant.name, "p99", sample.p99_milliseconds, "ms")
+    samples.add_ratios("requests", base=BARE)
+    samples.add_ratios("server CPU each", base=BARE, name="CPU, ratio")
+    samples.add_ratios("p99", base=BARE)
+    return samples.to_figures()
 
 
 def _variants(stack: ExitStack) -> Iterator[Variant]:
@@ -179,7 +179,7 @@ def _variants(stack: ExitStack) -> Iterator[Variant]:
         "BENCH_DATABASE": f"sqlite+aiosqlite:///{folder}/usual.db",
     }
     bare = stack.enter_context(serve_on_own_server("tests.bench.ingest.baseline_apps:Ceiling"))
-    yield Variant("ceiling: a bare ASGI application", bare, lambda _job_ids: None, attempt_key)
+    yield Variant(BARE, bare, lambda _job_ids: None, attempt_key)
     sqlite = stack.enter_context(serve_framehook(folder / "sqlite", {}, secret=SECRET))
     yield Variant("Framehook, SQLite", sqlite, sqlite_rows(folder / "sqlite" / "framehook.db"), attempt_key)
     url = stack.enter_context(start_postgresql())
@@ -191,31 +191,17 @@ def _variants(stack: ExitStack) -> Iterator[Variant]:
         serve("tests.bench.ingest.baseline_apps:usual", environment=usual_environment)
     )
     yield Variant(
-        "usual: a session and a commit each, SQLite",
+        USUAL,
         usual,
         usual_rows(folder / "usual.db"),
         lambda _: usual_key,
     )
 
 
-def _print(results: dict[str, list[Sample]], rounds: int) -> None:
-    first = next(iter(results.values()))
-    print(f"{CONNECTIONS} connections, medians of {rounds} rounds, {os.cpu_count()} cores")
-    print(
-        f"{'variant':46} {'requests/s':>10} {'ratio':>6} {'CPU µs':>7} {'ratio':>6} {'p99 ms':>7} {'ratio':>6}"
-    )
-    for name, samples in results.items():
-        rate = statistics.median(sample.requests_per_second for sample in samples)
-        cpu = statistics.median(sample.cpu_microseconds for sample in samples)
-        p99 = statistics.median(sample.p99_milliseconds for sample in samples)
-        pairs = list(zip(samples, first, strict=True))
-        by_rate = statistics.median(
-            sample.requests_per_second / base.requests_per_second for sample, base in pairs
-        )
-        by_cpu = statistics.median(base.cpu_microseconds / sample.cpu_microseconds for sample, base in pairs)
-        by_p99 = statistics.median(sample.p99_milliseconds / base.p99_milliseconds for sample, base in pairs)
-        print(f"{name:46} {rate:10.0f} {by_rate:6.3f} {cpu:7.0f} {by_cpu:6.3f} {p99:7.1f} {by_p99:6.2f}")
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    description=f"Signed callbacks over {CONNECTIONS} connections to one server process, beside a bare server and the "
+    "usual code.",
+    run=run,
+    rounds=9,
+    sizes={"requests": Size(10_000, smoke=128)},
+)

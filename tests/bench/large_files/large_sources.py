@@ -23,10 +23,11 @@ from infra.storage.signed import Grant, UrlSigner
 from tests.bench.large_files.large_client import TimedState, User
 from tests.bench.measure.bandwidth_limit import Link, limit_bandwidth
 from tests.bench.measure.peak_memory import read_memory, watch_peak
-from tests.bench.measure.servers import Server, free_port, run_server, serve_framehook
+from tests.bench.measure.servers import Server, run_server, serve_framehook
 from tests.bench.modal.in_flight import start_control_plane
 from tests.bench.video import footage
 from tests.bench.video.memory import repeat_film
+from tests.support.live_server import free_port
 
 ROOT = Path("var") / "bench"
 SECRET = "a secret that is long enough for a benchmark"

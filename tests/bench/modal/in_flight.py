@@ -22,7 +22,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench.measure.servers import Server, free_port, serve_framehook
+from tests.bench.measure.servers import Server, serve_framehook
+from tests.support.live_server import free_port
 
 SECRET = "a secret that is long enough for a benchmark"
 SCRIPT = Path(__file__).parents[1] / "baselines" / "modal_calls.py"

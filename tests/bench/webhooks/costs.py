@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from infra.egress import EgressClient, EgressPolicy
 from tests.bench.ingest.rows import postgresql_rows, sqlite_rows
 from tests.bench.ingest.throughput import SECRET, Sample, Variant, attempt_key, measure
-from tests.bench.measure.servers import free_port, serve_framehook, start_postgresql
+from tests.bench.measure.servers import serve_framehook, start_postgresql
 from tests.bench.webhooks.hostile_receivers import receive_with
+from tests.support.live_server import free_port
 
 WITHOUT = "no outbox at all"
 MODES: dict[str, list[str] | None] = {

@@ -8,7 +8,6 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ import httpx
 from tests.faults.checkers.violations import RequestUnanswered
 from tests.faults.cluster import replica_entry
 from tests.faults.cluster.replica_entry import Start
+from tests.support.live_server import free_port
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -32,11 +32,6 @@ _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload(
     [replica_entry.REPLICA_CLOCK, replica_entry.__name__, "tests.faults.mutations"]
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Replica:
