@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench bench-webhooks bench-growth bench-replicas bench-large bench-modal bench-video bench-split contact-sheets screenshots format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench bench-growth contact-sheets screenshots format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -61,29 +61,11 @@ bench: setup-dev ## Run benchmarks and write their figures to the guide (ARGS="-
 bench-growth: setup-dev ## Measure what everything costs with a million finished exports, and with ten thousand
 	@$(BIN)/python -m tests.bench.ingest.growth $(ARGS)
 
-bench-replicas: setup-dev ## Measure how soon readers hear of a callback that another replica took in
-	@$(BIN)/python -m tests.bench.ingest.replica_latency $(ARGS)
-
-bench-webhooks: setup-dev ## Measure deliveries beside hostile consumers, and what they cost
-	@$(BIN)/python -m tests.bench.webhooks.latency $(ARGS)
-
-bench-video: setup-dev ## Measure exports beside plain ffmpeg, MoviePy and OpenCV
-	@$(BIN)/python -m tests.bench.video.compare $(ARGS)
-
-bench-split: setup-dev ## Measure exports in pieces beside the same in one
-	@$(BIN)/python -m tests.bench.video.split $(ARGS)
-
 contact-sheets: setup-dev ## Draw the pictures of the exports guide
 	@$(BIN)/python -m tests.bench.contact_sheets $(ARGS)
 
 screenshots: setup-dev ## Draw each page of the console, with real exports in it
 	@$(BIN)/python -m tests.console.screenshots $(ARGS)
-
-bench-modal: setup-dev ## Measure a thousand exports in flight on Modal beside the bare SDK and the usual code
-	@$(BIN)/python -m tests.bench.modal.in_flight $(ARGS)
-
-bench-large: setup-dev ## Measure what sources of more than 2 GB cost the service, and when their reading begins
-	@$(BIN)/python -m tests.bench.large_files.large_sources $(ARGS)
 
 format: setup-dev ## Format, and mend what the linter can
 	@$(BIN)/ruff format .

@@ -6,6 +6,18 @@ from tests.bench.benchmark import Benchmark
 
 MODULES = {
     "callbacks": "tests.bench.ingest.throughput",
+    "stages": "tests.bench.ingest.stages",
+    "replicas": "tests.bench.ingest.replica_latency",
+    "webhooks": "tests.bench.webhooks.latency",
+    "outbox": "tests.bench.webhooks.outbox",
+    "connections": "tests.bench.webhooks.connections",
+    "modal": "tests.bench.modal.in_flight",
+    "video": "tests.bench.video.compare",
+    "split": "tests.bench.video.split",
+    "eta": "tests.bench.video.eta",
+    "memory": "tests.bench.video.memory",
+    "quality": "tests.bench.video.quality",
+    "large": "tests.bench.large_files.large_sources",
 }
 """Each module has a `BENCHMARK`."""
 

@@ -62,10 +62,10 @@ def render_table(report: Report) -> str:
         raise ValueError(f"{report.name} has a measure with several units")
     cells = {(figure.variant, figure.measure): format_figure(figure) for figure in measured}
     absent = {figure.variant: figure.absent_because for figure in report.figures if not figure.rounds}
-    rows = [
-        [variant, *(cells.get((variant, measure), absent.get(variant, "")) for measure in headings)]
-        for variant in dict.fromkeys(figure.variant for figure in report.figures)
-    ]
+    rows = []
+    for variant in dict.fromkeys(figure.variant for figure in report.figures):
+        name = f"{variant}: {absent[variant]}" if variant in absent else variant
+        rows.append([name, *(cells.get((variant, measure), "") for measure in headings)])
     return "\n".join([*_align([["", *headings.values()], *rows]), "", _render_origin(report)])
 
 

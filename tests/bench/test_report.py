@@ -34,7 +34,7 @@ def test_a_table_has_a_row_for_each_variant_and_says_who_is_absent() -> None:
     table = render_table(build_report(samples.to_figures()))
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[:5]]
     assert rows[0] == ["", "posts, 1/s"]
-    assert rows[2:] == [["bare", "15.0"], ["ours", "35.0"], ["nchan", "nginx is not installed"]]
+    assert rows[2:] == [["bare", "15.0"], ["ours", "35.0"], ["nchan: nginx is not installed", ""]]
     assert 'make bench ARGS="posts --rounds 2 --size posts=9"' in table
     assert "2026-11-30, commit abc" in table
 

@@ -1,7 +1,7 @@
 """Progress of an encode: it rises, it never counts a frame that is not in the file yet, and its steps are bounded.
 
 When an encoder returns its last frames depends on its threads, so these tests state bounds that hold for any timing.
-How close the estimated time left comes in practice is measured by `python -m tests.bench.video.eta`.
+How close the estimated time left comes in practice is measured by `make bench ARGS=eta`.
 """
 
 import itertools

@@ -1,12 +1,10 @@
-"""`make bench-replicas`: latency from a callback to readers on both replicas.
+"""Latency from a callback to readers on both replicas.
 
 Two replicas share one PostgreSQL. Callbacks go to the first; a reader listens to each. The same callback is
 timed to both readers, from before it is sent until its event arrives.
 """
 
-import argparse
 import asyncio
-import statistics
 import tempfile
 import time
 import uuid
@@ -15,12 +13,15 @@ from pathlib import Path
 
 import httpx
 
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import postgresql_rows
 from tests.bench.ingest.throughput import SECRET, attempt_key, requests_for
+from tests.bench.measure.samples import Samples, percentile
 from tests.bench.measure.servers import Server, serve_framehook, start_postgresql
 
 PATIENCE_SECONDS = 10.0
 WARM_UP = 20
+HERE, THERE = "reader on the replica that took the callback", "reader on the other replica"
 
 
 class Reader:
@@ -78,11 +79,9 @@ async def _post(server: Server, request: bytes) -> int:
     return int(answer.removeprefix(b'{"sequence":').removesuffix(b"}"))
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.ingest.replica_latency", description=__doc__)
-    parser.add_argument("--callbacks", type=int, default=500)
-    arguments = parser.parse_args()
+def run(options: Options) -> list[Figure]:
+    """Measure with a new export in each round."""
+    samples = Samples()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
         url = stack.enter_context(start_postgresql())
@@ -90,18 +89,20 @@ def main() -> None:
             stack.enter_context(serve_framehook(folder / name, {"DATABASE_URL": url}, secret=SECRET))
             for name in ("first", "second")
         )
-        job_id = str(uuid.uuid4())
-        postgresql_rows(url)([job_id])
-        here, there = asyncio.run(measure(first, second, job_id, arguments.callbacks))
-    print(
-        f"{arguments.callbacks} callbacks, one after the other; from sending one to its event, in milliseconds"
-    )
-    print(f"{'reader on':34} {'median':>7} {'p99':>7}")
-    for name, latencies in (("the replica that latencies it in", here), ("the other replica", there)):
-        print(
-            f"{name:34} {statistics.median(latencies):7.1f} {statistics.quantiles(latencies, n=100)[98]:7.1f}"
-        )
+        for _ in range(options.rounds):
+            job_id = str(uuid.uuid4())
+            postgresql_rows(url)([job_id])
+            times = asyncio.run(measure(first, second, job_id, options.sizes["callbacks"]))
+            for place, latencies in zip((HERE, THERE), times, strict=True):
+                samples.add(place, "median", percentile(latencies, 50), "ms")
+                samples.add(place, "p99", percentile(latencies, 99), "ms")
+    samples.add_ratios("median", base=HERE)
+    return samples.to_figures()
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    description="Time from sending a callback to its event at readers on the same and on another replica, one "
+    "callback after the other.",
+    run=run,
+    sizes={"callbacks": Size(200, smoke=3)},
+)

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.ingest.stages`: the time of a callback stage by stage, in one process.
+"""The time of a callback stage by stage, in one process.
 
 The quickest of many short rounds counts: that is what the code itself takes, undisturbed by the machine. The
 time of a batch is shown for each callback in it. A server adds what a bare one takes (see the benchmark
@@ -27,19 +27,20 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Change
 from service.jobs.serializers import JobSerializer
 from service.webhooks.outbox import Outbox
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows
 from tests.bench.ingest.throughput import CONNECTIONS, SECRET, attempt_key, requests_for
+from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import start_postgresql
 from tests.support.job_factory import FakeChanges
 
-ROUNDS = 300
 EACH = 100
 
 
-def quickest(work: Callable[[], object], times: int = EACH) -> float:
+def quickest(work: Callable[[], object], tries: int, times: int = EACH) -> float:
     """Return the microseconds of one call."""
     best = float("inf")
-    for _ in range(ROUNDS):
+    for _ in range(tries):
         began = time.perf_counter()
         for _ in range(times):
             work()
@@ -54,7 +55,7 @@ class InstantFinalizer:
         return Applied(1)
 
 
-def measure_route(raw: bytes, job_id: str) -> dict[str, float]:
+def measure_route(raw: bytes, job_id: str, tries: int) -> dict[str, float]:
     """Measure the route alone, from the server's call to the answer, without the writing."""
     head, _, body = raw.partition(b"\r\n\r\n")
     pairs = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
@@ -76,9 +77,9 @@ def measure_route(raw: bytes, job_id: str) -> dict[str, float]:
     keys = [signing.derive_attempt_key(SECRET.encode(), job_id, 1)]
     signed = {name.decode(): value.decode() for name, value in pairs}
     now = time.time()
-    whole = quickest(lambda: _run(door(scope, receive, send)))
-    verify = quickest(lambda: signing.verify(keys, signed, body, now=now))
-    decode = quickest(lambda: envelope.decode(body))
+    whole = quickest(lambda: _run(door(scope, receive, send)), tries)
+    verify = quickest(lambda: signing.verify(keys, signed, body, now=now), tries)
+    decode = quickest(lambda: envelope.decode(body), tries)
     return {
         "verify the signature": verify,
         "decode the body": decode,
@@ -104,14 +105,14 @@ def ticks(job_ids: list[str], step: int) -> list[Change]:
     return [Change(callback.type, callback.data, time.time()) for callback in callbacks]
 
 
-async def measure_writer(database: Database, insert: Insert) -> dict[str, float]:
+async def measure_writer(database: Database, insert: Insert, tries: int) -> dict[str, float]:
     """Measure the batch writer and its database with batches of as many as there are connections."""
     job_ids = [str(uuid.uuid4()) for _ in range(CONNECTIONS)]
     await asyncio.to_thread(insert, job_ids)
     outbox = Outbox(JobSerializer("http://127.0.0.1"))
     writer = BatchWriter(database, FakeChanges(is_wanted=lambda _job_id, _user_id: False), outbox)
     transaction = whole = float("inf")
-    for step in range(1, ROUNDS + 1):
+    for step in range(1, tries + 1):
         changes = ticks(job_ids, 2 * step)
         began = time.process_time()
         await store.write(database, changes, outbox)
@@ -129,31 +130,35 @@ async def measure_writer(database: Database, insert: Insert) -> dict[str, float]
     }
 
 
-async def on_sqlite(folder: Path) -> dict[str, float]:
-    url = sqlite_url(folder / "framehook.db")
-    await asyncio.to_thread(schema.upgrade, url)
-    return await measure_writer(open_database(url), sqlite_rows(folder / "framehook.db"))
-
-
-async def on_postgresql(_folder: Path) -> dict[str, float]:
-    with start_postgresql() as url:
-        await asyncio.to_thread(schema.upgrade, url)
-        return await measure_writer(open_database(url), postgresql_rows(url))
-
-
-async def main() -> None:
-    """Measure and print."""
+async def measure_callback(url: str, insert: Insert, tries: int) -> dict[str, float]:
+    """Measure all stages once."""
     job_id = str(uuid.uuid4())
     (raw,) = requests_for(job_id, attempt_key(job_id), range(1, 2))
-    of_route = measure_route(raw, job_id)
-    for name, measure in (("SQLite", on_sqlite), ("PostgreSQL", on_postgresql)):
-        with tempfile.TemporaryDirectory(prefix="framehook-bench-") as folder:
-            costs = of_route | await measure(Path(folder))
-        print(f"{name}: microseconds of a callback, in batches of {CONNECTIONS}")
-        for stage, took in costs.items():
-            print(f"  {stage:54} {took:6.1f}")
-        print(f"  {'in all, over a bare server':54} {sum(costs.values()):6.1f}")
+    costs = measure_route(raw, job_id, tries) | await measure_writer(open_database(url), insert, tries)
+    return costs | {"in all, over a bare server": sum(costs.values())}
 
 
-if __name__ == "__main__":
-    uvloop.run(main())
+def run(options: Options) -> list[Figure]:
+    """Measure the stages on both databases."""
+    samples = Samples()
+    with tempfile.TemporaryDirectory(prefix="framehook-bench-") as folder, start_postgresql() as postgresql:
+        path = Path(folder) / "framehook.db"
+        databases = {
+            "SQLite": (sqlite_url(path), sqlite_rows(path)),
+            "PostgreSQL": (postgresql, postgresql_rows(postgresql)),
+        }
+        for url, _ in databases.values():
+            schema.upgrade(url)
+        for name, (url, insert) in alternate(list(databases.items()), options.rounds):
+            for stage, took in uvloop.run(measure_callback(url, insert, options.sizes["tries"])).items():
+                samples.add(stage, name, took, "µs")
+    return samples.to_figures()
+
+
+BENCHMARK = Benchmark(
+    description=f"CPU time of our own code in a callback, stage by stage, in batches of {CONNECTIONS}; the best of all "
+    "tries of a round.",
+    run=run,
+    rounds=3,
+    sizes={"tries": Size(300, smoke=3)},
+)

@@ -1,11 +1,10 @@
-"""`make bench-large`: what a source of more than 2 GB costs in memory, and when its reading starts.
+"""What a source of more than 2 GB costs in memory, and when its reading starts.
 
 Functions run as processes behind a local Modal control plane and see no files: sources and outputs travel by
 signed URLs over a link of a network's bandwidth, from the service's folder or a bucket. The film is like a
 camera's: every frame a keyframe, repeated by stream copy, its index at the end.
 """
 
-import argparse
 import asyncio
 import hmac
 import sys
@@ -20,22 +19,23 @@ from typing import Any, TypeVar
 from infra.storage.client import Bucket, S3Config
 from infra.storage.s3 import S3Storage
 from infra.storage.signed import Grant, UrlSigner
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.large_files.large_client import TimedState, User
 from tests.bench.measure.bandwidth_limit import Link, limit_bandwidth
 from tests.bench.measure.peak_memory import read_memory, watch_peak
+from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import Server, run_server, serve_framehook
 from tests.bench.modal.in_flight import start_control_plane
-from tests.bench.video import footage
 from tests.bench.video.memory import repeat_film
+from tests.bench.video.peers import ROOT, prepare_film
 from tests.support.live_server import free_port
 
-ROOT = Path("var") / "bench"
 SECRET = "a secret that is long enough for a benchmark"
 INTRA = {"preset": "ultrafast", "qp": "18", "g": "1"}
-SECONDS, TIMES = 10.0, 10
 CROP = {"x": 656, "y": 0, "width": 607, "height": 1080}
 URL_SECONDS = 3_600
-MEGABYTE, MEBIBYTE = 1e6, 2**20
+MEBIBYTE = 2**20
+BYTES_PER_SECOND = 125e6  # of the link: a gigabit's
 
 Done = TypeVar("Done")
 
@@ -50,36 +50,45 @@ class Site:
     readable: Callable[[str], str]
     idle: int = 0
 
-    def step(self, name: str, work: Callable[[], Done]) -> tuple[Done, float]:
-        """Run an action; print its time and the peak of the service's memory."""
+
+class Recorder:
+    """Records what the service costs, step by step; the names of steps begin with the storage's."""
+
+    def __init__(self, site: Site, samples: Samples, storage: str) -> None:
+        self._site = site
+        self._samples = samples
+        self._storage = storage
+
+    def run(self, name: str, work: Callable[[], Done]) -> tuple[Done, float]:
+        """Run a step; record its time and the peak of the service's own memory over idle."""
         begun = time.monotonic()
-        with watch_peak(self.server.process.pid) as peak:
+        with watch_peak(self._site.server.process.pid) as peak:
             done = work()
         took = time.monotonic() - begun
-        over, resident = (peak.own - self.idle) / MEBIBYTE, peak.resident / MEBIBYTE
-        print(f"  {name:38} {took:8.1f} s {over:8.1f} MiB {resident:8.1f} MiB", flush=True)
+        self.add(name, took, (peak.own - self._site.idle) / MEBIBYTE)
         return done, took
 
+    def add(self, name: str, seconds: float, over_idle: float | None = None) -> None:
+        variant = f"{self._storage}: {name}"
+        self._samples.add(variant, "time", seconds, "s")
+        if over_idle is not None:
+            self._samples.add(variant, "memory over idle", over_idle, "MiB")
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.large_files.large_sources", description="Measure a large source."
-    )
-    parser.add_argument("--storage", choices=["folder", "s3"], nargs="+", default=["folder", "s3"])
-    parser.add_argument("--times", type=int, default=TIMES, help="how often the film repeats its 10 seconds")
-    parser.add_argument("--megabytes-per-second", type=float, default=125.0, help="of the link: a gigabit's")
-    arguments = parser.parse_args()
-    short = ROOT.absolute() / f"intra-{SECONDS:g}.mp4"
-    if not short.exists():
-        footage.make_film(short, SECONDS, options=INTRA)
-    film = repeat_film(short, arguments.times)
-    for kind in arguments.storage:
-        with tempfile.TemporaryDirectory(prefix="large-", dir=ROOT.absolute()) as folder:
-            width = arguments.megabytes_per_second * MEGABYTE
-            with PLACES[kind](Path(folder), width) as site:
-                measure(site, kind, short, film, SECONDS * arguments.times / 2)
+
+def run(options: Options) -> list[Figure]:
+    """Measure with both storages."""
+    seconds, times = options.sizes["seconds"], options.sizes["repetitions"]
+    samples = Samples()
+    short = prepare_film(seconds, options=INTRA)
+    film = repeat_film(short, times)
+    for storage, open_site in alternate(list(PLACES.items()), options.rounds):
+        with (
+            tempfile.TemporaryDirectory(prefix="large-", dir=ROOT) as folder,
+            open_site(Path(folder), BYTES_PER_SECOND) as site,
+        ):
+            measure(site, Recorder(site, samples, storage), short, film, seconds, times)
     film.unlink()
+    return samples.to_figures()
 
 
 @contextmanager
@@ -151,28 +160,26 @@ async def presign(site: S3Config, key: str) -> str:
     return signed.url
 
 
-def measure(site: Site, kind: str, short: Path, film: Path, middle: float) -> None:
-    """Measure each way that a large file may take, then the timeline of an export of five seconds."""
-    user, size = site.user, film.stat().st_size
+def measure(site: Site, recorder: Recorder, short: Path, film: Path, seconds: int, times: int) -> None:
+    """Measure each way that a large file may take, and the moments of an export of a few seconds of it."""
+    user, length = site.user, min(5, seconds // 2)
     # What the service loads at its first export counts as idle memory.
-    require_complete(user.export("framing", crop_five_seconds(user.upload(short), 1.0)))
+    require_complete(user.export("framing", crop(user.upload(short), 0, length)))
     site.idle = read_memory(site.server.process.pid).own
-    print(f"\n{kind}: a source of {size / 1e9:.2f} GB; the service idle holds {site.idle / MEBIBYTE:.1f} MiB")
-    print(f"  {'':38} {'took':>10} {'over idle':>12} {'resident':>12}")
-    key, _ = site.step("upload in one piece", lambda: user.upload(film))
-    site.step("upload in parts, four at a time", lambda: user.upload_parts(film))
-    _, whole = site.step("download of the source", lambda: user.drain(site.readable(key)))
-    before = site.link.down_bytes
-    states, _ = site.step(
-        "export of 5 s of it",
-        lambda: require_complete(user.export("framing", crop_five_seconds(key, middle))),
+    key, _ = recorder.run("upload in one piece", lambda: user.upload(film))
+    recorder.run("upload in parts, four at a time", lambda: user.upload_parts(film))
+    recorder.run("download of the source", lambda: user.drain(site.readable(key)))
+    config = crop(key, seconds * times // 2, length)
+    states, _ = recorder.run(
+        "export of a few seconds", lambda: require_complete(user.export("framing", config))
     )
-    print_timeline(states, whole, site.link.down_bytes - before, size)
-    states, _ = site.step(
+    for moment, after in find_moments(states).items():
+        recorder.add(f"of which until {moment}", after)
+    states, _ = recorder.run(
         "export of all of it, as large again",
         lambda: require_complete(user.export("overlay", {"input_key": key})),
     )
-    site.step("download of that", lambda: user.download(states[-1].job))
+    recorder.run("download of that", lambda: user.download(states[-1].job))
 
 
 def require_complete(states: list[TimedState]) -> list[TimedState]:
@@ -181,28 +188,25 @@ def require_complete(states: list[TimedState]) -> list[TimedState]:
     return states
 
 
-def print_timeline(states: list[TimedState], whole: float, read: int, size: int) -> None:
-    """Print when each step happened, beside the time of a whole download."""
+def find_moments(states: list[TimedState]) -> dict[str, float]:
+    """Return when a run began to read its source, and when its first frames were written."""
     reading = next(state for state in states if state.job["phase"] == "downloading")
     encoding = [state for state in states if state.job["phase"] == "processing"]
-    first = next(state for state in encoding if state.job["progress"] > encoding[0].job["progress"])
-    moments = [
-        ("the run begins to read its source", reading.seconds),
-        ("the first frames are written", first.seconds),
-        ("complete, in its place", states[-1].seconds),
-        ("a download of the source would have ended", reading.seconds + whole),
-    ]
-    for name, seconds in sorted(moments, key=lambda moment: moment[1]):
-        print(f"    {seconds:6.2f} s  {name}")
-    print(f"    read for it: {read / 1e6:.0f} of {size / 1e6:.0f} MB")
+    later = (state for state in encoding if state.job["progress"] > encoding[0].job["progress"])
+    return {"reading begins": reading.seconds, "first frames": next(later, states[-1]).seconds}
 
 
-def crop_five_seconds(key: str, start: float) -> dict[str, Any]:
-    """Return the configuration of a crop of five seconds."""
-    trim = {"start": start, "end": start + 5}
-    keyframes = [CROP | {"time": start}, CROP | {"time": start + 5, "x": 1_200}]
+def crop(key: str, start: int, length: int) -> dict[str, Any]:
+    """Return the configuration of a crop of so many seconds."""
+    trim = {"start": start, "end": start + length}
+    keyframes = [CROP | {"time": start}, CROP | {"time": start + length, "x": 1_200}]
     return {"input_key": key, "quality": "draft", "trim": trim, "keyframes": keyframes, "output_height": 720}
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    description="Memory of the service and times of a source of 2.4 GB over a link of a gigabit, in a folder and in a "
+    "bucket (moto's server), with functions behind a local Modal control plane.",
+    run=run,
+    rounds=1,
+    sizes={"seconds": Size(10, smoke=2), "repetitions": Size(10, smoke=1)},
+)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.measure.samples import Samples
+
 _LOOK_SECONDS = 0.02
 _LAST_WORDS = 2_000
 
@@ -20,6 +22,13 @@ class Cost:
     wall_seconds: float
     cpu_seconds: float
     peak_megabytes: float
+
+
+def add_cost(samples: Samples, variant: str, cost: Cost) -> None:
+    """Add what a process cost in one round."""
+    samples.add(variant, "wall", cost.wall_seconds, "s")
+    samples.add(variant, "CPU", cost.cpu_seconds, "s")
+    samples.add(variant, "peak memory", cost.peak_megabytes, "MiB")
 
 
 class ProcessFailed(Exception):

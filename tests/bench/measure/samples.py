@@ -1,7 +1,7 @@
 """Collect values round by round, and compare variants within each round."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
 from tests.bench.benchmark import RATIO, Figure
@@ -26,11 +26,13 @@ class Samples:
         """Record that a variant cannot be measured here."""
         self._absent[variant] = reason
 
-    def add_ratios(self, measure: str, *, base: str, name: str = "") -> None:
-        """Add a measure for all variants: their value of another measure over that of `base` in the same round."""
+    def add_ratios(
+        self, measure: str, *, base: str, name: str = "", among: Collection[str] | None = None
+    ) -> None:
+        """Add a measure for all variants, or `among` some: their value over that of `base` in the same round."""
         bases = self._values.get((base, measure), [])
         for (variant, other), values in list(self._values.items()):
-            if other == measure and bases:
+            if other == measure and bases and (among is None or variant in among):
                 for value, below in zip(values, bases, strict=True):
                     self.add(variant, name or f"{measure}, ratio", value / below, RATIO)
 

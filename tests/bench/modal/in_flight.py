@@ -1,16 +1,14 @@
-"""`make bench-modal`: a thousand exports in flight on Modal, beside the bare SDK and the usual code.
+"""A thousand exports in flight on Modal, beside the bare SDK and the usual code.
 
 A local control plane accepts every call and runs none. Each variant is a process, measured from outside until the
 control plane holds all of its calls, or a limit passes. Framehook's time includes what makes a call useful: the HTTP
 request, its checks, a durable row, the signed URLs and the stored call id.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import sqlite3
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,13 +20,16 @@ from pathlib import Path
 
 import httpx
 
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
+from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import Server, serve_framehook
 from tests.support.live_server import free_port
 
 SECRET = "a secret that is long enough for a benchmark"
 SCRIPT = Path(__file__).parents[1] / "baselines" / "modal_calls.py"
+BARE = "bare: spawn.aio, nothing stored"
 WAYS = {
-    "bare: spawn.aio, nothing stored": "spawn",
+    BARE: "spawn",
     "Framehook's runner alone": "runner",
     "usual: run_in_executor(None, fn.remote)": "executor",
     "usual: a thread each": "threads",
@@ -134,8 +135,8 @@ def measure_exports(held: ControlPlane, folder: Path, count: int) -> Cost:
         **held.environment,
         "MODAL_ENABLED": "true",
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
-        "MAX_ACTIVE_PER_USER": str(2 * count),
-        "MAX_QUEUED_PER_USER": str(2 * count),
+        "MAX_ACTIVE_PER_USER": str(count + CONNECTIONS),
+        "MAX_QUEUED_PER_USER": str(count + CONNECTIONS),
     }
     source = folder / "objects" / "local" / "uploads" / "match.mp4"
     source.parent.mkdir(parents=True)
@@ -159,54 +160,36 @@ async def submit(port: int, count: int) -> None:
         await asyncio.gather(*(one() for _ in range(count)))
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.modal.in_flight", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--calls", type=int, default=1_000)
-    arguments = parser.parse_args()
-    costs: dict[str, list[Cost]] = {name: [] for name in (FRAMEHOOK, *WAYS)}
-    with (
-        tempfile.TemporaryDirectory(prefix="framehook-bench-") as folder,
-        start_control_plane(Path(folder) / "plane") as held,
-    ):
-        for number in range(arguments.rounds):
-            costs[FRAMEHOOK].append(measure_exports(held, Path(folder) / str(number), arguments.calls))
-            for name, kind in WAYS.items():
-                costs[name].append(measure_baseline(held, kind, arguments.calls))
-    _print(costs, arguments.calls, arguments.rounds)
-
-
-def _print(costs: dict[str, list[Cost]], calls: int, rounds: int) -> None:
-    print(f"{calls} calls, medians of {rounds} rounds, {os.cpu_count()} cores")
-    print(
-        f"{'variant':42} {'in flight':>9} {'ms each':>8} {'ratio':>6} {'CPU ms':>7} {'ratio':>6} "
-        f"{'threads':>7} {'MiB':>6}"
-    )
-    bare = costs[next(iter(WAYS))]
-    for name, samples in costs.items():
-        wall = [cost.seconds / max(1, cost.calls) * 1e3 for cost in samples]
-        cpu = [cost.cpu_seconds / max(1, cost.calls) * 1e3 for cost in samples]
-        by_time = [
-            milliseconds / (base.seconds / base.calls * 1e3)
-            for milliseconds, base in zip(wall, bare, strict=True)
-        ]
-        by_cpu = [
-            milliseconds / (base.cpu_seconds / base.calls * 1e3)
-            for milliseconds, base in zip(cpu, bare, strict=True)
-        ]
-        median = statistics.median
-        print(
-            f"{name:42} {median(cost.calls for cost in samples):9.0f} {median(wall):8.2f} {median(by_time):6.2f} "
-            f"{median(cpu):7.2f} {median(by_cpu):6.2f} {median(cost.threads for cost in samples):7.0f} "
-            f"{median(cost.megabytes for cost in samples):6.1f}"
-        )
-
-
 def _threads(server: Server) -> int:
     lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("Threads:")))
 
 
-if __name__ == "__main__":
-    main()
+def run(options: Options) -> list[Figure]:
+    """Measure all variants in turn."""
+    samples, calls = Samples(), options.sizes["calls"]
+    with (
+        tempfile.TemporaryDirectory(prefix="framehook-bench-") as name,
+        start_control_plane(Path(name) / "plane") as held,
+    ):
+        for number, variant in enumerate(alternate([FRAMEHOOK, *WAYS], options.rounds)):
+            if variant == FRAMEHOOK:
+                cost = measure_exports(held, Path(name) / str(number), calls)
+            else:
+                cost = measure_baseline(held, WAYS[variant], calls)
+            samples.add(variant, "in flight", cost.calls, "count")
+            samples.add(variant, "time each", cost.seconds / max(1, cost.calls) * 1e3, "ms")
+            samples.add(variant, "CPU each", cost.cpu_seconds / max(1, cost.calls) * 1e3, "ms")
+            samples.add(variant, "threads", cost.threads, "count")
+            samples.add(variant, "memory over idle", cost.megabytes, "MiB")
+    samples.add_ratios("CPU each", base=BARE, name="CPU, ratio")
+    return samples.to_figures()
+
+
+BENCHMARK = Benchmark(
+    description="Exports in flight on a local Modal control plane, beside the bare SDK and the usual code; those that "
+    f"cannot hold all calls are stopped after {PATIENCE_SECONDS:.0f} s.",
+    run=run,
+    rounds=3,
+    sizes={"calls": Size(1_000, smoke=4)},
+)

@@ -1,66 +1,42 @@
-"""`python -m tests.bench.video.eta`: error of `eta_seconds` at 1/3, 1/2 and 2/3 of an export.
+"""Error of `eta_seconds` at 1/3, 1/2 and 2/3 of an export.
 
 Each type is exported in rounds, in turn; a run lasts from the start of its process until its output exists. The
 estimate is the last `eta_seconds` before that share of the run; its error is the share by which it missed the
 time that was left. On a shared machine an export does not run steadily, so errors include the machine's.
 """
 
-import argparse
 import json
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.measure.process_cost import ProcessFailed
-from tests.bench.video import footage
+from tests.bench.measure.samples import Samples, alternate
+from tests.bench.video.peers import prepare_film
 from tests.bench.video.workloads import spec
 
-ROOT = Path("var") / "bench"
-KINDS = ("framing", "overlay", "annotate")
 PARTS = {"a third": 1 / 3, "a half": 1 / 2, "two thirds": 2 / 3}
 _CROP = {"x": 100, "y": 0, "width": 405, "height": 720}
 _ELLIPSE = {"x": 640, "y": 360, "radiusX": 80, "radiusY": 130}
 
 Estimates = Sequence[tuple[float, float]]
-"""When something was estimates, and the seconds left that were."""
+"""When each estimate came, and the seconds that were left according to it."""
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.video.eta", description="Measure foretold times."
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of film, 1280 x 720")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
-    arguments = parser.parse_args()
-    film = ROOT.absolute() / f"film-{arguments.seconds:g}-720.mp4"
-    if not film.exists():
-        footage.make_film(film, arguments.seconds, 2 / 3)
-    configs = {
-        kind: config for kind, config in _configs(arguments.seconds).items() if kind in arguments.kinds
-    }
-    errors: dict[str, list[dict[str, float]]] = {kind: [] for kind in configs}
-    took: dict[str, list[float]] = {kind: [] for kind in errors}
-    for _ in range(arguments.rounds):
-        for kind, config in configs.items():
-            seconds, estimates = _run(
-                spec(kind, {"input_key": "film"} | config, film, film.with_name("eta.mp4"))
-            )
-            errors[kind].append({part: _error(estimates, seconds, share) for part, share in PARTS.items()})
-            took[kind].append(seconds)
-    print(
-        f"{arguments.seconds:g} s of 1280 x 720, standard, {arguments.rounds} rounds: "
-        "error of the time left, median (worst)"
-    )
-    print(f"{'':10} {'run s':>7}" + "".join(f"{'after ' + part:>22}" for part in PARTS))
-    for kind, rounds in errors.items():
-        row = "".join(f"{_summarize([each[part] for each in rounds]):>22}" for part in PARTS)
-        print(f"{kind:10} {statistics.median(took[kind]):7.1f}{row}")
+def run(options: Options) -> list[Figure]:
+    """Export each type in turn."""
+    seconds, samples = options.sizes["seconds"], Samples()
+    film = prepare_film(seconds, height=720)
+    for kind, config in alternate(list(_configs(seconds).items()), options.rounds):
+        arguments = spec(kind, {"input_key": "film"} | config, film, film.with_name("eta.mp4"))
+        took, estimates = _run(arguments)
+        samples.add(kind, "run", took, "s")
+        for part, share in PARTS.items():
+            samples.add(kind, f"error after {part}", 100 * abs(_error(estimates, took, share)), "%")
+    return samples.to_figures()
 
 
 def _configs(seconds: float) -> Mapping[str, dict[str, Any]]:
@@ -94,14 +70,15 @@ def _run(arguments: str) -> tuple[float, Estimates]:
 
 def _error(estimates: Estimates, seconds: float, share: float) -> float:
     """Return the error of the estimate at that share of the run; negative is too little."""
-    at, left = next((at, left) for at, left in reversed(estimates) if at <= seconds * share)
+    at = seconds * share
+    earlier = (estimate for estimate in reversed(estimates) if estimate[0] <= at)
+    at, left = next(earlier, (at, 0.0))  # no estimate is as wrong as one of no time
     return left / (seconds - at) - 1
 
 
-def _summarize(errors: Sequence[float]) -> str:
-    """Return the median absolute error and the worst error with its sign."""
-    return f"{statistics.median(abs(error) for error in errors):.0%} ({max(errors, key=abs):+.0%})"
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    description="Error of `eta_seconds` after a part of an export of 720p, which begins with the start of its process.",
+    run=run,
+    rounds=3,
+    sizes={"seconds": Size(20, smoke=1)},
+)

@@ -1,9 +1,8 @@
-"""`python -m tests.bench.video.memory`: peak memory of an export by the length of its source.
+"""Peak memory of an export by the length of its source.
 
 The long film is the short one, repeated by stream copy; both are framed at draft quality.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,31 +12,26 @@ import av
 from av.packet import Packet
 from av.stream import Stream
 
-from tests.bench.measure.process_cost import Cost, measure_process
-from tests.bench.video import footage
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
+from tests.bench.measure.process_cost import Cost, add_cost, measure_process
+from tests.bench.measure.samples import Samples, alternate
+from tests.bench.video.peers import prepare_film
 from tests.bench.video.workloads import spec
 
-ROOT = Path("var") / "bench"
 CROP = {"x": 656, "y": 0, "width": 607, "height": 1080}
 SIZE = {"output_width": 202, "output_height": 360}
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.bench.video.memory", description="Measure peak memory."
-    )
-    parser.add_argument("--seconds", type=float, default=10.0, help="of the film that the others repeat")
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 6, 60], help="how often each repeats it")
-    arguments = parser.parse_args()
-    film = footage.make_film(ROOT.absolute() / f"film-{arguments.seconds:g}.mp4", arguments.seconds)
-    print(f"{'film s':>8} {'peak MB':>8} {'wall s':>8} {'cpu s':>8}")
-    for times in arguments.times:
-        cost = measure_framing(repeat_film(film, times))
-        print(
-            f"{arguments.seconds * times:8.0f} {cost.peak_megabytes:8.1f} "
-            f"{cost.wall_seconds:8.1f} {cost.cpu_seconds:8.1f}"
-        )
+def run(options: Options) -> list[Figure]:
+    """Measure the framing of a short film, and of the same repeated."""
+    seconds, longest = options.sizes["seconds"], options.sizes["repetitions"]
+    film, samples = prepare_film(seconds), Samples()
+    films = {times: repeat_film(film, times) for times in sorted({1, max(1, longest // 10), longest})}
+    for times, longer in alternate(list(films.items()), options.rounds):
+        add_cost(samples, f"{seconds * times} s", measure_framing(longer))
+    for longer in films.values():
+        longer.unlink()
+    return samples.to_figures()
 
 
 def measure_framing(film: Path) -> Cost:
@@ -79,5 +73,9 @@ def _shift_packets(film: Path, by: Fraction, reached: dict[int, int]) -> "Iterat
                 yield packet
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    description="Peak memory of a framing by the length of its source.",
+    run=run,
+    rounds=1,
+    sizes={"seconds": Size(10, smoke=1), "repetitions": Size(60, smoke=2)},
+)

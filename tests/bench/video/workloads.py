@@ -13,6 +13,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+FFMPEG = "plain ffmpeg"
+PEERS = (FFMPEG, "MoviePy", "MoviePy, usual", "OpenCV", "OpenCV, usual")
 RIVALS = Path(__file__).parents[1] / "baselines"
 # What Framehook's `standard` quality asks of x264 and of the sound's encoder.
 PICTURE = (
@@ -35,60 +37,64 @@ class Command:
 
 @dataclass(frozen=True)
 class Stage:
-    """The paths of the film, the output folder, and the baselines' Python and ffmpeg."""
+    """The paths of the film, the output folder, and the Python and the ffmpeg of the peers that are installed."""
 
     film: Path
     folder: Path
-    python: Path
-    ffmpeg: str
+    python: Path | None
+    ffmpeg: str | None
     seconds: float
 
 
-def commands(kind: str, stage: Stage) -> Mapping[str, Command]:
-    """Return every contender's command for `framing` or `overlay`, by name."""
-    python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
+def commands(kind: str, stage: Stage) -> dict[str, Command]:
+    """Return the command of every contender that is installed for `framing` or `overlay`, by name."""
     shades, cover = _masks(stage.folder)
-    given = (kind, film, output, str(shades))
-    return {
-        "Framehook": _framehook(kind, stage),
-        "ffmpeg": _ffmpeg(kind, stage, cover),
-        "MoviePy": _moviepy(python, given, "write", _MOVIEPY_EQUAL),
-        "MoviePy, usual": _moviepy(python, given, "write", {}),
-        "OpenCV": _opencv(python, given, "write", stage.ffmpeg, (*PICTURE, *SOUND)),
-        "OpenCV, usual": _opencv(python, given, "write", stage.ffmpeg, ()),
-    }
+    contenders = {"Framehook": _framehook(kind, stage)}
+    if stage.ffmpeg:
+        contenders[FFMPEG] = _ffmpeg(kind, stage, stage.ffmpeg, cover)
+    if stage.python and stage.ffmpeg:
+        python, given = str(stage.python), _script_arguments(kind, stage, shades)
+        contenders |= {
+            "MoviePy": _moviepy(python, given, "write", _MOVIEPY_EQUAL),
+            "MoviePy, usual": _moviepy(python, given, "write", {}),
+            "OpenCV": _opencv(python, given, "write", stage.ffmpeg, (*PICTURE, *SOUND)),
+            "OpenCV, usual": _opencv(python, given, "write", stage.ffmpeg, ()),
+        }
+    return contenders
 
 
-def stages(kind: str, stage: Stage) -> Mapping[str, Mapping[str, Command]]:
+def stages(kind: str, stage: Stage) -> dict[str, dict[str, Command]]:
     """Return commands that stop after startup, after reading, and after drawing every frame."""
-    python, film, output = str(stage.python), str(stage.film), str(stage.folder / "rival.mp4")
     shades, cover = _masks(stage.folder)
-    given = (kind, film, output, str(shades))
-    ours = _framehook(kind, stage)
-    moviepy = {part: _moviepy(python, given, part, {}) for part in ("read", "draw")}
-    opencv = {part: _opencv(python, given, part, stage.ffmpeg, ()) for part in ("read", "draw")}
-    return {
-        "Framehook": {
-            "start": Command((sys.executable, "-c", "import gpu.__main__")),
-            "read": Command(
-                (
-                    sys.executable,
-                    "-c",
-                    _OURS.format("decode.decode_frames(film, cut, render.clock, render.ticks)"),
-                ),
-                ours.stdin,
-            ),
-            "draw": Command(
-                (sys.executable, "-c", _OURS.format("render.open_pictures(render.ticks)")), ours.stdin
-            ),
-        },
-        "ffmpeg": {
+    parts = {"Framehook": _framehook_stages(kind, stage)}
+    if stage.ffmpeg:
+        begin = _start_command(stage, stage.ffmpeg)
+        parts[FFMPEG] = {
             "start": Command((stage.ffmpeg, "-version")),
-            "read": Command((*_start_command(stage), "-an", *_NOWHERE)),
-            "draw": Command((*_start_command(stage), "-an", *_filters(kind, cover), *_NOWHERE)),
-        },
-        "MoviePy": {"start": Command((python, "-c", "import moviepy")), **moviepy},
-        "OpenCV": {"start": Command((python, "-c", "import cv2")), **opencv},
+            "read": Command((*begin, "-an", *_NOWHERE)),
+            "draw": Command((*begin, "-an", *_filters(kind, cover), *_NOWHERE)),
+        }
+    if stage.python and stage.ffmpeg:
+        python, given = str(stage.python), _script_arguments(kind, stage, shades)
+        moviepy = {part: _moviepy(python, given, part, {}) for part in ("read", "draw")}
+        opencv = {part: _opencv(python, given, part, stage.ffmpeg, ()) for part in ("read", "draw")}
+        parts["MoviePy"] = {"start": Command((python, "-c", "import moviepy")), **moviepy}
+        parts["OpenCV"] = {"start": Command((python, "-c", "import cv2")), **opencv}
+    return parts
+
+
+def _script_arguments(kind: str, stage: Stage, shades: Path) -> tuple[str, ...]:
+    return kind, str(stage.film), str(stage.folder / "rival.mp4"), str(shades)
+
+
+def _framehook_stages(kind: str, stage: Stage) -> dict[str, Command]:
+    given = _framehook(kind, stage).stdin
+    read = _OURS.format("decode.decode_frames(film, cut, render.clock, render.ticks)")
+    draw = _OURS.format("render.open_pictures(render.ticks)")
+    return {
+        "start": Command((sys.executable, "-c", "import gpu.__main__")),
+        "read": Command((sys.executable, "-c", read), given),
+        "draw": Command((sys.executable, "-c", draw), given),
     }
 
 
@@ -170,13 +176,13 @@ def _swing(time: float) -> float:
     return 600 * math.sin(2 * math.pi * time / 10)
 
 
-def _ffmpeg(kind: str, stage: Stage, cover: Path) -> Command:
+def _ffmpeg(kind: str, stage: Stage, ffmpeg: str, cover: Path) -> Command:
     output = str(stage.folder / "plain.mp4")
-    return Command((*_start_command(stage), *_filters(kind, cover), *PICTURE, *SOUND, output))
+    return Command((*_start_command(stage, ffmpeg), *_filters(kind, cover), *PICTURE, *SOUND, output))
 
 
-def _start_command(stage: Stage) -> tuple[str, ...]:
-    return stage.ffmpeg, "-y", "-loglevel", "error", "-i", str(stage.film)
+def _start_command(stage: Stage, ffmpeg: str) -> tuple[str, ...]:
+    return ffmpeg, "-y", "-loglevel", "error", "-i", str(stage.film)
 
 
 def _filters(kind: str, cover: Path) -> tuple[str, ...]:

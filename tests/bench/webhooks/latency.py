@@ -1,18 +1,14 @@
-"""`make bench-webhooks`: latency of healthy consumers, with and without hostile ones beside them.
+"""Latency of healthy consumers, with and without hostile ones beside them.
 
 One server process, SQLite. Each event is a callback that ends an export; its latency at a healthy receiver
 counts from the callback's answer, which follows the commit. The variants are measured in turn, round after
-round. Then: deliveries a second of one process, the cost of the outbox in a callback, and of a connection for
-each delivery.
+round; a backlog of each round shows what a delivery costs.
 """
 
-import argparse
 import asyncio
 import base64
 import hmac
 import json
-import os
-import statistics
 import tempfile
 import time
 import uuid
@@ -25,16 +21,20 @@ from typing import Any
 
 import httpx
 
+from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import sqlite_rows
 from tests.bench.ingest.throughput import SECRET, attempt_key
-from tests.bench.measure.servers import serve_framehook
-from tests.bench.webhooks import costs
+from tests.bench.measure.samples import Samples, alternate, percentile
+from tests.bench.measure.servers import Server, serve_framehook
 from tests.bench.webhooks.hostile_receivers import HOSTILE, Arrivals, receive_with, start_hostile_receivers
 
 HEALTHY = 4
 HOSTILE_OF_EACH = 4
 EVENTS_PER_SECOND = 10
 PATIENCE_SECONDS = 120.0
+ALONE = "healthy endpoints alone"
+BESIDE = f"beside {len(HOSTILE) * HOSTILE_OF_EACH} hostile endpoints"
+BACKLOG = "a backlog, healthy endpoints alone"
 ALLOWED = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
 
 
@@ -47,17 +47,18 @@ class Round:
 
     @property
     def median(self) -> float:
-        return statistics.median(self.latencies) * 1e3
+        return percentile(self.latencies, 50) * 1e3
 
     @property
     def p99(self) -> float:
-        return statistics.quantiles(self.latencies, n=100)[98] * 1e3
+        return percentile(self.latencies, 99) * 1e3
 
 
 class Site:
     """The measured service, its consumers, and the exports that end."""
 
-    def __init__(self, client: httpx.AsyncClient, folder: Path, arrivals: Arrivals) -> None:
+    def __init__(self, server: Server, client: httpx.AsyncClient, folder: Path, arrivals: Arrivals) -> None:
+        self._server = server
         self._client = client
         self._insert = sqlite_rows(folder / "framehook.db")
         self._arrivals = arrivals
@@ -96,12 +97,13 @@ class Site:
         arrived = [(job_id, at) for job_id, at in self._arrivals.at[before:] if job_id in answered]
         return Round([max(0.0, at - answered[job_id]) for job_id, at in arrived], expected - len(arrived))
 
-    async def throughput(self, events: int) -> float:
-        """Return deliveries a second of a backlog, from first to last arrival."""
-        before = len(self._arrivals.at)
+    async def throughput(self, events: int) -> tuple[float, float]:
+        """Return deliveries a second of a backlog, and the server's CPU microseconds of each, callbacks included."""
+        before, cpu = len(self._arrivals.at), self._server.cpu_seconds()
         await self.round(events, per_second=None)
         times = [at for _, at in self._arrivals.at[before:]]
-        return (len(times) - 1) / (max(times) - min(times))
+        spent = self._server.cpu_seconds() - cpu
+        return (len(times) - 1) / (max(times) - min(times)), spent / len(times) * 1e6
 
 
 def build_failed_callback(job_id: str) -> dict[str, object]:
@@ -138,7 +140,7 @@ async def open_site() -> AsyncIterator[Site]:
         client = await stack.enter_async_context(
             httpx.AsyncClient(base_url=address, limits=limits, timeout=60, trust_env=False)
         )
-        site = Site(client, folder, arrivals)
+        site = Site(server, client, folder, arrivals)
         for number in range(HEALTHY):
             port = await stack.enter_async_context(receive_with(arrivals.accept))
             await site.endpoint(f"http://127.0.0.1:{port}/{number}")
@@ -148,55 +150,32 @@ async def open_site() -> AsyncIterator[Site]:
         yield site
 
 
-async def measure(rounds: int, events: int, backlog: int) -> None:
+async def measure(options: Options) -> list[Figure]:
     """Measure both variants in turn, and a backlog after each round."""
-    alone: list[Round] = []
-    beside: list[Round] = []
-    rates: list[float] = []
+    samples, events = Samples(), options.sizes["events"]
     async with open_site() as site:
         await site.enable_hostile(enabled=False)
-        await site.round(20, per_second=EVENTS_PER_SECOND)  # no endpoint is known before its first answer
-        for _ in range(rounds):
-            await site.enable_hostile(enabled=False)
-            alone.append(await site.round(events, per_second=EVENTS_PER_SECOND))
-            rates.append(await site.throughput(backlog))
-            await site.enable_hostile(enabled=True)
-            beside.append(await site.round(events, per_second=EVENTS_PER_SECOND))
-    _print(alone, beside, rates)
+        await site.round(
+            HEALTHY, per_second=EVENTS_PER_SECOND
+        )  # no endpoint is known before its first answer
+        for variant in alternate([ALONE, BESIDE], options.rounds):
+            await site.enable_hostile(enabled=variant == BESIDE)
+            latencies = await site.round(events, per_second=EVENTS_PER_SECOND)
+            samples.add(variant, "median", latencies.median, "ms")
+            samples.add(variant, "p99", latencies.p99, "ms")
+            samples.add(variant, "missing", latencies.missing, "count")
+            if variant == ALONE:
+                rate, cpu = await site.throughput(options.sizes["backlog"])
+                samples.add(BACKLOG, "deliveries", rate, "1/s")
+                samples.add(BACKLOG, "server CPU each", cpu, "µs")
+    samples.add_ratios("median", base=ALONE)
+    samples.add_ratios("p99", base=ALONE)
+    return samples.to_figures()
 
 
-def _print(alone: Sequence[Round], beside: Sequence[Round], rates: Sequence[float]) -> None:
-    print(f"{HEALTHY} healthy endpoints, {EVENTS_PER_SECOND} events/s, medians of {len(alone)} rounds")
-    print(f"{'commit to received':46} {'median ms':>10} {'p99 ms':>8} {'missing':>8}")
-    others = f"beside {len(HOSTILE) * HOSTILE_OF_EACH} hostile endpoints"
-    for name, rounds in (("healthy endpoints alone", alone), (others, beside)):
-        median = statistics.median(each.median for each in rounds)
-        p99 = statistics.median(each.p99 for each in rounds)
-        print(f"{name:46} {median:10.1f} {p99:8.1f} {sum(each.missing for each in rounds):8}")
-    pairs = list(zip(beside, alone, strict=True))
-    by_median = statistics.median(round_.median / base.median for round_, base in pairs)
-    by_p99 = statistics.median(round_.p99 / base.p99 for round_, base in pairs)
-    print(f"{'ratio':46} {by_median:10.2f} {by_p99:8.2f}")
-    print(f"{'a backlog: deliveries/s of one process':46} {statistics.median(rates):10.0f}")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.webhooks.latency", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=150, help="a round, of the latencies")
-    parser.add_argument("--backlog", type=int, default=500, help="events at once, for the throughput")
-    parser.add_argument("--callbacks", type=int, default=10_000, help="a round, of the outbox's cost")
-    parser.add_argument("--only", choices=["deliveries", "outbox", "connections"])
-    arguments = parser.parse_args()
-    print(f"{os.cpu_count()} cores")
-    if arguments.only in (None, "deliveries"):
-        asyncio.run(measure(arguments.rounds, arguments.events, arguments.backlog))
-    if arguments.only in (None, "outbox"):
-        costs.outbox(arguments.rounds, arguments.callbacks, ALLOWED)
-    if arguments.only in (None, "connections"):
-        asyncio.run(costs.connections(arguments.rounds))
-
-
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    description=f"Time from a commit to a webhook's arrival at {HEALTHY} healthy endpoints, {EVENTS_PER_SECOND} events "
+    "a second, beside endpoints that hang, drip, send without end, redirect, break off or speak no TLS.",
+    run=lambda options: asyncio.run(measure(options)),
+    sizes={"events": Size(150, smoke=2), "backlog": Size(500, smoke=2)},
+)
