@@ -33,7 +33,7 @@ LOADED = {
     "export": ".bars",
     "new": ".drop",
     "webhooks": "form",
-    "system": "dl.facts",
+    "system": "dl",
 }
 """What each page shows when it is complete."""
 TOOLS = {"editor": "Framing", "overlay": "Overlay", "annotate": "Annotate"}

@@ -1,5 +1,8 @@
 """The console: the page at `/`, its files, and a sample video for those who have none at hand."""
 
+import asyncio
+import re
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -7,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
-from service.api.pages.static_files import file_response
+from service.api.pages.static_files import Content, content_response
 from service.api.state import ConsoleFiles, State
 from service.problems import NotFound, Unavailable
 from service.sample_file import SampleFile
@@ -21,6 +24,10 @@ FILES = {
     for path in sorted(_FOLDER.rglob("*"))
     if path.suffix in CONTENT_TYPES and path != PAGE
 }
+
+_SPARE = re.compile(r"^(?:\s|/\*.*?\*/|//[^\n]*)+", re.MULTILINE | re.DOTALL)
+"""Indentation, and comments that begin a line. No text in the scripts runs over several lines."""
+_SPARE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
 
 
 def create_console_files(settings: Settings) -> ConsoleFiles:
@@ -106,4 +113,16 @@ async def _send_file(request: Request[State], path: Path) -> Response:
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
-    return await file_response(request, path, CONTENT_TYPES[path.suffix], headers)
+    content = await asyncio.to_thread(_read_file, path)
+    return content_response(request, content, CONTENT_TYPES[path.suffix], headers)
+
+
+@cache
+def _read_file(path: Path) -> Content:
+    """Read a file; scripts and styles without the space and the comments that browsers skip."""
+    text = path.read_text("utf-8")
+    if path.suffix in (".css", ".js"):
+        text = _SPARE.sub("", text)
+    if path.suffix == ".css":
+        text = _SPARE_IN_STYLES.sub(r"\1", text)
+    return Content(text.encode())

@@ -1,62 +1,56 @@
 /** Build and update elements without markup in strings: text is always text. */
 
-const SVG = "http://www.w3.org/2000/svg";
-const PROPERTIES = new Set(["checked", "className", "disabled", "hidden", "indeterminate", "open", "selected", "value"]);
+const PROPERTIES = new Set(["checked", "disabled", "hidden", "open", "value"]);
 
 /**
- * Return a new element.
+ * Return a new element, as in `h("p.muted", { title }, "Text", child)`; attributes and children may be missing.
  *
- * `attributes`: `on…` functions are listeners, `style` and `dataset` are objects, null and false leave an attribute
- * out, true sets it empty. Children are nodes, strings, numbers or arrays of these; null and false are left out.
+ * `on…` functions are listeners, `style` is an object; null and false leave an attribute or a child out. A child may be
+ * a node, a text, a field, or an array of these.
  */
-export function h(tag, attributes = {}, ...children) {
-	return fill(document.createElement(tag), attributes, children);
+export function h(tag, ...parts) {
+	return fill(document.createElement(tag.split(".")[0]), tag, parts);
 }
 
 /** Return a new SVG element; see `h`. */
-export function svg(tag, attributes = {}, ...children) {
-	return fill(document.createElementNS(SVG, tag), attributes, children);
+export function svg(tag, ...parts) {
+	return fill(document.createElementNS("http://www.w3.org/2000/svg", tag.split(".")[0]), tag, parts);
 }
 
-function fill(element, attributes, children) {
-	setAttributes(element, attributes);
-	append(element, children);
+function fill(element, tag, parts) {
+	element.classList.add(...tag.split(".").slice(1));
+	if (parts[0]?.constructor === Object) setAttributes(element, parts.shift());
+	replaceChildren(element, parts);
 	return element;
+}
+
+export function button(label, onclick, attributes) {
+	return h("button", { type: "button", onclick, ...attributes }, label);
 }
 
 export function setAttributes(element, attributes) {
 	for (const [name, value] of Object.entries(attributes)) {
-		if (name.startsWith("on") && typeof value === "function") element.addEventListener(name.slice(2), value);
+		if (typeof value === "function") element.addEventListener(name.slice(2), value);
 		else if (name === "style") for (const [key, part] of Object.entries(value)) element.style.setProperty(key, part);
-		else if (name === "dataset") Object.assign(element.dataset, value);
-		else if (PROPERTIES.has(name) && !(element instanceof SVGElement)) element[name] = value;
+		else if (PROPERTIES.has(name)) element[name] = value;
 		else if (value === null || value === undefined || value === false) element.removeAttribute(name);
 		else element.setAttribute(name, value === true ? "" : value);
 	}
 }
 
-function append(element, children) {
-	for (const child of children.flat(Infinity)) {
-		if (child === null || child === undefined || child === false) continue;
-		element.append(child instanceof Node ? child : String(child));
-	}
-}
-
-/** Return a table with `headings` and rows of cells; a cell is a node, a text or `[attributes, ...children]`. */
-export function table(headings, rows) {
-	const body = rows.map((cells) => h("tr", {}, cells.map((cell) => (Array.isArray(cell) ? h("td", ...cell) : h("td", {}, cell)))));
-	return h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, headings.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, body)));
-}
-
-/** Replace the children of an element. */
 export function replaceChildren(element, ...children) {
-	element.replaceChildren();
-	append(element, children);
+	const shown = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+	element.replaceChildren(...shown.map((child) => child.element ?? child));
 }
 
 /** Set the text of an element only where it differs, so that a selection in it survives. */
 export function setText(element, text) {
 	if (element.textContent !== text) element.textContent = text;
+}
+
+export function table(headings, rows) {
+	const body = rows.map((cells) => h("tr", cells.map((cell) => h("td", { dir: "auto" }, cell))));
+	return h("div.scroll", h("table", h("thead", h("tr", headings.map((name) => h("th", { scope: "col" }, name)))), h("tbody", body)));
 }
 
 /**
@@ -65,32 +59,28 @@ export function setText(element, text) {
  * `create(item)` returns an element, `update(element, item)` brings it up to date.
  */
 export function reconcile(parent, items, keyOf, create, update) {
+	const keys = items.map((item) => String(keyOf(item)));
 	const existing = new Map([...parent.children].map((child) => [child.dataset.key, child]));
-	let previous = null;
-	for (const item of items) {
-		const key = String(keyOf(item));
-		let element = existing.get(key);
-		if (element) existing.delete(key);
-		else {
-			element = create(item);
-			element.dataset.key = key;
-		}
+	for (const [key, element] of existing) if (!keys.includes(key)) element.remove(); // first, so that the others keep their place
+	let next = parent.firstElementChild;
+	items.forEach((item, index) => {
+		const element = existing.get(keys[index]) ?? create(item);
+		element.dataset.key = keys[index];
 		update(element, item);
-		const expected = previous ? previous.nextElementSibling : parent.firstElementChild;
-		if (expected !== element) parent.insertBefore(element, expected);
-		previous = element;
-	}
-	for (const element of existing.values()) element.remove();
+		if (element === next) next = next.nextElementSibling;
+		else parent.insertBefore(element, next);
+	});
 }
 
 /**
  * Follow the pointer from a `pointerdown` until it is released.
  *
- * `onMove(event)` is called at most once a frame; `onEnd(cancelled)` at last, also if the browser takes the pointer away.
+ * `onMove(event)` is called at most once a frame, `onEnd()` at last, also if the browser takes the pointer away.
  */
-export function trackPointer(down, { onMove, onEnd = () => {} }) {
+export function trackPointer(down, onMove, onEnd) {
 	const target = down.currentTarget;
 	const controller = new AbortController();
+	const { signal } = controller;
 	let latest = null;
 	let frame = 0;
 	const flush = () => {
@@ -102,14 +92,13 @@ export function trackPointer(down, { onMove, onEnd = () => {} }) {
 		cancelAnimationFrame(frame);
 		if (event.type === "pointerup") flush();
 		controller.abort();
-		onEnd(event.type === "pointercancel");
+		onEnd();
 	};
 	target.setPointerCapture(down.pointerId);
-	const options = { signal: controller.signal };
 	target.addEventListener("pointermove", (event) => {
 		latest = event;
 		frame ||= requestAnimationFrame(flush);
-	}, options);
-	target.addEventListener("pointerup", end, options);
-	target.addEventListener("pointercancel", end, options);
+	}, { signal });
+	target.addEventListener("pointerup", end, { signal });
+	target.addEventListener("pointercancel", end, { signal });
 }

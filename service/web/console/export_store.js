@@ -3,12 +3,15 @@
 import { isActive } from "./states.js";
 
 export class ExportStore {
+	/** Newest first. */
+	jobs = [];
+	unacknowledged = [];
 	#client;
 	#handlers;
-	#jobs = new Map();
+	#known = new Map();
+	#active = new Set();
 	#listeners = new Set();
 	#frame = 0;
-	#watch = null;
 
 	/** `handlers`: `onConnection`, `onEnd(job)`, `onProblem(problem)`, `onProgress()`. */
 	constructor(client, handlers) {
@@ -18,44 +21,52 @@ export class ExportStore {
 
 	/** Load what is active and what ended unseen, and watch everything from now on. */
 	async start() {
-		this.unacknowledged = [];
+		const { onConnection, onProblem } = this.#handlers;
 		try {
-			const recovery = await this.#client.recover();
-			recovery.watch.close();
-			this.unacknowledged = recovery.unacknowledged;
-			this.merge([...recovery.active, ...recovery.unacknowledged]);
+			const { watch, active, unacknowledged } = await this.#client.recover();
+			watch.close();
+			this.unacknowledged = unacknowledged;
+			this.merge([...active, ...unacknowledged]);
 		} catch (problem) {
-			this.#handlers.onProblem(problem);
+			onProblem(problem);
 		}
-		this.#watch = this.#client.watch(undefined, {
-			onUpdate: (job) => this.#receive(job),
-			onConnection: this.#handlers.onConnection,
-			onProblem: this.#handlers.onProblem,
-		});
-		this.#watch.done.catch(() => {}); // onProblem has said it
+		this.watch = this.#client.watch(undefined, { onUpdate: (job) => this.#receive(job), onConnection, onProblem });
+		this.watch.done.catch(() => {}); // onProblem has said it
 	}
 
 	get(id) {
-		return this.#jobs.get(id);
-	}
-
-	get jobs() {
-		return this.#jobs.values();
+		return this.#known.get(id);
 	}
 
 	/** Mean progress of what is active, in percent; null where nothing is. */
 	get progress() {
-		const active = [...this.jobs].filter(isActive);
-		return active.length > 0 ? active.reduce((total, job) => total + job.progress, 0) / active.length : null;
+		const active = [...this.#active].map((id) => this.get(id).progress);
+		return active.length > 0 ? active.reduce((total, part) => total + part) / active.length : null;
 	}
 
 	/** Take in jobs of a response; older states than those known are dropped. */
 	merge(jobs) {
 		for (const job of jobs) {
-			const known = this.#jobs.get(job.job_id);
-			if (!known || known.sequence < job.sequence || known.acknowledged_at !== job.acknowledged_at) this.#jobs.set(job.job_id, job);
+			const known = this.get(job.job_id);
+			if (known && known.sequence >= job.sequence && known.acknowledged_at === job.acknowledged_at) continue;
+			this.#known.set(job.job_id, job);
+			this.jobs.splice(this.findIndex(job), known ? 1 : 0, job);
+			if (isActive(job)) this.#active.add(job.job_id);
+			else this.#active.delete(job.job_id);
 		}
 		this.#notify();
+	}
+
+	/** Return where the job is in the list, or belongs. */
+	findIndex(job) {
+		let low = 0;
+		let high = this.jobs.length;
+		while (low < high) {
+			const middle = (low + high) >> 1;
+			if (isNewer(this.jobs[middle], job)) low = middle + 1;
+			else high = middle;
+		}
+		return low;
 	}
 
 	/** Call `listener()` at most once a frame after changes; returns a function that stops it. */
@@ -66,14 +77,13 @@ export class ExportStore {
 
 	close() {
 		cancelAnimationFrame(this.#frame);
-		this.#watch?.close();
-		this.#listeners.clear();
+		this.watch?.close();
 	}
 
 	#receive(job) {
-		const known = this.#jobs.get(job.job_id);
+		const hasEnded = this.#active.has(job.job_id) && !isActive(job);
 		this.merge([job]);
-		if (!isActive(job) && known && isActive(known)) this.#handlers.onEnd(job);
+		if (hasEnded) this.#handlers.onEnd(job);
 	}
 
 	#notify() {
@@ -83,4 +93,8 @@ export class ExportStore {
 			for (const listener of this.#listeners) listener();
 		});
 	}
+}
+
+function isNewer(job, other) {
+	return job.created_at === other.created_at ? job.job_id > other.job_id : job.created_at > other.created_at;
 }

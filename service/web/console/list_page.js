@@ -1,44 +1,33 @@
 /** The list of exports, with what ended while the user was away and the newest result on top. */
 
-import { h, replaceChildren, setText } from "./dom.js";
+import { button, h, replaceChildren, setText } from "./dom.js";
 import { checkField, selectField, textField } from "./editor/fields.js";
 import { formatAgo, formatMoment } from "./format.js";
 import { loadPlayers } from "./players.js";
-import { STATUSES, describeState, describeStatus, describeType, isActive, nameOf } from "./states.js";
+import { STATUSES, TYPES, describeState, hrefOf, isActive, nameOf } from "./states.js";
 import { WindowList } from "./window_list.js";
 
 const PAGE_SIZE = 100;
 const FILTER_DELAY_MILLISECONDS = 250;
+const MAX_AWAY = 10;
 
 export class ListPage {
-	#filter = {};
-	#cursor = undefined;
-	#isLoading = false;
-	#isComplete = false;
-	#ids = new Set();
-	#generation = 0;
+	#query = { filter: {}, oldest: null };
 	#delay = 0;
 
 	constructor(app) {
 		this.app = app;
-		this.list = new WindowList({
-			label: "Exports",
-			keyOf: (job) => job.job_id,
-			create: () => createRow(),
-			update: updateRow,
-			onEnd: () => this.#load(),
-		});
-		this.away = h("section", { class: "panel", hidden: true, "aria-label": "Finished while you were away" });
-		this.hero = h("section", { hidden: true, "aria-label": "The newest result" });
-		this.empty = h("div", { class: "drop", hidden: true });
-		this.problem = h("p", { class: "problem", role: "alert" });
-		this.count = h("span", { class: "muted", role: "status" });
-		this.element = h("div", { class: "page" }, this.#createHead(), this.away, this.hero, this.#createFilters(), this.problem, this.list.element, this.empty);
+		this.list = new WindowList({ label: "Exports", keyOf: (job) => job.job_id, create: createRow, update: updateRow, onEnd: () => this.#load() });
+		this.away = h("section.panel", { hidden: true, "aria-label": "Finished while you were away" });
+		this.newest = h("section", { hidden: true, "aria-label": "The newest result" });
+		this.empty = h("div.drop", { hidden: true });
+		this.problem = h("p.problem", { role: "alert" });
+		this.count = h("span.muted", { role: "status" });
+		this.element = h("div.page", this.#createHead(), this.away, this.newest, this.#createFilters(), this.problem, this.list, this.empty);
 		this.unsubscribe = app.store.subscribe(() => this.#show());
 	}
 
 	start() {
-		this.#showAway();
 		return this.#load();
 	}
 
@@ -49,132 +38,123 @@ export class ListPage {
 	}
 
 	#createHead() {
-		const notify = checkField("Notify me", async (isOn) => notify.show(await this.app.messages.switchNotifications(isOn)));
-		notify.show(this.app.messages.areNotificationsOn);
+		const { messages } = this.app;
+		const notify = checkField("Notify me of results", async (isOn) => {
+			await messages.switchNotifications(isOn);
+			notify.show(messages.areNotificationsOn);
+		});
+		notify.show(messages.areNotificationsOn);
 		notify.element.hidden = !("Notification" in window);
-		return h("div", { class: "page-head" }, h("h1", {}, "Exports"), h("div", { class: "buttons" }, this.count, notify.element, h("a", { class: "button primary", href: "#/new" }, "New export")));
+		return h("div.page-head", h("h1", "Exports"), h("div.buttons", this.count, notify, h("a.button.primary", { href: "#/new" }, "New export")));
 	}
 
 	#createFilters() {
 		const put = (name) => (value) => {
-			this.#filter = { ...this.#filter, [name]: value || undefined };
 			clearTimeout(this.#delay);
+			const filter = { ...this.#query.filter, [name]: value || undefined };
+			this.#query = { filter, oldest: null, isLoading: true };
 			this.#delay = setTimeout(() => this.#reload(), FILTER_DELAY_MILLISECONDS);
 		};
-		const status = selectField("Status", [["", "Any"], ...STATUSES], put("status"));
-		const type = selectField("Type", [["", "Any"], ["framing", "Framing"], ["overlay", "Overlay"], ["annotate", "Annotate"]], put("type"));
-		const project = textField("Project", put("projectId"), { maxlength: 200 });
-		return h("form", { class: "filters", role: "search", "aria-label": "Filter exports", onsubmit: (event) => event.preventDefault() }, status.element, type.element, project.element);
+		const filters = [
+			selectField("Status", [["", "Any"], ...Object.entries(STATUSES)], put("status")),
+			selectField("Type", [["", "Any"], ...Object.entries(TYPES)], put("type")),
+			textField("Project", put("projectId"), { maxlength: 200 }),
+		];
+		return h("form.filters", { role: "search", "aria-label": "Filter exports", onsubmit: (event) => event.preventDefault() }, filters);
 	}
 
 	#reload() {
-		this.#generation += 1;
-		this.#cursor = undefined;
-		this.#isComplete = this.#isLoading = false;
-		this.#ids.clear();
+		this.#query = { filter: this.#query.filter, oldest: null };
 		return this.#load();
 	}
 
 	async #load() {
-		if (this.#isLoading || this.#isComplete) return;
-		this.#isLoading = true;
-		const generation = this.#generation;
+		const query = this.#query;
+		if (query.isLoading || query.isComplete) return;
+		query.isLoading = true;
 		try {
-			const page = await this.app.client.list({ ...this.#filter, limit: PAGE_SIZE, cursor: this.#cursor });
-			if (generation !== this.#generation) return;
-			this.problem.textContent = "";
-			this.#cursor = page.next_cursor;
-			this.#isComplete = page.next_cursor === null;
-			for (const job of page.exports) this.#ids.add(job.job_id);
-			this.app.store.merge(page.exports);
-			this.#showHero(page.exports);
+			const { exports: jobs, next_cursor: cursor } = await this.app.client.list({ ...query.filter, limit: PAGE_SIZE, cursor: query.cursor });
+			Object.assign(query, { cursor, isComplete: cursor === null, oldest: jobs.at(-1) ?? query.oldest });
+			if (query !== this.#query) return;
+			replaceChildren(this.problem);
+			this.app.store.merge(jobs);
+			this.#showNewest(jobs);
 		} catch (problem) {
-			if (generation !== this.#generation) return;
-			this.#isComplete = true;
-			if (problem.status === 401) this.app.sayProblem(problem);
-			else replaceChildren(this.problem, problem.detail ?? problem.message, " ", h("button", { type: "button", onclick: () => this.#reload() }, "Try again"));
+			if (problem.status === 401) throw problem;
+			query.isComplete = true;
+			if (query === this.#query) replaceChildren(this.problem, problem.message, " ", button("Try again", () => this.#reload()));
 		}
-		this.#isLoading = false;
+		query.isLoading = false;
 		this.#show();
 	}
 
 	#show() {
-		const jobs = [...this.app.store.jobs].filter((job) => this.#matches(job)).sort(newestFirst);
+		const { filter, oldest, isComplete } = this.#query;
+		const { store } = this.app;
+		const isFiltered = Object.values(filter).some(Boolean);
 		// What lies beyond the last loaded page is shown when that page comes.
-		const last = jobs.findLastIndex((job) => this.#ids.has(job.job_id));
-		const shown = this.#isComplete ? jobs : jobs.slice(0, last + 1);
-		this.list.show(shown);
-		setText(this.count, shown.length === 1 ? "1 export" : `${shown.length}${this.#isComplete ? "" : "+"} exports`);
-		const isEmpty = this.#isComplete && shown.length === 0 && !this.problem.textContent;
+		const loaded = isComplete ? store.jobs : store.jobs.slice(0, oldest ? store.findIndex(oldest) + 1 : 0);
+		const jobs = isFiltered ? loaded.filter((job) => matches(job, filter)) : loaded;
+		this.list.show(jobs);
+		setText(this.count, jobs.length === 1 ? "1 export" : `${jobs.length}${isComplete ? "" : "+"} exports`);
+		const isEmpty = Boolean(isComplete && jobs.length === 0 && !this.problem.textContent);
+		if (isEmpty && this.empty.hidden) this.#showEmpty(isFiltered);
 		this.list.element.hidden = isEmpty;
 		this.empty.hidden = !isEmpty;
-		if (isEmpty) this.#showEmpty();
+		this.#showAway();
 	}
 
-	#showEmpty() {
-		const isFiltered = Object.values(this.#filter).some(Boolean);
-		replaceChildren(
-			this.empty,
-			isFiltered
-				? h("p", {}, "No export matches these filters.")
-				: [h("h2", {}, "No exports yet"), h("p", { class: "muted" }, "Drop a video in, mark what matters, and see it exported."), h("a", { class: "button primary", href: "#/new" }, "Make the first one")],
-		);
+	#showEmpty(isFiltered) {
+		const welcome = [h("h2", "No exports yet"), h("p.muted", "Drop a video anywhere on this page, mark what matters, and see it exported."), h("a.button.primary", { href: "#/new" }, "Make the first one")];
+		replaceChildren(this.empty, isFiltered ? h("p", "No export matches these filters.") : welcome);
 	}
 
-	#matches(job) {
-		const { status, type, projectId } = this.#filter;
-		return (!status || job.status === status) && (!type || job.type === type) && (!projectId || String(job.project_id) === projectId);
-	}
-
-	#showHero(jobs) {
-		const newest = jobs.find((job) => job.status === "complete");
-		if (!newest || !this.hero.hidden) return;
-		this.hero.hidden = false;
-		const players = h("div", { class: "hero" });
-		replaceChildren(this.hero, h("h2", {}, h("a", { href: hrefOf(newest), dir: "auto" }, nameOf(newest))), players);
-		loadPlayers(this.app.client, newest, players);
+	#showNewest(jobs) {
+		const job = jobs.find(({ status }) => status === "complete");
+		if (!job || !this.newest.hidden) return;
+		const players = h("div.players");
+		this.newest.hidden = false;
+		replaceChildren(this.newest, h("h2", h("a", { href: hrefOf(job), dir: "auto" }, nameOf(job))), players);
+		loadPlayers(this.app.client, job, players);
 	}
 
 	#showAway() {
-		const jobs = this.app.store.unacknowledged;
-		if (jobs.length === 0) return;
-		this.away.hidden = false;
-		const items = jobs.slice(0, 10).map((job) => h("li", {}, h("a", { href: hrefOf(job), dir: "auto" }, nameOf(job)), ` – ${describeState(job)}`));
-		const dismiss = async () => {
-			this.away.hidden = true;
-			this.app.store.unacknowledged = [];
-			await this.app.client.acknowledge(jobs.map((job) => job.job_id)).catch((problem) => this.app.sayProblem(problem));
+		const { store, client } = this.app;
+		const jobs = store.unacknowledged;
+		if (jobs === this.shownAway) return;
+		this.shownAway = jobs;
+		this.away.hidden = jobs.length === 0;
+		const items = jobs.slice(0, MAX_AWAY).map((job) => h("li", h("a", { href: hrefOf(job), dir: "auto" }, nameOf(job)), ` – ${describeState(job)}`));
+		const dismiss = () => {
+			store.unacknowledged = [];
+			this.#showAway();
+			this.app.run(() => client.acknowledge(jobs.map((job) => job.job_id)));
 		};
 		replaceChildren(
 			this.away,
-			h("div", { class: "page-head" }, h("h2", {}, `${jobs.length} finished while you were away`), h("button", { type: "button", onclick: dismiss }, "Got it")),
-			h("ul", {}, items),
-			jobs.length > 10 && h("p", { class: "muted" }, `and ${jobs.length - 10} more`),
+			h("div.page-head", h("h2", `${jobs.length} finished while you were away`), button("Got it", dismiss)),
+			h("ul", items),
+			jobs.length > MAX_AWAY && h("p.muted", `and ${jobs.length - MAX_AWAY} more`),
 		);
 	}
 }
 
-function hrefOf(job) {
-	return `#/exports/${encodeURIComponent(job.job_id)}`;
-}
-
-function newestFirst(one, other) {
-	return one.created_at < other.created_at ? 1 : one.created_at > other.created_at ? -1 : one.job_id < other.job_id ? 1 : -1;
+function matches(job, { status, type, projectId }) {
+	return (!status || job.status === status) && (!type || job.type === type) && (!projectId || job.project_id === projectId);
 }
 
 function createRow() {
 	const parts = {
-		badge: h("span", { class: "badge" }),
+		badge: h("span"),
 		name: h("strong", { dir: "auto" }),
-		text: h("span", { class: "muted", dir: "auto" }),
-		bar: h("progress", { max: 100 }),
-		type: h("span", { class: "type" }),
-		when: h("time", { class: "when muted" }),
+		text: h("span.muted", { dir: "auto" }),
+		bar: h("progress", { max: 100, "aria-label": "Progress" }),
+		type: h("span.type"),
+		when: h("time.muted"),
 	};
-	parts.bar.setAttribute("aria-label", "Progress");
-	const link = h("a", { class: "row" }, parts.badge, parts.name, h("span", { class: "state" }, parts.text, parts.bar), parts.type, parts.when);
-	const element = h("div", { role: "listitem", class: "row-place" }, link);
-	return Object.assign(element, { parts, link });
+	const { badge, name, text, bar, type, when } = parts;
+	const link = h("a.row", badge, name, h("span.state", text, bar), type, when);
+	return Object.assign(h("div.row-place", { role: "listitem" }, link), { parts, link });
 }
 
 function updateRow(element, job) {
@@ -183,13 +163,12 @@ function updateRow(element, job) {
 	const { badge, name, text, bar, type, when } = element.parts;
 	element.link.href = hrefOf(job);
 	badge.className = `badge ${job.status}`;
-	setText(badge, describeStatus(job.status));
+	setText(badge, STATUSES[job.status]);
 	setText(name, nameOf(job));
-	setText(text, isActive(job) || job.error ? describeState(job) : job.message);
+	setText(text, describeState(job));
 	bar.hidden = !isActive(job);
 	bar.value = job.progress;
-	setText(type, describeType(job.type));
+	setText(type, TYPES[job.type] ?? job.type);
 	setText(when, formatAgo(job.created_at));
-	when.dateTime = job.created_at;
 	when.title = formatMoment(job.created_at);
 }

@@ -1,129 +1,143 @@
-/** Start the console: sign in if the service asks for it, then show the page that the address names. */
+/** Start the console: show the page that the address names, and ask for a token where the service wants one. */
 
 import { createClient } from "/framehook.js";
-import { h, replaceChildren, setText } from "./dom.js";
 import { DetailPage } from "./detail_page.js";
+import { button, h, replaceChildren, setAttributes, setText } from "./dom.js";
 import { ExportStore } from "./export_store.js";
 import { ListPage } from "./list_page.js";
 import { Messages } from "./messages.js";
 import { SignInPage } from "./sign_in_page.js";
 
 const TOKEN = "framehook.token";
+const CONNECTIONS = { websocket: "Live", events: "Live (events)", polling: "Live (polling)", tab: "Live (other tab)" };
 const PAGES = [
-	{ pattern: /^#\/?$/, name: "exports", title: "Exports", open: (app) => new ListPage(app) },
-	{ pattern: /^#\/exports\/([^/]+)$/, name: "exports", title: "Export", open: (app, id) => new DetailPage(app, decodeURIComponent(id)) },
-	{ pattern: /^#\/new$/, name: "new", title: "New export", open: (app) => importPage(app, "./new_page.js", "NewPage") },
-	{ pattern: /^#\/webhooks(?:\/([^/]+))?$/, name: "webhooks", title: "Webhooks", open: (app, id) => importPage(app, "./webhooks_page.js", "WebhooksPage", id) },
-	{ pattern: /^#\/system$/, name: "system", title: "System", open: (app) => importPage(app, "./system_page.js", "SystemPage") },
+	{ pattern: /^#\/exports\/([^/]+)$/, name: "exports", title: "Export", load: () => DetailPage },
+	{ pattern: /^#\/new$/, name: "new", title: "New export", load: async () => (await import("./new_page.js")).NewPage },
+	{ pattern: /^#\/webhooks(?:\/([^/]+))?$/, name: "webhooks", title: "Webhooks", load: async () => (await import("./webhooks_page.js")).WebhooksPage },
+	{ pattern: /^#\/system$/, name: "system", title: "System", load: async () => (await import("./system_page.js")).SystemPage },
+	{ pattern: /^/, name: "exports", title: "Exports", load: () => ListPage },
 ];
 
 class App {
+	#main = document.querySelector("#main");
+	#connection = document.querySelector("#connection");
+	messages = new Messages();
 	#page = null;
-	#opening = 0;
-	#title = "";
+	#opening = null;
 
 	constructor() {
-		this.main = document.querySelector("#main");
-		this.messages = new Messages(document.querySelector("#messages"));
-		this.signOut = document.querySelector("#sign-out");
-		this.signOut.addEventListener("click", () => this.#leave());
 		addEventListener("hashchange", () => this.#open());
+		addEventListener("dragover", (event) => this.#receiveDrag(event));
+		addEventListener("drop", (event) => this.#receiveDrag(event));
+		addEventListener("dragleave", (event) => event.relatedTarget || document.body.classList.remove("over"));
 	}
 
-	/** Whether calls carry a token that was pasted here; a cookie is the browser's business. */
-	get isSignedIn() {
-		return sessionStorage.getItem(TOKEN) !== null;
-	}
-
-	say(text, action) {
-		this.messages.say(text, action);
+	say(text, href) {
+		this.messages.say(text, href);
 	}
 
 	/** Say why a call failed, in the sentence of the service. */
 	sayProblem(problem) {
-		if (problem.status === 401) this.#askForToken(problem.detail);
-		else this.messages.say(problem.detail ?? problem.message);
+		if (problem.status === 401) this.#askForToken(problem);
+		else this.say(problem.message);
 	}
 
-	/** Open the console with the token of this session, or ask for one. */
-	async start() {
-		const token = sessionStorage.getItem(TOKEN);
-		this.client = createClient(token === null ? {} : { token });
-		try {
-			await this.client.list({ limit: 1 });
-		} catch (problem) {
-			if (problem.status === 401) return this.#askForToken(token === null ? "" : problem.detail);
-			this.messages.say(`${problem.detail ?? problem.message} The page tries again when you reload it.`);
-		}
-		this.signOut.hidden = !this.isSignedIn;
+	/** Return what the call returns; say what goes wrong. */
+	run(call) {
+		return call().catch((problem) => this.sayProblem(problem));
+	}
+
+	/** Return a button that calls the service and is disabled meanwhile. */
+	button(label, call, attributes) {
+		const element = button(label, async () => {
+			element.disabled = true;
+			await this.run(call);
+			element.disabled = false;
+		}, attributes);
+		return element;
+	}
+
+	/** Open the console with the token of this session, if there is one; a cookie is the browser's business. */
+	start() {
+		this.token = sessionStorage.getItem(TOKEN);
+		this.client = createClient(this.token ? { token: this.token } : {});
+		const signOut = document.querySelector("#sign-out");
+		signOut.hidden = !this.token;
+		signOut.onclick = () => {
+			sessionStorage.removeItem(TOKEN);
+			location.reload();
+		};
 		this.store = new ExportStore(this.client, {
 			onConnection: (connection) => this.#showConnection(connection),
 			onEnd: (job) => this.messages.announceEnd(job, this.client),
 			onProblem: (problem) => this.sayProblem(problem),
 			onProgress: () => this.#showTitle(),
 		});
-		await this.store.start();
+		this.store.start();
 		return this.#open();
+	}
+
+	/** Upload a file on the page for new exports. */
+	openFile(file) {
+		this.file = file;
+		if (location.hash === "#/new") this.#open();
+		else location.hash = "#/new";
 	}
 
 	async #open() {
 		if (!this.store) return;
-		const opening = (this.#opening += 1);
-		const page = PAGES.find(({ pattern }) => pattern.test(location.hash || "#/")) ?? PAGES[0];
-		const [, argument] = page.pattern.exec(location.hash || "#/") ?? [];
+		const { hash } = location;
+		const opening = { ...PAGES.find(({ pattern }) => pattern.test(hash)) };
+		this.#opening = opening;
+		const Page = await opening.load();
+		if (opening !== this.#opening) return;
 		this.#page?.close?.();
-		this.#page = null;
-		const opened = await page.open(this, argument);
-		if (opening !== this.#opening) return opened.close?.();
-		this.#page = opened;
-		this.#title = page.title;
-		for (const link of document.querySelectorAll("nav a")) {
-			if (link.dataset.page === page.name) link.setAttribute("aria-current", "page");
-			else link.removeAttribute("aria-current");
-		}
-		replaceChildren(this.main, this.#page.element);
+		this.#page = new Page(this, decodeURIComponent(opening.pattern.exec(hash)[1] ?? ""));
+		for (const link of document.querySelectorAll("nav a")) setAttributes(link, { "aria-current": link.dataset.page === opening.name && "page" });
+		replaceChildren(this.#main, this.#page);
 		this.#showTitle();
 		scrollTo(0, 0);
-		return this.#page.start?.();
+		try {
+			await this.#page.start();
+		} catch (problem) {
+			if (problem.status === 401) this.#askForToken(problem);
+			else if (opening === this.#opening) replaceChildren(this.#page.element, h("h1", opening.title), h("p.problem", { role: "alert" }, problem.message), h("a", { href: "#/" }, "All exports"));
+		}
 	}
 
 	#showTitle() {
-		const { progress } = this.store;
-		const state = progress !== null ? `${Math.floor(progress)} % · ` : "";
-		const title = `${state}${this.#title} · Framehook`;
+		const progress = this.store?.progress ?? null;
+		const title = `${progress === null ? "" : `${Math.floor(progress)} % · `}${this.#opening.title} · Framehook`;
 		if (document.title !== title) document.title = title;
 	}
 
 	#showConnection({ state, transport, problem }) {
-		const element = document.querySelector("#connection");
-		const names = { websocket: "Live", events: "Live (events)", polling: "Live (polling)", tab: "Live (other tab)" };
-		setText(element, state === "open" ? names[transport] : "Reconnecting …");
-		element.title = problem?.detail ?? "";
-		element.className = `connection ${state === "open" ? "live" : "lost"}`;
+		const isOpen = state === "open";
+		setText(this.#connection, isOpen ? CONNECTIONS[transport] : "Reconnecting …");
+		this.#connection.title = problem?.message ?? "";
+		this.#connection.className = `connection ${isOpen ? "complete" : "error"}`;
 	}
 
-	#askForToken(detail) {
-		this.store?.close();
+	#askForToken({ message }) {
+		if (!this.store) return;
+		this.store.close();
 		this.store = null;
 		this.client.close();
-		const page = new SignInPage(detail, (token) => {
+		const page = new SignInPage(this.token && message, (token) => {
 			sessionStorage.setItem(TOKEN, token);
-			replaceChildren(this.main, h("p", { class: "muted" }, "Signing in …"));
+			replaceChildren(this.#main, h("p.muted", "Signing in …"));
 			this.start();
 		});
-		replaceChildren(this.main, page.element);
+		replaceChildren(this.#main, page);
 		page.start();
 	}
 
-	#leave() {
-		sessionStorage.removeItem(TOKEN);
-		location.reload();
+	#receiveDrag(event) {
+		if (!event.dataTransfer.types.includes("Files")) return;
+		event.preventDefault();
+		document.body.classList.toggle("over", event.type === "dragover");
+		if (event.type === "drop" && this.store) this.openFile(event.dataTransfer.files[0]);
 	}
-}
-
-async function importPage(app, module, name, argument) {
-	const pages = await import(module);
-	return new pages[name](app, argument);
 }
 
 await new App().start();

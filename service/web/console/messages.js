@@ -1,30 +1,21 @@
 /** Short messages at the foot of the page, and the browser's notifications for those who want them. */
 
 import { h } from "./dom.js";
-import { describeState, nameOf } from "./states.js";
+import { describeState, hrefOf, nameOf } from "./states.js";
 
 const SHOWN_MILLISECONDS = 8000;
 const MAX_SHOWN = 3;
 const WISH = "framehook.notifications";
 
 export class Messages {
-	#place;
+	#place = document.querySelector("#messages");
 
-	constructor(place) {
-		this.#place = place;
-	}
-
-	/** Show a text; `action` is `{label, run}` or `{label, href}`. */
-	say(text, action) {
-		const close = () => message.remove();
-		const control =
-			action?.href !== undefined
-				? h("a", { href: action.href, onclick: close }, action.label)
-				: action && h("button", { type: "button", onclick: () => { close(); action.run(); } }, action.label);
-		const message = h("div", { dir: "auto" }, h("span", {}, text), control);
+	/** Show a text, with a link to `href` if there is one. */
+	say(text, href) {
+		const message = h("div", { dir: "auto" }, text, href && h("a", { href, onclick: () => message.remove() }, "Open"));
 		while (this.#place.children.length >= MAX_SHOWN) this.#place.firstElementChild.remove();
 		this.#place.append(message);
-		setTimeout(close, SHOWN_MILLISECONDS);
+		setTimeout(() => message.remove(), SHOWN_MILLISECONDS);
 	}
 
 	get areNotificationsOn() {
@@ -32,24 +23,19 @@ export class Messages {
 	}
 
 	async switchNotifications(isOn) {
-		if (isOn && (await Notification.requestPermission()) !== "granted") {
-			this.say("The browser does not let this page notify you; allow it in the site's settings.");
-			return false;
-		}
 		localStorage.setItem(WISH, isOn ? "on" : "off");
-		return isOn;
+		if (isOn && (await Notification.requestPermission()) !== "granted") this.say("The browser does not let this page notify you; allow it in the site's settings.");
 	}
 
 	/** Say that an export has ended; if nobody looks, the browser does, and it stays unacknowledged. */
 	announceEnd(job, client) {
-		const text = `${nameOf(job)}: ${describeState(job)}`;
-		const href = `#/exports/${encodeURIComponent(job.job_id)}`;
+		const body = `${nameOf(job)}: ${describeState(job)}`;
+		const href = hrefOf(job);
 		if (document.visibilityState === "visible") {
-			if (location.hash !== href) this.say(text, { label: "Open", href });
+			if (location.hash !== href) this.say(body, href);
 			client.acknowledge(job.job_id).catch(() => {}); // it is shown again at the next start
 		} else if (this.areNotificationsOn) {
-			const notification = new Notification("Framehook", { body: text, tag: job.job_id });
-			notification.onclick = () => {
+			new Notification("Framehook", { body, tag: job.job_id }).onclick = () => {
 				window.focus();
 				location.hash = href;
 			};

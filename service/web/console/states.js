@@ -1,8 +1,9 @@
-/** The states of an export in words. */
+/** Exports in words. */
 
-import { formatDuration } from "./format.js";
+import { formatBytes, formatDuration } from "./format.js";
 
-const STATES = { pending: "Waiting", processing: "Running", complete: "Complete", error: "Failed", cancelled: "Cancelled" };
+export const STATUSES = { pending: "Waiting", processing: "Running", complete: "Complete", error: "Failed", cancelled: "Cancelled" };
+export const TYPES = { framing: "Framing", overlay: "Overlay", annotate: "Annotate" };
 const PHASES = {
 	queued: "waiting for a runner",
 	starting: "starting",
@@ -11,41 +12,34 @@ const PHASES = {
 	processing: "encoding",
 	uploading: "storing the result",
 	finalizing: "checking the result",
-	done: "done",
 };
-const TYPES = { framing: "Framing", overlay: "Overlay", annotate: "Annotate" };
-
-export const STATUSES = Object.entries(STATES);
-
-export function describeStatus(status) {
-	return STATES[status] ?? status;
-}
 
 export function describePhase(phase) {
 	return PHASES[phase] ?? phase;
-}
-
-export function describeType(type) {
-	return TYPES[type] ?? type;
 }
 
 export function isActive(job) {
 	return job.status === "pending" || job.status === "processing";
 }
 
-export function canRetry(job) {
-	return job.status === "error" || job.status === "cancelled";
-}
-
 /** Return one sentence on how an export is. */
 export function describeState(job) {
 	if (job.error) return job.error.message;
-	if (!isActive(job)) return describeStatus(job.status);
+	if (job.output) return describeOutput(job.output);
+	if (!isActive(job)) return STATUSES[job.status];
 	const rest = job.eta_seconds ? `, ${formatDuration(job.eta_seconds)} left` : "";
 	return `${describePhase(job.phase)}, ${Math.floor(job.progress)} %${rest}`;
+}
+
+export function describeOutput({ width, height, duration, size }) {
+	return `${width}×${height}, ${formatDuration(duration)}, ${formatBytes(size)}`;
 }
 
 /** Return what people call an export: its name, else its source's file name. */
 export function nameOf(job) {
 	return job.name || job.input_key.split("/").at(-1);
+}
+
+export function hrefOf(job) {
+	return `#/exports/${encodeURIComponent(job.job_id)}`;
 }

@@ -1,39 +1,33 @@
 /** Webhook endpoints, their deliveries with every attempt, and the verify debugger. */
 
-import { h, replaceChildren, table } from "./dom.js";
+import { button, h, replaceChildren, table } from "./dom.js";
 import { checkField, segmentedField, textField } from "./editor/fields.js";
 import { formatDuration, formatMoment } from "./format.js";
 
 const EVENTS = ["export.started", "export.progress", "export.completed", "export.failed", "export.cancelled"];
 const DELIVERY_STATES = [["", "All"], ["pending", "Pending"], ["delivered", "Delivered"], ["failed", "Failed"]];
+const BADGES = { delivered: "complete", failed: "error", pending: "processing" };
 const REFRESH_MILLISECONDS = 2000;
-const HOUR_MILLISECONDS = 3_600_000;
-const NUMBER = { class: "number" };
+const DAY_MILLISECONDS = 86_400_000;
 
 export class WebhooksPage {
 	#state = "";
 	#timer = 0;
 	#open = new Set();
+	#isClosed = false;
 
 	constructor(app, id) {
 		this.app = app;
 		this.id = id;
-		this.body = h("div", { class: "page" });
-		this.element = this.body;
+		this.element = h("div.page", h("h1", "Webhooks"));
 	}
 
-	async start() {
-		try {
-			if (this.id) await this.#showEndpoint();
-			else await this.#showEndpoints();
-		} catch (problem) {
-			if (problem.status === 401) this.app.sayProblem(problem);
-			else replaceChildren(this.body, h("h1", {}, "Webhooks"), h("p", { class: "problem" }, problem.detail ?? problem.message), h("a", { href: "#/webhooks" }, "All webhooks"));
-		}
+	start() {
+		return this.id ? this.#showEndpoint() : this.#showEndpoints();
 	}
 
 	close() {
-		this.isClosed = true;
+		this.#isClosed = true;
 		clearTimeout(this.#timer);
 	}
 
@@ -41,176 +35,138 @@ export class WebhooksPage {
 		return this.app.client.request(method, `/api/webhooks${path}`, { body });
 	}
 
-	async #act(run) {
-		try {
-			return await run();
-		} catch (problem) {
-			this.app.sayProblem(problem);
-			return undefined;
-		}
-	}
-
 	async #showEndpoints() {
 		const { webhooks } = await this.#call("GET", "");
-		const rows = webhooks.map((endpoint) => [h("a", { href: `#/webhooks/${endpoint.id}` }, endpoint.url), [{ dir: "auto" }, endpoint.description], endpoint.events.map(shortName).join(", "), stateBadge(endpoint)]);
+		const rows = webhooks.map((endpoint) => [h("a", { href: `#/webhooks/${endpoint.id}` }, endpoint.url), endpoint.description, endpoint.events.map((event) => event.replace("export.", "")).join(", "), createBadge(endpoint)]);
 		replaceChildren(
-			this.body,
-			h("h1", {}, "Webhooks"),
-			webhooks.length === 0
-				? h("p", { class: "muted" }, "None yet. A webhook gets a signed POST for each event of your exports.")
-				: table(["URL", "Description", "Events", "State"], rows),
-			h("div", { class: "columns" }, this.#createForm(), this.#createVerifier(null)),
+			this.element,
+			h("h1", "Webhooks"),
+			rows.length > 0 ? table(["URL", "Description", "Events", "State"], rows) : h("p.muted", "None yet. A webhook gets a signed POST for each event of your exports."),
+			h("div.columns", this.#createForm(), this.#createVerifier()),
 		);
 	}
 
 	#createForm() {
-		const values = { url: "", description: "" };
+		const body = { url: "", description: "" };
 		const chosen = new Set(EVENTS.filter((event) => event !== "export.progress"));
-		const url = textField("URL", (value) => (values.url = value), { maxlength: 2048 });
-		Object.assign(url.control, { type: "url", required: true, placeholder: "https://example.com/hooks" });
-		const description = textField("Description", (value) => (values.description = value), { maxlength: 500 });
-		const events = EVENTS.map((event) => {
-			const field = checkField(event, (isOn) => (isOn ? chosen.add(event) : chosen.delete(event)));
-			field.show(chosen.has(event));
-			return field.element;
-		});
-		const problem = h("p", { class: "problem", role: "alert" });
-		const submit = async (event) => {
+		const url = textField("URL", (value) => (body.url = value), { type: "url", required: true, placeholder: "https://example.com/hooks", maxlength: 2048 });
+		const description = textField("Description", (value) => (body.description = value), { maxlength: 500 });
+		const events = EVENTS.map((event) => checkField(event, (isOn) => (isOn ? chosen.add(event) : chosen.delete(event)), chosen.has(event)));
+		const problem = h("p.problem", { role: "alert" });
+		const onsubmit = async (event) => {
 			event.preventDefault();
-			problem.textContent = "";
 			try {
-				const endpoint = await this.#call("POST", "", { ...values, events: [...chosen] });
+				const endpoint = await this.#call("POST", "", { ...body, events: [...chosen] });
 				await this.#showEndpoints();
-				this.body.prepend(secretPanel(endpoint));
+				this.#showSecret(endpoint);
 			} catch (error) {
-				problem.textContent = error.detail ?? error.message;
+				replaceChildren(problem, error.message);
 			}
 		};
-		return h("form", { class: "panel", onsubmit: submit }, h("h2", {}, "Add a webhook"), url.element, description.element, h("fieldset", {}, h("legend", {}, "Events"), events), problem, h("div", { class: "buttons" }, h("button", { class: "primary" }, "Add")));
+		return h("form.panel", { onsubmit }, h("h2", "Add a webhook"), url, description, h("fieldset", h("legend", "Events"), events), problem, h("div.buttons", h("button.primary", "Add")));
+	}
+
+	#showSecret({ secret }) {
+		this.element.prepend(h("section.panel", { role: "status" }, h("h2", "The secret, shown this once"), h("pre", { tabindex: 0 }, secret), h("div.buttons", button("Copy", () => navigator.clipboard.writeText(secret)))));
 	}
 
 	async #showEndpoint() {
-		const endpoint = await this.#call("GET", `/${this.id}`);
-		this.deliveries = h("div", {});
-		const reload = () => this.#act(() => this.#showEndpoint());
+		const { app } = this;
+		const path = `/${this.id}`;
+		const endpoint = await this.#call("GET", path);
+		const send = (label, action, body = {}, say = () => {}) => app.button(label, async () => {
+			say(await this.#call("POST", `${path}/${action}`, body));
+			await this.#loadDeliveries();
+		});
+		const since = new Date(Date.now() - DAY_MILLISECONDS).toISOString();
 		const actions = [
-			h("button", { type: "button", onclick: () => this.#act(async () => { await this.#call("POST", `/${this.id}/test`, {}); await this.#loadDeliveries(); }) }, "Send a test event"),
-			h("button", { type: "button", onclick: () => this.#recover() }, "Send what was missed"),
-			h("button", { type: "button", onclick: () => this.#act(async () => { await this.#call("PATCH", `/${this.id}`, { enabled: !endpoint.enabled }); await reload(); }) }, endpoint.enabled ? "Disable" : "Enable"),
-			h("button", { type: "button", onclick: () => this.#act(async () => { const rotated = await this.#call("POST", `/${this.id}/rotate`, {}); await reload(); this.body.prepend(secretPanel(rotated)); }) }, "New secret"),
-			confirmButton("Delete", "Delete it and its log", () => this.#act(async () => { await this.#call("DELETE", `/${this.id}`); location.hash = "#/webhooks"; })),
+			send("Send a test event", "test"),
+			send("Send what was missed", "recover", { since }, ({ recovered }) => app.say(`${recovered} events of the last 24 hours are sent again.`)),
+			app.button(endpoint.enabled ? "Disable" : "Enable", async () => {
+				await this.#call("PATCH", path, { enabled: !endpoint.enabled });
+				await this.#showEndpoint();
+			}),
+			app.button("New secret", async () => this.#showSecret(await this.#call("POST", `${path}/rotate`, {}))),
+			app.button("Delete", async () => {
+				if (!confirm("Delete the webhook and the log of its deliveries?")) return;
+				await this.#call("DELETE", path);
+				location.hash = "#/webhooks";
+			}, { class: "danger" }),
 		];
-		const filter = segmentedField("Deliveries", DELIVERY_STATES, (state) => { this.#state = state; filter.show(state); this.#act(() => this.#loadDeliveries()); });
+		const filter = segmentedField("Deliveries", DELIVERY_STATES, (state) => {
+			this.#state = state;
+			filter.show(state);
+			app.run(() => this.#loadDeliveries());
+		});
 		filter.show(this.#state);
+		this.deliveries = h("div");
 		replaceChildren(
-			this.body,
-			h("div", { class: "page-head" }, h("div", {}, h("a", { href: "#/webhooks" }, "Webhooks"), h("h1", { class: "url" }, endpoint.url)), stateBadge(endpoint)),
-			endpoint.failing_since && h("p", { class: "problem" }, `Failing since ${formatMoment(endpoint.failing_since)}.`),
-			h("div", { class: "buttons" }, actions),
-			filter.element,
+			this.element,
+			h("a", { href: "#/webhooks" }, "Webhooks"),
+			h("div.page-head", h("h1", endpoint.url), createBadge(endpoint)),
+			endpoint.failing_since && h("p.problem", `Failing since ${formatMoment(endpoint.failing_since)}.`),
+			h("div.buttons", actions),
+			filter,
 			this.deliveries,
-			this.#createVerifier(this.id),
+			this.#createVerifier(),
 		);
 		await this.#loadDeliveries();
 	}
 
-	async #recover() {
-		const since = new Date(Date.now() - 24 * HOUR_MILLISECONDS).toISOString();
-		await this.#act(async () => {
-			const { recovered } = await this.#call("POST", `/${this.id}/recover`, { since });
-			this.app.say(`${recovered} events of the last 24 hours are sent again.`);
-			await this.#loadDeliveries();
-		});
-	}
-
 	async #loadDeliveries() {
 		clearTimeout(this.#timer);
-		const query = this.#state ? `?state=${this.#state}` : "";
-		const { deliveries } = await this.#call("GET", `/${this.id}/deliveries${query}`);
-		if (this.isClosed) return;
-		replaceChildren(this.deliveries, deliveries.length === 0 ? h("p", { class: "muted" }, "No deliveries.") : deliveries.map((delivery) => this.#createDelivery(delivery)));
-		if (deliveries.some((delivery) => delivery.state === "pending")) this.#timer = setTimeout(() => this.#act(() => this.#loadDeliveries()), REFRESH_MILLISECONDS);
+		const { deliveries } = await this.#call("GET", `/${this.id}/deliveries${this.#state && `?state=${this.#state}`}`);
+		if (this.#isClosed) return;
+		replaceChildren(this.deliveries, deliveries.length > 0 ? deliveries.map((delivery) => this.#createDelivery(delivery)) : h("p.muted", "No deliveries."));
+		if (deliveries.some(({ state }) => state === "pending")) this.#timer = setTimeout(() => this.app.run(() => this.#loadDeliveries()), REFRESH_MILLISECONDS);
 	}
 
-	#createDelivery(delivery) {
-		const badge = { delivered: "complete", failed: "error", pending: "processing" }[delivery.state] ?? "";
-		const details = h("details", { class: "panel delivery" }, h("summary", {}, h("span", { class: `badge ${badge}` }, delivery.state), ` ${delivery.type} `, h("span", { class: "muted" }, `${formatMoment(delivery.created_at)}, ${delivery.attempts.length} attempts`)));
-		const fill = () => {
-			if (!details.open) return this.#open.delete(delivery.delivery_id);
-			this.#open.add(delivery.delivery_id);
-			return this.#act(() => this.#fillDelivery(details, delivery.delivery_id));
+	#createDelivery({ delivery_id: id, state, type, created_at: time, attempts }) {
+		const summary = h("summary", h(`span.badge.${BADGES[state]}`, state), ` ${type} `, h("span.muted", `${formatMoment(time)}, ${attempts.length === 1 ? "1 attempt" : `${attempts.length} attempts`}`));
+		const content = h("div.page");
+		const ontoggle = () => {
+			if (!details.open) return this.#open.delete(id);
+			this.#open.add(id);
+			return this.app.run(() => this.#fillDelivery(content, id));
 		};
-		details.addEventListener("toggle", fill);
-		details.open = this.#open.has(delivery.delivery_id);
+		const details = h("details.panel.delivery", { ontoggle, open: this.#open.has(id) }, summary, content);
 		return details;
 	}
 
-	async #fillDelivery(details, id) {
-		const delivery = await this.#call("GET", `/${this.id}/deliveries/${id}`);
-		const attempts = delivery.attempts.map((attempt) => [attempt.attempt, [NUMBER, formatMoment(attempt.at)], attempt.status ?? attempt.error?.message ?? "under way", [NUMBER, formatDuration(attempt.seconds)], [{ dir: "auto" }, h("code", {}, attempt.excerpt ?? "")]]);
-		const redeliver = () => this.#act(async () => { await this.#call("POST", `/${this.id}/deliveries/${id}/redeliver`, {}); await this.#loadDeliveries(); });
-		const summary = details.querySelector("summary");
+	async #fillDelivery(content, id) {
+		const path = `/${this.id}/deliveries/${id}`;
+		const { attempts, next_attempt_at: next, payload } = await this.#call("GET", path);
+		const rows = attempts.map(({ attempt, at, status, error, seconds, excerpt }) => [attempt, formatMoment(at), status ?? error?.message ?? "under way", formatDuration(seconds), h("code", excerpt)]);
+		const redeliver = async () => {
+			await this.#call("POST", `${path}/redeliver`, {});
+			await this.#loadDeliveries();
+		};
 		replaceChildren(
-			details,
-			summary,
-			h("div", { class: "buttons" }, h("button", { type: "button", onclick: redeliver }, "Send again"), delivery.next_attempt_at && h("span", { class: "muted" }, `Next attempt ${formatMoment(delivery.next_attempt_at)}`)),
-			table(["Attempt", "Time", "Answer", "Took", "Body"], attempts),
-			h("h2", {}, "Sent"),
-			h("pre", { tabindex: 0 }, `webhook-id: ${delivery.delivery_id}\ncontent-type: application/json\n\n${pretty(delivery.payload)}`),
+			content,
+			h("div.buttons", this.app.button("Send again", redeliver), next && h("span.muted", `Next attempt ${formatMoment(next)}`)),
+			table(["Attempt", "Time", "Answer", "Took", "Body"], rows),
+			h("h2", "Sent"),
+			h("pre", { tabindex: 0 }, `webhook-id: ${id}\ncontent-type: application/json\n\n${JSON.stringify(JSON.parse(payload), null, 2)}`),
 		);
 	}
 
-	#createVerifier(id) {
-		const fields = {
-			headers: textField("Headers, one on a line", () => {}, { rows: 4 }),
-			body: textField("Body, byte for byte", () => {}, { rows: 4 }),
-		};
-		fields.headers.control.placeholder = "webhook-id: …\nwebhook-timestamp: …\nwebhook-signature: v1,…";
+	#createVerifier() {
+		const headers = textField("Headers, one on a line", null, { rows: 4, placeholder: "webhook-id: …\nwebhook-timestamp: …\nwebhook-signature: v1,…" });
+		const body = textField("Body, byte for byte", null, { rows: 4 });
 		const answer = h("p", { role: "status" });
-		const submit = (event) => {
+		const onsubmit = (event) => {
 			event.preventDefault();
-			return this.#act(async () => {
-				const body = { headers: parseHeaders(fields.headers.control.value), body: fields.body.control.value, ...(id && { id }) };
-				const result = await this.#call("POST", "/verify", body);
-				answer.className = result.valid ? "" : "problem";
-				answer.textContent = result.valid ? "The signature is right." : result.detail;
+			this.app.run(async () => {
+				const lines = [...headers.control.value.matchAll(/^(.*?):(.*)$/gm)].map(([, name, value]) => [name.trim(), value.trim()]);
+				const { valid, detail } = await this.#call("POST", "/verify", { headers: Object.fromEntries(lines), body: body.control.value, id: this.id || undefined });
+				answer.className = valid ? "" : "problem";
+				replaceChildren(answer, valid ? "The signature is right." : detail);
 			});
 		};
-		return h("form", { class: "panel", onsubmit: submit }, h("h2", {}, "Why does it not verify?"), h("p", { class: "muted" }, "Paste what your receiver got; the service says what is wrong with it."), fields.headers.element, fields.body.element, h("div", { class: "buttons" }, h("button", {}, "Check")), answer);
+		return h("form.panel", { onsubmit }, h("h2", "Why does it not verify?"), h("p.muted", "Paste what your receiver got; the service says what is wrong with it."), headers, body, h("div.buttons", h("button", "Check")), answer);
 	}
 }
 
-function stateBadge({ enabled, disabled_reason: reason }) {
-	return h("span", { class: `badge ${enabled ? "complete" : "error"}` }, enabled ? "Enabled" : `Disabled: ${reason}`);
-}
-
-function shortName(event) {
-	return event.replace("export.", "");
-}
-
-function pretty(payload) {
-	try {
-		return JSON.stringify(typeof payload === "string" ? JSON.parse(payload) : payload, null, 2);
-	} catch {
-		return String(payload);
-	}
-}
-
-function parseHeaders(text) {
-	const lines = text.split("\n").filter((line) => line.includes(":"));
-	return Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(":")).trim(), line.slice(line.indexOf(":") + 1).trim()]));
-}
-
-function secretPanel(endpoint) {
-	const copy = () => navigator.clipboard.writeText(endpoint.secret);
-	return h("section", { class: "panel", role: "status" }, h("h2", {}, "The secret, shown this once"), h("pre", { tabindex: 0 }, endpoint.secret), h("div", { class: "buttons" }, h("button", { type: "button", onclick: copy }, "Copy")));
-}
-
-/** Return a button that asks once more before it acts. */
-function confirmButton(label, question, act) {
-	const element = h("button", { type: "button", class: "danger", onclick: () => {
-		if (element.textContent === question) act();
-		else element.textContent = question;
-	}, onblur: () => (element.textContent = label) }, label);
-	return element;
+function createBadge({ enabled, disabled_reason: reason }) {
+	return h(`span.badge.${enabled ? "complete" : "error"}`, enabled ? "Enabled" : `Disabled: ${reason}`);
 }

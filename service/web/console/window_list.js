@@ -9,10 +9,10 @@ export class WindowList {
 	#frame = 0;
 
 	/** `keyOf(item)`, `create(item)`, `update(element, item)`; `onEnd()` is called when the last rows come in sight. */
-	constructor({ label, keyOf, create, update, onEnd }) {
-		Object.assign(this, { keyOf, create, update, onEnd });
-		this.space = h("div", { class: "list-space", role: "list" });
-		this.element = h("div", { class: "list", tabindex: 0, role: "region", "aria-label": label, onscroll: () => this.#schedule() }, this.space);
+	constructor({ label, ...options }) {
+		Object.assign(this, options);
+		this.space = h("div", { role: "list" });
+		this.element = h("div.list", { tabindex: 0, role: "region", "aria-label": label, onscroll: () => this.#schedule() }, this.space);
 		this.resizing = new ResizeObserver(() => this.#schedule());
 		this.resizing.observe(this.element);
 	}
@@ -33,21 +33,17 @@ export class WindowList {
 
 	#draw() {
 		this.#frame = 0;
-		const height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row")) || 56;
-		const first = Math.max(0, Math.floor(this.element.scrollTop / height) - SPARE_ROWS);
-		const last = Math.ceil((this.element.scrollTop + (this.element.clientHeight || 600)) / height) + SPARE_ROWS;
+		const height = parseFloat(getComputedStyle(this.element).getPropertyValue("--row"));
+		const { scrollTop, clientHeight } = this.element;
+		const first = Math.max(0, Math.floor(scrollTop / height) - SPARE_ROWS);
+		const last = Math.ceil((scrollTop + (clientHeight || 600)) / height) + SPARE_ROWS;
 		this.space.style.blockSize = `${this.#items.length * height}px`;
-		const rows = this.#items.slice(first, last).map((item, index) => ({ item, position: first + index }));
-		reconcile(
-			this.space,
-			rows,
-			({ item }) => this.keyOf(item),
-			({ item }) => this.create(item),
-			(element, { item, position }) => {
-				element.style.insetBlockStart = `${position * height}px`;
-				this.update(element, item);
-			},
-		);
+		let top = first * height;
+		reconcile(this.space, this.#items.slice(first, last), this.keyOf, this.create, (element, item) => {
+			element.style.insetBlockStart = `${top}px`;
+			top += height;
+			this.update(element, item);
+		});
 		if (last >= this.#items.length) this.onEnd();
 	}
 }

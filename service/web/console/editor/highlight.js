@@ -6,18 +6,7 @@ const DEFAULT_COLOR = "#ffff00";
 const BOUND_SECONDS = 0.04;
 const GROUND_ASPECT = 0.3;
 
-const DEFAULT_SETTINGS = {
-	shape: "body",
-	dim_strength: 0.2,
-	fill_enabled: false,
-	fill_opacity: 0.2,
-	stroke_width: 2,
-	fade: 0.25,
-};
-
-export function defaultSettings() {
-	return { ...DEFAULT_SETTINGS };
-}
+export const DEFAULT_SETTINGS = { shape: "body", dim_strength: 0.2, fill_enabled: false, fill_opacity: 0.2, stroke_width: 2, fade: 0.25 };
 
 /**
  * Return the ellipse, its fade `level`, opacities and color (channels 0 to 1), or null if the region is not visible.
@@ -39,19 +28,13 @@ export function highlightAt(region, settings, frame, time) {
 	};
 }
 
-/** Return the keyframes that the service uses: those within the region, or all if there are none. */
-function selectKeyframes(region) {
-	const low = region.start_time - BOUND_SECONDS;
-	const high = region.end_time + BOUND_SECONDS;
-	const within = region.keyframes.filter(({ time }) => low <= time && time <= high);
-	return within.length > 0 ? within : region.keyframes;
-}
-
 function toPath(region, settings, frame) {
 	const scale = scaleOf(region, frame);
-	const keyframes = selectKeyframes(region);
+	const [low, high] = [region.start_time - BOUND_SECONDS, region.end_time + BOUND_SECONDS];
+	const within = region.keyframes.filter(({ time }) => low <= time && time <= high);
+	const keyframes = within.length > 0 ? within : region.keyframes;
 	return {
-		times: keyframes.map((keyframe) => keyframe.time),
+		times: keyframes.map(({ time }) => time),
 		values: keyframes.map((keyframe) => [
 			keyframe.x * scale.x,
 			keyframe.y * scale.y,

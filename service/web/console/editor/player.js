@@ -4,32 +4,24 @@ const RATES = [1, 2, 4, 8];
 
 export class Player {
 	#video;
-	#listeners = new Set();
+	#source;
+	#onTime;
 	#reverseRate = 0;
 	#frame = 0;
 	#lastTick = 0;
-	#reportedTime = -1;
+	#shownTime = -1;
 
-	/** `source` has `url`, `duration` in seconds and `fps`. */
-	constructor(video, source) {
+	/** `source` has `url`, `duration` in seconds and `fps`; `onTime()` is called whenever another frame is shown. */
+	constructor(video, source, onTime) {
 		this.#video = video;
-		this.source = source;
+		this.#source = source;
+		this.#onTime = onTime;
 		video.src = source.url;
-		for (const type of ["play", "pause", "seeked", "seeking", "loadeddata", "ratechange"]) {
-			video.addEventListener(type, () => this.#schedule());
-		}
-	}
-
-	get video() {
-		return this.#video;
+		for (const type of ["play", "pause", "seeked", "seeking", "loadeddata", "ratechange"]) video.addEventListener(type, () => this.#schedule());
 	}
 
 	get time() {
 		return this.#video.currentTime;
-	}
-
-	get isPlaying() {
-		return !this.#video.paused || this.#reverseRate > 0;
 	}
 
 	/** Playing speed; negative backwards, 0 while paused. */
@@ -38,39 +30,25 @@ export class Player {
 		return this.#video.paused ? 0 : this.#video.playbackRate;
 	}
 
-	/** Call `listener(time)` whenever another frame is shown; returns a function that stops it. */
-	subscribe(listener) {
-		this.#listeners.add(listener);
-		return () => this.#listeners.delete(listener);
-	}
-
 	seek(time) {
-		this.#stopReverse();
-		this.#video.currentTime = this.#limit(time);
+		this.#reverseRate = 0;
+		this.#video.currentTime = Math.min(Math.max(0, time), Math.max(0, this.#source.duration - 1e-3));
 		this.#schedule();
 	}
 
 	/** Move by whole frames, to the middle of one, so that rounding can't show its neighbor. */
 	step(frames) {
 		this.pause();
-		const index = Math.floor(this.time * this.source.fps + 1e-3) + frames;
-		this.seek((index + 0.5) / this.source.fps);
+		this.seek((Math.floor(this.time * this.#source.fps + 1e-3) + frames + 0.5) / this.#source.fps);
 	}
 
 	toggle() {
-		if (this.isPlaying) this.pause();
-		else this.play(1);
-	}
-
-	play(rate) {
-		this.#stopReverse();
-		if (this.time >= this.source.duration - 1 / this.source.fps) this.#video.currentTime = 0;
-		this.#video.playbackRate = rate;
-		this.#video.play().catch(() => {}); // the browser may refuse, or the page may have paused it again
+		if (this.rate) this.pause();
+		else this.#play(1);
 	}
 
 	pause() {
-		this.#stopReverse();
+		this.#reverseRate = 0;
 		this.#video.pause();
 	}
 
@@ -78,29 +56,26 @@ export class Player {
 	shuttle(direction) {
 		const current = Math.sign(this.rate) === direction ? Math.abs(this.rate) : 0;
 		const rate = RATES[Math.min(RATES.indexOf(current) + 1, RATES.length - 1)];
-		if (direction > 0) this.play(rate);
-		else {
-			this.#video.pause();
-			this.#reverseRate = rate;
-			this.#lastTick = performance.now();
-			this.#schedule();
-		}
+		if (direction > 0) return this.#play(rate);
+		this.#video.pause();
+		this.#reverseRate = rate;
+		this.#lastTick = performance.now();
+		return this.#schedule();
 	}
 
 	close() {
 		cancelAnimationFrame(this.#frame);
-		this.#listeners.clear();
+		this.#onTime = () => {};
 		this.#video.pause();
 		this.#video.removeAttribute("src");
 		this.#video.load();
 	}
 
-	#limit(time) {
-		return Math.min(Math.max(0, time), Math.max(0, this.source.duration - 1e-3));
-	}
-
-	#stopReverse() {
+	#play(rate) {
 		this.#reverseRate = 0;
+		if (this.time >= this.#source.duration - 1 / this.#source.fps) this.#video.currentTime = 0;
+		this.#video.playbackRate = rate;
+		this.#video.play().catch(() => {}); // the browser may refuse, or the page may have paused it again
 	}
 
 	#schedule() {
@@ -110,41 +85,33 @@ export class Player {
 	#tick(now) {
 		this.#frame = 0;
 		if (this.#reverseRate && !this.#video.seeking) {
-			const time = this.time - ((now - this.#lastTick) / 1000) * this.#reverseRate;
+			const rate = this.#reverseRate;
+			const time = this.time - ((now - this.#lastTick) / 1000) * rate;
 			this.#lastTick = now;
-			if (time <= 0) this.#stopReverse();
-			this.#video.currentTime = this.#limit(time);
+			this.seek(time);
+			this.#reverseRate = time > 0 ? rate : 0;
 		}
-		if (this.time !== this.#reportedTime || !this.isPlaying) {
-			this.#reportedTime = this.time;
-			for (const listener of this.#listeners) listener(this.time);
+		if (this.time !== this.#shownTime || !this.rate) {
+			this.#shownTime = this.time;
+			this.#onTime();
 		}
-		if (this.isPlaying || this.#video.seeking) this.#schedule();
+		if (this.rate || this.#video.seeking) this.#schedule();
 	}
 }
 
 /** Return what the keys of video editors do; null for other keys. */
-export function playerCommand(event) {
-	if (event.ctrlKey || event.metaKey || event.altKey) return null;
-	const frames = event.shiftKey ? 10 : 1;
-	switch (event.key.toLowerCase()) {
-		case " ":
-			return (player) => player.toggle();
-		case "j":
-			return (player) => player.shuttle(-1);
-		case "k":
-			return (player) => player.pause();
-		case "l":
-			return (player) => player.shuttle(1);
-		case "arrowleft":
-			return (player) => player.step(-frames);
-		case "arrowright":
-			return (player) => player.step(frames);
-		case "home":
-			return (player) => player.seek(0);
-		case "end":
-			return (player) => player.seek(player.source.duration);
-		default:
-			return null;
-	}
+export function findPlayerCommand({ key, shiftKey, ctrlKey, metaKey, altKey }) {
+	if (ctrlKey || metaKey || altKey) return null;
+	const frames = shiftKey ? 10 : 1;
+	const commands = {
+		" ": (player) => player.toggle(),
+		j: (player) => player.shuttle(-1),
+		k: (player) => player.pause(),
+		l: (player) => player.shuttle(1),
+		arrowleft: (player) => player.step(-frames),
+		arrowright: (player) => player.step(frames),
+		home: (player) => player.seek(0),
+		end: (player) => player.seek(Infinity),
+	};
+	return commands[key.toLowerCase()];
 }

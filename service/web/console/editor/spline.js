@@ -5,16 +5,13 @@
  * keyframe the values are constant.
  */
 export function evaluateSpline(times, values, time) {
-	const following = countUpTo(times, time);
-	if (following === 0) return values[0];
-	if (following === times.length) return values[values.length - 1];
-	const start = times[following - 1];
-	const position = (time - start) / (times[following] - start);
-	const before = values[Math.max(following - 2, 0)];
-	const from = values[following - 1];
-	const to = values[following];
-	const after = values[Math.min(following + 1, values.length - 1)];
-	return from.map((value, index) => catmullRom(before[index], value, to[index], after[index], position));
+	const next = countUpTo(times, time);
+	if (next === 0) return values[0];
+	if (next === times.length) return values[next - 1];
+	const position = (time - times[next - 1]) / (times[next] - times[next - 1]);
+	const before = values[Math.max(next - 2, 0)];
+	const after = values[Math.min(next + 1, values.length - 1)];
+	return values[next - 1].map((value, index) => catmullRom(before[index], value, values[next][index], after[index], position));
 }
 
 /** Return how many of the rising `times` are not later than `time`. */

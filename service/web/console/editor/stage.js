@@ -4,17 +4,17 @@ import { h, svg } from "../dom.js";
 
 export class Stage {
 	#resizing;
-	#onResize = () => {};
 
-	/** `source` has `width`, `height`; `label` says what the picture is. */
-	constructor(source, label) {
-		this.source = source;
-		this.video = h("video", { muted: true, playsinline: true, preload: "auto", tabindex: -1, "aria-label": label });
+	/** `source` has `name`, `width` and `height`; `onResize()` is called when the stage changes its size on the screen. */
+	constructor(source, onResize) {
+		const { name, width, height } = (this.source = source);
+		this.video = h("video", { playsinline: true, preload: "auto", tabindex: -1, "aria-label": `The video ${name}` });
 		this.video.muted = true;
-		this.effects = h("canvas", { width: source.width, height: source.height, "aria-hidden": "true" });
-		this.handles = svg("svg", { viewBox: `0 0 ${source.width} ${source.height}`, class: "handles" });
-		this.element = h("div", { class: "stage", style: { "--ratio": String(source.width / source.height) } }, this.video, this.effects, this.handles);
-		this.#resizing = new ResizeObserver(() => this.#onResize());
+		this.effects = h("canvas", { width, height, "aria-hidden": "true" });
+		this.context = this.effects.getContext("2d");
+		this.handles = svg("svg", { viewBox: `0 0 ${width} ${height}` });
+		this.element = h("div.stage", { style: { "--ratio": width / height } }, this.video, this.effects, this.handles);
+		this.#resizing = new ResizeObserver(onResize);
 		this.#resizing.observe(this.handles);
 	}
 
@@ -23,18 +23,10 @@ export class Stage {
 		return this.source.width / (this.handles.clientWidth || this.source.width);
 	}
 
-	/** Call `listener` when the stage changes its size on the screen. */
-	set onresize(listener) {
-		this.#onResize = listener;
-	}
-
 	/** Return where the pointer is, in pixels of the source. */
-	toSource(event) {
-		const bounds = this.handles.getBoundingClientRect();
-		return {
-			x: ((event.clientX - bounds.left) / bounds.width) * this.source.width,
-			y: ((event.clientY - bounds.top) / bounds.height) * this.source.height,
-		};
+	toSource({ clientX, clientY }) {
+		const { left, top, width, height } = this.handles.getBoundingClientRect();
+		return { x: ((clientX - left) / width) * this.source.width, y: ((clientY - top) / height) * this.source.height };
 	}
 
 	close() {

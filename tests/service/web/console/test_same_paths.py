@@ -170,4 +170,4 @@ def test_highlights_have_the_same_shape_fade_and_color() -> None:
 
 
 def test_the_settings_of_an_overlay_begin_with_the_same_values() -> None:
-    assert evaluate("highlight.js", "defaultSettings", [[]]) == [OverlaySettings().model_dump()]
+    assert evaluate("highlight.js", "DEFAULT_SETTINGS", [[]]) == [OverlaySettings().model_dump()]
