@@ -1,4 +1,4 @@
-"""`POST /api/exports`: parse the request and submit it to `ExportService`."""
+"""`POST /api/exports` and `PATCH /api/exports/{job_id}`: parse what clients give exports."""
 
 import hashlib
 import json
@@ -12,8 +12,15 @@ from starlette.responses import Response
 from gpu.export_types.registry import ExportTypeName, parse_new_config
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.openapi.parameters import IDEMPOTENCY_KEY, TRACEPARENT
-from service.api.request_ids import ExportId, ProjectId
-from service.api.requests import NO_NUL_PATTERN, StrictModel, invalid_from, json_response, read_json
+from service.api.request_ids import ExportId, Metadata, Name, ProjectId
+from service.api.requests import (
+    NO_NUL_PATTERN,
+    StrictModel,
+    invalid_from,
+    json_response,
+    path_job_id,
+    read_json,
+)
 from service.api.state import State
 from service.api.webhooks import Events, Url, sort_events
 from service.exports.models import ExportRequest, Idempotency
@@ -31,7 +38,8 @@ class CreateExport(StrictModel):
     """The body of `POST /api/exports`; `config` is checked by its type.
 
     `webhook_url` is an endpoint of this export alone; without `webhook_events` it gets all events but progress.
-    `export_id` is an id of the client's choice. `project_name` is shown by a service with LEGACY_FRONTEND only.
+    `export_id` is an id of the client's choice; `name` and `metadata` are shown with the export, which lists,
+    streams and webhooks find by its metadata. `project_name` is shown by a service with LEGACY_FRONTEND only.
     """
 
     type: ExportTypeName
@@ -39,6 +47,8 @@ class CreateExport(StrictModel):
     project_id: ProjectId | None = None
     project_name: Annotated[str, pydantic.Field(max_length=200, pattern=NO_NUL_PATTERN)] | None = None
     export_id: ExportId | None = None
+    name: Name | None = None
+    metadata: Metadata | None = None
     webhook_url: Url | None = None
     webhook_events: Events | None = None
 
@@ -47,6 +57,17 @@ class CreateExport(StrictModel):
         if self.webhook_events is not None and self.webhook_url is None:
             raise ValueError("webhook_events needs webhook_url")
         return self
+
+
+class EditExport(StrictModel):
+    """The body of `PATCH /api/exports/{job_id}`: only given fields change.
+
+    `metadata` is replaced as a whole; null or `{}` removes it. Null removes the name or the project.
+    """
+
+    name: Name | None = None
+    metadata: Metadata | None = None
+    project_id: ProjectId | None = None
 
 
 class SubmittedExport(Export):
@@ -76,6 +97,20 @@ async def create(request: Request[State]) -> Response:
     return json_response(content, 202, {"Location": f"/api/exports/{submitted.job.job_id}"})
 
 
+@declare_operation("edit_export", Tag.EXPORTS, body=Body(EditExport), answers={200: Export})
+async def edit(request: Request[State]) -> Response:
+    """Change the name, the metadata or the project of an export, in any state.
+
+    A change of the export like any other: its `sequence` rises, and streams send it, as `export.progress` after its
+    end too.
+    """
+    user_id = await request.state["authenticator"].user(request)
+    job_id = path_job_id(request)
+    body, _ = await read_json(request, EditExport)
+    job = await request.state["exports"].edit(user_id, job_id, body.model_dump(exclude_unset=True))
+    return json_response(request.state["serializer"].to_dict(job))
+
+
 def _to_export_request(request: Request[State], body: CreateExport) -> ExportRequest:
     try:
         config = parse_new_config(body.type, body.config)
@@ -92,6 +127,8 @@ def _to_export_request(request: Request[State], body: CreateExport) -> ExportReq
         webhook_url=body.webhook_url,
         webhook_events=sort_events(body.webhook_events or DEFAULT_EVENTS),
         traceparent=_traceparent(request),
+        name=body.name,
+        metadata=body.metadata,
     )
 
 

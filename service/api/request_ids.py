@@ -1,14 +1,24 @@
-"""The ids that clients give to exports and projects, as fields of request models."""
+"""What clients give exports, as fields of request models: ids, names and metadata."""
 
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import pydantic
 
 from gpu.config import WholeNumber, answer_in_a_sentence
 from service.api.requests import MAX_JOB_ID, NO_NUL_PATTERN
 from service.jobs.ids import EXPORT_ID_PATTERN, is_job_id
+from service.jobs.metadata import MetadataValue
 
 MAX_PROJECT_ID = 200
+MAX_NAME = 200
+MAX_METADATA_KEYS = 16
+MAX_METADATA_TEXT = 500
+MAX_METADATA_NUMBER: Final = 2**53 - 1
+"""Beyond it JavaScript reads another number than was sent."""
+METADATA_KEY = "[A-Za-z0-9_.-]{1,40}"
+NO_CONTROL_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 RESERVED_IDS = frozenset({"acknowledge", "estimate", "unacknowledged"})
 """Fixed paths below `/api/exports/`, which an export with such an id could not be reached under."""
 
@@ -34,3 +44,49 @@ ProjectId = Annotated[
         f"must be a string of at most {MAX_PROJECT_ID} characters, none of them NUL, or an integer of 64 bits"
     ),
 ]
+Name = Annotated[str, pydantic.Field(strict=True, max_length=MAX_NAME, pattern=NO_CONTROL_PATTERN)]
+MetadataKey = Annotated[str, pydantic.Field(pattern=f"^{METADATA_KEY}$")]
+MetadataText = Annotated[
+    str, pydantic.Field(strict=True, max_length=MAX_METADATA_TEXT, pattern=NO_CONTROL_PATTERN)
+]
+
+
+def _normalize_number(value: MetadataValue) -> MetadataValue:
+    """Return a whole number without a fraction, so that `5.0` and `5` are one value."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Number = pydantic.Field(strict=True, ge=-MAX_METADATA_NUMBER, le=MAX_METADATA_NUMBER)
+MetadataItem = Annotated[
+    MetadataText | Annotated[bool, pydantic.Strict()] | Annotated[int, _Number] | Annotated[float, _Number],
+    pydantic.AfterValidator(_normalize_number),
+    answer_in_a_sentence(
+        f"must be a string of at most {MAX_METADATA_TEXT} characters without control characters, a boolean, or a "
+        f"number from -{MAX_METADATA_NUMBER} to {MAX_METADATA_NUMBER}"
+    ),
+]
+Metadata = Annotated[dict[MetadataKey, MetadataItem], pydantic.Field(max_length=MAX_METADATA_KEYS)]
+_PARAMETER = {"type": "string", "maxLength": MAX_METADATA_TEXT, "pattern": NO_CONTROL_PATTERN}
+MetadataParameters = Annotated[
+    dict[MetadataKey, MetadataText],
+    pydantic.Field(max_length=MAX_METADATA_KEYS),
+    pydantic.WithJsonSchema(
+        {
+            "type": "object",
+            "patternProperties": {rf"^metadata\.{METADATA_KEY}$": _PARAMETER},
+            "additionalProperties": False,
+            "maxProperties": MAX_METADATA_KEYS,
+        }
+    ),
+]
+"""Each key is a parameter of its own in a query string, `metadata.KEY`."""
+
+
+def _require_date(value: object) -> object:
+    """Refuse a number, which pydantic would take for seconds since the epoch."""
+    if isinstance(value, str) and not _DATE.match(value):
+        raise ValueError("must be a time such as 2026-01-02T03:04:05Z")
+    return value
+
+
+Moment = Annotated[pydantic.AwareDatetime, pydantic.BeforeValidator(_require_date)]

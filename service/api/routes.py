@@ -36,6 +36,7 @@ ROUTES = [
     FixedRoute("/api/exports/events", sse.user_events),
     Route("/api/exports/project/{project_id:path}", exports.list_project),
     Route("/api/exports/{job_id}", exports.get),
+    Route("/api/exports/{job_id}", create_export.edit, methods=["PATCH"]),
     Route("/api/exports/{job_id}", exports.cancel, methods=["DELETE"]),
     Route("/api/exports/{job_id}/request", exports.get_request),
     Route("/api/exports/{job_id}/retry", exports.retry, methods=["POST"]),

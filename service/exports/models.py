@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpu.config import ExportConfig
+from service.jobs.metadata import Metadata
 from service.jobs.models import Job
 from service.webhooks.endpoints import DEFAULT_EVENTS
 from service.webhooks.models import Endpoint
@@ -28,6 +29,8 @@ class ExportRequest:
     webhook_url: str | None = None
     webhook_events: Sequence[str] = DEFAULT_EVENTS
     traceparent: str | None = None
+    name: str | None = None
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
-"""What a user does with an export: submit, cancel, retry. Values in, values out: no HTTP.
+"""What a user does with an export: submit, edit, cancel, retry. Values in, values out: no HTTP.
 
 A change commits first; then `JobChanges` acts on it. Checks that must not race (quota, output key, idempotency key)
 run in the transaction of the change, one user at a time.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,10 +16,12 @@ from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.storage import Storage
 from service.exports import checks
+from service.exports.edits import to_columns, to_project_columns
 from service.exports.models import ExportRequest, Idempotency, Submitted
 from service.fanout.changes import JobChanges
 from service.jobs import queries, transitions
 from service.jobs.ids import new_id
+from service.jobs.metadata import encode_metadata
 from service.jobs.models import IdempotencyKey, Job, Status
 from service.problems import (
     AlreadyFinished,
@@ -86,6 +89,19 @@ class ExportService:
             job = await queries.get(session, user_id, job_id)
         if job is None:
             raise NotFound("The export does not exist.")
+        return job
+
+    async def edit(self, user_id: str, job_id: str, fields: Mapping[str, Any]) -> Job:
+        """Set the given ones of `name`, `metadata` and `project_id`, in any state; raises NotFound."""
+        async with self._database.transaction() as session:
+            await transitions.lock_user(session, user_id)
+            job = await queries.get(session, user_id, job_id)
+            if job is not None and fields:
+                job = await transitions.edit(session, job, to_columns(fields), now=self._clock())
+        if job is None:
+            raise NotFound("The export does not exist.")
+        if fields:
+            self._changes.publish(job)  # an edit calls for nothing else
         return job
 
     async def cancel(self, user_id: str, job_id: str) -> Job:
@@ -172,12 +188,13 @@ class ExportService:
             input_key=request.config.input_key,
             output_key=request.config.output_key
             or f"exports/{job_id}{find_export_type(request.type).suffix}",
-            project_id=None if request.project_id is None else str(request.project_id),
-            project_number=request.project_id if isinstance(request.project_id, int) else None,
+            **to_project_columns(request.project_id),
             project_name=request.project_name,
             export_id=request.export_id,
             body_hash=request.body_hash,
             traceparent=request.traceparent,
+            name=request.name,
+            metadata=encode_metadata(request.metadata),
         )
         return await transitions.submit(
             session, submission, runner=self._runner, attempt_limit=self._attempt_limit, now=now

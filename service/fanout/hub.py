@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from dataclasses import replace as replace_field
 from enum import StrEnum
 from itertools import chain
 
@@ -45,7 +46,7 @@ class Publication:
     @property
     def terminal(self) -> bool:
         """Tell whether the job has ended."""
-        return isinstance(self.type, EventType) and self.type.is_terminal
+        return self.job is not None and self.job.status.is_final
 
 
 def publication_of(view: JobSerializer, job: Job) -> Publication:
@@ -57,6 +58,11 @@ def publication_of(view: JobSerializer, job: Job) -> Publication:
     return Publication(job.job_id, job.user_id, job.sequence, job.event_type, body, replace(job, config=""))
 
 
+def as_edit(publication: Publication) -> Publication:
+    """Return the state of an ended job as a change for a client that knows the end: no second end."""
+    return replace_field(publication, type=EventType.PROGRESS)
+
+
 def _escape(line_end: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(line_end[0].decode())
 
@@ -66,13 +72,21 @@ class HubClosed(Exception):
 
 
 class Subscriber:
-    """One open stream; `offer` never waits, `next` waits for the next undelivered state."""
+    """One open stream; `offer` never waits, `next` waits for the next undelivered state.
+
+    What has ended before `ends_since` and was never delivered is edited when it comes, and has not ended just now.
+    """
 
     def __init__(
-        self, export_filter: ExportFilter = EVERY_EXPORT, clock: Callable[[], float] = time.time
+        self,
+        export_filter: ExportFilter = EVERY_EXPORT,
+        clock: Callable[[], float] = time.time,
+        *,
+        ends_since: float = 0.0,
     ) -> None:
         self._filter = export_filter
         self._clock = clock
+        self._ends_since = ends_since
         self.caught_up_at = clock()
         """Everything published before this time has been delivered."""
         self._pending: dict[str, Publication] = {}
@@ -117,9 +131,21 @@ class Subscriber:
                 await self._ready.wait()
             publication = self._pending.pop(next(iter(self._pending)))
             is_shown = self._shows(publication)
+            change = self._announce(publication)
             self._record(publication)
             if is_shown:
-                return publication
+                return change
+
+    def _announce(self, publication: Publication) -> Publication:
+        """Return the state with the type of its change: for a client that knows the end, an edit is not another one."""
+        job = publication.job
+        if job is None or not job.was_edited_after_end:
+            return publication
+        if job.job_id in self._passed:
+            knows_end = self._passed[job.job_id] >= job.transition_sequence
+        else:
+            knows_end = (job.completed_at or 0.0) < self._ends_since
+        return as_edit(publication) if knows_end else publication
 
     def _shows(self, publication: Publication) -> bool:
         """Tell whether a state matches the filter, or replaces one that the client may have and that matches."""

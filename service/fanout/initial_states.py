@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from infra.database.sessions import DatabaseTasks, wait_for_task
-from service.fanout.hub import Publication, publication_of
+from service.fanout.hub import Publication, as_edit, publication_of
 from service.jobs import queries
 from service.jobs.filters import EVERY_EXPORT, ExportFilter
 from service.jobs.models import Job
@@ -37,7 +37,7 @@ PageCursor = tuple[float, str]
 
 @dataclass(frozen=True)
 class InitialStates:
-    """States to send first: active exports, then finished ones."""
+    """States to send first: active exports, then those that were edited, then finished ones."""
 
     snapshot: Sequence[Publication]
     rest: Sequence[Publication]
@@ -72,6 +72,10 @@ class InitialStatesRequest:
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return what exports must meet: with a position also those that may have left the filter since."""
         return self.export_filter.residual_conditions(with_earlier=self.since is not None)
+
+    def knows_end(self, job: Job) -> bool:
+        """Tell whether the client knows the end of a job that was edited since."""
+        return job.was_edited_after_end and (job.completed_at or 0.0) < (self.since or 0.0)
 
 
 class InitialStatesReader:
@@ -118,7 +122,10 @@ class InitialStatesReader:
             del self._queued_reads[request]
             read_at = self._clock()
             jobs, cursor = await self._select(request, read_at)
-        states = await self._encode(jobs)
+        states = [
+            as_edit(state) if request.knows_end(job) else state
+            for job, state in zip(jobs, await self._encode(jobs), strict=True)
+        ]
         return InitialStates(states[:MAX_SNAPSHOT], states[MAX_SNAPSHOT:], cursor, read_at)
 
     async def _select(self, request: InitialStatesRequest, now: float) -> tuple[list[Job], PageCursor | None]:
@@ -129,7 +136,8 @@ class InitialStatesReader:
         async with self._database.reading() as session:
             active = await queries.list_active(session, request.user_id, *request.conditions())
             finished = [] if request.since is None else await _load_page(session, request, None)
-            room = max(0, MAX_SNAPSHOT - len(active) - len(finished))
+            edited = await _load_edited(session, request, now, without=[*active, *finished])
+            room = max(0, MAX_SNAPSHOT - len(active) - len(edited) - len(finished))
             latest = await queries.list_latest_finished(
                 session,
                 request.user_id,
@@ -137,9 +145,10 @@ class InitialStatesReader:
                 since=now - LOOK_BACK_SECONDS,
                 limit=MAX_SNAPSHOT if room else 0,
             )
-        finished_ids = {job.job_id for job in finished}
-        others = [job for job in latest if job.job_id not in finished_ids]
-        return active + others[len(others) - min(room, len(others)) :] + finished, _next_cursor(finished)
+        listed_ids = {job.job_id for job in (*edited, *finished)}
+        others = [job for job in latest if job.job_id not in listed_ids]
+        shown = others[len(others) - min(room, len(others)) :]
+        return active + edited + shown + finished, _next_cursor(finished)
 
     async def _encode(self, jobs: Sequence[Job]) -> list[Publication]:
         publications = []
@@ -161,6 +170,21 @@ async def _load_page(
         after=cursor,
         limit=MAX_SNAPSHOT,
     )
+
+
+async def _load_edited(
+    session: AsyncSession, request: InitialStatesRequest, now: float, without: Sequence[Job]
+) -> list[Job]:
+    """Load the jobs that were edited since the position, or lately without one; most have ended long ago."""
+    jobs = await queries.list_edited(
+        session,
+        request.user_id,
+        *request.conditions(),
+        since=now - LOOK_BACK_SECONDS if request.since is None else request.since,
+        limit=MAX_SNAPSHOT if request.since is None else queries.MAX_RECENT,
+    )
+    known_ids = {job.job_id for job in without}
+    return [job for job in jobs if job.job_id not in known_ids]
 
 
 def _next_cursor(page: Sequence[Job]) -> PageCursor | None:

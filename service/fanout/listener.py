@@ -46,6 +46,7 @@ class ChangeListener:
             jobs = await queries.list_by_ids(session, job_ids)
             for user_id in user_ids:
                 jobs += await queries.list_recent(session, user_id, since=since)
+                jobs += await queries.list_edited(session, user_id, since=since)
         for job in jobs:
             self._changes.publish(job)
 

@@ -1,11 +1,15 @@
-"""Which exports a list or a stream shows: a status, a type, a project."""
+"""Which exports a list, a stream or an endpoint shows: by status, type, project, metadata and time."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, and_, func, or_
 
+from service.jobs.ids import first_id
+from service.jobs.metadata import list_fragments
 from service.jobs.models import JOBS, Job, Status
 
+_MILLISECOND_AND_ROUNDING = 0.002
 _ENDS_BEFORE_RETRY = frozenset({Status.ERROR, Status.CANCELLED})
 
 
@@ -13,30 +17,61 @@ _ENDS_BEFORE_RETRY = frozenset({Status.ERROR, Status.CANCELLED})
 class ExportFilter:
     """Conditions that an export has to meet, all of them; without conditions every export is shown.
 
-    A stream also sends the state in which an export leaves the filter, so that its client does not keep an older one
-    for current. Only a status changes: type and project last as long as the export.
+    `metadata` holds keys with the text of their values. Times are seconds since the epoch; `created_after` belongs to
+    the time that is shown, `created_before` does not. A stream also sends the state in which an export leaves the
+    filter, so that its client does not keep an older one for current. Its type and its creation last as long as the
+    export; its status changes, and its project and metadata if they are edited.
     """
 
     statuses: frozenset[Status] = frozenset()
     types: frozenset[str] = frozenset()
     project_id: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    created_after: float | None = None
+    created_before: float | None = None
+    _fragments: tuple[tuple[str, ...], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        fragments = tuple(tuple(list_fragments(key, text)) for key, text in self.metadata)
+        object.__setattr__(self, "_fragments", fragments)
 
     def matches(self, job: Job) -> bool:
         """Check the conditions on the state of a job."""
-        return self._has_shown_kind(job) and (not self.statuses or job.status in self.statuses)
+        return (
+            (not self.statuses or job.status in self.statuses)
+            and self._matches_submission(job)
+            and self._matches_edits(job)
+        )
 
     def may_have_matched(self, job: Job) -> bool:
         """Check whether an earlier state of the job may have met the conditions."""
+        was_edited = job.edited_at is not None
         earlier = {Status.PENDING}
         if job.attempt > 1 or job.started_at is not None:
             earlier.add(Status.PROCESSING)
         if job.attempt > 1:
             earlier |= _ENDS_BEFORE_RETRY
-        return self._has_shown_kind(job) and not earlier.isdisjoint(self.statuses)
+        if was_edited:
+            earlier.add(job.status)
+        has_status = not earlier.isdisjoint(self.statuses) or (was_edited and not self.statuses)
+        return has_status and self._matches_submission(job) and (was_edited or self._matches_edits(job))
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """Return what `matches` checks of type and project, for a query that is to use the index of the project."""
-        return self._kind(JOBS.c.type, JOBS.c.project_id)
+        """Return what `matches` checks of all but the status, for a query that is to use the index of the project."""
+        edits = self._edit_conditions(JOBS.c.project_id)
+        return [*self._submission_conditions(JOBS.c.type), *edits, *self.id_range(JOBS.c.job_id)]
+
+    def id_range(self, job_id: ColumnElement[str]) -> list[ColumnElement[bool]]:
+        """Return the bounds of the ids of jobs that were created in the time shown, for an index in their order.
+
+        An id begins with the millisecond of the creation.
+        """
+        bounds = []
+        if self.created_after is not None:
+            bounds.append(job_id >= first_id(max(0.0, self.created_after)))
+        if self.created_before is not None:
+            bounds.append(job_id < first_id(max(0.0, self.created_before + _MILLISECOND_AND_ROUNDING)))
+        return bounds
 
     def residual_conditions(self, *, with_earlier: bool = False) -> list[ColumnElement[bool]]:
         """Return what `matches` checks, for a query that an index of other columns limits.
@@ -44,29 +79,51 @@ class ExportFilter:
         With `with_earlier` the query also returns what `may_have_matched`. Neither database has an index for these
         expressions, and so cannot choose one that leads to far more rows.
         """
-        status = _without_index(JOBS.c.status)
-        kind = self._kind(_without_index(JOBS.c.type), _without_index(JOBS.c.project_id))
-        if not with_earlier or not self.statuses:
-            return kind + self._among_statuses(status)
-        if Status.PENDING in self.statuses:
-            return kind  # each export was pending
-        earlier = self._among_statuses(status)
+        edits = self._edit_conditions(_without_index(JOBS.c.project_id))
+        if with_earlier and edits:
+            edits = [or_(and_(*edits), JOBS.c.edited_at.is_not(None))]
+        submission = self._submission_conditions(_without_index(JOBS.c.type))
+        return [*submission, *edits, *self._status_conditions(with_earlier)]
+
+    def _matches_submission(self, job: Job) -> bool:
+        """Check what lasts as long as the job."""
+        return (
+            (not self.types or job.type in self.types)
+            and (self.created_after is None or job.created_at >= self.created_after)
+            and (self.created_before is None or job.created_at < self.created_before)
+        )
+
+    def _matches_edits(self, job: Job) -> bool:
+        """Check what its user may change."""
+        if self.project_id not in (None, job.project_id):
+            return False
+        column = job.metadata or ""
+        return all(any(fragment in column for fragment in fragments) for fragments in self._fragments)
+
+    def _submission_conditions(self, type_: ColumnElement[str]) -> list[ColumnElement[bool]]:
+        conditions: list[ColumnElement[bool]] = [type_.in_(sorted(self.types))] if self.types else []
+        if self.created_after is not None:
+            conditions.append(JOBS.c.created_at >= self.created_after)
+        if self.created_before is not None:
+            conditions.append(JOBS.c.created_at < self.created_before)
+        return conditions
+
+    def _edit_conditions(self, project_id: ColumnElement[str]) -> list[ColumnElement[bool]]:
+        project = [] if self.project_id is None else [project_id == self.project_id]
+        return [*project, *(_contains_any(JOBS.c.metadata, fragments) for fragments in self._fragments)]
+
+    def _status_conditions(self, with_earlier: bool) -> list[ColumnElement[bool]]:
+        if not self.statuses or (with_earlier and Status.PENDING in self.statuses):
+            return []  # each export was pending
+        is_shown = _without_index(JOBS.c.status).in_(sorted(self.statuses))
+        if not with_earlier:
+            return [is_shown]
+        earlier: list[ColumnElement[bool]] = [is_shown]
         if not self.statuses.isdisjoint((Status.PROCESSING, *_ENDS_BEFORE_RETRY)):
             earlier.append(JOBS.c.attempt > 1)
         if Status.PROCESSING in self.statuses:
             earlier.append(JOBS.c.started_at.is_not(None))
-        return [*kind, or_(*earlier)]
-
-    def _has_shown_kind(self, job: Job) -> bool:
-        has_type = not self.types or job.type in self.types
-        return has_type and self.project_id in (None, job.project_id)
-
-    def _kind(self, type_: ColumnElement[str], project_id: ColumnElement[str]) -> list[ColumnElement[bool]]:
-        has_type: list[ColumnElement[bool]] = [type_.in_(sorted(self.types))] if self.types else []
-        return has_type if self.project_id is None else [*has_type, project_id == self.project_id]
-
-    def _among_statuses(self, status: ColumnElement[str]) -> list[ColumnElement[bool]]:
-        return [status.in_(sorted(self.statuses))] if self.statuses else []
+        return [or_(*earlier)]
 
 
 EVERY_EXPORT = ExportFilter()
@@ -74,3 +131,8 @@ EVERY_EXPORT = ExportFilter()
 
 def _without_index(column: ColumnElement[str]) -> ColumnElement[str]:
     return column.op("||")("")
+
+
+def _contains_any(column: ColumnElement[str], fragments: Iterable[str]) -> ColumnElement[bool]:
+    """Return the condition that the text contains a fragment; with `LIKE` SQLite would ignore case."""
+    return or_(*(func.replace(column, fragment, "") != column for fragment in fragments))

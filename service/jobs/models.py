@@ -30,6 +30,7 @@ FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
 _IS_ACTIVE = text("status IN ('pending', 'processing')")
 _HAS_PROJECT = text("project_id IS NOT NULL")
 _HAS_EXPORT_ID = text("export_id IS NOT NULL")
+_WAS_EDITED = text("edited_at IS NOT NULL")
 _IS_UNSEEN = text("completed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 # The exact text of the partial indexes, without parameters: otherwise no database uses the indexes. No type
@@ -47,6 +48,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     now; only that task may end the attempt by what it finds. `interruptions` counts the attempts that ended because
     the service did; `attempt_limit` grows by each. `project_id` is always text; a client that gave an integer has it in
     `project_number`, too. `export_id` is the id that the client chose, with the hash of the body that it came with.
+    `name` and `metadata`, which is JSON, are the client's; `edited_at` is when it last changed them or the project.
     """
 
     job_id: PrimaryKey
@@ -94,6 +96,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reported_call_id: str | None = None
     interruptions: IntFromZero = 0
     traceparent: str | None = None
+    name: str | None = None
+    metadata: LongText | None = None
+    edited_at: float | None = None
 
     @property
     def project(self) -> str | int | None:
@@ -106,8 +111,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return {"job": self.job_id, "attempt": self.attempt}
 
     @property
+    def was_edited_after_end(self) -> bool:
+        """Whether the last change was an edit, made after the end of the job."""
+        return self.status.is_final and self.sequence > self.transition_sequence
+
+    @property
     def event_type(self) -> EventType:
-        """The event that announces this state, on streams and in webhooks."""
+        """The event that announces this state, on streams and in webhooks, to one who does not know its end yet."""
         if self.status in _TERMINAL_EVENTS:
             return _TERMINAL_EVENTS[self.status]
         started = self.status is Status.PROCESSING and self.phase is Phase.STARTING
@@ -148,6 +158,13 @@ JOBS: Final = Table(
         unique=True,
         sqlite_where=_HAS_EXPORT_ID,
         postgresql_where=_HAS_EXPORT_ID,
+    ),
+    Index(
+        "ix_export_jobs_edited",
+        "user_id",
+        "edited_at",
+        sqlite_where=_WAS_EDITED,
+        postgresql_where=_WAS_EDITED,
     ),
     Index("ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN),
     Index(

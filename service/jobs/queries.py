@@ -8,13 +8,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
 from service.jobs.filters import EVERY_EXPORT, ExportFilter
-from service.jobs.models import ACTIVE, EVENTS, IS_ACTIVE, IS_UNSEEN, JOBS, ExportEvent, Job, Status
+from service.jobs.metadata import ENTRIES, digest_entry
+from service.jobs.models import ACTIVE, EVENTS, FINAL, IS_ACTIVE, IS_UNSEEN, JOBS, ExportEvent, Job, Status
 from service.jobs.transitions import to_job
 
 MAX_RECENT = 1_000
 
+ACTIVE_STATUSES = frozenset(ACTIVE)
+"""A user has few exports in these, so that a list of them needs no other index."""
+
 NEWEST = JOBS.c.job_id.desc()
 LATEST_FINISHED = JOBS.c.completed_at.desc()
+LATEST_EDITED = JOBS.c.edited_at.desc()
 
 
 async def get(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
@@ -111,12 +116,43 @@ async def list_page(
     limit: int,
 ) -> list[Job]:
     """Return a page of the user's jobs; `before` is the last job id of the previous page."""
+    if export_filter.metadata and not ACTIVE_STATUSES.issuperset(export_filter.statuses or FINAL):
+        return await _list_by_metadata(session, user_id, export_filter, before=before, limit=limit)
     where = export_filter.conditions()
     if before:
         where.append(JOBS.c.job_id < before)
     if export_filter.statuses:
         return await _list_by_status(session, user_id, export_filter.statuses, *where, limit=limit)
     return await list_for_user(session, user_id, *where, limit=limit)
+
+
+async def _list_by_metadata(
+    session: AsyncSession, user_id: str, export_filter: ExportFilter, *, before: str | None, limit: int
+) -> list[Job]:
+    """Return a page from the index of the metadata, which has the jobs of one entry in this order."""
+    entries = [digest_entry(key, text) for key, text in export_filter.metadata]
+    entry = entries[0] if len(entries) == 1 else await _find_rarest(session, user_id, entries)
+    where = [
+        ENTRIES.c.user_id == user_id,
+        ENTRIES.c.entry == entry,
+        *export_filter.id_range(ENTRIES.c.job_id),
+    ]
+    if before:
+        where.append(ENTRIES.c.job_id < before)
+    query = select(JOBS).join(ENTRIES, ENTRIES.c.job_id == JOBS.c.job_id)
+    query = query.where(*where, *export_filter.residual_conditions())
+    rows = await session.execute(query.order_by(ENTRIES.c.job_id.desc()).limit(limit))
+    return [to_job(row) for row in rows.mappings()]
+
+
+async def _find_rarest(session: AsyncSession, user_id: str, entries: Sequence[str]) -> str:
+    """Return the entry that the fewest jobs have; those with many count as equal."""
+    counts = {}
+    for entry in entries:
+        some = select(ENTRIES.c.job_id).where(ENTRIES.c.user_id == user_id, ENTRIES.c.entry == entry)
+        query = select(func.count()).select_from(some.limit(MAX_RECENT).subquery())
+        counts[entry] = int((await session.execute(query)).scalar_one())
+    return min(entries, key=counts.__getitem__)
 
 
 async def list_latest_finished(
@@ -155,6 +191,18 @@ async def list_finished_since(
     query = select(JOBS).where(JOBS.c.user_id == user_id, *where)
     rows = await session.execute(query.order_by(completed_at, job_id).limit(limit))
     return [to_job(row) for row in rows.mappings()]
+
+
+async def list_edited(
+    session: AsyncSession,
+    user_id: str,
+    *conditions: ColumnElement[bool],
+    since: float,
+    limit: int = MAX_RECENT,
+) -> list[Job]:
+    """Return the jobs whose name, metadata or project was changed since, the last change first."""
+    is_edited = JOBS.c.edited_at >= since
+    return await list_for_user(session, user_id, is_edited, *conditions, limit=limit, order=LATEST_EDITED)
 
 
 async def list_by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job]:

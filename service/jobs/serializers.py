@@ -7,6 +7,7 @@ from typing import TypedDict, cast, overload
 import msgspec
 
 from callbacks.envelope import Phase, format_rfc3339
+from service.jobs.metadata import MetadataValue, decode_metadata
 from service.jobs.models import Job, Status
 
 
@@ -36,11 +37,12 @@ class Export(TypedDict):
 
     `sequence` counts the changes of the export: ignore a state whose `sequence` is not greater than the one you have.
     `attempt` counts its attempts. `error` is set if it failed, `output` once it is complete.
-    `export_id` and `project_id` are as the client gave them.
+    `export_id`, `name`, `project_id` and `metadata` are as the client gave them.
     """
 
     job_id: str
     export_id: str | None
+    name: str | None
     type: str
     status: Status
     phase: Phase
@@ -48,6 +50,7 @@ class Export(TypedDict):
     message: str
     error: ExportFailure | None
     project_id: str | int | None
+    metadata: dict[str, MetadataValue]
     attempt: int
     sequence: int
     input_key: str
@@ -74,6 +77,7 @@ class JobSerializer:
         return {
             "job_id": job.job_id,
             "export_id": job.export_id,
+            "name": job.name,
             "type": job.type,
             "status": job.status,
             "phase": job.phase,
@@ -81,6 +85,7 @@ class JobSerializer:
             "message": job.message,
             "error": {"code": job.error_code, "message": job.error_message or ""} if job.error_code else None,
             "project_id": job.project,
+            "metadata": decode_metadata(job.metadata),
             "attempt": job.attempt,
             "sequence": job.sequence,
             "input_key": job.input_key,

@@ -45,6 +45,7 @@ _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now,
 _REQUESTED = {
     *("job_id", "user_id", "type", "config", "input_key", "output_key", "traceparent"),
     *("project_id", "project_number", "project_name", "export_id", "body_hash"),
+    *("name", "metadata", "edited_at"),
 }
 _CREATED = {"runner", "created_at"}
 _OUTPUT = {"output_size", "output_checksum", "output_duration", "output_width", "output_height"}

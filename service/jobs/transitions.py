@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from callbacks.envelope import Phase
 from infra.database.base import CHANGE_LOG, dialect_of
 from service.jobs import transition_sql as sql
+from service.jobs.metadata import delete_entries, insert_entries
 from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
 from service.jobs.retry_rule import Charge
 
@@ -54,6 +55,8 @@ class Submission:
     export_id: str | None = None
     body_hash: str | None = None
     traceparent: str | None = None
+    name: str | None = None
+    metadata: str | None = None
 
 
 async def lock_user(session: AsyncSession, user_id: str) -> None:
@@ -75,7 +78,20 @@ async def submit(
         "created_at": now,
     }
     row = (await session.execute(insert(JOBS).values(values).returning(JOBS))).mappings().one()
+    await insert_entries(session, submission.user_id, submission.job_id, submission.metadata)
     return await _record(session, to_job(row), now)
+
+
+async def edit(session: AsyncSession, job: Job, values: Mapping[str, object], *, now: float) -> Job | None:
+    """Set what a client may change of its job in any state, which is no transition; None if the job is gone.
+
+    Call it in the user's turn only (`lock_user`), with the job as it is then: the index follows its metadata.
+    """
+    edited = await annotate(session, match_job(job.job_id, job.user_id), {**values, "edited_at": now})
+    if edited is not None and edited.metadata != job.metadata:
+        await delete_entries(session, job.user_id, job.job_id, job.metadata)
+        await insert_entries(session, job.user_id, job.job_id, edited.metadata)
+    return edited
 
 
 async def cancel(session: AsyncSession, user_id: str, job_id: str, *, now: float) -> Job | None:

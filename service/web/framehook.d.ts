@@ -77,6 +77,7 @@ export interface Export {
   job_id: string;
   /** The id that the page has chosen, if it has. */
   export_id?: string | null;
+  name: string | null;
   type: string;
   status: Status;
   phase: Phase;
@@ -85,6 +86,7 @@ export interface Export {
   message: string;
   error: { code: string; message: string } | null;
   project_id: string | number | null;
+  metadata: Metadata;
   attempt: number;
   /** The number of the last change; rises with each. */
   sequence: number;
@@ -100,6 +102,9 @@ export interface Export {
   runner: string;
   call_id: string | null;
 }
+
+/** At most 16 keys of letters, digits, `_`, `.` and `-`. */
+export type Metadata = Record<string, string | number | boolean>;
 
 export interface Output {
   size: number;
@@ -133,7 +138,10 @@ export interface ExportOptions {
   /** An id of your own, unique for the user. */
   exportId?: string;
   projectId?: string | number;
-  metadata?: Record<string, string | number | boolean>;
+  /** What people call the export; at most 200 characters. */
+  name?: string;
+  /** Lists find exports by it, as `list({ "metadata.order": "A-1024" })`. */
+  metadata?: Metadata;
   webhookUrl?: string;
   webhookEvents?: readonly string[];
   signal?: AbortSignal;
@@ -180,6 +188,11 @@ export interface Recovery {
 }
 
 export interface ListFilter extends WatchFilter {
+  /** Times in RFC 3339; `createdAfter` belongs to the time that is shown, `createdBefore` does not. */
+  createdAfter?: string;
+  createdBefore?: string;
+  /** The value of a key. For a key with capital letters call `request` with the query in its path. */
+  [key: `metadata.${Lowercase<string>}`]: string | number | boolean;
   /** At most 200. */
   limit?: number;
   /** `next_cursor` of the previous page. */

@@ -120,6 +120,8 @@ class Outbox:
         now = self._clock()
         deliveries: list[Row] = []
         for job in jobs:
+            if job.was_edited_after_end:
+                continue  # the end stays the last event: after it `export.progress` would look like a new run
             candidates = (*by_user[job.user_id], *by_job[job.job_id])
             if targets := [
                 endpoint_id for endpoint_id in candidates if job.event_type in event_types[endpoint_id]

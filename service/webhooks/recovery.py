@@ -104,7 +104,7 @@ async def _redeliver_missed(
     is_same_event = and_(
         DELIVERIES.c.endpoint_id == endpoint.endpoint_id,
         DELIVERIES.c.job_id == job.job_id,
-        DELIVERIES.c.sequence == job.sequence,
+        DELIVERIES.c.sequence == job.transition_sequence,
     )
     has_ended = DELIVERIES.c.state.in_((DeliveryState.FAILED.value, DeliveryState.SUPERSEDED.value))
     # A delivery that waits for its next attempt need not wait: the owner says that the endpoint is back.
@@ -118,7 +118,8 @@ async def _redeliver_missed(
     if (await session.execute(select(exists().where(is_same_event)))).scalar_one():
         return 0
     delivery = build_delivery(job, endpoint.endpoint_id, build_payload(job, serializer, now), now)
-    await session.execute(_insert, delivery)
+    # The event is the end, also of a job that was edited since.
+    await session.execute(_insert, delivery | {"sequence": job.transition_sequence})
     return 1
 
 

@@ -46,6 +46,7 @@ _OVERLAY: Final = {
 _EXPORT: Final = {
     "job_id": _JOB_ID,
     "export_id": None,
+    "name": "Final, vertical",
     "type": "framing",
     "status": "complete",
     "phase": "done",
@@ -53,6 +54,7 @@ _EXPORT: Final = {
     "message": "The export is complete.",
     "error": None,
     "project_id": None,
+    "metadata": {"order": "A-1024", "clip": 3},
     "attempt": 1,
     "sequence": 12,
     "input_key": _KEY,
@@ -88,6 +90,7 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
     "DownloadUrlOptions": [{"disposition": "inline", "expires_in": 86400}],
     "CreateEndpoint": [{"url": "https://example.org/hooks/framehook", "events": ["export.completed"]}],
     "UpdateEndpoint": [{"enabled": True}],
+    "EditExport": [{"name": "Final, vertical", "metadata": {"order": "A-1024", "clip": 3}}],
     "RecoverBody": [{"since": "2026-01-02T00:00:00Z"}],
     "ReceivedMessage": [
         {

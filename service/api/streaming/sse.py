@@ -41,7 +41,7 @@ from service.api.streaming.subscriptions import (
     subscribe,
 )
 from service.fanout.hub import NoticeType, Subscriber
-from service.fanout.initial_states import position_from
+from service.fanout.initial_states import MARGIN_SECONDS, position_from
 from service.jobs import queries
 from service.jobs.filters import ExportFilter
 from service.jobs.serializers import Export
@@ -99,7 +99,8 @@ async def export_events(request: Request[State]) -> Response:
         job = await find_job(request, access.user_id)
     except (Unavailable, *DATABASE_ERRORS):
         return _refusal_stream()
-    if job is not None and job.status.is_final and _has_seen(request, job.sequence):
+    # An edit after the end is no reason to stream the end again.
+    if job is not None and job.status.is_final and _has_seen(request, job.transition_sequence):
         return Response(status_code=204)
     job_id = job.job_id if job is not None else None
     return EventStream(_events(request, access, partial(_export_events, request, access.user_id, job_id)))
@@ -202,12 +203,10 @@ async def _user_events(
     request: Request[State], user_id: str, export_filter: ExportFilter, lifetime: Lifetime
 ) -> AsyncGenerator[Event, None]:
     """Yield a snapshot, the states that exceed it, then each change."""
-    initial_states, subscriber = (
-        request.state["initial_states"],
-        Subscriber(export_filter, request.state["clock"].wall),
-    )
+    initial_states, wall = request.state["initial_states"], request.state["clock"].wall
+    subscriber = Subscriber(export_filter, wall, ends_since=wall() - MARGIN_SECONDS)
     with subscribe(request, subscriber, user_id=user_id):
-        since = position_from(_last_event_id(request), request.state["clock"].wall())
+        since = position_from(_last_event_id(request), wall())
         opening = await initial_states.read(user_id, since, export_filter)
         for publication in (*opening.snapshot, *opening.rest):
             subscriber.mark_delivered(publication)

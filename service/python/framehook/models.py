@@ -33,6 +33,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: str
     export_id: str | None = None
+    name: str | None = None
     type: str
     status: str
     phase: str
@@ -40,6 +41,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     error: Failure | None = None
     project_id: str | int | None = None
+    metadata: dict[str, str | bool | int | float] = {}
     attempt: int
     sequence: int
     input_key: str

@@ -16,6 +16,7 @@ JOB_FIELDS = {
     *(
         "job_id",
         "export_id",
+        "name",
         "type",
         "status",
         "phase",
@@ -23,6 +24,7 @@ JOB_FIELDS = {
         "message",
         "error",
         "project_id",
+        "metadata",
         "attempt",
         "sequence",
     ),

@@ -168,7 +168,7 @@ async def test_another_users_object_can_t_be_exported(multi_user_app: AppHarness
         ("GET", "/api/webhooks/", 404),
         ("GET", "/healthz/", 404),
         ("PUT", "/api/exports", 405),
-        ("PATCH", "/api/exports/x", 405),
+        ("PUT", "/api/exports/x", 405),
         ("GET", "/api/callbacks/x", 405),
     ],
 )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ WATCHED = [
 ]
 
 IN_PROJECT = ExportFilter(frozenset({Status.COMPLETE, Status.ERROR}), frozenset({"framing"}), "7")
+IN_ORDER = ExportFilter(
+    frozenset({Status.COMPLETE}), project_id="7", metadata=(("k", "v"), ("n", "5")), created_after=NOW
+)
 
 READS: dict[str, Read] = {
     "get": lambda session: queries.get(session, "alice", "a"),
@@ -59,6 +63,16 @@ READS: dict[str, Read] = {
     ),
     "page of a project": lambda session: queries.list_page(
         session, "alice", IN_PROJECT, before="b", limit=50
+    ),
+    "page by metadata": lambda session: queries.list_page(session, "alice", IN_ORDER, before="b", limit=50),
+    "active page by metadata": lambda session: queries.list_page(
+        session, "alice", replace(IN_ORDER, statuses=frozenset({Status.PENDING})), before="b", limit=50
+    ),
+    "page of a time": lambda session: queries.list_page(
+        session, "alice", ExportFilter(created_after=NOW, created_before=NOW + 1), before=None, limit=50
+    ),
+    "edited": lambda session: queries.list_edited(
+        session, "alice", *IN_ORDER.residual_conditions(with_earlier=True), since=NOW
     ),
     "stream of a project": lambda session: queries.list_latest_finished(
         session, "alice", *IN_PROJECT.residual_conditions(), since=NOW, limit=200
@@ -115,6 +129,9 @@ async def test_every_statement_is_served_by_an_index(database: SqliteDatabase, r
     assert [step for step in scans if "USING" not in step or "ix_export_jobs_active" not in step] == []
     of_user = [step for plan in plans for step in plan if step.endswith("ix_export_jobs_user (user_id=?)")]
     assert of_user == []  # it leads to all exports of the user
+    entries = [step for plan in plans for step in plan if "job_metadata" in step]
+    assert [step for step in entries if "(user_id=? AND entry=?" not in step] == []
+    assert [step for plan in plans for step in plan if entries and "TEMP B-TREE" in step] == []
 
 
 async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_table(

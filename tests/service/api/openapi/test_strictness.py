@@ -63,7 +63,7 @@ async def test_a_wrong_body_is_refused_in_plain_words(app: AppHarness, content: 
         ("/api/exports/acknowledge", "OPTIONS, POST"),
         ("/api/webhooks/verify", "OPTIONS, POST"),
         ("/api/exports", "GET, HEAD, OPTIONS, POST"),
-        ("/api/exports/some-id", "DELETE, GET, HEAD, OPTIONS"),
+        ("/api/exports/some-id", "DELETE, GET, HEAD, OPTIONS, PATCH"),
     ],
 )
 async def test_other_methods_are_refused_with_those_that_the_path_has(
