@@ -18,6 +18,8 @@ from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Runner, RunnerReadiness
+from service.export_use_cases import create_eraser, create_export_service
+from service.exports.erasure import Eraser, Listeners
 from service.exports.service import ExportService
 from service.factories import (
     Loop,
@@ -39,7 +41,7 @@ from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
-from service.fanout.notices import publish_disabled
+from service.fanout.notices import publish_disabled, publish_erased
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
@@ -47,19 +49,10 @@ from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.output_check import SourceProber
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
+from service.replacements import Replacements
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
-
-
-@dataclass(frozen=True)
-class Replacements:
-    """Objects at the edges of the process that tests replace; None is the usual one."""
-
-    runner: Runner | None = None
-    clock: Clock | None = None
-    output_prober: SourceProber | None = None
-    egress: EgressClient | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +95,7 @@ class _Jobs:
     finalizer: Finalizer
     rescuer: Rescuer
     dispatcher: Dispatcher
+    eraser: Eraser
 
 
 def build_service(settings: Settings, hub: Hub, database: Database, replacements: Replacements) -> Service:
@@ -177,20 +171,14 @@ def _build_jobs(base: _Base, webhooks: _Webhooks, output_prober: SourceProber) -
         limits=limits,
         clock=clock,
     )
-    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher)
+    listeners = Listeners(partial(publish_erased, base.hub), webhooks.worker.wake)
+    eraser = create_eraser(settings, database, storage, runner, listeners, clock)
+    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, eraser)
 
 
 def _build_exports(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> ExportService:
-    return ExportService(
-        base.database,
-        base.storage,
-        webhooks.egress,
-        jobs.changes,
-        runner=base.runner.name,
-        max_queued=base.settings.max_queued_per_user,
-        attempt_limit=base.settings.attempt_limit,
-        clock=base.clock.wall,
-    )
+    parts = (base.settings, base.database, base.storage, webhooks.egress, jobs.changes)
+    return create_export_service(*parts, runner=base.runner, clock=base.clock)
 
 
 def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop]:
@@ -201,6 +189,7 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
         "watch": jobs.rescuer.run,
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
+        "erasures": jobs.eraser.run,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if base.database.change_feed is not None:
@@ -233,6 +222,7 @@ def _build_state(
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         changes=jobs.changes,
         exports=_build_exports(base, webhooks, jobs),
+        eraser=jobs.eraser,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,
         source_prober=Prober(),

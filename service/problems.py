@@ -133,6 +133,12 @@ class OutputReplaced(Problem):
     code = "output_replaced"
 
 
+class Erased(Problem):
+    title = "The export was erased."
+    status = 410
+    code = "erased"
+
+
 class NotComplete(Conflict):
     title = "The export is not complete."
     code = "not_complete"

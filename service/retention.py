@@ -1,4 +1,4 @@
-"""Delete expired timelines, webhook logs and idempotency keys in small batches."""
+"""Delete expired timelines, webhook logs, idempotency keys and stubs of erased exports in small batches."""
 
 import asyncio
 import logging
@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, select,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
-from service.jobs.models import EVENTS, IS_ACTIVE, JOBS, IdempotencyKey
-from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState
+from service.jobs.erasures import ERASURES, STUB_SECONDS
+from service.jobs.models import EVENTS, IDEMPOTENCY_KEYS, IS_ACTIVE, JOBS
+from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS
 
 logger = logging.getLogger("framehook.housekeeping")
 
-IDEMPOTENCY_KEYS: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
 INTERVAL_SECONDS = 3_600.0
 BATCH_ROWS = 500
 IDEMPOTENCY_SECONDS = 24 * 3_600.0
@@ -60,6 +60,7 @@ class RetentionTask:
             (DELIVERIES, DELIVERIES.c.ended_at < oldest_event),
             (ENDPOINTS, _match_finished_jobs(oldest_event)),
             (IDEMPOTENCY_KEYS, IDEMPOTENCY_KEYS.c.created_at < oldest_key),
+            (ERASURES, and_(ERASURES.c.erased_at < now - STUB_SECONDS, ERASURES.c.next_at.is_(None))),
         )
 
     async def _delete_in_batches(self, table: Table, is_expired: ColumnElement[bool]) -> int:
@@ -74,14 +75,11 @@ class RetentionTask:
 
 
 def _match_finished_jobs(created_before: float) -> ColumnElement[bool]:
-    """Match endpoints of single exports that have ended and have no pending deliveries."""
+    """Match endpoints of single exports that have ended and have no deliveries any more."""
     is_job_active = exists().where(JOBS.c.job_id == ENDPOINTS.c.job_id, IS_ACTIVE)
-    has_pending = exists().where(
-        DELIVERIES.c.endpoint_id == ENDPOINTS.c.endpoint_id,
-        DELIVERIES.c.state == DeliveryState.PENDING.value,
-    )
+    has_deliveries = exists().where(DELIVERIES.c.endpoint_id == ENDPOINTS.c.endpoint_id)
     is_old = ENDPOINTS.c.created_at < created_before
-    return and_(ENDPOINTS.c.job_id.is_not(None), is_old, ~is_job_active, ~has_pending)
+    return and_(ENDPOINTS.c.job_id.is_not(None), is_old, ~is_job_active, ~has_deliveries)
 
 
 async def _delete_batch(session: AsyncSession, table: Table, is_expired: ColumnElement[bool]) -> int:

@@ -149,6 +149,13 @@ class Database(Protocol):
         """
         ...
 
+    async def reclaim(self, tables: Sequence[str]) -> bool:
+        """Remove what deleted rows of these tables have left in the files; False if it has to be tried again.
+
+        A database may not be able to remove all of it; each says what stays.
+        """
+        ...
+
     async def check(self) -> None:
         """Raise if the database does not answer."""
         ...

@@ -36,6 +36,7 @@ TRANSIENT_ERRORS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationE
 CONNECT_SECONDS: Final = 10.0
 LISTEN_CONNECT_SECONDS: Final = 3.0
 """Short, since subscribers wait for it; a failed connection is tried again."""
+VACUUM_SECONDS: Final = 600.0
 IDLE_IN_TRANSACTION: Final = "10s"
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
@@ -183,6 +184,20 @@ class PostgresDatabase:
             instance, _, rows = payload.partition(" ")
             if instance != self.instance:
                 await on_changes([(row_id, user_id) for row_id, user_id in json.loads(rows)])
+
+    async def reclaim(self, tables: Sequence[str]) -> bool:
+        """Vacuum the tables, on a connection of its own.
+
+        The server may overwrite the bytes of deleted rows only later, and its log (WAL) keeps them until it is
+        recycled.
+        """
+        connection = await self._connect()
+        try:
+            await connection.execute(f"VACUUM {', '.join(tables)}", timeout=VACUUM_SECONDS)
+            await connection.close(timeout=CLOSE_SECONDS)
+        finally:
+            connection.terminate()
+        return True
 
     async def check(self) -> None:
         """Raise if the database does not answer."""

@@ -6,7 +6,7 @@ SQLite's own busy timeout, which sleeps and polls.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,7 +35,15 @@ T = TypeVar("T")
 
 BUSY_TIMEOUT_SECONDS = 10.0
 BUSY_PAUSE_SECONDS = 0.01
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
+LOG_TIMEOUT_SECONDS = 2.0
+"""How long readers may keep the log from being emptied; writers wait as long."""
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=10000",
+    "secure_delete=ON",  # what is deleted or replaced is overwritten with zeros; VACUUM would copy the whole file
+)
 
 
 def sqlite_url(path: Path) -> str:
@@ -131,6 +139,15 @@ class SqliteDatabase:
         await self._tasks.run(self._commit_batch(connection))
         return result
 
+    async def reclaim(self, tables: Sequence[str]) -> bool:
+        """Write the log (WAL) into the file and empty it; False while a reader still needs it.
+
+        Deleted rows are overwritten in the file, so only the log still has them.
+        """
+        del tables
+        async with self._write_lock:
+            return await self._tasks.run(asyncio.to_thread(_empty_log, self._path))
+
     async def check(self) -> None:
         """Raise if the database does not answer."""
         async with self.reading() as session:
@@ -193,6 +210,19 @@ async def _begin(connection: sqlite3.Connection) -> None:
             await asyncio.sleep(BUSY_PAUSE_SECONDS)
         else:
             return
+
+
+def _empty_log(path: str) -> bool:
+    connection = sqlite3.connect(path, timeout=LOG_TIMEOUT_SECONDS)
+    try:
+        is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    finally:
+        connection.close()
+    return not is_busy
 
 
 def _engine(url: str, begin: str, **options: int) -> AsyncEngine:

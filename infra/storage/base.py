@@ -158,6 +158,10 @@ class Storage(Protocol):
         """Delete an object if it exists and, given a checksum, has that checksum."""
         ...
 
+    async def erase(self, user_id: str, key: str) -> None:
+        """Delete an object, the unfinished uploads to its key, and the folders that it leaves empty."""
+        ...
+
     async def abort_uploads(self, user_id: str, key: str) -> None:
         """Abort every multipart upload for a key below this one."""
         ...

@@ -4,19 +4,24 @@ import errno
 import filecmp
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from infra.private_files import make_private_folder
 from infra.storage.base import CHUNK_BYTES
 from infra.storage.errors import ObjectExists, PathConflict
 
+Result = TypeVar("Result")
+FOLDER_TRIES = 3
+
 
 def move_file(source: Path, target: Path) -> None:
     """Move a file, replacing what is there, and create the folders above it."""
-    make_private_folder(target.parent)
-    source.replace(target)
+    _retry_in_folder(target.parent, lambda: source.replace(target))
     _sync_folder(target.parent)
 
 
@@ -25,9 +30,8 @@ def move_to_new(source: Path, target: Path) -> None:
 
     Raises ObjectExists unless the existing file has the same content.
     """
-    make_private_folder(target.parent)
     try:
-        if _link(source, target) == source:
+        if _retry_in_folder(target.parent, lambda: _link(source, target)) == source:
             _rename_to_new(source, target)
     except FileExistsError:
         if target.is_dir() or not filecmp.cmp(source, target, shallow=False):
@@ -66,6 +70,24 @@ def has_content(path: Path, size: int, checksum: str) -> bool:
         return False
 
 
+def erase_file(incoming: Path, path: Path, home: Path) -> None:
+    """Delete a file under each of its names, and the folders below `home` that it leaves empty."""
+    _remove_held_names(incoming, path)
+    with suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        path.unlink()
+    for folder in path.parents:
+        if folder == home or not _is_removed(folder):
+            break
+
+
+def erase_folder(incoming: Path, folder: Path) -> None:
+    """Delete a folder, and each file in it under each of its names; raises OSError for what can't be deleted."""
+    for path in folder.rglob("*"):
+        _remove_held_names(incoming, path)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        shutil.rmtree(folder)
+
+
 def compute_checksum(path: Path) -> str:
     """Return the checksum of a file as `sha256:<hex>`."""
     digest = hashlib.sha256()
@@ -73,6 +95,38 @@ def compute_checksum(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _remove_held_names(incoming: Path, path: Path) -> None:
+    """Remove the second names that a process left which died while it published this file."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not path.is_file() or path.stat().st_nlink == 1:
+            return
+        for name in incoming.glob("*.held"):
+            with suppress(FileNotFoundError):
+                if name.samefile(path):
+                    name.unlink()
+
+
+def _is_removed(folder: Path) -> bool:
+    """Remove a folder if it is empty, and return whether it is gone."""
+    try:
+        folder.rmdir()
+    except OSError:
+        return not folder.exists()
+    return True
+
+
+def _retry_in_folder(folder: Path, move: Callable[[], Result]) -> Result:
+    """Move a file into a folder, which an erasure may remove right after it was created."""
+    for _ in range(FOLDER_TRIES - 1):
+        make_private_folder(folder)
+        try:
+            return move()
+        except FileNotFoundError:
+            continue
+    make_private_folder(folder)
+    return move()
 
 
 def _has_content(path: Path, size: int, checksum: str) -> bool:

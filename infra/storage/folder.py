@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import threading
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +19,15 @@ from infra.storage.base import (
 )
 from infra.storage.disk_reserve import DiskReserve
 from infra.storage.errors import InvalidKey
-from infra.storage.files import compute_checksum, has_content, move_file, move_to_new, publish_file
+from infra.storage.files import (
+    compute_checksum,
+    erase_file,
+    erase_folder,
+    has_content,
+    move_file,
+    move_to_new,
+    publish_file,
+)
 from infra.storage.folder_parts import MultipartFolder
 from infra.storage.object_names import object_name, user_folder
 from infra.storage.presentation import Presentation
@@ -155,13 +162,18 @@ class FolderStorage:
             if checksum is None or await asyncio.to_thread(compute_checksum, path) == checksum:
                 path.unlink()
 
+    async def erase(self, user_id: str, key: str) -> None:
+        path, home = self.local_path(user_id, key), self._objects / user_folder(user_id)
+        await self.abort_uploads(user_id, key)
+        await asyncio.to_thread(erase_file, self._incoming, path, home)
+
     async def abort_uploads(self, user_id: str, key: str) -> None:
         await asyncio.to_thread(self.multipart.abort_below, self.local_path(user_id, key))
 
     async def delete_folder(self, user_id: str, key: str) -> None:
         await self.abort_uploads(user_id, key)
         folder = self.local_path(user_id, key)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(erase_folder, self._incoming, folder)
 
     async def abort_abandoned_uploads(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
         """Abort unfinished uploads and remove stale files; return the number of both."""

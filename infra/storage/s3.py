@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from infra.storage.base import ABANDONED_SECONDS, Part, RedirectDownload, SignedUrl, StoredObject
@@ -147,10 +147,14 @@ class S3Storage:
                 return
         await self._bucket.call("delete_object", Key=name)
 
+    async def erase(self, user_id: str, key: str) -> None:
+        name = bucket_key(user_id, key)
+        uploads = await self._list_uploads(name)
+        await self._abort_all(upload for upload in uploads if upload["Key"] == name)
+        await self._bucket.call("delete_object", Key=name)
+
     async def abort_uploads(self, user_id: str, key: str) -> None:
-        prefix = f"{bucket_key(user_id, key)}/"
-        uploads = await self._bucket.list_all("list_multipart_uploads", "Uploads", Prefix=prefix)
-        await asyncio.gather(*(self._abort(upload["Key"], upload["UploadId"]) for upload in uploads))
+        await self._abort_all(await self._list_uploads(f"{bucket_key(user_id, key)}/"))
 
     async def delete_folder(self, user_id: str, key: str) -> None:
         await self.abort_uploads(user_id, key)
@@ -204,6 +208,12 @@ class S3Storage:
             return False
         await self._abort(name, upload_id)
         return True
+
+    async def _list_uploads(self, prefix: str) -> list[dict[str, Any]]:
+        return await self._bucket.list_all("list_multipart_uploads", "Uploads", Prefix=prefix)
+
+    async def _abort_all(self, uploads: Iterable[dict[str, Any]]) -> None:
+        await asyncio.gather(*(self._abort(upload["Key"], upload["UploadId"]) for upload in uploads))
 
     async def _abort(self, name: str, upload_id: str) -> None:
         try:

@@ -11,7 +11,7 @@ from service.api.requests import StrictModel, json_response, parse_query, read_j
 from service.api.state import State
 from service.api.webhooks import Cursor, load_endpoint, path_id
 from service.jobs import transitions
-from service.problems import Conflict, NotFound
+from service.problems import Conflict, Erased, NotFound
 from service.webhooks import delivery_log, delivery_queries, recovery, serializers
 from service.webhooks.models import Delivery, DeliveryState, Endpoint
 
@@ -90,12 +90,17 @@ async def get(request: Request[State]) -> Response:
 
 
 @declare_operation(
-    "redeliver", Tag.DELIVERIES, answers={202: serializers.WebhookDelivery}, problems=(EndpointDisabled,)
+    "redeliver",
+    Tag.DELIVERIES,
+    answers={202: serializers.WebhookDelivery},
+    problems=(EndpointDisabled, Erased),
 )
 async def redeliver(request: Request[State]) -> Response:
     """Send the delivery again at once, with the same `webhook-id`."""
     endpoint = await _load_enabled_endpoint(request)
     delivery = await _load_delivery(request, endpoint)
+    if not delivery.payload:
+        raise Erased
     async with request.state["database"].transaction() as session:
         requeued = await recovery.redeliver(session, delivery, now=request.state["clock"].wall())
         attempts = await delivery_log.load_attempts(session, [delivery])

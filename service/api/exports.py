@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from infra.storage import Disposition, Presentation, StoredObject
 from service.api.export_filters import FilterQuery
-from service.api.openapi.operations import Tag, declare_operation
+from service.api.openapi.operations import Answer, Tag, declare_operation
 from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.request_ids import JobId
 from service.api.requests import (
@@ -32,6 +32,7 @@ from service.jobs.serializers import Export
 from service.problems import (
     AlreadyFinished,
     AttemptStillEnding,
+    Erased,
     NotComplete,
     NotRetryable,
     OutputKeyInUse,
@@ -47,6 +48,12 @@ class ListQuery(FilterQuery):
 
     limit: Annotated[int, pydantic.Field(ge=1, le=200)] = 50
     cursor: JobId | None = None
+
+
+class DeleteQuery(StrictModel):
+    """`?purge=true`: erase the export instead of cancelling it."""
+
+    purge: bool = False
 
 
 class RecentQuery(StrictModel):
@@ -123,13 +130,13 @@ async def list_recent(request: Request[State]) -> Response:
     return await _list_response(request, read)
 
 
-@declare_operation("get_export", Tag.EXPORTS, answers={200: Export})
+@declare_operation("get_export", Tag.EXPORTS, answers={200: Export}, problems=(Erased,))
 async def get(request: Request[State]) -> Response:
     """Show one export."""
     return job_response(request, await load_job(request))
 
 
-@declare_operation("get_export_request", Tag.EXPORTS, answers={200: SubmittedRequest})
+@declare_operation("get_export_request", Tag.EXPORTS, answers={200: SubmittedRequest}, problems=(Erased,))
 async def get_request(request: Request[State]) -> Response:
     """Show what the export was submitted with, for another one like it."""
     job = await load_job(request)
@@ -138,10 +145,22 @@ async def get_request(request: Request[State]) -> Response:
     )
 
 
-@declare_operation("cancel_export", Tag.EXPORTS, answers={202: Export}, problems=(AlreadyFinished,))
+@declare_operation(
+    "cancel_export",
+    Tag.EXPORTS,
+    query=DeleteQuery,
+    answers={202: Export, 204: Answer("With `purge`: the export is erased.")},
+    problems=(AlreadyFinished, Erased),
+)
 async def cancel(request: Request[State]) -> Response:
-    """Cancel the export and stop its run; cancelling again has the same response."""
+    """Cancel the export and stop its run; cancelling again has the same response.
+
+    With `purge` it is erased for good, in any state: the file, the config, the timeline and what was sent of it.
+    """
     user_id = await request.state["authenticator"].user(request)
+    if parse_query(request, DeleteQuery).purge:
+        await request.state["eraser"].purge(user_id, path_job_id(request))
+        return Response(status_code=204)
     job = await request.state["exports"].cancel(user_id, path_job_id(request))
     return job_response(request, job, 202)
 
@@ -150,7 +169,7 @@ async def cancel(request: Request[State]) -> Response:
     "retry_export",
     Tag.EXPORTS,
     answers={202: Export},
-    problems=(NotRetryable, AttemptStillEnding, OutputKeyInUse, QuotaExceeded),
+    problems=(NotRetryable, AttemptStillEnding, OutputKeyInUse, QuotaExceeded, Erased),
 )
 async def retry(request: Request[State]) -> Response:
     """Start a new attempt of a failed or cancelled export."""
@@ -164,7 +183,7 @@ async def retry(request: Request[State]) -> Response:
     Tag.EXPORTS,
     headers=(RANGE, IF_NONE_MATCH, IF_MATCH),
     answers=DOWNLOAD_ANSWERS,
-    problems=(NotComplete, OutputReplaced),
+    problems=(NotComplete, OutputReplaced, Erased),
 )
 async def download_output(request: Request[State]) -> Response:
     """Send the exported file, by range if the request has one."""

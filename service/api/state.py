@@ -14,6 +14,7 @@ from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.runners import RunnerReadiness
+from service.exports.erasure import Eraser
 from service.exports.service import ExportService
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
@@ -77,6 +78,7 @@ class State(TypedDict):
     initial_states: InitialStatesReader
     stream_slots: StreamSlots
     exports: ExportService
+    eraser: Eraser
     egress: EgressClient
     delivery_worker: DeliveryWorker
     source_prober: Prober

@@ -7,20 +7,19 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
-from callbacks.envelope import EventType
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, parse_query, read_json
 from service.api.state import State
 from service.jobs import transitions
 from service.problems import Conflict, NotFound
 from service.webhooks import endpoint_status, endpoints, serializers
-from service.webhooks.models import DisabledReason, Endpoint
+from service.webhooks.models import DisabledReason, Endpoint, WebhookEvent
 from service.webhooks.signing import active_public_keys
 
 MAX_URL = 2_048
 
 Url = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_URL)]
-Events = Annotated[list[EventType], pydantic.Field(min_length=1, max_length=len(EventType))]
+Events = Annotated[list[WebhookEvent], pydantic.Field(min_length=1, max_length=len(WebhookEvent))]
 Description = Annotated[str, pydantic.Field(max_length=500, pattern=NO_NUL_PATTERN)]
 Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
 
@@ -212,6 +211,6 @@ def path_id(request: Request[State], name: str) -> str:
     return value
 
 
-def sort_events(events: Sequence[EventType]) -> list[str]:
+def sort_events(events: Sequence[WebhookEvent]) -> list[str]:
     """Return each type once, in the order in which they occur."""
-    return [event.value for event in EventType if event in events]
+    return [event.value for event in WebhookEvent if event in events]

@@ -1,4 +1,4 @@
-"""The commands on exports of a running service: export, watch, list, cancel, retry."""
+"""The commands on exports of a running service: export, watch, list, cancel, retry, purge."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +36,7 @@ from service.cli.options import (
     Server,
     Token,
     Watch,
+    Yes,
     examples,
     open_client,
 )
@@ -70,6 +71,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("list", epilog=examples("framehook list --status processing --limit 50"))(list_)
     app.command(epilog=examples("framehook cancel JOB"))(cancel)
     app.command(epilog=examples("framehook retry JOB --watch"))(retry)
+    app.command(epilog=examples("framehook purge JOB", "framehook purge JOB --yes"))(purge)
 
 
 def export(
@@ -163,6 +165,19 @@ def retry(
             f"Export {job.job_id} is {job.status} again. Watch it: {_command('watch', client, job)}",
             as_json,
         )
+
+
+def purge(job_id: JobId, *, yes: Yes = False, server: Server = DEFAULT_URL, token: Token = None) -> None:
+    """Erase an export and its file for good.
+
+    Its config, its timeline and the bodies of its webhook deliveries go with it; an export that is active is cancelled
+    first. What is erased cannot be restored.
+    """
+    with print_errors(), open_client(server, token) as client:
+        if not yes:
+            typer.confirm(f"Erase the export {job_id} and its file for good?", abort=True)
+        client.purge(job_id)
+        typer.echo(to_printable(f"The export {job_id} is erased."))
 
 
 def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> NoReturn:

@@ -10,6 +10,7 @@ from framehook.settings import TOKEN_VARIABLE, URL_VARIABLE
 
 RETRIES = 2  # of a request, so that a command with a wrong URL ends soon
 
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 JobId = Annotated[
     str,
     typer.Argument(metavar="JOB", help="Id of the export, as `framehook list` shows it, or its `export_id`."),

@@ -10,14 +10,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from callbacks.envelope import EventType
 from framehook import Attempt, Delivery, Endpoint
 from framehook.settings import DEFAULT_URL
 from framehook.webhook_models import DeliveriesPage, Endpoints, RecoveryResult
 from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import FAILED_STATUS, print_errors
 from service.cli.options import AsJson, Limit, Server, Token, command_group, examples, open_client
-from service.webhooks.models import DeliveryState
+from service.webhooks.models import DeliveryState, WebhookEvent
 
 _COLORS = {"delivered": "green", "failed": "red", "superseded": "yellow", "pending": "cyan"}
 
@@ -38,11 +37,11 @@ def add(
     url: Annotated[str, typer.Argument(metavar="URL", help="URL that receives the events.")],
     *,
     event: Annotated[
-        list[EventType] | None,
+        list[WebhookEvent] | None,
         typer.Option(
             metavar="EVENT",
-            help="Event to send: export.started, export.progress, export.completed, export.failed or "
-            "export.cancelled; repeat for several.  [default: all but export.progress]",
+            help="Event to send: export.started, export.progress, export.completed, export.failed, "
+            "export.cancelled or export.erased; repeat for several.  [default: all but export.progress]",
             show_default=False,
         ),
     ] = None,

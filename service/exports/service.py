@@ -19,13 +19,14 @@ from service.exports import checks
 from service.exports.edits import to_columns, to_project_columns
 from service.exports.models import ExportRequest, Idempotency, Submitted
 from service.fanout.changes import JobChanges
-from service.jobs import queries, transitions
+from service.jobs import erasures, queries, transitions
 from service.jobs.ids import new_id
 from service.jobs.metadata import encode_metadata
 from service.jobs.models import IdempotencyKey, Job, Status
 from service.problems import (
     AlreadyFinished,
     AttemptStillEnding,
+    Erased,
     ExportIdTaken,
     Invalid,
     NotFound,
@@ -84,9 +85,11 @@ class ExportService:
         return Submitted(job, own_endpoints[0] if own_endpoints else None)
 
     async def get(self, user_id: str, job_id: str) -> Job:
-        """Return one of the user's exports, by its own id or the chosen one; raises NotFound."""
+        """Return one of the user's exports, by its own id or the chosen one; raises NotFound or Erased."""
         async with self._database.reading() as session:
             job = await queries.get(session, user_id, job_id)
+            if job is None and await erasures.find(session, user_id, job_id, now=self._clock()):
+                raise Erased
         if job is None:
             raise NotFound("The export does not exist.")
         return job

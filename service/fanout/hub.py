@@ -27,6 +27,7 @@ class NoticeType(StrEnum):
     """Type of a message on a user's stream that is not a state of an export."""
 
     WEBHOOK_DISABLED = "webhook.disabled"
+    EXPORT_ERASED = "export.erased"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class Publication:
 
     @property
     def terminal(self) -> bool:
-        """Tell whether the job has ended."""
-        return self.job is not None and self.job.status.is_final
+        """Tell whether the job has ended or is erased."""
+        if self.job is None:
+            return self.type is NoticeType.EXPORT_ERASED
+        return self.job.status.is_final
 
 
 def publication_of(view: JobSerializer, job: Job) -> Publication:

@@ -8,8 +8,10 @@ from infra.database.base import ChangedRow, ChangeFeed, Database
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import LOOK_BACK_SECONDS
-from service.fanout.notices import publish_disabled
-from service.jobs import queries
+from service.fanout.notices import publish_disabled, publish_erased
+from service.jobs import erasures, queries
+from service.jobs.erasures import Erasure
+from service.jobs.models import Job
 from service.webhooks import endpoints
 from service.webhooks.models import ENDPOINT_PREFIX, DisabledReason
 
@@ -44,11 +46,11 @@ class ChangeListener:
         since = self._clock() - LOOK_BACK_SECONDS
         async with self._database.reading() as session:
             jobs = await queries.list_by_ids(session, job_ids)
+            erased = await erasures.list_by_ids(session, job_ids)
             for user_id in user_ids:
                 jobs += await queries.list_recent(session, user_id, since=since)
                 jobs += await queries.list_edited(session, user_id, since=since)
-        for job in jobs:
-            self._changes.publish(job)
+        self._publish(jobs, erased)
 
     async def _on_notify(self, changes: Sequence[ChangedRow]) -> None:
         """Load the rows that other replicas changed and publish those with local subscribers."""
@@ -58,10 +60,16 @@ class ChangeListener:
             return
         async with self._database.reading() as session:
             jobs = await queries.list_by_ids(session, job_ids) if job_ids else []
+            erased = await erasures.list_by_ids(session, job_ids) if len(jobs) < len(set(job_ids)) else []
             changed_endpoints = await endpoints.list_by_ids(session, endpoint_ids) if endpoint_ids else []
-        for job in jobs:
-            self._changes.publish(job)
+        self._publish(jobs, erased)
         for endpoint in changed_endpoints:
             # A user who disabled the endpoint has the response to that request; no notice is needed.
             if not endpoint.enabled and endpoint.disabled_reason != DisabledReason.BY_USER:
                 publish_disabled(self._hub, endpoint)
+
+    def _publish(self, jobs: Sequence[Job], erased: Sequence[Erasure]) -> None:
+        for job in jobs:
+            self._changes.publish(job)
+        for erasure in erased:
+            publish_erased(self._hub, erasure)

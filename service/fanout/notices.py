@@ -1,10 +1,21 @@
 """Notices to a user that are no state of an export."""
 
+from typing import Literal
+
 import msgspec
 
 from service.fanout.hub import Hub, NoticeType, Publication
+from service.jobs.erasures import ErasedData, Erasure, to_erased_data
 from service.webhooks import serializers
 from service.webhooks.models import Endpoint
+
+
+class ErasedExport(ErasedData):
+    """The last state of an export that was erased: `status` is `erased`, `sequence` greater than any before."""
+
+    export_id: str | None
+    status: Literal["erased"]
+    sequence: int
 
 
 def publish_disabled(hub: Hub, endpoint: Endpoint) -> None:
@@ -13,4 +24,15 @@ def publish_disabled(hub: Hub, endpoint: Endpoint) -> None:
     sequence = round((endpoint.disabled_at or 0) * 1000)
     hub.publish(
         Publication(endpoint.endpoint_id, endpoint.user_id, sequence, NoticeType.WEBHOOK_DISABLED, body)
+    )
+
+
+def publish_erased(hub: Hub, erasure: Erasure) -> None:
+    """Tell the streams of an export, and of all exports of its user, that it was erased."""
+    state = ErasedExport(
+        **to_erased_data(erasure), export_id=erasure.export_id, status="erased", sequence=erasure.sequence
+    )
+    body = msgspec.json.encode(state)
+    hub.publish(
+        Publication(erasure.job_id, erasure.user_id, erasure.sequence, NoticeType.EXPORT_ERASED, body)
     )

@@ -52,8 +52,8 @@ async def delete_attempt_files(storage: Storage, job: Job) -> None:
     """Delete the objects of an attempt; what fails is left to the bucket's lifecycle rules."""
     try:
         await storage.delete_folder(job.user_id, attempt_folder(job.job_id, job.attempt))
-    except StorageError as error:
-        logger.warning("the files of the attempt could not be deleted: %s", error.code, extra=job.log_fields)
+    except (StorageError, OSError) as error:
+        logger.warning("the files of the attempt could not be deleted: %s", error, extra=job.log_fields)
 
 
 class Finalizer:

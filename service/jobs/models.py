@@ -227,3 +227,4 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 EVENTS: Final[Table] = ExportEvent.__table__  # type: ignore[attr-defined]
+IDEMPOTENCY_KEYS: Final[Table] = IdempotencyKey.__table__  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, UnaryExpression, desc, func, or_, select, 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
+from service.jobs.erasures import ERASURES
 from service.jobs.filters import EVERY_EXPORT, ExportFilter
 from service.jobs.metadata import ENTRIES, digest_entry
 from service.jobs.models import ACTIVE, EVENTS, FINAL, IS_ACTIVE, IS_UNSEEN, JOBS, ExportEvent, Job, Status
@@ -40,12 +41,16 @@ async def find_key_holder(
     """Return the id of the user's export that has this output key, except `excluding`.
 
     Active and complete exports have their key. One that was cancelled while its output was moved to the key has it
-    until that ends.
+    until that ends, one that was erased until its file can't come back.
     """
     has_key = or_(JOBS.c.status.in_((*ACTIVE, Status.COMPLETE)), JOBS.c.lease_until > now)
     same = (JOBS.c.user_id == user_id, JOBS.c.output_key == output_key)
     query = select(JOBS.c.job_id).where(*same, JOBS.c.job_id != excluding, has_key).limit(1)
-    return (await session.execute(query)).scalar_one_or_none()
+    holder: str | None = (await session.execute(query)).scalar_one_or_none()
+    if holder is not None:
+        return holder
+    erased = (ERASURES.c.user_id == user_id, ERASURES.c.output_key == output_key)
+    return (await session.execute(select(ERASURES.c.job_id).where(*erased).limit(1))).scalar_one_or_none()
 
 
 async def get_any(session: AsyncSession, job_id: str) -> Job | None:

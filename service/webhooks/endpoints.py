@@ -10,19 +10,27 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from callbacks.envelope import EventType
 from callbacks.signing import encode_secret
 from infra.database.batches import lock_batch
 from infra.egress import BlockedURL, EgressClient, Unreachable
 from service.jobs.ids import new_id
 from service.problems import FieldError, Invalid
 from service.webhooks.ed25519 import SEED_BYTES, encode_private, private_key_from_seed
-from service.webhooks.models import DELIVERIES, ENDPOINT_PREFIX, ENDPOINTS, Endpoint, endpoint_from_row
+from service.webhooks.models import (
+    DELIVERIES,
+    ENDPOINT_PREFIX,
+    ENDPOINTS,
+    Endpoint,
+    WebhookEvent,
+    endpoint_from_row,
+)
 
 SECRET_BYTES: Final = 32
 OVERLAP_SECONDS: Final = 24 * 3_600.0
 """For this long after a rotation, both the old and the new secret sign."""
-DEFAULT_EVENTS: Final = (EventType.STARTED, EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED)
+DEFAULT_EVENTS: Final[tuple[WebhookEvent, ...]] = tuple(
+    event for event in WebhookEvent if event is not WebhookEvent.PROGRESS
+)
 """The events of an endpoint that names none: all but progress."""
 BATCH_ROWS: Final = 500
 

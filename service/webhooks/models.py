@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Column, Index, Table, Text, text
 from sqlmodel import Field, SQLModel
 
+from callbacks.envelope import EventType
 from service.jobs.columns import LongText, PrimaryKey, table_columns
 
 ENDPOINT_PREFIX = "ep_"
@@ -21,6 +22,17 @@ _HAS_ENDED = text("ended_at IS NOT NULL")
 UNSENT_PROGRESS = (
     "type = 'export.progress' AND state = 'pending' AND tries = 0 AND lease_until IS NULL AND NOT requested"
 )
+
+
+class WebhookEvent(StrEnum):
+    """The events that an endpoint may have."""
+
+    STARTED = EventType.STARTED.value
+    PROGRESS = EventType.PROGRESS.value
+    COMPLETED = EventType.COMPLETED.value
+    FAILED = EventType.FAILED.value
+    CANCELLED = EventType.CANCELLED.value
+    ERASED = "export.erased"
 
 
 class DeliveryState(StrEnum):

@@ -49,12 +49,13 @@ async def create_test_delivery(session: AsyncSession, endpoint: Endpoint, *, now
 
 
 async def redeliver(session: AsyncSession, delivery: Delivery, *, now: float) -> Delivery | None:
-    """Make the delivery due at once; None while an attempt is in flight.
+    """Make the delivery due at once; None while an attempt is in flight, or if its body was erased.
 
     The retry schedule starts again.
     """
     is_free = and_(
         DELIVERIES.c.delivery_id == delivery.delivery_id,
+        DELIVERIES.c.payload != "",
         or_(DELIVERIES.c.state != DeliveryState.PENDING.value, _is_unsent(now)),
     )
     return await _requeue(session, is_free, now, requested=True)

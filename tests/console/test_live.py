@@ -139,3 +139,21 @@ async def test_two_tabs_share_one_connection_and_both_see_the_end(
         for page in (console.page, second.page):
             await expect(page.locator(".row")).to_contain_text("Failed")
         assert service.proxy.most_streams == 1
+
+
+async def test_an_export_is_deleted_for_good_after_a_confirmation(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    run = await service.submit_export()
+    await run.report_started()
+    await run.report_failed()
+    await sign_in(console, service.create_token())
+    await console.open(f"#/exports/{run.spec.job_id}")
+    console.page.once("dialog", lambda dialog: dialog.dismiss())
+    await console.press_button("Delete for good")
+    await expect(console.page.locator(".badge")).to_have_text("Failed")
+    console.page.once("dialog", lambda dialog: dialog.accept())
+    await console.press_button("Delete for good")
+    await expect(console.page.get_by_text("No exports yet")).to_be_visible()
+    await console.open(f"#/exports/{run.spec.job_id}")
+    await expect(console.page.get_by_text("The export was erased.")).to_be_visible()

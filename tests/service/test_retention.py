@@ -8,8 +8,8 @@ from sqlalchemy import func, insert, select
 
 from infra.database.sqlite import SqliteDatabase, sqlite_url
 from service import schema
-from service.jobs.models import EVENTS
-from service.retention import BATCH_ROWS, IDEMPOTENCY_KEYS, Retention, RetentionTask
+from service.jobs.models import EVENTS, IDEMPOTENCY_KEYS
+from service.retention import BATCH_ROWS, Retention, RetentionTask
 
 pytestmark = pytest.mark.anyio
 DAY = 86_400.0

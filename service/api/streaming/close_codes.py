@@ -14,12 +14,16 @@ CLOSE_CODES: Final = {
 EXPORT_CLOSE_CODES: Final = (
     {1000: "The export has ended."}
     | CLOSE_CODES
-    | {4404: "No export was created under this id within a minute."}
+    | {
+        4404: "No export was created under this id within a minute.",
+        4410: "The export was erased.",
+    }
 )
 CODES_OF_ENDS: Final = {
     StreamEnd.RECONNECT: 1012,
     StreamEnd.EXPIRED: 4401,
     StreamEnd.NOT_FOUND: 4404,
+    StreamEnd.ERASED: 4410,
     StreamEnd.TOO_MANY_STREAMS: 1013,
     StreamEnd.UNAVAILABLE: 1013,
     StreamEnd.SLOW_CLIENT: 1008,

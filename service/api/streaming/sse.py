@@ -42,11 +42,12 @@ from service.api.streaming.subscriptions import (
 )
 from service.fanout.hub import NoticeType, Subscriber
 from service.fanout.initial_states import MARGIN_SECONDS, position_from
+from service.fanout.notices import ErasedExport
 from service.jobs import queries
 from service.jobs.filters import ExportFilter
 from service.jobs.serializers import Export
 from service.jobs.timeline import Timeline, build_timeline
-from service.problems import Unavailable
+from service.problems import Erased, Unavailable
 from service.webhooks.serializers import Webhook
 
 MAX_SEQUENCE_DIGITS = 18
@@ -56,6 +57,7 @@ RETRY_WHEN_FULL_MILLISECONDS = 30_000
 
 EVENT_STREAM = "text/event-stream"
 EXPORT_EVENTS = {event.value: Export for event in EventType}
+ERASED_EVENT = {NoticeType.EXPORT_ERASED.value: ErasedExport}
 _LAST_EVENTS = {
     StreamEnd.EXPIRED: ("stream.expired", "token_expired"),
     StreamEnd.NOT_FOUND: ("stream.not_found", "not_found"),
@@ -84,10 +86,11 @@ CLOSING_EVENTS = {name: StreamEndReason for name, _ in _LAST_EVENTS.values()}
             "A stream that ends with the export; with `Accept: application/json` its timeline.",
             Timeline,
             media_type=EVENT_STREAM,
-            events=EXPORT_EVENTS | CLOSING_EVENTS,
+            events=EXPORT_EVENTS | ERASED_EVENT | CLOSING_EVENTS,
         ),
         204: Answer("The export has ended, and the client has seen its end: do not reconnect."),
     },
+    problems=(Erased,),
 )
 async def export_events(request: Request[State]) -> Response:
     """Stream one export; with `Accept: application/json`, respond with its stored timeline."""
@@ -125,6 +128,7 @@ def _has_seen(request: Request[State], sequence: int) -> bool:
             media_type=EVENT_STREAM,
             events={"export.snapshot": ExportList}
             | EXPORT_EVENTS
+            | ERASED_EVENT
             | {NoticeType.WEBHOOK_DISABLED.value: Webhook}
             | CLOSING_EVENTS,
         )

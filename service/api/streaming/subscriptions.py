@@ -14,7 +14,7 @@ from service.clock import Clock
 from service.fanout.hub import HubClosed, Publication, Subscriber, publication_of
 from service.jobs.ids import is_awaitable_id
 from service.jobs.models import Job
-from service.problems import NotFound
+from service.problems import Erased, NotFound
 
 MAX_STREAM_SECONDS = 3_600.0
 PING_SECONDS = 15.0
@@ -31,6 +31,8 @@ class StreamEnd(Enum):
     """The service stops, or the stream is an hour old: the client may connect again at once."""
     EXPIRED = auto()
     """The token or ticket has expired."""
+    ERASED = auto()
+    """The export was erased."""
     NOT_FOUND = auto()
     """The export that it waited for was not created."""
     TOO_MANY_STREAMS = auto()
@@ -133,7 +135,7 @@ async def read_export(
     assert job_id is not None
     subscriber = Subscriber()
     with subscribe(connection, subscriber, job_id=job_id):
-        stored = await _find(connection, user_id, job_id)
+        stored = await _find_unless_erased(connection, user_id, job_id)
         if stored is None:
             raise StreamEnded(StreamEnd.NOT_FOUND)
         subscriber.offer(publication_of(connection.state["serializer"], stored))
@@ -155,7 +157,7 @@ async def _wait_for_export(
     ends_at, subscriber = now() + MAX_WAIT_SECONDS, Subscriber()
     with subscribe(connection, subscriber, user_id=user_id):
         async with aclosing(read_changes(subscriber, lifetime, LOOKUP_SECONDS)) as changes:
-            while (job := await _find(connection, user_id, export_id)) is None:
+            while (job := await _find_unless_erased(connection, user_id, export_id)) is None:
                 if now() >= ends_at:
                     raise StreamEnded(StreamEnd.NOT_FOUND)
                 yield None
@@ -171,7 +173,7 @@ async def _wait_for_export(
 async def find_job(connection: HTTPConnection[State], user_id: str) -> Job | None:
     """Return the export in the path; None if a client may still create it under this id.
 
-    Raises NotFound for any other id that the user has no export of.
+    Raises NotFound for any other id that the user has no export of, Erased for an export that was erased.
     """
     export_id = path_job_id(connection)
     job = await _find(connection, user_id, export_id)
@@ -185,3 +187,11 @@ async def _find(connection: HTTPConnection[State], user_id: str, export_id: str)
         return await connection.state["exports"].get(user_id, export_id)
     except NotFound:
         return None
+
+
+async def _find_unless_erased(connection: HTTPConnection[State], user_id: str, export_id: str) -> Job | None:
+    """Return the export once the stream is open; raises StreamEnded if it was erased since."""
+    try:
+        return await _find(connection, user_id, export_id)
+    except Erased:
+        raise StreamEnded(StreamEnd.ERASED) from None

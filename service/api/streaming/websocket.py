@@ -36,6 +36,7 @@ from service.fanout.hub import NoticeType, Publication, Subscriber
 from service.jobs.filters import ExportFilter
 from service.jobs.serializers import Export
 from service.problems import (
+    Erased,
     Forbidden,
     Invalid,
     NotFound,
@@ -70,7 +71,7 @@ class SocketState(Export):
             close_codes=EXPORT_CLOSE_CODES,
         )
     },
-    problems=(Forbidden, UpgradeRequired),
+    problems=(Forbidden, Erased, UpgradeRequired),
 )
 async def export_socket(socket: WebSocket[State]) -> None:
     """Serve a WebSocket of one export."""
@@ -112,7 +113,7 @@ async def _serve_socket(
         try:
             access = await socket.state["authenticator"].stream_access(socket)
             read_states = await open_states(socket, access.user_id)
-        except (Unauthenticated, Forbidden, NotFound, Invalid) as problem:
+        except (Unauthenticated, Forbidden, NotFound, Erased, Invalid) as problem:
             await _refuse_handshake(socket, problem)
         except (Unavailable, *DATABASE_ERRORS):
             await _accept_handshake(socket)
@@ -167,6 +168,8 @@ async def _send_states(socket: WebSocket[State], access: Access, read_states: St
         with hold_slot(socket, access.user_id):
             async with aclosing(read_states(Lifetime(access, socket.state["clock"]))) as states:
                 async for state in states:
+                    if state is not None and isinstance(state.type, NoticeType):
+                        return CODES_OF_ENDS[StreamEnd.ERASED]  # a socket sends jobs only
                     if state is not None:
                         await _send_state(socket, state)
     except StreamEnded as ended:

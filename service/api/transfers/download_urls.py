@@ -18,7 +18,7 @@ from service.api.requests import StrictModel, json_response, read_optional_json
 from service.api.state import State
 from service.api.transfers.probes import find_upload
 from service.jobs.serializers import format_timestamp
-from service.problems import NotComplete, NotFound, OutputReplaced
+from service.problems import Erased, NotComplete, NotFound, OutputReplaced
 from service.video_types import type_from_name
 
 MIN_URL_SECONDS: Final = 60
@@ -47,7 +47,7 @@ class DownloadUrl(TypedDict):
     Tag.EXPORTS,
     body=Body(DownloadUrlOptions, required=False),
     answers={200: DownloadUrl},
-    problems=(NotComplete, OutputReplaced),
+    problems=(NotComplete, OutputReplaced, Erased),
 )
 async def create_for_export(request: Request[State]) -> Response:
     """Create a URL at which the exported file can be read without a token."""

@@ -185,6 +185,10 @@ class Client:
         """Cancel an export; raises Conflict if it has ended otherwise."""
         return run(self._client.cancel(export))
 
+    def purge(self, export: ExportOrId) -> None:
+        """Erase an export in any state for good: its file, its config, its timeline and what was sent of it."""
+        run(self._client.purge(export))
+
     def retry(self, export: ExportOrId) -> Export:
         """Start a new attempt of a failed or cancelled export; sent once, for a second would be rejected."""
         return run(self._client.retry(export))

@@ -78,6 +78,13 @@ class ExportCalls:
         """Cancel an export; raises Conflict if it has ended otherwise."""
         return await self._http.load(Export, "DELETE", _path(export))
 
+    async def purge(self, export: ExportOrId) -> None:
+        """Erase an export in any state for good: its file, its config, its timeline and what was sent of it.
+
+        Afterwards every call for it raises Gone. An erased export may be erased again.
+        """
+        await self._http.request("DELETE", _path(export), query={"purge": "true"})
+
     async def retry(self, export: ExportOrId) -> Export:
         """Start a new attempt of a failed or cancelled export; sent once, for a second would be rejected."""
         return await self._http.load(Export, "POST", f"{_path(export)}/retry", is_idempotent=False)

@@ -108,7 +108,15 @@ export class DetailPage {
 			isActive(job) && app.button("Cancel", change(app.client.cancel), { class: "danger" }),
 			(job.status === "error" || job.status === "cancelled") && app.button("Try again", change(app.client.retry), { class: "primary" }),
 			button("Use these settings again", () => this.#copySettings(job)),
+			app.button("Delete for good", () => this.#erase(job), { class: "danger" }),
 		);
+	}
+
+	async #erase(job) {
+		if (!confirm("Delete the file and all data of this export? It can't be restored.")) return;
+		await this.app.client.request("DELETE", `/api/exports/${encodeURIComponent(job.job_id)}`, { query: { purge: true } });
+		this.app.store.forget(job.job_id);
+		location.hash = "#/";
 	}
 
 	async #download() {

@@ -69,6 +69,15 @@ export class ExportStore {
 		return low;
 	}
 
+	/** Drop an export that was erased. */
+	forget(id) {
+		const known = this.get(id);
+		if (known) this.jobs.splice(this.findIndex(known), 1);
+		this.#known.delete(id);
+		this.#active.delete(id);
+		this.#notify();
+	}
+
 	/** Call `listener()` at most once a frame after changes; returns a function that stops it. */
 	subscribe(listener) {
 		this.#listeners.add(listener);
@@ -81,6 +90,7 @@ export class ExportStore {
 	}
 
 	#receive(job) {
+		if (job.status === "erased") return this.forget(job.job_id);
 		const hasEnded = this.#active.has(job.job_id) && !isActive(job);
 		this.merge([job]);
 		if (hasEnded) this.#handlers.onEnd(job);

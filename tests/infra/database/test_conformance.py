@@ -281,3 +281,11 @@ async def test_a_connection_that_is_being_opened_is_not_lost_by_a_cancellation(
         await cancel_everywhere(read, times)
         await read()
         await database.close()
+
+
+async def test_deleted_rows_are_reclaimed(database: Database) -> None:
+    await insert_pair(database)
+    async with database.transaction() as session:
+        await session.execute(text("DELETE FROM numbers WHERE number = 1"))
+    assert await database.reclaim(["numbers"])
+    assert await list_numbers(database) == [2]

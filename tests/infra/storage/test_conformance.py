@@ -269,3 +269,18 @@ async def _publish_output(case: StorageCase, stated: bytes) -> bool:
     return await case.storage.publish(
         "ann", ".attempts/1/output.mp4", "exports/1.mp4", size=len(stated), checksum=checksum(stated)
     )
+
+
+async def test_an_erased_object_leaves_no_upload_and_no_neighbour_is_touched(case: StorageCase) -> None:
+    await case.put("ann", "films/best.mp4", b"video")
+    await case.put("ann", "films/best.mp4.txt", b"notes")
+    upload = await case.storage.create_multipart("ann", "films/best.mp4", size=5, content_type="video/mp4")
+    await case.send_part(upload, 1, b"video", key="films/best.mp4")
+    for _ in range(2):
+        await case.storage.erase("ann", "films/best.mp4")
+    assert await case.storage.find("ann", "films/best.mp4") is None
+    assert await case.storage.find("ann", "films/best.mp4.txt") is not None
+    with pytest.raises(NoSuchUpload):
+        await case.storage.list_parts("ann", "films/best.mp4", upload)
+    with pytest.raises(InvalidKey):
+        await case.storage.erase("ann", "../bob/k")

@@ -268,3 +268,14 @@ def test_a_configuration_that_is_not_an_object_is_rejected(source: Path, tmp_pat
     config.write_text("[1]")
     result = run("export", source, "--type", "overlay", "--config", config)
     assert result == CommandResult(2, "", f"framehook: {config} is not a JSON object\n")
+
+
+async def test_a_purge_asks_first_and_erases(server: LiveServer, source: Path) -> None:
+    job_id = await submit_export(server, source)
+    refused = await run_on(server, "purge", job_id)
+    assert refused.status == 1
+    assert "for good?" in refused.out + refused.err
+    assert (await server.http.get(f"/api/exports/{job_id}")).status_code == 200
+    erased = await run_on(server, "purge", job_id, "--yes")
+    assert (erased.status, erased.out) == (0, f"The export {job_id} is erased.\n")
+    assert (await server.http.get(f"/api/exports/{job_id}")).status_code == 410

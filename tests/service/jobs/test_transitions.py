@@ -15,7 +15,7 @@ from callbacks.envelope import EventType, Report
 from infra.database.base import Database
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Applied, Outcome, Refusal
-from service.jobs import acknowledgements, finalize_leases, leases, transitions
+from service.jobs import acknowledgements, erasures, finalize_leases, leases, transitions
 from service.jobs.models import Job
 from service.jobs.retry_rule import Charge
 from tests.support import job_factory
@@ -51,6 +51,8 @@ cancel_by_another  .        .        .          .          .          .         
 retry              .        .        .          .          .          .         waiting  waiting
 retry_by_another   .        .        .          .          .          .         .        .
 acknowledge        .        .        .          .          .          complete  failed   cancelled
+purge              erased   erased   erased     erased     erased     erased    erased   erased
+purge_by_another   .        .        .          .          .          .         .        .
 """
 REFUSED = {".": None, "200": None, "410": Refusal.OVER, "503": Refusal.HELD}
 UNCOUNTED = {"claim", "acknowledge"}
@@ -154,6 +156,8 @@ EVENTS: dict[str, Event] = {
     "retry_by_another": service(
         lambda session, job: transitions.retry(session, "eve", job.job_id, attempts=3, now=NOW)
     ),
+    "purge": service(lambda session, job: erasures.purge(session, "ada", job.job_id)),
+    "purge_by_another": service(lambda session, job: erasures.purge(session, "eve", job.job_id)),
     "acknowledge": service(
         lambda session, job: acknowledgements.acknowledge(session, "ada", [job.job_id], now=NOW)
     ),
@@ -196,7 +200,11 @@ async def test_an_event_does_to_a_state_what_the_table_says(
 
     outcome = await EVENTS[event](database, job)
 
-    after = (await job_factory.fetch_jobs(database))[job.job_id]
+    rows = await job_factory.fetch_jobs(database)
+    if expected == "erased":
+        assert (rows, await job_factory.fetch_events(database)) == ({}, [])
+        return
+    after = rows[job.job_id]
     if expected in REFUSED:
         refused = Applied(job.sequence) if expected == "200" else REFUSED[expected]
         assert outcome == refused

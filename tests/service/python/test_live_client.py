@@ -15,6 +15,7 @@ import pytest
 
 import framehook
 from framehook import Conflict, Export, ExportCancelled, ExportFailed, NotFound, Unauthenticated
+from framehook.errors import Gone
 from tests.service.conftest import JWT_SECRET, token
 from tests.service.python.any_client import AnyClient, ClientFactory
 from tests.support.fakes import FakeRun
@@ -246,3 +247,18 @@ async def test_a_wait_that_is_cancelled_leaves_no_connection_behind(
                 await client.wait(job)
         http: Any = client._http.transport
         assert all(connection.is_idle() for connection in http._http._transport._pool.connections)
+
+
+async def test_an_erased_export_is_gone_and_ends_its_watch(
+    clients: ClientFactory, server: LiveServer
+) -> None:
+    client = clients.open(server.url)
+    job = await create_export(client)
+    watching = Watching(client, job)
+    await watching.until(lambda export: export.job_id == job.job_id)
+    for _ in range(2):
+        await client.call("purge", job)
+    with pytest.raises(Gone):
+        await watching.ended
+    with pytest.raises(Gone):
+        await client.call("get", job)

@@ -1,0 +1,50 @@
+"""Create the use cases of exports from the settings; `service.composition` connects them."""
+
+from infra.database.base import Database
+from infra.egress import EgressClient
+from infra.storage import Storage
+from service.clock import Clock
+from service.dispatch.runners import Runner
+from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
+from service.exports.service import ExportService
+from service.fanout.changes import JobChanges
+from service.settings import Settings
+
+
+def create_export_service(
+    settings: Settings,
+    database: Database,
+    storage: Storage,
+    egress: EgressClient,
+    changes: JobChanges,
+    *,
+    runner: Runner,
+    clock: Clock,
+) -> ExportService:
+    """Create the use cases behind `/api/exports`, with the quota of the settings."""
+    return ExportService(
+        database,
+        storage,
+        egress,
+        changes,
+        runner=runner.name,
+        max_queued=settings.max_queued_per_user,
+        attempt_limit=settings.attempt_limit,
+        clock=clock.wall,
+    )
+
+
+def create_eraser(
+    settings: Settings,
+    database: Database,
+    storage: Storage,
+    runner: Runner,
+    listeners: Listeners,
+    clock: Clock,
+) -> Eraser:
+    """Create what purges exports.
+
+    It waits for outputs that are being moved for twice the length of their leases.
+    """
+    settled_seconds = max(SETTLED_SECONDS, 2 * settings.finalize_lease_seconds)
+    return Eraser(database, storage, runner, listeners, clock=clock, settled_seconds=settled_seconds)
