@@ -1,17 +1,22 @@
 """The filters of lists and streams in a query string, and of endpoints: the same names, the same meaning."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pydantic
 
 from gpu.export_types.registry import ExportTypeName
-from service.api.request_ids import MetadataParameters, Moment, ProjectText
+from service.api.request_ids import Metadata, MetadataParameters, Moment, ProjectId, ProjectText
 from service.api.requests import StrictModel
 from service.jobs.filters import ExportFilter
+from service.jobs.metadata import to_text
 from service.jobs.models import Status
 
 MAX_VALUES = 20
 METADATA_PREFIX = "metadata."
+
+Statuses = Annotated[tuple[Status, ...], pydantic.Field(max_length=MAX_VALUES)]
+Types = Annotated[tuple[ExportTypeName, ...], pydantic.Field(max_length=MAX_VALUES)]
 
 
 class FilterQuery(StrictModel):
@@ -20,8 +25,8 @@ class FilterQuery(StrictModel):
     Status and type may be repeated.
     """
 
-    status: Annotated[tuple[Status, ...], pydantic.Field(max_length=MAX_VALUES)] = ()
-    type: Annotated[tuple[ExportTypeName, ...], pydantic.Field(max_length=MAX_VALUES)] = ()
+    status: Statuses = ()
+    type: Types = ()
     project_id: ProjectText | None = None
     metadata: MetadataParameters = {}  # noqa: RUF012 - pydantic copies it
     created_after: Moment | None = None
@@ -41,14 +46,36 @@ class FilterQuery(StrictModel):
 
     def to_filter(self) -> ExportFilter:
         """Return the filter that these parameters describe."""
-        return ExportFilter(
-            frozenset(self.status),
-            frozenset(self.type),
-            self.project_id,
-            tuple(sorted(self.metadata.items())),
-            self.created_after.timestamp() if self.created_after else None,
-            self.created_before.timestamp() if self.created_before else None,
-        )
+        return _build_filter(self, self.project_id, self.metadata)
+
+
+class EndpointFilter(StrictModel):
+    """The filter of a webhook: the names and the meaning of the query strings, with metadata as an object."""
+
+    status: Statuses = ()
+    type: Types = ()
+    project_id: ProjectId | None = None
+    metadata: Metadata = {}  # noqa: RUF012 - pydantic copies it
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    def to_filter(self) -> ExportFilter:
+        """Return the filter that these conditions describe."""
+        project_id = None if self.project_id is None else str(self.project_id)
+        return _build_filter(self, project_id, {key: to_text(value) for key, value in self.metadata.items()})
+
+
+def _build_filter(
+    conditions: FilterQuery | EndpointFilter, project_id: str | None, metadata: Mapping[str, str]
+) -> ExportFilter:
+    return ExportFilter(
+        frozenset(conditions.status),
+        frozenset(conditions.type),
+        project_id,
+        tuple(sorted(metadata.items())),
+        conditions.created_after.timestamp() if conditions.created_after else None,
+        conditions.created_before.timestamp() if conditions.created_before else None,
+    )
 
 
 class StreamQuery(FilterQuery):

@@ -1,6 +1,8 @@
 """What clients give exports, as fields of request models: ids, names and metadata."""
 
 import re
+from contextlib import suppress
+from datetime import datetime
 from typing import Annotated, Final
 
 import pydantic
@@ -82,11 +84,15 @@ MetadataParameters = Annotated[
 """Each key is a parameter of its own in a query string, `metadata.KEY`."""
 
 
-def _require_date(value: object) -> object:
-    """Refuse a number, which pydantic would take for seconds since the epoch."""
-    if isinstance(value, str) and not _DATE.match(value):
-        raise ValueError("must be a time such as 2026-01-02T03:04:05Z")
-    return value
+_ANY_MOMENT = pydantic.TypeAdapter(pydantic.AwareDatetime)
 
 
-Moment = Annotated[pydantic.AwareDatetime, pydantic.BeforeValidator(_require_date)]
+def _read_moment(value: object) -> datetime:
+    """Parse a time; refuse a number, also as text, which pydantic would take for seconds since the epoch."""
+    if isinstance(value, str) and _DATE.match(value):
+        with suppress(pydantic.ValidationError):
+            return _ANY_MOMENT.validate_python(value)
+    raise ValueError("must be a time with its time zone, such as 2026-01-02T03:04:05Z")
+
+
+Moment = Annotated[pydantic.AwareDatetime, pydantic.BeforeValidator(_read_moment)]

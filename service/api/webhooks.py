@@ -7,10 +7,12 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.api.export_filters import EndpointFilter
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.requests import NO_NUL_PATTERN, StrictModel, json_response, parse_query, read_json
 from service.api.state import State
 from service.jobs import transitions
+from service.jobs.filters import encode_filter
 from service.problems import Conflict, NotFound
 from service.webhooks import endpoint_status, endpoints, serializers
 from service.webhooks.models import DisabledReason, Endpoint, WebhookEvent
@@ -25,20 +27,22 @@ Cursor = Annotated[str, pydantic.Field(max_length=64, pattern=r"^[!-~]*$")]
 
 
 class CreateEndpoint(StrictModel):
-    """The body of `POST /api/webhooks`; without `events`, all types but progress."""
+    """The body of `POST /api/webhooks`; without `events`, all types but progress, and without `filter` all exports."""
 
     url: Url
     events: Events = pydantic.Field(default_factory=lambda: list(endpoints.DEFAULT_EVENTS))
     description: Description = ""
+    filter: EndpointFilter | None = None
     ed25519: bool = False
 
 
 class UpdateEndpoint(StrictModel):
-    """The body of `PATCH /api/webhooks/{id}`: only given fields change."""
+    """The body of `PATCH /api/webhooks/{id}`: only given fields change; `filter` as a whole, and null removes it."""
 
     url: Url | None = None
     events: Events | None = None
     description: Description | None = None
+    filter: EndpointFilter | None = None
     enabled: bool | None = None
 
 
@@ -92,6 +96,7 @@ async def create(request: Request[State]) -> Response:
             body.url,
             events=sort_events(body.events),
             description=body.description,
+            export_filter=_encode_filter(body.filter),
             ed25519=body.ed25519,
             now=request.state["clock"].wall(),
         )
@@ -129,14 +134,12 @@ async def get(request: Request[State]) -> Response:
     "update_webhook", Tag.WEBHOOKS, body=Body(UpdateEndpoint), answers={200: serializers.Webhook}
 )
 async def update(request: Request[State]) -> Response:
-    """Change URL, events or description; enable or disable the webhook."""
+    """Change URL, events, description or filter; enable or disable the webhook."""
     endpoint = await load_endpoint(request)
     body, _ = await read_json(request, UpdateEndpoint)
     if body.url is not None and body.url != endpoint.url:
         await endpoints.check_url(request.state["egress"], body.url, "url")
-    values = body.model_dump(exclude_none=True, exclude={"enabled", "events"})
-    if body.events is not None:
-        values["events"] = ",".join(sort_events(body.events))
+    values = _to_columns(body)
     user_id, endpoint_id = endpoint.user_id, endpoint.endpoint_id
     async with request.state["database"].transaction() as session:
         updated: Endpoint | None = endpoint
@@ -153,6 +156,20 @@ async def update(request: Request[State]) -> Response:
         raise WebhookNotFound
     request.state["delivery_worker"].wake()
     return json_response(_to_dict(request, updated))
+
+
+def _to_columns(body: UpdateEndpoint) -> dict[str, object]:
+    """Return the columns of the given fields but `enabled`."""
+    columns: dict[str, object] = body.model_dump(exclude_none=True, include={"url", "description"})
+    if body.events is not None:
+        columns["events"] = ",".join(sort_events(body.events))
+    if "filter" in body.model_fields_set:
+        columns["export_filter"] = _encode_filter(body.filter)
+    return columns
+
+
+def _encode_filter(endpoint_filter: EndpointFilter | None) -> str | None:
+    return None if endpoint_filter is None else encode_filter(endpoint_filter.to_filter())
 
 
 @declare_operation("delete_webhook", Tag.WEBHOOKS, answers={204: Answer("The webhook is deleted.")})

@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, and_, case, func, or_, select, text, updat
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.jobs.erasures import Erasure, to_erased_data
+from service.jobs.filters import decode_filter
 from service.jobs.ids import new_id
+from service.jobs.models import Job
 from service.jobs.serializers import format_timestamp
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState, WebhookEvent
 from service.webhooks.outbox import INSERT_DELIVERY
@@ -42,9 +44,12 @@ async def blank_deliveries(session: AsyncSession, user_id: str, job_id: str, *, 
     await session.execute(responses.values(excerpt=None))
 
 
-async def write_erased(session: AsyncSession, erasure: Erasure) -> int:
-    """Write an `export.erased` for each endpoint that wants it; return how many."""
-    query = select(ENDPOINTS.c.endpoint_id, ENDPOINTS.c.events)
+async def write_erased(session: AsyncSession, job: Job, erasure: Erasure) -> int:
+    """Write an `export.erased` for each endpoint that wants it; return how many.
+
+    `job` is the export as it was, by which the filters of endpoints go.
+    """
+    query = select(ENDPOINTS.c.endpoint_id, ENDPOINTS.c.events, ENDPOINTS.c.export_filter)
     is_enabled = and_(ENDPOINTS.c.enabled, _gets_events(erasure.user_id, erasure.job_id))
     rows = (await session.execute(query.where(is_enabled))).all()
     now = erasure.erased_at
@@ -62,8 +67,9 @@ async def write_erased(session: AsyncSession, erasure: Erasure) -> int:
             "traceparent": None,
             "now": now,
         }
-        for endpoint_id, events in rows
+        for endpoint_id, events, export_filter in rows
         if WebhookEvent.ERASED in events.split(",")
+        and (export_filter is None or decode_filter(export_filter).matches(job))
     ]
     if deliveries:
         await session.execute(_insert, deliveries)

@@ -125,7 +125,7 @@ class Eraser:
             )
             erasure = await erasures.record(session, job, owns_output_key=owns_output_key, now=now)
             await delivery_erasure.blank_deliveries(session, user_id, job.job_id, now=now)
-            await delivery_erasure.write_erased(session, erasure)
+            await delivery_erasure.write_erased(session, job, erasure)
         return erasure
 
     async def _delete_files(self, erasure: Erasure) -> bool:

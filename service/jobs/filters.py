@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, func, or_
 
 from service.jobs.ids import first_id
@@ -127,6 +129,46 @@ class ExportFilter:
 
 
 EVERY_EXPORT = ExportFilter()
+
+
+class StoredFilter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A filter as JSON in a row, with the names that the API has for its conditions."""
+
+    status: tuple[Status, ...] = ()
+    type: tuple[str, ...] = ()
+    project_id: str | None = None
+    metadata: dict[str, str] = {}
+    created_after: float | None = None
+    created_before: float | None = None
+
+
+def encode_filter(export_filter: ExportFilter) -> str | None:
+    """Return the column of a filter; None if it shows every export."""
+    if export_filter == EVERY_EXPORT:
+        return None
+    stored = StoredFilter(
+        tuple(sorted(export_filter.statuses)),
+        tuple(sorted(export_filter.types)),
+        export_filter.project_id,
+        dict(export_filter.metadata),
+        export_filter.created_after,
+        export_filter.created_before,
+    )
+    return msgspec.json.encode(stored).decode()
+
+
+@lru_cache(maxsize=1_024)
+def decode_filter(column: str) -> ExportFilter:
+    """Return the filter in a column."""
+    stored = msgspec.json.decode(column, type=StoredFilter)
+    return ExportFilter(
+        frozenset(stored.status),
+        frozenset(stored.type),
+        stored.project_id,
+        tuple(stored.metadata.items()),
+        stored.created_after,
+        stored.created_before,
+    )
 
 
 def _without_index(column: ColumnElement[str]) -> ColumnElement[str]:

@@ -52,6 +52,7 @@ async def create(
     events: Sequence[str] = DEFAULT_EVENTS,
     description: str = "",
     job_id: str | None = None,
+    export_filter: str | None = None,
     ed25519: bool = False,
     now: float,
 ) -> Endpoint:
@@ -67,6 +68,7 @@ async def create(
         "signing_key": _new_signing_key() if ed25519 else None,
         "enabled": True,
         "created_at": now,
+        "export_filter": export_filter,
     }
     row = (await session.execute(insert(ENDPOINTS).values(values).returning(ENDPOINTS))).mappings().one()
     return endpoint_from_row(row)
@@ -108,7 +110,7 @@ async def count(session: AsyncSession, user_id: str) -> int:
 async def update_fields(
     session: AsyncSession, user_id: str, endpoint_id: str, values: Mapping[str, object]
 ) -> Endpoint | None:
-    """Set what its owner may change: url, description, events."""
+    """Set what its owner may change: url, description, events, filter."""
     return await update_where(session, is_endpoint(user_id, endpoint_id), values)
 
 

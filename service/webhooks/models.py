@@ -10,6 +10,8 @@ from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType
 from service.jobs.columns import LongText, PrimaryKey, table_columns
+from service.jobs.filters import decode_filter
+from service.jobs.models import Job
 
 ENDPOINT_PREFIX = "ep_"
 
@@ -59,7 +61,8 @@ class DisabledReason(StrEnum):
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """URL of a consumer, for all exports of a user or for a single one.
 
-    A row of `webhook_endpoints`, whose columns are these fields. Times are seconds since the epoch.
+    A row of `webhook_endpoints`, whose columns are these fields. Times are seconds since the epoch. `export_filter` is
+    JSON, and says of which exports it gets events; without one of all.
     """
 
     endpoint_id: PrimaryKey
@@ -79,11 +82,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: float | None
     failed_at: float | None
     created_at: float
+    export_filter: LongText | None = None
 
     @property
     def event_types(self) -> list[str]:
         """The types of the events that are sent to it."""
         return self.events.split(",")
+
+    def is_interested_in(self, job: Job) -> bool:
+        """Tell whether the event of this state of a job is sent to it."""
+        shows_job = self.export_filter is None or decode_filter(self.export_filter).matches(job)
+        return shows_job and job.event_type in self.event_types
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from infra.database.base import BatchConnection, Dialect, dialect_of, to_json_array
+from service.jobs.filters import ExportFilter, decode_filter
 from service.jobs.ids import new_id
 from service.jobs.models import COLUMNS, Job
 from service.jobs.serializers import JobSerializer, format_timestamp
@@ -25,10 +26,10 @@ from service.jobs.transitions import CHANGED_JOBS, to_job
 from service.webhooks.models import UNSENT_PROGRESS
 
 _SELECT_ENDPOINTS: Final = """
-SELECT endpoint_id, user_id, job_id, events FROM webhook_endpoints
+SELECT endpoint_id, user_id, job_id, events, export_filter FROM webhook_endpoints
 WHERE job_id IS NULL AND user_id IN (SELECT value FROM {users}) AND enabled
 UNION ALL
-SELECT endpoint_id, user_id, job_id, events FROM webhook_endpoints
+SELECT endpoint_id, user_id, job_id, events, export_filter FROM webhook_endpoints
 WHERE job_id IN (SELECT value FROM {jobs}) AND enabled
 """
 _SELECT_JOBS: Final = f"SELECT {COLUMNS} FROM export_jobs WHERE job_id IN (SELECT value FROM {{jobs}})"  # noqa: S608
@@ -45,7 +46,7 @@ DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_
 
 Row = dict[str, object]
 EndpointRows = Sequence[Sequence[Any]]
-"""Rows of endpoint_id, user_id, job_id and events."""
+"""Rows of endpoint_id, user_id, job_id, events and export_filter."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class PendingEvents:
         """Return the unread jobs whose progress an endpoint wants."""
         interested = {
             job_id or user_id
-            for _, user_id, job_id, events in endpoints
+            for _, user_id, job_id, events, _ in endpoints
             if EventType.PROGRESS in events.split(",")
         }
         return [job_id for job_id in self.unread if job_id in interested or self.owners[job_id] in interested]
@@ -112,9 +113,12 @@ class Outbox:
         by_user: dict[str, list[str]] = defaultdict(list)
         by_job: dict[str, list[str]] = defaultdict(list)
         event_types: dict[str, list[str]] = {}
-        for endpoint_id, user_id, job_id, events in endpoints:
+        filters: dict[str, ExportFilter] = {}
+        for endpoint_id, user_id, job_id, events, export_filter in endpoints:
             (by_job[job_id] if job_id else by_user[user_id]).append(endpoint_id)
             event_types[endpoint_id] = events.split(",")
+            if export_filter is not None:
+                filters[endpoint_id] = decode_filter(export_filter)
         if not event_types:
             return []
         now = self._clock()
@@ -124,7 +128,10 @@ class Outbox:
                 continue  # the end stays the last event: after it `export.progress` would look like a new run
             candidates = (*by_user[job.user_id], *by_job[job.job_id])
             if targets := [
-                endpoint_id for endpoint_id in candidates if job.event_type in event_types[endpoint_id]
+                endpoint_id
+                for endpoint_id in candidates
+                if job.event_type in event_types[endpoint_id]
+                and (endpoint_id not in filters or filters[endpoint_id].matches(job))
             ]:
                 payload = build_payload(job, self._serializer, now)
                 deliveries += [build_delivery(job, endpoint_id, payload, now) for endpoint_id in targets]

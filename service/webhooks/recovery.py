@@ -78,7 +78,7 @@ async def recover_missed(
     jobs = await _list_ended_jobs(session, endpoint, since=since, after=after)
     count = 0
     for job in jobs:
-        if job.event_type in endpoint.event_types:
+        if endpoint.is_interested_in(job):
             count += await _redeliver_missed(session, endpoint, job, serializer, now)
     return count, jobs[-1].job_id if len(jobs) == BATCH_ROWS else None
 

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
+import msgspec
+
+from service.jobs.models import Status
 from service.jobs.serializers import format_timestamp
 from service.webhooks.delivery_log import AttemptRows
 from service.webhooks.models import Delivery, DeliveryState, Endpoint
@@ -13,8 +16,21 @@ EXCERPT_IN_LISTS = 1_024
 """Characters of a response that a list shows; a single delivery shows all that was stored."""
 
 
+class WebhookFilter(TypedDict, total=False):
+    """The conditions of a filter, with metadata as text."""
+
+    status: list[Status]
+    type: list[str]
+    project_id: str
+    metadata: dict[str, str]
+    created_after: str
+    created_before: str
+
+
 class Webhook(TypedDict):
     """A webhook; `job_id` is set if it belongs to a single export.
+
+    With a `filter` it gets events of the exports only that match it at the time of the event.
 
     `disabled_reason` is `disabled` (by its owner), `gone` (it responded 410) or `failing` (for days). `public_key` is
     the ed25519 key of its `v1a` signatures. Until `previous_secret_until` the secret before the rotation signs, too.
@@ -24,6 +40,7 @@ class Webhook(TypedDict):
     url: str
     description: str
     events: list[str]
+    filter: WebhookFilter | None
     job_id: str | None
     enabled: bool
     disabled_reason: str | None
@@ -87,6 +104,7 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
         "url": endpoint.url,
         "description": endpoint.description,
         "events": endpoint.event_types,
+        "filter": _filter_to_dict(endpoint.export_filter),
         "job_id": endpoint.job_id,
         "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason,
@@ -98,6 +116,16 @@ def endpoint_to_dict(endpoint: Endpoint, *, clock: Callable[[], float] = time.ti
         else None,
         "created_at": format_timestamp(endpoint.created_at),
     }
+
+
+def _filter_to_dict(column: str | None) -> WebhookFilter | None:
+    if column is None:
+        return None
+    conditions = msgspec.json.decode(column)
+    times = {
+        name: format_timestamp(value) for name, value in conditions.items() if name.startswith("created_")
+    }
+    return cast(WebhookFilter, conditions | times)
 
 
 def endpoint_to_dict_with_secret(

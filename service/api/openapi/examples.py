@@ -9,6 +9,7 @@ _WEBHOOK: Final = {
     "url": "https://example.org/hooks/framehook",
     "description": "Order system",
     "events": ["export.completed", "export.failed"],
+    "filter": {"project_id": "7", "metadata": {"channel": "news"}},
     "job_id": None,
     "enabled": True,
     "disabled_reason": None,

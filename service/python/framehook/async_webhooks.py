@@ -1,7 +1,8 @@
 """Calls on webhooks: endpoints, secrets and the log of deliveries."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from framehook.http_client import HttpClient
@@ -19,14 +20,22 @@ class AsyncWebhooks:
         self._http = http
 
     async def create(
-        self, url: str, *, events: Sequence[str] | None = None, description: str = "", ed25519: bool = False
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
+        description: str = "",
+        ed25519: bool = False,
     ) -> Endpoint:
         """Create an endpoint; only this answer has its `secret`.
 
-        Sent once, since a second request would create a second one. Without `events`, all but progress are sent.
+        Sent once, since a second request would create a second one. Without `events`, all but progress are sent, and
+        without `filter` those of all exports.
         """
-        body = {"url": url, "description": description, "ed25519": ed25519}
+        body: dict[str, object] = {"url": url, "description": description, "ed25519": ed25519}
         body |= {} if events is None else {"events": list(events)}
+        body |= {} if filter is None else {"filter": dict(filter)}
         return await self._http.load(Endpoint, "POST", "/api/webhooks", body=body, is_idempotent=False)
 
     async def list(self) -> tuple[Endpoint, ...]:
@@ -43,13 +52,15 @@ class AsyncWebhooks:
         *,
         url: str | None = None,
         events: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
         description: str | None = None,
         enabled: bool | None = None,
     ) -> Endpoint:
-        """Change what is given; `enabled=True` starts deliveries again."""
+        """Change what is given; `enabled=True` starts deliveries again, `filter={}` removes the filter."""
         changes = {
             "url": url,
             "events": None if events is None else list(events),
+            "filter": None if filter is None else dict(filter),
             "description": description,
             "enabled": enabled,
         }

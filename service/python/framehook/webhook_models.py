@@ -5,6 +5,17 @@ from datetime import datetime
 import msgspec
 
 
+class EndpointFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Of which exports an endpoint gets events: all conditions hold; of several states or types one is enough."""
+
+    status: tuple[str, ...] = ()
+    type: tuple[str, ...] = ()
+    project_id: str | None = None
+    metadata: dict[str, str] = {}
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A consumer's URL; `secret` is set only when it has just been created."""
 
@@ -12,6 +23,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     description: str = ""
     events: tuple[str, ...] = ()
+    filter: EndpointFilter | None = None
     job_id: str | None = None
     enabled: bool = True
     disabled_reason: str | None = None

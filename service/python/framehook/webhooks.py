@@ -1,7 +1,8 @@
 """Calls on webhooks for programs without an event loop."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from framehook.async_webhooks import PAGE_LIMIT, AsyncWebhooks
 from framehook.transports.blocking import iterate, run
@@ -15,10 +16,18 @@ class Webhooks:
         self._client = webhooks
 
     def create(
-        self, url: str, *, events: Sequence[str] | None = None, description: str = "", ed25519: bool = False
+        self,
+        url: str,
+        *,
+        events: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
+        description: str = "",
+        ed25519: bool = False,
     ) -> Endpoint:
         """Create an endpoint; only this answer has its `secret`."""
-        return run(self._client.create(url, events=events, description=description, ed25519=ed25519))
+        return run(
+            self._client.create(url, events=events, filter=filter, description=description, ed25519=ed25519)
+        )
 
     def list(self) -> tuple[Endpoint, ...]:
         """Return all endpoints, oldest first."""
@@ -34,12 +43,15 @@ class Webhooks:
         *,
         url: str | None = None,
         events: Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002 - its name on the wire
         description: str | None = None,
         enabled: bool | None = None,
     ) -> Endpoint:
-        """Change what is given; `enabled=True` starts deliveries again."""
+        """Change what is given; `enabled=True` starts deliveries again, `filter={}` removes the filter."""
         return run(
-            self._client.update(endpoint_id, url=url, events=events, description=description, enabled=enabled)
+            self._client.update(
+                endpoint_id, url=url, events=events, filter=filter, description=description, enabled=enabled
+            )
         )
 
     def delete(self, endpoint_id: str) -> None:

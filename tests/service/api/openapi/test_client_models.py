@@ -26,6 +26,7 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     models.Part: "PartTarget",
     models.UploadTarget: "UploadTarget",
     models.StoredFile: "StoredFile",
+    webhook_models.EndpointFilter: "WebhookFilter",
     webhook_models.Endpoint: "WebhookWithSecret",
     webhook_models.AttemptError: "DeliveryFailure",
     webhook_models.Attempt: "DeliveryAttempt",
@@ -83,10 +84,12 @@ def list_types(schema: Schema) -> Iterator[str]:
 
 def resolve_enums(types: set[str], schemas: dict[str, Schema]) -> set[str]:
     """Replace references to enumerations by their type."""
-    return {
-        "string" if name in schemas and "enum" in schemas[name] else name.replace("integer", "number")
-        for name in types
-    }
+    resolved = set()
+    for name in types:
+        prefix, array, item = name.rpartition("array of ")
+        is_enum = item in schemas and "enum" in schemas[item]
+        resolved.add(prefix + array + ("string" if is_enum else item.replace("integer", "number")))
+    return resolved
 
 
 @pytest.mark.parametrize(("model", "name"), PAIRS.items(), ids=lambda value: getattr(value, "__name__", ""))

@@ -39,6 +39,7 @@ async def test_a_new_endpoint_is_shown_whole(app: AppHarness) -> None:
         "url": URL,
         "description": "billing",
         "events": USUAL,
+        "filter": None,
         "job_id": None,
         "enabled": True,
         "disabled_reason": None,
