@@ -8,6 +8,8 @@ MODULES = {
     "callbacks": "tests.bench.ingest.throughput",
     "stages": "tests.bench.ingest.stages",
     "replicas": "tests.bench.ingest.replica_latency",
+    "growth": "tests.bench.growth.growth",
+    "readers": "tests.bench.growth.readers",
     "webhooks": "tests.bench.webhooks.latency",
     "outbox": "tests.bench.webhooks.outbox",
     "connections": "tests.bench.webhooks.connections",

@@ -1,4 +1,8 @@
-"""Fill a database as many exports would, with a few statements that the database runs itself."""
+"""Fill a database as many exports would, with a few statements that the database runs itself.
+
+Half of the finished exports belong to a few users with a long history each, the other half to as many users. There is
+an endpoint and a row of recent service for each export, too, so that users and endpoints grow as exports do.
+"""
 
 import os
 import sqlite3
@@ -6,20 +10,23 @@ from pathlib import Path
 
 import asyncpg
 
-USERS = 10
+USERS = 4
+"""Users with a long history, `user-0` and so on."""
 ACTIVE = 200
 """Active jobs, the same for each history: half of them run, half wait to be claimed."""
+DUE = 64
+"""Deliveries that are due, for the endpoints of these users."""
 UNSEEN = 200
 """Finished exports that their users have not acknowledged yet, the newest."""
 _STEP_SECONDS = 2.5
 """A million exports in a month."""
 
 _JOBS = """
-INSERT INTO export_jobs (job_id, user_id, type, config, input_key, output_key, status, phase, progress, message,
-    output_size, output_checksum, output_duration, output_width, output_height, attempt, attempt_limit, run, step,
-    sequence, transition_sequence, runner, call_id, not_before, heartbeat_at, spawned_at, created_at, started_at,
+INSERT INTO export_jobs (job_id, user_id, project_id, type, config, input_key, output_key, status, phase, progress,
+    message, output_size, output_checksum, output_duration, output_width, output_height, attempt, attempt_limit, run,
+    step, sequence, transition_sequence, runner, call_id, not_before, heartbeat_at, spawned_at, created_at, started_at,
     completed_at, acknowledged_at, gpu_seconds)
-SELECT {id}, 'user-' || (n % {users}), 'framing', {config}, 'uploads/match.mp4', 'exports/' || {id} || '.mp4',
+SELECT {id}, {user}, 'project-' || (n % 7), 'framing', {config}, 'uploads/match.mp4', 'exports/' || {id} || '.mp4',
     'complete', 'done', 100, 'Finished', 1048576, 'sha256:' || {id}, 12.5, 1280, 720, 1, 3, '', 9, 12, 12, 'modal',
     'fc-' || n, 0, {at}, {at}, {at}, {at}, {at}, CASE WHEN n <= {seen} THEN {at} END, 12.5 FROM {numbers}
 """
@@ -38,19 +45,33 @@ FROM {numbers}
 """
 _ENDPOINTS = """
 INSERT INTO webhook_endpoints (endpoint_id, user_id, url, description, events, secret, enabled, created_at)
-SELECT 'ep_' || n, 'user-' || (n % {users}), 'https://example.com', '', 'export.completed', '', {true}, 0 FROM {numbers}
+SELECT 'ep_' || n, 'light-' || n, 'https://example.com', '', 'export.completed', '', {true}, 0 FROM {numbers}
+"""
+_HEAVY_ENDPOINTS = """
+INSERT INTO webhook_endpoints (endpoint_id, user_id, url, description, events, secret, enabled, created_at)
+SELECT 'heavy_' || (n - 1), 'user-' || (n - 1), 'https://example.com', '', 'export.completed', '', {true}, 0
+FROM {numbers}
+"""
+_SERVICE = """
+INSERT INTO user_service (user_id, seconds, at) SELECT 'light-' || n, 12.5, {now} FROM {numbers}
 """
 _DELIVERIES = """
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, state, tries,
     attempts, requested, next_at, created_at, ended_at)
-SELECT {id}, 'ep_' || (1 + n % {users}), 'user-' || (n % {users}), {id}, 12, 'export.completed', {config}, 'delivered',
-    0, 1, {false}, {at}, {at}, {at} FROM {numbers}
+SELECT {id}, {endpoint}, {user}, {id}, 12, 'export.completed', {config}, 'delivered', 0, 1, {false}, {at}, {at}, {at}
+FROM {numbers}
+"""
+_DUE = """
+INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, state, tries,
+    attempts, requested, next_at, created_at)
+SELECT 'due-' || {padded}, 'heavy_' || (n % {users}), 'user-' || (n % {users}), 'active-' || {padded}, 12,
+    'export.completed', {config}, 'pending', 0, 0, {false}, {now}, {now} FROM {numbers}
 """
 _NUMBERS = """(
     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
     SELECT n FROM numbers
 )"""
-_FILLED = ("export_jobs", "export_events", "webhook_deliveries", "webhook_endpoints")
+_FILLED = ("export_jobs", "export_events", "webhook_deliveries", "webhook_endpoints", "user_service")
 
 
 def statements(
@@ -59,6 +80,8 @@ def statements(
     """Return the statements: `numbers` yields rows `n` from 1 to a count, `padded` writes n with zeros."""
     common = {
         "users": USERS,
+        "user": f"CASE WHEN n % 2 = 0 THEN 'user-' || (n / 2 % {USERS}) ELSE 'light-' || n END",
+        "endpoint": f"CASE WHEN n % 2 = 0 THEN 'heavy_' || (n / 2 % {USERS}) ELSE 'ep_' || n END",
         "id": f"'01890000-0000-7000-8000-' || {padded}",
         "padded": padded,
         "config": f"'{'x' * 300}'",
@@ -77,8 +100,11 @@ def statements(
         _JOBS.format(**common, numbers=many),
         *events,
         _UNDER_WAY.format(**common, numbers=numbers.format(count=ACTIVE)),
-        _ENDPOINTS.format(**common, numbers=numbers.format(count=USERS)),
+        _ENDPOINTS.format(**common, numbers=many),
+        _HEAVY_ENDPOINTS.format(**common, numbers=numbers.format(count=USERS)),
+        _SERVICE.format(**common, numbers=many),
         _DELIVERIES.format(**common, numbers=many),
+        _DUE.format(**common, numbers=numbers.format(count=DUE)),
     ]
 
 
