@@ -28,6 +28,7 @@ async def acknowledge_all(
 
 
 async def _mark(session: AsyncSession, user_id: str, where: ColumnElement[bool], now: float) -> list[Job]:
-    unseen = and_(JOBS.c.user_id == user_id, IS_UNSEEN, where)
+    # A range, as in `fair_share`: planners may otherwise read all exports of the user.
+    unseen = and_(JOBS.c.user_id.between(user_id, user_id), IS_UNSEEN, where)
     rows = await session.execute(update(JOBS).where(unseen).values(acknowledged_at=now).returning(JOBS))
     return sorted((to_job(row) for row in rows.mappings()), key=lambda job: job.job_id, reverse=True)

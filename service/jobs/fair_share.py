@@ -25,12 +25,16 @@ NEGLIGIBLE_SECONDS = 1.0
 FORGET_SECONDS = 30 * HALF_LIFE_SECONDS
 
 _PENDING = "status IN ('pending', 'processing') AND status = 'pending'"
+# BETWEEN, not =: where most users have few exports, planners take the index on the user for quick, and read the whole
+# history of one who has many. For a range they take the partial index of active jobs, which has this order.
 _READY = f"""
 SELECT job_id FROM export_jobs
-WHERE {_PENDING} AND user_id = {{user}} AND call_id IS NULL AND lease_until IS NULL AND not_before <= :now
-ORDER BY job_id LIMIT {{limit}}
+WHERE {_PENDING} AND user_id BETWEEN {{user}} AND {{user}} AND call_id IS NULL AND lease_until IS NULL
+    AND not_before <= :now
+ORDER BY user_id, job_id LIMIT {{limit}}
 """  # noqa: S608 - made of constants, as are all of these
-# Each step looks up the next user in the index, so a queue of thousands costs one step.
+# Each step looks up the next user in the index, so a queue of thousands costs one step. Service is looked up as well: a
+# planner that cannot know how few users wait may join by reading that of all users.
 _WAITING = text(f"""
 WITH RECURSIVE waiting (user_id) AS (
     SELECT min(user_id) FROM export_jobs WHERE {_PENDING}
@@ -38,9 +42,10 @@ WITH RECURSIVE waiting (user_id) AS (
     SELECT (SELECT min(user_id) FROM export_jobs WHERE {_PENDING} AND user_id > waiting.user_id)
     FROM waiting WHERE waiting.user_id IS NOT NULL
 )
-SELECT waiting.user_id, ({_READY.format(user="waiting.user_id", limit=1)}) AS job_id, service.seconds, service.at
-FROM waiting LEFT JOIN user_service AS service ON service.user_id = waiting.user_id
-WHERE waiting.user_id IS NOT NULL
+SELECT waiting.user_id, ({_READY.format(user="waiting.user_id", limit=1)}) AS job_id,
+    (SELECT seconds FROM user_service AS service WHERE service.user_id = waiting.user_id) AS seconds,
+    (SELECT at FROM user_service AS service WHERE service.user_id = waiting.user_id) AS at
+FROM waiting WHERE waiting.user_id IS NOT NULL
 """)  # noqa: S608
 _READY_OF_USER = text(_READY.format(user=":user_id", limit=":limit"))
 _SLOTS = text("""

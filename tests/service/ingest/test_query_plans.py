@@ -1,8 +1,6 @@
 """No statement that runs for a user, a callback or a claim may scan what has finished long ago."""
 
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,96 +8,16 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from callbacks.envelope import EventType, Phase
+from callbacks.envelope import EventType
 from infra.database.base import BatchConnection
 from infra.database.sqlite import SqliteDatabase, sqlite_url
 from infra.database.sqlite_batch import SqliteBatch
 from service import schema
 from service.ingest.apply import apply_all
-from service.jobs import acknowledgements, leases, queries
-from service.jobs.filters import ExportFilter
-from service.jobs.models import Status
+from tests.service.hot_reads import HOT_READS, NOW, Read
 from tests.support.job_factory import build_change
 
 pytestmark = pytest.mark.anyio
-
-Read = Callable[[AsyncSession], Awaitable[Any]]
-NOW = time.time()
-
-WATCHED = [
-    leases.WatchedJob(
-        job_id=f"job-{number}",
-        attempt=1,
-        status=Status.PROCESSING,
-        phase=Phase.PROCESSING,
-        sequence=4,
-        call_id="call",
-        lease_until=NOW,
-    )
-    for number in range(3)
-]
-
-IN_PROJECT = ExportFilter(frozenset({Status.COMPLETE, Status.ERROR}), frozenset({"framing"}), "7")
-IN_ORDER = ExportFilter(
-    frozenset({Status.COMPLETE}), project_id="7", metadata=(("k", "v"), ("n", "5")), created_after=NOW
-)
-
-READS: dict[str, Read] = {
-    "get": lambda session: queries.get(session, "alice", "a"),
-    "holder": lambda session: queries.find_key_holder(session, "alice", "a.mp4", now=NOW),
-    "active": lambda session: queries.list_active(session, "alice"),
-    "recent": lambda session: queries.list_recent(session, "alice", since=NOW),
-    "unacknowledged": lambda session: queries.list_unacknowledged(session, "alice"),
-    "stream": lambda session: queries.list_latest_finished(session, "alice", since=NOW, limit=200),
-    "stream again": lambda session: queries.list_finished_since(
-        session, "alice", since=NOW, after=None, limit=200
-    ),
-    "next page of it": lambda session: queries.list_finished_since(
-        session, "alice", since=NOW, after=(NOW, "a"), limit=200
-    ),
-    "page": lambda session: queries.list_page(session, "alice", before="b", limit=50),
-    "page of one status": lambda session: queries.list_page(
-        session, "alice", ExportFilter(frozenset({Status.ERROR})), before="b", limit=50
-    ),
-    "page of a project": lambda session: queries.list_page(
-        session, "alice", IN_PROJECT, before="b", limit=50
-    ),
-    "page by metadata": lambda session: queries.list_page(session, "alice", IN_ORDER, before="b", limit=50),
-    "active page by metadata": lambda session: queries.list_page(
-        session, "alice", replace(IN_ORDER, statuses=frozenset({Status.PENDING})), before="b", limit=50
-    ),
-    "page of a time": lambda session: queries.list_page(
-        session, "alice", ExportFilter(created_after=NOW, created_before=NOW + 1), before=None, limit=50
-    ),
-    "edited": lambda session: queries.list_edited(
-        session, "alice", *IN_ORDER.residual_conditions(with_earlier=True), since=NOW
-    ),
-    "stream of a project": lambda session: queries.list_latest_finished(
-        session, "alice", *IN_PROJECT.residual_conditions(), since=NOW, limit=200
-    ),
-    "stream of a project again": lambda session: queries.list_finished_since(
-        session,
-        "alice",
-        *IN_PROJECT.residual_conditions(with_earlier=True),
-        since=NOW,
-        after=(NOW, "a"),
-        limit=200,
-    ),
-    "active of a project": lambda session: queries.list_active(
-        session, "alice", *IN_PROJECT.residual_conditions(with_earlier=True)
-    ),
-    "acknowledged": lambda session: acknowledgements.acknowledge(session, "alice", ["a", "b"], now=NOW),
-    "all acknowledged": lambda session: acknowledgements.acknowledge_all(session, "alice", now=NOW),
-    "quota": lambda session: queries.count_active(session, "alice"),
-    "metrics": queries.count_active_by_status,
-    "claim": lambda session: leases.claim(session, slots=4, per_user=2, lease_seconds=30, now=NOW),
-    "watched": leases.list_watched,
-    "late": lambda session: leases.list_unchanged(session, WATCHED),
-    "silent": lambda session: leases.lease_silent(session, WATCHED, lease_seconds=60, now=NOW),
-    "long pauses": lambda session: leases.end_long_pauses(session, now=NOW),
-    "ended": lambda session: leases.find_by_call(session, ["call"]),
-    "left over": lambda session: leases.list_orphaned(session, "local", of_this_instance="local-1-"),
-}
 
 
 @pytest.fixture
@@ -111,7 +29,7 @@ async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     await database.close()
 
 
-@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize("read", HOT_READS.values(), ids=HOT_READS)
 async def test_every_statement_is_served_by_an_index(database: SqliteDatabase, read: Read) -> None:
     statements: list[tuple[str, Any]] = []
 
