@@ -10,6 +10,8 @@ from pathlib import Path
 
 import asyncpg
 
+from service.jobs.metadata import digest_entry
+
 USERS = 4
 """Users with a long history, `user-0` and so on."""
 ACTIVE = 200
@@ -23,12 +25,16 @@ _STEP_SECONDS = 2.5
 
 _JOBS = """
 INSERT INTO export_jobs (job_id, user_id, project_id, type, config, input_key, output_key, status, phase, progress,
-    message, output_size, output_checksum, output_duration, output_width, output_height, attempt, attempt_limit, run,
-    step, sequence, transition_sequence, runner, call_id, not_before, heartbeat_at, spawned_at, created_at, started_at,
-    completed_at, acknowledged_at, gpu_seconds)
+    metadata, message, output_size, output_checksum, output_duration, output_width, output_height, attempt,
+    attempt_limit, run, step, sequence, transition_sequence, runner, call_id, not_before, heartbeat_at, spawned_at,
+    created_at, started_at, completed_at, acknowledged_at, gpu_seconds)
 SELECT {id}, {user}, 'project-' || (n % 7), 'framing', {config}, 'uploads/match.mp4', 'exports/' || {id} || '.mp4',
-    'complete', 'done', 100, 'Finished', 1048576, 'sha256:' || {id}, 12.5, 1280, 720, 1, 3, '', 9, 12, 12, 'modal',
-    'fc-' || n, 0, {at}, {at}, {at}, {at}, {at}, CASE WHEN n <= {seen} THEN {at} END, 12.5 FROM {numbers}
+    'complete', 'done', 100, CASE WHEN n % 7 = 3 THEN '{{"league":"cup"}}' END, 'Finished',
+    1048576, 'sha256:' || {id}, 12.5, 1280, 720, 1, 3, '', 9, 12, 12, 'modal', 'fc-' || n, 0,
+    {at}, {at}, {at}, {at}, {at}, CASE WHEN n <= {seen} THEN {at} END, 12.5 FROM {numbers}
+"""
+_METADATA = """
+INSERT INTO job_metadata (user_id, entry, job_id) SELECT {user}, '{entry}', {id} FROM {numbers} WHERE n % 7 = 3
 """
 _EVENTS = """
 INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)
@@ -71,7 +77,14 @@ _NUMBERS = """(
     WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
     SELECT n FROM numbers
 )"""
-_FILLED = ("export_jobs", "export_events", "webhook_deliveries", "webhook_endpoints", "user_service")
+_FILLED = (
+    "export_jobs",
+    "job_metadata",
+    "export_events",
+    "webhook_deliveries",
+    "webhook_endpoints",
+    "user_service",
+)
 
 
 def statements(
@@ -83,6 +96,7 @@ def statements(
         "user": f"CASE WHEN n % 2 = 0 THEN 'user-' || (n / 2 % {USERS}) ELSE 'light-' || n END",
         "endpoint": f"CASE WHEN n % 2 = 0 THEN 'heavy_' || (n / 2 % {USERS}) ELSE 'ep_' || n END",
         "id": f"'01890000-0000-7000-8000-' || {padded}",
+        "entry": digest_entry("league", "cup"),
         "padded": padded,
         "config": f"'{'x' * 300}'",
         "seen": finished - UNSEEN,
@@ -99,6 +113,7 @@ def statements(
     return [
         _JOBS.format(**common, numbers=many),
         *events,
+        _METADATA.format(**common, numbers=many),
         _UNDER_WAY.format(**common, numbers=numbers.format(count=ACTIVE)),
         _ENDPOINTS.format(**common, numbers=many),
         _HEAVY_ENDPOINTS.format(**common, numbers=numbers.format(count=USERS)),

@@ -124,6 +124,8 @@ def read(ask: Callable[..., Awaitable[object]], *arguments: object, **options: o
 
 
 IN_PROJECT = ExportFilter(project_id="project-3")
+OF_CUP = ExportFilter(metadata=(("league", "cup"),))
+OF_ANOTHER = ExportFilter(metadata=(("league", "other"),))
 FAILED = ExportFilter(frozenset({Status.ERROR}))
 
 QUESTIONS: dict[str, tuple[Question, int]] = {
@@ -133,6 +135,11 @@ QUESTIONS: dict[str, tuple[Question, int]] = {
     "first page": (read(queries.list_page, USER, before=None, limit=50), 1),
     "first page of a project": (read(queries.list_page, USER, IN_PROJECT, before=None, limit=50), 1),
     "first page of a status that none has": (read(queries.list_page, USER, FAILED, before=None, limit=50), 1),
+    "first page by metadata": (read(queries.list_page, USER, OF_CUP, before=None, limit=50), 1),
+    "first page by metadata that none has": (
+        read(queries.list_page, USER, OF_ANOTHER, before=None, limit=50),
+        1,
+    ),
     "unacknowledged": (read(queries.list_unacknowledged, "user-1"), 1),
     "quota of a user": (read(queries.count_active, USER), 1),
     f"claim of {PLACES}": (claim_jobs, 1),
