@@ -16,7 +16,7 @@ from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
 from service.jobs.retry_rule import LONGEST_PAUSE_SECONDS
 from service.jobs.transitions import UNSTARTED, annotate, apply_transition, match_job, to_job
 
-_SPAWN = text(sql.update(sql.SPAWN, sql.CURRENT, sql.NO_CALL))
+_SPAWN = text(sql.update(sql.SPAWN, sql.CURRENT, sql.NO_CALL, sql.UNREPORTED))
 
 
 class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,16 +111,19 @@ async def record_spawn(session: AsyncSession, job: Job, call_id: str, *, now: fl
     same = and_(match_job(job.job_id, job.user_id), JOBS.c.attempt == job.attempt, IS_ACTIVE)
     unknown = and_(same, JOBS.c.call_id.is_(None))
     values: dict[str, object] = {"call_id": call_id, "spawned_at": now}
-    reported = await annotate(session, and_(unknown, JOBS.c.reported_call_id == call_id), values)
-    if reported is not None:
-        return reported
+    has_reported = and_(unknown, JOBS.c.reported_call_id == call_id)
     parameters = {
         "job_id": job.job_id,
         "attempt": job.attempt,
         "call_id": call_id,
         "message": "Waiting for the run to start",
     }
-    return await apply_transition(session, _SPAWN, parameters, now)
+    # Between the first two statements another transaction may store the call's first report.
+    return (
+        await annotate(session, has_reported, values)
+        or await apply_transition(session, _SPAWN, parameters, now)
+        or await annotate(session, has_reported, values)
+    )
 
 
 async def list_orphaned(session: AsyncSession, runner: str, *, of_this_instance: str) -> list[Job]:

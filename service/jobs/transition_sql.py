@@ -31,6 +31,8 @@ A run may report before its call is stored: until then a report of any call is t
 UNSTARTED = f"{CURRENT} AND export_jobs.status = 'pending' AND export_jobs.call_id IS NULL"
 """CURRENT, and no run of the attempt is known."""
 NO_CALL = "export_jobs.call_id IS NULL"
+UNREPORTED = "coalesce(export_jobs.reported_call_id, '') <> :call_id"
+"""The call has not reported."""
 NO_FINALIZER = "export_jobs.finalizer IS NULL"
 OF_USER = "export_jobs.job_id = :job_id AND export_jobs.user_id = :user_id"
 RETRYABLE = "export_jobs.status IN ('error', 'cancelled') AND coalesce(export_jobs.lease_until, 0) <= :now"
