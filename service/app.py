@@ -107,11 +107,12 @@ async def _shut_down(service: Service) -> None:
     async with AsyncExitStack() as steps:  # runs them from the last to the first
         steps.push_async_callback(state["database"].close)
         steps.push_async_callback(state["storage"].close)
+        steps.push_async_callback(service.starter.close)
         steps.push_async_callback(service.runner.close)
         steps.push_async_callback(state["egress"].close)
         steps.push_async_callback(state["delivery_worker"].stop)
         steps.push_async_callback(state["dispatcher"].release_local_runs)
-        steps.push_async_callback(service.writer.drain)
+        steps.push_async_callback(state["writer"].drain)
 
 
 async def _upgrade_database(url: str, settings: Settings) -> None:

@@ -27,6 +27,7 @@ from service.factories import (
     create_client_serializer,
     create_delivery_config,
     create_egress_client,
+    create_lease_renewal,
     create_limits,
     create_maintenance_loops,
     create_output_prober,
@@ -53,6 +54,7 @@ from service.replacements import Replacements
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
+from service.workers.starter import WorkerStarter
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class Service:
     """Everything that was built; `loops` run until the service stops, by name."""
 
     state: State
-    writer: BatchWriter
     runner: Runner
+    starter: WorkerStarter
     loops: dict[str, Loop]
 
 
@@ -73,6 +75,7 @@ class _Base:
     hub: Hub
     database: Database
     storage: Storage
+    starter: WorkerStarter
     runner: Runner
     clock: Clock
     serializer: JobSerializer
@@ -100,25 +103,28 @@ class _Jobs:
 
 def build_service(settings: Settings, hub: Hub, database: Database, replacements: Replacements) -> Service:
     """Build everything; the database is open, and its schema is the newest."""
-    master_keys = load_master_keys(settings)
+    master_keys, starter = load_master_keys(settings), WorkerStarter()
     base = _Base(
         settings=settings,
         hub=hub,
         database=database,
         storage=create_storage(settings, master_keys[0]),
-        runner=replacements.runner or create_runner(settings),
+        starter=starter,
+        runner=replacements.runner or create_runner(settings, starter),
         clock=replacements.clock or Clock(),
         serializer=create_client_serializer(settings),
         webhook_serializer=JobSerializer(settings.origin),
         master_keys=master_keys,
     )
     webhooks = _build_webhooks(base, replacements.egress or create_egress_client(settings))
-    jobs = _build_jobs(base, webhooks, replacements.output_prober or create_output_prober())
+    jobs = _build_jobs(base, webhooks, replacements.output_prober or create_output_prober(starter))
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
     state = _build_state(base, webhooks, jobs, supervisor, liveness)
     loops = {"liveness": liveness.run} | _list_loops(base, webhooks, jobs)
-    return Service(state, jobs.writer, base.runner, loops)
+    if settings.fork_server and replacements.runner is None:
+        loops["fork server"] = starter.run
+    return Service(state, base.runner, starter, loops)
 
 
 def _build_webhooks(base: _Base, egress: EgressClient) -> _Webhooks:
@@ -142,12 +148,7 @@ def _build_jobs(base: _Base, webhooks: _Webhooks, output_prober: SourceProber) -
     control = RunControl(database, storage, runner)
     changes = JobChanges(base.hub, base.serializer, control, wake_deliveries=webhooks.worker.on_commit)
     writer = BatchWriter(database, changes, webhooks.outbox)
-    leases = LeaseRenewal(
-        database,
-        lease_seconds=settings.finalize_lease_seconds,
-        limit_seconds=settings.finalize_seconds,
-        clock=clock,
-    )
+    leases = create_lease_renewal(settings, database, clock)
     finalizer = Finalizer(
         database,
         storage,
@@ -192,10 +193,8 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
         "erasures": jobs.eraser.run,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
-    if base.database.change_feed is not None:
-        listener = ChangeListener(
-            base.database, base.database.change_feed, base.hub, jobs.changes, base.clock.wall
-        )
+    if (feed := base.database.change_feed) is not None:
+        listener = ChangeListener(base.database, feed, base.hub, jobs.changes, base.clock.wall)
         loops["relay"] = listener.run
     return loops
 
@@ -225,7 +224,7 @@ def _build_state(
         eraser=jobs.eraser,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,
-        source_prober=Prober(),
+        source_prober=Prober(base.starter),
         serializer=base.serializer,
         webhook_serializer=base.webhook_serializer,
         limits=create_request_limits(settings),

@@ -20,11 +20,13 @@ from infra.storage.signed import UrlSigner
 from service.api.auth import Authenticator, JwksVerifier, SharedSecretVerifier, Verifier
 from service.api.origins.policy import OriginPolicy
 from service.api.state import Limits as RequestLimits
+from service.clock import Clock
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
+from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.prober import Prober
 from service.jobs.legacy_serializer import LegacySerializer
 from service.jobs.serializers import JobSerializer
@@ -33,6 +35,7 @@ from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 from service.startup.outage import OutageLogFilter
 from service.upload_cleanup import UploadCleanup
 from service.webhooks.worker import WorkerConfig
+from service.workers.starter import WorkerStarter
 
 if TYPE_CHECKING:
     from infra.storage.client import S3Config
@@ -47,7 +50,7 @@ DELIVERY_LEASE_TIMEOUTS = 4
 """The lease of a delivery lasts this many times as long as one attempt may take."""
 
 
-def create_runner(settings: Settings) -> Runner:
+def create_runner(settings: Settings, starter: WorkerStarter) -> Runner:
     """Create the runner: Modal, or processes on this machine."""
     if settings.modal_enabled:
         from service.dispatch.runners.modal import ModalRunner
@@ -65,6 +68,7 @@ def create_runner(settings: Settings) -> Runner:
         settings.local_workers,
         alone=not shared,
         reserve=DiskReserve((settings.data_dir / "incoming").absolute()),
+        starter=starter,
     )
 
 
@@ -155,12 +159,22 @@ def create_delivery_config(settings: Settings) -> WorkerConfig:
     return WorkerConfig(lease_seconds=DELIVERY_LEASE_TIMEOUTS * settings.webhook_timeout_seconds)
 
 
-def create_output_prober() -> Prober:
+def create_output_prober(starter: WorkerStarter) -> Prober:
     """Create the prober of outputs.
 
     Its processes are separate, so that probes of uploads never delay an export.
     """
-    return Prober(slots=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS)
+    return Prober(starter, slots=MAX_OUTPUT_PROBES, seconds=OUTPUT_PROBE_SECONDS)
+
+
+def create_lease_renewal(settings: Settings, database: Database, clock: Clock) -> LeaseRenewal:
+    """Create what renews the leases of outputs while they are checked and stored."""
+    return LeaseRenewal(
+        database,
+        lease_seconds=settings.finalize_lease_seconds,
+        limit_seconds=settings.finalize_seconds,
+        clock=clock,
+    )
 
 
 def create_maintenance_loops(settings: Settings, database: Database, storage: Storage) -> dict[str, Loop]:

@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     max_active_per_user: Annotated[int, Field(ge=1)] = 4
     max_queued_per_user: Annotated[int, Field(ge=1)] = 100
     local_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
+    fork_server: bool = True
     max_upload_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
     max_output_bytes: Annotated[int, Field(ge=1)] = 100 * 2**30
     attempt_limit: Annotated[int, Field(ge=1, le=20)] = 3

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -13,9 +12,9 @@ from typing import Any
 from gpu.crash_signals import crash_error, is_crash
 from gpu.spec import LocalFile, RemoteObject
 from service.problems import Problem, QuotaExceeded, Unavailable
-from service.worker_process import finish_log, log_run, worker_environment
+from service.workers.log import finish_log, log_run
+from service.workers.starter import WorkerStarter
 
-MAX_ANSWER_BYTES = 1024 * 1024
 MAX_WAITING_PER_USER = 8
 
 
@@ -43,7 +42,10 @@ class TooManyProbes(QuotaExceeded):
 class Prober:
     """Probe files: `slots` at a time, one per user, each for `seconds` at most."""
 
-    def __init__(self, *, slots: int = 2, seconds: float = 30.0) -> None:
+    def __init__(
+        self, starter: WorkerStarter | None = None, *, slots: int = 2, seconds: float = 30.0
+    ) -> None:
+        self._starter = starter or WorkerStarter()
         self._seconds = seconds
         self._slots = asyncio.Semaphore(slots)
         self._waiting: Counter[str] = Counter()
@@ -86,10 +88,8 @@ class Prober:
     async def _run_probe(
         self, location: LocalFile | RemoteObject, arguments: Sequence[str]
     ) -> dict[str, Any]:
-        process = await _start_probe(arguments)
-        assert process.stdin is not None
+        process = await self._starter.start(*arguments, has_output=True)
         assert process.stdout is not None
-        assert process.stderr is not None
         log_task = asyncio.create_task(log_run(process.stderr))
         try:
             # The input stays open: the probe ends when it is closed, also by the end of this process.
@@ -110,18 +110,6 @@ class Prober:
             await process.wait()
             await finish_log(log_task)
         return _read_answer(line, status)
-
-
-async def _start_probe(arguments: Sequence[str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", *arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-        env=worker_environment(),
-        limit=MAX_ANSWER_BYTES,
-    )
 
 
 def _read_answer(line: bytes, status: int) -> dict[str, Any]:

@@ -12,14 +12,8 @@ import av
 import pytest
 
 from service import sample_video
-from tests.support.service_process import (
-    CROP,
-    Job,
-    ServiceProcess,
-    find_group_processes,
-    find_runs,
-    wait_until,
-)
+from tests.support.service_process import CROP, Job, ServiceProcess, wait_until
+from tests.support.workers.processes import find_group_processes, find_runs
 
 FINAL = ("complete", "error", "cancelled")
 

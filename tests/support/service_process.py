@@ -139,35 +139,6 @@ class ServiceProcess:
             return False
 
 
-def find_runs(job_id: str) -> list[int]:
-    """Return the process ids of a job's runs, whose scratch folders are named after it."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        pid = int(path.parent.name)
-        try:
-            words = path.read_bytes().split(b"\0")
-            # A child that is about to execute another program still has the command line of its run.
-            is_leader = os.getpgid(pid) == pid
-        except OSError:
-            continue
-        if is_leader and b"gpu.worker" in words and any(job_id.encode() in word for word in words):
-            pids.append(pid)
-    return sorted(pids)
-
-
-def find_group_processes(run: int) -> list[int]:
-    """Return the process ids of a run and its children that live."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(group) == run and state != "Z":
-            pids.append(int(path.parent.name))
-    return sorted(pids)
-
-
 async def wait_until(holds: "Callable[[], Any]", service: ServiceProcess | None = None) -> None:
     """Poll until `holds` returns true; it may be a coroutine function."""
     try:

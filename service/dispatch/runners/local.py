@@ -6,10 +6,8 @@ import logging
 import os
 import shutil
 import signal
-import sys
 import uuid
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +18,9 @@ from infra.storage import DiskFull
 from infra.storage.disk_reserve import DiskReserve
 from service.dispatch.runners.base import CallStatus, Failed, RunnerRefused, Running
 from service.dispatch.runners.disk_space import ScratchSpace
-from service.worker_process import finish_log, log_run, worker_environment
+from service.workers.log import finish_log, log_run
+from service.workers.process import WorkerProcess
+from service.workers.starter import WorkerStarter
 
 logger = logging.getLogger("framehook.runners")
 
@@ -50,12 +50,14 @@ class LocalRunner:
         instance: str | None = None,
         alone: bool = False,
         reserve: DiskReserve | None = None,
+        starter: WorkerStarter | None = None,
     ) -> None:
         self._scratch = scratch.absolute()
+        self._starter = starter or WorkerStarter()
         self._space = ScratchSpace(reserve)
         self._workers = workers
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._processes: dict[str, WorkerProcess] = {}
         self._ended: list[str] = []
         self._crashed: deque[str] = deque(maxlen=ENDINGS_KEPT)
         self._terminated: deque[str] = deque(maxlen=ENDINGS_KEPT)
@@ -79,7 +81,12 @@ class LocalRunner:
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 with await asyncio.to_thread(self._space.reserve, spec) as reserved:
-                    process = await self._start(folder, (lock.fileno(), reserved.fileno()))
+                    process = await self._starter.start(
+                        "gpu.worker",
+                        *("--end-with-stdin", "--scratch", str(folder)),
+                        *("--keep-free-bytes", str(self._space.keep_bytes)),
+                        kept_open=(lock.fileno(), reserved.fileno()),
+                    )
             (folder / "group").write_text(str(process.pid))
         except DiskFull:
             shutil.rmtree(folder, ignore_errors=True)
@@ -96,7 +103,6 @@ class LocalRunner:
             ) from error
         self._processes[spec.call_id] = process
         self._start_reaper(spec, process)
-        assert process.stdin is not None
         # It stays open: the run ends when it is closed, which happens however this service ends.
         process.stdin.write(spec.model_dump_json(by_alias=True).encode() + b"\n")
         return spec.call_id
@@ -135,27 +141,13 @@ class LocalRunner:
         await asyncio.gather(*(self.cancel(call_id) for call_id in list(self._processes)))
         await asyncio.gather(*self._reapers)
 
-    async def _start(self, folder: Path, inherited_fds: Sequence[int]) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gpu.worker", "--end-with-stdin", "--scratch", str(folder)),
-            *("--keep-free-bytes", str(self._space.keep_bytes)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,  # the last report, which also comes by callback
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=inherited_fds,
-            env=worker_environment(),
-        )
-
-    def _start_reaper(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
+    def _start_reaper(self, spec: AttemptSpec, process: WorkerProcess) -> None:
         reaper = asyncio.create_task(self._reap(spec, process))
         self._reapers.add(reaper)
         reaper.add_done_callback(self._reapers.discard)
 
-    async def _reap(self, spec: AttemptSpec, process: asyncio.subprocess.Process) -> None:
+    async def _reap(self, spec: AttemptSpec, process: WorkerProcess) -> None:
         call_id = spec.call_id
-        assert process.stdin is not None
-        assert process.stderr is not None
         log_copy = asyncio.create_task(log_run(process.stderr, spec.job_id, spec.attempt))
         code = await process.wait()
         process.stdin.close()
@@ -218,6 +210,6 @@ def _kill_group(folder: Path) -> None:
         os.killpg(int((folder / "group").read_text()), signal.SIGKILL)
 
 
-def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal_group(process: WorkerProcess, number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

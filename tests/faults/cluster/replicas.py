@@ -20,6 +20,7 @@ from tests.faults.checkers.violations import RequestUnanswered
 from tests.faults.cluster import replica_entry
 from tests.faults.cluster.replica_entry import Start
 from tests.support.live_server import free_port
+from tests.support.workers.processes import find_lock_holders
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -107,22 +108,15 @@ class Replica:
 
 def list_runs(scratch: Path) -> list[int]:
     """Return the processes of runs that work in this scratch folder."""
-    prefix, pids = os.fsencode(scratch), []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if b"gpu.worker" in words and any(word.startswith(prefix) for word in words):
-                pids.append(int(folder.name))
-    return sorted(pids)
+    return find_lock_holders(lambda folder: folder.parent == scratch)
 
 
 def describe_process(pid: int) -> str:
     """Describe what a process is doing, for a report."""
     with suppress(OSError):
         folder = Path(f"/proc/{pid}")
-        words = (folder / "cmdline").read_bytes().split(b"\0")
         state = (folder / "status").read_text().partition("State:")[2].split("\n")[0].strip()
-        return f"run {pid} {state}: {words[-2].decode()[-12:]} waits in {(folder / 'wchan').read_text()}"
+        return f"run {pid} {state}: waits in {(folder / 'wchan').read_text()}"
     return f"run {pid} is gone"
 
 

@@ -14,6 +14,7 @@ from callbacks.envelope import Phase
 from gpu.spec import AttemptSpec, CallbackTarget
 from service.dispatch.runners.base import Failed, Running
 from service.dispatch.runners.local import LocalRunner
+from service.workers.starter import WorkerStarter
 from tests.callbacks.scripted_server import KEY, Receiver, receiver
 from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.support.videos import Video, dot, frame_times, write_video
@@ -26,8 +27,8 @@ def service() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-async def runner(tmp_path: Path) -> AsyncIterator[LocalRunner]:
-    local_runner = LocalRunner(tmp_path / "scratch", 1)
+async def runner(starter: WorkerStarter, tmp_path: Path) -> AsyncIterator[LocalRunner]:
+    local_runner = LocalRunner(tmp_path / "scratch", 1, starter=starter)
     yield local_runner
     await local_runner.close()
 

@@ -20,6 +20,7 @@ from service.dispatch.runners import (
     Running,
 )
 from service.dispatch.runners.modal import ModalRunner
+from service.workers.starter import WorkerStarter
 from tests.callbacks.scripted_server import KEY, receiver
 from tests.gpu.run_pipeline import STILL, attempt_spec
 from tests.infra.modal_local.toy_app import run_modal_cli, wait_until
@@ -75,15 +76,22 @@ async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Modal
         yield plane
 
 
-@pytest.fixture(params=["local", "modal", "fake"])
+@pytest.fixture(params=["local", "forked", "modal", "fake"])
 async def case(
-    request: pytest.FixtureRequest, tmp_path: Path, plane: ModalLocal, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    plane: ModalLocal,
+    forking_starter: WorkerStarter,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Case]:
     async with AsyncExitStack() as stack:
         service = stack.enter_context(receiver())
         endless = endless_export(tmp_path, service.url)
         if request.param == "local":
             runner: Runner = LocalRunner(tmp_path / "scratch", 2)
+            yield Case(runner, lambda: LocalRunner(tmp_path / "scratch", 2), endless)
+        elif request.param == "forked":
+            runner = LocalRunner(tmp_path / "scratch", 2, starter=forking_starter)
             yield Case(runner, lambda: LocalRunner(tmp_path / "scratch", 2), endless)
         elif request.param == "modal":
             for name, value in plane.environment.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.worker_process import MAX_LINES_PER_RUN, log_run, record_from
+from service.workers.log import MAX_LINES_PER_RUN, log_run, record_from
 from tests.support.service_process import CROP, ServiceProcess
 
 LINE = b'{"time": "2026-01-02T03:04:05.000+00:00", "level": "info", "logger": "gpu.attempt", "message": "m"}'

@@ -1,12 +1,11 @@
-"""Child processes that encode: their environment, and their log.
+"""Log what child processes write to standard error.
 
-Runs write JSON lines (`callbacks.log_format`); other lines come from libraries, or from an interpreter that crashes.
+They write JSON lines (`callbacks.log_format`); other lines come from libraries, or from an interpreter that crashes.
 """
 
 import asyncio
 import json
 import logging
-import os
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -90,19 +89,3 @@ async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
                 yield line[:MAX_LINE_BYTES]
     if rest.strip():
         yield rest
-
-
-def worker_environment() -> dict[str, str]:
-    """Return the environment of a run: only these variables, so none of the service's secrets."""
-    names = (
-        "PATH",
-        "HOME",
-        "LANG",
-        "LC_ALL",
-        "TMPDIR",
-        "VIRTUAL_ENV",
-        "PYTHONPATH",
-        "LD_LIBRARY_PATH",
-        "CUDA_VISIBLE_DEVICES",
-    )
-    return {name: os.environ[name] for name in names if name in os.environ} | {"LOG_FORMAT": "json"}
