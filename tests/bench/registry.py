@@ -13,6 +13,8 @@ MODULES = {
     "webhooks": "tests.bench.webhooks.latency",
     "outbox": "tests.bench.webhooks.outbox",
     "connections": "tests.bench.webhooks.connections",
+    "exports": "tests.bench.exports.latency",
+    "acceptance": "tests.bench.exports.acceptance",
     "modal": "tests.bench.modal.in_flight",
     "video": "tests.bench.video.compare",
     "split": "tests.bench.video.split",
