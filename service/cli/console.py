@@ -145,9 +145,12 @@ def byte_callback(display: ProgressDisplay, phase: str) -> Callable[[int, int], 
 
 
 def exports_table(exports: Sequence[Export], now: datetime) -> Table:
-    """Build a table with a row per export."""
+    """Build a table with a row per export; names have a column if there are any."""
+    has_names = any(export.name for export in exports)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("JOB", no_wrap=True)
+    if has_names:
+        table.add_column("NAME", overflow="fold")
     table.add_column("TYPE", no_wrap=True)
     table.add_column("STATUS", no_wrap=True)
     table.add_column("%", justify="right", no_wrap=True)
@@ -157,8 +160,9 @@ def exports_table(exports: Sequence[Export], now: datetime) -> Table:
         status = Text(to_printable(export.status), style=_COLORS.get(export.status, ""))
         message = export.error.message if export.error else export.message
         percent = Text(f"{export.progress:.0f}")
+        name = [escape_cell(export.name or "")] if has_names else []
         job_id, type_ = escape_cell(export.job_id), escape_cell(export.type)
-        table.add_row(job_id, type_, status, percent, _format_age(export, now), escape_cell(message))
+        table.add_row(job_id, *name, type_, status, percent, _format_age(export, now), escape_cell(message))
     return table
 
 

@@ -13,8 +13,10 @@ from rich.console import Console
 
 from framehook import Client, Export, FramehookError
 from framehook.models import Exports
+from framehook.options import ExportOptions, Filters
 from framehook.settings import DEFAULT_URL
 from gpu.export_types.registry import BUILT_IN
+from service.cli import export_labels
 from service.cli.console import (
     ExportDisplay,
     NoProgress,
@@ -41,22 +43,9 @@ from service.cli.options import (
     open_client,
 )
 from service.cli.submission import Submission
-from service.jobs.models import Status
 from service.startup.commands import INTERRUPTED_STATUS
 
 TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
-
-TypeFilter = Annotated[
-    str | None,
-    typer.Option("--type", metavar="TYPE", help="Only exports of this type."),
-]
-StatusFilter = Annotated[
-    Status | None,
-    typer.Option(
-        metavar="STATUS",
-        help="Only exports in this state: pending, processing, complete, error or cancelled.",
-    ),
-]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -68,7 +57,12 @@ def add_commands(app: typer.Typer) -> None:
         )
     )(export)
     app.command(epilog=examples("framehook watch JOB", "framehook watch JOB --output vertical.mp4"))(watch)
-    app.command("list", epilog=examples("framehook list --status processing --limit 50"))(list_)
+    app.command(
+        "list",
+        epilog=examples(
+            "framehook list --status processing --limit 50", "framehook list --metadata order=A-1024"
+        ),
+    )(list_)
     app.command(epilog=examples("framehook cancel JOB"))(cancel)
     app.command(epilog=examples("framehook retry JOB --watch"))(retry)
     app.command(epilog=examples("framehook purge JOB", "framehook purge JOB --yes"))(purge)
@@ -82,6 +76,9 @@ def export(
         str,
         typer.Option(metavar="FILE|JSON", help="Parameters of the type: a JSON file, or the JSON itself."),
     ] = "{}",
+    name: export_labels.Name = None,
+    metadata: export_labels.Metadata = None,
+    project_id: export_labels.ProjectId = None,
     watch: Watch = False,
     output: Output = None,
     server: Server = DEFAULT_URL,
@@ -94,7 +91,12 @@ def export(
         check_video(file)
         check_config(type_, parameters)
         target = validate_output_path(output)
-        job = Submission(client, file).run(type_, parameters, lambda: _display(as_json))
+        labels: ExportOptions = {
+            "name": name,
+            "metadata": export_labels.parse_metadata(metadata),
+            "project_id": project_id,
+        }
+        job = Submission(client, file, labels).run(type_, parameters, lambda: _display(as_json))
         if watch or target:
             _follow(client, job, target, as_json)
         _print_job(
@@ -120,8 +122,12 @@ def watch(
 
 def list_(
     *,
-    status: StatusFilter = None,
-    type_: TypeFilter = None,
+    status: export_labels.StatusFilter = None,
+    type_: export_labels.TypeFilter = None,
+    project_id: export_labels.ProjectFilter = None,
+    metadata: export_labels.MetadataFilter = None,
+    created_after: export_labels.CreatedAfter = None,
+    created_before: export_labels.CreatedBefore = None,
     limit: Limit = 20,
     server: Server = DEFAULT_URL,
     token: Token = None,
@@ -129,7 +135,15 @@ def list_(
 ) -> None:
     """List exports, newest first."""
     with print_errors(), open_client(server, token) as client:
-        exports = tuple(islice(client.list(status=status, type=type_), limit))
+        filters: Filters = {
+            "status": status,
+            "type": type_,
+            "project_id": project_id,
+            "metadata": export_labels.parse_metadata(metadata),
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        exports = tuple(islice(client.list(**filters), limit))
         if as_json:
             typer.echo(msgspec.json.encode(Exports(exports)).decode())
         elif exports:
@@ -185,6 +199,8 @@ def _follow(client: Client, job: Export, target: Path | None, as_json: bool) -> 
     try:
         with _display(as_json) as display:
             export_display = ExportDisplay(display)
+            if job.name:
+                display.note(job.name)
             for state in (
                 [job] if job.is_final else client.watch(job, on_disconnect=export_display.on_disconnect)
             ):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from framehook import Client, Export, FramehookError, Problem
+from framehook.options import ExportOptions
 from framehook.transfers.resume_state import ResumeState, default_folder
 from service.cli.console import ProgressDisplay, byte_callback
 from service.cli.errors import exit_with
@@ -20,9 +21,11 @@ OpenDisplay = Callable[[], AbstractContextManager[ProgressDisplay]]
 class Submission:
     """The export of one file; what is stored of it is remembered until the export exists."""
 
-    def __init__(self, client: Client, file: Path) -> None:
+    def __init__(self, client: Client, file: Path, options: ExportOptions) -> None:
+        """`options` are the optional fields of the export."""
         self._client = client
         self._file = file
+        self._options = options
         self._state = ResumeState(default_folder())
 
     def run(self, type_: str, parameters: dict[str, Any], open_display: OpenDisplay) -> Export:
@@ -45,7 +48,7 @@ class Submission:
         if self._state.load_key(self._client.base_url, self._file) is not None:
             hint += "; the next export of this file uses it without another upload"
         try:
-            job = self._client.create_export(type_, config)
+            job = self._client.create_export(type_, config, **self._options)
         except KeyboardInterrupt:
             exit_with(INTERRUPTED_STATUS, f"interrupted\n{hint}")
         except FramehookError as error:

@@ -13,7 +13,7 @@ from framehook.errors import Conflict
 from framehook.export_calls import ExportCalls
 from framehook.http_client import DEFAULT_RETRIES, HttpClient
 from framehook.models import Export
-from framehook.options import ExportOptions, ExportOrId, Filters, ignore, job_id_of, to_query
+from framehook.options import ExportOptions, ExportOrId, Filters, ignore, job_id_of
 from framehook.settings import Token, TokenSource, parse_url
 from framehook.streams.stream_reader import OnDisconnect
 from framehook.streams.watch import ExportsWatch, export_path, raise_unless_complete, watch_export
@@ -106,7 +106,7 @@ class AsyncClient(ExportCalls):
         be renewed, Unreachable after ten minutes without a response.
         """
         if export is None:
-            states = ExportsWatch(self._http, to_query(filters), on_disconnect).states()
+            states = ExportsWatch(self._http, filters, on_disconnect).states()
         elif filters:
             raise TypeError("give an export or filters, not both")
         else:

@@ -10,7 +10,7 @@ from framehook.async_client import AsyncClient, OnState
 from framehook.export_calls import PAGE_LIMIT
 from framehook.http_client import DEFAULT_RETRIES
 from framehook.models import DownloadUrl, Export, Page, Timeline
-from framehook.options import ExportOptions, ExportOrId, Filters, ignore
+from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters, ignore
 from framehook.settings import TokenSource, parse_url
 from framehook.streams.stream_reader import OnDisconnect
 from framehook.transfers.source_file import Source
@@ -180,6 +180,10 @@ class Client:
     def acknowledge(self, exports: Iterable[ExportOrId] | None = None) -> tuple[Export, ...]:
         """Mark exports that have ended, all of them if none are given, as seen; return them."""
         return run(self._client.acknowledge(exports))
+
+    def edit(self, export: ExportOrId, **edits: Unpack[ExportEdits]) -> Export:
+        """Change the name, the metadata or the project of an export in any state; None removes what is named."""
+        return run(self._client.edit(export, **edits))
 
     def cancel(self, export: ExportOrId) -> Export:
         """Cancel an export; raises Conflict if it has ended otherwise."""

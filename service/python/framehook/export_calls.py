@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from framehook.http_client import HttpClient
 from framehook.models import DownloadUrl, Export, Exports, Page, Timeline
-from framehook.options import ExportOptions, ExportOrId, Filters, job_id_of, to_query
+from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters, job_id_of, to_query
 from framehook.streams.watch import export_path
 
 PAGE_LIMIT = 200
@@ -73,6 +73,10 @@ class ExportCalls:
         """Mark exports that have ended, all of them if none are given, as seen; return them."""
         body = None if exports is None else {"job_ids": [job_id_of(export) for export in exports]}
         return (await self._http.load(Exports, "POST", "/api/exports/acknowledge", body=body)).exports
+
+    async def edit(self, export: ExportOrId, **edits: Unpack[ExportEdits]) -> Export:
+        """Change the name, the metadata or the project of an export in any state; None removes what is named."""
+        return await self._http.load(Export, "PATCH", _path(export), body=edits)
 
     async def cancel(self, export: ExportOrId) -> Export:
         """Cancel an export; raises Conflict if it has ended otherwise."""

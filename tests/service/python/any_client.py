@@ -21,14 +21,14 @@ class AnyClient:
 
     client: Client | AsyncClient
 
-    async def call(self, name: str, *arguments: object, **options: object) -> Any:
+    async def call(self, name: str, /, *arguments: object, **options: object) -> Any:
         """Call a method, such as `get` or `webhooks.list`."""
         method = self._method(name)
         if isinstance(self.client, AsyncClient):
             return await method(*arguments, **options)
         return await asyncio.to_thread(method, *arguments, **options)
 
-    async def items(self, name: str, *arguments: object, **options: object) -> AsyncGenerator[Any, None]:
+    async def items(self, name: str, /, *arguments: object, **options: object) -> AsyncGenerator[Any, None]:
         """Yield what a method yields."""
         items = self._method(name)(*arguments, **options)
         if isinstance(self.client, AsyncClient):
@@ -43,7 +43,7 @@ class AnyClient:
         finally:
             await asyncio.to_thread(items.close)
 
-    async def list_items(self, name: str, *arguments: object, **options: object) -> list[Any]:
+    async def list_items(self, name: str, /, *arguments: object, **options: object) -> list[Any]:
         """Return all that a method yields."""
         return [item async for item in self.items(name, *arguments, **options)]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from framehook.errors import ExportCancelled, ExportFailed, Gone, NotFound
-from framehook.http_client import HttpClient, Query
+from framehook.http_client import HttpClient
 from framehook.models import Export, Exports
+from framehook.options import Filters, matches, to_query
 from framehook.streams.stream_reader import Batch, OnDisconnect, StreamReader
 
 MAX_REMEMBERED = 10_000
@@ -52,7 +53,7 @@ class ExportsWatch:
     """A watch of all exports of a user that pass the filters."""
 
     http: HttpClient
-    query: Query
+    filters: Filters
     on_disconnect: OnDisconnect
     _active: dict[str, int] = field(default_factory=dict)  # the last sequence of each
     _ended: OrderedDict[str, int] = field(default_factory=OrderedDict)
@@ -63,7 +64,11 @@ class ExportsWatch:
         After a lost connection, an export that was active and is not listed any more is loaded, for it has ended.
         """
         reader = StreamReader(
-            self.http, "/api/exports/events", self._poll, self.query, on_disconnect=self.on_disconnect
+            self.http,
+            "/api/exports/events",
+            self._poll,
+            to_query(self.filters),
+            on_disconnect=self.on_disconnect,
         )
         async with aclosing(reader.read()) as batches:
             async for batch in batches:
@@ -93,7 +98,7 @@ class ExportsWatch:
         """Remember a state and tell whether it is newer than the last one."""
         job_id = export.job_id
         is_known = job_id in self._active or job_id in self._ended
-        if not is_known and not self._passes(export):
+        if not is_known and not matches(self.filters, export):
             return False
         if export.sequence <= max(self._active.get(job_id, 0), self._ended.get(job_id, 0)):
             return False
@@ -103,12 +108,3 @@ class ExportsWatch:
         if len(self._ended) > MAX_REMEMBERED:
             self._ended.popitem(last=False)
         return True
-
-    def _passes(self, export: Export) -> bool:
-        """Tell whether a state passes the filters, which polling does not send."""
-        present = {"status": export.status, "type": export.type, "project_id": str(export.project_id)}
-        return all(
-            present[name] in (value if isinstance(value, list | tuple) else [value])
-            for name, value in self.query.items()
-            if value is not None
-        )

@@ -1,0 +1,83 @@
+"""Options that name exports, and those that find them by what they are called."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from service.jobs.models import Status
+
+Name = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="What people call the export.")]
+ProjectId = Annotated[
+    str | None, typer.Option("--project-id", metavar="ID", help="The project of the export.")
+]
+Metadata = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata",
+        metavar="KEY=VALUE",
+        help="What the export is found by; may be repeated. Values are text.",
+    ),
+]
+TypeFilter = Annotated[
+    list[str] | None,
+    typer.Option("--type", metavar="TYPE", help="Only exports of this type; may be repeated."),
+]
+StatusFilter = Annotated[
+    list[Status] | None,
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        help="Only exports in this state: pending, processing, complete, error or cancelled; may be repeated.",
+    ),
+]
+ProjectFilter = Annotated[
+    str | None, typer.Option("--project-id", metavar="ID", help="Only exports of this project.")
+]
+MetadataFilter = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata", metavar="KEY=VALUE", help="Only exports with this in their metadata; may be repeated."
+    ),
+]
+
+
+def parse_moment(text: str) -> datetime:
+    """Parse a date or a time, without a time zone that of this machine; raises BadParameter."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no time; give one such as 2026-01-31 or 2026-01-31T12:00:00Z."
+        ) from None
+
+
+CreatedAfter = Annotated[
+    datetime | None,
+    typer.Option(
+        "--created-after",
+        metavar="TIME",
+        parser=parse_moment,
+        help="Only exports created at this time or later.",
+    ),
+]
+CreatedBefore = Annotated[
+    datetime | None,
+    typer.Option(
+        "--created-before", metavar="TIME", parser=parse_moment, help="Only exports created before this time."
+    ),
+]
+
+
+def parse_metadata(items: Sequence[str] | None) -> dict[str, str]:
+    """Parse the values of `--metadata`; raises BadParameter."""
+    metadata = {}
+    for item in items or ():
+        key, separator, value = item.partition("=")
+        if not separator or not key:
+            raise typer.BadParameter(f"{item!r} is not KEY=VALUE.", param_hint="--metadata")
+        if key in metadata:
+            raise typer.BadParameter(f"the key {key!r} is given twice.", param_hint="--metadata")
+        metadata[key] = value
+    return metadata

@@ -1,0 +1,93 @@
+"""Names and metadata on the command line: given with `export`, shown and found with `list` and `watch`."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.cli.test_commands import export_command, run, run_on
+from tests.support.live_server import DurableRunner, LiveServer, free_port, serve_app, settings_on
+
+
+@pytest.fixture
+async def server(data_dir: Path) -> AsyncIterator[LiveServer]:
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(serve_app(settings_on(free_port(), data_dir), DurableRunner()))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "match.mp4"
+    path.write_bytes(b"video")
+    return path
+
+
+async def submit(server: LiveServer, source: Path, *words: str) -> dict[str, Any]:
+    result = await run_on(server, *export_command(source, "--json", *words))
+    assert result.status == 0, result.err
+    job: dict[str, Any] = json.loads(result.out)
+    return job
+
+
+async def list_ids(server: LiveServer, *words: str) -> list[str]:
+    result = await run_on(server, "list", "--json", *words)
+    assert result.status == 0, result.err
+    return [export["job_id"] for export in json.loads(result.out)["exports"]]
+
+
+async def test_an_export_is_named_and_found(server: LiveServer, source: Path) -> None:
+    words = (
+        "--name",
+        "First\u202e goal",
+        "--metadata",
+        "order=A=1",
+        "--metadata",
+        "n=5",
+        "--project-id",
+        "7",
+    )
+    named = await submit(server, source, *words)
+    other = await submit(server, source, "--metadata", "n=5")
+    assert (named["name"], named["project_id"]) == ("First\u202e goal", "7")
+    assert named["metadata"] == {"order": "A=1", "n": "5"}
+    both = [other["job_id"], named["job_id"]]
+    for filters, expected in (
+        (("--metadata", "n=5"), both),
+        (("--metadata", "n=5", "--metadata", "order=A=1"), both[1:]),
+        (("--project-id", "7"), both[1:]),
+        (("--status", "pending", "--status", "processing", "--type", "framing", "--type", "overlay"), both),
+        (("--type", "overlay"), []),
+        (("--created-after", named["created_at"]), both),
+        (("--created-before", named["created_at"]), []),
+        (("--created-before", "2026-01-01"), []),
+    ):
+        assert await list_ids(server, *filters) == expected, filters
+    lines = (await run_on(server, "list")).out.splitlines()
+    assert lines[0].split()[:3] == ["JOB", "NAME", "TYPE"]
+    assert "First  goal" in lines[2]
+    await run_on(server, "cancel", named["job_id"])
+    assert (await run_on(server, "watch", named["job_id"])).err.startswith("  First  goal\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--metadata", "order"), "'order' is not KEY=VALUE."),
+        (("--metadata", "=1"), "'=1' is not KEY=VALUE."),
+        (("--metadata", "a=1", "--metadata", "a=2"), "the key 'a' is given twice."),
+        (("--created-after", "yesterday"), "'yesterday' is no time"),
+    ],
+)
+def test_a_wrong_option_is_named(words: tuple[str, ...], sentence: str) -> None:
+    result = run("list", *words)
+    assert result.status == 2
+    assert sentence in " ".join(result.err.split())
+
+
+async def test_what_the_service_rejects_is_said(server: LiveServer) -> None:
+    result = await run_on(server, "list", "--metadata", "a b=1")
+    assert result.status == 2
+    assert "metadata" in result.err
