@@ -47,17 +47,10 @@ def main(words: Sequence[str] | None = None) -> int:
 def run_benchmark(name: str, benchmark: Benchmark, options: Options) -> Report:
     """Run one benchmark and print its table."""
     print(f"\n{name}: {benchmark.description}\n", flush=True)
+    date, commit, machine = time.strftime("%Y-%m-%d"), read_commit(), read_machine()
     figures = benchmark.run(options)
-    date = time.strftime("%Y-%m-%d")
     report = Report(
-        name,
-        benchmark.description,
-        date,
-        read_commit(),
-        read_machine(),
-        options.rounds,
-        options.sizes,
-        figures,
+        name, benchmark.description, date, commit, machine, options.rounds, options.sizes, figures
     )
     print(render_table(report), flush=True)
     return report

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What figures depend on; `ffmpeg` is the program's version, `pyav` that of the library with its own FFmpeg."""
+    """What figures depend on; `ffmpeg` is the program's version, `pyav` that of the library with its own FFmpeg.
+
+    `load` is how many processes were running or waiting in the minute before.
+    """
 
     cores: int
     cpu: str
@@ -22,13 +25,15 @@ class Machine(msgspec.Struct, frozen=True):
     python: str
     pyav: str
     ffmpeg: str
+    load: float | None = None
 
     def describe(self) -> str:
         """Return a part of a sentence."""
         ffmpeg = f"ffmpeg {self.ffmpeg}" if self.ffmpeg else "no ffmpeg"
+        load = "" if self.load is None else f", load {self.load:.0f} at the start"
         return (
             f"{self.cores} cores of {self.cpu}, {self.memory_gib} GiB, {self.system}, Python {self.python}, "
-            f"PyAV {self.pyav}, {ffmpeg}"
+            f"PyAV {self.pyav}, {ffmpeg}{load}"
         )
 
 
@@ -43,6 +48,7 @@ def read_machine() -> Machine:
         python=platform.python_version(),
         pyav=version("av"),
         ffmpeg=_read_ffmpeg_version(),
+        load=os.getloadavg()[0],
     )
 
 

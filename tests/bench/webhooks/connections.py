@@ -42,8 +42,14 @@ async def measure(options: Options) -> list[Figure]:
                 posts[f"{scheme}, one that is kept"] = partial(client.post, url, content=b"{}")
                 posts[f"{scheme}, a connection each"] = partial(egress.post, url, body=b"{}", headers={})
             for variant, post in alternate(list(posts.items()), options.rounds):
+                began = time.process_time()
                 samples.add(variant, "median", await _time_posts(post, options.sizes["posts"]) * 1e3, "ms")
+                cpu = (time.process_time() - began) / options.sizes["posts"]
+                samples.add(variant, "CPU each, both sides", cpu * 1e3, "ms")
             await egress.close()
+    for scheme in ("http", "https"):
+        names = [name for name in posts if name.startswith(f"{scheme},")]
+        samples.add_ratios("CPU each, both sides", base=names[0], name="CPU, ratio", among=names)
     return samples.to_figures()
 
 
