@@ -11,19 +11,16 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.exports.latency import LOOK_SECONDS, open_service
 from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import start_postgresql
+from tests.bench.measure.submissions import CONNECTIONS, submit_exports
 from tests.bench.video.peers import prepare_film
 from tests.support.workers.processes import find_lock_holders
 
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
-CONNECTIONS = 16
 
 
 def measure(folder: Path, film: Path, count: int, settings: Mapping[str, str]) -> tuple[float, float]:
@@ -32,25 +29,13 @@ def measure(folder: Path, film: Path, count: int, settings: Mapping[str, str]) -
     with open_service(folder, film, 1, **limits, **settings) as service:
         url = f"http://127.0.0.1:{service.server.port}"
         body = {"type": "framing", "config": service.config}
-        asyncio.run(submit(url, body, 1))
+        asyncio.run(submit_exports(url, body, 1))
         while not (runs := find_lock_holders(lambda scratch: scratch.is_relative_to(folder))):
             time.sleep(LOOK_SECONDS)
         os.kill(runs[0], signal.SIGSTOP)
         began, cpu_seconds = time.perf_counter(), service.server.cpu_seconds()
-        asyncio.run(submit(url, body, count))
+        asyncio.run(submit_exports(url, body, count))
         return time.perf_counter() - began, service.server.cpu_seconds() - cpu_seconds
-
-
-async def submit(url: str, body: Mapping[str, Any], count: int) -> None:
-    """Submit exports, several at a time."""
-    slots = asyncio.Semaphore(CONNECTIONS)
-    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
-
-        async def submit_one() -> None:
-            async with slots:
-                (await http.post("/api/exports", json=body)).raise_for_status()
-
-        await asyncio.gather(*(submit_one() for _ in range(count)))
 
 
 def run(options: Options) -> list[Figure]:

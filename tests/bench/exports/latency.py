@@ -5,7 +5,6 @@ a reader of the export's events has the state. CPU is of the service and all pro
 (PSS): a page that several processes share counts once.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import Server, list_tree, serve_framehook
 from tests.bench.video.peers import prepare_film
 
-SECRET = "a secret that is long enough for a benchmark"
 INTERPRETER, FORKED = "a new interpreter for each process", "forked"
 VARIANTS = {INTERPRETER: "false", FORKED: "true"}
 PHASES = ("queued", "starting", "downloading", "processing", "uploading", "finalizing", "done")
@@ -30,7 +28,6 @@ STATES = {"first frame": "processing", "last frame": "uploading", "complete": "d
 EXPORTS = 2
 MEBIBYTE = 2**20
 LOOK_SECONDS = 0.02
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,6 @@ class Service:
     user: User
     config: Mapping[str, Any]
     idle_processes: int
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time of the service and the processes below it, also of those that have ended."""
-        return sum(map(_read_cpu_seconds, list_tree(self.server.process.pid)))
 
     def memory_below(self) -> float:
         """Return the memory of all processes below the service, in MiB."""
@@ -68,7 +61,7 @@ class Service:
 def open_service(folder: Path, film: Path, seconds: int, **settings: str) -> Iterator[Service]:
     """Start a service that has exported once and has its fork server."""
     limits = {"LOCAL_WORKERS": str(EXPORTS), **settings}
-    with serve_framehook(folder, limits, secret=SECRET) as server:
+    with serve_framehook(folder, limits) as server:
         user = User(f"http://127.0.0.1:{server.port}")
         crop = {"time": 0, "x": 0, "y": 0, "width": 640, "height": 360}
         config = {"keyframes": [crop], "trim": {"start": 0, "end": seconds}, "output_width": 640}
@@ -102,23 +95,15 @@ def run(options: Options) -> list[Figure]:
             for variant, value in VARIANTS.items()
         }
         for variant, service in alternate(list(services.items()), options.rounds):
-            cpu_seconds = service.cpu_seconds()
+            cpu_seconds = service.server.tree_cpu_seconds()
             for state, milliseconds in service.export().items():
                 samples.add(variant, state, milliseconds, "ms")
-            samples.add(variant, "CPU", (service.cpu_seconds() - cpu_seconds) * 1e3, "ms")
+            samples.add(variant, "CPU", (service.server.tree_cpu_seconds() - cpu_seconds) * 1e3, "ms")
             samples.add(variant, "memory, idle", service.memory_below(), "MiB")
             samples.add(variant, f"memory, {EXPORTS} runs", measure_memory(service), "MiB")
     for measure in ("first frame", "complete", "CPU"):
         samples.add_ratios(measure, base=INTERPRETER)
     return samples.to_figures()
-
-
-def _read_cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and of its children that have ended (proc(5), fields 14 to 17)."""
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return sum(map(int, fields[11:15])) / _TICKS
-    return 0.0
 
 
 def _read_pss_bytes(pid: int) -> int:

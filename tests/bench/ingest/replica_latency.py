@@ -15,7 +15,7 @@ import httpx
 
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import postgresql_rows
-from tests.bench.ingest.throughput import SECRET, attempt_key, requests_for
+from tests.bench.ingest.throughput import attempt_key, requests_for
 from tests.bench.measure.samples import Samples, percentile
 from tests.bench.measure.servers import Server, serve_framehook, start_postgresql
 
@@ -86,7 +86,7 @@ def run(options: Options) -> list[Figure]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
         url = stack.enter_context(start_postgresql())
         first, second = (
-            stack.enter_context(serve_framehook(folder / name, {"DATABASE_URL": url}, secret=SECRET))
+            stack.enter_context(serve_framehook(folder / name, {"DATABASE_URL": url}))
             for name in ("first", "second")
         )
         for _ in range(options.rounds):

@@ -29,9 +29,9 @@ from service.jobs.serializers import JobSerializer
 from service.webhooks.outbox import Outbox
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows
-from tests.bench.ingest.throughput import CONNECTIONS, SECRET, attempt_key, requests_for
+from tests.bench.ingest.throughput import CONNECTIONS, attempt_key, requests_for
 from tests.bench.measure.samples import Samples, alternate
-from tests.bench.measure.servers import start_postgresql
+from tests.bench.measure.servers import SECRET, start_postgresql
 from tests.support.job_factory import FakeChanges
 
 EACH = 100

@@ -23,10 +23,16 @@ from pathlib import Path
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows, usual_rows
 from tests.bench.measure.samples import Samples, alternate, percentile
-from tests.bench.measure.servers import Server, serve, serve_framehook, serve_on_own_server, start_postgresql
+from tests.bench.measure.servers import (
+    SECRET,
+    Server,
+    serve,
+    serve_framehook,
+    serve_on_own_server,
+    start_postgresql,
+)
 
 CONNECTIONS = 64
-SECRET = "a secret that is long enough for a benchmark"
 BARE = "bare ASGI application on the service's server"
 USUAL = "usual code: a session and a commit each, SQLite"
 
@@ -180,12 +186,10 @@ def _variants(stack: ExitStack) -> Iterator[Variant]:
     }
     bare = stack.enter_context(serve_on_own_server("tests.bench.ingest.baseline_apps:Ceiling"))
     yield Variant(BARE, bare, lambda _job_ids: None, attempt_key)
-    sqlite = stack.enter_context(serve_framehook(folder / "sqlite", {}, secret=SECRET))
+    sqlite = stack.enter_context(serve_framehook(folder / "sqlite", {}))
     yield Variant("Framehook, SQLite", sqlite, sqlite_rows(folder / "sqlite" / "framehook.db"), attempt_key)
     url = stack.enter_context(start_postgresql())
-    postgres = stack.enter_context(
-        serve_framehook(folder / "postgresql", {"DATABASE_URL": url}, secret=SECRET)
-    )
+    postgres = stack.enter_context(serve_framehook(folder / "postgresql", {"DATABASE_URL": url}))
     yield Variant("Framehook, PostgreSQL", postgres, postgresql_rows(url), attempt_key)
     usual = stack.enter_context(
         serve("tests.bench.ingest.baseline_apps:usual", environment=usual_environment)

@@ -24,13 +24,12 @@ from tests.bench.large_files.large_client import TimedState, User
 from tests.bench.measure.bandwidth_limit import Link, limit_bandwidth
 from tests.bench.measure.peak_memory import read_memory, watch_peak
 from tests.bench.measure.samples import Samples, alternate
-from tests.bench.measure.servers import Server, run_server, serve_framehook
+from tests.bench.measure.servers import SECRET, Server, run_server, serve_framehook
 from tests.bench.modal.in_flight import start_control_plane
 from tests.bench.video.memory import repeat_film
 from tests.bench.video.peers import ROOT, prepare_film
 from tests.support.live_server import free_port
 
-SECRET = "a secret that is long enough for a benchmark"
 INTRA = {"preset": "ultrafast", "qp": "18", "g": "1"}
 CROP = {"x": 656, "y": 0, "width": 607, "height": 1080}
 URL_SECONDS = 3_600
@@ -102,9 +101,7 @@ def open_with_folder(folder: Path, width: float) -> Iterator[Site]:
         here = f"http://127.0.0.1:{port}"
         settings = {"MODAL_ENABLED": "true", "PUBLIC_URL": link.url, "CALLBACK_URL": here}
         urls = UrlSigner(link.url, hmac.digest(SECRET.encode(), b"files", "sha256"))
-        with serve_framehook(
-            folder / "var", modal.environment | settings, secret=SECRET, port=port
-        ) as server:
+        with serve_framehook(folder / "var", modal.environment | settings, port=port) as server:
             yield Site(
                 User(here), server, link, lambda key: urls.sign(Grant("read", "local", key), URL_SECONDS).url
             )
@@ -137,9 +134,7 @@ def open_with_bucket(folder: Path, width: float) -> Iterator[Site]:
             "R2_SECRET_ACCESS_KEY": bucket.secret_access_key,
             "R2_BUCKET_NAME": bucket.bucket,
         }
-        with serve_framehook(
-            folder / "var", modal.environment | settings, secret=SECRET, port=port
-        ) as server:
+        with serve_framehook(folder / "var", modal.environment | settings, port=port) as server:
             user = User(settings["PUBLIC_URL"])
             yield Site(user, server, link, lambda key: asyncio.run(presign(bucket, key)))
 

@@ -18,14 +18,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import Server, serve_framehook
+from tests.bench.measure.submissions import CONNECTIONS, submit_exports
 from tests.support.live_server import free_port
 
-SECRET = "a secret that is long enough for a benchmark"
 SCRIPT = Path(__file__).parents[1] / "baselines" / "modal_calls.py"
 BARE = "bare: spawn.aio, nothing stored"
 WAYS = {
@@ -35,7 +33,6 @@ WAYS = {
     "usual: a thread each": "threads",
 }
 FRAMEHOOK = "Framehook: HTTP, row, spawn, call id"
-CONNECTIONS = 16
 PATIENCE_SECONDS = 40.0
 LOOK_SECONDS = 0.02
 MEBIBYTE = 2**20
@@ -141,23 +138,16 @@ def measure_exports(held: ControlPlane, folder: Path, count: int) -> Cost:
     source = folder / "objects" / "local" / "uploads" / "match.mp4"
     source.parent.mkdir(parents=True)
     source.write_bytes(b"a video")
-    with serve_framehook(folder, environment, secret=SECRET, port=port) as server:
-        measure_calls(held, server, lambda: asyncio.run(submit(port, CONNECTIONS)), CONNECTIONS)
-        return measure_calls(held, server, lambda: asyncio.run(submit(port, count)), count)
+    with serve_framehook(folder, environment, port=port) as server:
+        measure_calls(held, server, lambda: submit(port, CONNECTIONS), CONNECTIONS)
+        return measure_calls(held, server, lambda: submit(port, count), count)
 
 
-async def submit(port: int, count: int) -> None:
+def submit(port: int, count: int) -> None:
     """Submit exports, several at a time."""
     crop = {"keyframes": [{"time": 0, "x": 0, "y": 0, "width": 320, "height": 180}]}
     body = {"type": "framing", "config": {"input_key": "uploads/match.mp4", **crop}}
-    few = asyncio.Semaphore(CONNECTIONS)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http:
-
-        async def one() -> None:
-            async with few:
-                (await http.post("/api/exports", json=body)).raise_for_status()
-
-        await asyncio.gather(*(one() for _ in range(count)))
+    asyncio.run(submit_exports(f"http://127.0.0.1:{port}", body, count))
 
 
 def _threads(server: Server) -> int:

@@ -23,7 +23,7 @@ import httpx
 
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import sqlite_rows
-from tests.bench.ingest.throughput import SECRET, attempt_key
+from tests.bench.ingest.throughput import attempt_key
 from tests.bench.measure.samples import Samples, alternate, percentile
 from tests.bench.measure.servers import Server, serve_framehook
 from tests.bench.webhooks.hostile_receivers import HOSTILE, Arrivals, receive_with, start_hostile_receivers
@@ -134,7 +134,7 @@ async def open_site() -> AsyncIterator[Site]:
     async with AsyncExitStack() as stack:
         sync = stack.enter_context(ExitStack())
         folder = Path(sync.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
-        server = sync.enter_context(serve_framehook(folder, ALLOWED, secret=SECRET))
+        server = sync.enter_context(serve_framehook(folder, ALLOWED))
         limits = httpx.Limits(max_connections=32)
         address = f"http://127.0.0.1:{server.port}"
         client = await stack.enter_async_context(

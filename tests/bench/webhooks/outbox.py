@@ -9,7 +9,7 @@ import httpx
 
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import postgresql_rows, sqlite_rows
-from tests.bench.ingest.throughput import SECRET, Variant, attempt_key, measure
+from tests.bench.ingest.throughput import Variant, attempt_key, measure
 from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import serve_framehook, start_postgresql
 from tests.bench.webhooks.latency import ALLOWED
@@ -56,8 +56,8 @@ def _variants(stack: ExitStack, folder: Path) -> Iterator[tuple[str, Variant, Ca
         shared = ALLOWED | ({"DATABASE_URL": url} if database == "PostgreSQL" else {})
         insert = postgresql_rows(url) if database == "PostgreSQL" else None
         bare_folder, whole_folder = folder / f"{database}-bare", folder / f"{database}-whole"
-        bare = stack.enter_context(serve_framehook(bare_folder, shared, secret=SECRET, code=_TAKEN_OUT))
-        whole = stack.enter_context(serve_framehook(whole_folder, shared, secret=SECRET))
+        bare = stack.enter_context(serve_framehook(bare_folder, shared, code=_TAKEN_OUT))
+        whole = stack.enter_context(serve_framehook(whole_folder, shared))
         for mode, events in MODES.items():
             server, own = (bare, bare_folder) if mode == WITHOUT else (whole, whole_folder)
             rows = insert or sqlite_rows(own / "framehook.db")
