@@ -116,7 +116,7 @@ class ChangeFeed(Protocol):
 
 
 class Database(Protocol):
-    """A database: `reading` and `transaction` for SQLAlchemy, `batch` for SQL that goes to the driver itself."""
+    """A database: `reading` and `transaction` for SQLAlchemy; the others for SQL that goes to the driver itself."""
 
     url: str
     before_commit: BeforeCommit
@@ -154,6 +154,19 @@ class Database(Protocol):
 
         A database may not be able to remove all of it; each says what stays.
         """
+        ...
+
+    async def update(
+        self, table: StagedTable, rows: Sequence[msgspec.Struct], statement: str
+    ) -> Sequence[Sequence[Any]]:
+        """Run one statement on staged rows, as a transaction of its own, and return what it returns.
+
+        The first two columns are a `ChangedRow`, which the commit announces.
+        """
+        ...
+
+    async def fetch(self, statement: str, values: Mapping[str, object]) -> Sequence[Row]:
+        """Read what is committed, on the driver itself."""
         ...
 
     async def check(self) -> None:

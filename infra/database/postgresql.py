@@ -3,11 +3,12 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 import asyncpg
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
@@ -20,17 +21,18 @@ from infra.database.base import (
     ChangedRow,
     ChangeFeed,
     Dialect,
+    Row,
+    StagedTable,
     no_op_hook,
 )
 from infra.database.dead_peers import enable_keep_alive, ping_at_checkout, run_while_alive
-from infra.database.postgresql_batch import PostgresBatch
+from infra.database.dialects import POSTGRESQL
+from infra.database.postgresql_batch import NOTIFY_BYTES, PostgresBatch, update_and_announce
 from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
 
 T = TypeVar("T")
 
 CHANNEL: Final = "framehook_jobs"
-NOTIFY_BYTES: Final = 7_500
-"""PostgreSQL accepts less than 8,000 bytes in a notification."""
 DEADLOCK_TRIES: Final = 5
 TRANSIENT_ERRORS: Final = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 CONNECT_SECONDS: Final = 10.0
@@ -38,7 +40,6 @@ LISTEN_CONNECT_SECONDS: Final = 3.0
 """Short, since subscribers wait for it; a failed connection is tried again."""
 VACUUM_SECONDS: Final = 600.0
 IDLE_IN_TRANSACTION: Final = "10s"
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 Connection = Any  # asyncpg has no types
 
@@ -52,25 +53,6 @@ def asyncpg_dsn(url: str) -> str:
     """Return the URL as asyncpg reads it: without SQLAlchemy's driver name."""
     scheme, _, rest = url.partition("://")
     return f"postgresql://{rest}" if "+" in scheme or scheme == "postgres" else url
-
-
-class PostgresDialect:
-    """SQL as PostgreSQL spells it."""
-
-    async def lock(self, session: AsyncSession, key: str) -> None:
-        """Lock the key until the transaction ends."""
-        await session.execute(_LOCK, {"key": key})
-
-    def json_rows(self, parameter: str) -> str:
-        """Return a JSON array's strings as a table."""
-        return f"json_array_elements_text(CAST({parameter} AS json))"
-
-    def json_array(self, expression: str) -> str:
-        """Return the aggregate that makes a JSON array."""
-        return f"json_agg({expression})"
-
-
-POSTGRESQL: Final = PostgresDialect()
 
 
 class PostgresDatabase:
@@ -126,31 +108,54 @@ class PostgresDatabase:
 
     async def batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
         """Run `work` on a connection of the driver as one transaction; after a deadlock it runs again."""
-        async with self._batch_lock:
-            for _ in range(DEADLOCK_TRIES - 1):
-                try:
-                    return await self._try_batch(work)
-                except TRANSIENT_ERRORS:
-                    continue
-            return await self._try_batch(work)
 
-    async def _try_batch(self, work: Callable[[BatchConnection], Awaitable[T]]) -> T:
-        connection = self._batch_connection
-        if connection is None or connection.is_closed():
-            connection = self._batch_connection = await self._connect()
-        try:
+        async def run(connection: Connection) -> T:
             async with connection.transaction():
                 batch = PostgresBatch(connection)
                 result = await work(batch)
                 for payload in self._payloads(batch.changed_rows):
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, payload)
+            return result
+
+        return await self._run_on_driver(run)
+
+    async def update(
+        self, table: StagedTable, rows: Sequence[msgspec.Struct], statement: str
+    ) -> Sequence[Sequence[Any]]:
+        """Run one statement on staged rows; it commits and announces in the same exchange with the server."""
+        return await self._run_on_driver(
+            lambda connection: update_and_announce(
+                connection, table, rows, statement, channel=CHANNEL, sender=self.instance
+            )
+        )
+
+    async def fetch(self, statement: str, values: Mapping[str, object]) -> Sequence[Row]:
+        """Read what is committed."""
+        return await self._run_on_driver(
+            lambda connection: PostgresBatch(connection).fetch(statement, values)
+        )
+
+    async def _run_on_driver(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        async with self._batch_lock:
+            for _ in range(DEADLOCK_TRIES - 1):
+                try:
+                    return await self._try_on_driver(work)
+                except TRANSIENT_ERRORS:
+                    continue
+            return await self._try_on_driver(work)
+
+    async def _try_on_driver(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        connection = self._batch_connection
+        if connection is None or connection.is_closed():
+            connection = self._batch_connection = await self._connect()
+        try:
+            return await work(connection)
         except TRANSIENT_ERRORS:
             raise
         except BaseException:  # cut off or cancelled: the state of the connection is unknown
             connection.terminate()
             self._batch_connection = None
             raise
-        return result
 
     async def listen(
         self,

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from infra.database.base import ChangedRow, Row, StagedTable
+
+NOTIFY_BYTES: Final = 7_500
+"""PostgreSQL accepts less than 8,000 bytes in a notification."""
 
 Connection = Any  # asyncpg has no types
 
@@ -49,11 +52,49 @@ class PostgresBatch:
 
         One parameter of JSON costs the driver, and so this process, a third of what an array for each column costs.
         """
-        columns = ", ".join(f"{name} {sql_type}" for name, sql_type in table.columns.items())
-        with_clause = (
-            f"WITH {table.name} AS (SELECT * FROM json_to_recordset($1) AS {table.name} ({columns}))"  # noqa: S608
-        )
-        return PostgresStagedRows(self._connection, with_clause, msgspec.json.encode(rows).decode())
+        return PostgresStagedRows(self._connection, f"WITH {_define_staged(table)}", _encode(rows))
+
+
+async def update_and_announce(
+    connection: Connection,
+    table: StagedTable,
+    rows: Sequence[msgspec.Struct],
+    statement: str,
+    *,
+    channel: str,
+    sender: str,
+) -> Sequence[Sequence[Any]]:
+    """Run one statement on staged rows, and notify `channel` of the rows in the first two columns that it returns.
+
+    Outside of a transaction this costs one exchange with the server: it begins, updates, notifies and commits.
+    """
+    records = await connection.fetch(
+        _add_announcement(_define_staged(table), statement), _encode(rows), channel, sender
+    )
+    return [record[:-1] for record in records]
+
+
+@cache
+def _add_announcement(staged: str, statement: str) -> str:
+    # Each notification has as many rows as fit. A CTE that nothing refers to would not run, so they are counted.
+    return f"""
+        WITH {staged}, changed (row_id, owner_id) AS ({statement}),
+        pairs AS (SELECT row_id, json_build_array(row_id, owner_id)::text AS pair FROM changed),
+        parts AS (
+            SELECT pair, sum(octet_length(pair) + 1) OVER (ORDER BY row_id) / {NOTIFY_BYTES // 2} AS part FROM pairs),
+        notified AS (
+            SELECT pg_notify($2, $3 || ' [' || string_agg(pair, ',') || ']') FROM parts GROUP BY part)
+        SELECT changed.*, (SELECT count(*) FROM notified) FROM changed
+    """  # noqa: S608 - constants only
+
+
+def _define_staged(table: StagedTable) -> str:
+    columns = ", ".join(f"{name} {sql_type}" for name, sql_type in table.columns.items())
+    return f"{table.name} AS (SELECT * FROM json_to_recordset($1) AS {table.name} ({columns}))"  # noqa: S608
+
+
+def _encode(rows: Sequence[msgspec.Struct]) -> str:
+    return msgspec.json.encode(rows).decode()
 
 
 class PostgresStagedRows:

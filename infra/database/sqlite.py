@@ -6,12 +6,13 @@ SQLite's own busy timeout, which sleeps and polls.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -26,8 +27,11 @@ from infra.database.base import (
     BeforeCommit,
     ChangeFeed,
     Dialect,
+    Row,
+    StagedTable,
     no_op_hook,
 )
+from infra.database.dialects import SQLITE
 from infra.database.sessions import DatabaseTasks, make_session_factory, open_session
 from infra.database.sqlite_batch import SqliteBatch
 
@@ -38,6 +42,7 @@ BUSY_PAUSE_SECONDS = 0.01
 LOG_TIMEOUT_SECONDS = 2.0
 """How long readers may keep the log from being emptied; writers wait as long."""
 _PRAGMAS = (
+    "temp_store=MEMORY",  # the tables of staged rows need not be files
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
@@ -54,24 +59,6 @@ def sqlite_url(path: Path) -> str:
 def sqlite_path(url: str) -> Path:
     """Return the file that a SQLite URL names."""
     return Path(make_url(url).database or "")
-
-
-class SqliteDialect:
-    """SQL as SQLite spells it."""
-
-    async def lock(self, session: AsyncSession, key: str) -> None:
-        """Do nothing: a transaction that may write is the only one."""
-
-    def json_rows(self, parameter: str) -> str:
-        """Return a JSON array's strings as a table."""
-        return f"json_each({parameter})"
-
-    def json_array(self, expression: str) -> str:
-        """Return the aggregate that makes a JSON array."""
-        return f"json_group_array({expression})"
-
-
-SQLITE: Final = SqliteDialect()
 
 
 class SqliteDatabase:
@@ -92,6 +79,7 @@ class SqliteDatabase:
         self._write_lock = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._connection: sqlite3.Connection | None = None
+        self._reading_connection: sqlite3.Connection | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -130,7 +118,7 @@ class SqliteDatabase:
         """
         await self._write_lock.acquire()
         try:
-            connection = self._connection or self._connect()
+            connection = self._connection = self._connection or self._connect()
             await _begin(connection)
             result = await _run_or_roll_back(work, connection)
         except BaseException:
@@ -148,6 +136,21 @@ class SqliteDatabase:
         async with self._write_lock:
             return await self._tasks.run(asyncio.to_thread(_empty_log, self._path))
 
+    async def update(
+        self, table: StagedTable, rows: Sequence[msgspec.Struct], statement: str
+    ) -> Sequence[Sequence[Any]]:
+        """Run one statement on staged rows, as a transaction of its own."""
+
+        async def run(connection: BatchConnection) -> Sequence[Sequence[Any]]:
+            return await (await connection.stage(table, rows)).fetch(statement)
+
+        return await self.batch(run)
+
+    async def fetch(self, statement: str, values: Mapping[str, object]) -> Sequence[Row]:
+        """Read what is committed; another connection than that of batches sees no more."""
+        connection = self._reading_connection = self._reading_connection or self._connect()
+        return connection.execute(statement, values).fetchall()
+
     async def check(self) -> None:
         """Raise if the database does not answer."""
         async with self.reading() as session:
@@ -158,8 +161,9 @@ class SqliteDatabase:
         await self._reader.dispose()
         await self._writer.dispose()
         self._thread.shutdown()
-        if self._connection is not None:
-            self._connection.close()
+        for connection in (self._connection, self._reading_connection):
+            if connection is not None:
+                connection.close()
 
     async def _end_transaction(self, session: AsyncSession) -> None:
         """Close the session, which rolls back what is not committed, and then release the write lock."""
@@ -184,7 +188,6 @@ class SqliteDatabase:
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("PRAGMA busy_timeout = 0")  # the event loop must not wait in SQLite
         connection.row_factory = sqlite3.Row
-        self._connection = connection
         return connection
 
 

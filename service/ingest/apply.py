@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from infra.database.base import BatchConnection, Row, StagedTable
+from infra.database.base import BatchConnection, Database, Row, StagedTable
 from service.ingest import sql
 from service.ingest.changes import (
     Applied,
@@ -29,6 +29,12 @@ class RefusedRow(msgspec.Struct, frozen=True):
 
 REPORTED = StagedTable("reported", ProgressRow)
 REFUSED = StagedTable("refused", RefusedRow)
+
+
+async def tick_quietly(database: Database, changes: Sequence[Change]) -> dict[str, Applied]:
+    """Apply ticks of different jobs by one statement, which is a transaction of its own; return those applied."""
+    applied = await database.update(REPORTED, _to_rows(changes), sql.QUIET_TICK)
+    return {job_id: Applied(sequence, user_id) for job_id, user_id, sequence in applied}
 
 
 async def apply_all(connection: BatchConnection, changes: Sequence[Change]) -> list[Outcome]:
@@ -59,9 +65,7 @@ async def _apply_group(connection: BatchConnection, changes: Mapping[str, Change
 async def _advance_jobs(connection: BatchConnection, changes: Sequence[Change]) -> dict[str, Applied]:
     if not changes:
         return {}
-    # The same order in every replica, so that two batches rarely wait for each other's rows in a cycle.
-    rows = sorted(map(to_row, changes), key=lambda row: row.job_id)
-    reported = await connection.stage(REPORTED, rows)
+    reported = await connection.stage(REPORTED, _to_rows(changes))
     ticks = await reported.fetch(sql.TICK)
     outcomes = {job_id: Applied(sequence, user_id) for job_id, user_id, sequence in ticks}
     if len(outcomes) < len(changes):
@@ -69,6 +73,11 @@ async def _advance_jobs(connection: BatchConnection, changes: Sequence[Change]) 
         for row in await reported.fetch(sql.ADVANCE):
             outcomes[row["job_id"]] = await _record_event(connection, row, by_job[row["job_id"]])
     return outcomes
+
+
+def _to_rows(changes: Sequence[Change]) -> list[ProgressRow]:
+    # The same order in every replica, so that two batches rarely wait for each other's rows in a cycle.
+    return sorted(map(to_row, changes), key=lambda row: row.job_id)
 
 
 async def _end_attempt(connection: BatchConnection, change: Change) -> Row | None:

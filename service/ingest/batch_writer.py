@@ -5,19 +5,29 @@ sequence of the newer one. Committed changes are published to local subscribers 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 
-from infra.database.base import Database
+from infra.database.base import Database, to_json_array
 from service.fanout.changes import JobChanges
 from service.ingest import store
 from service.ingest.changes import Applied, Change, Outcome
-from service.jobs import queries
+from service.jobs import transition_sql
+from service.jobs.transitions import to_job
 from service.webhooks.outbox import Outbox
+
+logger = logging.getLogger("framehook.callbacks")
 
 MAX_BATCH = 500
 
-PendingChange = tuple[Change, "asyncio.Future[Outcome]"]
+OnOutcome = Callable[[Outcome | Exception], None]
+"""Gets the outcome of a change after its commit, or what kept it from being committed."""
+PendingChange = tuple[Change, OnOutcome]
+Write = Callable[[Sequence[Change]], Awaitable[Sequence[Outcome | None]]]
+"""Commits changes and returns their outcomes; None for a change that it left alone."""
 
 
 @dataclass
@@ -51,10 +61,14 @@ class BatchWriter:
 
     def submit(self, change: Change) -> "asyncio.Future[Outcome]":
         """Return a future of the outcome, set after the commit; it raises if the commit fails."""
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending.append((change, outcome))
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.enqueue(change, partial(_set_outcome, future))
+        return future
+
+    def enqueue(self, change: Change, on_outcome: OnOutcome) -> None:
+        """Call `on_outcome` after the commit, or when it fails: a future for each callback would cost more."""
+        self._pending.append((change, on_outcome))
         self._ready.set()
-        return outcome
 
     async def run(self) -> None:
         """Write batches until cancelled; a batch that is being written then is still committed."""
@@ -75,33 +89,43 @@ class BatchWriter:
         return batch
 
     async def _commit(self, batch: Sequence[PendingChange]) -> None:
+        """Commit the ticks that change nothing but their row, and then all other changes."""
+        for write in (self._write_ticks, self._write_batch):
+            if batch:
+                batch = await self._write(batch, write)
+
+    async def _write(self, batch: Sequence[PendingChange], write: Write) -> Sequence[PendingChange]:
+        """Commit changes, publish them and tell their callers; return the changes that are left."""
         changes = [change for change, _ in batch]
         try:
-            outcomes = await self._write_batch(changes)
+            outcomes = await write(changes)
         except BaseException as error:
             self.stats.failures += 1
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error if isinstance(error, Exception) else WriterStopped())
+            _report(batch, repeat(error if isinstance(error, Exception) else WriterStopped()))
             if not isinstance(error, Exception):
                 raise
-            return
-        self.stats.batches += 1
-        self.stats.changes += len(batch)
+            return []
+        left = [pending for pending, outcome in zip(batch, outcomes, strict=True) if outcome is None]
+        self.stats.batches += len(left) < len(batch)
+        self.stats.changes += len(batch) - len(left)
         try:
-            changed = store.select_newest(changes, outcomes)
-            self._changes.wake_deliveries(changed.keys())
-            await self._notify(changed)
-        finally:  # the changes are committed, even if publishing them fails
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if not future.done():
-                    future.set_result(outcome)
+            await self._notify(store.select_newest(changes, outcomes))
+        except BaseException:
+            _report(left, repeat(WriterStopped()))
+            raise
+        finally:  # these changes are committed, even if publishing them fails
+            _report(batch, outcomes)
+        return left
 
-    async def _write_batch(self, changes: Sequence[Change]) -> list[Outcome]:
+    async def _write_ticks(self, changes: Sequence[Change]) -> Sequence[Outcome | None]:
+        return await store.write_ticks(self._database, changes)
+
+    async def _write_batch(self, changes: Sequence[Change]) -> Sequence[Outcome | None]:
         return await store.write(self._database, changes, self._outbox)
 
     async def _notify(self, changed: Mapping[str, Applied]) -> None:
         """Publish the changed jobs; a job that has no local subscriber is not even read."""
+        self._changes.wake_deliveries(changed.keys())
         unread = []
         for job_id, outcome in changed.items():
             if outcome.job is not None:
@@ -109,7 +133,25 @@ class BatchWriter:
             elif self._changes.has_subscribers(job_id, str(outcome.user_id)):
                 unread.append(job_id)
         if unread:
-            async with self._database.reading() as session:
-                jobs = await queries.list_by_ids(session, unread)
-            for job in jobs:
-                self._changes.publish(job)
+            statement = transition_sql.select_by_ids(self._database.dialect)
+            for row in await self._database.fetch(statement, {"jobs": to_json_array(unread)}):
+                self._changes.publish(to_job(row))
+
+
+def _set_outcome(future: "asyncio.Future[Outcome]", outcome: Outcome | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _report(batch: Sequence[PendingChange], outcomes: Iterable[Outcome | Exception | None]) -> None:
+    for (_, on_outcome), outcome in zip(batch, outcomes, strict=False):
+        if outcome is None:
+            continue
+        try:
+            on_outcome(outcome)
+        except Exception:  # the others still get theirs
+            logger.exception("the outcome of a callback could not be reported")

@@ -1,6 +1,6 @@
 """The statements that apply callbacks, in SQL that both databases understand.
 
-Nearly all callbacks are ticks, so they have a statement which changes no indexed column. SQLite then does not change
+Nearly all callbacks are ticks, so they have statements which change no indexed column. SQLite then does not change
 its indexes, and PostgreSQL can write the new version of the row to the same page (a HOT update). Indexed columns are
 written only by the statements that change them.
 
@@ -9,6 +9,7 @@ alone, with `:parameters`, by the transitions that the service itself uses. Ever
 and the step that the row must be behind, so the database decides every race.
 """
 
+from callbacks.envelope import EventType
 from service.ingest.changes import ProgressRow
 from service.jobs import transition_sql
 from service.jobs.models import Job
@@ -37,6 +38,8 @@ _COPY = ", ".join(
     f"{name} = reported.{name}" for name in ProgressRow.__struct_fields__ if name not in _TREATED
 )
 
+_WANTS_PROGRESS = f"webhook_endpoints.events LIKE '%{EventType.PROGRESS}%'"
+
 # Columns that every tick may change.
 _PROGRESS = f"""
     progress = CASE WHEN reported.progress > export_jobs.progress THEN reported.progress
@@ -48,10 +51,26 @@ _PROGRESS = f"""
     FROM reported WHERE {_IS_NEWER}
 """
 
-TICK = f"""
-UPDATE export_jobs SET {_PROGRESS} AND export_jobs.status = 'processing' AND export_jobs.phase = reported.phase
-RETURNING export_jobs.job_id, export_jobs.user_id, export_jobs.sequence
+# An endpoint that wants progress has a delivery written for it, in the same transaction.
+_HAS_NO_READER = f"""
+    NOT EXISTS (SELECT 1 FROM webhook_endpoints
+        WHERE webhook_endpoints.job_id = export_jobs.job_id AND enabled AND {_WANTS_PROGRESS})
+    AND NOT EXISTS (SELECT 1 FROM webhook_endpoints WHERE webhook_endpoints.job_id IS NULL
+        AND webhook_endpoints.user_id = export_jobs.user_id AND enabled AND {_WANTS_PROGRESS})
 """  # noqa: S608 - made of constants, as are all of these
+
+
+def _tick(guard: str) -> str:
+    return f"""
+        UPDATE export_jobs SET {_PROGRESS}
+            AND export_jobs.status = 'processing' AND export_jobs.phase = reported.phase AND {guard}
+        RETURNING export_jobs.job_id, export_jobs.user_id, export_jobs.sequence
+    """  # noqa: S608
+
+
+TICK = _tick("TRUE")
+QUIET_TICK = _tick(_HAS_NO_READER)
+"""Changes only jobs whose progress no webhook wants, so that nothing else has to be written with it."""
 
 ADVANCE = f"""
 UPDATE export_jobs SET

@@ -3,9 +3,24 @@
 from collections.abc import Iterable, Sequence
 
 from infra.database.base import BatchConnection, Database
-from service.ingest.apply import apply_all
-from service.ingest.changes import Applied, Change, Outcome
+from service.ingest.apply import apply_all, tick_quietly
+from service.ingest.changes import Applied, Change, Outcome, group_by_job
 from service.webhooks.outbox import Outbox, PendingEvents
+
+
+async def write_ticks(database: Database, changes: Sequence[Change]) -> list[Outcome | None]:
+    """Apply the ticks that change their row and nothing else; None for every other change.
+
+    Nearly all changes are such ticks. They need neither a timeline nor deliveries, so one statement does.
+    """
+    outcomes: list[Outcome | None] = [None] * len(changes)
+    first, *_ = group_by_job(changes)
+    ticks = {job_id: index for job_id, index in first.items() if changes[index].is_tick}
+    if ticks:
+        applied = await tick_quietly(database, [changes[index] for index in ticks.values()])
+        for job_id, outcome in applied.items():
+            outcomes[ticks[job_id]] = outcome
+    return outcomes
 
 
 async def write(database: Database, changes: Sequence[Change], outbox: Outbox | None = None) -> list[Outcome]:
@@ -22,7 +37,7 @@ async def write(database: Database, changes: Sequence[Change], outbox: Outbox | 
     return await database.batch(apply)
 
 
-def select_newest(changes: Iterable[Change], outcomes: Iterable[Outcome]) -> dict[str, Applied]:
+def select_newest(changes: Iterable[Change], outcomes: Iterable[Outcome | None]) -> dict[str, Applied]:
     """Return the last outcome for each job that was changed, by its id."""
     newest: dict[str, Applied] = {}
     for change, outcome in zip(changes, outcomes, strict=True):

@@ -10,7 +10,17 @@ from sqlmodel import col
 from service.jobs.erasures import ERASURES
 from service.jobs.filters import EVERY_EXPORT, ExportFilter
 from service.jobs.metadata import ENTRIES, digest_entry
-from service.jobs.models import ACTIVE, EVENTS, FINAL, IS_ACTIVE, IS_UNSEEN, JOBS, ExportEvent, Job, Status
+from service.jobs.models import (
+    ACTIVE,
+    EVENTS,
+    FINAL,
+    IS_ACTIVE,
+    IS_UNSEEN,
+    JOBS,
+    ExportEvent,
+    Job,
+    Status,
+)
 from service.jobs.transitions import to_job
 
 MAX_RECENT = 1_000

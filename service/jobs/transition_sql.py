@@ -5,8 +5,11 @@ is `update(changes, *guards)`: if the row does not meet every guard, it changes 
 database decides every race. Parameters are `:names`; `{of}` in a guard is replaced by `:` or by the table of a batch.
 """
 
+from functools import cache
+
 import msgspec
 
+from infra.database.base import Dialect
 from service.jobs.models import COLUMNS, Job
 from service.jobs.retry_rule import MAX_INTERRUPTIONS
 
@@ -110,3 +113,11 @@ INSERT_EVENT = """
 INSERT INTO export_events (job_id, sequence, at, attempt, status, phase, progress, message)
 VALUES (:job_id, :sequence, :at, :attempt, :status, :phase, :progress, :message)
 """
+
+
+@cache
+def select_by_ids(dialect: Dialect) -> str:
+    """Return the statement that reads the jobs in `:jobs`, a JSON array of ids, on the driver itself."""
+    return (
+        f"SELECT {COLUMNS} FROM export_jobs WHERE job_id IN (SELECT value FROM {dialect.json_rows(':jobs')})"  # noqa: S608
+    )

@@ -20,8 +20,9 @@ from callbacks.envelope import EventType
 from infra.database.base import BatchConnection, Dialect, dialect_of, to_json_array
 from service.jobs.filters import ExportFilter, decode_filter
 from service.jobs.ids import new_id
-from service.jobs.models import COLUMNS, Job
+from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer, format_timestamp
+from service.jobs.transition_sql import select_by_ids
 from service.jobs.transitions import CHANGED_JOBS, to_job
 from service.webhooks.models import UNSENT_PROGRESS
 
@@ -32,7 +33,6 @@ UNION ALL
 SELECT endpoint_id, user_id, job_id, events, export_filter FROM webhook_endpoints
 WHERE job_id IN (SELECT value FROM {jobs}) AND enabled
 """
-_SELECT_JOBS: Final = f"SELECT {COLUMNS} FROM export_jobs WHERE job_id IN (SELECT value FROM {{jobs}})"  # noqa: S608
 
 INSERT_DELIVERY: Final = f"""
 INSERT INTO webhook_deliveries (delivery_id, endpoint_id, user_id, job_id, sequence, type, payload, traceparent,
@@ -104,7 +104,7 @@ class Outbox:
         jobs = list(events.jobs)
         if job_ids := events.select_progress(endpoints):
             jobs += map(
-                to_job, await connection.fetch(_select_jobs(dialect), {"jobs": to_json_array(job_ids)})
+                to_job, await connection.fetch(select_by_ids(dialect), {"jobs": to_json_array(job_ids)})
             )
         if deliveries := self._build_deliveries(jobs, endpoints):
             await connection.execute_many(INSERT_DELIVERY, deliveries)
@@ -164,11 +164,6 @@ def build_delivery(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
 @cache
 def _select_endpoints(dialect: Dialect) -> str:
     return _SELECT_ENDPOINTS.format(users=dialect.json_rows(":users"), jobs=dialect.json_rows(":jobs"))
-
-
-@cache
-def _select_jobs(dialect: Dialect) -> str:
-    return _SELECT_JOBS.format(jobs=dialect.json_rows(":jobs"))
 
 
 def _endpoint_parameters(owners: Mapping[str, str]) -> Mapping[str, str]:

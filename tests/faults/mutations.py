@@ -63,7 +63,7 @@ def acknowledge_before_commit() -> None:
 
 def ignore_attempt() -> None:
     """Let a callback change the row of any attempt."""
-    for name in ("TICK", "ADVANCE", "COMPLETE", "FAIL", "REQUEUE"):
+    for name in ("TICK", "QUIET_TICK", "ADVANCE", "COMPLETE", "FAIL", "REQUEUE"):
         statement = getattr(sql, name)
         assert _FENCE in statement
         assert _CALL_FENCE.search(statement)

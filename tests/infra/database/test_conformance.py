@@ -27,6 +27,10 @@ from tests.support.cancellation import MAX_SUSPENSIONS, cancel_everywhere
 CONNECTIONS = 20
 """More than either pool has."""
 INSERT = "INSERT INTO numbers VALUES (:number) RETURNING number"
+NEGATE = """
+UPDATE numbers SET number = -numbers.number FROM measurements WHERE numbers.number = measurements.count
+RETURNING CAST(numbers.number AS TEXT), 'ann', numbers.number
+"""
 ONCE_TWICE_ALWAYS = pytest.mark.parametrize("times", [1, 2, MAX_SUSPENSIONS], ids=["once", "twice", "always"])
 
 
@@ -209,6 +213,46 @@ async def test_staged_rows_are_a_table_of_their_batch(database: Database) -> Non
         ]
 
     assert await database.batch(read) == [msgspec.structs.astuple(row) for row in rows]
+
+
+async def test_one_statement_on_staged_rows_is_a_transaction_of_its_own(database: Database) -> None:
+    await insert_pair(database)
+    rows = [Measurement("", count, 0, None) for count in (1, 2, 7)]
+    changed = await database.update(MEASUREMENTS, rows, NEGATE)
+    assert sorted(map(tuple, changed)) == [("-1", "ann", -1), ("-2", "ann", -2)]
+    stored = await database.fetch("SELECT number FROM numbers WHERE number < :zero", {"zero": 0})
+    assert {row["number"] for row in stored} == {-1, -2}
+    assert list(await database.update(MEASUREMENTS, rows, NEGATE)) == []
+
+
+async def test_a_change_feed_announces_any_number_of_rows_of_one_statement(database: Database) -> None:
+    if database.change_feed is None:
+        return
+    other = open_database(database.url)
+    announced: asyncio.Queue[ChangedRow] = asyncio.Queue()
+    ready = asyncio.Event()
+
+    async def on_ready() -> None:
+        ready.set()
+
+    async def on_changes(rows: Sequence[ChangedRow]) -> None:
+        for row in rows:
+            announced.put_nowait(row)
+
+    async def insert(connection: BatchConnection) -> None:
+        await connection.execute_many(INSERT, [{"number": number} for number in range(1, 1_001)])
+
+    await database.batch(insert)
+    listening = asyncio.create_task(database.change_feed.listen(on_ready, on_changes))
+    async with asyncio.timeout(20):
+        await ready.wait()
+        await database.update(MEASUREMENTS, [Measurement("", 1, 0, None)], NEGATE)  # one's own
+        await other.update(MEASUREMENTS, [Measurement("", n, 0, None) for n in range(2, 1_001)], NEGATE)
+        heard = {await announced.get() for _ in range(999)}
+    assert heard == {(f"-{n}", "ann") for n in range(2, 1_001)}
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await other.close()
 
 
 async def test_rows_are_read_by_position_and_by_name(database: Database) -> None:
