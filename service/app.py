@@ -12,7 +12,7 @@ from infra.database.postgresql import is_postgresql
 from infra.database.sqlite import sqlite_url
 from infra.egress import EgressClient
 from service import schema
-from service.api.callbacks import CallbackFastPath
+from service.api.callbacks import CallbackFastPath, Callbacks
 from service.api.middleware import create_middleware
 from service.api.origins.cors import CrossOrigin
 from service.api.origins.policy import OriginPolicy
@@ -46,7 +46,8 @@ def create_app(
 ) -> Starlette:
     """Return the application; `app.state.close_streams()` ends every stream before a shutdown.
 
-    `app.state.cross_origin` adds the headers of CORS to what the server answers itself.
+    `app.state.cross_origin` adds the headers of CORS to what the server answers itself. `app.state.direct_app` takes
+    callbacks from the server without ASGI.
 
     For tests, `runner` replaces the one that the settings name, `clock` the system's clocks, `output_prober` the
     processes that probe outputs, and `egress` the client that sends webhooks.
@@ -66,9 +67,11 @@ def create_app(
     )
     app.router.redirect_slashes = False  # it would redirect to http:// and to the Host that the request names
     cross_origin = CrossOrigin(OriginPolicy(settings.origin, settings.allowed_origins))
-    app.middleware_stack = CallbackFastPath(cross_origin.wrap(app.build_middleware_stack()))
+    callbacks = Callbacks()
+    app.middleware_stack = CallbackFastPath(cross_origin.wrap(app.build_middleware_stack()), callbacks)
     app.state.close_streams = hub.close
     app.state.cross_origin = cross_origin
+    app.state.direct_app = callbacks
     return app
 
 

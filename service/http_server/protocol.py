@@ -13,13 +13,14 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.http_server.asgi_wrappers import close_delimited
 from service.http_server.connections import CountedWebSocket, address_group
-from service.http_server.rejection import Expected, RejectingHttpProtocol
+from service.http_server.direct import DirectHttpProtocol
+from service.http_server.rejection import Expected
 from service.problems import HeadTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
 
 ESSENTIAL_PATHS = (b"/api/callbacks/", b"/healthz", b"/readyz")
 
 
-class BoundedHttpProtocol(RejectingHttpProtocol):
+class BoundedHttpProtocol(DirectHttpProtocol):
     """One connection whose client must keep to the limits."""
 
     _address = ""
@@ -135,7 +136,7 @@ class BoundedHttpProtocol(RejectingHttpProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(app, cycle)
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
         if self.app is self._overload_app:

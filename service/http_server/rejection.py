@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -18,6 +19,8 @@ from service.problems import Problem
 
 DISCARDED_BYTES = 128 * 2**20
 """How much of a rejected request is read and discarded, so that its sender gets to read the response."""
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Expected(Enum):
@@ -102,10 +105,14 @@ class RejectingHttpProtocol(HttpToolsProtocol):
         origin = next(
             (value.decode("latin-1") for name, value in self.headers or () if name == b"origin"), None
         )
-        headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
-        headers += self._cross_origin.list_headers(origin)
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        self.transport.write(b"".join([STATUS_LINE[problem.status], *lines, b"\r\n", bytes(response.body)]))
+        headers = [*response.raw_headers, *self._cross_origin.list_headers(origin)]
+        self._write_response(problem.status, headers, bytes(response.body), closes=True)
+
+    def _write_response(self, status: int, headers: Headers, body: bytes, *, closes: bool) -> None:
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        if closes:
+            lines.append(b"connection: close\r\n")
+        self.transport.write(b"".join([STATUS_LINE[status], *lines, b"\r\n", body]))
 
     def _close_gracefully(self) -> None:
         """Half-close the connection and read on for a moment.

@@ -104,6 +104,7 @@ def create_server(app: Starlette, host: str, port: int, limits: HttpLimits | Non
         limits=limits,
         open_connections=Connections(limits.connections),
         cross_origin=getattr(app.state, "cross_origin", None) or CrossOrigin(OriginPolicy()),
+        direct_app=getattr(app.state, "direct_app", None),
     )
     config = uvicorn.Config(
         app,
