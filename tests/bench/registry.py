@@ -22,6 +22,7 @@ MODULES = {
     "memory": "tests.bench.video.memory",
     "quality": "tests.bench.video.quality",
     "large": "tests.bench.large_files.large_sources",
+    "console": "tests.bench.console.responsiveness",
 }
 """Each module has a `BENCHMARK`."""
 

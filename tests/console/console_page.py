@@ -9,6 +9,11 @@ from urllib.parse import unquote
 from playwright.async_api import BrowserContext, Locator, Page
 
 WAIT_MILLISECONDS = 90_000
+MAX_TABS = 80
+READ_FOCUSED_NAME = """() => {
+    const element = document.activeElement;
+    return element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent;
+}"""
 
 
 @dataclass
@@ -72,6 +77,14 @@ class ConsolePage:
 
     async def press_button(self, name: str) -> None:
         await self.page.get_by_role("button", name=name, exact=True).click()
+
+    async def focus_by_tab(self, name: str) -> None:
+        """Press Tab until the control of this name has the focus."""
+        for _ in range(MAX_TABS):
+            await self.page.keyboard.press("Tab")
+            if await self.page.evaluate(READ_FOCUSED_NAME) == name:
+                return
+        raise AssertionError(f"Tab never reaches {name}")
 
     async def export(self) -> str:
         """Export what is set up, wait for its end and return the job id."""

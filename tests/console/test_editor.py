@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from playwright.async_api import expect
 
 from tests.console.console_page import ConsolePage
 from tests.console.gradient_video import FPS, HEIGHT, SECONDS, WIDTH, find_left_edge, read_luma
@@ -87,6 +88,56 @@ async def test_clips_are_marked_named_and_ordered_with_the_keyboard(
     assert [(clip["name"], clip.get("rating")) for clip in clips] == [("Second half", 4), ("Clip 1", None)]
     assert [round((clip["end_time"] - clip["start_time"]) * FPS) for clip in clips] == [10, 7]
     assert abs(job["output"]["duration"] - 17 / FPS) < 1 / FPS
+
+
+async def test_an_annotated_film_is_made_with_the_keyboard_alone(
+    console: ConsolePage, service: ServiceProcess, gradient: Path
+) -> None:
+    await console.open("#/")
+    await console.focus_by_tab("New export")
+    await console.page.keyboard.press("Enter")
+    await console.page.locator("#file").wait_for(state="attached")
+    await console.focus_by_tab("Choose a file")
+    async with console.page.expect_file_chooser() as chooser:
+        await console.page.keyboard.press("Enter")
+    await (await chooser.value).set_files(gradient)
+    await console.wait_for_stage()
+    await console.focus_by_tab("Annotate")
+    await console.page.keyboard.press("Enter")
+    await console.focus_by_tab("Playhead")
+    await console.page.keyboard.press("i")
+    await console.page.keyboard.press("Shift+ArrowRight")
+    await console.wait_for_frame()
+    await console.page.keyboard.press("o")
+    await console.focus_by_tab("Name")
+    await console.page.keyboard.press("Control+a")
+    await console.page.keyboard.type("The goal")
+    await console.focus_by_tab("5 of 5 stars")
+    await console.page.keyboard.press("Space")
+    await console.focus_by_tab("Export")
+    await console.page.keyboard.press("Enter")
+    await console.page.wait_for_selector(".badge.complete")
+    job_id = console.page.url.rpartition("/")[2]
+
+    request = (await service.http.get(f"/api/exports/{job_id}/request")).json()
+    [clip] = request["config"]["clips"]
+    assert (clip["name"], clip["rating"], clip["start_time"]) == ("The goal", 5, 0)
+    assert round(clip["end_time"] * FPS) == 11
+
+
+async def test_clips_are_put_into_order_with_the_mouse(console: ConsolePage, gradient: Path) -> None:
+    await console.upload(gradient)
+    await console.press_button("Annotate")
+    for end in (0.2, 0.5, 0.8):
+        await console.seek(end)
+        await console.press_button("Mark out (O)")
+    items = console.page.locator(".clips li")
+    await items.nth(2).drag_to(items.nth(0))
+    await expect(items.nth(0)).to_contain_text("Clip 3")
+    await items.nth(1).drag_to(items.nth(2))
+    clips = (await read_config(console))["clips"]
+    assert isinstance(clips, list)
+    assert [clip["name"] for clip in clips] == ["Clip 3", "Clip 2", "Clip 1"]
 
 
 async def test_what_was_set_up_is_there_after_a_reload_and_undo_leads_back(

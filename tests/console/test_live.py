@@ -10,6 +10,19 @@ from tests.console.console_page import ConsolePage, open_console
 from tests.javascript.proxied_service import ProxiedService, open_proxied_service, users_settings
 from tests.support.browser.faulty_proxy import Sockets
 
+HIDDEN_PAGE = """
+    globalThis.isHidden = true;
+    globalThis.notified = [];
+    Object.defineProperty(Document.prototype, "visibilityState", { get: () => (isHidden ? "hidden" : "visible") });
+    globalThis.Notification = class extends Notification {
+        constructor(title, options) {
+            super(title, options);
+            notified.push(options.body);
+        }
+    };
+"""
+"""A tab that is in the background, which no headless browser has, and that keeps what it is notified of."""
+
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[ProxiedService]:
@@ -157,3 +170,51 @@ async def test_an_export_is_deleted_for_good_after_a_confirmation(
     await expect(console.page.get_by_text("No exports yet")).to_be_visible()
     await console.open(f"#/exports/{run.spec.job_id}")
     await expect(console.page.get_by_text("The export was erased.")).to_be_visible()
+
+
+async def test_the_browser_notifies_of_results_only_after_it_was_told_to(
+    console: ConsolePage, service: ProxiedService, browser_context: BrowserContext
+) -> None:
+    await browser_context.grant_permissions(["notifications"], origin=service.url)
+    await console.page.add_init_script(HIDDEN_PAGE)
+    await sign_in(console, service.create_token())
+    await end_export(console, service)
+    assert await console.page.evaluate("notified") == []
+
+    await console.page.get_by_label("Notify me of results").check()
+    await console.page.reload()
+    await expect(console.page.get_by_label("Notify me of results")).to_be_checked()
+    await end_export(console, service)
+    assert await console.page.evaluate("notified") == ["match.mp4: The file holds no video."]
+
+    await console.page.evaluate("isHidden = false")
+    await console.page.reload()
+    await expect(console.page.get_by_text("2 finished while you were away")).to_be_visible()
+
+
+async def end_export(console: ConsolePage, service: ProxiedService) -> None:
+    """Run an export into its failure and wait until the page shows it."""
+    run = await service.submit_export()
+    await run.report_started()
+    row = console.page.locator(".row").first
+    await expect(row).to_contain_text("Running")
+    await run.report_failed()
+    await expect(row).to_contain_text("Failed")
+
+
+async def test_a_list_that_can_not_be_loaded_says_so_and_is_loaded_when_it_can(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    await sign_in(console, service.create_token())
+    await expect(console.page.get_by_text("No exports yet")).to_be_visible()
+    await service.submit_export()
+    await expect(console.page.locator(".row")).to_have_count(1)
+    service.proxy.is_down = True
+    service.proxy.cut()
+    await console.page.get_by_label("Type").select_option("framing")
+    await expect(console.page.get_by_role("button", name="Try again")).to_be_visible()
+    await expect(console.page.locator("#connection")).to_have_text("Reconnecting …")
+    service.proxy.is_down = False
+    await console.press_button("Try again")
+    await expect(console.page.locator(".row")).to_have_count(1)
+    await expect(console.page.get_by_role("button", name="Try again")).to_be_hidden()

@@ -19,7 +19,7 @@ export class ListPage {
 		this.app = app;
 		this.list = new WindowList({ label: "Exports", keyOf: (job) => job.job_id, create: createRow, update: updateRow, onEnd: () => this.#load() });
 		this.away = h("section.panel", { hidden: true, "aria-label": "Finished while you were away" });
-		this.newest = h("section", { hidden: true, "aria-label": "The newest result" });
+		this.newest = h("section.page", { hidden: true, "aria-label": "The newest result" });
 		this.empty = h("div.drop", { hidden: true });
 		this.problem = h("p.problem", { role: "alert" });
 		this.count = h("span.muted", { role: "status" });

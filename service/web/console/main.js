@@ -1,17 +1,15 @@
 /** Start the console: show the page that the address names, and ask for a token where the service wants one. */
 
 import { createClient } from "/framehook.js";
-import { DetailPage } from "./detail_page.js";
 import { button, h, replaceChildren, setAttributes, setText } from "./dom.js";
 import { ExportStore } from "./export_store.js";
 import { ListPage } from "./list_page.js";
 import { Messages } from "./messages.js";
-import { SignInPage } from "./sign_in_page.js";
 
 const TOKEN = "framehook.token";
 const CONNECTIONS = { websocket: "Live", events: "Live (events)", polling: "Live (polling)", tab: "Live (other tab)" };
 const PAGES = [
-	{ pattern: /^#\/exports\/([^/]+)$/, name: "exports", title: "Export", load: () => DetailPage },
+	{ pattern: /^#\/exports\/([^/]+)$/, name: "exports", title: "Export", load: async () => (await import("./detail_page.js")).DetailPage },
 	{ pattern: /^#\/new$/, name: "new", title: "New export", load: async () => (await import("./new_page.js")).NewPage },
 	{ pattern: /^#\/webhooks(?:\/([^/]+))?$/, name: "webhooks", title: "Webhooks", load: async () => (await import("./webhooks_page.js")).WebhooksPage },
 	{ pattern: /^#\/system$/, name: "system", title: "System", load: async () => (await import("./system_page.js")).SystemPage },
@@ -92,7 +90,7 @@ class App {
 		const Page = await opening.load();
 		if (opening !== this.#opening) return;
 		this.#page?.close?.();
-		this.#page = new Page(this, decodeURIComponent(opening.pattern.exec(hash)[1] ?? ""));
+		this.#page = (opening.name === "new" && this.uploadPage) || new Page(this, decodeURIComponent(opening.pattern.exec(hash)[1] ?? ""));
 		for (const link of document.querySelectorAll("nav a")) setAttributes(link, { "aria-current": link.dataset.page === opening.name && "page" });
 		replaceChildren(this.#main, this.#page);
 		this.#showTitle();
@@ -118,11 +116,12 @@ class App {
 		this.#connection.className = `connection ${isOpen ? "complete" : "error"}`;
 	}
 
-	#askForToken({ message }) {
+	async #askForToken({ message }) {
 		if (!this.store) return;
 		this.store.close();
 		this.store = null;
 		this.client.close();
+		const { SignInPage } = await import("./sign_in_page.js");
 		const page = new SignInPage(this.token && message, (token) => {
 			sessionStorage.setItem(TOKEN, token);
 			replaceChildren(this.#main, h("p.muted", "Signing in …"));

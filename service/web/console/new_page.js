@@ -9,6 +9,7 @@ import { hrefOf } from "./states.js";
 const DRAFT = "framehook.draft";
 const UPLOADING = "framehook.uploading";
 const DEFAULT_FPS = 30;
+const PAUSE_MILLISECONDS = 2000;
 
 /** Keep `{key, name, type?, config?}` for this tab's session. */
 export function saveDraft(draft) {
@@ -32,34 +33,34 @@ export class NewPage {
 		this.app.file = null;
 		const draft = JSON.parse(sessionStorage.getItem(DRAFT));
 		if (file) await this.#uploadFile(file);
+		else if (this.#upload) return;
 		else if (draft) await this.#openSource(draft);
 		else this.#showDrop();
 	}
 
+	/** Leave the page; an upload goes on, and the page is shown again by `app`. */
 	close() {
-		this.#upload?.abort();
 		this.#editor?.close();
 	}
 
 	#chooseAnother() {
 		sessionStorage.removeItem(DRAFT);
-		this.#editor.close();
-		this.#editor = null;
 		this.#showDrop();
 	}
 
 	#showDrop(problem) {
+		this.#editor?.close();
 		this.change.hidden = true;
 		setText(this.heading, "New export");
 		const interrupted = sessionStorage.getItem(UPLOADING);
-		const input = h("input.visually-hidden", { type: "file", accept: "video/*,.mkv,.ts,.mxf,.mts", id: "file", onchange: () => this.#uploadFile(input.files[0]) });
+		const input = h("input.visually-hidden", { type: "file", accept: "video/*,.mkv,.ts,.mxf,.mts", id: "file", onchange: () => this.app.run(() => this.#uploadFile(input.files[0])) });
 		replaceChildren(
 			this.place,
 			h(
 				"div.drop",
 				h("h2", interrupted ? `Choose ${interrupted} again` : "Drop a video here"),
 				h("p.muted", interrupted ? "Its upload was interrupted and goes on where it was." : "MP4, MOV, MKV, WebM, AVI, TS and many more. A large file goes on after a cut or a reload when you choose it again."),
-				h("div.buttons", h("label.button.primary", { for: "file" }, "Choose a file"), input, button("Try with the sample", () => this.#useSample())),
+				h("div.buttons", h("label.button.primary", { for: "file" }, "Choose a file"), input, button("Try with the sample", () => this.app.run(() => this.#useSample()))),
 				h("p.problem", { role: "alert" }, problem),
 			),
 		);
@@ -73,22 +74,41 @@ export class NewPage {
 
 	async #uploadFile(file) {
 		if (!file) return;
-		this.#upload = new AbortController();
-		sessionStorage.setItem(UPLOADING, file.name);
+		this.#upload?.abort();
+		const upload = (this.#upload = new AbortController());
+		const { name } = file;
+		this.#editor?.close();
+		this.change.hidden = true;
+		this.app.uploadPage = this;
+		sessionStorage.setItem(UPLOADING, name);
 		const bar = h("progress", { max: 1, value: 0, "aria-label": "Upload" });
-		const status = this.#showBusy(`Uploading ${file.name}`, bar, button("Cancel", () => this.#upload.abort()));
+		const status = this.#showBusy(`Uploading ${name}`, bar, button("Cancel", () => upload.abort()));
 		const onProgress = ({ loaded, total, fraction }) => {
 			bar.value = fraction;
-			setText(status, `Uploading ${file.name}: ${formatBytes(loaded)} of ${formatBytes(total)}`);
+			setText(status, `Uploading ${name}: ${formatBytes(loaded)} of ${formatBytes(total)}`);
 		};
-		try {
-			const { key } = await this.app.client.upload(file, { onProgress, signal: this.#upload.signal });
-			sessionStorage.removeItem(UPLOADING);
-			await this.#openSource({ key, name: file.name });
-		} catch (problem) {
-			if (!problem.isNetworkError) sessionStorage.removeItem(UPLOADING);
-			if (problem.status === 401) throw problem;
-			this.#showDrop(problem.name !== "AbortError" && problem.message);
+		const onPause = () => setText(status, `${name} waits for the connection`);
+		const [stored, problem] = await this.#send(file, { onProgress, signal: upload.signal }, onPause).then((result) => [result], (error) => [null, error]);
+		if (upload !== this.#upload) return; // another file was chosen
+		this.#upload = this.app.uploadPage = null;
+		sessionStorage.removeItem(UPLOADING);
+		if (problem?.status === 401) throw problem;
+		if (problem) return this.#showDrop(!upload.signal.aborted && problem.message);
+		saveDraft({ key: stored.key, name });
+		if (this.element.isConnected) return this.#openSource({ key: stored.key, name });
+		return this.app.say(`${name} is uploaded.`, "#/new");
+	}
+
+	/** Upload; without a network, wait and go on where it was. */
+	async #send(file, options, onPause) {
+		for (;;) {
+			try {
+				return await this.app.client.upload(file, options);
+			} catch (problem) {
+				if (!problem.isNetworkError) throw problem;
+				onPause();
+				await new Promise((resolve) => setTimeout(resolve, PAUSE_MILLISECONDS));
+			}
 		}
 	}
 
