@@ -25,9 +25,10 @@ FILES = {
     if path.suffix in CONTENT_TYPES and path != PAGE
 }
 
-_SPARE = re.compile(r"^(?:\s|/\*.*?\*/|//[^\n]*)+", re.MULTILINE | re.DOTALL)
-"""Indentation, and comments that begin a line. No text in the scripts runs over several lines."""
-_SPARE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
+_INDENTATION = re.compile(r"^(?:\s|/\*.*?\*/|//[^\n]*)+", re.MULTILINE | re.DOTALL)
+"""Also comments that begin a line. No text in the scripts runs over several lines."""
+_LINE_END = re.compile(r"(?<=[;,{(\[])\n")
+_SPACE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
 
 
 def create_console_files(settings: Settings) -> ConsoleFiles:
@@ -122,7 +123,7 @@ def _read_file(path: Path) -> Content:
     """Read a file; scripts and styles without the space and the comments that browsers skip."""
     text = path.read_text("utf-8")
     if path.suffix in (".css", ".js"):
-        text = _SPARE.sub("", text)
+        text = _LINE_END.sub("", _INDENTATION.sub("", text))
     if path.suffix == ".css":
-        text = _SPARE_IN_STYLES.sub(r"\1", text)
+        text = _SPACE_IN_STYLES.sub(r"\1", text)
     return Content(text.encode())

@@ -1,6 +1,6 @@
 /** One export: players, state, how long each phase took, its log, and what can be done with it. */
 
-import { button, h, replaceChildren, setText, table } from "./dom.js";
+import { button, factList, h, replaceChildren, setText, table } from "./dom.js";
 import { formatConfig } from "./editor/config_text.js";
 import { formatDollars, formatDuration, formatMoment, formatTime } from "./format.js";
 import { loadPlayers } from "./players.js";
@@ -19,7 +19,7 @@ export class DetailPage {
 		this.state = h("p", { dir: "auto", role: "status" });
 		this.bar = h("progress", { max: 100, "aria-label": "Progress" });
 		this.players = h("div.players");
-		this.facts = h("dl");
+		this.facts = h("div");
 		this.chart = h("div");
 		this.log = h("div");
 		this.config = h("pre", { tabindex: 0, "aria-label": "Config" });
@@ -64,15 +64,15 @@ export class DetailPage {
 		this.badge.className = `badge ${job.status}`;
 		setText(this.badge, STATUSES[job.status]);
 		setText(this.heading, nameOf(job));
-		setText(this.state, job.error ? `${describeState(job)} (${job.error.code})` : job.message || describeState(job));
+		setText(this.state, job.error ? `${describeState(job)} (${job.error.code})` : (!isActive(job) && job.message) || describeState(job));
 		this.state.className = job.error ? "problem" : "muted";
 		this.bar.hidden = !isActive(job);
 		this.bar.value = job.progress;
 		this.#showFacts(job);
 		if (previous?.status !== job.status) this.#showActions(job);
 		if (previous?.phase !== job.phase || previous.attempt !== job.attempt) this.#loadTimeline();
-		const playersFor = `${job.status}-${job.attempt}`;
-		if (!isActive(job) && this.#playersFor !== playersFor) {
+		const playersFor = isActive(job) ? "source" : `${job.status}-${job.attempt}`;
+		if (this.#playersFor !== playersFor) {
 			this.#playersFor = playersFor;
 			loadPlayers(this.app.client, job, this.players);
 		}
@@ -96,7 +96,7 @@ export class DetailPage {
 			Source: job.input_key,
 			"Stored as": job.output_key,
 		};
-		replaceChildren(this.facts, Object.entries(facts).map(([name, value]) => value && [h("dt", name), h("dd", value)]));
+		replaceChildren(this.facts, factList(facts));
 	}
 
 	#showActions(job) {

@@ -28,6 +28,20 @@ export function button(label, onclick, attributes) {
 	return h("button", { type: "button", onclick, ...attributes }, label);
 }
 
+/** Return a form; `submit()` is called for its button. */
+export function form(tag, submit, ...children) {
+	const onsubmit = (event) => {
+		event.preventDefault();
+		submit();
+	};
+	return h(`form.${tag}`, { onsubmit }, children);
+}
+
+/** Return a list of names and values; empty values are left out. */
+export function factList(facts) {
+	return h("dl", Object.entries(facts).map(([name, value]) => value !== null && value !== undefined && value !== false && [h("dt", name), h("dd", value)]));
+}
+
 export function setAttributes(element, attributes) {
 	for (const [name, value] of Object.entries(attributes)) {
 		if (typeof value === "function") element.addEventListener(name.slice(2), value);

@@ -60,7 +60,7 @@ export class ListPage {
 			selectField("Type", [["", "Any"], ...Object.entries(TYPES)], put("type")),
 			textField("Project", put("projectId"), { maxlength: 200 }),
 		];
-		return h("form.filters", { role: "search", "aria-label": "Filter exports", onsubmit: (event) => event.preventDefault() }, filters);
+		return h("search.filters", filters);
 	}
 
 	#reload() {

@@ -59,7 +59,7 @@ export class NewPage {
 			h(
 				"div.drop",
 				h("h2", interrupted ? `Choose ${interrupted} again` : "Drop a video here"),
-				h("p.muted", interrupted ? "Its upload was interrupted and goes on where it was." : "MP4, MOV, MKV, WebM, AVI, TS and many more. A large file goes on after a cut or a reload when you choose it again."),
+				h("p.muted", interrupted ? "Its upload was interrupted and goes on where it was." : "MP4, MOV, MKV, WebM, AVI, TS and many more. A cut or a reload loses nothing of a large upload."),
 				h("div.buttons", h("label.button.primary", { for: "file" }, "Choose a file"), input, button("Try with the sample", () => this.app.run(() => this.#useSample()))),
 				h("p.problem", { role: "alert" }, problem),
 			),

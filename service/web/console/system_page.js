@@ -1,6 +1,6 @@
 /** What operators look at: health, queue, days, settings. */
 
-import { h, replaceChildren } from "./dom.js";
+import { factList, h, replaceChildren } from "./dom.js";
 import { formatDollars, formatDuration } from "./format.js";
 
 const REFRESH_MILLISECONDS = 5000;
@@ -37,12 +37,12 @@ export class SystemPage {
 			h("section.panel", h("h2", "Health"), h("div.buttons", parts), health.runner_error && h("p.problem", health.runner_error.message), h("p.muted", isOnModal ? "Exports run on Modal." : "Exports run in processes on this machine.")),
 			h(
 				"div.columns",
-				h("section.panel", h("h2", "Queue"), h("dl", Object.entries(facts).map(([name, value]) => [h("dt", name), h("dd", value)]))),
+				h("section.panel", h("h2", "Queue"), factList(facts)),
 				drawDays("Exports a day", days, (day) => day.exports, String),
 				isOnModal && drawDays("GPU time a day", days, (day) => day.gpu_seconds, formatDuration),
 				isOnModal && drawDays("Cost a day", days, (day) => day.cost_usd ?? 0, formatDollars),
 			),
-			h("details.panel", { open }, h("summary", "Settings in force"), h("dl", Object.entries(settings).map(([name, value]) => [h("dt", h("code", name)), h("dd", value)]))),
+			h("details.panel", { open }, h("summary", "Settings in force"), factList(settings)),
 		);
 	}
 }

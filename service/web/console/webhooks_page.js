@@ -1,6 +1,6 @@
 /** Webhook endpoints, their deliveries with every attempt, and the verify debugger. */
 
-import { button, h, replaceChildren, table } from "./dom.js";
+import { button, form, h, replaceChildren, table } from "./dom.js";
 import { checkField, segmentedField, textField } from "./editor/fields.js";
 import { formatDuration, formatMoment } from "./format.js";
 
@@ -53,8 +53,7 @@ export class WebhooksPage {
 		const description = textField("Description", (value) => (body.description = value), { maxlength: 500 });
 		const events = EVENTS.map((event) => checkField(event, (isOn) => (isOn ? chosen.add(event) : chosen.delete(event)), chosen.has(event)));
 		const problem = h("p.problem", { role: "alert" });
-		const onsubmit = async (event) => {
-			event.preventDefault();
+		const submit = async () => {
 			try {
 				const endpoint = await this.#call("POST", "", { ...body, events: [...chosen] });
 				await this.#showEndpoints();
@@ -63,7 +62,7 @@ export class WebhooksPage {
 				replaceChildren(problem, error.message);
 			}
 		};
-		return h("form.panel", { onsubmit }, h("h2", "Add a webhook"), url, description, h("fieldset", h("legend", "Events"), events), problem, h("div.buttons", h("button.primary", "Add")));
+		return form("panel", submit, h("h2", "Add a webhook"), url, description, h("fieldset", h("legend", "Events"), events), problem, h("div.buttons", h("button.primary", "Add")));
 	}
 
 	#showSecret({ secret }) {
@@ -154,16 +153,13 @@ export class WebhooksPage {
 		const headers = textField("Headers, one on a line", null, { rows: 4, placeholder: "webhook-id: …\nwebhook-timestamp: …\nwebhook-signature: v1,…" });
 		const body = textField("Body, byte for byte", null, { rows: 4 });
 		const answer = h("p", { role: "status" });
-		const onsubmit = (event) => {
-			event.preventDefault();
-			this.app.run(async () => {
-				const lines = [...headers.control.value.matchAll(/^(.*?):(.*)$/gm)].map(([, name, value]) => [name.trim(), value.trim()]);
-				const { valid, detail } = await this.#call("POST", "/verify", { headers: Object.fromEntries(lines), body: body.control.value, id: this.id || undefined });
-				answer.className = valid ? "" : "problem";
-				replaceChildren(answer, valid ? "The signature is right." : detail);
-			});
+		const verify = async () => {
+			const lines = [...headers.control.value.matchAll(/^(.*?):(.*)$/gm)].map(([, name, value]) => [name.trim(), value.trim()]);
+			const { valid, detail } = await this.#call("POST", "/verify", { headers: Object.fromEntries(lines), body: body.control.value, id: this.id || undefined });
+			answer.className = valid ? "" : "problem";
+			replaceChildren(answer, valid ? "The signature is right." : detail);
 		};
-		return h("form.panel", { onsubmit }, h("h2", "Why does it not verify?"), h("p.muted", "Paste what your receiver got; the service says what is wrong with it."), headers, body, h("div.buttons", h("button", "Check")), answer);
+		return form("panel", () => this.app.run(verify), h("h2", "Why does it not verify?"), h("p.muted", "Paste what your receiver got; the service says what is wrong with it."), headers, body, h("div.buttons", h("button", "Check")), answer);
 	}
 }
 

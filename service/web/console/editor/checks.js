@@ -3,7 +3,7 @@ export function findObstacle(type, config) {
 	const { keyframes, segments = [], trim, highlight_regions: regions = [], text_layers: texts = [], clips } = config;
 	const rules = {
 		framing: [
-			[isPath(keyframes, ["x", "y", "width", "height"]), "`keyframes` needs time, x, y, width and height of each, in rising order of time."],
+			[isPath(keyframes, ["x", "y", "width", "height"]), "`keyframes` needs time, x, y, width and height of each, in order of time."],
 			[areSpans(segments, "start", "end"), "`segments` needs a start and an end of each."],
 			[trim === undefined || areSpans([trim], "start", "end"), "`trim` needs a start and an end."],
 		],

@@ -11,7 +11,7 @@ import { Tool, roundValues, toMarks } from "./tool.js";
 
 const ITEM_SECONDS = 2;
 const EFFECTS = [["dark_overlay", "Dim the rest"], ["brightness_boost", "Brighten"], ["original", "Outline only"]];
-const ANCHORS = ["top-left", "top", "top-right", "left", "center", "right", "bottom-left", "bottom", "bottom-right"];
+const ANCHORS = "top-left top top-right left center right bottom-left bottom bottom-right".split(" ");
 const REGIONS = "highlight_regions";
 const TEXTS = "text_layers";
 const NO_REGION = "Move the playhead into a highlight, or add one.";
