@@ -49,7 +49,7 @@ def enlarge(video: Path, path: Path, size: int) -> Path:
     return path
 
 
-def stored_parts(proxy: FaultyProxy) -> list[str]:
+def list_parts(proxy: FaultyProxy) -> list[str]:
     """Return the addresses of the parts that the service has taken, in order."""
     return [
         each.path for each in proxy.connections if each.method == "PUT" and each.status in (200, 201, 204)
@@ -81,9 +81,9 @@ async def test_an_upload_of_300_mb_outlives_cuts_a_killed_service_another_page_a
     large = enlarge(gradient, tmp_path / "large.mp4", LARGE_BYTES)
     await console.open("#/new")
     await console.page.set_input_files("#file", large)
-    await proxy.wait_for(lambda: len(stored_parts(proxy)) >= 2)
+    await proxy.wait_for(lambda: len(list_parts(proxy)) >= 2)
     proxy.cut()
-    await proxy.wait_for(lambda: len(stored_parts(proxy)) >= 4)
+    await proxy.wait_for(lambda: len(list_parts(proxy)) >= 4)
 
     proxy.is_down = True
     service.stop(signal.SIGKILL)
@@ -91,21 +91,21 @@ async def test_an_upload_of_300_mb_outlives_cuts_a_killed_service_another_page_a
     await expect(console.page.get_by_text("large.mp4 waits for the connection")).to_be_visible()
     await service.start()
     proxy.is_down = False
-    await proxy.wait_for(lambda: len(stored_parts(proxy)) >= 6)
+    await proxy.wait_for(lambda: len(list_parts(proxy)) >= 6)
 
     await console.page.get_by_role("link", name="System").click()
-    await proxy.wait_for(lambda: len(stored_parts(proxy)) >= 8)
+    await proxy.wait_for(lambda: len(list_parts(proxy)) >= 8)
     await console.page.get_by_role("link", name="New export").first.click()
     await expect(
         console.page.get_by_text(re.compile(r"Uploading large.mp4: \d+ MB of 300 MB"))
     ).to_be_visible()
 
     await console.page.reload()
-    before = len(stored_parts(proxy))
+    before = len(list_parts(proxy))
     await expect(console.page.get_by_role("heading", name="Choose large.mp4 again")).to_be_visible()
     await console.page.set_input_files("#file", large)
     await console.wait_for_stage()
-    parts = stored_parts(proxy)
+    parts = list_parts(proxy)
     assert before >= 8
     assert len(parts) - before < len(set(parts))
     assert len(set(parts[before:]) & set(parts[: before - 4])) == 0
@@ -134,7 +134,7 @@ async def test_an_upload_is_given_up_on_the_page_and_leaves_nothing(
     large = enlarge(gradient, tmp_path / "unwanted.mp4", LARGE_BYTES)
     await console.open("#/new")
     await console.page.set_input_files("#file", large)
-    await proxy.wait_for(lambda: len(stored_parts(proxy)) >= 1)
+    await proxy.wait_for(lambda: len(list_parts(proxy)) >= 1)
     await console.press_button("Cancel")
     await expect(console.page.get_by_role("heading", name="Drop a video here")).to_be_visible()
     await proxy.wait_for(
