@@ -18,9 +18,10 @@ from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Runner, RunnerReadiness
-from service.export_use_cases import create_eraser, create_export_service
+from service.export_use_cases import create_eraser, create_export_service, create_upload_service
 from service.exports.erasure import Eraser, Listeners
 from service.exports.service import ExportService
+from service.exports.uploads import UploadService
 from service.factories import (
     Loop,
     create_authenticator,
@@ -99,6 +100,7 @@ class _Jobs:
     rescuer: Rescuer
     dispatcher: Dispatcher
     eraser: Eraser
+    uploads: UploadService
 
 
 def build_service(settings: Settings, hub: Hub, database: Database, replacements: Replacements) -> Service:
@@ -174,7 +176,8 @@ def _build_jobs(base: _Base, webhooks: _Webhooks, output_prober: SourceProber) -
     )
     listeners = Listeners(partial(publish_erased, base.hub), webhooks.worker.wake)
     eraser = create_eraser(settings, database, storage, runner, listeners, clock)
-    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, eraser)
+    uploads = create_upload_service(settings, database, storage, eraser, clock)
+    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, eraser, uploads)
 
 
 def _build_exports(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> ExportService:
@@ -191,6 +194,7 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
         "erasures": jobs.eraser.run,
+        "announced uploads": jobs.uploads.run,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:
@@ -222,6 +226,7 @@ def _build_state(
         changes=jobs.changes,
         exports=_build_exports(base, webhooks, jobs),
         eraser=jobs.eraser,
+        uploads=jobs.uploads,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,
         source_prober=Prober(base.starter),

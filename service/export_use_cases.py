@@ -7,6 +7,7 @@ from service.clock import Clock
 from service.dispatch.runners import Runner
 from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
 from service.exports.service import ExportService
+from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
 from service.settings import Settings
 
@@ -30,6 +31,7 @@ def create_export_service(
         runner=runner.name,
         max_queued=settings.max_queued_per_user,
         attempt_limit=settings.attempt_limit,
+        max_bytes=settings.max_bytes_per_user,
         clock=clock.wall,
     )
 
@@ -48,3 +50,11 @@ def create_eraser(
     """
     settled_seconds = max(SETTLED_SECONDS, 2 * settings.finalize_lease_seconds)
     return Eraser(database, storage, runner, listeners, clock=clock, settled_seconds=settled_seconds)
+
+
+def create_upload_service(
+    settings: Settings, database: Database, storage: Storage, eraser: Eraser, clock: Clock
+) -> UploadService:
+    """Create the use cases behind `/api/uploads`, with the limits of the settings."""
+    limits = UploadLimits(settings.max_bytes_per_user, settings.upload_days * 86_400)
+    return UploadService(database, storage, eraser, limits, clock)

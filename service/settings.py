@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     local_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     fork_server: bool = True
     max_upload_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
+    max_bytes_per_user: Annotated[int, Field(ge=0)] = 0
+    upload_days: Annotated[float, Field(ge=0)] = 0.0
     max_output_bytes: Annotated[int, Field(ge=1)] = 100 * 2**30
     attempt_limit: Annotated[int, Field(ge=1, le=20)] = 3
     attempt_deadline_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3_600.0

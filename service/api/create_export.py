@@ -23,6 +23,7 @@ from service.api.requests import (
 )
 from service.api.state import State
 from service.api.webhooks import Events, Url, sort_events
+from service.exports.checks import StorageQuotaExceeded
 from service.exports.models import ExportRequest, Idempotency
 from service.jobs.serializers import Export
 from service.problems import ExportIdTaken, Invalid, OutputKeyInUse, QuotaExceeded
@@ -82,7 +83,7 @@ class SubmittedExport(Export):
     body=Body(CreateExport),
     headers=(IDEMPOTENCY_KEY, TRACEPARENT),
     answers={202: Answer("The export.", SubmittedExport, headers={"Location": "The path of the export."})},
-    problems=(ExportIdTaken, OutputKeyInUse, QuotaExceeded),
+    problems=(StorageQuotaExceeded, ExportIdTaken, OutputKeyInUse, QuotaExceeded),
 )
 async def create(request: Request[State]) -> Response:
     """Submit an export; the response does not wait for its run."""

@@ -23,7 +23,15 @@ from service.api.pages import handlers
 from service.api.pages.console import get_console_file, get_page, get_sample
 from service.api.pages.web_modules import MODULES, web_module_route
 from service.api.streaming import sse, tickets, websocket
-from service.api.transfers import download_urls, files, output_uploads, probes, upload_parts, uploads
+from service.api.transfers import (
+    download_urls,
+    files,
+    output_uploads,
+    probes,
+    stored_uploads,
+    upload_parts,
+    uploads,
+)
 
 ROUTES = [
     Route("/api/callbacks/{job_id}", Callbacks(), methods=["POST"]),
@@ -44,6 +52,7 @@ ROUTES = [
     Route("/api/exports/{job_id}/download", exports.download_output),
     Route("/api/exports/{job_id}/download-url", download_urls.create_for_export, methods=["POST"]),
     Route("/api/uploads", uploads.create, methods=["POST"]),
+    Route("/api/uploads", stored_uploads.list_),
     Route("/api/uploads/{upload}", upload_parts.get),
     Route("/api/uploads/{upload}", upload_parts.abort, methods=["DELETE"]),
     Route("/api/uploads/{upload}/parts", upload_parts.list_parts),
@@ -51,6 +60,7 @@ ROUTES = [
     Route("/api/uploads/{upload}/complete", upload_parts.complete, methods=["POST"]),
     Route("/api/uploads/{key:path}/probe", probes.probe, methods=["POST"]),
     Route("/api/uploads/{key:path}/download-url", download_urls.create_for_upload, methods=["POST"]),
+    Route("/api/uploads/{key:path}", stored_uploads.delete, methods=["DELETE"]),
     Route("/api/files/{key:path}", files.get),
     Route("/api/files/{key:path}", files.put, methods=["PUT"]),
     Route("/api/callbacks/{job_id}/output", output_uploads.request_output_targets, methods=["POST"]),

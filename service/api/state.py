@@ -16,6 +16,7 @@ from service.dispatch.rescuer import Rescuer
 from service.dispatch.runners import RunnerReadiness
 from service.exports.erasure import Eraser
 from service.exports.service import ExportService
+from service.exports.uploads import UploadService
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
@@ -79,6 +80,7 @@ class State(TypedDict):
     stream_slots: StreamSlots
     exports: ExportService
     eraser: Eraser
+    uploads: UploadService
     egress: EgressClient
     delivery_worker: DeliveryWorker
     source_prober: Prober

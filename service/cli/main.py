@@ -7,6 +7,7 @@ from service.cli import admin, exports, serve
 from service.cli.export_types import types
 from service.cli.options import command_group, examples
 from service.cli.sample import sample
+from service.cli.uploads import uploads
 from service.cli.webhooks import webhooks
 
 app = command_group("Export videos and receive their progress and results as webhooks.")
@@ -31,6 +32,7 @@ app.command(epilog=examples("framehook types"))(types)
 serve.add_commands(app)
 app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)
 admin.add_commands(app)
+app.add_typer(uploads, name="uploads")
 app.add_typer(webhooks, name="webhooks")
 
 

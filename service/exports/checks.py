@@ -7,21 +7,28 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gpu.config import ExportConfig
 from infra.storage import InvalidKey, Storage
-from service.jobs import queries
-from service.problems import FieldError, Invalid, OutputKeyInUse, QuotaExceeded
+from service.jobs import erasures, queries, uploads
+from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, QuotaExceeded, TooLarge
 
 UPLOADS_PREFIX = "uploads/"
 QUOTA_RETRY_SECONDS = 10
+
+
+class UploadInUse(Conflict):
+    title = "An active export reads this file."
+    code = "upload_in_use"
+
+
+class StorageQuotaExceeded(TooLarge):
+    title = "Your files would take more room than you may use; delete exports or uploads first."
+    code = "storage_quota_exceeded"
 
 
 async def check_sources(storage: Storage, user_id: str, config: ExportConfig) -> None:
     """Raise Invalid if a source of the export was not uploaded."""
     for key in config.input_keys:
         if await storage.find(user_id, key) is None:
-            missing = FieldError(
-                loc=["config", "input_key"], msg=f"the file {key!r} does not exist; upload it first"
-            )
-            raise Invalid(f"The file {key!r} does not exist; upload it first.", errors=[missing])
+            raise _missing_source(key)
 
 
 def check_output_place(storage: Storage, user_id: str, config: ExportConfig) -> None:
@@ -52,6 +59,27 @@ async def check_quota(session: AsyncSession, user_id: str, max_queued: int) -> N
         )
 
 
+async def check_bytes(session: AsyncSession, user_id: str, limit: int, *, more: int = 1) -> None:
+    """Raise StorageQuotaExceeded if the user's files would take more than `limit` bytes; 0 means without a limit."""
+    if limit and await uploads.sum_bytes(session, user_id) + more > limit:
+        raise StorageQuotaExceeded(
+            f"Your files may take {limit} bytes, which these would exceed; delete exports or uploads first."
+        )
+
+
+async def check_sources_kept(
+    session: AsyncSession, user_id: str, config: ExportConfig, *, now: float
+) -> None:
+    """Raise Invalid if a source was deleted since it was found.
+
+    Call it in the user's turn only (`lock_user`).
+    """
+    for key in config.input_keys:
+        folder = uploads.folder_of(key)
+        if folder is not None and await erasures.find(session, user_id, folder, now=now) is not None:
+            raise _missing_source(key)
+
+
 async def check_output_key(
     session: AsyncSession, user_id: str, output_key: str, *, now: float, except_job_id: str = ""
 ) -> None:
@@ -67,3 +95,8 @@ async def check_output_key(
             f"The export {holder} already uses the key {output_key!r}; choose another or omit it.",
             errors=errors,
         )
+
+
+def _missing_source(key: str) -> Invalid:
+    missing = FieldError(loc=["config", "input_key"], msg=f"the file {key!r} does not exist; upload it first")
+    return Invalid(f"The file {key!r} does not exist; upload it first.", errors=[missing])

@@ -37,6 +37,7 @@ TABLES = (
     "export_events",
     "idempotency_keys",
     "job_metadata",
+    "uploads",
     "erasures",
     "webhook_deliveries",
     "webhook_attempts",
@@ -82,6 +83,10 @@ class Eraser:
             return
         self._listeners.publish(erasure)
         self._listeners.wake_deliveries()
+        await self.delete_now(erasure)
+
+    async def delete_now(self, erasure: Erasure) -> None:
+        """Do the first sweep of an erasure that was just committed."""
         await self._record(erasure, succeeded=await self._delete_files(erasure))
 
     async def run(self) -> None:
@@ -136,6 +141,8 @@ class Eraser:
             except RunnerRefused as refused:  # the run stops at its next callback, which is answered 404
                 logger.warning("the run could not be cancelled: %s", refused.code, extra=log_fields(erasure))
         try:
+            if erasure.is_upload:
+                await self._storage.delete_folder(erasure.user_id, erasure.job_id)
             for attempt in range(1, erasure.attempts + 1):
                 await self._storage.delete_folder(erasure.user_id, attempt_folder(erasure.job_id, attempt))
             if erasure.output_key is not None:

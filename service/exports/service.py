@@ -51,9 +51,10 @@ class ExportService:
         runner: str,
         max_queued: int,
         attempt_limit: int,
+        max_bytes: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`max_queued` exports of one user may be pending or processing."""
+        """`max_queued` exports of one user may be pending or processing, and their files take `max_bytes`."""
         self._database = database
         self._storage = storage
         self._egress = egress
@@ -61,6 +62,7 @@ class ExportService:
         self._runner = runner
         self._max_queued = max_queued
         self._attempt_limit = attempt_limit
+        self._max_bytes = max_bytes
         self._clock = clock
 
     async def submit(
@@ -155,6 +157,8 @@ class ExportService:
             if (earlier := await _find_earlier(session, user_id, request, idempotency)) is not None:
                 return earlier
             await checks.check_quota(session, user_id, self._max_queued)
+            await checks.check_bytes(session, user_id, self._max_bytes)
+            await checks.check_sources_kept(session, user_id, request.config, now=self._clock())
             if request.config.output_key is not None:
                 await checks.check_output_key(session, user_id, request.config.output_key, now=self._clock())
             job = await self._store(session, user_id, request)

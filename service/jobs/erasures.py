@@ -33,7 +33,9 @@ _HAS_OUTPUT_KEY = text("output_key IS NOT NULL")
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
-    """An erased export: a row of `erasures`, whose columns are these fields.
+    """An erased export, or upload: a row of `erasures`, whose columns are these fields.
+
+    `job_id` of an upload is its folder, `uploads/…`.
 
     The files of its attempts 1 to `attempts` are deleted in several sweeps, at `next_at` until that is None. `call_id`
     is a call that may still run. `output_key` is the output's place as long as something may be there; no other export
@@ -51,6 +53,11 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     erased_at: float
     sweeps: IntFromZero = 0
     next_at: float | None
+
+    @property
+    def is_upload(self) -> bool:
+        """Tell whether it is an upload that was erased."""
+        return "/" in self.job_id
 
 
 ERASURES: Final = Table(
@@ -117,6 +124,25 @@ async def record(session: AsyncSession, job: Job, *, owns_output_key: bool, now:
         erased_at=now,
         next_at=now + FIRST_SWEEP_SECONDS,
     )
+    await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
+    return erasure
+
+
+async def record_upload(session: AsyncSession, user_id: str, folder: str, *, now: float) -> Erasure:
+    """Store that an upload must be deleted: all that its folder holds, and what is sent to it later."""
+    erasure = Erasure(
+        job_id=folder,
+        user_id=user_id,
+        export_id=None,
+        sequence=0,
+        attempts=0,
+        call_id=None,
+        output_key=None,
+        is_moving=False,
+        erased_at=now,
+        next_at=now + FIRST_SWEEP_SECONDS,
+    )
+    await session.execute(delete(ERASURES).where(ERASURES.c.job_id == folder, ERASURES.c.user_id == user_id))
     await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
     return erasure
 

@@ -3,7 +3,6 @@
 import re
 import time
 import unicodedata
-import uuid
 from pathlib import PurePosixPath
 from typing import Annotated
 
@@ -16,8 +15,9 @@ from gpu.keys import validate_key
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, read_json
 from service.api.state import State
-from service.api.transfers.upload_parts import UploadTarget, create_multipart
-from service.exports.checks import UPLOADS_PREFIX
+from service.api.transfers.upload_parts import MULTIPART_SECONDS, UploadTarget, create_multipart
+from service.exports.checks import UPLOADS_PREFIX, StorageQuotaExceeded
+from service.jobs.ids import new_id
 from service.jobs.serializers import format_timestamp
 from service.problems import DiskFullProblem, FieldError, TooLarge, UnsupportedType
 from service.video_types import NoVideoType, VideoType, describe_accepted_types, find_video_type
@@ -52,7 +52,7 @@ class CreateUpload(StrictModel):
             headers={"Location": "The path of an upload in parts."},
         )
     },
-    problems=(TooLarge, DiskFullProblem),
+    problems=(TooLarge, StorageQuotaExceeded, DiskFullProblem),
 )
 async def create(request: Request[State]) -> Response:
     """Start an upload: respond with the URL for the file, or the URLs for its parts."""
@@ -62,8 +62,13 @@ async def create(request: Request[State]) -> Response:
     if body.size > limit:
         raise TooLarge(f"A file may have at most {limit} bytes.")
     video_type = _find_video_type(body)
-    key = f"{UPLOADS_PREFIX}{uuid.uuid4().hex}/{safe_name(body.filename)}"
-    if body.parts or body.size > MAX_SINGLE_BYTES:
+    # The keys of a user sort by time.
+    folder = new_id(request.state["clock"].wall()).replace("-", "")
+    key = f"{UPLOADS_PREFIX}{folder}/{safe_name(body.filename)}"
+    in_parts = body.parts or body.size > MAX_SINGLE_BYTES
+    seconds = MULTIPART_SECONDS if in_parts else URL_SECONDS
+    await request.state["uploads"].announce(user_id, key, size=body.size, seconds=seconds)
+    if in_parts:
         return await create_multipart(request, user_id, key, body.size, video_type.media_type)
     await request.state["storage"].check_free_space(body.size)
     signed = await request.state["storage"].sign_write_url(

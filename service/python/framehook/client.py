@@ -9,7 +9,7 @@ from typing import Any, Self, Unpack
 from framehook.async_client import AsyncClient, OnState
 from framehook.export_calls import PAGE_LIMIT
 from framehook.http_client import DEFAULT_RETRIES
-from framehook.models import DownloadUrl, Export, Page, Timeline
+from framehook.models import DownloadUrl, Export, Page, Timeline, Upload
 from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters, ignore
 from framehook.settings import TokenSource, parse_url
 from framehook.streams.stream_reader import OnDisconnect
@@ -192,6 +192,14 @@ class Client:
     def purge(self, export: ExportOrId) -> None:
         """Erase an export in any state for good: its file, its config, its timeline and what was sent of it."""
         run(self._client.purge(export))
+
+    def list_uploads(self) -> Generator[Upload, None, None]:
+        """Yield uploaded files, newest first; pages are loaded as they are needed."""
+        return iterate(self._client.list_uploads())
+
+    def delete_upload(self, key: str) -> None:
+        """Delete an uploaded file; raises Conflict while an active export reads it."""
+        run(self._client.delete_upload(key))
 
     def retry(self, export: ExportOrId) -> Export:
         """Start a new attempt of a failed or cancelled export; sent once, for a second would be rejected."""

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Unpack
+from urllib.parse import quote
 
 from framehook.http_client import HttpClient
-from framehook.models import DownloadUrl, Export, Exports, Page, Timeline
+from framehook.models import DownloadUrl, Export, Exports, Page, Timeline, Upload, Uploads
 from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters, job_id_of, to_query
 from framehook.streams.watch import export_path
 
@@ -88,6 +89,21 @@ class ExportCalls:
         Afterwards every call for it raises Gone. An erased export may be erased again.
         """
         await self._http.request("DELETE", _path(export), query={"purge": "true"})
+
+    async def list_uploads(self) -> AsyncGenerator[Upload, None]:
+        """Yield uploaded files, newest first; pages are loaded as they are needed."""
+        cursor: str | None = None
+        while True:
+            query = {"limit": PAGE_LIMIT, "cursor": cursor}
+            page = await self._http.load(Uploads, "GET", "/api/uploads", query=query)
+            for upload in page.uploads:
+                yield upload
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def delete_upload(self, key: str) -> None:
+        """Delete an uploaded file; raises Conflict while an active export reads it."""
+        await self._http.request("DELETE", f"/api/uploads/{quote(key)}")
 
     async def retry(self, export: ExportOrId) -> Export:
         """Start a new attempt of a failed or cancelled export; sent once, for a second would be rejected."""

@@ -125,6 +125,28 @@ class UploadTarget(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...] = ()
 
 
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """An uploaded file: its size in bytes, and the active exports that read it.
+
+    `state` is `stored`, or `announced` until all of it has arrived.
+    """
+
+    key: str
+    filename: str
+    size: int
+    state: str
+    used_by: tuple[str, ...] = ()
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+class Uploads(msgspec.Struct, frozen=True):
+    """One page of uploads, newest first."""
+
+    uploads: tuple[Upload, ...]
+    next_cursor: str | None = None
+
+
 class StoredFile(msgspec.Struct, frozen=True):
     """A file in storage."""
 

@@ -41,7 +41,9 @@ def test_help_explains_each_option_and_shows_an_example(words: tuple[str, ...]) 
     assert [option.name for option in command.params if not getattr(option, "help", None)] == []
 
 
-@pytest.mark.parametrize("group", [(), ("webhooks",), ("db",), ("bucket",), ("modal",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "group", [(), ("webhooks",), ("uploads",), ("db",), ("bucket",), ("modal",)], ids=" ".join
+)
 def test_a_group_says_whole_sentences_about_its_commands(group: tuple[str, ...]) -> None:
     assert "..." not in help_of(*group).replace("COMMAND [ARGS]...", "")
 
