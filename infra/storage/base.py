@@ -33,6 +33,14 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
+class UserFiles:
+    """How many objects a user has, and their bytes."""
+
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class SignedUrl:
     """A URL that works without credentials until it expires, and the headers to send with it."""
 
@@ -168,6 +176,14 @@ class Storage(Protocol):
 
     async def delete_folder(self, user_id: str, key: str) -> None:
         """Delete all objects below a key, and abort the uploads to it."""
+        ...
+
+    async def measure_user(self, user_id: str) -> UserFiles:
+        """Count all of a user's objects, with what attempts have written."""
+        ...
+
+    async def delete_user(self, user_id: str) -> None:
+        """Delete all of a user's objects, and abort the uploads to them."""
         ...
 
     async def abort_abandoned_uploads(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from infra.storage.bucket_keys import ATTEMPTS_PREFIX, bucket_key
 from infra.storage.client import Bucket, ObjectNotFound
 from infra.storage.errors import StorageError
-from infra.storage.s3 import ATTEMPTS_PREFIX, bucket_key
 
 ATTEMPT_DAYS = 7
 UNFINISHED_DAYS = 2

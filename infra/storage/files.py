@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infra.private_files import make_private_folder
-from infra.storage.base import CHUNK_BYTES
+from infra.storage.base import CHUNK_BYTES, UserFiles
 from infra.storage.errors import ObjectExists, PathConflict
 
 Result = TypeVar("Result")
@@ -86,6 +86,12 @@ def erase_folder(incoming: Path, folder: Path) -> None:
         _remove_held_names(incoming, path)
     with suppress(FileNotFoundError, NotADirectoryError):
         shutil.rmtree(folder)
+
+
+def measure_folder(folder: Path) -> UserFiles:
+    """Count the files in a folder, and their bytes."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return UserFiles(len(sizes), sum(sizes))
 
 
 def compute_checksum(path: Path) -> str:

@@ -15,6 +15,7 @@ from infra.storage.base import (
     Part,
     SignedUrl,
     StoredObject,
+    UserFiles,
     enforce_size,
 )
 from infra.storage.disk_reserve import DiskReserve
@@ -24,6 +25,7 @@ from infra.storage.files import (
     erase_file,
     erase_folder,
     has_content,
+    measure_folder,
     move_file,
     move_to_new,
     publish_file,
@@ -174,6 +176,14 @@ class FolderStorage:
         await self.abort_uploads(user_id, key)
         folder = self.local_path(user_id, key)
         await asyncio.to_thread(erase_folder, self._incoming, folder)
+
+    async def measure_user(self, user_id: str) -> UserFiles:
+        return await asyncio.to_thread(measure_folder, self._objects / user_folder(user_id))
+
+    async def delete_user(self, user_id: str) -> None:
+        home = self._objects / user_folder(user_id)
+        await asyncio.to_thread(self.multipart.abort_below, home)
+        await asyncio.to_thread(erase_folder, self._incoming, home)
 
     async def abort_abandoned_uploads(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
         """Abort unfinished uploads and remove stale files; return the number of both."""

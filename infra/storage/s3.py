@@ -1,24 +1,26 @@
 """Objects in an S3 bucket (such as R2); clients and runs use presigned URLs."""
 
 import asyncio
-import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from infra.storage.base import ABANDONED_SECONDS, Part, RedirectDownload, SignedUrl, StoredObject
+from infra.storage.base import (
+    ABANDONED_SECONDS,
+    Part,
+    RedirectDownload,
+    SignedUrl,
+    StoredObject,
+    UserFiles,
+)
+from infra.storage.bucket_keys import bucket_key, is_own_key, user_prefixes
 from infra.storage.client import Bucket, ObjectNotFound
 from infra.storage.errors import InvalidKey, NoSuchUpload, StorageUnavailable
-from infra.storage.object_names import object_name, user_folder
 from infra.storage.presentation import Presentation
 from infra.storage.s3_publish import copy_object
 
 CHECK_SECONDS = 5.0
 CHECKSUM = "sha256"
-ATTEMPTS_PREFIX = ".attempts/"
-
-# The keys of multipart uploads that the service creates: uploads, outputs of attempts, copies to default output keys.
-_OWN_KEY = re.compile(r"\.attempts/|[^/]+/uploads/[0-9a-f]{32}/|[^/]+/exports/[0-9a-f-]{36}(\.[a-z0-9]+)*\Z")
 
 
 class S3Storage:
@@ -157,10 +159,15 @@ class S3Storage:
         await self._abort_all(await self._list_uploads(f"{bucket_key(user_id, key)}/"))
 
     async def delete_folder(self, user_id: str, key: str) -> None:
-        await self.abort_uploads(user_id, key)
-        prefix = f"{bucket_key(user_id, key)}/"
-        objects = await self._bucket.list_all("list_objects_v2", "Contents", Prefix=prefix)
-        await asyncio.gather(*(self._bucket.call("delete_object", Key=item["Key"]) for item in objects))
+        await self._delete_below(f"{bucket_key(user_id, key)}/")
+
+    async def measure_user(self, user_id: str) -> UserFiles:
+        objects = [item for prefix in user_prefixes(user_id) for item in await self._list_objects(prefix)]
+        return UserFiles(len(objects), sum(item["Size"] for item in objects))
+
+    async def delete_user(self, user_id: str) -> None:
+        for prefix in user_prefixes(user_id):
+            await self._delete_below(prefix)
 
     async def abort_abandoned_uploads(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
         """Abort unfinished uploads of all users, but not those of other programs in the bucket."""
@@ -169,7 +176,7 @@ class S3Storage:
         old_uploads = [
             upload
             for upload in uploads
-            if _OWN_KEY.match(upload["Key"]) and upload["Initiated"].timestamp() < before
+            if is_own_key(upload["Key"]) and upload["Initiated"].timestamp() < before
         ]
         return sum(await asyncio.gather(*(self._abort_idle(upload, before) for upload in old_uploads)))
 
@@ -212,6 +219,14 @@ class S3Storage:
     async def _list_uploads(self, prefix: str) -> list[dict[str, Any]]:
         return await self._bucket.list_all("list_multipart_uploads", "Uploads", Prefix=prefix)
 
+    async def _list_objects(self, prefix: str) -> list[dict[str, Any]]:
+        return await self._bucket.list_all("list_objects_v2", "Contents", Prefix=prefix)
+
+    async def _delete_below(self, prefix: str) -> None:
+        await self._abort_all(await self._list_uploads(prefix))
+        objects = await self._list_objects(prefix)
+        await asyncio.gather(*(self._bucket.call("delete_object", Key=item["Key"]) for item in objects))
+
     async def _abort_all(self, uploads: Iterable[dict[str, Any]]) -> None:
         await asyncio.gather(*(self._abort(upload["Key"], upload["UploadId"]) for upload in uploads))
 
@@ -220,18 +235,6 @@ class S3Storage:
             await self._bucket.call("abort_multipart_upload", Key=name, UploadId=upload_id)
         except (NoSuchUpload, ObjectNotFound):
             return
-
-
-def bucket_key(user_id: str, key: str) -> str:
-    """Return `{user}/{key}`, or `.attempts/{user}/…` for what attempts write.
-
-    Lifecycle rules select keys by their prefix, so one rule expires the files of all attempts. No user's folder begins
-    with a dot.
-    """
-    name = object_name(user_id, key)
-    if not key.startswith(ATTEMPTS_PREFIX):
-        return name
-    return f"{ATTEMPTS_PREFIX}{user_folder(user_id)}/{key.removeprefix(ATTEMPTS_PREFIX)}"
 
 
 def _object_from_response(response: dict[str, Any]) -> StoredObject:

@@ -60,7 +60,7 @@ ROUTES = [
     Route("/api/uploads/{upload}/complete", upload_parts.complete, methods=["POST"]),
     Route("/api/uploads/{key:path}/probe", probes.probe, methods=["POST"]),
     Route("/api/uploads/{key:path}/download-url", download_urls.create_for_upload, methods=["POST"]),
-    Route("/api/uploads/{key:path}", stored_uploads.delete, methods=["DELETE"]),
+    Route("/api/uploads/uploads/{folder}/{name}", stored_uploads.delete, methods=["DELETE"]),
     Route("/api/files/{key:path}", files.get),
     Route("/api/files/{key:path}", files.put, methods=["PUT"]),
     Route("/api/callbacks/{job_id}/output", output_uploads.request_output_targets, methods=["POST"]),

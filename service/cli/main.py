@@ -8,6 +8,7 @@ from service.cli.export_types import types
 from service.cli.options import command_group, examples
 from service.cli.sample import sample
 from service.cli.uploads import uploads
+from service.cli.users import users
 from service.cli.webhooks import webhooks
 
 app = command_group("Export videos and receive their progress and results as webhooks.")
@@ -33,6 +34,7 @@ serve.add_commands(app)
 app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)
 admin.add_commands(app)
 app.add_typer(uploads, name="uploads")
+app.add_typer(users, name="users")
 app.add_typer(webhooks, name="webhooks")
 
 

@@ -28,7 +28,6 @@ async def blank_deliveries(session: AsyncSession, user_id: str, job_id: str, *, 
     is_of_export = and_(
         DELIVERIES.c.endpoint_id.in_(select(ENDPOINTS.c.endpoint_id).where(_gets_events(user_id, job_id))),
         DELIVERIES.c.job_id == job_id,
-        DELIVERIES.c.type != WebhookEvent.ERASED.value,
     )
     query = select(DELIVERIES.c.delivery_id).where(is_of_export).order_by(DELIVERIES.c.delivery_id)
     ids = list((await session.execute(query.with_for_update())).scalars())
@@ -39,7 +38,8 @@ async def blank_deliveries(session: AsyncSession, user_id: str, job_id: str, *, 
         "state": case((is_pending, DeliveryState.SUPERSEDED.value), else_=DELIVERIES.c.state),
         "ended_at": func.coalesce(DELIVERIES.c.ended_at, now),
     }
-    await session.execute(update(DELIVERIES).where(DELIVERIES.c.delivery_id.in_(ids)).values(values))
+    has_body = and_(DELIVERIES.c.delivery_id.in_(ids), DELIVERIES.c.type != WebhookEvent.ERASED.value)
+    await session.execute(update(DELIVERIES).where(has_body).values(values))
     responses = update(ATTEMPTS).where(ATTEMPTS.c.delivery_id.in_(ids), ATTEMPTS.c.excerpt.is_not(None))
     await session.execute(responses.values(excerpt=None))
 

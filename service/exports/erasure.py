@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
 from infra.storage import InvalidKey, Storage, StorageError
@@ -19,6 +21,7 @@ from service.exports import delivery_erasure
 from service.ingest.finalizer import attempt_folder
 from service.jobs import erasures, queries, transitions
 from service.jobs.erasures import Erasure
+from service.jobs.models import Job
 from service.problems import NotFound
 
 logger = logging.getLogger("framehook.erasures")
@@ -117,18 +120,13 @@ class Eraser:
     async def _purge_rows(self, user_id: str, job_id: str) -> Erasure | None:
         """Delete the rows of an export; None if that was done before."""
         async with self._database.transaction() as session:
-            await transitions.lock_user(session, user_id)
             now = self._clock.wall()
-            known = await queries.get(session, user_id, job_id)
-            job = await erasures.purge(session, user_id, known.job_id) if known is not None else None
-            if job is None:
+            forgotten = await forget_export(session, user_id, job_id, now=now)
+            if forgotten is None:
                 if await erasures.find(session, user_id, job_id, now=now) is None:
                     raise NotFound("The export does not exist.")
                 return None
-            owns_output_key = erasures.has_output_key(job, now) or not await queries.find_key_holder(
-                session, user_id, job.output_key, now=now
-            )
-            erasure = await erasures.record(session, job, owns_output_key=owns_output_key, now=now)
+            job, erasure = forgotten
             await delivery_erasure.blank_deliveries(session, user_id, job.job_id, now=now)
             await delivery_erasure.write_erased(session, job, erasure)
         return erasure
@@ -180,6 +178,21 @@ class Eraser:
             is_last = erasure.sweeps >= len(ages)
             next_at = None if is_last else max(now, erasure.erased_at + ages[erasure.sweeps])
             await erasures.record_sweep(session, erasure, next_at=next_at)
+
+
+async def forget_export(
+    session: AsyncSession, user_id: str, job_id: str, *, now: float
+) -> tuple[Job, Erasure] | None:
+    """Delete the rows of a user's export and store what is left to delete; None if there is no such export."""
+    await transitions.lock_user(session, user_id)
+    known = await queries.get(session, user_id, job_id)
+    job = await erasures.purge(session, user_id, known.job_id) if known is not None else None
+    if job is None:
+        return None
+    owns_output_key = erasures.has_output_key(job, now) or not await queries.find_key_holder(
+        session, user_id, job.output_key, now=now
+    )
+    return job, await erasures.record(session, job, owns_output_key=owns_output_key, now=now)
 
 
 def log_fields(erasure: Erasure) -> dict[str, object]:

@@ -73,6 +73,12 @@ async def list_page(session: AsyncSession, user_id: str, *, before: str | None, 
     return await _list(session, *where, order=UPLOADS.c.key.desc(), limit=limit)
 
 
+async def list_open_keys(session: AsyncSession, user_id: str, *, now: float) -> list[str]:
+    """Return the keys of a user to which a file can still be sent."""
+    query = select(UPLOADS.c.key).where(UPLOADS.c.user_id == user_id, UPLOADS.c.expires_at > now)
+    return list((await session.execute(query)).scalars())
+
+
 async def list_overdue(session: AsyncSession, *, limit: int, now: float) -> list[Upload]:
     """Return uploads that can't be sent any more and were not seen in the storage yet."""
     return await _list(

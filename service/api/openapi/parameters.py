@@ -28,6 +28,8 @@ PATH_PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "The number of the part, from 1.",
         {"type": "integer", "minimum": 1},
     ),
+    "folder": ("The second part of the key `uploads/…/…`.", {"type": "string", "minLength": 1}),
+    "name": ("The last part of the key: the name of the file.", {"type": "string", "minLength": 1}),
     "key": (
         "The key of the object; its slashes may be sent as they are.",
         {"type": "string", "minLength": 1},

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from service.api.openapi.operations import Answer, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, parse_query
 from service.api.state import State
-from service.exports.checks import UploadInUse
+from service.exports.checks import UPLOADS_PREFIX, UploadInUse
 from service.exports.uploads import ListedUpload
 from service.jobs.serializers import format_timestamp
 
@@ -64,9 +64,10 @@ async def list_(request: Request[State]) -> Response:
     problems=(UploadInUse,),
 )
 async def delete(request: Request[State]) -> Response:
-    """Delete an uploaded file, or what has arrived of it."""
+    """Delete the uploaded file with the key in the path, or what has arrived of it."""
     user_id = await request.state["authenticator"].user(request)
-    await request.state["uploads"].delete(user_id, str(request.path_params["key"]))
+    key = f"{UPLOADS_PREFIX}{request.path_params['folder']}/{request.path_params['name']}"
+    await request.state["uploads"].delete(user_id, key)
     return Response(status_code=204)
 
 

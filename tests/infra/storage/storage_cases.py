@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 
 from infra.storage import FolderStorage, Storage
+from infra.storage.bucket_keys import bucket_key
 from infra.storage.client import Bucket
-from infra.storage.s3 import S3Storage, bucket_key
+from infra.storage.s3 import S3Storage
 from infra.storage.signed import UrlSigner
 from tests.support.s3_server import S3Server
 

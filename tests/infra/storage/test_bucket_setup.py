@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from infra.storage import StorageForbidden, StorageUnavailable
+from infra.storage.bucket_keys import bucket_key
 from infra.storage.bucket_setup import BucketConfig, SetupStep, set_up_bucket
 from infra.storage.client import Bucket
-from infra.storage.s3 import bucket_key
 from tests.support.s3_server import S3Server
 
 pytestmark = pytest.mark.anyio

@@ -284,3 +284,19 @@ async def test_an_erased_object_leaves_no_upload_and_no_neighbour_is_touched(cas
         await case.storage.list_parts("ann", "films/best.mp4", upload)
     with pytest.raises(InvalidKey):
         await case.storage.erase("ann", "../bob/k")
+
+
+async def test_everything_of_a_user_is_measured_and_deleted_and_nothing_of_others(case: StorageCase) -> None:
+    storage = case.storage
+    for key in ("exports/1.mp4", "uploads/a/b.mp4", ".attempts/1-1/output.mp4"):
+        await case.put("ann", key, b"hers")
+        await case.put("anna", key, b"another one's")
+    upload = await storage.create_multipart("ann", "uploads/c/d.mp4", size=5, content_type="video/mp4")
+    measured = await storage.measure_user("ann")
+    assert (measured.objects, measured.bytes) == (3, 12)
+    for _ in range(2):
+        await storage.delete_user("ann")
+    assert (await storage.measure_user("ann")).objects == 0
+    assert (await storage.measure_user("anna")).objects == 3
+    with pytest.raises(NoSuchUpload):
+        await storage.list_parts("ann", "uploads/c/d.mp4", upload)

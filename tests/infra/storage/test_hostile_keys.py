@@ -12,8 +12,8 @@ import pytest
 
 from gpu.keys import validate_key
 from infra.storage import FolderStorage, InvalidKey
+from infra.storage.bucket_keys import bucket_key
 from infra.storage.object_names import object_name, user_folder
-from infra.storage.s3 import bucket_key
 
 KEY_COUNT = 10_000
 SECRET = b"bob's own video"

@@ -1,0 +1,66 @@
+"""The commands of an operator on users: `framehook users erase`."""
+
+import asyncio
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+
+from infra.database.errors import DATABASE_ERRORS
+from infra.database.factory import open_database
+from infra.database.sqlite import sqlite_url
+from infra.storage import StorageError
+from service.cli.console import to_printable
+from service.cli.errors import FAILED_STATUS, exit_with
+from service.cli.options import AsJson, Yes, command_group, examples
+from service.exports.user_erasure import Receipt, UserEraser
+from service.factories import create_storage, load_master_keys
+from service.settings import Settings
+from service.startup.commands import load_settings_or_exit
+from service.startup.data_folder import DATABASE
+
+users = command_group("Manage users.")
+
+
+@users.command(
+    epilog=examples("framehook users erase alice --dry-run", "framehook users erase alice --yes --json")
+)
+def erase(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id: `sub` of the tokens.")],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is, and delete nothing.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a user: all exports, uploads, webhooks and files.
+
+    Works on the database and the storage of the settings, while the service runs or not. It may be repeated. A running
+    service ends the runs and deletes what they still write; stubs of exports stay for 30 days.
+    """
+    settings = load_settings_or_exit()
+    if not (dry_run or yes):
+        typer.confirm(f"Erase everything of the user {user} for good?", abort=True)
+    try:
+        receipt = asyncio.run(_erase(settings, user, dry_run=dry_run))
+    except (StorageError, OSError, *DATABASE_ERRORS) as error:
+        exit_with(FAILED_STATUS, f"not everything could be erased: {error}; run the command again")
+    if as_json:
+        typer.echo(msgspec.json.encode(receipt).decode())
+        return
+    typer.echo(to_printable(f"{user} has" if dry_run else f"Deleted of {user}:"))
+    for name, count in {**receipt.rows, "files": receipt.files, "bytes": receipt.bytes}.items():
+        typer.echo(f"  {name.replace('_', ' '):<20}{count:>12}")
+
+
+async def _erase(settings: Settings, user_id: str, *, dry_run: bool) -> Receipt:
+    database = open_database(settings.database_url or sqlite_url(settings.data_dir / DATABASE))
+    storage = create_storage(settings, load_master_keys(settings)[0])
+    eraser = UserEraser(database, storage, time.time)
+    try:
+        return await (eraser.measure(user_id) if dry_run else eraser.erase(user_id))
+    finally:
+        await storage.close()
+        await database.close()

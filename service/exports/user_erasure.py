@@ -1,0 +1,117 @@
+"""Erase a user: every export, upload, webhook and file, with a receipt of what was deleted.
+
+It may be interrupted and repeated. A service that runs at the same time stops the runs and sweeps what comes late.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, Table, delete, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import SQLModel
+
+from infra.database.base import Database
+from infra.storage import Storage
+from service.exports import delivery_erasure
+from service.exports.erasure import TABLES, forget_export
+from service.jobs import erasures, uploads
+from service.jobs.erasures import ERASURES
+from service.jobs.models import EVENTS, JOBS
+from service.webhooks.models import ATTEMPTS, DELIVERIES
+
+BATCH_ROWS: Final = 200
+_KEPT: Final = frozenset({JOBS.name, ERASURES.name})
+"""Deleted one export at a time; stubs are kept until what comes late is swept, and for thirty days."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a user had: rows by the name of their table, files and their bytes."""
+
+    user_id: str
+    rows: Mapping[str, int]
+    files: int
+    bytes: int
+
+
+class UserEraser:
+    """Counts and erases what there is of users."""
+
+    def __init__(self, database: Database, storage: Storage, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._storage = storage
+        self._clock = clock
+
+    async def measure(self, user_id: str) -> Receipt:
+        """Count what an erasure would delete."""
+        async with self._database.reading() as session:
+            rows = {table.name: await _count(session, table, user_id) for table in _list_tables()}
+        files = await self._storage.measure_user(user_id)
+        counted = {name: count for name, count in sorted(rows.items()) if count}
+        return Receipt(user_id, counted, files.objects, files.bytes)
+
+    async def erase(self, user_id: str) -> Receipt:
+        """Erase everything; return what there was. Raises StorageError with the files still to be deleted."""
+        receipt = await self.measure(user_id)
+        while await self._forget_exports(user_id):
+            pass
+        await self._forget_uploads(user_id)
+        await self._storage.delete_user(user_id)
+        for table in _list_tables():
+            while await self._delete_batch(table, user_id):
+                pass
+        await self._database.reclaim(TABLES)
+        return receipt
+
+    async def _forget_exports(self, user_id: str) -> int:
+        """Purge some exports; the sweeps that follow are the service's, as after any purge."""
+        async with self._database.reading() as session:
+            query = select(JOBS.c.job_id).where(JOBS.c.user_id == user_id).limit(BATCH_ROWS)
+            job_ids = list((await session.execute(query)).scalars())
+        for job_id in job_ids:
+            async with self._database.transaction() as session:
+                now = self._clock()
+                await forget_export(session, user_id, job_id, now=now)
+                await delivery_erasure.blank_deliveries(session, user_id, job_id, now=now)
+        return len(job_ids)
+
+    async def _forget_uploads(self, user_id: str) -> None:
+        """Store which folders have to be swept: the URLs of these uploads are still valid."""
+        now = self._clock()
+        async with self._database.transaction() as session:
+            for key in await uploads.list_open_keys(session, user_id, now=now):
+                if (folder := uploads.folder_of(key)) is not None:
+                    await erasures.record_upload(session, user_id, folder, now=now)
+
+    async def _delete_batch(self, table: Table, user_id: str) -> int:
+        if table.name in _KEPT:
+            return 0
+        columns = table.primary_key.columns
+        batch = select(*columns).where(_is_of_user(table, user_id)).limit(BATCH_ROWS)
+        async with self._database.transaction() as session:
+            keys = [tuple(row) for row in await session.execute(batch)]
+            if keys:
+                await session.execute(delete(table).where(tuple_(*columns).in_(keys)))
+        return len(keys)
+
+
+def _list_tables() -> list[Table]:
+    """Return the tables that have rows of users; those that refer to others come first."""
+    own = [table for table in SQLModel.metadata.sorted_tables if "user_id" in table.columns]
+    return [ATTEMPTS, EVENTS, *own]
+
+
+async def _count(session: AsyncSession, table: Table, user_id: str) -> int:
+    query = select(func.count()).select_from(table).where(_is_of_user(table, user_id))
+    return int(await session.scalar(query) or 0)
+
+
+def _is_of_user(table: Table, user_id: str) -> ColumnElement[bool]:
+    if table is ATTEMPTS:
+        own = select(DELIVERIES.c.delivery_id).where(DELIVERIES.c.user_id == user_id)
+        return ATTEMPTS.c.delivery_id.in_(own)
+    if table is EVENTS:
+        return EVENTS.c.job_id.in_(select(JOBS.c.job_id).where(JOBS.c.user_id == user_id))
+    column: ColumnElement[str] = table.c.user_id
+    return column == user_id
