@@ -644,7 +644,9 @@ class Watch {
 		this.queue = this.queue?.filter((queued) => queued.job_id !== job.job_id || hasEnded(queued)).concat(job);
 		this.onChange?.();
 		this.tell("onUpdate", job);
-		if (hasEnded(job)) this.tell("onEnd", job);
+		const end = key + job.completed_at;
+		if (hasEnded(job) && !this.seen.has(end)) this.tell("onEnd", job);
+		this.seen.set(end);
 		if (this.isDone) this.close();
 	}
 

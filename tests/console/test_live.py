@@ -218,3 +218,31 @@ async def test_a_list_that_can_not_be_loaded_says_so_and_is_loaded_when_it_can(
     await console.press_button("Try again")
     await expect(console.page.locator(".row")).to_have_count(1)
     await expect(console.page.get_by_role("button", name="Try again")).to_be_hidden()
+
+
+async def test_an_export_is_renamed_and_found_by_its_project_and_metadata(
+    console: ConsolePage, service: ProxiedService
+) -> None:
+    run = await service.submit_export(project_id=7, metadata={"Order": 5, "rush": True}, name="First")
+    await run.report_started()
+    await run.report_failed()
+    await service.submit_export(project_id=70, metadata={"order": 5})
+    await sign_in(console, service.create_token())
+    row = console.page.locator(".row")
+    await expect(row).to_have_count(2)
+    for label, text in (("Metadata", "Order=5"), ("Project", "7")):
+        await console.page.get_by_label(label).fill(text)
+        await expect(row).to_have_count(1)
+        await expect(row).to_contain_text("First")
+        await console.page.get_by_label(label).fill("")
+        await expect(row).to_have_count(2)
+
+    await console.open(f"#/exports/{run.spec.job_id}")
+    await expect(console.page.get_by_role("heading", name="First", exact=True)).to_be_visible()
+    await expect(console.page.get_by_text("Order=5, rush=true")).to_be_visible()
+    console.page.once("dialog", lambda dialog: dialog.accept("Second"))
+    await console.press_button("Rename")
+    await expect(console.page.get_by_role("heading", name="Second", exact=True)).to_be_visible()
+    assert (await service.fetch_job(run.spec.job_id))["name"] == "Second"
+    await console.open()
+    await expect(row.nth(1)).to_contain_text("Second")

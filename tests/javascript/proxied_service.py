@@ -39,10 +39,10 @@ class ProxiedService:
         assert self.settings.auth_jwt_secret is not None
         return jwt.encode(claims, self.settings.auth_jwt_secret.get_secret_value(), "HS256")
 
-    async def submit_export(self, user: str = USER) -> FakeRun:
+    async def submit_export(self, user: str = USER, **fields: Any) -> FakeRun:
         """Submit an export and return its run, which reports without the proxy."""
         headers = {"Authorization": f"Bearer {self.create_token(user=user)}"}
-        return await self.server.submit_export(user=user, headers=headers)
+        return await self.server.submit_export(user=user, headers=headers, **fields)
 
     async def fetch_job(self, job_id: str, user: str = USER) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.create_token(user=user)}"}

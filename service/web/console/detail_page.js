@@ -95,6 +95,9 @@ export class DetailPage {
 			Checksum: output?.checksum,
 			Source: job.input_key,
 			"Stored as": job.output_key,
+			Metadata: Object.entries(job.metadata)
+				.map(([key, value]) => `${key}=${value}`)
+				.join(", "),
 		};
 		replaceChildren(this.facts, factList(facts));
 	}
@@ -107,9 +110,17 @@ export class DetailPage {
 			job.status === "complete" && app.button("Download", () => this.#download(), { class: "primary" }),
 			isActive(job) && app.button("Cancel", change(app.client.cancel), { class: "danger" }),
 			(job.status === "error" || job.status === "cancelled") && app.button("Try again", change(app.client.retry), { class: "primary" }),
+			app.button("Rename", () => this.#rename()),
 			button("Use these settings again", () => this.#copySettings(job)),
 			app.button("Delete for good", () => this.#erase(job), { class: "danger" }),
 		);
+	}
+
+	async #rename() {
+		const name = prompt("The name of this export", this.#shown.name ?? "");
+		if (name === null) return;
+		const body = { name: name || null };
+		this.app.store.merge([await this.app.client.request("PATCH", `/api/exports/${encodeURIComponent(this.id)}`, { body })]);
 	}
 
 	async #erase(job) {

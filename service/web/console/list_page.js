@@ -59,6 +59,7 @@ export class ListPage {
 			selectField("Status", [["", "Any"], ...Object.entries(STATUSES)], put("status")),
 			selectField("Type", [["", "Any"], ...Object.entries(TYPES)], put("type")),
 			textField("Project", put("projectId"), { maxlength: 200 }),
+			textField("Metadata", put("metadata"), { placeholder: "order=A-1024" }),
 		];
 		return h("search.filters", filters);
 	}
@@ -73,7 +74,10 @@ export class ListPage {
 		if (query.isLoading || query.isComplete) return;
 		query.isLoading = true;
 		try {
-			const { exports: jobs, next_cursor: cursor } = await this.app.client.list({ ...query.filter, limit: PAGE_SIZE, cursor: query.cursor });
+			const { metadata, ...filter } = query.filter;
+			// `list` would change capital letters in the key.
+			const path = `/api/exports?${new URLSearchParams(entriesOf(metadata).map(([key, value]) => [`metadata.${key}`, value]))}`;
+			const { exports: jobs, next_cursor: cursor } = await this.app.client.request("GET", path, { query: { ...filter, limit: PAGE_SIZE, cursor: query.cursor } });
 			Object.assign(query, { cursor, isComplete: cursor === null, oldest: jobs.at(-1) ?? query.oldest });
 			if (query !== this.#query) return;
 			replaceChildren(this.problem);
@@ -139,8 +143,19 @@ export class ListPage {
 	}
 }
 
-function matches(job, { status, type, projectId }) {
-	return (!status || job.status === status) && (!type || job.type === type) && (!projectId || job.project_id === projectId);
+function matches(job, { status, type, projectId, metadata }) {
+	return (
+		(!status || job.status === status) &&
+		(!type || job.type === type) &&
+		(!projectId || String(job.project_id) === projectId) &&
+		entriesOf(metadata).every(([key, value]) => String(job.metadata[key]) === value)
+	);
+}
+
+/** Return the condition in a text such as `order=A-1024`; none while it is being typed. */
+function entriesOf(text = "") {
+	const at = text.indexOf("=");
+	return at > 0 ? [[text.slice(0, at).trim(), text.slice(at + 1).trim()]] : [];
 }
 
 function createRow() {

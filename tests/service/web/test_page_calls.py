@@ -173,6 +173,37 @@ async def test_an_export_that_has_ended_needs_no_connection(server: StreamServer
     assert calls == [f"GET /api/exports/{run.spec.job_id}"]
 
 
+async def test_an_edit_after_the_end_is_an_update_and_no_second_end(
+    server: StreamServer, page: NodePage
+) -> None:
+    run = await server.submit_export()
+    await server.wait_for_call_id(run)
+    path = f"/api/exports/{run.spec.job_id}"
+    script = """
+    client.watch({}, {
+      onUpdate: (job) => print(["update", job.attempt, job.status, job.name]),
+      onEnd: (job) => print(["end", job.attempt, job.status, job.name]),
+    });
+    """
+    printed: list[Any] = []
+    async with page.start(CLIENT + script) as lines:
+        async for line in lines:
+            printed.append(line)
+            if len(printed) == 1:
+                await run.report_failed()
+            elif line == ["end", 1, "error", None]:
+                await server.client.patch(path, json={"name": "edited"})
+            elif line == ["update", 1, "error", "edited"]:
+                await server.client.post(f"{path}/retry")
+                await (await server.next_run()).report_failed()
+            elif line[0] == "end":
+                break
+    assert [line for line in printed if line[0] == "end"] == [
+        ["end", 1, "error", None],
+        ["end", 2, "error", "edited"],
+    ]
+
+
 async def test_leaving_a_loop_closes_the_watch_and_the_connection(
     server: StreamServer, page: NodePage
 ) -> None:
