@@ -11,6 +11,7 @@ from infra.supervise import Supervisor
 from service.api.origins.policy import OriginPolicy
 from service.api.pages.console import create_console_files
 from service.api.state import State
+from service.api.streaming.direct import StreamTimer
 from service.api.system import create_operation
 from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder
@@ -79,6 +80,7 @@ class _Base:
     starter: WorkerStarter
     runner: Runner
     clock: Clock
+    stream_timer: StreamTimer
     serializer: JobSerializer
     webhook_serializer: JobSerializer
     master_keys: tuple[bytes, ...]
@@ -106,6 +108,7 @@ class _Jobs:
 def build_service(settings: Settings, hub: Hub, database: Database, replacements: Replacements) -> Service:
     """Build everything; the database is open, and its schema is the newest."""
     master_keys, starter = load_master_keys(settings), WorkerStarter()
+    clock = replacements.clock or Clock()
     base = _Base(
         settings=settings,
         hub=hub,
@@ -113,7 +116,8 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         storage=create_storage(settings, master_keys[0]),
         starter=starter,
         runner=replacements.runner or create_runner(settings, starter),
-        clock=replacements.clock or Clock(),
+        clock=clock,
+        stream_timer=StreamTimer(clock),
         serializer=create_client_serializer(settings),
         webhook_serializer=JobSerializer(settings.origin),
         master_keys=master_keys,
@@ -195,6 +199,7 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
         "webhooks": webhooks.worker.run,
         "erasures": jobs.eraser.run,
         "announced uploads": jobs.uploads.run,
+        "streams": base.stream_timer.run,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:
@@ -222,6 +227,7 @@ def _build_state(
         authenticator=create_authenticator(settings, newest_key, origins),
         hub=base.hub,
         initial_states=InitialStatesReader(base.database, base.serializer, base.clock.wall),
+        stream_timer=base.stream_timer,
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         changes=jobs.changes,
         exports=_build_exports(base, webhooks, jobs),

@@ -10,6 +10,7 @@ from infra.storage import FolderStorage, Storage
 from infra.supervise import Supervisor
 from service.api.auth import Authenticator
 from service.api.origins.policy import OriginPolicy
+from service.api.streaming.direct import StreamTimer
 from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
@@ -77,6 +78,7 @@ class State(TypedDict):
     hub: Hub
     changes: JobChanges
     initial_states: InitialStatesReader
+    stream_timer: StreamTimer
     stream_slots: StreamSlots
     exports: ExportService
     eraser: Eraser

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from service.fanout.hub import Hub, publication_of
+from service.fanout.hub import Hub
+from service.fanout.publications import publication_of
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
 

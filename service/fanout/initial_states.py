@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from infra.database.sessions import DatabaseTasks, wait_for_task
-from service.fanout.hub import Publication, as_edit, publication_of
+from service.fanout.publications import Publication, as_edit, publication_of
 from service.jobs import queries
 from service.jobs.filters import EVERY_EXPORT, ExportFilter
 from service.jobs.models import Job

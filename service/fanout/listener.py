@@ -32,12 +32,16 @@ class ChangeListener:
         self._database = database
         self._change_feed = change_feed
         self._hub = hub
+        hub.gets_every_change = False
         self._changes = changes
         self._clock = clock
 
     async def run(self) -> None:
         """Listen until the connection is lost; the supervisor calls this again."""
-        await self._change_feed.listen(self._reload_subscribed, self._on_notify)
+        try:
+            await self._change_feed.listen(self._reload_subscribed, self._on_notify)
+        finally:
+            self._hub.gets_every_change = False
         logger.warning("the connection to the database was lost; missed changes are loaded again")
 
     async def _reload_subscribed(self) -> None:
@@ -51,6 +55,7 @@ class ChangeListener:
                 jobs += await queries.list_recent(session, user_id, since=since)
                 jobs += await queries.list_edited(session, user_id, since=since)
         self._publish(jobs, erased)
+        self._hub.gets_every_change = True
 
     async def _on_notify(self, changes: Sequence[ChangedRow]) -> None:
         """Load the rows that other replicas changed and publish those with local subscribers."""

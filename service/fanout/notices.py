@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-from service.fanout.hub import Hub, NoticeType, Publication
+from service.fanout.hub import Hub
+from service.fanout.publications import NoticeType, Publication
 from service.jobs.erasures import ErasedData, Erasure, to_erased_data
 from service.webhooks import serializers
 from service.webhooks.models import Endpoint

@@ -1,14 +1,9 @@
 """Limit open connections, in total and per address; idle ones are evicted for new ones."""
 
 import ipaddress
-import logging
 from collections import Counter
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Protocol
-
-from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from typing import Protocol
 
 from service.http_server.limits import ConnectionLimits
 
@@ -67,6 +62,13 @@ class ConnectionPool:
         if not self._counts[address]:
             del self._counts[address]
 
+    def replace(self, connection: Connection, busy: Connection) -> None:
+        """Let a busy connection take the place of another; no-op if that is not in this pool."""
+        address = self._addresses.pop(connection, None)
+        if address is not None:
+            self._idle.pop(connection, None)
+            self._addresses[busy] = address
+
     def _evict_longest_idle(self, address: str | None) -> bool:
         for connection in self._idle:
             if address is None or self._addresses[connection] == address:
@@ -110,37 +112,15 @@ class Connections:
         self._ordinary.mark_idle(connection)
         self._reserve.mark_idle(connection)
 
+    def replace(self, connection: Connection, upgraded: Connection) -> None:
+        """Let a WebSocket take the place of the connection that it was."""
+        self._ordinary.replace(connection, upgraded)
+        self._reserve.replace(connection, upgraded)
+
     def remove(self, connection: Connection) -> None:
         """Remove a closed connection."""
         self._ordinary.remove(connection)
         self._reserve.remove(connection)
-
-
-_socket_logger = logging.getLogger("uvicorn.error.websocket")
-_socket_logger.setLevel(logging.WARNING)
-
-
-class CountedWebSocket(WebSocketsSansIOProtocol):
-    """WebSocket protocol that reports the loss of its connection."""
-
-    on_lost: Callable[[], None] | None = None
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # Uvicorn logs each handshake with its query string, which may contain a ticket. Our access log leaves it out.
-        self.logger = self.conn.logger = _socket_logger
-
-    async def send(self, message: ASGISendEvent) -> None:
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body":
-            self.handshake_complete = (
-                True  # otherwise uvicorn logs each refusal as an error of the application
-            )
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self.on_lost is not None:
-            self.on_lost()
 
 
 @lru_cache(maxsize=4_096)

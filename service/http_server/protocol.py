@@ -11,16 +11,19 @@ import httptools
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from service.api.streaming.direct import EXTENSION
 from service.http_server.asgi_wrappers import close_delimited
-from service.http_server.connections import CountedWebSocket, address_group
+from service.http_server.connections import address_group
 from service.http_server.direct import DirectHttpProtocol
+from service.http_server.direct_streams import DirectEventStream
 from service.http_server.rejection import Expected
+from service.http_server.websocket import CountedWebSocket
 from service.problems import HeadTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
 
 ESSENTIAL_PATHS = (b"/api/callbacks/", b"/healthz", b"/readyz")
 
 
-class BoundedHttpProtocol(DirectHttpProtocol):
+class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):
     """One connection whose client must keep to the limits."""
 
     _address = ""
@@ -136,6 +139,9 @@ class BoundedHttpProtocol(DirectHttpProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if cycle.scope["http_version"] == "1.0":
             app = close_delimited(app, cycle)
+        elif cycle.scope["method"] == "GET":
+            self._streamed = cycle
+            cycle.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
         super()._start_asgi_task(cycle, app)
 
     def handle_websocket_upgrade(self) -> None:
@@ -146,7 +152,9 @@ class BoundedHttpProtocol(DirectHttpProtocol):
         super().handle_websocket_upgrade()
         protocol = self.transport.get_protocol()
         assert isinstance(protocol, CountedWebSocket)
-        protocol.on_lost = lambda: self._connections.remove(self)
+        self._connections.replace(self, protocol)
+        protocol.open_connections = self._connections
+        self.parser = None  # type: ignore[assignment]  # it refers to this object, which has ended
 
     # Timeouts
 

@@ -19,9 +19,10 @@ from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
 from service.api.origins.cors import CrossOrigin
 from service.api.origins.policy import OriginPolicy
-from service.http_server.connections import Connections, CountedWebSocket
+from service.http_server.connections import Connections
 from service.http_server.limits import HttpLimits, fit_to_open_files, raise_open_file_limit
 from service.http_server.protocol import BoundedHttpProtocol
+from service.http_server.websocket import CountedWebSocket
 
 logger = logging.getLogger("framehook")
 
@@ -119,6 +120,7 @@ def create_server(app: Starlette, host: str, port: int, limits: HttpLimits | Non
         http=cast(type[asyncio.Protocol], protocol),  # it is only called
         ws=CountedWebSocket,
         ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # a frame is shared by all readers; each compressor would take 40 KiB
     )
     config.load()
     config.lifespan_class = Lifespan

@@ -23,6 +23,7 @@ MODULES = {
     "quality": "tests.bench.video.quality",
     "large": "tests.bench.large_files.large_sources",
     "console": "tests.bench.console.responsiveness",
+    "fanout": "tests.bench.fanout.throughput",
 }
 """Each module has a `BENCHMARK`."""
 

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import BatchConnection
 from service.api.streaming import subscriptions
-from service.fanout.hub import Publication, publication_of
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
+from service.fanout.publications import Publication, publication_of
 from service.ingest import sql
 from service.ingest.apply import apply_all
 from service.ingest.batch_writer import BatchWriter

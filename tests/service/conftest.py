@@ -13,11 +13,19 @@ import pytest
 from service.settings import Settings, load_settings
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRunner
+from tests.support.stream_server import Road
 
 JWT_SECRET = "a shared secret that is long enough for tests, even for those of SHA-512"
 MASTER = "a master secret of the callbacks that is long enough"
 
 Token = Callable[..., str]
+
+
+@pytest.fixture(params=list(Road))
+def road(request: pytest.FixtureRequest) -> Road:
+    """Each way in which states get to connections, in turn."""
+    road: Road = request.param
+    return road
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import httpx
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from service.app import create_app
 from service.clock import Clock
@@ -19,6 +22,15 @@ from tests.support.app_harness import FRAMING, SOURCE
 from tests.support.fakes import FakeRun, FakeRunner, ThreadProber
 
 TIMEOUT_SECONDS = 10
+
+
+class Road(StrEnum):
+    """How states get to the connections of a server."""
+
+    DIRECT = "direct"
+    """The hub writes them."""
+    PLAIN = "plain"
+    """The protocols are uvicorn's own, which offer no connections: the task of each stream sends them."""
 
 
 @dataclass
@@ -159,6 +171,7 @@ async def open_server(
     runner: FakeRunner | None = None,
     limits: HttpLimits | None = None,
     clock: Clock | None = None,
+    road: Road = Road.DIRECT,
 ) -> AsyncIterator[StreamServer]:
     """Run the service on a free port."""
     runner = runner or FakeRunner()
@@ -166,6 +179,9 @@ async def open_server(
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
         app = create_app(settings, runner, clock, output_prober=ThreadProber())
         running = create_server(app, settings.host, settings.port, limits)
+        if road is Road.PLAIN:
+            running.config.http_protocol_class = H11Protocol
+            running.config.ws_protocol_class = WebSocketsSansIOProtocol
         serving = asyncio.create_task(running.serve(sockets=[listening]))
         await wait_until(lambda: running.started)
         origin = f"http://127.0.0.1:{settings.port}"

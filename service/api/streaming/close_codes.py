@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from service.api.streaming.subscriptions import StreamEnd
+from service.api.streaming.lifetime import StreamEnd
 
 CLOSE_CODES: Final = {
     1008: "The client sent too many messages, or read nothing for 30 s.",

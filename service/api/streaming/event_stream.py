@@ -6,15 +6,16 @@ One coroutine sends everything, keep-alives too, so that nothing comes between t
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import anyio
 import msgspec
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from service.fanout.hub import Publication
+from service.api.streaming.direct import ConnectionCut, DirectStream
+from service.fanout.publications import Publication
 
 Event = Iterable[bytes]
 """One event, or a comment line between two, in chunks that are sent one by one."""
@@ -24,6 +25,7 @@ SHUTDOWN_GRACE_SECONDS = 5.0
 RECONNECT_MILLISECONDS = 2_000
 CHUNK_BYTES = 16 * 1024
 """How much is passed on at a time: a client that reads nothing costs a few of these at most."""
+KEEP_ALIVE_SECONDS = 15
 KEEP_ALIVE: Event = (b": keep-alive\n",)
 """A single line: a blank one after it would make some parsers dispatch an empty message."""
 
@@ -36,7 +38,8 @@ _ID = b"id: %d\n"
 class EventStream(EventSourceResponse):
     """Sends events until they end, the client disconnects, or it reads nothing for too long."""
 
-    def __init__(self, events: AsyncGenerator[Event, None]) -> None:
+    def __init__(self, events: AsyncGenerator[Event, None], direct: DirectStream | None = None) -> None:
+        self._direct = direct
         super().__init__(
             _chunks(events),
             headers={"Referrer-Policy": "no-referrer"},  # the URL may contain a ticket
@@ -50,9 +53,22 @@ class EventStream(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            if self._direct is None:
+                await super().__call__(scope, receive, send)
+            else:
+                await self._send_directly(self._direct, send)
         except SendTimeoutError:
-            logger.info("a client read nothing for %.0f s; its stream is closed", SEND_TIMEOUT_SECONDS)
+            log_slow_client()
+
+    async def _send_directly(self, direct: DirectStream, send: Send) -> None:
+        """Send the first events; the hub writes the others, unless the stream has ended already."""
+        with suppress(ConnectionCut), direct:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            async for chunk in self.body_iterator:
+                body: Message = {"type": "http.response.body", "body": chunk, "more_body": True}
+                await self._send_with_timeout(send, body)
+            if not direct.goes_on:
+                await send({"type": "http.response.body", "body": b""})
 
 
 async def _chunks(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
@@ -62,6 +78,11 @@ async def _chunks(events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, 
             for chunk in event:
                 yield chunk
                 await asyncio.sleep(0)
+
+
+def log_slow_client() -> None:
+    """Log that a stream is closed because its client reads nothing."""
+    logger.info("a client read nothing for %.0f s; its stream is closed", SEND_TIMEOUT_SECONDS)
 
 
 def state_event(publication: Publication, event_id: int | None, *, first: bool = False) -> Event:

@@ -21,30 +21,25 @@ from service.api.openapi.operations import Answer, Credential, Tag, declare_oper
 from service.api.openapi.parameters import LAST_EVENT_ID
 from service.api.requests import json_response, parse_query
 from service.api.state import State
+from service.api.streaming.direct import DirectStream
 from service.api.streaming.event_stream import (
-    KEEP_ALIVE,
     RECONNECT_MILLISECONDS,
     Event,
     EventStream,
     closing_event,
-    snapshot_event,
-    state_event,
+    log_slow_client,
 )
+from service.api.streaming.events import last_event_id, read_export_events, read_user_events
+from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
 from service.api.streaming.subscriptions import (
-    Lifetime,
-    StreamEnd,
-    StreamEnded,
     find_job,
+    find_offered,
+    hold_resources,
     hold_slot,
-    read_changes,
-    read_export,
-    subscribe,
 )
-from service.fanout.hub import NoticeType, Subscriber
-from service.fanout.initial_states import MARGIN_SECONDS, position_from
 from service.fanout.notices import ErasedExport
+from service.fanout.publications import NoticeType
 from service.jobs import queries
-from service.jobs.filters import ExportFilter
 from service.jobs.serializers import Export
 from service.jobs.timeline import Timeline, build_timeline
 from service.problems import Erased, Unavailable
@@ -106,14 +101,14 @@ async def export_events(request: Request[State]) -> Response:
     if job is not None and job.status.is_final and _has_seen(request, job.transition_sequence):
         return Response(status_code=204)
     job_id = job.job_id if job is not None else None
-    return EventStream(_events(request, access, partial(_export_events, request, access.user_id, job_id)))
+    direct = _open_direct(request)
+    read_events = partial(read_export_events, request, access.user_id, job_id, direct)
+    return EventStream(_events(request, access, read_events, direct), direct)
 
 
 def _has_seen(request: Request[State], sequence: int) -> bool:
-    last_event_id = _last_event_id(request)
-    if not last_event_id.isdecimal() or len(last_event_id) > MAX_SEQUENCE_DIGITS:
-        return False
-    return int(last_event_id) >= sequence
+    seen = last_event_id(request)
+    return seen.isdecimal() and len(seen) <= MAX_SEQUENCE_DIGITS and int(seen) >= sequence
 
 
 @declare_operation(
@@ -141,9 +136,9 @@ async def user_events(request: Request[State]) -> Response:
     except Unavailable:
         return _refusal_stream()
     export_filter = parse_query(request, EventStreamQuery).to_filter()
-    return EventStream(
-        _events(request, access, partial(_user_events, request, access.user_id, export_filter))
-    )
+    direct = _open_direct(request)
+    read_events = partial(read_user_events, request, access.user_id, export_filter, direct)
+    return EventStream(_events(request, access, read_events, direct), direct)
 
 
 async def _timeline(request: Request[State]) -> Response:
@@ -167,12 +162,34 @@ def _refusal_stream() -> Response:
     return EventStream(refuse())
 
 
+def _open_direct(request: Request[State]) -> DirectStream | None:
+    """Return a stream on the fast road if the server offers it."""
+    connection = find_offered(request)
+    if connection is None:
+        return None
+
+    def end(reason: StreamEnd | int | None) -> None:
+        if reason is StreamEnd.SLOW_CLIENT:
+            log_slow_client()
+            connection.abort()
+            return
+        if isinstance(reason, StreamEnd) and reason in _LAST_EVENTS:
+            connection.write(connection.encode(b"".join(closing_event(*_LAST_EVENTS[reason]))))
+        connection.end_response()
+
+    return DirectStream(connection, request.state["stream_timer"], end)
+
+
 async def _events(
-    request: Request[State], access: Access, read_events: Callable[[Lifetime], AsyncGenerator[Event, None]]
+    request: Request[State],
+    access: Access,
+    read_events: Callable[[Lifetime], AsyncGenerator[Event, None]],
+    direct: DirectStream | None,
 ) -> AsyncGenerator[Event, None]:
     """Yield events until they end, then the reason if the client has to know it."""
     try:
-        with hold_slot(request, access.user_id):
+        with hold_resources(direct) as resources:
+            resources.enter_context(hold_slot(request, access.user_id))
             async with aclosing(read_events(Lifetime(access, request.state["clock"]))) as events:
                 async for event in events:
                     yield event
@@ -187,52 +204,3 @@ def _retry_milliseconds(end: StreamEnd) -> int:
     if end is not StreamEnd.TOO_MANY_STREAMS:
         return RECONNECT_MILLISECONDS
     return RETRY_WHEN_FULL_MILLISECONDS + int(random.random() * RETRY_WHEN_FULL_MILLISECONDS)  # noqa: S311 - no secret
-
-
-async def _export_events(
-    request: Request[State], user_id: str, job_id: str | None, lifetime: Lifetime
-) -> AsyncGenerator[Event, None]:
-    """Yield the stored state, then each newer one, until the export has ended."""
-    first = True
-    async with aclosing(read_export(request, user_id, job_id, lifetime)) as states:
-        async for state in states:
-            if state is None:
-                yield KEEP_ALIVE
-            else:
-                yield state_event(state, state.sequence, first=first)
-                first = False
-
-
-async def _user_events(
-    request: Request[State], user_id: str, export_filter: ExportFilter, lifetime: Lifetime
-) -> AsyncGenerator[Event, None]:
-    """Yield a snapshot, the states that exceed it, then each change."""
-    initial_states, wall = request.state["initial_states"], request.state["clock"].wall
-    subscriber = Subscriber(export_filter, wall, ends_since=wall() - MARGIN_SECONDS)
-    with subscribe(request, subscriber, user_id=user_id):
-        since = position_from(_last_event_id(request), wall())
-        opening = await initial_states.read(user_id, since, export_filter)
-        for publication in (*opening.snapshot, *opening.rest):
-            subscriber.mark_delivered(publication)
-        yield snapshot_event(opening.snapshot, _event_id(opening.position))
-        for publication in opening.rest:
-            yield state_event(publication, None)
-        rest = initial_states.read_rest(user_id, since or 0.0, export_filter, opening.cursor)
-        async for publication, position in rest:
-            lifetime.check()
-            if subscriber.mark_delivered(publication):
-                yield state_event(publication, _event_id(position))
-        async with aclosing(read_changes(subscriber, lifetime)) as changes:
-            async for change in changes:
-                yield (
-                    KEEP_ALIVE if change is None else state_event(change, _event_id(subscriber.caught_up_at))
-                )
-
-
-def _last_event_id(request: Request[State]) -> str:
-    """Return the id of the last event that the client has; some clients can't send it as a header."""
-    return request.headers.get("last-event-id") or request.query_params.get("lastEventId", "")
-
-
-def _event_id(position: float | None) -> int | None:
-    return None if position is None else int(position * 1000)

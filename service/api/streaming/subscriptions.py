@@ -2,75 +2,39 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
-from enum import Enum, auto
+from contextlib import ExitStack, aclosing, contextmanager
+from typing import Any, NamedTuple
 
 from starlette.requests import HTTPConnection
 
-from service.api.auth import Access
 from service.api.requests import path_job_id
 from service.api.state import State
-from service.clock import Clock
-from service.fanout.hub import HubClosed, Publication, Subscriber, publication_of
+from service.api.streaming.direct import EXTENSION, DirectStream, Encode
+from service.api.streaming.event_stream import KEEP_ALIVE_SECONDS
+from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
+from service.fanout.publications import Publication, publication_of
+from service.fanout.subscribers import HubClosed, Subscriber
 from service.jobs.ids import is_awaitable_id
 from service.jobs.models import Job
 from service.problems import Erased, NotFound
 
-MAX_STREAM_SECONDS = 3_600.0
-PING_SECONDS = 15.0
 MAX_WAIT_SECONDS = 60.0
 """How long a stream waits for an export that a client has named and not yet created."""
 LOOKUP_SECONDS = 5.0
 """How often it looks for the export, at least."""
 
 
-class StreamEnd(Enum):
-    """Why a stream ends before its last state."""
+class ExportRoad(NamedTuple):
+    """The fast road of an export's states: the stream, and how it is encoded for all of its kind."""
 
-    RECONNECT = auto()
-    """The service stops, or the stream is an hour old: the client may connect again at once."""
-    EXPIRED = auto()
-    """The token or ticket has expired."""
-    ERASED = auto()
-    """The export was erased."""
-    NOT_FOUND = auto()
-    """The export that it waited for was not created."""
-    TOO_MANY_STREAMS = auto()
-    """The limit of open streams is reached, for this user or in total."""
-    UNAVAILABLE = auto()
-    """The database can't be read."""
-    SLOW_CLIENT = auto()
-    """The client has taken nothing for too long."""
+    stream: DirectStream
+    kind: str
+    encode: Encode
 
 
-class StreamEnded(Exception):
-    """The stream ends before its last state."""
-
-    def __init__(self, end: StreamEnd) -> None:
-        super().__init__(end.name)
-        self.end = end
-
-
-class Lifetime:
-    """The end of a stream: when its token expires, or after an hour.
-
-    The client then reconnects.
-    """
-
-    def __init__(self, access: Access, clock: Clock) -> None:
-        left = access.seconds_left(clock.wall())
-        self.clock = clock
-        self._end = StreamEnd.EXPIRED if left <= MAX_STREAM_SECONDS else StreamEnd.RECONNECT
-        self._ends_at = clock.monotonic() + min(left, MAX_STREAM_SECONDS)
-
-    @property
-    def seconds_left(self) -> float:
-        return self._ends_at - self.clock.monotonic()
-
-    def check(self) -> None:
-        """Raise StreamEnded once it is over."""
-        if self.seconds_left <= 0:
-            raise StreamEnded(self._end)
+def find_offered(connection: HTTPConnection[State]) -> Any:
+    """Return the connection if the server offers it for the fast road."""
+    return connection.scope.get("extensions", {}).get(EXTENSION)
 
 
 @contextmanager
@@ -95,15 +59,27 @@ def subscribe(
 ) -> Iterator[None]:
     """Subscribe to one export or to a user's exports until the block ends."""
     hub = connection.state["hub"]
-    hub.subscribe(job_id=job_id, user_id=user_id, subscriber=subscriber)
+    hub.subscribe(subscriber, job_id=job_id, user_id=user_id)
     try:
         yield
     finally:
         hub.unsubscribe(subscriber, job_id=job_id, user_id=user_id)
 
 
+@contextmanager
+def hold_resources(direct: DirectStream | None) -> Iterator[ExitStack]:
+    """Give what holds the resources of a stream: until the block ends, or a direct stream."""
+    if direct is not None:
+        yield direct.resources
+        return
+    with ExitStack() as resources:
+        yield resources
+
+
 async def read_changes(
-    subscriber: Subscriber, lifetime: Lifetime, ping_seconds: float = PING_SECONDS
+    subscriber: Subscriber,
+    lifetime: Lifetime,
+    ping_seconds: float = KEEP_ALIVE_SECONDS,
 ) -> AsyncGenerator[Publication | None, None]:
     """Yield each change, and None after `ping_seconds` without one; raises StreamEnded."""
     while True:
@@ -120,11 +96,16 @@ async def read_changes(
 
 
 async def read_export(
-    connection: HTTPConnection[State], user_id: str, job_id: str | None, lifetime: Lifetime
+    connection: HTTPConnection[State],
+    user_id: str,
+    job_id: str | None,
+    lifetime: Lifetime,
+    road: ExportRoad | None,
 ) -> AsyncGenerator[Publication | None, None]:
     """Yield the stored state of an export, then each newer one up to the last, and None now and then without one.
 
-    Without a `job_id` it waits until the export in the path is created. Raises StreamEnded.
+    Without a `job_id` it waits until the export in the path is created. The newer ones take the fast road if there is
+    one, and are not yielded. Raises StreamEnded.
     """
     if job_id is None:
         async with aclosing(_wait_for_export(connection, user_id, lifetime)) as lookups:
@@ -133,17 +114,36 @@ async def read_export(
                 if created_id is None:
                     yield None
     assert job_id is not None
+    if road is not None:
+        shared = connection.state["hub"].share(job_id, road.kind, road.encode)
+        broadcast = road.stream.resources.enter_context(shared)
+        first = await _read_newest(connection, user_id, job_id)
+        yield first
+        if not first.terminal:
+            road.stream.follow_export(broadcast, first, lifetime)
+        return
     subscriber = Subscriber()
     with subscribe(connection, subscriber, job_id=job_id):
-        stored = await _find_unless_erased(connection, user_id, job_id)
-        if stored is None:
-            raise StreamEnded(StreamEnd.NOT_FOUND)
-        subscriber.offer(publication_of(connection.state["serializer"], stored))
+        subscriber.offer(await _read_newest(connection, user_id, job_id))
         async with aclosing(read_changes(subscriber, lifetime)) as changes:
             async for change in changes:
                 yield change
                 if change is not None and change.terminal:
                     return
+
+
+async def _read_newest(connection: HTTPConnection[State], user_id: str, job_id: str) -> Publication:
+    """Return the newest state of an export that was subscribed to; raises StreamEnded.
+
+    The hub has it if another stream has this export already.
+    """
+    hub = connection.state["hub"]
+    if (newest := hub.find_newest(job_id, user_id)) is not None:
+        return newest
+    stored = await _find_unless_erased(connection, user_id, job_id)
+    if stored is None:
+        raise StreamEnded(StreamEnd.NOT_FOUND)
+    return hub.keep_newest(publication_of(connection.state["serializer"], stored))
 
 
 async def _wait_for_export(
@@ -176,7 +176,8 @@ async def find_job(connection: HTTPConnection[State], user_id: str) -> Job | Non
     Raises NotFound for any other id that the user has no export of, Erased for an export that was erased.
     """
     export_id = path_job_id(connection)
-    job = await _find(connection, user_id, export_id)
+    newest = connection.state["hub"].find_newest(export_id, user_id)
+    job = newest.job if newest is not None else await _find(connection, user_id, export_id)
     if job is None and not is_awaitable_id(export_id):
         raise NotFound("The export does not exist.")
     return job

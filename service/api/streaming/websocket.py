@@ -4,8 +4,6 @@ They answer `ping`, and close with a code that says what to do next.
 """
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from functools import partial
@@ -22,18 +20,17 @@ from service.api.problem_handlers import problem_response
 from service.api.requests import parse_query
 from service.api.state import State
 from service.api.streaming.close_codes import CLOSE_CODES, CODES_OF_ENDS, EXPORT_CLOSE_CODES
+from service.api.streaming.direct import ConnectionCut, DirectStream, Message
+from service.api.streaming.incoming_messages import IncomingMessages
+from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
+from service.api.streaming.socket_states import export_states, render_message, user_states
 from service.api.streaming.subscriptions import (
-    Lifetime,
-    StreamEnd,
-    StreamEnded,
     find_job,
+    find_offered,
+    hold_resources,
     hold_slot,
-    read_changes,
-    read_export,
-    subscribe,
 )
-from service.fanout.hub import NoticeType, Publication, Subscriber
-from service.jobs.filters import ExportFilter
+from service.fanout.publications import NoticeType, Publication
 from service.jobs.serializers import Export
 from service.problems import (
     Erased,
@@ -47,11 +44,11 @@ from service.problems import (
 )
 
 SEND_TIMEOUT_SECONDS = 30
-MAX_MESSAGE_BYTES = 1_024
-MESSAGES_PER_WINDOW, WINDOW_SECONDS = 30, 10
+ENDED = 1000
 FOREIGN_ORIGIN = "Pages of this origin may not open WebSockets here; name the origin in ALLOWED_ORIGINS."
 
-StatesReader = Callable[[Lifetime], AsyncGenerator[Publication | None, None]]
+StatesReader = Callable[..., AsyncGenerator[Publication | None, None]]
+"""Takes the lifetime, and `direct` if the stream takes the fast road."""
 
 
 class SocketState(Export):
@@ -125,11 +122,11 @@ async def _serve_socket(
 
 async def _open_export(socket: WebSocket[State], user_id: str) -> StatesReader:
     job = await find_job(socket, user_id)
-    return partial(read_export, socket, user_id, job.job_id if job is not None else None)
+    return partial(export_states, socket, user_id, job.job_id if job is not None else None)
 
 
 async def _open_user(socket: WebSocket[State], user_id: str) -> StatesReader:
-    return partial(_user_states, socket, user_id, parse_query(socket, StreamQuery).to_filter())
+    return partial(user_states, socket, user_id, parse_query(socket, StreamQuery).to_filter())
 
 
 async def _accept_handshake(socket: WebSocket[State]) -> None:
@@ -147,25 +144,63 @@ async def _refuse_handshake(socket: WebSocket[State], problem: Problem) -> None:
 
 
 async def _run_socket(socket: WebSocket[State], access: Access, read_states: StatesReader) -> None:
-    """Send and receive concurrently.
+    """Send and receive until one of them ends, then close the socket with its code."""
+    messages = IncomingMessages()
+    direct = _open_direct(socket, messages)
+    if direct is None:
+        await socket.close(await _run_tasks(socket, access, read_states, messages))
+        return
+    try:
+        with direct:
+            code = await _send_states(socket, access, partial(read_states, direct=direct), direct)
+    except ConnectionCut as cut:
+        if cut.code is None:
+            return
+        code = cut.code
+    if not direct.goes_on:
+        await socket.close(code)
 
-    The first that ends stops the other, and its code closes the socket.
-    """
+
+def _open_direct(socket: WebSocket[State], messages: IncomingMessages) -> DirectStream | None:
+    """Return a stream on the fast road if the server offers it."""
+    connection = find_offered(socket)
+    if connection is None:
+        return None
+
+    def end(reason: StreamEnd | int | None) -> None:
+        connection.close(CODES_OF_ENDS[reason] if isinstance(reason, StreamEnd) else reason or ENDED)
+
+    def receive(message: Message) -> int | None:
+        code = messages.check(message)
+        if code is None and messages.is_ping(message):
+            connection.write(connection.encode(b"pong"))
+        return code
+
+    return DirectStream(connection, socket.state["stream_timer"], end, receive)
+
+
+async def _run_tasks(
+    socket: WebSocket[State], access: Access, read_states: StatesReader, messages: IncomingMessages
+) -> int:
+    """Send and receive concurrently; the first that ends stops the other, and returns the code."""
     sending = asyncio.create_task(_send_states(socket, access, read_states))
-    listening = asyncio.create_task(_answer_pings(socket))
+    listening = asyncio.create_task(_answer_pings(socket, messages))
     try:
         done, _ = await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (sending, listening):
             task.cancel()
         await asyncio.gather(sending, listening, return_exceptions=True)
-    await socket.close(next(iter(done)).result())
+    return next(iter(done)).result()
 
 
-async def _send_states(socket: WebSocket[State], access: Access, read_states: StatesReader) -> int:
+async def _send_states(
+    socket: WebSocket[State], access: Access, read_states: StatesReader, direct: DirectStream | None = None
+) -> int:
     """Send states until the end, and return the code to close with."""
     try:
-        with hold_slot(socket, access.user_id):
+        with hold_resources(direct) as resources:
+            resources.enter_context(hold_slot(socket, access.user_id))
             async with aclosing(read_states(Lifetime(access, socket.state["clock"]))) as states:
                 async for state in states:
                     if state is not None and isinstance(state.type, NoticeType):
@@ -176,52 +211,26 @@ async def _send_states(socket: WebSocket[State], access: Access, read_states: St
         return CODES_OF_ENDS[ended.end]
     except DATABASE_ERRORS:
         return CODES_OF_ENDS[StreamEnd.UNAVAILABLE]
-    return 1000
+    return ENDED
 
 
 async def _send_state(socket: WebSocket[State], state: Publication) -> None:
-    done = "true" if state.terminal else "false"
     try:
         async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            await socket.send_text(f'{state.body[:-1].decode()},"done":{done}}}')
+            await socket.send_text(render_message(state).decode())
     except TimeoutError:
         raise StreamEnded(StreamEnd.SLOW_CLIENT) from None
     await asyncio.sleep(0)  # let other tasks run, also while this client reads everything at once
 
 
-async def _user_states(
-    socket: WebSocket[State], user_id: str, export_filter: ExportFilter, lifetime: Lifetime
-) -> AsyncGenerator[Publication | None, None]:
-    """Yield the stored states, then each newer one."""
-    subscriber = Subscriber(export_filter)
-    with subscribe(socket, subscriber, user_id=user_id):
-        opening = await socket.state["initial_states"].read(user_id, None, export_filter)
-        for publication in (*opening.snapshot, *opening.rest):
-            lifetime.check()
-            if subscriber.mark_delivered(publication):
-                yield publication
-        async with aclosing(read_changes(subscriber, lifetime)) as changes:
-            async for change in changes:
-                if change is not None and not isinstance(
-                    change.type, NoticeType
-                ):  # this socket sends jobs only
-                    yield change
-
-
-async def _answer_pings(socket: WebSocket[State]) -> int:
-    recent: deque[float] = deque(maxlen=MESSAGES_PER_WINDOW)
+async def _answer_pings(socket: WebSocket[State], messages: IncomingMessages) -> int:
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1005))
-        text = message.get("text") or ""
-        if len(text.encode()) > MAX_MESSAGE_BYTES or len(message.get("bytes") or b"") > MAX_MESSAGE_BYTES:
-            return 1009
-        now = time.monotonic()
-        if len(recent) == MESSAGES_PER_WINDOW and now - recent[0] < WINDOW_SECONDS:
-            return 1008
-        recent.append(now)
-        if text == "ping":
+        if (code := messages.check(message)) is not None:
+            return code
+        if messages.is_ping(message):
             await socket.send_text("pong")
 
 

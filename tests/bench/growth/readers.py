@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from callbacks.envelope import EventType
-from service.fanout.hub import Hub, Publication
+from service.fanout.hub import Hub
+from service.fanout.publications import Publication
 from service.fanout.stream_slots import StreamSlots
+from service.fanout.subscribers import Subscriber
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.growth.sizes import add_growth, list_sizes
 from tests.bench.measure.samples import Samples
@@ -25,7 +27,8 @@ class Streams:
 
     def open_and_close(self) -> None:
         self.slots.try_acquire(ALONE)
-        subscriber = self.hub.subscribe(job_id=ALONE)
+        subscriber = Subscriber()
+        self.hub.subscribe(subscriber, job_id=ALONE)
         self.hub.unsubscribe(subscriber, job_id=ALONE)
         self.slots.release(ALONE)
 
@@ -44,7 +47,7 @@ def open_streams(count: int) -> Streams:
     """Open streams of a user each, half of them of the same export."""
     streams = Streams(Hub(), StreamSlots(per_user=1, total=count + 1))
     for number in range(count):
-        streams.hub.subscribe(job_id=SHARED if number % 2 else f"export-{number}")
+        streams.hub.subscribe(Subscriber(), job_id=SHARED if number % 2 else f"export-{number}")
         streams.slots.try_acquire(f"user-{number}")
     return streams
 

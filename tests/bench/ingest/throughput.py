@@ -33,6 +33,7 @@ from tests.bench.measure.servers import (
 )
 
 CONNECTIONS = 64
+MESSAGE = "Encoding with h264_nvenc; frame by frame, as measured, with the time that is left"
 BARE = "bare ASGI application on the service's server"
 USUAL = "usual code: a session and a commit each, SQLite"
 
@@ -64,10 +65,13 @@ def attempt_key(job_id: str) -> bytes:
 
 def requests_for(job_id: str, key: bytes, steps: range) -> list[bytes]:
     """Return one job's progress callbacks as raw requests, signed now."""
-    return [_request(job_id, key, step, steps.stop) for step in steps]
+    return [build_request(job_id, key, step, progress=99.0 * step / steps.stop) for step in steps]
 
 
-def _request(job_id: str, key: bytes, step: int, last: int) -> bytes:
+def build_request(
+    job_id: str, key: bytes, step: int, message: str = MESSAGE, *, progress: float = 0.0
+) -> bytes:
+    """Return a progress callback as a raw request, signed now."""
     now = int(time.time())
     report = {
         "job_id": job_id,
@@ -75,17 +79,17 @@ def _request(job_id: str, key: bytes, step: int, last: int) -> bytes:
         "step": step,
         "call_id": f"bench-{job_id}",
         "phase": "processing",
-        "progress": round(99.0 * step / last, 2),
-        "message": "Encoding with h264_nvenc; frame by frame, as measured, with the time that is left",
+        "progress": round(progress, 2),
+        "message": message,
         "eta_seconds": 12.5,
     }
     timestamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = json.dumps({"type": "export.progress", "timestamp": timestamp, "data": report}).encode()
-    message = f"msg_{uuid.uuid4().hex}"
-    signature = base64.b64encode(hmac.digest(key, f"{message}.{now}.".encode() + body, "sha256")).decode()
+    message_id = f"msg_{uuid.uuid4().hex}"
+    signature = base64.b64encode(hmac.digest(key, f"{message_id}.{now}.".encode() + body, "sha256")).decode()
     head = (
         f"POST /api/callbacks/{job_id} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        f"webhook-id: {message}\r\nwebhook-timestamp: {now}\r\nwebhook-signature: v1,{signature}\r\n"
+        f"webhook-id: {message_id}\r\nwebhook-timestamp: {now}\r\nwebhook-signature: v1,{signature}\r\n"
         f"content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

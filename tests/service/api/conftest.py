@@ -7,7 +7,7 @@ import pytest
 from service.settings import Settings
 from tests.support.app_harness import AppHarness, open_app
 from tests.support.fakes import FakeRun, FakeRunner
-from tests.support.stream_server import StreamServer, open_server
+from tests.support.stream_server import Road, StreamServer, open_server
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ async def app_on_any_database(
 
 
 @pytest.fixture
-async def server(settings: Settings, stack: AsyncExitStack) -> StreamServer:
-    return await stack.enter_async_context(open_server(settings))
+async def server(settings: Settings, stack: AsyncExitStack, road: Road) -> StreamServer:
+    return await stack.enter_async_context(open_server(settings, road=road))
 
 
 @pytest.fixture
-async def multi_user_server(users_settings: Settings, stack: AsyncExitStack) -> StreamServer:
-    return await stack.enter_async_context(open_server(users_settings))
+async def multi_user_server(users_settings: Settings, stack: AsyncExitStack, road: Road) -> StreamServer:
+    return await stack.enter_async_context(open_server(users_settings, road=road))

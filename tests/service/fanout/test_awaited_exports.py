@@ -13,7 +13,7 @@ from tests.conftest import delete_all_rows
 from tests.service.conftest import bearer, token
 from tests.support.clocks import MovableClock
 from tests.support.stream_calls import receive_job, wait_close_code
-from tests.support.stream_server import StreamServer, open_server, wait_until
+from tests.support.stream_server import Road, StreamServer, open_server, wait_until
 
 CHOSEN = "export_1764460800000_k3j9x2m1q"
 EVENTS = f"/api/exports/{CHOSEN}/events"
@@ -21,8 +21,8 @@ UNKNOWN_JOB = "01934d2f-0f6b-7c3a-9d55-1f0a7c1e2b3a"
 
 
 @pytest.fixture
-async def server(settings: Settings, stack: AsyncExitStack) -> StreamServer:
-    return await stack.enter_async_context(open_server(settings))
+async def server(settings: Settings, stack: AsyncExitStack, road: Road) -> StreamServer:
+    return await stack.enter_async_context(open_server(settings, road=road))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -7,7 +7,8 @@ import pytest
 
 from infra.database.sqlite import SqliteDatabase
 from service.fanout.changes import JobChanges
-from service.fanout.hub import Hub, Subscriber
+from service.fanout.hub import Hub
+from service.fanout.subscribers import Subscriber
 from service.jobs import transitions
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
@@ -23,7 +24,7 @@ class Recorder:
         self.steps: list[str] = []
         self.hub = Hub()
         self.subscriber = Subscriber()
-        self.hub.subscribe(user_id="ada", subscriber=self.subscriber)
+        self.hub.subscribe(self.subscriber, user_id="ada")
         self.hub.publish = lambda publication: self.steps.append(f"publish {publication.sequence}")  # type: ignore[method-assign]
         self.changes = JobChanges(
             self.hub, JobSerializer("http://localhost"), self, wake_deliveries=self.wake_deliveries

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from websockets.asyncio.client import connect
 
 from callbacks.envelope import EventType, Phase
-from service.fanout.hub import Publication, Subscriber
+from service.fanout.publications import Publication
+from service.fanout.subscribers import Subscriber
 from service.jobs.filters import ExportFilter
 from service.jobs.models import Job, Status
 from service.settings import Settings

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import strategies as st
 
 from callbacks.envelope import EventType, Phase
-from service.fanout.hub import Hub, HubClosed, Publication, Subscriber, publication_of
+from service.fanout.hub import Hub
+from service.fanout.publications import Publication, publication_of
+from service.fanout.subscribers import HubClosed, Subscriber
 from service.jobs.filters import ExportFilter
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
@@ -164,9 +166,15 @@ def test_no_client_takes_a_character_of_a_text_for_the_end_of_a_line(character: 
     assert json.loads(text)["project_id"] == f"é{character}ü"
 
 
+def subscribe(hub: Hub, **key: str) -> Subscriber:
+    subscriber = Subscriber()
+    hub.subscribe(subscriber, **key)
+    return subscriber
+
+
 async def test_each_subscriber_gets_only_its_subscription() -> None:
     hub = Hub()
-    of_job, of_ada = hub.subscribe(job_id="a"), hub.subscribe(user_id="ada")
+    of_job, of_ada = subscribe(hub, job_id="a"), subscribe(hub, user_id="ada")
     hub.publish(state("b", 1))
     hub.publish(state("a", 2))
     hub.publish(state("c", 1, "bob"))
@@ -180,7 +188,7 @@ async def test_each_subscriber_gets_only_its_subscription() -> None:
 
 async def test_a_waiting_subscriber_wakes_on_a_state_and_on_the_close() -> None:
     hub = Hub()
-    subscriber = hub.subscribe(job_id="a")
+    subscriber = subscribe(hub, job_id="a")
     reading = asyncio.create_task(subscriber.next())
     await asyncio.sleep(0)
     hub.publish(state("a", 1))
@@ -196,13 +204,13 @@ async def test_a_subscription_after_the_close_ends_at_once() -> None:
     hub = Hub()
     hub.close()
     with pytest.raises(HubClosed):
-        await hub.subscribe(job_id="a").next()
+        await subscribe(hub, job_id="a").next()
 
 
 def test_the_hub_keeps_nothing_of_removed_subscribers() -> None:
     hub = Hub()
-    first, second = hub.subscribe(job_id="a"), hub.subscribe(job_id="a")
-    third = hub.subscribe(user_id="ada")
+    first, second = subscribe(hub, job_id="a"), subscribe(hub, job_id="a")
+    third = subscribe(hub, user_id="ada")
     assert len(hub) == 3
     hub.unsubscribe(first, job_id="a")
     hub.unsubscribe(first, job_id="a")

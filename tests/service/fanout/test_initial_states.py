@@ -12,14 +12,14 @@ from service.settings import Settings
 from tests.service.conftest import bearer
 from tests.support.fakes import FakeRun
 from tests.support.job_history import copy_finished
-from tests.support.stream_server import Events, StreamServer, open_server
+from tests.support.stream_server import Events, Road, StreamServer, open_server
 
 EVENTS = "/api/exports/events"
 
 
 @pytest.fixture
-async def server(settings: Settings, stack: AsyncExitStack) -> StreamServer:
-    return await stack.enter_async_context(open_server(settings))
+async def server(settings: Settings, stack: AsyncExitStack, road: Road) -> StreamServer:
+    return await stack.enter_async_context(open_server(settings, road=road))
 
 
 async def finish_many(server: StreamServer, count: int, *, newest: float) -> FakeRun:

@@ -10,17 +10,21 @@ from websockets.exceptions import InvalidStatus
 from service.settings import Settings
 from tests.conftest import delete_all_rows
 from tests.support.stream_calls import receive_job
-from tests.support.stream_server import Events, StreamServer, open_server
+from tests.support.stream_server import Events, Road, StreamServer, open_server
 
 EVENTS = "/api/exports/events"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def server(request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack) -> StreamServer:
+async def server(
+    request: pytest.FixtureRequest, settings: Settings, stack: AsyncExitStack, road: Road
+) -> StreamServer:
     url = request.getfixturevalue(f"{request.param}_url")
     await delete_all_rows(url)
     stack.push_async_callback(delete_all_rows, url)
-    return await stack.enter_async_context(open_server(settings.model_copy(update={"database_url": url})))
+    return await stack.enter_async_context(
+        open_server(settings.model_copy(update={"database_url": url}), road=road)
+    )
 
 
 async def list_ids(server: StreamServer, query: str) -> set[str]:

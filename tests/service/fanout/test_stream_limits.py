@@ -15,16 +15,16 @@ from service.api.streaming.event_stream import KEEP_ALIVE
 from service.fanout.stream_slots import StreamSlots
 from service.settings import Settings
 from tests.service.conftest import bearer, token
-from tests.support.stream_server import StreamServer, open_server, wait_until
+from tests.support.stream_server import Road, StreamServer, open_server, wait_until
 
 EVENTS = "/api/exports/events"
 SHORT_SECONDS = 4
 
 
 @pytest.fixture
-async def server(users_settings: Settings, stack: AsyncExitStack) -> StreamServer:
+async def server(users_settings: Settings, stack: AsyncExitStack, road: Road) -> StreamServer:
     bounded = users_settings.model_copy(update={"max_streams_per_user": 2, "max_streams": 3})
-    return await stack.enter_async_context(open_server(bounded))
+    return await stack.enter_async_context(open_server(bounded, road=road))
 
 
 async def is_refused(server: StreamServer, path: str, user: str) -> bool:

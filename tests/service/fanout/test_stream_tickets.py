@@ -18,14 +18,14 @@ from tests.service.conftest import JWT_SECRET, bearer, token
 from tests.support.clocks import MovableClock
 from tests.support.service_process import ServiceProcess
 from tests.support.stream_calls import events_path, receive_job, wait_close_code
-from tests.support.stream_server import StreamServer, open_server, wait_until
+from tests.support.stream_server import Road, StreamServer, open_server, wait_until
 
 EVENTS = "/api/exports/events"
 
 
 @pytest.fixture
-async def server(users_settings: Settings, stack: AsyncExitStack) -> StreamServer:
-    return await stack.enter_async_context(open_server(users_settings))
+async def server(users_settings: Settings, stack: AsyncExitStack, road: Road) -> StreamServer:
+    return await stack.enter_async_context(open_server(users_settings, road=road))
 
 
 async def get_ticket(server: StreamServer, **body: int) -> str:

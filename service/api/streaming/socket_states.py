@@ -1,0 +1,79 @@
+"""The states that WebSockets send, as messages, and as frames on the fast road."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from functools import partial
+
+from starlette.websockets import WebSocket
+
+from service.api.state import State
+from service.api.streaming.direct import DirectStream
+from service.api.streaming.lifetime import Lifetime
+from service.api.streaming.subscriptions import (
+    ExportRoad,
+    hold_resources,
+    read_changes,
+    read_export,
+    subscribe,
+)
+from service.fanout.publications import NoticeType, Publication
+from service.fanout.subscribers import Subscriber
+from service.jobs.filters import ExportFilter
+
+
+def render_message(state: Publication) -> bytes:
+    """Return the message of a state."""
+    return b'%b,"done":%b}' % (state.body[:-1], b"true" if state.terminal else b"false")
+
+
+def _encode_message(to_frame: Callable[[bytes], bytes], state: Publication) -> bytes:
+    """Return the frame of a state; none of a notice: sockets send exports only."""
+    if isinstance(state.type, NoticeType):
+        return b""
+    return to_frame(render_message(state))
+
+
+def _share_message(to_frame: Callable[[bytes], bytes], state: Publication) -> bytes:
+    """Return the frame of a state, which all sockets of the user share."""
+    if "messages" not in state.frames:
+        state.frames["messages"] = (state.sequence, _encode_message(to_frame, state))
+    return state.frames["messages"][1]
+
+
+def export_states(
+    socket: WebSocket[State],
+    user_id: str,
+    job_id: str | None,
+    lifetime: Lifetime,
+    direct: DirectStream | None = None,
+) -> AsyncGenerator[Publication | None, None]:
+    """Return the states of an export."""
+    road = None
+    if direct is not None:
+        road = ExportRoad(direct, "messages", partial(_encode_message, direct.connection.encode))
+    return read_export(socket, user_id, job_id, lifetime, road)
+
+
+async def user_states(
+    socket: WebSocket[State],
+    user_id: str,
+    export_filter: ExportFilter,
+    lifetime: Lifetime,
+    direct: DirectStream | None = None,
+) -> AsyncGenerator[Publication | None, None]:
+    """Yield the stored states, then each newer one."""
+    subscriber = Subscriber(export_filter)
+    with hold_resources(direct) as resources:
+        resources.enter_context(subscribe(socket, subscriber, user_id=user_id))
+        opening = await socket.state["initial_states"].read(user_id, None, export_filter)
+        for publication in (*opening.snapshot, *opening.rest):
+            lifetime.check()
+            if subscriber.mark_delivered(publication):
+                yield publication
+        if direct is not None:
+            direct.follow_user(subscriber, partial(_share_message, direct.connection.encode), lifetime)
+            return
+        async with aclosing(read_changes(subscriber, lifetime)) as changes:
+            async for change in changes:
+                if change is not None and not isinstance(change.type, NoticeType):
+                    yield change  # this socket sends jobs only

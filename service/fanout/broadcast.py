@@ -1,0 +1,96 @@
+"""One subscriber for all streams of an export on the fast road: it encodes a state once and writes it to each."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from service.fanout.publications import Publication
+
+Write = Callable[[bytes], None]
+
+
+class Reader(Protocol):
+    """A stream on the fast road."""
+
+    is_blocked: bool
+    """Whether its connection still holds bytes that the client has not taken."""
+    write: Write
+
+    def finish(self, last: Publication) -> None:
+        """End the stream with the export, of which this is the last state."""
+        ...
+
+    def close(self) -> None:
+        """End the stream because the hub is closed."""
+        ...
+
+
+class Broadcast:
+    """The streams that have the newest state, and those that are behind: these get the newest one when they can.
+
+    All that is held for a stream that is behind is the sequence of the last state that it has.
+    """
+
+    def __init__(self, encode: Callable[[Publication], bytes]) -> None:
+        """`encode` returns a frame, empty if the clients do not get the publication."""
+        self._encode = encode
+        self._newest: Publication | None = None
+        self._frame = b""
+        self._ready: dict[Reader, Write] = {}
+        self._blocked: dict[Reader, int] = {}
+        self._closed = False
+        self.sequence = 0
+        self.stream_count = 0
+
+    def offer(self, publication: Publication) -> None:
+        """Write the state to all streams that are not blocked, if it is newer than the last one."""
+        if publication.sequence <= self.sequence:
+            return
+        self.sequence, self._newest = publication.sequence, publication
+        self._frame = frame = self._encode(publication)
+        for write in (
+            list(self._ready.values()) if frame else ()
+        ):  # a stream that can't take all leaves `_ready`
+            write(frame)
+        if publication.terminal:
+            self._end(list(self._ready))
+
+    def add(self, reader: Reader, first: Publication) -> None:
+        """Write to a stream from now on; its client has the `first` state."""
+        self.offer(first)
+        self._blocked[reader] = first.sequence
+        self.resume(reader)
+
+    def remove(self, reader: Reader) -> None:
+        """Write no more to a stream."""
+        self._ready.pop(reader, None)
+        self._blocked.pop(reader, None)
+
+    def pause(self, reader: Reader) -> None:
+        """Keep states back until the connection has sent what it holds, the last state with it."""
+        if self._ready.pop(reader, None) is not None:
+            self._blocked[reader] = self.sequence
+
+    def resume(self, reader: Reader) -> None:
+        """Write the newest state if the stream does not have it."""
+        if reader.is_blocked or (delivered := self._blocked.pop(reader, None)) is None:
+            return
+        self._ready[reader] = reader.write
+        if delivered < self.sequence and self._frame:
+            reader.write(self._frame)
+        self._end([reader])
+
+    def close(self) -> None:
+        """End all streams, those that are behind once they have the newest state."""
+        self._closed = True
+        self._end(list(self._ready))
+        self._end([reader for reader, delivered in self._blocked.items() if delivered == self.sequence])
+
+    def _end(self, readers: list[Reader]) -> None:
+        """End streams that have the newest state if it is the last one, or if the hub is closed."""
+        newest = self._newest
+        if newest is not None and newest.terminal:
+            for reader in readers:
+                reader.finish(newest)
+        elif self._closed:
+            for reader in readers:
+                reader.close()
