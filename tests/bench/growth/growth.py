@@ -1,7 +1,7 @@
 """What everything costs by the number of exports, users and endpoints, on both databases.
 
 Databases that differ only in their size do the same in turn, by the service's own code and without the network. A cost
-is CPU time, of this process and of PostgreSQL; the best series counts, since other work on the machine takes the caches.
+is CPU time, of this process and of PostgreSQL, in the best series: other work on the machine takes the caches.
 """
 
 import asyncio
@@ -24,7 +24,6 @@ from tests.bench.growth.questions import QUESTIONS, Question, Subject
 from tests.bench.growth.sizes import add_growth, list_sizes
 from tests.bench.measure.samples import Samples, alternate
 from tests.bench.measure.servers import list_tree, read_cpu_seconds, start_postgresql
-
 
 BLOCKS = 5
 
