@@ -32,6 +32,8 @@ def create_export_service(
         max_queued=settings.max_queued_per_user,
         attempt_limit=settings.attempt_limit,
         max_bytes=settings.max_bytes_per_user,
+        head_start_seconds=settings.priority_seconds,
+        max_schedule_days=settings.max_schedule_days,
         clock=clock.wall,
     )
 

@@ -140,6 +140,7 @@ def create_limits(settings: Settings) -> Limits:
         lease_seconds=settings.lease_seconds,
         finalize_lease_seconds=settings.finalize_lease_seconds,
         rescue_interval_seconds=settings.watch_seconds,
+        priority_seconds=settings.priority_seconds_between_users,
     )
 
 

@@ -107,6 +107,11 @@ class AlreadyFinished(Conflict):
     code = "already_finished"
 
 
+class AlreadyStarted(Conflict):
+    title = "The export has started, so its priority can't change any more."
+    code = "already_started"
+
+
 class NotRetryable(Conflict):
     title = "Only a failed or cancelled export can be retried."
     code = "not_retryable"

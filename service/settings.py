@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     max_connections_per_address: Annotated[int | None, Field(ge=1)] = None
     max_active_per_user: Annotated[int, Field(ge=1)] = 4
     max_queued_per_user: Annotated[int, Field(ge=1)] = 100
+    priority_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600.0
+    priority_seconds_between_users: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    max_schedule_days: Annotated[float, Field(ge=0, le=365)] = 30.0
     local_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     fork_server: bool = True
     max_upload_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30

@@ -24,12 +24,15 @@ from service.api.requests import (
 from service.api.state import State
 from service.api.webhooks import Events, Url, sort_events
 from service.exports.checks import StorageQuotaExceeded
-from service.exports.models import ExportRequest, Idempotency
+from service.exports.models import ExportRequest, Idempotency, Schedule
+from service.jobs.queue.priorities import Priority
 from service.jobs.serializers import Export
-from service.problems import ExportIdTaken, Invalid, OutputKeyInUse, QuotaExceeded
+from service.problems import AlreadyStarted, ExportIdTaken, Invalid, OutputKeyInUse, QuotaExceeded
 from service.webhooks import serializers
 from service.webhooks.endpoints import DEFAULT_EVENTS
 
+TimeLimit = Annotated[float, pydantic.Field(strict=True, gt=0, le=30 * 86_400, allow_inf_nan=False)]
+"""In seconds."""
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header, version 00."""
@@ -41,6 +44,9 @@ class CreateExport(StrictModel):
     `webhook_url` is an endpoint of this export alone; without `webhook_events` it gets all events but progress.
     `export_id` is an id of the client's choice; `name` and `metadata` are shown with the export, which lists,
     streams and webhooks find by its metadata. `project_name` is shown by a service with LEGACY_FRONTEND only.
+    An export of high `priority` starts before others of the user that came up to some minutes earlier. `not_before` is
+    when it may start. It fails if no run starts within `start_within_seconds`, or if it is not complete within
+    `deadline_seconds`; both count from the request, or from `not_before`.
     """
 
     type: ExportTypeName
@@ -52,6 +58,10 @@ class CreateExport(StrictModel):
     metadata: Metadata | None = None
     webhook_url: Url | None = None
     webhook_events: Events | None = None
+    priority: Priority = Priority.NORMAL
+    not_before: pydantic.AwareDatetime | None = None
+    start_within_seconds: TimeLimit | None = None
+    deadline_seconds: TimeLimit | None = None
 
     @pydantic.model_validator(mode="after")
     def _has_url_for_events(self) -> Self:
@@ -64,11 +74,13 @@ class EditExport(StrictModel):
     """The body of `PATCH /api/exports/{job_id}`: only given fields change.
 
     `metadata` is replaced as a whole; null or `{}` removes it. Null removes the name or the project.
+    `priority` can change while the export is pending.
     """
 
     name: Name | None = None
     metadata: Metadata | None = None
     project_id: ProjectId | None = None
+    priority: Priority = Priority.NORMAL
 
 
 class SubmittedExport(Export):
@@ -98,9 +110,11 @@ async def create(request: Request[State]) -> Response:
     return json_response(content, 202, {"Location": f"/api/exports/{submitted.job.job_id}"})
 
 
-@declare_operation("edit_export", Tag.EXPORTS, body=Body(EditExport), answers={200: Export})
+@declare_operation(
+    "edit_export", Tag.EXPORTS, body=Body(EditExport), answers={200: Export}, problems=(AlreadyStarted,)
+)
 async def edit(request: Request[State]) -> Response:
-    """Change the name, the metadata or the project of an export, in any state.
+    """Change the name, the metadata or the project of an export, in any state, or its priority while it waits.
 
     A change of the export like any other: its `sequence` rises, and streams send it, as `export.progress` after its
     end too.
@@ -130,12 +144,18 @@ def _to_export_request(request: Request[State], body: CreateExport) -> ExportReq
         traceparent=_traceparent(request),
         name=body.name,
         metadata=body.metadata,
+        schedule=Schedule(
+            priority=body.priority,
+            not_before=None if body.not_before is None else body.not_before.timestamp(),
+            start_within_seconds=body.start_within_seconds,
+            deadline_seconds=body.deadline_seconds,
+        ),
     )
 
 
 def _hash_body(body: CreateExport) -> str:
     """Hash what the body says: spaces, the order of fields and fields with their defaults make no difference."""
-    content = json.dumps(body.model_dump(exclude_defaults=True), sort_keys=True)
+    content = json.dumps(body.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -51,6 +51,15 @@ class AttemptEnder:
         if updated is not None:
             await self._changes.notify(updated, ended_attempt=job)
 
+    async def expire(self, job: Job, code: str, message: str, *, only_if_pending: bool) -> None:
+        """Fail a job whose time is over, and stop its run; no-op if it has ended or its output is being published."""
+        async with self._database.transaction() as session:
+            ended = await transitions.expire(
+                session, job, code, message, only_if_pending=only_if_pending, now=self._clock.wall()
+            )
+        if ended is not None:
+            await self._changes.notify(ended, ended_attempt=job)
+
 
 async def end_attempt(
     session: AsyncSession, job: Job, failure: AttemptFailure, *, now: float, jitter: float

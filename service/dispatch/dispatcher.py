@@ -127,6 +127,7 @@ class Dispatcher:
                 session,
                 slots=free,
                 per_user=self._limits.per_user,
+                priority_seconds=self._limits.priority_seconds,
                 lease_seconds=self._limits.lease_seconds,
                 now=self._clock.wall(),
             )

@@ -17,7 +17,7 @@ LATE_BY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of dispatching: jobs per user, deadlines, and how often stuck jobs are looked for."""
+    """Limits of dispatching: jobs per user, deadlines, intervals, and what a priority is worth between users."""
 
     per_user: int
     deadline_seconds: float
@@ -26,6 +26,7 @@ class Limits:
     lease_seconds: float = 30.0
     finalize_lease_seconds: float = 15.0
     rescue_interval_seconds: float = 5.0
+    priority_seconds: float = 0.0
 
     @property
     def max_round_seconds(self) -> float:

@@ -15,6 +15,7 @@ from service.clock import Clock
 from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure, interruption
 from service.dispatch.observation import JobObserver, Limits
 from service.dispatch.runners import Failed, Finished, Runner, Running, Unknown
+from service.dispatch.time_limits import TimeLimits
 from service.ingest.changes import change_from_result
 from service.ingest.finalizer import Finalizer
 from service.jobs import finalize_leases, leases
@@ -53,6 +54,9 @@ class Rescuer:
         self._runner = runner
         self._finalizer = finalizer
         self._ender = ender
+        self._time_limits = TimeLimits(
+            database, ender, max_round_seconds=limits.max_round_seconds, clock=clock
+        )
         self._limits = limits
         self._clock = clock
         self._observer = JobObserver(limits, clock.monotonic)
@@ -65,6 +69,7 @@ class Rescuer:
 
     async def rescue_once(self) -> None:
         """Do one round."""
+        await self._time_limits.enforce()
         now = self._clock.wall()
         async with self._database.reading() as session:
             held = await leases.list_watched(session)

@@ -12,6 +12,7 @@ from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, Quot
 
 UPLOADS_PREFIX = "uploads/"
 QUOTA_RETRY_SECONDS = 10
+DAY_SECONDS = 86_400
 
 
 class UploadInUse(Conflict):
@@ -48,6 +49,13 @@ def check_output_place(storage: Storage, user_id: str, config: ExportConfig) -> 
         return
     error = FieldError(loc=["config", "output_key"], msg=f"it {reason}")
     raise Invalid(f"The key {key!r} {reason}.", errors=[error])
+
+
+def check_start(not_before: float | None, *, max_days: float, now: float) -> None:
+    """Raise Invalid if the export is to start later than the operator allows."""
+    if not_before is not None and not_before > now + max_days * DAY_SECONDS:
+        reason = f"must be at most {max_days:g} days from now"
+        raise Invalid(f"not_before {reason}.", errors=[FieldError(loc=["not_before"], msg=reason)])
 
 
 async def check_quota(session: AsyncSession, user_id: str, max_queued: int) -> None:

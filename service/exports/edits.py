@@ -6,13 +6,16 @@ from typing import Any
 from sqlalchemy import case
 
 from service.jobs.metadata import encode_metadata
-from service.jobs.models import JOBS
+from service.jobs.models import JOBS, Job, Status
+from service.jobs.queue.priorities import Priority, compute_queue_time
+from service.problems import AlreadyStarted
 
 
-def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns for the given ones of `name`, `metadata` and `project_id`.
+def to_columns(job: Job, fields: Mapping[str, Any], *, head_start_seconds: float) -> dict[str, Any]:
+    """Return the columns for the given ones of `name`, `metadata`, `project_id` and `priority`.
 
-    The name of a project belongs to it, so another project removes it.
+    The name of a project belongs to it, so another project removes it. Raises AlreadyStarted for the priority of a job
+    that does not wait any more.
     """
     columns = dict(fields)
     if "metadata" in columns:
@@ -21,6 +24,11 @@ def to_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
         columns |= to_project_columns(columns["project_id"])
         is_other = JOBS.c.project_id.is_distinct_from(columns["project_id"])
         columns["project_name"] = case((is_other, None), else_=JOBS.c.project_name)
+    if "priority" in columns:
+        if job.status is not Status.PENDING:
+            raise AlreadyStarted
+        waiting_since = job.queue_time + Priority(job.priority).sign * head_start_seconds
+        columns["queue_time"] = compute_queue_time(columns["priority"], waiting_since, head_start_seconds)
     return columns
 
 

@@ -7,8 +7,19 @@ from typing import Any
 from gpu.config import ExportConfig
 from service.jobs.metadata import Metadata
 from service.jobs.models import Job
+from service.jobs.queue.priorities import Priority
 from service.webhooks.endpoints import DEFAULT_EVENTS
 from service.webhooks.models import Endpoint
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When an export may start, before which others, and what time it has, in seconds; `not_before` since the epoch."""
+
+    priority: Priority = Priority.NORMAL
+    not_before: float | None = None
+    start_within_seconds: float | None = None
+    deadline_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class ExportRequest:
     traceparent: str | None = None
     name: str | None = None
     metadata: Metadata | None = None
+    schedule: Schedule = Schedule()
 
 
 @dataclass(frozen=True)

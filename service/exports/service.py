@@ -8,20 +8,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gpu.export_types.registry import find_export_type
 from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.storage import Storage
 from service.exports import checks
-from service.exports.edits import to_columns, to_project_columns
+from service.exports.edits import to_columns
 from service.exports.models import ExportRequest, Idempotency, Submitted
+from service.exports.submissions import to_submission
 from service.fanout.changes import JobChanges
 from service.jobs import erasures, queries, transitions
 from service.jobs.ids import new_id
-from service.jobs.metadata import encode_metadata
 from service.jobs.models import IdempotencyKey, Job, Status
 from service.problems import (
     AlreadyFinished,
@@ -52,9 +50,14 @@ class ExportService:
         max_queued: int,
         attempt_limit: int,
         max_bytes: int = 0,
+        head_start_seconds: float,
+        max_schedule_days: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`max_queued` exports of one user may be pending or processing, and their files take `max_bytes`."""
+        """`max_queued` exports of one user may be pending or processing, and their files take `max_bytes`.
+
+        `head_start_seconds` is what a high priority is worth; `not_before` may be `max_schedule_days` from now.
+        """
         self._database = database
         self._storage = storage
         self._egress = egress
@@ -63,6 +66,8 @@ class ExportService:
         self._max_queued = max_queued
         self._attempt_limit = attempt_limit
         self._max_bytes = max_bytes
+        self._head_start_seconds = head_start_seconds
+        self._max_schedule_days = max_schedule_days
         self._clock = clock
 
     async def submit(
@@ -75,6 +80,8 @@ class ExportService:
         async with self._database.reading() as session:
             job = await _find_earlier(session, user_id, request, idempotency)
         if job is None:
+            now = self._clock()
+            checks.check_start(request.schedule.not_before, max_days=self._max_schedule_days, now=now)
             await checks.check_sources(self._storage, user_id, request.config)
             checks.check_output_place(self._storage, user_id, request.config)
             if request.webhook_url is not None:
@@ -97,12 +104,16 @@ class ExportService:
         return job
 
     async def edit(self, user_id: str, job_id: str, fields: Mapping[str, Any]) -> Job:
-        """Set the given ones of `name`, `metadata` and `project_id`, in any state; raises NotFound."""
+        """Set the given ones of `name`, `metadata` and `project_id`, in any state, and `priority` while it waits.
+
+        Raises NotFound, AlreadyStarted.
+        """
         async with self._database.transaction() as session:
             await transitions.lock_user(session, user_id)
             job = await queries.get(session, user_id, job_id)
             if job is not None and fields:
-                job = await transitions.edit(session, job, to_columns(fields), now=self._clock())
+                columns = to_columns(job, fields, head_start_seconds=self._head_start_seconds)
+                job = await transitions.edit(session, job, columns, now=self._clock())
         if job is None:
             raise NotFound("The export does not exist.")
         if fields:
@@ -187,24 +198,14 @@ class ExportService:
                 job_id=job_id,
                 now=now,
             )
-        submission = transitions.Submission(
-            job_id=job_id,
-            user_id=user_id,
-            type=request.type,
-            config=msgspec.json.encode(request.raw_config).decode(),
-            input_key=request.config.input_key,
-            output_key=request.config.output_key
-            or f"exports/{job_id}{find_export_type(request.type).suffix}",
-            **to_project_columns(request.project_id),
-            project_name=request.project_name,
-            export_id=request.export_id,
-            body_hash=request.body_hash,
-            traceparent=request.traceparent,
-            name=request.name,
-            metadata=encode_metadata(request.metadata),
-        )
+        submission = to_submission(job_id, user_id, request)
         return await transitions.submit(
-            session, submission, runner=self._runner, attempt_limit=self._attempt_limit, now=now
+            session,
+            submission,
+            runner=self._runner,
+            attempt_limit=self._attempt_limit,
+            head_start_seconds=self._head_start_seconds,
+            now=now,
         )
 
 

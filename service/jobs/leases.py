@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, and_, or_, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import Phase
-from service.jobs import fair_share
 from service.jobs import transition_sql as sql
-from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
+from service.jobs.models import HAS_TIME_LIMIT, IS_ACTIVE, JOBS, Job, Status
+from service.jobs.queue import fair_share
 from service.jobs.retry_rule import LONGEST_PAUSE_SECONDS
 from service.jobs.transitions import UNSTARTED, annotate, apply_transition, match_job, to_job
 
@@ -38,10 +38,18 @@ class WatchedJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def claim(
-    session: AsyncSession, *, slots: int, per_user: int, lease_seconds: float, now: float
+    session: AsyncSession,
+    *,
+    slots: int,
+    per_user: int,
+    priority_seconds: float = 0.0,
+    lease_seconds: float,
+    now: float,
 ) -> list[Job]:
-    """Lease pending jobs to the caller, who starts them; `service.jobs.fair_share` selects them."""
-    job_ids = await fair_share.select_jobs(session, slots=slots, per_user=per_user, now=now)
+    """Lease pending jobs to the caller, who starts them; `service.jobs.queue.fair_share` selects them."""
+    job_ids = await fair_share.select_jobs(
+        session, slots=slots, per_user=per_user, priority_seconds=priority_seconds, now=now
+    )
     if not job_ids:
         return []
     free = select(JOBS.c.job_id).where(JOBS.c.job_id.in_(job_ids)).with_for_update(skip_locked=True)
@@ -67,6 +75,12 @@ async def list_watched(session: AsyncSession) -> list[WatchedJob]:
     return [msgspec.convert(dict(row), WatchedJob) for row in rows.mappings()]
 
 
+async def list_time_limited(session: AsyncSession) -> list[Job]:
+    """Return the active jobs whose client has limited their time, without those that are being finalized."""
+    query = select(JOBS).where(HAS_TIME_LIMIT, JOBS.c.finalizer.is_(None))
+    return [to_job(row) for row in (await session.execute(query)).mappings()]
+
+
 async def list_unchanged(session: AsyncSession, seen: Sequence[WatchedJob]) -> list[Job]:
     """Return the jobs that were neither changed nor leased since they were seen."""
     query = select(JOBS).where(_is_unchanged(seen))
@@ -90,7 +104,8 @@ async def lease_silent(
 async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
     """End the pauses that are longer than any pause can be: the clock was set back after them."""
     too_late = now + LONGEST_PAUSE_SECONDS
-    waiting = and_(UNSTARTED, JOBS.c.lease_until.is_(None), JOBS.c.not_before > too_late)
+    is_scheduled = JOBS.c.scheduled_at.is_not(None) & (JOBS.c.not_before == JOBS.c.scheduled_at)
+    waiting = and_(UNSTARTED, JOBS.c.lease_until.is_(None), JOBS.c.not_before > too_late, ~is_scheduled)
     await session.execute(update(JOBS).where(waiting).values(not_before=now))
 
 

@@ -1,7 +1,7 @@
 """The tables of jobs, and `Job`: a row of `export_jobs` as it was after a change."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from sqlalchemy import Column, ColumnElement, Index, Table, Text, literal_column, text
@@ -9,6 +9,7 @@ from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType, Phase
 from service.jobs.columns import BigInt, FloatFromZero, IntFromZero, LongText, PrimaryKey, table_columns
+from service.jobs.queue.priorities import Priority
 
 
 class Status(StrEnum):
@@ -25,17 +26,24 @@ class Status(StrEnum):
         return self in FINAL
 
 
+NormalPriority = Annotated[Priority, msgspec.Meta(extra={"server_default": Priority.NORMAL})]
+"""For a column that was added to a table with rows."""
+
 ACTIVE = (Status.PENDING, Status.PROCESSING)
 FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
 _IS_ACTIVE = text("status IN ('pending', 'processing')")
 _HAS_PROJECT = text("project_id IS NOT NULL")
 _HAS_EXPORT_ID = text("export_id IS NOT NULL")
 _WAS_EDITED = text("edited_at IS NOT NULL")
+_HAS_TIME_LIMIT = text(
+    "(start_within_seconds IS NOT NULL OR deadline_seconds IS NOT NULL) AND completed_at IS NULL"
+)
 _IS_UNSEEN = text("completed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 # The exact text of the partial indexes, without parameters: otherwise no database uses the indexes. No type
 # either: with one, SQLite's dialect compares the boolean with 1.
 IS_ACTIVE: ColumnElement[bool] = literal_column(_IS_ACTIVE.text)
+HAS_TIME_LIMIT: ColumnElement[bool] = literal_column(_HAS_TIME_LIMIT.text)
 IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text)
 
 
@@ -49,6 +57,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     the service did; `attempt_limit` grows by each. `project_id` is always text; a client that gave an integer has it in
     `project_number`, too. `export_id` is the id that the client chose, with the hash of the body that it came with.
     `name` and `metadata`, which is JSON, are the client's; `edited_at` is when it last changed them or the project.
+
+    `queue_time` orders a user's waiting jobs. The first attempt starts at `scheduled_at` at the earliest.
+    `start_within_seconds` and `deadline_seconds` count from `limits_since`. `first_started_at` is when an attempt
+    before the latest one started.
     """
 
     job_id: PrimaryKey
@@ -99,6 +111,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     metadata: LongText | None = None
     edited_at: float | None = None
+    priority: NormalPriority = Priority.NORMAL
+    queue_time: FloatFromZero = 0.0
+    scheduled_at: float | None = None
+    start_within_seconds: float | None = None
+    deadline_seconds: float | None = None
+    limits_since: FloatFromZero = 0.0
+    first_started_at: float | None = None
 
     @property
     def project(self) -> str | int | None:
@@ -175,6 +194,21 @@ JOBS: Final = Table(
         sqlite_where=_IS_ACTIVE,
         postgresql_where=_IS_ACTIVE,
     ),
+    Index(
+        "ix_export_jobs_queue",
+        "status",
+        "user_id",
+        "queue_time",
+        "job_id",
+        sqlite_where=_IS_ACTIVE,
+        postgresql_where=_IS_ACTIVE,
+    ),
+    Index(
+        "ix_export_jobs_time_limits",
+        "job_id",
+        sqlite_where=_HAS_TIME_LIMIT,
+        postgresql_where=_HAS_TIME_LIMIT,
+    ),
 )
 
 
@@ -191,27 +225,6 @@ class ExportEvent(SQLModel, table=True):
     phase: str
     progress: float
     message: str = Field(sa_column=Column(Text, nullable=False))
-
-
-class UserService(SQLModel, table=True):
-    """Service in seconds that a user's exports had received by the time `at` (see `fair_share`)."""
-
-    __tablename__ = "user_service"
-
-    user_id: str = Field(primary_key=True)
-    seconds: float
-    at: float = Field(index=True)
-
-
-class OccupiedPlace(SQLModel, table=True):
-    """An attempt that has a slot, and since when; a claim after its end charges its user."""
-
-    __tablename__ = "occupied_places"
-
-    job_id: str = Field(primary_key=True)
-    attempt: int
-    user_id: str
-    since: float
 
 
 class IdempotencyKey(SQLModel, table=True):

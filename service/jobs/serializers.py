@@ -9,6 +9,7 @@ import msgspec
 from callbacks.envelope import Phase, format_rfc3339
 from service.jobs.metadata import MetadataValue, decode_metadata
 from service.jobs.models import Job, Status
+from service.jobs.queue.priorities import Priority
 
 
 class ExportFailure(TypedDict):
@@ -38,6 +39,7 @@ class Export(TypedDict):
     `sequence` counts the changes of the export: ignore a state whose `sequence` is not greater than the one you have.
     `attempt` counts its attempts. `error` is set if it failed, `output` once it is complete.
     `export_id`, `name`, `project_id` and `metadata` are as the client gave them.
+    It does not start before `not_before`.
     """
 
     job_id: str
@@ -51,6 +53,8 @@ class Export(TypedDict):
     error: ExportFailure | None
     project_id: str | int | None
     metadata: dict[str, MetadataValue]
+    priority: Priority
+    not_before: str | None
     attempt: int
     sequence: int
     input_key: str
@@ -86,6 +90,8 @@ class JobSerializer:
             "error": {"code": job.error_code, "message": job.error_message or ""} if job.error_code else None,
             "project_id": job.project,
             "metadata": decode_metadata(job.metadata),
+            "priority": job.priority,
+            "not_before": format_timestamp(job.scheduled_at),
             "attempt": job.attempt,
             "sequence": job.sequence,
             "input_key": job.input_key,

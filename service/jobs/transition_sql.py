@@ -31,6 +31,8 @@ REPORTED = f"{CURRENT} AND {KNOWN_CALL.format(of=':')} AND {BEHIND.format(of=':'
 
 A run may report before its call is stored: until then a report of any call is taken.
 """
+PENDING = f"{CURRENT} AND export_jobs.status = 'pending'"
+"""CURRENT, and no run of the attempt has reported that it works."""
 UNSTARTED = f"{CURRENT} AND export_jobs.status = 'pending' AND export_jobs.call_id IS NULL"
 """CURRENT, and no run of the attempt is known."""
 NO_CALL = "export_jobs.call_id IS NULL"
@@ -51,11 +53,23 @@ _REQUESTED = {
     *("job_id", "user_id", "type", "config", "input_key", "output_key", "traceparent"),
     *("project_id", "project_number", "project_name", "export_id", "body_hash"),
     *("name", "metadata", "edited_at"),
+    *("priority", "queue_time", "start_within_seconds", "deadline_seconds"),
 }
 _CREATED = {"runner", "created_at"}
 _OUTPUT = {"output_size", "output_checksum", "output_duration", "output_width", "output_height"}
 _COUNTED = {"gpu_seconds", "gpu_seconds_before", "attempt_limit", "interruptions"}
-_SET = {"status", "phase", "message", "not_before", "attempt", "sequence", "transition_sequence"}
+_SET = {
+    "first_started_at",
+    "limits_since",
+    "scheduled_at",
+    "status",
+    "phase",
+    "message",
+    "not_before",
+    "attempt",
+    "sequence",
+    "transition_sequence",
+}
 _LITERALS: dict[object, str] = {None: "NULL", "": "''", 0: "0"}
 _RESETS = ", ".join(
     f"{field.name} = {_LITERALS[field.default]}"
@@ -73,8 +87,10 @@ FAIL = f"""{_ENDED}, status = 'error', lease_until = NULL, finalizer = NULL, err
 CANCEL = f"""{_ENDED}, status = 'cancelled',
     lease_until = CASE WHEN phase = 'finalizing' THEN lease_until ELSE NULL END"""
 REQUEUE = f"""{_NEXT_ATTEMPT}, message = :requeue_message, not_before = :not_before,
+    first_started_at = coalesce(first_started_at, started_at),
     attempt_limit = attempt_limit + :extra_attempts, interruptions = interruptions + :extra_interruptions"""
-RETRY = f"""{_NEXT_ATTEMPT}, message = :message, not_before = 0, attempt_limit = attempt + :attempts,
+RETRY = f"""{_NEXT_ATTEMPT}, message = :message, not_before = 0, limits_since = :now, scheduled_at = NULL,
+    first_started_at = NULL, attempt_limit = attempt + :attempts,
     interruptions = 0, output_size = NULL, output_checksum = NULL"""
 SPAWN = f"""{_NUMBERED}, status = 'pending', phase = 'starting', progress = 0, message = :message, run = '', step = 0,
     call_id = :call_id, reported_call_id = NULL, gpu_seconds = gpu_seconds_before, eta_seconds = NULL,

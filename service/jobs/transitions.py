@@ -17,6 +17,7 @@ from infra.database.base import CHANGE_LOG, dialect_of
 from service.jobs import transition_sql as sql
 from service.jobs.metadata import delete_entries, insert_entries
 from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
+from service.jobs.queue.priorities import Priority, compute_queue_time
 from service.jobs.retry_rule import Charge
 
 CHANGED_JOBS = "changed_jobs"
@@ -35,6 +36,10 @@ _REQUEUE = {
     for unstarted, guard in _GUARDS.items()
 }
 _FAIL = {unstarted: text(sql.update(sql.FAIL, guard)) for unstarted, guard in _GUARDS.items()}
+_EXPIRE = {
+    pending: text(sql.update(sql.FAIL, sql.PENDING if pending else sql.CURRENT, sql.NO_FINALIZER))
+    for pending in (False, True)
+}
 _INSERT_EVENT = text(sql.INSERT_EVENT)
 _TRIM = {ends: text(statement) for ends, statement in sql.TRIM.items()}
 
@@ -57,6 +62,10 @@ class Submission:
     traceparent: str | None = None
     name: str | None = None
     metadata: str | None = None
+    priority: Priority = Priority.NORMAL
+    scheduled_at: float | None = None
+    start_within_seconds: float | None = None
+    deadline_seconds: float | None = None
 
 
 async def lock_user(session: AsyncSession, user_id: str) -> None:
@@ -65,11 +74,24 @@ async def lock_user(session: AsyncSession, user_id: str) -> None:
 
 
 async def submit(
-    session: AsyncSession, submission: Submission, *, runner: str, attempt_limit: int, now: float
+    session: AsyncSession,
+    submission: Submission,
+    *,
+    runner: str,
+    attempt_limit: int,
+    head_start_seconds: float = 0.0,
+    now: float,
 ) -> Job:
-    """Insert a pending job; from here on everything about the job is in the database."""
+    """Insert a pending job; from here on everything about the job is in the database.
+
+    `head_start_seconds` is what a high priority is worth among the user's own jobs.
+    """
+    waiting_since = max(now, submission.scheduled_at or 0.0)
     values = {
         **submission.__dict__,
+        "not_before": submission.scheduled_at or 0.0,
+        "limits_since": waiting_since,
+        "queue_time": compute_queue_time(submission.priority, waiting_since, head_start_seconds),
         "status": Status.PENDING,
         "phase": Phase.QUEUED,
         "message": "Waiting in the queue",
@@ -141,6 +163,17 @@ async def fail(
     """Fail an active job for a reason that the service found; None if the attempt is not current."""
     values = {"job_id": job.job_id, "attempt": job.attempt, "code": code, "message": message}
     return await apply_transition(session, _FAIL[unstarted], values, now)
+
+
+async def expire(
+    session: AsyncSession, job: Job, code: str, message: str, *, only_if_pending: bool, now: float
+) -> Job | None:
+    """Fail an active job whose time is over, unless its output is being published.
+
+    `only_if_pending=True` changes nothing if a run has reported.
+    """
+    values = {"job_id": job.job_id, "attempt": job.attempt, "code": code, "message": message}
+    return await apply_transition(session, _EXPIRE[only_if_pending], values, now)
 
 
 def to_job(row: Mapping[Any, Any]) -> Job:

@@ -87,6 +87,8 @@ export interface Export {
   error: { code: string; message: string } | null;
   project_id: string | number | null;
   metadata: Metadata;
+  priority: "low" | "normal" | "high";
+  not_before: string | null;
   attempt: number;
   /** The number of the last change; rises with each. */
   sequence: number;

@@ -56,6 +56,8 @@ _EXPORT: Final = {
     "error": None,
     "project_id": None,
     "metadata": {"order": "A-1024", "clip": 3},
+    "priority": "normal",
+    "not_before": None,
     "attempt": 1,
     "sequence": 12,
     "input_key": _KEY,

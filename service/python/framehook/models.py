@@ -42,6 +42,8 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     error: Failure | None = None
     project_id: str | int | None = None
     metadata: dict[str, str | bool | int | float] = {}
+    priority: str = "normal"
+    not_before: datetime | None = None
     attempt: int
     sequence: int
     input_key: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 
@@ -20,8 +20,9 @@ class ExportOptions(TypedDict, total=False):
     """Optional fields of a new export.
 
     `export_id` is an id of your own: creating it again returns the same export. `name` is for people, `metadata` for
-    finding the export again. `webhook_url` gets the events of this
-    export alone; `webhook_events` says which.
+    finding the export again. `webhook_url` gets the events of this export alone; `webhook_events` says which.
+    The export does not start before `not_before`, which needs a time zone. It fails if no run starts within
+    `start_within_seconds`, or if it is not complete within `deadline_seconds`.
     """
 
     export_id: str | None
@@ -30,14 +31,22 @@ class ExportOptions(TypedDict, total=False):
     project_id: str | int | None
     webhook_url: str | None
     webhook_events: Sequence[str] | None
+    priority: Literal["low", "normal", "high"] | None
+    not_before: datetime | None
+    start_within_seconds: float | None
+    deadline_seconds: float | None
 
 
 class ExportEdits(TypedDict, total=False):
-    """What can be changed of an export: what is given, and None removes it. `metadata` is replaced as a whole."""
+    """What can be changed of an export: what is given, and None removes it. `metadata` is replaced as a whole.
+
+    `priority` can change while the export is pending.
+    """
 
     name: str | None
     metadata: Mapping[str, MetadataValue] | None
     project_id: str | int | None
+    priority: Literal["low", "normal", "high"]
 
 
 class Filters(TypedDict, total=False):

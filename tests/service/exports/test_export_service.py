@@ -44,6 +44,8 @@ async def exports(
         runner="local",
         max_queued=3,
         attempt_limit=2,
+        head_start_seconds=600,
+        max_schedule_days=30,
     )
     await egress.close()
 

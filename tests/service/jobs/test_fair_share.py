@@ -18,8 +18,8 @@ from infra.database.sqlite import SqliteDatabase
 from service.dispatch.attempt_failures import AttemptFailure, end_attempt
 from service.ingest.batch_writer import BatchWriter
 from service.jobs import leases, transitions
-from service.jobs.fair_share import HALF_LIFE_SECONDS
 from service.jobs.models import Job
+from service.jobs.queue.fair_share import HALF_LIFE_SECONDS
 from tests.conftest import delete_all_rows, open_empty_database
 from tests.support import job_factory
 
