@@ -4,6 +4,7 @@ The signed message is `id.timestamp.body`, and an id contains no dot, so every b
 """
 
 import binascii
+import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ MAX_KEY_BYTES: Final = 64
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the public prefix, not a secret
 _HASH_BYTES: Final = 32
 _MAX_SIGNATURE_HEADER: Final = 2_048
+_INNER_PAD: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _ID = re.compile(r"[!-\-/-~]{1,256}")  # printable ASCII but space and dot
 _TIMESTAMP = re.compile(r"0|[1-9][0-9]{0,14}")
 
@@ -130,12 +133,18 @@ def _check_age(age_seconds: float, tolerance_seconds: float) -> None:
 
 
 def _signature(key: bytes, message: bytes) -> str:
-    signing = _hmac_for(key).copy()
-    signing.update(message)
-    return "v1," + binascii.b2a_base64(signing.digest(), newline=False).decode()
+    inner_pad, outer_pad = _hash_pads(key)
+    inner, outer = inner_pad.copy(), outer_pad.copy()
+    inner.update(message)
+    outer.update(inner.digest())
+    return "v1," + binascii.b2a_base64(outer.digest(), newline=False).decode()
 
 
 @lru_cache(maxsize=10_000)
-def _hmac_for(key: bytes) -> hmac.HMAC:
-    """Return an HMAC-SHA256 initialized with the key: copying it takes two thirds of the time of a new one."""
-    return hmac.new(key, digestmod="sha256")
+def _hash_pads(key: bytes) -> "tuple[hashlib._Hash, hashlib._Hash]":
+    """Return SHA-256 of the two padded keys that HMAC begins with (RFC 2104): copies take a third of `hmac`'s time.
+
+    A key has at most MAX_KEY_BYTES, which is a block, so it is not hashed itself.
+    """
+    block = key.ljust(MAX_KEY_BYTES, b"\0")
+    return hashlib.sha256(block.translate(_INNER_PAD)), hashlib.sha256(block.translate(_OUTER_PAD))
