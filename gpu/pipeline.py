@@ -170,11 +170,17 @@ class VideoExport:
                     yield replace(progress, progress=max(progress.progress, reached))
 
     def encode(self, encoder: Encoder, render: Render) -> Generator[Progress, None, None]:
-        """Encode in chunks if that is configured and the video is long enough, else in this process."""
-        count = self.pool.worker_count(self.config.parallelism)
-        cuts = split.cut_points(render, count, self.pool.max_chunk_seconds(render)) if count > 1 else []
-        if len(cuts) <= 1:
+        """Encode in chunks if that is configured and the video is long enough, else in this process.
+
+        Only an export that may be split restarts its encoder, so that it is the same in any number of chunks.
+        """
+        if self.config.parallelism == 1:
             yield from encode_whole(render, encoder, self.path)
+            return
+        count = self.pool.worker_count(self.config.parallelism)
+        cuts = split.cut_points(render, count, self.pool.max_chunk_seconds(render))
+        if len(cuts) == 1:
+            yield from encode_whole(render, encoder, self.path, render.restart_ticks)
             return
         count = min(count, len(cuts))
         per_machine = self.pool.workers_per_machine(count)
@@ -183,10 +189,12 @@ class VideoExport:
             yield from encode_in_chunks(render, chunk_specs, workers, self.path)
 
 
-def encode_whole(render: Render, encoder: Encoder, path: Path) -> Generator[Progress, None, None]:
+def encode_whole(
+    render: Render, encoder: Encoder, path: Path, restart_ticks: int | None = None
+) -> Generator[Progress, None, None]:
     """Encode in this process; the first progress follows the first frame, which proves that the encoder works."""
     message = encoder.describe()
-    with closing(write_mp4(render, encoder, path)) as writing:
+    with closing(write_mp4(render, encoder, path, restart_ticks=restart_ticks)) as writing:
         first = ProgressSample(time.monotonic(), next(writing, 1.0))
         yield progress_of(Phase.PROCESSING, first.done, message)
         for fraction in throttle(writing):

@@ -109,7 +109,8 @@ def render_chunk(chunk: ChunkSpec) -> Generator[int, None, None]:
     render = plan_render(find_export_type(spec.type), spec.config, sources)
     if chunk.last > render.ticks.stop:
         raise ExportError("source_changed", "The source changed while it was read.", transient=True)
-    for fraction in write_mp4(chunk_render(render, chunk.ticks), chunk.encoder, chunk.path, _layout(render)):
+    part = chunk_render(render, chunk.ticks)
+    for fraction in write_mp4(part, chunk.encoder, chunk.path, _layout(render), render.restart_ticks):
         yield round(fraction * len(chunk.ticks))
     chunk.path.touch()  # within a long pause of the source a chunk has no frames, and no file is written
 
@@ -131,7 +132,6 @@ def chunk_render(render: Render, ticks: range) -> Render:
         open_pictures=shift,
         audio=None,
         chapters=(),
-        restart_ticks_of_whole=render.restart_ticks,
     )
 
 

@@ -117,7 +117,7 @@ def _label_level(clip: SequencedClip, tick: int) -> float:
 def _concat_clips(
     sequence: ClipSequence, ticks: range, open_clip: Callable[[SequencedClip, range], Pictures]
 ) -> Pictures:
-    """Yield all clips' frames on the output's clock; at most two clips are open at the same time."""
+    """Yield all clips' frames on the output's clock; two clips are open while one dissolves into the other."""
     outgoing: Pictures | None = None
     incoming: Pictures | None = None
     try:
@@ -126,6 +126,8 @@ def _concat_clips(
             if not own:
                 continue
             outgoing, incoming = incoming, open_clip(clip, own)
+            if outgoing is not None and not clip.overlap_before:
+                outgoing.close()
             if (
                 own.start < clip.ticks - clip.overlap_after
             ):  # else the next clip's dissolve shows what is left
@@ -144,6 +146,8 @@ def _crossfade(outgoing: Pictures | None, incoming: Pictures, clip: SequencedCli
         tick, frame = picture.pts, picture.frame
         if outgoing is not None and tick < clip.overlap_before:
             frame = crossfade_frames(next(outgoing).frame, frame, (tick + 0.5) / clip.overlap_before)
+        elif outgoing is not None:
+            outgoing.close()  # its decoder holds some dozens of megabytes
         yield replace(picture, frame=frame, pts=clip.first_tick + tick)
         if tick + picture.duration >= clip.ticks - clip.overlap_after:
             return

@@ -6,6 +6,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from gpu.draw.compositing import FULL, row_bands
 from gpu.media.audio import Samples
 from gpu.media.planes import empty_frame, view_planes
 
@@ -15,15 +16,17 @@ GainCurve = Callable[[Gains], Gains]
 
 def crossfade_frames(outgoing: VideoFrame, incoming: VideoFrame, fraction: float) -> VideoFrame:
     """Mix two frames, the incoming one with a weight of `fraction` (0 to 1)."""
-    weight = round(fraction * 256)
+    weight = round(fraction * FULL)
     result = empty_frame(incoming)
     for target, old, new in zip(
         view_planes(result), view_planes(outgoing), view_planes(incoming), strict=True
     ):
-        total = old * np.uint16(256 - weight)
-        total += new * np.uint16(weight)
-        total += 128
-        np.copyto(target, total >> 8, casting="unsafe")
+        for band in row_bands(*target.shape):
+            total = np.multiply(old[band], np.uint16(FULL - weight), dtype=np.uint16)
+            total += np.multiply(new[band], np.uint16(weight), dtype=np.uint16)
+            total += np.uint16(FULL // 2)
+            total >>= np.uint16(8)
+            np.copyto(target[band], total, casting="unsafe")
     return result
 
 

@@ -33,8 +33,9 @@ from gpu.media.prefetch import prefetch
 from gpu.media.segmented_encoder import SegmentedEncoder, restart_interval
 from gpu.media.timeline import Clock
 
-# Frames that are drawn while earlier ones are encoded: at most some dozens of megabytes.
-_MAX_PREFETCH, _PREFETCH_PIXELS = 8, 4_096 * 4_096
+# Frames that are drawn while earlier ones are encoded: four of 1080p, eight of most vertical crops of it.
+_MAX_PREFETCH, _PREFETCH_BYTES = 8, 13 * 2**20
+_BYTES_PER_PIXEL = 1.5
 FASTSTART = {"movflags": "+faststart"}
 """Writes the index before the packets, so that players can start before the whole file has arrived."""
 _FAILED = "The export could not be encoded."
@@ -46,7 +47,7 @@ class Render:
 
     `seconds` is its length, `open_pictures` opens the pictures of any range of ticks. Nothing is decoded until they
     and `audio` are iterated; the code that encodes them closes both. `restart_ticks` is how often the encoder is
-    restarted; a part of a longer export takes it from the whole. `notes` are sentences for the job's timeline.
+    restarted if the export may be split. `notes` are sentences for the job's timeline.
     """
 
     width: int
@@ -57,11 +58,10 @@ class Render:
     audio: AudioBlocks | None
     chapters: tuple[Chapter, ...] = ()
     notes: tuple[str, ...] = ()
-    restart_ticks_of_whole: int | None = None
 
     @property
     def restart_ticks(self) -> int:
-        return self.restart_ticks_of_whole or restart_interval(self.clock, self.seconds)
+        return restart_interval(self.clock, self.seconds)
 
     @property
     def ticks(self) -> range:
@@ -70,19 +70,25 @@ class Render:
 
 
 def write_mp4(
-    render: Render, encoder: Encoder, path: Path, layout: Mapping[str, str] = FASTSTART
+    render: Render,
+    encoder: Encoder,
+    path: Path,
+    layout: Mapping[str, str] = FASTSTART,
+    restart_ticks: int | None = None,
 ) -> Generator[float, None, None]:
     """Encode into an MP4 at `path`, yielding the fraction written.
 
     It yields after every frame and block of audio. Frames that an encoder buffers are not counted as written.
-    `layout` contains FFmpeg's muxer options. Video and audio advance together, so that neither has to be buffered.
+    `layout` contains FFmpeg's muxer options; the encoder is restarted every `restart_ticks`, or never. Video and audio
+    advance together, so that neither has to be buffered.
     Raises ExportError: encode_failed, disk_full, and what decoding the frames raises.
     """
-    count = min(_MAX_PREFETCH, max(1, _PREFETCH_PIXELS // (render.width * render.height)))
+    frame_bytes = render.width * render.height * _BYTES_PER_PIXEL
+    count = min(_MAX_PREFETCH, max(1, int(_PREFETCH_BYTES / frame_bytes)))
     with (
         closing(prefetch(render.open_pictures(render.ticks), count)) as pictures,
         closing(render.audio or _no_audio()) as audio,
-        _Mp4Writer(render, encoder, path, layout) as writer,
+        _Mp4Writer(render, encoder, path, layout, restart_ticks) as writer,
     ):
         for _ in writer.encode_video(pictures):
             while writer.audio_seconds < writer.video_seconds and (block := next(audio, None)) is not None:
@@ -102,7 +108,14 @@ def _no_audio() -> AudioBlocks:
 class _Mp4Writer:
     """Write an MP4; leaving the `with` block finishes it."""
 
-    def __init__(self, render: Render, encoder: Encoder, path: Path, layout: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        render: Render,
+        encoder: Encoder,
+        path: Path,
+        layout: Mapping[str, str],
+        restart_ticks: int | None,
+    ) -> None:
         self._clock = render.clock
         self._durations: dict[int, int] = {}
         self._video_ticks = self._audio_samples = 0
@@ -110,7 +123,7 @@ class _Mp4Writer:
             self._container = av.open(f"file:{path}", "w", format="mp4", options=dict(layout))
             self._video = self._add_video_stream(render, encoder)
             self._encoders = SegmentedEncoder(
-                self._video, lambda: self._restart_encoder(render, encoder), render.restart_ticks
+                self._video, lambda: self._restart_encoder(render, encoder), restart_ticks
             )
             self._audio = add_audio_stream(self._container) if render.audio is not None else None
             set_chapters(self._container, render.chapters)

@@ -1,9 +1,9 @@
-"""Restart the encoder at fixed intervals, so that chunks are identical to a single pass.
+"""Restart the encoder at fixed intervals, so that an export does not depend on the number of its chunks.
 
-They are identical to the byte. The stretch between two restarts is an encoder segment; chunks are cut where segments
+It is the same to the byte. The stretch between two restarts is an encoder segment; chunks are cut where segments
 begin. Without restarts, a chunk and a single pass differed as much from each other (29 dB at worst) as each does from
 the source: an encoder carries its state across keyframes, and its lookahead goes past the end of a chunk where a
-single pass continues.
+single pass continues. An export that must not be split is encoded without restarts, which cost time and memory.
 """
 
 from collections import deque
@@ -36,11 +36,11 @@ class SegmentedEncoder:
     """Encode one stream with a new encoder for each segment.
 
     While a segment's encoder is flushed in a thread, the next one already encodes. `create_encoder` returns an encoder
-    configured as the stream's own, which encodes the first segment.
+    configured as the stream's own, which encodes the first segment. Without `ticks` there is one segment.
     """
 
     def __init__(
-        self, stream: VideoStream, create_encoder: Callable[[], VideoCodecContext], ticks: int
+        self, stream: VideoStream, create_encoder: Callable[[], VideoCodecContext], ticks: int | None
     ) -> None:
         self._stream, self._create_encoder, self._ticks = stream, create_encoder, ticks
         self._encoder: VideoCodecContext = stream.codec_context
@@ -51,7 +51,7 @@ class SegmentedEncoder:
 
     def encode(self, frame: VideoFrame) -> "Iterator[Packet[VideoStream]]":
         """Encode a frame and yield the packets that can be written now."""
-        segment = (frame.pts or 0) // self._ticks
+        segment = (frame.pts or 0) // self._ticks if self._ticks else 0
         if segment != self._segment:
             yield from self._drain_previous()
             self._flushing = self._executor.submit(self._encoder.encode, None)

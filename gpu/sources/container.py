@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_FRAME_PIXELS = 8_192 * 8_192
 # How far to search for the size of the picture: beyond a group of pictures of one minute.
 _THOROUGH_OPTIONS = {"probesize": str(256 * 1024 * 1024), "analyzeduration": str(60_000_000)}
+# FFmpeg decodes pictures when it opens a file, which takes longer than all else here.
+_HEADERS_ONLY_OPTIONS = {"skip_frame": "all", "probesize": "32"}
 # `merge_pmt_versions`: parts of a transport stream with other track ids are still the same video.
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "merge_pmt_versions": "1"}
 UNREADABLE = "The source is not a readable video; it may be damaged or incomplete."
@@ -30,15 +32,21 @@ Kind = TypeVar("Kind", VideoStream, AudioStream)
 
 
 def open_container(
-    path: "SourceLocation", decoder: HWAccel | None = None, *, thorough: bool = False
+    path: "SourceLocation",
+    decoder: HWAccel | None = None,
+    *,
+    thorough: bool = False,
+    headers_only: bool = False,
 ) -> InputContainer:
     """Open a source as one of the known containers.
 
     A source can't make FFmpeg open other files or URLs. `thorough` is for recordings that begin long before their
-    first keyframe: the search for the size goes further.
+    first keyframe: the search for the size goes further. `headers_only` is for reading packets of an MP4 or MOV, which
+    needs nothing that only its pictures tell.
     """
     file = f"file:{path}" if isinstance(path, str) else path.open()
     options = _OPTIONS | (_THOROUGH_OPTIONS if thorough else {})
+    options |= _HEADERS_ONLY_OPTIONS if headers_only else {}
     with map_errors("source_unreadable", UNREADABLE):
         return av.open(file, "r", options=options, metadata_errors="replace", hwaccel=decoder)
 

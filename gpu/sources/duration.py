@@ -95,7 +95,7 @@ def _find_last_picture_end(path: "SourceLocation", stream: VideoStream, end: flo
 
 def _read_picture_end(path: "SourceLocation", stream: VideoStream, start: float | None) -> float:
     """Return when the last picture after a seek ends, on the container's clock, or 0."""
-    with open_container(path) as container:
+    with open_container(path, headers_only=stream.container.format.name.startswith("mov")) as container:
         if start is not None:
             seek(container, prepare_video_stream(container, stream.index), start, None)
         ends = [

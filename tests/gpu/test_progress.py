@@ -28,7 +28,9 @@ SEGMENT_FRAMES = 60  # frames between restarts of the encoder
 FRAGMENT_PER_FRAME = {"movflags": "frag_every_frame+empty_moov+default_base_moof", "flush_packets": "1"}
 
 
-def encode(folder: Path, quality: Quality, *, sound: bool = False) -> Iterator[tuple[float, int]]:
+def encode(
+    folder: Path, quality: Quality, *, sound: bool = False, restarts: bool = False
+) -> Iterator[tuple[float, int]]:
     """Encode eight seconds of video; yield each reported fraction with the number of frames in the file."""
     tone = clicks(SECONDS, 1.0) if sound else None
     video = Video(lambda time: dot(60 + 40 * time, 90), frame_times(SECONDS), tone=tone)
@@ -40,22 +42,27 @@ def encode(folder: Path, quality: Quality, *, sound: bool = False) -> Iterator[t
     assert render.restart_ticks == SEGMENT_FRAMES * (render.ticks.stop // FRAMES)
     encoder = encoders.select_encoder(Codec.H264, quality, render.width, render.height)
     output = folder / "output.mp4"
-    with closing(write_mp4(render, encoder, output, FRAGMENT_PER_FRAME)) as shares:
+    restart_ticks = render.restart_ticks if restarts else None
+    with closing(write_mp4(render, encoder, output, FRAGMENT_PER_FRAME, restart_ticks)) as shares:
         for share in shares:
             yield share, output.read_bytes().count(b"moof") if output.exists() else 0
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["one pass", "may be split"])
 @pytest.mark.parametrize("quality", list(Quality))
-def test_a_frame_counts_only_once_it_is_in_the_file(tmp_path: Path, quality: Quality) -> None:
-    for share, written in encode(tmp_path, quality):
+def test_a_frame_counts_only_once_it_is_in_the_file(tmp_path: Path, quality: Quality, restarts: bool) -> None:
+    for share, written in encode(tmp_path, quality, restarts=restarts):
         # The muxer writes a fragment when the next one begins, so it is one frame behind.
         assert round(share * FRAMES) <= written + 1
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["one pass", "may be split"])
 @pytest.mark.parametrize("sound", [False, True], ids=["silent", "with sound"])
 @pytest.mark.parametrize("quality", list(Quality))
-def test_progress_rises_to_the_end_in_bounded_steps(tmp_path: Path, quality: Quality, sound: bool) -> None:
-    shares = [share for share, _ in encode(tmp_path, quality, sound=sound)]
+def test_progress_rises_to_the_end_in_bounded_steps(
+    tmp_path: Path, quality: Quality, sound: bool, restarts: bool
+) -> None:
+    shares = [share for share, _ in encode(tmp_path, quality, sound=sound, restarts=restarts)]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     # At most the rest of one encoder segment and what is ready of the next are written together.

@@ -12,6 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu.chunks.process_worker import ProcessWorkerPool
 from gpu.pipeline import run
 from gpu.progress import Progress
 from tests.gpu.run_pipeline import attempt_spec, run_to_end
@@ -49,13 +50,19 @@ def beat(path: Path, times: tuple[float, ...] = frame_times(SECONDS)) -> Path:
     return write_video(path, Video(pattern, times, tone=clicks(SECONDS, *CLICKS)))
 
 
+class SingleWorkerPool(ProcessWorkerPool):
+    """A pool with one worker: an export that may be split is encoded in one pass."""
+
+    def worker_count(self, wanted: int) -> int:  # noqa: ARG002 - there is only one
+        return 1
+
+
 def export_split(source: Path, chunks: int, **config: Any) -> tuple[Path, list[Progress]]:
-    """Export in so many chunks; return the path and the progress."""
+    """Export what may be split in so many chunks; return the path and the progress."""
     output = source.with_name(f"output-{chunks}.mp4")
-    fields = {"quality": "high"} | config
-    ticks, _ = run_to_end(
-        run(attempt_spec(source, output, parallelism=chunks, **fields), source.with_name("scratch"))
-    )
+    spec = attempt_spec(source, output, **{"quality": "high", "parallelism": max(2, chunks)} | config)
+    pool = SingleWorkerPool() if chunks == 1 else ProcessWorkerPool()
+    ticks, _ = run_to_end(run(spec, source.with_name("scratch"), pool=pool))
     return output, ticks
 
 

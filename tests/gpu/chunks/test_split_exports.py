@@ -31,7 +31,7 @@ from tests.gpu.chunks.chunk_comparison import (
     pattern,
 )
 from tests.gpu.export_types.clip_sources import chapters
-from tests.gpu.run_pipeline import attempt_spec
+from tests.gpu.run_pipeline import attempt_spec, run_to_end
 from tests.support.videos import SOUND_RATE, Video, click_times, frame_times, read_samples, write_video
 
 pytestmark = pytest.mark.skipif(encoders.count_cores() < 2, reason="chunks need several cores")
@@ -108,6 +108,17 @@ def test_of_a_harsh_picture_too_pieces_show_the_very_frames_of_the_whole(
     )
     assert all(itertools.starmap(np.array_equal, zip(whole.pictures, joined.pictures, strict=True)))
     assert (joined.times, joined.keyframes) == (whole.times, whole.keyframes)
+
+
+@pytest.mark.parametrize(("parallelism", "encoders_used"), [(1, 1), (2, 3)])
+def test_only_an_export_that_may_be_split_restarts_its_encoder(
+    tmp_path: Path, parallelism: int, encoders_used: int
+) -> None:
+    source = write_video(tmp_path / "source.mp4", Video(pattern, frame_times(6)))
+    spec = attempt_spec(source, tmp_path / "output.mp4", keyframes=STILL, parallelism=parallelism)
+    run_to_end(run(spec, tmp_path / "scratch"))
+    # x264 writes its name and options into the first frame that each of its encoders returns.
+    assert (tmp_path / "output.mp4").read_bytes().count(b"x264 - core") == encoders_used
 
 
 def test_pieces_of_a_source_with_a_long_pause_may_be_empty(tmp_path: Path) -> None:
