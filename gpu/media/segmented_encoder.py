@@ -36,14 +36,15 @@ class SegmentedEncoder:
     """Encode one stream with a new encoder for each segment.
 
     While a segment's encoder is flushed in a thread, the next one already encodes. `create_encoder` returns an encoder
-    configured as the stream's own, which encodes the first segment. Without `ticks` there is one segment.
+    configured as the stream's own. Without `ticks` there is one segment, which the stream's own encoder encodes.
     """
 
     def __init__(
         self, stream: VideoStream, create_encoder: Callable[[], VideoCodecContext], ticks: int | None
     ) -> None:
         self._stream, self._create_encoder, self._ticks = stream, create_encoder, ticks
-        self._encoder: VideoCodecContext = stream.codec_context
+        # The stream's own encoder lives as long as the file, and with it the frames that it has buffered.
+        self._encoder: VideoCodecContext = create_encoder() if ticks else stream.codec_context
         self._segment = 0
         self._flushing: Future[list[Packet[VideoStream]]] | None = None
         self._pending: deque[Packet[VideoStream]] = deque()

@@ -1,5 +1,7 @@
 """Limits of the length of an export and of its memory."""
 
+import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -64,6 +66,29 @@ def peak_megabytes(source: Path) -> float:
     return measure_process(
         (sys.executable, "-m", "gpu", "-"), spec.model_dump_json(by_alias=True)
     ).peak_megabytes
+
+
+_FREE_BLOCKS = """
+import gpu.memory
+{prepare}
+bytearray(2 << 20)  # freed at once: from here on glibc takes such blocks from the heap
+kept = []
+for _ in range(50):
+    large = [bytearray(b"x") * (2 << 20), bytearray(b"x") * 10_000]
+    kept.append(large.pop())
+    kept.append(large.pop())
+del kept[1::2]
+print(gpu.memory.resident_memory_bytes())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_the_memory_of_a_freed_frame_goes_back_to_the_system() -> None:
+    heap, mapped = (
+        int(subprocess.check_output([sys.executable, "-c", _FREE_BLOCKS.format(prepare=prepare)]))
+        for prepare in ("", "gpu.memory.map_large_blocks()")
+    )
+    assert heap - mapped > 80 * 2**20
 
 
 def test_memory_does_not_grow_with_the_length_of_the_source(tmp_path: Path) -> None:

@@ -127,9 +127,7 @@ def _opencv(python: str, given: Sequence[str], part: str, ffmpeg: str, encoder: 
 
 
 def _framehook(kind: str, stage: Stage) -> Command:
-    config = {"input_key": "film", "quality": "standard"} | (
-        _crop(stage.seconds) if kind == "framing" else _ellipse(stage.seconds)
-    )
+    config = export_config(kind, stage.seconds) | {"quality": "standard"}
     return Command(
         (sys.executable, "-m", "gpu", "-"), spec(kind, config, stage.film, stage.folder / "ours.mp4")
     )
@@ -149,6 +147,12 @@ def spec(kind: str, config: Mapping[str, Any], film: Path, output: Path) -> str:
     )
 
 
+def export_config(kind: str, seconds: float) -> dict[str, Any]:
+    """Return the config of an export of the whole film with the key `film`."""
+    configs = {"framing": _crop, "overlay": _ellipse, "annotate": _two_clips}
+    return {"input_key": "film"} | configs[kind](seconds)
+
+
 def _crop(seconds: float) -> dict[str, Any]:
     keys = [
         {"time": time, "x": 656.5 + _swing(time), "y": 0, "width": 607, "height": 1080}
@@ -165,6 +169,22 @@ def _ellipse(seconds: float) -> dict[str, Any]:
     region = {"start_time": 0, "end_time": seconds, "color": "#ffffff", "keyframes": keys}
     settings = {"dim_strength": _DIM, "fade": 0}
     return {"highlight_regions": [region], "effect_type": "dark_overlay", "overlay_settings": settings}
+
+
+def _two_clips(seconds: float) -> dict[str, Any]:
+    """Return both halves of the film, labelled, the second one first."""
+    half = seconds / 2
+    clips = [
+        {
+            "start_time": at,
+            "end_time": at + half,
+            "name": "A clip",
+            "rating": 4,
+            "notes": "Down the left wing",
+        }
+        for at in (half, 0.0)
+    ]
+    return {"clips": clips}
 
 
 def _times(seconds: float) -> list[float]:
