@@ -177,6 +177,7 @@ class VideoExport:
         if self.config.parallelism == 1:
             yield from encode_whole(render, encoder, self.path)
             return
+        encoder = encoder.to_reproducible()
         count = self.pool.worker_count(self.config.parallelism)
         cuts = split.cut_points(render, count, self.pool.max_chunk_seconds(render))
         if len(cuts) == 1:

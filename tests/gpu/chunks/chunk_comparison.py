@@ -60,7 +60,8 @@ class SingleWorkerPool(ProcessWorkerPool):
 def export_split(source: Path, chunks: int, **config: Any) -> tuple[Path, list[Progress]]:
     """Export what may be split in so many chunks; return the path and the progress."""
     output = source.with_name(f"output-{chunks}.mp4")
-    spec = attempt_spec(source, output, **{"quality": "high", "parallelism": max(2, chunks)} | config)
+    fields: dict[str, Any] = {"quality": "high", "parallelism": max(2, chunks)} | config
+    spec = attempt_spec(source, output, **fields)
     pool = SingleWorkerPool() if chunks == 1 else ProcessWorkerPool()
     ticks, _ = run_to_end(run(spec, source.with_name("scratch"), pool=pool))
     return output, ticks

@@ -75,6 +75,15 @@ def test_every_setting_is_one_that_its_encoder_knows(codec: Codec, quality: Qual
             assert not choices or value in choices or value.isdecimal(), (encoder.name, name)
 
 
+def test_only_x264_needs_options_to_be_reproducible() -> None:
+    for codec in (Codec.HEVC, Codec.AV1):
+        encoder = encoders.software_encoder(codec, Quality.HIGH, "")
+        assert encoder.to_reproducible() == encoder
+    x264 = encoders.software_encoder(Codec.H264, Quality.HIGH, "")
+    assert x264.to_reproducible().options.get("x264-params", "asm=AVX2") == "asm=AVX2"
+    assert "x264-params" not in x264.options
+
+
 def test_software_that_fails_is_not_tried_again(source: Path, tmp_path: Path) -> None:
     unusable = Encoder("libx264", {"preset": "none of these"}, None, "")
     with pytest.raises(Exception, match="could not be encoded") as caught:
