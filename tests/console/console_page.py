@@ -49,9 +49,9 @@ class ConsolePage:
         await self.page.evaluate("new Promise(requestAnimationFrame)")
 
     async def wait_for_videos(self) -> None:
-        """Wait until every video of the page shows a frame."""
+        """Wait until every video of the page shows a frame and loads no more."""
         for video in await self.page.query_selector_all("video"):
-            while not await video.evaluate("video => video.readyState >= 2"):
+            while not await video.evaluate("video => video.readyState >= 2 && video.networkState === 1"):
                 await self.page.evaluate("new Promise(requestAnimationFrame)")
 
     async def seek(self, fraction: float) -> None:

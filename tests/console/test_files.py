@@ -34,6 +34,18 @@ async def test_the_console_is_small(console: ConsolePage, service: ServiceProces
     assert sum(sizes.values()) <= MAX_BYTES
 
 
+async def test_the_page_names_every_script_that_the_list_needs_so_that_none_waits_for_another(
+    console: ConsolePage,
+) -> None:
+    loaded: set[str] = set()
+    console.page.on("request", lambda request: loaded.add(request.url.removeprefix(console.url)))
+    await console.open("#/")
+    preloaded = await console.page.eval_on_selector_all(
+        "[rel=modulepreload]", "links => links.map((link) => link.getAttribute('href'))"
+    )
+    assert {path for path in loaded if path.endswith(".js")} == {*preloaded, "/console/main.js"}
+
+
 async def test_scripts_mean_the_same_without_their_comments_and_indentation(
     service: ServiceProcess, npm_folder: Path
 ) -> None:

@@ -26,7 +26,7 @@ FILES = {
 }
 
 _INDENTATION = re.compile(r"^(?:\s|/\*.*?\*/|//[^\n]*)+", re.MULTILINE | re.DOTALL)
-"""Also comments that begin a line. No text in the scripts runs over several lines."""
+"""Also comments that begin a line. No text runs over several lines."""
 _LINE_END = re.compile(r"(?<=[;,{(\[])\n")
 _SPACE_IN_STYLES = re.compile(r"\s*([{};]|:(?=\s))\s*")
 
@@ -120,9 +120,9 @@ async def _send_file(request: Request[State], path: Path) -> Response:
 
 @cache
 def _read_file(path: Path) -> Content:
-    """Read a file; scripts and styles without the space and the comments that browsers skip."""
+    """Read a file; pages, scripts and styles without the space and the comments that browsers skip."""
     text = path.read_text("utf-8")
-    if path.suffix in (".css", ".js"):
+    if path.suffix != ".svg":
         text = _LINE_END.sub("", _INDENTATION.sub("", text))
     if path.suffix == ".css":
         text = _SPACE_IN_STYLES.sub(r"\1", text)

@@ -88,8 +88,9 @@ async def _measure_first_list(browser: Browser, service: ServiceProcess, samples
     await context.add_init_script(f"({FIRST_ROW})()")
     page = await context.new_page()
     await page.goto(f"http://127.0.0.1:{service.port}/")
-    shown = await page.wait_for_function("window.listShown")
-    samples.add(name, "shown", float(await shown.json_value()), "ms")
+    await page.wait_for_selector(".row, .drop:not([hidden])")
+    shown = await page.evaluate("new Promise(requestAnimationFrame).then(() => window.listShown)")
+    samples.add(name, "shown", float(shown), "ms")
     await context.close()
 
 
