@@ -49,9 +49,12 @@ class ConsolePage:
         await self.page.evaluate("new Promise(requestAnimationFrame)")
 
     async def wait_for_videos(self) -> None:
-        """Wait until every video of the page shows a frame and loads no more."""
+        """Show the first frame of every video of the page, without the sign that it loads."""
         for video in await self.page.query_selector_all("video"):
-            while not await video.evaluate("video => video.readyState >= 2 && video.networkState === 1"):
+            await video.evaluate(
+                "async (video) => { video.muted = true; await video.play(); video.pause(); video.currentTime = 0; }"
+            )
+            while not await video.evaluate("video => video.readyState >= 2 && !video.seeking"):
                 await self.page.evaluate("new Promise(requestAnimationFrame)")
 
     async def seek(self, fraction: float) -> None:

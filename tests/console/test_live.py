@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from tests.console.accessibility import find_violations
 from tests.console.console_page import ConsolePage, open_console
 from tests.javascript.proxied_service import ProxiedService, open_proxied_service, users_settings
 from tests.support.browser.faulty_proxy import Sockets
@@ -45,10 +46,11 @@ async def sign_in(console: ConsolePage, token: str) -> None:
 
 
 async def test_a_visitor_is_asked_for_a_token_and_told_when_it_is_wrong(
-    console: ConsolePage, service: ProxiedService
+    console: ConsolePage, service: ProxiedService, npm_packages: Path
 ) -> None:
     await sign_in(console, "no token")
     await expect(console.page.get_by_role("alert")).to_contain_text("invalid or expired")
+    assert await find_violations(console.page, npm_packages) == []
     await console.page.get_by_label("Token").fill(service.create_token())
     await console.press_button("Sign in")
     await expect(console.page.get_by_role("heading", name="Exports", exact=True)).to_be_visible()

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
+from tests.console.accessibility import find_violations
 from tests.console.console_page import ConsolePage
 from tests.service.webhooks.verifying_receivers import (
     PythonReceiver,
@@ -24,22 +25,6 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
     settings = {"WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_ALLOW_HTTP": "true"}
     async with ServiceProcess(tmp_path_factory.mktemp("console"), settings) as process:
         yield process
-
-
-async def find_violations(page: Page, npm_packages: Path) -> list[str]:
-    """Return what axe finds wrong with the page, in light and in dark."""
-    violations: list[str] = []
-    source = (npm_packages / "node_modules" / "axe-core" / "axe.min.js").read_text()
-    for scheme in ("light", "dark"):
-        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        await page.evaluate(source)
-        result = await page.evaluate("axe.run()")
-        violations += [
-            f"{scheme}: {violation['id']} at {node['target']}"
-            for violation in result["violations"]
-            for node in violation["nodes"]
-        ]
-    return violations
 
 
 @pytest.mark.parametrize("place", PAGES)
@@ -78,6 +63,8 @@ async def test_a_finished_export_plays_beside_its_source_and_its_settings_can_be
     await console.wait_for_stage()
     await console.open("#/")
     await expect(console.page.locator("figure video")).to_have_count(2)
+    await expect(console.page.locator(".row").first).to_be_visible()
+    assert await find_violations(console.page, npm_packages) == []
 
 
 async def test_nothing_is_loaded_from_another_origin_and_no_script_may_run_inline(
