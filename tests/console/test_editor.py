@@ -1,10 +1,11 @@
 """Exports of each type are set up by mouse and keyboard, and come out as they were set up."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import numpy as np
-from playwright.async_api import expect
+from playwright.async_api import FileChooser, expect
 
 from tests.console.console_page import ConsolePage
 from tests.console.gradient_video import FPS, HEIGHT, SECONDS, WIDTH, find_left_edge, read_luma
@@ -93,14 +94,15 @@ async def test_clips_are_marked_named_and_ordered_with_the_keyboard(
 async def test_an_annotated_film_is_made_with_the_keyboard_alone(
     console: ConsolePage, service: ServiceProcess, gradient: Path
 ) -> None:
+    choosers: asyncio.Queue[FileChooser] = asyncio.Queue()
+    console.page.on("filechooser", choosers.put_nowait)
     await console.open("#/")
     await console.focus_by_tab("New export")
     await console.page.keyboard.press("Enter")
     await console.page.locator("#file").wait_for(state="attached")
     await console.focus_by_tab("Choose a file")
-    async with console.page.expect_file_chooser() as chooser:
-        await console.page.keyboard.press("Enter")
-    await (await chooser.value).set_files(gradient)
+    await console.page.keyboard.press("Enter")
+    await (await choosers.get()).set_files(gradient)
     await console.wait_for_stage()
     await console.focus_by_tab("Annotate")
     await console.page.keyboard.press("Enter")
