@@ -56,5 +56,6 @@ def run(options: Options) -> list[Figure]:
 BENCHMARK = Benchmark(
     description=f"Exports that a service accepts from {CONNECTIONS} connections, each committed before its answer.",
     run=run,
+    rounds=3,
     sizes={"exports": Size(300, smoke=5)},
 )

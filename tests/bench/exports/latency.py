@@ -117,6 +117,5 @@ BENCHMARK = Benchmark(
     description="Time from POST to the states of a short export on this machine, and its CPU time and memory, with "
     "processes that are forked, beside new interpreters.",
     run=run,
-    rounds=9,
     sizes={"seconds": Size(5, smoke=1)},
 )
