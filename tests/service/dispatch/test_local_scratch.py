@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from callbacks.envelope import Phase
+from callbacks.envelope import EventType, Phase
+from gpu.errors import OUT_OF_TIME
 from gpu.spec import AttemptSpec, CallbackTarget
 from service.dispatch.runners.base import Failed, Running
 from service.dispatch.runners.local import LocalRunner
@@ -94,6 +95,30 @@ async def test_a_run_that_was_asked_to_end_as_whoever_stops_the_service_does_was
     status = await runner.probe(spec.call_id)
     assert isinstance(status, Failed)
     assert (status.code, status.interrupted) == ("run_lost", interrupted)
+
+
+async def test_a_run_that_dies_at_once_is_lost_and_frees_its_place(
+    runner: LocalRunner, spec: AttemptSpec, tmp_path: Path
+) -> None:
+    call_id = await runner.spawn(spec)
+    assert runner.capacity() == 0
+    os.kill(runner._processes[call_id].pid, signal.SIGKILL)
+    await runner.freed.wait()
+    assert (runner.capacity(), list((tmp_path / "scratch").iterdir())) == (1, [])
+    status = await runner.probe(call_id)
+    assert isinstance(status, Failed)
+    assert status.code == "run_lost"
+
+
+async def test_a_run_that_is_out_of_time_reports_it_and_leaves_nothing(
+    runner: LocalRunner, spec: AttemptSpec, service: Receiver, tmp_path: Path
+) -> None:
+    await runner.spawn(spec.model_copy(update={"deadline_seconds": 3.0}))
+    while (report := (await asyncio.to_thread(service.take)).callback).type is not EventType.FAILED:
+        pass
+    assert report.data.error == OUT_OF_TIME
+    await runner.freed.wait()
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 async def test_a_service_that_starts_removes_what_the_dead_left_and_spares_the_living(
