@@ -19,10 +19,10 @@ from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
 from service.dispatch.runners import Runner, RunnerReadiness
-from service.export_use_cases import create_eraser, create_export_service, create_upload_service
-from service.exports.erasure import Eraser, Listeners
+from service.export_use_cases import create_eraser, create_export_service, create_removal
+from service.exports.erasure import Listeners
+from service.exports.removal import Removal
 from service.exports.service import ExportService
-from service.exports.uploads import UploadService
 from service.factories import (
     Loop,
     create_authenticator,
@@ -101,8 +101,7 @@ class _Jobs:
     finalizer: Finalizer
     rescuer: Rescuer
     dispatcher: Dispatcher
-    eraser: Eraser
-    uploads: UploadService
+    removal: Removal
 
 
 def build_service(settings: Settings, hub: Hub, database: Database, replacements: Replacements) -> Service:
@@ -180,8 +179,8 @@ def _build_jobs(base: _Base, webhooks: _Webhooks, output_prober: SourceProber) -
     )
     listeners = Listeners(partial(publish_erased, base.hub), webhooks.worker.wake)
     eraser = create_eraser(settings, database, storage, runner, listeners, clock)
-    uploads = create_upload_service(settings, database, storage, eraser, clock)
-    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, eraser, uploads)
+    removal = create_removal(settings, database, storage, eraser, changes, base.webhook_serializer, clock)
+    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, removal)
 
 
 def _build_exports(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> ExportService:
@@ -197,9 +196,8 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
         "watch": jobs.rescuer.run,
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
-        "erasures": jobs.eraser.run,
-        "announced uploads": jobs.uploads.run,
         "streams": base.stream_timer.run,
+        **jobs.removal.loops,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:
@@ -231,8 +229,7 @@ def _build_state(
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         changes=jobs.changes,
         exports=_build_exports(base, webhooks, jobs),
-        eraser=jobs.eraser,
-        uploads=jobs.uploads,
+        removal=jobs.removal,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,
         source_prober=Prober(base.starter),

@@ -6,9 +6,12 @@ from infra.storage import Storage
 from service.clock import Clock
 from service.dispatch.runners import Runner
 from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
+from service.exports.expiry import Expiry
+from service.exports.removal import Removal
 from service.exports.service import ExportService
 from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
+from service.jobs.serializers import JobSerializer
 from service.settings import Settings
 
 
@@ -34,6 +37,7 @@ def create_export_service(
         max_bytes=settings.max_bytes_per_user,
         head_start_seconds=settings.priority_seconds,
         max_schedule_days=settings.max_schedule_days,
+        output_days=settings.output_days,
         clock=clock.wall,
     )
 
@@ -54,9 +58,19 @@ def create_eraser(
     return Eraser(database, storage, runner, listeners, clock=clock, settled_seconds=settled_seconds)
 
 
-def create_upload_service(
-    settings: Settings, database: Database, storage: Storage, eraser: Eraser, clock: Clock
-) -> UploadService:
-    """Create the use cases behind `/api/uploads`, with the limits of the settings."""
+def create_removal(
+    settings: Settings,
+    database: Database,
+    storage: Storage,
+    eraser: Eraser,
+    changes: JobChanges,
+    serializer: JobSerializer,
+    clock: Clock,
+) -> Removal:
+    """Create what deletes, with the limits of the settings; `serializer` shows jobs to webhooks."""
     limits = UploadLimits(settings.max_bytes_per_user, settings.upload_days * 86_400)
-    return UploadService(database, storage, eraser, limits, clock)
+    return Removal(
+        eraser,
+        UploadService(database, storage, eraser, limits, clock),
+        Expiry(database, eraser, serializer, changes.publish, clock),
+    )

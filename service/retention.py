@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
 from service.jobs.erasures import ERASURES, STUB_SECONDS
-from service.jobs.models import EVENTS, IDEMPOTENCY_KEYS, IS_ACTIVE, JOBS
+from service.jobs.idempotency import IDEMPOTENCY_KEYS
+from service.jobs.models import EVENTS, IS_ACTIVE, JOBS
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS
 
 logger = logging.getLogger("framehook.housekeeping")

@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     fork_server: bool = True
     max_upload_bytes: Annotated[int, Field(ge=1)] = 20 * 2**30
     max_bytes_per_user: Annotated[int, Field(ge=0)] = 0
+    output_days: Annotated[float, Field(ge=0)] = 0.0
     upload_days: Annotated[float, Field(ge=0)] = 0.0
     max_output_bytes: Annotated[int, Field(ge=1)] = 100 * 2**30
     attempt_limit: Annotated[int, Field(ge=1, le=20)] = 3

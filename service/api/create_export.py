@@ -9,6 +9,7 @@ import pydantic
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gpu.config import WholeNumber
 from gpu.export_types.registry import ExportTypeName, parse_new_config
 from service.api.openapi.operations import Answer, Body, Tag, declare_operation
 from service.api.openapi.parameters import IDEMPOTENCY_KEY, TRACEPARENT
@@ -46,7 +47,8 @@ class CreateExport(StrictModel):
     streams and webhooks find by its metadata. `project_name` is shown by a service with LEGACY_FRONTEND only.
     An export of high `priority` starts before others of the user that came up to some minutes earlier. `not_before` is
     when it may start. It fails if no run starts within `start_within_seconds`, or if it is not complete within
-    `deadline_seconds`; both count from the request, or from `not_before`.
+    `deadline_seconds`; both count from the request, or from `not_before`. `expires_in_days`
+    after its creation the file of the export is deleted.
     """
 
     type: ExportTypeName
@@ -56,6 +58,7 @@ class CreateExport(StrictModel):
     export_id: ExportId | None = None
     name: Name | None = None
     metadata: Metadata | None = None
+    expires_in_days: Annotated[int, pydantic.Field(ge=1, le=3_650), WholeNumber] | None = None
     webhook_url: Url | None = None
     webhook_events: Events | None = None
     priority: Priority = Priority.NORMAL
@@ -138,6 +141,7 @@ def _to_export_request(request: Request[State], body: CreateExport) -> ExportReq
         project_id=body.project_id,
         project_name=body.project_name,
         export_id=body.export_id,
+        expires_in_days=body.expires_in_days,
         body_hash=_hash_body(body) if body.export_id is not None else None,
         webhook_url=body.webhook_url,
         webhook_events=sort_events(body.webhook_events or DEFAULT_EVENTS),

@@ -25,6 +25,7 @@ from service.api.requests import (
 )
 from service.api.state import State
 from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
+from service.exports.checks import FileExpired
 from service.ingest.output_format import output_format
 from service.jobs import queries
 from service.jobs.models import Job, Status
@@ -159,7 +160,7 @@ async def cancel(request: Request[State]) -> Response:
     """
     user_id = await request.state["authenticator"].user(request)
     if parse_query(request, DeleteQuery).purge:
-        await request.state["eraser"].purge(user_id, path_job_id(request))
+        await request.state["removal"].eraser.purge(user_id, path_job_id(request))
         return Response(status_code=204)
     job = await request.state["exports"].cancel(user_id, path_job_id(request))
     return job_response(request, job, 202)
@@ -183,7 +184,7 @@ async def retry(request: Request[State]) -> Response:
     Tag.EXPORTS,
     headers=(RANGE, IF_NONE_MATCH, IF_MATCH),
     answers=DOWNLOAD_ANSWERS,
-    problems=(NotComplete, OutputReplaced, Erased),
+    problems=(NotComplete, FileExpired, OutputReplaced, Erased),
 )
 async def download_output(request: Request[State]) -> Response:
     """Send the exported file, by range if the request has one."""
@@ -198,10 +199,12 @@ async def download_output(request: Request[State]) -> Response:
 
 
 async def load_complete_job(request: Request[State]) -> Job:
-    """Return the job in the path, whose file is there; raises NotFound or NotComplete."""
+    """Return the job in the path, whose file is there; raises NotFound, NotComplete or FileExpired."""
     job = await load_job(request)
     if job.status is not Status.COMPLETE:
         raise NotComplete(f"The export is {job.status}; its file can be downloaded once it is complete.")
+    if job.has_expired:
+        raise FileExpired
     return job
 
 

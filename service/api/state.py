@@ -15,9 +15,8 @@ from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.runners import RunnerReadiness
-from service.exports.erasure import Eraser
+from service.exports.removal import Removal
 from service.exports.service import ExportService
-from service.exports.uploads import UploadService
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
@@ -81,8 +80,7 @@ class State(TypedDict):
     stream_timer: StreamTimer
     stream_slots: StreamSlots
     exports: ExportService
-    eraser: Eraser
-    uploads: UploadService
+    removal: Removal
     egress: EgressClient
     delivery_worker: DeliveryWorker
     source_prober: Prober

@@ -41,7 +41,8 @@ def add(
         typer.Option(
             metavar="EVENT",
             help="Event to send: export.started, export.progress, export.completed, export.failed, "
-            "export.cancelled or export.erased; repeat for several.  [default: all but export.progress]",
+            "export.cancelled, export.expired or export.erased; repeat for several.  "
+            "[default: all but export.progress]",
             show_default=False,
         ),
     ] = None,

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gpu.config import ExportConfig
 from infra.storage import InvalidKey, Storage
 from service.jobs import erasures, queries, uploads
-from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, QuotaExceeded, TooLarge
+from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, Problem, QuotaExceeded, TooLarge
 
 UPLOADS_PREFIX = "uploads/"
 QUOTA_RETRY_SECONDS = 10
@@ -18,6 +18,12 @@ DAY_SECONDS = 86_400
 class UploadInUse(Conflict):
     title = "An active export reads this file."
     code = "upload_in_use"
+
+
+class FileExpired(Problem):
+    title = "The file of the export was deleted at its `expires_at`; export it again."
+    status = 410
+    code = "expired"
 
 
 class StorageQuotaExceeded(TooLarge):

@@ -9,11 +9,11 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, case, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.jobs.erasures import Erasure, to_erased_data
+from service.jobs.erasures import ErasedData, Erasure, to_erased_data
 from service.jobs.filters import decode_filter
 from service.jobs.ids import new_id
 from service.jobs.models import Job
-from service.jobs.serializers import format_timestamp
+from service.jobs.serializers import Export, format_timestamp
 from service.webhooks.models import ATTEMPTS, DELIVERIES, ENDPOINTS, DeliveryState, WebhookEvent
 from service.webhooks.outbox import INSERT_DELIVERY
 
@@ -49,26 +49,43 @@ async def write_erased(session: AsyncSession, job: Job, erasure: Erasure) -> int
 
     `job` is the export as it was, by which the filters of endpoints go.
     """
+    event = (WebhookEvent.ERASED, erasure.sequence, to_erased_data(erasure))
+    return await _write_event(session, job, *event, now=erasure.erased_at)
+
+
+async def write_expired(session: AsyncSession, job: Job, data: Export, *, now: float) -> int:
+    """Write an `export.expired` for each endpoint that wants it; return how many."""
+    return await _write_event(session, job, WebhookEvent.EXPIRED, job.sequence, data, now=now)
+
+
+async def _write_event(
+    session: AsyncSession,
+    job: Job,
+    event_type: WebhookEvent,
+    sequence: int,
+    data: ErasedData | Export,
+    *,
+    now: float,
+) -> int:
     query = select(ENDPOINTS.c.endpoint_id, ENDPOINTS.c.events, ENDPOINTS.c.export_filter)
-    is_enabled = and_(ENDPOINTS.c.enabled, _gets_events(erasure.user_id, erasure.job_id))
+    is_enabled = and_(ENDPOINTS.c.enabled, _gets_events(job.user_id, job.job_id))
     rows = (await session.execute(query.where(is_enabled))).all()
-    now = erasure.erased_at
-    event = {"type": WebhookEvent.ERASED, "timestamp": format_timestamp(now), "data": to_erased_data(erasure)}
+    event = {"type": event_type, "timestamp": format_timestamp(now), "data": data}
     payload = msgspec.json.encode(event).decode()
     deliveries = [
         {
             "delivery_id": new_id(now),
             "endpoint_id": endpoint_id,
-            "user_id": erasure.user_id,
-            "job_id": erasure.job_id,
-            "sequence": erasure.sequence,
-            "type": WebhookEvent.ERASED.value,
+            "user_id": job.user_id,
+            "job_id": job.job_id,
+            "sequence": sequence,
+            "type": event_type.value,
             "payload": payload,
             "traceparent": None,
             "now": now,
         }
         for endpoint_id, events, export_filter in rows
-        if WebhookEvent.ERASED in events.split(",")
+        if event_type in events.split(",")
         and (export_filter is None or decode_filter(export_filter).matches(job))
     ]
     if deliveries:

@@ -35,6 +35,7 @@ class ExportRequest:
     raw_config: Mapping[str, Any]
     project_id: str | int | None = None
     project_name: str | None = None
+    expires_in_days: int | None = None
     export_id: str | None = None
     body_hash: str | None = None
     webhook_url: str | None = None

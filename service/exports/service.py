@@ -6,6 +6,7 @@ run in the transaction of the change, one user at a time.
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,8 +20,9 @@ from service.exports.models import ExportRequest, Idempotency, Submitted
 from service.exports.submissions import to_submission
 from service.fanout.changes import JobChanges
 from service.jobs import erasures, queries, transitions
+from service.jobs.idempotency import IdempotencyKey
 from service.jobs.ids import new_id
-from service.jobs.models import IdempotencyKey, Job, Status
+from service.jobs.models import Job, Status
 from service.problems import (
     AlreadyFinished,
     AttemptStillEnding,
@@ -52,6 +54,7 @@ class ExportService:
         max_bytes: int = 0,
         head_start_seconds: float,
         max_schedule_days: float,
+        output_days: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`max_queued` exports of one user may be pending or processing, and their files take `max_bytes`.
@@ -68,6 +71,7 @@ class ExportService:
         self._max_bytes = max_bytes
         self._head_start_seconds = head_start_seconds
         self._max_schedule_days = max_schedule_days
+        self._output_days = output_days
         self._clock = clock
 
     async def submit(
@@ -198,7 +202,9 @@ class ExportService:
                 job_id=job_id,
                 now=now,
             )
-        submission = to_submission(job_id, user_id, request)
+        submission = replace(
+            to_submission(job_id, user_id, request), expires_at=self._expiry_of(request, now)
+        )
         return await transitions.submit(
             session,
             submission,
@@ -207,6 +213,11 @@ class ExportService:
             head_start_seconds=self._head_start_seconds,
             now=now,
         )
+
+    def _expiry_of(self, request: ExportRequest, now: float) -> float | None:
+        """Return when the file is deleted: after the days of the request or of the service, whichever are fewer."""
+        days = [days for days in (request.expires_in_days, self._output_days) if days]
+        return now + min(days) * 86_400 if days else None
 
 
 async def _find_earlier(

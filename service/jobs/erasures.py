@@ -16,8 +16,9 @@ from sqlmodel import SQLModel
 from infra.database.base import CHANGE_LOG
 from service.jobs import transition_sql as sql
 from service.jobs.columns import IntFromZero, PrimaryKey, table_columns
+from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.metadata import delete_entries
-from service.jobs.models import EVENTS, IDEMPOTENCY_KEYS, Job, Status
+from service.jobs.models import EVENTS, Job, Status
 from service.jobs.serializers import format_timestamp
 from service.jobs.transitions import to_job
 
@@ -35,7 +36,7 @@ _HAS_OUTPUT_KEY = text("output_key IS NOT NULL")
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """An erased export, or upload: a row of `erasures`, whose columns are these fields.
 
-    `job_id` of an upload is its folder, `uploads/…`.
+    `job_id` of an upload is its folder, `uploads/…`, and that of a file that expired `expired/…`.
 
     The files of its attempts 1 to `attempts` are deleted in several sweeps, at `next_at` until that is None. `call_id`
     is a call that may still run. `output_key` is the output's place as long as something may be there; no other export
@@ -57,7 +58,7 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_upload(self) -> bool:
         """Tell whether it is an upload that was erased."""
-        return "/" in self.job_id
+        return self.job_id.startswith("uploads/")
 
 
 ERASURES: Final = Table(
@@ -147,10 +148,29 @@ async def record_upload(session: AsyncSession, user_id: str, folder: str, *, now
     return erasure
 
 
+async def record_output(session: AsyncSession, job: Job, *, now: float) -> Erasure:
+    """Store that the file of an export must be deleted, while the export stays."""
+    erasure = Erasure(
+        job_id=f"expired/{job.job_id}",
+        user_id=job.user_id,
+        export_id=None,
+        sequence=job.sequence,
+        attempts=0,
+        call_id=None,
+        output_key=job.output_key,
+        is_moving=False,
+        erased_at=now,
+        next_at=now + FIRST_SWEEP_SECONDS,
+    )
+    await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
+    return erasure
+
+
 def has_output_key(job: Job, now: float) -> bool:
     """Tell whether no other export can have stored a file at the job's output key."""
     is_moving = job.lease_until is not None and job.lease_until > now
-    return not job.status.is_final or job.status is Status.COMPLETE or is_moving
+    has_file = job.status is Status.COMPLETE and not job.has_expired
+    return not job.status.is_final or has_file or is_moving
 
 
 async def find(session: AsyncSession, user_id: str, export_id: str, *, now: float) -> Erasure | None:

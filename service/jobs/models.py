@@ -38,13 +38,16 @@ _WAS_EDITED = text("edited_at IS NOT NULL")
 _HAS_TIME_LIMIT = text(
     "(start_within_seconds IS NOT NULL OR deadline_seconds IS NOT NULL) AND completed_at IS NULL"
 )
+_CAN_EXPIRE = text("expires_at IS NOT NULL AND status = 'complete' AND expiry_step < 2")
 _IS_UNSEEN = text("completed_at IS NOT NULL AND acknowledged_at IS NULL")
 
 # The exact text of the partial indexes, without parameters: otherwise no database uses the indexes. No type
 # either: with one, SQLite's dialect compares the boolean with 1.
 IS_ACTIVE: ColumnElement[bool] = literal_column(_IS_ACTIVE.text)
 HAS_TIME_LIMIT: ColumnElement[bool] = literal_column(_HAS_TIME_LIMIT.text)
+EXPIRY_ANNOUNCED, EXPIRED = 1, 2  # values of `expiry_step`
 IS_UNSEEN: ColumnElement[bool] = literal_column(_IS_UNSEEN.text)
+CAN_EXPIRE: ColumnElement[bool] = literal_column(_CAN_EXPIRE.text)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     now; only that task may end the attempt by what it finds. `interruptions` counts the attempts that ended because
     the service did; `attempt_limit` grows by each. `project_id` is always text; a client that gave an integer has it in
     `project_number`, too. `export_id` is the id that the client chose, with the hash of the body that it came with.
+    At `expires_at` the file is deleted; `expiry_step` says what was done of that.
     `name` and `metadata`, which is JSON, are the client's; `edited_at` is when it last changed them or the project.
 
     `queue_time` orders a user's waiting jobs. The first attempt starts at `scheduled_at` at the earliest.
@@ -118,11 +122,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     deadline_seconds: float | None = None
     limits_since: FloatFromZero = 0.0
     first_started_at: float | None = None
+    expires_at: float | None = None
+    expiry_step: IntFromZero = 0
 
     @property
     def project(self) -> str | int | None:
         """The project id as the client gave it."""
         return self.project_id if self.project_number is None else self.project_number
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the file was deleted because its time was over."""
+        return self.expiry_step >= EXPIRED
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -185,6 +196,12 @@ JOBS: Final = Table(
         sqlite_where=_WAS_EDITED,
         postgresql_where=_WAS_EDITED,
     ),
+    Index(
+        "ix_export_jobs_expiring",
+        "expires_at",
+        sqlite_where=_CAN_EXPIRE,
+        postgresql_where=_CAN_EXPIRE,
+    ),
     Index("ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN),
     Index(
         "ix_export_jobs_active",
@@ -227,17 +244,4 @@ class ExportEvent(SQLModel, table=True):
     message: str = Field(sa_column=Column(Text, nullable=False))
 
 
-class IdempotencyKey(SQLModel, table=True):
-    """A client's key for one request, bound to the user and the hash of the body."""
-
-    __tablename__ = "idempotency_keys"
-
-    user_id: str = Field(primary_key=True)
-    key: str = Field(primary_key=True)
-    body_hash: str
-    job_id: str
-    created_at: float = Field(index=True)
-
-
 EVENTS: Final[Table] = ExportEvent.__table__  # type: ignore[attr-defined]
-IDEMPOTENCY_KEYS: Final[Table] = IdempotencyKey.__table__  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, desc, func, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, UnaryExpression, and_, desc, func, or_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col
 
@@ -13,6 +13,7 @@ from service.jobs.metadata import ENTRIES, digest_entry
 from service.jobs.models import (
     ACTIVE,
     EVENTS,
+    EXPIRED,
     FINAL,
     IS_ACTIVE,
     IS_UNSEEN,
@@ -53,7 +54,8 @@ async def find_key_holder(
     Active and complete exports have their key. One that was cancelled while its output was moved to the key has it
     until that ends, one that was erased until its file can't come back.
     """
-    has_key = or_(JOBS.c.status.in_((*ACTIVE, Status.COMPLETE)), JOBS.c.lease_until > now)
+    has_file = and_(JOBS.c.status == Status.COMPLETE, JOBS.c.expiry_step < EXPIRED)
+    has_key = or_(JOBS.c.status.in_(ACTIVE), has_file, JOBS.c.lease_until > now)
     same = (JOBS.c.user_id == user_id, JOBS.c.output_key == output_key)
     query = select(JOBS.c.job_id).where(*same, JOBS.c.job_id != excluding, has_key).limit(1)
     holder: str | None = (await session.execute(query)).scalar_one_or_none()

@@ -37,7 +37,8 @@ class Export(TypedDict):
     """An export: `progress` in percent, `eta_seconds` and `gpu_seconds` in seconds, times in RFC 3339.
 
     `sequence` counts the changes of the export: ignore a state whose `sequence` is not greater than the one you have.
-    `attempt` counts its attempts. `error` is set if it failed, `output` once it is complete.
+    `attempt` counts its attempts. `error` is set if it failed, `output` once it is complete,
+    until its file expires at `expires_at`.
     `export_id`, `name`, `project_id` and `metadata` are as the client gave them.
     It does not start before `not_before`.
     """
@@ -64,6 +65,7 @@ class Export(TypedDict):
     started_at: str | None
     completed_at: str | None
     acknowledged_at: str | None
+    expires_at: str | None
     eta_seconds: float | None
     gpu_seconds: float
     runner: str
@@ -101,6 +103,7 @@ class JobSerializer:
             "started_at": format_timestamp(job.started_at),
             "completed_at": format_timestamp(job.completed_at),
             "acknowledged_at": format_timestamp(job.acknowledged_at),
+            "expires_at": format_timestamp(job.expires_at),
             "eta_seconds": None if job.eta_seconds is None else round(job.eta_seconds, 1),
             "gpu_seconds": round(job.gpu_seconds, 3),
             "runner": job.runner,
@@ -112,7 +115,7 @@ class JobSerializer:
         return msgspec.json.encode(self.to_dict(job))
 
     def _output(self, job: Job) -> ExportOutput | None:
-        if job.status is not Status.COMPLETE:
+        if job.status is not Status.COMPLETE or job.has_expired:
             return None
         output = {
             "size": job.output_size,

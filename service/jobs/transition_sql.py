@@ -52,7 +52,7 @@ _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now,
 _REQUESTED = {
     *("job_id", "user_id", "type", "config", "input_key", "output_key", "traceparent"),
     *("project_id", "project_number", "project_name", "export_id", "body_hash"),
-    *("name", "metadata", "edited_at"),
+    *("name", "metadata", "edited_at", "expires_at"),
     *("priority", "queue_time", "start_within_seconds", "deadline_seconds"),
 }
 _CREATED = {"runner", "created_at"}

@@ -66,6 +66,7 @@ class Submission:
     scheduled_at: float | None = None
     start_within_seconds: float | None = None
     deadline_seconds: float | None = None
+    expires_at: float | None = None
 
 
 async def lock_user(session: AsyncSession, user_id: str) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
 from service.jobs.columns import BigInt, PrimaryKey, table_columns
-from service.jobs.models import JOBS, Status
+from service.jobs.models import EXPIRED, JOBS, Status
 
 _KEY = re.compile(r"(uploads/[0-9a-f]{32})/[^/]+")
 _IS_ANNOUNCED = text("stored_at IS NULL")
@@ -111,7 +111,11 @@ async def delete_row(session: AsyncSession, user_id: str, key: str) -> bool:
 async def sum_bytes(session: AsyncSession, user_id: str) -> int:
     """Return how many bytes the sources and outputs of a user take, with what was announced."""
     sources = select(func.sum(UPLOADS.c.size)).where(UPLOADS.c.user_id == user_id)
-    is_stored = (JOBS.c.user_id == user_id, JOBS.c.status == Status.COMPLETE)
+    is_stored = (
+        JOBS.c.user_id == user_id,
+        JOBS.c.status == Status.COMPLETE,
+        JOBS.c.expiry_step < EXPIRED,
+    )
     outputs = select(func.sum(JOBS.c.output_size)).where(*is_stored)
     return int(await session.scalar(sources) or 0) + int(await session.scalar(outputs) or 0)
 

@@ -98,6 +98,8 @@ export interface Export {
   created_at: string;
   started_at: string | null;
   completed_at: string | null;
+  /** When the file is deleted; null if it is kept. Afterwards `output` is null. */
+  expires_at?: string | null;
   acknowledged_at: string | null;
   eta_seconds: number | null;
   gpu_seconds: number;

@@ -34,6 +34,7 @@ class WebhookEvent(StrEnum):
     COMPLETED = EventType.COMPLETED.value
     FAILED = EventType.FAILED.value
     CANCELLED = EventType.CANCELLED.value
+    EXPIRED = "export.expired"
     ERASED = "export.erased"
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import func, insert, select
 
 from infra.database.sqlite import SqliteDatabase, sqlite_url
 from service import schema
-from service.jobs.models import EVENTS, IDEMPOTENCY_KEYS
+from service.jobs.idempotency import IDEMPOTENCY_KEYS
+from service.jobs.models import EVENTS
 from service.retention import BATCH_ROWS, Retention, RetentionTask
 
 pytestmark = pytest.mark.anyio

@@ -73,6 +73,7 @@ _EXPORT: Final = {
     "created_at": "2026-01-02T03:04:05.678Z",
     "started_at": "2026-01-02T03:04:06.123Z",
     "completed_at": "2026-01-02T03:04:15.042Z",
+    "expires_at": None,
     "acknowledged_at": None,
     "eta_seconds": None,
     "gpu_seconds": 0.0,

@@ -17,6 +17,7 @@ from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import StrictModel, json_response, read_optional_json
 from service.api.state import State
 from service.api.transfers.probes import find_upload
+from service.exports.checks import FileExpired
 from service.jobs.serializers import format_timestamp
 from service.problems import Erased, NotComplete, NotFound, OutputReplaced
 from service.video_types import type_from_name
@@ -47,7 +48,7 @@ class DownloadUrl(TypedDict):
     Tag.EXPORTS,
     body=Body(DownloadUrlOptions, required=False),
     answers={200: DownloadUrl},
-    problems=(NotComplete, OutputReplaced, Erased),
+    problems=(NotComplete, FileExpired, OutputReplaced, Erased),
 )
 async def create_for_export(request: Request[State]) -> Response:
     """Create a URL at which the exported file can be read without a token."""

@@ -51,7 +51,9 @@ async def list_(request: Request[State]) -> Response:
     """List one page of uploads, newest first."""
     user_id = await request.state["authenticator"].user(request)
     query = parse_query(request, ListQuery)
-    rows = await request.state["uploads"].list_page(user_id, before=query.cursor, limit=query.limit + 1)
+    rows = await request.state["removal"].uploads.list_page(
+        user_id, before=query.cursor, limit=query.limit + 1
+    )
     page = [_to_source(listed) for listed in rows[: query.limit]]
     has_more = len(rows) > query.limit
     return json_response(SourcePage(uploads=page, next_cursor=page[-1]["key"] if has_more else None))
@@ -67,7 +69,7 @@ async def delete(request: Request[State]) -> Response:
     """Delete the uploaded file with the key in the path, or what has arrived of it."""
     user_id = await request.state["authenticator"].user(request)
     key = f"{UPLOADS_PREFIX}{request.path_params['folder']}/{request.path_params['name']}"
-    await request.state["uploads"].delete(user_id, key)
+    await request.state["removal"].uploads.delete(user_id, key)
     return Response(status_code=204)
 
 

@@ -53,6 +53,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     acknowledged_at: datetime | None = None
+    expires_at: datetime | None = None
     eta_seconds: float | None = None
     gpu_seconds: float | None = None
     runner: str = ""

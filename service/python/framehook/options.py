@@ -23,12 +23,14 @@ class ExportOptions(TypedDict, total=False):
     finding the export again. `webhook_url` gets the events of this export alone; `webhook_events` says which.
     The export does not start before `not_before`, which needs a time zone. It fails if no run starts within
     `start_within_seconds`, or if it is not complete within `deadline_seconds`.
+    `expires_in_days` after the creation the file is deleted.
     """
 
     export_id: str | None
     name: str | None
     metadata: Mapping[str, MetadataValue] | None
     project_id: str | int | None
+    expires_in_days: int | None
     webhook_url: str | None
     webhook_events: Sequence[str] | None
     priority: Literal["low", "normal", "high"] | None

@@ -28,7 +28,16 @@ JOB_FIELDS = {
         "attempt",
         "sequence",
     ),
-    *("input_key", "output_key", "output", "created_at", "started_at", "completed_at", "acknowledged_at"),
+    *(
+        "input_key",
+        "output_key",
+        "output",
+        "created_at",
+        "started_at",
+        "completed_at",
+        "expires_at",
+        "acknowledged_at",
+    ),
     *("eta_seconds", "gpu_seconds", "runner", "call_id"),
 }
 

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Table, select
 
 from service.jobs.erasures import ERASURES, STUB_SECONDS
-from service.jobs.models import EVENTS, IDEMPOTENCY_KEYS, JOBS
+from service.jobs.idempotency import IDEMPOTENCY_KEYS
+from service.jobs.models import EVENTS, JOBS
 from service.webhooks.models import ATTEMPTS, DELIVERIES
 from tests.service.conftest import bearer
 from tests.service.webhooks.api_calls import create_endpoint, path, wait_all_ended
@@ -141,10 +142,10 @@ async def test_what_a_run_writes_after_the_purge_is_swept(app: AppHarness, clock
     for age in (31, 5_000):
         app.put_output(run, b"written by a run that has not heard of it")
         clock.step_seconds = age
-        assert await app.state["eraser"].sweep_due() == 1
+        assert await app.state["removal"].eraser.sweep_due() == 1
         assert list_stored(app, run) == []
     clock.step_seconds = 10_000
-    assert await app.state["eraser"].sweep_due() == 0
+    assert await app.state["removal"].eraser.sweep_due() == 0
 
 
 def list_stored(app: AppHarness, run: FakeRun) -> list[str]:
@@ -224,5 +225,5 @@ async def test_an_output_key_is_free_after_the_purge_and_the_new_file_stays(
     assert not output_of(app, job).parent.exists()
     another = await complete(app, config=config)
     clock.step_seconds = 60
-    await app.state["eraser"].sweep_due()
+    await app.state["removal"].eraser.sweep_due()
     assert output_of(app, another).is_file()

@@ -47,7 +47,7 @@ async def test_a_file_that_is_sent_after_its_deletion_is_swept(app: AppHarness, 
     await send(app, target)
     assert is_stored(app, target)
     clock.step_seconds = 31
-    await app.state["eraser"].sweep_due()
+    await app.state["removal"].eraser.sweep_due()
     assert not is_stored(app, target)
     assert await list_keys(app) == []
 
@@ -57,9 +57,9 @@ async def test_an_upload_that_never_came_is_dropped_and_one_that_came_is_kept(
 ) -> None:
     stored, announced = await announce(app), await announce(app)
     await send(app, stored)
-    assert await app.state["uploads"].sweep() == 0
+    assert await app.state["removal"].uploads.sweep() == 0
     clock.step_seconds = 2 * 3_600
-    assert await app.state["uploads"].sweep() == 1
+    assert await app.state["removal"].uploads.sweep() == 1
     assert await list_keys(app) == [stored["key"]]
     assert announced["key"] != stored["key"]
 
@@ -76,8 +76,8 @@ async def test_old_uploads_are_deleted_unless_an_export_reads_them(
     body = {"type": "framing", "config": config}
     assert (await app.client.post("/api/exports", json=body, headers=ADA)).status_code == 202
     clock.step_seconds = 6 * DAY
-    assert await app.state["uploads"].sweep() == 0
+    assert await app.state["removal"].uploads.sweep() == 0
     clock.step_seconds = 8 * DAY
-    assert await app.state["uploads"].sweep() == 1
+    assert await app.state["removal"].uploads.sweep() == 1
     assert await list_keys(app) == [used["key"]]
     assert not is_stored(app, idle)

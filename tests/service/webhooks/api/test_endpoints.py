@@ -23,7 +23,14 @@ from tests.support.fakes import FakeRunner
 from tests.support.live_server import RecordedRequest, ScriptedResponse, serve_script
 
 URL = "http://127.0.0.1:2/hook"
-USUAL = ["export.started", "export.completed", "export.failed", "export.cancelled", "export.erased"]
+USUAL = [
+    "export.started",
+    "export.completed",
+    "export.failed",
+    "export.cancelled",
+    "export.expired",
+    "export.erased",
+]
 
 
 async def test_a_new_endpoint_is_shown_whole(app: AppHarness) -> None:
