@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from framehook.options import ExportOptions
 from service.jobs.models import Status
 
 Name = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="What people call the export.")]
@@ -68,6 +69,11 @@ CreatedBefore = Annotated[
         "--created-before", metavar="TIME", parser=parse_moment, help="Only exports created before this time."
     ),
 ]
+
+
+def to_labels(name: str | None, metadata: Sequence[str] | None, project_id: str | None) -> ExportOptions:
+    """Return the fields of a new export for these options; raises BadParameter."""
+    return {"name": name, "metadata": parse_metadata(metadata), "project_id": project_id}
 
 
 def parse_metadata(items: Sequence[str] | None) -> dict[str, str]:

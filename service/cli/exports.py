@@ -13,10 +13,10 @@ from rich.console import Console
 
 from framehook import Client, Export, FramehookError
 from framehook.models import Exports
-from framehook.options import ExportOptions, Filters
+from framehook.options import Filters
 from framehook.settings import DEFAULT_URL
 from gpu.export_types.registry import BUILT_IN
-from service.cli import export_labels
+from service.cli import export_labels, schedule_options
 from service.cli.console import (
     ExportDisplay,
     NoProgress,
@@ -43,6 +43,7 @@ from service.cli.options import (
     open_client,
 )
 from service.cli.submission import Submission
+from service.jobs.queue.priorities import Priority
 from service.startup.commands import INTERRUPTED_STATUS
 
 TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
@@ -79,6 +80,10 @@ def export(
     name: export_labels.Name = None,
     metadata: export_labels.Metadata = None,
     project_id: export_labels.ProjectId = None,
+    priority: schedule_options.Priority = Priority.NORMAL,
+    not_before: schedule_options.NotBefore = None,
+    start_within: schedule_options.StartWithin = None,
+    deadline: schedule_options.Deadline = None,
     watch: Watch = False,
     output: Output = None,
     server: Server = DEFAULT_URL,
@@ -91,12 +96,9 @@ def export(
         check_video(file)
         check_config(type_, parameters)
         target = validate_output_path(output)
-        labels: ExportOptions = {
-            "name": name,
-            "metadata": export_labels.parse_metadata(metadata),
-            "project_id": project_id,
-        }
-        job = Submission(client, file, labels).run(type_, parameters, lambda: _display(as_json))
+        options = export_labels.to_labels(name, metadata, project_id)
+        options |= schedule_options.to_schedule(priority, not_before, start_within, deadline)
+        job = Submission(client, file, options).run(type_, parameters, lambda: _display(as_json))
         if watch or target:
             _follow(client, job, target, as_json)
         _print_job(

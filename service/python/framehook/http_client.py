@@ -56,7 +56,7 @@ class HttpClient:
         extra = dict(options.get("headers", {}))
         content = None
         if options.get("body") is not None:
-            content = json.dumps(options["body"], allow_nan=False).encode()
+            content = json.dumps(options["body"], allow_nan=False, default=msgspec.to_builtins).encode()
             extra["Content-Type"] = "application/json"
         query = _to_parameters(options.get("query", {}))
 

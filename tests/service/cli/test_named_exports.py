@@ -91,3 +91,12 @@ async def test_what_the_service_rejects_is_said(server: LiveServer) -> None:
     result = await run_on(server, "list", "--metadata", "a b=1")
     assert result.status == 2
     assert "metadata" in result.err
+
+
+async def test_an_export_is_scheduled(server: LiveServer, source: Path) -> None:
+    words = ("--priority", "high", "--not-before", "2020-01-31T12:00:00Z", "--deadline", "900")
+    job = await submit(server, source, *words, "--start-within", "600")
+    assert (job["priority"], job["not_before"]) == ("high", "2020-01-31T12:00:00Z")
+    refused = await run_on(server, *export_command(source, "--priority", "urgent"))
+    assert refused.status == 2
+    assert "'urgent' is not one of" in " ".join(refused.err.split())

@@ -1,0 +1,43 @@
+"""Options that say when an export may start, before which others, and how much time it has."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from framehook.options import ExportOptions
+from service.cli.export_labels import parse_moment
+from service.jobs.queue.priorities import Priority as PriorityName
+
+Priority = Annotated[
+    PriorityName,
+    typer.Option("--priority", help="Start before your normal exports that came minutes earlier, or after."),
+]
+NotBefore = Annotated[
+    datetime | None,
+    typer.Option("--not-before", metavar="TIME", parser=parse_moment, help="Start at this time or later."),
+]
+StartWithin = Annotated[
+    float | None,
+    typer.Option(
+        "--start-within", metavar="SECONDS", min=1, help="Fail if the export has not started after this time."
+    ),
+]
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline", metavar="SECONDS", min=1, help="Fail if the export is not complete after this time."
+    ),
+]
+
+
+def to_schedule(
+    priority: PriorityName, not_before: datetime | None, start_within: float | None, deadline: float | None
+) -> ExportOptions:
+    """Return the fields of a new export for these options."""
+    return {
+        "priority": priority.value,
+        "not_before": not_before,
+        "start_within_seconds": start_within,
+        "deadline_seconds": deadline,
+    }
