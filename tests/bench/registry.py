@@ -26,6 +26,7 @@ MODULES = {
     "large": "tests.bench.large_files.large_sources",
     "console": "tests.bench.console.responsiveness",
     "fanout": "tests.bench.fanout.throughput",
+    "lateness": "tests.bench.fanout.scale",
 }
 """Each module has a `BENCHMARK`."""
 
