@@ -100,7 +100,7 @@ async def measure_writer(database: Database, insert: Insert, tries: int) -> dict
     for step in range(1, tries + 1):
         changes = ticks(job_ids, 2 * step)
         began = time.process_time()
-        await store.write(database, changes, outbox)
+        assert all(await store.write_ticks(database, changes))
         transaction = min(transaction, time.process_time() - began)
         waiting = [writer.submit(change) for change in ticks(job_ids, 2 * step + 1)]
         began = time.process_time()
