@@ -18,6 +18,7 @@ from infra.storage import DiskFull
 from infra.storage.disk_reserve import DiskReserve
 from service.dispatch.runners.base import CallStatus, Failed, RunnerRefused, Running
 from service.dispatch.runners.disk_space import ScratchSpace
+from service.workers.fork_server import ForkServerLost
 from service.workers.log import finish_log, log_run
 from service.workers.process import WorkerProcess
 from service.workers.starter import WorkerStarter
@@ -99,7 +100,10 @@ class LocalRunner:
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise RunnerRefused(
-                "spawn_failed", "The process for the export could not be started.", transient=True
+                "spawn_failed",
+                "The process for the export could not be started.",
+                transient=True,
+                counted=not isinstance(error, ForkServerLost),  # the next one is not forked
             ) from error
         self._processes[spec.call_id] = process
         self._start_reaper(spec, process)
