@@ -61,8 +61,7 @@ class Service:
 def open_service(folder: Path, film: Path, seconds: int, **settings: str) -> Iterator[Service]:
     """Start a service that has exported once and has its fork server."""
     limits = {"LOCAL_WORKERS": str(EXPORTS), **settings}
-    with serve_framehook(folder, limits) as server:
-        user = User(f"http://127.0.0.1:{server.port}")
+    with serve_framehook(folder, limits) as server, User(f"http://127.0.0.1:{server.port}") as user:
         crop = {"time": 0, "x": 0, "y": 0, "width": 640, "height": 360}
         config = {"keyframes": [crop], "trim": {"start": 0, "end": seconds}, "output_width": 640}
         config |= {"quality": "draft", "input_key": user.upload(film)}

@@ -80,11 +80,14 @@ def run_framehook(count: int) -> Iterator[list[Peer]]:
         server = stack.enter_context(serve_framehook(folder, limits, secret=SECRET))
         job_ids = [str(uuid.uuid4()) for _ in range(count)]
         sqlite_rows(folder / "framehook.db")(job_ids)
-        yield [_export_peer(server, job_id) for job_id in job_ids]
+        yield [
+            _export_peer(server, job_id, stack.enter_context(_open_publisher(server.port)))
+            for job_id in job_ids
+        ]
 
 
-def _export_peer(server: Server, job_id: str) -> Peer:
-    publish, key, steps = _publisher(server.port), attempt_key(job_id), iter(range(1, 1_000_000))
+def _export_peer(server: Server, job_id: str, publish: Callable[[bytes], None]) -> Peer:
+    key, steps = attempt_key(job_id), iter(range(1, 1_000_000))
     return Peer(
         server,
         event_stream_request(f"/api/exports/{job_id}/events"),
@@ -107,15 +110,18 @@ def nchan() -> Iterator[Peer]:
         port, path = free_port(), Path(folder) / "nginx.conf"
         path.write_text(_NCHAN.format(folder=folder, module=NCHAN_MODULE, port=port))
         command = [str(shutil.which("nginx")), "-c", str(path), "-p", folder]
-        with run_server(command, port, {}) as server:
-            yield _plain_peer(server)
+        with run_server(command, port, {}) as server, _open_publisher(port) as publish:
+            yield _plain_peer(server, publish)
 
 
 @contextmanager
 def usual_code() -> Iterator[Peer]:
     """Run the usual code: sse-starlette and Starlette's WebSocket, with a queue for each client."""
-    with serve("tests.bench.fanout.usual_app:create_app") as server:
-        yield _plain_peer(server)
+    with (
+        serve("tests.bench.fanout.usual_app:create_app") as server,
+        _open_publisher(server.port) as publish,
+    ):
+        yield _plain_peer(server, publish)
 
 
 PEERS: dict[str, Callable[[], AbstractContextManager[Peer]]] = {
@@ -125,9 +131,7 @@ PEERS: dict[str, Callable[[], AbstractContextManager[Peer]]] = {
 }
 
 
-def _plain_peer(server: Server) -> Peer:
-    publish = _publisher(server.port)
-
+def _plain_peer(server: Server, publish: Callable[[bytes], None]) -> Peer:
     def publish_state(text: str) -> None:
         body = json.dumps(_LIKE_A_STATE | {"message": text}, separators=(",", ":")).encode()
         head = f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
@@ -136,8 +140,9 @@ def _plain_peer(server: Server) -> Peer:
     return Peer(server, event_stream_request("/events"), socket_request("/socket"), publish_state)
 
 
-def _publisher(port: int) -> Callable[[bytes], None]:
-    """Return a function that sends a whole request on a kept connection, and waits for its response."""
+@contextmanager
+def _open_publisher(port: int) -> Iterator[Callable[[bytes], None]]:
+    """Yield a function that sends a whole request on a kept connection, and waits for its response."""
     kept: list[socket.socket] = []
 
     def send(request: bytes) -> int:
@@ -158,4 +163,8 @@ def _publisher(port: int) -> Callable[[bytes], None]:
         if status not in (200, 201, 202):
             raise RuntimeError(f"publishing was answered with {status}")
 
-    return publish
+    try:
+        yield publish
+    finally:
+        for connection in kept:
+            connection.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -30,6 +30,12 @@ class User:
 
     def __init__(self, url: str) -> None:
         self._http = httpx.Client(base_url=url, timeout=httpx.Timeout(600, connect=10), trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def upload(self, film: Path) -> str:
         """PUT a film in one piece; return its key."""

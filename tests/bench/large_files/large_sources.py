@@ -101,9 +101,10 @@ def open_with_folder(folder: Path, width: float) -> Iterator[Site]:
         here = f"http://127.0.0.1:{port}"
         settings = {"MODAL_ENABLED": "true", "PUBLIC_URL": link.url, "CALLBACK_URL": here}
         urls = UrlSigner(link.url, hmac.digest(SECRET.encode(), b"files", "sha256"))
-        with serve_framehook(folder / "var", modal.environment | settings, port=port) as server:
+        environment = modal.environment | settings
+        with serve_framehook(folder / "var", environment, port=port) as server, User(here) as user:
             yield Site(
-                User(here), server, link, lambda key: urls.sign(Grant("read", "local", key), URL_SECONDS).url
+                user, server, link, lambda key: urls.sign(Grant("read", "local", key), URL_SECONDS).url
             )
 
 
@@ -134,8 +135,8 @@ def open_with_bucket(folder: Path, width: float) -> Iterator[Site]:
             "R2_SECRET_ACCESS_KEY": bucket.secret_access_key,
             "R2_BUCKET_NAME": bucket.bucket,
         }
-        with serve_framehook(folder / "var", modal.environment | settings, port=port) as server:
-            user = User(settings["PUBLIC_URL"])
+        environment, url = modal.environment | settings, settings["PUBLIC_URL"]
+        with serve_framehook(folder / "var", environment, port=port) as server, User(url) as user:
             yield Site(user, server, link, lambda key: asyncio.run(presign(bucket, key)))
 
 

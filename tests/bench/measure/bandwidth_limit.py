@@ -48,9 +48,10 @@ def limit_bandwidth(port: int, bytes_per_second: float) -> Iterator[Link]:
 
     async def serve() -> None:
         server = await asyncio.start_server(forward, "127.0.0.1", 0)
-        link.port = server.sockets[0].getsockname()[1]
-        ready.set()
-        await asyncio.to_thread(done.wait)
+        async with server:
+            link.port = server.sockets[0].getsockname()[1]
+            ready.set()
+            await asyncio.to_thread(done.wait)
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()

@@ -76,20 +76,19 @@ def start_control_plane(folder: Path, *, hold_calls: bool = True) -> Iterator[Co
         "--state-dir",
         str(folder),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout
-        environment = json.loads(process.stdout.readline())
-        subprocess.run(
-            [sys.executable, "-m", "modal", "deploy", "-m", "gpu.modal_app"],
-            env={**os.environ, **environment, "MODAL_APP_NAME": "framehook"},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        yield ControlPlane(environment, folder)
-    finally:
-        process.terminate()
-        process.wait(20)
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            environment = json.loads(process.stdout.readline())
+            subprocess.run(
+                [sys.executable, "-m", "modal", "deploy", "-m", "gpu.modal_app"],
+                env={**os.environ, **environment, "MODAL_APP_NAME": "framehook"},
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+            yield ControlPlane(environment, folder)
+        finally:
+            process.terminate()
 
 
 def measure_calls(held: ControlPlane, process: Server, start: Callable[[], object], count: int) -> Cost:
@@ -113,16 +112,16 @@ def measure_baseline(held: ControlPlane, name: str, count: int) -> Cost:
     """Measure one of the ways without Framehook."""
     command = [sys.executable, str(SCRIPT), name, str(count)]
     environment = {**os.environ, **held.environment}
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout
-        assert process.stdin
-        process.stdout.readline()
-        process.stdin.write(b"\n")
-        return measure_calls(held, Server(0, process), process.stdin.flush, count)
-    finally:
-        process.kill()
-        process.wait()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe) as process:
+        try:
+            assert process.stdout
+            assert process.stdin
+            process.stdout.readline()
+            process.stdin.write(b"\n")
+            return measure_calls(held, Server(0, process), process.stdin.flush, count)
+        finally:
+            process.kill()
 
 
 def measure_exports(held: ControlPlane, folder: Path, count: int) -> Cost:

@@ -152,15 +152,13 @@ async def _hostile() -> None:
 @contextmanager
 def start_hostile_receivers() -> Iterator[dict[str, int]]:
     """Run the hostile receivers in a process of their own, so that they do not delay the measurement."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.webhooks.hostile_receivers"], stdout=subprocess.PIPE
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait(20)
+    command = [sys.executable, "-m", "tests.bench.webhooks.hostile_receivers"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 if __name__ == "__main__":
