@@ -2,6 +2,7 @@
 
 import os
 from typing import Any
+from urllib.parse import unquote
 
 import schemathesis
 
@@ -18,5 +19,12 @@ def before_call(
     if operation_id == "create_export" and is_valid:
         body: Any = case.body
         body["config"]["input_key"] = os.environ[SOURCE_KEY]
+    # A key is taken for the token of an upload, but its path is another operation's.
+    if "/" in unquote(str(case.path_parameters.get("upload", ""))):
+        case.path_parameters["upload"] = "unknown"
+    # A query string says all values as text, so those of another type violate nothing; a control character does.
+    for name, value in (case.query or {}).items():
+        if name.startswith("metadata.") and not is_valid and (value == "null" or not isinstance(value, str)):
+            case.query[name] = "\x01"
     if operation_id == "watch_export":
         case.headers["Accept"] = "application/json"

@@ -25,6 +25,8 @@ JOB_FIELDS = {
         "error",
         "project_id",
         "metadata",
+        "priority",
+        "not_before",
         "attempt",
         "sequence",
     ),
