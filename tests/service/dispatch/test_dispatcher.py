@@ -18,6 +18,14 @@ from tests.support.fakes import FakeRunner
 from tests.support.stream_server import wait_until
 
 
+class RunnerWithOneSlot(FakeRunner):
+    """Has no slot left once it has started a run, until a test frees it."""
+
+    async def spawn(self, spec: Any) -> str:
+        self.free_slots = 0
+        return await super().spawn(spec)
+
+
 class BlockedRunner(FakeRunner):
     """Does not start a run before it is allowed to."""
 
@@ -74,10 +82,9 @@ async def test_a_run_is_told_all_it_needs_and_nothing_more(app: AppHarness) -> N
 
 
 async def test_no_more_start_than_there_are_places(settings: Settings, stack: AsyncExitStack) -> None:
-    app = await stack.enter_async_context(open_app(settings, FakeRunner(slots=1)))
+    app = await stack.enter_async_context(open_app(settings, RunnerWithOneSlot(slots=1)))
     ids = [(await app.submit_export())["job_id"] for _ in range(3)]
     first = await app.next_run()
-    app.runner.free_slots = 0
     app.runner.freed.set()
     await wait_for_state(app, ids[0], phase="starting")
     assert [(await get_job(app, job_id))["phase"] for job_id in ids[1:]] == ["queued", "queued"]
