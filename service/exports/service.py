@@ -217,7 +217,7 @@ class ExportService:
     def _expiry_of(self, request: ExportRequest, now: float) -> float | None:
         """Return when the file is deleted: after the days of the request or of the service, whichever are fewer."""
         days = [days for days in (request.expires_in_days, self._output_days) if days]
-        return now + min(days) * 86_400 if days else None
+        return now + min(days) * checks.DAY_SECONDS if days else None
 
 
 async def _find_earlier(
