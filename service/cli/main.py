@@ -3,13 +3,12 @@
 import sys
 from io import TextIOWrapper
 
-from service.cli import admin, exports, serve
-from service.cli.export_types import types
+from service.cli.exports import commands as exports
+from service.cli.modal.commands import modal_app
 from service.cli.options import command_group, examples
-from service.cli.sample import sample
+from service.cli.server import commands as server
 from service.cli.uploads import uploads
-from service.cli.users import users
-from service.cli.webhooks import webhooks
+from service.cli.webhooks.commands import create_group as create_webhooks_group
 
 app = command_group("Export videos and receive their progress and results as webhooks.")
 
@@ -29,13 +28,10 @@ def root_options() -> None:
 
 
 exports.add_commands(app)
-app.command(epilog=examples("framehook types"))(types)
-serve.add_commands(app)
-app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)
-admin.add_commands(app)
 app.add_typer(uploads, name="uploads")
-app.add_typer(users, name="users")
-app.add_typer(webhooks, name="webhooks")
+app.add_typer(create_webhooks_group(), name="webhooks")
+server.add_commands(app)
+app.add_typer(modal_app, name="modal")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ import typer
 from infra.database.postgresql import is_postgresql
 from infra.lock import hold_lock
 from service.app import create_app
-from service.cli.admin import create_token
-from service.cli.demo import Demo, find_free_port
-from service.cli.options import DataDir, Host, Port, Token, examples
+from service.cli.options import DataDir, Host, Port, Token
+from service.cli.server.demo import Demo, find_free_port
+from service.cli.server.tokens import create_token
 from service.factories import create_http_limits
 from service.http_server.listening import open_sockets
 from service.http_server.server import create_server
@@ -29,18 +29,6 @@ from service.startup.logging_setup import configure_logging
 DEMO_USER = "demo"
 
 logger = logging.getLogger("framehook")
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add `serve` and `demo` to the command line."""
-    app.command(epilog=examples("framehook serve", "framehook serve --port 8080 --data-dir /srv/framehook"))(
-        serve
-    )
-    app.command(
-        epilog=examples(
-            "framehook demo", "framehook demo --once --port 0", "framehook demo --modal --data-dir /tmp/demo"
-        )
-    )(demo)
 
 
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:

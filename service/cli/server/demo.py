@@ -25,8 +25,8 @@ from service.cli.console import (
     to_printable,
 )
 from service.cli.errors import describe_error, print_error
-from service.cli.modal_dev import local_modal
-from service.cli.subprocesses import exit_on_signals, start, stop
+from service.cli.modal.emulator import local_modal
+from service.cli.server.subprocesses import exit_on_signals, start, stop
 from service.settings import Settings
 from service.startup.commands import INTERRUPTED_STATUS
 

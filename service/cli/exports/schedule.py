@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from framehook.options import ExportOptions
-from service.cli.export_labels import parse_moment
+from service.cli.exports.labels import parse_moment
 from service.jobs.queue.priorities import Priority as PriorityName
 
 Priority = Annotated[

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from framehook import FramehookError
-from service.cli.modal_deploy import deploy
-from service.cli.subprocesses import start, stop
+from service.cli.modal.deployment import deploy
+from service.cli.server.subprocesses import start, stop
 from service.settings import Settings
 
 NO_CREDENTIALS = {"MODAL_TOKEN_ID": "", "MODAL_TOKEN_SECRET": "", "MODAL_BUCKET_SECRET": ""}

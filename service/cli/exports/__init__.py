@@ -1,0 +1,1 @@
+"""The commands on exports of a running service."""

@@ -1,0 +1,52 @@
+"""The commands that change exports: cancel, retry, purge."""
+
+import typer
+
+from framehook.settings import DEFAULT_URL
+from service.cli.console import to_printable
+from service.cli.errors import print_errors
+from service.cli.exports.check import validate_output_path
+from service.cli.exports.follow import command_line, follow, print_job
+from service.cli.options import AsJson, JobId, Output, Server, Token, Watch, Yes, open_client
+
+
+def cancel(job_id: JobId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Cancel an export that has not ended."""
+    with print_errors(), open_client(server, token) as client:
+        job = client.cancel(job_id)
+        print_job(job, f"Export {job.job_id} is {job.status}.", as_json)
+
+
+def retry(
+    job_id: JobId,
+    *,
+    watch: Watch = False,
+    output: Output = None,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Retry an export that failed or was cancelled."""
+    with print_errors(), open_client(server, token) as client:
+        target = validate_output_path(output)
+        job = client.retry(job_id)
+        if watch or target:
+            follow(client, job, target, as_json)
+        print_job(
+            job,
+            f"Export {job.job_id} is {job.status} again. Watch it: {command_line('watch', client, job)}",
+            as_json,
+        )
+
+
+def purge(job_id: JobId, *, yes: Yes = False, server: Server = DEFAULT_URL, token: Token = None) -> None:
+    """Erase an export and its file for good.
+
+    Its config, its timeline and the bodies of its webhook deliveries go with it; an export that is active is cancelled
+    first. What is erased cannot be restored.
+    """
+    with print_errors(), open_client(server, token) as client:
+        if not yes:
+            typer.confirm(f"Erase the export {job_id} and its file for good?", abort=True)
+        client.purge(job_id)
+        typer.echo(to_printable(f"The export {job_id} is erased."))

@@ -1,0 +1,32 @@
+"""What the command line has for exports."""
+
+import typer
+
+from service.cli.exports.change import cancel, purge, retry
+from service.cli.exports.create import export
+from service.cli.exports.read import list_, watch
+from service.cli.exports.sample import sample
+from service.cli.exports.types import types
+from service.cli.options import examples
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands on exports to the command line."""
+    app.command(
+        epilog=examples(
+            "framehook export match.mp4 --type framing --config crop.json --watch",
+            "framehook export match.mp4 --type framing --config crop.json -o out.mp4",
+        )
+    )(export)
+    app.command(epilog=examples("framehook watch JOB", "framehook watch JOB --output vertical.mp4"))(watch)
+    app.command(
+        "list",
+        epilog=examples(
+            "framehook list --status processing --limit 50", "framehook list --metadata order=A-1024"
+        ),
+    )(list_)
+    app.command(epilog=examples("framehook cancel JOB"))(cancel)
+    app.command(epilog=examples("framehook retry JOB --watch"))(retry)
+    app.command(epilog=examples("framehook purge JOB", "framehook purge JOB --yes"))(purge)
+    app.command(epilog=examples("framehook types"))(types)
+    app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)

@@ -1,0 +1,65 @@
+"""The commands that read exports: watch, list."""
+
+from datetime import UTC, datetime
+from itertools import islice
+
+import msgspec
+import typer
+
+from framehook.models import Exports
+from framehook.options import Filters
+from framehook.settings import DEFAULT_URL
+from service.cli.console import exports_table, print_table
+from service.cli.errors import print_errors
+from service.cli.exports import labels
+from service.cli.exports.check import validate_output_path
+from service.cli.exports.follow import follow
+from service.cli.options import AsJson, JobId, Limit, Output, Server, Token, open_client
+
+
+def watch(
+    job_id: JobId,
+    *,
+    output: Output = None,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the progress of an export until it has ended.
+
+    The exit status is 0 if the export is complete, 1 if it failed or was cancelled.
+    """
+    with print_errors(), open_client(server, token) as client:
+        follow(client, client.get(job_id), validate_output_path(output), as_json)
+
+
+def list_(
+    *,
+    status: labels.StatusFilter = None,
+    type_: labels.TypeFilter = None,
+    project_id: labels.ProjectFilter = None,
+    metadata: labels.MetadataFilter = None,
+    created_after: labels.CreatedAfter = None,
+    created_before: labels.CreatedBefore = None,
+    limit: Limit = 20,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """List exports, newest first."""
+    with print_errors(), open_client(server, token) as client:
+        filters: Filters = {
+            "status": status,
+            "type": type_,
+            "project_id": project_id,
+            "metadata": labels.parse_metadata(metadata),
+            "created_after": created_after,
+            "created_before": created_before,
+        }
+        exports = tuple(islice(client.list(**filters), limit))
+        if as_json:
+            typer.echo(msgspec.json.encode(Exports(exports)).decode())
+        elif exports:
+            print_table(exports_table(exports, datetime.now(UTC)))
+        else:
+            typer.echo("There are no exports.")

@@ -1,0 +1,1 @@
+"""The commands on the Modal app: `framehook modal …`."""

@@ -1,0 +1,36 @@
+"""The command that prints a bearer token."""
+
+import time
+from typing import Annotated
+
+import jwt
+import typer
+
+from service.cli.errors import exit_with
+from service.settings import Settings
+from service.startup.commands import load_settings_or_exit
+from service.startup.errors import CONFIGURATION_STATUS
+
+
+def token(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id, which becomes `sub`.")],
+    hours: Annotated[
+        float, typer.Option(metavar="HOURS", min=0.01, max=24 * 366, help="How long the token is valid.")
+    ] = 24.0,
+) -> None:
+    """Print a bearer token for a user, signed with AUTH_JWT_SECRET."""
+    settings = load_settings_or_exit()
+    if settings.auth_jwt_secret is None:
+        exit_with(
+            CONFIGURATION_STATUS, "AUTH_JWT_SECRET is not set; set it to the value that the service uses"
+        )
+    typer.echo(create_token(settings, user, hours))
+
+
+def create_token(settings: Settings, user: str, hours: float) -> str:
+    """Create a token that a service with these settings accepts."""
+    assert settings.auth_jwt_secret is not None
+    claims = {"sub": user, "exp": int(time.time() + hours * 3600)}
+    claims |= {"aud": settings.auth_audience} if settings.auth_audience else {}
+    claims |= {"iss": settings.auth_issuer} if settings.auth_issuer else {}
+    return jwt.encode(claims, settings.auth_jwt_secret.get_secret_value(), "HS256")

@@ -1,0 +1,1 @@
+"""The commands on webhooks of a running service: `framehook webhooks …`."""
