@@ -47,9 +47,8 @@ class Broadcast:
             return
         self.sequence, self._newest = publication.sequence, publication
         self._frame = frame = self._encode(publication)
-        for write in (
-            list(self._ready.values()) if frame else ()
-        ):  # a stream that can't take all leaves `_ready`
+        # A stream that can't take all leaves `_ready`.
+        for write in list(self._ready.values()) if frame else ():
             write(frame)
         if publication.terminal:
             self._end(list(self._ready))

@@ -1,12 +1,17 @@
 """Offer connections to streams that write to them directly, as an extension of ASGI."""
 
 import asyncio
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame, Opcode
 
-from service.api.streaming.direct import DirectStream
-from service.api.streaming.event_stream import KEEP_ALIVE, KEEP_ALIVE_SECONDS
+from service.api.streaming.direct import DirectStream, Message
+from service.api.streaming.event_stream import KEEP_ALIVE
 from service.fanout.broadcast import Write
+
+_PING = b"framehook"
 
 
 class DirectConnection(asyncio.Protocol):
@@ -57,7 +62,6 @@ class DirectEventStream(DirectConnection, HttpToolsProtocol):
     """A connection that carries a response without a length, in chunks."""
 
     _streamed: RequestResponseCycle
-    _quiet_seconds = 0
 
     @staticmethod
     def encode(text: bytes) -> bytes:
@@ -66,16 +70,12 @@ class DirectEventStream(DirectConnection, HttpToolsProtocol):
 
     def take_over(self) -> None:
         super().take_over()
-        self._streamed.disconnected = (
-            True  # otherwise uvicorn reports that the application has not completed it
-        )
+        # Otherwise uvicorn reports that the application has not completed it.
+        self._streamed.disconnected = True
 
-    def tick(self, *, is_quiet: bool) -> None:
-        """Write a comment after some seconds without an event."""
-        self._quiet_seconds = self._quiet_seconds + 1 if is_quiet else 0
-        if self._quiet_seconds >= KEEP_ALIVE_SECONDS:
-            self._quiet_seconds = 0
-            self.transport.write(_KEEP_ALIVE_CHUNK)
+    def keep_alive(self) -> None:
+        """Write a comment."""
+        self.transport.write(_KEEP_ALIVE_CHUNK)
 
     def end_response(self) -> None:
         """Write the end of the response; the connection may serve the next request."""
@@ -91,3 +91,61 @@ class DirectEventStream(DirectConnection, HttpToolsProtocol):
 
 
 _KEEP_ALIVE_CHUNK = DirectEventStream.encode(b"".join(KEEP_ALIVE))
+
+
+class DirectSocket(DirectConnection, WebSocketsSansIOProtocol):
+    """A WebSocket, on which uvicorn goes on to read frames and to answer pings and close frames."""
+
+    def attach(self, stream: DirectStream) -> None:
+        super().attach(stream)
+        self.stop_keepalive()
+        self._pass_messages()
+
+    def take_over(self) -> None:
+        super().take_over()
+        # Uvicorn closes the connection after the application unless it waits for the client's close frame.
+        self.close_timer = cast(asyncio.TimerHandle, _NoTimer())
+
+    def close(self, code: int) -> None:
+        """Send a close frame, and wait for that of the client for a while."""
+        if self.transport.is_closing() or self.close_sent:
+            return
+        self.conn.send_close(code)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    @staticmethod
+    def encode(text: bytes) -> bytes:
+        """Return the text as a message in one frame."""
+        return Frame(Opcode.TEXT, text).serialize(mask=False)
+
+    def keep_alive(self) -> None:
+        """Ping the client; close the connection if the last ping was not answered."""
+        if self.pending_ping_payload is not None:
+            self.keepalive_timeout()
+            return
+        self.pending_ping_payload, self.ping_sent_at = _PING, self.loop.time()
+        self.conn.send_ping(_PING)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def send_receive_event_to_app(self) -> None:
+        super().send_receive_event_to_app()
+        self._pass_messages()
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._pass_messages()
+
+    def _pass_messages(self) -> None:
+        """Pass what the client sent to the stream, and read on."""
+        while self.stream is not None and not self.queue.empty():
+            self.stream.receive(cast(Message, self.queue.get_nowait()))
+        if self.stream is not None and self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+
+class _NoTimer:
+    def cancel(self) -> None:
+        """Do nothing."""

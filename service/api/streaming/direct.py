@@ -7,6 +7,7 @@ it. Where a server offers no connections, the task sends each state.
 import asyncio
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final, Protocol, Self
 
 from service.api.streaming.lifetime import Lifetime, StreamEnd
@@ -17,7 +18,8 @@ from service.fanout.subscribers import Subscriber
 
 EXTENSION: Final = "framehook.direct"
 TICK_SECONDS = 1.0
-STALL_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 15
+STALL_SECONDS = 30
 """How long a client may take nothing before its stream is closed."""
 
 Message = MutableMapping[str, Any]
@@ -50,9 +52,12 @@ class Connection(Protocol):
         """Serve the connection in the usual way again."""
         ...
 
-    def tick(self, *, is_quiet: bool) -> None:
-        """Keep the connection alive; called once a second, `is_quiet` if nothing was written since."""
+    def keep_alive(self) -> None:
+        """Write something that proxies see; called every `KEEP_ALIVE_SECONDS`."""
         ...
+
+
+def _do_nothing(*_: object) -> None: ...
 
 
 class ConnectionCut(Exception):
@@ -79,7 +84,7 @@ class DirectStream:
         connection: Connection,
         timer: "StreamTimer",
         end: Callable[[StreamEnd | int | None], None],
-        receive: Callable[[Message], int | None] = lambda _message: None,
+        receive: Callable[[Message], int | None] = _do_nothing,
     ) -> None:
         self.connection = connection
         self.resources = ExitStack()
@@ -90,10 +95,9 @@ class DirectStream:
         self._task: asyncio.Task[Any] | None = None
         self._is_over = False
         self._code: int | None = None
-        self._broadcast: Broadcast | None = None
-        self._subscriber: Subscriber | None = None
-        self._blocked_since: float | None = None
-        self._sent = self._sent_before = 0
+        self._keep_back: Callable[[], None] = _do_nothing
+        self._catch_up: Callable[[], None] = _do_nothing
+        self._ticks = self._blocked_ticks = 0
 
     def __enter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -114,7 +118,7 @@ class DirectStream:
         """Go on with the states of an export after the first one."""
         if self._is_over:
             return
-        self._broadcast = broadcast
+        self._keep_back, self._catch_up = partial(broadcast.pause, self), partial(broadcast.resume, self)
         self._go_on(lifetime)
         self.resources.callback(broadcast.remove, self)
         broadcast.add(self, first)
@@ -123,15 +127,15 @@ class DirectStream:
         """Go on with the states of a user's exports."""
         if self._is_over:
             return
-        self._subscriber, self._encode = subscriber, encode
+        self._catch_up, self._encode = subscriber.flush, encode
         self._go_on(lifetime)
         subscriber.attach(self)
 
     def _go_on(self, lifetime: Lifetime) -> None:
         self.goes_on = True
         self.write, self._lifetime = self.connection.write, lifetime
-        self._timer.add(self)
-        self.resources.callback(self._timer.discard, self)
+        self._timer.streams.add(self)
+        self.resources.callback(self._timer.streams.discard, self)
         self.connection.take_over()
 
     # Called by the broadcast or the subscriber
@@ -139,7 +143,6 @@ class DirectStream:
     def send(self, publication: Publication) -> None:
         """Write a state of one of the user's exports."""
         if frame := self._encode(publication):
-            self._sent += 1
             self.write(frame)
 
     def finish(self, last: Publication) -> None:
@@ -155,16 +158,12 @@ class DirectStream:
     def pause(self) -> None:
         """Keep states back: the connection holds unsent bytes."""
         self.is_blocked = True
-        if self._broadcast is not None:
-            self._broadcast.pause(self)
+        self._keep_back()
 
     def resume(self) -> None:
         """Write the newest states: everything was sent."""
-        self.is_blocked, self._blocked_since = self._is_over, None
-        if self._broadcast is not None:
-            self._broadcast.resume(self)
-        elif self._subscriber is not None:
-            self._subscriber.flush()
+        self.is_blocked, self._blocked_ticks = self._is_over, 0
+        self._catch_up()
 
     def receive(self, message: Message) -> None:
         """Pass on a message of the client."""
@@ -187,16 +186,15 @@ class DirectStream:
 
     def tick(self, now: float) -> None:
         """End the stream if it is old or its client stalls, else keep the connection alive."""
+        self._ticks += 1
         if self.is_blocked:
-            self._blocked_since = now if self._blocked_since is None else self._blocked_since
-            if now - self._blocked_since >= STALL_SECONDS:
+            self._blocked_ticks += 1
+            if self._blocked_ticks > STALL_SECONDS:
                 self._end(StreamEnd.SLOW_CLIENT)
         elif now >= self._lifetime.ends_at:
             self._end(self._lifetime.end)
-        else:
-            sent = self._sent if self._broadcast is None else self._broadcast.sequence
-            self.connection.tick(is_quiet=sent == self._sent_before)
-            self._sent_before = sent
+        elif self._ticks % KEEP_ALIVE_SECONDS == 0:
+            self.connection.keep_alive()
 
     def _cut(self, code: int | None) -> None:
         """Cancel the task that opens the stream."""
@@ -224,15 +222,7 @@ class StreamTimer:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._streams: set[DirectStream] = set()
-
-    def add(self, stream: DirectStream) -> None:
-        """Check the stream once a second."""
-        self._streams.add(stream)
-
-    def discard(self, stream: DirectStream) -> None:
-        """Check the stream no more."""
-        self._streams.discard(stream)
+        self.streams: set[DirectStream] = set()
 
     async def run(self) -> None:
         """Check the streams until cancelled."""
@@ -243,5 +233,5 @@ class StreamTimer:
     def tick(self) -> None:
         """Check the streams now."""
         now = self._clock.monotonic()
-        for stream in list(self._streams):
+        for stream in list(self.streams):
             stream.tick(now)

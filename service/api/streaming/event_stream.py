@@ -25,7 +25,6 @@ SHUTDOWN_GRACE_SECONDS = 5.0
 RECONNECT_MILLISECONDS = 2_000
 CHUNK_BYTES = 16 * 1024
 """How much is passed on at a time: a client that reads nothing costs a few of these at most."""
-KEEP_ALIVE_SECONDS = 15
 KEEP_ALIVE: Event = (b": keep-alive\n",)
 """A single line: a blank one after it would make some parsers dispatch an empty message."""
 

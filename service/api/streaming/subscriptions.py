@@ -9,8 +9,7 @@ from starlette.requests import HTTPConnection
 
 from service.api.requests import path_job_id
 from service.api.state import State
-from service.api.streaming.direct import EXTENSION, DirectStream, Encode
-from service.api.streaming.event_stream import KEEP_ALIVE_SECONDS
+from service.api.streaming.direct import EXTENSION, KEEP_ALIVE_SECONDS, DirectStream, Encode
 from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
 from service.fanout.publications import Publication, publication_of
 from service.fanout.subscribers import HubClosed, Subscriber

@@ -221,12 +221,12 @@ async def test_the_ends_of_a_stream_release_its_slot_and_subscription(server: St
         async with server.events(events_path(run)) as events, server.events("/api/exports/events") as of_user:
             await events.next()
             await of_user.snapshot()
-            await wait_until(lambda: len(state["stream_timer"]._streams) == 2)
+            await wait_until(lambda: len(state["stream_timer"].streams) == 2)
         await wait_until(lambda: server.stream_count == 0)
         if number == 2:
             break
     assert state["stream_slots"]._open.total() == 0
-    assert not state["stream_timer"]._streams
+    assert not state["stream_timer"].streams
     assert not state["hub"]._broadcasts
 
 
