@@ -14,6 +14,7 @@ from service.api.state import State
 from service.api.streaming.direct import StreamTimer
 from service.api.system import create_operation
 from service.clock import Clock
+from service.costs.prices import find_price
 from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
@@ -238,7 +239,7 @@ def _build_state(
         limits=create_request_limits(settings),
         runner_name=base.runner.name,
         runner_readiness=RunnerReadiness(base.runner),
-        gpu=base.runner.gpu,
+        usd_per_second=find_price(base.runner.gpu, settings.gpu_usd_per_second),
         origins=origins,
         operation=create_operation(settings, base.database, base.clock),
         console_files=create_console_files(settings),

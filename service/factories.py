@@ -53,12 +53,12 @@ DELIVERY_LEASE_TIMEOUTS = 4
 def create_runner(settings: Settings, starter: WorkerStarter) -> Runner:
     """Create the runner: Modal, or processes on this machine."""
     if settings.modal_enabled:
-        from service.dispatch.runners.modal import ModalRunner
+        from service.dispatch.runners.modal import ModalRunner, is_modal_cloud
 
         return ModalRunner(
             settings.modal_app_name,
             settings.modal_token,
-            gpu=settings.modal_gpu,
+            gpu=settings.modal_gpu if is_modal_cloud() or settings.gpu_usd_per_second is not None else None,
             max_retry_seconds=settings.silence_seconds / 2,
             spawn_seconds=min(20.0, settings.lease_seconds * 2 / 3),
         )

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     modal_token_secret: SecretStr | None = None
     modal_app_name: str = "framehook"
     modal_gpu: str = "L4"
+    gpu_usd_per_second: Annotated[float | None, Field(ge=0, le=1)] = None
 
     r2_endpoint_url: str | None = None
     r2_access_key_id: str | None = None

@@ -61,6 +61,7 @@ class State(TypedDict):
     """The objects, by name.
 
     `serializer` shows jobs to clients. `folder_storage` is `storage` if this service itself serves its objects.
+    `usd_per_second` is the price of a GPU second: 0 on this machine, None if it is unknown.
     """
 
     clock: Clock
@@ -89,7 +90,7 @@ class State(TypedDict):
     limits: Limits
     runner_name: str
     runner_readiness: RunnerReadiness
-    gpu: str | None
+    usd_per_second: float | None
     origins: OriginPolicy
     operation: Operation
     console_files: ConsoleFiles

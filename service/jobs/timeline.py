@@ -6,7 +6,6 @@ from typing import Any, TypedDict
 
 from callbacks.envelope import Phase
 from service.jobs.models import Job, Status
-from service.jobs.pricing import estimate_usd
 from service.jobs.serializers import format_timestamp
 
 COLD_START = "cold_start"
@@ -43,16 +42,18 @@ class Timeline(TypedDict):
     estimated_cost_usd: float | None
 
 
-def build_timeline(job: Job, events: Sequence[Mapping[str, Any]], *, gpu: str | None, now: float) -> Timeline:
+def build_timeline(
+    job: Job, events: Sequence[Mapping[str, Any]], *, usd_per_second: float | None, now: float
+) -> Timeline:
     """Return transitions, phases with their seconds, GPU seconds and the cost in US dollars.
 
-    `gpu` is the GPU of the job's runner, None without one.
+    `usd_per_second` is the price of the runner's GPU, None if it is unknown.
     """
     return {
         "events": [_to_timeline_event(event) for event in events],
         "phases": list_phases(events, now=None if job.status.is_final else now),
         "gpu_seconds": round(job.gpu_seconds, 3),
-        "estimated_cost_usd": estimate_usd(gpu, job.gpu_seconds),
+        "estimated_cost_usd": None if usd_per_second is None else round(usd_per_second * job.gpu_seconds, 6),
     }
 
 

@@ -146,8 +146,9 @@ async def _timeline(request: Request[State]) -> Response:
     async with request.state["database"].reading() as session:
         rows = await queries.list_events(session, job.job_id)
     state = request.state
-    gpu = state["gpu"] if job.runner == state["runner_name"] else None  # the setting may have changed since
-    return json_response(build_timeline(job, rows, gpu=gpu, now=request.state["clock"].wall()))
+    # The setting may have changed since.
+    price = state["usd_per_second"] if job.runner == state["runner_name"] else None
+    return json_response(build_timeline(job, rows, usd_per_second=price, now=state["clock"].wall()))
 
 
 def _refusal_stream() -> Response:

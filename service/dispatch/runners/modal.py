@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import modal
 import modal.exception
@@ -149,6 +150,12 @@ class ModalRunner:
                 yield
         except (modal.exception.Error, *UNREACHABLE_ERRORS) as error:
             raise refusal_from(error, self._app_name) from error
+
+
+def is_modal_cloud() -> bool:
+    """Tell whether the SDK is connected to Modal; another control plane has no GPUs to pay for."""
+    host = urlsplit(str(sdk_config["server_url"])).hostname or ""
+    return host == "modal.com" or host.endswith(".modal.com")
 
 
 def has_token() -> bool:

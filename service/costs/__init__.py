@@ -1,0 +1,1 @@
+"""What exports cost: prices, budgets and usage."""
