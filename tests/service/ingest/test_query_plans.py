@@ -10,14 +10,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
 from infra.database.base import BatchConnection
+from infra.database.postgresql import PostgresDatabase
+from infra.database.postgresql_batch import PostgresBatch
 from infra.database.sqlite import SqliteDatabase, sqlite_url
 from infra.database.sqlite_batch import SqliteBatch
 from service import schema
-from service.ingest.apply import apply_all
+from service.ingest import sql
+from service.ingest.apply import REPORTED, apply_all
 from tests.service.hot_reads import HOT_READS, NOW, Read
 from tests.support.job_factory import build_change
 
 pytestmark = pytest.mark.anyio
+
+PROCESSING = """
+INSERT INTO export_jobs (job_id, user_id, type, config, input_key, output_key, status, phase, progress, message,
+    attempt, attempt_limit, run, step, sequence, transition_sequence, runner, call_id, not_before, created_at,
+    gpu_seconds)
+SELECT 'active-' || n, 'user-1', 'framing', repeat('x', 300), 'uploads/a.mp4', 'exports/a.mp4', 'processing',
+    'processing', 0, '', 1, 3, '', 0, 1, 1, 'modal', 'fc-' || n, 0, 0, 0 FROM generate_series(1, 3000) AS numbers (n)
+"""
 
 
 @pytest.fixture
@@ -80,6 +91,36 @@ async def test_callbacks_look_their_jobs_up_whatever_the_planner_knows_of_the_ta
     async with database.transaction() as session:
         await session.execute(text("ANALYZE"))
     await database.batch(work)
+
+
+@pytest.mark.parametrize("statement", ["TICK", "QUIET_TICK", "ADVANCE"])
+async def test_postgresql_looks_them_up_in_a_table_that_was_never_analyzed(
+    postgresql_url: str, statement: str
+) -> None:
+    database = PostgresDatabase(postgresql_url)
+    plan: list[str] = []
+
+    async def work(batch: BatchConnection) -> None:
+        assert isinstance(batch, PostgresBatch)
+        await batch.fetch("DELETE FROM pg_statistic WHERE starelid = 'export_jobs'::regclass")
+        await batch.fetch(PROCESSING)
+        await batch.fetch("SET LOCAL enable_seqscan = off")  # for a table as short as this one it may be best
+        staged = await batch.stage(REPORTED, [])
+        explain = f"EXPLAIN {staged._with} {getattr(sql, statement)}"
+        plan.extend(line for (line,) in await batch._connection.fetch(explain, "[]"))
+        raise _UndoError
+
+    with pytest.raises(_UndoError):
+        await database.batch(work)
+    await database.close()
+    scans = [
+        step.partition("  (cost")[0].strip() for step in plan if "Scan" in step and " export_jobs" in step
+    ]
+    assert scans == ["->  Index Scan using export_jobs_pkey on export_jobs"]
+
+
+class _UndoError(Exception):
+    """Raised to undo a batch."""
 
 
 async def _plan(session: AsyncSession, statement: str, parameters: Any) -> list[str]:
