@@ -1,12 +1,11 @@
 """Build the long-lived objects of the service from its settings, and connect them."""
 
-from dataclasses import dataclass
 from functools import partial
 
 from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.liveness import Liveness
-from infra.storage import FolderStorage, Storage
+from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from service.api.origins.policy import OriginPolicy
 from service.api.pages.console import create_console_files
@@ -19,10 +18,9 @@ from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.dispatch.runners import Runner, RunnerReadiness
+from service.dispatch.runners import RunnerReadiness
 from service.export_use_cases import create_eraser, create_export_service, create_removal
 from service.exports.erasure import Listeners
-from service.exports.removal import Removal
 from service.exports.service import ExportService
 from service.factories import (
     Loop,
@@ -45,14 +43,14 @@ from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
-from service.fanout.notices import publish_disabled, publish_erased
+from service.fanout.notices import publish_disabled
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
-from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.output_check import SourceProber
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
+from service.parts import Base, Jobs, Service, Webhooks
 from service.replacements import Replacements
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
@@ -60,56 +58,11 @@ from service.webhooks.worker import DeliveryWorker
 from service.workers.starter import WorkerStarter
 
 
-@dataclass(frozen=True)
-class Service:
-    """Everything that was built; `loops` run until the service stops, by name."""
-
-    state: State
-    runner: Runner
-    starter: WorkerStarter
-    loops: dict[str, Loop]
-
-
-@dataclass(frozen=True)
-class _Base:
-    """What all other objects are built on; the first of the master keys is the newest."""
-
-    settings: Settings
-    hub: Hub
-    database: Database
-    storage: Storage
-    starter: WorkerStarter
-    runner: Runner
-    clock: Clock
-    stream_timer: StreamTimer
-    serializer: JobSerializer
-    webhook_serializer: JobSerializer
-    master_keys: tuple[bytes, ...]
-
-
-@dataclass(frozen=True)
-class _Webhooks:
-    egress: EgressClient
-    outbox: Outbox
-    worker: DeliveryWorker
-
-
-@dataclass(frozen=True)
-class _Jobs:
-    changes: JobChanges
-    writer: BatchWriter
-    leases: LeaseRenewal
-    finalizer: Finalizer
-    rescuer: Rescuer
-    dispatcher: Dispatcher
-    removal: Removal
-
-
 def build_service(settings: Settings, hub: Hub, database: Database, replacements: Replacements) -> Service:
     """Build everything; the database is open, and its schema is the newest."""
     master_keys, starter = load_master_keys(settings), WorkerStarter()
     clock = replacements.clock or Clock()
-    base = _Base(
+    base = Base(
         settings=settings,
         hub=hub,
         database=database,
@@ -133,7 +86,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     return Service(state, base.runner, starter, loops)
 
 
-def _build_webhooks(base: _Base, egress: EgressClient) -> _Webhooks:
+def _build_webhooks(base: Base, egress: EgressClient) -> Webhooks:
     outbox = Outbox(base.webhook_serializer, base.clock.wall)
     base.database.before_commit = outbox.write_in_session
     worker = DeliveryWorker(
@@ -144,15 +97,21 @@ def _build_webhooks(base: _Base, egress: EgressClient) -> _Webhooks:
         config=create_delivery_config(base.settings),
         clock=base.clock.wall,
     )
-    return _Webhooks(egress, outbox, worker)
+    return Webhooks(egress, outbox, worker)
 
 
-def _build_jobs(base: _Base, webhooks: _Webhooks, output_prober: SourceProber) -> _Jobs:
+def _build_jobs(base: Base, webhooks: Webhooks, output_prober: SourceProber) -> Jobs:
     """Build what changes jobs; all of it reports to `JobChanges`."""
     settings, database, storage = base.settings, base.database, base.storage
     runner, clock = base.runner, base.clock
     control = RunControl(database, storage, runner)
-    changes = JobChanges(base.hub, base.serializer, control, wake_deliveries=webhooks.worker.on_commit)
+    changes = JobChanges(
+        base.hub,
+        base.serializer,
+        control,
+        wake_deliveries=webhooks.worker.on_commit,
+        completed_batches=webhooks.outbox.completed_batches,
+    )
     writer = BatchWriter(database, changes, webhooks.outbox)
     leases = create_lease_renewal(settings, database, clock)
     finalizer = Finalizer(
@@ -178,18 +137,18 @@ def _build_jobs(base: _Base, webhooks: _Webhooks, output_prober: SourceProber) -
         limits=limits,
         clock=clock,
     )
-    listeners = Listeners(partial(publish_erased, base.hub), webhooks.worker.wake)
+    listeners = Listeners(changes.publish_erased, webhooks.worker.wake)
     eraser = create_eraser(settings, database, storage, runner, listeners, clock)
     removal = create_removal(settings, database, storage, eraser, changes, base.webhook_serializer, clock)
-    return _Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, removal)
+    return Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, removal)
 
 
-def _build_exports(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> ExportService:
+def _build_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> ExportService:
     parts = (base.settings, base.database, base.storage, webhooks.egress, jobs.changes)
     return create_export_service(*parts, runner=base.runner, clock=base.clock)
 
 
-def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop]:
+def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
     """Return the loops by the names that the log and `/healthz` show."""
     loops: dict[str, Loop] = {
         "writer": jobs.writer.run,
@@ -208,7 +167,7 @@ def _list_loops(base: _Base, webhooks: _Webhooks, jobs: _Jobs) -> dict[str, Loop
 
 
 def _build_state(
-    base: _Base, webhooks: _Webhooks, jobs: _Jobs, supervisor: Supervisor, liveness: Liveness
+    base: Base, webhooks: Webhooks, jobs: Jobs, supervisor: Supervisor, liveness: Liveness
 ) -> State:
     settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
     origins = OriginPolicy(settings.origin, settings.allowed_origins)

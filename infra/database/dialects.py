@@ -11,6 +11,8 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 class SqliteDialect:
     """SQL as SQLite spells it."""
 
+    row_lock = ""
+
     async def lock(self, session: AsyncSession, key: str) -> None:
         """Do nothing: a transaction that may write is the only one."""
 
@@ -28,6 +30,8 @@ SQLITE: Final = SqliteDialect()
 
 class PostgresDialect:
     """SQL as PostgreSQL spells it."""
+
+    row_lock = "FOR UPDATE"
 
     async def lock(self, session: AsyncSession, key: str) -> None:
         """Lock the key until the transaction ends."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import pydantic
 
 from gpu.export_types.registry import ExportTypeName
-from service.api.request_ids import Metadata, MetadataParameters, Moment, ProjectId, ProjectText
+from service.api.request_ids import JobId, Metadata, MetadataParameters, Moment, ProjectId, ProjectText
 from service.api.requests import StrictModel
 from service.jobs.filters import ExportFilter
 from service.jobs.metadata import to_text
@@ -20,7 +20,7 @@ Types = Annotated[tuple[ExportTypeName, ...], pydantic.Field(max_length=MAX_VALU
 
 
 class FilterQuery(StrictModel):
-    """`?status=&type=&project_id=&metadata.KEY=&created_after=&created_before=`; each condition has to be met.
+    """`?status=&type=&project_id=&batch_id=&metadata.KEY=&created_after=&created_before=`; all have to be met.
 
     Status and type may be repeated.
     """
@@ -31,6 +31,7 @@ class FilterQuery(StrictModel):
     metadata: MetadataParameters = {}  # noqa: RUF012 - pydantic copies it
     created_after: Moment | None = None
     created_before: Moment | None = None
+    batch_id: JobId | None = None
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -58,6 +59,7 @@ class EndpointFilter(StrictModel):
     metadata: Metadata = {}  # noqa: RUF012 - pydantic copies it
     created_after: Moment | None = None
     created_before: Moment | None = None
+    batch_id: JobId | None = None
 
     def to_filter(self) -> ExportFilter:
         """Return the filter that these conditions describe."""
@@ -75,6 +77,7 @@ def _build_filter(
         tuple(sorted(metadata.items())),
         conditions.created_after.timestamp() if conditions.created_after else None,
         conditions.created_before.timestamp() if conditions.created_before else None,
+        conditions.batch_id,
     )
 
 

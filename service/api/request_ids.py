@@ -34,7 +34,7 @@ def _check_export_id(value: str) -> str:
 
 
 JobId = Annotated[str, pydantic.Field(max_length=MAX_JOB_ID, pattern=r"^[!-~]*$")]
-"""The id of an export, its own or the chosen one, in a list or a cursor."""
+"""The id of an export, its own or the chosen one, or of a batch, in a list, a filter or a cursor."""
 ExportId = Annotated[
     str, pydantic.Field(pattern=EXPORT_ID_PATTERN), pydantic.AfterValidator(_check_export_id)
 ]

@@ -6,7 +6,7 @@ from gpu.export_types.registry import find_export_type
 from service.exports.edits import to_project_columns
 from service.exports.models import ExportRequest
 from service.jobs.metadata import encode_metadata
-from service.jobs.transitions import Submission
+from service.jobs.queue.submissions import Submission
 
 
 def to_submission(job_id: str, user_id: str, request: ExportRequest) -> Submission:

@@ -4,7 +4,10 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from service.fanout.hub import Hub
+from service.fanout.notices import publish_completed, publish_erased
 from service.fanout.publications import publication_of
+from service.jobs.batches.completion import CompletedBatch
+from service.jobs.erasures import Erasure
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
 
@@ -40,12 +43,17 @@ class JobChanges:
         cleanup: Cleanup,
         *,
         wake_deliveries: Callable[[Collection[str]], None] = lambda _job_ids: None,
+        completed_batches: list[CompletedBatch] | None = None,
     ) -> None:
-        """`wake_deliveries(job_ids)` sends the deliveries that the changes of these jobs wrote."""
+        """`wake_deliveries(job_ids)` sends the deliveries that the changes of these jobs wrote.
+
+        `completed_batches` are committed; they are taken out and published after the state that has completed them.
+        """
         self._hub = hub
         self._serializer = serializer
         self._cleanup = cleanup
         self._wake_deliveries = wake_deliveries
+        self._completed_batches = completed_batches if completed_batches is not None else []
 
     async def notify(self, job: Job, *, ended_attempt: Job | None = None) -> None:
         """Publish the job, then stop, delete and start what its change calls for.
@@ -71,6 +79,18 @@ class JobChanges:
         if self.has_subscribers(job.job_id, job.user_id):
             self._hub.publish(publication_of(self._serializer, job))
         self.wake_deliveries((job.job_id,))
+        self._publish_batches()
+
+    def publish_erased(self, erasure: Erasure) -> None:
+        """Tell subscribers that an export was erased."""
+        publish_erased(self._hub, erasure)
+        self._publish_batches()
+
+    def _publish_batches(self) -> None:
+        while self._completed_batches:
+            completed = self._completed_batches.pop(0)
+            publish_completed(self._hub, completed)
+            self.wake_deliveries((completed.batch.batch_id,))
 
     def wake_deliveries(self, job_ids: Collection[str]) -> None:
         """Send the deliveries that were written with the changes of these jobs."""

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from infra.database.base import ChangedRow, ChangeFeed, Database
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
-from service.fanout.initial_states import LOOK_BACK_SECONDS
-from service.fanout.notices import publish_disabled, publish_erased
+from service.fanout.initial_states import LOOK_BACK_SECONDS, MARGIN_SECONDS
+from service.fanout.notices import publish_completed, publish_disabled, publish_erased
 from service.jobs import erasures, queries
+from service.jobs.batches.completion import CompletedBatch
+from service.jobs.batches.models import BATCH_PREFIX, BATCHES
+from service.jobs.batches.queries import list_completed
 from service.jobs.erasures import Erasure
 from service.jobs.models import Job
 from service.webhooks import endpoints
@@ -35,6 +38,7 @@ class ChangeListener:
         hub.gets_every_change = False
         self._changes = changes
         self._clock = clock
+        self._missed_since = clock() - MARGIN_SECONDS
 
     async def run(self) -> None:
         """Listen until the connection is lost; the supervisor calls this again."""
@@ -42,6 +46,7 @@ class ChangeListener:
             await self._change_feed.listen(self._reload_subscribed, self._on_notify)
         finally:
             self._hub.gets_every_change = False
+            self._missed_since = self._clock() - MARGIN_SECONDS
         logger.warning("the connection to the database was lost; missed changes are loaded again")
 
     async def _reload_subscribed(self) -> None:
@@ -54,27 +59,36 @@ class ChangeListener:
             for user_id in user_ids:
                 jobs += await queries.list_recent(session, user_id, since=since)
                 jobs += await queries.list_edited(session, user_id, since=since)
-        self._publish(jobs, erased)
+            is_missed = (BATCHES.c.user_id.in_(user_ids), BATCHES.c.completed_at >= self._missed_since)
+            completed = await list_completed(session, *is_missed) if user_ids else []
+        self._publish(jobs, erased, completed)
         self._hub.gets_every_change = True
 
     async def _on_notify(self, changes: Sequence[ChangedRow]) -> None:
         """Load the rows that other replicas changed and publish those with local subscribers."""
         endpoint_ids = [row_id for row_id, _ in changes if row_id.startswith(ENDPOINT_PREFIX)]
-        job_ids = [row_id for row_id, user_id in changes if self._hub.has_subscribers(row_id, user_id)]
-        if not (endpoint_ids or job_ids):
+        subscribed = [row_id for row_id, user_id in changes if self._hub.has_subscribers(row_id, user_id)]
+        batch_ids = [row_id for row_id in subscribed if row_id.startswith(BATCH_PREFIX)]
+        job_ids = [row_id for row_id in subscribed if not row_id.startswith(BATCH_PREFIX)]
+        if not (endpoint_ids or subscribed):
             return
         async with self._database.reading() as session:
             jobs = await queries.list_by_ids(session, job_ids) if job_ids else []
             erased = await erasures.list_by_ids(session, job_ids) if len(jobs) < len(set(job_ids)) else []
+            completed = await list_completed(session, BATCHES.c.batch_id.in_(batch_ids)) if batch_ids else []
             changed_endpoints = await endpoints.list_by_ids(session, endpoint_ids) if endpoint_ids else []
-        self._publish(jobs, erased)
+        self._publish(jobs, erased, completed)
         for endpoint in changed_endpoints:
             # A user who disabled the endpoint has the response to that request; no notice is needed.
             if not endpoint.enabled and endpoint.disabled_reason != DisabledReason.BY_USER:
                 publish_disabled(self._hub, endpoint)
 
-    def _publish(self, jobs: Sequence[Job], erased: Sequence[Erasure]) -> None:
+    def _publish(
+        self, jobs: Sequence[Job], erased: Sequence[Erasure], completed: Sequence[CompletedBatch]
+    ) -> None:
         for job in jobs:
             self._changes.publish(job)
         for erasure in erased:
             publish_erased(self._hub, erasure)
+        for batch in completed:
+            publish_completed(self._hub, batch)

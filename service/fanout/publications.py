@@ -9,6 +9,7 @@ from functools import cached_property
 from msgspec.structs import replace
 
 from callbacks.envelope import EventType
+from service.jobs.batches.models import ExportBatch
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer
 
@@ -21,6 +22,7 @@ class NoticeType(StrEnum):
 
     WEBHOOK_DISABLED = "webhook.disabled"
     EXPORT_ERASED = "export.erased"
+    BATCH_COMPLETED = "batch.completed"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Publication:
     """A committed job state to send, with the job as JSON in `body`.
 
     A notice is a Publication, too; its `job_id` is the id of the object that it is about, and it has no `job`.
+    That of a batch has the `batch`, by which the filters of streams go.
     """
 
     job_id: str
@@ -36,6 +39,7 @@ class Publication:
     type: EventType | NoticeType
     body: bytes
     job: Job | None = None
+    batch: ExportBatch | None = None
     frames: dict[str, tuple[int, bytes]] = field(default_factory=dict, init=False, compare=False, repr=False)
     """What streams of a user's exports send, by their kind, and under which event id; they share these bytes."""
 
@@ -52,8 +56,13 @@ def publication_of(view: JobSerializer, job: Job) -> Publication:
 
     A config may be large, and no subscriber needs it.
     """
-    body = _LINE_ENDS.sub(_escape, view.to_json(job))
+    body = escape_line_ends(view.to_json(job))
     return Publication(job.job_id, job.user_id, job.sequence, job.event_type, body, replace(job, config=""))
+
+
+def escape_line_ends(body: bytes) -> bytes:
+    """Return JSON without characters that a client may take for the end of a line."""
+    return _LINE_ENDS.sub(_escape, body)
 
 
 def as_edit(publication: Publication) -> Publication:

@@ -136,6 +136,8 @@ class Subscriber:
     def _shows(self, publication: Publication) -> bool:
         """Tell whether a state matches the filter, or replaces one that the client may have and that matches."""
         job = publication.job
+        if publication.batch is not None:
+            return self._filter.matches_batch(publication.batch)
         if job is None or self._filter.matches(job) or job.job_id in self._matching:
             return True
         return job.job_id not in self._passed and self._filter.may_have_matched(job)

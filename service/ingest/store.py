@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from infra.database.base import BatchConnection, Database
 from service.ingest.apply import apply_all, tick_quietly
 from service.ingest.changes import Applied, Change, Outcome, group_by_job
+from service.jobs.batches.completion import CompletedBatch
 from service.webhooks.outbox import Outbox, PendingEvents
 
 
@@ -26,15 +27,18 @@ async def write_ticks(database: Database, changes: Sequence[Change]) -> list[Out
 async def write(database: Database, changes: Sequence[Change], outbox: Outbox | None = None) -> list[Outcome]:
     """Apply the changes and write their deliveries in one transaction; return after its commit."""
 
-    async def apply(connection: BatchConnection) -> list[Outcome]:
+    async def apply(connection: BatchConnection) -> tuple[list[Outcome], Sequence[CompletedBatch]]:
         outcomes = await apply_all(connection, changes)
         events = pending_events(changes, outcomes)
         connection.changed_rows.extend(events.owners.items())
-        if outbox is not None:
-            await outbox.write_in_batch(connection, database.dialect, events)
-        return outcomes
+        if outbox is None:
+            return outcomes, ()
+        return outcomes, await outbox.write_in_batch(connection, database.dialect, events)
 
-    return await database.batch(apply)
+    outcomes, completed = await database.batch(apply)
+    if outbox is not None:
+        outbox.completed_batches += completed
+    return outcomes
 
 
 def select_newest(changes: Iterable[Change], outcomes: Iterable[Outcome | None]) -> dict[str, Applied]:

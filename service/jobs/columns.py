@@ -6,7 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Meta
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, String, Text, TextClause
 
 PrimaryKey = Annotated[str, Meta(extra={"primary_key": True})]
 LongText = Annotated[str, Meta(extra={"type_": Text})]
@@ -25,6 +25,11 @@ def table_columns(struct: type[msgspec.Struct]) -> list[Column[Any]]:
     """
     hints = get_type_hints(struct, include_extras=True)
     return [_column(field.name, hints[field.name], field.default) for field in msgspec.structs.fields(struct)]
+
+
+def partial_index(name: str, *columns: str, where: TextClause, unique: bool = False) -> Index:
+    """Return an index of the rows that meet a condition."""
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 def _column(name: str, hint: Any, default: Any) -> Column[Any]:

@@ -15,6 +15,7 @@ from sqlmodel import SQLModel
 
 from infra.database.base import CHANGE_LOG
 from service.jobs import transition_sql as sql
+from service.jobs.batches.completion import note_purged
 from service.jobs.columns import IntFromZero, PrimaryKey, table_columns
 from service.jobs.idempotency import IDEMPOTENCY_KEYS
 from service.jobs.metadata import delete_entries
@@ -107,6 +108,7 @@ async def purge(session: AsyncSession, user_id: str, job_id: str) -> Job | None:
     await session.execute(delete(IDEMPOTENCY_KEYS).where(*is_key))
     job = to_job(row)
     await delete_entries(session, user_id, job_id, job.metadata)
+    note_purged(session, job)
     session.info.setdefault(CHANGE_LOG, []).append((job_id, user_id))
     return job
 

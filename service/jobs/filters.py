@@ -1,4 +1,4 @@
-"""Which exports a list, a stream or an endpoint shows: by status, type, project, metadata and time."""
+"""Which exports a list, a stream or an endpoint shows: by status, type, project, batch, metadata and time."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from functools import lru_cache
 import msgspec
 from sqlalchemy import ColumnElement, and_, func, or_
 
+from service.jobs.batches.models import ExportBatch
 from service.jobs.ids import first_id
 from service.jobs.metadata import list_fragments
 from service.jobs.models import JOBS, Job, Status
@@ -31,6 +32,7 @@ class ExportFilter:
     metadata: tuple[tuple[str, str], ...] = ()
     created_after: float | None = None
     created_before: float | None = None
+    batch_id: str | None = None
     _fragments: tuple[tuple[str, ...], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +45,16 @@ class ExportFilter:
             (not self.statuses or job.status in self.statuses)
             and self._matches_submission(job)
             and self._matches_edits(job)
+        )
+
+    def matches_batch(self, batch: ExportBatch) -> bool:
+        """Check the conditions on a batch; it has no status, type and project, and so meets none on these."""
+        return (
+            not (self.statuses or self.types or self.project_id is not None)
+            and self.batch_id in (None, batch.batch_id)
+            and (self.created_after is None or batch.created_at >= self.created_after)
+            and (self.created_before is None or batch.created_at < self.created_before)
+            and self._matches_metadata(batch.metadata)
         )
 
     def may_have_matched(self, job: Job) -> bool:
@@ -61,7 +73,11 @@ class ExportFilter:
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return what `matches` checks of all but the status, for a query that is to use the index of the project."""
         edits = self._edit_conditions(JOBS.c.project_id)
-        return [*self._submission_conditions(JOBS.c.type), *edits, *self.id_range(JOBS.c.job_id)]
+        return [
+            *self._submission_conditions(JOBS.c.type, JOBS.c.batch_id),
+            *edits,
+            *self.id_range(JOBS.c.job_id),
+        ]
 
     def id_range(self, job_id: ColumnElement[str]) -> list[ColumnElement[bool]]:
         """Return the bounds of the ids of jobs that were created in the time shown, for an index in their order.
@@ -84,7 +100,8 @@ class ExportFilter:
         edits = self._edit_conditions(_without_index(JOBS.c.project_id))
         if with_earlier and edits:
             edits = [or_(and_(*edits), JOBS.c.edited_at.is_not(None))]
-        submission = self._submission_conditions(_without_index(JOBS.c.type))
+        columns = (_without_index(JOBS.c.type), _without_index(JOBS.c.batch_id))
+        submission = self._submission_conditions(*columns)
         return [*submission, *edits, *self._status_conditions(with_earlier)]
 
     def _matches_submission(self, job: Job) -> bool:
@@ -93,17 +110,24 @@ class ExportFilter:
             (not self.types or job.type in self.types)
             and (self.created_after is None or job.created_at >= self.created_after)
             and (self.created_before is None or job.created_at < self.created_before)
+            and self.batch_id in (None, job.batch_id)
         )
 
     def _matches_edits(self, job: Job) -> bool:
         """Check what its user may change."""
         if self.project_id not in (None, job.project_id):
             return False
-        column = job.metadata or ""
-        return all(any(fragment in column for fragment in fragments) for fragments in self._fragments)
+        return self._matches_metadata(job.metadata)
 
-    def _submission_conditions(self, type_: ColumnElement[str]) -> list[ColumnElement[bool]]:
+    def _matches_metadata(self, column: str | None) -> bool:
+        return all(any(fragment in (column or "") for fragment in fragments) for fragments in self._fragments)
+
+    def _submission_conditions(
+        self, type_: ColumnElement[str], batch_id: ColumnElement[str]
+    ) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = [type_.in_(sorted(self.types))] if self.types else []
+        if self.batch_id is not None:
+            conditions.append(batch_id == self.batch_id)
         if self.created_after is not None:
             conditions.append(JOBS.c.created_at >= self.created_after)
         if self.created_before is not None:
@@ -140,6 +164,7 @@ class StoredFilter(msgspec.Struct, frozen=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     created_after: float | None = None
     created_before: float | None = None
+    batch_id: str | None = None
 
 
 def encode_filter(export_filter: ExportFilter) -> str | None:
@@ -153,6 +178,7 @@ def encode_filter(export_filter: ExportFilter) -> str | None:
         dict(export_filter.metadata),
         export_filter.created_after,
         export_filter.created_before,
+        export_filter.batch_id,
     )
     return msgspec.json.encode(stored).decode()
 
@@ -168,6 +194,7 @@ def decode_filter(column: str) -> ExportFilter:
         tuple(stored.metadata.items()),
         stored.created_after,
         stored.created_before,
+        stored.batch_id,
     )
 
 

@@ -9,8 +9,11 @@ from sqlalchemy import delete, insert, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import Field, SQLModel
 
+from service.jobs.models import Job
+
 MetadataValue = str | bool | int | float
 Metadata = Mapping[str, MetadataValue]
+
 
 DIGEST_BYTES = 16
 _BARE = re.compile(r"true|false|-?[0-9][0-9.e+-]*")
@@ -64,9 +67,9 @@ def digest_entry(key: str, text: str) -> str:
     return hashlib.blake2b(f"{key}={text}".encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
-async def insert_entries(session: AsyncSession, user_id: str, job_id: str, column: str | None) -> None:
-    """Index the metadata of a job."""
-    if rows := _to_rows(user_id, job_id, column):
+async def insert_entries(session: AsyncSession, jobs: Sequence[Job]) -> None:
+    """Index the metadata of jobs."""
+    if rows := [row for job in jobs for row in _to_rows(job.user_id, job.job_id, job.metadata)]:
         await session.execute(insert(ENTRIES), rows)
 
 

@@ -8,7 +8,15 @@ from sqlalchemy import Column, ColumnElement, Index, Table, Text, literal_column
 from sqlmodel import Field, SQLModel
 
 from callbacks.envelope import EventType, Phase
-from service.jobs.columns import BigInt, FloatFromZero, IntFromZero, LongText, PrimaryKey, table_columns
+from service.jobs.columns import (
+    BigInt,
+    FloatFromZero,
+    IntFromZero,
+    LongText,
+    PrimaryKey,
+    partial_index,
+    table_columns,
+)
 from service.jobs.queue.priorities import Priority
 
 
@@ -33,6 +41,8 @@ ACTIVE = (Status.PENDING, Status.PROCESSING)
 FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
 _IS_ACTIVE = text("status IN ('pending', 'processing')")
 _HAS_PROJECT = text("project_id IS NOT NULL")
+_HAS_BATCH = text("batch_id IS NOT NULL")
+_IS_ACTIVE_IN_BATCH = text("batch_id IS NOT NULL AND status IN ('pending', 'processing')")
 _HAS_EXPORT_ID = text("export_id IS NOT NULL")
 _WAS_EDITED = text("edited_at IS NOT NULL")
 _HAS_TIME_LIMIT = text(
@@ -59,7 +69,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     now; only that task may end the attempt by what it finds. `interruptions` counts the attempts that ended because
     the service did; `attempt_limit` grows by each. `project_id` is always text; a client that gave an integer has it in
     `project_number`, too. `export_id` is the id that the client chose, with the hash of the body that it came with.
-    At `expires_at` the file is deleted; `expiry_step` says what was done of that.
+    At `expires_at` the file is deleted; `expiry_step` says what was done of that. `batch_id` is the batch that it was
+    submitted with.
     `name` and `metadata`, which is JSON, are the client's; `edited_at` is when it last changed them or the project.
 
     `queue_time` orders a user's waiting jobs. The first attempt starts at `scheduled_at` at the earliest.
@@ -124,6 +135,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     first_started_at: float | None = None
     expires_at: float | None = None
     expiry_step: IntFromZero = 0
+    batch_id: str | None = None
 
     @property
     def project(self) -> str | int | None:
@@ -139,6 +151,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def log_fields(self) -> dict[str, object]:
         """The `extra` of a log record about this attempt."""
         return {"job": self.job_id, "attempt": self.attempt}
+
+    @property
+    def has_just_ended(self) -> bool:
+        """Whether the last change was the end of the job."""
+        return self.status.is_final and self.sequence == self.transition_sequence
 
     @property
     def was_edited_after_end(self) -> bool:
@@ -173,59 +190,16 @@ JOBS: Final = Table(
     Index("ix_export_jobs_user_status", "user_id", "status", "job_id"),
     Index("ix_export_jobs_user_completed", "user_id", "completed_at"),
     Index("ix_export_jobs_output", "user_id", "output_key"),
-    Index(
-        "ix_export_jobs_project",
-        "user_id",
-        "project_id",
-        "job_id",
-        sqlite_where=_HAS_PROJECT,
-        postgresql_where=_HAS_PROJECT,
-    ),
-    Index(
-        "ux_export_jobs_export_id",
-        "user_id",
-        "export_id",
-        unique=True,
-        sqlite_where=_HAS_EXPORT_ID,
-        postgresql_where=_HAS_EXPORT_ID,
-    ),
-    Index(
-        "ix_export_jobs_edited",
-        "user_id",
-        "edited_at",
-        sqlite_where=_WAS_EDITED,
-        postgresql_where=_WAS_EDITED,
-    ),
-    Index(
-        "ix_export_jobs_expiring",
-        "expires_at",
-        sqlite_where=_CAN_EXPIRE,
-        postgresql_where=_CAN_EXPIRE,
-    ),
-    Index("ix_export_jobs_unseen", "user_id", "job_id", sqlite_where=_IS_UNSEEN, postgresql_where=_IS_UNSEEN),
-    Index(
-        "ix_export_jobs_active",
-        "status",
-        "user_id",
-        "job_id",
-        sqlite_where=_IS_ACTIVE,
-        postgresql_where=_IS_ACTIVE,
-    ),
-    Index(
-        "ix_export_jobs_queue",
-        "status",
-        "user_id",
-        "queue_time",
-        "job_id",
-        sqlite_where=_IS_ACTIVE,
-        postgresql_where=_IS_ACTIVE,
-    ),
-    Index(
-        "ix_export_jobs_time_limits",
-        "job_id",
-        sqlite_where=_HAS_TIME_LIMIT,
-        postgresql_where=_HAS_TIME_LIMIT,
-    ),
+    partial_index("ix_export_jobs_project", "user_id", "project_id", "job_id", where=_HAS_PROJECT),
+    partial_index("ix_export_jobs_batch", "user_id", "batch_id", "job_id", where=_HAS_BATCH),
+    partial_index("ix_export_jobs_batch_active", "batch_id", where=_IS_ACTIVE_IN_BATCH),
+    partial_index("ux_export_jobs_export_id", "user_id", "export_id", where=_HAS_EXPORT_ID, unique=True),
+    partial_index("ix_export_jobs_edited", "user_id", "edited_at", where=_WAS_EDITED),
+    partial_index("ix_export_jobs_expiring", "expires_at", where=_CAN_EXPIRE),
+    partial_index("ix_export_jobs_unseen", "user_id", "job_id", where=_IS_UNSEEN),
+    partial_index("ix_export_jobs_active", "status", "user_id", "job_id", where=_IS_ACTIVE),
+    partial_index("ix_export_jobs_queue", "status", "user_id", "queue_time", "job_id", where=_IS_ACTIVE),
+    partial_index("ix_export_jobs_time_limits", "job_id", where=_HAS_TIME_LIMIT),
 )
 
 

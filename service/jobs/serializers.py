@@ -45,6 +45,7 @@ class Export(TypedDict):
 
     job_id: str
     export_id: str | None
+    batch_id: str | None
     name: str | None
     type: str
     status: Status
@@ -83,6 +84,7 @@ class JobSerializer:
         return {
             "job_id": job.job_id,
             "export_id": job.export_id,
+            "batch_id": job.batch_id,
             "name": job.name,
             "type": job.type,
             "status": job.status,

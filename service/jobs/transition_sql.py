@@ -51,7 +51,7 @@ _ENDED = f"{_NUMBERED}, phase = 'done', message = :message, completed_at = :now,
 # A new attempt resets every column of a job to its default, but for these.
 _REQUESTED = {
     *("job_id", "user_id", "type", "config", "input_key", "output_key", "traceparent"),
-    *("project_id", "project_number", "project_name", "export_id", "body_hash"),
+    *("project_id", "project_number", "project_name", "export_id", "body_hash", "batch_id"),
     *("name", "metadata", "edited_at", "expires_at"),
     *("priority", "queue_time", "start_within_seconds", "deadline_seconds"),
 }

@@ -4,20 +4,18 @@ These functions take a session and never commit. Each returns the row after the 
 allow the change. Callbacks make their transitions in `service.ingest.apply`, with the same SQL.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, TextClause, and_, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from callbacks.envelope import Phase
 from infra.database.base import CHANGE_LOG, dialect_of
 from service.jobs import transition_sql as sql
 from service.jobs.metadata import delete_entries, insert_entries
 from service.jobs.models import IS_ACTIVE, JOBS, Job, Status
-from service.jobs.queue.priorities import Priority, compute_queue_time
+from service.jobs.queue.submissions import Submission, to_pending_job
 from service.jobs.retry_rule import Charge
 
 CHANGED_JOBS = "changed_jobs"
@@ -44,34 +42,18 @@ _INSERT_EVENT = text(sql.INSERT_EVENT)
 _TRIM = {ends: text(statement) for ends, statement in sql.TRIM.items()}
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A validated request for an export."""
-
-    job_id: str
-    user_id: str
-    type: str
-    config: str
-    input_key: str
-    output_key: str
-    project_id: str | None = None
-    project_number: int | None = None
-    project_name: str | None = None
-    export_id: str | None = None
-    body_hash: str | None = None
-    traceparent: str | None = None
-    name: str | None = None
-    metadata: str | None = None
-    priority: Priority = Priority.NORMAL
-    scheduled_at: float | None = None
-    start_within_seconds: float | None = None
-    deadline_seconds: float | None = None
-    expires_at: float | None = None
-
-
 async def lock_user(session: AsyncSession, user_id: str) -> None:
     """Serialize per user until the transaction ends, so that quota and key checks cannot race."""
     await dialect_of(session).lock(session, user_id)
+
+
+async def insert_all(session: AsyncSession, jobs: Sequence[Job]) -> None:
+    """Insert pending jobs; from here on everything about them is in the database."""
+    await session.execute(insert(JOBS), list(map(msgspec.structs.asdict, jobs)))
+    await insert_entries(session, jobs)
+    await session.execute(_INSERT_EVENT, [to_event_row(job, job.created_at) for job in jobs])
+    for job in jobs:
+        _note_change(session, job)
 
 
 async def submit(
@@ -83,26 +65,12 @@ async def submit(
     head_start_seconds: float = 0.0,
     now: float,
 ) -> Job:
-    """Insert a pending job; from here on everything about the job is in the database.
-
-    `head_start_seconds` is what a high priority is worth among the user's own jobs.
-    """
-    waiting_since = max(now, submission.scheduled_at or 0.0)
-    values = {
-        **submission.__dict__,
-        "not_before": submission.scheduled_at or 0.0,
-        "limits_since": waiting_since,
-        "queue_time": compute_queue_time(submission.priority, waiting_since, head_start_seconds),
-        "status": Status.PENDING,
-        "phase": Phase.QUEUED,
-        "message": "Waiting in the queue",
-        "runner": runner,
-        "attempt_limit": attempt_limit,
-        "created_at": now,
-    }
-    row = (await session.execute(insert(JOBS).values(values).returning(JOBS))).mappings().one()
-    await insert_entries(session, submission.user_id, submission.job_id, submission.metadata)
-    return await _record(session, to_job(row), now)
+    """Insert the pending job of a request."""
+    job = to_pending_job(
+        submission, runner=runner, attempt_limit=attempt_limit, head_start_seconds=head_start_seconds, now=now
+    )
+    await insert_all(session, [job])
+    return job
 
 
 async def edit(session: AsyncSession, job: Job, values: Mapping[str, object], *, now: float) -> Job | None:
@@ -113,7 +81,7 @@ async def edit(session: AsyncSession, job: Job, values: Mapping[str, object], *,
     edited = await annotate(session, match_job(job.job_id, job.user_id), {**values, "edited_at": now})
     if edited is not None and edited.metadata != job.metadata:
         await delete_entries(session, job.user_id, job.job_id, job.metadata)
-        await insert_entries(session, job.user_id, job.job_id, edited.metadata)
+        await insert_entries(session, [edited])
     return edited
 
 

@@ -77,6 +77,8 @@ export interface Export {
   job_id: string;
   /** The id that the page has chosen, if it has. */
   export_id?: string | null;
+  /** The batch that it was submitted with. */
+  batch_id?: string | null;
   name: string | null;
   type: string;
   status: Status;

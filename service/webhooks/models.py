@@ -36,6 +36,7 @@ class WebhookEvent(StrEnum):
     CANCELLED = EventType.CANCELLED.value
     EXPIRED = "export.expired"
     ERASED = "export.erased"
+    BATCH_COMPLETED = "batch.completed"
 
 
 class DeliveryState(StrEnum):

@@ -7,24 +7,38 @@ endpoint that does not respond.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import EventType
-from infra.database.base import BatchConnection, Dialect, dialect_of, to_json_array
+from infra.database.base import (
+    CHANGE_LOG,
+    BatchConnection,
+    Dialect,
+    dialect_of,
+    to_json_array,
+)
+from service.jobs.batches.completion import (
+    ENDED_BATCHES,
+    CompletedBatch,
+    complete_batches,
+    list_ended_batches,
+)
+from service.jobs.batches.queries import fetch_in
+from service.jobs.batches.totals import Fetch
 from service.jobs.filters import ExportFilter, decode_filter
 from service.jobs.ids import new_id
 from service.jobs.models import Job
 from service.jobs.serializers import JobSerializer, format_timestamp
 from service.jobs.transition_sql import select_by_ids
 from service.jobs.transitions import CHANGED_JOBS, to_job
-from service.webhooks.models import UNSENT_PROGRESS
+from service.webhooks.models import UNSENT_PROGRESS, WebhookEvent
 
 _SELECT_ENDPOINTS: Final = """
 SELECT endpoint_id, user_id, job_id, events, export_filter FROM webhook_endpoints
@@ -45,6 +59,7 @@ DO UPDATE SET sequence = excluded.sequence, payload = excluded.payload, created_
 """  # noqa: S608 - constants only
 
 Row = dict[str, object]
+InsertDeliveries = Callable[[list[Row]], Awaitable[object]]
 EndpointRows = Sequence[Sequence[Any]]
 """Rows of endpoint_id, user_id, job_id, events and export_filter."""
 
@@ -75,31 +90,43 @@ class Outbox:
     """Write deliveries in the transactions of others.
 
     `dirty_job_ids` are the jobs with new deliveries. The delivery worker takes them out when it learns that the
-    change of a job is committed; before the commit it would not see the deliveries.
+    change of a job is committed; before the commit it would not see the deliveries. `completed_batches` are committed,
+    and not published yet.
     """
 
     def __init__(self, serializer: JobSerializer, clock: Callable[[], float] = time.time) -> None:
         self._serializer = serializer
         self._clock = clock
         self.dirty_job_ids: set[str] = set()
+        self.completed_batches: list[CompletedBatch] = []
 
     async def write_in_session(self, session: AsyncSession) -> None:
         """Write the deliveries of a SQLAlchemy transaction, for the jobs noted in its session."""
         jobs: list[Job] = session.info.pop(CHANGED_JOBS, [])
-        if not jobs:
+        ended_batches = list_ended_batches(jobs) | session.info.pop(ENDED_BATCHES, set())
+        dialect = dialect_of(session)
+        if jobs:
+            query = text(_select_endpoints(dialect))
+            owners = {job.job_id: job.user_id for job in jobs}
+            endpoints = (await session.execute(query, _endpoint_parameters(owners))).all()
+            if deliveries := self._build_deliveries(jobs, endpoints):
+                await session.execute(text(INSERT_DELIVERY), deliveries)
+        if not ended_batches:
             return
-        query = text(_select_endpoints(dialect_of(session)))
-        owners = {job.job_id: job.user_id for job in jobs}
-        endpoints = (await session.execute(query, _endpoint_parameters(owners))).all()
-        if deliveries := self._build_deliveries(jobs, endpoints):
+
+        async def insert(deliveries: list[Row]) -> None:
             await session.execute(text(INSERT_DELIVERY), deliveries)
+
+        completed = await self._complete_batches(fetch_in(session), insert, dialect, ended_batches)
+        session.info.setdefault(CHANGE_LOG, []).extend(batch.changed_row for batch in completed)
+        event.listen(session.sync_session, "after_commit", lambda _: self.completed_batches.extend(completed))
 
     async def write_in_batch(
         self, connection: BatchConnection, dialect: Dialect, events: PendingEvents
-    ) -> None:
-        """Write the deliveries of a batch."""
+    ) -> Sequence[CompletedBatch]:
+        """Write the deliveries of a batch; return what belongs to `completed_batches` after the commit."""
         if not events.owners:
-            return
+            return ()
         endpoints = await connection.fetch(_select_endpoints(dialect), _endpoint_parameters(events.owners))
         jobs = list(events.jobs)
         if job_ids := events.select_progress(endpoints):
@@ -108,6 +135,32 @@ class Outbox:
             )
         if deliveries := self._build_deliveries(jobs, endpoints):
             await connection.execute_many(INSERT_DELIVERY, deliveries)
+        if not (ended_batches := list_ended_batches(events.jobs)):
+            return ()
+        insert = partial(connection.execute_many, INSERT_DELIVERY)
+        completed = await self._complete_batches(connection.fetch, insert, dialect, ended_batches)
+        connection.changed_rows.extend(batch.changed_row for batch in completed)
+        return completed
+
+    async def _complete_batches(
+        self, fetch: Fetch, insert: InsertDeliveries, dialect: Dialect, batch_ids: set[str]
+    ) -> Sequence[CompletedBatch]:
+        """Complete the batches without active exports, and write their deliveries."""
+        now = self._clock()
+        completed = await complete_batches(fetch, dialect, batch_ids, now=now)
+        if completed:
+            users = to_json_array({batch.user_id for batch in completed})
+            endpoints = await fetch(_select_endpoints(dialect), {"users": users, "jobs": "[]"})
+            interested = [
+                _build_batch_delivery(batch, endpoint["endpoint_id"], now)
+                for batch in completed
+                for endpoint in endpoints
+                if _wants_batch(endpoint, batch)
+            ]
+            if interested:
+                await insert(interested)
+            self.dirty_job_ids.update(batch.batch_id for batch in completed)
+        return completed
 
     def _build_deliveries(self, jobs: Sequence[Job], endpoints: EndpointRows) -> list[Row]:
         by_user: dict[str, list[str]] = defaultdict(list)
@@ -157,6 +210,30 @@ def build_delivery(job: Job, endpoint_id: str, payload: str, now: float) -> Row:
         "type": job.event_type.value,
         "payload": payload,
         "traceparent": job.traceparent,
+        "now": now,
+    }
+
+
+def _wants_batch(endpoint: Any, completed: CompletedBatch) -> bool:
+    """Tell whether `batch.completed` is sent to an endpoint."""
+    column = endpoint["export_filter"]
+    shows_batch = column is None or decode_filter(column).matches_batch(completed.batch)
+    is_of_user = endpoint["user_id"] == completed.user_id
+    return is_of_user and shows_batch and WebhookEvent.BATCH_COMPLETED in endpoint["events"].split(",")
+
+
+def _build_batch_delivery(completed: CompletedBatch, endpoint_id: str, now: float) -> Row:
+    event_type = WebhookEvent.BATCH_COMPLETED
+    body = {"type": event_type, "timestamp": format_timestamp(now), "data": completed.data}
+    return {
+        "delivery_id": new_id(now),
+        "endpoint_id": endpoint_id,
+        "user_id": completed.user_id,
+        "job_id": completed.batch_id,
+        "sequence": 1,
+        "type": event_type.value,
+        "payload": msgspec.json.encode(body).decode(),
+        "traceparent": None,
         "now": now,
     }
 

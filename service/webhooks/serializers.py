@@ -25,6 +25,7 @@ class WebhookFilter(TypedDict, total=False):
     metadata: dict[str, str]
     created_after: str
     created_before: str
+    batch_id: str
 
 
 class Webhook(TypedDict):

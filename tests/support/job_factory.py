@@ -12,8 +12,9 @@ from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.changes import Change, Outcome
-from service.jobs import models, transitions
+from service.jobs import models
 from service.jobs.models import Job
+from service.jobs.queue.submissions import Submission
 from service.jobs.serializers import JobSerializer
 from tests.support.fakes import OUTPUT
 
@@ -21,8 +22,8 @@ Row = dict[str, object]
 VALID_OUTPUT = msgspec.convert(OUTPUT, Output)
 
 
-def submission_for(job_id: str, user_id: str = "ada") -> transitions.Submission:
-    return transitions.Submission(
+def submission_for(job_id: str, user_id: str = "ada") -> Submission:
+    return Submission(
         job_id=job_id,
         user_id=user_id,
         type="framing",

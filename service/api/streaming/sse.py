@@ -40,6 +40,7 @@ from service.api.streaming.subscriptions import (
 from service.fanout.notices import ErasedExport
 from service.fanout.publications import NoticeType
 from service.jobs import queries
+from service.jobs.batches.totals import Batch
 from service.jobs.serializers import Export
 from service.jobs.timeline import Timeline, build_timeline
 from service.problems import Erased, Unavailable
@@ -124,7 +125,7 @@ def _has_seen(request: Request[State], sequence: int) -> bool:
             events={"export.snapshot": ExportList}
             | EXPORT_EVENTS
             | ERASED_EVENT
-            | {NoticeType.WEBHOOK_DISABLED.value: Webhook}
+            | {NoticeType.WEBHOOK_DISABLED.value: Webhook, NoticeType.BATCH_COMPLETED.value: Batch}
             | CLOSING_EVENTS,
         )
     },

@@ -33,6 +33,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 
     job_id: str
     export_id: str | None = None
+    batch_id: str | None = None
     name: str | None = None
     type: str
     status: str

@@ -64,6 +64,7 @@ class Filters(TypedDict, total=False):
     metadata: Mapping[str, MetadataValue] | None
     created_after: datetime | None
     created_before: datetime | None
+    batch_id: str | None
 
 
 def to_query(filters: Filters) -> Query:
@@ -77,6 +78,7 @@ def to_query(filters: Filters) -> Query:
         **{METADATA_PREFIX + key: metadata_text(value) for key, value in metadata.items()},
         "created_after": _to_time(filters.get("created_after")),
         "created_before": _to_time(filters.get("created_before")),
+        "batch_id": filters.get("batch_id"),
     }
 
 
@@ -89,6 +91,7 @@ def matches(filters: Filters, export: Export) -> bool:
     return (
         _is_among(export.status, filters.get("status"))
         and _is_among(export.type, filters.get("type"))
+        and filters.get("batch_id") in (None, export.batch_id)
         and (project_id is None or str(export.project_id) == str(project_id))
         and all(shown.get(key) == metadata_text(value) for key, value in metadata.items())
         and (created_after is None or export.created_at + _MILLISECOND > created_after.astimezone())

@@ -14,6 +14,7 @@ class EndpointFilter(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     created_after: datetime | None = None
     created_before: datetime | None = None
+    batch_id: str | None = None
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):

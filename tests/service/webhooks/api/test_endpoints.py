@@ -30,6 +30,7 @@ USUAL = [
     "export.cancelled",
     "export.expired",
     "export.erased",
+    "batch.completed",
 ]
 
 
