@@ -22,7 +22,7 @@ Row = dict[str, object]
 VALID_OUTPUT = msgspec.convert(OUTPUT, Output)
 
 
-def submission_for(job_id: str, user_id: str = "ada") -> Submission:
+def submission_for(job_id: str, user_id: str = "ada", *, batch_id: str | None = None) -> Submission:
     return Submission(
         job_id=job_id,
         user_id=user_id,
@@ -30,6 +30,7 @@ def submission_for(job_id: str, user_id: str = "ada") -> Submission:
         config="{}",
         input_key="uploads/match.mp4",
         output_key=f"exports/{job_id}.mp4",
+        batch_id=batch_id,
     )
 
 
