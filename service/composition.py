@@ -105,13 +105,7 @@ def _build_jobs(base: Base, webhooks: Webhooks, output_prober: SourceProber) -> 
     settings, database, storage = base.settings, base.database, base.storage
     runner, clock = base.runner, base.clock
     control = RunControl(database, storage, runner)
-    changes = JobChanges(
-        base.hub,
-        base.serializer,
-        control,
-        wake_deliveries=webhooks.worker.on_commit,
-        completed_batches=webhooks.outbox.completed_batches,
-    )
+    changes = _build_changes(base, webhooks, control)
     writer = BatchWriter(database, changes, webhooks.outbox)
     leases = create_lease_renewal(settings, database, clock)
     finalizer = Finalizer(
@@ -141,6 +135,16 @@ def _build_jobs(base: Base, webhooks: Webhooks, output_prober: SourceProber) -> 
     eraser = create_eraser(settings, database, storage, runner, listeners, clock)
     removal = create_removal(settings, database, storage, eraser, changes, base.webhook_serializer, clock)
     return Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, removal)
+
+
+def _build_changes(base: Base, webhooks: Webhooks, control: RunControl) -> JobChanges:
+    return JobChanges(
+        base.hub,
+        base.serializer,
+        control,
+        wake_deliveries=webhooks.worker.on_commit,
+        completed_batches=webhooks.outbox.completed_batches,
+    )
 
 
 def _build_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> ExportService:

@@ -88,7 +88,7 @@ class Dialect(Hashable, Protocol):
     """The SQL that the databases spell differently."""
 
     row_lock: str
-    """The clause that locks the rows of a SELECT until the transaction ends; empty where there is one writer at a time."""
+    """The clause that locks the rows of a SELECT until the transaction ends; empty where only one can write."""
 
     async def lock(self, session: AsyncSession, key: str) -> None:
         """Wait until no other transaction has locked the key; the lock lasts until this transaction ends."""
