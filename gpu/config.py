@@ -148,6 +148,10 @@ class ExportConfig(StrictModel):
         """Every source that the export reads, each once, in the order of first use."""
         return [self.input_key]
 
+    def locate_inputs(self) -> dict[str, tuple[str | int, ...]]:
+        """Return the path of the first field that names each source."""
+        return {self.input_key: ("input_key",)}
+
     @model_validator(mode="after")
     def _check_output_key(self) -> Self:
         if self.output_key in self.input_keys:

@@ -1,7 +1,7 @@
 """ExportError, the expected failure of an export, and how other errors become one."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,14 +14,18 @@ from callbacks.envelope import Failure
 class ExportError(Exception):
     """An export failed for an expected reason: a code for machines, a sentence that a person can act on.
 
-    The message contains no path, traceback or secret. `transient` says that another attempt may succeed.
+    The message contains no path, traceback or secret. `transient` says that another attempt may succeed. `loc` is the
+    path of the field of the configuration that does not fit its source, where there is one.
     """
 
-    def __init__(self, code: str, message: str, *, transient: bool = False) -> None:
+    def __init__(
+        self, code: str, message: str, *, transient: bool = False, loc: Sequence[str | int] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.transient = transient
+        self.loc = tuple(loc)
 
 
 def failure_from(error: ExportError) -> Failure:

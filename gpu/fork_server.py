@@ -35,6 +35,7 @@ MAX_DESCRIPTORS = 16
 MODULES = (
     "gpu.worker",
     "gpu.sources.describe",
+    "gpu.estimates.process",
     "gpu.export_types.inspect_output",
     "gpu.export_types.clip_film",
     "gpu.export_types.crop",

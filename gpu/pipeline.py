@@ -18,16 +18,15 @@ from gpu.chunks.workers import ChunkWorker, WorkerPool
 from gpu.config import Codec, Quality, VideoConfig
 from gpu.errors import ExportError, map_errors
 from gpu.export_types.base import ExportType, FileOutput
-from gpu.export_types.planning import plan_export, plan_render
+from gpu.export_types.planning import plan_export, plan_render, read_source
 from gpu.export_types.registry import find_export_type
 from gpu.export_types.verify_output import verify_file, verify_video
 from gpu.media import encoders
-from gpu.media.audio_selection import select_audio
 from gpu.media.encode import Render, write_mp4
 from gpu.media.encoders import Encoder
 from gpu.media.passthrough import PassthroughSource, copy_streams
 from gpu.progress import Progress, progress_of, report, throttle
-from gpu.sources.source import Source, probe
+from gpu.sources.source import Source
 from gpu.spec import AttemptSpec
 from gpu.transfer import objects
 
@@ -78,8 +77,7 @@ def open_sources(spec: AttemptSpec, scratch: Path) -> Generator[Progress, None, 
         location = objects.open_source(
             key, spec.transfer.sources, scratch, deadline_seconds=spec.deadline_seconds
         )
-        source = probe(location)
-        sources[key] = select_audio(source, spec.config) if isinstance(spec.config, VideoConfig) else source
+        sources[key] = read_source(location, spec.config)
     return sources
 
 

@@ -49,17 +49,11 @@ class CallbackTarget(StrictModel):
     key: str
 
 
-class AttemptSpec(StrictModel):
-    """Everything that one attempt needs, and nothing else; `type` is the name of an export type."""
+class TypedConfig(StrictModel):
+    """A configuration with the name of its export type."""
 
-    job_id: str
-    attempt: Annotated[int, Field(ge=1)]
-    call_id: str
     type: str
     config: SerializeAsAny[ExportConfig]
-    transfer: Transfer
-    callback: CallbackTarget | None = None
-    deadline_seconds: Annotated[float, Field(gt=0)] = 3_600.0
 
     @model_validator(mode="before")
     @classmethod
@@ -67,3 +61,20 @@ class AttemptSpec(StrictModel):
         if isinstance(raw, dict) and isinstance(raw.get("config"), dict) and isinstance(raw.get("type"), str):
             return raw | {"config": parse_config(raw["type"], raw["config"])}
         return raw
+
+
+class AttemptSpec(TypedConfig):
+    """Everything that one attempt needs, and nothing else."""
+
+    job_id: str
+    attempt: Annotated[int, Field(ge=1)]
+    call_id: str
+    transfer: Transfer
+    callback: CallbackTarget | None = None
+    deadline_seconds: Annotated[float, Field(gt=0)] = 3_600.0
+
+
+class EstimateSpec(TypedConfig):
+    """What an estimate needs: a configuration, and where its sources are read, by key."""
+
+    sources: dict[str, LocalFile | RemoteObject]

@@ -48,7 +48,7 @@ from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.output_check import SourceProber
-from service.ingest.prober import Prober
+from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
 from service.parts import Base, Jobs, Service, Webhooks
 from service.replacements import Replacements
@@ -196,7 +196,7 @@ def _build_state(
         removal=jobs.removal,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,
-        source_prober=Prober(base.starter),
+        source_prober=Prober(base.starter, max_waiting=MAX_WAITING),
         serializer=base.serializer,
         webhook_serializer=base.webhook_serializer,
         limits=create_request_limits(settings),

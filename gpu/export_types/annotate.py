@@ -50,6 +50,13 @@ class AnnotateConfig(VideoConfig):
     def input_keys(self) -> list[str]:
         return list(dict.fromkeys(clip.input_key or self.input_key for clip in self.clips))
 
+    def locate_inputs(self) -> dict[str, tuple[str | int, ...]]:
+        locs = super().locate_inputs()
+        for number, clip in enumerate(self.clips):
+            if clip.input_key:
+                locs.setdefault(clip.input_key, ("clips", number, "input_key"))
+        return locs
+
 
 def plan(config: AnnotateConfig, sources: "Mapping[str, Source]") -> "Render":
     """Check the clips against their sources. Raises ExportError: clip_outside_source, output_too_long."""

@@ -20,14 +20,16 @@ class FileOutput:
     """The plan of an output that its export type writes itself, such as an image.
 
     `write(path)` writes the file and yields the fraction done (0 to 1) after each step; closing the generator stops
-    it. `width` and `height` are in pixels, 0 for an output without a picture; `duration` is in seconds. `message` is
-    what the user reads while it is written; `notes` are sentences for the timeline.
+    it. `width` and `height` are in pixels, 0 for an output without a picture; `duration` is in seconds. `size` is
+    about how many bytes it will have, if that is known. `message` is what the user reads while it is written; `notes`
+    are sentences for the timeline.
     """
 
     write: Callable[[Path], Generator[float, None, None]]
     width: int = 0
     height: int = 0
     duration: float = 0.0
+    size: int | None = None
     message: str = "Writing the export"
     notes: tuple[str, ...] = ()
 

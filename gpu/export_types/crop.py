@@ -83,12 +83,13 @@ def _even_side(length: float) -> int:
 
 
 def _check_inside(keyframes: Sequence[CropKeyframe], source: Source) -> None:
-    for keyframe in keyframes:
+    for number, keyframe in enumerate(keyframes):
         is_left_or_right = keyframe.x >= source.width or keyframe.x + keyframe.width <= 0
         if is_left_or_right or keyframe.y >= source.height or keyframe.y + keyframe.height <= 0:
             raise ExportError(
                 "crop_outside_source",
                 f"The crop at {keyframe.time:.2f} s is outside the picture of {source.width} x {source.height}.",
+                loc=("keyframes", number),
             )
 
 

@@ -12,7 +12,7 @@ from gpu.errors import ExportError
 from gpu.export_types.base import ExportType
 from gpu.export_types.registry import UnknownExportType, find_export_type
 from gpu.export_types.verify_output import inspect_file
-from gpu.sources.describe import run_process
+from gpu.sources.probe_process import SOURCE, open_request, run_process
 
 if TYPE_CHECKING:
     from gpu.transfer.range_reader import SourceLocation
@@ -27,7 +27,7 @@ def inspect_output(location: "SourceLocation", export_type: ExportType) -> dict[
 
 def main() -> int:
     """Inspect one output; return the exit status of the process."""
-    return run_process(lambda location: inspect_output(location, _find(sys.argv[1])))
+    return run_process(SOURCE, lambda request: inspect_output(open_request(request), _find(sys.argv[1])))
 
 
 def _find(type_name: str) -> ExportType:

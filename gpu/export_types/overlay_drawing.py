@@ -62,11 +62,13 @@ def plan_overlay(config: OverlayConfig, source: Source) -> Render | PassthroughS
 
 
 def _check_inside(config: OverlayConfig, source: Source) -> None:
-    starts = [region.start_time for region in config.highlight_regions if region.enabled]
-    starts += [layer.start_time for layer in config.text_layers]
-    if max(starts, default=0.0) >= source.duration:
-        message = f"A region or text begins after the source, which is {source.duration:.2f} s long."
-        raise ExportError("clip_outside_source", message)
+    regions = [part.start_time if part.enabled else 0.0 for part in config.highlight_regions]
+    texts = [layer.start_time for layer in config.text_layers]
+    for name, starts in (("highlight_regions", regions), ("text_layers", texts)):
+        for number, start in enumerate(starts):
+            if start >= source.duration:
+                message = f"A region or text begins after the source, which is {source.duration:.2f} s long."
+                raise ExportError("clip_outside_source", message, loc=(name, number, "start_time"))
 
 
 class OverlayDrawing:

@@ -2,17 +2,31 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gpu.config import ExportConfig, VideoConfig
 from gpu.export_types.base import ExportType, FileOutput
+from gpu.media.audio_selection import select_audio
 from gpu.media.encode import Render
 from gpu.media.passthrough import PassthroughSource
-from gpu.sources.source import Source
+from gpu.sources.source import Source, probe
+
+if TYPE_CHECKING:
+    from gpu.transfer.range_reader import SourceLocation
+
+Plan = Render | PassthroughSource | FileOutput
 
 
-def plan_export(
-    export_type: ExportType, config: ExportConfig, sources: Mapping[str, Source]
-) -> Render | PassthroughSource | FileOutput:
+def read_source(location: "SourceLocation", config: ExportConfig, *, listen: bool = True) -> Source:
+    """Probe a source of the export and select its audio.
+
+    Without `listen` no audio is decoded: a track that is silent may be selected. Raises ExportError.
+    """
+    source = probe(location)
+    return select_audio(source, config, listen=listen) if isinstance(config, VideoConfig) else source
+
+
+def plan_export(export_type: ExportType, config: ExportConfig, sources: Mapping[str, Source]) -> Plan:
     """Plan the export. Raises ExportError if the config does not fit its sources."""
     if isinstance(config, VideoConfig):
         sources = {key: replace(source, background=config.background) for key, source in sources.items()}

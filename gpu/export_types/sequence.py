@@ -77,7 +77,7 @@ def build_sequence(config: AnnotateConfig, sources: Mapping[str, Source]) -> Cli
     clips = _place_clips(config.transition, clock, list(_measure_clips(config, sources, clock)))
     sequence = ClipSequence(clock, tuple(clips))
     if sequence.seconds(sequence.ticks) > MAX_OUTPUT_SECONDS:
-        raise ExportError("output_too_long", "The export would be longer than 24 hours.")
+        raise ExportError("output_too_long", "The export would be longer than 24 hours.", loc=("clips",))
     return sequence
 
 
@@ -113,7 +113,7 @@ def _clip_span(number: int, clip: Clip, source: Source) -> tuple[float, float]:
         )
     except ExportError as error:
         message = f"Clip {number} ({clip.name}) ends after its source, which is {source.duration:.2f} s long."
-        raise ExportError(error.code, message) from error
+        raise ExportError(error.code, message, loc=("clips", number - 1)) from error
 
 
 def _place_clips(

@@ -19,39 +19,42 @@ from gpu.sources.tracks import TrackMix, join_split_channels
 _SILENT_PEAK = 0.0005
 
 
-def select_audio(source: Source, config: VideoConfig) -> Source:
+def select_audio(source: Source, config: VideoConfig, *, listen: bool = True) -> Source:
     """Return the source with the audio that its export has.
 
-    Raises ExportError: no_such_track, track_unreadable.
+    With `listen` the source's audio is decoded where silence decides. Raises ExportError: no_such_track,
+    track_unreadable.
     """
     if not config.include_audio:
         return source
     match config.audio:
         case AudioTrack(track=number):
-            return replace(source, audio=TrackMix(((_stream_index(source, number),),)))
+            return replace(source, audio=TrackMix(((_stream_index(source, number, ("audio", "track")),),)))
         case AudioMix(mix=numbers):
-            return replace(
-                source,
-                audio=TrackMix(tuple((_stream_index(source, number),) for number in dict.fromkeys(numbers))),
+            parts = tuple(
+                (_stream_index(source, number, ("audio", "mix", numbers.index(number))),)
+                for number in dict.fromkeys(numbers)
             )
+            return replace(source, audio=TrackMix(parts))
         case "all":
             return replace(source, audio=_mix_all(source))
         case None:
-            return _with_audible_sound(source)
+            return _with_audible_sound(source) if listen else source
 
 
-def _stream_index(source: Source, number: int) -> int:
-    """Return the stream index of a sound track by the track's number."""
+def _stream_index(source: Source, number: int, loc: tuple[str | int, ...]) -> int:
+    """Return the stream index of a sound track by the track's number, which the configuration has at `loc`."""
     count = len(source.tracks)
     if number >= count:
         available = {0: "no sound track", 1: "one sound track, number 0"}.get(
             count, f"{count} sound tracks, numbers 0 to {count - 1}"
         )
-        raise ExportError("no_such_track", f"There is no sound track {number}: the source has {available}.")
+        message = f"There is no sound track {number}: the source has {available}."
+        raise ExportError("no_such_track", message, loc=loc)
     track = source.tracks[number]
     if track.sample_rate is None:
         message = f"Sound track {number} ({track.codec}) can't be decoded; choose another one, or export without sound."
-        raise ExportError("track_unreadable", message)
+        raise ExportError("track_unreadable", message, loc=loc)
     return track.index
 
 

@@ -56,9 +56,8 @@ def resolve_trim(export_start: float, duration: float, trim: Span | None) -> tup
     if trim is None:
         return export_start, duration
     if trim.start >= duration or trim.end > duration + _PAST_END_SECONDS:
-        raise ExportError(
-            "clip_outside_source", f"The clip ends after the source, which is {duration:.2f} s long."
-        )
+        message = f"The clip ends after the source, which is {duration:.2f} s long."
+        raise ExportError("clip_outside_source", message, loc=("trim",))
     end = min(trim.end, duration)
     return max(trim.start, export_start) if export_start < end else trim.start, end
 
@@ -75,10 +74,13 @@ def split_by_speed(start: float, end: float, segments: Sequence[SpeedSegment]) -
         elif span.end > span.start:
             spans.append(span)
     seconds = sum(span.output_seconds for span in spans)
+    loc = ("segments",) if segments else ()
     if seconds < MIN_OUTPUT_SECONDS:
-        raise ExportError("output_too_short", "The export would be shorter than a thousandth of a second.")
+        raise ExportError(
+            "output_too_short", "The export would be shorter than a thousandth of a second.", loc=loc
+        )
     if seconds > MAX_OUTPUT_SECONDS:
-        raise ExportError("output_too_long", "The export would be longer than 24 hours.")
+        raise ExportError("output_too_long", "The export would be longer than 24 hours.", loc=loc)
     return tuple(spans)
 
 

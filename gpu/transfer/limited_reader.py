@@ -1,32 +1,41 @@
-"""Read a remote object up to a limit of bytes."""
+"""Read remote objects up to a limit of bytes."""
+
+from dataclasses import dataclass
 
 from gpu.errors import ExportError
 from gpu.transfer.range_reader import RangeSource, RangesUnsupported
 
 
-class LimitedSource(RangeSource):
-    """A RangeSource that raises too_much_to_read after `max_bytes`."""
+@dataclass
+class ByteBudget:
+    """How many bytes may still be read, of one object or of several together."""
 
-    def __init__(self, url: str, *, max_bytes: int, deadline_seconds: float) -> None:
+    bytes_left: int
+
+
+class LimitedSource(RangeSource):
+    """A RangeSource that raises too_much_to_read once its budget is spent."""
+
+    def __init__(self, url: str, *, budget: ByteBudget, deadline_seconds: float) -> None:
         super().__init__(url, deadline_seconds=deadline_seconds)
-        self._bytes_left = max_bytes
+        self._budget = budget
 
     def read_at(self, offset: int, length: int) -> bytes:
-        if self._bytes_left <= 0:
+        if self._budget.bytes_left <= 0:
             raise ExportError(
                 "too_much_to_read", "The file can't be described: too much of it would have to be read."
             )
         content = super().read_at(offset, length)
-        self._bytes_left -= len(content)
+        self._budget.bytes_left -= len(content)
         return content
 
 
-def open_limited(url: str, *, max_bytes: int, deadline_seconds: float) -> LimitedSource:
+def open_limited(url: str, *, budget: ByteBudget, deadline_seconds: float) -> LimitedSource:
     """Open and probe an object.
 
     Raises ExportError, also if the server does not support ranges.
     """
-    source = LimitedSource(url, max_bytes=max_bytes, deadline_seconds=deadline_seconds)
+    source = LimitedSource(url, budget=budget, deadline_seconds=deadline_seconds)
     try:
         source.probe()
     except RangesUnsupported:

@@ -105,7 +105,7 @@ async def create(request: Request[State]) -> Response:
     user_id = await request.state["authenticator"].user(request)
     body, raw = await read_json(request, CreateExport)
     submitted = await request.state["exports"].submit(
-        user_id, _to_export_request(request, body), _idempotency(request, raw)
+        user_id, to_export_request(request, body), _idempotency(request, raw)
     )
     content = cast(SubmittedExport, request.state["serializer"].to_dict(submitted.job))
     if submitted.endpoint is not None:
@@ -129,7 +129,8 @@ async def edit(request: Request[State]) -> Response:
     return json_response(request.state["serializer"].to_dict(job))
 
 
-def _to_export_request(request: Request[State], body: CreateExport) -> ExportRequest:
+def to_export_request(request: Request[State], body: CreateExport) -> ExportRequest:
+    """Parse the config by its type; raises Invalid."""
     try:
         config = parse_new_config(body.type, body.config)
     except pydantic.ValidationError as error:

@@ -17,6 +17,7 @@ from service.api import (
     webhooks,
 )
 from service.api.callbacks import Callbacks
+from service.api.estimates import estimate
 from service.api.fixed_paths import FixedRoute
 from service.api.openapi import document
 from service.api.pages import handlers
@@ -42,6 +43,7 @@ ROUTES = [
     FixedRoute("/api/exports/unacknowledged", exports.list_unacknowledged),
     FixedRoute("/api/exports/acknowledge", acknowledge.acknowledge, methods=["POST"]),
     FixedRoute("/api/exports/events", sse.user_events),
+    FixedRoute("/api/exports/estimate", estimate.estimate, methods=["POST"]),
     Route("/api/exports/project/{project_id:path}", exports.list_project),
     Route("/api/exports/{job_id}", exports.get),
     Route("/api/exports/{job_id}", create_export.edit, methods=["PATCH"]),

@@ -6,9 +6,12 @@ Each check raises a problem that names the field.
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gpu.config import ExportConfig
+from infra.egress import EgressClient
 from infra.storage import InvalidKey, Storage
+from service.exports.models import ExportRequest
 from service.jobs import erasures, queries, uploads
 from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, Problem, QuotaExceeded, TooLarge
+from service.webhooks import endpoints
 
 UPLOADS_PREFIX = "uploads/"
 QUOTA_RETRY_SECONDS = 10
@@ -29,6 +32,23 @@ class FileExpired(Problem):
 class StorageQuotaExceeded(TooLarge):
     title = "Your files would take more room than you may use; delete exports or uploads first."
     code = "storage_quota_exceeded"
+
+
+async def check_request(
+    storage: Storage,
+    egress: EgressClient,
+    user_id: str,
+    request: ExportRequest,
+    *,
+    max_days: float,
+    now: float,
+) -> None:
+    """Raise Invalid for what depends on no other export: its start, its sources, its output key, its webhook URL."""
+    check_start(request.schedule.not_before, max_days=max_days, now=now)
+    await check_sources(storage, user_id, request.config)
+    check_output_place(storage, user_id, request.config)
+    if request.webhook_url is not None:
+        await endpoints.check_url(egress, request.webhook_url, "webhook_url")
 
 
 async def check_sources(storage: Storage, user_id: str, config: ExportConfig) -> None:

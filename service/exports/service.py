@@ -84,18 +84,19 @@ class ExportService:
         async with self._database.reading() as session:
             job = await _find_earlier(session, user_id, request, idempotency)
         if job is None:
-            now = self._clock()
-            checks.check_start(request.schedule.not_before, max_days=self._max_schedule_days, now=now)
-            await checks.check_sources(self._storage, user_id, request.config)
-            checks.check_output_place(self._storage, user_id, request.config)
-            if request.webhook_url is not None:
-                await endpoints.check_url(self._egress, request.webhook_url, "webhook_url")
+            await self.check(user_id, request)
             job = await self._submit_once(user_id, request, idempotency)
         if request.webhook_url is None:
             return Submitted(job, None)
         async with self._database.reading() as session:
             own_endpoints = await endpoints.list_by_job(session, user_id, job.job_id)
         return Submitted(job, own_endpoints[0] if own_endpoints else None)
+
+    async def check(self, user_id: str, request: ExportRequest) -> None:
+        """Raise Invalid for a request that would be refused even if there were no other exports."""
+        parts = (self._storage, self._egress)
+        days, now = self._max_schedule_days, self._clock()
+        await checks.check_request(*parts, user_id, request, max_days=days, now=now)
 
     async def get(self, user_id: str, job_id: str) -> Job:
         """Return one of the user's exports, by its own id or the chosen one; raises NotFound or Erased."""

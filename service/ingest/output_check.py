@@ -7,13 +7,12 @@ from callbacks.envelope import Failure, Output
 from gpu.export_types.registry import UnknownExportType, find_export_type
 from gpu.spec import LocalFile, RemoteObject
 from infra.storage import Storage, StorageUnavailable
-from service.ingest.prober import TooManyProbes, UnreadableSource
+from service.ingest.prober import TooManyProbes, UnreadableSource, locate_object
 from service.jobs.models import Job
 from service.problems import Unavailable
 
 logger = logging.getLogger("framehook.outcomes")
 
-URL_SECONDS = 600
 DURATION_TOLERANCE_SECONDS = 0.1
 INCONCLUSIVE_CODES = frozenset({"probe_timeout", "source_missing"})
 """Failures that say nothing about the output: the machine is busy, or the output was just moved."""
@@ -63,7 +62,7 @@ async def check_output(
     if stored.size != output.size:
         return None
     try:
-        location = await _locate(storage, user_id, key)
+        location = await locate_object(storage, user_id, key)
         output_type = None if export_type.is_video else export_type.name
         description = await prober.probe(job_id, location, output_type=output_type)
     except UnreadableSource as error:
@@ -74,13 +73,6 @@ async def check_output(
     except (TooManyProbes, Unavailable) as error:
         raise ProbeUnavailable("an output can't be verified now") from error
     return None if _is_as_reported(description, output) else INVALID
-
-
-async def _locate(storage: Storage, user_id: str, key: str) -> LocalFile | RemoteObject:
-    path = storage.local_path(user_id, key)
-    if path is not None:
-        return LocalFile(path=str(path))
-    return RemoteObject(url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url)
 
 
 def _is_as_reported(description: dict[str, Any], output: Output) -> bool:

@@ -22,6 +22,7 @@ MODULES = {
     "eta": "tests.bench.video.eta",
     "memory": "tests.bench.video.memory",
     "quality": "tests.bench.video.quality",
+    "sizes": "tests.bench.video.sizes",
     "costs": "tests.bench.video.costs",
     "large": "tests.bench.large_files.large_sources",
     "console": "tests.bench.console.responsiveness",

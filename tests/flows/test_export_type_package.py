@@ -79,6 +79,28 @@ async def test_a_config_is_checked_and_an_unknown_type_is_refused_with_the_known
     )
 
 
+async def test_an_estimate_plans_it_and_says_what_it_knows(service: ServiceProcess, source: Path) -> None:
+    key = await service.upload(await asyncio.to_thread(source.read_bytes))
+
+    async def estimate(kind: str, **config: object) -> dict[str, object]:
+        body = {"type": kind, "config": {"input_key": key, **CONFIG, **config}}
+        answer: dict[str, object] = (await service.http.post("/api/exports/estimate", json=body)).json()
+        return answer
+
+    assert (await estimate("thumbnail_strip"))["output"] == {
+        "width": 320,
+        "height": 45,
+        "duration": None,
+        "size": None,
+    }
+    problem = await estimate("thumbnail_strip", columns=50, width=640)
+    assert (problem["status"], problem["code"]) == (422, "strip_too_large")
+    assert problem["errors"] == [{"loc": ["config"], "msg": problem["detail"]}]
+    problem = await estimate("faulty")
+    assert (problem["status"], problem["code"]) == (503, "unavailable")
+    assert "The export type 'faulty' failed unexpectedly" in str(problem["detail"])
+
+
 async def test_a_package_that_fails_to_import_is_one_line_of_the_log(service: ServiceProcess) -> None:
     lines = [line for line in service.log.splitlines() if "broken" in line]
     assert len(lines) == 1

@@ -1,6 +1,7 @@
 """Hooks of schemathesis: exports of a file that exists, and streams that end."""
 
 import os
+import zlib
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,8 +17,9 @@ def before_call(
     """Let valid exports read the uploaded file, and read the timeline of an export in the place of its stream."""
     operation_id = case.operation.definition.raw["operationId"]
     is_valid = case.meta is not None and case.meta.generation.mode.is_positive
-    if operation_id == "create_export" and is_valid:
-        body: Any = case.body
+    body: Any = case.body
+    reads_file = operation_id == "create_export" or (operation_id == "estimate_export" and _is_chosen(body))
+    if reads_file and is_valid:
         body["config"]["input_key"] = os.environ[SOURCE_KEY]
     # A key is taken for the token of an upload, but its path is another operation's.
     if "/" in unquote(str(case.path_parameters.get("upload", ""))):
@@ -28,3 +30,9 @@ def before_call(
             case.query[name] = "\x01"
     if operation_id == "watch_export":
         case.headers["Accept"] = "application/json"
+
+
+def _is_chosen(body: Any) -> bool:
+    """Tell whether an estimate reads the file: one of 16, because each starts a process."""
+    has_config = isinstance(body, dict) and isinstance(body.get("config"), dict)
+    return has_config and zlib.crc32(repr(body).encode()) % 16 == 0

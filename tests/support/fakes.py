@@ -12,7 +12,8 @@ import msgspec
 
 from callbacks.signing import signature_headers
 from gpu.errors import ExportError
-from gpu.sources.describe import describe_source, open_request
+from gpu.sources.describe import describe_source
+from gpu.sources.probe_process import open_request
 from gpu.spec import AttemptSpec, LocalFile, RemoteObject
 from service.dispatch.runners import CallStatus, Failed, RunnerRefused, Running
 from service.ingest.prober import UnreadableSource

@@ -107,6 +107,15 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
         }
     ],
     "Webhook": [_WEBHOOK],
+    "Estimate": [
+        {
+            "seconds": {"p50": None, "p90": None},
+            "gpu_seconds": None,
+            "cost_usd": {"p50": None, "p90": None},
+            "output": {"width": 608, "height": 1080, "duration": 10.0, "size": 4194304},
+            "source": {"duration": 10.0, "width": 1920, "height": 1080, "fps": 30.0, "audio_tracks": []},
+        }
+    ],
     "Export": [_EXPORT],
     "SubmittedExport": [_EXPORT],
     "SocketState": [_EXPORT | {"done": True}],

@@ -6,16 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpu.sources.description import SourceDescription
-from gpu.spec import LocalFile, RemoteObject
 from infra.storage import InvalidKey, StoredObject
 from service.api.openapi.operations import Tag, declare_operation
 from service.api.requests import json_response
 from service.api.state import State
 from service.exports.checks import UPLOADS_PREFIX
-from service.ingest.prober import TooManyProbes, UnreadableSource
+from service.ingest.prober import TooManyProbes, UnreadableSource, locate_object
 from service.problems import NotFound
-
-URL_SECONDS = 300
 
 
 class ProbedUpload(SourceDescription):
@@ -32,15 +29,7 @@ async def probe(request: Request[State]) -> Response:
     """Probe one of the user's uploads."""
     user_id = await request.state["authenticator"].user(request)
     key, stored = await find_upload(request, user_id)
-    storage = request.state["storage"]
-    path = storage.local_path(user_id, key)
-    source: LocalFile | RemoteObject
-    if path is not None:
-        source = LocalFile(path=str(path))
-    else:
-        source = RemoteObject(
-            url=(await storage.sign_read_url(user_id, key, expires_seconds=URL_SECONDS)).url
-        )
+    source = await locate_object(request.state["storage"], user_id, key)
     description = await request.state["source_prober"].probe(user_id, source)
     content: dict[str, Any] = {"key": key, "size": stored.size, **description}
     return json_response(cast(ProbedUpload, content))

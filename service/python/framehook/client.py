@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from framehook.async_client import AsyncClient, OnState
+from framehook.estimates import Estimate
 from framehook.export_calls import PAGE_LIMIT
 from framehook.http_client import DEFAULT_RETRIES
 from framehook.models import DownloadUrl, Export, Page, Timeline, Upload
@@ -150,6 +151,15 @@ class Client:
     ) -> Export:
         """Create an export of the video that `config["input_key"]` names."""
         return run(self._client.create_export(type, config, idempotency_key=idempotency_key, **options))
+
+    def estimate(
+        self,
+        type: str,  # noqa: A002 - its name on the wire
+        config: Mapping[str, Any],
+        **options: Unpack[ExportOptions],
+    ) -> Estimate:
+        """Return what an export would take and become, without creating it."""
+        return run(self._client.estimate(type, config, **options))
 
     def get(self, export: ExportOrId) -> Export:
         """Return the present state of an export."""

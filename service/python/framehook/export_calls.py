@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Unpack
 from urllib.parse import quote
 
+from framehook.estimates import Estimate
 from framehook.http_client import HttpClient
 from framehook.models import DownloadUrl, Export, Exports, Page, Timeline, Upload, Uploads
 from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters, job_id_of, to_query
@@ -32,10 +33,23 @@ class ExportCalls:
         A request whose response was lost is repeated and creates no second export; with an `idempotency_key` of your
         own, later calls with the same arguments return the same export, too.
         """
-        body: dict[str, object] = {"type": type, "config": config}
-        body |= {name: value for name, value in options.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        body = _export_body(type, config, options)
         return await self._http.load(Export, "POST", "/api/exports", body=body, headers=headers)
+
+    async def estimate(
+        self,
+        type: str,  # noqa: A002 - its name on the wire
+        config: Mapping[str, Any],
+        **options: Unpack[ExportOptions],
+    ) -> Estimate:
+        """Return what an export would take and become, without creating it.
+
+        Raises Problem with the `code` and sentence that the export would end with, if its source does not fit.
+        """
+        return await self._http.load(
+            Estimate, "POST", "/api/exports/estimate", body=_export_body(type, config, options)
+        )
 
     async def get(self, export: ExportOrId) -> Export:
         """Return the present state of an export."""
@@ -123,6 +137,11 @@ class ExportCalls:
         """
         body = {"disposition": disposition} | ({} if expires_in is None else {"expires_in": expires_in})
         return await self._http.load(DownloadUrl, "POST", f"{_path(export)}/download-url", body=body)
+
+
+def _export_body(type_: str, config: Mapping[str, Any], options: ExportOptions) -> dict[str, object]:
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"type": type_, "config": config, **given}
 
 
 def _path(export: ExportOrId) -> str:

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 import framehook
-from framehook import Conflict, Export, ExportCancelled, ExportFailed, NotFound, Unauthenticated
+from framehook import Conflict, Export, ExportCancelled, ExportFailed, NotFound, Problem, Unauthenticated
 from framehook.errors import Gone
 from tests.service.conftest import JWT_SECRET, token
 from tests.service.python.any_client import AnyClient, ClientFactory
@@ -30,6 +30,7 @@ from tests.support.live_server import (
     settings_on,
 )
 from tests.support.small_mp4 import make_video
+from tests.support.videos import Video, dot, frame_times, write_video
 
 CONTENT = make_video(b"the exported video" * 40_000)
 
@@ -183,6 +184,21 @@ async def test_exports_are_listed_and_acknowledged(clients: ClientFactory, serve
     assert (await client.call("timeline", jobs[0])).phases[0].phase == "queued"
     with pytest.raises(NotFound):
         await client.call("get", "none")
+
+
+async def test_an_estimate_says_what_an_export_becomes_or_why_it_fails(
+    clients: ClientFactory, server: LiveServer, tmp_path: Path
+) -> None:
+    client = clients.open(server.url)
+    video = Video(draw=lambda time: dot(40 + 90 * time, 90), times=frame_times(0.5))
+    config = {**FRAMING, "input_key": await client.call("upload", write_video(tmp_path / "match.mp4", video))}
+    estimate = await client.call("estimate", "framing", config, name="Final")
+    assert (estimate.output.width, estimate.output.height, estimate.output.duration) == (320, 180, 0.5)
+    assert estimate.source.audio_tracks == ()
+    with pytest.raises(Problem) as caught:
+        await client.call("estimate", "framing", config | {"trim": {"start": 7, "end": 8}})
+    assert (caught.value.code, caught.value.errors[0].name) == ("clip_outside_source", "config.trim")
+    assert await client.call("list_active") == ()
 
 
 async def test_an_idempotency_key_returns_the_first_export(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from framehook import models, webhook_models
+from framehook import estimates, models, webhook_models
 from service.api.openapi.document import encode_document
 from service.api.routes import ROUTES
 
@@ -22,6 +22,11 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     models.Page: "ExportPage",
     models.DownloadUrl: "DownloadUrl",
     models.Timeline: "Timeline",
+    estimates.Estimate: "Estimate",
+    estimates.Quantiles: "Quantiles",
+    estimates.EstimatedOutput: "EstimatedOutput",
+    estimates.EstimatedSource: "EstimatedSource",
+    estimates.AudioTrack: "SoundTrack",
     models.Span: "TimelinePhase",
     models.Part: "PartTarget",
     models.UploadTarget: "UploadTarget",

@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from gpu.errors import ExportError
-from gpu.spec import LocalFile, RemoteObject
-from gpu.transfer.limited_reader import LimitedSource
+from gpu.export_types.registry import parse_config
+from gpu.spec import EstimateSpec, LocalFile, RemoteObject
+from gpu.transfer.limited_reader import ByteBudget, LimitedSource
 from infra.storage.client import Bucket
 from infra.storage.s3 import S3Storage
 from service.ingest.prober import MAX_WAITING_PER_USER, Prober, TooManyProbes, UnreadableSource
@@ -113,9 +114,14 @@ async def test_an_object_in_a_bucket_is_probed_without_reading_all_of_it(tmp_pat
         url = (await S3Storage(bucket).sign_read_url("ann", "source", expires_seconds=60)).url
         await bucket.close()
         description = await Prober().probe("ann", RemoteObject(url=url))
-        bounded = LimitedSource(url, max_bytes=1, deadline_seconds=9)
+        config = parse_config("overlay", {"input_key": "source"})
+        spec = EstimateSpec(type="overlay", config=config, sources={"source": RemoteObject(url=url)})
+        planned = await Prober().estimate("ann", spec)
+        bounded = LimitedSource(url, budget=ByteBudget(1), deadline_seconds=9)
         await asyncio.to_thread(bounded.probe)
         with pytest.raises(ExportError) as caught:
             await asyncio.to_thread(bounded.read_at, 1, 9)
     assert [track["codec"] for track in description["audio_tracks"]] == ["aac"]
     assert caught.value.code == "too_much_to_read"
+    assert planned["source"] == {name: description[name] for name in planned["source"]}
+    assert (planned["output"]["width"], planned["output"]["duration"]) == (320, 1.0)

@@ -1,0 +1,1 @@
+"""Routes that say what an export would take."""

@@ -1,0 +1,1 @@
+"""What an export would take and become, before it is created."""

@@ -1,0 +1,53 @@
+"""What an export would take and become."""
+
+import msgspec
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """What half (`p50`) and nine of ten (`p90`) exports of this kind take at most; None is not known yet."""
+
+    p50: float | None = None
+    p90: float | None = None
+
+
+class EstimatedOutput(msgspec.Struct, frozen=True):
+    """The file of an export: size in pixels, duration in seconds, and about its size in bytes."""
+
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    size: int | None = None
+
+
+class AudioTrack(msgspec.Struct, frozen=True):
+    """An audio track by its number in the file; `chosen` are the ones that the export uses."""
+
+    track: int
+    codec: str
+    channels: int | None = None
+    sample_rate: int | None = None
+    language: str | None = None
+    title: str | None = None
+    default: bool = False
+    readable: bool = True
+    chosen: bool = False
+
+
+class EstimatedSource(msgspec.Struct, frozen=True):
+    """The first source of an export, as a probe describes it."""
+
+    duration: float
+    width: int
+    height: int
+    fps: float
+    audio_tracks: tuple[AudioTrack, ...] = ()
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export would take, in seconds and US dollars, and what it would become."""
+
+    seconds: Quantiles
+    gpu_seconds: float | None = None
+    cost_usd: Quantiles
+    output: EstimatedOutput
+    source: EstimatedSource
