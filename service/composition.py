@@ -18,7 +18,6 @@ from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.dispatch.runners import RunnerReadiness
 from service.export_use_cases import create_eraser, create_export_service, create_removal
 from service.exports.erasure import Listeners
 from service.exports.service import ExportService
@@ -52,6 +51,7 @@ from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
 from service.parts import Base, Jobs, Service, Webhooks
 from service.replacements import Replacements
+from service.runner_parts import create_runner_parts
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
@@ -62,17 +62,20 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     """Build everything; the database is open, and its schema is the newest."""
     master_keys, starter = load_master_keys(settings), WorkerStarter()
     clock = replacements.clock or Clock()
+    runner = replacements.runner or create_runner(settings, starter)
+    runner_parts = create_runner_parts(settings, database, runner, clock)
     base = Base(
         settings=settings,
         hub=hub,
         database=database,
         storage=create_storage(settings, master_keys[0]),
         starter=starter,
-        runner=replacements.runner or create_runner(settings, starter),
+        runner=runner,
+        runner_parts=runner_parts,
         clock=clock,
         stream_timer=StreamTimer(clock),
-        serializer=create_client_serializer(settings),
-        webhook_serializer=JobSerializer(settings.origin),
+        serializer=create_client_serializer(settings, runner_parts.board),
+        webhook_serializer=JobSerializer(settings.origin, runner_parts.board.describe),
         master_keys=master_keys,
     )
     webhooks = _build_webhooks(base, replacements.egress or create_egress_client(settings))
@@ -123,6 +126,7 @@ def _build_jobs(base: Base, webhooks: Webhooks, output_prober: SourceProber) -> 
     dispatcher = Dispatcher(
         database,
         runner,
+        base.runner_parts.readiness,
         create_spec_builder(settings, storage, runner, base.master_keys[0]),
         control,
         rescuer,
@@ -161,6 +165,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
         "streams": base.stream_timer.run,
+        **base.runner_parts.loops,
         **jobs.removal.loops,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
@@ -201,7 +206,7 @@ def _build_state(
         webhook_serializer=base.webhook_serializer,
         limits=create_request_limits(settings),
         runner_name=base.runner.name,
-        runner_readiness=RunnerReadiness(base.runner),
+        runner_readiness=base.runner_parts.readiness,
         usd_per_second=find_price(base.runner.gpu, settings.gpu_usd_per_second),
         origins=origins,
         operation=create_operation(settings, base.database, base.clock),

@@ -23,6 +23,7 @@ from service.api.state import Limits as RequestLimits
 from service.clock import Clock
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
+from service.dispatch.queue_board import QueueBoard
 from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
@@ -125,9 +126,9 @@ def create_spec_builder(
     )
 
 
-def create_client_serializer(settings: Settings) -> JobSerializer:
+def create_client_serializer(settings: Settings, board: QueueBoard) -> JobSerializer:
     """Return what shows jobs to clients; webhooks have a shape of their own that never changes."""
-    return LegacySerializer(settings.origin) if settings.legacy_frontend else JobSerializer(settings.origin)
+    return (LegacySerializer if settings.legacy_frontend else JobSerializer)(settings.origin, board.describe)
 
 
 def create_limits(settings: Settings) -> Limits:

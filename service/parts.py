@@ -19,6 +19,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.lease_renewal import LeaseRenewal
 from service.jobs.serializers import JobSerializer
+from service.runner_parts import RunnerParts
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
@@ -45,6 +46,7 @@ class Base:
     storage: Storage
     starter: WorkerStarter
     runner: Runner
+    runner_parts: RunnerParts
     clock: Clock
     stream_timer: StreamTimer
     serializer: JobSerializer

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
 from service.api.state import State
+from service.dispatch.runners import RunnerReadiness
 from service.jobs import queries
 from service.webhooks.due_query import count_pending
 from service.webhooks.send import DELAY_BUCKETS
@@ -39,6 +40,7 @@ class _Snapshot(Collector):
         yield CounterMetricFamily(
             "framehook_commit_failures", "Transactions that failed", value=written.failures
         )
+        yield from describe_runner(self._state["runner_readiness"])
         yield from self._webhooks()
         down = len(self._state["supervisor"].down)
         yield GaugeMetricFamily(
@@ -71,6 +73,20 @@ class _Snapshot(Collector):
             buckets=list(zip(bounds, accumulate(sent.delays), strict=True)),
             sum_value=sent.delays_seconds,
         )
+
+
+def describe_runner(readiness: RunnerReadiness) -> Iterator[Metric]:
+    """Yield whether an outage of the runner keeps all exports waiting, and how many starts it has refused."""
+    yield GaugeMetricFamily(
+        "framehook_runner_outage",
+        "1 while the runner can't start any export, so that all wait",
+        value=int(readiness.outage is not None),
+    )
+    yield CounterMetricFamily(
+        "framehook_runner_refused_starts",
+        "Starts that the runner has refused",
+        value=readiness.refused_starts,
+    )
 
 
 @declare_operation(

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
-from framehook import Export, Timeline
+from framehook import Export, Queue, Timeline
 
 LINE_INTERVAL_SECONDS = 5.0
 LINE_INTERVAL_PERCENT = 10.0
@@ -126,12 +126,20 @@ class ExportDisplay:
     def show(self, export: Export) -> None:
         self._is_disconnected = False
         step = _ENDED_EARLY.get(export.status, export.phase)
-        self._display.show(step, export.progress, export.message, export.eta_seconds)
+        message = export.message if export.queue is None else describe_queue(export.queue)
+        self._display.show(step, export.progress, message, export.eta_seconds)
 
     def on_disconnect(self, reason: str) -> None:
         if not self._is_disconnected:
             self._is_disconnected = True
             self._display.note(f"Connection lost ({reason}). The export is still running; reconnecting.")
+
+
+def describe_queue(queue: Queue) -> str:
+    """Describe what a pending export waits for."""
+    reason = f", waits for: {queue.limited_by}" if queue.limited_by else ""
+    start = f", starts in about {_format_duration(queue.ahead_seconds)}" if queue.ahead_seconds else ""
+    return f"{queue.position}. in the queue{start}{reason}"
 
 
 def byte_callback(display: ProgressDisplay, phase: str) -> Callable[[int, int], None]:
@@ -159,6 +167,7 @@ def exports_table(exports: Sequence[Export], now: datetime) -> Table:
     for export in exports:
         status = Text(to_printable(export.status), style=_COLORS.get(export.status, ""))
         message = export.error.message if export.error else export.message
+        message = message if export.queue is None else describe_queue(export.queue)
         percent = Text(f"{export.progress:.0f}")
         name = [escape_cell(export.name or "")] if has_names else []
         job_id, type_ = escape_cell(export.job_id), escape_cell(export.type)

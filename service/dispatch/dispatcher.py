@@ -18,7 +18,7 @@ from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.dispatch.runners import Runner, RunnerRefused
+from service.dispatch.runners import Runner, RunnerReadiness, RunnerRefused
 from service.fanout.changes import JobChanges
 from service.jobs import leases, transitions
 from service.jobs.models import Job
@@ -40,6 +40,7 @@ class Dispatcher:
         self,
         database: Database,
         runner: Runner,
+        readiness: RunnerReadiness,
         specs: SpecBuilder,
         control: RunControl,
         rescuer: Rescuer,
@@ -51,6 +52,7 @@ class Dispatcher:
     ) -> None:
         self._database = database
         self._runner = runner
+        self._readiness = readiness
         self._specs = specs
         self._control = control
         self._rescuer = rescuer
@@ -116,6 +118,8 @@ class Dispatcher:
             self._changes.publish(requeued)
 
     async def _claim(self) -> list[Job]:
+        if self._readiness.outage is not None:
+            return []
         capacity = self._runner.capacity()
         free = capacity - len(self._starting)
         if free < max(
@@ -146,6 +150,8 @@ class Dispatcher:
             await self._ender.fail(job, failure)
             return
         except (StorageError, RunnerRefused) as error:
+            if isinstance(error, RunnerRefused):
+                self._readiness.report_refusal(error)
             await self._ender.fail(job, _start_failure(error))
             return
         async with self._database.transaction() as session:

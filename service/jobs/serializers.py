@@ -1,6 +1,7 @@
 """The job as JSON: the same for REST, streams and webhooks."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypedDict, cast, overload
 
@@ -33,6 +34,19 @@ class ExportOutput(TypedDict):
     url: str
 
 
+class QueuePlace(TypedDict):
+    """What a pending export waits for.
+
+    `position` counts from 1 over the exports of all users in the order in which they are expected to start; behind the
+    first 200 it is a lower bound. `ahead_seconds` is the time until the start, null if it can't be foreseen.
+    `limited_by` says for people what it waits for, null if it starts now.
+    """
+
+    position: int
+    ahead_seconds: float | None
+    limited_by: str | None
+
+
 class Export(TypedDict):
     """An export: `progress` in percent, `eta_seconds` and `gpu_seconds` in seconds, times in RFC 3339.
 
@@ -40,7 +54,7 @@ class Export(TypedDict):
     `attempt` counts its attempts. `error` is set if it failed, `output` once it is complete,
     until its file expires at `expires_at`.
     `export_id`, `name`, `project_id` and `metadata` are as the client gave them.
-    It does not start before `not_before`.
+    It does not start before `not_before`. `queue` says what it waits for while it is pending, else it is null.
     """
 
     job_id: str
@@ -57,6 +71,7 @@ class Export(TypedDict):
     metadata: dict[str, MetadataValue]
     priority: Priority
     not_before: str | None
+    queue: QueuePlace | None
     attempt: int
     sequence: int
     input_key: str
@@ -73,11 +88,20 @@ class Export(TypedDict):
     call_id: str | None
 
 
+def describe_no_queue(_job: Job) -> QueuePlace | None:
+    """Say nothing of what a job waits for."""
+    return None
+
+
 @dataclass(frozen=True)
 class JobSerializer:
-    """Serialize jobs; `origin` is the address at which clients reach the service."""
+    """Serialize jobs; `origin` is the address at which clients reach the service.
+
+    `describe_queue` says what a pending job waits for.
+    """
 
     origin: str
+    describe_queue: Callable[[Job], QueuePlace | None] = field(default=describe_no_queue, compare=False)
 
     def to_dict(self, job: Job) -> Export:
         """Return the job object of the wire contract."""
@@ -96,6 +120,7 @@ class JobSerializer:
             "metadata": decode_metadata(job.metadata),
             "priority": job.priority,
             "not_before": format_timestamp(job.scheduled_at),
+            "queue": self.describe_queue(job),
             "attempt": job.attempt,
             "sequence": job.sequence,
             "input_key": job.input_key,

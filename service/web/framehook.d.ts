@@ -91,6 +91,8 @@ export interface Export {
   metadata: Metadata;
   priority: "low" | "normal" | "high";
   not_before: string | null;
+  /** What the export waits for while it is pending; null afterwards. */
+  queue?: Queue | null;
   attempt: number;
   /** The number of the last change; rises with each. */
   sequence: number;
@@ -107,6 +109,15 @@ export interface Export {
   gpu_seconds: number;
   runner: string;
   call_id: string | null;
+}
+
+export interface Queue {
+  /** From 1, over the exports of all users in the order in which they are expected to start. */
+  position: number;
+  /** The time until it starts, null if it can't be foreseen. */
+  ahead_seconds: number | null;
+  /** What it waits for, in words, such as "your 4 runs"; null if it starts now. */
+  limited_by: string | null;
 }
 
 /** At most 16 keys of letters, digits, `_`, `.` and `-`. */

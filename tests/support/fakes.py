@@ -48,6 +48,9 @@ class FakeRunner:
         self.instance = instance
         self.freed = asyncio.Event()
         self.free_slots = slots
+        self.max_runs: int | None = slots
+        self.busy_reason = f"{slots} local workers"
+        self.problem: RunnerRefused | None = None  # what a check finds
         self.spawned: list[AttemptSpec] = []
         self.cancelled: list[str] = []
         self.ended_calls: list[str] = []
@@ -82,7 +85,8 @@ class FakeRunner:
         self.cancelled.append(call_id)
 
     async def check(self) -> None:
-        return
+        if self.problem is not None:
+            raise self.problem
 
     async def close(self) -> None:
         self.is_closed = True

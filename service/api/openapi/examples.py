@@ -58,6 +58,7 @@ _EXPORT: Final = {
     "metadata": {"order": "A-1024", "clip": 3},
     "priority": "normal",
     "not_before": None,
+    "queue": None,
     "attempt": 1,
     "sequence": 12,
     "input_key": _KEY,

@@ -42,15 +42,25 @@ CallStatus = Running | Finished | Failed | Unknown
 class RunnerRefused(Exception):
     """The runner refused to start an attempt, or can't be reached.
 
-    `transient` says that a later try may succeed; `counted` whether it uses up one of the job's attempts.
+    `transient` says that a later try may succeed; `counted` whether it uses up one of the job's attempts. `affects_all`
+    says that no other attempt would be started either: all wait until the runner works again.
     """
 
-    def __init__(self, code: str, message: str, *, transient: bool, counted: bool = True) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        transient: bool,
+        counted: bool = True,
+        affects_all: bool = False,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.transient = transient
         self.counted = counted
+        self.affects_all = affects_all
 
 
 class Runner(Protocol):
@@ -61,6 +71,8 @@ class Runner(Protocol):
     shares_filesystem: bool  # whether runs can read and write files of this machine
     instance: str  # prefix of the call ids of this process; empty if calls outlive the process
     freed: asyncio.Event  # set when capacity has become free
+    max_runs: int | None  # how many runs there can be; None if the runner itself queues calls
+    busy_reason: str  # what an export waits for while no other run can start, for people
 
     def capacity(self) -> int:
         """Return how many attempts could be started now."""

@@ -56,7 +56,9 @@ class LocalRunner:
         self._scratch = scratch.absolute()
         self._starter = starter or WorkerStarter()
         self._space = ScratchSpace(reserve)
+        self.max_runs: int | None = workers
         self._workers = workers
+        self.busy_reason = "1 local worker" if workers == 1 else f"{workers} local workers"
         self.instance = f"local-{instance or uuid.uuid4().hex[:12]}-"
         self._processes: dict[str, WorkerProcess] = {}
         self._ended: list[str] = []

@@ -17,7 +17,7 @@ import modal.exception
 from modal.config import config as sdk_config
 
 from gpu.spec import AttemptSpec
-from service.dispatch.runners.base import CallStatus, RunnerRefused, Running
+from service.dispatch.runners.base import CallStatus, Running
 from service.dispatch.runners.modal_results import (
     SIGNATURE_MISMATCH,
     UNREACHABLE_ERRORS,
@@ -25,6 +25,7 @@ from service.dispatch.runners.modal_results import (
     status_from_error,
     status_from_value,
     unknown_status,
+    wait_without_count,
 )
 
 # A call returns its value in the format of its arguments. As pickles, exceptions of a run would be raised here with
@@ -42,6 +43,8 @@ class ModalRunner:
     name = "modal"
     shares_filesystem = False
     instance = ""
+    max_runs: int | None = None
+    busy_reason = "Modal has no GPU free"
 
     def __init__(
         self,
@@ -126,7 +129,7 @@ class ModalRunner:
         schema = await function._get_schema.aio()  # noqa: SLF001
         if not {argument.name for argument in schema.arguments} >= _ARGUMENTS:
             self._function = None
-            raise RunnerRefused(SIGNATURE_MISMATCH.code, SIGNATURE_MISMATCH.message, transient=False)
+            raise wait_without_count(SIGNATURE_MISMATCH.code, SIGNATURE_MISMATCH.message, affects_all=True)
         return function
 
     async def _call(self, call_id: str) -> "modal.FunctionCall[Any]":

@@ -76,29 +76,29 @@ def unknown_status(error: Exception) -> Unknown:
 
 
 def refusal_from(error: Exception, app_name: str) -> RunnerRefused:
-    """Convert an error of Modal to the refusal that the job's owner reads."""
+    """Convert an error of Modal to the refusal that operators read; what only they can mend uses up no attempt."""
     match error:
         case modal.exception.ResourceExhaustedError():
-            return _wait_without_count("modal_quota", "Modal accepts no more calls now.")
+            return wait_without_count("modal_quota", "Modal accepts no more calls now.")
         case error if isinstance(error, UNREACHABLE_ERRORS):  # the builtin TimeoutError is an OSError
-            return _wait_without_count("modal_unreachable", "Modal can't be reached.")
+            return wait_without_count("modal_unreachable", "Modal can't be reached.", affects_all=True)
         case modal.exception.AuthError() | modal.exception.PermissionDeniedError():
-            return RunnerRefused(
+            return wait_without_count(
                 "modal_unauthorized",
                 "Modal rejects the token, or none is set. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET.",
-                transient=False,
+                affects_all=True,
             )
         case modal.exception.NotFoundError():
-            return RunnerRefused(
+            return wait_without_count(
                 "modal_app_missing",
                 f"The Modal app {app_name!r} is not deployed. Run `framehook modal deploy`.",
-                transient=False,
+                affects_all=True,
             )
         case _:
             logger.error("Modal refused: %s", type(error).__name__)
             return RunnerRefused("modal_refused", "Modal refused the request.", transient=True)
 
 
-def _wait_without_count(code: str, message: str) -> RunnerRefused:
+def wait_without_count(code: str, message: str, *, affects_all: bool = False) -> RunnerRefused:
     """Return a refusal after which the job waits without losing an attempt."""
-    return RunnerRefused(code, message, transient=True, counted=False)
+    return RunnerRefused(code, message, transient=True, counted=False, affects_all=affects_all)

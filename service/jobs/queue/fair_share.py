@@ -40,7 +40,7 @@ ORDER BY user_id, queue_time, job_id LIMIT {{limit}}
 """  # noqa: S608 - made of constants, as are all of these
 # Each step looks up the next user in the index, so a queue of thousands costs one step. Service is looked up as well: a
 # planner that cannot know how few users wait may join by reading that of all users.
-_WAITING = text(f"""
+WAITING = text(f"""
 WITH RECURSIVE waiting (user_id) AS (
     SELECT min(user_id) FROM export_jobs WHERE {_PENDING}
     UNION ALL
@@ -54,7 +54,7 @@ FROM waiting
 LEFT JOIN export_jobs AS next ON next.job_id = ({_READY.format(columns="job_id", user="waiting.user_id", limit=1)})
 WHERE waiting.user_id IS NOT NULL
 """)  # noqa: S608
-_READY_OF_USER = text(_READY.format(columns="job_id, queue_time, priority", user=":user_id", limit=":limit"))
+READY_OF_USER = text(_READY.format(columns="job_id, queue_time, priority", user=":user_id", limit=":limit"))
 _SLOTS = text("""
 SELECT place.job_id, place.user_id, place.since, job.completed_at,
     job.attempt = place.attempt AND job.status IN ('pending', 'processing') AS is_running
@@ -107,15 +107,15 @@ class Share:
     seconds: float = 0.0
 
 
-class _ReadyJob(NamedTuple):
-    """A job that may start, as the statements above return it."""
+class ReadyJob(NamedTuple):
+    """A job that may start, as `READY_OF_USER` returns it."""
 
     job_id: str
     queue_time: float
     priority: str
 
 
-class _Turn(NamedTuple):
+class Turn(NamedTuple):
     """A user's next job; the least one starts first. `weight` is the service in seconds, shifted by the priority."""
 
     slots: int
@@ -126,7 +126,7 @@ class _Turn(NamedTuple):
     seconds: float
 
     @classmethod
-    def of(cls, job: _ReadyJob, user_id: str, slots: int, seconds: float, priority_seconds: float) -> Self:
+    def of(cls, job: ReadyJob, user_id: str, slots: int, seconds: float, priority_seconds: float) -> Self:
         weight = seconds - Priority(job.priority).sign * priority_seconds
         return cls(slots, weight, job.queue_time, job.job_id, user_id, seconds)
 
@@ -154,13 +154,13 @@ async def select_jobs(
     await dialect_of(session).lock(session, _LOCK_KEY)
     shares = await _release_slots(session, now)
     queue = []
-    for user_id, job_id, queue_time, priority, seconds, at in await session.execute(_WAITING, {"now": now}):
+    for user_id, job_id, queue_time, priority, seconds, at in await session.execute(WAITING, {"now": now}):
         share = shares[user_id]
         received = share.seconds + decay(seconds or 0.0, now - (at or now))
         share.seconds = received if received >= NEGLIGIBLE_SECONDS else 0.0
         if job_id is not None and share.slots < per_user:
-            job = _ReadyJob(job_id, queue_time, priority)
-            queue.append(_Turn.of(job, user_id, share.slots, share.seconds, priority_seconds))
+            job = ReadyJob(job_id, queue_time, priority)
+            queue.append(Turn.of(job, user_id, share.slots, share.seconds, priority_seconds))
     return await _alternate(
         session, queue, slots=slots, per_user=per_user, priority_seconds=priority_seconds, now=now
     )
@@ -178,7 +178,7 @@ async def record_starts(session: AsyncSession, jobs: Sequence[tuple[str, int, st
 
 async def _alternate(
     session: AsyncSession,
-    queue: list[_Turn],
+    queue: list[Turn],
     *,
     slots: int,
     per_user: int,
@@ -186,7 +186,7 @@ async def _alternate(
     now: float,
 ) -> list[str]:
     """Give each slot to the user who has least at that point."""
-    ready: dict[str, list[_ReadyJob]] = {}
+    ready: dict[str, list[ReadyJob]] = {}
     selected: list[str] = []
     heapq.heapify(queue)
     while queue and len(selected) < slots:
@@ -195,11 +195,11 @@ async def _alternate(
         if user_id not in ready:
             limit = min(slots - len(selected), per_user - turn.slots)
             values = {"user_id": user_id, "now": now, "limit": limit}
-            ready[user_id] = [_ReadyJob(*row) for row in await session.execute(_READY_OF_USER, values)]
+            ready[user_id] = [ReadyJob(*row) for row in await session.execute(READY_OF_USER, values)]
         selected.append(ready[user_id].pop(0).job_id)
         if ready[user_id]:
             job, seconds = ready[user_id][0], turn.seconds + START_SECONDS
-            heapq.heappush(queue, _Turn.of(job, user_id, turn.slots + 1, seconds, priority_seconds))
+            heapq.heappush(queue, Turn.of(job, user_id, turn.slots + 1, seconds, priority_seconds))
     return selected
 
 

@@ -28,6 +28,7 @@ from framehook.models import Export as Export
 from framehook.models import Failure as Failure
 from framehook.models import Output as Output
 from framehook.models import Page as Page
+from framehook.models import Queue as Queue
 from framehook.models import Span as Span
 from framehook.models import Timeline as Timeline
 from framehook.webhook_models import Attempt as Attempt

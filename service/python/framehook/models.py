@@ -25,6 +25,14 @@ class Output(msgspec.Struct, frozen=True):
     url: str
 
 
+class Queue(msgspec.Struct, frozen=True):
+    """What a pending export waits for: its place among all, the seconds until it starts, and a reason for people."""
+
+    position: int
+    ahead_seconds: float | None = None
+    limited_by: str | None = None
+
+
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """The state of an export: `sequence` counts its changes, `progress` is in percent.
 
@@ -45,6 +53,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str | bool | int | float] = {}
     priority: str = "normal"
     not_before: datetime | None = None
+    queue: Queue | None = None
     attempt: int
     sequence: int
     input_key: str

@@ -27,6 +27,7 @@ JOB_FIELDS = {
         "metadata",
         "priority",
         "not_before",
+        "queue",
         "attempt",
         "sequence",
     ),

@@ -10,6 +10,7 @@ from callbacks.envelope import Failure, Output
 from gpu.export_types.framing import FramingConfig
 from gpu.spec import AttemptSpec, CallbackTarget, LocalFile, RemoteUpload, Transfer
 from infra.modal_local import Faults, ModalLocal
+from service.clock import Clock
 from service.dispatch.runners import Failed, Finished, RunnerReadiness, RunnerRefused, Running, Unknown
 from service.dispatch.runners.modal import ModalRunner
 from service.dispatch.runners.modal_results import status_from_value
@@ -154,7 +155,7 @@ async def test_what_can_t_be_asked_is_unknown(plane: ModalLocal, runner: ModalRu
         (Faults(refuse_spawns="RESOURCE_EXHAUSTED"), "modal_quota", False),
         (Faults(refuse_spawns="UNAVAILABLE"), "modal_unreachable", False),
         (Faults(spawn_delay_seconds=60), "modal_unreachable", False),
-        (Faults(token_revoked=True), "modal_unauthorized", True),
+        (Faults(token_revoked=True), "modal_unauthorized", False),
     ],
 )
 async def test_a_spawn_is_refused_with_a_code_and_a_sentence(
@@ -174,7 +175,7 @@ async def test_an_app_that_was_stopped_and_deployed_anew_is_found_again(
     await run_modal_cli(plane, "app", "stop", "toy", "--yes")
     with pytest.raises(RunnerRefused) as refused:
         await runner.spawn(spec())
-    assert (refused.value.code, refused.value.transient) == ("modal_app_missing", False)
+    assert (refused.value.code, refused.value.counted) == ("modal_app_missing", False)
     (tmp_path / "toy.py").write_text(APP)
     await run_modal_cli(plane, "deploy", "toy.py", cwd=tmp_path)
     assert (await runner.spawn(spec())).startswith("fc-")
@@ -189,7 +190,7 @@ async def test_however_often_probes_come_the_runner_is_asked_every_few_seconds(r
             check_count += 1
             raise RunnerRefused("modal_unreachable", "Modal can't be reached.", transient=True)
 
-    check = RunnerReadiness(CountingRunner("toy"), clock=lambda: now)
+    check = RunnerReadiness(CountingRunner("toy"), Clock(monotonic=lambda: now))
     for now in (100.0, 104.9, 105.0):  # noqa: B007 - the clock reads it
         problem = await check.problem()
         assert problem is not None

@@ -18,6 +18,7 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     models.Export: "SubmittedExport",
     models.Failure: "ExportFailure",
     models.Output: "ExportOutput",
+    models.Queue: "QueuePlace",
     models.Exports: "ExportList",
     models.Page: "ExportPage",
     models.DownloadUrl: "DownloadUrl",
@@ -52,6 +53,7 @@ TYPESCRIPT = Path(__file__).parents[4] / "service" / "web" / "framehook.d.ts"
 INTERFACES = {
     "Export": "Export",
     "Output": "ExportOutput",
+    "Queue": "QueuePlace",
     "StoredFile": "StoredFile",
     "DownloadUrl": "DownloadUrl",
 }
