@@ -18,7 +18,7 @@ from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.export_use_cases import create_eraser, create_export_service, create_removal
+from service.export_use_cases import create_eraser, create_intake, create_removal
 from service.exports.erasure import Listeners
 from service.exports.service import ExportService
 from service.factories import (
@@ -152,8 +152,8 @@ def _build_changes(base: Base, webhooks: Webhooks, control: RunControl) -> JobCh
 
 
 def _build_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> ExportService:
-    parts = (base.settings, base.database, base.storage, webhooks.egress, jobs.changes)
-    return create_export_service(*parts, runner=base.runner, clock=base.clock)
+    intake = create_intake(base.settings, base.storage, webhooks.egress, runner=base.runner, clock=base.clock)
+    return ExportService(base.database, intake, jobs.changes, limits=intake.limits, clock=base.clock.wall)
 
 
 def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:

@@ -7,30 +7,20 @@ from service.clock import Clock
 from service.dispatch.runners import Runner
 from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
 from service.exports.expiry import Expiry
+from service.exports.intake import Intake
+from service.exports.models import ExportLimits
 from service.exports.removal import Removal
-from service.exports.service import ExportService
 from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
 
 
-def create_export_service(
-    settings: Settings,
-    database: Database,
-    storage: Storage,
-    egress: EgressClient,
-    changes: JobChanges,
-    *,
-    runner: Runner,
-    clock: Clock,
-) -> ExportService:
-    """Create the use cases behind `/api/exports`, with the quota of the settings."""
-    return ExportService(
-        database,
-        storage,
-        egress,
-        changes,
+def create_intake(
+    settings: Settings, storage: Storage, egress: EgressClient, *, runner: Runner, clock: Clock
+) -> Intake:
+    """Create what takes requests for exports, with the limits of the settings."""
+    limits = ExportLimits(
         runner=runner.name,
         max_queued=settings.max_queued_per_user,
         attempt_limit=settings.attempt_limit,
@@ -38,8 +28,8 @@ def create_export_service(
         head_start_seconds=settings.priority_seconds,
         max_schedule_days=settings.max_schedule_days,
         output_days=settings.output_days,
-        clock=clock.wall,
     )
+    return Intake(storage, egress, limits, clock.wall)
 
 
 def create_eraser(

@@ -90,8 +90,7 @@ async def create(request: Request[State]) -> Response:
         await transitions.lock_user(session, user_id)
         if await endpoints.count(session, user_id) >= limit:
             raise Conflict(f"You have {limit} webhooks, which is the maximum; delete one first.")
-        endpoint = await endpoints.create(
-            session,
+        values = endpoints.new_values(
             user_id,
             body.url,
             events=sort_events(body.events),
@@ -100,6 +99,7 @@ async def create(request: Request[State]) -> Response:
             ed25519=body.ed25519,
             now=request.state["clock"].wall(),
         )
+        endpoint = await endpoints.create(session, values)
     return json_response(
         serializers.endpoint_to_dict_with_secret(endpoint, clock=request.state["clock"].wall),
         201,

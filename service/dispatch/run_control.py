@@ -47,10 +47,10 @@ class RunControl:
         async with self._database.reading() as session:
             stored = await queries.get(session, job.user_id, job.job_id)
             # Another export may have taken the key since, and have made the very same file.
-            holder = await queries.find_key_holder(
-                session, job.user_id, job.output_key, now=time.time(), excluding=job.job_id
+            holders = await queries.find_key_holders(
+                session, job.user_id, [job.output_key], now=time.time(), excluding=job.job_id
             )
-        if holder is None and stored is not None and stored.status in (Status.CANCELLED, Status.ERROR):
+        if not holders and stored is not None and stored.status in (Status.CANCELLED, Status.ERROR):
             await self._storage.delete(job.user_id, job.output_key, checksum=job.output_checksum)
 
     def wake_dispatcher(self) -> None:

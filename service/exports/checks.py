@@ -3,18 +3,19 @@
 Each check raises a problem that names the field.
 """
 
+import asyncio
+from collections.abc import Collection, Iterable
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gpu.config import ExportConfig
-from infra.egress import EgressClient
 from infra.storage import InvalidKey, Storage
-from service.exports.models import ExportRequest
 from service.jobs import erasures, queries, uploads
 from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, Problem, QuotaExceeded, TooLarge
-from service.webhooks import endpoints
 
 UPLOADS_PREFIX = "uploads/"
 QUOTA_RETRY_SECONDS = 10
+LOOKUPS_AT_ONCE = 16
 DAY_SECONDS = 86_400
 
 
@@ -34,27 +35,26 @@ class StorageQuotaExceeded(TooLarge):
     code = "storage_quota_exceeded"
 
 
-async def check_request(
-    storage: Storage,
-    egress: EgressClient,
-    user_id: str,
-    request: ExportRequest,
-    *,
-    max_days: float,
-    now: float,
-) -> None:
-    """Raise Invalid for what depends on no other export: its start, its sources, its output key, its webhook URL."""
-    check_start(request.schedule.not_before, max_days=max_days, now=now)
-    await check_sources(storage, user_id, request.config)
-    check_output_place(storage, user_id, request.config)
-    if request.webhook_url is not None:
-        await endpoints.check_url(egress, request.webhook_url, "webhook_url")
+async def find_missing(storage: Storage, user_id: str, keys: Iterable[str]) -> set[str]:
+    """Return those of the sources that were not uploaded."""
+    slots = asyncio.Semaphore(LOOKUPS_AT_ONCE)
+
+    async def is_missing(key: str) -> bool:
+        async with slots:
+            return await storage.find(user_id, key) is None
+
+    keys = list(keys)
+    return {
+        key
+        for key, missing in zip(keys, await asyncio.gather(*map(is_missing, keys)), strict=True)
+        if missing
+    }
 
 
-async def check_sources(storage: Storage, user_id: str, config: ExportConfig) -> None:
-    """Raise Invalid if a source of the export was not uploaded."""
+def check_sources(config: ExportConfig, missing: Collection[str]) -> None:
+    """Raise Invalid if a source of the export is missing."""
     for key in config.input_keys:
-        if await storage.find(user_id, key) is None:
+        if key in missing:
             raise _missing_source(key)
 
 
@@ -84,13 +84,16 @@ def check_start(not_before: float | None, *, max_days: float, now: float) -> Non
         raise Invalid(f"not_before {reason}.", errors=[FieldError(loc=["not_before"], msg=reason)])
 
 
-async def check_quota(session: AsyncSession, user_id: str, max_queued: int) -> None:
-    """Raise QuotaExceeded; call it in the user's turn only (`lock_user`)."""
-    if await queries.count_active(session, user_id) >= max_queued:
-        raise QuotaExceeded(
-            f"You already have {max_queued} pending or running exports, which is the limit; wait until one ends.",
-            headers={"Retry-After": str(QUOTA_RETRY_SECONDS)},
-        )
+async def check_quota(session: AsyncSession, user_id: str, max_queued: int, *, more: int = 1) -> None:
+    """Raise QuotaExceeded if the user may not have as many exports more; call it in the user's turn (`lock_user`)."""
+    active = await queries.count_active(session, user_id)
+    if active + more <= max_queued:
+        return
+    if active >= max_queued:
+        sentence = f"You already have {max_queued} pending or running exports, which is the limit; wait until one ends."
+    else:
+        sentence = f"You have {active} pending or running exports, and may have {max_queued}: {more} more are too many."
+    raise QuotaExceeded(sentence, headers={"Retry-After": str(QUOTA_RETRY_SECONDS)})
 
 
 async def check_bytes(session: AsyncSession, user_id: str, limit: int, *, more: int = 1) -> None:
@@ -101,27 +104,23 @@ async def check_bytes(session: AsyncSession, user_id: str, limit: int, *, more: 
         )
 
 
-async def check_sources_kept(
-    session: AsyncSession, user_id: str, config: ExportConfig, *, now: float
-) -> None:
-    """Raise Invalid if a source was deleted since it was found.
+async def find_erased_folders(
+    session: AsyncSession, user_id: str, configs: Iterable[ExportConfig], *, now: float
+) -> set[str]:
+    """Return the folders of sources that were deleted; call it in the user's turn only (`lock_user`)."""
+    folders = {uploads.folder_of(key) for config in configs for key in config.input_keys}
+    return await erasures.find_ids(session, user_id, [it for it in folders if it is not None], now=now)
 
-    Call it in the user's turn only (`lock_user`).
-    """
+
+def check_sources_kept(config: ExportConfig, erased_folders: Collection[str]) -> None:
+    """Raise Invalid if a source was deleted since it was found."""
     for key in config.input_keys:
-        folder = uploads.folder_of(key)
-        if folder is not None and await erasures.find(session, user_id, folder, now=now) is not None:
+        if uploads.folder_of(key) in erased_folders:
             raise _missing_source(key)
 
 
-async def check_output_key(
-    session: AsyncSession, user_id: str, output_key: str, *, now: float, except_job_id: str = ""
-) -> None:
-    """Raise OutputKeyInUse if another export has the key.
-
-    Call it in the user's turn only (`lock_user`).
-    """
-    holder = await queries.find_key_holder(session, user_id, output_key, now=now, excluding=except_job_id)
+def check_output_key(output_key: str, holder: str | None) -> None:
+    """Raise OutputKeyInUse if another export has the key."""
     if holder is not None:
         taken = f"the export {holder} already uses this key; choose another or omit it"
         errors = [FieldError(loc=["config", "output_key"], msg=taken)]

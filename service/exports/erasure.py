@@ -189,8 +189,8 @@ async def forget_export(
     job = await erasures.purge(session, user_id, known.job_id) if known is not None else None
     if job is None:
         return None
-    owns_output_key = erasures.has_output_key(job, now) or not await queries.find_key_holder(
-        session, user_id, job.output_key, now=now
+    owns_output_key = erasures.has_output_key(job, now) or not await queries.find_key_holders(
+        session, user_id, [job.output_key], now=now
     )
     return job, await erasures.record(session, job, owns_output_key=owns_output_key, now=now)
 

@@ -27,6 +27,7 @@ class ExportRequest:
     """A request for an export, valid in itself.
 
     `raw_config` is the config as the client wrote it, and is stored. `webhook_url` is an endpoint of this export alone.
+    `path` is the place of the request in the body, for errors: empty, or `("exports", 17)` in a batch.
     `body_hash` says whether a later request with the same `export_id` is the same request.
     """
 
@@ -44,6 +45,24 @@ class ExportRequest:
     name: str | None = None
     metadata: Metadata | None = None
     schedule: Schedule = Schedule()
+    path: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExportLimits:
+    """What the settings say of exports.
+
+    `max_queued` exports of one user may be pending or processing, and their files take `max_bytes`.
+    `head_start_seconds` is what a high priority is worth; `not_before` may be `max_schedule_days` from now.
+    """
+
+    runner: str
+    max_queued: int
+    attempt_limit: int
+    head_start_seconds: float
+    max_schedule_days: float
+    max_bytes: int = 0
+    output_days: float = 0.0
 
 
 @dataclass(frozen=True)

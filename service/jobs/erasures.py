@@ -186,6 +186,13 @@ async def find(session: AsyncSession, user_id: str, export_id: str, *, now: floa
     return None
 
 
+async def find_ids(session: AsyncSession, user_id: str, ids: Sequence[str], *, now: float) -> set[str]:
+    """Return those of the ids of a user's exports, uploads and batches that were erased lately."""
+    is_young = (ERASURES.c.user_id == user_id, ERASURES.c.erased_at > now - STUB_SECONDS)
+    query = select(ERASURES.c.job_id).where(ERASURES.c.job_id.in_(ids), *is_young)
+    return set((await session.execute(query)).scalars()) if ids else set()
+
+
 async def list_by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Erasure]:
     """Return the erasures of these exports, of any user."""
     rows = await session.execute(select(ERASURES).where(ERASURES.c.job_id.in_(job_ids)))

@@ -46,23 +46,24 @@ async def find_by_export_id(session: AsyncSession, user_id: str, export_id: str)
     return jobs[0] if jobs else None
 
 
-async def find_key_holder(
-    session: AsyncSession, user_id: str, output_key: str, *, now: float, excluding: str = ""
-) -> str | None:
-    """Return the id of the user's export that has this output key, except `excluding`.
+async def find_key_holders(
+    session: AsyncSession, user_id: str, output_keys: Sequence[str], *, now: float, excluding: str = ""
+) -> dict[str, str]:
+    """Return the ids of the user's exports that have these output keys, except `excluding`.
 
     Active and complete exports have their key. One that was cancelled while its output was moved to the key has it
     until that ends, one that was erased until its file can't come back.
     """
     has_file = and_(JOBS.c.status == Status.COMPLETE, JOBS.c.expiry_step < EXPIRED)
     has_key = or_(JOBS.c.status.in_(ACTIVE), has_file, JOBS.c.lease_until > now)
-    same = (JOBS.c.user_id == user_id, JOBS.c.output_key == output_key)
-    query = select(JOBS.c.job_id).where(*same, JOBS.c.job_id != excluding, has_key).limit(1)
-    holder: str | None = (await session.execute(query)).scalar_one_or_none()
-    if holder is not None:
-        return holder
-    erased = (ERASURES.c.user_id == user_id, ERASURES.c.output_key == output_key)
-    return (await session.execute(select(ERASURES.c.job_id).where(*erased).limit(1))).scalar_one_or_none()
+    same = (JOBS.c.user_id == user_id, JOBS.c.output_key.in_(output_keys))
+    jobs = select(JOBS.c.output_key, JOBS.c.job_id).where(*same, JOBS.c.job_id != excluding, has_key)
+    is_erased = (ERASURES.c.user_id == user_id, ERASURES.c.output_key.in_(output_keys))
+    erased = select(ERASURES.c.output_key, ERASURES.c.job_id).where(*is_erased)
+    holders: dict[str, str] = {}
+    for query in (erased, jobs) if output_keys else ():
+        holders |= {row.output_key: row.job_id for row in await session.execute(query)}
+    return holders
 
 
 async def get_any(session: AsyncSession, job_id: str) -> Job | None:

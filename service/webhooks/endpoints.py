@@ -44,8 +44,7 @@ async def check_url(egress: EgressClient, url: str, field: str) -> None:
         raise Invalid(f"{field}: {reason}", errors=[FieldError(loc=[field], msg=reason)]) from None
 
 
-async def create(
-    session: AsyncSession,
+def new_values(
     user_id: str,
     url: str,
     *,
@@ -55,9 +54,9 @@ async def create(
     export_filter: str | None = None,
     ed25519: bool = False,
     now: float,
-) -> Endpoint:
-    """Create an endpoint with a new secret, for all exports of the user or for `job_id` only."""
-    values = {
+) -> dict[str, object]:
+    """Return the columns of an endpoint with a new secret, for all exports of the user or for `job_id` only."""
+    return {
         "endpoint_id": ENDPOINT_PREFIX + new_id(now),
         "user_id": user_id,
         "job_id": job_id,
@@ -70,8 +69,20 @@ async def create(
         "created_at": now,
         "export_filter": export_filter,
     }
-    row = (await session.execute(insert(ENDPOINTS).values(values).returning(ENDPOINTS))).mappings().one()
-    return endpoint_from_row(row)
+
+
+async def create(session: AsyncSession, values: Mapping[str, object]) -> Endpoint:
+    """Create an endpoint with these columns."""
+    (endpoint,) = await create_all(session, [values])
+    return endpoint
+
+
+async def create_all(session: AsyncSession, values: Sequence[Mapping[str, object]]) -> list[Endpoint]:
+    """Create endpoints with these columns; return them in any order."""
+    if not values:
+        return []
+    rows = await session.execute(insert(ENDPOINTS).returning(ENDPOINTS), list(values))
+    return [endpoint_from_row(row) for row in rows.mappings()]
 
 
 async def get(session: AsyncSession, user_id: str, endpoint_id: str) -> Endpoint | None:

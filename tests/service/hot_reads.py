@@ -36,7 +36,7 @@ IN_ORDER = ExportFilter(
 
 HOT_READS: dict[str, Read] = {
     "get": lambda session: queries.get(session, USER, "a"),
-    "holder": lambda session: queries.find_key_holder(session, USER, "a.mp4", now=NOW),
+    "holder": lambda session: queries.find_key_holders(session, USER, ["a.mp4"], now=NOW),
     "active": lambda session: queries.list_active(session, USER),
     "recent": lambda session: queries.list_recent(session, USER, since=NOW),
     "unacknowledged": lambda session: queries.list_unacknowledged(session, USER),

@@ -47,6 +47,7 @@ _OVERLAY: Final = {
 _EXPORT: Final = {
     "job_id": _JOB_ID,
     "export_id": None,
+    "batch_id": None,
     "name": "Final, vertical",
     "type": "framing",
     "status": "complete",

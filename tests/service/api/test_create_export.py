@@ -16,6 +16,7 @@ JOB_FIELDS = {
     *(
         "job_id",
         "export_id",
+        "batch_id",
         "name",
         "type",
         "status",

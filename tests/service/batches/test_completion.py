@@ -64,7 +64,7 @@ async def submit_batch(database: Database, exports: int, batch_id: str = "batch_
 
 async def add_endpoint(database: Database) -> None:
     async with database.transaction() as session:
-        await endpoints.create(session, USER, "https://example.org/hook", now=NOW)
+        await endpoints.create(session, endpoints.new_values(USER, "https://example.org/hook", now=NOW))
 
 
 async def list_events(database: Database, batch_id: str = "batch_1") -> list[str]:

@@ -1,6 +1,7 @@
 """The use cases of exports, called as the routes call them, without HTTP."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from gpu.export_types.registry import parse_config
 from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage
-from service.exports.models import ExportRequest, Idempotency
+from service.exports.intake import Intake
+from service.exports.models import ExportLimits, ExportRequest, Idempotency
 from service.exports.service import ExportService
 from service.jobs import transitions
 from service.jobs.models import Job, Status
@@ -36,17 +38,11 @@ async def exports(
         path.parent.mkdir(parents=True)
         path.write_bytes(b"video")
     egress = EgressClient(EgressPolicy())
-    yield ExportService(
-        any_database,
-        storage,
-        egress,
-        FakeChanges(published.append),
-        runner="local",
-        max_queued=3,
-        attempt_limit=2,
-        head_start_seconds=600,
-        max_schedule_days=30,
+    limits = ExportLimits(
+        runner="local", max_queued=3, attempt_limit=2, head_start_seconds=600, max_schedule_days=30
     )
+    intake = Intake(storage, egress, limits, time.time)
+    yield ExportService(any_database, intake, FakeChanges(published.append), limits=limits)
     await egress.close()
 
 

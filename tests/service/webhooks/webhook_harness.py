@@ -75,7 +75,9 @@ class WebhookHarness:
 
     async def create_endpoint(self, url: str = URL, *, user: str = "ada", **options: Any) -> Endpoint:
         async with self.database.transaction() as session:
-            return await endpoints.create(session, user, url, **{"now": self.clock.now} | options)
+            return await endpoints.create(
+                session, endpoints.new_values(user, url, **{"now": self.clock.now} | options)
+            )
 
     async def submit_export(self, job_id: str, user: str = "ada") -> Job:
         async with self.database.transaction() as session:
