@@ -1,5 +1,6 @@
 """Options and arguments that several commands share."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -65,10 +66,20 @@ def open_client(server: str, token: str | None) -> Client:
 def command_group(help_text: str) -> typer.Typer:
     """Create a group whose help is plain text, which keeps the lines of examples."""
     return typer.Typer(
-        no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=help_text
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=help_text,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
 
 def examples(*lines: str) -> str:
     """Format the examples below the help of a command."""
-    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+    return literal_lines("Examples:", lines)
+
+
+def literal_lines(title: str, lines: Iterable[str]) -> str:
+    """Format lines that the help must not wrap."""
+    return "\n".join(("\b", title, *(f"  {line}" for line in lines)))

@@ -10,7 +10,7 @@ from rich.table import Table
 from framehook.models import Uploads
 from framehook.settings import DEFAULT_URL
 from service.cli.console import escape_cell, print_table, to_printable
-from service.cli.errors import print_errors
+from service.cli.errors import confirm, print_errors
 from service.cli.options import AsJson, Limit, Server, Token, Yes, command_group, examples, open_client
 
 uploads = command_group("Manage uploaded files.")
@@ -48,6 +48,6 @@ def delete(key: Key, *, yes: Yes = False, server: Server = DEFAULT_URL, token: T
     """Delete an uploaded file that no active export reads."""
     with print_errors(), open_client(server, token) as client:
         if not yes:
-            typer.confirm(f"Delete {key}?", abort=True)
+            confirm(f"Delete {to_printable(key)}?", "--yes")
         client.delete_upload(key)
         typer.echo(to_printable(f"{key} is deleted."))

@@ -1,13 +1,41 @@
-"""The commands that change exports: cancel, retry, purge."""
+"""The commands that change exports: edit, cancel, retry, purge."""
 
 import typer
 
+from framehook import FramehookError
 from framehook.settings import DEFAULT_URL
 from service.cli.console import to_printable
-from service.cli.errors import print_errors
+from service.cli.errors import confirm, print_errors
+from service.cli.exports import labels, schedule
 from service.cli.exports.check import validate_output_path
 from service.cli.exports.follow import command_line, follow, print_job
 from service.cli.options import AsJson, JobId, Output, Server, Token, Watch, Yes, open_client
+
+
+def edit(
+    job_id: JobId,
+    *,
+    name: labels.Name = None,
+    metadata: labels.Metadata = None,
+    project_id: labels.ProjectId = None,
+    priority: schedule.NewPriority = None,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change the name, metadata, project or priority of an export.
+
+    An empty value removes what it names: --name "". The metadata is replaced as a whole. The priority can change until
+    the export starts.
+    """
+    with print_errors(), open_client(server, token) as client:
+        edits = labels.to_edits(name, metadata, project_id)
+        if priority is not None:
+            edits["priority"] = priority.value
+        if not edits:
+            raise FramehookError("give what should change: --name, --metadata, --project-id or --priority")
+        job = client.edit(job_id, **edits)
+        print_job(job, f"Export {job.job_id} is changed.", as_json)
 
 
 def cancel(job_id: JobId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
@@ -47,6 +75,6 @@ def purge(job_id: JobId, *, yes: Yes = False, server: Server = DEFAULT_URL, toke
     """
     with print_errors(), open_client(server, token) as client:
         if not yes:
-            typer.confirm(f"Erase the export {job_id} and its file for good?", abort=True)
+            confirm(f"Erase the export {to_printable(job_id)} and its file for good?", "--yes")
         client.purge(job_id)
         typer.echo(to_printable(f"The export {job_id} is erased."))

@@ -44,6 +44,8 @@ def validate_output_path(output: Path | None) -> Path | None:
         return None
     if output.is_dir():
         raise FramehookError(f"{output} is a folder; give the name of the file to save to")
+    if output.exists() and not output.is_file():
+        raise FramehookError(f"{output} is not a regular file; save to a file of another name")
     if not output.parent.is_dir():
         raise FramehookError(f"folder {output.parent} does not exist; create it, or save elsewhere")
     return output

@@ -2,9 +2,10 @@
 
 import typer
 
-from service.cli.exports.change import cancel, purge, retry
+from service.cli.exports.change import cancel, edit, purge, retry
 from service.cli.exports.create import export
-from service.cli.exports.read import list_, watch
+from service.cli.exports.download import download
+from service.cli.exports.read import list_, show, watch
 from service.cli.exports.sample import sample
 from service.cli.exports.types import types
 from service.cli.options import examples
@@ -18,6 +19,7 @@ def add_commands(app: typer.Typer) -> None:
             "framehook export match.mp4 --type framing --config crop.json -o out.mp4",
         )
     )(export)
+    app.command(epilog=examples("framehook show JOB", "framehook show JOB --json"))(show)
     app.command(epilog=examples("framehook watch JOB", "framehook watch JOB --output vertical.mp4"))(watch)
     app.command(
         "list",
@@ -25,6 +27,20 @@ def add_commands(app: typer.Typer) -> None:
             "framehook list --status processing --limit 50", "framehook list --metadata order=A-1024"
         ),
     )(list_)
+    app.command(
+        epilog=examples(
+            "framehook download JOB",
+            "framehook download JOB --output vertical.mp4 --force",
+            "framehook download JOB --output - | ffprobe -",
+        )
+    )(download)
+    app.command(
+        epilog=examples(
+            'framehook edit JOB --name "First goal" --metadata order=A-1024',
+            "framehook edit JOB --priority high",
+            'framehook edit JOB --name ""',
+        )
+    )(edit)
     app.command(epilog=examples("framehook cancel JOB"))(cancel)
     app.command(epilog=examples("framehook retry JOB --watch"))(retry)
     app.command(epilog=examples("framehook purge JOB", "framehook purge JOB --yes"))(purge)

@@ -1,14 +1,15 @@
 """The command that uploads a video and creates an export of it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from framehook import Export
 from framehook.settings import DEFAULT_URL
 from gpu.export_types.registry import BUILT_IN
 from service.cli.errors import print_errors
-from service.cli.exports import labels, schedule
+from service.cli.exports import labels, schedule, webhook
 from service.cli.exports.check import check_config, check_video, read_config, validate_output_path
 from service.cli.exports.follow import command_line, follow, open_display, print_job
 from service.cli.exports.submission import Submission
@@ -18,14 +19,19 @@ from service.jobs.queue.priorities import Priority
 TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
 
 
+File = Annotated[Path, typer.Argument(metavar="FILE", help="Video to export.")]
+Type = Annotated[str, typer.Option("--type", metavar="TYPE", help=f"Type of the export: {TYPES}.")]
+Config = Annotated[
+    str,
+    typer.Option(metavar="FILE|JSON", help="Parameters of the type: a JSON file, or the JSON itself."),
+]
+
+
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Video to export.")],
+    file: File,
     *,
-    type_: Annotated[str, typer.Option("--type", metavar="TYPE", help=f"Type of the export: {TYPES}.")],
-    config: Annotated[
-        str,
-        typer.Option(metavar="FILE|JSON", help="Parameters of the type: a JSON file, or the JSON itself."),
-    ] = "{}",
+    type_: Type,
+    config: Config = "{}",
     name: labels.Name = None,
     metadata: labels.Metadata = None,
     project_id: labels.ProjectId = None,
@@ -33,6 +39,11 @@ def export(
     not_before: schedule.NotBefore = None,
     start_within: schedule.StartWithin = None,
     deadline: schedule.Deadline = None,
+    expires_in_days: schedule.ExpiresInDays = None,
+    webhook_url: webhook.Url = None,
+    webhook_event: webhook.Events = None,
+    export_id: labels.ExportId = None,
+    idempotency_key: labels.IdempotencyKey = None,
     watch: Watch = False,
     output: Output = None,
     server: Server = DEFAULT_URL,
@@ -41,17 +52,29 @@ def export(
 ) -> None:
     """Upload a video and create an export of it."""
     with print_errors(), open_client(server, token) as client:
-        parameters = read_config(config)
-        check_video(file)
-        check_config(type_, parameters)
+        parameters = _read_parameters(file, type_, config)
         target = validate_output_path(output)
-        options = labels.to_labels(name, metadata, project_id)
-        options |= schedule.to_schedule(priority, not_before, start_within, deadline)
-        job = Submission(client, file, options).run(type_, parameters, lambda: open_display(as_json))
+        options = labels.to_labels(name, metadata, project_id, export_id)
+        options |= schedule.to_schedule(priority, not_before, start_within, deadline, expires_in_days)
+        options |= webhook.to_webhook(webhook_url, webhook_event)
+        submission = Submission(client, file, options, idempotency_key)
+        job = submission.run(type_, parameters, lambda: open_display(as_json))
+        _print_secret(job, as_json)
         if watch or target:
             follow(client, job, target, as_json)
-        print_job(
-            job,
-            f"Export {job.job_id} is {job.status}. Watch it: {command_line('watch', client, job)}",
-            as_json,
-        )
+        hint = f"Watch it: {command_line('watch', client, job)}"
+        print_job(job, f"Export {job.job_id} is {job.status}. {hint}", as_json)
+
+
+def _read_parameters(file: Path, type_: str, config: str) -> dict[str, Any]:
+    """Return the parameters of an export that a service can take; raises FramehookError."""
+    parameters = read_config(config)
+    check_video(file)
+    check_config(type_, parameters)
+    return parameters
+
+
+def _print_secret(job: Export, as_json: bool) -> None:
+    """Print the secret of the export's own endpoint, which no later answer has."""
+    if job.webhook is not None and not as_json:
+        typer.echo(f"Webhook secret (shown only once): {job.webhook.secret}")

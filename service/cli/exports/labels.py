@@ -6,9 +6,21 @@ from typing import Annotated
 
 import typer
 
-from framehook.options import ExportOptions
+from framehook.options import ExportEdits, ExportOptions
 from service.jobs.models import Status
 
+ExportId = Annotated[
+    str | None,
+    typer.Option(
+        "--export-id", metavar="ID", help="Id of your choice; an export that has it already is returned."
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key", metavar="KEY", help="The same command with the same key creates one export."
+    ),
+]
 Name = Annotated[str | None, typer.Option("--name", metavar="TEXT", help="What people call the export.")]
 ProjectId = Annotated[
     str | None, typer.Option("--project-id", metavar="ID", help="The project of the export.")
@@ -71,9 +83,28 @@ CreatedBefore = Annotated[
 ]
 
 
-def to_labels(name: str | None, metadata: Sequence[str] | None, project_id: str | None) -> ExportOptions:
+def to_labels(
+    name: str | None, metadata: Sequence[str] | None, project_id: str | None, export_id: str | None
+) -> ExportOptions:
     """Return the fields of a new export for these options; raises BadParameter."""
-    return {"name": name, "metadata": parse_metadata(metadata), "project_id": project_id}
+    return {
+        "name": name,
+        "metadata": parse_metadata(metadata),
+        "project_id": project_id,
+        "export_id": export_id,
+    }
+
+
+def to_edits(name: str | None, metadata: Sequence[str] | None, project_id: str | None) -> ExportEdits:
+    """Return the fields to change for these options; an empty value removes one. Raises BadParameter."""
+    edits: ExportEdits = {}
+    if name is not None:
+        edits["name"] = name or None
+    if metadata is not None:
+        edits["metadata"] = None if metadata == [""] else parse_metadata(metadata)
+    if project_id is not None:
+        edits["project_id"] = project_id or None
+    return edits
 
 
 def parse_metadata(items: Sequence[str] | None) -> dict[str, str]:

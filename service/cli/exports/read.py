@@ -1,4 +1,4 @@
-"""The commands that read exports: watch, list."""
+"""The commands that read exports: show, watch, list."""
 
 from datetime import UTC, datetime
 from itertools import islice
@@ -9,12 +9,22 @@ import typer
 from framehook.models import Exports
 from framehook.options import Filters
 from framehook.settings import DEFAULT_URL
-from service.cli.console import exports_table, print_table
+from service.cli.console import exports_table, print_table, timeline_lines
 from service.cli.errors import print_errors
 from service.cli.exports import labels
 from service.cli.exports.check import validate_output_path
 from service.cli.exports.follow import follow
 from service.cli.options import AsJson, JobId, Limit, Output, Server, Token, open_client
+from service.cli.records import print_record
+
+
+def show(job_id: JobId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False) -> None:
+    """Show all that is known of an export, and its timeline."""
+    with print_errors(), open_client(server, token) as client:
+        job = client.get(job_id)
+        print_record(job, as_json=as_json)
+        if not as_json:
+            typer.echo("\n".join(("", *timeline_lines(client.timeline(job)))))
 
 
 def watch(
@@ -27,7 +37,8 @@ def watch(
 ) -> None:
     """Show the progress of an export until it has ended.
 
-    The exit status is 0 if the export is complete, 1 if it failed or was cancelled.
+    The exit status is 0 if the export is complete, 1 if it failed or was cancelled. Ctrl-C ends the command, not the
+    export.
     """
     with print_errors(), open_client(server, token) as client:
         follow(client, client.get(job_id), validate_output_path(output), as_json)

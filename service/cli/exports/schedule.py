@@ -13,6 +13,9 @@ Priority = Annotated[
     PriorityName,
     typer.Option("--priority", help="Start before your normal exports that came minutes earlier, or after."),
 ]
+NewPriority = Annotated[
+    PriorityName | None, typer.Option("--priority", help="Start before your other exports, or after them.")
+]
 NotBefore = Annotated[
     datetime | None,
     typer.Option("--not-before", metavar="TIME", parser=parse_moment, help="Start at this time or later."),
@@ -29,10 +32,20 @@ Deadline = Annotated[
         "--deadline", metavar="SECONDS", min=1, help="Fail if the export is not complete after this time."
     ),
 ]
+ExpiresInDays = Annotated[
+    int | None,
+    typer.Option(
+        "--expires-in-days", metavar="DAYS", min=1, help="Delete the file so many days after today."
+    ),
+]
 
 
 def to_schedule(
-    priority: PriorityName, not_before: datetime | None, start_within: float | None, deadline: float | None
+    priority: PriorityName,
+    not_before: datetime | None,
+    start_within: float | None,
+    deadline: float | None,
+    expires_in_days: int | None,
 ) -> ExportOptions:
     """Return the fields of a new export for these options."""
     return {
@@ -40,4 +53,5 @@ def to_schedule(
         "not_before": not_before,
         "start_within_seconds": start_within,
         "deadline_seconds": deadline,
+        "expires_in_days": expires_in_days,
     }

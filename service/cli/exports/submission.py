@@ -21,11 +21,17 @@ OpenDisplay = Callable[[], AbstractContextManager[ProgressDisplay]]
 class Submission:
     """The export of one file; what is stored of it is remembered until the export exists."""
 
-    def __init__(self, client: Client, file: Path, options: ExportOptions) -> None:
-        """`options` are the optional fields of the export."""
+    def __init__(
+        self, client: Client, file: Path, options: ExportOptions, idempotency_key: str | None = None
+    ) -> None:
+        """`options` are the optional fields of the export.
+
+        With an idempotency key the upload is remembered for a day, so that a repeated command sends the same request.
+        """
         self._client = client
         self._file = file
         self._options = options
+        self._idempotency_key = idempotency_key
         self._state = ResumeState(default_folder())
 
     def run(self, type_: str, parameters: dict[str, Any], open_display: OpenDisplay) -> Export:
@@ -48,13 +54,19 @@ class Submission:
         if self._state.load_key(self._client.base_url, self._file) is not None:
             hint += "; the next export of this file uses it without another upload"
         try:
-            job = self._client.create_export(type_, config, **self._options)
+            job = self._client.create_export(
+                type_, config, idempotency_key=self._idempotency_key, **self._options
+            )
         except KeyboardInterrupt:
-            exit_with(INTERRUPTED_STATUS, f"interrupted\n{hint}")
+            exit_with(
+                INTERRUPTED_STATUS,
+                f"interrupted; `framehook list` shows whether the export was created\n{hint}",
+            )
         except FramehookError as error:
             error.add_note(hint)
             raise
-        self._forget()
+        if self._idempotency_key is None:
+            self._forget()
         return job
 
     def _upload(self, open_display: OpenDisplay) -> str:

@@ -12,7 +12,7 @@ from infra.database.factory import open_database
 from infra.database.sqlite import sqlite_url
 from infra.storage import StorageError
 from service.cli.console import to_printable
-from service.cli.errors import FAILED_STATUS, exit_with
+from service.cli.errors import FAILED_STATUS, confirm, exit_with
 from service.cli.options import AsJson, Yes, command_group, examples
 from service.exports.user_erasure import Receipt, UserEraser
 from service.factories import create_storage, load_master_keys
@@ -42,7 +42,7 @@ def erase(
     """
     settings = load_settings_or_exit()
     if not (dry_run or yes):
-        typer.confirm(f"Erase everything of the user {user} for good?", abort=True)
+        confirm(f"Erase everything of the user {to_printable(user)} for good?", "--yes")
     try:
         receipt = asyncio.run(_erase(settings, user, dry_run=dry_run))
     except (StorageError, OSError, *DATABASE_ERRORS) as error:

@@ -3,8 +3,19 @@
 import typer
 
 from service.cli.options import command_group, examples
-from service.cli.webhooks.deliveries import deliveries, recover, send_test
-from service.cli.webhooks.endpoints import add, enable, list_, remove, rotate
+from service.cli.webhooks.deliveries import deliveries, recover, redeliver, send_test
+from service.cli.webhooks.endpoints import (
+    add,
+    disable,
+    enable,
+    list_,
+    public_key,
+    remove,
+    rotate,
+    show,
+    update,
+)
+from service.cli.webhooks.verify import verify
 
 
 def create_group() -> typer.Typer:
@@ -14,13 +25,31 @@ def create_group() -> typer.Typer:
         epilog=examples(
             "framehook webhooks add https://example.org/hook",
             "framehook webhooks add https://example.org/hook --event export.completed",
+            "framehook webhooks add https://example.org/hook --metadata plan=pro",
         )
     )(add)
     group.command("list", epilog=examples("framehook webhooks list"))(list_)
-    group.command("test", epilog=examples("framehook webhooks test ID"))(send_test)
-    group.command(epilog=examples("framehook webhooks deliveries ID --state failed"))(deliveries)
-    group.command(epilog=examples("framehook webhooks recover ID --hours 6"))(recover)
+    group.command(epilog=examples("framehook webhooks show ID"))(show)
+    group.command(
+        epilog=examples(
+            "framehook webhooks update ID --url https://example.org/other-hook",
+            "framehook webhooks update ID --project-id 7",
+            "framehook webhooks update ID --no-filter",
+        )
+    )(update)
+    group.command(epilog=examples("framehook webhooks disable ID"))(disable)
     group.command(epilog=examples("framehook webhooks enable ID", "framehook webhooks recover ID"))(enable)
     group.command(epilog=examples("framehook webhooks rotate ID"))(rotate)
+    group.command("public-key", epilog=examples("framehook webhooks public-key ID"))(public_key)
     group.command(epilog=examples("framehook webhooks remove ID"))(remove)
+    group.command("test", epilog=examples("framehook webhooks test ID"))(send_test)
+    group.command(
+        epilog=examples(
+            "framehook webhooks verify request.txt --secret whsec_…",
+            "framehook webhooks verify request.txt --endpoint ID --json",
+        )
+    )(verify)
+    group.command(epilog=examples("framehook webhooks deliveries ID --state failed"))(deliveries)
+    group.command(epilog=examples("framehook webhooks redeliver ID DELIVERY"))(redeliver)
+    group.command(epilog=examples("framehook webhooks recover ID --hours 6"))(recover)
     return group

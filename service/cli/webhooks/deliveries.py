@@ -15,7 +15,8 @@ from framehook.webhook_models import DeliveriesPage, RecoveryResult
 from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import FAILED_STATUS, print_errors
 from service.cli.options import AsJson, Limit, Server, Token, open_client
-from service.cli.webhooks.output import EndpointId, create_table, format_time, print_result
+from service.cli.webhooks.options import EndpointId
+from service.cli.webhooks.output import create_table, format_time, print_result
 from service.webhooks.models import DeliveryState
 
 _COLORS = {"delivered": "green", "failed": "red", "superseded": "yellow", "pending": "cyan"}
@@ -62,6 +63,28 @@ def deliveries(
             print_table(_deliveries_table(deliveries))
         else:
             typer.echo("There are no deliveries.")
+
+
+def redeliver(
+    endpoint_id: EndpointId,
+    delivery_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="DELIVERY", help="Id of the delivery, as `framehook webhooks deliveries` shows it."
+        ),
+    ],
+    *,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a delivery again.
+
+    It has the same webhook-id as before, also if the endpoint has accepted it already.
+    """
+    with print_errors(), open_client(server, token) as client:
+        delivery = client.webhooks.redeliver(endpoint_id, delivery_id)
+        print_result(delivery, f"Delivery {delivery.delivery_id} is {delivery.state} again.", as_json)
 
 
 def recover(

@@ -7,47 +7,53 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from framehook import Endpoint
+from framehook import Endpoint, FramehookError
 from framehook.settings import DEFAULT_URL
-from framehook.webhook_models import Endpoints
+from framehook.webhook_models import Endpoints, PublicKeys
 from service.cli.console import escape_cell, print_table, to_printable
 from service.cli.errors import print_errors
+from service.cli.exports import labels
 from service.cli.options import AsJson, Server, Token, open_client
-from service.cli.webhooks.output import EndpointId, create_table, format_time, print_result
-from service.webhooks.models import WebhookEvent
+from service.cli.records import print_record
+from service.cli.webhooks.options import EndpointId, Events, NewEvents, to_events, to_filter
+from service.cli.webhooks.output import create_table, format_time, print_result
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="URL that receives the events.")]
+Description = Annotated[
+    str | None, typer.Option("--description", metavar="TEXT", help="Description, for your own use.")
+]
 
 
 def add(
-    url: Annotated[str, typer.Argument(metavar="URL", help="URL that receives the events.")],
+    url: Url,
     *,
-    event: Annotated[
-        list[WebhookEvent] | None,
-        typer.Option(
-            metavar="EVENT",
-            help="Event to send: export.started, export.progress, export.completed, export.failed, "
-            "export.cancelled, export.expired or export.erased; repeat for several.  "
-            "[default: all but export.progress]",
-            show_default=False,
-        ),
-    ] = None,
-    description: Annotated[
-        str, typer.Option(metavar="TEXT", help="Description, for your own use.", show_default=False)
-    ] = "",
+    event: Events = None,
+    description: Description = None,
     ed25519: Annotated[
         bool, typer.Option("--ed25519", help="Also sign with an Ed25519 key pair, and print the public key.")
     ] = False,
+    status: labels.StatusFilter = None,
+    type_: labels.TypeFilter = None,
+    project_id: labels.ProjectFilter = None,
+    metadata: labels.MetadataFilter = None,
+    created_after: labels.CreatedAfter = None,
+    created_before: labels.CreatedBefore = None,
     server: Server = DEFAULT_URL,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
     """Add an endpoint and print its secret.
 
-    The secret is shown only once; deliveries are signed with it.
+    The secret is shown only once; deliveries are signed with it. The endpoint gets the events of all exports, or of
+    those for which the conditions hold.
     """
     with print_errors(), open_client(server, token) as client:
-        events = [event_type.value for event_type in event or ()]
         endpoint = client.webhooks.create(
-            url, events=events or None, description=description, ed25519=ed25519
+            url,
+            events=to_events(event),
+            filter=to_filter(status, type_, project_id, metadata, created_after, created_before),
+            description=description or "",
+            ed25519=ed25519,
         )
         key = f"\nPublic key: {endpoint.public_key}" if endpoint.public_key else ""
         sentence = f"Endpoint {endpoint.id} was added.\nSecret (shown only once): {endpoint.secret}{key}"
@@ -66,6 +72,52 @@ def list_(server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = F
             typer.echo("There are no webhooks.")
 
 
+def show(
+    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """Show all that is known of an endpoint, but its secret."""
+    with print_errors(), open_client(server, token) as client:
+        print_record(client.webhooks.get(endpoint_id), as_json=as_json)
+
+
+def update(
+    endpoint_id: EndpointId,
+    *,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="URL that receives the events.")
+    ] = None,
+    event: NewEvents = None,
+    description: Description = None,
+    no_filter: Annotated[
+        bool, typer.Option("--no-filter", help="Send the events of all exports again.")
+    ] = False,
+    status: labels.StatusFilter = None,
+    type_: labels.TypeFilter = None,
+    project_id: labels.ProjectFilter = None,
+    metadata: labels.MetadataFilter = None,
+    created_after: labels.CreatedAfter = None,
+    created_before: labels.CreatedBefore = None,
+    server: Server = DEFAULT_URL,
+    token: Token = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change an endpoint.
+
+    The conditions for exports replace all that were set before.
+    """
+    with print_errors(), open_client(server, token) as client:
+        conditions = to_filter(status, type_, project_id, metadata, created_after, created_before)
+        if no_filter and conditions:
+            raise FramehookError("--no-filter removes all conditions; give it without others")
+        changes = (url, to_events(event), description, {} if no_filter else conditions)
+        if all(change is None for change in changes):
+            raise FramehookError("give what should change: see `framehook webhooks update --help`")
+        endpoint = client.webhooks.update(
+            endpoint_id, url=changes[0], events=changes[1], description=changes[2], filter=changes[3]
+        )
+        print_result(endpoint, f"Endpoint {endpoint.id} is changed.", as_json)
+
+
 def enable(
     endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
 ) -> None:
@@ -76,6 +128,27 @@ def enable(
     with print_errors(), open_client(server, token) as client:
         endpoint = client.webhooks.update(endpoint_id, enabled=True)
         print_result(endpoint, f"Endpoint {endpoint.id} is enabled.", as_json)
+
+
+def disable(
+    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """Disable an endpoint: it gets no events until it is enabled."""
+    with print_errors(), open_client(server, token) as client:
+        endpoint = client.webhooks.update(endpoint_id, enabled=False)
+        print_result(endpoint, f"Endpoint {endpoint.id} is disabled.", as_json)
+
+
+def public_key(
+    endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None, as_json: AsJson = False
+) -> None:
+    """Print the public keys of an endpoint, newest first.
+
+    It has one if it was added with --ed25519, and a second one for a day after a rotation.
+    """
+    with print_errors(), open_client(server, token) as client:
+        keys = client.webhooks.get_public_keys(endpoint_id)
+        print_result(PublicKeys(keys), "\n".join(keys), as_json)
 
 
 def rotate(
@@ -91,7 +164,7 @@ def rotate(
         print_result(endpoint, f"New secret (shown only once): {endpoint.secret}\n{until}", as_json)
 
 
-def remove(endpoint_id: EndpointId, server: Server = DEFAULT_URL, token: Token = None) -> None:
+def remove(endpoint_id: EndpointId, *, server: Server = DEFAULT_URL, token: Token = None) -> None:
     """Remove an endpoint and all of its deliveries."""
     with print_errors(), open_client(server, token) as client:
         client.webhooks.delete(endpoint_id)

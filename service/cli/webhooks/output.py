@@ -1,17 +1,12 @@
-"""What the commands on webhooks share."""
+"""Print what the commands on webhooks have in common."""
 
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
 import typer
 from rich.table import Table
 
 from service.cli.console import to_printable
-
-EndpointId = Annotated[
-    str, typer.Argument(metavar="ID", help="Id of the endpoint, as `framehook webhooks list` shows it.")
-]
 
 
 def format_time(time: datetime | None) -> str:

@@ -6,18 +6,18 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, BinaryIO, Self, Unpack
 
 from framehook.async_webhooks import AsyncWebhooks
 from framehook.errors import Conflict
 from framehook.export_calls import ExportCalls
 from framehook.http_client import DEFAULT_RETRIES, HttpClient
-from framehook.models import Export
+from framehook.models import Export, Output
 from framehook.options import ExportOptions, ExportOrId, Filters, ignore, job_id_of
 from framehook.settings import Token, TokenSource, parse_url
 from framehook.streams.stream_reader import OnDisconnect
-from framehook.streams.watch import ExportsWatch, export_path, raise_unless_complete, watch_export
-from framehook.transfers.download import download_output, target_of
+from framehook.streams.watch import ExportsWatch, raise_unless_complete, watch_export
+from framehook.transfers.download import download_output, download_path, target_of, write_output
 from framehook.transfers.resume_state import ResumeState, default_folder
 from framehook.transfers.source_file import Source, SourceFile
 from framehook.transfers.upload import OnBytes, Upload
@@ -137,15 +137,26 @@ class AsyncClient(ExportCalls):
         The file appears once it is complete and its checksum matches. An interrupted download leaves a file that ends
         with `.part`, from which the next one goes on.
         """
+        job, output = await self._load_output(export)
+        target = await self._http.transport.call(target_of, Path(path), job.output_key or job.job_id)
+        await download_output(self._http, download_path(job), target, output, on_progress)
+        return target
+
+    async def download_to(self, export: ExportOrId, file: BinaryIO, *, on_progress: OnBytes = ignore) -> None:
+        """Write the result to an open binary file as it arrives, such as a pipe.
+
+        Raises CorruptTransfer at the end if the checksum of what was written is wrong.
+        """
+        job, output = await self._load_output(export)
+        await write_output(self._http, download_path(job), file, output, on_progress)
+
+    async def _load_output(self, export: ExportOrId) -> tuple[Export, Output]:
         if not (isinstance(export, Export) and export.output):
             export = await self.get(export)
         if export.output is None:
             detail = f"The export is {export.status}; its file can be downloaded once it is complete."
             raise Conflict(409, detail, code="not_complete")
-        target = await self._http.transport.call(target_of, Path(path), export.output_key or export.job_id)
-        url = f"{export_path(export.job_id)}/download"
-        await download_output(self._http, url, target, export.output, on_progress)
-        return target
+        return export, export.output
 
     async def export(
         self,

@@ -1,12 +1,21 @@
 """Calls on webhooks: endpoints, secrets and the log of deliveries."""
 
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from framehook.http_client import HttpClient
-from framehook.webhook_models import DeliveriesPage, Delivery, Endpoint, Endpoints, RecoveryResult
+from framehook.webhook_models import (
+    DeliveriesPage,
+    Delivery,
+    Endpoint,
+    Endpoints,
+    PublicKeys,
+    RecoveryResult,
+    Verification,
+)
 
 PAGE_LIMIT = 100
 POLL_SECONDS = 0.2
@@ -77,6 +86,29 @@ class AsyncWebhooks:
         Sent once, since a second request would replace it again.
         """
         return await self._http.load(Endpoint, "POST", f"{_path(endpoint_id)}/rotate", is_idempotent=False)
+
+    async def get_public_keys(self, endpoint_id: str) -> tuple[str, ...]:
+        """Return the ed25519 keys that verify `v1a` signatures, newest first; NotFound if the endpoint has none."""
+        path = f"{_path(endpoint_id)}/public-key"
+        return (await self._http.load(PublicKeys, "GET", path)).public_keys
+
+    async def diagnose(
+        self,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        endpoint_id: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Verification:
+        """Ask the service whether a message that was received is valid and, if not, why.
+
+        Without `endpoint_id`, its `webhook-id` says which endpoint received it. Its age is checked at
+        `received_at`, or else now.
+        """
+        message: dict[str, object] = {"headers": dict(headers), "body_base64": b64encode(body).decode()}
+        message |= {} if endpoint_id is None else {"id": endpoint_id}
+        message |= {} if received_at is None else {"received_at": received_at.astimezone().isoformat()}
+        return await self._http.load(Verification, "POST", "/api/webhooks/verify", body=message)
 
     async def send_test(self, endpoint_id: str) -> Delivery:
         """Send a test event; return its delivery once it has ended, or after half a minute."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, BinaryIO, Self, Unpack
 
 from framehook.async_client import AsyncClient, OnState
 from framehook.estimates import Estimate
@@ -112,6 +112,10 @@ class Client:
     ) -> Path:
         """Save the result to a file or into a folder, and return its path."""
         return run(self._client.download(export, path, on_progress=on_progress))
+
+    def download_to(self, export: ExportOrId, file: BinaryIO, *, on_progress: OnBytes = ignore) -> None:
+        """Write the result to an open binary file as it arrives, such as a pipe."""
+        run(self._client.download_to(export, file, on_progress=on_progress))
 
     def export(
         self,

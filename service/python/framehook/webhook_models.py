@@ -87,3 +87,21 @@ class RecoveryResult(msgspec.Struct, frozen=True):
     """How many deliveries were created."""
 
     recovered: int
+
+
+class PublicKeys(msgspec.Struct, frozen=True):
+    """The ed25519 keys of an endpoint as `whpk_…`, the newest first."""
+
+    public_keys: tuple[str, ...]
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a received message is valid; `detail` says in sentences what is wrong, `problems` in codes."""
+
+    valid: bool
+    detail: str
+    problem: str | None = None
+    problems: tuple[str, ...] = ()
+    header: str | None = None
+    clock_off_seconds: int | None = None
+    id: str = ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from framehook.async_webhooks import PAGE_LIMIT, AsyncWebhooks
 from framehook.transports.blocking import iterate, run
-from framehook.webhook_models import DeliveriesPage, Delivery, Endpoint
+from framehook.webhook_models import DeliveriesPage, Delivery, Endpoint, Verification
 
 
 class Webhooks:
@@ -61,6 +61,21 @@ class Webhooks:
     def rotate_secret(self, endpoint_id: str) -> Endpoint:
         """Replace the secret, which only this answer has; the old one signs for another day."""
         return run(self._client.rotate_secret(endpoint_id))
+
+    def get_public_keys(self, endpoint_id: str) -> tuple[str, ...]:
+        """Return the ed25519 keys that verify `v1a` signatures, newest first; NotFound if the endpoint has none."""
+        return run(self._client.get_public_keys(endpoint_id))
+
+    def diagnose(
+        self,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        endpoint_id: str | None = None,
+        received_at: datetime | None = None,
+    ) -> Verification:
+        """Ask the service whether a message that was received is valid and, if not, why."""
+        return run(self._client.diagnose(headers, body, endpoint_id=endpoint_id, received_at=received_at))
 
     def send_test(self, endpoint_id: str) -> Delivery:
         """Send a test event; return its delivery once it has ended, or after half a minute."""

@@ -1,75 +1,26 @@
 """The command line against the service on a real socket: output, errors and exit status."""
 
 import asyncio
-import hashlib
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from framehook import Client
-from service.cli.main import app
+from tests.service.cli.commands import (
+    CONTENT,
+    CommandResult,
+    complete,
+    export_command,
+    run,
+    run_on,
+    submit_export,
+)
 from tests.support.fakes import FakeRun
 from tests.support.live_server import FRAMING, DurableRunner, LiveServer, free_port, serve_app, settings_on
-from tests.support.small_mp4 import make_video
-
-CONTENT = make_video(b"the exported video")
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """Exit status and output of a command."""
-
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-async def server(data_dir: Path) -> AsyncIterator[LiveServer]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(serve_app(settings_on(free_port(), data_dir), DurableRunner()))
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "match.mp4"
-    path.write_bytes(b"video")
-    return path
-
-
-def run(*words: str | Path, **environment: str) -> CommandResult:
-    known = {"FRAMEHOOK_URL": "http://127.0.0.1:9", "COLUMNS": "200", "FRAMEHOOK_TOKEN": ""}
-    result = CliRunner().invoke(app, [str(word) for word in words], env=known | environment)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return CommandResult(result.exit_code, result.stdout, result.stderr)
-
-
-async def run_on(server: LiveServer, *words: str | Path) -> CommandResult:
-    return await asyncio.to_thread(run, *words, FRAMEHOOK_URL=server.url)
-
-
-def export_command(source: Path, *more: str | Path) -> tuple[str | Path, ...]:
-    return ("export", source, "--type", "framing", "--config", json.dumps(FRAMING), *more)
-
-
-async def complete(server: LiveServer, run: FakeRun) -> None:
-    server.write_output(run, CONTENT)
-    checksum = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-    assert (await run.report_completed(size=len(CONTENT), checksum=checksum)).status_code == 200
-
-
-async def submit_export(server: LiveServer, source: Path) -> str:
-    job: dict[str, Any] = json.loads((await run_on(server, *export_command(source, "--json"))).out)
-    return str(job["job_id"])
 
 
 async def test_an_export_is_submitted_with_the_key_of_the_upload(server: LiveServer, source: Path) -> None:
@@ -126,7 +77,7 @@ async def test_an_export_is_cancelled_and_retried(server: LiveServer, source: Pa
     assert (cancelled.status, cancelled.out) == (0, f"Export {job_id} is cancelled.\n")
     assert (watched.status, watched.err) == (1, "framehook: The export was cancelled.\n")
     assert (again.status, again.out.split(". ")[0]) == (0, f"Export {job_id} is pending again")
-    assert (twice.status, twice.err) == (2, "framehook: Only a failed or cancelled export can be retried.\n")
+    assert (twice.status, twice.err) == (4, "framehook: Only a failed or cancelled export can be retried.\n")
 
 
 async def test_an_export_is_named_by_the_id_that_its_client_chose(server: LiveServer, source: Path) -> None:
@@ -180,9 +131,9 @@ async def test_a_rejection_shows_the_invalid_fields(server: LiveServer, source: 
 
 
 async def test_an_unknown_export_is_reported_in_a_sentence(server: LiveServer) -> None:
-    for command in ("watch", "cancel", "retry"):
+    for command in ("show", "watch", "download", "cancel", "retry"):
         result = await run_on(server, command, "unknown")
-        assert result == CommandResult(2, "", "framehook: The export does not exist.\n")
+        assert result == CommandResult(3, "", "framehook: The export does not exist.\n")
 
 
 async def test_ctrl_c_leaves_the_export_running(server: LiveServer, source: Path) -> None:
@@ -230,10 +181,6 @@ async def test_a_restart_is_reported_once(data_dir: Path, source: Path) -> None:
 
 
 BAD = {
-    "no service": (
-        ["list"],
-        "framehook: http://127.0.0.1:9 can't be reached: connection refused; start it with `framehook serve`",
-    ),
     "no file": (["export", "none.mp4", "--type", "overlay"], "framehook: file none.mp4 does not exist"),
     "no configuration": (
         ["export", "{source}", "--type", "overlay", "--config", "none.json"],
@@ -263,6 +210,14 @@ def test_an_error_is_reported_in_one_sentence(words: list[str], expected: str, s
     assert result.err.startswith(expected)
 
 
+@pytest.mark.parametrize("words", ["list", "show job", "uploads list", "webhooks list"])
+def test_a_service_that_does_not_run_is_reported_with_how_to_start_it(words: str) -> None:
+    sentence = "http://127.0.0.1:9 can't be reached: connection refused; start it with `framehook serve`"
+    result = run(*words.split())
+    assert (result.status, result.out, result.err.count("\n")) == (5, "", 1)
+    assert result.err.startswith(f"framehook: {sentence}")
+
+
 def test_a_configuration_that_is_not_an_object_is_rejected(source: Path, tmp_path: Path) -> None:
     config = tmp_path / "list.json"
     config.write_text("[1]")
@@ -273,7 +228,9 @@ def test_a_configuration_that_is_not_an_object_is_rejected(source: Path, tmp_pat
 async def test_a_purge_asks_first_and_erases(server: LiveServer, source: Path) -> None:
     job_id = await submit_export(server, source)
     refused = await run_on(server, "purge", job_id)
-    assert refused.status == 1
+    declined = await run_on(server, "purge", job_id, stdin="n\n")
+    assert (refused.status, declined.status) == (2, 1)
+    assert refused.err.endswith("framehook: there is no terminal to ask on; answer with --yes\n")
     assert "for good?" in refused.out + refused.err
     assert (await server.http.get(f"/api/exports/{job_id}")).status_code == 200
     erased = await run_on(server, "purge", job_id, "--yes")

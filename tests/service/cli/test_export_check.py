@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.cli.test_commands import CommandResult, run
+from tests.service.cli.commands import CommandResult, run
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import (
     FRAMING,
@@ -22,13 +22,6 @@ from tests.support.live_server import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "match.mp4"
-    path.write_bytes(b"video")
-    return path
 
 
 def run_export(source: Path, service: Script, tmp_path: Path, *more: str) -> CommandResult:
@@ -178,7 +171,7 @@ async def test_a_file_that_is_too_large_is_reported_before_the_upload(
     async with serve_app(settings_on(free_port(), data_dir, max_upload_bytes=4), FakeRunner()) as server:
         words = ("export", source, "--type", "framing", "--config", json.dumps(FRAMING))
         result = await asyncio.to_thread(lambda: run(*words, FRAMEHOOK_URL=server.url))
-        assert (result.status, result.err) == (2, "framehook: A file may have at most 4 bytes.\n")
+        assert (result.status, result.err) == (4, "framehook: A file may have at most 4 bytes.\n")
 
 
 REFUSED = ScriptedResponse(409, PROBLEM, b'{"detail": "Another export already uses this output key."}')
@@ -217,7 +210,7 @@ def test_an_upload_whose_export_is_rejected_is_used_by_the_next_command(source: 
         service.responses = [*upload_responses(service), REFUSED, JOB]
         refused = run_export(source, service, tmp_path, *words)
         again = run_export(source, service, tmp_path, *words)
-    assert refused.status == 2
+    assert refused.status == 4
     assert refused.err.splitlines()[-2:] == [
         "framehook: Another export already uses this output key.",
         "  the video is uploaded as uploads/1/match.mp4; the next export of this file uses it without another upload",

@@ -1,41 +1,16 @@
 """Names and metadata on the command line: given with `export`, shown and found with `list` and `watch`."""
 
-import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.service.cli.test_commands import export_command, run, run_on
-from tests.support.live_server import DurableRunner, LiveServer, free_port, serve_app, settings_on
-
-
-@pytest.fixture
-async def server(data_dir: Path) -> AsyncIterator[LiveServer]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(serve_app(settings_on(free_port(), data_dir), DurableRunner()))
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "match.mp4"
-    path.write_bytes(b"video")
-    return path
-
-
-async def submit(server: LiveServer, source: Path, *words: str) -> dict[str, Any]:
-    result = await run_on(server, *export_command(source, "--json", *words))
-    assert result.status == 0, result.err
-    job: dict[str, Any] = json.loads(result.out)
-    return job
+from tests.service.cli.commands import export_command, run, run_json, run_on
+from tests.support.live_server import LiveServer
 
 
 async def list_ids(server: LiveServer, *words: str) -> list[str]:
-    result = await run_on(server, "list", "--json", *words)
-    assert result.status == 0, result.err
-    return [export["job_id"] for export in json.loads(result.out)["exports"]]
+    listed = await run_json(server, "list", *words)
+    return [export["job_id"] for export in listed["exports"]]
 
 
 async def test_an_export_is_named_and_found(server: LiveServer, source: Path) -> None:
@@ -49,8 +24,8 @@ async def test_an_export_is_named_and_found(server: LiveServer, source: Path) ->
         "--project-id",
         "7",
     )
-    named = await submit(server, source, *words)
-    other = await submit(server, source, "--metadata", "n=5")
+    named = await run_json(server, *export_command(source, *words))
+    other = await run_json(server, *export_command(source, "--metadata", "n=5"))
     assert (named["name"], named["project_id"]) == ("First\u202e goal", "7")
     assert named["metadata"] == {"order": "A=1", "n": "5"}
     both = [other["job_id"], named["job_id"]]
@@ -89,13 +64,13 @@ def test_a_wrong_option_is_named(words: tuple[str, ...], sentence: str) -> None:
 
 async def test_what_the_service_rejects_is_said(server: LiveServer) -> None:
     result = await run_on(server, "list", "--metadata", "a b=1")
-    assert result.status == 2
+    assert result.status == 4
     assert "metadata" in result.err
 
 
 async def test_an_export_is_scheduled(server: LiveServer, source: Path) -> None:
     words = ("--priority", "high", "--not-before", "2020-01-31T12:00:00Z", "--deadline", "900")
-    job = await submit(server, source, *words, "--start-within", "600")
+    job = await run_json(server, *export_command(source, *words, "--start-within", "600"))
     assert (job["priority"], job["not_before"]) == ("high", "2020-01-31T12:00:00Z")
     refused = await run_on(server, *export_command(source, "--priority", "urgent"))
     assert refused.status == 2

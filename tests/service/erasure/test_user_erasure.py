@@ -100,7 +100,7 @@ async def test_a_dry_run_counts_and_deletes_nothing(used_app: AppHarness) -> Non
 
 
 async def test_it_asks_first_and_may_be_repeated(used_app: AppHarness) -> None:
-    assert (await erase(used_app)).exit_code == 1
+    assert (await erase(used_app)).exit_code == 2
     assert count_files(used_app, "ada") > 0
     for _ in range(2):
         result = await erase(used_app, "--yes")

@@ -1,16 +1,18 @@
 """Both Python clients behind one interface, so that each case runs with either."""
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from framehook import AsyncClient, Client
+from framehook import AsyncClient, Client, Export
 from framehook.settings import TokenSource
 from framehook.transports.blocking import BlockingTransport
 from framehook.transports.event_loop import AsyncTransport
+from tests.support.live_server import FRAMING
 
 KINDS = ("blocking", "async")
 
@@ -97,3 +99,10 @@ class ClientFactory:
             await asyncio.sleep(0)
 
         return AsyncTransport(sleep=sleep, jitter=lambda: 1.0, trust_env=False)
+
+
+async def create_export(client: AnyClient, **options: object) -> Export:
+    """Upload a few bytes and create an export of them."""
+    key = await client.call("upload", io.BytesIO(b"video"), filename="match.mp4")
+    job: Export = await client.call("create_export", "framing", {**FRAMING, "input_key": key}, **options)
+    return job

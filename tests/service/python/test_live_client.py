@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ import framehook
 from framehook import Conflict, Export, ExportCancelled, ExportFailed, NotFound, Problem, Unauthenticated
 from framehook.errors import Gone
 from tests.service.conftest import JWT_SECRET, token
-from tests.service.python.any_client import AnyClient, ClientFactory
+from tests.service.python.any_client import AnyClient, ClientFactory, create_export
 from tests.support.fakes import FakeRun
 from tests.support.live_server import (
     FRAMING,
@@ -33,18 +33,6 @@ from tests.support.small_mp4 import make_video
 from tests.support.videos import Video, dot, frame_times, write_video
 
 CONTENT = make_video(b"the exported video" * 40_000)
-
-
-@pytest.fixture
-async def server(data_dir: Path) -> AsyncIterator[LiveServer]:
-    async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
-        yield server
-
-
-async def create_export(client: AnyClient, **options: object) -> Export:
-    key = await client.call("upload", io.BytesIO(b"video"), filename="match.mp4")
-    job: Export = await client.call("create_export", "framing", {**FRAMING, "input_key": key}, **options)
-    return job
 
 
 async def complete(server: LiveServer, run: FakeRun, content: bytes = CONTENT) -> None:
@@ -218,7 +206,8 @@ async def test_webhooks_are_managed_and_verified(clients: ClientFactory, data_di
     with serve_script(ScriptedResponse(204)) as consumer:
         async with serve_app(settings_on(free_port(), data_dir, **allowed), DurableRunner()) as server:
             client = clients.open(server.url, is_patient=True)
-            endpoint = await client.call("webhooks.create", consumer.url, events=["export.completed"])
+            options = {"events": ["export.completed"], "ed25519": True}
+            endpoint = await client.call("webhooks.create", consumer.url, **options)
             updated = await client.call("webhooks.update", endpoint.id, description="billing", enabled=False)
             assert (updated.description, updated.enabled, updated.secret) == ("billing", False, None)
             await client.call("webhooks.update", endpoint.id, enabled=True)
@@ -228,7 +217,13 @@ async def test_webhooks_are_managed_and_verified(clients: ClientFactory, data_di
             assert again.delivery_id == delivery.delivery_id
             listed = await client.list_items("webhooks.list_deliveries", endpoint.id)
             assert [item.delivery_id for item in listed] == [delivery.delivery_id]
+            message = consumer.requests[0]
+            for body, is_valid in ((message.body, True), (message.body + b" ", False)):
+                verification = await client.call("webhooks.diagnose", message.headers, body)
+                assert (verification.valid, verification.id) == (is_valid, endpoint.id)
             rotated = await client.call("webhooks.rotate_secret", endpoint.id)
+            keys = await client.call("webhooks.get_public_keys", endpoint.id)
+            assert (keys[-1], len(keys)) == (endpoint.public_key, 2)
             assert rotated.secret not in {None, endpoint.secret}
             assert [item.id for item in await client.call("webhooks.list")] == [endpoint.id]
             assert await client.call("webhooks.recover", endpoint.id, datetime.now(UTC)) == 0

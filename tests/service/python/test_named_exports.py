@@ -1,30 +1,15 @@
 """Names and metadata through the clients: given, edited, listed and watched by."""
 
-import io
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from framehook import Export
 from framehook.options import Filters, matches
-from tests.service.python.any_client import AnyClient, ClientFactory
-from tests.support.live_server import FRAMING, DurableRunner, LiveServer, free_port, serve_app, settings_on
-
-
-@pytest.fixture
-async def server(data_dir: Path) -> AsyncIterator[LiveServer]:
-    async with serve_app(settings_on(free_port(), data_dir), DurableRunner()) as server:
-        yield server
-
-
-async def create_export(client: AnyClient, **options: Any) -> Export:
-    key = await client.call("upload", io.BytesIO(b"video"), filename="match.mp4")
-    job: Export = await client.call("create_export", "framing", {**FRAMING, "input_key": key}, **options)
-    return job
+from tests.service.python.any_client import AnyClient, ClientFactory, create_export
+from tests.support.live_server import LiveServer
 
 
 async def list_ids(client: AnyClient, **filters: Any) -> list[str]:

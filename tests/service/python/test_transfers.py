@@ -178,3 +178,43 @@ async def test_a_wrong_file_is_never_left_at_the_target(
     with serve_script(response) as script, pytest.raises(error):
         await clients.open(script.url).call("download", export_of(), tmp_path / "out.mp4")
     assert [name for name in await names_in(tmp_path) if name != "state"] == []
+
+
+class Pipe(io.RawIOBase):
+    """A stream that can only be written to."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.content += bytes(data)
+        return len(data)
+
+
+async def test_a_download_to_a_pipe_goes_on_where_it_broke(clients: ClientFactory) -> None:
+    answers = (
+        cut_response(CONTENT[:1000], ETag='"1"'),
+        ScriptedResponse(206, {"ETag": '"1"'}, CONTENT[1000:]),
+    )
+    pipe = Pipe()
+    with serve_script(*answers) as script:
+        await clients.open(script.url).call("download_to", export_of(), pipe)
+    assert pipe.content == CONTENT
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (ScriptedResponse(body=b"other"),),
+        (cut_response(CONTENT[:1000], ETag='"1"'), ScriptedResponse(body=CONTENT)),
+    ],
+    ids=["another checksum", "replaced while it was read"],
+)
+async def test_what_a_pipe_got_is_known_to_be_wrong(
+    clients: ClientFactory, answers: tuple[ScriptedResponse, ...]
+) -> None:
+    with serve_script(*answers) as script, pytest.raises(CorruptTransfer):
+        await clients.open(script.url).call("download_to", export_of(), Pipe())

@@ -16,7 +16,7 @@ from framehook.transfers.resume_state import ResumeState
 from infra.storage import FolderStorage
 from infra.storage.client import Bucket
 from service.settings import Settings
-from tests.service.cli.test_commands import export_command, run
+from tests.service.cli.commands import export_command, run
 from tests.service.python.any_client import AnyClient, ClientFactory
 from tests.support.fakes import FakeRunner
 from tests.support.live_server import LiveServer, ScriptedResponse, serve_app, serve_script
@@ -283,7 +283,7 @@ async def test_the_command_says_how_to_resume_and_resumes(
     environment = {"FRAMEHOOK_URL": server.url, "XDG_STATE_HOME": str(tmp_path / "state")}
     s3_server.faults = S3Faults(expired_writes=10_000)
     cut = await asyncio.to_thread(lambda: run(*export_command(film), **environment))
-    assert (cut.status, cut.out) == (2, "")
+    assert (cut.status, cut.out) == (4, "")
     assert cut.err.endswith("\n  run the same command again to resume the upload\n")
     s3_server.faults = S3Faults()
     done = await asyncio.to_thread(lambda: run(*export_command(film), **environment))

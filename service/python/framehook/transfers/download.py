@@ -9,17 +9,21 @@ import httpx
 
 from framehook.errors import CorruptTransfer, Gone, NotFound, Unreachable
 from framehook.http_client import RETRYABLE_STATUSES, TRANSFER_TRIES, HttpClient
-from framehook.models import Output
+from framehook.models import Export, Output
+from framehook.streams.watch import export_path
 from framehook.transfers.upload import OnBytes
 
 READ_BYTES = 2**20
 _RETRYABLE_STATUSES = RETRYABLE_STATUSES | {500}
+_WRONG_CHECKSUM = "the checksum of the downloaded file is not that of the export; try again"
 
 
 class Download:
     """Download of one file into `file`, which may hold its beginning already."""
 
-    def __init__(self, http: HttpClient, path: str, file: BinaryIO, total: int, on_bytes: OnBytes) -> None:
+    def __init__(
+        self, http: HttpClient, path: str, file: "BinaryIO | AppendOnly", total: int, on_bytes: OnBytes
+    ) -> None:
         self._http = http
         self._path = path
         self._file = file
@@ -86,6 +90,37 @@ class Download:
         self._digest, self._received_bytes, self._etag = hashlib.sha256(), 0, ""
 
 
+class AppendOnly:
+    """A file to which bytes can only be added, such as a pipe; it can't begin again once it has some."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._is_empty = True
+
+    def read(self, _size: int) -> bytes:
+        return b""
+
+    def write(self, chunk: bytes) -> None:
+        self._is_empty = False
+        self._file.write(chunk)
+
+    def seek(self, _offset: int) -> None:
+        if not self._is_empty:
+            raise CorruptTransfer("the file has changed on the server while it was downloaded; try again")
+
+    def truncate(self) -> None:
+        pass
+
+
+async def write_output(
+    http: HttpClient, path: str, file: BinaryIO, output: Output, on_bytes: OnBytes
+) -> None:
+    """Add the output to an open file as it arrives; raises CorruptTransfer at its end if the checksum is wrong."""
+    checksum = await Download(http, path, AppendOnly(file), output.size, on_bytes).run()
+    if checksum != output.checksum:
+        raise CorruptTransfer(_WRONG_CHECKSUM)
+
+
 async def download_output(
     http: HttpClient, path: str, target: Path, output: Output, on_bytes: OnBytes
 ) -> None:
@@ -106,8 +141,13 @@ async def download_output(
         raise
     if checksum != output.checksum:
         await call(part.unlink)
-        raise CorruptTransfer("the checksum of the downloaded file is not that of the export; try again")
+        raise CorruptTransfer(_WRONG_CHECKSUM)
     await call(part.replace, target)
+
+
+def download_path(export: Export) -> str:
+    """Return the path of an export's file on the service."""
+    return f"{export_path(export.job_id)}/download"
 
 
 def target_of(path: Path, output_key: str) -> Path:

@@ -1,0 +1,61 @@
+"""Each kind of error has one exit status."""
+
+import errno
+
+import pytest
+
+from framehook import (
+    Conflict,
+    CorruptTransfer,
+    FramehookError,
+    Gone,
+    NotFound,
+    QuotaExceeded,
+    Unauthenticated,
+    Unavailable,
+    UnexpectedResponse,
+    Unreachable,
+)
+from service.cli.errors import CommandFailed, print_errors
+from tests.service.cli.commands import run
+
+ERRORS: dict[BaseException, int] = {
+    CorruptTransfer("the checksum is wrong"): 1,
+    CommandFailed("`modal deploy` failed"): 1,
+    OSError(errno.ENOSPC, "No space left on device"): 1,
+    FramehookError("file match.mp4 does not exist"): 2,
+    FileNotFoundError(errno.ENOENT, "No such file or directory", "crop.json"): 2,
+    NotFound(404, "The export does not exist.", code="not_found"): 3,
+    Gone(410, "The export was erased.", code="erased"): 3,
+    Conflict(409, "The export has ended.", code="conflict"): 4,
+    QuotaExceeded(429, "You have too many exports.", code="quota_exceeded"): 4,
+    Unauthenticated(401, "The token is missing.", code="unauthenticated"): 4,
+    Unreachable("http://127.0.0.1:9 can't be reached"): 5,
+    Unavailable(503, "The service is restarting."): 5,
+    UnexpectedResponse("the server is not Framehook"): 5,
+    NotFound(404, "the service answered 404 Not Found; check that its URL is right"): 5,
+    KeyboardInterrupt(): 130,
+}
+
+
+@pytest.mark.parametrize(("error", "status"), ERRORS.items(), ids=lambda value: type(value).__name__)
+def test_an_error_has_a_status_of_its_kind(
+    error: BaseException, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exception) as exit_, print_errors():  # noqa: PT011 - typer's Exit has no other base
+        raise error
+    assert exit_.value.exit_code == status  # type: ignore[attr-defined]
+    assert capsys.readouterr().err.startswith("framehook: ")
+
+
+def test_words_that_no_command_has_are_wrong_usage() -> None:
+    for words in (
+        ("nonsense",),
+        ("list", "--nonsense"),
+        ("list", "--limit", "0"),
+        ("show",),
+        ("watch", "a", "b"),
+    ):
+        result = run(*words)
+        assert (result.status, result.out) == (2, ""), words
+        assert "Error: " in result.err
