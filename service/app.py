@@ -44,20 +44,22 @@ def create_app(
     clock: Clock | None = None,
     output_prober: SourceProber | None = None,
     egress: EgressClient | None = None,
+    source_prober: SourceProber | None = None,
 ) -> Starlette:
     """Return the application; `app.state.close_streams()` ends every stream before a shutdown.
 
     `app.state.cross_origin` adds the headers of CORS to what the server answers itself. `app.state.direct_app` takes
     callbacks from the server without ASGI.
 
-    For tests, `runner` replaces the one that the settings name, `clock` the system's clocks, `output_prober` the
-    processes that probe outputs, and `egress` the client that sends webhooks.
+    For tests, `runner` replaces the one that the settings name, `clock` the system's clocks, `output_prober` and
+    `source_prober` the processes that probe outputs and sources, and `egress` the client that sends webhooks.
     """
     hub = Hub()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
-        async with _run_service(settings, hub, Replacements(runner, clock, output_prober, egress)) as state:
+        replacements = Replacements(runner, clock, output_prober, egress, source_prober)
+        async with _run_service(settings, hub, replacements) as state:
             yield state
 
     app = Starlette(

@@ -18,7 +18,7 @@ from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.export_use_cases import create_eraser, create_intake, create_removal
+from service.export_use_cases import create_eraser, create_forecasts, create_intake, create_removal
 from service.exports.erasure import Listeners
 from service.exports.service import ExportService
 from service.factories import (
@@ -46,7 +46,6 @@ from service.fanout.notices import publish_disabled
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
-from service.ingest.output_check import SourceProber
 from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
 from service.parts import Base, Jobs, Service, Webhooks
@@ -79,7 +78,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         master_keys=master_keys,
     )
     webhooks = _build_webhooks(base, replacements.egress or create_egress_client(settings))
-    jobs = _build_jobs(base, webhooks, replacements.output_prober or create_output_prober(starter))
+    jobs = _build_jobs(base, webhooks, replacements)
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
     state = _build_state(base, webhooks, jobs, supervisor, liveness)
@@ -103,7 +102,7 @@ def _build_webhooks(base: Base, egress: EgressClient) -> Webhooks:
     return Webhooks(egress, outbox, worker)
 
 
-def _build_jobs(base: Base, webhooks: Webhooks, output_prober: SourceProber) -> Jobs:
+def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> Jobs:
     """Build what changes jobs; all of it reports to `JobChanges`."""
     settings, database, storage = base.settings, base.database, base.storage
     runner, clock = base.runner, base.clock
@@ -111,14 +110,17 @@ def _build_jobs(base: Base, webhooks: Webhooks, output_prober: SourceProber) -> 
     changes = _build_changes(base, webhooks, control)
     writer = BatchWriter(database, changes, webhooks.outbox)
     leases = create_lease_renewal(settings, database, clock)
+    source_prober = replacements.source_prober or Prober(base.starter, slots=1)
+    forecasts = create_forecasts(database, storage, source_prober, runner, clock)
     finalizer = Finalizer(
         database,
         storage,
         writer,
         changes,
-        prober=output_prober,
+        prober=replacements.output_prober or create_output_prober(base.starter),
         max_output_bytes=settings.max_output_bytes,
         leases=leases,
+        on_complete=forecasts.record_run,
     )
     limits = create_limits(settings)
     ender = AttemptEnder(database, changes, clock)
@@ -138,7 +140,7 @@ def _build_jobs(base: Base, webhooks: Webhooks, output_prober: SourceProber) -> 
     listeners = Listeners(changes.publish_erased, webhooks.worker.wake)
     eraser = create_eraser(settings, database, storage, runner, listeners, clock)
     removal = create_removal(settings, database, storage, eraser, changes, base.webhook_serializer, clock)
-    return Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, removal)
+    return Jobs(changes, writer, leases, finalizer, rescuer, dispatcher, removal, forecasts)
 
 
 def _build_changes(base: Base, webhooks: Webhooks, control: RunControl) -> JobChanges:
@@ -152,7 +154,8 @@ def _build_changes(base: Base, webhooks: Webhooks, control: RunControl) -> JobCh
 
 
 def _build_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> ExportService:
-    intake = create_intake(base.settings, base.storage, webhooks.egress, runner=base.runner, clock=base.clock)
+    parts = (base.settings, base.storage, webhooks.egress, jobs.forecasts)
+    intake = create_intake(*parts, runner=base.runner, clock=base.clock)
     return ExportService(base.database, intake, jobs.changes, limits=intake.limits, clock=base.clock.wall)
 
 
@@ -167,6 +170,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         "streams": base.stream_timer.run,
         **base.runner_parts.loops,
         **jobs.removal.loops,
+        **jobs.forecasts.loops,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:

@@ -7,17 +7,27 @@ from service.clock import Clock
 from service.dispatch.runners import Runner
 from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
 from service.exports.expiry import Expiry
+from service.exports.forecasts import RunForecasts
 from service.exports.intake import Intake
 from service.exports.models import ExportLimits
 from service.exports.removal import Removal
 from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
+from service.forecast.forecaster import Forecaster
+from service.forecast.work import name_runner
+from service.ingest.output_check import SourceProber
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
 
 
 def create_intake(
-    settings: Settings, storage: Storage, egress: EgressClient, *, runner: Runner, clock: Clock
+    settings: Settings,
+    storage: Storage,
+    egress: EgressClient,
+    forecasts: RunForecasts,
+    *,
+    runner: Runner,
+    clock: Clock,
 ) -> Intake:
     """Create what takes requests for exports, with the limits of the settings."""
     limits = ExportLimits(
@@ -29,7 +39,15 @@ def create_intake(
         max_schedule_days=settings.max_schedule_days,
         output_days=settings.output_days,
     )
-    return Intake(storage, egress, limits, clock.wall)
+    return Intake(storage, egress, forecasts, limits, clock.wall)
+
+
+def create_forecasts(
+    database: Database, storage: Storage, prober: SourceProber, runner: Runner, clock: Clock
+) -> RunForecasts:
+    """Create what forecasts the runs of the runner."""
+    forecaster = Forecaster(database, clock)
+    return RunForecasts(database, storage, prober, forecaster, name_runner(runner.name, runner.gpu))
 
 
 def create_eraser(

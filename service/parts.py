@@ -11,6 +11,7 @@ from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.runners import Runner
+from service.exports.forecasts import RunForecasts
 from service.exports.removal import Removal
 from service.factories import Loop
 from service.fanout.changes import JobChanges
@@ -74,3 +75,4 @@ class Jobs:
     rescuer: Rescuer
     dispatcher: Dispatcher
     removal: Removal
+    forecasts: RunForecasts

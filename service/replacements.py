@@ -16,3 +16,4 @@ class Replacements:
     clock: Clock | None = None
     output_prober: SourceProber | None = None
     egress: EgressClient | None = None
+    source_prober: SourceProber | None = None

@@ -15,10 +15,9 @@ from av.filter import Graph
 from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 
-from gpu.config import MAX_SIDE
 from gpu.draw.compositing import background_yuv
 from gpu.errors import ExportError
-from gpu.export_types.framing import CropKeyframe, FramingConfig
+from gpu.export_types.framing import CropKeyframe, FramingConfig, output_size
 from gpu.export_types.keyframes import Spline, Values
 from gpu.export_types.rotation import Size, find_overhang, limit_start
 from gpu.media import timeline
@@ -65,21 +64,6 @@ def plan_crop(config: FramingConfig, source: Source) -> Render:
         ),
         audio=read_audio(source, cut, seconds) if config.include_audio and source.audio is not None else None,
     )
-
-
-def output_size(config: FramingConfig) -> tuple[int, int]:
-    """Return even width and height: as configured, and by the first crop where one or both are not."""
-    first = config.keyframes[0]
-    width, height = config.output_width, config.output_height
-    if width is None and height is None:
-        return _even_side(first.width), _even_side(first.height)
-    if width is None:
-        return _even_side(first.width / first.height * (height or 0)), height or 0
-    return width, height or _even_side(first.height / first.width * width)
-
-
-def _even_side(length: float) -> int:
-    return min(max(16, 2 * round(length / 2)), MAX_SIDE)
 
 
 def _check_inside(keyframes: Sequence[CropKeyframe], source: Source) -> None:

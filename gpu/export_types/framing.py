@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from gpu.config import (
     MAX_KEYFRAMES,
+    MAX_SIDE,
     EvenSide,
     Length,
     Pixels,
@@ -52,6 +53,21 @@ class FramingConfig(VideoConfig):
             if later.start < earlier.end:
                 raise ValueError("segments must come in order and must not overlap")
         return self
+
+
+def output_size(config: FramingConfig) -> tuple[int, int]:
+    """Return even width and height: as configured, and by the first crop where one or both are not."""
+    first = config.keyframes[0]
+    width, height = config.output_width, config.output_height
+    if width is None and height is None:
+        return _even_side(first.width), _even_side(first.height)
+    if width is None:
+        return _even_side(first.width / first.height * (height or 0)), height or 0
+    return width, height or _even_side(first.height / first.width * width)
+
+
+def _even_side(length: float) -> int:
+    return min(max(16, 2 * round(length / 2)), MAX_SIDE)
 
 
 def plan(config: FramingConfig, sources: "Mapping[str, Source]") -> "Render":

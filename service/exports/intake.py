@@ -4,9 +4,10 @@ What a single request and a batch of a thousand need is the same, and takes the 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,6 +15,7 @@ from infra.egress import EgressClient
 from infra.storage import Storage
 from service.exports import checks
 from service.exports.each_request import check_each, problems_at
+from service.exports.forecasts import RunForecasts
 from service.exports.models import ExportLimits, ExportRequest, Submitted
 from service.exports.submissions import to_submission
 from service.jobs import queries, transitions
@@ -32,6 +34,7 @@ class Intake:
 
     storage: Storage
     egress: EgressClient
+    forecasts: RunForecasts
     limits: ExportLimits
     clock: Callable[[], float]
 
@@ -70,12 +73,14 @@ class Intake:
         check_each(requests, partial(_check_output_key, holders))
         # Ids of one moment are in the order of the requests, so that lists and the queue are, too.
         job_ids = sorted(new_id(now) for _ in requests)
+        forecasts = await self.forecasts.find(session, user_id, requests)
         jobs = [
-            self._build_job(job_id, user_id, request, batch_id, now)
-            for job_id, request in zip(job_ids, requests, strict=True)
+            self._build_job(job_id, user_id, request, forecast, batch_id, now)
+            for job_id, request, forecast in zip(job_ids, requests, forecasts, strict=True)
         ]
         own_endpoints = await _store_endpoints(session, jobs, requests, now)
         await transitions.insert_all(session, jobs)
+        self.forecasts.add_after_commit(session, jobs)
         return [Submitted(job, own_endpoints.get(job.job_id)) for job in jobs]
 
     async def _check_urls(self, requests: Sequence[ExportRequest]) -> None:
@@ -91,12 +96,19 @@ class Intake:
         await asyncio.gather(*(check(url, path) for url, path in first.items()))
 
     def _build_job(
-        self, job_id: str, user_id: str, request: ExportRequest, batch_id: str | None, now: float
+        self,
+        job_id: str,
+        user_id: str,
+        request: ExportRequest,
+        forecast: Mapping[str, Any],
+        batch_id: str | None,
+        now: float,
     ) -> Job:
         submission = replace(
             to_submission(job_id, user_id, request),
             expires_at=self._expiry_of(request, now),
             batch_id=batch_id,
+            **forecast,
         )
         return to_pending_job(
             submission,

@@ -14,6 +14,7 @@ from service.clock import Clock
 from service.exports import checks
 from service.exports.checks import UploadInUse
 from service.exports.erasure import Eraser
+from service.forecast.work import SourceFacts
 from service.jobs import erasures, queries, transitions, uploads
 from service.jobs.models import Job
 from service.jobs.uploads import Upload
@@ -65,6 +66,11 @@ class UploadService:
             await transitions.lock_user(session, user_id)
             await checks.check_bytes(session, user_id, self._limits.bytes_per_user, more=size)
             await uploads.insert_upload(session, upload)
+
+    async def record_facts(self, user_id: str, key: str, facts: SourceFacts) -> None:
+        """Keep with an upload what a probe found in it."""
+        async with self._database.transaction() as session:
+            await uploads.record_facts(session, user_id, key, facts)
 
     async def list_page(self, user_id: str, *, before: str | None, limit: int) -> list[ListedUpload]:
         """Return a page of uploads, newest first."""

@@ -1,6 +1,7 @@
 """Apply what a run reports; verify and publish its output before the row says `complete`."""
 
 import logging
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -69,8 +70,12 @@ class Finalizer:
         prober: SourceProber,
         max_output_bytes: int,
         leases: LeaseRenewal,
+        on_complete: Callable[[Job], None] = lambda _job: None,
     ) -> None:
-        """Take the prober of outputs, and the renewal of the leases of outputs being finalized."""
+        """Take the prober of outputs, and the renewal of the leases of outputs being finalized.
+
+        `on_complete` is called after the commit that completes a job.
+        """
         self._database = database
         self._storage = storage
         self._writer = writer
@@ -78,6 +83,7 @@ class Finalizer:
         self._prober = prober
         self._max_output_bytes = max_output_bytes
         self._leases = leases
+        self._on_complete = on_complete
 
     async def apply(self, change: Change) -> Outcome:
         """Apply a change and return its outcome after the commit."""
@@ -143,6 +149,8 @@ class Finalizer:
         outcome = await self._writer.submit(change)
         if outcome is Refusal.OVER:
             await self._changes.clean_up(job)
+        elif isinstance(outcome, Applied) and outcome.job is not None:
+            self._on_complete(outcome.job)
         return outcome
 
     async def _publish_output(self, job: Job, output: Output, lease: FinalizeLease) -> Failure | None:

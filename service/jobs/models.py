@@ -136,6 +136,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     expiry_step: IntFromZero = 0
     batch_id: str | None = None
+    work: LongText | None = None
+    forecast_seconds: float | None = None
+    forecast_high_seconds: float | None = None
 
     @property
     def project(self) -> str | int | None:

@@ -54,6 +54,7 @@ _REQUESTED = {
     *("project_id", "project_number", "project_name", "export_id", "body_hash", "batch_id"),
     *("name", "metadata", "edited_at", "expires_at"),
     *("priority", "queue_time", "start_within_seconds", "deadline_seconds"),
+    *("work", "forecast_seconds", "forecast_high_seconds"),
 }
 _CREATED = {"runner", "created_at"}
 _OUTPUT = {"output_size", "output_checksum", "output_duration", "output_width", "output_height"}

@@ -26,7 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel
 
-from service.jobs.columns import BigInt, PrimaryKey, table_columns
+from service.forecast.work import SourceFacts
+from service.jobs.columns import BigInt, LongText, PrimaryKey, table_columns
 from service.jobs.models import EXPIRED, JOBS, Status
 
 _KEY = re.compile(r"(uploads/[0-9a-f]{32})/[^/]+")
@@ -36,7 +37,8 @@ _IS_ANNOUNCED = text("stored_at IS NULL")
 class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """A row of `uploads`: the size in bytes, times in seconds since the epoch.
 
-    The file can be sent until `expires_at`. `stored_at` is None until it was seen in the storage.
+    The file can be sent until `expires_at`. `stored_at` is None until it was seen in the storage, and `facts`, the
+    JSON of its `SourceFacts`, until it was probed.
     """
 
     user_id: PrimaryKey
@@ -45,6 +47,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     expires_at: float
     stored_at: float | None = None
+    facts: LongText | None = None
 
 
 UPLOADS: Final = Table(
@@ -100,6 +103,19 @@ async def record_stored(session: AsyncSession, upload: Upload, *, size: int, at:
     """Store that the file is in the storage."""
     values = {"size": size, "stored_at": at}
     await session.execute(update(UPLOADS).where(*_is_same(upload.user_id, upload.key)).values(values))
+
+
+async def find_facts(session: AsyncSession, user_id: str, keys: Sequence[str]) -> dict[str, SourceFacts]:
+    """Return what is known of those of the user's uploads that were probed, by key."""
+    of_user = (UPLOADS.c.user_id == user_id, UPLOADS.c.key.in_(keys), UPLOADS.c.facts.is_not(None))
+    rows = await session.execute(select(UPLOADS.c.key, UPLOADS.c.facts).where(*of_user))
+    return {key: msgspec.json.decode(facts, type=SourceFacts) for key, facts in rows}
+
+
+async def record_facts(session: AsyncSession, user_id: str, key: str, facts: SourceFacts) -> None:
+    """Store what a probe found; no-op for a file that is no upload."""
+    values = {"facts": msgspec.json.encode(facts).decode()}
+    await session.execute(update(UPLOADS).where(*_is_same(user_id, key)).values(values))
 
 
 async def delete_row(session: AsyncSession, user_id: str, key: str) -> bool:

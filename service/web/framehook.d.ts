@@ -106,6 +106,7 @@ export interface Export {
   expires_at?: string | null;
   acknowledged_at: string | null;
   eta_seconds: number | null;
+  eta_high_seconds: number | null;
   gpu_seconds: number;
   runner: string;
   call_id: string | null;

@@ -24,6 +24,7 @@ MODULES = {
     "quality": "tests.bench.video.quality",
     "sizes": "tests.bench.video.sizes",
     "costs": "tests.bench.video.costs",
+    "rates": "tests.bench.forecast.rates",
     "large": "tests.bench.large_files.large_sources",
     "console": "tests.bench.console.responsiveness",
     "fanout": "tests.bench.fanout.throughput",

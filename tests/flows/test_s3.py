@@ -18,6 +18,7 @@ from service.app import create_app
 from service.dispatch.runners import LocalRunner
 from service.http_server.server import create_server as web_server
 from service.settings import Settings
+from tests.support.fakes import ThreadProber
 from tests.support.live_server import free_port, settings_on
 from tests.support.s3_server import S3Faults, S3Server
 from tests.support.storage_harness import settings_with_bucket, settings_with_config
@@ -73,7 +74,9 @@ class ExportClient:
 @asynccontextmanager
 async def serve(settings: Settings, runner: LocalRunner) -> AsyncIterator[ExportClient]:
     listening = socket.create_server((settings.host, settings.port))
-    running = web_server(create_app(settings, runner), settings.host, settings.port)
+    running = web_server(
+        create_app(settings, runner, source_prober=ThreadProber()), settings.host, settings.port
+    )
     task = asyncio.create_task(running.serve(sockets=[listening]))
     try:
         async with httpx.AsyncClient(base_url=settings.origin, timeout=30, trust_env=False) as http:

@@ -95,7 +95,7 @@ async def open_app(
     prober: SourceProber | None = None,
 ) -> AsyncIterator[AppHarness]:
     """Run the application with all its loops, behind an in-process transport."""
-    app = create_app(settings, runner, clock, prober or ThreadProber())
+    app = create_app(settings, runner, clock, prober or ThreadProber(), source_prober=ThreadProber())
     async with app.router.lifespan_context(app) as state:
 
         async def app_with_state(scope: Scope, receive: Receive, send: Send) -> None:

@@ -75,7 +75,8 @@ async def serve_app(
 ) -> AsyncIterator[LiveServer]:
     """Run the service on a socket, as `framehook serve` does."""
     listening = socket.create_server((settings.host, settings.port))
-    service = create_server(create_app(settings, runner, clock, ThreadProber()), settings.host, settings.port)
+    app = create_app(settings, runner, clock, ThreadProber(), source_prober=ThreadProber())
+    service = create_server(app, settings.host, settings.port)
     running = asyncio.create_task(service.serve(sockets=[listening]))
     try:
         async with httpx.AsyncClient(base_url=settings.origin, timeout=20, trust_env=False) as http:

@@ -177,7 +177,7 @@ async def open_server(
     runner = runner or FakeRunner()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         settings = settings.model_copy(update={"port": listening.getsockname()[1]})
-        app = create_app(settings, runner, clock, output_prober=ThreadProber())
+        app = create_app(settings, runner, clock, output_prober=ThreadProber(), source_prober=ThreadProber())
         running = create_server(app, settings.host, settings.port, limits)
         if road is Road.PLAIN:
             running.config.http_protocol_class = H11Protocol

@@ -78,6 +78,7 @@ _EXPORT: Final = {
     "expires_at": None,
     "acknowledged_at": None,
     "eta_seconds": None,
+    "eta_high_seconds": None,
     "gpu_seconds": 0.0,
     "runner": "local",
     "call_id": "4242",

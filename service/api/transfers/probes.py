@@ -11,6 +11,7 @@ from service.api.openapi.operations import Tag, declare_operation
 from service.api.requests import json_response
 from service.api.state import State
 from service.exports.checks import UPLOADS_PREFIX
+from service.forecast.work import SourceFacts
 from service.ingest.prober import TooManyProbes, UnreadableSource, locate_object
 from service.problems import NotFound
 
@@ -31,6 +32,8 @@ async def probe(request: Request[State]) -> Response:
     key, stored = await find_upload(request, user_id)
     source = await locate_object(request.state["storage"], user_id, key)
     description = await request.state["source_prober"].probe(user_id, source)
+    if (facts := SourceFacts.of(description)) is not None:
+        await request.state["removal"].uploads.record_facts(user_id, key, facts)
     content: dict[str, Any] = {"key": key, "size": stored.size, **description}
     return json_response(cast(ProbedUpload, content))
 

@@ -30,6 +30,9 @@ class Submission:
     start_within_seconds: float | None = None
     deadline_seconds: float | None = None
     expires_at: float | None = None
+    work: str | None = None
+    forecast_seconds: float | None = None
+    forecast_high_seconds: float | None = None
     batch_id: str | None = None
 
 

@@ -65,6 +65,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_at: datetime | None = None
     expires_at: datetime | None = None
     eta_seconds: float | None = None
+    eta_high_seconds: float | None = None
     gpu_seconds: float | None = None
     runner: str = ""
     call_id: str | None = None

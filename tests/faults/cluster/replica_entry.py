@@ -19,7 +19,7 @@ from service.cli import main
 from service.http_server.server import create_server
 from service.settings import load_settings
 from service.startup.logging_setup import configure_logging
-from tests.support.fakes import FakeRunner
+from tests.support.fakes import FakeRunner, ThreadProber
 
 IMPORTED_LATE = (aiosqlite, asyncpg, uvicorn)
 """What the service imports when it starts: here it is imported before the fork."""
@@ -70,4 +70,5 @@ def serve_without_runs(words: list[str]) -> None:
     _serve, _host, host, _port, port = words
     settings = load_settings(host=host, port=int(port))
     configure_logging(settings.log_format)
-    create_server(create_app(settings, FakeRunner(slots=PLACES)), settings.host, settings.port).run()
+    app = create_app(settings, FakeRunner(slots=PLACES), source_prober=ThreadProber())
+    create_server(app, settings.host, settings.port).run()

@@ -18,6 +18,7 @@ from service.dispatch.runners.modal import ModalRunner
 from service.http_server.server import create_server
 from service.settings import Settings
 from tests.flows.on_modal.callback_proxy import CallbackProxy, open_proxy
+from tests.support.fakes import ThreadProber
 from tests.support.live_server import MASTER, free_port, settings_on
 
 TIMEOUT_SECONDS = 40.0
@@ -122,7 +123,9 @@ def create_runner(
 
 @asynccontextmanager
 async def _serving(settings: Settings, runner: ModalRunner) -> AsyncIterator[None]:
-    running = create_server(create_app(settings, runner), settings.host, settings.port)
+    running = create_server(
+        create_app(settings, runner, source_prober=ThreadProber()), settings.host, settings.port
+    )
     task = asyncio.create_task(running.serve())
     try:
         await _poll_until_ready(settings.origin)

@@ -11,6 +11,8 @@ from gpu.export_types.registry import parse_config
 from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage
+from service.clock import Clock
+from service.export_use_cases import create_forecasts
 from service.exports.intake import Intake
 from service.exports.models import ExportLimits, ExportRequest, Idempotency
 from service.exports.service import ExportService
@@ -18,6 +20,7 @@ from service.jobs import transitions
 from service.jobs.models import Job, Status
 from service.problems import AlreadyFinished, Invalid, NotFound, NotRetryable, OutputKeyInUse, QuotaExceeded
 from tests.support.app_harness import FRAMING, SOURCE
+from tests.support.fakes import FakeRunner, ThreadProber
 from tests.support.job_factory import FakeChanges, fetch_jobs
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +44,8 @@ async def exports(
     limits = ExportLimits(
         runner="local", max_queued=3, attempt_limit=2, head_start_seconds=600, max_schedule_days=30
     )
-    intake = Intake(storage, egress, limits, time.time)
+    forecasts = create_forecasts(any_database, storage, ThreadProber(), FakeRunner(), Clock())
+    intake = Intake(storage, egress, forecasts, limits, time.time)
     yield ExportService(any_database, intake, FakeChanges(published.append), limits=limits)
     await egress.close()
 

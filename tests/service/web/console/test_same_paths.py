@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gpu.export_types.crop import clamp_crop, crop_path, output_size
-from gpu.export_types.framing import CropKeyframe, FramingConfig
+from gpu.export_types.crop import clamp_crop, crop_path
+from gpu.export_types.framing import CropKeyframe, FramingConfig, output_size
 from gpu.export_types.highlight import Highlight
 from gpu.export_types.keyframes import Spline
 from gpu.export_types.overlay import HighlightRegion, OverlaySettings
