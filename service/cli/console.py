@@ -53,7 +53,7 @@ class ProgressBar:
         self._task = progress.add_task("", total=100, phase="", message="", eta="")
 
     def show(self, phase: str, percent: float, message: str, eta_seconds: float | None = None) -> None:
-        eta = f"{_format_duration(eta_seconds)} left" if eta_seconds is not None else ""
+        eta = f"{format_duration(eta_seconds)} left" if eta_seconds is not None else ""
         self._progress.update(
             self._task, completed=percent, phase=to_printable(phase), message=to_printable(message), eta=eta
         )
@@ -82,7 +82,7 @@ class ProgressLines:
         if phase == last_phase and now < last_shown_at + interval:
             return
         self._last_shown = (phase, percent, now)
-        eta = f", {_format_duration(eta_seconds)} left" if eta_seconds is not None else ""
+        eta = f", {format_duration(eta_seconds)} left" if eta_seconds is not None else ""
         line = to_printable(f"  {phase:<11} {percent:5.1f} %  {message}{eta}").rstrip()
         if line != self._last_line:
             self._last_line = line
@@ -138,7 +138,7 @@ class ExportDisplay:
 def describe_queue(queue: Queue) -> str:
     """Describe what a pending export waits for."""
     reason = f", waits for: {queue.limited_by}" if queue.limited_by else ""
-    start = f", starts in about {_format_duration(queue.ahead_seconds)}" if queue.ahead_seconds else ""
+    start = f", starts in about {format_duration(queue.ahead_seconds)}" if queue.ahead_seconds else ""
     return f"{queue.position}. in the queue{start}{reason}"
 
 
@@ -185,11 +185,7 @@ def describe_result(export: Export) -> str:
     match export.status:
         case "complete" if export.output is not None:
             output = export.output
-            size = (
-                f"{_format_mebibytes(output.size)} MiB"
-                if output.size >= 100 * 1024
-                else f"{output.size} bytes"
-            )
+            size = format_size(output.size)
             if not output.duration:
                 return f"The export is complete: {size}."
             return f"The export is complete: {output.width}x{output.height}, {output.duration:.1f} s, {size}."
@@ -221,11 +217,17 @@ def escape_cell(text: str) -> Text:
     return Text(to_printable(text))
 
 
+def format_size(size: int) -> str:
+    """Format a number of bytes, from a tenth of a mebibyte on in mebibytes."""
+    return f"{_format_mebibytes(size)} MiB" if size >= 100 * 1024 else f"{size} bytes"
+
+
 def _format_mebibytes(size: int) -> str:
     return f"{size / MEBIBYTE:.1f}"
 
 
-def _format_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Format seconds as minutes and seconds, or with hours."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -5,6 +5,7 @@ import typer
 from service.cli.exports.change import cancel, edit, purge, retry
 from service.cli.exports.create import export
 from service.cli.exports.download import download
+from service.cli.exports.estimate import estimate
 from service.cli.exports.read import list_, show, watch
 from service.cli.exports.sample import sample
 from service.cli.exports.types import types
@@ -19,6 +20,19 @@ def add_commands(app: typer.Typer) -> None:
             "framehook export match.mp4 --type framing --config crop.json -o out.mp4",
         )
     )(export)
+    app.command(
+        epilog=examples(
+            "framehook estimate match.mp4 --type framing --config crop.json",
+            "framehook estimate uploads/3f2b8c1e/match.mp4 --type overlay --json",
+        )
+    )(estimate)
+    _add_commands_on_created(app)
+    app.command(epilog=examples("framehook types"))(types)
+    app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)
+
+
+def _add_commands_on_created(app: typer.Typer) -> None:
+    """Add the commands on exports that exist."""
     app.command(epilog=examples("framehook show JOB", "framehook show JOB --json"))(show)
     app.command(epilog=examples("framehook watch JOB", "framehook watch JOB --output vertical.mp4"))(watch)
     app.command(
@@ -44,5 +58,3 @@ def add_commands(app: typer.Typer) -> None:
     app.command(epilog=examples("framehook cancel JOB"))(cancel)
     app.command(epilog=examples("framehook retry JOB --watch"))(retry)
     app.command(epilog=examples("framehook purge JOB", "framehook purge JOB --yes"))(purge)
-    app.command(epilog=examples("framehook types"))(types)
-    app.command(epilog=examples("framehook sample", "framehook sample match.mp4"))(sample)

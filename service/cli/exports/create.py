@@ -12,6 +12,7 @@ from service.cli.errors import print_errors
 from service.cli.exports import labels, schedule, webhook
 from service.cli.exports.check import check_config, check_video, read_config, validate_output_path
 from service.cli.exports.follow import command_line, follow, open_display, print_job
+from service.cli.exports.local_plan import plan_local_export
 from service.cli.exports.submission import Submission
 from service.cli.options import AsJson, Output, Server, Token, Watch, open_client
 from service.jobs.queue.priorities import Priority
@@ -50,7 +51,10 @@ def export(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a video and create an export of it."""
+    """Upload a video and create an export of it.
+
+    What the export would fail with is found before anything is sent, as far as the headers of the video tell.
+    """
     with print_errors(), open_client(server, token) as client:
         parameters = _read_parameters(file, type_, config)
         target = validate_output_path(output)
@@ -71,6 +75,7 @@ def _read_parameters(file: Path, type_: str, config: str) -> dict[str, Any]:
     parameters = read_config(config)
     check_video(file)
     check_config(type_, parameters)
+    plan_local_export(file, type_, parameters)
     return parameters
 
 

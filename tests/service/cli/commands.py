@@ -9,6 +9,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from framehook import Client
 from service.cli.main import app
 from tests.support.fakes import FakeRun
 from tests.support.live_server import FRAMING, LiveServer
@@ -52,8 +53,15 @@ def export_command(source: Path, *more: str | Path) -> tuple[str | Path, ...]:
 
 
 async def submit_export(server: LiveServer, source: Path, *more: str) -> str:
-    """Create an export with a command and return its id."""
-    return str((await run_json(server, *export_command(source, *more)))["job_id"])
+    """Create an export, with a command if there are words for one, and return its id."""
+    if more:
+        return str((await run_json(server, *export_command(source, *more)))["job_id"])
+
+    def submit() -> str:
+        with Client(server.url) as client:
+            return client.create_export("framing", {**FRAMING, "input_key": client.upload(source)}).job_id
+
+    return await asyncio.to_thread(submit)
 
 
 async def complete(server: LiveServer, run: FakeRun) -> None:

@@ -1,0 +1,78 @@
+"""`framehook estimate`, and what `framehook export` finds in the file before anything is sent."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from framehook import Client
+from service.cli.exports.local_plan import plan_local_export
+from tests.service.cli.commands import CommandResult, run
+from tests.support.fakes import FakeRunner
+from tests.support.live_server import (
+    FRAMING,
+    ScriptedResponse,
+    free_port,
+    serve_app,
+    serve_script,
+    settings_on,
+)
+
+OUTSIDE = {"keyframes": [{"time": 0, "x": 4_000, "y": 0, "width": 320, "height": 180}]}
+SENTENCE = "framehook: config.keyframes.0: The crop at 0.00 s is outside the picture of 320 x 180.\n"
+
+
+def config_words(config: object, *more: str) -> tuple[str, ...]:
+    return ("--type", "framing", "--config", json.dumps(config), *more)
+
+
+def test_nothing_is_sent_of_a_video_that_the_config_does_not_fit(source: Path) -> None:
+    with serve_script(ScriptedResponse(500)) as service:
+        results = [
+            run(command, source, *config_words(OUTSIDE), FRAMEHOOK_URL=service.url)
+            for command in ("export", "estimate")
+        ]
+        assert service.requests == []
+    assert results == [CommandResult(2, "", SENTENCE)] * 2
+
+
+def test_nothing_is_sent_of_a_file_that_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "bad.mp4"
+    path.write_bytes(b"no film")
+    with serve_script(ScriptedResponse(500)) as service:
+        result = run("export", path, *config_words(FRAMING), FRAMEHOOK_URL=service.url)
+        assert service.requests == []
+    assert (result.status, result.err.count("\n")) == (2, 1)
+    assert "bad.mp4: The source is not a readable video" in result.err
+
+
+async def test_an_estimate_of_a_key_is_that_of_the_service(
+    data_dir: Path, source: Path, tmp_path: Path
+) -> None:
+    async with serve_app(settings_on(free_port(), data_dir), FakeRunner()) as server:
+
+        def compare() -> None:
+            with Client(server.url) as client:
+                key = client.upload(source)
+            words = config_words(FRAMING, "--json")
+            of_key, of_file = (
+                json.loads(run("estimate", video, *words, FRAMEHOOK_URL=server.url).out)
+                for video in (key, source)
+            )
+            assert of_key["output"] == of_file["output"]
+            assert of_key["source"] == of_file["source"]
+            shown = run("estimate", key, *config_words(FRAMING), FRAMEHOOK_URL=server.url)
+            assert shown.out.startswith("Output: 320x180, 0.5 s, about ")
+            refused = run("estimate", key, *config_words(OUTSIDE), FRAMEHOOK_URL=server.url)
+            assert (refused.status, refused.out) == (4, "")
+            assert refused.err == "framehook: The crop at 0.00 s is outside the picture of 320 x 180.\n"
+
+        await asyncio.to_thread(compare)
+
+
+def test_a_check_that_takes_too_long_is_left_to_the_service(source: Path) -> None:
+    assert plan_local_export(source, "framing", OUTSIDE, max_seconds=0.0) is None
+
+
+def test_clips_of_stored_sources_are_left_to_the_service(source: Path) -> None:
+    clip = {"start_time": 0, "end_time": 99, "name": "A", "input_key": "uploads/1/other.mp4"}
+    assert plan_local_export(source, "annotate", {"clips": [clip]}) is None
