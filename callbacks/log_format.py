@@ -1,7 +1,8 @@
 """Format log records of every process: one line each, which input can't forge, without secrets.
 
 In the text format indented lines, such as a traceback, belong to the line before. In the JSON format a line is an
-object with `time`, `level`, `logger`, `message`, and `job`, `attempt` and `exception` where they apply.
+object with `time`, `level`, `logger`, `message`, and where they apply `event`, `job`, `attempt`, `user`, `request_id`,
+`exception`, and the fields of the event.
 """
 
 import json
@@ -9,6 +10,7 @@ import logging
 import re
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal
@@ -56,7 +58,12 @@ def _escape(match: re.Match[str]) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """Base of both formats: a record's message, shortened, and its traceback."""
+    """Base of both formats: a record's message, shortened, and its traceback.
+
+    `show_user` returns how the id of a user is written, or None to leave it out.
+    """
+
+    show_user: Callable[[str], str | None] = staticmethod(lambda user: user)
 
     def message_text(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
@@ -90,17 +97,26 @@ class JsonFormatter(LineFormatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "event": getattr(record, "event", None),
             "message": sanitize_line(self.message_text(record)),
+            "job": getattr(record, "job", None),
+            "attempt": getattr(record, "attempt", None),
+            "user": self.show_user(user) if (user := getattr(record, "user", None)) else None,
+            "request_id": getattr(record, "request_id", None),
         }
-        for name in ("job", "attempt"):
-            if (value := getattr(record, name, None)) is not None:
-                fields[name] = value
+        fields = {name: value for name, value in fields.items() if value is not None}
+        details: Mapping[str, object] = getattr(record, "fields", {})
+        fields |= {name: _sanitize_value(details[name]) for name in details if name not in fields}
         if trace := self.trace_text(record):
             fields["exception"] = "\n".join(sanitize_line(part) for part in trace.splitlines())
         line = json.dumps(fields, ensure_ascii=False, default=str)
         return _UNSAFE.sub(
             lambda match: f"\\u{ord(match[0]):04x}", line
         )  # escapes also what other fields contain; all are strings
+
+
+def _sanitize_value(value: object) -> object:
+    return sanitize_line(value) if isinstance(value, str) else value
 
 
 def _attempt_label(record: logging.LogRecord) -> str:

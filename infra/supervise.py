@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 logger = logging.getLogger("framehook.supervise")
@@ -20,6 +21,8 @@ class Supervisor:
         self._down: dict[str, str] = {}
         self._started_at: dict[str, float] = {}
         self._failing_since: dict[str, float] = {}
+        self.restarts: Counter[str] = Counter()
+        """How often each loop was started again."""
 
     @property
     def down(self) -> dict[str, str]:
@@ -40,6 +43,7 @@ class Supervisor:
         pause = 0.0
         while True:
             self._started_at[name] = self._clock()
+            self.restarts[name] += name in self._down
             cause: Exception | None = None
             try:
                 self._down.pop(name, None)
@@ -50,7 +54,12 @@ class Supervisor:
                 logger.exception("the %s loop failed", name)
             steady = self._record_end(name, reason)
             pause = FIRST_PAUSE_SECONDS if steady or not pause else min(pause * 2, LONGEST_PAUSE_SECONDS)
-            logger.warning("starting the %s loop again in %.1f s", name, pause, extra={"cause": cause})
+            logger.warning(
+                "starting the %s loop again in %.1f s",
+                name,
+                pause,
+                extra={"cause": cause, "event": "loop.restarted"},
+            )
             cause = None  # its traceback refers to the objects of the loop
             await asyncio.sleep(pause)
 

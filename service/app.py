@@ -11,9 +11,10 @@ from infra.database.factory import open_database
 from infra.database.postgresql import is_postgresql
 from infra.database.sqlite import sqlite_url
 from infra.egress import EgressClient
+from infra.telemetry import RequestLog
 from service import schema
 from service.api.callbacks import CallbackFastPath, Callbacks
-from service.api.middleware import create_middleware
+from service.api.middleware import count_request, create_middleware
 from service.api.origins.cors import CrossOrigin
 from service.api.origins.policy import OriginPolicy
 from service.api.problem_handlers import EXCEPTION_HANDLERS
@@ -71,7 +72,8 @@ def create_app(
     app.router.redirect_slashes = False  # it would redirect to http:// and to the Host that the request names
     cross_origin = CrossOrigin(OriginPolicy(settings.origin, settings.allowed_origins))
     callbacks = Callbacks()
-    app.middleware_stack = CallbackFastPath(cross_origin.wrap(app.build_middleware_stack()), callbacks)
+    requests = RequestLog(app.build_middleware_stack(), count_request)
+    app.middleware_stack = CallbackFastPath(cross_origin.wrap(requests), callbacks)
     app.state.close_streams = hub.close
     app.state.cross_origin = cross_origin
     app.state.direct_app = callbacks
@@ -118,6 +120,7 @@ async def _shut_down(service: Service) -> None:
         steps.push_async_callback(state["egress"].close)
         steps.push_async_callback(state["delivery_worker"].stop)
         steps.push_async_callback(state["dispatcher"].release_local_runs)
+        steps.push_async_callback(state["scraper"].recorder.drain)
         steps.push_async_callback(state["writer"].drain)
 
 

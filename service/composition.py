@@ -7,9 +7,10 @@ from infra.egress import EgressClient
 from infra.liveness import Liveness
 from infra.storage import FolderStorage
 from infra.supervise import Supervisor
+from service.api.metrics import Scraper
 from service.api.origins.policy import OriginPolicy
 from service.api.pages.console import create_console_files
-from service.api.state import State
+from service.api.state import FixedState, State
 from service.api.streaming.direct import StreamTimer
 from service.api.system import create_operation
 from service.clock import Clock
@@ -48,6 +49,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
+from service.monitoring import create_monitoring, create_scraper
 from service.parts import Base, Jobs, Service, Webhooks
 from service.replacements import Replacements
 from service.runner_parts import create_runner_parts
@@ -61,16 +63,19 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     """Build everything; the database is open, and its schema is the newest."""
     master_keys, starter = load_master_keys(settings), WorkerStarter()
     clock = replacements.clock or Clock()
-    runner = replacements.runner or create_runner(settings, starter)
-    runner_parts = create_runner_parts(settings, database, runner, clock)
+    monitoring = create_monitoring(
+        settings, database, replacements.runner or create_runner(settings, starter), master_keys[0]
+    )
+    runner_parts = create_runner_parts(settings, database, monitoring.runner, clock)
     base = Base(
         settings=settings,
         hub=hub,
         database=database,
         storage=create_storage(settings, master_keys[0]),
         starter=starter,
-        runner=runner,
+        runner=monitoring.runner,
         runner_parts=runner_parts,
+        monitoring=monitoring,
         clock=clock,
         stream_timer=StreamTimer(clock),
         serializer=create_client_serializer(settings, runner_parts.board),
@@ -90,7 +95,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
 
 def _build_webhooks(base: Base, egress: EgressClient) -> Webhooks:
     outbox = Outbox(base.webhook_serializer, base.clock.wall)
-    base.database.before_commit = outbox.write_in_session
+    base.database.before_commit = base.monitoring.recorder.follow(outbox.write_in_session)
     worker = DeliveryWorker(
         base.database,
         egress,
@@ -98,6 +103,7 @@ def _build_webhooks(base: Base, egress: EgressClient) -> Webhooks:
         partial(publish_disabled, base.hub),
         config=create_delivery_config(base.settings),
         clock=base.clock.wall,
+        metrics=base.monitoring.metrics.webhooks,
     )
     return Webhooks(egress, outbox, worker)
 
@@ -108,7 +114,7 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
     runner, clock = base.runner, base.clock
     control = RunControl(database, storage, runner)
     changes = _build_changes(base, webhooks, control)
-    writer = BatchWriter(database, changes, webhooks.outbox)
+    writer = _build_writer(base, webhooks, changes)
     leases = create_lease_renewal(settings, database, clock)
     source_prober = replacements.source_prober or Prober(base.starter, slots=1)
     forecasts = create_forecasts(database, storage, source_prober, runner, clock)
@@ -153,6 +159,11 @@ def _build_changes(base: Base, webhooks: Webhooks, control: RunControl) -> JobCh
     )
 
 
+def _build_writer(base: Base, webhooks: Webhooks, changes: JobChanges) -> BatchWriter:
+    recorder, metrics = base.monitoring.recorder, base.monitoring.metrics.callbacks
+    return BatchWriter(base.database, changes, webhooks.outbox, recorder, metrics)
+
+
 def _build_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> ExportService:
     parts = (base.settings, base.storage, webhooks.egress, jobs.forecasts)
     intake = create_intake(*parts, runner=base.runner, clock=base.clock)
@@ -169,6 +180,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         "webhooks": webhooks.worker.run,
         "streams": base.stream_timer.run,
         **base.runner_parts.loops,
+        "export log": base.monitoring.recorder.run,
         **jobs.removal.loops,
         **jobs.forecasts.loops,
         **create_maintenance_loops(base.settings, base.database, base.storage),
@@ -185,6 +197,7 @@ def _build_state(
     settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
     origins = OriginPolicy(settings.origin, settings.allowed_origins)
     return State(
+        **_build_fixed_state(base),
         clock=base.clock,
         database=base.database,
         storage=storage,
@@ -208,11 +221,24 @@ def _build_state(
         source_prober=Prober(base.starter, max_waiting=MAX_WAITING),
         serializer=base.serializer,
         webhook_serializer=base.webhook_serializer,
-        limits=create_request_limits(settings),
         runner_name=base.runner.name,
         runner_readiness=base.runner_parts.readiness,
-        usd_per_second=find_price(base.runner.gpu, settings.gpu_usd_per_second),
         origins=origins,
+        metrics=base.monitoring.metrics,
+        scraper=_build_scraper(base, supervisor),
+    )
+
+
+def _build_scraper(base: Base, supervisor: Supervisor) -> Scraper:
+    parts = (base.settings, base.monitoring, base.database, base.hub)
+    return create_scraper(*parts, supervisor, base.runner_parts.readiness, base.clock)
+
+
+def _build_fixed_state(base: Base) -> FixedState:
+    settings, newest_key = base.settings, base.master_keys[0]
+    return FixedState(
+        limits=create_request_limits(settings),
+        usd_per_second=find_price(base.runner.gpu, settings.gpu_usd_per_second),
         operation=create_operation(settings, base.database, base.clock),
         console_files=create_console_files(settings),
         upload_key=derive_key(newest_key, "uploads"),

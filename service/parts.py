@@ -20,6 +20,7 @@ from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.lease_renewal import LeaseRenewal
 from service.jobs.serializers import JobSerializer
+from service.monitoring import Monitoring
 from service.runner_parts import RunnerParts
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
@@ -48,6 +49,7 @@ class Base:
     starter: WorkerStarter
     runner: Runner
     runner_parts: RunnerParts
+    monitoring: Monitoring
     clock: Clock
     stream_timer: StreamTimer
     serializer: JobSerializer

@@ -5,7 +5,6 @@ An invalid value stops the start with a sentence that names it.
 
 import ipaddress
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,13 +14,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from infra.database.postgresql import is_postgresql
 from infra.egress import TOTAL_SECONDS
 from service.env_file import InvalidEnvFile, find_misspellings, read_names
+from service.settings_text import describe_error, to_public_text
 from service.web_addresses import ANY_ORIGIN, is_http_url, is_loopback, normalize_origin
 
 MIN_SECRET_BYTES = 32
 ENV_FILE = Path(".env")
-
-_PASSWORD = re.compile(r"://[^/@]*@")
-_PYDANTIC_TEXT = re.compile(r"^Input should be (.*?)(?:, unable to .*)?$")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -42,6 +39,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path("var")
     database_url: Annotated[str | None, Field(repr=False)] = None  # it may hold a password
     log_format: Literal["text", "json"] = "text"
+    log_users: Literal["plain", "hashed", "none"] = "plain"
+    metrics_token: SecretStr | None = None
+    metrics_port: Annotated[int | None, Field(ge=1, le=65_535)] = None
 
     modal_enabled: bool = False
     modal_token_id: str | None = None
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
             raise ValueError(f"each secret must have at least {MIN_SECRET_BYTES} bytes")
         return value
 
-    @field_validator("auth_jwt_secret", mode="after")
+    @field_validator("auth_jwt_secret", "metrics_token", mode="after")
     @classmethod
     def _check_secret_length(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value().encode()) < MIN_SECRET_BYTES:
@@ -179,7 +179,7 @@ class Settings(BaseSettings):
 
     def in_force(self) -> dict[str, str]:
         """Return every setting as text; a secret only as whether it is set, a URL without its password."""
-        return {name.upper(): _to_public_text(getattr(self, name)) for name in type(self).model_fields}
+        return {name.upper(): to_public_text(getattr(self, name)) for name in type(self).model_fields}
 
     @property
     def modal_token(self) -> tuple[str, str] | None:
@@ -209,21 +209,15 @@ class Settings(BaseSettings):
         return f"http://{host}:{self.port}"
 
 
-def _to_public_text(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return "set"
-    if isinstance(value, tuple):
-        return ", ".join(dict.fromkeys(_to_public_text(part) for part in value))
-    return "" if value is None else _PASSWORD.sub("://***@", str(value))
-
-
 def load_settings(**overrides: object) -> Settings:
     """Read the settings; raises BadSettings, which quotes no value that may be secret."""
     read_env_file_names(overrides.get("_env_file", ENV_FILE))
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        raise BadSettings("\n".join(_describe(item["loc"], item["msg"]) for item in error.errors())) from None
+        raise BadSettings(
+            "\n".join(describe_error(item["loc"], item["msg"]) for item in error.errors())
+        ) from None
 
 
 def read_env_file_names(file: object) -> dict[str, int]:
@@ -241,8 +235,3 @@ def find_misspelt_settings() -> list[str]:
     """Return a sentence for each name in `.env` or the environment that is almost a setting's."""
     names = read_env_file_names(ENV_FILE)
     return list(find_misspellings(Settings.model_fields, ENV_FILE, names))
-
-
-def _describe(loc: tuple[int | str, ...], message: str) -> str:
-    message = _PYDANTIC_TEXT.sub(r"must be \1", message.removeprefix("Value error, "))
-    return f"{str(loc[0]).upper()}: {message}" if loc else message

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import jwt
 from starlette.requests import HTTPConnection
 
+from infra.telemetry import USER
 from service.api.origins.policy import OriginPolicy
 from service.problems import Unauthenticated, Unavailable
 
@@ -151,6 +152,11 @@ class Authenticator:
 
     async def access(self, connection: HTTPConnection[Any]) -> Access:
         """Return the user of a request and when the token expires; raises Unauthenticated or ForeignOrigin."""
+        access = await self._find_access(connection)
+        connection.scope[USER] = access.user_id
+        return access
+
+    async def _find_access(self, connection: HTTPConnection[Any]) -> Access:
         if self._verifier is None:
             if connection.scope["type"] == "http":  # sockets are checked before their handshake
                 self._origins.check_credentials(connection)
@@ -172,6 +178,7 @@ class Authenticator:
             access = await self.access(connection)
         else:
             access = self._verify_ticket(ticket)
+            connection.scope[USER] = access.user_id
         if access.seconds_left(time.time()) <= 0:
             raise _invalid_token(f"The token has expired. {_HOW_TO}")
         return access

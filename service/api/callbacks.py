@@ -5,6 +5,7 @@ Every progress report of every export comes through here, so the connection call
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, TypedDict
@@ -67,14 +68,15 @@ class Callbacks:
 
         The end of an attempt takes longer; it is left to the coroutine that this returns.
         """
+        started = time.perf_counter()
         try:
             change = parse_callback(scope, body)
         except Exception as error:  # noqa: BLE001 - no middleware handles errors here
-            respond(*_render_error(error, scope))
+            _respond(scope, respond, started, error)
             return None
         if change.ends_attempt:
-            return _end_attempt(scope, change, respond)
-        scope["state"]["writer"].enqueue(change, partial(_respond, scope, respond))
+            return _end_attempt(scope, change, respond, started)
+        scope["state"]["writer"].enqueue(change, partial(_respond, scope, respond, started))
         return None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,22 +123,22 @@ async def _read_body(receive: Receive) -> bytes | None:
             return body
 
 
-async def _end_attempt(scope: Scope, change: Change, respond: Respond) -> None:
+async def _end_attempt(scope: Scope, change: Change, respond: Respond, started: float) -> None:
+    outcome: Outcome | Exception
     try:
-        response = _render_outcome(await scope["state"]["finalizer"].apply(change), scope)
+        outcome = await scope["state"]["finalizer"].apply(change)
     except Exception as error:  # noqa: BLE001 - no middleware handles errors here
-        response = _render_error(error, scope)
+        outcome = error
+    _respond(scope, respond, started, outcome)
+
+
+def _respond(scope: Scope, respond: Respond, started: float, outcome: Outcome | Exception) -> None:
+    response = _render_error(outcome, scope) if isinstance(outcome, Exception) else _render(outcome, scope)
+    scope["state"]["metrics"].callbacks.count(response[0], time.perf_counter() - started)
     respond(*response)
 
 
-def _respond(scope: Scope, respond: Respond, outcome: Outcome | Exception) -> None:
-    if isinstance(outcome, Exception):
-        respond(*_render_error(outcome, scope))
-    else:
-        respond(*_render_outcome(outcome, scope))
-
-
-def _render_outcome(outcome: Outcome, scope: Scope) -> Response:
+def _render(outcome: Outcome, scope: Scope) -> Response:
     if isinstance(outcome, Applied):
         body = b'{"sequence":%d}' % outcome.sequence
         return 200, [_JSON_TYPE, (b"content-length", b"%d" % len(body))], body

@@ -1,78 +1,80 @@
-"""`GET /metrics` in Prometheus's text format, for operators; without user or job ids."""
+"""`GET /metrics` in Prometheus's text format or OpenMetrics: on a port of its own, or with its token."""
 
+import hmac
 from collections.abc import Iterator
-from itertools import accumulate
-from math import isinf
+from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.openapi.operations import Answer, Credential, Tag, declare_operation
+from service.api.problem_handlers import problem_response
 from service.api.state import State
 from service.dispatch.runners import RunnerReadiness
-from service.jobs import queries
-from service.webhooks.due_query import count_pending
-from service.webhooks.send import DELAY_BUCKETS
+from service.fanout.hub import Hub
+from service.metrics.database_figures import DatabaseFigures
+from service.metrics.recorder import ExportRecorder
+from service.problems import NotFound, Unauthenticated
+
+PATH = "/metrics"
 
 
-class _Snapshot(Collector):
-    """The metrics at one moment."""
+@dataclass(frozen=True)
+class Scraper:
+    """What a scrape reads, what records the ends that it shows, and who may scrape.
 
-    def __init__(self, active: dict[str, int], webhooks_pending: int, state: State) -> None:
-        self._active = active
-        self._webhooks_pending = webhooks_pending
-        self._state = state
+    Without authentication, the service listens on this machine only, and all who are on it may.
+    """
 
-    def collect(self) -> Iterator[Metric]:
-        jobs = GaugeMetricFamily("framehook_jobs_active", "Exports pending or processing", labels=["status"])
-        for status, count in self._active.items():
-            jobs.add_metric([status], count)
-        yield jobs
-        written = self._state["writer"].stats
-        yield GaugeMetricFamily(
-            "framehook_subscribers", "Open streams on this process", value=len(self._state["hub"])
-        )
-        yield CounterMetricFamily("framehook_callbacks", "Callbacks committed", value=written.changes)
-        yield CounterMetricFamily("framehook_commits", "Transactions they took", value=written.batches)
-        yield CounterMetricFamily(
-            "framehook_commit_failures", "Transactions that failed", value=written.failures
-        )
-        yield from describe_runner(self._state["runner_readiness"])
-        yield from self._webhooks()
-        down = len(self._state["supervisor"].down)
-        yield GaugeMetricFamily(
-            "framehook_loops_down", "Loops of this process that are not running", value=down
-        )
+    registry: CollectorRegistry
+    figures: DatabaseFigures
+    recorder: ExportRecorder
+    port: int | None = None
+    token: str | None = None
+    is_public: bool = False
 
-    def _webhooks(self) -> Iterator[Metric]:
-        sent = self._state["delivery_worker"].metrics
-        webhooks = CounterMetricFamily("framehook_webhooks", "Webhook attempts recorded", labels=["outcome"])
-        for outcome, count in (("delivered", sent.delivered), ("failed", sent.failed)):
-            webhooks.add_metric([outcome], count)
-        yield webhooks
-        yield CounterMetricFamily(
-            "framehook_webhooks_superseded", "Deliveries dropped for newer ones", value=sent.superseded
-        )
-        yield GaugeMetricFamily(
-            "framehook_webhooks_pending",
-            "Deliveries in the database that are to be made, or tried again",
-            value=self._webhooks_pending,
-        )
-        yield GaugeMetricFamily(
-            "framehook_webhooks_under_way",
-            "Attempts that this process is making",
-            value=self._state["delivery_worker"].in_flight,
-        )
-        bounds = ["+Inf" if isinf(bound) else str(bound) for bound in DELAY_BUCKETS]
-        yield HistogramMetricFamily(
-            "framehook_webhook_delay_seconds",
-            "From an event's commit to its delivery, where the first attempt succeeded",
-            buckets=list(zip(bounds, accumulate(sent.delays), strict=True)),
-            sum_value=sent.delays_seconds,
-        )
+    def check_access(self, request: Request[State]) -> None:
+        """Raise NotFound where metrics are not shown, Unauthenticated without their token."""
+        if self.port is not None and _port_of(request.scope) != self.port:
+            raise NotFound("The metrics have a port of their own: METRICS_PORT.")
+        if self.token is not None:
+            scheme, _, token = request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self.token.encode()):
+                raise Unauthenticated(
+                    "Send `Authorization: Bearer <token>` with the token in METRICS_TOKEN.",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+        elif self.port is None and not self.is_public:
+            raise NotFound("The metrics are not shown. To see them, set METRICS_PORT or METRICS_TOKEN.")
+
+
+class MetricsPort:
+    """Middleware that answers nothing but scrapes on the port of the metrics."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        self._app = app
+        self._port = port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and _port_of(scope) == self._port and scope["path"] != PATH:
+            await problem_response(NotFound(f"This port has only {PATH}."), scope["path"])(
+                scope, receive, send
+            )
+        else:
+            await self._app(scope, receive, send)
+
+
+def describe_streams(hub: Hub) -> Iterator[Metric]:
+    """Yield how many states were left out of streams."""
+    yield CounterMetricFamily(
+        "framehook_stream_states_conflated",
+        "States that a stream did not get, because a newer one came before it could",
+        value=hub.conflated,
+    )
 
 
 def describe_runner(readiness: RunnerReadiness) -> Iterator[Metric]:
@@ -92,14 +94,25 @@ def describe_runner(readiness: RunnerReadiness) -> Iterator[Metric]:
 @declare_operation(
     "get_metrics",
     Tag.OPERATION,
-    credential=Credential.ANYONE,
+    credential=Credential.METRICS,
     answers={200: Answer("The metrics.", media_type="text/plain")},
+    problems=(NotFound, Unauthenticated),
 )
 async def metrics(request: Request[State]) -> Response:
-    """Report the counters of this process, and the active and pending rows of the database."""
-    async with request.state["database"].reading() as session:
-        active = await queries.count_active_by_status(session)
-        webhooks_pending = await count_pending(session)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(active, webhooks_pending, request.state))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    """Report what this process counts, and the active and pending rows of the database.
+
+    With `Accept: application/openmetrics-text` histograms have exemplars, which name an export and its trace.
+    """
+    scraper = request.state["scraper"]
+    scraper.check_access(request)
+    await scraper.figures.refresh()
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(
+        encode(scraper.registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"}
+    )
+
+
+def _port_of(scope: Scope) -> int | None:
+    """Return the port that the connection came to; what the request claims does not count."""
+    server = scope.get("server")
+    return server[1] if server else None

@@ -1,7 +1,7 @@
 """The long-lived objects that every route finds in `request.state`."""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from infra.database.base import Database
 from infra.egress import EgressClient
@@ -26,8 +26,12 @@ from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
 from service.jobs.statistics import DayCache
+from service.metrics.service_metrics import ServiceMetrics
 from service.sample_file import SampleFile
 from service.webhooks.worker import DeliveryWorker
+
+if TYPE_CHECKING:
+    from service.api.metrics import Scraper  # it needs the state itself
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,24 @@ class ConsoleFiles:
     sample: SampleFile
 
 
-class State(TypedDict):
+class FixedState(TypedDict):
+    """What the settings say, by name.
+
+    `usd_per_second` is the price of a GPU second: 0 on this machine, None if it is unknown.
+    """
+
+    limits: Limits
+    usd_per_second: float | None
+    operation: Operation
+    console_files: ConsoleFiles
+    upload_key: bytes
+    master_keys: tuple[bytes, ...]
+
+
+class State(FixedState):
     """The objects, by name.
 
     `serializer` shows jobs to clients. `folder_storage` is `storage` if this service itself serves its objects.
-    `usd_per_second` is the price of a GPU second: 0 on this machine, None if it is unknown.
     """
 
     clock: Clock
@@ -87,12 +104,8 @@ class State(TypedDict):
     source_prober: Prober
     serializer: JobSerializer
     webhook_serializer: JobSerializer
-    limits: Limits
     runner_name: str
     runner_readiness: RunnerReadiness
-    usd_per_second: float | None
     origins: OriginPolicy
-    operation: Operation
-    console_files: ConsoleFiles
-    upload_key: bytes
-    master_keys: tuple[bytes, ...]
+    metrics: ServiceMetrics
+    scraper: "Scraper"

@@ -74,6 +74,7 @@ async def end_attempt(
             session,
             job,
             requeue_message(failure.message),
+            reason=failure.code,
             charge=failure.charge,
             not_before=_start_again_at(job, failure.charge, now, jitter),
             unstarted=unstarted,

@@ -109,6 +109,7 @@ class Dispatcher:
                 session,
                 job,
                 "Waiting for the service to start again",
+                reason="service_stopped",
                 charge=Charge.NOTHING,
                 unstarted=only_if_unstarted,
                 not_before=0,

@@ -27,7 +27,7 @@ class Reader(Protocol):
 class Broadcast:
     """The streams that have the newest state, and those that are behind: these get the newest one when they can.
 
-    All that is held for a stream that is behind is the sequence of the last state that it has.
+    All that is held for a stream that is behind is the sequence of the last state that it has, and its number here.
     """
 
     def __init__(self, encode: Callable[[Publication], bytes]) -> None:
@@ -36,10 +36,13 @@ class Broadcast:
         self._newest: Publication | None = None
         self._frame = b""
         self._ready: dict[Reader, Write] = {}
-        self._blocked: dict[Reader, int] = {}
+        self._blocked: dict[Reader, tuple[int, int]] = {}
+        self._written = 0
         self._closed = False
         self.sequence = 0
         self.stream_count = 0
+        self.conflated = 0
+        """How many states streams did not get, because a newer one came before they could."""
 
     def offer(self, publication: Publication) -> None:
         """Write the state to all streams that are not blocked, if it is newer than the last one."""
@@ -47,6 +50,7 @@ class Broadcast:
             return
         self.sequence, self._newest = publication.sequence, publication
         self._frame = frame = self._encode(publication)
+        self._written += bool(frame)
         # A stream that can't take all leaves `_ready`.
         for write in list(self._ready.values()) if frame else ():
             write(frame)
@@ -56,25 +60,27 @@ class Broadcast:
     def add(self, reader: Reader, first: Publication) -> None:
         """Write to a stream from now on; its client has the `first` state."""
         self.offer(first)
-        self._blocked[reader] = first.sequence
+        self._blocked[reader] = first.sequence, self._written
         self.resume(reader)
 
     def remove(self, reader: Reader) -> None:
         """Write no more to a stream."""
         self._ready.pop(reader, None)
-        self._blocked.pop(reader, None)
+        if (position := self._blocked.pop(reader, None)) is not None:
+            self._count_missed(position[1])
 
     def pause(self, reader: Reader) -> None:
         """Keep states back until the connection has sent what it holds, the last state with it."""
         if self._ready.pop(reader, None) is not None:
-            self._blocked[reader] = self.sequence
+            self._blocked[reader] = self.sequence, self._written
 
     def resume(self, reader: Reader) -> None:
         """Write the newest state if the stream does not have it."""
-        if reader.is_blocked or (delivered := self._blocked.pop(reader, None)) is None:
+        if reader.is_blocked or (position := self._blocked.pop(reader, None)) is None:
             return
         self._ready[reader] = reader.write
-        if delivered < self.sequence and self._frame:
+        self._count_missed(position[1])
+        if position[0] < self.sequence and self._frame:
             reader.write(self._frame)
         self._end([reader])
 
@@ -82,7 +88,11 @@ class Broadcast:
         """End all streams, those that are behind once they have the newest state."""
         self._closed = True
         self._end(list(self._ready))
-        self._end([reader for reader, delivered in self._blocked.items() if delivered == self.sequence])
+        self._end([reader for reader, (delivered, _) in self._blocked.items() if delivered == self.sequence])
+
+    def _count_missed(self, number: int) -> None:
+        """Count the states since the one with this number, except the newest, which a stream gets."""
+        self.conflated += max(0, self._written - number - 1)
 
     def _end(self, readers: list[Reader]) -> None:
         """End streams that have the newest state if it is the last one, or if the hub is closed."""

@@ -25,6 +25,12 @@ class Hub:
         self.gets_every_change = True
         """False while changes of other replicas may be missed."""
         self._closed = False
+        self._conflated = 0
+
+    @property
+    def conflated(self) -> int:
+        """How many states streams did not get, because a newer one came before they could."""
+        return self._conflated + sum(subscriber.conflated for subscriber in self._subscribers())
 
     def __len__(self) -> int:
         return sum(subscriber.stream_count for subscriber in self._subscribers())
@@ -43,7 +49,9 @@ class Hub:
     ) -> None:
         index, key = self._index_for(job_id, user_id)
         subscribers = index.get(key, set())
-        subscribers.discard(subscriber)
+        if subscriber in subscribers:
+            subscribers.remove(subscriber)
+            self._conflated += subscriber.conflated
         if not subscribers:
             index.pop(key, None)
             if index is self._by_job:

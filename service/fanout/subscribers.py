@@ -36,6 +36,7 @@ class Subscriber:
     """
 
     stream_count = 1
+    conflated = 0
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Subscriber:
         if publication.sequence > newest:
             if not self._pending:
                 self.caught_up_at = self._clock()
+            self.conflated += pending is not None
             self._pending[publication.job_id] = publication
             self._ready.set()
 

@@ -9,7 +9,7 @@ from service.startup.errors import TRY_AGAIN_STATUS, StartError
 BACKLOG = 2_048
 
 
-def open_sockets(host: str, port: int) -> list[socket.socket]:
+def open_sockets(host: str, port: int, setting: str = "PORT") -> list[socket.socket]:
     """Listen on every address of a host; raises StartError with the name of the setting."""
     try:
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -22,7 +22,7 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for listener in sockets:
             listener.close()
-        raise _start_error_from(error, host, port) from error
+        raise _start_error_from(error, host, port, setting) from error
     return sockets
 
 
@@ -42,14 +42,16 @@ def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
     return listener
 
 
-def _start_error_from(error: OSError, host: str, port: int) -> StartError:
+def _start_error_from(error: OSError, host: str, port: int, setting: str) -> StartError:
     if error.errno == errno.EADDRINUSE:
-        sentence = f"PORT: {port} is used by another program on {host}; stop it, or use another port"
+        sentence = f"{setting}: {port} is used by another program on {host}; stop it, or use another port"
         return StartError(sentence, TRY_AGAIN_STATUS)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return StartError(f"PORT: this user may not listen on {port}; use one from 1024 on, or permit it")
+        return StartError(
+            f"{setting}: this user may not listen on {port}; use one from 1024 on, or permit it"
+        )
     if error.errno == errno.EADDRNOTAVAIL:
         return StartError(f"HOST: {host} is not an address of this machine; use one that is")
     return StartError(
-        f"HOST, PORT: can't listen on {host} port {port} ({error.strerror}); use another address or port"
+        f"HOST, {setting}: can't listen on {host} port {port} ({error.strerror}); use another address or port"
     )

@@ -20,7 +20,7 @@ from service.http_server.rejection import Expected
 from service.http_server.websocket import CountedWebSocket
 from service.problems import HeadTooLarge, MalformedRequest, Problem, RequestTimeout, TooManyConnections
 
-ESSENTIAL_PATHS = (b"/api/callbacks/", b"/healthz", b"/readyz")
+ESSENTIAL_PATHS = (b"/api/callbacks/", b"/healthz", b"/readyz", b"/metrics")
 
 
 class BoundedHttpProtocol(DirectEventStream, DirectHttpProtocol):

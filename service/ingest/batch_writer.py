@@ -7,7 +7,6 @@ sequence of the newer one. Committed changes are published to local subscribers 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 
@@ -17,6 +16,8 @@ from service.ingest import store
 from service.ingest.changes import Applied, Change, Outcome
 from service.jobs import transition_sql
 from service.jobs.transitions import to_job
+from service.metrics.callbacks import CallbackMetrics
+from service.metrics.recorder import ExportRecorder
 from service.webhooks.outbox import Outbox
 
 logger = logging.getLogger("framehook.callbacks")
@@ -28,15 +29,6 @@ OnOutcome = Callable[[Outcome | Exception], None]
 PendingChange = tuple[Change, OnOutcome]
 Write = Callable[[Sequence[Change]], Awaitable[Sequence[Outcome | None]]]
 """Commits changes and returns their outcomes; None for a change that it left alone."""
-
-
-@dataclass
-class WriterStats:
-    """What this process has committed since its start."""
-
-    changes: int = 0
-    batches: int = 0
-    failures: int = 0
 
 
 class WriterStopped(Exception):
@@ -51,13 +43,16 @@ class BatchWriter:
         database: Database,
         changes: JobChanges,
         outbox: Outbox | None = None,
+        recorder: ExportRecorder | None = None,
+        metrics: CallbackMetrics | None = None,
     ) -> None:
         self._database = database
         self._changes = changes
         self._outbox = outbox
         self._pending: list[PendingChange] = []
         self._ready = asyncio.Event()
-        self.stats = WriterStats()
+        self._recorder = recorder
+        self.metrics = metrics or CallbackMetrics()
 
     def submit(self, change: Change) -> "asyncio.Future[Outcome]":
         """Return a future of the outcome, set after the commit; it raises if the commit fails."""
@@ -100,14 +95,15 @@ class BatchWriter:
         try:
             outcomes = await write(changes)
         except BaseException as error:
-            self.stats.failures += 1
+            self.metrics.commit_failures.inc()
             _report(batch, repeat(error if isinstance(error, Exception) else WriterStopped()))
             if not isinstance(error, Exception):
                 raise
             return []
         left = [pending for pending, outcome in zip(batch, outcomes, strict=True) if outcome is None]
-        self.stats.batches += len(left) < len(batch)
-        self.stats.changes += len(batch) - len(left)
+        if len(left) < len(batch):
+            self.metrics.batch_size.observe(len(batch) - len(left))
+            self._record(changes, outcomes)
         try:
             await self._notify(store.select_newest(changes, outcomes))
         except BaseException:
@@ -122,6 +118,13 @@ class BatchWriter:
 
     async def _write_batch(self, changes: Sequence[Change]) -> Sequence[Outcome | None]:
         return await store.write(self._database, changes, self._outbox)
+
+    def _record(self, changes: Sequence[Change], outcomes: Sequence[Outcome | None]) -> None:
+        if self._recorder is None:
+            return
+        for change, outcome in zip(changes, outcomes, strict=True):
+            if isinstance(outcome, Applied) and outcome.job is not None:
+                self._recorder.record(outcome.job, change.loss_in(outcome.job))
 
     async def _notify(self, changed: Mapping[str, Applied]) -> None:
         """Publish the changed jobs; a job that has no local subscriber is not even read."""

@@ -48,6 +48,10 @@ class Change(msgspec.Struct, frozen=True):
         """Whether the run reports its output or its failure."""
         return self.report.output is not None or self.report.error is not None
 
+    def loss_in(self, job: Job) -> str | None:
+        """Return why the change has put the job back to pending; None if it has not."""
+        return self.report.error.code if self.report.error and job.status is Status.PENDING else None
+
 
 class ProgressRow(msgspec.Struct, frozen=True):
     """A report that does not end its attempt: a row of the table `reported`."""

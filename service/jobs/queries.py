@@ -229,12 +229,6 @@ async def list_by_ids(session: AsyncSession, job_ids: Sequence[str]) -> list[Job
     return [to_job(row) for row in (await session.execute(query)).mappings()]
 
 
-async def count_active_by_status(session: AsyncSession) -> dict[str, int]:
-    """Count the pending and the processing jobs."""
-    query = select(JOBS.c.status, func.count()).where(IS_ACTIVE).group_by(JOBS.c.status)
-    return dict.fromkeys(ACTIVE, 0) | {row[0]: row[1] for row in await session.execute(query)}
-
-
 async def count_active(session: AsyncSession, user_id: str) -> int:
     """Count the pending and processing jobs of a user."""
     query = select(func.count()).select_from(JOBS).where(JOBS.c.user_id == user_id, IS_ACTIVE)

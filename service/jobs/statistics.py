@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database
@@ -42,6 +43,41 @@ async def read_queue(session: AsyncSession) -> Queue:
     pending, oldest_at = rows.get(Status.PENDING, (0, None))
     processing, _ = rows.get(Status.PROCESSING, (0, None))
     return Queue(pending, processing, oldest_at)
+
+
+class ExportState(StrEnum):
+    """What an active export does; `delayed` until the time it is scheduled for, or the pause after a lost attempt."""
+
+    DELAYED = "delayed"
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class ActiveExports:
+    """The active exports of all users of a kind; `since` is when the oldest was created, or retried."""
+
+    state: ExportState
+    type: str
+    runner: str
+    count: int
+    since: float
+
+
+async def count_active(session: AsyncSession, *, now: float) -> list[ActiveExports]:
+    """Count the active exports by state, type and runner; the index holds only these."""
+    is_starting = or_(JOBS.c.call_id.is_not(None), JOBS.c.lease_until.is_not(None))
+    state = case(
+        (JOBS.c.status == Status.PROCESSING, ExportState.RUNNING.value),
+        (is_starting, ExportState.STARTING.value),
+        (JOBS.c.not_before > now, ExportState.DELAYED.value),
+        else_=ExportState.WAITING.value,
+    ).label("state")
+    columns = (state, JOBS.c.type, JOBS.c.runner)
+    query = select(*columns, func.count(), func.min(JOBS.c.limits_since)).where(IS_ACTIVE)
+    rows = await session.execute(query.group_by(state, JOBS.c.type, JOBS.c.runner))
+    return [ActiveExports(ExportState(row[0]), *row[1:]) for row in rows]
 
 
 async def read_days(session: AsyncSession, *, now: float, count: int = DAYS) -> list[Day]:

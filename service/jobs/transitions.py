@@ -20,6 +20,8 @@ from service.jobs.retry_rule import Charge
 
 CHANGED_JOBS = "changed_jobs"
 """Key in a session's `info`: the jobs after each change of the transaction, for the outbox."""
+LOSSES = "losses"
+"""Key in a session's `info`: why the latest attempt of a job was lost, by job id."""
 
 UNSTARTED = and_(IS_ACTIVE, JOBS.c.status == Status.PENDING, JOBS.c.call_id.is_(None))
 
@@ -107,6 +109,7 @@ async def requeue(
     job: Job,
     message: str,
     *,
+    reason: str,
     charge: Charge,
     not_before: float,
     now: float,
@@ -114,8 +117,9 @@ async def requeue(
 ) -> Job | None:
     """Put the job back to pending, as the next attempt; None if the attempt is not current or was the last.
 
-    `unstarted=True` changes nothing if a run of the attempt is known.
+    `reason` is the code of what ended the attempt. `unstarted=True` changes nothing if a run of it is known.
     """
+    session.info.setdefault(LOSSES, {})[job.job_id] = reason
     values = {
         "job_id": job.job_id,
         "attempt": job.attempt,

@@ -50,6 +50,7 @@ class OutageLogFilter(logging.Filter):
                 "the database is unreachable; requests are answered 503 until it is back (%s: %s)",
                 type(reason).__name__,
                 str(reason).splitlines()[0] if str(reason) else "",
+                extra={"event": "database.lost"},
             )
         return False
 
@@ -79,12 +80,20 @@ class OutageLogFilter(logging.Filter):
             now = time.monotonic()
             if now - self._logged_at >= REMINDER_SECONDS:
                 self._logged_at = now
-                logger.log(logging.ERROR, "the database has been unreachable for %.0f s", now - since)
+                logger.log(
+                    logging.ERROR,
+                    "the database has been unreachable for %.0f s",
+                    now - since,
+                    extra={"event": "database.still_lost"},
+                )
             return
         self._since = None
         outage_seconds, dropped, self._dropped = time.monotonic() - since, self._dropped, 0
         logger.warning(
-            "the database is back after %.0f s; %d errors were not logged", outage_seconds, dropped
+            "the database is back after %.0f s; %d errors were not logged",
+            outage_seconds,
+            dropped,
+            extra={"event": "database.restored"},
         )
 
 

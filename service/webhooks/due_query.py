@@ -9,6 +9,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Dialect, dialect_of, strings_of
+from service.metrics.database_figures import Backlog
 from service.webhooks.ordering import in_flight_json, is_blocked, is_in_flight_here
 
 # The recursion jumps from endpoint to endpoint in the partial index on pending rows, so that a long backlog of one
@@ -30,7 +31,10 @@ SELECT waiting.endpoint_id, endpoint.enabled, endpoint.failing_since, CASE WHEN 
 FROM waiting LEFT JOIN webhook_endpoints AS endpoint ON endpoint.endpoint_id = waiting.endpoint_id
 WHERE waiting.endpoint_id IS NOT NULL
 """
-_COUNT_PENDING: Final = text("SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'")
+_READ_BACKLOG: Final = text("""
+SELECT count(*), count(CASE WHEN next_at <= :now THEN 1 END), min(CASE WHEN next_at <= :now THEN next_at END)
+FROM webhook_deliveries WHERE state = 'pending'
+""")
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,9 @@ async def select_due(
     return [backlog for backlog in backlogs if backlog.due or not backlog.enabled]
 
 
-async def count_pending(session: AsyncSession) -> int:
+async def read_backlog(session: AsyncSession, now: float) -> Backlog:
     """Count the pending deliveries, for monitoring; the partial index on them answers it."""
-    return int((await session.execute(_COUNT_PENDING)).scalar_one())
+    return Backlog(*(await session.execute(_READ_BACKLOG, {"now": now})).one())
 
 
 @cache

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import Database, dialect_of
 from infra.egress import EgressClient
+from service.metrics.traffic import WebhookMetrics
 from service.webhooks import deliveries, endpoint_status
 from service.webhooks.clock_steps import ClockCheck, correct_times
 from service.webhooks.deliveries import ClaimedDelivery, FinishedAttempt
@@ -26,7 +27,7 @@ from service.webhooks.fairness import InFlight, count_by_endpoint, select_delive
 from service.webhooks.models import Delivery, Endpoint
 from service.webhooks.outbox import Outbox
 from service.webhooks.retry_policy import AttemptResult
-from service.webhooks.send import DeliveryMetrics, send_delivery
+from service.webhooks.send import count_results, send_delivery
 
 logger = logging.getLogger("framehook.webhooks")
 
@@ -75,6 +76,7 @@ class DeliveryWorker:
         *,
         config: WorkerConfig | None = None,
         clock: Callable[[], float] = time.time,
+        metrics: WebhookMetrics | None = None,
     ) -> None:
         """Call `notify_disabled` after each commit that disables an endpoint."""
         self._database = database
@@ -89,7 +91,8 @@ class DeliveryWorker:
         self._health = EndpointHealth(healthy_seconds=self._config.healthy_seconds)
         self._finished: list[FinishedAttempt] = []
         self._clock_check = ClockCheck()
-        self.metrics = DeliveryMetrics()
+        self.metrics = metrics or WebhookMetrics()
+        self.metrics.in_flight.set_function(lambda: len(self._in_flight))
 
     @property
     def in_flight(self) -> int:
@@ -134,7 +137,7 @@ class DeliveryWorker:
             # `stop` needs these: a cancellation may come right after the commit.
             self._about_to_start = [claimed.delivery for claimed in batch.claimed]
         del self._finished[: len(finished)]  # after the commit: if it fails, the next round records them
-        self.metrics.count(finished, batch.superseded, now=now)
+        count_results(self.metrics, finished, batch.superseded, now=now)
         self._start_attempts(batch.claimed, start_before)
         for endpoint in disabled:
             logger.warning("disabled endpoint %s: %s", endpoint.endpoint_id, endpoint.disabled_reason)

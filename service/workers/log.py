@@ -65,6 +65,7 @@ def _record_from_json(fields: Any, job_id: str | None, attempt: int | None) -> l
             "levelno": number,
             "levelname": level,
             "created": datetime.fromisoformat(fields["time"]).timestamp(),
+            "event": str(fields["event"]) if "event" in fields else None,
             "exc_text": str(fields["exception"]) if "exception" in fields else None,
             "job": job_id,
             "attempt": attempt,

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from callbacks.envelope import Phase
-from service.jobs import acknowledgements, leases, queries
+from service.jobs import acknowledgements, leases, queries, statistics
 from service.jobs.filters import ExportFilter
 from service.jobs.models import Status
 
@@ -79,7 +79,7 @@ HOT_READS: dict[str, Read] = {
     "acknowledged": lambda session: acknowledgements.acknowledge(session, USER, ["a", "b"], now=NOW),
     "all acknowledged": lambda session: acknowledgements.acknowledge_all(session, USER, now=NOW),
     "quota": lambda session: queries.count_active(session, USER),
-    "metrics": queries.count_active_by_status,
+    "metrics": lambda session: statistics.count_active(session, now=NOW),
     "claim": lambda session: leases.claim(session, slots=4, per_user=2, lease_seconds=30, now=NOW),
     "watched": leases.list_watched,
     "late": lambda session: leases.list_unchanged(session, WATCHED),

@@ -26,12 +26,16 @@ class Tag(StrEnum):
 
 
 class Credential(StrEnum):
-    """What a request carries: the token of a user, that or a stream ticket, a signature, a signed URL, nothing."""
+    """What a request carries: the token of a user, that or a stream ticket, a signature, a signed URL, nothing.
+
+    METRICS is the token of the metrics, which need none on a port of their own.
+    """
 
     USER = "user"
     STREAM = "stream"
     RUN = "run"
     URL = "url"
+    METRICS = "metrics"
     ANYONE = "anyone"
 
 

@@ -33,6 +33,11 @@ SECURITY_SCHEMES: Final = {
         security_scheme_in="query",
         description="Part of a signed URL that the service returned; it is good for that URL alone.",
     ),
+    "metrics_token": SecurityScheme(
+        type="http",
+        scheme="bearer",
+        description="The token in `METRICS_TOKEN`. Metrics on a port of their own (`METRICS_PORT`) need none.",
+    ),
     "run_signature": SecurityScheme(
         type="apiKey",
         name="webhook-signature",
@@ -47,6 +52,7 @@ _REQUIREMENTS: Final[dict[Credential, list[dict[str, list[str]]]]] = {
     Credential.STREAM: [{"bearer": []}, {"cookie": []}, {"ticket": []}],
     Credential.RUN: [{"run_signature": []}],
     Credential.URL: [{"url_token": []}],
+    Credential.METRICS: [{"metrics_token": []}, {}],
     Credential.ANYONE: [],
 }
 

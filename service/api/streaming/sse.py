@@ -32,6 +32,7 @@ from service.api.streaming.event_stream import (
 from service.api.streaming.events import last_event_id, read_export_events, read_user_events
 from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
 from service.api.streaming.subscriptions import (
+    count_end,
     find_job,
     find_offered,
     hold_resources,
@@ -171,6 +172,8 @@ def _open_direct(request: Request[State]) -> DirectStream | None:
         return None
 
     def end(reason: StreamEnd | int | None) -> None:
+        if isinstance(reason, StreamEnd):
+            count_end(request, reason)
         if reason is StreamEnd.SLOW_CLIENT:
             log_slow_client()
             connection.abort()
@@ -196,9 +199,11 @@ async def _events(
                 async for event in events:
                     yield event
     except StreamEnded as ended:
+        count_end(request, ended.end)
         if ended.end in _LAST_EVENTS:
             yield closing_event(*_LAST_EVENTS[ended.end], retry_milliseconds=_retry_milliseconds(ended.end))
     except DATABASE_ERRORS:
+        count_end(request, StreamEnd.UNAVAILABLE)
         yield closing_event(*_LAST_EVENTS[StreamEnd.UNAVAILABLE])
 
 

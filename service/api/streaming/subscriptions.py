@@ -42,10 +42,18 @@ def hold_slot(connection: HTTPConnection[State], user_id: str) -> Iterator[None]
     slots = connection.state["stream_slots"]
     if not slots.try_acquire(user_id):
         raise StreamEnded(StreamEnd.TOO_MANY_STREAMS)
+    open_streams = connection.state["metrics"].streams.open.labels(connection.scope["type"])
+    open_streams.inc()
     try:
         yield
     finally:
+        open_streams.dec()
         slots.release(user_id)
+
+
+def count_end(connection: HTTPConnection[State], end: StreamEnd) -> None:
+    """Count a stream that ends before its last state."""
+    connection.state["metrics"].streams.ended.labels(end.name.lower()).inc()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from service.api.streaming.incoming_messages import IncomingMessages
 from service.api.streaming.lifetime import Lifetime, StreamEnd, StreamEnded
 from service.api.streaming.socket_states import export_states, render_message, user_states
 from service.api.streaming.subscriptions import (
+    count_end,
     find_job,
     find_offered,
     hold_resources,
@@ -168,6 +169,8 @@ def _open_direct(socket: WebSocket[State], messages: IncomingMessages) -> Direct
         return None
 
     def end(reason: StreamEnd | int | None) -> None:
+        if isinstance(reason, StreamEnd):
+            count_end(socket, reason)
         connection.close(CODES_OF_ENDS[reason] if isinstance(reason, StreamEnd) else reason or ENDED)
 
     def receive(message: Message) -> int | None:
@@ -208,8 +211,10 @@ async def _send_states(
                     if state is not None:
                         await _send_state(socket, state)
     except StreamEnded as ended:
+        count_end(socket, ended.end)
         return CODES_OF_ENDS[ended.end]
     except DATABASE_ERRORS:
+        count_end(socket, StreamEnd.UNAVAILABLE)
         return CODES_OF_ENDS[StreamEnd.UNAVAILABLE]
     return ENDED
 

@@ -82,6 +82,7 @@ async def put(request: Request[State]) -> Response:
         raise NotFound("The upload was already completed or aborted.") from None
     except ObjectExists:
         raise AlreadyUploaded from None
+    request.state["metrics"].uploads.received_bytes.inc(size)
     return json_response(StoredFile(key=grant.key, size=size), 201, {"ETag": f'"{etag}"'})
 
 

@@ -68,6 +68,7 @@ async def create(request: Request[State]) -> Response:
     in_parts = body.parts or body.size > MAX_SINGLE_BYTES
     seconds = MULTIPART_SECONDS if in_parts else URL_SECONDS
     await request.state["removal"].uploads.announce(user_id, key, size=body.size, seconds=seconds)
+    request.state["metrics"].uploads.count_created(body.size)
     if in_parts:
         return await create_multipart(request, user_id, key, body.size, video_type.media_type)
     await request.state["storage"].check_free_space(body.size)

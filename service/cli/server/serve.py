@@ -49,6 +49,8 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 def run_service(settings: Settings) -> None:
     """Serve until a signal; raises what prevents the start."""
     sockets = open_sockets(settings.host, settings.port)
+    if settings.metrics_port is not None:
+        sockets += open_sockets(settings.host, settings.metrics_port, "METRICS_PORT")
     logger.info("serving on %s, data in %s", settings.origin, settings.data_dir)
     app = create_app(settings)
     create_server(app, settings.host, settings.port, create_http_limits(settings)).run(sockets=sockets)

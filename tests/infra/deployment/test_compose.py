@@ -131,6 +131,13 @@ def test_two_replicas_run_behind_the_proxy_and_share_a_volume() -> None:
     assert f"name service\n      port {image_environment()['PORT']}" in re.sub(r" {6,}", "      ", caddyfile)
 
 
+def test_the_proxy_does_not_know_the_port_of_the_metrics() -> None:
+    port = environment_of("service", SECRETS)["METRICS_PORT"]
+    assert port != image_environment()["PORT"]
+    assert port not in compose()["configs"]["caddyfile"]["content"]
+    assert not any(port in str(service.get("ports")) for service in compose()["services"].values())
+
+
 def test_the_grace_period_is_longer_than_a_shutdown() -> None:
     assert compose()["services"]["service"]["stop_grace_period"] == "30s"
     assert fly()["kill_timeout"] == "30s"

@@ -5,6 +5,13 @@ import re
 from tests.infra.deployment.deployment_files import INFRA, SETTING_NAMES, fly, image_environment
 
 
+def test_fly_scrapes_a_port_that_its_proxy_does_not_know() -> None:
+    config = fly()
+    assert config["metrics"] == {"port": int(config["env"]["METRICS_PORT"]), "path": "/metrics"}
+    assert config["metrics"]["port"] != config["http_service"]["internal_port"]
+    assert "services" not in config
+
+
 def test_fly_builds_the_image_and_checks_its_health() -> None:
     config = fly()
     assert {(INFRA / config["build"][name]).exists() for name in ("dockerfile", "ignorefile")} == {True}

@@ -69,10 +69,10 @@ async def test_what_gathers_while_a_batch_is_written_goes_into_the_next_one(coun
     await _run_ready_tasks()
     rest = [asyncio.ensure_future(writer.submit(tick(f"job-{number}", 1))) for number in range(1, 20)]
     await _run_ready_tasks()
-    assert writer.stats.batches == 0
+    assert writer.metrics.batch_size.count == 0
     counting.commit_allowed.set()
     assert all(isinstance(outcome, Applied) for outcome in await asyncio.gather(first, *rest))
-    assert writer.stats.batches == 2
+    assert writer.metrics.batch_size.count == 2
     await _stop(loop)
     await counting.close()
 

@@ -60,7 +60,9 @@ async def test_the_seconds_of_all_runs_and_attempts_add_up(either: Database) -> 
     assert await report(either, tick, 2, 1, 4.0) == 11
     async with either.transaction() as session:
         lost = await job_in(either)
-        assert await transitions.requeue(session, lost, "Lost.", charge=Charge.FAILURE, not_before=0, now=NOW)
+        assert await transitions.requeue(
+            session, lost, "Lost.", reason="run_lost", charge=Charge.FAILURE, not_before=0, now=NOW
+        )
     assert await report(either, tick, 3, 1, 6.0) == 17
     async with either.transaction() as session:
         assert await transitions.cancel(session, "ada", "job-1", now=NOW)

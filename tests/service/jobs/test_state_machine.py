@@ -189,7 +189,13 @@ class JobEvents(JobModel):
         async def requeue() -> Job | None:
             async with self.database.transaction() as session:
                 return await transitions.requeue(
-                    session, job, "Lost.", charge=charge, not_before=self.now + 5, now=self.now
+                    session,
+                    job,
+                    "Lost.",
+                    reason="run_lost",
+                    charge=charge,
+                    not_before=self.now + 5,
+                    now=self.now,
                 )
 
         is_allowed = self.is_active(job) and (job.attempt < job.attempt_limit or charge is not Charge.FAILURE)

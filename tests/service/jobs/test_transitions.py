@@ -106,7 +106,9 @@ def _build_completed_report(job: Job, **of_report: Any) -> Report:
 def _requeue(charge: Charge, *, attempts: int = 0) -> Within:
     def requeue(session: AsyncSession, job: Job) -> Awaitable[object]:
         stale = transitions.to_job(_as_row(job) | {"attempt": job.attempt + attempts})
-        return transitions.requeue(session, stale, "Lost.", charge=charge, not_before=0, now=NOW)
+        return transitions.requeue(
+            session, stale, "Lost.", reason="run_lost", charge=charge, not_before=0, now=NOW
+        )
 
     return requeue
 

@@ -1,7 +1,6 @@
 """The delivery metrics that an operator sees."""
 
-from service.webhooks.due_query import count_pending
-from service.webhooks.send import DELAY_BUCKETS
+from service.webhooks.due_query import read_backlog
 from tests.service.webhooks.webhook_harness import WebhookHarness
 
 
@@ -10,10 +9,9 @@ async def test_the_delay_of_a_first_attempt_counts_from_the_commit(harness: Webh
     await harness.complete_export("job-1")
     harness.clock.advance(0.3)
     await harness.deliver_all()
-    metrics = harness.worker.metrics
-    assert (metrics.delivered, metrics.failed) == (1, 0)
-    assert dict(zip(DELAY_BUCKETS, metrics.delays, strict=True))[0.5] == 1
-    assert round(metrics.delays_seconds, 3) == 0.3
+    assert count_attempts(harness) == {"delivered": 1}
+    delay = harness.worker.metrics.delay
+    assert (delay.count, round(delay.sum, 3)) == (1, 0.3)
 
 
 async def test_a_retried_delivery_counts_as_failed_and_delivered_but_not_as_a_delay(
@@ -23,12 +21,27 @@ async def test_a_retried_delivery_counts_as_failed_and_delivered_but_not_as_a_de
     harness.respond_with(500)
     await harness.complete_export("job-1")
     await harness.deliver_all()
-    async with harness.database.reading() as session:
-        assert await count_pending(session) == 1
+    assert await read_states(harness) == (1, 0)
     harness.respond_with(204)
     harness.clock.advance(3_600)
+    assert await read_states(harness) == (1, 1)
     await harness.deliver_all()
-    metrics = harness.worker.metrics
-    assert (metrics.delivered, metrics.failed, sum(metrics.delays)) == (1, 1, 0)
+    assert count_attempts(harness) == {"delivered": 1, "status": 1}
+    assert harness.worker.metrics.delay.count == 0
+    assert await read_states(harness) == (0, 0)
+
+
+def count_attempts(harness: WebhookHarness) -> dict[str, float]:
+    """Return the number of recorded attempts by result."""
+    (metric,) = harness.worker.metrics.attempts.collect()
+    return {
+        sample.labels["result"]: sample.value for sample in metric.samples if sample.name.endswith("_total")
+    }
+
+
+async def read_states(harness: WebhookHarness) -> tuple[int, int]:
+    """Return how many deliveries are pending, and how many of these are due."""
     async with harness.database.reading() as session:
-        assert await count_pending(session) == 0
+        backlog = await read_backlog(session, harness.clock())
+    assert (backlog.oldest_due_at is not None) == (backlog.due > 0)
+    return backlog.pending, backlog.due
