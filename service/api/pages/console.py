@@ -111,7 +111,6 @@ async def _send_file(request: Request[State], path: Path) -> Response:
     headers = {
         "Cache-Control": "no-cache",
         "Content-Security-Policy": request.state["console_files"].content_policy,
-        "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
     }
     content = await asyncio.to_thread(_read_file, path)

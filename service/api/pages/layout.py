@@ -13,7 +13,6 @@ PAGE_HEADERS: Final = {
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",  # the styles of Swagger UI are partly inline
     "Cache-Control": "no-cache",
-    "Referrer-Policy": "no-referrer",
 }
 
 

@@ -25,7 +25,7 @@ def content_response(
     """Send content, compressed if the client takes that, or say that it has not changed."""
     is_compressed = "gzip" in request.headers.get("accept-encoding", "")
     etag = f'"{content.digest}-gzip"' if is_compressed else f'"{content.digest}"'
-    sent = {"ETag": etag, "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff", **headers}
+    sent = {"ETag": etag, "Vary": "Accept-Encoding", **headers}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=sent)
     if is_compressed:

@@ -41,7 +41,6 @@ class EventStream(EventSourceResponse):
         self._direct = direct
         super().__init__(
             _chunks(events),
-            headers={"Referrer-Policy": "no-referrer"},  # the URL may contain a ticket
             sep="\n",
             ping=0,  # the library's own end with a blank line and may come between the chunks of an event
             send_timeout=SEND_TIMEOUT_SECONDS,

@@ -45,7 +45,6 @@ def _file_response(request: Request[State], download: FileDownload, presentation
     headers = {
         "ETag": f'"{download.stored.etag}"',
         "Cache-Control": "private, no-cache",
-        "X-Content-Type-Options": "nosniff",
         "Content-Disposition": presentation.content_disposition,
         "Cross-Origin-Resource-Policy": "cross-origin",  # isolated pages play it too, if they have the URL
     }
