@@ -42,6 +42,7 @@ MATRIX = {
     "POST /api/callbacks/{job_id}": Need.RUN,
     "POST /api/callbacks/{job_id}/output": Need.RUN,
     "POST /api/exports": Need.TOKEN,
+    "POST /api/exports/estimate": Need.TOKEN,
     "GET /api/exports": Need.TOKEN,
     "GET /api/exports/active": Need.TOKEN,
     "GET /api/exports/recent": Need.TOKEN,
@@ -112,8 +113,10 @@ AUDIENCE = "framehook"
 EVIL = "https://evil.example"
 HOOK = "http://127.0.0.1:8999/hook"  # where nobody listens
 
+_EXPORT = {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}}
 BODIES: Mapping[str, Any] = {
-    "POST /api/exports": {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}},
+    "POST /api/exports": _EXPORT,
+    "POST /api/exports/estimate": _EXPORT,
     "POST /api/exports/acknowledge": [],
     "PATCH /api/exports/{job_id}": {"name": "taken over"},
     "POST /api/uploads": {"filename": "a.mp4", "size": 5, "content_type": "video/mp4"},
