@@ -111,7 +111,7 @@ WITH_TOKEN = (Need.TOKEN, Need.OWNER, Need.OPERATOR, *STREAMS)
 OF_OWNER = (Need.OWNER, Need.STREAM_OF_OWNER)
 AUDIENCE = "framehook"
 EVIL = "https://evil.example"
-HOOK = "http://127.0.0.1:8999/hook"  # where nobody listens
+HOOK = "http://127.0.0.1:8999/hook"  # no server listens there
 
 _EXPORT = {"type": "framing", "config": {"input_key": SOURCE, **FRAMING}}
 BODIES: Mapping[str, Any] = {
@@ -167,7 +167,7 @@ def claim(user: str = "ada", **changes: Any) -> str:
 
 @dataclass
 class Service:
-    """The service of two users, of whom `ada` has one object of each kind."""
+    """The service of two users; `ada` has one object of each kind."""
 
     server: StreamServer
     names: dict[str, str]
@@ -267,8 +267,8 @@ async def test_a_ticket_opens_streams_and_nothing_else(service: Service) -> None
 
 async def test_what_is_another_users_does_not_exist(service: Service) -> None:
     bob = {"authorization": f"Bearer {claim('bob')}"}
-    found = {row: status for row in list_rows(*OF_OWNER) if (status := await service.send(row, **bob)) != 404}
-    assert found == {}
+    existing = {row: status for row in list_rows(*OF_OWNER) if (status := await service.send(row, **bob)) != 404}
+    assert existing == {}
     client, ada = service.server.client, {"authorization": f"Bearer {claim()}"}
     job = (await client.get(f"/api/exports/{service.names['job_id']}", headers=ada)).json()
     assert (job["status"], job["name"]) != ("cancelled", "taken over")
