@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from starlette.routing import Route, WebSocketRoute
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -34,6 +35,7 @@ class Need(StrEnum):
     STREAM = "a user's token or a stream ticket"
     STREAM_OF_OWNER = "the same, of the user whose export is named"
     OPERATOR = "the token of an operator"
+    METRICS = "the token in METRICS_TOKEN"
     RUN = "the signature of the run of the current attempt"
     URL = "a signed URL"
 
@@ -99,7 +101,7 @@ MATRIX = {
     "GET /healthz": Need.NOTHING,
     "GET /api/health": Need.NOTHING,
     "GET /readyz": Need.NOTHING,
-    "GET /metrics": Need.NOTHING,
+    "GET /metrics": Need.METRICS,
     "GET /openapi.json": Need.NOTHING,
     "GET /docs": Need.NOTHING,
     "GET /docs/assets/{asset}": Need.NOTHING,
@@ -107,9 +109,10 @@ MATRIX = {
     "GET /docs/guides/images/{image}": Need.NOTHING,
 }
 STREAMS = (Need.STREAM, Need.STREAM_OF_OWNER)
-WITH_TOKEN = (Need.TOKEN, Need.OWNER, Need.OPERATOR, *STREAMS)
+WITH_TOKEN = (Need.TOKEN, Need.OWNER, Need.OPERATOR, Need.METRICS, *STREAMS)
 OF_OWNER = (Need.OWNER, Need.STREAM_OF_OWNER)
 AUDIENCE = "framehook"
+METRICS_TOKEN = "a token of scrapes that is long enough for it"
 EVIL = "https://evil.example"
 HOOK = "http://127.0.0.1:8999/hook"  # no server listens there
 
@@ -204,7 +207,7 @@ class Service:
 
 @pytest.fixture
 async def service(users_settings: Settings) -> AsyncIterator[Service]:
-    access = {"auth_audience": AUDIENCE, "operators": ["operator"]}
+    access = {"auth_audience": AUDIENCE, "operators": ["operator"], "metrics_token": SecretStr(METRICS_TOKEN)}
     webhooks = {"webhook_allowed_networks": (ip_network("127.0.0.0/8"),), "webhook_allow_http": True}
     settings = users_settings.model_copy(update=access | webhooks)
     ada = {"authorization": f"Bearer {claim()}"}
@@ -267,7 +270,9 @@ async def test_a_ticket_opens_streams_and_nothing_else(service: Service) -> None
 
 async def test_what_is_another_users_does_not_exist(service: Service) -> None:
     bob = {"authorization": f"Bearer {claim('bob')}"}
-    existing = {row: status for row in list_rows(*OF_OWNER) if (status := await service.send(row, **bob)) != 404}
+    existing = {
+        row: status for row in list_rows(*OF_OWNER) if (status := await service.send(row, **bob)) != 404
+    }
     assert existing == {}
     client, ada = service.server.client, {"authorization": f"Bearer {claim()}"}
     job = (await client.get(f"/api/exports/{service.names['job_id']}", headers=ada)).json()
@@ -296,6 +301,12 @@ async def test_only_operators_see_the_system(service: Service) -> None:
     assert await service.send(row, authorization=f"Bearer {claim('operator')}") == 200
 
 
+async def test_metrics_have_a_token_of_their_own(service: Service) -> None:
+    (row,) = list_rows(Need.METRICS)
+    assert await service.send(row, authorization=f"Bearer {claim('operator')}") == 401
+    assert await service.send(row, authorization=f"Bearer {METRICS_TOKEN}") == 200
+
+
 async def test_the_owner_gets_in_everywhere(service: Service) -> None:
     rows = sorted(
         list_rows(Need.TOKEN, *OF_OWNER, *STREAMS), key=lambda row: row.startswith("DELETE")
@@ -313,7 +324,7 @@ async def test_what_is_public_asks_for_nothing_and_shows_nothing_of_users(servic
     for row in list_rows(Need.NOTHING):
         if "{" in row or row == "GET /ws/exports":
             continue
-        answer = await service.server.client.get(row.split(" ")[1])
+        answer = await service.server.client.get(row.split(" ")[1], timeout=60)  # the sample is encoded
         assert answer.status_code == 200, row
         assert [name for name in ("job_id", "id", "upload") if service.names[name] in answer.text] == []
 
