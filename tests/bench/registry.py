@@ -7,6 +7,7 @@ from tests.bench.benchmark import Benchmark
 MODULES = {
     "callbacks": "tests.bench.ingest.throughput",
     "stages": "tests.bench.ingest.stages",
+    "metrics": "tests.bench.ingest.metrics_overhead",
     "mixed": "tests.bench.ingest.mixed_load",
     "replicas": "tests.bench.ingest.replica_latency",
     "growth": "tests.bench.growth.growth",
