@@ -89,13 +89,13 @@ async def test_lost_attempts_retries_and_failures_are_counted_by_their_reason(ap
 async def test_what_the_service_finds_itself_is_a_loss_too(app: AppHarness) -> None:
     run = await start_run(app)
     call_id = str(run.spec.call_id)
-    app.runner.statuses[call_id] = Failed("run_crashed", "The run crashed.", transient=True)
+    app.runner.statuses[call_id] = Failed("run_lost", "It is gone.", transient=True, interrupted=True)
     app.runner.ended_calls.append(call_id)
     app.runner.freed.set()
     await app.next_run()
     samples = await read(app)
-    assert samples.value("attempts_lost_total", reason="run_crashed", **KIND) == 1
-    assert samples.value("runner_calls_total", runner="local", call="probe", result="run_crashed") == 1
+    assert samples.value("attempts_lost_total", reason="run_lost", **KIND) == 1
+    assert samples.value("runner_calls_total", runner="local", call="probe", result="run_lost") == 1
     assert samples.value("runner_calls_total", runner="local", call="spawn", result="ok") == 2
 
 
