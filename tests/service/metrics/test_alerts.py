@@ -1,56 +1,46 @@
 """The alert rules for Prometheus hold, read metrics that exist, and lead to a section of the runbook."""
 
-import asyncio
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.service.metrics.expressions import find_metrics, names_of_samples
+from tests.service.metrics.promql import (
+    OBSERVABILITY,
+    find_metrics,
+    names_of_samples,
+    promtool_only,
+    run_promtool,
+)
 from tests.service.metrics.samples import scrape
 from tests.support.app_harness import AppHarness
 
-ROOT = Path(__file__).parents[3]
-FOLDER = ROOT / "infra" / "observability"
-RUNBOOK = ROOT / "service" / "docs" / "runbook.md"
-promtool_only = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+RUNBOOK = Path(__file__).parents[3] / "service" / "docs" / "runbook.md"
 
 
 def read_alerts() -> dict[str, dict[str, Any]]:
     """Return the rules by the name of their alert."""
-    document = yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))
+    document = yaml.safe_load((OBSERVABILITY / "alerts.yaml").read_text("utf-8"))
     rules = [rule for group in document["groups"] for rule in group["rules"]]
     alerts = {rule["alert"]: rule for rule in rules}
     assert len(alerts) == len(rules) > 10
     return alerts
 
 
-async def run_promtool(*arguments: str) -> None:
-    """Run promtool in the folder of the rules, and fail with what it says."""
-    done = await asyncio.to_thread(
-        subprocess.run, ["promtool", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@promtool_only
+def test_promtool_accepts_the_rules() -> None:
+    run_promtool("check", "rules", "alerts.yaml")
 
 
 @promtool_only
-@pytest.mark.anyio
-async def test_promtool_accepts_the_rules() -> None:
-    await run_promtool("check", "rules", "alerts.yaml")
-
-
-@promtool_only
-@pytest.mark.anyio
-async def test_each_alert_fires_and_none_does_on_a_quiet_day() -> None:
-    await run_promtool("test", "rules", "alerts.test.yaml")
+def test_each_alert_fires_and_none_does_on_a_quiet_day() -> None:
+    run_promtool("test", "rules", "alerts.test.yaml")
 
 
 def test_each_alert_is_fired_by_a_test_for_promtool() -> None:
-    document = yaml.safe_load((FOLDER / "alerts.test.yaml").read_text("utf-8"))
+    document = yaml.safe_load((OBSERVABILITY / "alerts.test.yaml").read_text("utf-8"))
     assert document["rule_files"] == ["alerts.yaml"]
     fired = {
         match[1]
