@@ -3,7 +3,7 @@
 import typer
 
 from service.cli.errors import print_errors
-from service.cli.modal.deployment import check_deployment, deploy
+from service.cli.modal.deployment import check_connection, check_deployment, deploy
 from service.cli.options import command_group, examples
 from service.startup.commands import load_settings_or_exit
 
@@ -20,6 +20,7 @@ def modal_deploy() -> None:
     """
     settings = load_settings_or_exit()
     with print_errors():
+        check_connection(settings)
         deploy(settings)
         check_deployment(settings)
     typer.echo(f"The app {settings.modal_app_name!r} is deployed and ready for MODAL_ENABLED=true.")

@@ -4,23 +4,27 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from framehook import FramehookError
 from service.dispatch.runners import RunnerRefused
 from service.settings import Settings
 
+if TYPE_CHECKING:
+    from service.dispatch.runners.modal import ModalRunner
+
+CONNECTION_SECONDS = 5.0
+DEPLOYMENT_SECONDS = 20.0
+
+_SIGN_IN = "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal token new`"
+
 
 def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
     """Deploy the app; raises FramehookError. `environment` overrides variables of this process."""
-    if find_spec("modal") is None:
-        raise FramehookError("the Modal SDK is not installed; install Framehook with its dependencies")
+    require_sdk()
     all_variables = {**os.environ, **_variables(settings), **(environment or {})}
-    if environment is None and settings.modal_token is None and not _has_token():
-        raise FramehookError(
-            "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run `modal token new`"
-        )
     result = subprocess.run(
         [sys.executable, "-m", "modal", "deploy", "-m", "gpu.modal_app"],
         env=all_variables,
@@ -31,24 +35,57 @@ def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> 
         raise FramehookError(f"`modal deploy` failed with status {result.returncode}; its output is above")
 
 
+def check_connection(settings: Settings) -> None:
+    """Check within seconds that Modal can be reached and takes the token: its own command tries for minutes.
+
+    Raises FramehookError.
+    """
+    require_sdk()
+    if settings.modal_token is None and not _has_token():
+        raise FramehookError(_SIGN_IN)
+    try:
+        _ask_modal(settings, CONNECTION_SECONDS, lambda runner: runner.check_connection())
+    except RunnerRefused as refused:
+        raise FramehookError(_describe_refusal(refused)) from None
+
+
 def check_deployment(settings: Settings) -> None:
     """Check that the function exists and accepts the service's arguments.
 
     Raises FramehookError.
     """
+    try:
+        _ask_modal(settings, DEPLOYMENT_SECONDS, lambda runner: runner.check())
+    except RunnerRefused as refused:
+        raise FramehookError(f"the app was deployed, but can't be used: {refused.message}") from None
+
+
+def require_sdk() -> None:
+    """Raise FramehookError unless the Modal SDK is installed."""
+    if find_spec("modal") is None:
+        raise FramehookError("the Modal SDK is not installed; install Framehook with its dependencies")
+
+
+def _ask_modal(settings: Settings, seconds: float, ask: "Callable[[ModalRunner], Awaitable[None]]") -> None:
+    """Ask Modal something with a connection of its own; raises RunnerRefused."""
     from service.dispatch.runners.modal import ModalRunner
 
-    async def check() -> None:
-        runner = ModalRunner(settings.modal_app_name, settings.modal_token, probe_seconds=20.0)
+    async def run() -> None:
+        runner = ModalRunner(settings.modal_app_name, settings.modal_token, probe_seconds=seconds)
         try:
-            await runner.check()
+            await ask(runner)
         finally:
             await runner.close()
 
-    try:
-        asyncio.run(check())
-    except RunnerRefused as refused:
-        raise FramehookError(f"the app was deployed, but can't be used: {refused.message}") from None
+    asyncio.run(run())
+
+
+def _describe_refusal(refused: RunnerRefused) -> str:
+    if refused.code != "modal_unreachable":
+        return refused.message
+    server = os.environ.get("MODAL_SERVER_URL")
+    place = f" at {server}, which MODAL_SERVER_URL names" if server else ""
+    return f"Modal can't be reached{place}; check the network, then try again"
 
 
 def _has_token() -> bool:

@@ -113,6 +113,11 @@ class ModalRunner:
         async with self._map_refusals(self._probe_seconds):
             await self._lookup_function()
 
+    async def check_connection(self) -> None:
+        """Raise RunnerRefused if Modal can't be reached or rejects the token; needs no deployed app."""
+        async with self._map_refusals(self._probe_seconds):
+            await (await self._connect()).hello.aio()
+
     async def close(self) -> None:
         """Close the connection; calls outlive this process."""
         if self._client is not None and self._token is not None:
