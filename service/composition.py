@@ -179,7 +179,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         "output leases": jobs.leases.run,
         "webhooks": webhooks.worker.run,
         "streams": base.stream_timer.run,
-        **base.runner_parts.loops,
+        **base.runner_parts.list_loops(base.database, base.hub, base.serializer),
         "export log": base.monitoring.recorder.run,
         **jobs.removal.loops,
         **jobs.forecasts.loops,

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from infra.database.base import Database
 from service.clock import Clock
 from service.dispatch.queue_board import QueueBoard
+from service.dispatch.queue_updates import QueueUpdates
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.factories import Loop, create_limits
+from service.fanout.hub import Hub
+from service.jobs.serializers import JobSerializer
 from service.settings import Settings
 
 
@@ -18,10 +21,10 @@ class RunnerParts:
     readiness: RunnerReadiness
     board: QueueBoard
 
-    @property
-    def loops(self) -> dict[str, Loop]:
-        """The loops that keep it up to date, by name."""
-        return {"queue": self.board.run, "runner": self.readiness.run}
+    def list_loops(self, database: Database, hub: Hub, serializer: JobSerializer) -> dict[str, Loop]:
+        """Return the loops that keep this up to date, and those who watch exports, by name."""
+        updates = QueueUpdates(database, self.board, hub, serializer)
+        return {"queue": updates.run, "runner": self.readiness.run}
 
 
 def create_runner_parts(settings: Settings, database: Database, runner: Runner, clock: Clock) -> RunnerParts:

@@ -1,7 +1,4 @@
-"""What each waiting job waits for, kept in memory and read again every few seconds."""
-
-import asyncio
-import time
+"""What each waiting job waits for, kept in memory as of the last look at the queue."""
 
 from infra.database.base import Database
 from service.clock import Clock
@@ -11,10 +8,6 @@ from service.jobs.models import Job, Status
 from service.jobs.queue.head import QueueHead, read_head
 from service.jobs.queue.places import Capacity, Limit, Place, Places, foresee_places
 from service.jobs.serializers import QueuePlace
-
-REFRESH_SECONDS = 2.0
-MAX_SHARE = 0.02
-"""How much of the time may be spent on reading: where that takes long, it is done less often."""
 
 
 class QueueBoard:
@@ -36,6 +29,12 @@ class QueueBoard:
         """The places as of the last look."""
         return self._places
 
+    @property
+    def outage_reason(self) -> str | None:
+        """Why no export can be started at all, for people; None if some can."""
+        outage = self._readiness.outage
+        return None if outage is None else outage.reason
+
     async def refresh(self) -> None:
         """Look at the queue now."""
         async with self._database.reading() as session:
@@ -44,41 +43,34 @@ class QueueBoard:
             )
         self._places = foresee_places(head, self._capacity)
 
-    async def run(self) -> None:
-        """Look at the queue every few seconds, until cancelled."""
-        while True:
-            began = time.monotonic()
-            await self.refresh()
-            await asyncio.sleep(max(REFRESH_SECONDS, (time.monotonic() - began) / MAX_SHARE))
-
     def describe(self, job: Job) -> QueuePlace | None:
         """Return what the job waits for; None if it does not wait."""
         if job.status is not Status.PENDING:
             return None
         now = self._clock.wall()
-        place = self._find_place(job)
+        place = self.find_place(job)
         seconds = None if place.seconds is None else max(0.0, place.seconds - (now - self._places.at))
         limited_by = self._describe_limit(place.limit)
-        outage = self._readiness.outage
         if job.not_before > now:
             pause = job.not_before - now
             seconds = pause if seconds is None else max(pause, seconds)
             limited_by = _describe_pause(job)
-        elif outage is not None and job.call_id is None:
-            seconds, limited_by = None, outage.reason
+        elif self.outage_reason is not None and job.call_id is None:
+            seconds, limited_by = None, self.outage_reason
         return {
             "position": place.position,
             "ahead_seconds": None if seconds is None else round(seconds, 1),
             "limited_by": limited_by,
         }
 
-    def _find_place(self, job: Job) -> Place:
-        known = self._places.by_job.get(job.job_id)
-        if known is not None:
+    def find_place(self, job: Job) -> Place:
+        """Return the place of a pending job as of the last look, or an estimate."""
+        known, starting_count = self._places.by_job.get(job.job_id), self._places.starting_count
+        if known is not None and (job.call_id is None or known.position <= starting_count):
             return known
         if job.call_id is not None:  # claimed since the last look
-            return Place(self._places.starting_count + 1, 0.0)
-        return self._places.estimate(job.user_id)
+            return Place(starting_count + 1, 0.0)
+        return self._places.estimate(job.job_id, job.user_id)
 
     def _describe_limit(self, limit: Limit | None) -> str | None:
         if limit is Limit.RUNNER:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from service.fanout.publications import Publication
+from service.fanout.publications import Publication, refresh_state
 
 Write = Callable[[bytes], None]
 
@@ -27,7 +27,8 @@ class Reader(Protocol):
 class Broadcast:
     """The streams that have the newest state, and those that are behind: these get the newest one when they can.
 
-    All that is held for a stream that is behind is the sequence of the last state that it has, and its number here.
+    All that is held for a stream that is behind is the sequence of the last state that it has, its number here, and
+    that of the last refresh.
     """
 
     def __init__(self, encode: Callable[[Publication], bytes]) -> None:
@@ -36,8 +37,9 @@ class Broadcast:
         self._newest: Publication | None = None
         self._frame = b""
         self._ready: dict[Reader, Write] = {}
-        self._blocked: dict[Reader, tuple[int, int]] = {}
-        self._written = 0
+        self._blocked: dict[Reader, tuple[int, int, int]] = {}
+        self._written = self._refreshes = 0
+        self._refreshed_frame = b""
         self._closed = False
         self.sequence = 0
         self.stream_count = 0
@@ -50,6 +52,7 @@ class Broadcast:
             return
         self.sequence, self._newest = publication.sequence, publication
         self._frame = frame = self._encode(publication)
+        self._refreshed_frame = b""  # of the state before
         self._written += bool(frame)
         # A stream that can't take all leaves `_ready`.
         for write in list(self._ready.values()) if frame else ():
@@ -57,10 +60,20 @@ class Broadcast:
         if publication.terminal:
             self._end(list(self._ready))
 
+    def refresh(self, refresh: Publication) -> None:
+        """Write the newest state again, in which only `queue` has changed; no-op if it is of another state."""
+        if self._newest is None or refresh.sequence != self.sequence:
+            return
+        self._newest = refresh_state(self._newest, refresh)
+        self._frame, self._refreshed_frame = self._encode(self._newest), self._encode(refresh)
+        self._refreshes += 1
+        for write in list(self._ready.values()):
+            write(self._refreshed_frame)
+
     def add(self, reader: Reader, first: Publication) -> None:
         """Write to a stream from now on; its client has the `first` state."""
         self.offer(first)
-        self._blocked[reader] = first.sequence, self._written
+        self._blocked[reader] = first.sequence, self._written, self._refreshes
         self.resume(reader)
 
     def remove(self, reader: Reader) -> None:
@@ -72,7 +85,7 @@ class Broadcast:
     def pause(self, reader: Reader) -> None:
         """Keep states back until the connection has sent what it holds, the last state with it."""
         if self._ready.pop(reader, None) is not None:
-            self._blocked[reader] = self.sequence, self._written
+            self._blocked[reader] = self.sequence, self._written, self._refreshes
 
     def resume(self, reader: Reader) -> None:
         """Write the newest state if the stream does not have it."""
@@ -82,13 +95,15 @@ class Broadcast:
         self._count_missed(position[1])
         if position[0] < self.sequence and self._frame:
             reader.write(self._frame)
+        elif position[2] < self._refreshes and self._refreshed_frame:
+            reader.write(self._refreshed_frame)
         self._end([reader])
 
     def close(self) -> None:
         """End all streams, those that are behind once they have the newest state."""
         self._closed = True
         self._end(list(self._ready))
-        self._end([reader for reader, (delivered, _) in self._blocked.items() if delivered == self.sequence])
+        self._end([reader for reader, (delivered, *_) in self._blocked.items() if delivered == self.sequence])
 
     def _count_missed(self, number: int) -> None:
         """Count the states since the one with this number, except the newest, which a stream gets."""

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from itertools import chain
 
 from service.fanout.broadcast import Broadcast
-from service.fanout.publications import Publication
+from service.fanout.publications import Publication, refresh_state
 from service.fanout.subscribers import Subscriber
+from service.jobs.models import Job, Status
 
 AnySubscriber = Subscriber | Broadcast
 
@@ -98,6 +99,20 @@ class Hub:
         of_job, of_user = self._by_job.get(publication.job_id, ()), self._by_user.get(publication.user_id, ())
         for subscriber in (*of_job, *of_user):  # a stream that ends unsubscribes
             subscriber.offer(publication)
+
+    def refresh(self, refresh: Publication) -> None:
+        """Offer a state again to all of its subscribers that have it: only `queue` has changed in it."""
+        newest = self._newest.get(refresh.job_id)
+        if newest is not None and newest.sequence == refresh.sequence:
+            self._newest[refresh.job_id] = refresh_state(newest, refresh)
+        of_job, of_user = self._by_job.get(refresh.job_id, ()), self._by_user.get(refresh.user_id, ())
+        for subscriber in (*of_job, *of_user):
+            subscriber.refresh(refresh)
+
+    def list_pending(self) -> list[Job]:
+        """Return the pending exports that have subscribers of their own."""
+        jobs = (publication.job for publication in self._newest.values())
+        return [job for job in jobs if job is not None and job.status is Status.PENDING]
 
     def has_subscribers(self, job_id: str, user_id: str) -> bool:
         """Tell whether the job has local subscribers; without one its state is not encoded."""

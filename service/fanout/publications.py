@@ -25,6 +25,12 @@ class NoticeType(StrEnum):
     BATCH_COMPLETED = "batch.completed"
 
 
+class RefreshType(StrEnum):
+    """Type of a state that is sent again because something in it changed that `sequence` does not count."""
+
+    QUEUE = "export.queue"
+
+
 @dataclass(frozen=True)
 class Publication:
     """A committed job state to send, with the job as JSON in `body`.
@@ -36,7 +42,7 @@ class Publication:
     job_id: str
     user_id: str
     sequence: int
-    type: EventType | NoticeType
+    type: EventType | NoticeType | RefreshType
     body: bytes
     job: Job | None = None
     batch: ExportBatch | None = None
@@ -58,6 +64,16 @@ def publication_of(view: JobSerializer, job: Job) -> Publication:
     """
     body = escape_line_ends(view.to_json(job))
     return Publication(job.job_id, job.user_id, job.sequence, job.event_type, body, replace(job, config=""))
+
+
+def as_refresh(publication: Publication) -> Publication:
+    """Return a pending job's state as one whose `queue` has changed, and nothing else."""
+    return replace_field(publication, type=RefreshType.QUEUE)
+
+
+def refresh_state(held: Publication, refresh: Publication) -> Publication:
+    """Return the newest content of a state, with the type by which it was or will be announced."""
+    return replace_field(refresh, type=held.type)
 
 
 def escape_line_ends(body: bytes) -> bytes:

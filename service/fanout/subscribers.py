@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from service.fanout.publications import Publication, as_edit
+from service.fanout.publications import Publication, as_edit, refresh_state
 from service.jobs.filters import EVERY_EXPORT, ExportFilter
 
 
@@ -90,6 +90,22 @@ class Subscriber:
             self.conflated += pending is not None
             self._pending[publication.job_id] = publication
             self._ready.set()
+
+    def refresh(self, refresh: Publication) -> None:
+        """Send a state again in which only `queue` has changed, if it is the newest one that the client gets."""
+        job_id = refresh.job_id
+        if (pending := self._pending.get(job_id)) is not None:
+            if pending.sequence == refresh.sequence:
+                self._pending[job_id] = refresh_state(pending, refresh)
+            return
+        is_shown = self._filter is EVERY_EXPORT or job_id in self._matching
+        if not is_shown or self._passed.get(job_id) != refresh.sequence:
+            return
+        if self._feed is not None and not self._feed.is_blocked and not self._pending:
+            self._feed.send(refresh)
+            return
+        self._pending[job_id] = refresh
+        self._ready.set()
 
     def mark_delivered(self, publication: Publication) -> bool:
         """Record a state that was delivered in another way; return whether it was new."""

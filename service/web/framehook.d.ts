@@ -91,7 +91,7 @@ export interface Export {
   metadata: Metadata;
   priority: "low" | "normal" | "high";
   not_before: string | null;
-  /** What the export waits for while it is pending; null afterwards. */
+  /** What the export waits for while it is pending, as of the last change of `sequence`; null afterwards. */
   queue?: Queue | null;
   attempt: number;
   /** The number of the last change; rises with each. */

@@ -39,7 +39,7 @@ from service.api.streaming.subscriptions import (
     hold_slot,
 )
 from service.fanout.notices import ErasedExport
-from service.fanout.publications import NoticeType
+from service.fanout.publications import NoticeType, RefreshType
 from service.jobs import queries
 from service.jobs.batches.totals import Batch
 from service.jobs.serializers import Export
@@ -53,7 +53,7 @@ RETRY_WHEN_FULL_MILLISECONDS = 30_000
 
 
 EVENT_STREAM = "text/event-stream"
-EXPORT_EVENTS = {event.value: Export for event in EventType}
+EXPORT_EVENTS = {event.value: Export for event in (*EventType, *RefreshType)}
 ERASED_EVENT = {NoticeType.EXPORT_ERASED.value: ErasedExport}
 _LAST_EVENTS = {
     StreamEnd.EXPIRED: ("stream.expired", "token_expired"),

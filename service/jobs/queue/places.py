@@ -1,11 +1,12 @@
 """Foresee the order in which waiting jobs start, and when, by playing the coming claims with the rule of fair share."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import NamedTuple
 
 from service.jobs.queue.fair_share import START_SECONDS, ReadyJob, Turn
@@ -51,6 +52,8 @@ class Places:
 
     at: float = 0.0
     by_job: dict[str, Place] = field(default_factory=dict)
+    user_ids: dict[str, str] = field(default_factory=dict)
+    """The user of each of these jobs."""
     starting_count: int = 0
     """How many jobs have a slot and have not started."""
     tail: Place = FIRST
@@ -59,15 +62,29 @@ class Places:
     """For each waiting job which of its user's runs it is, sorted."""
     known: Counter[str] = field(default_factory=Counter)
     """How many runs and waiting jobs each user has."""
+    free: float = math.inf
+    """How many more jobs could start now."""
+    estimates: dict[str, Place] = field(default_factory=dict)
+    """The places of jobs that were asked for and not foreseen."""
 
-    def estimate(self, user_id: str) -> Place:
-        """Return the place of a job that came later, or that is too far behind: then its position is at least this."""
-        turn = self.known[user_id] + 1
+    def estimate(self, job_id: str, user_id: str) -> Place:
+        """Return the place of a job that came later, or that is too far behind: then its position is at least this.
+
+        It counts in later estimates.
+        """
+        if (place := self.estimates.get(job_id)) is None:
+            place = self.estimates[job_id] = self._estimate(self.known[user_id] + 1)
+            self.known[user_id] += 1
+            insort(self.turns, self.known[user_id])
+        return place
+
+    def _estimate(self, turn: int) -> Place:
         position = self.starting_count + bisect_right(self.turns, turn) + 1
-        # Places are in the order of positions.
-        behind = list(self.by_job.values())[position - 1 : position]
-        place = behind[0] if behind else self.tail
-        return place._replace(position=position)
+        if position <= len(self.by_job):  # these are in the order of positions
+            return next(islice(self.by_job.values(), position - 1, None))._replace(position=position)
+        if self.tail.seconds == 0.0 and position - len(self.by_job) > self.free:
+            return Place(position, None, Limit.RUNNER)
+        return self.tail._replace(position=position)
 
 
 def foresee_places(head: QueueHead, capacity: Capacity) -> Places:
@@ -113,6 +130,7 @@ class _Foresight:
         # What comes later starts once there is a slot.
         seconds = self._time if self._free > 0 else max(self._time, self._ends[0][0] if self._ends else 0.0)
         limit = Limit.RUNNER if seconds > 0 else None
+        places.free = self._free if seconds <= 0 else 0
         places.tail = Place(len(places.by_job) + 1, self._tell(seconds), limit)
         return places
 
@@ -141,6 +159,7 @@ class _Foresight:
             self._ends.append((end, slot.user_id))
             limit = Limit.RUNNER if is_full else None
             foreseen = None if is_full and not self._is_known else self._tell(seconds)
+            places.user_ids[slot.job_id] = slot.user_id
             places.by_job[slot.job_id] = Place(len(places.by_job) + 1, foreseen, limit)
         places.starting_count = len(starting)
         heapify(self._ends)
@@ -178,6 +197,7 @@ class _Foresight:
         places.known[user_id] += 1
         places.turns.append(places.known[user_id])
         limit = self._find_limit(user_id)
+        places.user_ids[job.job_id] = user_id
         places.by_job[job.job_id] = Place(len(places.by_job) + 1, self._tell(self._time), limit)
 
     def _find_limit(self, user_id: str) -> Limit | None:

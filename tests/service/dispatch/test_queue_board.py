@@ -12,7 +12,7 @@ from service.clock import Clock
 from service.dispatch.observation import Limits
 from service.dispatch.queue_board import QueueBoard
 from service.dispatch.runners import RunnerReadiness
-from service.jobs import queries, transitions
+from service.jobs import leases, queries, transitions
 from service.settings import Settings
 from tests.service.conftest import bearer
 from tests.service.jobs.simulated_queue import Queue
@@ -67,6 +67,11 @@ async def test_a_job_that_came_since_the_last_look_gets_an_estimate(queue: Queue
     await board.board.refresh()
     await queue.submit("cid", 1)
     assert (await board.describe("job-000003"))["position"] == 3, "after the one that starts and bob's first"
+    async with queue.database.transaction() as session:
+        claimed = await leases.claim(session, slots=1, per_user=1, lease_seconds=30, now=queue.now)
+        (started,) = [await leases.record_spawn(session, job, "call", now=queue.now) for job in claimed]
+    assert started is not None
+    assert board.board.describe(started) == {"position": 2, "ahead_seconds": 0.0, "limited_by": None}
 
 
 async def test_a_job_that_may_not_start_yet_says_until_when(queue: Queue) -> None:

@@ -74,8 +74,10 @@ async def test_a_look_reads_no_more_than_the_head_of_long_queues(any_database: D
     places = await look(queue)
     assert len(places.by_job) == HEAD_JOBS
     assert places.by_job["job-000220"].position == 2, "the other user's turn is next"
-    assert places.estimate("ada").position == HEAD_JOBS + 1
-    assert places.estimate("new").position == 3, "a new user comes before the second turns of the others"
+    assert places.estimate("more", "ada").position == HEAD_JOBS + 1
+    assert places.estimate("later", "new").position == 3, (
+        "a new user comes before the second turns of the others"
+    )
 
 
 def test_times_follow_from_the_runs_and_limits_from_what_is_full() -> None:
@@ -100,7 +102,17 @@ def test_free_slots_start_jobs_now_and_the_own_limit_delays_the_rest() -> None:
         (0.0, None),
         (30.0, Limit.OWN_RUNS),
     ]
-    assert places.estimate("new")[1:] == (0.0, None)
+    assert places.estimate("later", "new")[1:] == (0.0, None)
+
+
+def test_jobs_that_come_between_two_looks_count_in_the_estimates_of_later_ones() -> None:
+    run = build_slot("run", "cid", started=NOW)
+    places = foresee_places(QueueHead(NOW, (run,), (), 30.0), Capacity(3, 4))
+    arrivals = ("ada", "ada", "ada", "bob", "cid", "ada")
+    estimates = [places.estimate(f"job-{number}", user) for number, user in enumerate(arrivals)]
+    assert [place.position for place in estimates] == [1, 2, 3, 2, 4, 6]
+    assert [place.seconds for place in estimates] == [0.0, 0.0, None, 0.0, None, None]
+    assert places.estimate("job-2", "ada") == estimates[2], "asking again changes nothing"
 
 
 def test_no_time_is_given_before_a_run_has_been_seen() -> None:
@@ -142,7 +154,7 @@ def test_calls_of_a_runner_that_runs_nothing_have_no_time() -> None:
         QueueHead(NOW, (build_slot("first", "ada", spawned=NOW - 60),), (), 30.0), Capacity(None, 4)
     )
     assert places.by_job["first"] == (1, None, Limit.RUNNER)
-    assert places.estimate("bob").seconds is None
+    assert places.estimate("later", "bob").seconds is None
 
 
 def test_no_user_is_foreseen_to_have_more_runs_than_it_may() -> None:

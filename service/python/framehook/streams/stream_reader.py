@@ -30,6 +30,7 @@ MAX_OUTAGE_SECONDS = 600.0
 _STATE_EVENTS = frozenset(
     {"export.started", "export.progress", "export.completed", "export.failed", "export.cancelled"}
 )
+_QUEUE_EVENT = "export.queue"
 _SNAPSHOT, _STREAM_EXPIRED, _ABOUT_STREAM = "export.snapshot", "stream.expired", "stream."
 
 OnDisconnect = Callable[[str], object]
@@ -38,10 +39,14 @@ OnDisconnect = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Batch:
-    """States that arrived together; a snapshot has all that the caller should know of."""
+    """States that arrived together; a snapshot has all that the caller should know of.
+
+    In a refresh nothing but `queue` has changed, and `sequence` is the same.
+    """
 
     exports: Sequence[Export]
     is_snapshot: bool = False
+    is_refresh: bool = False
 
 
 @dataclass
@@ -157,6 +162,8 @@ class StreamReader:
             return Batch(self.http.decode(event.data, Exports).exports, is_snapshot=True)
         if event.type in _STATE_EVENTS:
             return Batch((self.http.decode(event.data, Export),))
+        if event.type == _QUEUE_EVENT:
+            return Batch((self.http.decode(event.data, Export),), is_refresh=True)
         if event.type == _STREAM_EXPIRED:
             if not self.http.token.can_renew:
                 raise token_expiry_error()

@@ -34,7 +34,8 @@ async def watch_export(
     async with aclosing(reader.read()) as batches:
         async for batch in batches:
             for export in batch.exports:
-                if export.sequence > last_sequence or export.is_final:
+                is_refreshed = batch.is_refresh and export.sequence == last_sequence
+                if export.sequence > last_sequence or export.is_final or is_refreshed:
                     last_sequence = export.sequence
                     yield export
                 if export.is_final:
@@ -72,8 +73,9 @@ class ExportsWatch:
         )
         async with aclosing(reader.read()) as batches:
             async for batch in batches:
-                for export in filter(self._accept, batch.exports):
-                    yield export
+                for export in batch.exports:
+                    if self._accept(export, is_refresh=batch.is_refresh):
+                        yield export
                 if not batch.is_snapshot:
                     continue
                 listed_ids = {export.job_id for export in batch.exports}
@@ -94,12 +96,14 @@ class ExportsWatch:
             del self._active[job_id]
             return None
 
-    def _accept(self, export: Export) -> bool:
-        """Remember a state and tell whether it is newer than the last one."""
+    def _accept(self, export: Export, *, is_refresh: bool = False) -> bool:
+        """Remember a state and tell whether it is newer than the last one, or the same one with another `queue`."""
         job_id = export.job_id
         is_known = job_id in self._active or job_id in self._ended
         if not is_known and not matches(self.filters, export):
             return False
+        if is_refresh and export.sequence == self._active.get(job_id):
+            return True
         if export.sequence <= max(self._active.get(job_id, 0), self._ended.get(job_id, 0)):
             return False
         self._active.pop(job_id, None)
