@@ -116,7 +116,8 @@ class ModalRunner:
     async def check_connection(self) -> None:
         """Raise RunnerRefused if Modal can't be reached or rejects the token; needs no deployed app."""
         async with self._map_refusals(self._probe_seconds):
-            await (await self._connect()).hello.aio()  # type: ignore[no-untyped-call] - of the SDK
+            client = await self._connect()
+            await client.hello.aio()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
         """Close the connection; calls outlive this process."""

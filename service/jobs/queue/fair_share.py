@@ -32,7 +32,7 @@ FORGET_SECONDS = 30 * HALF_LIFE_SECONDS
 _PENDING = "status IN ('pending', 'processing') AND status = 'pending'"
 # BETWEEN, not =: where most users have few exports, planners take the index on the user for quick, and read the whole
 # history of one who has many. For a range they take the partial index of active jobs, which has this order.
-_READY = f"""
+READY = f"""
 SELECT {{columns}} FROM export_jobs
 WHERE {_PENDING} AND user_id BETWEEN {{user}} AND {{user}} AND call_id IS NULL AND lease_until IS NULL
     AND not_before <= :now
@@ -51,10 +51,10 @@ SELECT waiting.user_id, next.job_id, next.queue_time, next.priority,
     (SELECT seconds FROM user_service AS service WHERE service.user_id = waiting.user_id) AS seconds,
     (SELECT at FROM user_service AS service WHERE service.user_id = waiting.user_id) AS at
 FROM waiting
-LEFT JOIN export_jobs AS next ON next.job_id = ({_READY.format(columns="job_id", user="waiting.user_id", limit=1)})
+LEFT JOIN export_jobs AS next ON next.job_id = ({READY.format(columns="job_id", user="waiting.user_id", limit=1)})
 WHERE waiting.user_id IS NOT NULL
 """)  # noqa: S608
-READY_OF_USER = text(_READY.format(columns="job_id, queue_time, priority", user=":user_id", limit=":limit"))
+_READY_OF_USER = text(READY.format(columns="job_id, queue_time, priority", user=":user_id", limit=":limit"))
 _SLOTS = text("""
 SELECT place.job_id, place.user_id, place.since, job.completed_at,
     job.attempt = place.attempt AND job.status IN ('pending', 'processing') AS is_running
@@ -108,11 +108,12 @@ class Share:
 
 
 class ReadyJob(NamedTuple):
-    """A job that may start, as `READY_OF_USER` returns it."""
+    """A job that may start, and how long its run will take as far as that is known."""
 
     job_id: str
     queue_time: float
     priority: str
+    forecast_seconds: float | None = None
 
 
 class Turn(NamedTuple):
@@ -195,7 +196,7 @@ async def _alternate(
         if user_id not in ready:
             limit = min(slots - len(selected), per_user - turn.slots)
             values = {"user_id": user_id, "now": now, "limit": limit}
-            ready[user_id] = [ReadyJob(*row) for row in await session.execute(READY_OF_USER, values)]
+            ready[user_id] = [ReadyJob(*row) for row in await session.execute(_READY_OF_USER, values)]
         selected.append(ready[user_id].pop(0).job_id)
         if ready[user_id]:
             job, seconds = ready[user_id][0], turn.seconds + START_SECONDS

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.jobs.models import JOBS, Status
 from service.jobs.queue.fair_share import (
     NEGLIGIBLE_SECONDS,
-    READY_OF_USER,
+    READY,
     WAITING,
     ReadyJob,
     Share,
@@ -30,16 +30,22 @@ MIN_JOBS_PER_USER = 5
 RECENT_JOBS = 100
 """How many of the newest exports are looked at for the usual duration of a run."""
 
+_READY_OF_USER = text(
+    READY.format(columns="job_id, queue_time, priority, forecast_seconds", user=":user_id", limit=":limit")
+)
 _SLOTS = text("""
 SELECT place.job_id, place.user_id, place.since, job.completed_at, job.status,
     job.attempt = place.attempt AND job.status IN ('pending', 'processing') AS is_running,
-    job.started_at, job.spawned_at, job.heartbeat_at, job.eta_seconds
+    job.started_at, job.spawned_at, job.heartbeat_at, job.eta_seconds, job.forecast_seconds
 FROM occupied_places AS place LEFT JOIN export_jobs AS job ON job.job_id = place.job_id
 """)
 
 
 class Slot(NamedTuple):
-    """An attempt that has been claimed and has not ended; `left_seconds` is what its run expects, None if unknown."""
+    """An attempt that has been claimed and has not ended.
+
+    `forecast_seconds` is how long its run will take, `left_seconds` what the run itself expects; None if unknown.
+    """
 
     job_id: str
     user_id: str
@@ -48,6 +54,7 @@ class Slot(NamedTuple):
     spawned_at: float | None
     started_at: float | None
     left_seconds: float | None
+    forecast_seconds: float | None = None
 
 
 class WaitingUser(NamedTuple):
@@ -84,7 +91,7 @@ async def read_head(session: AsyncSession, *, priority_seconds: float, now: floa
     waiting = []
     for user_id in users:
         values = {"user_id": user_id, "now": now, "limit": min(limit, HEAD_JOBS)}
-        rows = await session.execute(READY_OF_USER, values)
+        rows = await session.execute(_READY_OF_USER, values)
         waiting.append(WaitingUser(user_id, shares[user_id], tuple(ReadyJob(*row) for row in rows)))
     return QueueHead(now, tuple(slots), tuple(waiting), await _read_run_seconds(session))
 
@@ -104,9 +111,8 @@ async def _read_slots(session: AsyncSession, now: float) -> tuple[list[Slot], di
         left = None
         if row.eta_seconds is not None and row.heartbeat_at is not None:
             left = max(0.0, row.eta_seconds - (now - row.heartbeat_at))
-        slots.append(
-            Slot(row.job_id, row.user_id, is_started, row.since, row.spawned_at, row.started_at, left)
-        )
+        times = (row.since, row.spawned_at, row.started_at, left, row.forecast_seconds)
+        slots.append(Slot(row.job_id, row.user_id, is_started, *times))
     return slots, shares
 
 

@@ -98,7 +98,7 @@ class _Foresight:
     def __init__(self, head: QueueHead, capacity: Capacity) -> None:
         self._head = head
         self._capacity = capacity
-        self._run_seconds = head.run_seconds if head.run_seconds is not None else UNKNOWN_RUN_SECONDS
+        self._usual_seconds = head.run_seconds if head.run_seconds is not None else UNKNOWN_RUN_SECONDS
         self._time = 0.0
         self._ends: list[tuple[float, str]] = []
         self._slots = Counter(slot.user_id for slot in head.slots)
@@ -117,7 +117,7 @@ class _Foresight:
         is_full = self._capacity.runs is None and self._has_backlog(starting)
         # A full runner without a single run of ours may start the next at any time.
         is_stuck = is_full and len(starting) == len(self._head.slots)
-        self._is_known = self._head.run_seconds is not None and not is_stuck
+        self._is_known = not is_stuck and self._knows_runs()
         self._place_starting(starting, is_full=is_full)
         self._free = self._first_free = self._count_free(is_full=is_full)
         self._queue = [turn for user_id in self._ready if (turn := self._next_turn(user_id))]
@@ -133,6 +133,17 @@ class _Foresight:
         places.free = self._free if seconds <= 0 else 0
         places.tail = Place(len(places.by_job) + 1, self._tell(seconds), limit)
         return places
+
+    def _knows_runs(self) -> bool:
+        """Tell whether it is known of every run how long it takes, at least as an average."""
+        if self._head.run_seconds is not None:
+            return True
+        forecasts = [slot.forecast_seconds for slot in self._head.slots]
+        forecasts += [job.forecast_seconds for user in self._head.users for job in user.ready]
+        return None not in forecasts
+
+    def _run_seconds(self, job: Slot | ReadyJob) -> float:
+        return self._usual_seconds if job.forecast_seconds is None else job.forecast_seconds
 
     def _has_backlog(self, starting: list[Slot]) -> bool:
         now = self._head.at
@@ -154,7 +165,7 @@ class _Foresight:
         places = self._places
         for slot in starting:
             seconds = heappop(machines) if is_full and machines else 0.0
-            end = seconds + self._run_seconds
+            end = seconds + self._run_seconds(slot)
             heappush(machines, end)
             self._ends.append((end, slot.user_id))
             limit = Limit.RUNNER if is_full else None
@@ -167,7 +178,7 @@ class _Foresight:
     def _seconds_left(self, slot: Slot) -> float:
         if slot.left_seconds is not None:
             return slot.left_seconds
-        return max(0.0, self._run_seconds - (self._head.at - (slot.started_at or self._head.at)))
+        return max(0.0, self._run_seconds(slot) - (self._head.at - (slot.started_at or self._head.at)))
 
     def _next_turn(self, user_id: str) -> Turn | None:
         ready, slots = self._ready.get(user_id), self._slots[user_id]
@@ -183,11 +194,12 @@ class _Foresight:
             user_id = turn.user_id
             if turn != self._next_turn(user_id):  # the user has got or lost a slot since
                 continue
-            self._place(self._ready[user_id].pop(), user_id)
+            job = self._ready[user_id].pop()
+            self._place(job, user_id)
             self._free -= 1
             self._slots[user_id] += 1
-            self._shares[user_id] += START_SECONDS
-            heappush(self._ends, (self._time + self._run_seconds, user_id))
+            self._shares[user_id] += START_SECONDS + self._run_seconds(job)
+            heappush(self._ends, (self._time + self._run_seconds(job), user_id))
             self._push_turn(user_id)
             return True
         return False
@@ -218,8 +230,6 @@ class _Foresight:
             _, user_id = heappop(self._ends)
             self._free += 1
             self._slots[user_id] -= 1
-            if user_id in self._shares:
-                self._shares[user_id] += self._run_seconds
             self._push_turn(user_id)
         return True
 

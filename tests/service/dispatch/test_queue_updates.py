@@ -12,7 +12,7 @@ from service.dispatch.queue_board import QueueBoard
 from service.dispatch.queue_updates import UPDATE_SECONDS, QueueUpdates
 from service.dispatch.runners import RunnerReadiness, RunnerRefused
 from service.fanout.hub import Hub
-from service.fanout.publications import RefreshType, publication_of
+from service.fanout.publications import publication_of
 from service.fanout.subscribers import Subscriber
 from service.jobs import queries
 from service.jobs.serializers import JobSerializer
@@ -52,7 +52,7 @@ def take(subscriber: Subscriber) -> list[tuple[str, str, int]]:
         publication = subscriber._pending.pop(next(iter(subscriber._pending)))
         assert subscriber._take(publication) is not None
         queue: Any = json.loads(publication.body)["queue"]
-        taken.append((publication.job_id, publication.type, queue and queue["position"]))
+        taken.append((publication.job_id, str(publication.type), queue and queue["position"]))
     return taken
 
 
@@ -78,7 +78,7 @@ async def test_a_watcher_hears_of_each_new_place_once(watching: Watching, whole:
     await queue.work(0)
     await watching.look(after=UPDATE_SECONDS)
     sequence = subscriber._passed[last]
-    assert take(subscriber) == [(last, RefreshType.QUEUE, 2)]
+    assert take(subscriber) == [(last, "export.queue", 2)]
     assert subscriber._passed[last] == sequence, "the export has not changed"
 
 

@@ -129,6 +129,17 @@ def test_what_a_run_expects_counts_more_than_the_usual_time() -> None:
     assert places.by_job["ada-0"].seconds == 3.0
 
 
+def test_each_run_takes_its_own_forecast() -> None:
+    run = build_slot("run-1", "ada", started=NOW - 10)._replace(forecast_seconds=25.0)
+    long, short = ReadyJob("long", 0.0, "normal", 100.0), ReadyJob("short", 1.0, "normal", 5.0)
+    users = (WaitingUser("bob", Share(), (long,)), WaitingUser("cid", Share(), (short,)))
+    places = foresee_places(QueueHead(NOW, (run,), users, None), Capacity(1, 4))
+    assert [place.seconds for place in places.by_job.values()] == [15.0, 115.0]
+    unknown = (WaitingUser("bob", Share(), (long._replace(forecast_seconds=None),)),)
+    places = foresee_places(QueueHead(NOW, (run,), unknown, None), Capacity(1, 4))
+    assert places.by_job["long"].seconds is None
+
+
 def test_calls_that_modal_does_not_start_wait_for_its_runs() -> None:
     slots = (
         build_slot("run", "ada", started=NOW - 10),

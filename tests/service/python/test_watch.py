@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from framehook import Export, FramehookError, NotFound, Unauthenticated, Unreachable
+from framehook import Export, FramehookError, NotFound, Queue, Unauthenticated, Unreachable
 from tests.service.python.any_client import AnyClient, ClientFactory
 from tests.support.live_server import (
     PROBLEM,
@@ -47,6 +47,22 @@ async def test_states_are_not_repeated_after_reconnecting(clients: ClientFactory
         seen = await watch(clients.open(script.url))
     assert [sequence for sequence, _ in seen] == [1, 2, 3, 5]
     assert stream_requests(script) == [None, "2", "3"]
+
+
+async def test_a_waiting_export_is_yielded_again_when_its_place_changes(clients: ClientFactory) -> None:
+    places = (Queue(3, 40.0, "2 local workers"), Queue(1, None, "Modal can't be reached"))
+    first = export_state(1, "pending", queue=places[0])
+    moved, late = export_state(1, "pending", queue=places[1]), export_state(0, "pending", queue=places[0])
+    frames = sse_response(first).body
+    for export in (moved, late):
+        frames += b"event: export.queue\ndata: %s\n\n" % msgspec.json.encode(export)
+    with serve_script(
+        ScriptedResponse(headers=STREAM, body=frames), sse_response(moved, export_state(2, "complete"))
+    ) as script:
+        client = clients.open(script.url)
+        seen = [(export.sequence, export.queue) async for export in client.items("watch", "job-1")]
+    assert seen == [(1, places[0]), (1, places[1]), (2, None)]
+    assert stream_requests(script) == [None, "1"]
 
 
 async def test_an_incomplete_event_arrives_complete_after_reconnecting(clients: ClientFactory) -> None:
