@@ -83,6 +83,8 @@ def describe_error(error: FramehookError) -> str:
     lines = [str(error), *getattr(error, "__notes__", ())]
     if isinstance(error, Unauthenticated):
         lines.append("  set a token with --token or FRAMEHOOK_TOKEN")
+    if isinstance(error, Unavailable) and error.request_id:
+        lines.append(f"  the log of the service has the reason under request_id {error.request_id}")
     if isinstance(error, Unreachable) and error.is_refused:
         lines[0] += "; start it with `framehook serve`, or set another URL with --server or FRAMEHOOK_URL"
     return "\n".join(lines)

@@ -86,7 +86,8 @@ class FieldError(msgspec.Struct, frozen=True):
 class Problem(FramehookError):
     """The service, or the storage behind it, has rejected a request (RFC 9457).
 
-    Branch on `code`, which never changes; it is empty if another server has answered. Show people `detail`.
+    Branch on `code`, which never changes; it is empty if another server has answered. Show people `detail`. The
+    operator finds the request in the log by `request_id`.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Problem(FramehookError):
         code: str = "",
         errors: Sequence[FieldError] = (),
         retry_after_seconds: float | None = None,
+        request_id: str | None = None,
     ) -> None:
         lines = [detail, *(f"  {error}" for error in errors if error.msg not in detail)]
         super().__init__("\n".join(lines))
@@ -105,6 +107,7 @@ class Problem(FramehookError):
         self.code = code
         self.errors = tuple(errors)
         self.retry_after_seconds = retry_after_seconds
+        self.request_id = request_id
 
 
 class Unauthenticated(Problem):
@@ -181,6 +184,7 @@ def problem_from(response: httpx.Response, retry_after_seconds: float | None = N
         code=body.type.removeprefix(_TYPE_PREFIX) if body.type.startswith(_TYPE_PREFIX) else "",
         errors=body.errors,
         retry_after_seconds=retry_after_seconds,
+        request_id=response.headers.get("x-request-id"),
     )
 
 

@@ -16,7 +16,7 @@ from framehook import (
     UnexpectedResponse,
     Unreachable,
 )
-from service.cli.errors import CommandFailed, print_errors
+from service.cli.errors import CommandFailed, describe_error, print_errors
 from tests.service.cli.commands import run
 
 ERRORS: dict[BaseException, int] = {
@@ -46,6 +46,16 @@ def test_an_error_has_a_status_of_its_kind(
         raise error
     assert exit_.value.exit_code == status  # type: ignore[attr-defined]
     assert capsys.readouterr().err.startswith("framehook: ")
+
+
+def test_a_failure_of_the_service_names_the_request_and_a_refusal_does_not() -> None:
+    failure = Unavailable(500, "The service has failed.", request_id="request-1")
+    assert describe_error(failure).endswith("request_id request-1")
+    for error in (
+        Unavailable(503, "The service is restarting."),
+        NotFound(404, "The export does not exist.", code="not_found", request_id="request-1"),
+    ):
+        assert describe_error(error) == str(error)
 
 
 def test_words_that_no_command_has_are_wrong_usage() -> None:

@@ -100,13 +100,15 @@ async def test_each_kind_of_problem_is_an_exception_of_its_own(
 ) -> None:
     errors = [{"loc": ["config", "fps"], "msg": "too low"}, {"loc": ["config", 1], "msg": "odd"}]
     body = {"type": "urn:framehook:problem:a_code", "detail": "config.fps: too low", "errors": errors}
+    headers = {**PROBLEM, "X-Request-ID": "request-1"}
     with (
-        serve_script(ScriptedResponse(status, PROBLEM, json.dumps(body).encode())) as script,
+        serve_script(ScriptedResponse(status, headers, json.dumps(body).encode())) as script,
         pytest.raises(Problem) as raised,
     ):
         await clients.open(script.url, retries=0).call("get", "job-1")
     problem = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - as a process pool does
     assert (type(problem).__name__, problem.status, problem.code) == (kind, status, "a_code")
+    assert problem.request_id == "request-1"
     assert str(problem) == "config.fps: too low\n  config.1: odd"
     assert [(error.name, error.msg) for error in problem.errors] == [
         ("config.fps", "too low"),
@@ -134,7 +136,7 @@ async def test_a_response_of_another_server_is_described(
         pytest.raises(Problem) as raised,
     ):
         await clients.open(script.url).call("get", "job-1")
-    assert (str(raised.value), raised.value.code) == (sentence, "")
+    assert (str(raised.value), raised.value.code, raised.value.request_id) == (sentence, "", None)
 
 
 async def test_the_token_is_sent_to_the_service_only(clients: ClientFactory, tmp_path: Path) -> None:
