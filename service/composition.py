@@ -19,9 +19,9 @@ from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.export_use_cases import create_eraser, create_forecasts, create_intake, create_removal
+from service.estimates.estimate import Estimator
+from service.export_use_cases import create_eraser, create_estimator, create_forecasts, create_removal
 from service.exports.erasure import Listeners
-from service.exports.service import ExportService
 from service.factories import (
     Loop,
     create_authenticator,
@@ -47,7 +47,7 @@ from service.fanout.notices import publish_disabled
 from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
-from service.ingest.prober import MAX_WAITING, Prober
+from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
 from service.monitoring import create_monitoring, create_scraper
 from service.parts import Base, Jobs, Service, Webhooks
@@ -164,10 +164,9 @@ def _build_writer(base: Base, webhooks: Webhooks, changes: JobChanges) -> BatchW
     return BatchWriter(base.database, changes, webhooks.outbox, recorder, metrics)
 
 
-def _build_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> ExportService:
-    parts = (base.settings, base.storage, webhooks.egress, jobs.forecasts)
-    intake = create_intake(*parts, runner=base.runner, clock=base.clock)
-    return ExportService(base.database, intake, jobs.changes, limits=intake.limits, clock=base.clock.wall)
+def _build_estimator(base: Base, webhooks: Webhooks, jobs: Jobs) -> Estimator:
+    parts = (base.settings, base.database, base.storage, webhooks.egress, jobs.changes, jobs.forecasts)
+    return create_estimator(*parts, starter=base.starter, runner=base.runner, clock=base.clock)
 
 
 def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
@@ -196,6 +195,7 @@ def _build_state(
 ) -> State:
     settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
     origins = OriginPolicy(settings.origin, settings.allowed_origins)
+    estimator = _build_estimator(base, webhooks, jobs)
     return State(
         **_build_fixed_state(base),
         clock=base.clock,
@@ -214,11 +214,12 @@ def _build_state(
         stream_timer=base.stream_timer,
         stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
         changes=jobs.changes,
-        exports=_build_exports(base, webhooks, jobs),
+        exports=estimator.exports,
+        estimator=estimator,
         removal=jobs.removal,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,
-        source_prober=Prober(base.starter, max_waiting=MAX_WAITING),
+        source_prober=estimator.prober,
         serializer=base.serializer,
         webhook_serializer=base.webhook_serializer,
         runner_name=base.runner.name,

@@ -4,20 +4,25 @@ from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.storage import Storage
 from service.clock import Clock
+from service.costs.prices import find_price
 from service.dispatch.runners import Runner
+from service.estimates.estimate import Estimator
 from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
 from service.exports.expiry import Expiry
 from service.exports.forecasts import RunForecasts
 from service.exports.intake import Intake
 from service.exports.models import ExportLimits
 from service.exports.removal import Removal
+from service.exports.service import ExportService
 from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
 from service.forecast.forecaster import Forecaster
 from service.forecast.work import name_runner
 from service.ingest.output_check import SourceProber
+from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
+from service.workers.starter import WorkerStarter
 
 
 def create_intake(
@@ -48,6 +53,30 @@ def create_forecasts(
     """Create what forecasts the runs of the runner."""
     forecaster = Forecaster(database, clock)
     return RunForecasts(database, storage, prober, forecaster, name_runner(runner.name, runner.gpu))
+
+
+def create_estimator(
+    settings: Settings,
+    database: Database,
+    storage: Storage,
+    egress: EgressClient,
+    changes: JobChanges,
+    forecasts: RunForecasts,
+    *,
+    starter: WorkerStarter,
+    runner: Runner,
+    clock: Clock,
+) -> Estimator:
+    """Create the use cases of exports, and what estimates them by the prices of the settings."""
+    intake = create_intake(settings, storage, egress, forecasts, runner=runner, clock=clock)
+    return Estimator(
+        exports=ExportService(database, intake, changes, limits=intake.limits, clock=clock.wall),
+        storage=storage,
+        prober=Prober(starter, max_waiting=MAX_WAITING),
+        forecasts=forecasts,
+        usd_per_second=find_price(runner.gpu, settings.gpu_usd_per_second),
+        has_remote_chunks=not runner.shares_filesystem,
+    )
 
 
 def create_eraser(

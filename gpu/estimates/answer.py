@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-from gpu.sources.description import SoundTrack
+from gpu.sources.description import SoundTrack, SourceDescription
 
 
 class EstimatedOutput(TypedDict):
@@ -15,7 +15,7 @@ class EstimatedOutput(TypedDict):
 
 
 class EstimatedSource(TypedDict):
-    """The first source of an export: duration in seconds, size in pixels as displayed, and its audio tracks."""
+    """A source of an export: duration in seconds, size in pixels as displayed, and its audio tracks."""
 
     duration: float
     width: int
@@ -25,9 +25,8 @@ class EstimatedSource(TypedDict):
 
 
 class PlannedExport(TypedDict):
-    """An export that fits its sources; `frames` counts those of a video, and `copied` is one that needs no encoding."""
+    """An export that fits its sources; `source` is the first of `sources`, which are described by key."""
 
     output: EstimatedOutput
     source: EstimatedSource
-    frames: int
-    copied: bool
+    sources: dict[str, SourceDescription]

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from gpu.config import VideoConfig
 from gpu.errors import ExportError
-from gpu.estimates.answer import EstimatedOutput, EstimatedSource, PlannedExport
+from gpu.estimates.answer import EstimatedOutput, PlannedExport
 from gpu.estimates.output_size import estimate_copy_bytes, estimate_video_bytes
 from gpu.export_types.base import FileOutput
 from gpu.export_types.planning import Plan, plan_export, read_source
 from gpu.export_types.registry import find_export_type
 from gpu.media.encode import Render
 from gpu.media.passthrough import PassthroughSource
-from gpu.sources.describe import describe_audio_tracks
+from gpu.sources.describe import describe
 from gpu.sources.probe_process import MAX_REMOTE_BYTES, open_request
 from gpu.sources.source import Source
 from gpu.spec import EstimateSpec
@@ -31,12 +31,18 @@ def plan_estimate(spec: EstimateSpec) -> PlannedExport:
     """
     sources = _read_sources(spec)
     plan = plan_export(find_export_type(spec.type), spec.config, sources)
-    render = plan.render if isinstance(plan, PassthroughSource) else plan
+    descriptions = {key: describe(source) for key, source in sources.items()}
+    first = descriptions[spec.config.input_keys[0]]
     return {
         "output": _describe_output(plan, spec, sources),
-        "source": _describe_source(sources[spec.config.input_keys[0]]),
-        "frames": _count_frames(render) if isinstance(render, Render) else 0,
-        "copied": isinstance(plan, PassthroughSource),
+        "source": {
+            "duration": first["duration"],
+            "width": first["width"],
+            "height": first["height"],
+            "fps": first["fps"],
+            "audio_tracks": first["audio_tracks"],
+        },
+        "sources": descriptions,
     }
 
 
@@ -57,10 +63,6 @@ def _locate_errors(loc: tuple[str | int, ...]) -> Iterator[None]:
     except ExportError as error:
         error.loc = error.loc or loc
         raise
-
-
-def _count_frames(render: Render) -> int:
-    return max(1, round(render.seconds * render.clock.rate))
 
 
 def _describe_output(plan: Plan, spec: EstimateSpec, sources: Mapping[str, Source]) -> EstimatedOutput:
@@ -88,13 +90,3 @@ def _estimate_bytes(
     if not isinstance(spec.config, VideoConfig):
         return None
     return estimate_video_bytes(plan, spec.config.codec, spec.config.quality, sources.values())
-
-
-def _describe_source(source: Source) -> EstimatedSource:
-    return {
-        "duration": round(source.duration, 3),
-        "width": source.width,
-        "height": source.height,
-        "fps": round(float(source.rate), 3),
-        "audio_tracks": describe_audio_tracks(source),
-    }

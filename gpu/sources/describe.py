@@ -28,7 +28,11 @@ def describe_source(location: "SourceLocation") -> SourceDescription:
 
     Raises ExportError, as an export of the source would.
     """
-    source = probe(location)
+    return describe(probe(location))
+
+
+def describe(source: Source) -> SourceDescription:
+    """Describe a probed source."""
     return {
         "duration": round(source.duration, 3),
         "width": source.width,
@@ -36,11 +40,11 @@ def describe_source(location: "SourceLocation") -> SourceDescription:
         "fps": round(float(source.rate), 3),
         "variable_fps": source.variable,
         "picture_tracks": _describe_video_tracks(source),
-        "audio_tracks": describe_audio_tracks(source),
+        "audio_tracks": _describe_audio_tracks(source),
     }
 
 
-def describe_audio_tracks(source: Source) -> list[SoundTrack]:
+def _describe_audio_tracks(source: Source) -> list[SoundTrack]:
     """Describe each audio track; those of `source.audio` are chosen."""
     return [
         {

@@ -15,6 +15,7 @@ from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.runners import RunnerReadiness
+from service.estimates.estimate import Estimator
 from service.exports.removal import Removal
 from service.exports.service import ExportService
 from service.fanout.changes import JobChanges
@@ -98,6 +99,7 @@ class State(FixedState):
     stream_timer: StreamTimer
     stream_slots: StreamSlots
     exports: ExportService
+    estimator: Estimator
     removal: Removal
     egress: EgressClient
     delivery_worker: DeliveryWorker

@@ -21,6 +21,7 @@ from infra.database.errors import DATABASE_ERRORS
 from infra.storage import Storage, StorageError
 from service.exports.models import ExportRequest
 from service.forecast.forecaster import Forecaster
+from service.forecast.rates import Prediction
 from service.forecast.work import SourceFacts, Work, describe_work
 from service.ingest.output_check import SourceProber
 from service.ingest.prober import locate_object
@@ -69,6 +70,13 @@ class RunForecasts:
         """Read the sources of committed exports when those before them are read."""
         self._waiting.extend(jobs)
         self._wake.set()
+
+    def predict(
+        self, type_name: str, config: ExportConfig, sources: Mapping[str, SourceFacts]
+    ) -> Prediction | None:
+        """Forecast a run of an export that need not exist; None if its sources are not known."""
+        work = describe_work(type_name, config, sources, runner=self._runner)
+        return None if work is None else self._forecaster.predict(work)
 
     @property
     def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:

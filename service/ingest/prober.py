@@ -7,9 +7,10 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 from gpu.crash_signals import crash_error, is_crash
+from gpu.estimates.answer import PlannedExport
 from gpu.spec import EstimateSpec, LocalFile, RemoteObject
 from infra.storage import Storage
 from service.problems import FieldError, Problem, QuotaExceeded, Unavailable
@@ -72,12 +73,12 @@ class Prober:
             arguments = ["gpu.export_types.inspect_output", output_type]
         return await self._answer(user_id, location, arguments)
 
-    async def estimate(self, user_id: str, spec: EstimateSpec) -> dict[str, Any]:
-        """Return the PlannedExport of a configuration and its sources.
+    async def estimate(self, user_id: str, spec: EstimateSpec) -> PlannedExport:
+        """Plan an export by its configuration and its sources.
 
         Raises UnreadableSource, which names the field of the configuration, Unavailable, TooManyProbes.
         """
-        return await self._answer(user_id, spec, ["gpu.estimates.process"])
+        return cast(PlannedExport, await self._answer(user_id, spec, ["gpu.estimates.process"]))
 
     async def _answer(
         self, user_id: str, request: LocalFile | RemoteObject | EstimateSpec, arguments: Sequence[str]

@@ -7,7 +7,7 @@ from service.api.create_export import CreateExport, to_export_request
 from service.api.openapi.operations import Body, Tag, declare_operation
 from service.api.requests import json_response, read_json
 from service.api.state import State
-from service.estimates.estimate import Estimate, estimate_export
+from service.estimates.estimate import Estimate
 from service.ingest.prober import TooManyProbes, UnreadableSource
 
 
@@ -27,11 +27,4 @@ async def estimate(request: Request[State]) -> Response:
     state = request.state
     user_id = await state["authenticator"].user(request)
     body, _ = await read_json(request, CreateExport)
-    estimated = await estimate_export(
-        user_id,
-        to_export_request(request, body),
-        exports=state["exports"],
-        storage=state["storage"],
-        prober=state["source_prober"],
-    )
-    return json_response(estimated)
+    return json_response(await state["estimator"].estimate(user_id, to_export_request(request, body)))

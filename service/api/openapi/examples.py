@@ -112,9 +112,9 @@ EXAMPLES: Final[dict[str, list[dict[str, Any]]]] = {
     "Webhook": [_WEBHOOK],
     "Estimate": [
         {
-            "seconds": {"p50": None, "p90": None},
-            "gpu_seconds": None,
-            "cost_usd": {"p50": None, "p90": None},
+            "seconds": {"p50": 11.2, "p90": 19.5},
+            "gpu_seconds": 11.2,
+            "cost_usd": {"p50": 0.002486, "p90": 0.004329},
             "output": {"width": 608, "height": 1080, "duration": 10.0, "size": 4194304},
             "source": {"duration": 10.0, "width": 1920, "height": 1080, "fps": 30.0, "audio_tracks": []},
         }

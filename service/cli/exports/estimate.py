@@ -66,6 +66,6 @@ def describe_estimate(estimate: Estimate) -> str:
         lines.append(
             f"Time: about {format_duration(seconds.p50)}, in nine of ten at most {format_duration(seconds.p90)}"
         )
-    if cost.p50 is not None and cost.p90 is not None:
+    if cost.p50 and cost.p90:
         lines.append(f"Cost: about ${cost.p50:.4f}, in nine of ten at most ${cost.p90:.4f}")
     return "\n".join(lines)

@@ -1,5 +1,6 @@
 """`POST /api/exports/estimate`: what an export would become, or the 422 that it would end in; nothing is stored."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 
 from gpu.export_types.registry import parse_config
 from gpu.spec import EstimateSpec, LocalFile
+from service.exports.models import ExportRequest
 from service.ingest.prober import Prober
 from service.problems import Unavailable
 from tests.service.conftest import bearer
-from tests.support.app_harness import SOURCE, AppHarness
+from tests.support.app_harness import FRAMING, SOURCE, AppHarness
 from tests.support.job_factory import fetch_events, fetch_jobs
 from tests.support.problems import assert_problem
 from tests.support.videos import Video, clicks, dot, frame_times, write_video
@@ -34,6 +36,8 @@ async def test_an_estimate_describes_the_output_and_the_source_and_stores_nothin
     assert answer.status_code == 200, answer.text
     estimate = answer.json()
     assert set(estimate) == {"seconds", "gpu_seconds", "cost_usd", "output", "source"}
+    assert 0 < estimate["seconds"]["p50"] == estimate["gpu_seconds"] < estimate["seconds"]["p90"]
+    assert estimate["cost_usd"] == {"p50": 0.0, "p90": 0.0}  # on this machine
     output, source = estimate["output"], estimate["source"]
     assert (output["width"], output["height"], output["duration"]) == (160, 90, 1.0)
     assert 0 < output["size"] < len(film) * 10
@@ -91,6 +95,24 @@ async def test_an_estimate_reads_the_users_own_files_alone(multi_user_app: AppHa
     assert_problem(await multi_user_app.client.post(URL, json=body), 401)
     problem = assert_problem(await multi_user_app.client.post(URL, json=body, headers=bearer("bob")), 422)
     assert problem["errors"][0]["loc"] == ["config", "input_key"]
+
+
+async def test_chunks_in_containers_have_a_gpu_each_that_is_paid_for(app: AppHarness, film: bytes) -> None:
+    app.put_object(content=film)
+    fields = {"input_key": SOURCE, **FRAMING, "segments": [{"start": 0, "end": 1, "speed": 0.1}]}
+    dear = replace(app.state["estimator"], usd_per_second=0.001, has_remote_chunks=True)
+    for parallelism, gpus in ((1, 1), (3, 4), (32, 6)):  # ten seconds are at most five chunks
+        config = parse_config("framing", fields | {"parallelism": parallelism})
+        estimate = await dear.estimate("local", ExportRequest(type="framing", config=config, raw_config={}))
+        seconds, cost = estimate["seconds"], estimate["cost_usd"]
+        assert seconds["p50"] is not None
+        assert seconds["p90"] is not None
+        assert estimate["gpu_seconds"] == pytest.approx(gpus * seconds["p50"], abs=0.01)
+        assert cost["p50"] == pytest.approx(gpus * seconds["p50"] * 0.001, abs=1e-5)
+        assert cost["p90"] == pytest.approx(gpus * seconds["p90"] * 0.001, abs=1e-5)
+    unknown = replace(dear, usd_per_second=None)
+    request = ExportRequest(type="framing", config=config, raw_config={})
+    assert (await unknown.estimate("local", request))["cost_usd"] == {"p50": None, "p90": None}
 
 
 async def test_a_service_that_reads_many_files_refuses_more() -> None:
