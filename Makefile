@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench contact-sheets screenshots format lock clean
+.PHONY: help setup setup-dev run run-modal test faults kills fuzz schedules check bench reference contact-sheets screenshots format lock clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -57,6 +57,9 @@ check: setup-dev ## Lint, types, layers, names and sizes
 
 bench: setup-dev ## Run benchmarks and write their figures to the guide (ARGS="--list", ARGS="callbacks --rounds 3")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+reference: setup-dev ## Write the commands' help to the guide of the command line
+	@$(BIN)/python -m tests.docs.command_reference
 
 contact-sheets: setup-dev ## Draw the pictures of the exports guide
 	@$(BIN)/python -m tests.bench.contact_sheets $(ARGS)

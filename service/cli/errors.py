@@ -21,8 +21,7 @@ from framehook import (
     Unreachable,
 )
 from service.cli.console import to_printable
-from service.startup.commands import INTERRUPTED_STATUS
-from service.startup.errors import CONFIGURATION_STATUS, TRY_AGAIN_STATUS
+from service.startup.statuses import CONFIGURATION_STATUS, INTERRUPTED_STATUS, TRY_AGAIN_STATUS
 
 FAILED_STATUS = 1
 USAGE_STATUS = 2

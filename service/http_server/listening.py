@@ -4,7 +4,8 @@ import errno
 import socket
 from contextlib import suppress
 
-from service.startup.errors import TRY_AGAIN_STATUS, StartError
+from service.startup.errors import StartError
+from service.startup.statuses import TRY_AGAIN_STATUS
 
 BACKLOG = 2_048
 

@@ -11,8 +11,7 @@ from callbacks.log_format import JsonFormatter, mask_secrets
 from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
 from service.startup.errors import StartError
 from service.startup.logging_setup import configure_logging
-
-INTERRUPTED_STATUS = 130
+from service.startup.statuses import INTERRUPTED_STATUS
 
 logger = logging.getLogger("framehook")
 

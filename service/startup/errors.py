@@ -17,11 +17,7 @@ from infra.lock import LockTaken
 from service.settings import BadSettings, Settings
 from service.startup.data_folder import GROUP_AND_OTHERS, secure_data_folder
 from service.startup.outage import was_raised_in_asyncpg
-
-CONFIGURATION_STATUS = 78
-"""EX_CONFIG of sysexits.h: it fails again until the configuration changes."""
-TRY_AGAIN_STATUS = 75
-"""EX_TEMPFAIL: it may succeed a moment later."""
+from service.startup.statuses import CONFIGURATION_STATUS, TRY_AGAIN_STATUS
 
 ErrorTypes = tuple[type[BaseException], ...]
 

@@ -31,7 +31,7 @@ def edit(
     with print_errors(), open_client(server, token) as client:
         edits = labels.to_edits(name, metadata, project_id)
         if priority is not None:
-            edits["priority"] = priority.value
+            edits["priority"] = priority
         if not edits:
             raise FramehookError("give what should change: --name, --metadata, --project-id or --priority")
         job = client.edit(job_id, **edits)

@@ -12,10 +12,8 @@ from service.cli.errors import print_errors
 from service.cli.exports import labels, schedule, webhook
 from service.cli.exports.check import check_config, check_video, read_config, validate_output_path
 from service.cli.exports.follow import command_line, follow, open_display, print_job
-from service.cli.exports.local_plan import plan_local_export
 from service.cli.exports.submission import Submission
 from service.cli.options import AsJson, Output, Server, Token, Watch, open_client
-from service.jobs.queue.priorities import Priority
 
 TYPES = f"{', '.join(BUILT_IN)}, or a type of an installed package"
 
@@ -36,7 +34,7 @@ def export(
     name: labels.Name = None,
     metadata: labels.Metadata = None,
     project_id: labels.ProjectId = None,
-    priority: schedule.Priority = Priority.NORMAL,
+    priority: schedule.Priority = "normal",
     not_before: schedule.NotBefore = None,
     start_within: schedule.StartWithin = None,
     deadline: schedule.Deadline = None,
@@ -72,6 +70,8 @@ def export(
 
 def _read_parameters(file: Path, type_: str, config: str) -> dict[str, Any]:
     """Return the parameters of an export that a service can take; raises FramehookError."""
+    from service.cli.exports.local_plan import plan_local_export  # loads FFmpeg
+
     parameters = read_config(config)
     check_video(file)
     check_config(type_, parameters)

@@ -21,7 +21,7 @@ from service.cli.errors import (
 from service.cli.exports.check import validate_output_path
 from service.cli.exports.follow import command_line, open_display
 from service.cli.options import AsJson, JobId, Server, Token, open_client
-from service.startup.commands import INTERRUPTED_STATUS
+from service.startup.statuses import INTERRUPTED_STATUS
 
 STANDARD_OUTPUT = Path("-")
 RESUME_HINT = "  run the same command again to resume the download"

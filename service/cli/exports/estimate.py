@@ -13,9 +13,7 @@ from service.cli.console import format_duration, format_size
 from service.cli.errors import print_errors
 from service.cli.exports.check import check_config, check_video, read_config
 from service.cli.exports.create import Config, Type
-from service.cli.exports.local_plan import plan_local_export
 from service.cli.options import AsJson, Server, Token, open_client
-from service.exports.checks import UPLOADS_PREFIX
 
 
 def estimate(
@@ -42,6 +40,9 @@ def estimate(
 
 
 def _estimate(client: Client, video: str, type_: str, parameters: dict[str, Any]) -> Estimate:
+    from service.cli.exports.local_plan import plan_local_export  # loads FFmpeg
+    from service.exports.checks import UPLOADS_PREFIX  # loads the service
+
     path = Path(video)
     if video.startswith(UPLOADS_PREFIX) and not path.exists():
         return client.estimate(type_, parameters | {"input_key": video})

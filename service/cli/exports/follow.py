@@ -21,7 +21,7 @@ from service.cli.console import (
     to_printable,
 )
 from service.cli.errors import FAILED_STATUS, exit_with
-from service.startup.commands import INTERRUPTED_STATUS
+from service.startup.statuses import INTERRUPTED_STATUS
 
 
 def follow(client: Client, job: Export, target: Path | None, as_json: bool) -> NoReturn:
@@ -42,10 +42,7 @@ def follow(client: Client, job: Export, target: Path | None, as_json: bool) -> N
             with open_display(as_json) as display:
                 client.download(job, target, on_progress=byte_callback(display, "downloading"))
     except KeyboardInterrupt:
-        hint = f"Watch it: {command_line('watch', client, job)} · cancel it: {command_line('cancel', client, job)}"
-        exit_with(
-            INTERRUPTED_STATUS, f"the export {'has ended' if job.is_final else 'is still running'}. {hint}"
-        )
+        exit_with(INTERRUPTED_STATUS, _describe_interruption(client, job))
     except FramehookError as error:
         error.add_note(f"  watch it again with: {command_line('watch', client, job)}")
         raise
@@ -55,6 +52,14 @@ def follow(client: Client, job: Export, target: Path | None, as_json: bool) -> N
     if not as_json:
         typer.echo(describe_result(job) + location)
     raise typer.Exit
+
+
+def _describe_interruption(client: Client, job: Export) -> str:
+    """Say what becomes of an export that is not watched any more, and which command goes on."""
+    if job.is_final:
+        return f"the export has ended. Save its file: {command_line('download', client, job)}"
+    commands = f"{command_line('watch', client, job)} · cancel it: {command_line('cancel', client, job)}"
+    return f"the export is still running. Watch it: {commands}"
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from framehook.names import StatusName
 from framehook.options import ExportEdits, ExportOptions
-from service.jobs.models import Status
 
 ExportId = Annotated[
     str | None,
@@ -38,7 +38,7 @@ TypeFilter = Annotated[
     typer.Option("--type", metavar="TYPE", help="Only exports of this type; may be repeated."),
 ]
 StatusFilter = Annotated[
-    list[Status] | None,
+    list[StatusName] | None,
     typer.Option(
         "--status",
         metavar="STATUS",

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from framehook import FramehookError
-from service import sample_video
 from service.cli.errors import print_errors
 
 
@@ -19,6 +18,8 @@ def sample(
 
     It has ten seconds of 1920x1080 at 30 frames per second, and sound.
     """
+    from service import sample_video  # loads NumPy and FFmpeg
+
     with print_errors():
         if path.exists():
             raise FramehookError(f"{path} exists already: name another file, or remove it first.")

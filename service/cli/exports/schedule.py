@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from framehook.names import PriorityName
 from framehook.options import ExportOptions
 from service.cli.exports.labels import parse_moment
-from service.jobs.queue.priorities import Priority as PriorityName
 
 Priority = Annotated[
     PriorityName,
@@ -49,7 +49,7 @@ def to_schedule(
 ) -> ExportOptions:
     """Return the fields of a new export for these options."""
     return {
-        "priority": priority.value,
+        "priority": priority,
         "not_before": not_before,
         "start_within_seconds": start_within,
         "deadline_seconds": deadline,

@@ -10,7 +10,7 @@ from framehook.options import ExportOptions
 from framehook.transfers.resume_state import ResumeState, default_folder
 from service.cli.console import ProgressDisplay, byte_callback
 from service.cli.errors import exit_with
-from service.startup.commands import INTERRUPTED_STATUS
+from service.startup.statuses import INTERRUPTED_STATUS
 
 SOURCE_FIELD = "config.input_key"
 RESUME_HINT = "  run the same command again to resume the upload"

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
+from framehook.names import EventName
 from framehook.options import ExportOptions
-from service.webhooks.models import WebhookEvent
 
 Url = Annotated[
     str | None,
     typer.Option("--webhook-url", metavar="URL", help="URL that gets the events of this export alone."),
 ]
 Events = Annotated[
-    list[WebhookEvent] | None,
+    list[EventName] | None,
     typer.Option(
         "--webhook-event",
         metavar="EVENT",
@@ -23,7 +23,7 @@ Events = Annotated[
 ]
 
 
-def to_webhook(url: str | None, events: Sequence[WebhookEvent] | None) -> ExportOptions:
+def to_webhook(url: str | None, events: Sequence[EventName] | None) -> ExportOptions:
     """Return the fields of a new export for these options; raises BadParameter."""
     if events and url is None:
         raise typer.BadParameter("it needs --webhook-url.", param_hint="--webhook-event")

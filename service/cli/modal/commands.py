@@ -3,9 +3,7 @@
 import typer
 
 from service.cli.errors import print_errors
-from service.cli.modal.deployment import check_connection, check_deployment, deploy
 from service.cli.options import command_group, examples
-from service.startup.commands import load_settings_or_exit
 
 modal_app = command_group("Manage the Modal app.")
 
@@ -18,6 +16,9 @@ def modal_deploy() -> None:
 
     Reads MODAL_TOKEN_ID and MODAL_TOKEN_SECRET (or what `modal token new` stored), MODAL_APP_NAME and MODAL_GPU.
     """
+    from service.cli.modal.deployment import check_connection, check_deployment, deploy  # loads the service
+    from service.startup.commands import load_settings_or_exit
+
     settings = load_settings_or_exit()
     with print_errors():
         check_connection(settings)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from framehook import FramehookError
+from service.cli.errors import CommandFailed
 from service.dispatch.runners import RunnerRefused
 from service.settings import Settings
 
@@ -22,7 +22,7 @@ _SIGN_IN = "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, 
 
 
 def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> None:
-    """Deploy the app; raises FramehookError. `environment` overrides variables of this process."""
+    """Deploy the app; raises CommandFailed. `environment` overrides variables of this process."""
     require_sdk()
     all_variables = {**os.environ, **_variables(settings), **(environment or {})}
     result = subprocess.run(
@@ -32,38 +32,38 @@ def deploy(settings: Settings, environment: Mapping[str, str] | None = None) -> 
         check=False,
     )
     if result.returncode != 0:
-        raise FramehookError(f"`modal deploy` failed with status {result.returncode}; its output is above")
+        raise CommandFailed(f"`modal deploy` failed with status {result.returncode}; its output is above")
 
 
 def check_connection(settings: Settings) -> None:
     """Check within seconds that Modal can be reached and takes the token: its own command tries for minutes.
 
-    Raises FramehookError.
+    Raises CommandFailed.
     """
     require_sdk()
     if settings.modal_token is None and not _has_token():
-        raise FramehookError(_SIGN_IN)
+        raise CommandFailed(_SIGN_IN)
     try:
         _ask_modal(settings, CONNECTION_SECONDS, lambda runner: runner.check_connection())
     except RunnerRefused as refused:
-        raise FramehookError(_describe_refusal(refused)) from None
+        raise CommandFailed(_describe_refusal(refused)) from None
 
 
 def check_deployment(settings: Settings) -> None:
     """Check that the function exists and accepts the service's arguments.
 
-    Raises FramehookError.
+    Raises CommandFailed.
     """
     try:
         _ask_modal(settings, DEPLOYMENT_SECONDS, lambda runner: runner.check())
     except RunnerRefused as refused:
-        raise FramehookError(f"the app was deployed, but can't be used: {refused.message}") from None
+        raise CommandFailed(f"the app was deployed, but can't be used: {refused.message}") from None
 
 
 def require_sdk() -> None:
-    """Raise FramehookError unless the Modal SDK is installed."""
+    """Raise CommandFailed unless the Modal SDK is installed."""
     if find_spec("modal") is None:
-        raise FramehookError("the Modal SDK is not installed; install Framehook with its dependencies")
+        raise CommandFailed("the Modal SDK is not installed; install Framehook with its dependencies")
 
 
 def _ask_modal(settings: Settings, seconds: float, ask: "Callable[[ModalRunner], Awaitable[None]]") -> None:

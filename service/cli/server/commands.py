@@ -1,13 +1,17 @@
-"""What the command line has to run the service, and for its operator."""
+"""What the command line has to run the service, and for its operator.
+
+What a command needs is imported when it runs: the service takes longer to load than most other commands take.
+"""
+
+from typing import Annotated
 
 import typer
 
-from service.cli.options import examples
-from service.cli.server.bucket import buckets
-from service.cli.server.database import database
-from service.cli.server.serve import demo, serve
-from service.cli.server.tokens import token
-from service.cli.server.users import users
+from service.cli.options import AsJson, DataDir, Host, Port, Token, Yes, command_group, examples
+
+database = command_group("Manage the database.")
+buckets = command_group("Manage the bucket.")
+users = command_group("Manage users.")
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -24,3 +28,124 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(database, name="db")
     app.add_typer(buckets, name="bucket")
     app.add_typer(users, name="users")
+
+
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Settings are read from environment variables and from `.env` in the current folder.
+    """
+    from service.cli.server import serve
+
+    serve.serve(host, port, data_dir)
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop the service after the export.")] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help="Port to listen on; a free one if it is in use, or 0.  [env var: PORT; default: 8000]",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    bearer: Token = None,
+    modal: Annotated[
+        bool,
+        typer.Option("--modal", help="Run the export with the Modal SDK, on an emulator on this machine."),
+    ] = False,
+) -> None:
+    """Start the service and export a sample video.
+
+    The service then runs until Ctrl-C; if standard input or output is not a terminal, it stops.
+    """
+    from service.cli.server.demo import run_demo
+
+    run_demo(once=once, port=port, data_dir=data_dir, bearer=bearer, modal=modal)
+
+
+def token(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id, which becomes `sub`.")],
+    hours: Annotated[
+        float, typer.Option(metavar="HOURS", min=0.01, max=24 * 366, help="How long the token is valid.")
+    ] = 24.0,
+) -> None:
+    """Print a bearer token for a user, signed with AUTH_JWT_SECRET."""
+    from service.cli.server.tokens import print_token
+
+    print_token(user, hours)
+
+
+@database.command(epilog=examples("framehook db upgrade"))
+def upgrade() -> None:
+    """Upgrade the database of DATABASE_URL to the newest schema.
+
+    SQLite is upgraded when the service starts; PostgreSQL needs this command before each new release.
+    """
+    from service.cli.server.database import upgrade
+
+    upgrade()
+
+
+@buckets.command(
+    epilog=examples(
+        "framehook bucket prepare",
+        "framehook bucket prepare --origin https://app.example.org --upload-days 30",
+    ),
+)
+def prepare(
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Origin of web pages that upload and play; repeat for several."
+            "  [env var: ALLOWED_ORIGINS; default: PUBLIC_URL and ALLOWED_ORIGINS]",
+            show_default=False,
+        ),
+    ] = None,
+    upload_days: Annotated[
+        int | None,
+        typer.Option(
+            metavar="DAYS", min=1, help="Delete uploads after so many days.  [default: they are kept]"
+        ),
+    ] = None,
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="USER",
+            help="User whose uploads are deleted; repeat for several.  [default: local]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Create and configure the bucket of R2_BUCKET_NAME.
+
+    Creates it if it is missing, sets CORS and lifecycle rules, and writes, reads and deletes a test object. Can be
+    repeated: what is right already stays as it is.
+    """
+    from service.cli.server.bucket import prepare_bucket
+
+    prepare_bucket(origin, upload_days, user)
+
+
+@users.command(
+    epilog=examples("framehook users erase alice --dry-run", "framehook users erase alice --yes --json")
+)
+def erase(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id: `sub` of the tokens.")],
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what there is, and delete nothing.")
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a user: all exports, uploads, webhooks and files.
+
+    Works on the database and the storage of the settings, while the service runs or not. It may be repeated. A running
+    service ends the runs and deletes what they still write; stubs of exports stay for 30 days.
+    """
+    from service.cli.server.users import erase_user
+
+    erase_user(user, dry_run=dry_run, yes=yes, as_json=as_json)

@@ -1,23 +1,16 @@
-"""The commands on the database: `framehook db …`."""
+"""Upgrade the database: `framehook db upgrade`."""
 
 import typer
 
 from infra.database.postgresql import is_postgresql
 from infra.database.sqlite import sqlite_path, sqlite_url
 from service import schema
-from service.cli.options import command_group, examples
 from service.startup.commands import exit_on_start_error, load_settings_or_exit
 from service.startup.errors import as_start_errors, prepare_data_dir
 
-database = command_group("Manage the database.")
 
-
-@database.command(epilog=examples("framehook db upgrade"))
 def upgrade() -> None:
-    """Upgrade the database of DATABASE_URL to the newest schema.
-
-    SQLite is upgraded when the service starts; PostgreSQL needs this command before each new release.
-    """
+    """Upgrade the database to the newest schema, and say so."""
     settings = load_settings_or_exit()
     with exit_on_start_error(), as_start_errors(settings):
         prepare_data_dir(settings.data_dir)

@@ -9,7 +9,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import NoReturn
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -27,9 +30,13 @@ from service.cli.console import (
 from service.cli.errors import describe_error, print_error
 from service.cli.modal.emulator import local_modal
 from service.cli.server.subprocesses import exit_on_signals, start, stop
+from service.cli.server.tokens import create_token
 from service.settings import Settings
-from service.startup.commands import INTERRUPTED_STATUS
+from service.startup.commands import exit_on_start_error, load_settings_or_exit
+from service.startup.errors import prepare_data_dir
+from service.startup.statuses import INTERRUPTED_STATUS
 
+DEMO_USER = "demo"
 CROP_WIDTH, OUTPUT_WIDTH = sample_video.HEIGHT * 9 / 16, 608  # 607.5, and the even width next to it
 START_TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.1
@@ -174,6 +181,24 @@ class Demo:
         lines = self._log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         for line in lines:
             print(f"  | {to_printable(line)}", file=sys.stderr)
+
+
+def run_demo(
+    *, once: bool, port: int | None, data_dir: Path | None, bearer: str | None, modal: bool
+) -> NoReturn:
+    """Run the demo and exit; it ends after the export if this is no terminal."""
+    settings = load_settings_or_exit(port=find_free_port() if port == 0 else port, data_dir=data_dir)
+    with exit_on_start_error():
+        prepare_data_dir(settings.data_dir)
+    if settings.auth_jwt_secret is not None:
+        bearer = create_token(settings, DEMO_USER, hours=1)
+    is_interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    status = Demo(settings, bearer, modal=modal).run(once=once or not is_interactive)
+    if status == 0 and not (once or is_interactive):
+        typer.echo(
+            "> The service has stopped, because this is not a terminal; `framehook serve` keeps it running"
+        )
+    raise typer.Exit(status)
 
 
 def _export_config(key: str) -> dict[str, object]:

@@ -1,7 +1,6 @@
-"""The command that prints a bearer token."""
+"""Create bearer tokens: `framehook token`."""
 
 import time
-from typing import Annotated
 
 import jwt
 import typer
@@ -9,16 +8,11 @@ import typer
 from service.cli.errors import exit_with
 from service.settings import Settings
 from service.startup.commands import load_settings_or_exit
-from service.startup.errors import CONFIGURATION_STATUS
+from service.startup.statuses import CONFIGURATION_STATUS
 
 
-def token(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id, which becomes `sub`.")],
-    hours: Annotated[
-        float, typer.Option(metavar="HOURS", min=0.01, max=24 * 366, help="How long the token is valid.")
-    ] = 24.0,
-) -> None:
-    """Print a bearer token for a user, signed with AUTH_JWT_SECRET."""
+def print_token(user: str, hours: float) -> None:
+    """Print a token that the service with these settings accepts."""
     settings = load_settings_or_exit()
     if settings.auth_jwt_secret is None:
         exit_with(

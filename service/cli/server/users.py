@@ -1,8 +1,7 @@
-"""The commands of an operator on users: `framehook users erase`."""
+"""Erase users: `framehook users erase`."""
 
 import asyncio
 import time
-from typing import Annotated
 
 import msgspec
 import typer
@@ -13,33 +12,15 @@ from infra.database.sqlite import sqlite_url
 from infra.storage import StorageError
 from service.cli.console import to_printable
 from service.cli.errors import FAILED_STATUS, confirm, exit_with
-from service.cli.options import AsJson, Yes, command_group, examples
 from service.exports.user_erasure import Receipt, UserEraser
 from service.factories import create_storage, load_master_keys
 from service.settings import Settings
 from service.startup.commands import load_settings_or_exit
 from service.startup.data_folder import DATABASE
 
-users = command_group("Manage users.")
 
-
-@users.command(
-    epilog=examples("framehook users erase alice --dry-run", "framehook users erase alice --yes --json")
-)
-def erase(
-    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id: `sub` of the tokens.")],
-    *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what there is, and delete nothing.")
-    ] = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-) -> None:
-    """Erase a user: all exports, uploads, webhooks and files.
-
-    Works on the database and the storage of the settings, while the service runs or not. It may be repeated. A running
-    service ends the runs and deletes what they still write; stubs of exports stay for 30 days.
-    """
+def erase_user(user: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Erase a user and print the receipt."""
     settings = load_settings_or_exit()
     if not (dry_run or yes):
         confirm(f"Erase everything of the user {to_printable(user)} for good?", "--yes")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from framehook import Attempt, Delivery
+from framehook.names import DeliveryStateName
 from framehook.settings import DEFAULT_URL
 from framehook.webhook_models import DeliveriesPage, RecoveryResult
 from service.cli.console import escape_cell, print_table, to_printable
@@ -17,7 +18,6 @@ from service.cli.errors import FAILED_STATUS, print_errors
 from service.cli.options import AsJson, Limit, Server, Token, open_client
 from service.cli.webhooks.options import EndpointId
 from service.cli.webhooks.output import create_table, format_time, print_result
-from service.webhooks.models import DeliveryState
 
 _COLORS = {"delivered": "green", "failed": "red", "superseded": "yellow", "pending": "cyan"}
 
@@ -34,7 +34,7 @@ def send_test(
         print_result(
             delivery, f"The test event is {delivery.state}: {_describe_last_attempt(delivery)}", as_json
         )
-        if delivery.state != DeliveryState.DELIVERED:
+        if delivery.state != "delivered":
             raise typer.Exit(FAILED_STATUS)
 
 
@@ -42,7 +42,7 @@ def deliveries(
     endpoint_id: EndpointId,
     *,
     state: Annotated[
-        DeliveryState | None,
+        DeliveryStateName | None,
         typer.Option(
             metavar="STATE",
             help="Only deliveries in this state: pending, delivered, failed or superseded.",

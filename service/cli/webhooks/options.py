@@ -6,17 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
+from framehook.names import EventName, StatusName
 from service.cli.exports.labels import parse_metadata
-from service.jobs.models import Status
-from service.webhooks.models import WebhookEvent
 
-EVENTS = ", ".join(WebhookEvent)
+EVENTS = ", ".join(EventName)
 
 EndpointId = Annotated[
     str, typer.Argument(metavar="ID", help="Id of the endpoint, as `framehook webhooks list` shows it.")
 ]
 Events = Annotated[
-    list[WebhookEvent] | None,
+    list[EventName] | None,
     typer.Option(
         "--event",
         metavar="EVENT",
@@ -25,20 +24,20 @@ Events = Annotated[
     ),
 ]
 NewEvents = Annotated[
-    list[WebhookEvent] | None,
+    list[EventName] | None,
     typer.Option(
         "--event", metavar="EVENT", help=f"Event to send from now on: {EVENTS}; repeat for several."
     ),
 ]
 
 
-def to_events(events: Sequence[WebhookEvent] | None) -> list[str] | None:
+def to_events(events: Sequence[EventName] | None) -> list[str] | None:
     """Return the names of events; None if none are given."""
     return [event.value for event in events] if events else None
 
 
 def to_filter(
-    status: Sequence[Status] | None,
+    status: Sequence[StatusName] | None,
     types: Sequence[str] | None,
     project_id: str | None,
     metadata: Sequence[str] | None,

@@ -20,8 +20,6 @@ from service.cli.errors import FAILED_STATUS, print_errors
 from service.cli.exports.labels import parse_moment
 from service.cli.options import AsJson, Server, Token, open_client
 from service.cli.webhooks.output import print_result
-from service.webhooks import ed25519
-from service.webhooks.verifier import Diagnosis, Keys, diagnose
 
 MAX_MESSAGE_BYTES = 2**20
 SECRET_VARIABLE = "FRAMEHOOK_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
@@ -91,8 +89,7 @@ def verify(
         headers, content = read_request(request, header, body)
         moment = received_at or _time_of(headers)
         if secret or public_key:
-            keys = _build_keys(secret, public_key)
-            result = _to_verification(diagnose(headers, content, keys, now=moment.timestamp()))
+            result = diagnose_here(headers, content, secret, public_key, moment)
         else:
             with open_client(server, token) as client:
                 result = client.webhooks.diagnose(headers, content, endpoint_id=endpoint, received_at=moment)
@@ -146,24 +143,27 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
-def _build_keys(secret_texts: Sequence[str] | None, public_key: str | None) -> Keys:
-    """Return the keys; with a public key alone, a secret that nothing was signed with."""
+def diagnose_here(
+    headers: Headers,
+    body: bytes,
+    secret_texts: Sequence[str] | None,
+    public_key: str | None,
+    received_at: datetime,
+) -> Verification:
+    """Check a request without a service; raises FramehookError for keys that are none.
+
+    With a public key alone, the secret is one that nothing was signed with.
+    """
+    from service.webhooks import ed25519
+    from service.webhooks.verifier import Keys, diagnose
+
     try:
         current, *previous = [decode_secret(text) for text in secret_texts or ()] or [secrets.token_bytes(32)]
         public = ed25519.decode_public(public_key) if public_key else None
     except ValueError as error:
         raise FramehookError(str(error)) from None
-    return Keys(current, tuple(previous), public)
-
-
-def _time_of(headers: Mapping[str, str]) -> datetime:
-    """Return when the request was sent, so that its age is no mistake; now if it does not say so."""
-    with suppress(KeyError, ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(int(headers[TIMESTAMP_HEADER]), UTC)
-    return datetime.now(UTC)
-
-
-def _to_verification(diagnosis: Diagnosis) -> Verification:
+    keys = Keys(current, tuple(previous), public)
+    diagnosis = diagnose(headers, body, keys, now=received_at.timestamp())
     return msgspec.convert(
         {
             "valid": diagnosis.valid,
@@ -175,3 +175,10 @@ def _to_verification(diagnosis: Diagnosis) -> Verification:
         },
         Verification,
     )
+
+
+def _time_of(headers: Mapping[str, str]) -> datetime:
+    """Return when the request was sent, so that its age is no mistake; now if it does not say so."""
+    with suppress(KeyError, ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(int(headers[TIMESTAMP_HEADER]), UTC)
+    return datetime.now(UTC)

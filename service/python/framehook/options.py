@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import msgspec
 
 from framehook.http_client import Query
 from framehook.models import Export
+from framehook.names import PriorityName
 
 ExportOrId = Export | str
 """An export, or its `job_id` or `export_id`."""
@@ -33,7 +34,7 @@ class ExportOptions(TypedDict, total=False):
     expires_in_days: int | None
     webhook_url: str | None
     webhook_events: Sequence[str] | None
-    priority: Literal["low", "normal", "high"] | None
+    priority: PriorityName | None
     not_before: datetime | None
     start_within_seconds: float | None
     deadline_seconds: float | None
@@ -48,7 +49,7 @@ class ExportEdits(TypedDict, total=False):
     name: str | None
     metadata: Mapping[str, MetadataValue] | None
     project_id: str | int | None
-    priority: Literal["low", "normal", "high"]
+    priority: PriorityName
 
 
 class Filters(TypedDict, total=False):

@@ -16,12 +16,13 @@ import uvicorn.protocols.websockets.websockets_sansio_impl
 
 from service.app import create_app
 from service.cli import main
+from service.cli.server import serve as serve_command
 from service.http_server.server import create_server
 from service.settings import load_settings
 from service.startup.logging_setup import configure_logging
 from tests.support.fakes import FakeRunner, ThreadProber
 
-IMPORTED_LATE = (aiosqlite, asyncpg, uvicorn)
+IMPORTED_LATE = (aiosqlite, asyncpg, serve_command, uvicorn)
 """What the service imports when it starts: here it is imported before the fork."""
 
 PLACES = 100

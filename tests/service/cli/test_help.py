@@ -1,5 +1,7 @@
 """The help of every command explains each option and fits 80 columns."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,3 +56,9 @@ def test_options_name_their_environment_variable_and_default() -> None:
     assert "[env var: PORT; default: 8000]" in text
     assert "[env var: DATA_DIR; default: var]" in text
     assert "[env var: FRAMEHOOK_URL; default: http://127.0.0.1:8000]" in text
+
+
+def test_commands_load_the_service_only_when_they_run_it() -> None:
+    program = "import sys, service.cli.main; print({'sqlalchemy', 'starlette', 'av'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"

@@ -1,0 +1,38 @@
+"""The names that the API has for states, priorities and events."""
+
+from enum import StrEnum
+from typing import Literal
+
+PriorityName = Literal["low", "normal", "high"]
+
+
+class StatusName(StrEnum):
+    """State of an export."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETE = "complete"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+
+class EventName(StrEnum):
+    """Event that an endpoint can get."""
+
+    STARTED = "export.started"
+    PROGRESS = "export.progress"
+    COMPLETED = "export.completed"
+    FAILED = "export.failed"
+    CANCELLED = "export.cancelled"
+    EXPIRED = "export.expired"
+    ERASED = "export.erased"
+    BATCH_COMPLETED = "batch.completed"
+
+
+class DeliveryStateName(StrEnum):
+    """State of a delivery."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
