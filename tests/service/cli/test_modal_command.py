@@ -34,7 +34,7 @@ def silent_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 async def test_a_control_plane_that_does_not_answer_is_named(silent_url: str, tmp_path: Path) -> None:
     result = await deploy(tmp_path, MODAL_SERVER_URL=silent_url, **TOKEN)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     place = f"at {silent_url}, which MODAL_SERVER_URL names"
     assert result.stderr == f"framehook: Modal can't be reached {place}; check the network, then try again\n"
 
@@ -42,7 +42,7 @@ async def test_a_control_plane_that_does_not_answer_is_named(silent_url: str, tm
 async def test_a_token_that_modal_rejects_is_said(tmp_path: Path) -> None:
     async with ModalLocal() as plane:
         result = await deploy(tmp_path, **{**plane.environment, **TOKEN})
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert result.stderr == (
         "framehook: Modal rejects the token, or none is set. Set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET.\n"
     )
@@ -50,5 +50,5 @@ async def test_a_token_that_modal_rejects_is_said(tmp_path: Path) -> None:
 
 async def test_without_a_token_nothing_is_asked(tmp_path: Path) -> None:
     result = await deploy(tmp_path, MODAL_TOKEN_ID="", MODAL_TOKEN_SECRET="")
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "there is no Modal token: set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET, or run" in result.stderr
