@@ -25,6 +25,7 @@ MODULES = {
     "quality": "tests.bench.video.quality",
     "sizes": "tests.bench.video.sizes",
     "costs": "tests.bench.video.costs",
+    "forecast": "tests.bench.forecast.replay",
     "rates": "tests.bench.forecast.rates",
     "large": "tests.bench.large_files.large_sources",
     "console": "tests.bench.console.responsiveness",

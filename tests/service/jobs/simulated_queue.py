@@ -1,6 +1,8 @@
 """A queue of exports on a database: users, a number of slots, and a clock that the test moves."""
 
 from collections import defaultdict
+from dataclasses import replace
+from typing import Any
 
 from callbacks.envelope import EventType
 from infra.database.base import Database
@@ -26,13 +28,16 @@ class Queue:
         self.started: list[Job] = []
         self._writer = BatchWriter(database, job_factory.FakeChanges())
 
-    async def submit(self, user: str, count: int = 1) -> None:
+    async def submit(self, user: str, count: int = 1, **columns: Any) -> Job:
+        """Submit exports and return the last one; `columns` replace those of a usual one."""
         async with self.database.transaction() as session:
             for _ in range(count):
                 job_id = f"job-{sum(map(len, self.submitted.values())):06d}"
-                submission = job_factory.submission_for(job_id, user)
-                await transitions.submit(session, submission, runner="local", attempt_limit=9, now=self.now)
+                submission = replace(job_factory.submission_for(job_id, user), **columns)
+                values = {"runner": "local", "attempt_limit": 9, "now": self.now}
+                job = await transitions.submit(session, submission, **values)
                 self.submitted[user].append(job_id)
+        return job
 
     async def claim(self) -> list[Job]:
         """Start as many exports as there are free slots."""
