@@ -20,8 +20,9 @@ from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
 from service.estimates.estimate import Estimator
-from service.export_use_cases import create_eraser, create_estimator, create_forecasts, create_removal
+from service.export_use_cases import create_eraser, create_estimator, create_removal
 from service.exports.erasure import Listeners
+from service.exports.forecasts import RunForecasts
 from service.factories import (
     Loop,
     create_authenticator,
@@ -78,8 +79,10 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         monitoring=monitoring,
         clock=clock,
         stream_timer=StreamTimer(clock),
-        serializer=create_client_serializer(settings, runner_parts.board),
-        webhook_serializer=JobSerializer(settings.origin, runner_parts.board.describe),
+        serializer=create_client_serializer(settings, runner_parts.board, runner_parts.forecaster),
+        webhook_serializer=JobSerializer(
+            settings.origin, runner_parts.board.describe, runner_parts.forecaster.predict_wait
+        ),
         master_keys=master_keys,
     )
     webhooks = _build_webhooks(base, replacements.egress or create_egress_client(settings))
@@ -117,7 +120,7 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
     writer = _build_writer(base, webhooks, changes)
     leases = create_lease_renewal(settings, database, clock)
     source_prober = replacements.source_prober or Prober(base.starter, slots=1)
-    forecasts = create_forecasts(database, storage, source_prober, runner, clock)
+    forecasts = RunForecasts(database, storage, source_prober, base.runner_parts.forecaster)
     finalizer = Finalizer(
         database,
         storage,
@@ -181,7 +184,7 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         **base.runner_parts.list_loops(base.database, base.hub, base.serializer),
         "export log": base.monitoring.recorder.run,
         **jobs.removal.loops,
-        **jobs.forecasts.loops,
+        "forecasts": jobs.forecasts.run,
         **create_maintenance_loops(base.settings, base.database, base.storage),
     }
     if (feed := base.database.change_feed) is not None:

@@ -16,9 +16,6 @@ from service.exports.removal import Removal
 from service.exports.service import ExportService
 from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
-from service.forecast.forecaster import Forecaster
-from service.forecast.work import name_runner
-from service.ingest.output_check import SourceProber
 from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
@@ -45,14 +42,6 @@ def create_intake(
         output_days=settings.output_days,
     )
     return Intake(storage, egress, forecasts, limits, clock.wall)
-
-
-def create_forecasts(
-    database: Database, storage: Storage, prober: SourceProber, runner: Runner, clock: Clock
-) -> RunForecasts:
-    """Create what forecasts the runs of the runner."""
-    forecaster = Forecaster(database, clock)
-    return RunForecasts(database, storage, prober, forecaster, name_runner(runner.name, runner.gpu))
 
 
 def create_estimator(

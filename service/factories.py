@@ -26,6 +26,7 @@ from service.dispatch.observation import Limits
 from service.dispatch.queue_board import QueueBoard
 from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import TransferPlanner
+from service.forecast.forecaster import Forecaster
 from service.http_server.limits import ConnectionLimits, HttpLimits
 from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.prober import Prober
@@ -126,9 +127,10 @@ def create_spec_builder(
     )
 
 
-def create_client_serializer(settings: Settings, board: QueueBoard) -> JobSerializer:
+def create_client_serializer(settings: Settings, board: QueueBoard, forecaster: Forecaster) -> JobSerializer:
     """Return what shows jobs to clients; webhooks have a shape of their own that never changes."""
-    return (LegacySerializer if settings.legacy_frontend else JobSerializer)(settings.origin, board.describe)
+    serializer = LegacySerializer if settings.legacy_frontend else JobSerializer
+    return serializer(settings.origin, board.describe, forecaster.predict_wait)
 
 
 def create_limits(settings: Settings) -> Limits:

@@ -9,6 +9,9 @@ from service.dispatch.queue_updates import QueueUpdates
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.factories import Loop, create_limits
 from service.fanout.hub import Hub
+from service.forecast.forecaster import Forecaster
+from service.forecast.work import name_runner
+from service.jobs.queue.observed_waits import ObservedWaits
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
 
@@ -20,15 +23,18 @@ class RunnerParts:
     runner: Runner
     readiness: RunnerReadiness
     board: QueueBoard
+    forecaster: Forecaster
 
     def list_loops(self, database: Database, hub: Hub, serializer: JobSerializer) -> dict[str, Loop]:
         """Return the loops that keep this up to date, and those who watch exports, by name."""
         updates = QueueUpdates(database, self.board, hub, serializer)
-        return {"queue": updates.run, "runner": self.readiness.run}
+        return {"queue": updates.run, "runner": self.readiness.run, "rates": self.forecaster.run}
 
 
 def create_runner_parts(settings: Settings, database: Database, runner: Runner, clock: Clock) -> RunnerParts:
     """Create what watches the runner."""
     readiness = RunnerReadiness(runner, clock)
-    board = QueueBoard(database, runner, readiness, create_limits(settings), clock)
-    return RunnerParts(runner, readiness, board)
+    forecaster = Forecaster(database, clock, name_runner(runner.name, runner.gpu))
+    waits = ObservedWaits(forecaster.record_wait)
+    board = QueueBoard(database, runner, readiness, create_limits(settings), clock, waits)
+    return RunnerParts(runner, readiness, board, forecaster)

@@ -6,6 +6,7 @@ from service.dispatch.observation import Limits
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.jobs.models import Job, Status
 from service.jobs.queue.head import QueueHead, read_head
+from service.jobs.queue.observed_waits import ObservedWaits
 from service.jobs.queue.places import Capacity, Limit, Place, Places, foresee_places
 from service.jobs.serializers import QueuePlace
 
@@ -14,13 +15,20 @@ class QueueBoard:
     """The head of the queue of all users, as of the last look; a lookup costs no query."""
 
     def __init__(
-        self, database: Database, runner: Runner, readiness: RunnerReadiness, limits: Limits, clock: Clock
+        self,
+        database: Database,
+        runner: Runner,
+        readiness: RunnerReadiness,
+        limits: Limits,
+        clock: Clock,
+        waits: ObservedWaits,
     ) -> None:
         self._database = database
         self._runner = runner
         self._readiness = readiness
         self._limits = limits
         self._clock = clock
+        self._waits = waits
         self._capacity = Capacity(runner.max_runs, limits.per_user, limits.priority_seconds)
         self._places = foresee_places(QueueHead(clock.wall()), self._capacity)
 
@@ -42,6 +50,7 @@ class QueueBoard:
                 session, priority_seconds=self._limits.priority_seconds, now=self._clock.wall()
             )
         self._places = foresee_places(head, self._capacity)
+        self._waits.observe(head, self._places)
 
     def describe(self, job: Job) -> QueuePlace | None:
         """Return what the job waits for; None if it does not wait."""

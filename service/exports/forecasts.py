@@ -7,7 +7,7 @@ stored without a new `sequence`: lists and later states show it, and no event is
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -37,16 +37,15 @@ MAX_WAITING = 1_000
 
 
 class RunForecasts:
-    """Forecasts for the exports of one runner, whose name `Work.runner` has."""
+    """Forecasts for the exports of one runner."""
 
     def __init__(
-        self, database: Database, storage: Storage, prober: SourceProber, forecaster: Forecaster, runner: str
+        self, database: Database, storage: Storage, prober: SourceProber, forecaster: Forecaster
     ) -> None:
         self._database = database
         self._storage = storage
         self._prober = prober
         self._forecaster = forecaster
-        self._runner = runner
         self._waiting: deque[Job] = deque(maxlen=MAX_WAITING)
         self._wake = asyncio.Event()
 
@@ -75,13 +74,8 @@ class RunForecasts:
         self, type_name: str, config: ExportConfig, sources: Mapping[str, SourceFacts]
     ) -> Prediction | None:
         """Forecast a run of an export that need not exist; None if its sources are not known."""
-        work = describe_work(type_name, config, sources, runner=self._runner)
+        work = describe_work(type_name, config, sources, runner=self._forecaster.runner)
         return None if work is None else self._forecaster.predict(work)
-
-    @property
-    def loops(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """The loops by the names that the log and `/healthz` show."""
-        return {"forecasts": self.run, "rates": self._forecaster.run}
 
     def record_run(self, job: Job) -> None:
         """Learn from a complete export how long its run took."""
@@ -147,7 +141,7 @@ class RunForecasts:
     def _to_columns(
         self, type_name: str, config: ExportConfig, facts: Mapping[str, SourceFacts]
     ) -> dict[str, Any]:
-        work = describe_work(type_name, config, facts, runner=self._runner)
+        work = describe_work(type_name, config, facts, runner=self._forecaster.runner)
         if work is None:
             return {}
         prediction = self._forecaster.predict(work)

@@ -8,7 +8,7 @@ from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
 from service.clock import Clock
 from service.forecast import store
-from service.forecast.rates import Prediction, RateBook, list_kinds
+from service.forecast.rates import Prediction, RateBook, Subject, run_of, wait_of
 from service.forecast.work import Work
 
 logger = logging.getLogger("framehook.forecast")
@@ -25,22 +25,38 @@ class Forecaster:
     A run that is not learned from, because the process ends first, changes no result and is not made up for.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, runner: str) -> None:
+        """`runner` is the name under which its rates are learned (`name_runner`)."""
+        self.runner = runner
         self._database = database
         self._clock = clock
         self._book = RateBook()
-        self._finished: list[tuple[Work, float]] = []
+        self._finished: list[tuple[Subject, float]] = []
         self._wake = asyncio.Event()
         self._learned_at = 0.0
 
     def predict(self, work: Work) -> Prediction:
         """Forecast a run from its start to its end."""
-        return self._book.predict(work, now=self._clock.wall())
+        return self._book.predict(run_of(work), now=self._clock.wall())
+
+    def predict_wait(self, foreseen_seconds: float) -> Prediction:
+        """Forecast a wait by how long it takes if nothing joins the queue."""
+        if foreseen_seconds <= 0:
+            return Prediction(0.0, 0.0)
+        high = self._book.predict(wait_of(self.runner, foreseen_seconds), now=self._clock.wall()).p90
+        return Prediction(foreseen_seconds, max(high, foreseen_seconds))
 
     def record(self, work: Work, seconds: float) -> None:
         """Learn later from a run that has finished."""
+        self._record(run_of(work), seconds)
+
+    def record_wait(self, foreseen_seconds: float, seconds: float) -> None:
+        """Learn later from a wait that has ended."""
+        self._record(wait_of(self.runner, foreseen_seconds), seconds)
+
+    def _record(self, subject: Subject, seconds: float) -> None:
         if len(self._finished) < MAX_WAITING:
-            self._finished.append((work, seconds))
+            self._finished.append((subject, seconds))
             self._wake.set()
 
     async def run(self) -> None:
@@ -69,9 +85,13 @@ class Forecaster:
         if not finished:
             return
         self._finished = []
-        kinds = list(dict.fromkeys(kind for work, _ in finished for kind in list_kinds(work)))
+        kinds = list(dict.fromkeys(kind for subject, _ in finished for kind in subject.kinds))
         async with self._database.transaction() as session:
             book = RateBook(await store.lock_rates(session, kinds))
-            changed = {rate.kind: rate for work, took in finished for rate in book.learn(work, took, now=now)}
+            changed = {
+                rate.kind: rate
+                for subject, seconds in finished
+                for rate in book.learn(subject, seconds, now=now)
+            }
             await store.save_rates(session, list(changed.values()), now=now)
         self._book.merge(changed.values())

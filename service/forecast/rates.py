@@ -13,6 +13,7 @@ after each other run, so that in the long run nine of ten runs end before it, fo
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,7 +29,7 @@ _FACTOR_STEP = 0.1
 _DEFAULT_VARIANCE = math.log(2.0) ** 2  # before the first run of a runner, whose speed is unknown
 _LARGEST_ERROR = 1.5  # a run that stalled teaches no more than one that took 4.5 times as long
 _HALF_LIFE_SECONDS = 2 * 86_400.0
-# In the order of `list_kinds`: how many runs count at most, and how many runs of doubt a kind begins with.
+# In the order of the kinds of a subject: how many runs count at most, and how many runs of doubt a kind begins with.
 _MEMORIES = (12.0, 60.0, 60.0, 60.0, 60.0, 60.0, 60.0)
 _DOUBTS = (0.5, 4.0, 2.0, 4.0, 4.0, 4.0, 6.0)
 
@@ -61,14 +62,31 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, weight=self.weight * left)
 
 
-def list_kinds(work: Work) -> Sequence[str]:
-    """Return the kinds that a run is of: its runner's, one for each of its properties there, and their combination."""
-    workers = (work.parallelism - 1).bit_length()
-    length = min(max(round(math.log2(usual_seconds(work))), 0), 16)
+class Subject(NamedTuple):
+    """What is forecast: its kinds, from the runner's to the one of all its properties, and what is usual for it."""
+
+    kinds: Sequence[str]
+    usual_seconds: float
+
+
+def run_of(work: Work) -> Subject:
+    """Return a run as what is forecast; each of its properties is a kind, and so is their combination."""
+    usual = usual_seconds(work)
     encoding, source = f"{work.codec} {work.quality}", f"from {work.source_codec}"
-    exact = f"{work.type} {encoding} {source} in {workers}"
-    properties = (work.type, encoding, source, f"in {workers}", f"of {length}", exact)
-    return work.runner, *(f"{work.runner}: {name}" for name in properties)
+    workers, length = f"in {(work.parallelism - 1).bit_length()}", f"of {_name_length(usual)}"
+    exact = f"{work.type} {encoding} {source} {workers}"
+    properties = (work.type, encoding, source, workers, length, exact)
+    return Subject((work.runner, *(f"{work.runner}: {name}" for name in properties)), usual)
+
+
+def wait_of(runner: str, foreseen_seconds: float) -> Subject:
+    """Return a wait in the queue as what is forecast; what comes to it is what joins the queue ahead of it."""
+    kind = f"{runner} waits"
+    return Subject((kind, f"{kind}: of {_name_length(foreseen_seconds)}"), max(foreseen_seconds, 1e-3))
+
+
+def _name_length(seconds: float) -> int:
+    return min(max(round(math.log2(max(seconds, 1.0))), 0), 16)
 
 
 class RateBook:
@@ -83,26 +101,24 @@ class RateBook:
             if rate.kind not in self._rates or self._rates[rate.kind].learned_at <= rate.learned_at:
                 self._rates[rate.kind] = rate
 
-    def predict(self, work: Work, *, now: float) -> Prediction:
-        """Forecast a run from its start to its end."""
-        rates = self._find(work, now)
-        median = math.log(usual_seconds(work)) + sum(rate.log_ratio for rate in rates)
+    def predict(self, subject: Subject, *, now: float) -> Prediction:
+        """Forecast a run from its start to its end, or a wait."""
+        rates = self._find(subject, now)
+        median = math.log(subject.usual_seconds) + sum(rate.log_ratio for rate in rates)
         return Prediction(math.exp(median), math.exp(median + rates[0].factor * _spread_of(rates)))
 
-    def learn(self, work: Work, seconds: float, *, now: float) -> Sequence[Rate]:
-        """Learn from a finished run; return the rates that changed."""
-        prediction, rates = self.predict(work, now=now), self._find(work, now)
+    def learn(self, subject: Subject, seconds: float, *, now: float) -> Sequence[Rate]:
+        """Learn from what was finished; return the rates that changed."""
+        prediction, rates = self.predict(subject, now=now), self._find(subject, now)
         is_late = seconds > prediction.p90
         error = math.log(max(seconds, 1e-3) / prediction.p50)
         error = min(max(error, -_LARGEST_ERROR), _LARGEST_ERROR)
-        gains = [
-            1 / (min(rate.weight, memory) + doubt + 1)
-            for rate, memory, doubt in zip(rates, _MEMORIES, _DOUBTS, strict=True)
-        ]
+        limits = list(zip(rates, _MEMORIES, _DOUBTS, strict=False))
+        gains = [1 / (min(rate.weight, memory) + doubt + 1) for rate, memory, doubt in limits]
         share = min(1.0, 0.9 / sum(gains))  # all together move by less than the error
         variance = _DEFAULT_VARIANCE
         changed = []
-        for rate, gain, memory in zip(rates, gains, _MEMORIES, strict=True):
+        for (rate, memory, _), gain in zip(limits, gains, strict=True):
             known = rate.variance if rate.weight else variance
             variance = known + gain * (error**2 - known)
             changed.append(
@@ -118,14 +134,14 @@ class RateBook:
         self.merge(changed)
         return changed
 
-    def _find(self, work: Work, now: float) -> Sequence[Rate]:
-        return [self._rates.get(kind, Rate(kind=kind, learned_at=now)).age(now) for kind in list_kinds(work)]
+    def _find(self, subject: Subject, now: float) -> Sequence[Rate]:
+        return [self._rates.get(kind, Rate(kind=kind, learned_at=now)).age(now) for kind in subject.kinds]
 
 
 def _spread_of(rates: Sequence[Rate]) -> float:
     """Return the deviation of the logarithm of a forecast: of each kind as far as it has runs, else of those before."""
     variance = _DEFAULT_VARIANCE
-    for rate, doubt in zip(rates, _DOUBTS, strict=True):
+    for rate, doubt in zip(rates, _DOUBTS, strict=False):
         variance = (doubt * variance + rate.weight * rate.variance) / (doubt + rate.weight)
     return math.sqrt(variance)
 

@@ -1,5 +1,6 @@
 """The job as JSON: the same for REST, streams and webhooks."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,20 +100,27 @@ def describe_no_queue(_job: Job) -> QueuePlace | None:
     return None
 
 
+def predict_exact_wait(foreseen_seconds: float) -> Prediction:
+    """Take a wait for as long as it is foreseen."""
+    return Prediction(foreseen_seconds, foreseen_seconds)
+
+
 @dataclass(frozen=True)
 class JobSerializer:
     """Serialize jobs; `origin` is the address at which clients reach the service.
 
-    `describe_queue` says what a pending job waits for.
+    `describe_queue` says what a pending job waits for, `predict_wait` how sure the time of it is.
     """
 
     origin: str
     describe_queue: Callable[[Job], QueuePlace | None] = field(default=describe_no_queue, compare=False)
+    predict_wait: Callable[[float], Prediction] = field(default=predict_exact_wait, compare=False)
 
     def to_dict(self, job: Job) -> Export:
         """Return the job object of the wire contract."""
         place = self.describe_queue(job)
-        left = predict_left(job, ahead_seconds=0.0 if place is None else place["ahead_seconds"])
+        ahead = 0.0 if place is None else place["ahead_seconds"]
+        left = predict_left(job, wait=None if ahead is None else self.predict_wait(ahead))
         return {
             "job_id": job.job_id,
             "export_id": job.export_id,
@@ -164,10 +172,10 @@ class JobSerializer:
         return cast(ExportOutput, output)  # the change to `complete` sets all of these columns
 
 
-def predict_left(job: Job, *, ahead_seconds: float | None) -> Prediction | None:
+def predict_left(job: Job, *, wait: Prediction | None) -> Prediction | None:
     """Return the seconds until an active job ends, counted from its latest report; None if they are unknown.
 
-    A job that has not been started starts in `ahead_seconds`.
+    A job that has not been started waits first. It is unlikely that both its wait and its run take long.
     """
     if job.status.is_final:
         return None
@@ -176,9 +184,10 @@ def predict_left(job: Job, *, ahead_seconds: float | None) -> Prediction | None:
         forecast = Prediction(job.forecast_seconds, job.forecast_high_seconds)
     begun = job.started_at if job.spawned_at is None else job.spawned_at
     if begun is None:
-        if forecast is None or ahead_seconds is None:
+        if forecast is None or wait is None:
             return None
-        return Prediction(ahead_seconds + forecast.p50, ahead_seconds + forecast.p90)
+        middle = wait.p50 + forecast.p50
+        return Prediction(middle, middle + math.hypot(wait.p90 - wait.p50, forecast.p90 - forecast.p50))
     elapsed = max(0.0, (job.heartbeat_at or begun) - begun)
     return predict_remaining(forecast, elapsed=elapsed, fraction=job.progress / 100, measured=job.eta_seconds)
 

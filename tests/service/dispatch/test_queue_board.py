@@ -13,6 +13,7 @@ from service.dispatch.observation import Limits
 from service.dispatch.queue_board import QueueBoard
 from service.dispatch.runners import RunnerReadiness
 from service.jobs import leases, queries, transitions
+from service.jobs.queue.observed_waits import ObservedWaits
 from service.settings import Settings
 from tests.service.conftest import bearer
 from tests.service.jobs.simulated_queue import Queue
@@ -28,7 +29,9 @@ class Board:
         self.queue = queue
         limits = Limits(per_user=queue.per_user, deadline_seconds=60, queue_seconds=60, silence_seconds=60)
         runner, clock = FakeRunner(slots=queue.slots), Clock(wall=lambda: queue.now)
-        self.board = QueueBoard(queue.database, runner, RunnerReadiness(runner), limits, clock)
+        self.waits: list[tuple[float, float]] = []
+        waits = ObservedWaits(lambda *wait: self.waits.append(wait))
+        self.board = QueueBoard(queue.database, runner, RunnerReadiness(runner), limits, clock, waits)
 
     async def describe(self, job_id: str) -> Any:
         async with self.queue.database.reading() as session:
@@ -124,3 +127,17 @@ async def test_exports_of_two_users_show_their_places(
             if [positions[job_id] for job_id in ids] == [1, 3, 5, 2, 4]:
                 break
             await asyncio.sleep(0.05)
+
+
+async def test_waits_are_compared_with_what_was_foreseen_when_they_began(queue: Queue) -> None:
+    board = Board(queue)
+    for user in ("ada", "ada", "bob", "bob"):
+        await queue.submit(user, forecast_seconds=50.0, forecast_high_seconds=60.0)
+    await queue.claim()
+    await board.board.refresh()
+    await queue.work(20.0)  # both runs end after 20 s, instead of 50, and the other two start
+    await board.board.refresh()
+    assert board.waits == [(50.0, 20.0)] * 2
+    await queue.work(50.0)
+    await board.board.refresh()
+    assert len(board.waits) == 2, "each wait counts once"

@@ -12,15 +12,16 @@ from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage
 from service.clock import Clock
-from service.export_use_cases import create_forecasts
+from service.exports.forecasts import RunForecasts
 from service.exports.intake import Intake
 from service.exports.models import ExportLimits, ExportRequest, Idempotency
 from service.exports.service import ExportService
+from service.forecast.forecaster import Forecaster
 from service.jobs import transitions
 from service.jobs.models import Job, Status
 from service.problems import AlreadyFinished, Invalid, NotFound, NotRetryable, OutputKeyInUse, QuotaExceeded
 from tests.support.app_harness import FRAMING, SOURCE
-from tests.support.fakes import FakeRunner, ThreadProber
+from tests.support.fakes import ThreadProber
 from tests.support.job_factory import FakeChanges, fetch_jobs
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +45,9 @@ async def exports(
     limits = ExportLimits(
         runner="local", max_queued=3, attempt_limit=2, head_start_seconds=600, max_schedule_days=30
     )
-    forecasts = create_forecasts(any_database, storage, ThreadProber(), FakeRunner(), Clock())
+    forecasts = RunForecasts(
+        any_database, storage, ThreadProber(), Forecaster(any_database, Clock(), "local")
+    )
     intake = Intake(storage, egress, forecasts, limits, time.time)
     yield ExportService(any_database, intake, FakeChanges(published.append), limits=limits)
     await egress.close()

@@ -60,8 +60,8 @@ async def harness(any_database: Database, tmp_path: Path) -> Harness:
     async with any_database.transaction() as session:
         upload = Upload(user_id="ada", key=KEY, size=1, created_at=0.0, expires_at=1.0)
         await uploads.insert_upload(session, upload)
-    forecaster = Forecaster(any_database, Clock())
-    forecasts = RunForecasts(any_database, storage, ThreadProber(), forecaster, "local")
+    forecaster = Forecaster(any_database, Clock(), "local")
+    forecasts = RunForecasts(any_database, storage, ThreadProber(), forecaster)
     return Harness(any_database, storage, forecaster, forecasts)
 
 
@@ -131,7 +131,7 @@ async def test_the_time_of_a_run_counts_for_the_next_forecast(harness: Harness) 
 
 async def test_a_process_takes_over_the_exports_without_a_forecast(harness: Harness) -> None:
     await harness.submit("job")
-    later = RunForecasts(harness.database, harness.storage, ThreadProber(), harness.forecaster, "local")
+    later = RunForecasts(harness.database, harness.storage, ThreadProber(), harness.forecaster)
     await later.take_over()
     await later.add_missing()
     assert (await harness.load("job")).work is not None

@@ -4,7 +4,7 @@ from infra.database.base import Database
 from service.clock import Clock
 from service.forecast import store
 from service.forecast.forecaster import Forecaster
-from service.forecast.rates import FORGET_SECONDS, Rate
+from service.forecast.rates import FORGET_SECONDS, Prediction, Rate
 from tests.service.forecast.test_rates import NOW, WORK
 
 
@@ -13,12 +13,12 @@ def clock_at(now: float) -> Clock:
 
 
 async def test_replicas_learn_together(any_database: Database) -> None:
-    first, second = (Forecaster(any_database, clock_at(NOW)) for _ in range(2))
+    first, second = (Forecaster(any_database, clock_at(NOW), "local") for _ in range(2))
     usual = first.predict(WORK)
     for forecaster in (first, second) * 4:
         forecaster.record(WORK, 5 * usual.p50)
         await forecaster.learn()
-    third = Forecaster(any_database, clock_at(NOW))
+    third = Forecaster(any_database, clock_at(NOW), "local")
     await third.reload()
     assert third.predict(WORK).p50 > 4 * usual.p50
     assert second.predict(WORK) == third.predict(WORK)
@@ -27,7 +27,7 @@ async def test_replicas_learn_together(any_database: Database) -> None:
 
 
 async def test_a_finished_run_costs_a_row_for_each_of_its_kinds(any_database: Database) -> None:
-    forecaster = Forecaster(any_database, clock_at(NOW))
+    forecaster = Forecaster(any_database, clock_at(NOW), "local")
     for _ in range(3):
         forecaster.record(WORK, 9.0)
     await forecaster.learn()
@@ -46,3 +46,15 @@ async def test_rates_without_runs_for_months_are_deleted(any_database: Database)
         await store.save_rates(session, [Rate(kind="old", learned_at=NOW)], now=NOW)
         await store.save_rates(session, [Rate(kind="new", learned_at=later)], now=later)
         assert [rate.kind for rate in await store.list_rates(session)] == ["new"]
+
+
+async def test_a_wait_is_as_foreseen_and_its_upper_figure_is_learned(any_database: Database) -> None:
+    forecaster = Forecaster(any_database, clock_at(NOW), "local")
+    assert forecaster.predict_wait(0.0) == Prediction(0.0, 0.0)
+    doubted = forecaster.predict_wait(100.0)
+    for _ in range(100):
+        forecaster.record_wait(100.0, 101.0)
+    await forecaster.learn()
+    learned = forecaster.predict_wait(100.0)
+    assert doubted.p50 == learned.p50 == 100.0
+    assert 100.0 <= learned.p90 < 120.0 < doubted.p90

@@ -1,11 +1,13 @@
 """`eta_seconds` and `eta_high_seconds` of a job, from its submission to its end."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from callbacks.envelope import Phase
+from service.forecast.rates import Prediction
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer, QueuePlace
 from tests.support.job_factory import submission_for
@@ -26,7 +28,9 @@ def etas(ahead_seconds: float | None = 0.0, **columns: Any) -> tuple[float | Non
     usual = {"status": Status.PENDING, "phase": Phase.QUEUED, "runner": "local", "created_at": NOW}
     job = Job(**(submission_for("a").__dict__ | usual | columns))
     place: QueuePlace = {"position": 1, "ahead_seconds": ahead_seconds, "limited_by": None}
-    shown = JobSerializer("", lambda _job: place).to_dict(job)
+    shown = JobSerializer("", lambda _job: place, lambda seconds: Prediction(seconds, 3 * seconds)).to_dict(
+        job
+    )
     return shown["eta_seconds"], shown["eta_high_seconds"]
 
 
@@ -39,7 +43,7 @@ def test_a_pending_export_has_its_forecast() -> None:
 
 
 def test_a_pending_export_waits_for_those_ahead_first() -> None:
-    assert etas(30.0, **FORECAST) == (130.0, 180.0)
+    assert etas(30.0, **FORECAST) == (130.0, pytest.approx(130 + math.hypot(60, 50), abs=0.1))
 
 
 def test_nothing_is_known_of_an_export_whose_start_can_not_be_foreseen() -> None:
