@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpu.export_types.registry import parse_config
 from gpu.sources.describe import describe_source
@@ -96,7 +96,7 @@ class Replay:
     async def _submit(self, submission: Submission) -> None:
         forecast = self._forecaster.predict(submission.work)
         self.queue.slots = SLOTS_WITH_GPUS if submission.work.runner == GPU else SLOTS
-        columns = {"forecast_seconds": forecast.p50, "forecast_high_seconds": forecast.p90}
+        columns: dict[str, Any] = {"forecast_seconds": forecast.p50, "forecast_high_seconds": forecast.p90}
         job = await self.queue.submit(submission.user_id, **columns)
         self._submissions[job.job_id] = submission
         place = (await self._look()).by_job.get(job.job_id)

@@ -15,6 +15,7 @@ from service.fanout.hub import Hub
 from service.fanout.publications import publication_of
 from service.fanout.subscribers import Subscriber
 from service.jobs import queries
+from service.jobs.queue.observed_waits import ObservedWaits
 from service.jobs.serializers import JobSerializer
 from tests.service.jobs.simulated_queue import Queue
 from tests.support.fakes import FakeRunner
@@ -29,7 +30,8 @@ class Watching:
         runner, clock = FakeRunner(slots=1), Clock(lambda: self.queue.now, lambda: self.queue.now)
         self.readiness = RunnerReadiness(runner, clock)
         limits = Limits(per_user=9, deadline_seconds=60, queue_seconds=60, silence_seconds=60)
-        self.board = QueueBoard(database, runner, self.readiness, limits, clock)
+        waits = ObservedWaits(lambda _foreseen, _seconds: None)
+        self.board = QueueBoard(database, runner, self.readiness, limits, clock, waits)
         self.serializer = JobSerializer("", self.board.describe)
         self.updates = QueueUpdates(database, self.board, self.hub, self.serializer)
 

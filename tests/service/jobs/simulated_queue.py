@@ -34,7 +34,7 @@ class Queue:
             for _ in range(count):
                 job_id = f"job-{sum(map(len, self.submitted.values())):06d}"
                 submission = replace(job_factory.submission_for(job_id, user), **columns)
-                values = {"runner": "local", "attempt_limit": 9, "now": self.now}
+                values: dict[str, Any] = {"runner": "local", "attempt_limit": 9, "now": self.now}
                 job = await transitions.submit(session, submission, **values)
                 self.submitted[user].append(job_id)
         return job
