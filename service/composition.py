@@ -26,7 +26,6 @@ from service.exports.forecasts import RunForecasts
 from service.factories import (
     Loop,
     create_authenticator,
-    create_client_serializer,
     create_delivery_config,
     create_egress_client,
     create_lease_renewal,
@@ -53,7 +52,7 @@ from service.jobs.serializers import JobSerializer
 from service.monitoring import create_monitoring, create_scraper
 from service.parts import Base, Jobs, Service, Webhooks
 from service.replacements import Replacements
-from service.runner_parts import create_runner_parts
+from service.runner_parts import create_client_serializer, create_runner_parts
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
@@ -79,7 +78,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
         monitoring=monitoring,
         clock=clock,
         stream_timer=StreamTimer(clock),
-        serializer=create_client_serializer(settings, runner_parts.board, runner_parts.forecaster),
+        serializer=create_client_serializer(settings, runner_parts),
         webhook_serializer=JobSerializer(
             settings.origin, runner_parts.board.describe, runner_parts.forecaster.predict_wait
         ),

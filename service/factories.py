@@ -23,15 +23,11 @@ from service.api.state import Limits as RequestLimits
 from service.clock import Clock
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
-from service.dispatch.queue_board import QueueBoard
 from service.dispatch.runners import LocalRunner, Runner
 from service.dispatch.transfer_plan import TransferPlanner
-from service.forecast.forecaster import Forecaster
 from service.http_server.limits import ConnectionLimits, HttpLimits
 from service.ingest.lease_renewal import LeaseRenewal
 from service.ingest.prober import Prober
-from service.jobs.legacy_serializer import LegacySerializer
-from service.jobs.serializers import JobSerializer
 from service.retention import Retention, RetentionTask
 from service.settings import MIN_SECRET_BYTES, BadSettings, Settings
 from service.startup.outage import OutageLogFilter
@@ -125,12 +121,6 @@ def create_spec_builder(
         master_key=master_key,
         deadline_seconds=settings.attempt_deadline_seconds,
     )
-
-
-def create_client_serializer(settings: Settings, board: QueueBoard, forecaster: Forecaster) -> JobSerializer:
-    """Return what shows jobs to clients; webhooks have a shape of their own that never changes."""
-    serializer = LegacySerializer if settings.legacy_frontend else JobSerializer
-    return serializer(settings.origin, board.describe, forecaster.predict_wait)
 
 
 def create_limits(settings: Settings) -> Limits:

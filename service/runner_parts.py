@@ -11,6 +11,7 @@ from service.factories import Loop, create_limits
 from service.fanout.hub import Hub
 from service.forecast.forecaster import Forecaster
 from service.forecast.work import name_runner
+from service.jobs.legacy_serializer import LegacySerializer
 from service.jobs.queue.observed_waits import ObservedWaits
 from service.jobs.serializers import JobSerializer
 from service.settings import Settings
@@ -38,3 +39,9 @@ def create_runner_parts(settings: Settings, database: Database, runner: Runner, 
     waits = ObservedWaits(forecaster.record_wait)
     board = QueueBoard(database, runner, readiness, create_limits(settings), clock, waits)
     return RunnerParts(runner, readiness, board, forecaster)
+
+
+def create_client_serializer(settings: Settings, parts: RunnerParts) -> JobSerializer:
+    """Return what shows jobs to clients; webhooks have a shape of their own that never changes."""
+    serializer = LegacySerializer if settings.legacy_frontend else JobSerializer
+    return serializer(settings.origin, parts.board.describe, parts.forecaster.predict_wait)
