@@ -165,8 +165,8 @@ def _export_films(count: int) -> Sequence[Outcome]:
     chance, book, outcomes = random.Random(count), RateBook(), list[Outcome]()  # noqa: S311 - chance, not secrecy
     kinds = itertools.cycle(itertools.product(("framing", "overlay", "annotate"), ("draft", "standard")))
     for number, (kind, quality) in zip(range(FIRST_RUNS + count), kinds, strict=False):
-        seconds = chance.choice((1, 3))
-        film = prepare_film(seconds, height=chance.choice((360, 720)))
+        seconds = chance.choice((1, 2))
+        film = prepare_film(seconds)
         config = export_config(kind, seconds) | {"quality": quality}
         facts = SourceFacts.of(describe_source(open_request(LocalFile(path=str(film)))))
         assert facts is not None
