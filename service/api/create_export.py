@@ -105,7 +105,7 @@ async def create(request: Request[State]) -> Response:
     user_id = await request.state["authenticator"].user(request)
     body, raw = await read_json(request, CreateExport)
     submitted = await request.state["exports"].submit(
-        user_id, to_export_request(request, body), _idempotency(request, raw)
+        user_id, to_export_request(request, body), parse_idempotency(request, raw)
     )
     content = cast(SubmittedExport, request.state["serializer"].to_dict(submitted.job))
     if submitted.endpoint is not None:
@@ -173,7 +173,8 @@ def _traceparent(request: Request[State]) -> str | None:
     return value if _TRACEPARENT.fullmatch(value) else None
 
 
-def _idempotency(request: Request[State], raw: bytes) -> Idempotency | None:
+def parse_idempotency(request: Request[State], raw: bytes) -> Idempotency | None:
+    """Return the client's key for the request, with the hash of its body; raises Invalid."""
     key = request.headers.get("idempotency-key")
     if key is None:
         return None

@@ -105,10 +105,15 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 def path_job_id(connection: HTTPConnection[State]) -> str:
     """Return the job id in the path; raises NotFound for a string that can't be one."""
-    job_id = str(connection.path_params["job_id"])
-    if len(job_id) > MAX_JOB_ID or not job_id.isascii() or not job_id.isprintable():
-        raise NotFound("The export does not exist.")
-    return job_id
+    return path_id(connection, "job_id", "The export does not exist.")
+
+
+def path_id(connection: HTTPConnection[State], name: str, unknown: str) -> str:
+    """Return an id in the path; raises NotFound, with the sentence, for a string that can't be one."""
+    value = str(connection.path_params[name])
+    if len(value) > MAX_JOB_ID or not value.isascii() or not value.isprintable():
+        raise NotFound(unknown)
+    return value
 
 
 _SENTENCES = {

@@ -16,6 +16,8 @@ from service.api import (
     verification,
     webhooks,
 )
+from service.api.batches import bulk, submit
+from service.api.batches import routes as batches
 from service.api.callbacks import Callbacks
 from service.api.estimates import estimate
 from service.api.fixed_paths import FixedRoute
@@ -42,6 +44,8 @@ ROUTES = [
     FixedRoute("/api/exports/recent", exports.list_recent),
     FixedRoute("/api/exports/unacknowledged", exports.list_unacknowledged),
     FixedRoute("/api/exports/acknowledge", acknowledge.acknowledge, methods=["POST"]),
+    FixedRoute("/api/exports/cancel", bulk.cancel, methods=["POST"]),
+    FixedRoute("/api/exports/retry", bulk.retry, methods=["POST"]),
     FixedRoute("/api/exports/events", sse.user_events),
     FixedRoute("/api/exports/estimate", estimate.estimate, methods=["POST"]),
     Route("/api/exports/project/{project_id:path}", exports.list_project),
@@ -53,6 +57,10 @@ ROUTES = [
     Route("/api/exports/{job_id}/events", sse.export_events),
     Route("/api/exports/{job_id}/download", exports.download_output),
     Route("/api/exports/{job_id}/download-url", download_urls.create_for_export, methods=["POST"]),
+    Route("/api/batches", submit.create, methods=["POST"]),
+    Route("/api/batches", batches.list_),
+    Route("/api/batches/{batch_id}", batches.get),
+    Route("/api/batches/{batch_id}", batches.cancel, methods=["DELETE"]),
     Route("/api/uploads", uploads.create, methods=["POST"]),
     Route("/api/uploads", stored_uploads.list_),
     Route("/api/uploads/{upload}", upload_parts.get),

@@ -11,6 +11,7 @@ from infra.supervise import Supervisor
 from service.api.auth import Authenticator
 from service.api.origins.policy import OriginPolicy
 from service.api.streaming.direct import StreamTimer
+from service.batches.service import BatchService
 from service.clock import Clock
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
@@ -100,6 +101,7 @@ class State(FixedState):
     stream_slots: StreamSlots
     exports: ExportService
     estimator: Estimator
+    batches: BatchService
     removal: Removal
     egress: EgressClient
     delivery_worker: DeliveryWorker

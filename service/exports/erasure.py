@@ -42,6 +42,7 @@ TABLES = (
     "job_metadata",
     "uploads",
     "erasures",
+    "export_batches",
     "webhook_deliveries",
     "webhook_attempts",
 )
@@ -88,9 +89,20 @@ class Eraser:
         self._listeners.wake_deliveries()
         await self.delete_now(erasure)
 
+    async def purge_all(self, user_id: str, job_ids: Sequence[str]) -> None:
+        """Erase some exports, those of them that still exist, in one transaction."""
+        now = self._clock.wall()
+        async with self._database.transaction() as session:
+            rows = [await _erase_rows(session, user_id, job_id, now=now) for job_id in job_ids]
+        erased = [erasure for erasure in rows if erasure is not None]
+        for erasure in erased:
+            self._listeners.publish(erasure)
+        self._listeners.wake_deliveries()
+        await self._sweep_now(erased)
+
     async def delete_now(self, erasure: Erasure) -> None:
         """Do the first sweep of an erasure that was just committed."""
-        await self._record(erasure, succeeded=await self._delete_files(erasure))
+        await self._sweep_now([erasure])
 
     async def run(self) -> None:
         """Delete what is due until cancelled."""
@@ -104,31 +116,34 @@ class Eraser:
             due = await erasures.lease_due(
                 session, limit=DUE_AT_ONCE, lease_seconds=LEASE_SECONDS, now=self._clock.wall()
             )
-        slots = asyncio.Semaphore(SWEEPS_AT_ONCE)
-
-        async def sweep(erasure: Erasure) -> bool:
-            async with slots:
-                return await self._delete_files(erasure)
-
-        swept = await asyncio.gather(*map(sweep, due))
+        swept = await self._delete_all_files(due)
         settled = [erasure for erasure in due if erasure.sweeps == 1]
         is_reclaimed = not settled or await self._reclaim(settled)
         for erasure, succeeded in zip(due, swept, strict=True):
             await self._record(erasure, succeeded=succeeded and (is_reclaimed or erasure.sweeps != 1))
         return len(due)
 
+    async def _sweep_now(self, erased: Sequence[Erasure]) -> None:
+        """Do the first sweep of erasures that were just committed."""
+        for erasure, succeeded in zip(erased, await self._delete_all_files(erased), strict=True):
+            await self._record(erasure, succeeded=succeeded)
+
+    async def _delete_all_files(self, erased: Sequence[Erasure]) -> list[bool]:
+        slots = asyncio.Semaphore(SWEEPS_AT_ONCE)
+
+        async def sweep(erasure: Erasure) -> bool:
+            async with slots:
+                return await self._delete_files(erasure)
+
+        return await asyncio.gather(*map(sweep, erased))
+
     async def _purge_rows(self, user_id: str, job_id: str) -> Erasure | None:
         """Delete the rows of an export; None if that was done before."""
         async with self._database.transaction() as session:
             now = self._clock.wall()
-            forgotten = await forget_export(session, user_id, job_id, now=now)
-            if forgotten is None:
-                if await erasures.find(session, user_id, job_id, now=now) is None:
-                    raise NotFound("The export does not exist.")
-                return None
-            job, erasure = forgotten
-            await delivery_erasure.blank_deliveries(session, user_id, job.job_id, now=now)
-            await delivery_erasure.write_erased(session, job, erasure)
+            erasure = await _erase_rows(session, user_id, job_id, now=now)
+            if erasure is None and await erasures.find(session, user_id, job_id, now=now) is None:
+                raise NotFound("The export does not exist.")
         return erasure
 
     async def _delete_files(self, erasure: Erasure) -> bool:
@@ -178,6 +193,17 @@ class Eraser:
             is_last = erasure.sweeps >= len(ages)
             next_at = None if is_last else max(now, erasure.erased_at + ages[erasure.sweeps])
             await erasures.record_sweep(session, erasure, next_at=next_at)
+
+
+async def _erase_rows(session: AsyncSession, user_id: str, job_id: str, *, now: float) -> Erasure | None:
+    """Delete the rows of an export and write `export.erased`; None if there is no such export."""
+    forgotten = await forget_export(session, user_id, job_id, now=now)
+    if forgotten is None:
+        return None
+    job, erasure = forgotten
+    await delivery_erasure.blank_deliveries(session, user_id, job.job_id, now=now)
+    await delivery_erasure.write_erased(session, job, erasure)
+    return erasure
 
 
 async def forget_export(

@@ -4,11 +4,11 @@ What a single request and a batch of a thousand need is the same, and takes the 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.egress import EgressClient
@@ -51,15 +51,24 @@ class Intake:
         check_each(requests, lambda it: checks.check_output_place(self.storage, user_id, it.config))
         await self._check_urls(requests)
 
+    def build_jobs(
+        self, user_id: str, requests: Sequence[ExportRequest], *, batch_id: str | None = None
+    ) -> list[Job]:
+        """Return the jobs of requests, before the transaction: others wait for as long as that takes.
+
+        Their ids are in the order of the requests, so that lists and the queue are, too.
+        """
+        now = self.clock()
+        job_ids = sorted(new_id(now) for _ in requests)
+        return [
+            self._build_job(job_id, user_id, request, batch_id, now)
+            for job_id, request in zip(job_ids, requests, strict=True)
+        ]
+
     async def store(
-        self,
-        session: AsyncSession,
-        user_id: str,
-        requests: Sequence[ExportRequest],
-        *,
-        batch_id: str | None = None,
+        self, session: AsyncSession, user_id: str, requests: Sequence[ExportRequest], jobs: Sequence[Job]
     ) -> list[Submitted]:
-        """Check what must not race, and store the jobs in the order of their requests.
+        """Check what must not race, and store the jobs of the requests.
 
         Call it in the user's turn only (`lock_user`).
         """
@@ -71,12 +80,9 @@ class Intake:
         chosen_keys = [it.config.output_key for it in requests if it.config.output_key is not None]
         holders = await queries.find_key_holders(session, user_id, chosen_keys, now=now)
         check_each(requests, partial(_check_output_key, holders))
-        # Ids of one moment are in the order of the requests, so that lists and the queue are, too.
-        job_ids = sorted(new_id(now) for _ in requests)
         forecasts = await self.forecasts.find(session, user_id, requests)
         jobs = [
-            self._build_job(job_id, user_id, request, forecast, batch_id, now)
-            for job_id, request, forecast in zip(job_ids, requests, forecasts, strict=True)
+            msgspec.structs.replace(job, **forecast) for job, forecast in zip(jobs, forecasts, strict=True)
         ]
         own_endpoints = await _store_endpoints(session, jobs, requests, now)
         await transitions.insert_all(session, jobs)
@@ -96,19 +102,12 @@ class Intake:
         await asyncio.gather(*(check(url, path) for url, path in first.items()))
 
     def _build_job(
-        self,
-        job_id: str,
-        user_id: str,
-        request: ExportRequest,
-        forecast: Mapping[str, Any],
-        batch_id: str | None,
-        now: float,
+        self, job_id: str, user_id: str, request: ExportRequest, batch_id: str | None, now: float
     ) -> Job:
         submission = replace(
             to_submission(job_id, user_id, request),
             expires_at=self._expiry_of(request, now),
             batch_id=batch_id,
-            **forecast,
         )
         return to_pending_job(
             submission,

@@ -141,11 +141,12 @@ class ExportService:
         self, user_id: str, request: ExportRequest, idempotency: Idempotency | None
     ) -> Job:
         """Store the job, unless another request with the same key or chosen id was faster."""
+        jobs = self._intake.build_jobs(user_id, [request])
         async with self._database.transaction() as session:
             await transitions.lock_user(session, user_id)
             if (earlier := await find_earlier(session, user_id, request, idempotency)) is not None:
                 return earlier
-            (submitted,) = await self._intake.store(session, user_id, [request])
+            (submitted,) = await self._intake.store(session, user_id, [request], jobs)
             if idempotency is not None:
                 remember_key(session, user_id, idempotency, submitted.job.job_id, submitted.job.created_at)
         await self._changes.notify(submitted.job)

@@ -101,7 +101,7 @@ class UploadService:
                 if await erasures.find(session, user_id, folder, now=now) is None:
                     raise NotFound("The upload does not exist.")
                 return
-            erasure = await erasures.record_upload(session, user_id, folder, now=now)
+            erasure = await erasures.record_object(session, user_id, folder, now=now)
         await self._eraser.delete_now(erasure)
 
     async def run(self) -> None:

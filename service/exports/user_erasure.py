@@ -82,7 +82,7 @@ class UserEraser:
         async with self._database.transaction() as session:
             for key in await uploads.list_open_keys(session, user_id, now=now):
                 if (folder := uploads.folder_of(key)) is not None:
-                    await erasures.record_upload(session, user_id, folder, now=now)
+                    await erasures.record_object(session, user_id, folder, now=now)
 
     async def _delete_batch(self, table: Table, user_id: str) -> int:
         if table.name in _KEPT:

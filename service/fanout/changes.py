@@ -1,6 +1,7 @@
 """What follows from a committed change of a job, in one place and in one order."""
 
-from collections.abc import Callable, Collection
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from service.fanout.hub import Hub
@@ -10,6 +11,9 @@ from service.jobs.batches.completion import CompletedBatch
 from service.jobs.erasures import Erasure
 from service.jobs.models import Job, Status
 from service.jobs.serializers import JobSerializer
+
+PUBLISH_AT_ONCE = 25
+CLEANUPS_AT_ONCE = 16
 
 
 class Cleanup(Protocol):
@@ -62,6 +66,20 @@ class JobChanges:
         """
         self.publish(job)
         await self.clean_up(job, ended_attempt=ended_attempt)
+
+    async def notify_all(self, jobs: Sequence[Job], *, ended_attempts: bool = False) -> None:
+        """Do for many jobs what `notify` does for one; with `ended_attempts` stop the run of each."""
+        for number, job in enumerate(jobs):
+            if number % PUBLISH_AT_ONCE == 0:
+                await asyncio.sleep(0)  # lets other requests run
+            self.publish(job)
+        slots = asyncio.Semaphore(CLEANUPS_AT_ONCE)
+
+        async def clean_up(job: Job) -> None:
+            async with slots:
+                await self.clean_up(job, ended_attempt=job if ended_attempts else None)
+
+        await asyncio.gather(*map(clean_up, jobs))
 
     async def clean_up(self, job: Job, *, ended_attempt: Job | None = None) -> None:
         """Do the part of `notify` that follows when the job was published already."""

@@ -37,7 +37,7 @@ _HAS_OUTPUT_KEY = text("output_key IS NOT NULL")
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """An erased export, or upload: a row of `erasures`, whose columns are these fields.
 
-    `job_id` of an upload is its folder, `uploads/…`, and that of a file that expired `expired/…`.
+    `job_id` is the folder of an upload, `uploads/…`, `expired/…` of a file that expired, or the id of a batch.
 
     The files of its attempts 1 to `attempts` are deleted in several sweeps, at `next_at` until that is None. `call_id`
     is a call that may still run. `output_key` is the output's place as long as something may be there; no other export
@@ -131,10 +131,10 @@ async def record(session: AsyncSession, job: Job, *, owns_output_key: bool, now:
     return erasure
 
 
-async def record_upload(session: AsyncSession, user_id: str, folder: str, *, now: float) -> Erasure:
-    """Store that an upload must be deleted: all that its folder holds, and what is sent to it later."""
+async def record_object(session: AsyncSession, user_id: str, object_id: str, *, now: float) -> Erasure:
+    """Store that an upload must be deleted, with what is sent to its folder later, or that a batch was erased."""
     erasure = Erasure(
-        job_id=folder,
+        job_id=object_id,
         user_id=user_id,
         export_id=None,
         sequence=0,
@@ -145,7 +145,9 @@ async def record_upload(session: AsyncSession, user_id: str, folder: str, *, now
         erased_at=now,
         next_at=now + FIRST_SWEEP_SECONDS,
     )
-    await session.execute(delete(ERASURES).where(ERASURES.c.job_id == folder, ERASURES.c.user_id == user_id))
+    await session.execute(
+        delete(ERASURES).where(ERASURES.c.job_id == object_id, ERASURES.c.user_id == user_id)
+    )
     await session.execute(insert(ERASURES).values(msgspec.structs.asdict(erasure)))
     return erasure
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, TextClause, and_, insert, text, update
+from sqlalchemy import ColumnElement, TextClause, and_, bindparam, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.database.base import CHANGE_LOG, dialect_of
@@ -28,6 +28,9 @@ UNSTARTED = and_(IS_ACTIVE, JOBS.c.status == Status.PENDING, JOBS.c.call_id.is_(
 # What a run has used so far is closed when its attempt ends without a report.
 _CLOSE_GPU_SECONDS = "gpu_seconds_before = gpu_seconds"
 _CANCEL = text(sql.update(sql.CANCEL, sql.OF_USER, sql.ACTIVE))
+_CANCEL_ALL = text(
+    sql.update(sql.CANCEL, "export_jobs.job_id IN :job_ids", "export_jobs.user_id = :user_id", sql.ACTIVE)
+).bindparams(bindparam("job_ids", expanding=True))
 _RETRY = text(sql.update(f"{sql.RETRY}, {_CLOSE_GPU_SECONDS}", sql.OF_USER, sql.RETRYABLE))
 # By whether the attempt must not have started.
 _GUARDS = {False: sql.CURRENT, True: sql.UNSTARTED}
@@ -91,6 +94,21 @@ async def cancel(session: AsyncSession, user_id: str, job_id: str, *, now: float
     """Cancel an active job. A lease under which its output is being moved lasts until that has ended."""
     values = {"job_id": job_id, "user_id": user_id, "message": "Cancelled"}
     return await apply_transition(session, _CANCEL, values, now)
+
+
+async def cancel_all(session: AsyncSession, user_id: str, job_ids: Sequence[str], *, now: float) -> list[Job]:
+    """Cancel those of the jobs that are active, by one statement.
+
+    A job that another transaction has locked is left out: to wait for it with others locked could be a deadlock.
+    """
+    is_free = (JOBS.c.user_id == user_id, JOBS.c.job_id.in_(job_ids), IS_ACTIVE)
+    free = select(JOBS.c.job_id).where(*is_free).order_by(JOBS.c.job_id).with_for_update(skip_locked=True)
+    locked_ids = list((await session.execute(free)).scalars())
+    if not locked_ids:
+        return []
+    values = {"job_ids": locked_ids, "user_id": user_id, "message": "Cancelled", "now": now}
+    rows = (await session.execute(_CANCEL_ALL, values)).mappings().all()
+    return await _record_all(session, list(map(to_job, rows)), now)
 
 
 async def retry(session: AsyncSession, user_id: str, job_id: str, *, attempts: int, now: float) -> Job | None:
@@ -174,14 +192,19 @@ async def apply_transition(
 ) -> Job | None:
     """Make a transition and record it; return the row after it, or None if the row met not every guard."""
     row = (await session.execute(transition, {**values, "now": now})).mappings().one_or_none()
-    return await _record(session, to_job(row), now) if row else None
+    if row is None:
+        return None
+    (job,) = await _record_all(session, [to_job(row)], now)
+    return job
 
 
-async def _record(session: AsyncSession, job: Job, now: float) -> Job:
-    await session.execute(_INSERT_EVENT, to_event_row(job, now))
-    if may_need_trim(job):
-        await session.execute(_TRIM[job.status.is_final], {"job_id": job.job_id})
-    return _note_change(session, job)
+async def _record_all(session: AsyncSession, jobs: list[Job], now: float) -> list[Job]:
+    await session.execute(_INSERT_EVENT, [to_event_row(job, now) for job in jobs])
+    for job in jobs:
+        if may_need_trim(job):
+            await session.execute(_TRIM[job.status.is_final], {"job_id": job.job_id})
+        _note_change(session, job)
+    return jobs
 
 
 def _note_change(session: AsyncSession, job: Job) -> Job:

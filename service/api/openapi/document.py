@@ -41,6 +41,7 @@ answered with 405 and `Allow`.
 """
 TAG_DESCRIPTIONS = {
     Tag.EXPORTS: "Submit exports, list, cancel, retry and download them.",
+    Tag.BATCHES: "Submit up to 1,000 exports together, follow and cancel them as one.",
     Tag.STREAMS: "Server-Sent Events and WebSockets: the state of exports as it changes.",
     Tag.UPLOADS: "Upload source videos, whole or in parts.",
     Tag.WEBHOOKS: "Your URLs that are told of changes.",

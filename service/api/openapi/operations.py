@@ -16,6 +16,7 @@ class Tag(StrEnum):
     """The groups of operations, in the order of the document."""
 
     EXPORTS = "Exports"
+    BATCHES = "Batches"
     STREAMS = "Streams"
     UPLOADS = "Uploads"
     WEBHOOKS = "Webhooks"

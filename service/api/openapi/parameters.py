@@ -10,6 +10,7 @@ _ID_TEXT = {**_ID, "pattern": "^[!-.0-~]+$"}
 
 PATH_PARAMETERS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "job_id": ("The id of the export: its `job_id`, or the `export_id` that the client chose.", _ID_TEXT),
+    "batch_id": ("The id of the batch.", _ID_TEXT),
     "project_id": (
         "The id of the project; a number matches its digits.",
         {"type": "string", "maxLength": 200},

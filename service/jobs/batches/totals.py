@@ -22,7 +22,7 @@ FROM export_jobs WHERE batch_id IN (SELECT value FROM {batches}) GROUP BY batch_
 
 
 class Batch(TypedDict):
-    """A batch: how many exports were submitted with it, and how many of them are in each status now.
+    """A batch: `total` exports were submitted with it, and `counts` has how many of them are in each status now.
 
     `progress` is in percent, 100 once all have ended. At `completed_at` all had ended for the first time.
     """
@@ -30,7 +30,7 @@ class Batch(TypedDict):
     batch_id: str
     name: str | None
     metadata: dict[str, MetadataValue]
-    exports: int
+    total: int
     counts: dict[str, int]
     progress: float
     created_at: str
@@ -66,7 +66,7 @@ def batch_to_dict(batch: ExportBatch, totals: Totals) -> Batch:
         "batch_id": batch.batch_id,
         "name": batch.name,
         "metadata": decode_metadata(batch.metadata),
-        "exports": batch.exports,
+        "total": batch.exports,
         "counts": {status: total.exports for status, total in sorted(totals.items())},
         "progress": round(progress, 1),
         "created_at": format_timestamp(batch.created_at),

@@ -1,0 +1,1 @@
+"""The use cases of many exports at once: batches, and changes of all exports that a filter selects."""
