@@ -19,8 +19,7 @@ from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
-from service.estimates.estimate import Estimator
-from service.export_use_cases import create_eraser, create_estimator, create_removal
+from service.export_use_cases import create_eraser, create_exports, create_removal
 from service.exports.erasure import Listeners
 from service.exports.forecasts import RunForecasts
 from service.factories import (
@@ -152,23 +151,13 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
 
 
 def _build_changes(base: Base, webhooks: Webhooks, control: RunControl) -> JobChanges:
-    return JobChanges(
-        base.hub,
-        base.serializer,
-        control,
-        wake_deliveries=webhooks.worker.on_commit,
-        completed_batches=webhooks.outbox.completed_batches,
-    )
+    wake, completed = webhooks.worker.on_commit, webhooks.outbox.completed_batches
+    return JobChanges(base.hub, base.serializer, control, wake_deliveries=wake, completed_batches=completed)
 
 
 def _build_writer(base: Base, webhooks: Webhooks, changes: JobChanges) -> BatchWriter:
     recorder, metrics = base.monitoring.recorder, base.monitoring.metrics.callbacks
     return BatchWriter(base.database, changes, webhooks.outbox, recorder, metrics)
-
-
-def _build_estimator(base: Base, webhooks: Webhooks, jobs: Jobs) -> Estimator:
-    parts = (base.settings, base.database, base.storage, webhooks.egress, jobs.changes, jobs.forecasts)
-    return create_estimator(*parts, starter=base.starter, runner=base.runner, clock=base.clock)
 
 
 def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
@@ -197,7 +186,7 @@ def _build_state(
 ) -> State:
     settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
     origins = OriginPolicy(settings.origin, settings.allowed_origins)
-    estimator = _build_estimator(base, webhooks, jobs)
+    batches, estimator = create_exports(base, webhooks, jobs)
     return State(
         **_build_fixed_state(base),
         clock=base.clock,
@@ -218,6 +207,7 @@ def _build_state(
         changes=jobs.changes,
         exports=estimator.exports,
         estimator=estimator,
+        batches=batches,
         removal=jobs.removal,
         egress=webhooks.egress,
         delivery_worker=webhooks.worker,

@@ -3,6 +3,9 @@
 from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.storage import Storage
+from service.batches.bulk import BulkChanges
+from service.batches.purge import BatchEraser
+from service.batches.service import BatchService
 from service.clock import Clock
 from service.costs.prices import find_price
 from service.dispatch.runners import Runner
@@ -18,6 +21,7 @@ from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
 from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
+from service.parts import Base, Jobs, Webhooks
 from service.settings import Settings
 from service.workers.starter import WorkerStarter
 
@@ -46,26 +50,42 @@ def create_intake(
 
 def create_estimator(
     settings: Settings,
-    database: Database,
+    exports: ExportService,
     storage: Storage,
-    egress: EgressClient,
-    changes: JobChanges,
     forecasts: RunForecasts,
     *,
     starter: WorkerStarter,
     runner: Runner,
-    clock: Clock,
 ) -> Estimator:
-    """Create the use cases of exports, and what estimates them by the prices of the settings."""
-    intake = create_intake(settings, storage, egress, forecasts, runner=runner, clock=clock)
+    """Create what estimates exports, by the prices of the settings."""
     return Estimator(
-        exports=ExportService(database, intake, changes, limits=intake.limits, clock=clock.wall),
+        exports=exports,
         storage=storage,
         prober=Prober(starter, max_waiting=MAX_WAITING),
         forecasts=forecasts,
         usd_per_second=find_price(runner.gpu, settings.gpu_usd_per_second),
         has_remote_chunks=not runner.shares_filesystem,
     )
+
+
+def create_batch_service(
+    database: Database, intake: Intake, changes: JobChanges, eraser: Eraser
+) -> BatchService:
+    """Create the use cases of many exports; its `bulk` has those of single ones."""
+    exports = ExportService(database, intake, changes, limits=intake.limits, clock=intake.clock)
+    bulk = BulkChanges(database, exports, changes, intake.clock)
+    batch_eraser = BatchEraser(database, eraser, intake.clock)
+    return BatchService(database, intake, changes, bulk, batch_eraser, intake.clock)
+
+
+def create_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> tuple[BatchService, Estimator]:
+    """Create the use cases of exports, of single ones and of many, and what estimates them."""
+    settings, storage, runner = base.settings, base.storage, base.runner
+    parts = (settings, storage, webhooks.egress, jobs.forecasts)
+    intake = create_intake(*parts, runner=runner, clock=base.clock)
+    batches = create_batch_service(base.database, intake, jobs.changes, jobs.removal.eraser)
+    known = (settings, batches.bulk.exports, storage, jobs.forecasts)
+    return batches, create_estimator(*known, starter=base.starter, runner=runner)
 
 
 def create_eraser(
