@@ -50,6 +50,12 @@ MATRIX = {
     "GET /api/exports/recent": Need.TOKEN,
     "GET /api/exports/unacknowledged": Need.TOKEN,
     "POST /api/exports/acknowledge": Need.TOKEN,
+    "POST /api/exports/cancel": Need.TOKEN,
+    "POST /api/exports/retry": Need.TOKEN,
+    "POST /api/batches": Need.TOKEN,
+    "GET /api/batches": Need.TOKEN,
+    "GET /api/batches/{batch_id}": Need.OWNER,
+    "DELETE /api/batches/{batch_id}": Need.OWNER,
     "GET /api/exports/events": Need.STREAM,
     "GET /api/exports/project/{project_id}": Need.TOKEN,
     "GET /api/exports/{job_id}": Need.OWNER,
@@ -121,6 +127,9 @@ BODIES: Mapping[str, Any] = {
     "POST /api/exports": _EXPORT,
     "POST /api/exports/estimate": _EXPORT,
     "POST /api/exports/acknowledge": [],
+    "POST /api/exports/cancel": {"ids": ["{job_id}"]},
+    "POST /api/exports/retry": {"ids": ["{job_id}"]},
+    "POST /api/batches": {"exports": [_EXPORT]},
     "PATCH /api/exports/{job_id}": {"name": "taken over"},
     "POST /api/uploads": {"filename": "a.mp4", "size": 5, "content_type": "video/mp4"},
     "POST /api/uploads/{upload}/complete": {},
@@ -226,9 +235,11 @@ async def service(users_settings: Settings) -> AsyncIterator[Service]:
         endpoint = created.json()
         sent = await client.post(f"/api/webhooks/{endpoint['id']}/test", headers=ada)
         assert sent.status_code == 202, sent.text
+        batch = await client.post("/api/batches", json={"exports": [_EXPORT]}, headers=ada)
         ticket = (await client.post("/api/stream-tickets", headers=ada)).json()["ticket"]
         names = {
             "job_id": run.spec.job_id,
+            "batch_id": batch.json()["batch_id"],
             "upload": upload["upload"],
             "number": "1",
             "key": target["key"],
