@@ -8,13 +8,13 @@ from infra.liveness import Liveness
 from infra.storage import FolderStorage
 from infra.supervise import Supervisor
 from service.api.metrics import Scraper
+from service.api.monitoring.system import create_operation
 from service.api.origins.policy import OriginPolicy
 from service.api.pages.console import create_console_files
 from service.api.state import FixedState, State
 from service.api.streaming.direct import StreamTimer
-from service.api.system import create_operation
 from service.clock import Clock
-from service.costs.prices import find_price
+from service.costs.usage import write_before
 from service.dispatch.attempt_failures import AttemptEnder
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
@@ -96,7 +96,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
 
 def _build_webhooks(base: Base, egress: EgressClient) -> Webhooks:
     outbox = Outbox(base.webhook_serializer, base.clock.wall)
-    base.database.before_commit = base.monitoring.recorder.follow(outbox.write_in_session)
+    base.database.before_commit = base.monitoring.recorder.follow(write_before(outbox.write_in_session))
     worker = DeliveryWorker(
         base.database,
         egress,
@@ -119,11 +119,9 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
     leases = create_lease_renewal(settings, database, clock)
     source_prober = replacements.source_prober or Prober(base.starter, slots=1)
     forecasts = RunForecasts(database, storage, source_prober, base.runner_parts.forecaster)
+    parts = (database, storage, writer, changes)
     finalizer = Finalizer(
-        database,
-        storage,
-        writer,
-        changes,
+        *parts,
         prober=replacements.output_prober or create_output_prober(base.starter),
         max_output_bytes=settings.max_output_bytes,
         leases=leases,
@@ -141,6 +139,7 @@ def _build_jobs(base: Base, webhooks: Webhooks, replacements: Replacements) -> J
         rescuer,
         ender,
         changes,
+        base.runner_parts.budgets,
         limits=limits,
         clock=clock,
     )
@@ -156,8 +155,8 @@ def _build_changes(base: Base, webhooks: Webhooks, control: RunControl) -> JobCh
 
 
 def _build_writer(base: Base, webhooks: Webhooks, changes: JobChanges) -> BatchWriter:
-    recorder, metrics = base.monitoring.recorder, base.monitoring.metrics.callbacks
-    return BatchWriter(base.database, changes, webhooks.outbox, recorder, metrics)
+    parts = (base.monitoring.recorder, base.monitoring.metrics.callbacks, base.runner_parts.budgets)
+    return BatchWriter(base.database, changes, webhooks.outbox, *parts)
 
 
 def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
@@ -231,7 +230,7 @@ def _build_fixed_state(base: Base) -> FixedState:
     settings, newest_key = base.settings, base.master_keys[0]
     return FixedState(
         limits=create_request_limits(settings),
-        usd_per_second=find_price(base.runner.gpu, settings.gpu_usd_per_second),
+        usd_per_second=base.runner_parts.budgets.usd_per_second,
         operation=create_operation(settings, base.database, base.clock),
         console_files=create_console_files(settings),
         upload_key=derive_key(newest_key, "uploads"),

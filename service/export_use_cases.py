@@ -7,6 +7,7 @@ from service.batches.bulk import BulkChanges
 from service.batches.purge import BatchEraser
 from service.batches.service import BatchService
 from service.clock import Clock
+from service.costs.control import Budgets
 from service.costs.prices import find_price
 from service.dispatch.runners import Runner
 from service.estimates.estimate import Estimator
@@ -30,6 +31,7 @@ def create_intake(
     settings: Settings,
     storage: Storage,
     egress: EgressClient,
+    budgets: Budgets,
     forecasts: RunForecasts,
     *,
     runner: Runner,
@@ -45,7 +47,7 @@ def create_intake(
         max_schedule_days=settings.max_schedule_days,
         output_days=settings.output_days,
     )
-    return Intake(storage, egress, forecasts, limits, clock.wall)
+    return Intake(storage, egress, budgets, forecasts, limits, clock.wall)
 
 
 def create_estimator(
@@ -72,7 +74,9 @@ def create_batch_service(
     database: Database, intake: Intake, changes: JobChanges, eraser: Eraser
 ) -> BatchService:
     """Create the use cases of many exports; its `bulk` has those of single ones."""
-    exports = ExportService(database, intake, changes, limits=intake.limits, clock=intake.clock)
+    exports = ExportService(
+        database, intake, changes, intake.budgets, limits=intake.limits, clock=intake.clock
+    )
     bulk = BulkChanges(database, exports, changes, intake.clock)
     batch_eraser = BatchEraser(database, eraser, intake.clock)
     return BatchService(database, intake, changes, bulk, batch_eraser, intake.clock)
@@ -81,7 +85,7 @@ def create_batch_service(
 def create_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> tuple[BatchService, Estimator]:
     """Create the use cases of exports, of single ones and of many, and what estimates them."""
     settings, storage, runner = base.settings, base.storage, base.runner
-    parts = (settings, storage, webhooks.egress, jobs.forecasts)
+    parts = (settings, storage, webhooks.egress, base.runner_parts.budgets, jobs.forecasts)
     intake = create_intake(*parts, runner=runner, clock=base.clock)
     batches = create_batch_service(base.database, intake, jobs.changes, jobs.removal.eraser)
     known = (settings, batches.bulk.exports, storage, jobs.forecasts)

@@ -1,9 +1,12 @@
-"""Build the runner with what watches it: whether it can start attempts, and what waits for it."""
+"""Build the runner with what watches it: whether it can start attempts, what waits for it, what it may cost."""
 
 from dataclasses import dataclass
 
 from infra.database.base import Database
 from service.clock import Clock
+from service.costs.budgets import DayLimits
+from service.costs.control import Budgets
+from service.costs.prices import find_price
 from service.dispatch.queue_board import QueueBoard
 from service.dispatch.queue_updates import QueueUpdates
 from service.dispatch.runners import Runner, RunnerReadiness
@@ -14,7 +17,7 @@ from service.forecast.work import name_runner
 from service.jobs.legacy_serializer import LegacySerializer
 from service.jobs.queue.observed_waits import ObservedWaits
 from service.jobs.serializers import JobSerializer
-from service.settings import Settings
+from service.settings import BadSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class RunnerParts:
     readiness: RunnerReadiness
     board: QueueBoard
     forecaster: Forecaster
+    budgets: Budgets
 
     def list_loops(self, database: Database, hub: Hub, serializer: JobSerializer) -> dict[str, Loop]:
         """Return the loops that keep this up to date, and those who watch exports, by name."""
@@ -38,10 +42,25 @@ def create_runner_parts(settings: Settings, database: Database, runner: Runner, 
     forecaster = Forecaster(database, clock, name_runner(runner.name, runner.gpu))
     waits = ObservedWaits(forecaster.record_wait)
     board = QueueBoard(database, runner, readiness, create_limits(settings), clock, waits)
-    return RunnerParts(runner, readiness, board, forecaster)
+    budgets = _create_budgets(settings, database, runner, clock)
+    return RunnerParts(runner, readiness, board, forecaster, budgets)
 
 
 def create_client_serializer(settings: Settings, parts: RunnerParts) -> JobSerializer:
     """Return what shows jobs to clients; webhooks have a shape of their own that never changes."""
     serializer = LegacySerializer if settings.legacy_frontend else JobSerializer
     return serializer(settings.origin, parts.board.describe, parts.forecaster.predict_wait)
+
+
+def _create_budgets(settings: Settings, database: Database, runner: Runner, clock: Clock) -> Budgets:
+    """Create what holds exports to their limits.
+
+    Raises BadSettings for a limit that can't be kept, because the price is unknown.
+    """
+    limits = DayLimits(settings.max_cost_per_user_day_usd or None, settings.max_cost_per_day_usd or None)
+    price = find_price(runner.gpu, settings.gpu_usd_per_second)
+    if price is None and limits.exist:
+        raise BadSettings(
+            f"MODAL_GPU: the price of {runner.gpu!r} is unknown, so a budget can't be kept; set GPU_USD_PER_SECOND"
+        )
+    return Budgets(database, limits, usd_per_second=price, clock=clock)

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     max_connections_per_address: Annotated[int | None, Field(ge=1)] = None
     max_active_per_user: Annotated[int, Field(ge=1)] = 4
     max_queued_per_user: Annotated[int, Field(ge=1)] = 100
+    max_cost_per_user_day_usd: Annotated[float, Field(ge=0)] = 0.0
+    max_cost_per_day_usd: Annotated[float, Field(ge=0)] = 0.0
     priority_seconds: Annotated[float, Field(ge=0, le=86_400)] = 600.0
     priority_seconds_between_users: Annotated[float, Field(ge=0, le=86_400)] = 0.0
     max_schedule_days: Annotated[float, Field(ge=0, le=365)] = 30.0

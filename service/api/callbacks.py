@@ -139,6 +139,8 @@ def _respond(scope: Scope, respond: Respond, started: float, outcome: Outcome | 
 
 
 def _render(outcome: Outcome, scope: Scope) -> Response:
+    if isinstance(outcome, Applied) and outcome.stops_run:
+        return _render_problem(AttemptOver(), scope)
     if isinstance(outcome, Applied):
         body = b'{"sequence":%d}' % outcome.sequence
         return 200, [_JSON_TYPE, (b"content-length", b"%d" % len(body))], body

@@ -24,6 +24,7 @@ from service.api.requests import (
 )
 from service.api.state import State
 from service.api.webhooks import Events, Url, sort_events
+from service.costs.control import BudgetExceeded
 from service.exports.checks import StorageQuotaExceeded
 from service.exports.models import ExportRequest, Idempotency, Schedule
 from service.jobs.queue.priorities import Priority
@@ -34,6 +35,8 @@ from service.webhooks.endpoints import DEFAULT_EVENTS
 
 TimeLimit = Annotated[float, pydantic.Field(strict=True, gt=0, le=30 * 86_400, allow_inf_nan=False)]
 """In seconds."""
+MaxCost = Annotated[float, pydantic.Field(strict=True, gt=0, le=100_000, allow_inf_nan=False)]
+"""In US dollars."""
 MAX_IDEMPOTENCY_KEY_CHARACTERS = 255
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header, version 00."""
@@ -48,7 +51,7 @@ class CreateExport(StrictModel):
     An export of high `priority` starts before others of the user that came up to some minutes earlier. `not_before` is
     when it may start. It fails if no run starts within `start_within_seconds`, or if it is not complete within
     `deadline_seconds`; both count from the request, or from `not_before`. `expires_in_days`
-    after its creation the file of the export is deleted.
+    after its creation the file of the export is deleted. An export whose attempts have cost `max_cost_usd` is stopped.
     """
 
     type: ExportTypeName
@@ -65,6 +68,7 @@ class CreateExport(StrictModel):
     not_before: pydantic.AwareDatetime | None = None
     start_within_seconds: TimeLimit | None = None
     deadline_seconds: TimeLimit | None = None
+    max_cost_usd: MaxCost | None = None
 
     @pydantic.model_validator(mode="after")
     def _has_url_for_events(self) -> Self:
@@ -98,7 +102,7 @@ class SubmittedExport(Export):
     body=Body(CreateExport),
     headers=(IDEMPOTENCY_KEY, TRACEPARENT),
     answers={202: Answer("The export.", SubmittedExport, headers={"Location": "The path of the export."})},
-    problems=(StorageQuotaExceeded, ExportIdTaken, OutputKeyInUse, QuotaExceeded),
+    problems=(StorageQuotaExceeded, ExportIdTaken, OutputKeyInUse, QuotaExceeded, BudgetExceeded),
 )
 async def create(request: Request[State]) -> Response:
     """Submit an export; the response does not wait for its run."""
@@ -155,6 +159,7 @@ def to_export_request(request: Request[State], body: CreateExport) -> ExportRequ
             start_within_seconds=body.start_within_seconds,
             deadline_seconds=body.deadline_seconds,
         ),
+        max_cost_usd=body.max_cost_usd,
     )
 
 

@@ -17,14 +17,10 @@ from service.api.export_filters import FilterQuery
 from service.api.openapi.operations import Answer, Tag, declare_operation
 from service.api.openapi.parameters import IF_MATCH, IF_NONE_MATCH, RANGE
 from service.api.request_ids import JobId
-from service.api.requests import (
-    StrictModel,
-    json_response,
-    parse_query,
-    path_job_id,
-)
+from service.api.requests import StrictModel, json_response, parse_query, path_job_id
 from service.api.state import State
 from service.api.transfers.downloads import DOWNLOAD_ANSWERS, download_response
+from service.costs.control import BudgetExceeded
 from service.exports.checks import FileExpired
 from service.ingest.output_format import output_format
 from service.jobs import queries
@@ -170,7 +166,7 @@ async def cancel(request: Request[State]) -> Response:
     "retry_export",
     Tag.EXPORTS,
     answers={202: Export},
-    problems=(NotRetryable, AttemptStillEnding, OutputKeyInUse, QuotaExceeded, Erased),
+    problems=(NotRetryable, AttemptStillEnding, OutputKeyInUse, QuotaExceeded, BudgetExceeded, Erased),
 )
 async def retry(request: Request[State]) -> Response:
     """Start a new attempt of a failed or cancelled export."""

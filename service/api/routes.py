@@ -12,7 +12,6 @@ from service.api import (
     exports,
     health,
     metrics,
-    system,
     verification,
     webhooks,
 )
@@ -21,6 +20,7 @@ from service.api.batches import routes as batches
 from service.api.callbacks import Callbacks
 from service.api.estimates import estimate
 from service.api.fixed_paths import FixedRoute
+from service.api.monitoring import system, usage
 from service.api.openapi import document
 from service.api.pages import handlers
 from service.api.pages.console import get_console_file, get_page, get_sample
@@ -93,6 +93,7 @@ ROUTES = [
     Route("/console/{file:path}", get_console_file),
     Route("/sample.mp4", get_sample),
     Route("/api/system", system.get),
+    Route("/api/usage", usage.get),
     Route("/healthz", health.healthz),
     Route("/api/health", health.healthz),
     Route("/readyz", health.readyz),

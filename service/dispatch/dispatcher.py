@@ -13,8 +13,10 @@ from gpu.export_types.registry import UnknownExportType
 from infra.database.base import Database
 from infra.storage import InvalidKey, StorageError
 from service.clock import Clock
+from service.costs.control import Budgets
 from service.dispatch.attempt_failures import AttemptEnder, AttemptFailure
 from service.dispatch.attempt_specs import SpecBuilder
+from service.dispatch.budget_holds import BudgetHolds, find_spent_limit
 from service.dispatch.observation import Limits
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.run_control import RunControl
@@ -46,6 +48,7 @@ class Dispatcher:
         rescuer: Rescuer,
         ender: AttemptEnder,
         changes: JobChanges,
+        budgets: Budgets,
         *,
         limits: Limits,
         clock: Clock,
@@ -58,6 +61,7 @@ class Dispatcher:
         self._rescuer = rescuer
         self._ender = ender
         self._changes = changes
+        self._holds = BudgetHolds(database, budgets, changes, clock)
         self._limits = limits
         self._clock = clock
         self._starting: dict[asyncio.Task[None], Job] = {}
@@ -70,6 +74,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Start pending jobs as capacity becomes free, until cancelled; a slow start does not delay others."""
         await self._requeue_interrupted()
+        await self._holds.release()
         async with asyncio.TaskGroup() as starts:
             while True:
                 self._runner.freed.clear()
@@ -119,6 +124,9 @@ class Dispatcher:
             self._changes.publish(requeued)
 
     async def _claim(self) -> list[Job]:
+        if not await self._holds.enforce():
+            self.wake()
+            return []
         if self._readiness.outage is not None:
             return []
         capacity = self._runner.capacity()
@@ -134,10 +142,14 @@ class Dispatcher:
                 per_user=self._limits.per_user,
                 priority_seconds=self._limits.priority_seconds,
                 lease_seconds=self._limits.lease_seconds,
+                usd_per_second=self._holds.usd_per_second,
                 now=self._clock.wall(),
             )
 
     async def _start(self, job: Job) -> None:
+        if (spent := find_spent_limit(job)) is not None:
+            await self._ender.fail(job, spent)
+            return
         try:
             call_id = await self._runner.spawn(await self._specs.build(job))
         except (ValidationError, InvalidKey):  # written by another version, or a link that was made since

@@ -94,4 +94,6 @@ def _describe_pause(job: Job) -> str:
     """Return why the job may not start before a time: its client's wish, or what ended the last attempt."""
     if job.not_before == job.scheduled_at:
         return "the time in not_before"
+    if job.not_before == job.held_until:
+        return "the budget of the next day"
     return job.message.partition(". ")[0].removesuffix(".")

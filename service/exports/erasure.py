@@ -16,6 +16,7 @@ from infra.database.base import Database
 from infra.database.errors import DATABASE_ERRORS
 from infra.storage import InvalidKey, Storage, StorageError
 from service.clock import Clock
+from service.costs import usage
 from service.dispatch.runners import Runner, RunnerRefused
 from service.exports import delivery_erasure
 from service.ingest.finalizer import attempt_folder
@@ -41,6 +42,7 @@ TABLES = (
     "idempotency_keys",
     "job_metadata",
     "uploads",
+    "usage_days",
     "erasures",
     "export_batches",
     "webhook_deliveries",
@@ -215,6 +217,7 @@ async def forget_export(
     job = await erasures.purge(session, user_id, known.job_id) if known is not None else None
     if job is None:
         return None
+    await usage.record_purge(session, job, now=now)
     owns_output_key = erasures.has_output_key(job, now) or not await queries.find_key_holders(
         session, user_id, [job.output_key], now=now
     )

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.egress import EgressClient
 from infra.storage import Storage
+from service.costs.control import Budgets
 from service.exports import checks
 from service.exports.each_request import check_each, problems_at
 from service.exports.forecasts import RunForecasts
@@ -34,6 +35,7 @@ class Intake:
 
     storage: Storage
     egress: EgressClient
+    budgets: Budgets
     forecasts: RunForecasts
     limits: ExportLimits
     clock: Callable[[], float]
@@ -45,6 +47,7 @@ class Intake:
         check_each(
             requests, lambda it: checks.check_start(it.schedule.not_before, max_days=max_days, now=now)
         )
+        check_each(requests, lambda it: self.budgets.check_limit(it.max_cost_usd))
         keys = {key for request in requests for key in request.config.input_keys}
         missing = await checks.find_missing(self.storage, user_id, keys)
         check_each(requests, lambda it: checks.check_sources(it.config, missing))
@@ -73,6 +76,7 @@ class Intake:
         Call it in the user's turn only (`lock_user`).
         """
         now = self.clock()
+        self.budgets.check_new(user_id)
         await checks.check_quota(session, user_id, self.limits.max_queued, more=len(requests))
         await checks.check_bytes(session, user_id, self.limits.max_bytes, more=len(requests))
         erased = await checks.find_erased_folders(session, user_id, [it.config for it in requests], now=now)

@@ -45,6 +45,7 @@ class ExportRequest:
     name: str | None = None
     metadata: Metadata | None = None
     schedule: Schedule = Schedule()
+    max_cost_usd: float | None = None
     path: tuple[str | int, ...] = ()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from infra.database.base import Database
+from service.costs.control import Budgets
 from service.exports import checks
 from service.exports.edits import to_columns
 from service.exports.intake import Intake
@@ -38,6 +39,7 @@ class ExportService:
         database: Database,
         intake: Intake,
         changes: JobChanges,
+        budgets: Budgets,
         *,
         limits: ExportLimits,
         clock: Callable[[], float] = time.time,
@@ -45,6 +47,7 @@ class ExportService:
         self._database = database
         self._intake = intake
         self._changes = changes
+        self._budgets = budgets
         self._limits = limits
         self._clock = clock
 
@@ -119,6 +122,7 @@ class ExportService:
         Raises NotRetryable, QuotaExceeded, OutputKeyInUse, or AttemptStillEnding while its last output is published.
         """
         job = await self.get(user_id, job_id)
+        self._budgets.check_new(user_id)
         async with self._database.transaction() as session:
             await transitions.lock_user(session, user_id)
             await checks.check_quota(session, user_id, self._limits.max_queued)

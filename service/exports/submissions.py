@@ -29,4 +29,5 @@ def to_submission(job_id: str, user_id: str, request: ExportRequest) -> Submissi
         scheduled_at=request.schedule.not_before,
         start_within_seconds=request.schedule.start_within_seconds,
         deadline_seconds=request.schedule.deadline_seconds,
+        max_cost_usd=request.max_cost_usd,
     )

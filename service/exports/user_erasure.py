@@ -13,6 +13,7 @@ from sqlmodel import SQLModel
 
 from infra.database.base import Database
 from infra.storage import Storage
+from service.costs import usage
 from service.exports import delivery_erasure
 from service.exports.erasure import TABLES, forget_export
 from service.jobs import erasures, uploads
@@ -56,6 +57,8 @@ class UserEraser:
         receipt = await self.measure(user_id)
         while await self._forget_exports(user_id):
             pass
+        async with self._database.transaction() as session:
+            await usage.forget_user(session, user_id)
         await self._forget_uploads(user_id)
         await self._storage.delete_user(user_id)
         for table in _list_tables():

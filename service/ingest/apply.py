@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from infra.database.base import BatchConnection, Database, Row, StagedTable
+from service.costs.control import Cost
 from service.ingest import sql
 from service.ingest.changes import (
     Applied,
@@ -34,7 +35,7 @@ REFUSED = StagedTable("refused", RefusedRow)
 async def tick_quietly(database: Database, changes: Sequence[Change]) -> dict[str, Applied]:
     """Apply ticks of different jobs by one statement, which is a transaction of its own; return those applied."""
     applied = await database.update(REPORTED, _to_rows(changes), sql.QUIET_TICK)
-    return {job_id: Applied(sequence, user_id) for job_id, user_id, sequence in applied}
+    return {row[0]: _to_applied(row) for row in applied}
 
 
 async def apply_all(connection: BatchConnection, changes: Sequence[Change]) -> list[Outcome]:
@@ -67,12 +68,18 @@ async def _advance_jobs(connection: BatchConnection, changes: Sequence[Change]) 
         return {}
     reported = await connection.stage(REPORTED, _to_rows(changes))
     ticks = await reported.fetch(sql.TICK)
-    outcomes = {job_id: Applied(sequence, user_id) for job_id, user_id, sequence in ticks}
+    outcomes = {row[0]: _to_applied(row) for row in ticks}
     if len(outcomes) < len(changes):
         by_job = {change.report.job_id: change for change in changes}
         for row in await reported.fetch(sql.ADVANCE):
             outcomes[row["job_id"]] = await _record_event(connection, row, by_job[row["job_id"]])
     return outcomes
+
+
+def _to_applied(row: Sequence[Any]) -> Applied:
+    """Return the outcome of a tick from what its statement returns."""
+    _, user_id, sequence, *cost = row
+    return Applied(sequence, user_id, cost=Cost(*cost))
 
 
 def _to_rows(changes: Sequence[Change]) -> list[ProgressRow]:
@@ -85,6 +92,8 @@ async def _end_attempt(connection: BatchConnection, change: Change) -> Row | Non
     if change.report.output is not None:
         return await _fetch_row(connection, sql.COMPLETE, values)
     assert change.report.error is not None
+    if change.stops_run:
+        return await _fetch_row(connection, sql.STOP, values)
     requeued = await _fetch_row(connection, sql.REQUEUE, values) if change.report.error.transient else None
     return requeued or await _fetch_row(connection, sql.FAIL, values)
 
@@ -100,7 +109,7 @@ async def _record_event(connection: BatchConnection, row: Mapping[Any, Any], cha
         await connection.execute_many(sql.INSERT_EVENT, [to_event_row(job, change.now)])
         if may_need_trim(job):
             await connection.fetch(sql.TRIM[job.status.is_final], {"job_id": job.job_id})
-    return outcome_from(job)
+    return outcome_from(job, stops_run=change.stops_run)
 
 
 async def _explain_refusals(connection: BatchConnection, changes: Mapping[str, Change]) -> dict[str, Outcome]:

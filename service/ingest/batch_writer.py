@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 
+from callbacks.envelope import Failure
 from infra.database.base import Database, to_json_array
+from service.costs.control import Budgets
 from service.fanout.changes import JobChanges
 from service.ingest import store
-from service.ingest.changes import Applied, Change, Outcome
+from service.ingest.changes import Applied, Change, Outcome, stop_run
 from service.jobs import transition_sql
 from service.jobs.transitions import to_job
 from service.metrics.callbacks import CallbackMetrics
@@ -45,7 +47,10 @@ class BatchWriter:
         outbox: Outbox | None = None,
         recorder: ExportRecorder | None = None,
         metrics: CallbackMetrics | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
+        """Without `budgets` only the limits of exports themselves hold."""
+        self._budgets = budgets or Budgets(database)
         self._database = database
         self._changes = changes
         self._outbox = outbox
@@ -84,8 +89,8 @@ class BatchWriter:
         return batch
 
     async def _commit(self, batch: Sequence[PendingChange]) -> None:
-        """Commit the ticks that change nothing but their row, and then all other changes."""
-        for write in (self._write_ticks, self._write_batch):
+        """Commit the ticks that change nothing but their row, then all other changes, then ends for a budget."""
+        for write in (self._write_ticks, self._write_batch, self._write_batch):
             if batch:
                 batch = await self._write(batch, write)
 
@@ -100,10 +105,11 @@ class BatchWriter:
             if not isinstance(error, Exception):
                 raise
             return []
-        left = [pending for pending, outcome in zip(batch, outcomes, strict=True) if outcome is None]
-        if len(left) < len(batch):
-            self.metrics.batch_size.observe(len(batch) - len(left))
+        written = sum(outcome is not None for outcome in outcomes)
+        if written:
+            self.metrics.batch_size.observe(written)
             self._record(changes, outcomes)
+        outcomes, left = self._withhold(batch, outcomes)
         try:
             await self._notify(store.select_newest(changes, outcomes))
         except BaseException:
@@ -112,6 +118,28 @@ class BatchWriter:
         finally:  # these changes are committed, even if publishing them fails
             _report(batch, outcomes)
         return left
+
+    def _withhold(
+        self, batch: Sequence[PendingChange], outcomes: Sequence[Outcome | None]
+    ) -> tuple[list[Outcome | None], list[PendingChange]]:
+        """Return the outcomes that can be reported, and what is left: changes, and ends of runs over a budget."""
+        reported: list[Outcome | None] = []
+        left = []
+        for (change, on_outcome), outcome in zip(batch, outcomes, strict=True):
+            failure = self._check_budgets(change, outcome)
+            if outcome is None:
+                left.append((change, on_outcome))
+            elif failure is not None:
+                left.append((stop_run(change, failure), on_outcome))
+            reported.append(None if failure is not None else outcome)
+        return reported, left
+
+    def _check_budgets(self, change: Change, outcome: Outcome | None) -> Failure | None:
+        """Return why the run of an applied change has to stop; None if it may go on."""
+        if not isinstance(outcome, Applied) or outcome.cost is None:
+            return None
+        failure = self._budgets.check_callback(change.report.job_id, str(outcome.user_id), outcome.cost)
+        return None if change.ends_attempt else failure
 
     async def _write_ticks(self, changes: Sequence[Change]) -> Sequence[Outcome | None]:
         return await store.write_ticks(self._database, changes)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from callbacks.envelope import EventType, Failure, Output, Phase, Report
+from service.costs.control import Cost
 from service.jobs.models import Job, Status
 from service.jobs.retry_rule import Charge, requeue_message, retry_at
 
@@ -29,7 +30,8 @@ class Change(msgspec.Struct, frozen=True):
     """A verified callback and when it arrived, in seconds since the epoch.
 
     `random`, from 0 to 1, is for the pause before another attempt. `finalizer` is set by the finalizer that has
-    verified the reported output: the change is refused unless the row names the same one.
+    verified the reported output: the change is refused unless the row names the same one. `stops_run` marks the end of
+    a run whose last report was stored and has reached a budget.
     """
 
     type: EventType
@@ -37,6 +39,7 @@ class Change(msgspec.Struct, frozen=True):
     now: float
     random: float = msgspec.field(default_factory=random)
     finalizer: str | None = None
+    stops_run: bool = False
 
     @property
     def is_tick(self) -> bool:
@@ -72,20 +75,24 @@ class ProgressRow(msgspec.Struct, frozen=True):
 class Applied(msgspec.Struct, frozen=True):
     """The row contains the change, now or from before; `sequence` is the row's.
 
-    `user_id` is set if this changed the row, `job` if the change returned the row.
+    `user_id` and `cost` are set if this changed the row, `job` if the change returned the row. If `stops_run`, it has
+    ended the export, whose run goes on until it learns of it.
     """
 
     sequence: int
     user_id: str | None = None
     job: Job | None = None
+    cost: Cost | None = None
+    stops_run: bool = False
 
 
 Outcome = Applied | Refusal
 
 
-def outcome_from(job: Job) -> Applied:
+def outcome_from(job: Job, *, stops_run: bool = False) -> Applied:
     """Return the outcome of a change that returned this job."""
-    return Applied(job.sequence, job.user_id, job)
+    cost = Cost(job.cost_usd, job.max_cost_usd, job.counted_usd)
+    return Applied(job.sequence, job.user_id, job, cost, stops_run)
 
 
 def group_by_job(changes: Sequence[Change]) -> list[dict[str, int]]:
@@ -178,7 +185,7 @@ def explain_refusal(change: Change, state: Mapping[str, Any] | None) -> Outcome:
         return Refusal.OVER
     if state["call_id"] not in (None, change.report.call_id):
         return Refusal.OVER
-    is_repeated_end = change.type.is_terminal and state["step"] == change.report.step
+    is_repeated_end = change.type.is_terminal and not change.stops_run and state["step"] == change.report.step
     status = Status(state["status"])
     if status.is_final and (status is Status.CANCELLED or not is_repeated_end):
         return Refusal.OVER
@@ -211,6 +218,12 @@ def change_from_result(job: Job, result: Output | Failure, gpu_seconds: float, *
         error=result if isinstance(result, Failure) else None,
     )
     return Change(EventType.COMPLETED if report.output else EventType.FAILED, report, now)
+
+
+def stop_run(change: Change, failure: Failure) -> Change:
+    """Return the end of the run whose report was stored as this change."""
+    report = replace(change.report, message=failure.message, output=None, error=failure)
+    return replace(change, type=EventType.FAILED, report=report, stops_run=True)
 
 
 def with_lost_output(report: Report, failure: Failure) -> Report:

@@ -22,15 +22,18 @@ _GPU_SECONDS = f"""
     CASE WHEN {_SECONDS_BEFORE} + {{of}}gpu_seconds > export_jobs.gpu_seconds
         THEN {_SECONDS_BEFORE} + {{of}}gpu_seconds ELSE export_jobs.gpu_seconds END
 """
+_COST = f"cost_usd = export_jobs.cost_usd + ({_GPU_SECONDS} - export_jobs.gpu_seconds) * export_jobs.usd_per_second"
 _REPORT = f"""
-    gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_SECONDS_BEFORE},
+    {_COST}, gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_SECONDS_BEFORE},
     run = {{of}}run, step = {{of}}step, reported_call_id = {{of}}call_id, heartbeat_at = {{of}}now
 """
 _IS_NEWER = f"{transition_sql.ATTEMPT} AND {transition_sql.KNOWN_CALL} AND {transition_sql.BEHIND}".format(
     of="reported."
 )
 _LAST_REPORT = _REPORT.format(of=":")
-_CLOSE_GPU_SECONDS = f"gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_GPU_SECONDS}".format(of=":")
+_CLOSE_GPU_SECONDS = f"{_COST}, gpu_seconds = {_GPU_SECONDS}, gpu_seconds_before = {_GPU_SECONDS}".format(
+    of=":"
+)
 
 # A field of `ProgressRow` is copied to the column of its name, unless the statements below treat it in their own way.
 _TREATED = {"job_id", "attempt", "run", "step", "call_id", "phase", "progress", "gpu_seconds", "now"}
@@ -67,7 +70,8 @@ def _tick(guard: str) -> str:
     return f"""
         UPDATE export_jobs SET {_PROGRESS}
             AND {_STATUS} = 'processing' AND export_jobs.phase = reported.phase AND {guard}
-        RETURNING export_jobs.job_id, export_jobs.user_id, export_jobs.sequence
+        RETURNING export_jobs.job_id, export_jobs.user_id, export_jobs.sequence,
+            export_jobs.cost_usd, export_jobs.max_cost_usd, export_jobs.counted_usd
     """  # noqa: S608
 
 
@@ -87,6 +91,10 @@ RETURNING {", ".join(f"export_jobs.{column}" for column in Job.__struct_fields__
 _GUARDS = (transition_sql.REPORTED, transition_sql.IS_FINALIZER)
 COMPLETE = transition_sql.update(f"{transition_sql.COMPLETE}, {_LAST_REPORT}", *_GUARDS)
 FAIL = transition_sql.update(f"{transition_sql.FAIL}, {_LAST_REPORT}", *_GUARDS)
+STOP = transition_sql.update(
+    transition_sql.FAIL, transition_sql.CURRENT, "export_jobs.run = :run", transition_sql.NO_FINALIZER
+)
+"""Ends the export of a run whose last report was stored and has reached a budget."""
 REQUEUE = transition_sql.update(
     f"{transition_sql.REQUEUE}, {_CLOSE_GPU_SECONDS}", *_GUARDS, transition_sql.ALLOWED
 )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from infra.database.base import BatchConnection, Database
+from service.costs import usage
 from service.ingest.apply import apply_all, tick_quietly
 from service.ingest.changes import Applied, Change, Outcome, group_by_job
 from service.jobs.batches.completion import CompletedBatch
@@ -25,12 +26,13 @@ async def write_ticks(database: Database, changes: Sequence[Change]) -> list[Out
 
 
 async def write(database: Database, changes: Sequence[Change], outbox: Outbox | None = None) -> list[Outcome]:
-    """Apply the changes and write their deliveries in one transaction; return after its commit."""
+    """Apply the changes, and write usage and deliveries, in one transaction; return after its commit."""
 
     async def apply(connection: BatchConnection) -> tuple[list[Outcome], Sequence[CompletedBatch]]:
         outcomes = await apply_all(connection, changes)
         events = pending_events(changes, outcomes)
         connection.changed_rows.extend(events.owners.items())
+        await usage.write_in_batch(connection, events.jobs)
         if outbox is None:
             return outcomes, ()
         return outcomes, await outbox.write_in_batch(connection, database.dialect, events)

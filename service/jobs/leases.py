@@ -44,9 +44,13 @@ async def claim(
     per_user: int,
     priority_seconds: float = 0.0,
     lease_seconds: float,
+    usd_per_second: float | None = 0.0,
     now: float,
 ) -> list[Job]:
-    """Lease pending jobs to the caller, who starts them; `service.jobs.queue.fair_share` selects them."""
+    """Lease pending jobs to the caller, who starts them; `service.jobs.queue.fair_share` selects them.
+
+    A second of their attempts costs `usd_per_second`, None if that is unknown.
+    """
     job_ids = await fair_share.select_jobs(
         session, slots=slots, per_user=per_user, priority_seconds=priority_seconds, now=now
     )
@@ -60,7 +64,8 @@ async def claim(
         JOBS.c.lease_until.is_(None),
         JOBS.c.not_before <= now,
     )
-    leased = update(JOBS).where(JOBS.c.job_id.in_(free), ready).values(lease_until=now + lease_seconds)
+    values = {"lease_until": now + lease_seconds, "usd_per_second": usd_per_second}
+    leased = update(JOBS).where(JOBS.c.job_id.in_(free), ready).values(values)
     rows = (await session.execute(leased.returning(JOBS))).mappings()
     jobs = sorted((to_job(row) for row in rows), key=lambda job: job_ids.index(job.job_id))
     await fair_share.record_starts(session, [(job.job_id, job.attempt, job.user_id) for job in jobs], now=now)
@@ -105,7 +110,9 @@ async def end_long_pauses(session: AsyncSession, *, now: float) -> None:
     """End the pauses that are longer than any pause can be: the clock was set back after them."""
     too_late = now + LONGEST_PAUSE_SECONDS
     is_scheduled = JOBS.c.scheduled_at.is_not(None) & (JOBS.c.not_before == JOBS.c.scheduled_at)
-    waiting = and_(UNSTARTED, JOBS.c.lease_until.is_(None), JOBS.c.not_before > too_late, ~is_scheduled)
+    is_held = JOBS.c.held_until.is_not(None) & (JOBS.c.not_before == JOBS.c.held_until)
+    is_free = JOBS.c.lease_until.is_(None)
+    waiting = and_(UNSTARTED, is_free, JOBS.c.not_before > too_late, ~is_scheduled, ~is_held)
     await session.execute(update(JOBS).where(waiting).values(not_before=now))
 
 

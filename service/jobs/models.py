@@ -37,6 +37,8 @@ class Status(StrEnum):
 NormalPriority = Annotated[Priority, msgspec.Meta(extra={"server_default": Priority.NORMAL})]
 """For a column that was added to a table with rows."""
 
+CostFromZero = Annotated[float, msgspec.Meta(extra={"server_default": "0"})] | None
+
 ACTIVE = (Status.PENDING, Status.PROCESSING)
 FINAL = (Status.COMPLETE, Status.ERROR, Status.CANCELLED)
 _IS_ACTIVE = text("status IN ('pending', 'processing')")
@@ -76,6 +78,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `queue_time` orders a user's waiting jobs. The first attempt starts at `scheduled_at` at the earliest.
     `start_within_seconds` and `deadline_seconds` count from `limits_since`. `first_started_at` is when an attempt
     before the latest one started.
+
+    `cost_usd` sums all runs like `gpu_seconds`, at the price of each attempt (`usd_per_second`);
+    None if one was unknown.
+    `counted_gpu_seconds` and `counted_usd` are what `usage_days` has of a job that had ended before it was retried.
+    Until `held_until` the job waits for a budget.
     """
 
     job_id: PrimaryKey
@@ -139,6 +146,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     work: LongText | None = None
     forecast_seconds: float | None = None
     forecast_high_seconds: float | None = None
+    max_cost_usd: float | None = None
+    usd_per_second: float | None = None
+    cost_usd: CostFromZero = 0.0
+    counted_gpu_seconds: float | None = None
+    counted_usd: FloatFromZero = 0.0
+    held_until: float | None = None
 
     @property
     def project(self) -> str | int | None:

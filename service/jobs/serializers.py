@@ -61,6 +61,7 @@ class Export(TypedDict):
     until its file expires at `expires_at`.
     `export_id`, `name`, `project_id` and `metadata` are as the client gave them.
     It does not start before `not_before`. `queue` says what it waits for while it is pending, else it is null.
+    `cost_usd` is what all of its attempts have cost: 0 on the service's own machine, null if a price is unknown.
     """
 
     job_id: str
@@ -91,6 +92,8 @@ class Export(TypedDict):
     eta_seconds: float | None
     eta_high_seconds: float | None
     gpu_seconds: float
+    cost_usd: float | None
+    max_cost_usd: float | None
     runner: str
     call_id: str | None
 
@@ -150,6 +153,8 @@ class JobSerializer:
             "eta_seconds": None if left is None else round(left.p50, 1),
             "eta_high_seconds": None if left is None else round(left.p90, 1),
             "gpu_seconds": round(job.gpu_seconds, 3),
+            "cost_usd": None if job.cost_usd is None else round(job.cost_usd, 6),
+            "max_cost_usd": job.max_cost_usd,
             "runner": job.runner,
             "call_id": job.call_id,
         }

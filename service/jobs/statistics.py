@@ -33,6 +33,7 @@ class Day:
     exports: int
     failed: int
     gpu_seconds: float
+    cost_usd: float | None
 
 
 async def read_queue(session: AsyncSession) -> Queue:
@@ -90,11 +91,13 @@ async def read_days(session: AsyncSession, *, now: float, count: int = DAYS) -> 
 async def _read_day(session: AsyncSession, start: datetime) -> Day:
     end = start + timedelta(days=1)
     failed = func.sum(case((JOBS.c.status == Status.ERROR, 1), else_=0))
-    query = select(func.count(), failed, func.sum(JOBS.c.gpu_seconds)).where(
+    query = select(func.count(), failed, func.sum(JOBS.c.gpu_seconds), func.sum(JOBS.c.cost_usd)).where(
         JOBS.c.job_id >= first_id(start.timestamp()), JOBS.c.job_id < first_id(end.timestamp())
     )
-    exports, failures, gpu_seconds = (await session.execute(query)).one()
-    return Day(start.date().isoformat(), exports, failures or 0, round(gpu_seconds or 0.0, 3))
+    exports, failures, gpu_seconds, cost_usd = (await session.execute(query)).one()
+    cost = 0.0 if not exports else cost_usd  # null if none of them has a known price
+    rounded = None if cost is None else round(cost, 6)
+    return Day(start.date().isoformat(), exports, failures or 0, round(gpu_seconds or 0.0, 3), rounded)
 
 
 class DayCache:

@@ -42,18 +42,13 @@ class Timeline(TypedDict):
     estimated_cost_usd: float | None
 
 
-def build_timeline(
-    job: Job, events: Sequence[Mapping[str, Any]], *, usd_per_second: float | None, now: float
-) -> Timeline:
-    """Return transitions, phases with their seconds, GPU seconds and the cost in US dollars.
-
-    `usd_per_second` is the price of the runner's GPU, None if it is unknown.
-    """
+def build_timeline(job: Job, events: Sequence[Mapping[str, Any]], *, now: float) -> Timeline:
+    """Return transitions, phases with their seconds, GPU seconds and the cost in US dollars."""
     return {
         "events": [_to_timeline_event(event) for event in events],
         "phases": list_phases(events, now=None if job.status.is_final else now),
         "gpu_seconds": round(job.gpu_seconds, 3),
-        "estimated_cost_usd": None if usd_per_second is None else round(usd_per_second * job.gpu_seconds, 6),
+        "estimated_cost_usd": None if job.cost_usd is None else round(job.cost_usd, 6),
     }
 
 

@@ -53,12 +53,15 @@ _REQUESTED = {
     *("job_id", "user_id", "type", "config", "input_key", "output_key", "traceparent"),
     *("project_id", "project_number", "project_name", "export_id", "body_hash", "batch_id"),
     *("name", "metadata", "edited_at", "expires_at"),
-    *("priority", "queue_time", "start_within_seconds", "deadline_seconds"),
+    *("priority", "queue_time", "start_within_seconds", "deadline_seconds", "max_cost_usd"),
     *("work", "forecast_seconds", "forecast_high_seconds"),
 }
 _CREATED = {"runner", "created_at"}
 _OUTPUT = {"output_size", "output_checksum", "output_duration", "output_width", "output_height"}
-_COUNTED = {"gpu_seconds", "gpu_seconds_before", "attempt_limit", "interruptions"}
+_COUNTED = {
+    *("gpu_seconds", "gpu_seconds_before", "attempt_limit", "interruptions"),
+    *("cost_usd", "counted_gpu_seconds", "counted_usd"),
+}
 _SET = {
     "first_started_at",
     "limits_since",
@@ -92,9 +95,11 @@ REQUEUE = f"""{_NEXT_ATTEMPT}, message = :requeue_message, not_before = :not_bef
     attempt_limit = attempt_limit + :extra_attempts, interruptions = interruptions + :extra_interruptions"""
 RETRY = f"""{_NEXT_ATTEMPT}, message = :message, not_before = 0, limits_since = :now, scheduled_at = NULL,
     first_started_at = NULL, attempt_limit = attempt + :attempts,
-    interruptions = 0, output_size = NULL, output_checksum = NULL"""
+    interruptions = 0, output_size = NULL, output_checksum = NULL,
+    counted_gpu_seconds = gpu_seconds, counted_usd = coalesce(cost_usd, 0)"""
 SPAWN = f"""{_NUMBERED}, status = 'pending', phase = 'starting', progress = 0, message = :message, run = '', step = 0,
-    call_id = :call_id, reported_call_id = NULL, gpu_seconds = gpu_seconds_before, eta_seconds = NULL,
+    call_id = :call_id, reported_call_id = NULL, eta_seconds = NULL,
+    gpu_seconds = gpu_seconds_before, cost_usd = cost_usd - (gpu_seconds - gpu_seconds_before) * usd_per_second,
     started_at = NULL, heartbeat_at = :now, spawned_at = :now, lease_until = NULL, finalizer = NULL"""
 # `step` is one less than the report's: a late tick must not undo this, while the report itself still has to be newer.
 # `output_size` and `output_checksum`: what has to be deleted if the job ends in another way.

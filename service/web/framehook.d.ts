@@ -108,6 +108,9 @@ export interface Export {
   eta_seconds: number | null;
   eta_high_seconds: number | null;
   gpu_seconds: number;
+  /** What all attempts have cost: 0 on the service's own machine, null if a price is unknown. */
+  cost_usd?: number | null;
+  max_cost_usd?: number | null;
   runner: string;
   call_id: string | null;
 }

@@ -80,6 +80,8 @@ _EXPORT: Final = {
     "eta_seconds": None,
     "eta_high_seconds": None,
     "gpu_seconds": 0.0,
+    "cost_usd": 0.0,
+    "max_cost_usd": None,
     "runner": "local",
     "call_id": "4242",
 }

@@ -147,10 +147,7 @@ async def _timeline(request: Request[State]) -> Response:
     job = await load_job(request)
     async with request.state["database"].reading() as session:
         rows = await queries.list_events(session, job.job_id)
-    state = request.state
-    # The setting may have changed since.
-    price = state["usd_per_second"] if job.runner == state["runner_name"] else None
-    return json_response(build_timeline(job, rows, usd_per_second=price, now=state["clock"].wall()))
+    return json_response(build_timeline(job, rows, now=request.state["clock"].wall()))
 
 
 def _refusal_stream() -> Response:

@@ -9,6 +9,7 @@ from service.cli.exports.estimate import estimate
 from service.cli.exports.read import list_, show, watch
 from service.cli.exports.sample import sample
 from service.cli.exports.types import types
+from service.cli.exports.usage import usage
 from service.cli.options import examples
 
 
@@ -58,3 +59,4 @@ def _add_commands_on_created(app: typer.Typer) -> None:
     app.command(epilog=examples("framehook cancel JOB"))(cancel)
     app.command(epilog=examples("framehook retry JOB --watch"))(retry)
     app.command(epilog=examples("framehook purge JOB", "framehook purge JOB --yes"))(purge)
+    app.command(epilog=examples("framehook usage", "framehook usage --from 2026-11-01 --by project"))(usage)

@@ -38,6 +38,7 @@ def export(
     not_before: schedule.NotBefore = None,
     start_within: schedule.StartWithin = None,
     deadline: schedule.Deadline = None,
+    max_cost: schedule.MaxCost = None,
     expires_in_days: schedule.ExpiresInDays = None,
     webhook_url: webhook.Url = None,
     webhook_event: webhook.Events = None,
@@ -58,7 +59,7 @@ def export(
         target = validate_output_path(output)
         options = labels.to_labels(name, metadata, project_id, export_id)
         options |= schedule.to_schedule(priority, not_before, start_within, deadline, expires_in_days)
-        options |= webhook.to_webhook(webhook_url, webhook_event)
+        options |= webhook.to_webhook(webhook_url, webhook_event) | {"max_cost_usd": max_cost}
         submission = Submission(client, file, options, idempotency_key)
         job = submission.run(type_, parameters, lambda: open_display(as_json))
         _print_secret(job, as_json)

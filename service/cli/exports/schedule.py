@@ -1,4 +1,4 @@
-"""Options that say when an export may start, before which others, and how much time it has."""
+"""Options that say when an export may start, before which others, and how much time and money it has."""
 
 from datetime import datetime
 from typing import Annotated
@@ -36,6 +36,12 @@ ExpiresInDays = Annotated[
     int | None,
     typer.Option(
         "--expires-in-days", metavar="DAYS", min=1, help="Delete the file so many days after today."
+    ),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost", metavar="USD", min=0.000_001, help="Stop the export when it has cost so much."
     ),
 ]
 

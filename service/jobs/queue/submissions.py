@@ -34,6 +34,7 @@ class Submission:
     forecast_seconds: float | None = None
     forecast_high_seconds: float | None = None
     batch_id: str | None = None
+    max_cost_usd: float | None = None
 
 
 def to_pending_job(

@@ -31,6 +31,7 @@ from framehook.models import Page as Page
 from framehook.models import Queue as Queue
 from framehook.models import Span as Span
 from framehook.models import Timeline as Timeline
+from framehook.usages import Usage as Usage
 from framehook.webhook_models import Attempt as Attempt
 from framehook.webhook_models import Delivery as Delivery
 from framehook.webhook_models import Endpoint as Endpoint

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Iterable, Mapping
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack
@@ -18,6 +19,7 @@ from framehook.transfers.source_file import Source
 from framehook.transfers.upload import OnBytes
 from framehook.transports.base import DEFAULT_TIMEOUT_SECONDS, Transport
 from framehook.transports.blocking import BlockingTransport, iterate, run
+from framehook.usages import GroupBy, Usage
 from framehook.webhooks import Webhooks
 
 
@@ -222,6 +224,12 @@ class Client:
     def timeline(self, export: ExportOrId) -> Timeline:
         """Return how long each phase has taken so far, and what it cost."""
         return run(self._client.timeline(export))
+
+    def usage(
+        self, *, first: date | None = None, last: date | None = None, group_by: GroupBy = "day"
+    ) -> Usage:
+        """Return what the exports took and cost that ended from one day to another, the last 30 days by default."""
+        return run(self._client.usage(first=first, last=last, group_by=group_by))
 
     def download_url(
         self, export: ExportOrId, *, disposition: str = "attachment", expires_in: int | None = None

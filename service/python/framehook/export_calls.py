@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from datetime import date
 from typing import Any, Unpack
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from framehook.http_client import HttpClient
 from framehook.models import DownloadUrl, Export, Exports, Page, Timeline, Upload, Uploads
 from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters, job_id_of, to_query
 from framehook.streams.watch import export_path
+from framehook.usages import GroupBy, Usage
 
 PAGE_LIMIT = 200
 
@@ -127,6 +129,16 @@ class ExportCalls:
         """Return how long each phase has taken so far, and what it cost."""
         headers = {"Accept": "application/json"}
         return await self._http.load(Timeline, "GET", f"{_path(export)}/events", headers=headers)
+
+    async def usage(
+        self, *, first: date | None = None, last: date | None = None, group_by: GroupBy = "day"
+    ) -> Usage:
+        """Return what the exports took and cost that ended from one day to another, the last 30 days by default.
+
+        Days are in UTC and included. Operators get the totals of all users.
+        """
+        days = {name: day.isoformat() for name, day in (("from", first), ("to", last)) if day is not None}
+        return await self._http.load(Usage, "GET", "/api/usage", query={**days, "group_by": group_by})
 
     async def download_url(
         self, export: ExportOrId, *, disposition: str = "attachment", expires_in: int | None = None

@@ -67,6 +67,8 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     eta_seconds: float | None = None
     eta_high_seconds: float | None = None
     gpu_seconds: float | None = None
+    cost_usd: float | None = None
+    max_cost_usd: float | None = None
     runner: str = ""
     call_id: str | None = None
     webhook: Endpoint | None = None

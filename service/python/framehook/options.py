@@ -24,7 +24,7 @@ class ExportOptions(TypedDict, total=False):
     finding the export again. `webhook_url` gets the events of this export alone; `webhook_events` says which.
     The export does not start before `not_before`, which needs a time zone. It fails if no run starts within
     `start_within_seconds`, or if it is not complete within `deadline_seconds`.
-    `expires_in_days` after the creation the file is deleted.
+    `expires_in_days` after the creation the file is deleted. When its attempts have cost `max_cost_usd` it is stopped.
     """
 
     export_id: str | None
@@ -38,6 +38,7 @@ class ExportOptions(TypedDict, total=False):
     not_before: datetime | None
     start_within_seconds: float | None
     deadline_seconds: float | None
+    max_cost_usd: float | None
 
 
 class ExportEdits(TypedDict, total=False):

@@ -93,6 +93,7 @@ MATRIX = {
     "POST /api/webhooks/{id}/deliveries/{delivery_id}/redeliver": Need.OWNER,
     "POST /api/stream-tickets": Need.TOKEN,
     "GET /api/system": Need.OPERATOR,
+    "GET /api/usage": Need.TOKEN,
     "SOCKET /ws/export/{job_id}": Need.STREAM_OF_OWNER,
     "SOCKET /ws/exports": Need.STREAM,
     # Without an upgrade, these only say what to send.

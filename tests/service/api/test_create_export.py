@@ -42,7 +42,7 @@ JOB_FIELDS = {
         "expires_at",
         "acknowledged_at",
     ),
-    *("eta_seconds", "eta_high_seconds", "gpu_seconds", "runner", "call_id"),
+    *("eta_seconds", "eta_high_seconds", "gpu_seconds", "cost_usd", "max_cost_usd", "runner", "call_id"),
 }
 
 

@@ -12,6 +12,7 @@ from infra.database.base import Database
 from infra.egress import EgressClient, EgressPolicy
 from infra.storage import FolderStorage
 from service.clock import Clock
+from service.costs.control import Budgets
 from service.exports.forecasts import RunForecasts
 from service.exports.intake import Intake
 from service.exports.models import ExportLimits, ExportRequest, Idempotency
@@ -48,8 +49,9 @@ async def exports(
     forecasts = RunForecasts(
         any_database, storage, ThreadProber(), Forecaster(any_database, Clock(), "local")
     )
-    intake = Intake(storage, egress, forecasts, limits, time.time)
-    yield ExportService(any_database, intake, FakeChanges(published.append), limits=limits)
+    budgets = Budgets(any_database)
+    intake = Intake(storage, egress, budgets, forecasts, limits, time.time)
+    yield ExportService(any_database, intake, FakeChanges(published.append), budgets, limits=limits)
     await egress.close()
 
 

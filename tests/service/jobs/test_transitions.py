@@ -217,7 +217,8 @@ async def test_an_event_does_to_a_state_what_the_table_says(
     assert after["sequence"] == job.sequence + (event not in UNCOUNTED)
     if isinstance(outcome, Applied):
         moved = after["transition_sequence"] == after["sequence"]
-        assert outcome == Applied(job.sequence + 1, "ada", transitions.to_job(after) if moved else None)
+        applied = Applied(job.sequence + 1, "ada", transitions.to_job(after) if moved else None)
+        assert msgspec.structs.replace(outcome, cost=None) == applied
 
 
 async def second_attempt_in(state: str, database: Database) -> Job:

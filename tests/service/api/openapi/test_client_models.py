@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from framehook import estimates, models, webhook_models
+from framehook import estimates, models, usages, webhook_models
 from service.api.openapi.document import encode_document
 from service.api.routes import ROUTES
 
@@ -29,6 +29,9 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     estimates.EstimatedSource: "EstimatedSource",
     estimates.AudioTrack: "SoundTrack",
     models.Span: "TimelinePhase",
+    usages.Usage: "Usage",
+    usages.UsageGroup: "UsageGroup",
+    usages.UsageTotals: "UsageTotals",
     models.Part: "PartTarget",
     models.UploadTarget: "UploadTarget",
     models.StoredFile: "StoredFile",

@@ -77,17 +77,17 @@ async def get(request: Request[State]) -> Response:
                 "processing": queue.processing,
                 "oldest_seconds": None if oldest_at is None else round(max(0.0, now - oldest_at), 1),
             },
-            days=[_to_totals(day, state["usd_per_second"]) for day in await state["operation"].days.load()],
+            days=[_to_totals(day) for day in await state["operation"].days.load()],
             settings=state["operation"].settings,
         )
     )
 
 
-def _to_totals(day: statistics.Day, usd_per_second: float | None) -> DayTotals:
+def _to_totals(day: statistics.Day) -> DayTotals:
     return {
         "day": day.day,
         "exports": day.exports,
         "failed": day.failed,
         "gpu_seconds": day.gpu_seconds,
-        "cost_usd": None if usd_per_second is None else round(usd_per_second * day.gpu_seconds, 6),
+        "cost_usd": day.cost_usd,
     }

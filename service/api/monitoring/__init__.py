@@ -1,0 +1,1 @@
+"""What operators and users ask about the service as a whole."""
