@@ -55,8 +55,7 @@ def export(
     What the export would fail with is found before anything is sent, as far as the headers of the video tell.
     """
     with print_errors(), open_client(server, token) as client:
-        parameters = _read_parameters(file, type_, config)
-        target = validate_output_path(output)
+        parameters, target = _read_parameters(file, type_, config), validate_output_path(output)
         options = labels.to_labels(name, metadata, project_id, export_id)
         options |= schedule.to_schedule(priority, not_before, start_within, deadline, expires_in_days)
         options |= webhook.to_webhook(webhook_url, webhook_event) | {"max_cost_usd": max_cost}
