@@ -16,7 +16,8 @@ Fetch = Callable[[str, Mapping[str, object]], Awaitable[Sequence[Row]]]
 """Runs a statement with `:names` in the caller's transaction."""
 
 _TOTALS: Final = """
-SELECT batch_id, status, count(*) AS exports, sum(progress) AS progress
+SELECT batch_id, status, count(*) AS exports, sum(progress) AS progress,
+    CASE WHEN count(cost_usd) = count(*) THEN sum(cost_usd) END AS cost_usd
 FROM export_jobs WHERE batch_id IN (SELECT value FROM {batches}) GROUP BY batch_id, status
 """
 
@@ -25,6 +26,7 @@ class Batch(TypedDict):
     """A batch: `total` exports were submitted with it, and `counts` has how many of them are in each status now.
 
     `progress` is in percent, 100 once all have ended. At `completed_at` all had ended for the first time.
+    `cost_usd` is the sum of the exports that are not erased; null if the cost of one is unknown.
     """
 
     batch_id: str
@@ -33,16 +35,21 @@ class Batch(TypedDict):
     total: int
     counts: dict[str, int]
     progress: float
+    cost_usd: float | None
     created_at: str
     completed_at: str | None
 
 
 @dataclass(frozen=True)
 class StatusTotal:
-    """The exports of a batch in one status, and the sum of their progress in percent."""
+    """The exports of a batch in one status, and the sums of their progress in percent and of their costs.
+
+    `cost_usd` is None if the cost of one is unknown.
+    """
 
     exports: int
     progress: float
+    cost_usd: float | None
 
 
 Totals = Mapping[str, StatusTotal]
@@ -53,7 +60,7 @@ async def read_totals(fetch: Fetch, dialect: Dialect, batch_ids: Iterable[str]) 
     """Return the totals of batches by their ids."""
     totals: dict[str, dict[str, StatusTotal]] = defaultdict(dict)
     for row in await fetch(_totals_statement(dialect), {"batches": to_json_array(batch_ids)}):
-        totals[row["batch_id"]][row["status"]] = StatusTotal(row["exports"], row["progress"])
+        totals[row["batch_id"]][row["status"]] = StatusTotal(row["exports"], row["progress"], row["cost_usd"])
     return totals
 
 
@@ -69,9 +76,15 @@ def batch_to_dict(batch: ExportBatch, totals: Totals) -> Batch:
         "total": batch.exports,
         "counts": {status: total.exports for status, total in sorted(totals.items())},
         "progress": round(progress, 1),
+        "cost_usd": _sum_costs(totals),
         "created_at": format_timestamp(batch.created_at),
         "completed_at": format_timestamp(batch.completed_at),
     }
+
+
+def _sum_costs(totals: Totals) -> float | None:
+    costs = [total.cost_usd for total in totals.values()]
+    return None if None in costs else round(sum(cost or 0.0 for cost in costs), 6)
 
 
 @cache

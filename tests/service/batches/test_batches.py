@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from service.settings import Settings, load_settings
 from tests.service.conftest import bearer
@@ -226,3 +227,16 @@ async def test_a_long_selection_goes_on_at_its_cursor_and_a_quota_ends_it(app: A
     assert (partly["matched"], partly["changed"]) == (10, 10)
     rest = await app.client.post("/api/exports/retry", json=selection | {"cursor": partly["next_cursor"]})
     assert assert_problem(rest, 429)["code"] == "quota_exceeded"
+
+
+async def test_a_batch_costs_what_its_exports_cost_if_that_is_known(app: AppHarness) -> None:
+    batch = await submit(app, 2)
+    path = f"/api/batches/{batch['batch_id']}"
+    assert (await app.client.get(path)).json()["cost_usd"] == 0.0
+    async with app.database.transaction() as session:
+        await session.execute(text("UPDATE export_jobs SET cost_usd = 0.25"))
+    assert (await app.client.get(path)).json()["cost_usd"] == 0.5
+    last = {"job_id": batch["exports"][1]["job_id"]}
+    async with app.database.transaction() as session:
+        await session.execute(text("UPDATE export_jobs SET cost_usd = NULL WHERE job_id = :job_id"), last)
+    assert (await app.client.get(path)).json()["cost_usd"] is None
