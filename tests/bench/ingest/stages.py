@@ -25,6 +25,7 @@ from service.ingest import store
 from service.ingest.batch_writer import BatchWriter, OnOutcome
 from service.ingest.changes import Applied, Change
 from service.jobs.serializers import JobSerializer
+from service.metrics.service_metrics import ServiceMetrics
 from service.webhooks.outbox import Outbox
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
 from tests.bench.ingest.rows import Insert, postgresql_rows, sqlite_rows
@@ -63,7 +64,12 @@ def measure_route(raw: bytes, job_id: str, tries: int) -> dict[str, float]:
         "method": "POST",
         "path": f"/api/callbacks/{job_id}",
         "headers": [(name, value) for name, value in pairs],
-        "state": {"master_keys": (SECRET.encode(),), "writer": InstantWriter(), "clock": Clock()},
+        "state": {
+            "master_keys": (SECRET.encode(),),
+            "writer": InstantWriter(),
+            "clock": Clock(),
+            "metrics": ServiceMetrics(),
+        },
     }
     callbacks = Callbacks()
 
