@@ -18,8 +18,14 @@ from service.settings import load_settings
 
 async def refused():
     app = create_app(load_settings(data_dir=sys.argv[1], _env_file=""))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
-        answers = [await client.get("/nothing"), await client.put("/api/exports"), await client.get("/ws/exports")]
+    async with app.router.lifespan_context(app) as state:
+        async def app_with_state(scope, receive, send):
+            await app(scope | {"state": dict(state)}, receive, send)
+
+        transport = httpx.ASGITransport(app_with_state)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            paths = ("/nothing", "/ws/exports")
+            answers = [await client.get(path) for path in paths] + [await client.put("/api/exports")]
     print(json.dumps([answer.json() for answer in answers]))
 
 asyncio.run(refused())
@@ -44,6 +50,6 @@ def test_errors_are_rendered_without_docstrings(tmp_path: Path) -> None:
     )
     assert [answer["title"] for answer in json.loads(child.stdout)] == [
         "The resource does not exist.",
-        "This path does not support the method.",
         "This path is that of a WebSocket; open it with one.",
+        "This path does not support the method.",
     ]
