@@ -94,8 +94,8 @@ def _to_totals(
 ) -> UsageTotals:
     return {
         "exports": exports,
-        "output_seconds": round(output_seconds, 3),
-        "gpu_seconds": round(gpu_seconds, 3),
-        "cost_usd": round(cost_usd, 6),
-        "unpriced_gpu_seconds": round(unpriced, 3),
+        "output_seconds": round(float(output_seconds), 3),
+        "gpu_seconds": round(float(gpu_seconds), 3),
+        "cost_usd": round(float(cost_usd), 6),
+        "unpriced_gpu_seconds": round(float(unpriced), 3),
     }
