@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import random
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.support.fakes import FakeRunner
 from tests.support.live_server import LiveServer, ScriptedResponse, serve_app, serve_script
 from tests.support.s3_server import S3Faults, S3Server
 from tests.support.storage_harness import settings_for_storage, settings_with_bucket
+from tests.support.videos import Video, dot, frame_times, write_video
 
 pytestmark = pytest.mark.anyio
 MIB = 2**20
@@ -34,6 +36,13 @@ def film(tmp_path: Path) -> Path:
     path = tmp_path / "Spiel 1.mp4"
     path.write_bytes(CONTENT)
     return path
+
+
+def append_padding(video: Path, size: int) -> None:
+    """Append a box to an MP4 file that players skip, so that the file has this size."""
+    padding = size - video.stat().st_size
+    with video.open("ab") as file:
+        file.write(struct.pack(">I4s", padding, b"free") + CONTENT[: padding - 8])
 
 
 @pytest.fixture
@@ -280,6 +289,8 @@ async def test_an_unavailable_service_keeps_the_resume_state(clients: ClientFact
 async def test_the_command_says_how_to_resume_and_resumes(
     server: LiveServer, s3_server: S3Server, film: Path, tmp_path: Path
 ) -> None:
+    write_video(film, Video(draw=lambda time: dot(40 + 90 * time, 90), times=frame_times(0.5)))
+    append_padding(film, len(CONTENT))
     environment = {"FRAMEHOOK_URL": server.url, "XDG_STATE_HOME": str(tmp_path / "state")}
     s3_server.faults = S3Faults(expired_writes=10_000)
     cut = await asyncio.to_thread(lambda: run(*export_command(film), **environment))
