@@ -56,9 +56,8 @@ class StreamChecker:
         subject = f"{self.name}: job {job['job_id'][-6:]}: sequence {before['sequence']} -> {job['sequence']}"
         fresh = job["job_id"] not in self._seen_on_connection
         rising = job["sequence"] > before["sequence"]
-        self.history.require(
-            rising or (fresh and job["sequence"] == before["sequence"]), f"{subject}: not rising"
-        )
+        again = job["sequence"] == before["sequence"] and (fresh or _is_refresh(before, job))
+        self.history.require(rising or again, f"{subject}: not rising")
         if job["sequence"] == before["sequence"]:
             differing = [name for name in _STABLE if job[name] != before[name]]
             self.history.require(not differing, f"{subject}: {differing} differ")
@@ -103,3 +102,9 @@ def object_matches(objects: Path, row: Row) -> bool:
     if not path.is_file() or path.stat().st_size != row.output_size:
         return False
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" == row.output_checksum
+
+
+def _is_refresh(before: dict[str, Any], job: dict[str, Any]) -> bool:
+    """Tell whether only the place in the queue of a waiting export has changed, which is no new state."""
+    changed = {name for name in job if job[name] != before[name]}
+    return job["status"] == "pending" and changed <= {"queue", "eta_seconds", "eta_high_seconds"}
