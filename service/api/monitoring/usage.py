@@ -1,5 +1,6 @@
 """`GET /api/usage`: what exports took and cost, by day, user, project or type."""
 
+import re
 from datetime import date
 from typing import Annotated, Self, TypedDict
 
@@ -22,7 +23,19 @@ from service.costs.usage_report import (
 )
 
 USUAL_DAYS = 30
-Day = Annotated[date, pydantic.Field(ge=date(1970, 1, 1), le=date(9000, 1, 1))]
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+def _read_day(value: object) -> object:
+    """Refuse a number, which pydantic would take for seconds since the epoch."""
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise ValueError("must be a day, such as 2026-01-31")
+    return value
+
+
+Day = Annotated[
+    date, pydantic.Field(ge=date(1970, 1, 1), le=date(9000, 1, 1)), pydantic.BeforeValidator(_read_day)
+]
 
 
 class UsageQuery(StrictModel):
