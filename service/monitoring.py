@@ -9,7 +9,6 @@ from infra.database.postgresql import is_postgresql
 from infra.supervise import Supervisor
 from service.api.metrics import Scraper, describe_runner, describe_streams
 from service.clock import Clock
-from service.costs.prices import find_price
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.dispatch.runners.measured import MeasuredRunner
 from service.factories import derive_key
@@ -38,9 +37,8 @@ def create_monitoring(
     """Create the metrics, and let the log show users as the settings say."""
     show_users(settings.log_users, derive_key(master_key, "users in logs"))
     metrics = ServiceMetrics()
-    price = find_price(runner.gpu, settings.gpu_usd_per_second)
     metrics.exports.prepare(get_export_types().names, runner.name)
-    recorder = ExportRecorder(database, metrics.exports, price)
+    recorder = ExportRecorder(database, metrics.exports)
     return Monitoring(metrics, MeasuredRunner(runner, metrics.runner), recorder)
 
 

@@ -117,21 +117,13 @@ def _to_rows(jobs: Iterable[Job]) -> list[dict[str, object]]:
 
     The same order in every transaction, so that two of them never wait for each other's rows in a cycle.
     """
-    rows = sorted(
-        (_to_row(job, job.completed_at or 0.0) for job in jobs if _has_just_ended(job)), key=_key_of
-    )
+    rows = sorted((_to_row(job, job.completed_at or 0.0) for job in jobs if job.has_just_ended), key=_key_of)
     return [_sum_rows(list(group)) for _, group in groupby(rows, key=_key_of)]
-
-
-def _has_just_ended(job: Job) -> bool:
-    """Tell whether the last change was the end; a later edit changes no total."""
-    return job.status.is_final and job.sequence == job.transition_sequence
 
 
 def _to_row(job: Job, ended_at: float) -> dict[str, object]:
     """Return what an export adds: what it took since it ended before, if it did and was retried."""
-    gpu_seconds = max(0.0, job.gpu_seconds - (job.counted_gpu_seconds or 0.0))
-    cost_usd = None if job.cost_usd is None else max(0.0, job.cost_usd - job.counted_usd)
+    gpu_seconds, cost_usd = job.new_gpu_seconds, job.new_usd
     is_complete = job.status is Status.COMPLETE
     return {
         "day": day_of(ended_at),

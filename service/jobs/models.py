@@ -174,6 +174,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.status.is_final and self.sequence == self.transition_sequence
 
     @property
+    def new_gpu_seconds(self) -> float:
+        """The GPU time since the job had ended before, if it had and was retried."""
+        return max(0.0, self.gpu_seconds - (self.counted_gpu_seconds or 0.0))
+
+    @property
+    def new_usd(self) -> float | None:
+        """What the job has cost since then; None if that is unknown."""
+        return None if self.cost_usd is None else max(0.0, self.cost_usd - self.counted_usd)
+
+    @property
     def was_edited_after_end(self) -> bool:
         """Whether the last change was an edit, made after the end of the job."""
         return self.status.is_final and self.sequence > self.transition_sequence

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 
 from service.jobs.models import Job, Status
-from service.metrics.exports import ExportChange, duration_of, gpu_seconds_of
+from service.metrics.exports import ExportChange, duration_of
 
 logger = logging.getLogger("framehook.exports")
 
@@ -29,17 +29,17 @@ def log_change(change: ExportChange, job: Job, loss: str | None) -> None:
     logger.info("%s %s", job.type, _SENTENCES[change], extra=_extra(change, job, fields))
 
 
-def log_end(job: Job, phases: Mapping[str, float], gpu_price: float | None) -> None:
+def log_end(job: Job, phases: Mapping[str, float]) -> None:
     """Log how an export ended, how long each phase took, and what it cost."""
-    seconds, used = round(duration_of(job), 3), round(gpu_seconds_of(job), 3)
+    seconds, usd = round(duration_of(job), 3), job.new_usd
     fields: dict[str, object] = {
         "type": job.type,
         "runner": job.runner,
         "status": job.status.value,
         "seconds": seconds,
         "phases": dict(phases),
-        "gpu_seconds": used,
-        "cost_usd": None if gpu_price is None else round(gpu_price * used, 6),
+        "gpu_seconds": round(job.new_gpu_seconds, 3),
+        "cost_usd": None if usd is None else round(usd, 6),
     }
     if job.output_size is not None and job.status is Status.COMPLETE:
         fields["output_bytes"] = job.output_size

@@ -109,8 +109,8 @@ class ExportMetrics(MetricGroup):
             case ExportChange.ENDED:
                 self.ended.labels(*kind, job.status, self._codes.limit(job.error_code or "")).inc()
 
-    def observe_end(self, job: Job, phases: Mapping[str, float], gpu_price: float | None) -> None:
-        """Observe how long an export took, and what it used at a price in US dollars a second.
+    def observe_end(self, job: Job, phases: Mapping[str, float]) -> None:
+        """Observe how long an export took, what it used and what it cost, since its latest retry if there was one.
 
         Exemplars name the export and its trace.
         """
@@ -118,23 +118,13 @@ class ExportMetrics(MetricGroup):
         self.seconds.labels(*kind, job.status).observe(duration_of(job), exemplar)
         for phase, seconds in phases.items():
             self.phase_seconds.labels(phase, job.runner).observe(seconds, exemplar)
-        used = gpu_seconds_of(job)
-        self.gpu_seconds.labels(*kind).inc(used)
-        self.cost.labels(*kind).inc(used * (gpu_price or 0.0))
+        self.gpu_seconds.labels(*kind).inc(job.new_gpu_seconds)
+        self.cost.labels(*kind).inc(job.new_usd or 0.0)
 
 
 def duration_of(job: Job) -> float:
     """Return the seconds from the creation, the retry or the scheduled time of an export to its end."""
     return max(0.0, (job.completed_at or 0.0) - (job.limits_since or job.created_at))
-
-
-def gpu_seconds_of(job: Job) -> float:
-    """Return the GPU time that an export has used since its creation or, at least of its last run, its retry.
-
-    Its row sums the time of all attempts, those before a retry too, and these were counted at its earlier end.
-    """
-    was_retried = job.limits_since > max(job.created_at, job.scheduled_at or 0.0)
-    return max(0.0, job.gpu_seconds - job.gpu_seconds_before) if was_retried else job.gpu_seconds
 
 
 def exemplar_of(job: Job) -> dict[str, str]:

@@ -24,11 +24,9 @@ MAX_WAITING = 10_000
 class ExportRecorder:
     """Counts and logs changes; that of an end follows when the times of its phases are read."""
 
-    def __init__(self, database: Database, metrics: ExportMetrics, gpu_price: float | None) -> None:
-        """`gpu_price` is in US dollars a second; None if it is not known."""
+    def __init__(self, database: Database, metrics: ExportMetrics) -> None:
         self._database = database
         self._metrics = metrics
-        self._gpu_price = gpu_price
         self._ended: deque[Job] = deque(maxlen=MAX_WAITING)
         self._has_ended = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -78,8 +76,8 @@ class ExportRecorder:
                 if self._ended[0] is job:  # else it was dropped for newer ones
                     self._ended.popleft()
                 phases = sum_phases(job, events)
-                self._metrics.observe_end(job, phases, self._gpu_price)
-                log_end(job, phases, self._gpu_price)
+                self._metrics.observe_end(job, phases)
+                log_end(job, phases)
 
     def _record_all(self, jobs: Iterable[Job], losses: Mapping[str, str], _session: object) -> None:
         for job in jobs:
