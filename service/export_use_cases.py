@@ -8,7 +8,6 @@ from service.batches.purge import BatchEraser
 from service.batches.service import BatchService
 from service.clock import Clock
 from service.costs.control import Budgets
-from service.costs.prices import find_price
 from service.dispatch.runners import Runner
 from service.estimates.estimate import Estimator
 from service.exports.erasure import SETTLED_SECONDS, Eraser, Listeners
@@ -51,21 +50,21 @@ def create_intake(
 
 
 def create_estimator(
-    settings: Settings,
     exports: ExportService,
     storage: Storage,
     forecasts: RunForecasts,
     *,
     starter: WorkerStarter,
     runner: Runner,
+    usd_per_second: float | None,
 ) -> Estimator:
-    """Create what estimates exports, by the prices of the settings."""
+    """Create what estimates exports; `usd_per_second` is the price of the GPU, None if it is unknown."""
     return Estimator(
         exports=exports,
         storage=storage,
         prober=Prober(starter, max_waiting=MAX_WAITING),
         forecasts=forecasts,
-        usd_per_second=find_price(runner.gpu, settings.gpu_usd_per_second),
+        usd_per_second=usd_per_second,
         has_remote_chunks=not runner.shares_filesystem,
     )
 
@@ -85,11 +84,13 @@ def create_batch_service(
 def create_exports(base: Base, webhooks: Webhooks, jobs: Jobs) -> tuple[BatchService, Estimator]:
     """Create the use cases of exports, of single ones and of many, and what estimates them."""
     settings, storage, runner = base.settings, base.storage, base.runner
-    parts = (settings, storage, webhooks.egress, base.runner_parts.budgets, jobs.forecasts)
+    budgets = base.runner_parts.budgets
+    parts = (settings, storage, webhooks.egress, budgets, jobs.forecasts)
     intake = create_intake(*parts, runner=runner, clock=base.clock)
     batches = create_batch_service(base.database, intake, jobs.changes, jobs.removal.eraser)
-    known = (settings, batches.bulk.exports, storage, jobs.forecasts)
-    return batches, create_estimator(*known, starter=base.starter, runner=runner)
+    known = (batches.bulk.exports, storage, jobs.forecasts)
+    price = budgets.usd_per_second
+    return batches, create_estimator(*known, starter=base.starter, runner=runner, usd_per_second=price)
 
 
 def create_eraser(

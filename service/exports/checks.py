@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gpu.config import ExportConfig
 from infra.storage import InvalidKey, Storage
+from service.costs.days import DAY_SECONDS
 from service.jobs import erasures, queries, uploads
 from service.problems import Conflict, FieldError, Invalid, OutputKeyInUse, Problem, QuotaExceeded, TooLarge
 
 UPLOADS_PREFIX = "uploads/"
 QUOTA_RETRY_SECONDS = 10
 LOOKUPS_AT_ONCE = 16
-DAY_SECONDS = 86_400
 
 
 class UploadInUse(Conflict):

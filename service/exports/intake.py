@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.egress import EgressClient
 from infra.storage import Storage
 from service.costs.control import Budgets
+from service.costs.days import DAY_SECONDS
 from service.exports import checks
 from service.exports.each_request import check_each, problems_at
 from service.exports.forecasts import RunForecasts
@@ -124,7 +125,7 @@ class Intake:
     def _expiry_of(self, request: ExportRequest, now: float) -> float | None:
         """Return when the file is deleted: after the days of the request or of the service, whichever are fewer."""
         days = [days for days in (request.expires_in_days, self.limits.output_days) if days]
-        return now + min(days) * checks.DAY_SECONDS if days else None
+        return now + min(days) * DAY_SECONDS if days else None
 
 
 def _check_output_key(holders: dict[str, str], request: ExportRequest) -> None:
