@@ -21,12 +21,12 @@ from service.api.problem_handlers import EXCEPTION_HANDLERS
 from service.api.routes import ROUTES
 from service.api.state import State
 from service.clock import Clock
-from service.composition import build_service
+from service.composition.build import build_service
+from service.composition.replacements import Replacements
+from service.composition.services import Service
 from service.dispatch.runners import Runner
 from service.fanout.hub import Hub
 from service.ingest.output_check import SourceProber
-from service.parts import Service
-from service.replacements import Replacements
 from service.settings import Settings
 from service.startup.data_folder import (
     DATABASE,

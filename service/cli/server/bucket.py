@@ -7,7 +7,7 @@ import typer
 
 from infra.storage import StorageError
 from service.cli.errors import FAILED_STATUS, exit_with
-from service.factories import bucket_config
+from service.composition.factories import bucket_config
 from service.startup.commands import load_settings_or_exit
 from service.startup.statuses import CONFIGURATION_STATUS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from infra.database.postgresql import is_postgresql
 from infra.lock import hold_lock
 from service.app import create_app
-from service.factories import create_http_limits
+from service.composition.factories import create_http_limits
 from service.http_server.listening import open_sockets
 from service.http_server.server import create_server
 from service.settings import Settings

@@ -12,8 +12,8 @@ from infra.database.sqlite import sqlite_url
 from infra.storage import StorageError
 from service.cli.console import to_printable
 from service.cli.errors import FAILED_STATUS, confirm, exit_with
+from service.composition.factories import create_storage, load_master_keys
 from service.exports.user_erasure import Receipt, UserEraser
-from service.factories import create_storage, load_master_keys
 from service.settings import Settings
 from service.startup.commands import load_settings_or_exit
 from service.startup.data_folder import DATABASE

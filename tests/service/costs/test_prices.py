@@ -2,9 +2,9 @@
 
 import pytest
 
+from service.composition.factories import create_runner
 from service.costs.prices import GPU_USD_PER_SECOND, find_price
 from service.dispatch.runners.modal import ModalRunner
-from service.factories import create_runner
 from service.settings import load_settings
 from service.workers.starter import WorkerStarter
 

@@ -19,7 +19,7 @@ from infra.database.base import Database
 from infra.database.factory import open_database
 from infra.database.postgresql import asyncpg_dsn, is_postgresql
 from infra.storage.client import Bucket
-from service.factories import bucket_config
+from service.composition.factories import bucket_config
 from service.settings import Settings
 from tests.conftest import delete_all_rows
 from tests.gpu.run_pipeline import run_to_end

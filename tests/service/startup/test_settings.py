@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.factories import create_verifier
+from service.composition.factories import create_verifier
 from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
 
 SECRET = "a-secret-that-must-never-appear-in-a-log"

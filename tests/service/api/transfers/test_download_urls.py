@@ -12,7 +12,7 @@ import pytest
 from infra.storage import FolderStorage
 from infra.storage.bucket_setup import BucketConfig, set_up_bucket
 from infra.storage.client import Bucket
-from service.factories import bucket_config
+from service.composition.factories import bucket_config
 from service.settings import Settings
 from tests.service.conftest import JWT_SECRET, bearer
 from tests.support.app_harness import EXPORTED, AppHarness, open_app

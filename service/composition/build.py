@@ -5,53 +5,43 @@ from functools import partial
 from infra.database.base import Database
 from infra.egress import EgressClient
 from infra.liveness import Liveness
-from infra.storage import FolderStorage
 from infra.supervise import Supervisor
-from service.api.metrics import Scraper
-from service.api.monitoring.system import create_operation
-from service.api.origins.policy import OriginPolicy
-from service.api.pages.console import create_console_files
-from service.api.state import FixedState, State
 from service.api.streaming.direct import StreamTimer
 from service.clock import Clock
-from service.costs.usage import write_before
-from service.dispatch.attempt_failures import AttemptEnder
-from service.dispatch.dispatcher import Dispatcher
-from service.dispatch.rescuer import Rescuer
-from service.dispatch.run_control import RunControl
-from service.export_use_cases import create_eraser, create_exports, create_removal
-from service.exports.erasure import Listeners
-from service.exports.forecasts import RunForecasts
-from service.factories import (
+from service.composition.exports import create_eraser, create_removal
+from service.composition.factories import (
     Loop,
-    create_authenticator,
     create_delivery_config,
     create_egress_client,
     create_lease_renewal,
     create_limits,
     create_maintenance_loops,
     create_output_prober,
-    create_request_limits,
     create_runner,
     create_spec_builder,
     create_storage,
-    derive_key,
     load_master_keys,
 )
+from service.composition.monitoring import create_monitoring
+from service.composition.replacements import Replacements
+from service.composition.runner_parts import create_client_serializer, create_runner_parts
+from service.composition.services import Base, Jobs, Service, Webhooks
+from service.composition.state import build_state
+from service.costs.usage import write_before
+from service.dispatch.attempt_failures import AttemptEnder
+from service.dispatch.dispatcher import Dispatcher
+from service.dispatch.rescuer import Rescuer
+from service.dispatch.run_control import RunControl
+from service.exports.erasure import Listeners
+from service.exports.forecasts import RunForecasts
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
-from service.fanout.initial_states import InitialStatesReader
 from service.fanout.listener import ChangeListener
 from service.fanout.notices import publish_disabled
-from service.fanout.stream_slots import StreamSlots
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.prober import Prober
 from service.jobs.serializers import JobSerializer
-from service.monitoring import create_monitoring, create_scraper
-from service.parts import Base, Jobs, Service, Webhooks
-from service.replacements import Replacements
-from service.runner_parts import create_client_serializer, create_runner_parts
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker
@@ -87,7 +77,7 @@ def build_service(settings: Settings, hub: Hub, database: Database, replacements
     jobs = _build_jobs(base, webhooks, replacements)
     supervisor = Supervisor()
     liveness = Liveness(database.check, supervisor)
-    state = _build_state(base, webhooks, jobs, supervisor, liveness)
+    state = build_state(base, webhooks, jobs, supervisor, liveness)
     loops = {"liveness": liveness.run} | _list_loops(base, webhooks, jobs)
     if settings.fork_server and replacements.runner is None:
         loops["fork server"] = starter.run
@@ -178,61 +168,3 @@ def _list_loops(base: Base, webhooks: Webhooks, jobs: Jobs) -> dict[str, Loop]:
         listener = ChangeListener(base.database, feed, base.hub, jobs.changes, base.clock.wall)
         loops["relay"] = listener.run
     return loops
-
-
-def _build_state(
-    base: Base, webhooks: Webhooks, jobs: Jobs, supervisor: Supervisor, liveness: Liveness
-) -> State:
-    settings, storage, newest_key = base.settings, base.storage, base.master_keys[0]
-    origins = OriginPolicy(settings.origin, settings.allowed_origins)
-    batches, estimator = create_exports(base, webhooks, jobs)
-    return State(
-        **_build_fixed_state(base),
-        clock=base.clock,
-        database=base.database,
-        storage=storage,
-        folder_storage=storage if isinstance(storage, FolderStorage) else None,
-        supervisor=supervisor,
-        liveness=liveness,
-        dispatcher=jobs.dispatcher,
-        rescuer=jobs.rescuer,
-        finalizer=jobs.finalizer,
-        writer=jobs.writer,
-        authenticator=create_authenticator(settings, newest_key, origins),
-        hub=base.hub,
-        initial_states=InitialStatesReader(base.database, base.serializer, base.clock.wall),
-        stream_timer=base.stream_timer,
-        stream_slots=StreamSlots(settings.max_streams_per_user, settings.max_streams),
-        changes=jobs.changes,
-        exports=estimator.exports,
-        estimator=estimator,
-        batches=batches,
-        removal=jobs.removal,
-        egress=webhooks.egress,
-        delivery_worker=webhooks.worker,
-        source_prober=estimator.prober,
-        serializer=base.serializer,
-        webhook_serializer=base.webhook_serializer,
-        runner_name=base.runner.name,
-        runner_readiness=base.runner_parts.readiness,
-        origins=origins,
-        metrics=base.monitoring.metrics,
-        scraper=_build_scraper(base, supervisor),
-    )
-
-
-def _build_scraper(base: Base, supervisor: Supervisor) -> Scraper:
-    parts = (base.settings, base.monitoring, base.database, base.hub)
-    return create_scraper(*parts, supervisor, base.runner_parts.readiness, base.clock)
-
-
-def _build_fixed_state(base: Base) -> FixedState:
-    settings, newest_key = base.settings, base.master_keys[0]
-    return FixedState(
-        limits=create_request_limits(settings),
-        usd_per_second=base.runner_parts.budgets.usd_per_second,
-        operation=create_operation(settings, base.database, base.clock),
-        console_files=create_console_files(settings),
-        upload_key=derive_key(newest_key, "uploads"),
-        master_keys=base.master_keys,
-    )

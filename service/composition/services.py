@@ -1,4 +1,4 @@
-"""The long-lived objects of the service, in the groups in which `service.composition` builds them."""
+"""The long-lived objects of the service, in the groups in which `build` builds them."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,20 @@ from infra.storage import Storage
 from service.api.state import State
 from service.api.streaming.direct import StreamTimer
 from service.clock import Clock
+from service.composition.factories import Loop
+from service.composition.monitoring import Monitoring
+from service.composition.runner_parts import RunnerParts
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.rescuer import Rescuer
 from service.dispatch.runners import Runner
 from service.exports.forecasts import RunForecasts
 from service.exports.removal import Removal
-from service.factories import Loop
 from service.fanout.changes import JobChanges
 from service.fanout.hub import Hub
 from service.ingest.batch_writer import BatchWriter
 from service.ingest.finalizer import Finalizer
 from service.ingest.lease_renewal import LeaseRenewal
 from service.jobs.serializers import JobSerializer
-from service.monitoring import Monitoring
-from service.runner_parts import RunnerParts
 from service.settings import Settings
 from service.webhooks.outbox import Outbox
 from service.webhooks.worker import DeliveryWorker

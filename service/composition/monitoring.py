@@ -9,9 +9,9 @@ from infra.database.postgresql import is_postgresql
 from infra.supervise import Supervisor
 from service.api.metrics import Scraper, describe_runner, describe_streams
 from service.clock import Clock
+from service.composition.factories import derive_key
 from service.dispatch.runners import Runner, RunnerReadiness
 from service.dispatch.runners.measured import MeasuredRunner
-from service.factories import derive_key
 from service.fanout.hub import Hub
 from service.metrics.database_figures import DatabaseFigures
 from service.metrics.process import BuildCollector, LoopCollector, ValueCollector, create_registry

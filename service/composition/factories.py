@@ -1,6 +1,6 @@
 """Create storage, runner, verifier, clients and keys from the settings.
 
-`service.composition` connects them.
+`build` connects them.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""Create the use cases of exports from the settings; `service.composition` connects them."""
+"""Create the use cases of exports from the settings; `build` connects them."""
 
 from infra.database.base import Database
 from infra.egress import EgressClient
@@ -7,6 +7,7 @@ from service.batches.bulk import BulkChanges
 from service.batches.purge import BatchEraser
 from service.batches.service import BatchService
 from service.clock import Clock
+from service.composition.services import Base, Jobs, Webhooks
 from service.costs.control import Budgets
 from service.dispatch.runners import Runner
 from service.estimates.estimate import Estimator
@@ -21,7 +22,6 @@ from service.exports.uploads import UploadLimits, UploadService
 from service.fanout.changes import JobChanges
 from service.ingest.prober import MAX_WAITING, Prober
 from service.jobs.serializers import JobSerializer
-from service.parts import Base, Jobs, Webhooks
 from service.settings import Settings
 from service.workers.starter import WorkerStarter
 

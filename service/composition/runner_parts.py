@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from infra.database.base import Database
 from service.clock import Clock
+from service.composition.factories import Loop, create_limits
 from service.costs.budgets import DayLimits
 from service.costs.control import Budgets
 from service.costs.prices import find_price
 from service.dispatch.queue_board import QueueBoard
 from service.dispatch.queue_updates import QueueUpdates
 from service.dispatch.runners import Runner, RunnerReadiness
-from service.factories import Loop, create_limits
 from service.fanout.hub import Hub
 from service.forecast.forecaster import Forecaster
 from service.forecast.work import name_runner
