@@ -2,6 +2,12 @@
 
 from framehook.async_client import AsyncClient as AsyncClient
 from framehook.async_webhooks import AsyncWebhooks as AsyncWebhooks
+from framehook.batches.async_batches import AsyncBatches as AsyncBatches
+from framehook.batches.async_batches import NewExport as NewExport
+from framehook.batches.batches import Batches as Batches
+from framehook.batches.models import Batch as Batch
+from framehook.batches.models import BatchExport as BatchExport
+from framehook.batches.models import ChangedExports as ChangedExports
 from framehook.client import Client as Client
 from framehook.errors import Conflict as Conflict
 from framehook.errors import CorruptTransfer as CorruptTransfer

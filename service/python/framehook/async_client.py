@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self, Unpack
 
 from framehook.async_webhooks import AsyncWebhooks
+from framehook.batches.async_batches import AsyncBatches
 from framehook.errors import Conflict
 from framehook.export_calls import ExportCalls
 from framehook.http_client import DEFAULT_RETRIES, HttpClient
@@ -51,6 +52,7 @@ class AsyncClient(ExportCalls):
         transport = transport or AsyncTransport(timeout_seconds=timeout_seconds, trust_env=not is_local)
         super().__init__(HttpClient(url, Token(token), transport, retries))
         self._resume_state = ResumeState(resume_folder or default_folder())
+        self.batches = AsyncBatches(self._http)
         self.webhooks = AsyncWebhooks(self._http)
 
     async def __aenter__(self) -> Self:

@@ -3,13 +3,24 @@
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import date
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 from urllib.parse import quote
 
+from framehook.batches.models import ChangedExports
+from framehook.errors import QuotaExceeded
 from framehook.estimates import Estimate
 from framehook.http_client import HttpClient
 from framehook.models import DownloadUrl, Export, Exports, Page, Timeline, Upload, Uploads
-from framehook.options import ExportEdits, ExportOptions, ExportOrId, Filters, job_id_of, to_query
+from framehook.options import (
+    ExportEdits,
+    ExportOptions,
+    ExportOrId,
+    Filters,
+    drop_none,
+    job_id_of,
+    to_conditions,
+    to_query,
+)
 from framehook.streams.watch import export_path
 from framehook.usages import GroupBy, Usage
 
@@ -125,6 +136,22 @@ class ExportCalls:
         """Start a new attempt of a failed or cancelled export; sent once, for a second would be rejected."""
         return await self._http.load(Export, "POST", f"{_path(export)}/retry", is_idempotent=False)
 
+    async def cancel_all(
+        self, exports: Iterable[ExportOrId] | None = None, **filters: Unpack[Filters]
+    ) -> ChangedExports:
+        """Cancel those of the given exports, or of all that pass the filters, that have not ended."""
+        return await self._change_all("cancel", exports, filters)
+
+    async def retry_all(
+        self, exports: Iterable[ExportOrId] | None = None, **filters: Unpack[Filters]
+    ) -> ChangedExports:
+        """Start new attempts of those of the given exports, or of all that pass the filters, that did not complete.
+
+        What can't start now is left out: its last attempt is still ending, or another export has its output key. Raises
+        QuotaExceeded once a limit leaves no room for more. Requests whose responses are lost are not repeated.
+        """
+        return await self._change_all("retry", exports, filters)
+
     async def timeline(self, export: ExportOrId) -> Timeline:
         """Return how long each phase has taken so far, and what it cost."""
         headers = {"Accept": "application/json"}
@@ -150,10 +177,31 @@ class ExportCalls:
         body = {"disposition": disposition} | ({} if expires_in is None else {"expires_in": expires_in})
         return await self._http.load(DownloadUrl, "POST", f"{_path(export)}/download-url", body=body)
 
+    async def _change_all(
+        self, action: Literal["cancel", "retry"], exports: Iterable[ExportOrId] | None, filters: Filters
+    ) -> ChangedExports:
+        """Send the request until the service has looked at all exports; a call of it changes some hundreds."""
+        body: dict[str, object] = to_conditions(filters)
+        if exports is not None:
+            body["ids"] = [job_id_of(export) for export in exports]
+        path, matched, changed = f"/api/exports/{action}", 0, 0
+        while True:
+            try:
+                page = await self._http.load(
+                    ChangedExports, "POST", path, body=body, is_idempotent=action == "cancel"
+                )
+            except QuotaExceeded as error:
+                if changed:
+                    error.add_note(f"  {changed} exports were changed before")
+                raise
+            matched, changed = matched + page.matched, changed + page.changed
+            if page.next_cursor is None:
+                return ChangedExports(matched, changed)
+            body["cursor"] = page.next_cursor
+
 
 def _export_body(type_: str, config: Mapping[str, Any], options: ExportOptions) -> dict[str, object]:
-    given = {name: value for name, value in options.items() if value is not None}
-    return {"type": type_, "config": config, **given}
+    return {"type": type_, "config": config, **drop_none(options)}
 
 
 def _path(export: ExportOrId) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -71,17 +71,31 @@ class Filters(TypedDict, total=False):
 
 def to_query(filters: Filters) -> Query:
     """Return the parameters of a query string."""
-    project_id = filters.get("project_id")
-    metadata = filters.get("metadata") or {}
-    return {
-        "status": filters.get("status"),
-        "type": filters.get("type"),
-        "project_id": None if project_id is None else str(project_id),
-        **{METADATA_PREFIX + key: metadata_text(value) for key, value in metadata.items()},
-        "created_after": _to_time(filters.get("created_after")),
-        "created_before": _to_time(filters.get("created_before")),
-        "batch_id": filters.get("batch_id"),
-    }
+    conditions = to_conditions(filters)
+    metadata = conditions.pop("metadata", {})
+    return {**conditions, **{METADATA_PREFIX + key: value for key, value in metadata.items()}}
+
+
+def to_conditions(filters: Filters) -> dict[str, Any]:
+    """Return the conditions that are given as JSON."""
+    status, types, project_id = filters.get("status"), filters.get("type"), filters.get("project_id")
+    metadata = {key: metadata_text(value) for key, value in (filters.get("metadata") or {}).items()}
+    return drop_none(
+        {
+            "status": [status] if isinstance(status, str) else status,
+            "type": [types] if isinstance(types, str) else types,
+            "project_id": None if project_id is None else str(project_id),
+            "metadata": metadata or None,
+            "created_after": _to_time(filters.get("created_after")),
+            "created_before": _to_time(filters.get("created_before")),
+            "batch_id": filters.get("batch_id"),
+        }
+    )
+
+
+def drop_none(fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return the fields that are given."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def matches(filters: Filters, export: Export) -> bool:

@@ -253,8 +253,12 @@ async def test_an_async_client_awaits_its_token_and_a_blocking_one_refuses_to() 
 
 @pytest.mark.parametrize(
     ("blocking", "asynchronous"),
-    [(Client, AsyncClient), (framehook.Webhooks, framehook.AsyncWebhooks)],
-    ids=["client", "webhooks"],
+    [
+        (Client, AsyncClient),
+        (framehook.Webhooks, framehook.AsyncWebhooks),
+        (framehook.Batches, framehook.AsyncBatches),
+    ],
+    ids=["client", "webhooks", "batches"],
 )
 def test_both_clients_have_the_same_methods(blocking: type, asynchronous: type) -> None:
     def signatures(kind: type) -> dict[str, tuple[list[inspect.Parameter], str]]:

@@ -38,7 +38,7 @@ OnDisconnect = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Batch:
+class States:
     """States that arrived together; a snapshot has all that the caller should know of.
 
     In a refresh nothing but `queue` has changed, and `sequence` is the same.
@@ -55,7 +55,7 @@ class StreamReader:
 
     http: HttpClient
     path: str
-    poll: Callable[[], Awaitable[Batch]]
+    poll: Callable[[], Awaitable[States]]
     query: Query = field(default_factory=dict)
     on_disconnect: OnDisconnect = lambda _reason: None
     deadline: float | None = None
@@ -68,7 +68,7 @@ class StreamReader:
     _polls: int = 0
     _requested_seconds: float = 0.0
 
-    async def read(self) -> AsyncGenerator[Batch, None]:
+    async def read(self) -> AsyncGenerator[States, None]:
         """Yield states as they arrive, without end; a state may come again after a newer one.
 
         Raises Unauthenticated if the token expires and can't be renewed, Unreachable after ten minutes without a
@@ -81,9 +81,9 @@ class StreamReader:
             is_away = False
             try:
                 if not is_polling:
-                    async with aclosing(self._read_stream(backoff)) as batches:
-                        async for batch in batches:
-                            yield batch
+                    async with aclosing(self._read_stream(backoff)) as arrivals:
+                        async for states in arrivals:
+                            yield states
             except httpx.RequestError as error:
                 reason = describe_error(error)
                 is_away = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
@@ -119,7 +119,7 @@ class StreamReader:
         seconds = POLL_SECONDS if is_served else backoff.next_delay(self._requested_seconds)
         await self.http.transport.sleep(min(seconds, self._check_deadline()))
 
-    async def _read_stream(self, backoff: ReconnectBackoff) -> AsyncGenerator[Batch, None]:
+    async def _read_stream(self, backoff: ReconnectBackoff) -> AsyncGenerator[States, None]:
         """Yield what one stream carries; nothing if it can't be opened now."""
         headers = {"Accept": "text/event-stream"}
         headers |= {"Last-Event-ID": self._last_event_id} if self._last_event_id else {}
@@ -135,10 +135,10 @@ class StreamReader:
                     self._check_deadline()
                     for event in parser.feed(chunk):
                         backoff.reset(parser.retry_milliseconds)
-                        batch = self._batch_from(event)
-                        if batch is not None:
+                        states = self._states_from(event)
+                        if states is not None:
                             self._note_event(event)
-                            yield batch
+                            yield states
             except EventTooLarge as error:
                 raise self.http.response_error() from error
 
@@ -157,13 +157,13 @@ class StreamReader:
         content_type: str = response.headers.get("content-type", "")
         return content_type.startswith("text/event-stream")
 
-    def _batch_from(self, event: Event) -> Batch | None:
+    def _states_from(self, event: Event) -> States | None:
         if event.type == _SNAPSHOT:
-            return Batch(self.http.decode(event.data, Exports).exports, is_snapshot=True)
+            return States(self.http.decode(event.data, Exports).exports, is_snapshot=True)
         if event.type in _STATE_EVENTS:
-            return Batch((self.http.decode(event.data, Export),))
+            return States((self.http.decode(event.data, Export),))
         if event.type == _QUEUE_EVENT:
-            return Batch((self.http.decode(event.data, Export),), is_refresh=True)
+            return States((self.http.decode(event.data, Export),), is_refresh=True)
         if event.type == _STREAM_EXPIRED:
             if not self.http.token.can_renew:
                 raise token_expiry_error()

@@ -10,7 +10,7 @@ from framehook.errors import ExportCancelled, ExportFailed, Gone, NotFound
 from framehook.http_client import HttpClient
 from framehook.models import Export, Exports
 from framehook.options import Filters, matches, to_query
-from framehook.streams.stream_reader import Batch, OnDisconnect, StreamReader
+from framehook.streams.stream_reader import OnDisconnect, States, StreamReader
 
 MAX_REMEMBERED = 10_000
 """How many finished exports a watch of all remembers, to yield each end once."""
@@ -25,16 +25,16 @@ async def watch_export(
 ) -> AsyncGenerator[Export, None]:
     """Yield each newer state of an export until the final one."""
 
-    async def poll() -> Batch:
-        return Batch((await http.load(Export, "GET", export_path(job_id), tries=1),))
+    async def poll() -> States:
+        return States((await http.load(Export, "GET", export_path(job_id), tries=1),))
 
     path = f"{export_path(job_id)}/events"
     reader = StreamReader(http, path, poll, on_disconnect=on_disconnect, deadline=deadline)
     last_sequence = 0
-    async with aclosing(reader.read()) as batches:
-        async for batch in batches:
-            for export in batch.exports:
-                is_refreshed = batch.is_refresh and export.sequence == last_sequence
+    async with aclosing(reader.read()) as arrivals:
+        async for states in arrivals:
+            for export in states.exports:
+                is_refreshed = states.is_refresh and export.sequence == last_sequence
                 if export.sequence > last_sequence or export.is_final or is_refreshed:
                     last_sequence = export.sequence
                     yield export
@@ -71,23 +71,23 @@ class ExportsWatch:
             to_query(self.filters),
             on_disconnect=self.on_disconnect,
         )
-        async with aclosing(reader.read()) as batches:
-            async for batch in batches:
-                for export in batch.exports:
-                    if self._accept(export, is_refresh=batch.is_refresh):
+        async with aclosing(reader.read()) as arrivals:
+            async for states in arrivals:
+                for export in states.exports:
+                    if self._accept(export, is_refresh=states.is_refresh):
                         yield export
-                if not batch.is_snapshot:
+                if not states.is_snapshot:
                     continue
-                listed_ids = {export.job_id for export in batch.exports}
+                listed_ids = {export.job_id for export in states.exports}
                 for job_id in self._active.keys() - listed_ids:
                     missing = await self._load(job_id)
                     if missing is not None and self._accept(missing):
                         yield missing
 
-    async def _poll(self) -> Batch:
+    async def _poll(self) -> States:
         active = await self.http.load(Exports, "GET", "/api/exports/active", tries=1)
         recent = await self.http.load(Exports, "GET", "/api/exports/recent", tries=1)
-        return Batch((*recent.exports, *active.exports), is_snapshot=True)
+        return States((*recent.exports, *active.exports), is_snapshot=True)
 
     async def _load(self, job_id: str) -> Export | None:
         try:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from framehook import estimates, models, usages, webhook_models
+from framehook.batches import models as batch_models
 from service.api.openapi.document import encode_document
 from service.api.routes import ROUTES
 
@@ -32,6 +33,10 @@ PAIRS: dict[type[msgspec.Struct], str] = {
     usages.Usage: "Usage",
     usages.UsageGroup: "UsageGroup",
     usages.UsageTotals: "UsageTotals",
+    batch_models.BatchExport: "BatchExport",
+    batch_models.Batch: "CreatedBatch",
+    batch_models.BatchPage: "BatchPage",
+    batch_models.ChangedExports: "ChangedExports",
     models.Part: "PartTarget",
     models.UploadTarget: "UploadTarget",
     models.StoredFile: "StoredFile",
@@ -126,7 +131,7 @@ def test_a_python_model_reads_each_field_that_the_service_sends(
 
 def aliases_of(prefix: str, documented: set[str]) -> set[str]:
     """Return the shorter forms of these types, which lists show."""
-    shorter = {"SubmittedExport": "Export", "WholeDelivery": "WebhookDelivery"}
+    shorter = {"SubmittedExport": "Export", "WholeDelivery": "WebhookDelivery", "CreatedBatch": "Batch"}
     return {prefix + shorter[name] for name in documented if name in shorter}
 
 
