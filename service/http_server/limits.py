@@ -4,8 +4,10 @@ import resource
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
-MAX_OPEN_FILES = 65_536
+MAX_OPEN_FILES: Final = 65_536
+OTHER_FILES: Final = 2_048
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,11 @@ def raise_open_file_limit() -> int:
 
 
 def fit_to_open_files(limits: ConnectionLimits, open_files: int) -> ConnectionLimits:
-    """Reduce the limits to half of the open files.
+    """Reduce the limits to the open files that are left for connections.
 
-    The other half is for the database, videos, runs and webhooks.
+    The others are for the database, videos, runs and webhooks: `OTHER_FILES`, or half of all if these are few.
     """
-    for_connections = max(2, open_files // 2)
+    for_connections = max(2, open_files // 2, open_files - OTHER_FILES)
     reserved = min(limits.reserved, max(1, for_connections // 4))
     total = min(limits.total, for_connections - reserved)
     per_address = -(-total // 2) if limits.per_address is None else min(limits.per_address, total)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.fanout.readers import event_stream_request, socket_request
-from tests.bench.ingest.rows import sqlite_rows
+from tests.bench.ingest.rows import postgresql_rows, sqlite_rows
 from tests.bench.ingest.throughput import attempt_key, build_request
-from tests.bench.measure.servers import SECRET, Server, run_server, serve, serve_framehook
+from tests.bench.measure.servers import SECRET, Server, run_server, serve, serve_framehook, start_postgresql
 from tests.support.live_server import free_port
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
@@ -35,6 +35,12 @@ http {{
   }}
 }}
 """
+_LIMITS = {
+    "MAX_STREAMS": "20000",
+    "MAX_STREAMS_PER_USER": "20000",
+    "MAX_CONNECTIONS": "19000",
+    "MAX_CONNECTIONS_PER_ADDRESS": "19000",
+}
 _LIKE_A_STATE = {
     "job_id": "0193a1b2-7d3e-7c11-9a55-0f3c2d1e4b5a",
     "export_id": None,
@@ -75,14 +81,35 @@ def run_framehook(count: int) -> Iterator[list[Peer]]:
     """Run Framehook with so many exports; states come as the signed callbacks of a run."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
-        limits = {"MAX_STREAMS": "20000", "MAX_STREAMS_PER_USER": "20000"}
-        limits |= {"MAX_CONNECTIONS": "19000", "MAX_CONNECTIONS_PER_ADDRESS": "19000"}
-        server = stack.enter_context(serve_framehook(folder, limits, secret=SECRET))
+        server = stack.enter_context(serve_framehook(folder, _LIMITS, secret=SECRET))
         job_ids = [str(uuid.uuid4()) for _ in range(count)]
         sqlite_rows(folder / "framehook.db")(job_ids)
         yield [
             _export_peer(server, job_id, stack.enter_context(_open_publisher(server.port)))
             for job_id in job_ids
+        ]
+
+
+@contextmanager
+def run_replicas(count: int) -> Iterator[list[list[Peer]]]:
+    """Run two replicas on one PostgreSQL; yield the exports as each offers them, with callbacks to it."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="framehook-bench-")))
+        url = stack.enter_context(start_postgresql())
+        servers = [
+            stack.enter_context(
+                serve_framehook(folder / name, _LIMITS | {"DATABASE_URL": url}, secret=SECRET)
+            )
+            for name in ("first", "second")
+        ]
+        job_ids = [str(uuid.uuid4()) for _ in range(count)]
+        postgresql_rows(url)(job_ids)
+        yield [
+            [
+                _export_peer(server, job_id, stack.enter_context(_open_publisher(server.port)))
+                for job_id in job_ids
+            ]
+            for server in servers
         ]
 
 

@@ -1,14 +1,16 @@
-"""How late states are with thousands of readers of one process: of one export, and of many that change each second.
+"""How late states are with thousands of readers: of one export, and of many that change each second.
 
-The readers are in a process of their own. One process may hold half as many connections as it may open files.
+The readers are in a process of their own for each server. How many connections a process may hold is limited by the
+files that it may open, so the largest number is shared by two replicas.
 """
 
 import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from tests.bench.benchmark import Benchmark, Figure, Options, Size
-from tests.bench.fanout.peers import Peer, run_framehook
+from tests.bench.fanout.peers import Peer, run_framehook, run_replicas
 from tests.bench.fanout.reader_process import Opening, make_stamp
 from tests.bench.fanout.readers import ReaderProcess, run_readers
 from tests.bench.measure.samples import Samples, percentile
@@ -44,40 +46,62 @@ def measure_one_export(count: int, messages: int) -> list[float]:
     return last
 
 
-def measure_many_exports(count: int, exports: int, seconds: int) -> tuple[list[float], float]:
-    """Change each export once a second; return the milliseconds of each delivery, and the share of a core."""
-    with run_framehook(exports) as peers, run_readers() as readers:
-        open_readers(readers, peers, count)
-        readers.start_collecting(seconds + 1)
-        cpu, began = peers[0].server.cpu_seconds(), time.perf_counter()
+def measure_many_exports(replicas: list[list[Peer]], count: int, seconds: int) -> tuple[list[float], float]:
+    """Change each export once a second; return the milliseconds of each delivery, and the share of a core.
+
+    Each replica has its share of the readers of every export, and of the callbacks.
+    """
+    exports = len(replicas[0])
+    with ExitStack() as stack:
+        readers = [stack.enter_context(run_readers()) for _ in replicas]
+        for process, peers in zip(readers, replicas, strict=True):
+            open_readers(process, peers, count // len(replicas))
+        for process in readers:
+            process.start_collecting(seconds + 1)
+        cpu, began = _read_cpu(replicas), time.perf_counter()
         with ThreadPoolExecutor(PUBLISHERS) as publishers:
             for number in range(exports * seconds):
                 time.sleep(max(0.0, began + number / exports - time.perf_counter()))
-                publishers.submit(lambda peer: peer.publish(make_stamp()), peers[number % exports])
-        share = (peers[0].server.cpu_seconds() - cpu) / (time.perf_counter() - began)
-        latencies = [latency * 1e3 for latency in readers.finish()]
+                export = number % exports
+                peer = replicas[export % len(replicas)][export]
+                publishers.submit(lambda peer: peer.publish(make_stamp()), peer)
+        share = (_read_cpu(replicas) - cpu) / (time.perf_counter() - began)
+        latencies = [latency * 1e3 for process in readers for latency in process.finish()]
     return latencies, share
 
 
+def _read_cpu(replicas: list[list[Peer]]) -> float:
+    return sum(peers[0].server.cpu_seconds() for peers in replicas)
+
+
 def run(options: Options) -> list[Figure]:
-    """Measure both in turn."""
+    """Measure all in turn."""
     samples, sizes = Samples(), options.sizes
     for _ in range(options.rounds):
         name = f"{sizes['readers']:,} readers of one export"
         last = measure_one_export(sizes["readers"], sizes["messages"])
         samples.add(name, "last reader, median", percentile(last, 50), "ms")
         samples.add(name, "last reader, worst", max(last), "ms")
-        name = f"{sizes['spread']:,} readers of {sizes['exports']} exports, each changed once a second"
-        latencies, share = measure_many_exports(sizes["spread"], sizes["exports"], sizes["seconds"])
-        samples.add(name, "median", percentile(latencies, 50), "ms")
-        samples.add(name, "p99", percentile(latencies, 99), "ms")
-        samples.add(name, "deliveries", len(latencies) / sizes["seconds"], "1/s")
-        samples.add(name, "server CPU", share * 100, "%")
+        with run_framehook(sizes["exports"]) as peers:
+            _add_many(samples, [peers], sizes["spread"], sizes["seconds"])
+        with run_replicas(sizes["shared exports"]) as replicas:
+            _add_many(samples, replicas, sizes["shared"], sizes["seconds"])
     return samples.to_figures()
 
 
+def _add_many(samples: Samples, replicas: list[list[Peer]], count: int, seconds: int) -> None:
+    name = f"{count:,} readers of {len(replicas[0])} exports, each changed once a second"
+    if len(replicas) > 1:
+        name += f", on {len(replicas)} replicas"
+    latencies, share = measure_many_exports(replicas, count, seconds)
+    samples.add(name, "median", percentile(latencies, 50), "ms")
+    samples.add(name, "p99", percentile(latencies, 99), "ms")
+    samples.add(name, "deliveries", len(latencies) / seconds, "1/s")
+    samples.add(name, "server CPU", share * 100, "%")
+
+
 BENCHMARK = Benchmark(
-    description="Event streams of one server process: how late states reach thousands of readers.",
+    description="Event streams: how late states reach thousands of readers.",
     run=run,
     rounds=3,
     sizes={
@@ -85,6 +109,8 @@ BENCHMARK = Benchmark(
         "messages": Size(20, smoke=2),
         "spread": Size(9_600, smoke=10),
         "exports": Size(96, smoke=2),
+        "shared": Size(32_000, smoke=10),
+        "shared exports": Size(320, smoke=2),
         "seconds": Size(8, smoke=1),
     },
 )

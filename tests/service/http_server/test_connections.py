@@ -155,6 +155,8 @@ async def test_web_sockets_count_as_connections(server: StreamServer) -> None:
         (ConnectionLimits(100, 90, 8), 65_536, ConnectionLimits(100, 90, 8)),
         (ConnectionLimits(100, 900, 8), 65_536, ConnectionLimits(100, 100, 8)),
         (ConnectionLimits(), 8, ConnectionLimits(3, 2, 1)),
+        (ConnectionLimits(50_000), 4_000, ConnectionLimits(1_968, 984, 32)),
+        (ConnectionLimits(50_000), 20_000, ConnectionLimits(17_920, 8_960, 32)),
     ],
 )
 def test_the_limits_fit_the_number_of_open_files(
