@@ -58,8 +58,9 @@ check: setup-dev ## Lint, types, layers, names and sizes
 bench: setup-dev ## Run benchmarks and write their figures to the guide (ARGS="--list", ARGS="callbacks --rounds 3")
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-reference: setup-dev ## Write the commands' help to the guide of the command line
+reference: setup-dev ## Write the commands' help and the settings to their guides
 	@$(BIN)/python -m tests.docs.command_reference
+	@$(BIN)/python -m tests.docs.setting_reference
 
 contact-sheets: setup-dev ## Draw the pictures of the exports guide
 	@$(BIN)/python -m tests.bench.contact_sheets $(ARGS)

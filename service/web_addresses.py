@@ -4,6 +4,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 ANY_ORIGIN = "*"
+PRIVATE_SUFFIXES = (".local", ".internal", ".lan", ".home.arpa")
 
 
 def is_http_url(value: str) -> bool:
@@ -39,3 +40,31 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def has_user(url: str) -> bool:
+    """Tell whether a URL names a user or a password."""
+    return "@" in urlsplit(url).netloc
+
+
+def is_every_address(url: str) -> bool:
+    """Tell whether the host of a URL means all addresses of a machine, such as 0.0.0.0."""
+    try:
+        return ipaddress.ip_address(urlsplit(url).hostname or "").is_unspecified
+    except ValueError:
+        return False
+
+
+def is_own_machine(url: str) -> bool:
+    """Tell whether the host of a URL means the machine that connects to it."""
+    host = urlsplit(url).hostname or ""
+    return is_loopback(host) or host.endswith(".localhost") or is_every_address(url)
+
+
+def is_private_network(url: str) -> bool:
+    """Tell whether the host of a URL is an address or a name of a private network."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return "." not in host or host.endswith(PRIVATE_SUFFIXES)

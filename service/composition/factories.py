@@ -4,7 +4,6 @@
 """
 
 import hmac
-import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable
@@ -24,6 +23,7 @@ from service.clock import Clock
 from service.dispatch.attempt_specs import SpecBuilder
 from service.dispatch.observation import Limits
 from service.dispatch.runners import LocalRunner, Runner
+from service.dispatch.runners.reach import find_unreachable_address
 from service.dispatch.transfer_plan import TransferPlanner
 from service.http_server.limits import ConnectionLimits, HttpLimits
 from service.ingest.lease_renewal import LeaseRenewal
@@ -38,8 +38,6 @@ from service.workers.starter import WorkerStarter
 if TYPE_CHECKING:
     from infra.storage.client import S3Config
 
-logger = logging.getLogger("framehook.settings")
-
 Loop = Callable[[], Awaitable[None]]
 
 MAX_OUTPUT_PROBES = 4
@@ -53,6 +51,8 @@ def create_runner(settings: Settings, starter: WorkerStarter) -> Runner:
     if settings.modal_enabled:
         from service.dispatch.runners.modal import ModalRunner, is_modal_cloud
 
+        if is_modal_cloud() and (problem := find_unreachable_address(settings)):
+            raise BadSettings(problem)
         return ModalRunner(
             settings.modal_app_name,
             settings.modal_token,
@@ -195,11 +195,6 @@ def create_authenticator(settings: Settings, master: bytes, origins: OriginPolic
 def create_verifier(settings: Settings) -> Verifier | None:
     """Create the verifier of tokens; None if the service has a single local user."""
     audience, issuer = settings.auth_audience, settings.auth_issuer
-    if settings.authenticated and audience is None:
-        logger.warning(
-            "AUTH_AUDIENCE is not set: tokens that were issued for other services are accepted; "
-            "set it to the audience of tokens for this service"
-        )
     if settings.auth_jwt_secret:
         secret = settings.auth_jwt_secret.get_secret_value()
         return SharedSecretVerifier(secret, audience=audience, issuer=issuer)

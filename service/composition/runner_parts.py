@@ -52,15 +52,25 @@ def create_client_serializer(settings: Settings, parts: RunnerParts) -> JobSeria
     return serializer(settings.origin, parts.board.describe, parts.forecaster.predict_wait)
 
 
-def _create_budgets(settings: Settings, database: Database, runner: Runner, clock: Clock) -> Budgets:
-    """Create what holds exports to their limits.
+def find_day_limits(settings: Settings) -> DayLimits:
+    """Return what exports may cost in a day."""
+    return DayLimits(settings.max_cost_per_user_day_usd or None, settings.max_cost_per_day_usd or None)
 
-    Raises BadSettings for a limit that can't be kept, because the price is unknown.
+
+def find_runner_price(settings: Settings, runner: Runner) -> float | None:
+    """Return the price of a second of the runner's GPU, None if it is unknown.
+
+    Raises BadSettings if that keeps a budget from being kept.
     """
-    limits = DayLimits(settings.max_cost_per_user_day_usd or None, settings.max_cost_per_day_usd or None)
     price = find_price(runner.gpu, settings.gpu_usd_per_second)
-    if price is None and limits.exist:
+    if price is None and find_day_limits(settings).exist:
         raise BadSettings(
             f"MODAL_GPU: the price of {runner.gpu!r} is unknown, so a budget can't be kept; set GPU_USD_PER_SECOND"
         )
-    return Budgets(database, limits, usd_per_second=price, clock=clock)
+    return price
+
+
+def _create_budgets(settings: Settings, database: Database, runner: Runner, clock: Clock) -> Budgets:
+    """Create what holds exports to their limits; raises BadSettings for a limit that can't be kept."""
+    price = find_runner_price(settings, runner)
+    return Budgets(database, find_day_limits(settings), usd_per_second=price, clock=clock)

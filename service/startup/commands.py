@@ -2,13 +2,19 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
 
 from callbacks.log_format import JsonFormatter, mask_secrets
-from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
+from service.settings import (
+    BadSettings,
+    Settings,
+    find_unknown_settings,
+    find_warnings,
+    load_settings,
+)
 from service.startup.errors import StartError
 from service.startup.logging_setup import configure_logging
 from service.startup.statuses import INTERRUPTED_STATUS
@@ -20,7 +26,7 @@ def load_settings_or_exit(**overrides: object) -> Settings:
     """Return the settings; print a sentence for each invalid one and exit with status 78."""
     with exit_on_start_error():
         settings = read_settings(**overrides)
-    warn_of_misspellings()
+    print_warnings(find_unknown_settings())
     return settings
 
 
@@ -29,19 +35,17 @@ def read_settings(**overrides: object) -> Settings:
     try:
         return load_settings(**overrides)
     except BadSettings as error:
-        raise StartError("\n".join([str(error), *_misspellings()])) from None
+        raise StartError("\n".join([str(error), *find_unknown_settings()])) from None
 
 
-def _misspellings() -> list[str]:
-    try:
-        return find_misspelt_settings()
-    except BadSettings:  # `.env` itself can't be read
-        return []
+def warn_of_settings(settings: Settings) -> None:
+    """Warn of names that are no settings, and of settings that an operator should look at."""
+    print_warnings([*find_unknown_settings(), *find_warnings(settings)])
 
 
-def warn_of_misspellings() -> None:
-    """Warn of variables whose names are almost those of settings."""
-    for sentence in find_misspelt_settings():
+def print_warnings(sentences: Iterable[str]) -> None:
+    """Log sentences if logs are JSON; else print them to standard error."""
+    for sentence in sentences:
         _print_or_log(sentence, logging.WARNING)
 
 

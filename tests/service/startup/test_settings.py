@@ -5,8 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from service.composition.factories import create_verifier
-from service.settings import BadSettings, Settings, find_misspelt_settings, load_settings
+from service.composition.factories import create_runner
+from service.dispatch.runners.reach import find_doubtful_address, find_unreachable_address
+from service.settings import (
+    BadSettings,
+    Settings,
+    find_unknown_settings,
+    find_warnings,
+    inspect_settings,
+    load_settings,
+)
+from service.workers.starter import WorkerStarter
 
 SECRET = "a-secret-that-must-never-appear-in-a-log"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - rejected without authentication
@@ -107,6 +116,17 @@ def load_with(environment: pytest.MonkeyPatch, values: dict[str, str]) -> Settin
         pytest.param({"DATABASE_URL": "mysql://root@db/x"}, "DATABASE_URL", id="another database"),
         pytest.param({"DATABASE_URL": "here"}, "DATABASE_URL", id="a database that is not a URL"),
         pytest.param({"DATABASE_URL": "sqlite://"}, "DATABASE_URL", id="a database in memory"),
+        pytest.param({"PUBLIC_URL": f"http://{EVERYWHERE}:80"}, "PUBLIC_URL", id="an address of no machine"),
+        pytest.param({"CALLBACK_URL": "http://[::]"}, "CALLBACK_URL", id="an IPv6 address of no machine"),
+        pytest.param({"PUBLIC_URL": f"https://u:{SECRET}@a.example"}, "PUBLIC_URL", id="a password for all"),
+        pytest.param({"PORT": "81", "METRICS_PORT": "81"}, "METRICS_PORT", id="one port for two servers"),
+        pytest.param(
+            {**R2, "R2_ENDPOINT_URL": "https://r2.example/videos"}, "R2_ENDPOINT_URL", id="a bucket twice"
+        ),
+        pytest.param({"WEBHOOK_ALLOWED_NETWORKS": "intern"}, "WEBHOOK_ALLOWED_NETWORKS", id="no network"),
+        pytest.param(
+            {"WEBHOOK_ALLOWED_NETWORKS": "10.1.0.1/16"}, "WEBHOOK_ALLOWED_NETWORKS", id="a host as a network"
+        ),
     ],
 )
 def test_an_invalid_setting_is_named(
@@ -127,6 +147,10 @@ def test_an_invalid_setting_is_named(
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT: must be 'text' or 'json'"),
         ({"LEASE_SECONDS": "0"}, "LEASE_SECONDS: must be greater than 0"),
         ({"AUTH_JWT_SECRET": "x"}, "AUTH_JWT_SECRET: must have at least 32 bytes"),
+        (
+            {"WEBHOOK_ALLOWED_NETWORKS": "10.1.0.1/16"},
+            "WEBHOOK_ALLOWED_NETWORKS: 10.1.0.1/16 has bits of a host set; the network is 10.1.0.0/16",
+        ),
         ({"PUBLIC_URL": "x"}, "PUBLIC_URL: must be an http or https URL, such as https://example.org"),
     ],
 )
@@ -142,6 +166,29 @@ def test_several_invalid_settings_are_named_together(environment: pytest.MonkeyP
     with pytest.raises(BadSettings) as bad:
         load_with(environment, {"PORT": "x", "LOG_FORMAT": "y"})
     assert [sentence.partition(":")[0] for sentence in str(bad.value).splitlines()] == ["PORT", "LOG_FORMAT"]
+
+
+def test_what_does_not_fit_together_is_named_beside_invalid_values(environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadSettings) as bad:
+        load_with(environment, {"PORT": "x", "R2_BUCKET_NAME": "videos", "MODAL_TOKEN_ID": "ak-1"})
+    assert [sentence.split()[0].strip(":") for sentence in str(bad.value).splitlines()] == [
+        *("PORT", "R2_ENDPOINT_URL,", "MODAL_TOKEN_ID")
+    ]
+
+
+def test_an_invalid_value_is_not_reported_as_a_missing_one_too(environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadSettings) as bad:
+        load_with(environment, {"AUTH_JWT_SECRET": "short", "HOST": EVERYWHERE})
+    assert str(bad.value) == "AUTH_JWT_SECRET: must have at least 32 bytes"
+
+
+def test_an_inspection_has_the_valid_settings(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "x")
+    environment.setenv("DATA_DIR", "elsewhere")
+    inspection = inspect_settings()
+    assert inspection.settings is not None
+    assert (inspection.settings.port, inspection.settings.data_dir) == (8000, Path("elsewhere"))
+    assert inspection.invalid == {"PORT"}
 
 
 def test_the_password_of_a_database_is_not_quoted(environment: pytest.MonkeyPatch) -> None:
@@ -235,15 +282,16 @@ def test_a_folder_named_like_the_file_is_reported(environment: pytest.MonkeyPatc
         load_settings()
 
 
-def test_names_that_are_almost_settings_are_reported(environment: pytest.MonkeyPatch) -> None:
+def test_names_that_are_no_settings_are_reported(environment: pytest.MonkeyPatch) -> None:
     Path(".env").write_text(
         "export DATABSE_URL=hunter2\n# PROT=1\nPOSTGRES_PASSWORD=x\nR2_BUCKET=videos\nPORT=81\n"
     )
     environment.setenv("MAX_ACTIVE_PER_USERS", "hunter2")
     environment.setenv("HOSTNAME", "box")
-    sentences = find_misspelt_settings()
+    sentences = find_unknown_settings()
     assert sentences == [
         ".env: line 1: DATABSE_URL is not a setting; did you mean DATABASE_URL?",
+        ".env: line 3: POSTGRES_PASSWORD is not a setting and is ignored",
         ".env: line 4: R2_BUCKET is not a setting; did you mean R2_BUCKET_NAME?",
         "MAX_ACTIVE_PER_USERS in the environment is not a setting; did you mean MAX_ACTIVE_PER_USER?",
     ]
@@ -260,14 +308,74 @@ def test_arguments_override_the_environment(environment: pytest.MonkeyPatch) -> 
     assert load_settings(port=83, host=None).port == 83
 
 
-@pytest.mark.parametrize(("audience", "warned"), [(None, True), ("framehook", False)])
-def test_a_missing_audience_is_reported_at_the_start(
-    audience: str | None, warned: bool, caplog: pytest.LogCaptureFixture
+USERS = {**JWT, "AUTH_AUDIENCE": "framehook", "PUBLIC_URL": "https://a.example"}
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        pytest.param({**JWT}, ["AUTH_AUDIENCE"], id="tokens for other services"),
+        pytest.param({"AUTH_AUDIENCE": "me"}, ["AUTH_AUDIENCE"], id="an audience without tokens"),
+        pytest.param({"OPERATORS": "ada"}, ["OPERATORS"], id="operators without users"),
+        pytest.param({**USERS, "HOST": EVERYWHERE, "PUBLIC_URL": ""}, ["PUBLIC_URL"], id="no public address"),
+        pytest.param({**USERS, "PUBLIC_URL": "http://a.example"}, ["PUBLIC_URL"], id="tokens in plain text"),
+        pytest.param(
+            {**USERS, "METRICS_TOKEN": SECRET}, ["AUTH_JWT_SECRET"], id="one secret for two purposes"
+        ),
+        pytest.param({"CALLBACK_SECRET": "ab" * 20}, ["CALLBACK_SECRET"], id="a secret that can be guessed"),
+        pytest.param(
+            {"AUTH_JWKS_URL": "http://keys.example", "AUTH_AUDIENCE": "me"}, ["AUTH_JWKS_URL"], id="open keys"
+        ),
+        pytest.param({"MAX_QUEUED_PER_USER": "2"}, ["MAX_ACTIVE_PER_USER"], id="more run than may wait"),
+        pytest.param({"MAX_STREAMS": "20"}, ["MAX_STREAMS_PER_USER"], id="one user takes all streams"),
+        pytest.param(
+            {"MAX_COST_PER_DAY_USD": "5", "MAX_COST_PER_USER_DAY_USD": "6"},
+            ["MAX_COST_PER_USER_DAY_USD"],
+            id="one user takes the budget",
+        ),
+        pytest.param({**USERS}, [], id="nothing to say"),
+        pytest.param({}, [], id="the defaults"),
+    ],
+)
+def test_settings_that_an_operator_should_look_at_are_named(
+    environment: pytest.MonkeyPatch, values: dict[str, str], named: list[str]
 ) -> None:
-    create_verifier(load_settings(auth_jwt_secret="s" * 32, auth_audience=audience, _env_file=""))
-    assert any("AUTH_AUDIENCE is not set" in record.getMessage() for record in caplog.records) is warned
+    sentences = list(find_warnings(load_with(environment, values)))
+    assert [sentence.split()[0].strip(":") for sentence in sentences] == named
+    assert SECRET not in "".join(sentences)
 
 
-def test_a_missing_audience_is_not_reported_without_authentication(caplog: pytest.LogCaptureFixture) -> None:
-    create_verifier(load_settings(_env_file=""))
-    assert caplog.records == []
+@pytest.mark.parametrize(
+    ("url", "is_unreachable", "is_doubtful"),
+    [
+        ("http://127.0.0.1:8000", True, True),
+        ("http://localhost", True, True),
+        ("http://a.localhost:8080", True, False),
+        ("http://[::1]", True, True),
+        ("http://10.0.0.3", False, True),
+        ("http://[fd00::1]:80", False, True),
+        ("http://service:8000", False, True),
+        ("https://video.internal", False, True),
+        ("https://1.1.1.1", False, False),
+        ("https://video.example.com", False, False),
+    ],
+)
+def test_an_address_that_functions_do_not_reach_is_known_by_its_name(
+    environment: pytest.MonkeyPatch, url: str, is_unreachable: bool, is_doubtful: bool
+) -> None:
+    settings = load_with(environment, {"MODAL_ENABLED": "1", "PUBLIC_URL": url, "CALLBACK_SECRET": SECRET})
+    assert (find_unreachable_address(settings) is not None) is is_unreachable
+    if not is_unreachable:
+        assert (find_doubtful_address(settings) is not None) is is_doubtful
+
+
+def test_modal_is_not_given_an_address_of_this_machine(environment: pytest.MonkeyPatch) -> None:
+    values = {"MODAL_ENABLED": "1", "CALLBACK_SECRET": SECRET, "PUBLIC_URL": "https://a.example"}
+    settings = load_with(environment, {**values, "CALLBACK_URL": "http://localhost:8000"})
+    environment.setenv("MODAL_SERVER_URL", "https://api.modal.com")
+    with pytest.raises(
+        BadSettings, match=r"CALLBACK_URL: http://localhost:8000 is the function's own machine"
+    ):
+        create_runner(settings, WorkerStarter())
+    environment.setenv("MODAL_SERVER_URL", "http://127.0.0.1:1")
+    assert create_runner(settings, WorkerStarter()).name == "modal"

@@ -1,4 +1,4 @@
-"""Check `.env` and the environment for syntax errors and misspelled names."""
+"""Check `.env` and the environment for syntax errors and names that are no settings."""
 
 import difflib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 FILE_SIMILARITY, ENVIRONMENT_SIMILARITY = 0.75, 0.85
-"""How similar a name must be to a setting to be reported; the environment also holds names of other programs."""
+"""How similar a name must be to a setting to be taken for it."""
 OTHER_VARIABLES = frozenset(
     {"FRAMEHOOK_URL", "FRAMEHOOK_TOKEN", "MODAL_MAX_CONTAINERS", "MODAL_BUCKET_SECRET"}
 )
@@ -50,19 +50,28 @@ def read_names(path: Path) -> dict[str, int]:
     return names
 
 
-def find_misspellings(
+def find_unknown_names(
     settings: Iterable[str],
     file: Path,
     file_names: Mapping[str, int],
     environment: Iterable[str] | None = None,
 ) -> Iterator[str]:
-    """Yield a sentence for each unknown name that is similar to a setting which is not set."""
+    """Yield a sentence for each name in `.env` that is no setting.
+
+    The environment also holds names of other programs, so only those are reported of it that are almost the name of
+    a setting which is not set.
+    """
     known = {name.upper() for name in settings}
     variables = set(os.environ if environment is None else environment)
     present = {name.upper() for name in variables} | {name.upper() for name in file_names}
     for name, line in file_names.items():
-        if similar := _find_similar(name, known, FILE_SIMILARITY):
-            yield f"{file}: line {line}: {name} is not a setting; did you mean {similar}?"
+        if name.upper() in known | OTHER_VARIABLES:
+            continue
+        similar = _find_similar(name, known, FILE_SIMILARITY)
+        advice = (
+            f"is not a setting; did you mean {similar}?" if similar else "is not a setting and is ignored"
+        )
+        yield f"{file}: line {line}: {name} {advice}"
     for name in sorted(variables):
         similar = _find_similar(name, known, ENVIRONMENT_SIMILARITY)
         if similar and similar not in present:
@@ -70,8 +79,7 @@ def find_misspellings(
 
 
 def _find_similar(name: str, known: set[str], similarity: float) -> str | None:
-    if name.upper() in known or name.upper() in OTHER_VARIABLES:
+    if name.upper() in known | OTHER_VARIABLES:
         return None
-    return next(
-        iter(difflib.get_close_matches(name.upper().replace("-", "_"), known, n=1, cutoff=similarity)), None
-    )
+    matches = difflib.get_close_matches(name.upper().replace("-", "_"), known, n=1, cutoff=similarity)
+    return next(iter(matches), None)

@@ -1,0 +1,100 @@
+"""Read the settings from the environment and `.env`.
+
+An invalid value stops the start with a sentence that names it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service.settings.env_file import InvalidEnvFile, find_unknown_names, read_names
+from service.settings.model import ENV_FILE, Settings
+from service.settings.text import describe_error
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]+")
+
+
+class BadSettings(Exception):
+    """The settings are invalid; the message names each one and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The settings, and a sentence for each problem.
+
+    Where values are invalid, `settings` has the defaults in their place, and `invalid` the names; it is None if even
+    so they don't fit together.
+    """
+
+    settings: Settings | None
+    problems: tuple[str, ...]
+    invalid: frozenset[str]
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; raises BadSettings, which quotes no value that may be secret."""
+    inspection = inspect_settings(**overrides)
+    if inspection.problems or inspection.settings is None:
+        raise BadSettings("\n".join(inspection.problems))
+    return inspection.settings
+
+
+def inspect_settings(**overrides: object) -> Inspection:
+    """Read the settings, and return all that is wrong with them."""
+    try:
+        read_env_file_names(overrides.get("_env_file", ENV_FILE))
+    except BadSettings as error:
+        return Inspection(None, (str(error),), frozenset())
+    values = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Inspection(Settings(**values), (), frozenset())  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems, invalid = tuple(_list_sentences(error)), _list_fields(error)
+    settings: Settings | None = None
+    if invalid:  # what else is wrong, apart from these
+        defaults = {name: Settings.model_fields[name].get_default() for name in invalid}
+        try:
+            settings = Settings(**{**values, **defaults})  # type: ignore[arg-type]
+        except ValidationError as error:
+            problems += tuple(line for line in _list_sentences(error) if not _names_any(line, invalid))
+    return Inspection(settings, problems, frozenset(name.upper() for name in invalid))
+
+
+def read_env_file_names(file: object) -> dict[str, int]:
+    """Return the names that `.env` sets and their lines.
+
+    Raises BadSettings if it can't be read.
+    """
+    try:
+        return read_names(Path(str(file))) if file else {}
+    except InvalidEnvFile as error:
+        raise BadSettings(str(error)) from None
+
+
+def find_unknown_settings() -> list[str]:
+    """Return a sentence for each name in `.env` that is no setting, or in the environment that is almost one.
+
+    None if `.env` can't be read, which is a problem of its own.
+    """
+    try:
+        file_names = read_env_file_names(ENV_FILE)
+    except BadSettings:
+        return []
+    return list(find_unknown_names(Settings.model_fields, ENV_FILE, file_names))
+
+
+def _list_sentences(error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        yield from describe_error(item["loc"], item["msg"]).splitlines()
+
+
+def _list_fields(error: ValidationError) -> set[str]:
+    """Return the names of the invalid fields; what does not fit together belongs to none."""
+    return {str(item["loc"][0]).lower() for item in error.errors() if item["loc"]}
+
+
+def _names_any(sentence: str, fields: set[str]) -> bool:
+    return bool({name.lower() for name in _NAME.findall(sentence)} & fields)
