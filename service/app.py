@@ -27,6 +27,7 @@ from service.composition.services import Service
 from service.dispatch.runners import Runner
 from service.fanout.hub import Hub
 from service.ingest.output_check import SourceProber
+from service.schema import SchemaAge
 from service.settings import Settings
 from service.startup.data_folder import (
     DATABASE,
@@ -132,7 +133,6 @@ async def _upgrade_database(url: str, settings: Settings) -> None:
     if not is_postgresql(url):
         await asyncio.to_thread(schema.upgrade, url)
         return
-    known = ["", *schema.list_revisions(url)[::-1]]
-    revision = await schema.read_revision(url)
-    if revision != known[-1]:
-        raise schema_error(revision if revision in known else None, settings)
+    found_schema = await schema.read_schema(url)
+    if found_schema.age is not SchemaAge.CURRENT:
+        raise schema_error(found_schema, settings)

@@ -68,17 +68,24 @@ class ExportTypes:
 
     def load_all(self) -> list[ExportType]:
         """Import every type, log what is wrong with any, and return those that can be used."""
-        for name in self.names:
+        for error in self.list_errors():
+            log.error("%s", error)
+        return [self._loaded[name] for name in self.names]
+
+    def list_errors(self) -> list[str]:
+        """Import every type, and return a sentence for each that can't be used."""
+        errors = []
+        for name in sorted({*BUILT_IN, *self._plugins}):
             with suppress(UnknownExportType):
                 self.find(name)
             if name in self._errors:
-                log.error("an export type is left out: %s", self._errors[name])
+                errors.append(f"an export type is left out: {self._errors[name]}")
             if name in BUILT_IN and name in self._plugins:
                 packages = _packages(self._plugins[name])
-                log.error(
-                    "the export type %r of %s is left out: it is the name of a built-in type", name, packages
+                errors.append(
+                    f"the export type {name!r} of {packages} is left out: it is the name of a built-in type"
                 )
-        return [self._loaded[name] for name in self.names]
+        return errors
 
     def _load(self, name: str) -> ExportType:
         if name in BUILT_IN:

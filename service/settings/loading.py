@@ -4,12 +4,14 @@ An invalid value stops the start with a sentence that names it.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from service.settings.conflicts import find_conflicts
 from service.settings.env_file import InvalidEnvFile, find_unknown_names, read_names
 from service.settings.model import ENV_FILE, Settings
 from service.settings.text import describe_error
@@ -21,12 +23,20 @@ class BadSettings(Exception):
     """The settings are invalid; the message names each one and what is wrong with it."""
 
 
+class _UncheckedSettings(Settings):
+    """Settings that may not fit together."""
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        return self
+
+
 @dataclass(frozen=True)
 class Inspection:
     """The settings, and a sentence for each problem.
 
-    Where values are invalid, `settings` has the defaults in their place, and `invalid` the names; it is None if even
-    so they don't fit together.
+    `invalid` has the names of what is invalid or does not fit together. Where a value is invalid, `settings` has the
+    default; it is None if `.env` can't be read.
     """
 
     settings: Settings | None
@@ -52,15 +62,14 @@ def inspect_settings(**overrides: object) -> Inspection:
     try:
         return Inspection(Settings(**values), (), frozenset())  # type: ignore[arg-type]
     except ValidationError as error:
-        problems, invalid = tuple(_list_sentences(error)), _list_fields(error)
-    settings: Settings | None = None
-    if invalid:  # what else is wrong, apart from these
-        defaults = {name: Settings.model_fields[name].get_default() for name in invalid}
-        try:
-            settings = Settings(**{**values, **defaults})  # type: ignore[arg-type]
-        except ValidationError as error:
-            problems += tuple(line for line in _list_sentences(error) if not _names_any(line, invalid))
-    return Inspection(settings, problems, frozenset(name.upper() for name in invalid))
+        invalid = _list_fields(error)
+        problems = [line for item in error.errors() if item["loc"] for line in _describe(item)]
+    values |= {name: Settings.model_fields[name].get_default() for name in invalid}
+    settings = _UncheckedSettings(**values)  # type: ignore[arg-type]
+    names = {name.upper() for name in invalid}
+    conflicts = [line for line in find_conflicts(settings) if not names.intersection(_NAME.findall(line))]
+    names.update(name for line in conflicts for name in _NAME.findall(line))
+    return Inspection(settings, (*problems, *conflicts), frozenset(names))
 
 
 def read_env_file_names(file: object) -> dict[str, int]:
@@ -86,15 +95,10 @@ def find_unknown_settings() -> list[str]:
     return list(find_unknown_names(Settings.model_fields, ENV_FILE, file_names))
 
 
-def _list_sentences(error: ValidationError) -> Iterator[str]:
-    for item in error.errors():
-        yield from describe_error(item["loc"], item["msg"]).splitlines()
+def _describe(item: ErrorDetails) -> list[str]:
+    return describe_error(item["loc"], item["msg"]).splitlines()
 
 
 def _list_fields(error: ValidationError) -> set[str]:
     """Return the names of the invalid fields; what does not fit together belongs to none."""
     return {str(item["loc"][0]).lower() for item in error.errors() if item["loc"]}
-
-
-def _names_any(sentence: str, fields: set[str]) -> bool:
-    return bool({name.lower() for name in _NAME.findall(sentence)} & fields)

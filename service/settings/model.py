@@ -17,14 +17,16 @@ from service.settings.webhooks import WebhookSettings
 
 ENV_FILE: Final = Path(".env")
 SECTIONS: Final[tuple[type[SettingsGroup], ...]] = (
-    *(ServerSettings, StorageSettings, IdentitySettings, RunSettings, WebhookSettings),
+    ServerSettings,
+    StorageSettings,
+    IdentitySettings,
+    RunSettings,
+    WebhookSettings,
 )
 """The groups, in the order of the guide."""
 
 
-class Settings(
-    *(ServerSettings, StorageSettings, IdentitySettings, RunSettings, WebhookSettings), BaseSettings
-):
+class Settings(ServerSettings, StorageSettings, IdentitySettings, RunSettings, WebhookSettings, BaseSettings):
     """All settings, by environment variable or `.env`."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, extra="ignore", frozen=True, validate_default=True)

@@ -44,8 +44,8 @@ class ServerSettings(SettingsGroup):
     """`true` shows jobs in the shapes of a hand-written backend, for
     [a frontend that was written for one](moving.md); webhooks keep theirs"""
     max_connections: Annotated[int, Field(ge=1)] = 4_096
-    """open connections in all; never more than the files that the process may open but 2,048, or half of them if they are
-    fewer than 4,096"""
+    """open connections in all; never more than the files that the process may open but 2,048, or half of them if they
+    are fewer than 4,096"""
     max_connections_per_address: Annotated[int | None, Field(ge=1), Default("half of `MAX_CONNECTIONS`")] = (
         None
     )

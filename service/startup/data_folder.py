@@ -5,6 +5,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,7 @@ BATCH_ENTRIES = 1_000
 GROUP_AND_OTHERS = 0o077
 
 DATABASE = "framehook.db"
+WRITE_TEST = ".write-test"
 _OWN_NAMES = (
     *(DATABASE, "callback_secret", "service.lock", "incoming", "objects", "scratch"),
     *("demo", "demo.lock", "demo.log", "modal", "modal.log"),
@@ -41,6 +43,26 @@ def secure_data_folder(path: Path) -> None:
         path.chmod(FOLDER_MODE)
         mode = status.st_mode & 0o777
         logger.warning("DATA_DIR: %s was open to other users (mode %o); their access was removed", path, mode)
+
+
+@contextmanager
+def try_data_folder(path: Path) -> Iterator[None]:
+    """Check that the data folder can be created and written; folders that were created for that are removed again.
+
+    Raises BadSettings or OSError.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        make_private_folder(path)
+        _check_owner(path, path.stat())
+        probe = path / WRITE_TEST
+        probe.touch()
+        probe.unlink(missing_ok=True)
+        yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:

@@ -14,8 +14,9 @@ from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from infra.lock import LockTaken
+from service.schema import Schema, SchemaAge
 from service.settings import BadSettings, Settings
-from service.startup.data_folder import GROUP_AND_OTHERS, secure_data_folder
+from service.startup.data_folder import GROUP_AND_OTHERS, WRITE_TEST, secure_data_folder
 from service.startup.outage import was_raised_in_asyncpg
 from service.startup.statuses import CONFIGURATION_STATUS, TRY_AGAIN_STATUS
 
@@ -108,7 +109,7 @@ def start_error_from(error: Exception, settings: Settings) -> StartError | None:
 def prepare_data_dir(path: Path) -> None:
     """Prepare the data folder and set a umask that keeps files private; raises StartError."""
     os.umask(GROUP_AND_OTHERS)
-    probe = path / ".write-test"
+    probe = path / WRITE_TEST
     try:
         secure_data_folder(path)
         probe.touch()
@@ -119,9 +120,9 @@ def prepare_data_dir(path: Path) -> None:
         raise _folder_error(error, path) from error
 
 
-def schema_error(revision: str | None, settings: Settings) -> StartError:
-    """Explain an outdated schema; `revision` None means one of a newer release."""
-    if revision is None:
+def schema_error(found_schema: Schema | None, settings: Settings) -> StartError:
+    """Explain a schema that is not the newest; None means one that Alembic does not know."""
+    if found_schema is None or found_schema.age is SchemaAge.NEWER:
         return StartError(
             f"{_database_setting(settings)}: the schema is that of a newer release; run that release, "
             "or restore a backup from before its upgrade"

@@ -16,9 +16,13 @@ users = command_group("Manage users.")
 
 def add_commands(app: typer.Typer) -> None:
     """Add these commands and groups to the command line."""
-    app.command(epilog=examples("framehook serve", "framehook serve --port 8080 --data-dir /srv/framehook"))(
-        serve
-    )
+    app.command(
+        epilog=examples(
+            "framehook serve",
+            "framehook serve --port 8080 --data-dir /srv/framehook",
+            "framehook serve --check-config",
+        )
+    )(serve)
     app.command(
         epilog=examples(
             "framehook demo", "framehook demo --once --port 0", "framehook demo --modal --data-dir /tmp/demo"
@@ -30,14 +34,29 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(users, name="users")
 
 
-def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    check_config: Annotated[
+        bool,
+        typer.Option(
+            "--check-config", help="Say all that is wrong with the configuration, and start nothing."
+        ),
+    ] = False,
+) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
-    Settings are read from environment variables and from `.env` in the current folder.
+    Settings are read from environment variables and from `.env` in the current folder. With --check-config the exit
+    status is 0 if the service can start, 78 if something must be changed first, 75 if a later start may succeed.
     """
     from service.cli.server import serve
+    from service.cli.server.check_config import check_config as run_check
 
-    serve.serve(host, port, data_dir)
+    if check_config:
+        run_check(host, port, data_dir)
+    else:
+        serve.serve(host, port, data_dir)
 
 
 def demo(

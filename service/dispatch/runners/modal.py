@@ -33,6 +33,7 @@ from service.dispatch.runners.modal_results import (
 os.environ.setdefault("MODAL_PAYLOAD_FORMAT", "cbor")
 
 FUNCTION = "process_video"
+_MODAL_DOMAINS = (".modal.com", ".modal2.com")
 CAPACITY = 16
 """How many spawns may be in flight; Modal itself queues up to a million calls."""
 
@@ -162,9 +163,12 @@ class ModalRunner:
 
 
 def is_modal_cloud() -> bool:
-    """Tell whether the SDK is connected to Modal; another control plane has no GPUs to pay for."""
-    host = urlsplit(str(sdk_config["server_url"])).hostname or ""
-    return host == "modal.com" or host.endswith(".modal.com")
+    """Tell whether the SDK is connected to Modal; another control plane has no GPUs to pay for.
+
+    Its default is several URLs by commas, of which it takes the first that answers.
+    """
+    hosts = [urlsplit(url.strip()).hostname or "" for url in str(sdk_config["server_url"]).split(",")]
+    return any(host.endswith(_MODAL_DOMAINS) for host in hosts)
 
 
 def has_token() -> bool:

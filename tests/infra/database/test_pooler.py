@@ -14,7 +14,7 @@ SHOWN = "SHOW idle_in_transaction_session_timeout"
 
 async def test_a_pooler_that_refuses_parameters_at_the_start_is_no_obstacle(postgresql_url: str) -> None:
     async with run_pooler(postgresql_url) as proxy:
-        assert await schema.is_current(proxy.url)
+        assert (await schema.read_schema(proxy.url)).age is schema.SchemaAge.CURRENT
         await asyncio.to_thread(schema.upgrade, proxy.url)
         database = PostgresDatabase(proxy.url)
         try:

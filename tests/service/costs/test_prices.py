@@ -35,15 +35,19 @@ def test_a_setting_replaces_the_price_of_a_gpu_and_only_of_one() -> None:
 @pytest.mark.parametrize(
     ("server", "override", "price"),
     [
-        pytest.param("https://api.modal.com", None, GPU_USD_PER_SECOND["L4"], id="Modal"),
+        pytest.param(None, None, GPU_USD_PER_SECOND["L4"], id="Modal"),
+        pytest.param("https://api.modal.com", None, GPU_USD_PER_SECOND["L4"], id="Modal by its URL"),
         pytest.param("http://127.0.0.1:1", None, 0.0, id="another control plane"),
         pytest.param("http://127.0.0.1:1", 0.5, 0.5, id="another control plane with a price"),
     ],
 )
 def test_only_runs_on_modal_itself_cost_what_a_gpu_does(
-    server: str, override: float | None, price: float, monkeypatch: pytest.MonkeyPatch
+    server: str | None, override: float | None, price: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MODAL_SERVER_URL", server)
+    if server is None:
+        monkeypatch.delenv("MODAL_SERVER_URL", raising=False)
+    else:
+        monkeypatch.setenv("MODAL_SERVER_URL", server)
     settings = load_settings(
         modal_enabled=True,
         public_url="https://video.example.com",
